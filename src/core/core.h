@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libkvcore: the Linux KVM ioctl ABI (linux/kvm.h; Documentation/virt/kvm/api.rst), from one of two providers: the
+ * kernel's /dev/kvm, or the software KVM of src/core/soft. A client is written as for /dev/kvm: the calls below have the
+ * shapes, return values (-1 and errno) and thread rules of open(2), ioctl(2), mmap(2) and close(2) on KVM's descriptors.
+ * A descriptor belongs to one provider for its life; any number of VMs of both kinds may live in one process.
+ */
+#pragma once
+#include <linux/kvm.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#define KVCORE_API __attribute__((visibility("default")))
+
+enum kvcore_accel {
+	KVCORE_AUTO, /* /dev/kvm if a 64-bit kernel-mode guest runs there at native speed, else the software KVM */
+	KVCORE_KVM,
+	KVCORE_SOFT,
+};
+
+/* What kvcore_open() took, and the reason in one line (for people; never NULL, static storage or in `text`). */
+struct kvcore_choice {
+	enum kvcore_accel accel; /* KVCORE_KVM or KVCORE_SOFT */
+	char text[160];
+};
+
+/* A system descriptor (what open("/dev/kvm") gives), or -1 and errno. ret_choice may be NULL; it is set on failure too. */
+KVCORE_API int kvcore_open(enum kvcore_accel accel, struct kvcore_choice *ret_choice);
+
+/* ioctl(2) on a system, VM or vCPU descriptor. */
+KVCORE_API int kvcore_ioctl(int fd, unsigned long request, ...);
+
+/* mmap(2) of a vCPU descriptor (KVM_GET_VCPU_MMAP_SIZE bytes at offset 0); release it with munmap(2). */
+KVCORE_API void *kvcore_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
+
+KVCORE_API int kvcore_close(int fd);
+
+/*
+ * Counters of a software VM for people and benchmarks: writes `name value` lines into buf (always terminated when
+ * size > 0), returns the length it wanted; -1 and ENOTTY for a descriptor of the kernel's KVM. Callable at any time.
+ */
+KVCORE_API ssize_t kvcore_stats(int vm_fd, char *buf, size_t size);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The interpreter: the reference for every instruction, and what runs all that the translator leaves alone (16/32-bit
+ * modes, system instructions, faults, MMIO, page-crossing accesses, single steps). Called by run.c and by the translator.
+ */
+#pragma once
+#include "insn.h"
+
+enum interp_result {
+	INTERP_NEXT,	  /* go on at c->rip (an exception may have been delivered on the way) */
+	INTERP_LEAVE,	  /* see ret_reason: KVM_RUN has to act (user-space I/O, HLT, triple fault...) */
+};
+
+/*
+ * Executes exactly one instruction at c->rip (one iteration of a REP string operation at least; it stops early at
+ * c->req/poll), with single-step and debug-register traps, and delivers a fault it raises through the IDT. c->rflags is
+ * complete (arithmetic flags included). On INTERP_LEAVE *ret_reason is an enum cpu_leave_reason.
+ */
+enum interp_result interp_step(struct cpu *c, unsigned *ret_reason);
+
+/* Steps until a request is polled, a LEAVE, or `max` instructions. stop_at_long: returns when MODE_LONG64 is reached (the
+ * translator takes over). */
+enum interp_result interp_run(struct cpu *c, u64 max, bool stop_at_long, unsigned *ret_reason);
+
+/*
+ * Delivers an interrupt or exception through the IDT (real, protected, long mode; task gates): pushes, switches stack,
+ * loads CS:RIP. Handles double fault escalation. False: triple fault.
+ */
+enum deliver_kind { DELIVER_EXTERNAL, DELIVER_SOFT, DELIVER_EXCEPTION };
+bool cpu_deliver(struct cpu *c, unsigned vector, enum deliver_kind kind, bool has_error, u32 error);
+
+/* Reset and INIT state (SDM vol. 3, table 9-1). */
+void cpu_reset(struct cpu *c, bool init_only);
+
+/* Linear address of seg:offset for an access of len bytes; raises #GP/#SS (limits, type, canonical form). */
+u64 seg_linear(struct cpu *c, enum seg_id seg, u64 offset, unsigned len, bool write);

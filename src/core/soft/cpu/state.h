@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One guest processor: its architectural registers, and the few caches that the interpreter and the translator share.
+ * Owned by the thread that runs the vCPU; other threads touch `req` only (and state under the vCPU's lock while it is
+ * not in KVM_RUN). Translated code addresses this struct through gs:, so everything it needs lies here.
+ *
+ * Vector state (x87, MMX, SSE, AVX) is not here while the guest runs: it lives in the host's own registers from the
+ * entry of KVM_RUN to its return (fpu.h). All of src/core/soft is therefore compiled with general registers only.
+ */
+#pragma once
+#include <setjmp.h>
+#include "types.h"
+
+enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
+enum seg_id { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEG_COUNT };
+
+/* EFLAGS (SDM vol. 1, 3.4.3) */
+#define FL_CF 0x1u
+#define FL_1 0x2u
+#define FL_PF 0x4u
+#define FL_AF 0x10u
+#define FL_ZF 0x40u
+#define FL_SF 0x80u
+#define FL_TF 0x100u
+#define FL_IF 0x200u
+#define FL_DF 0x400u
+#define FL_OF 0x800u
+#define FL_IOPL 0x3000u
+#define FL_NT 0x4000u
+#define FL_RF 0x10000u
+#define FL_VM 0x20000u
+#define FL_AC 0x40000u
+#define FL_VIF 0x80000u
+#define FL_VIP 0x100000u
+#define FL_ID 0x200000u
+#define FL_ARITH (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
+
+#define CR0_PE (1u << 0)
+#define CR0_MP (1u << 1)
+#define CR0_EM (1u << 2)
+#define CR0_TS (1u << 3)
+#define CR0_ET (1u << 4)
+#define CR0_NE (1u << 5)
+#define CR0_WP (1u << 16)
+#define CR0_AM (1u << 18)
+#define CR0_NW (1u << 29)
+#define CR0_CD (1u << 30)
+#define CR0_PG (1u << 31)
+#define CR4_VME (1u << 0)
+#define CR4_PVI (1u << 1)
+#define CR4_TSD (1u << 2)
+#define CR4_DE (1u << 3)
+#define CR4_PSE (1u << 4)
+#define CR4_PAE (1u << 5)
+#define CR4_MCE (1u << 6)
+#define CR4_PGE (1u << 7)
+#define CR4_PCE (1u << 8)
+#define CR4_OSFXSR (1u << 9)
+#define CR4_OSXMMEXCPT (1u << 10)
+#define CR4_UMIP (1u << 11)
+#define CR4_FSGSBASE (1u << 16)
+#define CR4_PCIDE (1u << 17)
+#define CR4_OSXSAVE (1u << 18)
+#define CR4_SMEP (1u << 20)
+#define CR4_SMAP (1u << 21)
+#define EFER_SCE (1u << 0)
+#define EFER_LME (1u << 8)
+#define EFER_LMA (1u << 10)
+#define EFER_NX (1u << 11)
+
+enum { EXC_DE, EXC_DB, EXC_NMI, EXC_BP, EXC_OF, EXC_BR, EXC_UD, EXC_NM, EXC_DF, EXC_TS = 10, EXC_NP, EXC_SS, EXC_GP,
+       EXC_PF, EXC_MF = 16, EXC_AC, EXC_MC, EXC_XM };
+
+/* Page fault error code bits (SDM vol. 3, 4.7) */
+#define PF_P 1u
+#define PF_W 2u
+#define PF_U 4u
+#define PF_RSVD 8u
+#define PF_I 16u
+
+/* A segment register with its hidden part; limit is in bytes (already scaled by G). */
+struct segment {
+	u64 base;
+	u32 limit;
+	u16 sel;
+	u8 type; /* bits 3..0 of the descriptor's type; for code/data bit 3 = code, bit 2 = E or C, bit 1 = W or R, 0 = A */
+	u8 s, dpl, present, avl, l, db, g;
+	u8 unusable;
+};
+
+struct desc_table {
+	u64 base;
+	u16 limit;
+};
+
+/*
+ * Execution modes: they select decoding, and the translator's block keys. MODE_LONG64 is CS.L under EFER.LMA;
+ * MODE_COMPAT* are 32/16-bit code under EFER.LMA.
+ */
+enum cpu_mode { MODE_REAL, MODE_VM86, MODE_PROT16, MODE_PROT32, MODE_COMPAT16, MODE_COMPAT32, MODE_LONG64 };
+
+/*
+ * The software TLB. One entry serves data reads and writes of one 4 KiB page for one privilege view; an access
+ * [la, la+n) hits when la - tag < 4096 - (n - 1) (unsigned), host address = host + (la - tag).
+ * A tag that matches nothing is tlb_no_tag(index): an address that would never be looked up in this entry.
+ * wtag is absent for pages that are read-only, clean (dirty bit or dirty log still to be set) or hold translated code.
+ */
+struct tlb_entry {
+	u64 rtag, wtag;
+	u64 host; /* host address of the page's first byte */
+	u64 gpa;  /* guest-physical page address | TLB_GLOBAL */
+};
+#define TLB_BITS 10
+#define TLB_SIZE (1u << TLB_BITS)
+#define TLB_GLOBAL 1ull
+enum tlb_view { VIEW_KERNEL, VIEW_KERNEL_AC, VIEW_USER, VIEW_COUNT }; /* CPL<3 without / with user access, CPL 3 */
+
+static inline u32 tlb_index(u64 la)
+{
+	return (la >> 12) & (TLB_SIZE - 1);
+}
+static inline u64 tlb_no_tag(u32 index)
+{
+	return (u64)(index ^ 1) << 12;
+}
+
+/* Where fetches may come from: page tag (| nothing) per view, to the guest-physical page. Misses go to mmu_fetch(). */
+struct itlb_entry {
+	u64 tag; /* linear page, or tlb_no_tag-like value */
+	u64 gpa;
+	u8 *host;
+};
+#define ITLB_SIZE 256u
+
+/* Jump cache: linear address of a branch target to translated code; emptied with the TLB. */
+struct jump_entry {
+	u64 rip;
+	u64 code;
+};
+#define JUMP_BITS 12
+#define JUMP_SIZE (1u << JUMP_BITS)
+
+/* Requests to a vCPU; set by anybody with cpu_request(), polled by all execution loops. */
+#define REQ_EXIT (1u << 0)	 /* leave to run.c: something below is set, or user space wants the vCPU */
+#define REQ_EVENT (1u << 1)	 /* interrupt state changed: look at LAPIC/PIC/NMI/INIT/SIPI */
+#define REQ_PAUSE (1u << 2)	 /* stop the world: memslots or code cache are changing */
+#define REQ_TLB_FLUSH (1u << 3)	 /* all cached translations of addresses are void */
+#define REQ_JUMP_FLUSH (1u << 4) /* jump cache void (code was invalidated by another vCPU) */
+#define REQ_SIGNAL (1u << 5)	 /* look for pending signals */
+#define REQ_MIGRATE_CLOCK (1u << 6) /* kvmclock page needs an update */
+
+/* One MMIO or port access of the current instruction that user space has answered (see cpu/host.h, replay). */
+struct io_replay {
+	u64 addr;
+	u8 data[8];
+	u8 len;
+	bool write, port, done;
+};
+#define IO_REPLAY_MAX 8 /* an unaligned 32-byte vector access splits into at most 5 pieces of 8 bytes, read and write */
+
+struct cpu {
+	/* -- read and written by translated code; the order is free, the offsets come from offsetof -- */
+	u64 gpr[16];
+	u64 rip;
+	u64 rflags;    /* in translated code: all but FL_ARITH (those are in the host's flags or in saved_flags) */
+	u64 code_base; /* translated code: linear address of the page being executed */
+	u64 saved_flags; /* translated code: lahf/seto image while the host's flags are borrowed */
+	u64 scratch[8];
+	u64 host_rsp;
+	u64 cur_block; /* translated code: the block that is leaving, for the dispatcher */
+	u32 *poll;     /* unaligned u32 at kvm_run byte 1: immediate_exit and three bytes of ours; non-zero = leave (soft.h) */
+	u32 req;       /* REQ_*, atomic */
+	u8 cpl, mode, view, intr_shadow; /* cached from cs, cr0, efer, rflags.AC; intr_shadow: STI or MOV SS just done */
+	struct segment seg[SEG_COUNT];
+	u64 fs_gs_unused[2];
+
+	struct desc_table gdtr, idtr;
+	u64 cr0, cr2, cr3, cr4, cr8, efer, xcr0;
+	u64 dr[8];
+	u64 kernel_gs_base, star, lstar, cstar, sfmask, tsc_aux;
+	u64 sysenter_cs, sysenter_esp, sysenter_eip, pat, mtrr_def, misc_enable;
+	s64 tsc_offset;
+	u64 pdpte[4]; /* PAE page-directory pointers, loaded by MOV CR3 (SDM vol. 3, 4.4.1) */
+	u64 phys_mask; /* bits of a physical address that exist (MAXPHYADDR) */
+	bool halted, nmi_blocked, a20_always;
+
+	/* Pending exception that cpu_raise() recorded before it left by longjmp */
+	struct {
+		u8 vector;
+		bool has_error, in_delivery, pending;
+		u32 error;
+		u64 cr2;
+		u64 dr6; /* payload of #DB */
+	} exc;
+	jmp_buf *fault_jmp; /* where cpu_raise() and cpu_leave() go: set by whoever executes an instruction */
+
+	struct io_replay replay[IO_REPLAY_MAX];
+	u8 replay_count, replay_pos;
+
+	struct vcpu *vcpu; /* the owner (soft.h); the processor itself never looks inside */
+
+	u64 insns; /* interpreted instructions */
+
+	/* -- caches -- */
+	struct tlb_entry tlb[VIEW_COUNT][TLB_SIZE] __attribute__((aligned(64)));
+	struct itlb_entry itlb[2][ITLB_SIZE]; /* [0] supervisor, [1] user */
+	struct jump_entry jump[JUMP_SIZE];
+};
+
+void cpu_update_mode(struct cpu *c); /* recompute cpl, mode, view after cs, cr0, cr4, efer or rflags.VM/AC changed */
+static inline bool cpu_long(const struct cpu *c)
+{
+	return c->efer & EFER_LMA;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The translator as the rest of the soft core sees it: it runs 64-bit guest code, and is told when memory or state it
+ * relied on changes. One struct jit a VM, shared by its vCPUs; jit_run() runs on the vCPU's thread.
+ */
+#pragma once
+#include "../cpu/state.h"
+#include "../mem.h"
+
+struct jit;
+
+struct jit *jit_create(void); /* NULL: this host cannot (needs BMI2 and FSGSBASE): interpret */
+void jit_destroy(struct jit *j);
+
+/* Runs c until a request is polled (returns 0) or the interpreter, called inside, leaves (returns the cpu_leave_reason). */
+unsigned jit_run(struct jit *j, struct cpu *c);
+
+/* The guest wrote len bytes at gpa of a page with code_pages set: drop what was made from them. Any vCPU thread. */
+void jit_invalidate(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa, unsigned len);
+
+/* The page is about to be executed through a fresh ITLB entry: drop its code if the bytes are not those translated. */
+void jit_verify_page(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa);
+
+/* Memslots changed; called with the world stopped. */
+void jit_flush(struct jit *j);
+
+/* A host signal (SIGFPE, SIGSEGV, SIGBUS, SIGILL) hit translated code: repairs ucontext so that the guest instruction is
+ * interpreted instead; false when it was not ours. */
+bool jit_signal(int sig, void *siginfo, void *ucontext);
+
+struct jit_stats {
+	u64 blocks, code_bytes, lookups, jump_misses, tlb_misses, interp_exits, invalidations, flushes;
+};
+void jit_get_stats(struct jit *j, struct jit_stats *ret);

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Paging: linear to guest-physical to host addresses for every mode (none, 32-bit with PSE, PAE, 4-level), with accessed
+ * and dirty bits, WP, NX, SMEP, SMAP, U/S, reserved bits, global pages and PCID (SDM vol. 3, chapter 4). Fills the TLB of
+ * struct cpu. All of it runs on the vCPU's own thread.
+ */
+#pragma once
+#include "cpu/state.h"
+#include "mem.h"
+
+enum mmu_access { MMU_READ = 0, MMU_WRITE = 1, MMU_EXEC = 2 };
+
+struct mmu_result {
+	u64 gpa;
+	u8 *host;	      /* NULL: no memory there (MMIO) */
+	struct memslot *slot; /* NULL with host */
+	bool global, writable_now;
+	u32 error; /* page-fault error code, when the walk failed */
+};
+
+/*
+ * Walks the page tables for an access to linear address la from `view` (explicit supervisor access without AC, with AC,
+ * or user). Sets A/D bits. Returns false and the #PF error code in r->error when the access faults; never raises.
+ * probe: no A/D updates, no faults recorded (KVM_TRANSLATE, debuggers).
+ */
+bool mmu_walk(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, bool probe, struct mmu_result *r);
+
+/*
+ * TLB miss: walks, and fills c->tlb[view] if the page is plain memory (for a write only when mem_write_is_plain()).
+ * Returns true when a retry of the same access will hit; false when the access must go the slow way (fault, MMIO,
+ * code page, dirty logging, page crossing): the interpreter then does it. Never raises.
+ */
+bool mmu_fill(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view);
+
+/*
+ * Fetch: host and guest-physical address of the page that holds la, through the ITLB. False: *ret_error has the #PF
+ * error code (or the page is not memory: *ret_mmio). Checks NX, SMEP and U/S. On an ITLB miss of a page that holds
+ * translated code, jit_verify_page() is called first, so that code written by a device behind our back is noticed.
+ */
+bool mmu_fetch(struct cpu *c, u64 la, u64 *ret_gpa, u8 **ret_host, u32 *ret_error, bool *ret_mmio);
+
+/*
+ * Data access by the interpreter. They split at page boundaries (both pages checked before anything is written), raise
+ * #PF, do MMIO through cpu/host.h, log dirty pages and invalidate translated code that a write hits. `view` as in
+ * state.h; pass c->view for ordinary accesses and VIEW_KERNEL_AC for implicit system accesses (descriptor tables, TSS,
+ * IDT), which SMAP does not check... (implicit ones fault under SMAP: pass VIEW_KERNEL).
+ */
+void mmu_read(struct cpu *c, u64 la, void *data, unsigned len, enum tlb_view view);
+void mmu_write(struct cpu *c, u64 la, const void *data, unsigned len, enum tlb_view view);
+
+/*
+ * Host pointer for an atomic or in-place access that lies in one page and is plain RAM (dirty marked, code invalidated
+ * if acc is MMU_WRITE); raises #PF; NULL when it crosses a page or is MMIO (the caller then uses read + write).
+ */
+void *mmu_ptr(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb_view view);
+
+/* Raises #PF unless [la, la+len) can be written; for instructions that must fault before they change anything. */
+void mmu_check_write(struct cpu *c, u64 la, unsigned len, enum tlb_view view);
+
+/* Guest-physical access for page tables, kvmclock, chips; false when it is not memory. Marks dirty. */
+bool mmu_phys_read(struct cpu *c, u64 gpa, void *data, unsigned len);
+bool mmu_phys_write(struct cpu *c, u64 gpa, const void *data, unsigned len);
+
+void mmu_flush_all(struct cpu *c);		       /* everything, global entries too; ITLB and jump cache as well */
+void mmu_flush_nonglobal(struct cpu *c);	       /* MOV CR3 */
+void mmu_flush_page(struct cpu *c, u64 la);	       /* INVLPG */
+/* After MOV CR3/CR0/CR4/EFER by the guest or by KVM_SET_SREGS: loads PDPTEs, flushes what the architecture says. */
+void mmu_set_cr3(struct cpu *c, u64 value, bool noflush);
+/* True if the four PAE page-directory pointers at CR3 are valid; loads them into c->pdpte. */
+bool mmu_load_pdptes(struct cpu *c, u64 cr3);
+u64 mmu_reserved_mask(const struct cpu *c);
