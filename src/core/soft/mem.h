@@ -36,3 +36,11 @@ void mem_mark_dirty(struct memslot *s, u64 gpa);
 
 /* True when a write TLB entry for this page may be opened: dirty logged already (or not logged), no code, not read-only. */
 bool mem_write_is_plain(const struct memslot *s, u64 gpa);
+
+/* ioctls, in mem.c. 0 or negative errno. */
+struct vm;
+int mem_set_region(struct vm *vm, const struct kvm_userspace_memory_region *r);
+int mem_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log);
+int mem_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *log);
+void mem_free(struct memory *m);
+#define MEM_SLOTS_MAX 509u

@@ -15,6 +15,7 @@ struct mmu_result {
 	u8 *host;	      /* NULL: no memory there (MMIO) */
 	struct memslot *slot; /* NULL with host */
 	bool global, writable_now;
+	u8 shift; /* page size: 12, 21, 22 or 30 */
 	u32 error; /* page-fault error code, when the walk failed */
 };
 

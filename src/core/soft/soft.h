@@ -21,6 +21,31 @@ struct vm;
 struct lapic;
 struct jit;
 
+/*
+ * What mmu.c remembers about its TLB: the entries that MOV CR3 has to drop (so that it need not look at all), where large
+ * pages were cut into small entries (INVLPG drops the whole large page), and pages that were fetched from since the jump
+ * cache was emptied.
+ */
+#define MMU_FILLS 512
+struct mmu_cache {
+	u32 hint;	/* mem_slot() */
+	u32 fill_count; /* > MMU_FILLS: too many to remember */
+	u16 fill[MMU_FILLS];
+	u64 large[16], huge; /* bit (la >> 21) & 1023; bit (la >> 30) & 63 */
+	u64 fetched[64];     /* bit (la >> 12) & 4095 */
+	u64 fills, flushes;
+};
+
+#define MCE_BANKS 32
+#define MTRR_VARIABLE 8
+/* MSRs that only keep a value; the others live in struct cpu, the LAPIC or kvmclock.c. */
+struct msr_state {
+	u64 mtrr_fixed[11], mtrr_base[MTRR_VARIABLE], mtrr_mask[MTRR_VARIABLE];
+	u64 mcg_cap, mcg_status, mcg_ctl, mce[MCE_BANKS * 4];
+	u64 debugctl, spec_ctrl, virt_spec_ctrl, tsc_adjust, feature_control, smi_count, ucode_rev, arch_capabilities;
+	u64 hwcr, syscfg, platform_info, misc_features, osvw[2], xss, lbr_select, de_cfg;
+};
+
 struct vcpu {
 	struct cpu cpu; /* first: struct vcpu * and struct cpu * are the same address; page aligned */
 	struct fpu fpu;
@@ -43,10 +68,34 @@ struct vcpu {
 	struct kvm_cpuid_entry2 *cpuid;
 	u32 cpuid_count;
 	u32 cpuid_gates[8]; /* bitmap of insn_desc.cpuid gates, from cpuid */
-	sigset_t sigmask;
-	bool has_sigmask;
+	bool has_sigmask; /* KVM_SET_SIGNAL_MASK; sigmask_word: signals blocked in KVM_RUN */
 	pthread_t thread; /* in KVM_RUN */
 	u32 guest_debug;
+	u8 event_blocked; /* an event waits for IF, the end of a shadow, or a lower TPR: host_event_check() must look */
+	u8 io_pending;	  /* enum cpu_leave_reason of the access user space is answering, or 0 */
+	u64 io_rip;	  /* linear address of that instruction */
+	u32 pio_count, pio_pos; /* a batch of REP INS elements in the data page: read by user space, taken by the guest */
+	u64 pio_rcx;		/* RCX at the batch's next element: anything else drops it */
+	u16 pio_port;
+	u8 pio_size;
+	u32 poll_ns;	  /* how long HLT spins before it sleeps */
+	struct mmu_cache mmu;
+	struct msr_state msr;
+	u32 tsc_khz;
+	u64 apic_base;	 /* without in-core LAPIC */
+	u64 debug_reg[8]; /* KVM_SET_GUEST_DEBUG */
+	struct {
+		u8 vector;
+		bool pending, has_error, has_payload;
+		u32 error;
+		u64 payload;
+	} inject_exc; /* KVM_SET_VCPU_EVENTS */
+	u64 sigmask_word;
+	struct {
+		u64 run_exits, halts, sleeps, injections;
+	} stat;
+	bool guest_paused; /* KVM_KVMCLOCK_CTRL */
+	bool kicked;	   /* KVM_HC_KICK_CPU: the next HLT, or this one, ends */
 	u64 kvmclock_msr, steal_msr, pv_eoi_msr, async_pf_msr, wall_clock_msr, poll_control_msr;
 	u32 exits[64];	  /* by KVM_EXIT_* */
 };
@@ -65,8 +114,20 @@ struct vm {
 	u32 world_stop; /* atomic futex word */
 	u64 caps_enabled; /* KVM_ENABLE_CAP state, see ioctl.c */
 	s64 clock_offset; /* kvmclock ns - host CLOCK_MONOTONIC_RAW ns */
-	bool user_space_msr;
+	u32 user_space_msr; /* KVM_MSR_EXIT_REASON_* that leave to user space */
+	u32 manual_dirty;   /* KVM_DIRTY_LOG_* of KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
+	bool exception_payload, triple_fault_event;
+	pthread_rwlock_t memory_lock; /* vm_read_phys() from foreign threads against a slot change */
+	u64 clock_tsc;	    /* kvmclock: host TSC at which the guest's clock read clock_ns */
+	u64 clock_ns;
+	s64 tsc_offset;	    /* of the vCPU that was written last: later ones join it */
+	u32 bsp_id, max_vcpu_id;
+	u64 tss_addr, identity_map_addr;
 	struct kvm_pit_config pit_config;
+	struct coalesced *coalesced; /* zones, coalesced.c */
+	struct msr_filter *msr_filter;
+	u32 refs; /* atomic: descriptors of the VM and its vCPUs */
+	bool no_jit;
 };
 
 /* Sets REQ_* on a vCPU and makes it look: its poll byte, and a futex wake when it sleeps. Any thread. */
@@ -97,6 +158,22 @@ static inline u8 *vcpu_poll_byte(struct vcpu *v)
 /* Guest-physical access from any thread (kvmclock, PV EOI): false when it is not memory. */
 bool vm_read_phys(struct vm *vm, u64 gpa, void *data, u32 len);
 bool vm_write_phys(struct vm *vm, u64 gpa, const void *data, u32 len);
+
+/* vm.c: 0 or negative errno. */
+int vm_create(struct vm **ret_vm);
+void vm_get(struct vm *vm);
+void vm_put(struct vm *vm);
+/* vcpu.c */
+int vcpu_create(struct vm *vm, u32 id, struct vcpu **ret_vcpu);
+void vcpu_destroy(struct vcpu *v);
+struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id);
+/* Power-on state (init: what INIT changes). On the vCPU's thread, or with its lock held. */
+void vcpu_reset(struct vcpu *v, bool init_only);
+
+/* run.c: KVM_RUN, with v->lock held. 0 or -EINTR etc. */
+int vcpu_run(struct vcpu *v);
+/* At a safe point: waits while the world is stopped. */
+void vcpu_safe_point(struct vcpu *v);
 
 /* Host time without leaving general registers: nanoseconds of CLOCK_MONOTONIC, from rdtsc with calibrated scale. */
 u64 host_now_ns(void);

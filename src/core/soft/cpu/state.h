@@ -132,12 +132,12 @@ struct itlb_entry {
 };
 #define ITLB_SIZE 256u
 
-/* Jump cache: linear address of a branch target to translated code; emptied with the TLB. */
+/* Jump cache: linear address of a branch target to translated code, per view; emptied with the TLB: cpu_flush_jump(). */
 struct jump_entry {
 	u64 rip;
 	u64 code;
 };
-#define JUMP_BITS 12
+#define JUMP_BITS 11
 #define JUMP_SIZE (1u << JUMP_BITS)
 
 /* Requests to a vCPU; set by anybody with cpu_request(), polled by all execution loops. */
@@ -172,7 +172,9 @@ struct cpu {
 	u32 req;       /* REQ_*, atomic */
 	u8 cpl, mode, view, intr_shadow; /* cached from cs, cr0, efer, rflags.AC; intr_shadow: STI or MOV SS just done */
 	struct segment seg[SEG_COUNT];
-	u64 fs_gs_unused[2];
+	u64 self;      /* address of this struct, for translated code's helper calls */
+	u64 jump_miss; /* what an empty jump entry points to; 0 without a translator */
+	u32 jit_key;   /* execution state the jump cache was filled for */
 
 	struct desc_table gdtr, idtr;
 	u64 cr0, cr2, cr3, cr4, cr8, efer, xcr0;
@@ -204,10 +206,19 @@ struct cpu {
 	/* -- caches -- */
 	struct tlb_entry tlb[VIEW_COUNT][TLB_SIZE] __attribute__((aligned(64)));
 	struct itlb_entry itlb[2][ITLB_SIZE]; /* [0] supervisor, [1] user */
-	struct jump_entry jump[JUMP_SIZE];
+	struct jump_entry jump[VIEW_COUNT][JUMP_SIZE];
 };
 
 void cpu_update_mode(struct cpu *c); /* recompute cpl, mode, view after cs, cr0, cr4, efer or rflags.VM/AC changed */
+
+/* Empties the jump cache: mappings, execution state or translated code changed. Own thread only. */
+static inline void cpu_flush_jump(struct cpu *c)
+{
+	for (u32 v = 0; v < VIEW_COUNT; v++)
+		for (u32 i = 0; i < JUMP_SIZE; i++)
+			c->jump[v][i] = (struct jump_entry){ 1ull << 63, c->jump_miss };
+}
+
 static inline bool cpu_long(const struct cpu *c)
 {
 	return c->efer & EFER_LMA;

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Ends of blocks: near branches, calls and returns, and the edges they leave by. Inside a page an edge is a direct jump
+ * (linked now or at first use); out of it, or to a computed address, it goes through the jump cache. Edges that can close
+ * a loop poll for requests.
+ */
+#include "stack.h"
+#include "tx.h"
+
+static void add_edge(struct tx *t, u8 *rel32, s64 target, bool poll_exit)
+{
+	t->edge[t->edge_count++] = (struct edge_site){ rel32, (u16)target, t->state == FLAGS_SAVED, poll_exit };
+}
+
+static void emit_poll(struct tx *t)
+{
+	struct host_mem poll = mem_gs(0);
+
+	poll.disp = VCPU_POLL_OFFSET;
+	emit_alu_mem_imm32(&t->e, ALU_CMP, poll, 0);
+}
+
+/* scratch = linear address to go on at; flags saved. */
+static void jump_lookup(struct tx *t)
+{
+	struct emit *e = &t->e;
+	size_t table = offsetof(struct cpu, jump) + (t->key & KEY_VIEW) * sizeof(t->c->jump[0]);
+	struct host_mem entry = { HOST_SCRATCH2, BASE_NONE, 0, true, false, (s32)table };
+
+	_Static_assert(sizeof(struct jump_entry) == 16, "the index is scaled by 16");
+	emit_poll(t);
+	emit_jcc(e, COND_NE, t->j->stub_dispatch);
+	emit_mov32(e, HOST_SCRATCH2, HOST_SCRATCH);
+	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, JUMP_SIZE - 1);
+	emit_shift32(e, SHIFT_SHL, HOST_SCRATCH2, 4);
+	emit_alu_load(e, ALU_CMP, HOST_SCRATCH, entry);
+	emit_jcc(e, COND_NE, t->j->stub_dispatch);
+	emit_alu_imm(e, ALU_AND, true, HOST_SCRATCH, -(s32)PAGE_SIZE);
+	emit_store(e, TX_CPU(code_base), HOST_SCRATCH);
+	entry.disp += (s32)offsetof(struct jump_entry, code);
+	emit_jmp_mem(e, entry);
+}
+
+static void save_if_host(struct tx *t)
+{
+	if (t->state == FLAGS_HOST)
+		flags_save(t);
+}
+
+static void load_rip(struct tx *t, s64 offset)
+{
+	emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
+	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, (s32)offset));
+}
+
+void edge_interp(struct tx *t, u16 offset)
+{
+	save_if_host(t);
+	load_rip(t, offset);
+	emit_jmp(&t->e, t->j->stub_interp);
+}
+
+void edge_to(struct tx *t, s64 target)
+{
+	bool inside = target >= 0 && target < (s64)PAGE_SIZE;
+
+	if (!inside) {
+		save_if_host(t);
+		load_rip(t, target);
+		jump_lookup(t);
+		return;
+	}
+	if (target <= t->off[t->k]) {
+		if (t->state == FLAGS_HOST && flags_wanted_at(t, target))
+			flags_save(t);
+		t->state = FLAGS_SAVED;
+		emit_poll(t);
+		add_edge(t, emit_jcc(&t->e, COND_NE, NULL), target, true);
+	}
+	emit_align_rel32(&t->e, 1);
+	add_edge(t, emit_jmp(&t->e, NULL), target, false);
+}
+
+static s64 branch_target(const struct tx *t, const struct insn *i)
+{
+	return (s64)t->end + (s64)i->imm;
+}
+
+static void jcc_insn(struct tx *t, const struct insn *i)
+{
+	s64 target = branch_target(t, i);
+	u8 cond = i->opcode & 15, *over;
+	enum flags_state before;
+
+	flags_before(t, HOST_SCRATCH);
+	if (target > t->off[t->k] && target < (s64)PAGE_SIZE) {
+		emit_align_rel32(&t->e, 2);
+		add_edge(t, emit_jcc(&t->e, cond, NULL), target, false);
+	} else {
+		before = t->state;
+		over = emit_jcc(&t->e, cond ^ 1, NULL);
+		edge_to(t, target);
+		emit_patch_here(&t->e, over);
+		t->state = before;
+	}
+	edge_to(t, t->end);
+}
+
+/* LOOP and JRCXZ with RCX: RCX - 1 by LEA, since flags stay. */
+static void loop_insn(struct tx *t, const struct insn *i)
+{
+	bool jrcxz = i->opcode == 0xe3;
+	s64 zero = jrcxz ? branch_target(t, i) : t->end, other = jrcxz ? t->end : branch_target(t, i);
+	enum flags_state before;
+	u8 *not_zero;
+
+	if (!jrcxz)
+		emit_lea(&t->e, RCX, mem_base(RCX, -1));
+	before = t->state;
+	emit_u8(&t->e, 0xe3); /* jrcxz over the jump */
+	emit_u8(&t->e, 5);
+	not_zero = emit_jmp(&t->e, NULL);
+	edge_to(t, zero);
+	emit_patch_here(&t->e, not_zero);
+	t->state = before;
+	edge_to(t, other);
+}
+
+static void ret_insn(struct tx *t, const struct insn *i)
+{
+	s32 extra = i->d->opnd[0].kind == OP_I ? (u16)i->imm : 0;
+
+	stack_pop_begin(t, HOST_GUEST_RSP);
+	emit_load(&t->e, HOST_SCRATCH, mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
+	stack_move(t, 8 + extra);
+	jump_lookup(t);
+}
+
+static void push_return(struct tx *t)
+{
+	struct host_mem at = stack_push_begin(t);
+
+	emit_lea(&t->e, HOST_SCRATCH, at);
+	emit_load(&t->e, HOST_SCRATCH2, TX_CPU(code_base));
+	emit_lea(&t->e, HOST_SCRATCH2, mem_base(HOST_SCRATCH2, t->end));
+	emit_store(&t->e, mem_base(HOST_SCRATCH, 0), HOST_SCRATCH2);
+	stack_move(t, -8);
+}
+
+static void call_indirect(struct tx *t, const struct insn *i)
+{
+	bool slot = i->mem || i->rm == RSP;
+
+	if (i->mem)
+		stack_operand_to_slot(t, i);
+	else if (slot)
+		emit_store(&t->e, TX_CPU(scratch[0]), HOST_GUEST_RSP);
+	push_return(t);
+	if (slot)
+		emit_load(&t->e, HOST_SCRATCH, TX_CPU(scratch[0]));
+	else if (use_reg(t, i->rm, HOST_SCRATCH) != HOST_SCRATCH)
+		emit_mov(&t->e, HOST_SCRATCH, host_reg(i->rm));
+	jump_lookup(t);
+}
+
+static void jmp_indirect(struct tx *t, const struct insn *i)
+{
+	const u8 *retry;
+
+	if (i->mem) {
+		retry = access_begin(t);
+		access_address(t, i, HOST_SCRATCH);
+		access_check(t, retry, 8, false);
+		emit_load(&t->e, HOST_SCRATCH, mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
+	} else {
+		save_if_host(t);
+		if (use_reg(t, i->rm, HOST_SCRATCH) != HOST_SCRATCH)
+			emit_mov(&t->e, HOST_SCRATCH, host_reg(i->rm));
+	}
+	jump_lookup(t);
+}
+
+bool branch_possible(const struct insn *i)
+{
+	u8 kind = i->d->opnd[0].kind;
+
+	if (i->p66 || i->adsize != 8)
+		return false;
+	switch (i->d->kind) {
+	case KIND_JCC:
+		return i->map == 1 || i->opcode < 0x80;
+	case KIND_RET:
+		return true;
+	case KIND_LOOP:
+		return i->opcode == 0xe2 || i->opcode == 0xe3;
+	case KIND_JMP:
+	case KIND_CALL:
+		return kind == OP_J || kind == OP_E;
+	default:
+		return false;
+	}
+}
+
+void branch_insn(struct tx *t, const struct insn *i)
+{
+	bool direct = i->d->opnd[0].kind == OP_J;
+
+	switch (i->d->kind) {
+	case KIND_JCC:
+		jcc_insn(t, i);
+		break;
+	case KIND_LOOP:
+		loop_insn(t, i);
+		break;
+	case KIND_RET:
+		ret_insn(t, i);
+		break;
+	case KIND_JMP:
+		if (direct)
+			edge_to(t, branch_target(t, i));
+		else
+			jmp_indirect(t, i);
+		break;
+	default:
+		if (!direct) {
+			call_indirect(t, i);
+			break;
+		}
+		push_return(t);
+		edge_to(t, branch_target(t, i));
+		break;
+	}
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which guest pages have translations, and where: a hash of pages by guest-physical address, each with its blocks and a
+ * hash of every 64-byte line they were made from. Callers hold jit.lock.
+ */
+#include "internal.h"
+
+static u32 page_slot(u64 gpa)
+{
+	return (u32)((gpa >> 12) * 0x9e3779b1u >> 16) & (PAGE_HASH - 1);
+}
+
+struct code_page *page_find(struct jit *j, u64 gpa)
+{
+	struct code_page *p = j->pages[page_slot(gpa)];
+
+	while (p && p->gpa != gpa)
+		p = p->next;
+	return p;
+}
+
+struct code_page *page_create(struct jit *j, u64 gpa)
+{
+	struct code_page *p = meta_alloc(j, sizeof(*p)), **head = &j->pages[page_slot(gpa)];
+
+	if (!p)
+		return NULL;
+	p->gpa = gpa;
+	p->next = *head;
+	*head = p;
+	return p;
+}
+
+struct block *block_find(struct code_page *p, u16 offset, u8 key)
+{
+	struct block *b = p->blocks[offset % OFF_BUCKETS];
+
+	while (b && (b->offset != offset || b->key != key))
+		b = b->next;
+	return b;
+}
+
+static u64 line_hash(const u8 *line)
+{
+	u64 h = 0x9e3779b97f4a7c15ull;
+
+	for (unsigned i = 0; i < 64; i += 8) {
+		u64 v;
+
+		__builtin_memcpy(&v, line + i, 8);
+		h = (h ^ v) * 0xff51afd7ed558ccdull;
+		h ^= h >> 32;
+	}
+	return h;
+}
+
+void page_cover(struct code_page *p, const u8 *host, u16 offset, u16 size)
+{
+	unsigned last = (offset + (size ? size : 1u) - 1) / 64;
+
+	for (unsigned l = offset / 64; l <= last && l < LINES; l++) {
+		if (p->lines >> l & 1)
+			continue;
+		p->lines |= 1ull << l;
+		p->line_hash[l] = line_hash(host + l * 64);
+	}
+}
+
+bool page_matches(const struct code_page *p, const u8 *host)
+{
+	for (u64 lines = p->lines; lines; lines &= lines - 1) {
+		unsigned l = (unsigned)__builtin_ctzll(lines);
+
+		if (p->line_hash[l] != line_hash(host + l * 64))
+			return false;
+	}
+	return true;
+}
+
+void page_kill(struct jit *j, struct code_page *p, struct memslot *s)
+{
+	struct code_page **link = &j->pages[page_slot(p->gpa)];
+
+	while (*link != p)
+		link = &(*link)->next;
+	*link = p->next;
+	p->dead = true;
+	__atomic_store_n(&s->code_pages[(p->gpa - s->gpa) >> 12], 0, __ATOMIC_SEQ_CST);
+	j->stats.invalidations++;
+}
+
+/* Blocks are appended in order of their code. */
+struct block *block_of_code(struct jit *j, u32 offset)
+{
+	u32 lo = 0, hi = __atomic_load_n(&j->block_count, __ATOMIC_ACQUIRE);
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+
+		if (j->blocks[mid]->code_end <= offset)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == j->block_count || offset < j->blocks[lo]->entry_saved)
+		return NULL;
+	return j->blocks[lo];
+}

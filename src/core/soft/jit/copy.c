@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Ordinary instructions: copied to the host with their registers renamed and their memory operand replaced by the looked-up
+ * host address. Which fields hold general registers, and what else is touched, comes from x86.tab.
+ */
+#include "../cpu/host.h"
+#include "tx.h"
+
+/* The general registers that an instruction names, by encoding field. */
+struct fields {
+	bool g, e, b, z; /* modrm.reg, modrm.rm, VEX.vvvv, opcode */
+	bool g_written, e_written, b_written, z_written;
+	bool byte, high; /* some operand is a byte register; one of AH..BH */
+	bool moffs, raw; /* raw: modrm.rm / reg hold no general or vector register: keep the bits */
+	bool mmx_reg, mmx_rm;
+};
+
+static u8 z_reg(const struct insn *i)
+{
+	return (u8)((i->opcode & 7) | (i->rex & 1) << 3);
+}
+
+static bool is_high(const struct insn *i, const struct opnd *o, u8 n)
+{
+	return o->size == 1 && !i->has_rex && !i->vex && n >= 4 && n < 8;
+}
+
+static bool scan_operand(const struct insn *i, const struct opnd *o, struct fields *f)
+{
+	bool w = o->acc & ACC_W;
+	u8 n = BASE_NONE;
+
+	switch (o->kind) {
+	case OP_G:
+		f->g = true, f->g_written |= w, n = i->reg;
+		break;
+	case OP_E:
+	case OP_R:
+	case OP_M:
+		if (i->mem)
+			return true;
+		f->e = true, f->e_written |= w, n = i->rm;
+		break;
+	case OP_B:
+		f->b = true, f->b_written |= w, n = i->vvvv;
+		break;
+	case OP_Z:
+		f->z = true, f->z_written |= w, n = z_reg(i);
+		break;
+	case OP_O:
+		f->moffs = true;
+		return true;
+	case OP_REG:
+		f->byte |= o->size == 1;
+		return host_reg(o->reg) == o->reg;
+	case OP_P:
+		f->mmx_reg = true;
+		return true;
+	case OP_Q:
+	case OP_N:
+		f->mmx_rm = !i->mem;
+		return true;
+	case OP_I:
+	case OP_ONE:
+	case OP_NONE:
+	case OP_V:
+	case OP_H:
+	case OP_W:
+	case OP_U:
+	case OP_L:
+	case OP_ST:
+	case OP_STI:
+		return true;
+	default:
+		return false;
+	}
+	if (o->size == 1) {
+		f->byte = true;
+		f->high |= is_high(i, o, n);
+	}
+	return true;
+}
+
+static bool scan(const struct insn *i, struct fields *f)
+{
+	*f = (struct fields){ 0 };
+	for (unsigned n = 0; n < i->d->nopnd; n++)
+		if (!scan_operand(i, &i->d->opnd[n], f))
+			return false;
+	return true;
+}
+
+/* Distinct guest registers of the fields that have no host register. */
+static unsigned resident(const struct insn *i, const struct fields *f, u8 list[4])
+{
+	u8 all[4] = { f->g ? i->reg : RAX, f->e ? i->rm : RAX, f->b ? i->vvvv : RAX, f->z ? z_reg(i) : RAX };
+	unsigned n = 0;
+
+	for (unsigned a = 0; a < 4; a++) {
+		bool seen = host_reg(all[a]) != IN_MEMORY;
+
+		for (unsigned k = 0; k < n; k++)
+			seen |= list[k] == all[a];
+		if (!seen)
+			list[n++] = all[a];
+	}
+	return n;
+}
+
+
+/* AH..BH are numbers 4..7 of byte operands: RSP's number does not mean RSP there. */
+static bool high_alias(const struct insn *i, const struct fields *f)
+{
+	for (unsigned n = 0; n < i->d->nopnd; n++) {
+		const struct opnd *o = &i->d->opnd[n];
+		u8 r = o->kind == OP_G ? i->reg : o->kind == OP_Z ? z_reg(i) : i->rm;
+
+		if (o->kind != OP_G && o->kind != OP_Z && (i->mem || (o->kind != OP_E && o->kind != OP_R)))
+			continue;
+		if (r >= 8 || (r == RSP && !is_high(i, o, r)))
+			return false;
+	}
+	return !i->mem && !(i->rex & 8) && !f->b;
+}
+
+/* BT, BTS, BTR, BTC with a register offset reach memory beyond the operand. */
+static bool is_bit_string(const struct insn *i)
+{
+	return i->mem && i->map == 1 && (i->opcode & 0xe7) == 0xa3;
+}
+
+bool copy_possible(const struct insn *i)
+{
+	const u16 homeless = (1u << RSP) | (1u << R9) | (1u << R10) | (1u << R11);
+	const struct insn_desc *d = i->d;
+	struct fields f;
+	u8 list[4];
+
+	if ((d->implicit_read | d->implicit_written) & homeless)
+		return false;
+	if (d->attr & (ATTR_MASKED | ATTR_CPL0 | ATTR_STRING | ATTR_END))
+		return false;
+	if (i->adsize == 2 || is_bit_string(i) || !scan(i, &f))
+		return false;
+	if (i->mem && (i->mem_size == 0 || i->mem_size > 32 || !i->mem_acc))
+		return false;
+	if (f.high && !high_alias(i, &f))
+		return false;
+	return resident(i, &f, list) <= (i->mem ? 1u : 2u);
+}
+
+static u8 vex_pp(u8 mandatory)
+{
+	return mandatory == 0x66 ? 1 : mandatory == 0xf3 ? 2 : mandatory == 0xf2 ? 3 : 0;
+}
+
+static struct host_op host_encoding(const struct insn *i, const struct fields *f)
+{
+	struct host_op o = {
+		.prefix = i->mandatory == 0x66 ? 0 : i->mandatory,
+		.p66 = i->p66 || i->mandatory == 0x66,
+		.lock = i->lock,
+		.w = i->rex >> 3 & 1,
+		.byte_reg = f->byte,
+		.no_rex = f->high,
+		.map = i->map,
+		.opcode = i->opcode,
+		.imm_size = i->imm_size,
+		.imm = i->imm,
+		.vex = i->vex,
+		.vl = i->vl,
+		.pp = vex_pp(i->mandatory),
+	};
+
+	if (i->vex)
+		o.p66 = false;
+	return o;
+}
+
+struct temps {
+	u8 guest[2], host[2];
+	unsigned n;
+};
+
+static u8 field_reg(const struct temps *m, u8 guest, bool high)
+{
+	if (high)
+		return guest;
+	for (unsigned k = 0; k < m->n; k++)
+		if (m->guest[k] == guest)
+			return m->host[k];
+	return host_reg(guest);
+}
+
+static void load_temps(struct tx *t, const struct insn *i, const struct fields *f, struct temps *m)
+{
+	u8 list[4];
+
+	m->n = resident(i, f, list);
+	for (unsigned k = 0; k < m->n; k++) {
+		m->guest[k] = list[k];
+		m->host[k] = k == 0 ? HOST_SCRATCH2 : HOST_SCRATCH;
+		emit_load(&t->e, m->host[k], TX_GPR(list[k]));
+	}
+}
+
+static void store_temps(struct tx *t, const struct insn *i, const struct fields *f, const struct temps *m)
+{
+	for (unsigned k = 0; k < m->n; k++) {
+		u8 g = m->guest[k];
+		bool written = (f->g_written && i->reg == g) || (f->e_written && i->rm == g) ||
+			       (f->b_written && i->vvvv == g) || (f->z_written && z_reg(i) == g);
+
+		if (written)
+			emit_store(&t->e, TX_GPR(g), m->host[k]);
+	}
+}
+
+/* Divides and vector instructions may fault on the host, for the guest. */
+static bool may_fault(const struct insn *i)
+{
+	return (i->d->attr & (ATTR_VEC | ATTR_ALIGN)) || (i->map == 0 && (i->opcode & 0xfe) == 0xf6 && (i->modrm & 0x30) == 0x30);
+}
+
+static u8 reg_field(const struct insn *i, const struct fields *f, const struct temps *m)
+{
+	if (f->g)
+		return field_reg(m, i->reg, f->high);
+	for (unsigned n = 0; n < i->d->nopnd; n++)
+		if (i->d->opnd[n].kind == OP_V)
+			return i->reg;
+	return i->modrm >> 3 & 7;
+}
+
+static u8 rm_field(const struct insn *i, const struct fields *f, const struct temps *m)
+{
+	if (f->e)
+		return field_reg(m, i->rm, f->high);
+	for (unsigned n = 0; n < i->d->nopnd; n++)
+		if (i->d->opnd[n].kind == OP_W || i->d->opnd[n].kind == OP_U)
+			return i->rm;
+	return i->modrm & 7;
+}
+
+static void emit_copy(struct tx *t, const struct insn *i, const struct fields *f, const struct host_mem *mem)
+{
+	struct host_op o = host_encoding(i, f);
+	struct temps m;
+
+	load_temps(t, i, f, &m);
+	if (i->vex)
+		o.vvvv = f->b ? field_reg(&m, i->vvvv, false) : i->vvvv;
+	if (may_fault(i))
+		tx_site(t);
+	if (f->moffs) { /* A0..A3 become MOV with ModRM */
+		o.opcode = (u8)(0x88 | ((i->opcode ^ 2) & 3));
+		emit_op_mem(&t->e, &o, RAX, mem);
+	} else if (i->mem) {
+		emit_op_mem(&t->e, &o, reg_field(i, f, &m), mem);
+	} else if (i->has_modrm) {
+		emit_op_reg(&t->e, &o, reg_field(i, f, &m), rm_field(i, f, &m));
+	} else {
+		emit_op_plain(&t->e, &o, f->z ? field_reg(&m, z_reg(i), f->high) : BASE_NONE);
+	}
+	store_temps(t, i, f, &m);
+}
+
+bool copy_insn(struct tx *t, const struct insn *i)
+{
+	struct host_mem mem = mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
+	struct fields f;
+	u8 list[4];
+
+	if (!scan(i, &f))
+		return false;
+	if (i->mem) {
+		const u8 *retry = access_begin(t);
+
+		if (!access_address(t, i, HOST_SCRATCH))
+			return false;
+		access_check(t, retry, i->mem_size, i->mem_acc & ACC_W);
+		if (flags_must_restore(t) || resident(i, &f, list)) {
+			emit_lea(&t->e, HOST_SCRATCH, mem);
+			mem = mem_base(HOST_SCRATCH, 0);
+		}
+	}
+	flags_before(t, HOST_SCRATCH2);
+	emit_copy(t, i, &f, &mem);
+	flags_after(t);
+	return true;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Guest flags in host flags: which are live where, and moving them to cpu.saved_flags while the translator's own compares
+ * need the host's (invariants 3 and 4 of internal.h). lahf/seto costs a tenth of pushf/popf.
+ */
+#include "tx.h"
+
+u16 insn_reads_flags(const struct insn *i)
+{
+	switch (i->d->kind) {
+	case KIND_INTERP:
+	case KIND_SYSTEM:
+	case KIND_STRING:
+		return FL_ARITH;
+	default:
+		return i->d->flags_read & FL_ARITH;
+	}
+}
+
+static u16 insn_writes_flags(const struct insn *i)
+{
+	return i->d->flags_written & FL_ARITH;
+}
+
+#define LOOK_AHEAD 8
+
+bool flags_wanted_at(struct tx *t, s64 target)
+{
+	u16 open = FL_ARITH;
+	struct insn i;
+
+	for (unsigned n = 0; n < LOOK_AHEAD; n++) {
+		if (target < 0 || target >= (s64)PAGE_SIZE)
+			return true;
+		if (insn_decode(&i, t->host + target, PAGE_SIZE - (u64)target, MODE_LONG64) != DECODE_OK)
+			return true;
+		if (insn_reads_flags(&i) & open)
+			return true;
+		switch (i.d->kind) {
+		case KIND_COPY:
+		case KIND_LEA:
+		case KIND_PUSH:
+		case KIND_POP:
+		case KIND_LEAVE:
+		case KIND_NOP:
+			break;
+		default:
+			return true;
+		}
+		open &= (u16)~insn_writes_flags(&i);
+		if (!open)
+			return false;
+		target += i.len;
+	}
+	return true;
+}
+
+/* Flags that may be read after the block's last instruction. */
+static u16 live_at_end(struct tx *t)
+{
+	const struct insn *last = &t->insn[t->n - 1];
+	s64 next = t->end, target;
+
+	if (t->ends_interp)
+		return FL_ARITH;
+	if (last->d->opnd[0].kind != OP_J)
+		return last->d->kind == KIND_RET || last->d->kind == KIND_JMP || last->d->kind == KIND_CALL ||
+				       flags_wanted_at(t, next) ?
+			       FL_ARITH :
+			       0;
+	target = next + (s64)last->imm;
+	if (flags_wanted_at(t, target))
+		return FL_ARITH;
+	if (last->d->kind == KIND_JCC || last->d->kind == KIND_LOOP)
+		return flags_wanted_at(t, next) ? FL_ARITH : 0;
+	return 0;
+}
+
+void flags_analyse(struct tx *t)
+{
+	u16 live;
+
+	if (!t->n)
+		return;
+	live = live_at_end(t);
+	for (u32 k = t->n; k-- > 0;) {
+		t->live_out[k] = live;
+		live = (u16)((live & ~insn_writes_flags(&t->insn[k])) | insn_reads_flags(&t->insn[k]));
+		t->live_in[k] = live;
+	}
+}
+
+void flags_save(struct tx *t)
+{
+	struct emit *e = &t->e;
+	struct host_op store16 = { .p66 = true, .opcode = 0x89 };
+	struct host_op seto = { .map = 1, .opcode = 0x90, .byte_reg = true };
+	struct host_mem saved = TX_CPU(saved_flags);
+
+	emit_mov(e, HOST_SCRATCH, RAX);
+	emit_u8(e, 0x9f); /* lahf */
+	emit_op_reg(e, &seto, 0, RAX);
+	emit_op_mem(e, &store16, RAX, &saved);
+	emit_mov(e, RAX, HOST_SCRATCH);
+	t->state = FLAGS_SAVED;
+}
+
+void flags_emit_restore(struct emit *e, u8 tmp)
+{
+	struct host_op movzx = { .map = 1, .opcode = 0xb7 };
+	struct host_mem saved = TX_CPU(saved_flags);
+
+	emit_mov(e, tmp, RAX);
+	emit_op_mem(e, &movzx, RAX, &saved);
+	emit_u8(e, 0x04); /* add al, 0x7f: OF from seto's 1 */
+	emit_u8(e, 0x7f);
+	emit_u8(e, 0x9e); /* sahf */
+	emit_mov(e, RAX, tmp);
+}
+
+void flags_restore(struct tx *t, u8 tmp)
+{
+	flags_emit_restore(&t->e, tmp);
+	t->state = FLAGS_HOST;
+}
+
+void flags_free(struct tx *t)
+{
+	if (t->state == FLAGS_HOST && t->live_in[t->k])
+		flags_save(t);
+	t->state = FLAGS_SAVED;
+}
+
+bool flags_must_restore(const struct tx *t)
+{
+	const struct insn *i = &t->insn[t->k];
+	u16 writes = insn_writes_flags(i), through = t->live_out[t->k] & (u16)~writes;
+
+	return t->state == FLAGS_SAVED && (insn_reads_flags(i) || (writes && through));
+}
+
+void flags_before(struct tx *t, u8 tmp)
+{
+	if (flags_must_restore(t))
+		flags_restore(t, tmp);
+}
+
+void flags_after(struct tx *t)
+{
+	if (insn_writes_flags(&t->insn[t->k]))
+		t->state = FLAGS_HOST;
+}

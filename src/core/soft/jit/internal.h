@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The translator's own objects. Invariants, on which every file here relies:
+ *
+ *  1. A block is 64-bit code of one guest-physical page, entered at one offset with one key (privilege view, vector state).
+ *     It is position independent in guest-linear space: RIP is cpu.code_base + a constant, so one translation of a library
+ *     page serves every address it is mapped at.
+ *  2. Direct links join blocks of the same page and key only. All other edges go through cpu.jump (linear address to code),
+ *     which is emptied with the TLB. So invalidating a page needs no unlinking: its blocks leave the table and the jump
+ *     caches, and whoever is still inside leaves at its next back edge, where it polls.
+ *  3. Guest flags are in the host's flags (FLAGS_HOST) or in cpu.saved_flags as lahf/seto image (FLAGS_SAVED), known at
+ *     each point of a translation. A block has two entries: `entry_saved` reloads the host's flags if the block wants
+ *     them, `entry_host` follows. Jump caches, enter and exits use FLAGS_SAVED.
+ *  4. Flags that no path reads before writing them are dead and may hold anything, also in a frame that a fault pushes.
+ *  5. Every guest instruction is either wholly done or not begun when its block is left: checks come before effects.
+ *     What the fast path cannot do (TLB miss that is not memory, page crossing, fault) is given to interp_step().
+ *  6. A page with translations has memslot.code_pages set, and then no TLB holds a write tag for it: every write comes to
+ *     jit_invalidate(). Writes by devices are caught by jit_verify_page() when the page is next fetched through a new
+ *     ITLB entry.
+ *  7. Code memory is written through one mapping and executed through another; blocks, pages and exit records are bump
+ *     allocated and die together in jit_flush().
+ *  8. jit.lock guards all tables; it is never held while the world is being stopped, nor while guest code runs.
+ */
+#pragma once
+#include <pthread.h>
+#include "../soft.h"
+#include "emit.h"
+#include "jit.h"
+
+#define CODE_SIZE (48u << 20)
+#define META_SIZE (48u << 20)
+#define MAX_BLOCKS (1u << 19)
+#define PAGE_HASH 4096u
+#define BLOCK_INSNS 48
+#define OFF_BUCKETS 16u
+#define LINES 64
+
+/* Block keys */
+#define KEY_VIEW 3u /* enum tlb_view */
+#define KEY_VEC 4u  /* vector instructions raise neither #NM nor #UD for control state */
+
+enum exit_reason { EXIT_DISPATCH, EXIT_INTERP, EXIT_LINK };
+
+/* A host instruction that may fault on the host's behalf (divide, aligned vector access): where the guest was. */
+struct site {
+	u32 code; /* offset in the code memory */
+	u16 guest;	 /* offset in the page */
+	bool host_flags; /* flags are in the host's there, else saved */
+};
+
+struct block {
+	struct block *next; /* in page->blocks[] */
+	struct code_page *page;
+	u32 entry_saved, entry_host, code_end; /* offsets in the code memory */
+	u16 offset, size;		       /* guest bytes, from the page's start */
+	u8 key;
+	bool interp_only; /* begins with an instruction for interp_step(): there is no code */
+	u16 site_count;
+	struct site *sites;
+};
+
+struct code_page {
+	struct code_page *next;
+	u64 gpa;
+	bool dead;
+	u64 lines; /* 64-byte lines that blocks were made from */
+	u64 line_hash[LINES];
+	struct block *blocks[OFF_BUCKETS];
+};
+
+/* A direct jump that is not linked yet: its thunk passes this to the dispatcher. */
+struct link {
+	struct code_page *page;
+	u8 *rel32; /* writable address */
+	u16 target;
+	u8 key;
+	bool saved; /* the jump is made in FLAGS_SAVED */
+};
+
+struct jit {
+	pthread_mutex_t lock;
+	u8 *code_w, *code_x;
+	u32 code_used, code_base; /* stubs end at code_base */
+	u8 *meta;
+	size_t meta_used;
+	struct block **blocks; /* by code address, for signals */
+	u32 block_count;
+	struct code_page *pages[PAGE_HASH];
+	const u8 *stub_dispatch, *stub_interp, *stub_link, *stub_slow, *stub_jump_miss;
+	unsigned (*enter)(struct cpu *c, const u8 *code);
+	struct jit_stats stats;
+};
+
+static inline u8 *jit_exec(struct jit *j, u32 offset)
+{
+	return j->code_x + offset;
+}
+
+/* code.c */
+bool code_create(struct jit *j);
+void code_destroy(struct jit *j);
+void *meta_alloc(struct jit *j, size_t size); /* zeroed; NULL when full (then flush) */
+
+/* stubs.c: entry, exits and the slow-path call, generated once a VM */
+bool stubs_emit(struct jit *j);
+unsigned jit_slow_access(struct cpu *c, u64 la, u32 info); /* called by stub_slow: 0 = retry, 1 = interpret */
+#define SLOW_OFFSET 0xfffu
+#define SLOW_WRITE 0x1000u
+#define SLOW_VIEW_SHIFT 13
+
+/* cache.c: pages and blocks */
+struct code_page *page_find(struct jit *j, u64 gpa);
+struct code_page *page_create(struct jit *j, u64 gpa);
+struct block *block_find(struct code_page *p, u16 offset, u8 key);
+void page_cover(struct code_page *p, const u8 *host, u16 offset, u16 size);
+void page_kill(struct jit *j, struct code_page *p, struct memslot *s);
+bool page_matches(const struct code_page *p, const u8 *host);
+struct block *block_of_code(struct jit *j, u32 offset);
+
+/* translate.c: NULL when memory ran out (then flush and come again) */
+struct block *block_translate(struct jit *j, struct cpu *c, struct code_page *p, const u8 *host, u16 offset, u8 key);

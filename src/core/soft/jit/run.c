@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The dispatcher: finds or makes the block at RIP, runs it, and handles why it came back; interprets what was not
+ * translated. Also what the rest of the core calls: invalidation, verification, signals. See jit.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <ucontext.h>
+#include "../cpu/interp.h"
+#include "../mmu.h"
+#include "tx.h"
+
+#define AUX_HWCAP2 26 /* <sys/auxv.h> clashes with the page-fault bits of state.h */
+#define HWCAP2_FSGSBASE_BIT (1u << 1)
+unsigned long getauxval(unsigned long type);
+
+static bool host_fits(void)
+{
+	return getauxval(AUX_HWCAP2) & HWCAP2_FSGSBASE_BIT;
+}
+
+struct jit *jit_create(void)
+{
+	struct jit *j;
+
+	if (!host_fits())
+		return NULL;
+	j = calloc(1, sizeof(*j));
+	if (!j)
+		return NULL;
+	pthread_mutex_init(&j->lock, NULL);
+	if (!code_create(j) || !stubs_emit(j)) {
+		jit_destroy(j);
+		return NULL;
+	}
+	return j;
+}
+
+void jit_destroy(struct jit *j)
+{
+	if (!j)
+		return;
+	code_destroy(j);
+	pthread_mutex_destroy(&j->lock);
+	free(j);
+}
+
+void jit_flush(struct jit *j)
+{
+	pthread_mutex_lock(&j->lock);
+	for (u32 h = 0; h < PAGE_HASH; h++)
+		j->pages[h] = NULL;
+	j->meta_used = 0;
+	j->block_count = 0;
+	j->code_used = j->code_base;
+	j->stats.flushes++;
+	pthread_mutex_unlock(&j->lock);
+}
+
+/* Memory for code or records ran out: everything goes, with all vCPUs outside of translated code. */
+static void flush_world(struct jit *j, struct cpu *c)
+{
+	struct vm *vm = c->vcpu->vm;
+
+	vm_stop_world(vm, c->vcpu);
+	for (u32 n = 0; n < vm->memory.count; n++)
+		__builtin_memset(vm->memory.slot[n].code_pages, 0, vm->memory.slot[n].size >> 12);
+	jit_flush(j);
+	for (u32 n = 0; n < vm->vcpu_count; n++)
+		vcpu_request(vm->vcpu[n], REQ_JUMP_FLUSH);
+	cpu_flush_jump(c);
+	vm_resume_world(vm);
+}
+
+/* Own write tags for a page that now holds code; other vCPUs flush before they run again. */
+static void drop_write_tags(struct cpu *c, u64 gpa)
+{
+	for (u32 v = 0; v < VIEW_COUNT; v++)
+		for (u32 i = 0; i < TLB_SIZE; i++)
+			if ((c->tlb[v][i].gpa & PAGE_MASK) == gpa)
+				c->tlb[v][i].wtag = tlb_no_tag(i);
+}
+
+static struct code_page *new_code_page(struct jit *j, struct cpu *c, u64 gpa)
+{
+	struct vm *vm = c->vcpu->vm;
+	struct memslot *s = mem_slot(&vm->memory, gpa, NULL);
+	bool smp = vm->vcpu_count > 1;
+	struct code_page *p;
+
+	if (!s)
+		return NULL;
+	if (smp)
+		vm_stop_world(vm, c->vcpu);
+	__atomic_store_n(&s->code_pages[(gpa - s->gpa) >> 12], 1, __ATOMIC_SEQ_CST);
+	drop_write_tags(c, gpa);
+	for (u32 n = 0; smp && n < vm->vcpu_count; n++)
+		if (vm->vcpu[n] != c->vcpu)
+			vcpu_request(vm->vcpu[n], REQ_TLB_FLUSH);
+	pthread_mutex_lock(&j->lock);
+	p = page_find(j, gpa);
+	if (!p)
+		p = page_create(j, gpa);
+	pthread_mutex_unlock(&j->lock);
+	if (smp)
+		vm_resume_world(vm);
+	return p;
+}
+
+static u8 block_key(const struct cpu *c)
+{
+	bool vec = !(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR) && (c->cr4 & CR4_OSXSAVE) && (c->xcr0 & 6) == 6;
+
+	return (u8)(c->view | (vec ? KEY_VEC : 0));
+}
+
+/* Block at gpa, translated now if need be; NULL: memory was flushed, come again. */
+static struct block *block_at(struct jit *j, struct cpu *c, u64 gpa, const u8 *host_page, u8 key)
+{
+	struct code_page *p;
+	struct block *b = NULL;
+
+	pthread_mutex_lock(&j->lock);
+	p = page_find(j, gpa & PAGE_MASK);
+	if (p)
+		b = block_find(p, gpa & ~PAGE_MASK, key);
+	if (p && !b)
+		b = block_translate(j, c, p, host_page, gpa & ~PAGE_MASK, key);
+	pthread_mutex_unlock(&j->lock);
+	if (b)
+		return b;
+	if (p || !new_code_page(j, c, gpa & PAGE_MASK))
+		flush_world(j, c);
+	return NULL;
+}
+
+/* Code to enter at c->rip in FLAGS_SAVED; NULL: interpret one instruction. */
+static const u8 *code_at_rip(struct jit *j, struct cpu *c)
+{
+	struct jump_entry *e = &c->jump[c->view][c->rip & (JUMP_SIZE - 1)];
+	struct block *b;
+	u64 gpa;
+	u8 *host;
+	u32 error;
+	bool mmio;
+
+	if (e->rip == c->rip && e->code != c->jump_miss)
+		return (const u8 *)(uintptr_t)e->code;
+	j->stats.lookups++;
+	do {
+		if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
+			return NULL;
+		b = block_at(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), block_key(c));
+	} while (!b);
+	if (b->interp_only)
+		return NULL;
+	*e = (struct jump_entry){ c->rip, (u64)(uintptr_t)jit_exec(j, b->entry_saved) };
+	return jit_exec(j, b->entry_saved);
+}
+
+/* A direct jump was taken for the first time: join it to its block, if both still stand. */
+static void link_edge(struct jit *j, struct link *l, u64 flushes)
+{
+	struct block *b;
+
+	pthread_mutex_lock(&j->lock);
+	b = j->stats.flushes != flushes || l->page->dead ? NULL : block_find(l->page, l->target, l->key);
+	if (b && !b->interp_only)
+		emit_patch(l->rel32, j->code_x - j->code_w, jit_exec(j, l->saved ? b->entry_saved : b->entry_host));
+	pthread_mutex_unlock(&j->lock);
+}
+
+/* As lahf and seto leave it in AX. */
+static u64 flags_image(u64 rflags)
+{
+	return (rflags & 0xff) << 8 | (rflags >> 11 & 1);
+}
+
+static unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
+{
+	unsigned reason;
+
+	c->code_base = c->rip & PAGE_MASK;
+	c->saved_flags = flags_image(c->rflags);
+	reason = j->enter(c, code);
+	c->rflags = (c->rflags & ~(u64)FL_ARITH) | (c->saved_flags >> 8 & (FL_ARITH & 0xff)) | (c->saved_flags & 1) << 11;
+	return reason;
+}
+
+static bool fit_for_code(const struct cpu *c)
+{
+	return !c->intr_shadow && (c->cpl == 0 || c->cpl == 3) && !(c->dr[7] & 0xff) && !(c->rflags & FL_RF);
+}
+
+static unsigned run_loop(struct jit *j, struct cpu *c)
+{
+	struct link *pending = NULL;
+	u64 flushes = 0;
+	unsigned why;
+
+	while (!*c->poll && c->mode == MODE_LONG64 && !(c->rflags & FL_TF)) {
+		u8 key = block_key(c);
+		const u8 *code;
+
+		if ((key ^ c->jit_key) & KEY_VEC) {
+			cpu_flush_jump(c);
+			c->jit_key = key;
+		}
+		code = fit_for_code(c) ? code_at_rip(j, c) : NULL;
+		if (pending)
+			link_edge(j, pending, flushes);
+		pending = NULL;
+		if (code) {
+			switch (run_code(j, c, code)) {
+			case EXIT_DISPATCH:
+				continue;
+			case EXIT_LINK:
+				pending = (struct link *)(uintptr_t)c->cur_block;
+				flushes = j->stats.flushes;
+				continue;
+			default:
+				break;
+			}
+		}
+		j->stats.interp_exits++;
+		c->replay_pos = c->replay_count = 0;
+		if (interp_step(c, &why) == INTERP_LEAVE)
+			return why;
+	}
+	return 0;
+}
+
+static u64 swap_gs_base(u64 base)
+{
+	u64 old;
+
+	__asm__ volatile("rdgsbase %0\n\twrgsbase %1" : "=&r"(old) : "r"(base));
+	return old;
+}
+
+unsigned jit_run(struct jit *j, struct cpu *c)
+{
+	u64 gs;
+	unsigned why;
+
+	if (c->jump_miss != (u64)(uintptr_t)j->stub_jump_miss) {
+		c->jump_miss = (u64)(uintptr_t)j->stub_jump_miss;
+		c->self = (u64)(uintptr_t)c;
+		cpu_flush_jump(c);
+	}
+	gs = swap_gs_base((u64)(uintptr_t)c);
+	why = run_loop(j, c);
+	swap_gs_base(gs);
+	return why;
+}
+
+unsigned jit_slow_access(struct cpu *c, u64 la, u32 info)
+{
+	enum tlb_view view = info >> SLOW_VIEW_SHIFT & 3;
+
+	c->vcpu->vm->jit->stats.tlb_misses++;
+	return !mmu_fill(c, la, info & SLOW_WRITE ? MMU_WRITE : MMU_READ, view);
+}
+
+static void forget_page(struct jit *j, struct cpu *c, struct memslot *s, struct code_page *p)
+{
+	struct vm *vm = c->vcpu->vm;
+
+	page_kill(j, p, s);
+	cpu_flush_jump(c);
+	for (u32 n = 0; n < vm->vcpu_count; n++)
+		if (vm->vcpu[n] && vm->vcpu[n] != c->vcpu)
+			vcpu_request(vm->vcpu[n], REQ_JUMP_FLUSH);
+}
+
+void jit_invalidate(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa, unsigned len)
+{
+	unsigned first = (gpa & ~PAGE_MASK) / 64, last = ((gpa & ~PAGE_MASK) + (len ? len : 1) - 1) / 64;
+	u64 touched = ~0ull << first;
+	struct code_page *p;
+
+	if (last < LINES - 1)
+		touched &= (1ull << (last + 1)) - 1;
+	pthread_mutex_lock(&j->lock);
+	p = page_find(j, gpa & PAGE_MASK);
+	if (p && (p->lines & touched))
+		forget_page(j, c, s, p);
+	pthread_mutex_unlock(&j->lock);
+}
+
+void jit_verify_page(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa)
+{
+	struct code_page *p;
+
+	pthread_mutex_lock(&j->lock);
+	p = page_find(j, gpa & PAGE_MASK);
+	if (p && !page_matches(p, mem_slot_host(s, gpa & PAGE_MASK)))
+		forget_page(j, c, s, p);
+	pthread_mutex_unlock(&j->lock);
+}
+
+static struct jit *running_jit(struct cpu **ret_c)
+{
+	u64 gs;
+
+	__asm__ volatile("rdgsbase %0" : "=r"(gs));
+	*ret_c = (struct cpu *)(uintptr_t)gs;
+	return gs ? (*ret_c)->vcpu->vm->jit : NULL;
+}
+
+bool jit_signal(int sig, void *siginfo, void *ucontext)
+{
+	ucontext_t *u = ucontext;
+	struct cpu *c;
+	struct jit *j = running_jit(&c);
+	u64 pc = (u64)u->uc_mcontext.gregs[REG_RIP], code;
+	struct block *b;
+
+	if (!j || pc < (u64)(uintptr_t)j->code_x || pc >= (u64)(uintptr_t)j->code_x + CODE_SIZE)
+		return false;
+	code = pc - (u64)(uintptr_t)j->code_x;
+	b = block_of_code(j, (u32)code);
+	for (u32 n = 0; b && n < b->site_count; n++) {
+		if (b->sites[n].code != code)
+			continue;
+		if (b->sites[n].host_flags)
+			c->saved_flags = flags_image((u64)u->uc_mcontext.gregs[REG_EFL]);
+		u->uc_mcontext.gregs[REG_R9] = (greg_t)(c->code_base + b->sites[n].guest);
+		u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)j->stub_interp;
+		return true;
+	}
+	return false;
+}
+
+void jit_get_stats(struct jit *j, struct jit_stats *ret)
+{
+	*ret = j->stats;
+}

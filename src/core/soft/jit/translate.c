@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Makes one block: find its instructions, see which flags live where, emit each, then the parts out of line. Called by
+ * run.c under jit.lock.
+ */
+#include "../cpu/host.h"
+#include "tx.h"
+
+static bool is_branch(const struct insn *i)
+{
+	switch (i->d->kind) {
+	case KIND_JCC:
+	case KIND_JMP:
+	case KIND_CALL:
+	case KIND_RET:
+	case KIND_LOOP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool translatable(struct tx *t, const struct insn *i)
+{
+	const struct insn_desc *d = i->d;
+
+	if (d->cpuid && !host_cpuid_gate(t->c, d->cpuid))
+		return false;
+	if ((d->attr & ATTR_VEC) && !(t->key & KEY_VEC))
+		return false;
+	switch (d->kind) {
+	case KIND_COPY:
+		return copy_possible(i);
+	case KIND_LEA:
+	case KIND_PUSH:
+	case KIND_POP:
+	case KIND_LEAVE:
+		return i->adsize != 2;
+	case KIND_NOP:
+		return true;
+	default:
+		return is_branch(i) && branch_possible(i);
+	}
+}
+
+static void discover(struct tx *t, u16 offset)
+{
+	u16 off = offset;
+
+	for (t->n = 0; t->n < BLOCK_INSNS && off < PAGE_SIZE; t->n++) {
+		struct insn *i = &t->insn[t->n];
+
+		t->ends_interp = insn_decode(i, t->host + off, PAGE_SIZE - off, MODE_LONG64) != DECODE_OK ||
+				 !translatable(t, i);
+		if (t->ends_interp)
+			break;
+		t->off[t->n] = off;
+		off = (u16)(off + i->len);
+		if (is_branch(i)) {
+			t->n++;
+			break;
+		}
+	}
+	t->end = off;
+}
+
+static bool emit_insn(struct tx *t, const struct insn *i)
+{
+	switch (i->d->kind) {
+	case KIND_COPY:
+		return copy_insn(t, i);
+	case KIND_LEA:
+		return lea_insn(t, i);
+	case KIND_PUSH:
+		return push_insn(t, i);
+	case KIND_POP:
+		return pop_insn(t, i);
+	case KIND_LEAVE:
+		return leave_insn(t, i);
+	case KIND_NOP:
+		return true;
+	default:
+		branch_insn(t, i);
+		return true;
+	}
+}
+
+static void emit_body(struct tx *t)
+{
+	for (t->k = 0; t->k < t->n; t->k++) {
+		struct insn *i = &t->insn[t->k];
+		u8 *mark = t->e.p;
+		u32 slow = t->slow_count, sites = t->site_count;
+		enum flags_state state = t->state;
+
+		if (emit_insn(t, i))
+			continue;
+		t->e.p = mark;
+		t->slow_count = slow;
+		t->site_count = sites;
+		t->state = state;
+		t->n = t->k;
+		t->end = t->off[t->k];
+		edge_interp(t, t->end);
+		return;
+	}
+	t->k = t->n - 1;
+	if (t->ends_interp)
+		edge_interp(t, t->end);
+	else if (!is_branch(&t->insn[t->k]))
+		edge_to(t, t->end);
+}
+
+static void emit_slow_sites(struct tx *t)
+{
+	size_t view = offsetof(struct cpu, tlb) + (t->key & KEY_VIEW) * sizeof(t->c->tlb[0]);
+
+	for (u32 n = 0; n < t->slow_count; n++) {
+		const struct slow_site *s = &t->slow[n];
+		size_t tag = s->write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
+		struct host_mem m = { HOST_SCRATCH2, BASE_NONE, 0, true, false, (s32)(view + tag) };
+		u32 info = s->guest | (s->write ? SLOW_WRITE : 0) | (u32)(t->key & KEY_VIEW) << SLOW_VIEW_SHIFT;
+
+		emit_patch_here(&t->e, s->jump);
+		emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH, m);
+		emit_imm(&t->e, HOST_SCRATCH2, info);
+		emit_call(&t->e, t->j->stub_slow);
+		emit_jmp(&t->e, s->retry);
+	}
+}
+
+static void emit_rip(struct tx *t, u16 target)
+{
+	emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
+	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, target));
+}
+
+static bool emit_thunk(struct tx *t, const struct edge_site *s)
+{
+	struct link *l = meta_alloc(t->j, sizeof(*l));
+
+	if (!l)
+		return false;
+	*l = (struct link){ t->page, s->rel32, s->target, t->key, s->saved };
+	emit_patch_here(&t->e, s->rel32);
+	if (!s->saved)
+		flags_save(t);
+	emit_imm(&t->e, HOST_SCRATCH2, (u64)(uintptr_t)l);
+	emit_store(&t->e, TX_CPU(cur_block), HOST_SCRATCH2);
+	emit_rip(t, s->target);
+	emit_jmp(&t->e, t->j->stub_link);
+	return true;
+}
+
+static bool emit_edges(struct tx *t, const struct block *self)
+{
+	for (u32 n = 0; n < t->edge_count; n++) {
+		const struct edge_site *s = &t->edge[n];
+		const struct block *b = s->target == self->offset ? self : block_find(t->page, s->target, t->key);
+
+		if (s->poll_exit) {
+			emit_patch_here(&t->e, s->rel32);
+			emit_rip(t, s->target);
+			emit_jmp(&t->e, t->j->stub_dispatch);
+		} else if (b && !b->interp_only) {
+			emit_patch(s->rel32, t->e.exec, jit_exec(t->j, s->saved ? b->entry_saved : b->entry_host));
+		} else if (!emit_thunk(t, s)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool keep_sites(struct tx *t, struct block *b)
+{
+	if (!t->site_count)
+		return true;
+	b->sites = meta_alloc(t->j, t->site_count * sizeof(*b->sites));
+	if (!b->sites)
+		return false;
+	__builtin_memcpy(b->sites, t->site, t->site_count * sizeof(*b->sites));
+	b->site_count = (u16)t->site_count;
+	return true;
+}
+
+static bool emit_block(struct tx *t, struct block *b)
+{
+	struct jit *j = t->j;
+	u8 *start = j->code_w + ((j->code_used + 15) & ~15u);
+
+	t->e = (struct emit){ start, j->code_w + CODE_SIZE, j->code_x - j->code_w, false };
+	b->entry_saved = (u32)(t->e.p - j->code_w);
+	t->state = FLAGS_SAVED;
+	if (t->live_in[0]) {
+		flags_emit_restore(&t->e, HOST_SCRATCH);
+		t->state = FLAGS_HOST;
+	}
+	b->entry_host = (u32)(t->e.p - j->code_w);
+	emit_body(t);
+	emit_slow_sites(t);
+	if (!emit_edges(t, b) || t->e.full || !keep_sites(t, b))
+		return false;
+	j->code_used = b->code_end = (u32)(t->e.p - j->code_w);
+	j->stats.code_bytes = j->code_used;
+	return true;
+}
+
+struct block *block_translate(struct jit *j, struct cpu *c, struct code_page *p, const u8 *host, u16 offset, u8 key)
+{
+	static _Thread_local struct tx tx;
+	struct tx *t = &tx;
+	struct block *b = meta_alloc(j, sizeof(*b)), **bucket = &p->blocks[offset % OFF_BUCKETS];
+
+	if (!b || j->block_count == MAX_BLOCKS)
+		return NULL;
+	*t = (struct tx){ .j = j, .c = c, .page = p, .host = host, .key = key };
+	discover(t, offset);
+	*b = (struct block){ .page = p, .offset = offset, .key = key, .interp_only = t->n == 0 };
+	if (t->n) {
+		flags_analyse(t);
+		if (!emit_block(t, b))
+			return NULL;
+		j->blocks[j->block_count] = b;
+		__atomic_store_n(&j->block_count, j->block_count + 1, __ATOMIC_RELEASE);
+		b->interp_only = t->n == 0;
+	}
+	b->size = (u16)(t->end - offset);
+	page_cover(p, host, offset, b->size);
+	b->next = *bucket;
+	*bucket = b;
+	j->stats.blocks++;
+	return b;
+}
