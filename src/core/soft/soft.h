@@ -83,6 +83,12 @@ struct vcpu {
 	struct msr_state msr;
 	u32 tsc_khz;
 	u64 apic_base;	 /* without in-core LAPIC */
+	s32 eoi_exit;	 /* split irqchip: vector of a level interrupt the guest ended, for KVM_EXIT_IOAPIC_EOI; else -1 */
+	struct {
+		u32 index, reason;
+		bool write, waits, done, error;
+		u64 data;
+	} msr_exit; /* KVM_EXIT_X86_RDMSR/WRMSR */
 	u64 debug_reg[8]; /* KVM_SET_GUEST_DEBUG */
 	struct {
 		u8 vector;

@@ -5,6 +5,7 @@
  */
 #pragma once
 #include "state.h"
+#include "x86-ops.h" /* generated: enum insn_op, enum cpuid_gate, cpuid_gates[] */
 
 #define INSN_MAX 15
 
@@ -105,6 +106,8 @@ struct insn_desc {
 #define ATTR_MASKED (1u << 14)	 /* accesses only parts of its memory operand (VMASKMOV, gathers, MASKMOV) */
 #define ATTR_FIXED_ST (1u << 15) /* x87 stack effect etc.: nothing for the translator, may be copied */
 #define ATTR_NOMEMCHECK (1u << 16) /* has a memory operand but does not access it (LEA, NOP Ev, prefetch, INVLPG) */
+#define ATTR_FORCE64 (1u << 17)	 /* near branches: operand size is 64 in 64-bit mode, 66 is ignored */
+/* bits 18 and up belong to the decoder (decode.h) */
 
 #define BASE_NONE 0xff
 #define BASE_RIP 16
@@ -155,3 +158,33 @@ enum decode_result insn_decode(struct insn *i, const u8 *p, size_t avail, enum c
 void insn_print(const struct insn *i, u64 rip, char *buf, size_t size);
 
 extern const char *const insn_op_names[];
+
+/* Bytes of an operand of enum opnd_size `size` in this instruction; 0 for SZ_0 and SZ_VAR. */
+static inline unsigned insn_size(const struct insn *i, u8 size)
+{
+	if (size < SZ_V)
+		return size;
+	switch ((enum opnd_size)size) {
+	case SZ_V:
+	case SZ_64V:
+		return i->opsize;
+	case SZ_Z:
+		return i->opsize == 2 ? 2 : 4;
+	case SZ_Y:
+		return i->rex & 8 ? 8 : 4;
+	case SZ_X:
+		return 16u << i->vl;
+	case SZ_XH:
+		return 8u << i->vl;
+	case SZ_XQ:
+		return 4u << i->vl;
+	case SZ_XE:
+		return 2u << i->vl;
+	case SZ_P:
+		return 2u + i->opsize;
+	case SZ_S:
+		return i->mode == MODE_LONG64 ? 10 : 6;
+	default:
+		return 0;
+	}
+}

@@ -21,10 +21,10 @@ static void emit_poll(struct tx *t)
 }
 
 /* scratch = linear address to go on at; flags saved. */
-static void jump_lookup(struct tx *t)
+static void jump_lookup_in(struct tx *t, enum tlb_view view)
 {
 	struct emit *e = &t->e;
-	size_t table = offsetof(struct cpu, jump) + (t->key & KEY_VIEW) * sizeof(t->c->jump[0]);
+	size_t table = offsetof(struct cpu, jump) + view * sizeof(t->c->jump[0]);
 	struct host_mem entry = { HOST_SCRATCH2, BASE_NONE, 0, true, false, (s32)table };
 
 	_Static_assert(sizeof(struct jump_entry) == 16, "the index is scaled by 16");
@@ -39,6 +39,11 @@ static void jump_lookup(struct tx *t)
 	emit_store(e, TX_CPU(code_base), HOST_SCRATCH);
 	entry.disp += (s32)offsetof(struct jump_entry, code);
 	emit_jmp_mem(e, entry);
+}
+
+static void jump_lookup(struct tx *t)
+{
+	jump_lookup_in(t, t->key & KEY_VIEW);
 }
 
 static void save_if_host(struct tx *t)
@@ -58,6 +63,13 @@ void edge_interp(struct tx *t, u16 offset)
 	save_if_host(t);
 	load_rip(t, offset);
 	emit_jmp(&t->e, t->j->stub_interp);
+}
+
+void edge_view(struct tx *t, s64 target, enum tlb_view view)
+{
+	save_if_host(t);
+	load_rip(t, target);
+	jump_lookup_in(t, view);
 }
 
 void edge_to(struct tx *t, s64 target)

@@ -20,6 +20,11 @@ static bool is_branch(const struct insn *i)
 	}
 }
 
+static bool ends_block(const struct insn *i)
+{
+	return is_branch(i) || system_ends_block(i);
+}
+
 static bool translatable(struct tx *t, const struct insn *i)
 {
 	const struct insn_desc *d = i->d;
@@ -39,7 +44,7 @@ static bool translatable(struct tx *t, const struct insn *i)
 	case KIND_NOP:
 		return true;
 	default:
-		return is_branch(i) && branch_possible(i);
+		return is_branch(i) ? branch_possible(i) : system_possible(t, i);
 	}
 }
 
@@ -56,7 +61,7 @@ static void discover(struct tx *t, u16 offset)
 			break;
 		t->off[t->n] = off;
 		off = (u16)(off + i->len);
-		if (is_branch(i)) {
+		if (ends_block(i)) {
 			t->n++;
 			break;
 		}
@@ -80,6 +85,8 @@ static bool emit_insn(struct tx *t, const struct insn *i)
 	case KIND_NOP:
 		return true;
 	default:
+		if (!is_branch(i))
+			return system_insn(t, i);
 		branch_insn(t, i);
 		return true;
 	}
@@ -90,7 +97,7 @@ static void emit_body(struct tx *t)
 	for (t->k = 0; t->k < t->n; t->k++) {
 		struct insn *i = &t->insn[t->k];
 		u8 *mark = t->e.p;
-		u32 slow = t->slow_count, sites = t->site_count;
+		u32 slow = t->slow_count, sites = t->site_count, interp = t->interp_count;
 		enum flags_state state = t->state;
 
 		if (emit_insn(t, i))
@@ -98,6 +105,7 @@ static void emit_body(struct tx *t)
 		t->e.p = mark;
 		t->slow_count = slow;
 		t->site_count = sites;
+		t->interp_count = interp;
 		t->state = state;
 		t->n = t->k;
 		t->end = t->off[t->k];
@@ -107,7 +115,7 @@ static void emit_body(struct tx *t)
 	t->k = t->n - 1;
 	if (t->ends_interp)
 		edge_interp(t, t->end);
-	else if (!is_branch(&t->insn[t->k]))
+	else if (!ends_block(&t->insn[t->k]))
 		edge_to(t, t->end);
 }
 
@@ -133,6 +141,15 @@ static void emit_rip(struct tx *t, u16 target)
 {
 	emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
 	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, target));
+}
+
+static void emit_interp_sites(struct tx *t)
+{
+	for (u32 n = 0; n < t->interp_count; n++) {
+		emit_patch_here(&t->e, t->interp[n].rel32);
+		emit_rip(t, t->interp[n].guest);
+		emit_jmp(&t->e, t->j->stub_interp);
+	}
 }
 
 static bool emit_thunk(struct tx *t, const struct edge_site *s)
@@ -198,6 +215,7 @@ static bool emit_block(struct tx *t, struct block *b)
 	b->entry_host = (u32)(t->e.p - j->code_w);
 	emit_body(t);
 	emit_slow_sites(t);
+	emit_interp_sites(t);
 	if (!emit_edges(t, b) || t->e.full || !keep_sites(t, b))
 		return false;
 	j->code_used = b->code_end = (u32)(t->e.p - j->code_w);

@@ -16,6 +16,12 @@ struct slow_site {
 	bool write;
 };
 
+/* A conditional exit to the interpreter, flags saved. */
+struct interp_site {
+	u8 *rel32;
+	u16 guest;
+};
+
 /* A direct edge to be finished out of line. */
 struct edge_site {
 	u8 *rel32;
@@ -40,6 +46,8 @@ struct tx {
 	u32 k; /* the instruction being emitted */
 	struct slow_site slow[BLOCK_INSNS * 3];
 	u32 slow_count;
+	struct interp_site interp[BLOCK_INSNS * 2];
+	u32 interp_count;
 	struct edge_site edge[8];
 	u32 edge_count;
 	struct site site[BLOCK_INSNS];
@@ -78,6 +86,10 @@ bool branch_possible(const struct insn *i);
 void branch_insn(struct tx *t, const struct insn *i);
 void edge_to(struct tx *t, s64 target);	/* unconditional edge to a page offset (may lie outside of the page) */
 void edge_interp(struct tx *t, u16 offset);
+void edge_view(struct tx *t, s64 target, enum tlb_view view); /* goes on under another view */
+bool system_possible(const struct tx *t, const struct insn *i);
+bool system_ends_block(const struct insn *i);
+bool system_insn(struct tx *t, const struct insn *i);
 
 /* Guest register n as a host register: itself when mapped, else loaded into tmp. */
 static inline u8 use_reg(struct tx *t, u8 n, u8 tmp)

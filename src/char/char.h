@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Character devices: the host side of consoles. Kinds are rows of chardev_kinds[].
+ *
+ * Threads: char_write() from any thread (it never blocks: what the host does not take at once is buffered up to
+ * CHAR_BUFFER bytes, older bytes stay, newer ones are dropped and counted); callbacks run in the main context.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CHAR_BUFFER (1u << 20)
+
+struct chardev;
+
+struct char_client {
+	/* How many bytes the device could take now; 0 stops reading from the host until char_resume(). */
+	size_t (*can_receive)(void *opaque);
+	void (*receive)(void *opaque, const uint8_t *data, size_t len);
+};
+
+struct char_kind {
+	const char *name; /* "stdio", "pty", "file", "unix" */
+	const char *help;
+	bool has_path;
+	bool (*open)(struct chardev *c, const char *path, GError **error);
+	void (*close)(struct chardev *c);
+};
+
+struct chardev {
+	const struct char_kind *kind;
+	const struct char_client *client; /* NULL until char_attach() */
+	void *client_opaque;
+	void (*quit)(void *opaque); /* the person asked to leave (Ctrl-A X) */
+	void *quit_opaque;
+	char *where; /* for people: the pty's path, the socket... */
+	uint64_t dropped;
+	void *state;
+};
+
+extern const struct char_kind *const chardev_kinds[]; /* NULL-terminated */
+
+/* spec: "stdio", "pty", "file:PATH", "unix:PATH". */
+struct chardev *char_open(const char *spec, GError **error);
+void char_close(struct chardev *c); /* flushes what can be flushed; restores the terminal; NULL is fine */
+void char_attach(struct chardev *c, const struct char_client *client, void *opaque);
+void char_set_quit(struct chardev *c, void (*quit)(void *opaque), void *opaque);
+void char_write(struct chardev *c, const uint8_t *data, size_t len);
+/* True when at least half of the buffer is free: devices hold back their guest otherwise. */
+bool char_writable(struct chardev *c);
+void char_resume(struct chardev *c); /* can_receive() has grown; any thread */

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libkvcore-preload.so: puts the software KVM under a dynamically linked KVM client. LD_PRELOADed, it answers open("/dev/kvm")
+ * with a descriptor of ours and takes ioctl, close and the dup family on such descriptors; all else goes to libc. mmap needs
+ * nothing: a vCPU descriptor is a memfd of its kvm_run pages.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "soft/provider.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define REAL(name) ((__typeof__(&name))real(#name))
+
+/* Own prototypes: the fortified ones of libc have no header. */
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+int __openat_2(int dir, const char *path, int flags);
+int __openat64_2(int dir, const char *path, int flags);
+
+static void *real(const char *name)
+{
+	return dlsym(RTLD_NEXT, name);
+}
+
+static bool is_kvm(const char *path)
+{
+	return path && !strcmp(path, "/dev/kvm");
+}
+
+static int result(long ret)
+{
+	if (ret >= 0)
+		return (int)ret;
+	errno = (int)-ret;
+	return -1;
+}
+
+static mode_t mode_of(int flags, va_list ap)
+{
+	return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(ap, mode_t) : 0;
+}
+
+#define OPEN_LIKE(name)                                                       \
+	EXPORT int name(const char *path, int flags, ...)                      \
+	{                                                                      \
+		va_list ap;                                                    \
+		mode_t mode;                                                   \
+                                                                               \
+		if (is_kvm(path))                                              \
+			return result(soft_open());                            \
+		va_start(ap, flags);                                           \
+		mode = mode_of(flags, ap);                                     \
+		va_end(ap);                                                    \
+		return REAL(name)(path, flags, mode);                          \
+	}
+#define OPENAT_LIKE(name)                                                     \
+	EXPORT int name(int dir, const char *path, int flags, ...)             \
+	{                                                                      \
+		va_list ap;                                                    \
+		mode_t mode;                                                   \
+                                                                               \
+		if (is_kvm(path))                                              \
+			return result(soft_open());                            \
+		va_start(ap, flags);                                           \
+		mode = mode_of(flags, ap);                                     \
+		va_end(ap);                                                    \
+		return REAL(name)(dir, path, flags, mode);                     \
+	}
+OPEN_LIKE(open)
+OPEN_LIKE(open64)
+OPENAT_LIKE(openat)
+OPENAT_LIKE(openat64)
+
+EXPORT int __open_2(const char *path, int flags)
+{
+	return is_kvm(path) ? result(soft_open()) : REAL(__open_2)(path, flags);
+}
+
+EXPORT int __open64_2(const char *path, int flags)
+{
+	return is_kvm(path) ? result(soft_open()) : REAL(__open64_2)(path, flags);
+}
+
+EXPORT int __openat_2(int dir, const char *path, int flags)
+{
+	return is_kvm(path) ? result(soft_open()) : REAL(__openat_2)(dir, path, flags);
+}
+
+EXPORT int __openat64_2(int dir, const char *path, int flags)
+{
+	return is_kvm(path) ? result(soft_open()) : REAL(__openat64_2)(dir, path, flags);
+}
+
+EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+	static __typeof__(&ioctl) next;
+	unsigned long arg;
+	va_list ap;
+
+	va_start(ap, request);
+	arg = va_arg(ap, unsigned long);
+	va_end(ap);
+	if (soft_owns(fd))
+		return result(soft_ioctl(fd, request, arg));
+	if (!next)
+		next = REAL(ioctl);
+	return next(fd, request, arg);
+}
+
+EXPORT int close(int fd)
+{
+	static __typeof__(&close) next;
+
+	if (!next)
+		next = REAL(close);
+	if (soft_owns(fd))
+		return result(soft_close(fd));
+	return next(fd);
+}
+
+/* A duplicate made by libc becomes one more descriptor of the object. */
+static int duplicated(int fd, int copy)
+{
+	if (copy >= 0 && copy != fd && soft_owns(fd))
+		soft_dup(fd, copy);
+	return copy;
+}
+
+EXPORT int dup(int fd)
+{
+	return duplicated(fd, REAL(dup)(fd));
+}
+
+EXPORT int dup2(int fd, int to)
+{
+	if (fd != to && soft_owns(to))
+		soft_close(to);
+	return duplicated(fd, REAL(dup2)(fd, to));
+}
+
+EXPORT int dup3(int fd, int to, int flags)
+{
+	if (fd != to && soft_owns(to))
+		soft_close(to);
+	return duplicated(fd, REAL(dup3)(fd, to, flags));
+}
+
+EXPORT int fcntl(int fd, int command, ...)
+{
+	unsigned long arg;
+	va_list ap;
+	int ret;
+
+	va_start(ap, command);
+	arg = va_arg(ap, unsigned long);
+	va_end(ap);
+	ret = REAL(fcntl)(fd, command, arg);
+	return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicated(fd, ret) : ret;
+}
+
+EXPORT int fcntl64(int fd, int command, ...)
+{
+	unsigned long arg;
+	va_list ap;
+	int ret;
+
+	va_start(ap, command);
+	arg = va_arg(ap, unsigned long);
+	va_end(ap);
+	ret = REAL(fcntl64)(fd, command, arg);
+	return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicated(fd, ret) : ret;
+}

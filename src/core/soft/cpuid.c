@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * CPUID. Supported = what the processor model of cpu/ does; where an instruction runs on the host itself (vector code),
+ * only if the host has it. cpuid_gates[] (made from schema/x86.tab) names the instructions' bits, the tables below the
+ * rest. Read once from the host: there the instruction may be slow. Sources: SDM vol. 2 CPUID, APM vol. 3 E.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cpu/host.h"
+#include "cpuid.h"
+#include "fpu.h"
+#include "sys.h"
+#include "x86-ops.h"
+
+enum { EAX, EBX, ECX, EDX };
+#define BIT(n) (1u << (n))
+
+/* Features that are no instruction group, or that the processor model does without the host's help. */
+static const struct {
+	u32 leaf, sub;
+	u8 reg;
+	u32 bits;
+} model[] = {
+	{ 0x1, 0, ECX, BIT(13) | BIT(17) | BIT(21) | BIT(24) | BIT(31) }, /* CX16 PCID X2APIC TSC_DEADLINE hypervisor */
+	{ 0x1, 0, EDX, 0x078bfbff }, /* FPU..PSE36 without PSN, CLFSH, MMX FXSR SSE SSE2 */
+	{ 0x6, 0, EAX, BIT(2) },     /* ARAT */
+	/* FSGSBASE TSC_ADJUST SMEP ERMS INVPCID SMAP */
+	{ 0x7, 0, EBX, BIT(0) | BIT(1) | BIT(7) | BIT(9) | BIT(10) | BIT(20) },
+	{ 0x7, 0, ECX, BIT(2) },			    /* UMIP */
+	{ 0x7, 0, EDX, BIT(4) | BIT(26) | BIT(29) },	    /* FSRM SPEC_CTRL ARCH_CAPABILITIES */
+	{ 0x80000001, 0, ECX, BIT(0) | BIT(8) },	    /* LAHF PREFETCHW */
+	{ 0x80000001, 0, EDX, BIT(11) | BIT(20) | BIT(26) | BIT(27) | BIT(29) }, /* SYSCALL NX 1GB RDTSCP LM */
+	{ 0x80000007, 0, EDX, BIT(8) },			    /* invariant TSC */
+};
+
+/* Instruction groups that need nothing of the host although they have a gate: the interpreter does them in C. */
+static const struct {
+	u32 leaf, sub;
+	u8 reg;
+	u32 bits;
+} software[] = {
+	{ 0x1, 0, ECX, BIT(13) | BIT(22) | BIT(23) },	/* CX16 MOVBE POPCNT */
+	{ 0x7, 0, EBX, BIT(0) | BIT(10) | BIT(20) },
+	{ 0x7, 0, ECX, BIT(22) },			/* RDPID */
+	{ 0x80000001, 0, EDX, BIT(11) | BIT(27) },
+};
+
+/* Never: no room in the state, or not modelled (MONITOR VMX DCA; MPX, AVX-512, PKU, CET, AMX...; SVM, XOP, FMA4, LWP). */
+static const struct {
+	u32 leaf, sub;
+	u8 reg;
+	u32 bits;
+} never[] = {
+	{ 0x1, 0, ECX, BIT(2) | BIT(3) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(15) | BIT(18) | BIT(27) },
+	{ 0x7, 0, EBX, BIT(2) | BIT(4) | BIT(11) | BIT(12) | BIT(14) | BIT(16) | BIT(17) | BIT(21) | BIT(25) | BIT(26) |
+		       BIT(27) | BIT(28) | BIT(30) | BIT(31) },
+	{ 0x7, 0, ECX, BIT(1) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(11) | BIT(12) | BIT(14) | BIT(16) },
+	{ 0xd, 1, EAX, BIT(3) },
+	{ 0x80000001, 0, ECX, BIT(2) | BIT(7) | BIT(10) | BIT(11) | BIT(12) | BIT(15) | BIT(16) | BIT(29) },
+};
+
+#define KVM_LEAF 0x40000000u
+#define LEAVES_MAX 80
+
+static struct {
+	pthread_once_t once;
+	u32 count;
+	bool amd;
+	struct kvm_cpuid_entry2 entry[LEAVES_MAX];
+} supported = { .once = PTHREAD_ONCE_INIT };
+
+static u32 *reg_of(struct kvm_cpuid_entry2 *e, u8 reg)
+{
+	return reg == EAX ? &e->eax : reg == EBX ? &e->ebx : reg == ECX ? &e->ecx : &e->edx;
+}
+
+/* The bits the decoder, interpreter and vector stubs implement in one register of one leaf, given the host's. */
+static u32 features(u32 leaf, u32 sub, u8 reg, u32 host)
+{
+	u32 implemented = 0, without_host = 0, drop = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(model); i++)
+		if (model[i].leaf == leaf && model[i].sub == sub && model[i].reg == reg)
+			implemented |= model[i].bits, without_host |= model[i].bits;
+	for (size_t i = 0; i < ARRAY_SIZE(software); i++)
+		if (software[i].leaf == leaf && software[i].sub == sub && software[i].reg == reg)
+			without_host |= software[i].bits;
+	for (u32 g = 1; g < GATE_COUNT; g++)
+		if (cpuid_gates[g].leaf == leaf && cpuid_gates[g].subleaf == sub && cpuid_gates[g].reg == reg)
+			implemented |= BIT(cpuid_gates[g].bit);
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
+		if (never[i].leaf == leaf && never[i].sub == sub && never[i].reg == reg)
+			drop |= never[i].bits;
+	return implemented & (host | without_host) & ~drop;
+}
+
+static struct kvm_cpuid_entry2 *add(u32 leaf, u32 sub, bool indexed)
+{
+	struct kvm_cpuid_entry2 *e;
+	u32 r[4];
+
+	if (supported.count == LEAVES_MAX)
+		return &supported.entry[LEAVES_MAX - 1];
+	e = &supported.entry[supported.count++];
+	sys_cpuid(leaf, sub, r);
+	*e = (struct kvm_cpuid_entry2){ .function = leaf, .index = sub, .eax = r[0], .ebx = r[1], .ecx = r[2], .edx = r[3],
+					.flags = indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0 };
+	return e;
+}
+
+static void add_basic(u32 max)
+{
+	struct kvm_cpuid_entry2 *e = add(0, 0, false);
+
+	e->eax = max < 0xd ? max : 0xd;
+	e = add(1, 0, false);
+	e->ecx = features(1, 0, ECX, e->ecx);
+	e->edx = features(1, 0, EDX, e->edx);
+	e->ebx = (e->ebx & 0xff00) | 1u << 16;
+	if (!supported.amd) {
+		add(2, 0, false);
+		for (u32 i = 0; i < 8; i++)
+			if (!(add(4, i, true)->eax & 0x1f))
+				break;
+	}
+	e = add(6, 0, false);
+	e->eax = features(6, 0, EAX, e->eax);
+	e->ebx = e->ecx = e->edx = 0;
+	e = add(7, 0, true);
+	e->ebx = features(7, 0, EBX, e->ebx) | (e->ebx & BIT(13)); /* FPU CS and DS: as the host's FXSAVE does */
+	e->ecx = features(7, 0, ECX, e->ecx);
+	e->edx = features(7, 0, EDX, e->edx);
+	e->eax = 1;
+	e = add(7, 1, true);
+	e->eax = features(7, 1, EAX, e->eax);
+	e->ebx = e->ecx = e->edx = 0;
+	e = add(0xb, 0, true);
+	e->eax = e->ebx = e->ecx = e->edx = 0;
+}
+
+static void add_xsave(void)
+{
+	u64 xcr0 = fpu_features();
+	struct kvm_cpuid_entry2 *e = add(0xd, 0, true);
+
+	e->eax = (u32)xcr0;
+	e->edx = (u32)(xcr0 >> 32);
+	e->ebx = e->ecx = xcr0 & 4 ? 832 : 576;
+	e = add(0xd, 1, true);
+	e->eax = features(0xd, 1, EAX, e->eax);
+	e->ebx = e->ecx = e->edx = 0;
+	if (xcr0 & 4) {
+		e = add(0xd, 2, true);
+		e->eax = 256;
+		e->ebx = 576;
+		e->ecx = e->edx = 0;
+	}
+}
+
+static void add_kvm(void)
+{
+	struct kvm_cpuid_entry2 *e = add(KVM_LEAF, 0, false);
+
+	e->eax = KVM_LEAF + 1;
+	e->ebx = 0x4b4d564b;
+	e->ecx = 0x564b4d56;
+	e->edx = 0x4d;
+	e = add(KVM_LEAF + 1, 0, false);
+	/* CLOCKSOURCE NOP_IO_DELAY CLOCKSOURCE2 STEAL_TIME PV_UNHALT PV_TLB_FLUSH PV_SEND_IPI POLL_CONTROL SCHED_YIELD STABLE */
+	e->eax = BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(7) | BIT(9) | BIT(11) | BIT(12) | BIT(13) | BIT(24);
+	e->ebx = e->ecx = e->edx = 0;
+}
+
+static void add_extended(void)
+{
+	struct kvm_cpuid_entry2 *e = add(0x80000000, 0, false);
+	u32 phys;
+
+	e->eax = supported.amd ? 0x80000021 : 0x80000008;
+	e = add(0x80000001, 0, false);
+	e->ecx = features(0x80000001, 0, ECX, e->ecx);
+	e->edx = features(0x80000001, 0, EDX, e->edx);
+	if (supported.amd) /* repeats leaf 1 */
+		e->edx |= 0x0183f3ff & supported.entry[1].edx;
+	for (u32 i = 0x80000002; i <= 0x80000006; i++)
+		add(i, 0, false);
+	e = add(0x80000007, 0, false);
+	e->eax = e->ebx = e->ecx = 0;
+	e->edx = features(0x80000007, 0, EDX, e->edx);
+	e = add(0x80000008, 0, false);
+	phys = e->eax & 0xff;
+	e->eax = (phys >= 36 && phys <= 52 ? phys : 40) | 48 << 8;
+	e->ebx = supported.amd ? BIT(26) | BIT(29) : 0; /* SSB_NO BTC_NO: see ARCH_CAPABILITIES in msr.c */
+	e->ecx = e->edx = 0;
+	if (!supported.amd)
+		return;
+	e = add(0x80000021, 0, false);
+	e->eax = BIT(2) | BIT(6) | BIT(29); /* LFENCE serializes, null selectors clear the base, SRSO_NO */
+	e->ebx = e->ecx = e->edx = 0;
+}
+
+static void build(void)
+{
+	u32 r[4];
+
+	sys_cpuid(0, 0, r);
+	supported.amd = r[1] == 0x68747541 || r[1] == 0x6f677948; /* AuthenticAMD, HygonGenuine */
+	add_basic(r[0]);
+	add_xsave();
+	add_kvm();
+	add_extended();
+}
+
+bool cpuid_is_amd(void)
+{
+	pthread_once(&supported.once, build);
+	return supported.amd;
+}
+
+int cpuid_supported(struct kvm_cpuid_entry2 *entries, u32 max)
+{
+	pthread_once(&supported.once, build);
+	if (max < supported.count)
+		return -E2BIG;
+	memcpy(entries, supported.entry, supported.count * sizeof(*entries));
+	return (int)supported.count;
+}
+
+/* ---- a vCPU ---- */
+
+static struct kvm_cpuid_entry2 *find(const struct vcpu *v, u32 leaf, u32 sub)
+{
+	for (u32 i = 0; i < v->cpuid_count; i++) {
+		struct kvm_cpuid_entry2 *e = &v->cpuid[i];
+
+		if (e->function == leaf && (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == sub))
+			return e;
+	}
+	return NULL;
+}
+
+void cpuid_init(struct vcpu *v)
+{
+	struct kvm_cpuid_entry2 *e;
+
+	pthread_once(&supported.once, build);
+	memset(v->cpuid_gates, 0xff, sizeof(v->cpuid_gates));
+	v->cpu.phys_mask = (1ull << 40) - 1;
+	for (e = supported.entry; e < supported.entry + supported.count; e++)
+		if (e->function == 0x80000008)
+			v->cpu.phys_mask = (1ull << (e->eax & 0xff)) - 1;
+}
+
+/* What user space left out must fault; what it added without support stays off too. */
+static void set_gates(struct vcpu *v)
+{
+	memset(v->cpuid_gates, 0, sizeof(v->cpuid_gates));
+	v->cpuid_gates[0] = 1;
+	for (u32 g = 1; g < GATE_COUNT && g < 256; g++) {
+		struct kvm_cpuid_entry2 *e = find(v, cpuid_gates[g].leaf, cpuid_gates[g].subleaf);
+
+		if (e && (*reg_of(e, cpuid_gates[g].reg) >> cpuid_gates[g].bit & 1))
+			v->cpuid_gates[g / 32] |= BIT(g & 31);
+	}
+}
+
+int cpuid_set(struct vcpu *v, const struct kvm_cpuid_entry2 *entries, u32 count)
+{
+	struct kvm_cpuid_entry2 *copy, *e;
+	u32 phys;
+
+	if (count > 256)
+		return -E2BIG;
+	copy = malloc(sizeof(*copy) * (count ? count : 1));
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, entries, sizeof(*copy) * count);
+	free(v->cpuid);
+	v->cpuid = copy;
+	v->cpuid_count = count;
+	set_gates(v);
+	e = find(v, 0x80000008, 0);
+	phys = e ? e->eax & 0xff : 36;
+	v->cpu.phys_mask = (1ull << (phys >= 32 && phys <= 52 ? phys : 36)) - 1;
+	vcpu_request(v, REQ_TLB_FLUSH);
+	return 0;
+}
+
+bool host_cpuid_gate(struct cpu *c, unsigned gate)
+{
+	return c->vcpu->cpuid_gates[gate / 32 & 7] >> (gate & 31) & 1;
+}
+
+/* A leaf above the highest: Intel answers with the highest basic leaf, AMD with zeros. */
+static struct kvm_cpuid_entry2 *out_of_range(struct vcpu *v, u32 leaf, u32 sub)
+{
+	struct kvm_cpuid_entry2 *basic = find(v, 0, 0), *range = find(v, leaf & 0xffff0000, 0);
+
+	if (!basic || basic->ebx == 0x68747541 || basic->ebx == 0x6f677948)
+		return NULL;
+	if (leaf >= KVM_LEAF && range && leaf <= range->eax)
+		return NULL;
+	if (leaf < KVM_LEAF && leaf <= basic->eax)
+		return NULL;
+	return find(v, basic->eax, sub);
+}
+
+static u32 xsave_size(u64 xcr0)
+{
+	return xcr0 & 4 ? 832 : 576;
+}
+
+void host_cpuid(struct cpu *c, u32 leaf, u32 sub, u32 out[4])
+{
+	struct vcpu *v = c->vcpu;
+	struct kvm_cpuid_entry2 *e = find(v, leaf, sub);
+
+	if (!e)
+		e = out_of_range(v, leaf, sub);
+	memset(out, 0, 4 * sizeof(*out));
+	if (!e) {
+		e = leaf == 0xb || leaf == 0x1f ? find(v, leaf, 1) : NULL;
+		if (e) {
+			out[ECX] = sub & 0xff;
+			out[EDX] = e->edx;
+		}
+		return;
+	}
+	out[EAX] = e->eax;
+	out[EBX] = e->ebx;
+	out[ECX] = e->ecx;
+	out[EDX] = e->edx;
+	if (leaf == 1) {
+		out[ECX] &= ~BIT(27);
+		if ((c->cr4 & CR4_OSXSAVE) && (out[ECX] & BIT(26)))
+			out[ECX] |= BIT(27);
+		if (!(host_apic_base(c) & 0x800))
+			out[EDX] &= ~BIT(9);
+	} else if (leaf == 0xd && sub == 0) {
+		out[EBX] = xsave_size(c->xcr0);
+	} else if (leaf == 0xd && sub == 1) {
+		out[EBX] = out[EAX] & (BIT(1) | BIT(3)) ? xsave_size(c->xcr0) : 0;
+	}
+}

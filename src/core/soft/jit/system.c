@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The system instructions that a kernel runs all the time, done in place: CLI, STI, PUSHF, POPF, SWAPGS, RDTSC, and STAC and
+ * CLAC, which go on in the block of the other privilege view. Whatever is not the usual case (an event waits for IF, TF or
+ * AC changes) goes to the interpreter before anything has happened.
+ */
+#include "stack.h"
+#include "tx.h"
+#include "x86-ops.h"
+
+#define FLAGS_KEPT (FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_AC | FL_ID | FL_VIF | FL_VIP)
+#define POPF_MASK (FL_ARITH | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_ID)
+
+static struct host_mem cpu_mem(size_t offset)
+{
+	return mem_gs(offset);
+}
+
+/* A conditional exit to the interpreter for the current instruction; flags are saved. */
+static void interp_if(struct tx *t, u8 cond)
+{
+	t->interp[t->interp_count++] = (struct interp_site){ emit_jcc(&t->e, cond, NULL), t->off[t->k] };
+}
+
+static void interp_if_event_waits(struct tx *t)
+{
+	struct host_op cmp8 = { .opcode = 0x80, .imm_size = 1 };
+	struct host_mem m = cpu_mem(offsetof(struct vcpu, event_blocked));
+
+	emit_op_mem(&t->e, &cmp8, ALU_CMP, &m);
+	interp_if(t, COND_NE);
+}
+
+static bool set_if(struct tx *t, bool on)
+{
+	flags_free(t);
+	if (on)
+		interp_if_event_waits(t);
+	emit_alu_mem_imm32(&t->e, on ? ALU_OR : ALU_AND, TX_CPU(rflags), on ? FL_IF : ~FL_IF);
+	return true;
+}
+
+static void or_into(struct tx *t, u8 address, u8 value)
+{
+	struct host_op or_store = { .w = 1, .opcode = 0x09 };
+	struct host_mem m = mem_base(address, 0);
+
+	emit_op_mem(&t->e, &or_store, value, &m);
+}
+
+static void load_byte(struct tx *t, u8 dst, size_t offset)
+{
+	struct host_op movzx8 = { .map = 1, .opcode = 0xb6 };
+	struct host_mem m = cpu_mem(offset);
+
+	emit_op_mem(&t->e, &movzx8, dst, &m);
+}
+
+static bool pushf(struct tx *t, const struct insn *i)
+{
+	struct emit *e = &t->e;
+
+	if (i->opsize != 8)
+		return false;
+	emit_lea(e, HOST_SCRATCH, stack_push_begin(t));
+	emit_load(e, HOST_SCRATCH2, TX_CPU(rflags));
+	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FLAGS_KEPT | FL_1);
+	emit_store(e, mem_base(HOST_SCRATCH, 0), HOST_SCRATCH2);
+	load_byte(t, HOST_SCRATCH2, offsetof(struct cpu, saved_flags) + 1);
+	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FL_ARITH & 0xff);
+	or_into(t, HOST_SCRATCH, HOST_SCRATCH2);
+	load_byte(t, HOST_SCRATCH2, offsetof(struct cpu, saved_flags));
+	emit_shift32(e, SHIFT_SHL, HOST_SCRATCH2, 11);
+	or_into(t, HOST_SCRATCH, HOST_SCRATCH2);
+	stack_move(t, -8);
+	return true;
+}
+
+static bool popf(struct tx *t, const struct insn *i)
+{
+	struct host_op test = { .opcode = 0xf7, .imm_size = 4 };
+	struct host_op store8 = { .opcode = 0x88, .byte_reg = true }, bt = { .map = 1, .opcode = 0xba, .imm_size = 1, .imm = 11 };
+	struct host_op setc = { .map = 1, .opcode = 0x92, .byte_reg = true };
+	struct host_mem low = cpu_mem(offsetof(struct cpu, saved_flags) + 1), of = TX_CPU(saved_flags);
+	struct emit *e = &t->e;
+	u8 *no_if;
+
+	if (i->opsize != 8 || (t->key & KEY_VIEW) != VIEW_KERNEL)
+		return false;
+	stack_pop_begin(t, HOST_GUEST_RSP);
+	emit_load(e, HOST_SCRATCH, mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
+	test.imm = FL_TF | FL_AC | FL_VIF | FL_VIP;
+	emit_op_reg(e, &test, 0, HOST_SCRATCH);
+	interp_if(t, COND_NE);
+	test.imm = FL_IF;
+	emit_op_reg(e, &test, 0, HOST_SCRATCH);
+	no_if = emit_jcc(e, COND_E, NULL);
+	interp_if_event_waits(t);
+	emit_patch_here(e, no_if);
+	emit_op_mem(e, &store8, HOST_SCRATCH, &low);
+	emit_op_reg(e, &bt, 4, HOST_SCRATCH);
+	emit_op_mem(e, &setc, 0, &of);
+	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH, POPF_MASK & ~FL_ARITH);
+	emit_alu_imm(e, ALU_OR, false, HOST_SCRATCH, FL_1);
+	emit_store(e, TX_CPU(rflags), HOST_SCRATCH);
+	stack_move(t, 8);
+	t->state = FLAGS_SAVED;
+	return true;
+}
+
+static bool swapgs(struct tx *t)
+{
+	struct host_mem gs = cpu_mem(offsetof(struct cpu, seg[SEG_GS].base)), other = TX_CPU(kernel_gs_base);
+
+	emit_load(&t->e, HOST_SCRATCH, gs);
+	emit_load(&t->e, HOST_SCRATCH2, other);
+	emit_store(&t->e, gs, HOST_SCRATCH2);
+	emit_store(&t->e, other, HOST_SCRATCH);
+	return true;
+}
+
+static bool rdtsc(struct tx *t)
+{
+	struct host_op test8 = { .opcode = 0xf6, .imm_size = 1, .imm = CR4_TSD };
+	struct host_op shift64 = { .w = 1, .opcode = 0xc1, .imm_size = 1, .imm = 32 };
+	struct host_op or64 = { .w = 1, .opcode = 0x0b };
+	struct host_mem cr4 = TX_CPU(cr4);
+	struct emit *e = &t->e;
+
+	flags_free(t);
+	if ((t->key & KEY_VIEW) == VIEW_USER) {
+		emit_op_mem(e, &test8, 0, &cr4);
+		interp_if(t, COND_NE);
+	}
+	emit_u8(e, 0x0f);
+	emit_u8(e, 0x31);
+	emit_op_reg(e, &shift64, SHIFT_SHL, RDX);
+	emit_op_reg(e, &or64, RAX, RDX);
+	emit_alu_load(e, ALU_ADD, RAX, TX_CPU(tsc_offset));
+	emit_mov(e, RDX, RAX);
+	emit_op_reg(e, &shift64, SHIFT_SHR, RDX);
+	emit_mov32(e, RAX, RAX);
+	return true;
+}
+
+/* The rest of the page runs under the other view: a new block, found through its jump table. */
+static bool set_ac(struct tx *t, bool on)
+{
+	struct host_op store_imm8 = { .opcode = 0xc6, .imm_size = 1, .imm = on ? VIEW_KERNEL_AC : VIEW_KERNEL };
+	struct host_mem view = TX_CPU(view);
+
+	if ((t->key & KEY_VIEW) == VIEW_USER || !(t->c->cr4 & CR4_SMAP))
+		return false;
+	flags_free(t);
+	emit_alu_mem_imm32(&t->e, on ? ALU_OR : ALU_AND, TX_CPU(rflags), on ? FL_AC : ~FL_AC);
+	emit_op_mem(&t->e, &store_imm8, 0, &view);
+	edge_view(t, t->off[t->k] + t->insn[t->k].len, on ? VIEW_KERNEL_AC : VIEW_KERNEL);
+	return true;
+}
+
+bool system_possible(const struct tx *t, const struct insn *i)
+{
+	bool kernel = (t->key & KEY_VIEW) != VIEW_USER;
+
+	switch (i->d->op) {
+	case INSN_CLI:
+	case INSN_STI:
+	case INSN_PUSHF:
+	case INSN_SWAPGS:
+	case INSN_CLAC:
+	case INSN_STAC:
+		return kernel;
+	case INSN_POPF:
+		return (t->key & KEY_VIEW) == VIEW_KERNEL;
+	case INSN_RDTSC:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool system_ends_block(const struct insn *i)
+{
+	return i->d->op == INSN_CLAC || i->d->op == INSN_STAC;
+}
+
+bool system_insn(struct tx *t, const struct insn *i)
+{
+	switch (i->d->op) {
+	case INSN_CLI:
+	case INSN_STI:
+		return set_if(t, i->d->op == INSN_STI);
+	case INSN_PUSHF:
+		return pushf(t, i);
+	case INSN_POPF:
+		return popf(t, i);
+	case INSN_SWAPGS:
+		return swapgs(t);
+	case INSN_RDTSC:
+		return rdtsc(t);
+	default:
+		return set_ac(t, i->d->op == INSN_STAC);
+	}
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The software KVM as core.c sees it: descriptors and the system calls on them, with negative errno for errors. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+int soft_open(void);
+/* Is fd one of ours? Cheap. */
+bool soft_owns(int fd);
+long soft_ioctl(int fd, unsigned long request, unsigned long arg);
+int soft_close(int fd);
+/* copy is a duplicate of fd that the caller made by dup(2): another descriptor of the same object. */
+int soft_dup(int fd, int copy);
+ssize_t soft_stats(int vm_fd, char *buf, size_t size);

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What KVM_RUN tells user space at an exit, and how its answer is taken when it comes back (run.h). */
+#include <string.h>
+#include "chip/chip.h"
+#include "cpu/host.h"
+#include "cpu/insn.h"
+#include "cpu/interp.h"
+#include "mmu.h"
+#include "msr.h"
+#include "run.h"
+
+static u64 linear_rip(const struct vcpu *v)
+{
+	return v->cpu.seg[SEG_CS].base + v->cpu.rip;
+}
+
+void exit_simple(struct vcpu *v, u32 exit_reason)
+{
+	v->run->exit_reason = exit_reason;
+	v->exits[exit_reason & 63]++;
+}
+
+void exit_state(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	struct cpu *c = &v->cpu;
+	bool open = (c->rflags & FL_IF) && !c->intr_shadow && v->user_irq < 0;
+
+	run->if_flag = !!(c->rflags & FL_IF);
+	run->ready_for_interrupt_injection = (v->lapic && !irqchips_split(v->vm)) || open;
+	run->cr8 = host_get_cr8(c);
+	run->apic_base = host_apic_base(c);
+	run->flags = 0;
+}
+
+/* Bytes at CS:RIP, as many as can be fetched. */
+static unsigned code_bytes(struct vcpu *v, u8 *bytes, unsigned max)
+{
+	u64 la = linear_rip(v);
+	unsigned n = 0;
+
+	while (n < max) {
+		unsigned room = (unsigned)(PAGE_SIZE - ((la + n) & ~PAGE_MASK)), piece = max - n < room ? max - n : room;
+		u64 gpa;
+		u8 *host;
+		u32 error;
+		bool mmio;
+
+		if (!mmu_fetch(&v->cpu, la + n, &gpa, &host, &error, &mmio))
+			break;
+		memcpy(bytes + n, host + ((la + n) & ~PAGE_MASK), piece);
+		n += piece;
+	}
+	return n;
+}
+
+/* How many elements of a REP INS user space may read at once: one page of the destination. 1 for anything else. */
+static u32 ins_batch(struct vcpu *v, unsigned size)
+{
+	struct cpu *c = &v->cpu;
+	u8 code[INSN_MAX];
+	unsigned n = code_bytes(v, code, sizeof(code));
+	struct insn i;
+	u64 left = c->gpr[RCX], room = (PAGE_SIZE - (c->gpr[RDI] & ~PAGE_MASK)) / size;
+
+	if (insn_decode(&i, code, n, c->mode) != DECODE_OK || !i.rep || (i.opcode & 0xfe) != 0x6c || i.map)
+		return 1;
+	if (i.adsize == 2)
+		left &= 0xffff;
+	else if (i.adsize == 4)
+		left &= 0xffffffff;
+	if ((c->rflags & FL_DF) || !room)
+		return 1;
+	return (u32)(left < room ? left : room);
+}
+
+static void exit_pio(struct vcpu *v)
+{
+	struct cpu *c = &v->cpu;
+	const struct io_replay *r = &c->replay[c->replay_count - 1];
+	struct kvm_run *run = v->run;
+	u32 count = r->write || c->replay_count > 1 ? 1 : ins_batch(v, r->len);
+
+	exit_simple(v, KVM_EXIT_IO);
+	run->io.direction = r->write ? KVM_EXIT_IO_OUT : KVM_EXIT_IO_IN;
+	run->io.size = r->len;
+	run->io.port = (u16)r->addr;
+	run->io.count = count;
+	run->io.data_offset = PAGE_SIZE;
+	if (r->write)
+		memcpy((u8 *)run + PAGE_SIZE, r->data, r->len);
+	if (count > 1) {
+		v->pio_count = count;
+		v->pio_pos = 0;
+		v->pio_port = (u16)r->addr;
+		v->pio_size = r->len;
+		v->pio_rcx = c->gpr[RCX];
+		c->replay_count = 0;
+	} else {
+		v->pio_count = 0;
+	}
+}
+
+static void exit_mmio(struct vcpu *v)
+{
+	const struct io_replay *r = &v->cpu.replay[v->cpu.replay_count - 1];
+	struct kvm_run *run = v->run;
+
+	exit_simple(v, KVM_EXIT_MMIO);
+	run->mmio.phys_addr = r->addr;
+	run->mmio.len = r->len;
+	run->mmio.is_write = r->write;
+	memset(run->mmio.data, 0, sizeof(run->mmio.data));
+	if (r->write)
+		memcpy(run->mmio.data, r->data, r->len);
+}
+
+static void exit_error(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+
+	exit_simple(v, KVM_EXIT_INTERNAL_ERROR);
+	memset(&run->internal, 0, sizeof(run->internal));
+	run->internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
+	run->emulation_failure.insn_size = (u8)code_bytes(v, run->emulation_failure.insn_bytes, 15);
+	if (run->emulation_failure.insn_size) {
+		run->emulation_failure.ndata = 3;
+		run->emulation_failure.flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
+	}
+}
+
+void exit_to_user(struct vcpu *v, unsigned reason)
+{
+	v->io_rip = linear_rip(v);
+	v->io_pending = 0;
+	switch (reason) {
+	case LEAVE_MMIO:
+		v->io_pending = LEAVE_MMIO;
+		exit_mmio(v);
+		break;
+	case LEAVE_PIO:
+		v->io_pending = LEAVE_PIO;
+		exit_pio(v);
+		break;
+	case LEAVE_MSR:
+		v->io_pending = LEAVE_MSR;
+		exit_simple(v, msr_exit_fill(v));
+		break;
+	case LEAVE_TRIPLE_FAULT:
+		exit_simple(v, KVM_EXIT_SHUTDOWN);
+		break;
+	case LEAVE_DEBUG:
+		exit_simple(v, KVM_EXIT_DEBUG);
+		break;
+	default:
+		exit_error(v);
+	}
+}
+
+unsigned exit_complete(struct vcpu *v)
+{
+	struct cpu *c = &v->cpu;
+	struct io_replay *r = &c->replay[c->replay_count ? c->replay_count - 1 : 0];
+	unsigned pending = v->io_pending, reason = 0;
+
+	v->io_pending = 0;
+	if (!pending)
+		return 0;
+	if (linear_rip(v) != v->io_rip || v->init_pending) { /* user space set other registers: the access is history */
+		c->replay_count = 0;
+		v->pio_count = 0;
+		return 0;
+	}
+	if (pending == LEAVE_MSR) {
+		msr_exit_complete(v);
+	} else if (c->replay_count) {
+		if (pending == LEAVE_MMIO && !r->write)
+			memcpy(r->data, v->run->mmio.data, r->len);
+		else if (pending == LEAVE_PIO && !r->write)
+			memcpy(r->data, (u8 *)v->run + PAGE_SIZE, r->len);
+		r->done = true;
+	}
+	*vcpu_poll_byte(v) = 1; /* a REP instruction stops after the element that asked */
+	c->replay_pos = 0;
+	if (interp_step(c, &reason) == INTERP_LEAVE)
+		return reason;
+	c->replay_count = c->replay_pos = 0;
+	return 0;
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A vCPU's life, its reset states, and how other threads reach it. Called by ioctl.c, run.c and the chips.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "chip/chip.h"
+#include "cpu/interp.h"
+#include "cpuid.h"
+#include "kvmclock.h"
+#include "mmu.h"
+#include "msr.h"
+#include "soft.h"
+#include "sys.h"
+
+static size_t vcpu_map_size(void)
+{
+	return RUN_PAGES * PAGE_SIZE + ((sizeof(struct vcpu) + PAGE_SIZE - 1) & PAGE_MASK);
+}
+
+/* struct vcpu behind its kvm_run pages, which are a memfd so that user space can map them too. */
+static struct vcpu *vcpu_map(void)
+{
+	const size_t run_size = RUN_PAGES * PAGE_SIZE;
+	u8 *base;
+	struct vcpu *v;
+	int fd = memfd_create("kvm-vcpu", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return NULL;
+	base = ftruncate(fd, (off_t)run_size) ? MAP_FAILED :
+	       mmap(NULL, vcpu_map_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (base == MAP_FAILED) {
+		close(fd);
+		return NULL;
+	}
+	if (mmap(base, run_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+		munmap(base, vcpu_map_size());
+		close(fd);
+		return NULL;
+	}
+	v = (struct vcpu *)(base + run_size);
+	v->run = (struct kvm_run *)base;
+	v->fd = fd;
+	return v;
+}
+
+/* The descriptor itself belongs to the descriptor table. */
+void vcpu_destroy(struct vcpu *v)
+{
+	if (v->lapic)
+		lapic_destroy(v->lapic);
+	fpu_free(&v->fpu);
+	free(v->cpuid);
+	pthread_mutex_destroy(&v->lock);
+	munmap(v->run, vcpu_map_size());
+}
+
+void vcpu_reset(struct vcpu *v, bool init_only)
+{
+	struct cpu *c = &v->cpu;
+
+	cpu_reset(c, init_only);
+	if (!init_only) {
+		fpu_reset(&v->fpu);
+		msr_reset(v);
+		kvmclock_reset(v);
+	}
+	if (v->lapic)
+		lapic_reset(v->lapic, init_only);
+	c->replay_count = c->replay_pos = 0;
+	v->io_pending = 0;
+	v->pio_count = 0;
+	v->user_irq = -1;
+	v->inject_exc.pending = false;
+	c->exc.pending = false;
+	c->halted = false;
+	mmu_flush_all(c);
+}
+
+int vcpu_create(struct vm *vm, u32 id, struct vcpu **ret_vcpu)
+{
+	struct vcpu *v;
+	int err = 0;
+
+	if (id >= vm->max_vcpu_id || id >= 256)
+		return -EINVAL;
+	pthread_mutex_lock(&vm->lock);
+	if (vm->vcpu_count == MAX_VCPUS)
+		err = -EINVAL;
+	else if (vm_vcpu_by_id(vm, id))
+		err = -EEXIST;
+	v = err ? NULL : vcpu_map();
+	if (!err && !v)
+		err = -ENOMEM;
+	if (err)
+		goto out;
+	v->vm = vm;
+	v->id = id;
+	v->index = vm->vcpu_count;
+	v->user_irq = -1;
+	v->cpu.vcpu = v;
+	v->cpu.self = (u64)(uintptr_t)&v->cpu;
+	v->cpu.poll = (u32 *)((u8 *)v->run + 1);
+	v->cpu.a20_always = true;
+	v->cpu.tsc_offset = vm->tsc_offset;
+	v->tsc_khz = (u32)(host_tsc_hz() / 1000);
+	v->apic_base = 0xfee00800 | (id == vm->bsp_id ? 0x100 : 0);
+	v->poll_ns = 10000;
+	v->eoi_exit = -1;
+	cpuid_init(v);
+	pthread_mutex_init(&v->lock, NULL);
+	if (!fpu_init(&v->fpu)) {
+		err = -ENOMEM;
+	} else if (vm->chips) {
+		v->lapic = lapic_create(v);
+		err = v->lapic ? 0 : -ENOMEM;
+	}
+	if (err) {
+		int fd = v->fd;
+
+		vcpu_destroy(v);
+		close(fd);
+		goto out;
+	}
+	vcpu_reset(v, false);
+	v->mp_state = !vm->chips || id == vm->bsp_id ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_UNINITIALIZED;
+	vm->vcpu[vm->vcpu_count] = v;
+	__atomic_store_n(&vm->vcpu_count, vm->vcpu_count + 1, __ATOMIC_RELEASE);
+	*ret_vcpu = v;
+out:
+	pthread_mutex_unlock(&vm->lock);
+	return err;
+}
+
+void vcpu_request(struct vcpu *v, u32 req)
+{
+	__atomic_fetch_or(&v->cpu.req, req, __ATOMIC_SEQ_CST);
+	__atomic_store_n(vcpu_poll_byte(v), 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&v->sleeping, __ATOMIC_SEQ_CST))
+		sys_futex_wake((u32 *)v->run, 1); /* the word that holds the poll byte */
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+	vcpu_request(v, REQ_EVENT);
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A VM: creation, the end of its life, stopping the world, guest memory for foreign threads, and host time. Called by
+ * ioctl.c and, for stop and resume, by mem.c and the translator.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+#include "chip/chip.h"
+#include "coalesced.h"
+#include "jit/jit.h"
+#include "msr.h"
+#include "soft.h"
+#include "sys.h"
+
+/* ---- host time: calibrated once a process ---- */
+
+static struct {
+	pthread_once_t once;
+	u64 tsc0, ns0, hz;
+	u64 mult; /* ns = tsc * mult >> 32 */
+} host_clock = { .once = PTHREAD_ONCE_INIT };
+
+static u64 monotonic_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
+}
+
+/* TSC and clock at one moment: the tightest of some tries. */
+static void sample(u64 *ret_tsc, u64 *ret_ns)
+{
+	u64 best = UINT64_MAX;
+
+	for (int i = 0; i < 16; i++) {
+		u64 a = sys_rdtsc(), ns = monotonic_ns(), b = sys_rdtsc();
+
+		if (b - a < best) {
+			best = b - a;
+			*ret_tsc = a + (b - a) / 2;
+			*ret_ns = ns;
+		}
+	}
+}
+
+static void clock_calibrate(void)
+{
+	u64 tsc, ns;
+
+	sample(&host_clock.tsc0, &host_clock.ns0);
+	do
+		sample(&tsc, &ns);
+	while (ns - host_clock.ns0 < 4000000);
+	tsc -= host_clock.tsc0;
+	ns -= host_clock.ns0;
+	host_clock.hz = (u64)((unsigned __int128)tsc * 1000000000u / ns);
+	host_clock.hz = (host_clock.hz + 5000) / 10000 * 10000; /* the clocks of real machines are round */
+	host_clock.mult = (u64)(((unsigned __int128)1000000000u << 32) / host_clock.hz);
+}
+
+u64 host_tsc_hz(void)
+{
+	pthread_once(&host_clock.once, clock_calibrate);
+	return host_clock.hz;
+}
+
+u64 host_now_ns(void)
+{
+	if (unlikely(!__atomic_load_n(&host_clock.mult, __ATOMIC_ACQUIRE)))
+		pthread_once(&host_clock.once, clock_calibrate);
+	return host_clock.ns0 + (u64)((unsigned __int128)(sys_rdtsc() - host_clock.tsc0) * host_clock.mult >> 32);
+}
+
+/* ---- life ---- */
+
+int vm_create(struct vm **ret_vm)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	const char *interp = getenv("KVCORE_INTERPRET");
+
+	if (!vm)
+		return -ENOMEM;
+	vm->refs = 1;
+	vm->fd = -1;
+	vm->no_jit = interp && *interp == '1';
+	pthread_mutex_init(&vm->lock, NULL);
+	pthread_mutex_init(&vm->world_lock, NULL);
+	pthread_rwlock_init(&vm->memory_lock, NULL);
+	host_tsc_hz();
+	vm->clock_tsc = sys_rdtsc();
+	vm->tsc_offset = -(s64)vm->clock_tsc;
+	vm->max_vcpu_id = MAX_VCPUS;
+	if (!vm->no_jit)
+		vm->jit = jit_create();
+	*ret_vm = vm;
+	return 0;
+}
+
+void vm_get(struct vm *vm)
+{
+	__atomic_add_fetch(&vm->refs, 1, __ATOMIC_SEQ_CST);
+}
+
+/* The last descriptor is gone: no vCPU runs any more. */
+void vm_put(struct vm *vm)
+{
+	if (__atomic_sub_fetch(&vm->refs, 1, __ATOMIC_SEQ_CST))
+		return;
+	ioevents_destroy(vm);
+	timers_destroy(vm);
+	for (u32 i = 0; i < vm->vcpu_count; i++)
+		vcpu_destroy(vm->vcpu[i]);
+	irqchips_destroy(vm);
+	if (vm->jit)
+		jit_destroy(vm->jit);
+	mem_free(&vm->memory);
+	coalesced_destroy(vm);
+	msr_filter_free(vm->msr_filter);
+	pthread_mutex_destroy(&vm->lock);
+	pthread_mutex_destroy(&vm->world_lock);
+	pthread_rwlock_destroy(&vm->memory_lock);
+	free(vm);
+}
+
+struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id)
+{
+	u32 n = __atomic_load_n(&vm->vcpu_count, __ATOMIC_ACQUIRE);
+
+	if (id < n && vm->vcpu[id]->id == id)
+		return vm->vcpu[id];
+	for (u32 i = 0; i < n; i++)
+		if (vm->vcpu[i]->id == id)
+			return vm->vcpu[i];
+	return NULL;
+}
+
+/* ---- stopping the world ---- */
+
+void vcpu_safe_point(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+
+	while (__atomic_load_n(&vm->world_stop, __ATOMIC_SEQ_CST)) {
+		__atomic_store_n(&v->stopped, 1, __ATOMIC_SEQ_CST);
+		sys_futex_wake(&v->stopped, 1);
+		sys_futex_wait(&vm->world_stop, 1, UINT64_MAX);
+		__atomic_store_n(&v->stopped, 0, __ATOMIC_SEQ_CST);
+	}
+}
+
+static bool is_stopped(struct vcpu *v)
+{
+	return __atomic_load_n(&v->stopped, __ATOMIC_SEQ_CST) || !__atomic_load_n(&v->in_run, __ATOMIC_SEQ_CST);
+}
+
+void vm_stop_world(struct vm *vm, struct vcpu *self)
+{
+	while (pthread_mutex_trylock(&vm->world_lock)) {
+		if (self)
+			vcpu_safe_point(self); /* another stopper may be waiting for us */
+		sys_yield();
+	}
+	__atomic_store_n(&vm->world_stop, 1, __ATOMIC_SEQ_CST);
+	for (u32 i = 0; i < vm->vcpu_count; i++)
+		if (vm->vcpu[i] != self)
+			vcpu_request(vm->vcpu[i], REQ_PAUSE);
+	for (u32 i = 0; i < vm->vcpu_count; i++) {
+		struct vcpu *v = vm->vcpu[i];
+
+		for (u32 spin = 0; v != self && !is_stopped(v); spin++) {
+			if (spin < 200)
+				sys_pause();
+			else
+				sys_futex_wait(&v->stopped, 0, 100000);
+		}
+	}
+}
+
+void vm_resume_world(struct vm *vm)
+{
+	__atomic_store_n(&vm->world_stop, 0, __ATOMIC_SEQ_CST);
+	sys_futex_wake(&vm->world_stop, MAX_VCPUS);
+	pthread_mutex_unlock(&vm->world_lock);
+}
+
+/* ---- guest memory for any thread ---- */
+
+static bool phys_access(struct vm *vm, u64 gpa, u8 *data, u32 len, bool write)
+{
+	bool ok = true;
+	u32 hint = 0;
+
+	pthread_rwlock_rdlock(&vm->memory_lock);
+	while (len && ok) {
+		u32 room = (u32)(PAGE_SIZE - (gpa & ~PAGE_MASK)), n = len < room ? len : room;
+		struct memslot *s = mem_slot(&vm->memory, gpa, &hint);
+
+		ok = s && !(write && (s->flags & KVM_MEM_READONLY));
+		if (!ok)
+			break;
+		if (write) {
+			memcpy(mem_slot_host(s, gpa), data, n);
+			mem_mark_dirty(s, gpa);
+		} else {
+			memcpy(data, mem_slot_host(s, gpa), n);
+		}
+		gpa += n;
+		data += n;
+		len -= n;
+	}
+	pthread_rwlock_unlock(&vm->memory_lock);
+	return ok;
+}
+
+bool vm_read_phys(struct vm *vm, u64 gpa, void *data, u32 len)
+{
+	return phys_access(vm, gpa, data, len, false);
+}
+
+bool vm_write_phys(struct vm *vm, u64 gpa, const void *data, u32 len)
+{
+	return phys_access(vm, gpa, (u8 *)(uintptr_t)data, len, true);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What every device is: a struct that starts with struct device, and one const struct device_class, a row of device_table[]
+ * (table.c). The board (micro.c) creates devices in order with device_new(); everything a device needs it finds in the
+ * struct machine_core it is given.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "bus.h"
+#include "mem.h"
+#include "state.h"
+
+struct chardev;
+struct image;
+struct netdev;
+struct pci_bus;
+struct device;
+
+enum machine_request { REQUEST_POWEROFF, REQUEST_RESET, REQUEST_PANIC };
+
+/* What the machine offers to its devices; lives as long as they do. */
+struct machine_core {
+	int vm_fd; /* KVM VM descriptor (core.h), -1 in tests without a CPU */
+	struct guest_mem *mem;
+	struct bus *ports, *mmio;
+	struct pci_bus *pci; /* NULL before the host bridge is there */
+	GMainContext *context; /* the main one: timers, consoles, network */
+	void *machine; /* struct machine */
+	/* Any thread: what the guest asks of the machine as a whole. */
+	void (*request)(void *machine, enum machine_request what);
+};
+
+/* The host side of a device, by kind; at most one is set. */
+struct device_backend {
+	struct chardev *chardev;
+	struct image *image;
+	struct netdev *netdev;
+};
+
+struct device_class {
+	const char *name;	 /* as in --device and messages: "virtio-blk" */
+	const char *description; /* one line */
+	size_t size;		 /* of the device's struct */
+	/* Creates it in place (the struct is zeroed, `device` filled); options a{sv} or NULL. */
+	bool (*create)(struct device *dev, GVariant *options, const struct device_backend *backend, GError **error);
+	void (*reset)(struct device *dev);   /* vCPUs and queues are stopped */
+	void (*destroy)(struct device *dev); /* the backend is the machine's */
+	/* Stop and restart work outside of register accesses (queues, timers); NULL when there is none. */
+	void (*pause)(struct device *dev);
+	void (*resume)(struct device *dev);
+	const struct state_desc *state;
+	char *(*stats)(struct device *dev); /* lines for --stats, g_free; may be NULL */
+};
+
+struct device {
+	const struct device_class *cls;
+	char *id; /* unique in the machine */
+	struct machine_core *core;
+};
+
+extern const struct device_class *const device_table[]; /* NULL-terminated */
+
+const struct device_class *device_class_find(const char *name);
+struct device *device_new(struct machine_core *core, const char *cls, const char *id, GVariant *options,
+			  const struct device_backend *backend, GError **error);
+void device_free(struct device *dev);
+
+/* GSI level (KVM_IRQ_LINE) and edge; any thread. */
+void machine_irq(struct machine_core *core, uint32_t gsi, bool level);

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A machine as kv-vmm sees it: made from a configuration, run until the guest or the user ends it. All functions are called
+ * in the main thread; the main GMainContext must run for consoles, network and exits.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct chardev;
+struct image;
+struct netdev;
+
+struct machine_config {
+	const char *name;
+	int kvm_fd; /* system descriptor, kvcore_open() */
+	unsigned cpus;
+	uint64_t memory; /* bytes */
+	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL */
+	struct chardev *console; /* first serial port; NULL: none */
+	struct image **images;	 /* NULL-terminated; the machine does not own backends */
+	struct netdev **netdevs; /* NULL-terminated */
+};
+
+enum machine_end { MACHINE_POWEROFF, MACHINE_RESET, MACHINE_TRIPLE_FAULT, MACHINE_ERROR, MACHINE_QUIT };
+
+struct machine;
+
+struct machine *machine_new(const struct machine_config *config, GError **error);
+void machine_free(struct machine *m); /* stops vCPUs; NULL is fine */
+/* Starts or resumes the vCPUs; ended() comes once in the main context, text says why for ERROR and TRIPLE_FAULT. */
+bool machine_run(struct machine *m, void (*ended)(void *opaque, enum machine_end end, const char *text), void *opaque,
+		 GError **error);
+void machine_pause(struct machine *m); /* vCPUs and queues stand still when it returns */
+/* Power-on state, kernel loaded again; the machine must be paused or ended; then machine_run(). */
+bool machine_reset(struct machine *m, GError **error);
+void machine_power_button(struct machine *m);
+/* `name value` lines: exits by reason, devices' counters; g_free. */
+char *machine_stats(struct machine *m);
+/* Every device and chip as one stream; the machine is paused. */
+bool machine_save(struct machine *m, GByteArray *out, GError **error);
+bool machine_load(struct machine *m, GBytes *in, GError **error);

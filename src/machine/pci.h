@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * PCI Express as a driver sees it (PCI 3.0, PCIe base 4.0 chapter 7): functions on bus 0 with configuration space by ECAM
+ * and by ports 0xcf8/0xcfc, BARs that move, MSI-X, INTx as a GSI. A device embeds struct pci_device; config space is bytes,
+ * so its owner fills it in and only what is writable in `wmask` changes.
+ *
+ * Threads: config and BAR accesses run in vCPU threads under pci_device.lock; pci_msix_notify() from any thread.
+ */
+#pragma once
+#include "device.h"
+
+#define PCI_CONFIG_SIZE 4096
+#define PCI_BARS 6
+#define PCI_MSIX_MAX 130
+
+struct pci_bar {
+	uint64_t size; /* 0: not there; power of two */
+	bool io, wide;	    /* wide: 64-bit memory, takes two BARs */
+	const struct bus_ops *ops;
+	void *opaque;
+	uint64_t mapped; /* where it is on the bus now */
+	bool is_mapped;
+};
+
+struct pci_msix_vector {
+	uint64_t address;
+	uint32_t data, control; /* bit 0 of control: masked */
+	bool pending;
+	int irqfd;    /* -1: none */
+	uint32_t gsi; /* of irqfd */
+};
+
+struct pci_device {
+	struct device dev; /* first */
+	GMutex lock;
+	uint8_t slot, function;
+	uint8_t config[PCI_CONFIG_SIZE], wmask[PCI_CONFIG_SIZE];
+	struct pci_bar bar[PCI_BARS];
+	uint16_t msix_count, msix_cap; /* vectors; offset of the capability */
+	struct pci_msix_vector *msix;
+	bool intx_level;
+	/* After a config write that the common code has done; may be NULL. */
+	void (*config_written)(struct pci_device *p, unsigned offset, unsigned len);
+	/* A config access before common code; true = done. For VIRTIO_PCI_CAP_PCI_CFG. May be NULL. */
+	bool (*config_access)(struct pci_device *p, unsigned offset, unsigned len, uint32_t *value, bool write);
+};
+
+struct pci_ids {
+	uint16_t vendor, device, subvendor, subdevice;
+	uint32_t class_revision; /* class, subclass, interface, revision as in config dword 8 */
+};
+
+/* In a device's create(): ids, header, then BARs and capabilities, then pci_add(). */
+void pci_init(struct pci_device *p, const struct pci_ids *ids);
+void pci_set_bar(struct pci_device *p, unsigned n, uint64_t size, bool io, bool wide, const struct bus_ops *ops, void *opaque);
+/* Appends a capability of len bytes (with its 2-byte header); returns its offset, body zeroed and read-only. */
+unsigned pci_add_capability(struct pci_device *p, uint8_t id, unsigned len);
+/* MSI-X with table and PBA in BAR n at the given offset (the BAR's ops must pass [offset, offset + pci_msix_bytes) on). */
+bool pci_add_msix(struct pci_device *p, unsigned bar, uint32_t offset, uint16_t vectors, GError **error);
+uint32_t pci_msix_bytes(uint16_t vectors);
+uint64_t pci_msix_read(struct pci_device *p, uint64_t offset, unsigned size);
+void pci_msix_write(struct pci_device *p, uint64_t offset, unsigned size, uint64_t data);
+/* Places it on the bus (next free slot when p->slot is 0xff) and starts answering. */
+bool pci_add(struct pci_device *p, GError **error);
+void pci_remove(struct pci_device *p);
+void pci_reset(struct pci_device *p); /* config to its initial values, BARs unmapped, vectors masked */
+
+bool pci_msix_enabled(const struct pci_device *p);
+void pci_msix_notify(struct pci_device *p, uint16_t vector); /* respects masks, keeps PBA */
+void pci_set_intx(struct pci_device *p, bool level);
+
+extern const struct state_field pci_state_fields[]; /* for STATE_STRUCT of the embedded pci_device */
+
+struct pci_bus *pci_bus_new(struct machine_core *core, uint64_t ecam_base, uint64_t mmio_base, uint64_t mmio_size,
+			    uint64_t mmio64_base, uint64_t mmio64_size, GError **error);
+void pci_bus_free(struct pci_bus *bus);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Host sides of a network card. A card sends frames with net_send() and is given frames through its client callbacks; both
+ * carry a struct virtio_net_hdr, so that checksums and segmentation stay undone as long as both sides can leave them.
+ *
+ * Threads: everything in the thread of the GMainContext given at net_open().
+ */
+#pragma once
+#include <glib.h>
+#include <linux/virtio_net.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#define NET_FRAME_MAX (65536 + 256) /* bytes of a frame with an unsegmented TCP packet */
+
+struct netdev;
+
+/* The card: what a backend calls. */
+struct net_client {
+	/* True when a frame of any size could be taken now. When it was false, the card calls net_resume() later. */
+	bool (*can_receive)(void *opaque);
+	/* Takes the frame (copies it); false: no room, the backend keeps or drops it. hdr->flags and gso as in virtio 1.2, 5.1.6. */
+	bool (*receive)(void *opaque, const struct virtio_net_hdr *hdr, const struct iovec *iov, unsigned n_iov);
+	void (*link_changed)(void *opaque, bool up);
+};
+
+struct net_backend {
+	const char *name;
+	const char *help;
+	bool (*open)(struct netdev *dev, GVariant *options, GError **error);
+	void (*close)(struct netdev *dev);
+	void (*send)(struct netdev *dev, const struct virtio_net_hdr *hdr, const struct iovec *iov, unsigned n_iov);
+	void (*resume)(struct netdev *dev);
+};
+
+struct netdev {
+	const struct net_backend *backend;
+	const struct net_client *client; /* NULL until net_attach() */
+	void *client_opaque;
+	GMainContext *context;
+	bool link_up;
+	uint64_t offloads; /* VIRTIO_NET_F_CSUM, HOST_TSO4/6, GUEST_CSUM, GUEST_TSO4/6 bits (1 << n) that the backend handles */
+	uint64_t sent, received, dropped; /* frames */
+	void *state;
+};
+
+extern const struct net_backend *const net_backends[]; /* none, user; NULL-terminated */
+
+/* kind: a name of net_backends[]. options, a{sv}; user: hostfwd (as, "tcp:ADDR:PORT-GUEST:PORT"), restrict (b). */
+struct netdev *net_open(const char *kind, GVariant *options, GMainContext *context, GError **error);
+void net_close(struct netdev *dev); /* NULL is fine */
+void net_attach(struct netdev *dev, const struct net_client *client, void *opaque);
+/* The frame is taken (sent, or dropped and counted) before this returns; the iov is free then. */
+void net_send(struct netdev *dev, const struct virtio_net_hdr *hdr, const struct iovec *iov, unsigned n_iov);
+void net_resume(struct netdev *dev);

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The table of kv-vmm's options and the one parser over it. See options.h.
+ */
+#include "options.h"
+
+#include <string.h>
+
+#include "error.h"
+
+enum {
+	HELP_COLUMN = 34,
+	NAME_MAX_LEN = 31, /* longer words are nobody's typing mistake of ours */
+};
+
+static const char *const accels[] = { "auto", "kvm", "soft", NULL };
+static const char *const disk_formats[] = { "raw", NULL };
+static const char *const net_kinds[] = { "none", "user", NULL };
+static const char *const console_kinds[] = { "stdio", "pty", "file", "unix", NULL };
+
+static const struct option disk_keys[] = {
+	{ "file", OPTION_FILE, "PATH", "image file or block device", .required = true, .first = true },
+	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)" },
+	{ "format", OPTION_CHOICE, "raw", "format of the file (raw)", .choices = disk_formats },
+	{ "serial", OPTION_TEXT, "TEXT", "serial number the guest sees" },
+	{},
+};
+
+static const struct option net_keys[] = {
+	{ "kind", OPTION_CHOICE, "none|user", "the network behind the card", .choices = net_kinds,
+	  .required = true, .first = true },
+	{ "hostfwd", OPTION_TEXT, "tcp|udp:[ADDR]:PORT-[GUEST]:PORT", "host port to the guest",
+	  .repeat = true },
+	{ "restrict", OPTION_BOOL, "on|off", "no way out of the guest's own network (off)" },
+	{ "mac", OPTION_TEXT, "MAC", "address of the card" },
+	{},
+};
+
+const struct option option_table[] = {
+	{ "accel", OPTION_CHOICE, "auto|kvm|soft", "CPU engine (auto: /dev/kvm if it is quick)",
+	  .choices = accels },
+	{ "cpus", OPTION_COUNT, "N", "virtual processors (1)", .min = 1, .max = 255 },
+	{ "memory", OPTION_SIZE, "SIZE", "guest memory, as in 512M or 2G (1G)",
+	  .min = 16 << 20, .max = 1ull << 40 },
+	{ "kernel", OPTION_FILE, "FILE", "bzImage or ELF vmlinux to boot" },
+	{ "initrd", OPTION_FILE, "FILE", "initial RAM disk of the kernel" },
+	{ "append", OPTION_TEXT, "TEXT", "kernel command line" },
+	{ "disk", OPTION_KEYS, "KEYS", "a disk; may be repeated", .keys = disk_keys, .repeat = true },
+	{ "net", OPTION_KEYS, "KEYS", "a network card; may be repeated", .keys = net_keys,
+	  .repeat = true },
+	{ "console", OPTION_CHARDEV, "stdio|pty|file:PATH|unix:PATH", "serial console (stdio)",
+	  .choices = console_kinds },
+	{ "name", OPTION_TEXT, "NAME", "name of the machine, for people and process lists" },
+	{ "no-reboot", OPTION_FLAG, NULL, "exit when the guest reboots" },
+	{ "stats", OPTION_FLAG, NULL, "print time, exits and I/O counts at the end" },
+	{ "quiet", OPTION_FLAG, NULL, "no messages but errors" },
+	{ "version", OPTION_FLAG, NULL, "print the version and leave" },
+	{ "help", OPTION_FLAG, NULL, "print this text and leave" },
+	{},
+};
+
+const struct option *options_find(const struct option *table, const char *name)
+{
+	for (const struct option *o = table; o->name; o++)
+		if (strcmp(o->name, name) == 0)
+			return o;
+	return NULL;
+}
+
+/* Levenshtein's distance: single letters to add, drop or change. */
+static unsigned distance(const char *a, const char *b)
+{
+	size_t na = strlen(a), nb = strlen(b);
+	unsigned row[NAME_MAX_LEN + 1];
+
+	if (na > NAME_MAX_LEN || nb > NAME_MAX_LEN)
+		return UINT32_MAX;
+	for (size_t j = 0; j <= nb; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= na; i++) {
+		unsigned corner = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= nb; j++) {
+			unsigned change = corner + (a[i - 1] != b[j - 1]);
+
+			corner = row[j];
+			row[j] = MIN(change, MIN(row[j], row[j - 1]) + 1);
+		}
+	}
+	return row[nb];
+}
+
+const char *options_nearest(const struct option *table, const char *name)
+{
+	const char *best = NULL;
+	unsigned best_distance = 4;
+
+	for (const struct option *o = table; o->name; o++) {
+		unsigned d = distance(o->name, name);
+
+		/* A word with more than half of it wrong is another word. */
+		if (d < best_distance && d <= (strlen(o->name) + 1) / 2) {
+			best = o->name;
+			best_distance = d;
+		}
+	}
+	return best;
+}
+
+static char *known_names(const struct option *table)
+{
+	GString *s = g_string_new(NULL);
+
+	for (const struct option *o = table; o->name; o++)
+		g_string_append_printf(s, "%s%s", s->len ? ", " : "", o->name);
+	return g_string_free(s, FALSE);
+}
+
+char *options_choices(const struct option *option)
+{
+	return g_strjoinv("|", (char **)option->choices);
+}
+
+bool options_parse_size(const char *text, uint64_t *ret_bytes)
+{
+	static const char suffixes[] = "KMGT";
+	const char *suffix;
+	uint64_t value;
+	unsigned shift = 0;
+	char *end;
+
+	if (!g_ascii_isdigit(*text))
+		return false;
+	errno = 0;
+	value = g_ascii_strtoull(text, &end, 10);
+	if (errno)
+		return false;
+	if (*end) {
+		suffix = strchr(suffixes, g_ascii_toupper(*end));
+		if (!suffix)
+			return false;
+		shift = 10 * (suffix - suffixes + 1);
+		end++;
+		if (strcmp(end, "iB") == 0)
+			end += 2;
+	}
+	if (*end || value > UINT64_MAX >> shift)
+		return false;
+	*ret_bytes = value << shift;
+	return true;
+}
+
+static char *size_text(uint64_t bytes)
+{
+	static const char suffixes[] = "KMGT";
+	int i = -1;
+
+	while (i < 3 && bytes && bytes % 1024 == 0) {
+		bytes /= 1024;
+		i++;
+	}
+	return i < 0 ? g_strdup_printf("%" G_GUINT64_FORMAT, bytes) :
+		       g_strdup_printf("%" G_GUINT64_FORMAT "%c", bytes, suffixes[i]);
+}
+
+static bool is_choice(const struct option *o, const char *text, size_t len)
+{
+	for (const char *const *c = o->choices; *c; c++)
+		if (strlen(*c) == len && memcmp(*c, text, len) == 0)
+			return true;
+	return false;
+}
+
+/* @label is how the user knows this place: "--memory" or "--disk: readonly". */
+static GVariant *bad_value(const char *label, const char *text, const char *wanted, GError **error)
+{
+	g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "%s: '%s' is not valid; give %s", label, text,
+		    wanted);
+	return NULL;
+}
+
+static GVariant *parse_number(const struct option *o, const char *label, const char *text,
+			      GError **error)
+{
+	uint64_t n = 0;
+	bool ok = o->type == OPTION_SIZE ? options_parse_size(text, &n) :
+					   g_ascii_string_to_unsigned(text, 10, 0, UINT64_MAX, &n, NULL);
+	g_autofree char *min = size_text(o->min), *max = size_text(o->max), *wanted = NULL;
+
+	if (ok && n >= o->min && n <= o->max)
+		return g_variant_new_uint64(n);
+	if (o->type == OPTION_SIZE)
+		wanted = g_strdup_printf("a size from %s to %s, as in 512M or 2G", min, max);
+	else
+		wanted = g_strdup_printf("a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
+					 o->min, o->max);
+	return bad_value(label, text, wanted, error);
+}
+
+static GVariant *parse_value(const struct option *o, const char *label, const char *text,
+			     GError **error)
+{
+	g_autofree char *choices = o->choices ? options_choices(o) : NULL;
+	size_t kind;
+
+	if (!g_utf8_validate(text, -1, NULL) && o->type != OPTION_FILE)
+		return bad_value(label, "?", "text in UTF-8", error);
+	switch (o->type) {
+	case OPTION_FLAG:
+		return g_variant_new_boolean(TRUE);
+	case OPTION_BOOL:
+		if (strcmp(text, "on") == 0 || strcmp(text, "off") == 0)
+			return g_variant_new_boolean(text[1] == 'n');
+		return bad_value(label, text, "on or off", error);
+	case OPTION_COUNT:
+	case OPTION_SIZE:
+		return parse_number(o, label, text, error);
+	case OPTION_CHOICE:
+		if (is_choice(o, text, strlen(text)))
+			return g_variant_new_string(text);
+		return bad_value(label, text, choices, error);
+	case OPTION_CHARDEV:
+		kind = strcspn(text, ":");
+		if (is_choice(o, text, kind))
+			return g_variant_new_string(text);
+		return bad_value(label, text, o->arg, error);
+	case OPTION_FILE:
+		if (!*text)
+			return bad_value(label, text, "a path", error);
+		/* Paths are bytes, not UTF-8. */
+		return g_variant_new_bytestring(text);
+	case OPTION_TEXT:
+		return g_variant_new_string(text);
+	case OPTION_KEYS:
+		break;
+	}
+	return options_parse_keys(o, text, error);
+}
+
+/* Add one value, or append it to the array of a repeatable one. */
+static bool add_value(GVariantDict *dict, const struct option *o, const char *label,
+		      GVariant *value, GError **error)
+{
+	g_autoptr(GVariant) old = g_variant_dict_lookup_value(dict, o->name, NULL);
+	g_autoptr(GVariant) mine = g_variant_ref_sink(value);
+	GVariantBuilder builder;
+	GVariantIter iter;
+	GVariant *item;
+
+	if (!o->repeat) {
+		if (old && o->type != OPTION_FLAG) {
+			g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "%s: given twice; give it once",
+				    label);
+			return false;
+		}
+		g_variant_dict_insert_value(dict, o->name, mine);
+		return true;
+	}
+	g_variant_builder_init(&builder, G_VARIANT_TYPE_ARRAY);
+	if (old) {
+		g_variant_iter_init(&iter, old);
+		while ((item = g_variant_iter_next_value(&iter))) {
+			g_variant_builder_add_value(&builder, item);
+			g_variant_unref(item);
+		}
+	}
+	g_variant_builder_add_value(&builder, mine);
+	g_variant_dict_insert_value(dict, o->name, g_variant_builder_end(&builder));
+	return true;
+}
+
+/* The next key=value of @p, with ",," as a comma; NULL at the end. */
+static char *next_item(const char **p)
+{
+	GString *s;
+
+	if (!*p)
+		return NULL;
+	s = g_string_new(NULL);
+	for (; **p; (*p)++) {
+		if (**p == ',') {
+			if ((*p)[1] != ',')
+				break;
+			(*p)++;
+		}
+		g_string_append_c(s, **p);
+	}
+	*p = **p ? *p + 1 : NULL;
+	return g_string_free(s, FALSE);
+}
+
+static void unknown_key(const struct option *option, const char *name, GError **error)
+{
+	const char *near = options_nearest(option->keys, name);
+	g_autofree char *known = known_names(option->keys);
+	g_autofree char *valid = g_utf8_make_valid(name, -1);
+
+	if (near)
+		g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "--%s: unknown key '%s'; did you mean '%s'?",
+			    option->name, valid, near);
+	else
+		g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "--%s: unknown key '%s'; known are %s",
+			    option->name, valid, known);
+}
+
+static bool parse_item(GVariantDict *dict, const struct option *option, char *item, bool first,
+		       GError **error)
+{
+	char *value = strchr(item, '=');
+	const struct option *key;
+	g_autofree char *label = NULL;
+	GVariant *v;
+
+	if (value)
+		*value++ = 0;
+	key = options_find(option->keys, item);
+	if (!value && first && (!key || key->first)) {
+		key = option->keys;
+		while (key->name && !key->first)
+			key++;
+		value = key->name ? item : NULL;
+	}
+	if (!key || !key->name) {
+		unknown_key(option, item, error);
+		return false;
+	}
+	label = g_strdup_printf("--%s: %s", option->name, key->name);
+	if (!value) {
+		g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "%s: needs a value; give %s=%s", label,
+			    key->name, key->arg);
+		return false;
+	}
+	v = parse_value(key, label, value, error);
+	return v && add_value(dict, key, label, v, error);
+}
+
+GVariant *options_parse_keys(const struct option *option, const char *text, GError **error)
+{
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+	const char *p = text;
+	bool first = true;
+	char *item;
+
+	while ((item = next_item(&p))) {
+		g_autofree char *mine = item;
+
+		if (!parse_item(&dict, option, mine, first, error))
+			return NULL;
+		first = false;
+	}
+	for (const struct option *k = option->keys; k->name; k++) {
+		if (k->required && !g_variant_dict_contains(&dict, k->name)) {
+			g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "--%s: %s is missing; give %s=%s",
+				    option->name, k->name, k->name, k->arg);
+			return NULL;
+		}
+	}
+	return g_variant_dict_end(&dict);
+}
+
+static void unknown_option(const char *arg, const char *name, GError **error)
+{
+	const char *near = options_nearest(option_table, name);
+	g_autofree char *valid = g_utf8_make_valid(arg, -1);
+
+	if (near)
+		g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "unknown option '%s'; did you mean --%s?",
+			    valid, near);
+	else
+		g_set_error(error, KV_ERROR, KV_ERROR_CONFIG,
+			    "unknown option '%s'; kv-vmm --help lists the known ones", valid);
+}
+
+/* One option at argv[*i], moving *i past the value it takes. */
+static bool parse_option(GVariantDict *dict, int argc, char *const *argv, int *i, GError **error)
+{
+	const char *arg = argv[*i];
+	const char *value = strchr(arg, '=');
+	g_autofree char *label = NULL;
+	const struct option *o = NULL;
+	GVariant *v;
+
+	label = value ? g_strndup(arg, value - arg) : g_strdup(arg);
+	if (g_str_has_prefix(label, "--"))
+		o = options_find(option_table, label + 2);
+	if (!o) {
+		unknown_option(label, label + strspn(label, "-"), error);
+		return false;
+	}
+	if (o->type == OPTION_FLAG) {
+		if (value) {
+			g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "%s: takes no value", label);
+			return false;
+		}
+		value = "";
+	} else if (value) {
+		value++;
+	} else if (*i + 1 < argc) {
+		value = argv[++*i];
+	} else {
+		g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "%s: needs a value; give %s %s", label,
+			    label, o->arg);
+		return false;
+	}
+	v = parse_value(o, label, value, error);
+	return v && add_value(dict, o, label, v, error);
+}
+
+GVariant *options_parse(int argc, char *const *argv, GError **error)
+{
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+
+	for (int i = 1; i < argc; i++)
+		if (!parse_option(&dict, argc, argv, &i, error))
+			return NULL;
+	return g_variant_ref_sink(g_variant_dict_end(&dict));
+}
+
+static void help_line(GString *s, const char *lead, const struct option *o, const char *join)
+{
+	size_t start = s->len;
+
+	g_string_append_printf(s, "%s%s%s%s", lead, o->name, o->arg ? join : "", o->arg ? o->arg : "");
+	if (s->len - start > HELP_COLUMN - 2)
+		g_string_append_printf(s, "  %s\n", o->help);
+	else
+		g_string_append_printf(s, "%*s%s\n", (int)(HELP_COLUMN - (s->len - start)), "", o->help);
+}
+
+char *options_help(void)
+{
+	GString *s = g_string_new("usage: kv-vmm --kernel FILE [option]...\n");
+
+	for (const struct option *o = option_table; o->name; o++) {
+		help_line(s, "  --", o, " ");
+		for (const struct option *k = o->keys; k && k->name; k++)
+			help_line(s, "      ", k, "=");
+	}
+	return g_string_free(s, FALSE);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The keys kv-vmm understands: one const table from which the parser, --help, the nearest-name
+ * hints, the shell completions and the check of the man page are derived. A parsed command line
+ * is a GVariant dictionary, so that a configuration file or a QMP command can become the same
+ * tree. Used by config.c, main.c and tools/../gen-completion.c.
+ *
+ * Shapes in the tree, by type: FLAG and BOOL b; COUNT and SIZE t (bytes); TEXT, FILE, CHOICE
+ * and CHARDEV s; KEYS a{sv}. What may be repeated is an array of that (as, aa{sv}).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+enum option_type {
+	OPTION_FLAG,	/* no value */
+	OPTION_BOOL,	/* on or off */
+	OPTION_COUNT,	/* a decimal number from min to max */
+	OPTION_SIZE,	/* bytes with an optional K, M, G or T */
+	OPTION_TEXT,
+	OPTION_FILE,	/* a path; completion offers files */
+	OPTION_CHOICE,	/* one of choices[] */
+	OPTION_CHARDEV, /* KIND or KIND:PATH, KIND one of choices[] */
+	OPTION_KEYS,	/* key=value,... of keys[]; ",," is a comma inside a value */
+};
+
+struct option {
+	const char *name;
+	enum option_type type;
+	const char *arg;  /* how --help calls the value */
+	const char *help; /* one line */
+	uint64_t min;
+	uint64_t max;
+	const char *const *choices;
+	const struct option *keys; /* ends with a NULL name */
+	bool repeat;
+	bool required; /* of a key */
+	bool first;    /* a key whose name may be left out when it comes first */
+};
+
+extern const struct option option_table[]; /* ends with a NULL name */
+
+/* The parsed command line, a floating-free a{sv}; NULL with @error set. */
+GVariant *options_parse(int argc, char *const *argv, GError **error);
+
+/* key=value,... as in one option's value. */
+GVariant *options_parse_keys(const struct option *option, const char *text, GError **error);
+
+/* Bytes, with an optional binary suffix; false when it is not a size or overflows. */
+bool options_parse_size(const char *text, uint64_t *ret_bytes);
+
+/* The text of --help; free with g_free. */
+char *options_help(void);
+
+/* "stdio|pty|..." of choices[]; free with g_free. */
+char *options_choices(const struct option *option);
+
+/* The entry of a NULL-terminated table by name, or NULL. */
+const struct option *options_find(const struct option *table, const char *name);
+
+/* The name in @table that @name most likely meant, or NULL. */
+const char *options_nearest(const struct option *table, const char *name);
