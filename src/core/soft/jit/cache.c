@@ -77,16 +77,38 @@ bool page_matches(const struct code_page *p, const u8 *host)
 	return true;
 }
 
-void page_kill(struct jit *j, struct code_page *p, struct memslot *s)
+bool page_add_user(struct jit *j, struct code_page *p, struct code_page *user)
+{
+	struct page_user *u = p->users;
+
+	while (u && u->page != user)
+		u = u->next;
+	if (u)
+		return true;
+	u = meta_alloc(j, sizeof(*u));
+	if (!u)
+		return false;
+	*u = (struct page_user){ p->users, user };
+	p->users = u;
+	return true;
+}
+
+void page_kill(struct jit *j, const struct memory *m, struct code_page *p)
 {
 	struct code_page **link = &j->pages[page_slot(p->gpa)];
+	struct memslot *s = mem_slot(m, p->gpa, NULL);
 
+	if (p->dead)
+		return;
 	while (*link != p)
 		link = &(*link)->next;
 	*link = p->next;
 	p->dead = true;
-	__atomic_store_n(&s->code_pages[(p->gpa - s->gpa) >> 12], 0, __ATOMIC_SEQ_CST);
+	if (s)
+		__atomic_store_n(&s->code_pages[(p->gpa - s->gpa) >> 12], 0, __ATOMIC_SEQ_CST);
 	j->stats.invalidations++;
+	for (struct page_user *u = p->users; u; u = u->next)
+		page_kill(j, m, u->page);
 }
 
 /* Blocks are appended in order of their code. */
@@ -102,7 +124,7 @@ struct block *block_of_code(struct jit *j, u32 offset)
 		else
 			hi = mid;
 	}
-	if (lo == j->block_count || offset < j->blocks[lo]->entry_saved)
+	if (lo == j->block_count || offset < j->blocks[lo]->start)
 		return NULL;
 	return j->blocks[lo];
 }

@@ -3,6 +3,8 @@
  * The translator's own objects. Invariants, on which every file here relies:
  *
  *  1. A block is 64-bit code of one guest-physical page, entered at one offset with one key (privilege view, vector state).
+ *     An instruction that reaches into the next page is a block of its own, which checks at its start that the ITLB still
+ *     maps that page where it did, and dies with either page.
  *     It is position independent in guest-linear space: RIP is cpu.code_base + a constant, so one translation of a library
  *     page serves every address it is mapped at.
  *  2. Direct links join blocks of the same page and key only. All other edges go through cpu.jump (linear address to code),
@@ -51,7 +53,7 @@ struct site {
 struct block {
 	struct block *next; /* in page->blocks[] */
 	struct code_page *page;
-	u32 entry_saved, entry_host, code_end; /* offsets in the code memory */
+	u32 start, entry_saved, entry_host, code_end; /* offsets in the code memory */
 	u16 offset, size;		       /* guest bytes, from the page's start */
 	u8 key;
 	bool interp_only; /* begins with an instruction for interp_step(): there is no code */
@@ -59,8 +61,15 @@ struct block {
 	struct site *sites;
 };
 
+/* A page with a block that ends in another page. */
+struct page_user {
+	struct page_user *next;
+	struct code_page *page;
+};
+
 struct code_page {
 	struct code_page *next;
+	struct page_user *users;
 	u64 gpa;
 	bool dead;
 	u64 lines; /* 64-byte lines that blocks were made from */
@@ -113,9 +122,18 @@ struct code_page *page_find(struct jit *j, u64 gpa);
 struct code_page *page_create(struct jit *j, u64 gpa);
 struct block *block_find(struct code_page *p, u16 offset, u8 key);
 void page_cover(struct code_page *p, const u8 *host, u16 offset, u16 size);
-void page_kill(struct jit *j, struct code_page *p, struct memslot *s);
+bool page_add_user(struct jit *j, struct code_page *p, struct code_page *user);
+void page_kill(struct jit *j, const struct memory *m, struct code_page *p);
 bool page_matches(const struct code_page *p, const u8 *host);
 struct block *block_of_code(struct jit *j, u32 offset);
 
+/* Where a block's bytes are: its page, and the linearly next one where an instruction may reach into it (or NULL). */
+struct block_source {
+	struct code_page *page, *next;
+	const u8 *host, *next_host;
+	u16 offset;
+	u8 key;
+};
+
 /* translate.c: NULL when memory ran out (then flush and come again) */
-struct block *block_translate(struct jit *j, struct cpu *c, struct code_page *p, const u8 *host, u16 offset, u8 key);
+struct block *block_translate(struct jit *j, struct cpu *c, const struct block_source *s);

@@ -114,22 +114,49 @@ static u8 block_key(const struct cpu *c)
 	return (u8)(c->view | (vec ? KEY_VEC : 0));
 }
 
-/* Block at gpa, translated now if need be; NULL: memory was flushed, come again. */
+/*
+ * The page behind c->rip's, when an instruction at this offset may reach into it. False: its code page had to be made,
+ * which let the world move: come again.
+ */
+static bool next_page(struct jit *j, struct cpu *c, struct block_source *s)
+{
+	u64 gpa;
+	u8 *host;
+	u32 error;
+	bool mmio;
+
+	if (s->offset <= PAGE_SIZE - INSN_MAX || !mmu_fetch(c, (c->rip & PAGE_MASK) + PAGE_SIZE, &gpa, &host, &error, &mmio))
+		return true;
+	pthread_mutex_lock(&j->lock);
+	s->next = page_find(j, gpa & PAGE_MASK);
+	pthread_mutex_unlock(&j->lock);
+	if (!s->next) {
+		if (!new_code_page(j, c, gpa & PAGE_MASK))
+			flush_world(j, c);
+		return false;
+	}
+	s->next_host = (const u8 *)((uintptr_t)host & PAGE_MASK);
+	return true;
+}
+
+/* Block at gpa, translated now if need be; NULL: pages were made or memory was flushed, come again. */
 static struct block *block_at(struct jit *j, struct cpu *c, u64 gpa, const u8 *host_page, u8 key)
 {
-	struct code_page *p;
+	struct block_source s = { .host = host_page, .offset = gpa & ~PAGE_MASK, .key = key };
 	struct block *b = NULL;
 
+	if (!next_page(j, c, &s))
+		return NULL;
 	pthread_mutex_lock(&j->lock);
-	p = page_find(j, gpa & PAGE_MASK);
-	if (p)
-		b = block_find(p, gpa & ~PAGE_MASK, key);
-	if (p && !b)
-		b = block_translate(j, c, p, host_page, gpa & ~PAGE_MASK, key);
+	s.page = page_find(j, gpa & PAGE_MASK);
+	if (s.page)
+		b = block_find(s.page, s.offset, key);
+	if (s.page && !b && (!s.next || !s.next->dead))
+		b = block_translate(j, c, &s);
 	pthread_mutex_unlock(&j->lock);
 	if (b)
 		return b;
-	if (p || !new_code_page(j, c, gpa & PAGE_MASK))
+	if ((s.page && !(s.next && s.next->dead)) || !new_code_page(j, c, gpa & PAGE_MASK))
 		flush_world(j, c);
 	return NULL;
 }
@@ -262,11 +289,11 @@ unsigned jit_slow_access(struct cpu *c, u64 la, u32 info)
 	return !mmu_fill(c, la, info & SLOW_WRITE ? MMU_WRITE : MMU_READ, view);
 }
 
-static void forget_page(struct jit *j, struct cpu *c, struct memslot *s, struct code_page *p)
+static void forget_page(struct jit *j, struct cpu *c, struct code_page *p)
 {
 	struct vm *vm = c->vcpu->vm;
 
-	page_kill(j, p, s);
+	page_kill(j, &vm->memory, p);
 	cpu_flush_jump(c);
 	for (u32 n = 0; n < vm->vcpu_count; n++)
 		if (vm->vcpu[n] && vm->vcpu[n] != c->vcpu)
@@ -284,7 +311,7 @@ void jit_invalidate(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa, un
 	pthread_mutex_lock(&j->lock);
 	p = page_find(j, gpa & PAGE_MASK);
 	if (p && (p->lines & touched))
-		forget_page(j, c, s, p);
+		forget_page(j, c, p);
 	pthread_mutex_unlock(&j->lock);
 }
 
@@ -295,7 +322,7 @@ void jit_verify_page(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa)
 	pthread_mutex_lock(&j->lock);
 	p = page_find(j, gpa & PAGE_MASK);
 	if (p && !page_matches(p, mem_slot_host(s, gpa & PAGE_MASK)))
-		forget_page(j, c, s, p);
+		forget_page(j, c, p);
 	pthread_mutex_unlock(&j->lock);
 }
 

@@ -48,15 +48,41 @@ static bool translatable(struct tx *t, const struct insn *i)
 	}
 }
 
+/* The bytes of an instruction that may go on in the next page. */
+static enum decode_result decode_crossing(struct tx *t, struct insn *i, u16 off)
+{
+	unsigned here = PAGE_SIZE - off;
+	u8 bytes[INSN_MAX];
+
+	if (here >= INSN_MAX || !t->src->next)
+		return DECODE_MORE;
+	__builtin_memcpy(bytes, t->host + off, here);
+	__builtin_memcpy(bytes + here, t->src->next_host, INSN_MAX - here);
+	return insn_decode(i, bytes, INSN_MAX, MODE_LONG64);
+}
+
+static bool discover_crossing(struct tx *t, u16 off)
+{
+	if (decode_crossing(t, &t->insn[0], off) != DECODE_OK || !translatable(t, &t->insn[0]))
+		return false;
+	t->crosses = true;
+	t->n = 1;
+	t->off[0] = off;
+	t->end = (u16)(off + t->insn[0].len);
+	return true;
+}
+
 static void discover(struct tx *t, u16 offset)
 {
 	u16 off = offset;
 
 	for (t->n = 0; t->n < BLOCK_INSNS && off < PAGE_SIZE; t->n++) {
 		struct insn *i = &t->insn[t->n];
+		enum decode_result r = insn_decode(i, t->host + off, PAGE_SIZE - off, MODE_LONG64);
 
-		t->ends_interp = insn_decode(i, t->host + off, PAGE_SIZE - off, MODE_LONG64) != DECODE_OK ||
-				 !translatable(t, i);
+		if (r == DECODE_MORE && (t->n || discover_crossing(t, off)))
+			break; /* in a block of its own */
+		t->ends_interp = r != DECODE_OK || !translatable(t, i);
 		if (t->ends_interp)
 			break;
 		t->off[t->n] = off;
@@ -66,7 +92,8 @@ static void discover(struct tx *t, u16 offset)
 			break;
 		}
 	}
-	t->end = off;
+	if (!t->crosses)
+		t->end = off;
 }
 
 static bool emit_insn(struct tx *t, const struct insn *i)
@@ -200,19 +227,55 @@ static bool keep_sites(struct tx *t, struct block *b)
 	return true;
 }
 
+/* Is the next page still where it was? Else the instruction is interpreted, which also fills the ITLB. */
+static void emit_crossing_check(struct tx *t)
+{
+	struct emit *e = &t->e;
+	size_t table = offsetof(struct cpu, itlb) + ((t->key & KEY_VIEW) == VIEW_USER ? sizeof(t->c->itlb[0]) : 0);
+	struct host_mem entry = { BASE_NONE, HOST_SCRATCH2, 3, true, false, 0 };
+	struct host_mem triple = { HOST_SCRATCH2, HOST_SCRATCH2, 1, false, false, 0 };
+
+	_Static_assert(sizeof(struct itlb_entry) == 24, "the index is scaled by 3 * 8");
+	emit_rip(t, PAGE_SIZE);
+	emit_mov32(e, HOST_SCRATCH2, HOST_SCRATCH);
+	emit_shift32(e, SHIFT_SHR, HOST_SCRATCH2, 12);
+	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, ITLB_SIZE - 1);
+	emit_lea(e, HOST_SCRATCH2, triple);
+	entry.disp = (s32)(table + offsetof(struct itlb_entry, tag));
+	emit_alu_load(e, ALU_CMP, HOST_SCRATCH, entry);
+	t->interp[t->interp_count++] = (struct interp_site){ emit_jcc(e, COND_NE, NULL), t->off[0] };
+	emit_imm(e, HOST_SCRATCH, t->src->next->gpa);
+	entry.disp = (s32)(table + offsetof(struct itlb_entry, gpa));
+	emit_alu_load(e, ALU_CMP, HOST_SCRATCH, entry);
+	t->interp[t->interp_count++] = (struct interp_site){ emit_jcc(e, COND_NE, NULL), t->off[0] };
+}
+
+static void emit_entries(struct tx *t, struct block *b)
+{
+	struct jit *j = t->j;
+
+	b->start = b->entry_saved = b->entry_host = (u32)(t->e.p - j->code_w);
+	t->state = FLAGS_SAVED;
+	if (t->crosses) {
+		if (t->live_in[0]) {
+			flags_save(t);
+			b->entry_saved = (u32)(t->e.p - j->code_w);
+		}
+		emit_crossing_check(t);
+	} else if (t->live_in[0]) {
+		flags_emit_restore(&t->e, HOST_SCRATCH);
+		b->entry_host = (u32)(t->e.p - j->code_w);
+		t->state = FLAGS_HOST;
+	}
+}
+
 static bool emit_block(struct tx *t, struct block *b)
 {
 	struct jit *j = t->j;
 	u8 *start = j->code_w + ((j->code_used + 15) & ~15u);
 
 	t->e = (struct emit){ start, j->code_w + CODE_SIZE, j->code_x - j->code_w, false };
-	b->entry_saved = (u32)(t->e.p - j->code_w);
-	t->state = FLAGS_SAVED;
-	if (t->live_in[0]) {
-		flags_emit_restore(&t->e, HOST_SCRATCH);
-		t->state = FLAGS_HOST;
-	}
-	b->entry_host = (u32)(t->e.p - j->code_w);
+	emit_entries(t, b);
 	emit_body(t);
 	emit_slow_sites(t);
 	emit_interp_sites(t);
@@ -223,17 +286,29 @@ static bool emit_block(struct tx *t, struct block *b)
 	return true;
 }
 
-struct block *block_translate(struct jit *j, struct cpu *c, struct code_page *p, const u8 *host, u16 offset, u8 key)
+/* Both pages of a crossing instruction are watched, and the block ends with either. */
+static bool cover(struct tx *t, u16 offset)
+{
+	u16 end = t->end < PAGE_SIZE ? t->end : (u16)PAGE_SIZE;
+
+	page_cover(t->page, t->host, offset, (u16)(end - offset));
+	if (!t->crosses)
+		return true;
+	page_cover(t->src->next, t->src->next_host, 0, (u16)(t->end - PAGE_SIZE));
+	return page_add_user(t->j, t->src->next, t->page);
+}
+
+struct block *block_translate(struct jit *j, struct cpu *c, const struct block_source *s)
 {
 	static _Thread_local struct tx tx;
 	struct tx *t = &tx;
-	struct block *b = meta_alloc(j, sizeof(*b)), **bucket = &p->blocks[offset % OFF_BUCKETS];
+	struct block *b = meta_alloc(j, sizeof(*b)), **bucket = &s->page->blocks[s->offset % OFF_BUCKETS];
 
 	if (!b || j->block_count == MAX_BLOCKS)
 		return NULL;
-	*t = (struct tx){ .j = j, .c = c, .page = p, .host = host, .key = key };
-	discover(t, offset);
-	*b = (struct block){ .page = p, .offset = offset, .key = key, .interp_only = t->n == 0 };
+	*t = (struct tx){ .j = j, .c = c, .src = s, .page = s->page, .host = s->host, .key = s->key };
+	discover(t, s->offset);
+	*b = (struct block){ .page = s->page, .offset = s->offset, .key = s->key, .interp_only = t->n == 0 };
 	if (t->n) {
 		flags_analyse(t);
 		if (!emit_block(t, b))
@@ -242,8 +317,9 @@ struct block *block_translate(struct jit *j, struct cpu *c, struct code_page *p,
 		__atomic_store_n(&j->block_count, j->block_count + 1, __ATOMIC_RELEASE);
 		b->interp_only = t->n == 0;
 	}
-	b->size = (u16)(t->end - offset);
-	page_cover(p, host, offset, b->size);
+	if (!cover(t, s->offset))
+		return NULL;
+	b->size = (u16)(t->end - s->offset);
 	b->next = *bucket;
 	*bucket = b;
 	j->stats.blocks++;

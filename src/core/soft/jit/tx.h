@@ -32,9 +32,11 @@ struct edge_site {
 struct tx {
 	struct jit *j;
 	struct cpu *c;
+	const struct block_source *src;
 	struct code_page *page;
 	const u8 *host; /* the guest page's bytes */
 	u8 key;
+	bool crosses; /* the only instruction reaches into src->next */
 	struct emit e;
 	u32 n; /* instructions that are translated */
 	bool ends_interp; /* the next instruction, at `end`, is for the interpreter */
