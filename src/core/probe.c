@@ -21,7 +21,7 @@
 #define LOOPS 50000u
 #define INSNS (2 * LOOPS + 2)
 #define MIPS_NEEDED 50
-#define TIMEOUT_NS 40000000 /* 100,000 instructions: 2 ms at the limit, and a margin for a busy host */
+#define TIMEOUT_NS 10000000 /* 100,000 instructions: 2 ms at the limit, and a margin for a busy host */
 
 /* mov ecx, LOOPS; 1: dec ecx; jnz 1b; hlt */
 static const uint8_t guest_code[] = { 0xb9, LOOPS & 0xff, LOOPS >> 8 & 0xff, 0, 0, 0xff, 0xc9, 0x75, 0xfc, 0xf4 };
@@ -107,8 +107,28 @@ static bool guest_make(struct probe *p)
 	return p->run != MAP_FAILED && guest_cpu(p);
 }
 
-/* Nanoseconds of the fastest of some runs, or 0 when the guest did not end by HLT in time. */
-static uint64_t guest_time(struct probe *p)
+/* One run: instructions a microsecond. The watchdog may have ended it early: RCX tells how far it came. */
+static uint64_t run_mips(struct probe *p)
+{
+	uint64_t start, took, done = INSNS;
+	struct kvm_regs r;
+	int ret;
+
+	if (!guest_cpu(p))
+		return 0;
+	start = now_ns();
+	ret = ioctl(p->vcpu, KVM_RUN, 0);
+	took = now_ns() - start;
+	if (ret || p->run->exit_reason != KVM_EXIT_HLT) {
+		if ((ret && errno != EINTR) || ioctl(p->vcpu, KVM_GET_REGS, &r) || r.rcx > LOOPS)
+			return 0;
+		done = 2 * (LOOPS - r.rcx);
+	}
+	return done * 1000 / (took ? took : 1);
+}
+
+/* The best of some runs, within the time the watchdog gives. */
+static uint64_t guest_mips(struct probe *p)
 {
 	struct sigaction sa = { .sa_handler = on_watchdog }, old;
 	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM };
@@ -126,14 +146,10 @@ static uint64_t guest_time(struct probe *p)
 	sigaddset(&alarm, SIGALRM);
 	pthread_sigmask(SIG_UNBLOCK, &alarm, &mask);
 	timer_settime(timer, 0, &when, NULL);
-	for (int i = 0; i < 3; i++) {
-		uint64_t start = now_ns(), took;
+	for (int i = 0; i < 3 && best < MIPS_NEEDED && !p->run->immediate_exit; i++) {
+		uint64_t mips = run_mips(p);
 
-		if (!guest_cpu(p) || ioctl(p->vcpu, KVM_RUN, 0) || p->run->exit_reason != KVM_EXIT_HLT)
-			break;
-		took = now_ns() - start;
-		if (!best || took < best)
-			best = took;
+		best = mips > best ? mips : best;
 	}
 	timer_delete(timer);
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
@@ -158,7 +174,7 @@ static void probe_end(struct probe *p)
 bool probe_kvm(char *text, size_t size)
 {
 	struct probe p = { .kvm = linux_kvm_open(), .vm = -1, .vcpu = -1 };
-	uint64_t ns, mips;
+	uint64_t mips;
 
 	if (p.kvm < 0) {
 		if (p.kvm == -ENOENT)
@@ -174,17 +190,13 @@ bool probe_kvm(char *text, size_t size)
 		probe_end(&p);
 		return false;
 	}
-	ns = guest_time(&p);
+	mips = guest_mips(&p);
 	probe_end(&p);
-	mips = ns ? INSNS * 1000ull / ns : 0;
 	if (mips >= MIPS_NEEDED) {
 		snprintf(text, size, "Linux KVM: /dev/kvm runs kernel code at native speed");
 		return true;
 	}
-	if (ns)
-		snprintf(text, size, "software KVM: /dev/kvm runs kernel code at %llu MIPS only (nested software KVM)",
-			 (unsigned long long)mips);
-	else
-		snprintf(text, size, "software KVM: /dev/kvm does not run 64-bit kernel code in time");
+	snprintf(text, size, "software KVM: /dev/kvm runs kernel code at %llu MIPS only (nested software KVM)",
+		 (unsigned long long)mips);
 	return false;
 }

@@ -38,6 +38,6 @@ bool machine_reset(struct machine *m, GError **error);
 void machine_power_button(struct machine *m);
 /* `name value` lines: exits by reason, devices' counters; g_free. */
 char *machine_stats(struct machine *m);
-/* Every device and chip as one stream; the machine is paused. */
+/* The devices as one stream; the machine is paused. (vCPUs, chips and memory come with migration.) */
 bool machine_save(struct machine *m, GByteArray *out, GError **error);
 bool machine_load(struct machine *m, GBytes *in, GError **error);

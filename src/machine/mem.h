@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The guest's memory: RAM blocks in host memory, told to KVM as memslots. The only way from a guest-physical address to a
- * host pointer. The map is fixed before the vCPUs start; after that every function here may be called from any thread.
+ * The guest's memory: RAM blocks in host memory, told to KVM as memslots. The only way from a
+ * guest-physical address to a host pointer. The map is fixed before the vCPUs start; after that
+ * every function here may be called from any thread.
  */
 #pragma once
-#include <glib.h>
+
 #include <stdbool.h>
 #include <stdint.h>
+
+#include <glib.h>
 
 struct ram_block {
 	uint64_t gpa, size; /* bytes, page multiples */
 	uint8_t *host;
 	bool readonly;
+	uint64_t *written; /* a bit a page, atomic; NULL unless writes are logged */
 };
 
 struct guest_mem {
@@ -24,12 +28,18 @@ struct guest_mem *mem_new(int vm_fd);
 void mem_free(struct guest_mem *mem);
 /* Anonymous RAM, lazily backed, next free memslot. */
 bool mem_add_ram(struct guest_mem *mem, uint64_t gpa, uint64_t size, GError **error);
+/* All RAM is zero again and given back to the host; vCPUs and devices stand still. */
+bool mem_clear(struct guest_mem *mem, GError **error);
 
-/* Host address of [gpa, gpa + len), or NULL when it does not lie wholly inside one RAM block. len 0 is NULL, too. */
+/* Host address of [gpa, gpa + len); NULL when not wholly in one RAM block, and for len 0. */
 void *gpa_ptr(const struct guest_mem *mem, uint64_t gpa, uint64_t len);
 /* Copies; false (and nothing, or for write a part, copied) when some byte is not RAM. */
 bool gpa_read(const struct guest_mem *mem, uint64_t gpa, void *data, uint64_t len);
 bool gpa_write(struct guest_mem *mem, uint64_t gpa, const void *data, uint64_t len);
-/* A device wrote [gpa, gpa + len) through a pointer: for dirty logs of the machine's own (migration). */
+/* A device wrote [gpa, gpa + len) through a pointer, which KVM's dirty log does not see. */
 void mem_written(struct guest_mem *mem, uint64_t gpa, uint64_t len);
+/* Start (all pages clean) or stop the log of such writes; the devices are paused. */
+void mem_log_writes(struct guest_mem *mem, bool on);
+/* Whether the page of gpa was written since the log started or this was last asked. */
+bool mem_take_written(struct guest_mem *mem, uint64_t gpa);
 uint64_t mem_total(const struct guest_mem *mem);

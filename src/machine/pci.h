@@ -26,17 +26,19 @@ struct pci_msix_vector {
 	uint64_t address;
 	uint32_t data, control; /* bit 0 of control: masked */
 	bool pending;
-	int irqfd;    /* -1: none */
-	uint32_t gsi; /* of irqfd */
 };
 
 struct pci_device {
 	struct device dev; /* first */
 	GMutex lock;
 	uint8_t slot, function;
-	uint8_t config[PCI_CONFIG_SIZE], wmask[PCI_CONFIG_SIZE];
+	uint8_t config[PCI_CONFIG_SIZE], wmask[PCI_CONFIG_SIZE], initial[PCI_CONFIG_SIZE];
+	uint16_t caps_end;
 	struct pci_bar bar[PCI_BARS];
 	uint16_t msix_count, msix_cap; /* vectors; offset of the capability */
+	uint32_t msix_vectors; /* the same as msix_count, for the saved state */
+	GMutex msix_lock;      /* the table; taken after lock */
+	uint64_t msix_sent;
 	struct pci_msix_vector *msix;
 	bool intx_level;
 	/* After a config write that the common code has done; may be NULL. */
@@ -69,6 +71,13 @@ bool pci_msix_enabled(const struct pci_device *p);
 void pci_msix_notify(struct pci_device *p, uint16_t vector); /* respects masks, keeps PBA */
 void pci_set_intx(struct pci_device *p, bool level);
 
+/* msix.c for pci.c */
+void pci_msix_config_written(struct pci_device *p, unsigned offset, unsigned len);
+void pci_msix_reset(struct pci_device *p);
+void pci_msix_free(struct pci_device *p);
+extern const struct state_field pci_msix_state_fields[];
+
+void pci_loaded(struct pci_device *p); /* after the fields were loaded: maps BARs */
 extern const struct state_field pci_state_fields[]; /* for STATE_STRUCT of the embedded pci_device */
 
 struct pci_bus *pci_bus_new(struct machine_core *core, uint64_t ecam_base, uint64_t mmio_base, uint64_t mmio_size,

@@ -1,26 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Saved state as data: a device lists its fields once; save, load, migration, dumps and the round-trip test use the list.
- * A saved section is: device name, instance id, version, then each field as name hash, type, length, little-endian bytes.
- * Loading checks every name, type and length and refuses in words what does not fit; a field newer than the stream's
- * version keeps its reset value.
+ * Saved state as data: a device lists its fields once; save, load, migration, dumps and the
+ * round-trip test use the list. A saved section is (all integers little endian): magic u32,
+ * length of the rest u32, checksum of the rest u32, device name and instance id (u8 length +
+ * bytes), version u32, then the fields in order, each: name (u8 length + bytes), type u8, length
+ * u32, bytes. Loading checks every name, type and length and refuses in words what does not fit;
+ * a field newer than the stream's version keeps its reset value.
  */
 #pragma once
-#include <glib.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include <glib.h>
+
 enum state_type {
-	STATE_U8, STATE_U16, STATE_U32, STATE_U64, STATE_BOOL,
+	STATE_U8,
+	STATE_U16,
+	STATE_U32,
+	STATE_U64,
+	STATE_BOOL,
 	STATE_BYTES,  /* count bytes in place */
-	STATE_ARRAY,  /* count integers of `size` bytes in place */
+	STATE_ARRAY,  /* count integers of `size` bytes (1, 2, 4, 8) in place */
 	STATE_STRUCT, /* count structs of `size` bytes in place, described by `fields` */
-	STATE_POINTER_STRUCT, /* the member points to *count_at structs (u32 member) of `size` bytes, at most `count` */
+	/* The member points to *count_at structs (u32 member) of `size` bytes, at most `count`. */
+	STATE_POINTER_STRUCT,
 };
 
 struct state_field {
-	const char *name; /* NULL ends the list */
+	const char *name; /* NULL ends the list; at most 255 bytes */
 	size_t offset;
 	enum state_type type;
 	unsigned since; /* first version that has it */
@@ -30,9 +39,11 @@ struct state_field {
 	const struct state_field *fields;
 };
 
-#define STATE_INT(s, member, t) { .name = #member, .offset = offsetof(s, member), .type = t, .since = 1 }
+#define STATE_INT(s, member, t) \
+	{ .name = #member, .offset = offsetof(s, member), .type = t, .since = 1 }
 #define STATE_RAW(s, member) \
-	{ .name = #member, .offset = offsetof(s, member), .type = STATE_BYTES, .since = 1, .count = sizeof(((s *)0)->member) }
+	{ .name = #member, .offset = offsetof(s, member), .type = STATE_BYTES, .since = 1, \
+	  .count = sizeof(((s *)0)->member) }
 #define STATE_END { .name = NULL }
 
 struct state_desc {
@@ -40,10 +51,19 @@ struct state_desc {
 	unsigned version, oldest; /* written; oldest that can be read */
 	const struct state_field *fields;
 	void (*before_save)(void *opaque);
-	/* After the fields were loaded: recompute what is derived; false and error when the values make no sense. */
+	/*
+	 * After the fields were loaded: recompute what is derived; false and error when the values
+	 * make no sense.
+	 */
 	bool (*after_load)(void *opaque, GError **error);
 };
 
-void state_save(GByteArray *out, const struct state_desc *desc, const char *id, const void *opaque);
-/* Reads one section from *data (advanced behind it). */
-bool state_load(GBytes *in, size_t *offset, const struct state_desc *desc, const char *id, void *opaque, GError **error);
+void state_save(GByteArray *out, const struct state_desc *desc, const char *id,
+		const void *opaque);
+/*
+ * Reads one section from `in` at *offset and advances it. POINTER_STRUCT arrays are of the size
+ * that the object has: the stream must say the same. After a failure the object's fields are
+ * partly loaded; reset it.
+ */
+bool state_load(GBytes *in, size_t *offset, const struct state_desc *desc, const char *id,
+		void *opaque, GError **error);

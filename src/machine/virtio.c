@@ -7,16 +7,19 @@
 #include "virtio.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <linux/virtio_ring.h>
 
+#include "error.h"
 #include "log.h"
 
 enum {
-	COMMON_SELECTS = 2, /* 64 feature bits */
+	FEATURE_PAGES = 2, /* of 32 bits */
+	RESET_WAIT_US = 50000,
 };
 
 struct virtio_queue_source {
@@ -55,13 +58,14 @@ static gboolean queue_dispatch(GSource *source, GSourceFunc callback, gpointer d
 
 static GSourceFuncs queue_source_funcs = { .dispatch = queue_dispatch };
 
-void virtio_init(struct virtio_device *v, const struct virtio_class *cls, const char *id,
-		 struct guest_mem *mem, GMainContext *context, uint64_t features,
+void virtio_init(struct virtio_device *v, const struct virtio_class *cls, void *owner,
+		 const char *id, struct guest_mem *mem, GMainContext *context, uint64_t features,
 		 unsigned config_size, unsigned n_queues, uint16_t queue_size)
 {
 	g_assert(n_queues <= VIRTIO_MAX_QUEUES && config_size <= VIRTIO_CONFIG_MAX &&
 		 queue_size <= VIRTQ_MAX_SIZE);
 	v->cls = cls;
+	v->owner = owner;
 	v->id = id;
 	v->mem = mem;
 	v->context = context;
@@ -69,6 +73,8 @@ void virtio_init(struct virtio_device *v, const struct virtio_class *cls, const 
 	v->config_size = config_size;
 	v->config_vector = 0xffff;
 	g_mutex_init(&v->lock);
+	g_mutex_init(&v->idle_lock);
+	g_cond_init(&v->idle);
 	v->n_queues = n_queues;
 	v->queues = g_new0(struct virtqueue, n_queues);
 	v->sources = g_new0(struct virtio_queue_source *, n_queues);
@@ -99,6 +105,8 @@ void virtio_destroy(struct virtio_device *v)
 	}
 	g_free(v->sources);
 	g_free(v->queues);
+	g_cond_clear(&v->idle);
+	g_mutex_clear(&v->idle_lock);
 	g_mutex_clear(&v->lock);
 }
 
@@ -152,18 +160,18 @@ void virtio_break(struct virtio_device *v, const char *why)
 	virtio_config_changed(v);
 }
 
-uint64_t virtio_features_page(struct virtio_device *v, bool host, uint32_t select)
+uint32_t virtio_features_page(struct virtio_device *v, bool host, uint32_t select)
 {
 	uint64_t features = host ? v->host_features : v->features;
 
-	return select < COMMON_SELECTS ? features >> 32 * select & UINT32_MAX : 0;
+	return select < FEATURE_PAGES ? features >> 32 * select & UINT32_MAX : 0;
 }
 
 void virtio_write_features(struct virtio_device *v, uint32_t value)
 {
 	unsigned shift = 32 * (v->guest_select & 1);
 
-	if (v->guest_select >= COMMON_SELECTS || (v->status & VIRTIO_CONFIG_S_FEATURES_OK))
+	if (v->guest_select >= FEATURE_PAGES || (v->status & VIRTIO_CONFIG_S_FEATURES_OK))
 		return;
 	v->features = (v->features & ~((uint64_t)UINT32_MAX << shift)) | (uint64_t)value << shift;
 }
@@ -208,15 +216,108 @@ static bool features_acceptable(struct virtio_device *v)
 	return !(v->features & ~v->host_features) && virtio_has(v, VIRTIO_F_VERSION_1);
 }
 
+void virtio_request_begin(struct virtio_device *v)
+{
+	__atomic_add_fetch(&v->in_flight, 1, __ATOMIC_ACQ_REL);
+}
+
+void virtio_request_end(struct virtio_device *v)
+{
+	if (__atomic_sub_fetch(&v->in_flight, 1, __ATOMIC_ACQ_REL))
+		return;
+	g_mutex_lock(&v->idle_lock);
+	g_cond_broadcast(&v->idle);
+	g_mutex_unlock(&v->idle_lock);
+}
+
+static bool is_idle(struct virtio_device *v)
+{
+	return !__atomic_load_n(&v->in_flight, __ATOMIC_ACQUIRE);
+}
+
+/* With live or paused changed before: no queue work runs any more when this returns. */
+static void fence_queues(struct virtio_device *v)
+{
+	for (unsigned i = 0; i < v->n_queues; i++) {
+		g_mutex_lock(&v->queues[i].lock);
+		g_mutex_unlock(&v->queues[i].lock);
+	}
+}
+
+static bool wait_idle(struct virtio_device *v, int64_t until_us)
+{
+	bool ok = true;
+
+	g_mutex_lock(&v->idle_lock);
+	while (!is_idle(v) && ok)
+		ok = g_cond_wait_until(&v->idle, &v->idle_lock, until_us);
+	g_mutex_unlock(&v->idle_lock);
+	return is_idle(v);
+}
+
+/* Completions come through the context: run it when it is ours to run, else wait for them. */
+static void drain(struct virtio_device *v)
+{
+	fence_queues(v);
+	while (!is_idle(v)) {
+		if (g_main_context_acquire(v->context)) {
+			g_main_context_iteration(v->context, TRUE);
+			g_main_context_release(v->context);
+		} else {
+			wait_idle(v, g_get_monotonic_time() + RESET_WAIT_US);
+		}
+	}
+}
+
+static void finish_reset(struct virtio_device *v)
+{
+	for (unsigned i = 0; i < v->n_queues; i++) {
+		g_mutex_lock(&v->queues[i].lock);
+		virtq_reset(&v->queues[i]);
+		g_mutex_unlock(&v->queues[i].lock);
+	}
+	v->features = 0;
+	v->config_vector = 0xffff;
+	v->queue_select = 0;
+	v->host_select = v->guest_select = 0;
+	v->resetting = false;
+	if (v->cls->reset)
+		v->cls->reset(v);
+	__atomic_store_n(&v->status, 0, __ATOMIC_RELEASE);
+}
+
+/*
+ * Reset by the driver, in a vCPU thread: it must not wait for long here, the main thread may
+ * be waiting for this vCPU. What is still in flight then is waited for by the driver, which
+ * reads the status until it is 0 (section 4.1.4.3.2).
+ */
+static void start_reset(struct virtio_device *v)
+{
+	__atomic_store_n(&v->live, false, __ATOMIC_RELEASE);
+	fence_queues(v);
+	v->resetting = true;
+	if (is_idle(v) || wait_idle(v, g_get_monotonic_time() + RESET_WAIT_US))
+		finish_reset(v);
+}
+
+uint8_t virtio_read_status(struct virtio_device *v)
+{
+	if (v->resetting && is_idle(v))
+		finish_reset(v);
+	return __atomic_load_n(&v->status, __ATOMIC_ACQUIRE);
+}
+
 void virtio_write_status(struct virtio_device *v, uint8_t value)
 {
 	uint8_t old = __atomic_load_n(&v->status, __ATOMIC_ACQUIRE);
 	uint8_t rising = value & ~old;
 
 	if (!value) {
-		virtio_reset(v);
+		start_reset(v);
 		return;
 	}
+	if (v->resetting)
+		return;
 	/* Bits are only ever added, and NEEDS_RESET is ours. */
 	rising &= ~VIRTIO_CONFIG_S_NEEDS_RESET;
 	if ((rising & VIRTIO_CONFIG_S_FEATURES_OK) && !features_acceptable(v))
@@ -251,39 +352,17 @@ void virtio_write_config(struct virtio_device *v, unsigned offset, const void *d
 	v->cls->config_written(v, before, offset, len);
 }
 
-/* Wait until no queue work runs, and have the class finish what it started. */
-static void settle(struct virtio_device *v)
-{
-	for (unsigned i = 0; i < v->n_queues; i++) {
-		g_mutex_lock(&v->queues[i].lock);
-		g_mutex_unlock(&v->queues[i].lock);
-	}
-	if (v->cls->quiesce)
-		v->cls->quiesce(v);
-}
-
 void virtio_reset(struct virtio_device *v)
 {
 	__atomic_store_n(&v->live, false, __ATOMIC_RELEASE);
-	settle(v);
-	for (unsigned i = 0; i < v->n_queues; i++) {
-		g_mutex_lock(&v->queues[i].lock);
-		virtq_reset(&v->queues[i]);
-		g_mutex_unlock(&v->queues[i].lock);
-	}
-	v->features = 0;
-	v->config_vector = 0xffff;
-	v->queue_select = 0;
-	v->host_select = v->guest_select = 0;
-	if (v->cls->reset)
-		v->cls->reset(v);
-	__atomic_store_n(&v->status, 0, __ATOMIC_RELEASE);
+	drain(v);
+	finish_reset(v);
 }
 
 void virtio_pause(struct virtio_device *v)
 {
 	__atomic_store_n(&v->paused, true, __ATOMIC_RELEASE);
-	settle(v);
+	drain(v);
 }
 
 void virtio_resume(struct virtio_device *v)
@@ -291,3 +370,61 @@ void virtio_resume(struct virtio_device *v)
 	__atomic_store_n(&v->paused, false, __ATOMIC_RELEASE);
 	kick_all(v);
 }
+
+bool virtio_loaded(struct virtio_device *v, GError **error)
+{
+	bool running = v->status & VIRTIO_CONFIG_S_DRIVER_OK;
+
+	if ((v->status & VIRTIO_CONFIG_S_FEATURES_OK) && !features_acceptable(v))
+		return kv_fail(error, KV_ERROR_INVALID,
+			       "%s: the saved state uses features 0x%" PRIx64
+			       " that this device does not offer; give it the same options",
+			       v->id, v->features & ~v->host_features);
+	v->live = false;
+	for (unsigned i = 0; i < v->n_queues; i++) {
+		virtq_stop(&v->queues[i]);
+		v->queues[i].broken = false;
+	}
+	if (!running || (v->status & VIRTIO_CONFIG_S_NEEDS_RESET) || v->resetting)
+		return true;
+	for (unsigned i = 0; i < v->n_queues; i++) {
+		start_queue(v, &v->queues[i]);
+		if (v->queues[i].broken)
+			return kv_fail(error, KV_ERROR_INVALID, "%s: saved queue %u: %s", v->id, i,
+				       v->queues[i].why);
+	}
+	v->live = true;
+	kick_all(v);
+	return true;
+}
+
+static const struct state_field queue_state_fields[] = {
+	STATE_INT(struct virtqueue, size, STATE_U16),
+	STATE_INT(struct virtqueue, vector, STATE_U16),
+	STATE_INT(struct virtqueue, enabled, STATE_BOOL),
+	STATE_INT(struct virtqueue, desc, STATE_U64),
+	STATE_INT(struct virtqueue, avail, STATE_U64),
+	STATE_INT(struct virtqueue, used, STATE_U64),
+	STATE_INT(struct virtqueue, next_avail, STATE_U16),
+	STATE_INT(struct virtqueue, next_used, STATE_U16),
+	STATE_INT(struct virtqueue, avail_wrap, STATE_BOOL),
+	STATE_INT(struct virtqueue, used_wrap, STATE_BOOL),
+	STATE_END,
+};
+
+const struct state_field virtio_state_fields[] = {
+	STATE_INT(struct virtio_device, status, STATE_U8),
+	STATE_INT(struct virtio_device, generation, STATE_U8),
+	STATE_INT(struct virtio_device, config_vector, STATE_U16),
+	STATE_INT(struct virtio_device, queue_select, STATE_U16),
+	STATE_INT(struct virtio_device, host_select, STATE_U32),
+	STATE_INT(struct virtio_device, guest_select, STATE_U32),
+	STATE_INT(struct virtio_device, features, STATE_U64),
+	STATE_INT(struct virtio_device, resetting, STATE_BOOL),
+	STATE_RAW(struct virtio_device, config),
+	{ .name = "queues", .offset = offsetof(struct virtio_device, queues),
+	  .type = STATE_POINTER_STRUCT, .since = 1, .size = sizeof(struct virtqueue),
+	  .count = VIRTIO_MAX_QUEUES, .count_at = offsetof(struct virtio_device, n_queues),
+	  .fields = queue_state_fields },
+	STATE_END,
+};

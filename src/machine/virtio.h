@@ -40,15 +40,8 @@ struct virtio_class {
 			       unsigned len);
 	/* DRIVER_OK: v->features is final, the queues are started. May be NULL. */
 	void (*started)(struct virtio_device *v);
-	/*
-	 * Let nothing of the device touch guest memory any more when it returns; requests in
-	 * flight are completed or dropped. Called with no queue lock held. May be NULL.
-	 */
-	void (*quiesce)(struct virtio_device *v);
-	/* Back to power-on values, after quiesce. May be NULL. */
+	/* Back to power-on values; nothing is in flight. May be NULL. */
 	void (*reset)(struct virtio_device *v);
-	/* The fields were loaded and the queues started. May be NULL. */
-	void (*loaded)(struct virtio_device *v);
 };
 
 /* How a transport raises interrupts: a queue's, or with @vq NULL the configuration's. */
@@ -60,8 +53,9 @@ struct virtio_queue_source; /* virtio.c: a queue and the GSource on its eventfd 
 
 struct virtio_device {
 	const struct virtio_class *cls;
-	struct guest_mem *mem;
+	void *owner;	/* the device's struct */
 	const char *id; /* for the log */
+	struct guest_mem *mem;
 	const struct virtio_transport *transport;
 	void *transport_opaque;
 	GMainContext *context;
@@ -78,20 +72,25 @@ struct virtio_device {
 
 	uint64_t host_features;
 	unsigned config_size;
-	uint8_t config[VIRTIO_CONFIG_MAX]; /* little endian, laid out as the driver sees it */
-	unsigned n_queues;
+	/* Little endian, laid out as the driver sees it. */
+	uint8_t config[VIRTIO_CONFIG_MAX] __attribute__((aligned(8)));
+	uint32_t n_queues;
 	struct virtqueue *queues;
 	struct virtio_queue_source **sources;
 	bool paused;
-	bool live; /* DRIVER_OK, queues started, not broken; atomic */
+	bool live;	/* DRIVER_OK, queues started, not broken; atomic */
+	bool resetting; /* reset was asked for and waits for what is in flight */
+	unsigned in_flight; /* chains with a backend; atomic */
+	GMutex idle_lock;
+	GCond idle;
 };
 
 /*
  * Set up @v (zeroed, the device's own fields filled as wanted) with @n_queues queues of at
  * most @queue_size entries. @features are the device's own bits; the common ones are added.
  */
-void virtio_init(struct virtio_device *v, const struct virtio_class *cls, const char *id,
-		 struct guest_mem *mem, GMainContext *context, uint64_t features,
+void virtio_init(struct virtio_device *v, const struct virtio_class *cls, void *owner,
+		 const char *id, struct guest_mem *mem, GMainContext *context, uint64_t features,
 		 unsigned config_size, unsigned n_queues, uint16_t queue_size);
 void virtio_destroy(struct virtio_device *v);
 
@@ -110,18 +109,29 @@ void virtio_config_changed(struct virtio_device *v);
 void virtio_break(struct virtio_device *v, const char *why);
 /* True when the queues may be worked on. */
 bool virtio_live(struct virtio_device *v);
+/*
+ * Around a chain that a backend works on after notify returned: reset and pause wait for it.
+ * The end is called after the push, in the queue's context.
+ */
+void virtio_request_begin(struct virtio_device *v);
+void virtio_request_end(struct virtio_device *v);
 
-/* For transports; all take v->lock. Values are those of virtio 1.2, section 4.1.4.3. */
-uint64_t virtio_features_page(struct virtio_device *v, bool host, uint32_t select);
+/* For transports, under v->lock. Values are those of virtio 1.2, section 4.1.4.3. */
+uint32_t virtio_features_page(struct virtio_device *v, bool host, uint32_t select);
 void virtio_write_features(struct virtio_device *v, uint32_t value);
+/* Status 0 asks for a reset, which is over when the status reads as 0. */
+uint8_t virtio_read_status(struct virtio_device *v);
 void virtio_write_status(struct virtio_device *v, uint8_t value);
 void virtio_enable_queue(struct virtio_device *v, struct virtqueue *vq);
 void virtio_read_config(struct virtio_device *v, unsigned offset, void *data, unsigned len);
 void virtio_write_config(struct virtio_device *v, unsigned offset, const void *data, unsigned len);
 int virtio_queue_eventfd(struct virtio_device *v, unsigned index);
 
-/* Device reset, also for the machine's. */
+/* For the machine, in the context's thread or another, vCPUs stopped. */
 void virtio_reset(struct virtio_device *v);
-/* Stop touching guest memory and the backends until virtio_resume. */
-void virtio_pause(struct virtio_device *v);
+void virtio_pause(struct virtio_device *v); /* nothing in flight and no queue work after it */
 void virtio_resume(struct virtio_device *v);
+/* After the saved fields were loaded; false when they make no sense. */
+bool virtio_loaded(struct virtio_device *v, GError **error);
+
+extern const struct state_field virtio_state_fields[]; /* of struct virtio_device */

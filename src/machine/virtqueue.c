@@ -495,8 +495,11 @@ static void set_notify(struct virtqueue *vq, bool on)
 	} else if (on) {
 		unsigned offset = SPLIT_HEADER + 8 * vq->size;
 
-		/* "Off" needs no write: the index named last has been passed. */
-		store16(vq->used_ptr + offset, vq->next_avail);
+		/*
+		 * "Off" needs no write: the index named last has been passed. Not next_avail:
+		 * a device may wait for more than the chains that it has left lying there.
+		 */
+		store16(vq->used_ptr + offset, load16(vq->avail_ptr + 2));
 		mark_written(vq, vq->used + offset, 2);
 	}
 }

@@ -121,7 +121,7 @@ void virtq_push(struct virtqueue *vq, const struct virtq_chain *chain, uint32_t 
 bool virtq_publish(struct virtqueue *vq);
 
 void virtq_disable_notify(struct virtqueue *vq);
-/* Ask for notifications again; true when chains arrived meanwhile: go round once more. */
+/* Ask for notifications of what comes from now on; true when chains wait: look once more. */
 bool virtq_enable_notify(struct virtqueue *vq);
 
 /* Any later pop answers NULL. @why is a constant string. */

@@ -101,6 +101,9 @@ static bool find_layers(const uint8_t *frame, size_t len, struct layers *ret)
 		type = get_be16(frame + 16);
 		ip += 4;
 	}
+	/* Lengths go into 16-bit fields. */
+	if (len - ip > UINT16_MAX)
+		return false;
 	ret->ip = ip;
 	ret->v6 = type == ETH_P_IPV6;
 	if (type == ETH_P_IP) {
@@ -168,7 +171,7 @@ static void fix_segment(uint8_t *frame, size_t len, const struct layers *at, siz
 
 /* Each segment is built just before its payload, over bytes that were sent already. */
 static bool segment(uint8_t *frame, size_t len, const struct virtio_net_hdr *hdr,
-		    net_frame_fn emit, void *opaque)
+		    size_t payload_min, net_frame_fn emit, void *opaque)
 {
 	unsigned gso = hdr->gso_type & ~VIRTIO_NET_HDR_GSO_ECN;
 	size_t size = GUINT16_FROM_LE(hdr->gso_size);
@@ -180,6 +183,7 @@ static bool segment(uint8_t *frame, size_t len, const struct virtio_net_hdr *hdr
 		return false;
 	if (at.v6 != (gso == VIRTIO_NET_HDR_GSO_TCPV6))
 		return false;
+	size = MAX(size, payload_min);
 	total = len - at.payload;
 	memcpy(headers, frame, at.payload);
 	for (size_t done = 0, index = 0; done < total || !index; index++) {
@@ -195,14 +199,14 @@ static bool segment(uint8_t *frame, size_t len, const struct virtio_net_hdr *hdr
 }
 
 bool net_offload_finish(uint8_t *frame, size_t len, const struct virtio_net_hdr *hdr,
-			net_frame_fn emit, void *opaque)
+			size_t payload_min, net_frame_fn emit, void *opaque)
 {
 	switch (hdr->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
 	case VIRTIO_NET_HDR_GSO_NONE:
 		break;
 	case VIRTIO_NET_HDR_GSO_TCPV4:
 	case VIRTIO_NET_HDR_GSO_TCPV6:
-		return segment(frame, len, hdr, emit, opaque);
+		return segment(frame, len, hdr, payload_min, emit, opaque);
 	default:
 		return false;
 	}

@@ -13,19 +13,16 @@
 
 #include <linux/virtio_net.h>
 
-enum {
-	NET_FRAME_MAX = 65536 + 14 + 4, /* a full IP packet, Ethernet and one VLAN tag */
-};
-
 typedef void (*net_frame_fn)(void *opaque, const uint8_t *frame, size_t len);
 
 /*
  * Finish @frame (changed in place, @len bytes) as @hdr asks and hand each resulting frame to
- * @emit; the frame given is valid during the call only. False when the header does not fit
- * the frame: nothing was handed on.
+ * @emit; the frame given is valid during the call only. A backend that bears large packets
+ * gives in @payload_min how many bytes of payload a segment may have even if the guest asked
+ * for less. False when the header does not fit the frame: nothing was handed on.
  */
 bool net_offload_finish(uint8_t *frame, size_t len, const struct virtio_net_hdr *hdr,
-			net_frame_fn emit, void *opaque);
+			size_t payload_min, net_frame_fn emit, void *opaque);
 
 /* RFC 1071 over @len bytes added to @sum; fold with net_csum_fold. */
 uint32_t net_csum_add(uint32_t sum, const uint8_t *data, size_t len);

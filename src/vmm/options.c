@@ -15,6 +15,7 @@ enum {
 
 static const char *const accels[] = { "auto", "kvm", "soft", NULL };
 static const char *const disk_formats[] = { "raw", NULL };
+static const char *const disk_engines[] = { "auto", "io_uring", "threads", NULL };
 static const char *const net_kinds[] = { "none", "user", NULL };
 static const char *const console_kinds[] = { "stdio", "pty", "file", "unix", NULL };
 
@@ -22,17 +23,17 @@ static const struct option disk_keys[] = {
 	{ "file", OPTION_FILE, "PATH", "image file or block device", .required = true, .first = true },
 	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)" },
 	{ "format", OPTION_CHOICE, "raw", "format of the file (raw)", .choices = disk_formats },
-	{ "serial", OPTION_TEXT, "TEXT", "serial number the guest sees" },
+	{ "aio", OPTION_CHOICE, "auto|io_uring|threads", "how the file is read and written (auto)",
+	  .choices = disk_engines },
 	{},
 };
 
 static const struct option net_keys[] = {
-	{ "kind", OPTION_CHOICE, "none|user", "the network behind the card", .choices = net_kinds,
+	{ "kind", OPTION_CHOICE, "none|user", "network behind the card (none: unplugged)", .choices = net_kinds,
 	  .required = true, .first = true },
 	{ "hostfwd", OPTION_TEXT, "tcp|udp:[ADDR]:PORT-[GUEST]:PORT", "host port to the guest",
 	  .repeat = true },
 	{ "restrict", OPTION_BOOL, "on|off", "no way out of the guest's own network (off)" },
-	{ "mac", OPTION_TEXT, "MAC", "address of the card" },
 	{},
 };
 
@@ -175,7 +176,7 @@ static bool is_choice(const struct option *o, const char *text, size_t len)
 /* @label is how the user knows this place: "--memory" or "--disk: readonly". */
 static GVariant *bad_value(const char *label, const char *text, const char *wanted, GError **error)
 {
-	g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "%s: '%s' is not valid; give %s", label, text,
+	kv_fail(error, KV_ERROR_USAGE, "%s: '%s' is not valid; give %s", label, text,
 		    wanted);
 	return NULL;
 }
@@ -204,7 +205,7 @@ static GVariant *parse_value(const struct option *o, const char *label, const ch
 	g_autofree char *choices = o->choices ? options_choices(o) : NULL;
 	size_t kind;
 
-	if (!g_utf8_validate(text, -1, NULL) && o->type != OPTION_FILE)
+	if (!g_utf8_validate(text, -1, NULL))
 		return bad_value(label, "?", "text in UTF-8", error);
 	switch (o->type) {
 	case OPTION_FLAG:
@@ -228,8 +229,7 @@ static GVariant *parse_value(const struct option *o, const char *label, const ch
 	case OPTION_FILE:
 		if (!*text)
 			return bad_value(label, text, "a path", error);
-		/* Paths are bytes, not UTF-8. */
-		return g_variant_new_bytestring(text);
+		return g_variant_new_string(text);
 	case OPTION_TEXT:
 		return g_variant_new_string(text);
 	case OPTION_KEYS:
@@ -250,7 +250,7 @@ static bool add_value(GVariantDict *dict, const struct option *o, const char *la
 
 	if (!o->repeat) {
 		if (old && o->type != OPTION_FLAG) {
-			g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "%s: given twice; give it once",
+			kv_fail(error, KV_ERROR_USAGE, "%s: given twice; give it once",
 				    label);
 			return false;
 		}
@@ -297,10 +297,10 @@ static void unknown_key(const struct option *option, const char *name, GError **
 	g_autofree char *valid = g_utf8_make_valid(name, -1);
 
 	if (near)
-		g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "--%s: unknown key '%s'; did you mean '%s'?",
+		kv_fail(error, KV_ERROR_USAGE, "--%s: unknown key '%s'; did you mean '%s'?",
 			    option->name, valid, near);
 	else
-		g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "--%s: unknown key '%s'; known are %s",
+		kv_fail(error, KV_ERROR_USAGE, "--%s: unknown key '%s'; known are %s",
 			    option->name, valid, known);
 }
 
@@ -327,7 +327,7 @@ static bool parse_item(GVariantDict *dict, const struct option *option, char *it
 	}
 	label = g_strdup_printf("--%s: %s", option->name, key->name);
 	if (!value) {
-		g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "%s: needs a value; give %s=%s", label,
+		kv_fail(error, KV_ERROR_USAGE, "%s: needs a value; give %s=%s", label,
 			    key->name, key->arg);
 		return false;
 	}
@@ -351,7 +351,7 @@ GVariant *options_parse_keys(const struct option *option, const char *text, GErr
 	}
 	for (const struct option *k = option->keys; k->name; k++) {
 		if (k->required && !g_variant_dict_contains(&dict, k->name)) {
-			g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "--%s: %s is missing; give %s=%s",
+			kv_fail(error, KV_ERROR_USAGE, "--%s: %s is missing; give %s=%s",
 				    option->name, k->name, k->name, k->arg);
 			return NULL;
 		}
@@ -365,10 +365,10 @@ static void unknown_option(const char *arg, const char *name, GError **error)
 	g_autofree char *valid = g_utf8_make_valid(arg, -1);
 
 	if (near)
-		g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "unknown option '%s'; did you mean --%s?",
+		kv_fail(error, KV_ERROR_USAGE, "unknown option '%s'; did you mean --%s?",
 			    valid, near);
 	else
-		g_set_error(error, KV_ERROR, KV_ERROR_CONFIG,
+		kv_fail(error, KV_ERROR_USAGE,
 			    "unknown option '%s'; kv-vmm --help lists the known ones", valid);
 }
 
@@ -390,7 +390,7 @@ static bool parse_option(GVariantDict *dict, int argc, char *const *argv, int *i
 	}
 	if (o->type == OPTION_FLAG) {
 		if (value) {
-			g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "%s: takes no value", label);
+			kv_fail(error, KV_ERROR_USAGE, "%s: takes no value", label);
 			return false;
 		}
 		value = "";
@@ -399,7 +399,7 @@ static bool parse_option(GVariantDict *dict, int argc, char *const *argv, int *i
 	} else if (*i + 1 < argc) {
 		value = argv[++*i];
 	} else {
-		g_set_error(error, KV_ERROR, KV_ERROR_CONFIG, "%s: needs a value; give %s %s", label,
+		kv_fail(error, KV_ERROR_USAGE, "%s: needs a value; give %s %s", label,
 			    label, o->arg);
 		return false;
 	}

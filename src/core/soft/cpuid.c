@@ -35,13 +35,21 @@ static const struct {
 	{ 0x80000007, 0, EDX, BIT(8) },			    /* invariant TSC */
 };
 
+/* Instruction groups without a gate of their own. */
+static const struct {
+	u32 leaf, sub;
+	u8 reg;
+	u32 bits;
+} ungated[] = {
+	{ 0x80000001, 0, ECX, BIT(5) }, /* LZCNT */
+};
+
 /* Instruction groups that need nothing of the host although they have a gate: the interpreter does them in C. */
 static const struct {
 	u32 leaf, sub;
 	u8 reg;
 	u32 bits;
 } software[] = {
-	{ 0x1, 0, ECX, BIT(13) | BIT(22) | BIT(23) },	/* CX16 MOVBE POPCNT */
 	{ 0x7, 0, EBX, BIT(0) | BIT(10) | BIT(20) },
 	{ 0x7, 0, ECX, BIT(22) },			/* RDPID */
 	{ 0x80000001, 0, EDX, BIT(11) | BIT(27) },
@@ -87,6 +95,9 @@ static u32 features(u32 leaf, u32 sub, u8 reg, u32 host)
 	for (size_t i = 0; i < ARRAY_SIZE(software); i++)
 		if (software[i].leaf == leaf && software[i].sub == sub && software[i].reg == reg)
 			without_host |= software[i].bits;
+	for (size_t i = 0; i < ARRAY_SIZE(ungated); i++)
+		if (ungated[i].leaf == leaf && ungated[i].sub == sub && ungated[i].reg == reg)
+			implemented |= ungated[i].bits;
 	for (u32 g = 1; g < GATE_COUNT; g++)
 		if (cpuid_gates[g].leaf == leaf && cpuid_gates[g].subleaf == sub && cpuid_gates[g].reg == reg)
 			implemented |= BIT(cpuid_gates[g].bit);

@@ -9,12 +9,20 @@
 
 struct fpu {
 	u8 *area;	/* 64-byte aligned, fpu_size() bytes: guest */
-	u8 *host_area;	/* the thread's own state meanwhile */
+	u8 *host_area;	/* the thread's own control words meanwhile */
 	bool live;
 };
+/* Offsets in the area (SDM vol. 1, 13.4) */
+#define FPU_MXCSR 24
+#define FPU_ST 32
+#define FPU_XMM 160
+#define FPU_XSTATE_BV 512
+#define FPU_AVX_OFFSET 576u
+#define FPU_AREA_MAX (FPU_AVX_OFFSET + 256)
+
 bool fpu_init(struct fpu *f); /* false: no memory */
 void fpu_free(struct fpu *f);
-void fpu_reset(struct fpu *f); /* power-on state: FCW 0x37f? see SDM table 9-1 (FCW 0x40, MXCSR 0x1f80) */
+void fpu_reset(struct fpu *f); /* what Linux KVM gives a new vCPU: FCW 0x37f, MXCSR 0x1f80, the rest 0 */
 void fpu_enter(struct fpu *f);
 void fpu_leave(struct fpu *f);
 u32 fpu_size(void); /* bytes of an XSAVE area with every component a guest may enable */

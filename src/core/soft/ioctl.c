@@ -210,6 +210,7 @@ long soft_ioctl(int fd, unsigned long nr, unsigned long arg)
 
 	if (!h)
 		return -EBADF;
+	nr = (u32)nr; /* callers with an int request sign-extend it; the kernel takes 32 bits */
 	if (h->kind == HANDLE_VCPU)
 		ret = vcpu_ioctl(h->vcpu, nr, arg);
 	else if (h->kind == HANDLE_VM)

@@ -12,8 +12,11 @@
 
 struct memslot *mem_slot(const struct memory *m, u64 gpa, u32 *hint)
 {
-	u32 lo = 0, hi = m->count, i = *hint;
+	u32 lo = 0, hi = m->count, i, none = 0;
 
+	if (!hint)
+		hint = &none;
+	i = *hint;
 	if (likely(i < hi && gpa - m->slot[i].gpa < m->slot[i].size))
 		return &m->slot[i];
 	while (lo < hi) {

@@ -22,7 +22,7 @@ struct memory {
 	u32 generation;
 };
 
-/* The slot of a guest-physical address, or NULL (then it is MMIO). `hint` caches the last index for one thread. */
+/* The slot of a guest-physical address, or NULL (then it is MMIO). `hint` (may be NULL) keeps the last index. */
 struct memslot *mem_slot(const struct memory *m, u64 gpa, u32 *hint);
 
 /* Host address of the byte at gpa, or NULL when there is no memory; valid to the end of its 4 KiB page. */

@@ -278,7 +278,7 @@ bool mmu_fetch(struct cpu *c, u64 la, u64 *ret_gpa, u8 **ret_host, u32 *ret_erro
 
 	*ret_mmio = false;
 	if (likely(e->tag == page)) {
-		*ret_gpa = e->gpa;
+		*ret_gpa = e->gpa | (la & ~PAGE_MASK);
 		*ret_host = e->host;
 		return true;
 	}
@@ -296,27 +296,34 @@ bool mmu_fetch(struct cpu *c, u64 la, u64 *ret_gpa, u8 **ret_host, u32 *ret_erro
 	if (unlikely(r.shift != 12))
 		note_page_size(m, la, r.shift);
 	m->fetched[la >> 18 & 63] |= 1ull << (la >> 12 & 63);
+	m->kernel_local |= !user && !r.global;
 	e->tag = page;
 	e->gpa = r.gpa;
 	e->host = r.host;
-	*ret_gpa = r.gpa;
+	*ret_gpa = r.gpa | (la & ~PAGE_MASK);
 	*ret_host = r.host;
 	return true;
 }
 
 /* ---- flushes ---- */
 
-static void jump_flush(struct cpu *c)
-{
-	cpu_flush_jump(c);
-	memset(c->vcpu->mmu.fetched, 0, sizeof(c->vcpu->mmu.fetched));
-}
-
-static void itlb_flush(struct cpu *c)
+/* All fetches start anew, so the notes about them do too. */
+static void fetch_flush(struct cpu *c)
 {
 	for (u32 u = 0; u < 2; u++)
 		for (u32 i = 0; i < ITLB_SIZE; i++)
 			c->itlb[u][i].tag = tlb_no_tag(i);
+	cpu_flush_jump(c);
+	memset(c->vcpu->mmu.fetched, 0, sizeof(c->vcpu->mmu.fetched));
+	c->vcpu->mmu.kernel_local = false;
+}
+
+static void fetch_flush_user(struct cpu *c)
+{
+	for (u32 i = 0; i < ITLB_SIZE; i++)
+		c->itlb[1][i].tag = tlb_no_tag(i);
+	for (u32 i = 0; i < JUMP_SIZE; i++)
+		c->jump[VIEW_USER][i] = (struct jump_entry){ 1ull << 63, c->jump_miss };
 }
 
 static inline void entry_drop(struct tlb_entry *e, u32 index)
@@ -332,8 +339,7 @@ void mmu_flush_all(struct cpu *c)
 	for (u32 v = 0; v < VIEW_COUNT; v++)
 		for (u32 i = 0; i < TLB_SIZE; i++)
 			entry_drop(&c->tlb[v][i], i);
-	itlb_flush(c);
-	jump_flush(c);
+	fetch_flush(c);
 	memset(m->large, 0, sizeof(m->large));
 	m->huge = 0;
 	m->fill_count = 0;
@@ -359,8 +365,10 @@ void mmu_flush_nonglobal(struct cpu *c)
 	}
 	m->fill_count = 0;
 	m->flushes++;
-	itlb_flush(c);
-	jump_flush(c);
+	if (m->kernel_local)
+		fetch_flush(c);
+	else /* all supervisor code is global */
+		fetch_flush_user(c);
 }
 
 static void flush_index(struct cpu *c, u64 la)
@@ -380,8 +388,7 @@ static void flush_large(struct cpu *c, u64 la, u64 size)
 		for (u32 i = 0; i < TLB_SIZE; i++)
 			if (c->tlb[v][i].rtag - lo < size)
 				entry_drop(&c->tlb[v][i], i);
-	itlb_flush(c);
-	jump_flush(c);
+	fetch_flush(c);
 }
 
 void mmu_flush_page(struct cpu *c, u64 la)
@@ -397,7 +404,7 @@ void mmu_flush_page(struct cpu *c, u64 la)
 		flush_index(c, la);
 		c->itlb[0][i].tag = c->itlb[1][i].tag = tlb_no_tag(i);
 		if (m->fetched[la >> 18 & 63] >> (la >> 12 & 63) & 1)
-			jump_flush(c);
+			cpu_flush_jump(c);
 	}
 }
 

@@ -301,6 +301,12 @@ static bool msr_access(struct vcpu *v, u32 index, u64 *value, bool write, bool h
 	case 0xfe: /* MTRRcap: write-combining, fixed, eight variable ones */
 		*value = 0x500 | MTRR_VARIABLE;
 		return !write;
+	case MSR_TSC_DEADLINE:
+		if (!v->lapic) {
+			*value = write ? *value : 0;
+			return true;
+		}
+		break;
 	case MSR_APIC_BASE:
 		if (!v->lapic) {
 			*(write ? &v->apic_base : value) = write ? *value : v->apic_base;

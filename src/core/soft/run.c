@@ -90,8 +90,8 @@ static void take_init_sipi(struct vcpu *v)
 		vcpu_reset(v, true);
 		v->mp_state = v->id == v->vm->bsp_id ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_INIT_RECEIVED;
 	}
-	if (v->mp_state == KVM_MP_STATE_INIT_RECEIVED &&
-	    __atomic_exchange_n(&v->sipi_pending, false, __ATOMIC_SEQ_CST)) {
+	if (__atomic_exchange_n(&v->sipi_pending, false, __ATOMIC_SEQ_CST) &&
+	    v->mp_state == KVM_MP_STATE_INIT_RECEIVED) { /* else it is lost, as on hardware */
 		struct segment *cs = &v->cpu.seg[SEG_CS];
 
 		cs->sel = (u16)(v->sipi_vector << 8);
@@ -346,6 +346,8 @@ int vcpu_run(struct vcpu *v)
 	fpu_enter(&v->fpu);
 	if (!v->lapic)
 		v->cpu.cr8 = v->run->cr8;
+	if (run_requests(v)) /* flushes come before anything is executed; what else it saw is looked at again */
+		vcpu_request(v, REQ_SIGNAL | REQ_EVENT);
 	reason = exit_complete(v);
 	if (!reason || !leave(v, reason))
 		err = run_loop(v);

@@ -112,10 +112,10 @@ void vm_put(struct vm *vm)
 	if (__atomic_sub_fetch(&vm->refs, 1, __ATOMIC_SEQ_CST))
 		return;
 	ioevents_destroy(vm);
-	timers_destroy(vm);
 	for (u32 i = 0; i < vm->vcpu_count; i++)
 		vcpu_destroy(vm->vcpu[i]);
 	irqchips_destroy(vm);
+	timers_destroy(vm); /* the chips took theirs out before */
 	if (vm->jit)
 		jit_destroy(vm->jit);
 	mem_free(&vm->memory);

@@ -4,12 +4,14 @@
  * image, asynchronously. A request keeps a copy of its chain; the image writes straight into
  * guest memory and the completion, in the queue's context, pushes the chain.
  */
+#include <errno.h>
 #include <string.h>
 
 #include <linux/virtio_blk.h>
 
 #include "bytes.h"
-#include "device.h"
+#include "classes.h"
+#include "error.h"
 #include "image.h"
 #include "virtio-pci.h"
 
@@ -18,6 +20,7 @@ enum {
 	QUEUES_MAX = 16,
 	SEG_MAX = QUEUE_SIZE - 2,
 	SECTOR_BITS = 9,
+	BLOCK_BITS = 12, /* of the host's page cache */
 	HEADER = sizeof(struct virtio_blk_outhdr),
 	/* One range a request keeps a discard a single image request. */
 	DISCARD_SEGS = 1,
@@ -28,7 +31,8 @@ struct virtio_blk {
 	struct virtio_pci_device dev;
 	struct image *image;
 	struct image_queue *io[QUEUES_MAX];
-	char serial[VIRTIO_BLK_ID_BYTES + 1];
+	unsigned n_io;
+	char serial[VIRTIO_BLK_ID_BYTES];
 	uint64_t requests[2]; /* reads, writes: for --stats */
 };
 
@@ -46,7 +50,7 @@ struct blk_req {
 static void skip_out(struct virtq_chain *c, uint32_t len)
 {
 	c->out_len -= len;
-	while (len >= c->out->iov_len && c->n_out) {
+	while (c->n_out && len >= c->out->iov_len) {
 		len -= c->out->iov_len;
 		c->out++;
 		c->n_out--;
@@ -69,7 +73,18 @@ static void finish(struct blk_req *r, uint8_t status)
 	else
 		c->n_in++;
 	virtq_push(r->vq, c, c->in_len);
+	virtio_request_end(&r->b->dev.v);
 	g_free(r);
+}
+
+static bool writethrough(struct virtio_blk *b)
+{
+	struct virtio_device *v = &b->dev.v;
+
+	/* A driver without FLUSH cannot ask for its data to be stable, so every write is. */
+	return !virtio_has(v, VIRTIO_BLK_F_FLUSH) ||
+	       !__atomic_load_n(&v->config[offsetof(struct virtio_blk_config, wce)],
+				__ATOMIC_RELAXED);
 }
 
 static void submit(struct blk_req *r, enum image_op op, unsigned flags)
@@ -85,15 +100,17 @@ static void complete(struct image_req *io, int res)
 	struct blk_req *r = io->opaque;
 	struct virtio_blk *b = r->b;
 	struct virtqueue *vq = r->vq;
+	uint8_t status = VIRTIO_BLK_S_OK;
 
+	if (res < 0)
+		status = res == -ENOTSUP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
 	g_mutex_lock(&vq->lock);
 	if (res >= 0 && r->flush_after) {
 		r->flush_after = false;
 		submit(r, IMAGE_FLUSH, 0);
 		image_kick(b->io[vq->index]);
 	} else {
-		finish(r, res >= 0 ? VIRTIO_BLK_S_OK :
-				     res == -ENOTSUP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR);
+		finish(r, status);
 		virtio_queue_flush(&b->dev.v, vq);
 	}
 	g_mutex_unlock(&vq->lock);
@@ -125,7 +142,7 @@ static void start_io(struct blk_req *r, uint64_t sector, bool write)
 	r->io.n_iov = write ? c->n_out : c->n_in;
 	r->io.offset = sector << SECTOR_BITS;
 	r->io.len = len;
-	r->flush_after = write && !b->dev.v.config[offsetof(struct virtio_blk_config, wce)];
+	r->flush_after = write && writethrough(b);
 	__atomic_add_fetch(&b->requests[write], 1, __ATOMIC_RELAXED);
 	submit(r, write ? IMAGE_WRITE : IMAGE_READ, 0);
 }
@@ -156,7 +173,7 @@ static void start_range(struct blk_req *r, bool zeroes)
 	}
 	r->io.offset = sector << SECTOR_BITS;
 	r->io.len = len;
-	r->flush_after = zeroes && !b->dev.v.config[offsetof(struct virtio_blk_config, wce)];
+	r->flush_after = zeroes && writethrough(b);
 	submit(r, zeroes ? IMAGE_WRITE_ZEROES : IMAGE_DISCARD,
 	       zeroes && (flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) ? IMAGE_MAY_UNMAP : 0);
 }
@@ -176,6 +193,7 @@ static void start_request(struct virtio_blk *b, struct virtqueue *vq, struct vir
 	*r = (struct blk_req){ .b = b, .vq = vq };
 	r->io.complete = complete;
 	r->io.opaque = r;
+	virtio_request_begin(&b->dev.v);
 	r->chain = virtq_chain_copy(chain, (char *)r + chain_at);
 	chain = r->chain;
 	virtq_iov_read(chain->out, chain->n_out, 0, &h, HEADER);
@@ -211,7 +229,7 @@ static void start_request(struct virtio_blk *b, struct virtqueue *vq, struct vir
 
 static void blk_notify(struct virtio_device *v, struct virtqueue *vq)
 {
-	struct virtio_blk *b = (struct virtio_blk *)v;
+	struct virtio_blk *b = v->owner;
 	struct virtq_chain *chain;
 	unsigned budget = 2 * vq->size;
 
@@ -227,3 +245,140 @@ static void blk_notify(struct virtio_device *v, struct virtqueue *vq)
 	image_kick(b->io[vq->index]);
 	virtio_queue_flush(v, vq);
 }
+
+static void blk_config_written(struct virtio_device *v, const uint8_t *before, unsigned offset,
+			       unsigned len)
+{
+	enum { WCE = offsetof(struct virtio_blk_config, wce) };
+	uint8_t wce = v->config[WCE] & 1;
+
+	memcpy(v->config, before, v->config_size);
+	if (virtio_has(v, VIRTIO_BLK_F_CONFIG_WCE))
+		__atomic_store_n(&v->config[WCE], wce, __ATOMIC_RELAXED);
+}
+
+static void blk_reset(struct virtio_device *v)
+{
+	v->config[offsetof(struct virtio_blk_config, wce)] = 1;
+}
+
+static const struct virtio_class blk_class = {
+	.name = "virtio-blk",
+	.id = VIRTIO_ID_BLOCK,
+	.pci_class = 0x010000,
+	.notify = blk_notify,
+	.config_written = blk_config_written,
+	.reset = blk_reset,
+};
+
+static void fill_config(struct virtio_blk *b, unsigned queues)
+{
+	struct virtio_blk_config c = {
+		.capacity = GUINT64_TO_LE(b->image->size >> SECTOR_BITS),
+		.seg_max = GUINT32_TO_LE(SEG_MAX),
+		.blk_size = GUINT32_TO_LE(1 << SECTOR_BITS),
+		.physical_block_exp = BLOCK_BITS - SECTOR_BITS,
+		.min_io_size = GUINT16_TO_LE(1 << (BLOCK_BITS - SECTOR_BITS)),
+		.wce = 1,
+		.num_queues = GUINT16_TO_LE(queues),
+		.max_discard_sectors = GUINT32_TO_LE(DISCARD_SECTORS),
+		.max_discard_seg = GUINT32_TO_LE(DISCARD_SEGS),
+		.discard_sector_alignment = GUINT32_TO_LE(1 << (BLOCK_BITS - SECTOR_BITS)),
+		.max_write_zeroes_sectors = GUINT32_TO_LE(DISCARD_SECTORS),
+		.max_write_zeroes_seg = GUINT32_TO_LE(DISCARD_SEGS),
+		.write_zeroes_may_unmap = 1,
+	};
+
+	memcpy(b->dev.v.config, &c, sizeof(c));
+}
+
+static void close_queues(struct virtio_blk *b)
+{
+	while (b->n_io)
+		image_queue_free(b->io[--b->n_io]);
+}
+
+static bool blk_create(struct device *dev, GVariant *options,
+		       const struct device_backend *backend, GError **error)
+{
+	struct virtio_blk *b = (struct virtio_blk *)dev;
+	const char *serial = dev->id;
+	uint32_t queues = 1;
+	uint64_t features = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |
+			    1ull << VIRTIO_BLK_F_TOPOLOGY | 1ull << VIRTIO_BLK_F_FLUSH |
+			    1ull << VIRTIO_BLK_F_CONFIG_WCE | 1ull << VIRTIO_BLK_F_MQ;
+
+	b->image = backend ? backend->image : NULL;
+	if (!b->image)
+		return kv_fail(error, KV_ERROR_USAGE, "%s: a disk needs an image", dev->id);
+	if (options) {
+		g_variant_lookup(options, "serial", "&s", &serial);
+		g_variant_lookup(options, "queues", "u", &queues);
+	}
+	if (queues < 1 || queues > QUEUES_MAX)
+		return kv_fail(error, KV_ERROR_USAGE, "%s: queues is %u; use 1 to %d", dev->id,
+			       queues, QUEUES_MAX);
+	if (strlen(serial) > VIRTIO_BLK_ID_BYTES)
+		return kv_fail(error, KV_ERROR_USAGE, "%s: serial '%s' is longer than %d characters",
+			       dev->id, serial, VIRTIO_BLK_ID_BYTES);
+	memcpy(b->serial, serial, strlen(serial));
+	if (b->image->readonly)
+		features |= 1ull << VIRTIO_BLK_F_RO;
+	else
+		features |= 1ull << VIRTIO_BLK_F_WRITE_ZEROES |
+			    (b->image->discard ? 1ull << VIRTIO_BLK_F_DISCARD : 0);
+	for (; b->n_io < queues; b->n_io++) {
+		b->io[b->n_io] = image_queue_new(b->image, dev->core->context, QUEUE_SIZE, error);
+		if (!b->io[b->n_io]) {
+			close_queues(b);
+			return false;
+		}
+	}
+	if (!virtio_pci_create(dev, &blk_class, features, sizeof(struct virtio_blk_config), queues,
+			       QUEUE_SIZE, error)) {
+		close_queues(b);
+		return false;
+	}
+	fill_config(b, queues);
+	return true;
+}
+
+static void blk_destroy(struct device *dev)
+{
+	virtio_pci_destroy(dev);
+	close_queues((struct virtio_blk *)dev);
+}
+
+static char *blk_stats(struct device *dev)
+{
+	struct virtio_blk *b = (struct virtio_blk *)dev;
+
+	return g_strdup_printf("%s.reads %" G_GUINT64_FORMAT "\n%s.writes %" G_GUINT64_FORMAT "\n",
+			       dev->id, b->requests[0], dev->id, b->requests[1]);
+}
+
+static const struct state_field blk_fields[] = {
+	VIRTIO_PCI_STATE(struct virtio_blk, dev),
+	STATE_END,
+};
+
+static const struct state_desc blk_state = {
+	.name = "virtio-blk",
+	.version = 1,
+	.oldest = 1,
+	.fields = blk_fields,
+	.after_load = virtio_pci_after_load,
+};
+
+const struct device_class device_virtio_blk = {
+	.name = "virtio-blk",
+	.description = "virtio disk",
+	.size = sizeof(struct virtio_blk),
+	.create = blk_create,
+	.reset = virtio_pci_reset,
+	.destroy = blk_destroy,
+	.pause = virtio_pci_pause,
+	.resume = virtio_pci_resume,
+	.state = &blk_state,
+	.stats = blk_stats,
+};

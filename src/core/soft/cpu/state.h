@@ -158,6 +158,10 @@ struct io_replay {
 };
 #define IO_REPLAY_MAX 8 /* an unaligned 32-byte vector access splits into at most 5 pieces of 8 bytes, read and write */
 
+/* The interpreter's cache of decoded instructions: a direct-mapped table by host address, contents checked on use. */
+#define DECODED_COUNT 2048u
+#define DECODED_SIZE 192u
+
 struct cpu {
 	/* -- read and written by translated code; the order is free, the offsets come from offsetof -- */
 	u64 gpr[16];
@@ -207,6 +211,15 @@ struct cpu {
 	struct tlb_entry tlb[VIEW_COUNT][TLB_SIZE] __attribute__((aligned(64)));
 	struct itlb_entry itlb[2][ITLB_SIZE]; /* [0] supervisor, [1] user */
 	struct jump_entry jump[VIEW_COUNT][JUMP_SIZE];
+
+	/* -- the interpreter's own (exec.h) -- */
+	u64 next_rip;	/* where the instruction goes on: preset to the one behind it, branches change it */
+	u64 trap_bits;	/* DR6 bits of the traps that the instruction has met so far */
+	u8 decode_mode; /* enum cpu_mode: as `mode`, but 32-bit for real mode with a 32-bit CS */
+	bool watch;	/* data or I/O breakpoints are armed */
+	bool keep_rf;	/* the instruction loaded RF (IRET, task switch) */
+	bool no_trap;	/* no single-step trap after this instruction (INT n, MOV SS) */
+	u8 decoded[DECODED_COUNT][DECODED_SIZE] __attribute__((aligned(64))); /* cache of decoded instructions */
 };
 
 void cpu_update_mode(struct cpu *c); /* recompute cpl, mode, view after cs, cr0, cr4, efer or rflags.VM/AC changed */

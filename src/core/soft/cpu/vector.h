@@ -12,3 +12,5 @@ void vector_exec(struct cpu *c, const struct insn *i); /* raises #NM/#UD/#GP/#MF
 void vector_check(struct cpu *c, const struct insn *i);
 /* SIGFPE etc. inside a stub: called from the core's signal handler; true if the fault was ours. */
 bool vector_signal(int sig, void *siginfo, void *ucontext);
+/* Makes the memory that stubs are written to; once a process, before any guest runs. False: the host refuses. */
+bool vector_init(void);

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The LAPIC's timer (SDM vol. 3, 11.5.4): one-shot, periodic, TSC deadline. The bus clock is 1 GHz as in Linux KVM, so
+ * that a count is a nanosecond times the divider. A halted vCPU waits for lapic_deadline() itself; for a running one
+ * timer.c's thread comes to lapic_timer_tick().
+ */
+#include "lapic.h"
+#include "../sys.h"
+
+#define PERIOD_MIN 200000u /* ns; a guest that asks for less would own the host */
+#define BACKUP_NS 1000000u
+
+static u32 timer_mode(const struct lapic *l)
+{
+	return lapic_get(l, REG_LVTT) & LVT_TIMER_MODE;
+}
+
+static void arm(struct lapic *l, u64 deadline)
+{
+	__atomic_store_n(&l->deadline, deadline, __ATOMIC_SEQ_CST);
+	timer_set(l->vcpu->vm, &l->timer, deadline);
+}
+
+static void on_timer(struct kv_timer *t)
+{
+	struct lapic *l = t->opaque;
+
+	/* Asleep, it wakes itself at this moment. Should it go another way instead, this comes again. */
+	if (!(lapic_get(l, REG_LVTT) & LVT_MASKED) && __atomic_load_n(&l->vcpu->sleeping, __ATOMIC_SEQ_CST)) {
+		pthread_mutex_lock(&l->lock);
+		if (l->deadline != UINT64_MAX)
+			timer_set(l->vcpu->vm, t, host_now_ns() + BACKUP_NS);
+		pthread_mutex_unlock(&l->lock);
+		return;
+	}
+	lapic_timer_tick(l->vcpu);
+}
+
+int lapic_timer_create(struct lapic *l)
+{
+	pthread_mutex_init(&l->lock, NULL);
+	l->ns_per_tick = ((u64)1000000000u << 32) / host_tsc_hz();
+	l->deadline = UINT64_MAX;
+	l->divide = 2;
+	l->timer = (struct kv_timer){ .deadline = UINT64_MAX, .fire = on_timer, .opaque = l };
+	return timer_add(l->vcpu->vm, &l->timer);
+}
+
+void lapic_timer_destroy(struct lapic *l)
+{
+	timer_remove(l->vcpu->vm, &l->timer);
+	pthread_mutex_destroy(&l->lock);
+}
+
+void lapic_timer_reset(struct lapic *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->tsc_deadline = 0;
+	l->divide = 2;
+	l->period = 0;
+	arm(l, UINT64_MAX);
+	pthread_mutex_unlock(&l->lock);
+}
+
+u64 lapic_deadline(struct vcpu *v)
+{
+	if (lapic_get(v->lapic, REG_LVTT) & LVT_MASKED)
+		return UINT64_MAX; /* nothing to wake for */
+	return __atomic_load_n(&v->lapic->deadline, __ATOMIC_SEQ_CST);
+}
+
+void lapic_timer_tick(struct vcpu *v)
+{
+	struct lapic *l = v->lapic;
+	u64 now = host_now_ns(), next = UINT64_MAX;
+
+	pthread_mutex_lock(&l->lock);
+	if (now < l->deadline) {
+		if (l->deadline != UINT64_MAX)
+			timer_set(v->vm, &l->timer, l->deadline);
+		pthread_mutex_unlock(&l->lock);
+		return;
+	}
+	if (timer_mode(l) == TIMER_PERIODIC && l->period) {
+		next = l->deadline + l->period;
+		if (next <= now)
+			next = now + l->period;
+	} else if (timer_mode(l) == TIMER_TSC_DEADLINE) {
+		l->tsc_deadline = 0;
+	}
+	arm(l, next);
+	lapic_local(l, REG_LVTT);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* Count register to a deadline; lock held. Zero stops. */
+static void start_count(struct lapic *l, u64 count)
+{
+	u64 ns = count * l->divide;
+
+	l->period = (u64)lapic_get(l, REG_TMICT) * l->divide;
+	if (timer_mode(l) == TIMER_PERIODIC && l->period && l->period < PERIOD_MIN)
+		l->period = PERIOD_MIN;
+	if (ns > l->period || count == lapic_get(l, REG_TMICT))
+		ns = l->period;
+	arm(l, ns ? host_now_ns() + ns : UINT64_MAX);
+}
+
+static void start_tsc_deadline(struct lapic *l)
+{
+	u64 tsc = sys_rdtsc() + (u64)l->vcpu->cpu.tsc_offset, ns = 0;
+
+	if (!l->tsc_deadline) {
+		arm(l, UINT64_MAX);
+		return;
+	}
+	if (l->tsc_deadline > tsc) {
+		unsigned __int128 far = (unsigned __int128)(l->tsc_deadline - tsc) * l->ns_per_tick >> 32;
+
+		ns = far > UINT64_MAX >> 2 ? UINT64_MAX >> 2 : (u64)far + 1;
+	}
+	if (ns) {
+		arm(l, host_now_ns() + ns);
+		return;
+	}
+	l->tsc_deadline = 0;
+	arm(l, UINT64_MAX);
+	lapic_local(l, REG_LVTT);
+}
+
+static u32 divider(u32 tdcr)
+{
+	return 1u << ((((tdcr & 3) | (tdcr & 8) >> 1) + 1) & 7);
+}
+
+/* Counts that are left; lock held. */
+static u64 remaining(const struct lapic *l)
+{
+	u64 now = host_now_ns();
+
+	if (l->deadline == UINT64_MAX || timer_mode(l) == TIMER_TSC_DEADLINE || l->deadline <= now)
+		return 0;
+	return (l->deadline - now) / l->divide;
+}
+
+u32 lapic_timer_current(struct lapic *l)
+{
+	u64 left;
+
+	pthread_mutex_lock(&l->lock);
+	left = remaining(l);
+	pthread_mutex_unlock(&l->lock);
+	return left > UINT32_MAX ? UINT32_MAX : (u32)left;
+}
+
+void lapic_timer_write(struct lapic *l, u32 reg, u32 value)
+{
+	u32 old_mode;
+	u64 left;
+
+	pthread_mutex_lock(&l->lock);
+	old_mode = timer_mode(l);
+	switch (reg) {
+	case REG_LVTT:
+		lapic_put(l, REG_LVTT, value);
+		if (timer_mode(l) != old_mode && (timer_mode(l) == TIMER_TSC_DEADLINE || old_mode == TIMER_TSC_DEADLINE)) {
+			lapic_put(l, REG_TMICT, 0);
+			l->tsc_deadline = l->period = 0;
+			arm(l, UINT64_MAX);
+		}
+		break;
+	case REG_TMICT:
+		if (old_mode == TIMER_TSC_DEADLINE)
+			break;
+		lapic_put(l, REG_TMICT, value);
+		start_count(l, value);
+		break;
+	case REG_TDCR:
+		left = remaining(l);
+		lapic_put(l, REG_TDCR, value & 0xb);
+		l->divide = divider(value);
+		if (left)
+			start_count(l, left);
+		break;
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+void lapic_timer_restore(struct lapic *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->divide = divider(lapic_get(l, REG_TDCR));
+	l->tsc_deadline = 0;
+	if (timer_mode(l) == TIMER_TSC_DEADLINE)
+		arm(l, UINT64_MAX);
+	else
+		start_count(l, lapic_get(l, timer_mode(l) == TIMER_PERIODIC && !lapic_get(l, REG_TMCCT) ? REG_TMICT : REG_TMCCT));
+	pthread_mutex_unlock(&l->lock);
+}
+
+u64 lapic_timer_tsc_deadline(struct lapic *l)
+{
+	return timer_mode(l) == TIMER_TSC_DEADLINE ? l->tsc_deadline : 0;
+}
+
+void lapic_timer_set_tsc_deadline(struct lapic *l, u64 tsc)
+{
+	if (!(l->base & BASE_ENABLE) || timer_mode(l) != TIMER_TSC_DEADLINE)
+		return;
+	pthread_mutex_lock(&l->lock);
+	l->tsc_deadline = tsc;
+	start_tsc_deadline(l);
+	pthread_mutex_unlock(&l->lock);
+}

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Private to the interpreter's exec functions: operands, memory, stack, flags. While an exec function runs, c->rip is the
+ * instruction's own address and c->next_rip the one where it goes on. Memory is read and written through the TLB here,
+ * and by mmu_read() and mmu_write() when that misses.
+ */
+#pragma once
+#include "exec-list.h"
+#include "fault.h"
+#include "host.h"
+#include "interp.h"
+#include "../mmu.h"
+
+#define FL_ALL_SYSTEM (FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID)
+
+/* ---- flags: computed by the host's own instructions, carried as LAHF and SETO leave them in AX ---- */
+
+static inline u32 flags_image(u64 rflags)
+{
+	return (u32)((rflags & 0xff) << 8 | (rflags >> 11 & 1));
+}
+
+static inline void flags_set(struct cpu *c, u32 image)
+{
+	c->rflags = (c->rflags & ~(u64)FL_ARITH) | (image >> 8 & (FL_ARITH & 0xff)) | (u64)(image & 1) << 11;
+}
+
+/* Conditions of Jcc, SETcc, CMOVcc: low four bits of the opcode. */
+bool cond_true(u64 rflags, unsigned cc);
+
+static inline unsigned size_index(unsigned size)
+{
+	return (unsigned)__builtin_ctz(size);
+}
+
+static inline u64 size_mask(unsigned size)
+{
+	return size == 8 ? ~0ull : (1ull << 8 * size) - 1;
+}
+
+static inline s64 sign_extend(u64 v, unsigned size)
+{
+	unsigned shift = 64 - 8 * size;
+
+	return (s64)(v << shift) >> shift;
+}
+
+/* ---- linear addresses ---- */
+
+static inline bool is_canonical(u64 la)
+{
+	return !((la + 0x800000000000ull) >> 48);
+}
+
+static inline bool mode_paged_segments(const struct cpu *c)
+{
+	return c->mode >= MODE_PROT16; /* descriptors in tables, privilege levels */
+}
+
+static inline u64 seg_la(struct cpu *c, unsigned seg, u64 off, unsigned len, bool write)
+{
+	u64 la = off;
+
+	if (unlikely(c->mode != MODE_LONG64))
+		return seg_linear(c, seg, off, len, write);
+	if (seg >= SEG_FS)
+		la += c->seg[seg].base;
+	if (unlikely((la + 0x800000000000ull) >> 48 || (la + len - 1 + 0x800000000000ull) >> 48))
+		cpu_raise_err(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
+	return la;
+}
+
+/* #AC and data breakpoints: off the hot path. */
+void access_check(struct cpu *c, u64 la, unsigned len, bool write);
+
+static inline void access_note(struct cpu *c, u64 la, unsigned len, bool write)
+{
+	if (unlikely(c->watch || (c->cpl == 3 && (c->rflags & FL_AC))))
+		access_check(c, la, len, write);
+}
+
+static inline u64 insn_ea(const struct cpu *c, const struct insn *i)
+{
+	u64 a = (u64)i->disp;
+
+	if (i->base == BASE_RIP)
+		a += c->rip + i->len;
+	else if (i->base != BASE_NONE)
+		a += c->gpr[i->base];
+	if (i->index != BASE_NONE)
+		a += c->gpr[i->index] << i->scale;
+	if (i->adsize == 8)
+		return a;
+	return i->adsize == 4 ? (u32)a : (u16)a;
+}
+
+static inline u64 insn_la(struct cpu *c, const struct insn *i, unsigned len, bool write)
+{
+	u64 la = seg_la(c, i->seg, insn_ea(c, i), len, write);
+
+	access_note(c, la, len, write);
+	return la;
+}
+
+/* ---- memory ---- */
+
+struct __attribute__((packed, may_alias)) mem16 { u16 v; };
+struct __attribute__((packed, may_alias)) mem32 { u32 v; };
+struct __attribute__((packed, may_alias)) mem64 { u64 v; };
+
+static inline u64 host_load(const void *p, unsigned size)
+{
+	switch (size) {
+	case 1:
+		return *(const volatile u8 *)p;
+	case 2:
+		return ((const volatile struct mem16 *)p)->v;
+	case 4:
+		return ((const volatile struct mem32 *)p)->v;
+	default:
+		return ((const volatile struct mem64 *)p)->v;
+	}
+}
+
+static inline void host_store(void *p, u64 v, unsigned size)
+{
+	switch (size) {
+	case 1:
+		*(volatile u8 *)p = (u8)v;
+		break;
+	case 2:
+		((volatile struct mem16 *)p)->v = (u16)v;
+		break;
+	case 4:
+		((volatile struct mem32 *)p)->v = (u32)v;
+		break;
+	default:
+		((volatile struct mem64 *)p)->v = v;
+	}
+}
+
+static inline u64 mem_load_view(struct cpu *c, u64 la, unsigned size, enum tlb_view view)
+{
+	struct tlb_entry *e = &c->tlb[view][tlb_index(la)];
+	u64 off = la - e->rtag, v = 0;
+
+	if (likely(off < PAGE_SIZE - (size - 1)))
+		return host_load((const u8 *)(uintptr_t)e->host + off, size);
+	mmu_read(c, la, &v, size, view);
+	return v;
+}
+
+static inline void mem_store_view(struct cpu *c, u64 la, u64 v, unsigned size, enum tlb_view view)
+{
+	struct tlb_entry *e = &c->tlb[view][tlb_index(la)];
+	u64 off = la - e->wtag;
+
+	if (likely(off < PAGE_SIZE - (size - 1)))
+		host_store((u8 *)(uintptr_t)e->host + off, v, size);
+	else
+		mmu_write(c, la, &v, size, view);
+}
+
+static inline u64 mem_load(struct cpu *c, u64 la, unsigned size)
+{
+	return mem_load_view(c, la, size, c->view);
+}
+
+static inline void mem_store(struct cpu *c, u64 la, u64 v, unsigned size)
+{
+	mem_store_view(c, la, v, size, c->view);
+}
+
+/* In-place pointer for a write, or NULL (page crossing, MMIO). */
+static inline void *mem_ptr(struct cpu *c, u64 la, unsigned size)
+{
+	struct tlb_entry *e = &c->tlb[c->view][tlb_index(la)];
+	u64 off = la - e->wtag;
+
+	if (likely(off < PAGE_SIZE - (size - 1)))
+		return (u8 *)(uintptr_t)e->host + off;
+	return mmu_ptr(c, la, size, MMU_WRITE, c->view);
+}
+
+/* Host compare-and-exchange; *old is set to what was there. p may be unaligned. */
+bool host_cas(void *p, unsigned size, u64 *old, u64 v);
+
+/* ---- operands ---- */
+
+static inline unsigned opnd_size(const struct insn *i, unsigned k)
+{
+	unsigned s = i->d->opnd[k].size;
+
+	if (s <= 64)
+		return s;
+	switch (s) {
+	case SZ_Z:
+		return i->opsize == 2 ? 2 : 4;
+	case SZ_Y:
+		return (i->rex & 8) || i->vexw ? 8 : 4;
+	default:
+		return i->opsize;
+	}
+}
+
+static inline bool byte_high(const struct insn *i, unsigned r)
+{
+	return !i->has_rex && r - 4 < 4;
+}
+
+static inline u64 gpr_get(const struct cpu *c, const struct insn *i, unsigned r, unsigned size)
+{
+	switch (size) {
+	case 1:
+		return byte_high(i, r) ? (u8)(c->gpr[r - 4] >> 8) : (u8)c->gpr[r];
+	case 2:
+		return (u16)c->gpr[r];
+	case 4:
+		return (u32)c->gpr[r];
+	default:
+		return c->gpr[r];
+	}
+}
+
+static inline void gpr_put(struct cpu *c, const struct insn *i, unsigned r, unsigned size, u64 v)
+{
+	switch (size) {
+	case 1:
+		if (byte_high(i, r))
+			c->gpr[r - 4] = (c->gpr[r - 4] & ~0xff00ull) | (v & 0xff) << 8;
+		else
+			c->gpr[r] = (c->gpr[r] & ~0xffull) | (v & 0xff);
+		break;
+	case 2:
+		c->gpr[r] = (c->gpr[r] & ~0xffffull) | (u16)v;
+		break;
+	case 4:
+		c->gpr[r] = (u32)v;
+		break;
+	default:
+		c->gpr[r] = v;
+	}
+}
+
+static inline bool opnd_is_mem(const struct insn *i, unsigned k)
+{
+	unsigned kind = i->d->opnd[k].kind;
+
+	return i->mem && (kind == OP_E || kind == OP_M || kind == OP_O);
+}
+
+/* Register number of a GPR operand. */
+static inline unsigned opnd_reg(const struct insn *i, unsigned k)
+{
+	switch (i->d->opnd[k].kind) {
+	case OP_G:
+		return i->reg;
+	case OP_Z:
+		return (i->opcode & 7u) | (i->rex & 1u) << 3;
+	case OP_B:
+		return i->vvvv;
+	case OP_REG:
+		return i->d->opnd[k].reg;
+	default:
+		return i->rm;
+	}
+}
+
+static inline u64 opnd_get(struct cpu *c, const struct insn *i, unsigned k, unsigned size)
+{
+	unsigned kind = i->d->opnd[k].kind;
+
+	if (kind == OP_I || kind == OP_J)
+		return i->imm & size_mask(size);
+	if (kind == OP_ONE)
+		return 1;
+	if (opnd_is_mem(i, k))
+		return mem_load(c, insn_la(c, i, size, false), size);
+	return gpr_get(c, i, opnd_reg(i, k), size);
+}
+
+static inline void opnd_put(struct cpu *c, const struct insn *i, unsigned k, unsigned size, u64 v)
+{
+	if (opnd_is_mem(i, k))
+		mem_store(c, insn_la(c, i, size, true), v, size);
+	else
+		gpr_put(c, i, opnd_reg(i, k), size, v);
+}
+
+/* Computes *d from *d, s, t and the flags image f; returns the new image. */
+typedef u32 alu_fn(u64 *d, u64 s, u64 t, u32 f);
+
+/* Read, modify, write of operand 0, atomically under LOCK; sets the flags. Returns what was there before. */
+u64 opnd_modify(struct cpu *c, const struct insn *i, unsigned size, alu_fn *fn, u64 s, u64 t);
+u64 mem_modify(struct cpu *c, u64 la, unsigned size, bool lock, alu_fn *fn, u64 s, u64 t, u32 *image);
+
+extern alu_fn *const alu_ops[8][4]; /* ADD..CMP by opcode digit and size_index() */
+
+/* A counter or index register of `adsize` bytes. */
+static inline u64 addr_reg(const struct cpu *c, unsigned r, unsigned adsize)
+{
+	return adsize == 8 ? c->gpr[r] : adsize == 4 ? (u32)c->gpr[r] : (u16)c->gpr[r];
+}
+
+static inline void addr_reg_set(struct cpu *c, unsigned r, unsigned adsize, u64 v)
+{
+	c->gpr[r] = adsize == 8 ? v : adsize == 4 ? (u32)v : (c->gpr[r] & ~0xffffull) | (u16)v;
+}
+
+/* ---- stack (stack.c) ---- */
+
+/* A stack being worked on: nothing of the processor changes until stack_commit(). */
+struct stack {
+	struct cpu *c;
+	const struct segment *ss; /* NULL: 64-bit mode, no segment */
+	u64 sp, mask;
+	enum tlb_view view;
+	u32 err; /* error code of its #SS */
+};
+void stack_open(struct cpu *c, struct stack *s); /* the current one */
+void stack_push(struct stack *s, u64 v, unsigned size);
+u64 stack_pop(struct stack *s, unsigned size);
+u64 stack_peek(struct stack *s, u64 offset, unsigned size);
+/* Checks that n bytes below the top can be written. */
+void stack_check(struct stack *s, unsigned n);
+void stack_commit(const struct stack *s);
+u64 sp_mask(const struct cpu *c, const struct segment *ss, bool long64);
+enum tlb_view view_for_cpl(const struct cpu *c, unsigned cpl);
+
+/* ---- descriptors and segments (segment.c) ---- */
+
+#define SEL_INDEX(sel) ((u16)((sel) & 0xfff8u))
+#define SEL_TI(sel) ((sel) & 4u)
+#define SEL_RPL(sel) ((sel) & 3u)
+
+/* Exception with a selector's error code; the EXT bit is set while an event is delivered. */
+void raise_sel(struct cpu *c, unsigned vector, u16 sel) __attribute__((noreturn));
+bool desc_read(struct cpu *c, u16 sel, u64 *ret_raw); /* false: beyond the table */
+bool desc_read_long(struct cpu *c, u16 sel, u64 ret_raw[2]); /* 16-byte system descriptor */
+void desc_parse(struct segment *s, u16 sel, u64 raw);
+void desc_set_accessed(struct cpu *c, u16 sel, u64 raw);
+void desc_set_busy(struct cpu *c, u16 sel, bool busy);
+/* Loads ES, SS, DS, FS, GS with every check of the current mode. */
+void seg_load(struct cpu *c, enum seg_id seg, u16 sel);
+void seg_set_null(struct cpu *c, enum seg_id seg, u16 sel);
+/* What a load of SS would give for privilege level cpl: raises `vector` (#GP or #TS), #SS. */
+void seg_check_ss(struct cpu *c, u16 sel, unsigned cpl, unsigned vector, struct segment *ret, u64 *ret_raw);
+/* Real-mode or VM86 load: base from the selector. */
+void seg_set_real(struct cpu *c, enum seg_id seg, u16 sel);
+void seg_set_vm86(struct cpu *c, enum seg_id seg, u16 sel);
+/* Drops data segments that the new, lower privilege may not have. */
+void seg_drop_privileged(struct cpu *c);
+void load_ldt(struct cpu *c, u16 sel, unsigned vector);
+void load_tr(struct cpu *c, u16 sel);
+/* Checks that a branch target is inside cs: #GP(0). */
+void check_target(struct cpu *c, const struct segment *cs, u64 rip);
+/* Stack pointer for privilege level cpl from the TSS: #TS. 64-bit TSS: *ret_ss is 0. */
+void tss_stack(struct cpu *c, unsigned cpl, u16 *ret_ss, u64 *ret_sp);
+u64 tss64_rsp(struct cpu *c, unsigned slot_offset);
+/* I/O permission: #GP(0). */
+void io_check(struct cpu *c, u16 port, unsigned size);
+
+/* ---- control flow ---- */
+
+void branch_to(struct cpu *c, const struct insn *i, u64 target); /* near; checks limit and canonical form */
+
+/* deliver.c: through the IDT, faults raised as for an instruction. return_rip is pushed; c->rip is the handler then. */
+void event_enter(struct cpu *c, unsigned vector, enum deliver_kind kind, bool has_error, u32 error, u64 return_rip);
+void interrupt_vme(struct cpu *c, unsigned vector, u64 return_rip);
+
+/* task.c */
+enum task_reason { TASK_JMP, TASK_CALL, TASK_IRET };
+/* Switches to the task whose TSS descriptor is sel; return_rip is saved in the old one. Ends with c->rip in the new one. */
+void task_switch(struct cpu *c, u16 sel, enum task_reason reason, u64 return_rip, bool has_error, u32 error);
+u16 task_link(struct cpu *c);
+
+/* ---- control registers (control.c) ---- */
+
+void cr0_write(struct cpu *c, u64 v);
+void flags_load(struct cpu *c, u64 v, u64 mask); /* rflags = masked mix, then mode and pending events */

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * String instructions and ports. REP runs in runs of elements that lie in one page at both ends: MOVS, STOS there are the
+ * host's own REP MOVS and STOS, element by element as the guest asked, so that overlapping copies come out the same. Between
+ * runs it stops for requests, at a state from which the instruction can go on.
+ */
+#include "exec.h"
+#include "x86-ops.h"
+
+#define RUN_MAX 4096u /* elements between two looks at the poll word */
+
+static u64 string_la(struct cpu *c, const struct insn *i, unsigned seg, unsigned reg, unsigned size, bool write)
+{
+	u64 la = seg_la(c, seg, addr_reg(c, reg, i->adsize), size, write);
+
+	access_note(c, la, size, write);
+	return la;
+}
+
+static unsigned source_seg(const struct insn *i)
+{
+	return i->seg_override == 0xff ? SEG_DS : i->seg_override;
+}
+
+static void advance(struct cpu *c, const struct insn *i, unsigned reg, u64 elements, unsigned size)
+{
+	u64 bytes = elements * size;
+
+	addr_reg_set(c, reg, i->adsize, c->rflags & FL_DF ? c->gpr[reg] - bytes : c->gpr[reg] + bytes);
+}
+
+/* After an element or run: counts RCX down; true when another one follows now. Otherwise next_rip is set. */
+static bool rep_next(struct cpu *c, const struct insn *i, u64 done)
+{
+	u64 left;
+
+	if (!i->rep)
+		return false;
+	left = addr_reg(c, RCX, i->adsize) - done;
+	addr_reg_set(c, RCX, i->adsize, left);
+	if (!left)
+		return false;
+	if (likely(!*c->poll && !c->trap_bits && !(c->rflags & FL_TF)))
+		return true;
+	c->next_rip = c->rip; /* interrupted: the instruction goes on later */
+	if (c->dr[7] & 0xff) {
+		c->rflags |= FL_RF;
+		c->keep_rf = true;
+	}
+	return false;
+}
+
+/* REP with a count of zero does nothing. */
+static bool rep_none(struct cpu *c, const struct insn *i)
+{
+	if (!i->rep || addr_reg(c, RCX, i->adsize))
+		return false;
+	if (i->adsize == 4)
+		c->gpr[RCX] = 0;
+	return true;
+}
+
+/* Elements from offset in `reg` up that stay in its page, in its segment and address size, forward. */
+static u64 run_length(struct cpu *c, const struct insn *i, unsigned reg, u64 la, unsigned size, u64 max)
+{
+	u64 room = (PAGE_SIZE - (la & ~PAGE_MASK)) / size, off = addr_reg(c, reg, i->adsize);
+	u64 top = i->adsize == 8 ? ~0ull : i->adsize == 4 ? 0xffffffffull : 0xffff;
+
+	if (top - off < PAGE_SIZE)
+		room = room < (top - off) / size ? room : (top - off) / size;
+	return room < max ? room : max;
+}
+
+/* A run worth doing at once: its length, or 0. */
+static u64 fast_run(struct cpu *c, const struct insn *i)
+{
+	u64 count = addr_reg(c, RCX, i->adsize);
+
+	if (i->rep && !(c->rflags & (FL_DF | FL_TF)) && !c->watch && count > 1)
+		return count < RUN_MAX ? count : RUN_MAX;
+	return 0;
+}
+
+static void host_movs(void *dst, const void *src, u64 n, unsigned size)
+{
+	switch (size) {
+	case 1:
+		__asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+		break;
+	case 2:
+		__asm__ volatile("rep movsw" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+		break;
+	case 4:
+		__asm__ volatile("rep movsl" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+		break;
+	default:
+		__asm__ volatile("rep movsq" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+	}
+}
+
+static void host_stos(void *dst, u64 v, u64 n, unsigned size)
+{
+	switch (size) {
+	case 1:
+		__asm__ volatile("rep stosb" : "+D"(dst), "+c"(n) : "a"(v) : "memory");
+		break;
+	case 2:
+		__asm__ volatile("rep stosw" : "+D"(dst), "+c"(n) : "a"(v) : "memory");
+		break;
+	case 4:
+		__asm__ volatile("rep stosl" : "+D"(dst), "+c"(n) : "a"(v) : "memory");
+		break;
+	default:
+		__asm__ volatile("rep stosq" : "+D"(dst), "+c"(n) : "a"(v) : "memory");
+	}
+}
+
+/* One run through host memory; 0 when it has to be done by elements. */
+static u64 movs_run(struct cpu *c, const struct insn *i, unsigned size)
+{
+	u64 n = fast_run(c, i), from, to;
+	unsigned bytes;
+	void *src, *dst;
+
+	if (!n)
+		return 0;
+	from = seg_la(c, source_seg(i), addr_reg(c, RSI, i->adsize), size, false);
+	to = seg_la(c, SEG_ES, addr_reg(c, RDI, i->adsize), size, true);
+	n = run_length(c, i, RSI, from, size, n);
+	n = run_length(c, i, RDI, to, size, n);
+	if (n < 2)
+		return 0;
+	bytes = (unsigned)n * size;
+	src = mmu_ptr(c, from, bytes, MMU_READ, c->view);
+	dst = src ? mmu_ptr(c, to, bytes, MMU_WRITE, c->view) : NULL;
+	if (!dst)
+		return 0;
+	host_movs(dst, src, n, size);
+	return n;
+}
+
+/* Near the segment's limit elements are done one by one, and the first bad one faults. */
+static bool run_in_limit(struct cpu *c, const struct insn *i, unsigned reg, unsigned seg, unsigned size)
+{
+	const struct segment *s = &c->seg[seg];
+	u64 off = addr_reg(c, reg, i->adsize);
+
+	return c->mode == MODE_LONG64 || ((s->type & 0xc) != 4 && off + PAGE_SIZE <= s->limit);
+}
+
+void exec_movs(struct cpu *c, const struct insn *i)
+{
+	unsigned size = opnd_size(i, 0);
+	u64 n;
+
+	if (rep_none(c, i))
+		return;
+	do {
+		n = 0;
+		if (i->rep && run_in_limit(c, i, RSI, source_seg(i), size) && run_in_limit(c, i, RDI, SEG_ES, size))
+			n = movs_run(c, i, size);
+		if (!n) {
+			u64 from = string_la(c, i, source_seg(i), RSI, size, false);
+			u64 to = string_la(c, i, SEG_ES, RDI, size, true);
+
+			mem_store(c, to, mem_load(c, from, size), size);
+			n = 1;
+		}
+		advance(c, i, RSI, n, size);
+		advance(c, i, RDI, n, size);
+	} while (rep_next(c, i, n));
+}
+
+static u64 stos_run(struct cpu *c, const struct insn *i, unsigned size)
+{
+	u64 n = fast_run(c, i), to;
+	void *dst;
+
+	if (!n)
+		return 0;
+	to = seg_la(c, SEG_ES, addr_reg(c, RDI, i->adsize), size, true);
+	n = run_length(c, i, RDI, to, size, n);
+	if (n < 2)
+		return 0;
+	dst = mmu_ptr(c, to, (unsigned)n * size, MMU_WRITE, c->view);
+	if (!dst)
+		return 0;
+	host_stos(dst, c->gpr[RAX], n, size);
+	return n;
+}
+
+void exec_stos(struct cpu *c, const struct insn *i)
+{
+	unsigned size = opnd_size(i, 0);
+	u64 n;
+
+	if (rep_none(c, i))
+		return;
+	do {
+		n = i->rep && run_in_limit(c, i, RDI, SEG_ES, size) ? stos_run(c, i, size) : 0;
+		if (!n) {
+			mem_store(c, string_la(c, i, SEG_ES, RDI, size, true), c->gpr[RAX], size);
+			n = 1;
+		}
+		advance(c, i, RDI, n, size);
+	} while (rep_next(c, i, n));
+}
+
+void exec_lods(struct cpu *c, const struct insn *i)
+{
+	unsigned size = opnd_size(i, 0);
+
+	if (rep_none(c, i))
+		return;
+	do {
+		u64 v = mem_load(c, string_la(c, i, source_seg(i), RSI, size, false), size);
+
+		if (size == 1)
+			c->gpr[RAX] = (c->gpr[RAX] & ~0xffull) | v;
+		else
+			gpr_put(c, i, RAX, size, v);
+		advance(c, i, RSI, 1, size);
+	} while (rep_next(c, i, 1));
+}
+
+/* REPE and REPNE end on the flag as well. */
+static bool rep_compare(struct cpu *c, const struct insn *i)
+{
+	if (rep_next(c, i, 1))
+		return !(c->rflags & FL_ZF) == (i->rep == 0xf2);
+	if (i->rep && !(c->rflags & FL_ZF) != (i->rep == 0xf2)) {
+		c->next_rip = c->rip + i->len; /* ended, not interrupted */
+		c->keep_rf = false;
+	}
+	return false;
+}
+
+void exec_scas(struct cpu *c, const struct insn *i)
+{
+	unsigned size = opnd_size(i, 1);
+	alu_fn *cmp = alu_ops[7][size_index(size)];
+
+	if (rep_none(c, i))
+		return;
+	do {
+		u64 v = mem_load(c, string_la(c, i, SEG_ES, RDI, size, false), size), acc = c->gpr[RAX];
+
+		flags_set(c, cmp(&acc, v, 0, 0));
+		advance(c, i, RDI, 1, size);
+	} while (rep_compare(c, i));
+}
+
+void exec_cmps(struct cpu *c, const struct insn *i)
+{
+	unsigned size = opnd_size(i, 0);
+	alu_fn *cmp = alu_ops[7][size_index(size)];
+
+	if (rep_none(c, i))
+		return;
+	do {
+		u64 a = mem_load(c, string_la(c, i, source_seg(i), RSI, size, false), size);
+		u64 b = mem_load(c, string_la(c, i, SEG_ES, RDI, size, false), size);
+
+		flags_set(c, cmp(&a, b, 0, 0));
+		advance(c, i, RSI, 1, size);
+		advance(c, i, RDI, 1, size);
+	} while (rep_compare(c, i));
+}
+
+/* ---- ports ---- */
+
+static void io_watch(struct cpu *c, u16 port, unsigned size)
+{
+	if (likely(!c->watch || !(c->cr4 & CR4_DE)))
+		return;
+	for (unsigned n = 0; n < 4; n++) {
+		unsigned len = (unsigned)(c->dr[7] >> (18 + 4 * n) & 3) + 1;
+
+		if ((c->dr[7] >> (2 * n) & 3) && (c->dr[7] >> (16 + 4 * n) & 3) == 2 && port < c->dr[n] + len &&
+		    c->dr[n] < port + size)
+			c->trap_bits |= 1u << n;
+	}
+}
+
+void exec_ins(struct cpu *c, const struct insn *i)
+{
+	unsigned size = opnd_size(i, 0);
+	u16 port = (u16)c->gpr[RDX];
+
+	io_check(c, port, size);
+	if (rep_none(c, i))
+		return;
+	do {
+		u64 la = string_la(c, i, SEG_ES, RDI, size, true), v = 0;
+
+		mmu_check_write(c, la, size, c->view);
+		host_pio(c, port, &v, size, false);
+		mem_store(c, la, v, size);
+		io_watch(c, port, size);
+		advance(c, i, RDI, 1, size);
+	} while (rep_next(c, i, 1));
+}
+
+void exec_outs(struct cpu *c, const struct insn *i)
+{
+	unsigned size = opnd_size(i, 1);
+	u16 port = (u16)c->gpr[RDX];
+
+	io_check(c, port, size);
+	if (rep_none(c, i))
+		return;
+	do {
+		u64 v = mem_load(c, string_la(c, i, source_seg(i), RSI, size, false), size);
+
+		host_pio(c, port, &v, size, true);
+		io_watch(c, port, size);
+		advance(c, i, RSI, 1, size);
+	} while (rep_next(c, i, 1));
+}
+
+static u16 port_of(struct cpu *c, const struct insn *i, unsigned k)
+{
+	return i->d->opnd[k].kind == OP_I ? (u8)i->imm : (u16)c->gpr[RDX];
+}
+
+void exec_in(struct cpu *c, const struct insn *i)
+{
+	unsigned size = opnd_size(i, 0);
+	u16 port = port_of(c, i, 1);
+	u64 v = 0;
+
+	io_check(c, port, size);
+	host_pio(c, port, &v, size, false);
+	io_watch(c, port, size);
+	if (size == 1)
+		c->gpr[RAX] = (c->gpr[RAX] & ~0xffull) | (u8)v;
+	else
+		gpr_put(c, i, RAX, size, v);
+}
+
+void exec_out(struct cpu *c, const struct insn *i)
+{
+	unsigned size = opnd_size(i, 1);
+	u16 port = port_of(c, i, 0);
+	u64 v = c->gpr[RAX] & size_mask(size);
+
+	io_check(c, port, size);
+	host_pio(c, port, &v, size, true);
+	io_watch(c, port, size);
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Vector instructions of the interpreter: checks, operands, faults. The arithmetic is the host's (vector-stub.c).
+ */
+#include <signal.h>
+#include <string.h>
+#include "decode.h"
+#include "exec.h"
+#include "vector-stub.h"
+#include "vector.h"
+
+static bool is_state(const struct insn *i)
+{
+	switch (i->d->op) {
+	case INSN_FXSAVE:
+	case INSN_FXRSTOR:
+	case INSN_XSAVE:
+	case INSN_XSAVEOPT:
+	case INSN_XSAVEC:
+	case INSN_XRSTOR:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void vector_check(struct cpu *c, const struct insn *i)
+{
+	u32 attr = i->d->attr;
+
+	if (attr & ATTR_X87) {
+		u64 stop = i->d->op == INSN_FWAIT ? CR0_MP | CR0_TS : CR0_EM | CR0_TS;
+
+		if (i->d->op == INSN_FWAIT ? (c->cr0 & stop) == stop : c->cr0 & stop)
+			cpu_raise(c, EXC_NM);
+		return;
+	}
+	if (is_state(i)) {
+		bool fx = i->d->op == INSN_FXSAVE || i->d->op == INSN_FXRSTOR;
+
+		if (!fx && !(c->cr4 & CR4_OSXSAVE))
+			cpu_raise(c, EXC_UD);
+		if (c->cr0 & (fx ? CR0_TS | CR0_EM : CR0_TS))
+			cpu_raise(c, EXC_NM);
+		return;
+	}
+	if (attr & ATTR_VEX) {
+		if (!(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & 6) != 6)
+			cpu_raise(c, EXC_UD);
+	} else if ((c->cr0 & CR0_EM) || ((attr & ATTR_SSE) && !(c->cr4 & CR4_OSFXSR))) {
+		cpu_raise(c, EXC_UD);
+	}
+	if (c->cr0 & CR0_TS)
+		cpu_raise(c, EXC_NM);
+}
+
+static u16 x87_status(void)
+{
+	u16 status;
+
+	__asm__ volatile("fnstsw %0" : "=m"(status));
+	return status;
+}
+
+/*
+ * An x87 store that raises an unmasked exception does not store (inexact ones do): the buffer then still has what was put
+ * there before.
+ */
+#define UNTOUCHED 0xa5
+
+static bool stored(const struct insn *i, const struct stub_frame *f)
+{
+	if (likely(!(i->d->attr & ATTR_X87) || !(x87_status() & 0x80)))
+		return true;
+	for (unsigned n = 0; n < i->mem_size; n++)
+		if (f->mem[n] != UNTOUCHED)
+			return true;
+	return false;
+}
+
+static void raise_stub_fault(struct cpu *c, const struct insn *i, u64 sig)
+{
+	if (sig == SIGILL)
+		cpu_raise(c, EXC_UD);
+	if (sig != SIGFPE)
+		cpu_raise_err(c, EXC_GP, 0);
+	if (!(i->d->attr & (ATTR_SSE | ATTR_VEX)))
+		cpu_raise(c, EXC_MF);
+	if ((i->d->attr & ATTR_MMX) && (x87_status() & 0x80)) /* conversions: either unit may complain, x87 first */
+		cpu_raise(c, EXC_MF);
+	cpu_raise(c, c->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
+}
+
+static unsigned gpr_operand(const struct insn *i, bool *ret_written)
+{
+	for (unsigned n = 0; n < i->d->nopnd; n++) {
+		const struct opnd *o = &i->d->opnd[n];
+
+		if (o->kind == OP_G || ((o->kind == OP_E || o->kind == OP_R) && !i->mem)) {
+			*ret_written = o->acc & ACC_W;
+			return o->kind == OP_G ? i->reg : i->rm;
+		}
+		if (o->kind == OP_REG) {
+			*ret_written = true;
+			return o->reg;
+		}
+	}
+	return BASE_NONE;
+}
+
+/* Registers and flags in, the instruction, registers and flags out. The memory operand is f->mem. */
+static void execute(struct cpu *c, const struct insn *i, struct stub_frame *f)
+{
+	const struct insn_desc *d = i->d;
+	bool written = false;
+	unsigned gpr = gpr_operand(i, &written), how = 0;
+	struct stub_code s;
+
+	stub_encode(&s, i);
+	if (gpr != BASE_NONE || d->implicit_read || d->implicit_written) {
+		how |= STUB_GPR;
+		f->rax = c->gpr[gpr != BASE_NONE ? gpr : RAX];
+		f->rcx = c->gpr[RCX];
+		f->rdx = c->gpr[RDX];
+	}
+	if (d->flags_read) {
+		how |= STUB_FLAGS_IN;
+		f->flags = (c->rflags & FL_ARITH) | FL_1 | FL_IF;
+	}
+	if (d->flags_written)
+		how |= STUB_FLAGS_OUT;
+	stub_run(&s, how, f);
+	if (unlikely(f->fault))
+		raise_stub_fault(c, i, f->fault);
+	if (written)
+		c->gpr[gpr] = f->rax;
+	if (d->implicit_written & (1u << RCX))
+		c->gpr[RCX] = f->rcx;
+	if (d->flags_written)
+		c->rflags = (c->rflags & ~(u64)d->flags_written) | (f->flags & d->flags_written);
+}
+
+/*
+ * A store that is not plain memory may leave the instruction (to user space) after it was executed: x87 state, which a
+ * store may pop, is then put back, because the instruction will be executed again.
+ */
+static void store_slowly(struct cpu *c, const struct insn *i, u64 la, struct stub_frame *f)
+{
+	u8 before[512] __attribute__((aligned(16)));
+	jmp_buf *outer = c->fault_jmp, here;
+	int why;
+
+	mmu_check_write(c, la, i->mem_size, c->view);
+	__asm__ volatile("fxsave64 %0" : "=m"(before));
+	execute(c, i, f);
+	c->fault_jmp = &here;
+	why = setjmp(here);
+	if (!why && stored(i, f))
+		mmu_write(c, la, f->mem, i->mem_size, c->view);
+	c->fault_jmp = outer;
+	if (why) {
+		__asm__ volatile("fxrstor64 %0" : : "m"(before));
+		longjmp(*outer, why);
+	}
+}
+
+/* Comes before the check for canonical form: always #GP(0), even through the stack segment. */
+static void check_alignment(struct cpu *c, const struct insn *i)
+{
+	u64 la = insn_ea(c, i);
+
+	if (c->mode != MODE_LONG64 || i->seg >= SEG_FS)
+		la += c->seg[i->seg].base;
+	if (la & (i->mem_size - 1u))
+		cpu_raise_err(c, EXC_GP, 0);
+}
+
+static void with_memory(struct cpu *c, const struct insn *i)
+{
+	bool write = i->mem_acc & ACC_W;
+	struct stub_frame f;
+	void *p;
+	u64 la;
+
+	if (i->d->attr & ATTR_ALIGN)
+		check_alignment(c, i);
+	la = insn_la(c, i, i->mem_size, write);
+	if (!write) {
+		mmu_read(c, la, f.mem, i->mem_size, c->view);
+		execute(c, i, &f);
+		return;
+	}
+	memset(f.mem, UNTOUCHED, 16);
+	p = mmu_ptr(c, la, i->mem_size, MMU_WRITE, c->view);
+	if (!p) {
+		store_slowly(c, i, la, &f);
+		return;
+	}
+	execute(c, i, &f);
+	if (stored(i, &f))
+		memcpy(p, f.mem, i->mem_size);
+}
+
+static void load_mxcsr(struct cpu *c, const struct insn *i)
+{
+	u32 v;
+
+	mmu_read(c, insn_la(c, i, 4, false), &v, 4, c->view);
+	if (v & ~0xffffu)
+		cpu_raise_err(c, EXC_GP, 0);
+	__asm__ volatile("ldmxcsr %0" : : "m"(v));
+}
+
+/* Waiting x87 and MMX instructions report what an earlier one left pending before they look at memory. */
+static void check_pending(struct cpu *c, const struct insn *i)
+{
+	if (!(i->d->attr & (ATTR_X87 | ATTR_MMX)) || (i->d->attr & ATTR_SSE) || !(x87_status() & 0x80))
+		return;
+	switch (i->d->op) {
+	case INSN_FNSTCW:
+	case INSN_FNSTSW:
+	case INSN_FNSTENV:
+	case INSN_FNSAVE:
+	case INSN_FNCLEX:
+	case INSN_FNINIT:
+		return;
+	default:
+		cpu_raise(c, EXC_MF);
+	}
+}
+
+void vector_exec(struct cpu *c, const struct insn *i)
+{
+	struct stub_frame f;
+
+	vector_check(c, i);
+	check_pending(c, i);
+	switch (i->d->op) {
+	case INSN_LDMXCSR:
+	case INSN_VLDMXCSR:
+		load_mxcsr(c, i);
+		return;
+	case INSN_FLDENV:
+	case INSN_FNSTENV:
+	case INSN_FRSTOR:
+	case INSN_FNSAVE:
+		vector_state(c, i);
+		return;
+	default:
+		break;
+	}
+	if (is_state(i))
+		vector_state(c, i);
+	else if (i->d->attr & ATTR_MASKED)
+		vector_masked(c, i);
+	else if (i->mem)
+		with_memory(c, i);
+	else
+		execute(c, i, &f);
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One request to a file or block device with ordinary system calls: what the threads of
+ * file-queue.c run, and the rest of a transfer that io_uring cut short. Holes and zeroes are
+ * made with fallocate(2) where the file system can, else written.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "file-queue.h"
+
+enum {
+	ZERO_CHUNK = 64 << 10,
+};
+
+/* What is left of the request's buffers after req->done bytes. */
+static unsigned rest_of_iov(const struct image_req *req, struct iovec *dst)
+{
+	uint64_t skip = req->done;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < req->n_iov && n < IOV_MAX; i++) {
+		size_t len = req->iov[i].iov_len;
+
+		if (skip >= len) {
+			skip -= len;
+			continue;
+		}
+		dst[n].iov_base = (char *)req->iov[i].iov_base + skip;
+		dst[n++].iov_len = len - skip;
+		skip = 0;
+	}
+	return n;
+}
+
+static void zero_iov(const struct iovec *iov, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		memset(iov[i].iov_base, 0, iov[i].iov_len);
+}
+
+static int transfer(int fd, struct image_req *req)
+{
+	struct iovec rest[IOV_MAX];
+
+	while (req->done < req->len) {
+		unsigned n = rest_of_iov(req, rest);
+		off_t at = req->offset + req->done;
+		ssize_t got = req->op == IMAGE_READ ? preadv(fd, rest, n, at) :
+						      pwritev(fd, rest, n, at);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0 && req->op == IMAGE_WRITE)
+			return -EIO;
+		if (got == 0) {
+			/* The last sector of a file that ends within it. */
+			zero_iov(rest, n);
+			return 0;
+		}
+		req->done += got;
+	}
+	return 0;
+}
+
+static int allocate(int fd, int mode, const struct image_req *req)
+{
+	int r;
+
+	do {
+		r = fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, req->offset, req->len);
+	} while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : 0;
+}
+
+static bool cannot(int res)
+{
+	return res == -EOPNOTSUPP || res == -ENOSYS || res == -EINVAL || res == -ENODEV;
+}
+
+static int write_zeroes(int fd, const struct image_req *req)
+{
+	static const char zeroes[ZERO_CHUNK];
+	uint64_t done = 0;
+	int res = -EOPNOTSUPP;
+
+	if (req->flags & IMAGE_MAY_UNMAP)
+		res = allocate(fd, FALLOC_FL_PUNCH_HOLE, req);
+	if (cannot(res))
+		res = allocate(fd, FALLOC_FL_ZERO_RANGE, req);
+	if (!cannot(res))
+		return res;
+	while (done < req->len) {
+		ssize_t got = pwrite(fd, zeroes, MIN(req->len - done, sizeof(zeroes)),
+				     req->offset + done);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got ? -errno : -EIO;
+		done += got;
+	}
+	return 0;
+}
+
+int file_io(int fd, struct image_req *req)
+{
+	int res = -EINVAL;
+
+	switch (req->op) {
+	case IMAGE_READ:
+	case IMAGE_WRITE:
+		return transfer(fd, req);
+	case IMAGE_FLUSH:
+		return fdatasync(fd) < 0 ? -errno : 0;
+	case IMAGE_DISCARD:
+		/* Advice: a file that cannot have holes keeps its bytes. */
+		res = allocate(fd, FALLOC_FL_PUNCH_HOLE, req);
+		return cannot(res) ? 0 : res;
+	case IMAGE_WRITE_ZEROES:
+		return req->len ? write_zeroes(fd, req) : 0;
+	}
+	return res;
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Asynchronous file I/O. A queue has an io_uring of its own for reads, writes and flushes, so
+ * that queues do not contend; what io_uring does not do (holes), does not finish (short
+ * transfers) or does not exist for goes to a thread pool that all queues share. Completions
+ * come back through one GSource, which watches the ring and an eventfd of the threads.
+ */
+#include "file-queue.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <liburing.h>
+
+#include "error.h"
+#include "log.h"
+
+enum {
+	POOL_THREADS = 4,
+	RING_MAX = 1024,
+	BATCH = 64, /* completions taken at a time */
+	RETRY_MS = 10,
+};
+
+struct file_queue {
+	struct image_queue base;
+	int fd;
+	int event_fd;
+	bool uring;
+	struct io_uring ring;
+	GMutex lock; /* the ring and the list */
+	struct image_req *done; /* from the threads; result in req->done */
+	unsigned in_flight;	/* atomic */
+	GSource *source;
+};
+
+struct file_source {
+	GSource base;
+	struct file_queue *q; /* freed with the source, which a running dispatch keeps */
+};
+
+struct finished {
+	struct image_req *req;
+	int res;
+};
+
+static void wake(struct file_queue *q)
+{
+	uint64_t one = 1;
+
+	/* A full counter is a pending wake-up as well. */
+	if (write(q->event_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		kv_log_warn("disk '%s': cannot wake its queue: %s", q->base.image->path,
+			    g_strerror(errno));
+}
+
+static void post(struct file_queue *q, struct image_req *req, int res)
+{
+	req->done = (uint64_t)(int64_t)res;
+	g_mutex_lock(&q->lock);
+	req->link = q->done;
+	q->done = req;
+	/* Under the lock: once the last request is out of the list, the queue may go away. */
+	wake(q);
+	g_mutex_unlock(&q->lock);
+}
+
+struct pool_job {
+	struct file_queue *q;
+	struct image_req *req;
+};
+
+static void pool_run(gpointer data, gpointer unused)
+{
+	struct pool_job job = *(struct pool_job *)data;
+
+	g_free(data);
+	post(job.q, job.req, file_io(job.q->fd, job.req));
+}
+
+static void pool_push(struct file_queue *q, struct image_req *req)
+{
+	static GThreadPool *pool;
+	struct pool_job *job = g_new(struct pool_job, 1);
+
+	if (g_once_init_enter(&pool)) {
+		GThreadPool *p = g_thread_pool_new(pool_run, NULL, POOL_THREADS, FALSE, NULL);
+
+		g_once_init_leave(&pool, p);
+	}
+	*job = (struct pool_job){ q, req };
+	g_thread_pool_push(pool, job, NULL);
+}
+
+/* Hand what was submitted to the kernel; it may be short of memory for a moment. Holds lock. */
+static void ring_submit(struct file_queue *q)
+{
+	int r;
+
+	do {
+		r = io_uring_submit(&q->ring);
+	} while (r == -EINTR);
+	if (r < 0)
+		wake(q);
+}
+
+static bool ring_push(struct file_queue *q, struct image_req *req)
+{
+	struct io_uring_sqe *sqe;
+
+	if (!q->uring || req->op > IMAGE_FLUSH || req->n_iov > IOV_MAX)
+		return false;
+	g_mutex_lock(&q->lock);
+	sqe = io_uring_get_sqe(&q->ring);
+	if (!sqe) {
+		ring_submit(q);
+		sqe = io_uring_get_sqe(&q->ring);
+	}
+	if (sqe) {
+		if (req->op == IMAGE_READ)
+			io_uring_prep_readv(sqe, q->fd, req->iov, req->n_iov, req->offset);
+		else if (req->op == IMAGE_WRITE)
+			io_uring_prep_writev(sqe, q->fd, req->iov, req->n_iov, req->offset);
+		else
+			io_uring_prep_fsync(sqe, q->fd, IORING_FSYNC_DATASYNC);
+		io_uring_sqe_set_data(sqe, req);
+	}
+	g_mutex_unlock(&q->lock);
+	return sqe;
+}
+
+void file_queue_submit(struct image_queue *base, struct image_req *req)
+{
+	struct file_queue *q = (struct file_queue *)base;
+
+	__atomic_add_fetch(&q->in_flight, 1, __ATOMIC_RELAXED);
+	req->done = 0;
+	if (req->offset > INT64_MAX || req->len > INT64_MAX - req->offset)
+		post(q, req, -EINVAL);
+	else if (!ring_push(q, req))
+		pool_push(q, req);
+}
+
+void file_queue_kick(struct image_queue *base)
+{
+	struct file_queue *q = (struct file_queue *)base;
+
+	if (!q->uring)
+		return;
+	g_mutex_lock(&q->lock);
+	if (io_uring_sq_ready(&q->ring))
+		ring_submit(q);
+	g_mutex_unlock(&q->lock);
+}
+
+/* A completion of the ring: true when the request is over. */
+static bool ring_result(struct file_queue *q, struct image_req *req, int res)
+{
+	if (req->op == IMAGE_FLUSH)
+		return true;
+	if (res >= 0) {
+		req->done += res;
+		if (req->done >= req->len)
+			return true;
+	} else if (res != -EAGAIN && res != -EINTR && res != -EOPNOTSUPP) {
+		return true;
+	}
+	pool_push(q, req);
+	return false;
+}
+
+static unsigned take_finished(struct file_queue *q, struct finished *out)
+{
+	struct io_uring_cqe *cqes[BATCH];
+	unsigned n = 0, seen = 0;
+	struct image_req *req;
+
+	g_mutex_lock(&q->lock);
+	if (q->uring) {
+		/* A full completion ring keeps more in the kernel until it is asked. */
+		if (io_uring_cq_has_overflow(&q->ring))
+			io_uring_get_events(&q->ring);
+		seen = io_uring_peek_batch_cqe(&q->ring, cqes, BATCH / 2);
+		for (unsigned i = 0; i < seen; i++) {
+			req = io_uring_cqe_get_data(cqes[i]);
+			if (ring_result(q, req, cqes[i]->res))
+				out[n++] = (struct finished){ req, MIN(cqes[i]->res, 0) };
+		}
+		io_uring_cq_advance(&q->ring, seen);
+	}
+	while (q->done && n < BATCH) {
+		req = q->done;
+		q->done = req->link;
+		out[n++] = (struct finished){ req, (int)(int64_t)req->done };
+	}
+	if (q->done || seen == BATCH / 2)
+		wake(q);
+	g_mutex_unlock(&q->lock);
+	return n;
+}
+
+static void run_completions(struct file_queue *q)
+{
+	struct finished list[BATCH];
+	unsigned n = take_finished(q, list);
+
+	for (unsigned i = 0; i < n; i++) {
+		list[i].req->complete(list[i].req, list[i].res);
+		__atomic_sub_fetch(&q->in_flight, 1, __ATOMIC_RELEASE);
+	}
+}
+
+static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer data)
+{
+	struct file_queue *q = ((struct file_source *)source)->q;
+	uint64_t count;
+
+	/* Empty when only the ring woke us. */
+	if (read(q->event_fd, &count, sizeof(count)) > 0)
+		file_queue_kick(&q->base);
+	run_completions(q);
+	return G_SOURCE_CONTINUE;
+}
+
+static void source_finalize(GSource *source)
+{
+	struct file_queue *q = ((struct file_source *)source)->q;
+
+	if (q->uring)
+		io_uring_queue_exit(&q->ring);
+	close(q->event_fd);
+	g_mutex_clear(&q->lock);
+	g_free(q);
+}
+
+static GSourceFuncs source_funcs = { .dispatch = source_dispatch, .finalize = source_finalize };
+
+static bool open_ring(struct file_queue *q, enum file_engine engine, unsigned depth, GError **error)
+{
+	int r = -ENOSYS;
+
+	if (engine == FILE_ENGINE_THREADS)
+		return true;
+	r = io_uring_queue_init(MIN(MAX(depth, 8), RING_MAX), &q->ring, 0);
+	/* Without NODROP (Linux < 5.5) a full ring would lose completions. */
+	if (r == 0 && !(q->ring.features & IORING_FEAT_NODROP)) {
+		io_uring_queue_exit(&q->ring);
+		r = -ENOSYS;
+	}
+	q->uring = r == 0;
+	if (r < 0 && engine == FILE_ENGINE_URING)
+		return kv_fail_errno(error, -r, "io_uring is not usable; give aio=threads");
+	if (r < 0)
+		kv_log_debug("no io_uring (%s), disk I/O by threads", g_strerror(-r));
+	return true;
+}
+
+struct image_queue *file_queue_new(struct image *img, int fd, enum file_engine engine,
+				   GMainContext *context, unsigned depth, GError **error)
+{
+	struct file_queue *q = g_new0(struct file_queue, 1);
+
+	q->base.image = img;
+	q->base.context = context;
+	q->fd = fd;
+	q->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (q->event_fd < 0) {
+		kv_fail_errno(error, errno, "disk '%s': cannot make an eventfd", img->path);
+		g_free(q);
+		return NULL;
+	}
+	if (!open_ring(q, engine, depth, error)) {
+		close(q->event_fd);
+		g_free(q);
+		return NULL;
+	}
+	g_mutex_init(&q->lock);
+	q->source = g_source_new(&source_funcs, sizeof(struct file_source));
+	((struct file_source *)q->source)->q = q;
+	g_source_add_unix_fd(q->source, q->event_fd, G_IO_IN);
+	if (q->uring)
+		g_source_add_unix_fd(q->source, q->ring.ring_fd, G_IO_IN);
+	g_source_attach(q->source, context);
+	return &q->base;
+}
+
+void file_queue_free(struct image_queue *base)
+{
+	struct file_queue *q = (struct file_queue *)base;
+	GSource *source = q->source;
+	struct pollfd fds[2] = { { .fd = q->event_fd, .events = POLLIN },
+				 { .fd = q->uring ? q->ring.ring_fd : -1, .events = POLLIN } };
+
+	while (__atomic_load_n(&q->in_flight, __ATOMIC_ACQUIRE)) {
+		file_queue_kick(base);
+		run_completions(q);
+		/* The context's thread may take the wake-up: look again soon. */
+		if (__atomic_load_n(&q->in_flight, __ATOMIC_ACQUIRE))
+			poll(fds, G_N_ELEMENTS(fds), RETRY_MS);
+	}
+	/* A thread that posted the last request may still hold the lock. */
+	g_mutex_lock(&q->lock);
+	g_mutex_unlock(&q->lock);
+	g_source_destroy(source);
+	g_source_unref(source);
+}
+
+bool file_queue_is_uring(const struct image_queue *base)
+{
+	return ((const struct file_queue *)base)->uring;
+}

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The rows of device_table[] (table.c), one a file in this folder. */
+#pragma once
+#include "device.h"
+
+extern const struct device_class device_acpi_pm, device_debugcon, device_i8042, device_mc146818, device_ns16550, device_pci_host;
+extern const struct device_class device_virtio_balloon, device_virtio_blk, device_virtio_console, device_virtio_net,
+	device_virtio_rng;

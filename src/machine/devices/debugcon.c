@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Two ports for code without drivers: 0xe9 collects text into the log (KV_DEBUG), 0x80 takes POST codes and the writes that
+ * old drivers use as a delay. Created by the board.
+ */
+#include "classes.h"
+#include "log.h"
+
+#define TEXT 0xe9
+#define POST 0x80
+
+struct debugcon {
+	struct device dev;
+	GMutex lock;
+	uint8_t line[120];
+	uint8_t len;
+};
+
+static uint64_t text_read(void *opaque, uint64_t offset, unsigned size)
+{
+	return TEXT; /* how a guest finds the port */
+}
+
+static void text_write(void *opaque, uint64_t offset, unsigned size, uint64_t data)
+{
+	struct debugcon *d = opaque;
+
+	g_mutex_lock(&d->lock);
+	if (data != '\n' && d->len < sizeof(d->line))
+		d->line[d->len++] = (uint8_t)data;
+	if (data == '\n' || d->len == sizeof(d->line)) {
+		kv_log_debug("guest: %.*s", d->len, (const char *)d->line);
+		d->len = 0;
+	}
+	g_mutex_unlock(&d->lock);
+}
+
+static uint64_t post_read(void *opaque, uint64_t offset, unsigned size)
+{
+	return 0;
+}
+
+static void post_write(void *opaque, uint64_t offset, unsigned size, uint64_t data)
+{
+}
+
+static const struct bus_ops text_ops = { text_read, text_write }, post_ops = { post_read, post_write };
+
+static void debug_reset(struct device *dev)
+{
+	((struct debugcon *)dev)->len = 0;
+}
+
+static bool debug_create(struct device *dev, GVariant *options, const struct device_backend *backend, GError **error)
+{
+	g_mutex_init(&((struct debugcon *)dev)->lock);
+	return bus_register(dev->core->ports, TEXT, 1, "debugcon", &text_ops, dev, error) &&
+	       bus_register(dev->core->ports, POST, 1, "POST codes", &post_ops, dev, error);
+}
+
+static void debug_destroy(struct device *dev)
+{
+	bus_unregister(dev->core->ports, TEXT);
+	bus_unregister(dev->core->ports, POST);
+	g_mutex_clear(&((struct debugcon *)dev)->lock);
+}
+
+static bool debug_loaded(void *opaque, GError **error)
+{
+	struct debugcon *d = opaque;
+
+	d->len = MIN(d->len, sizeof(d->line));
+	return true;
+}
+
+static const struct state_field debug_fields[] = {
+	STATE_RAW(struct debugcon, line),
+	STATE_INT(struct debugcon, len, STATE_U8),
+	STATE_END
+};
+static const struct state_desc debug_state = { "debugcon", 1, 1, debug_fields, NULL, debug_loaded };
+
+const struct device_class device_debugcon = {
+	.name = "debugcon",
+	.description = "debug text at port 0xe9",
+	.size = sizeof(struct debugcon),
+	.create = debug_create,
+	.reset = debug_reset,
+	.destroy = debug_destroy,
+	.state = &debug_state,
+};

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The machine's own objects, shared by machine.c, micro.c, vcpu.c, cpuid.c, boot.c and acpi.c. */
+#pragma once
+#include <pthread.h>
+
+#include "core.h"
+#include "device.h"
+#include "machine.h"
+#include "pci.h"
+
+#define VCPUS_MAX 64
+#define EXIT_REASONS 64
+
+/* Memory map of the board (micro.c). */
+#define LOW_RAM_END 0xc0000000ull
+#define PCI_MMIO_BASE 0xc0000000ull
+#define PCI_MMIO_SIZE 0x20000000ull
+#define ECAM_BASE 0xe0000000ull
+#define ECAM_SIZE 0x100000ull /* bus 0 */
+#define IOAPIC_BASE 0xfec00000ull
+#define LAPIC_BASE 0xfee00000ull
+#define HIGH_RAM_BASE 0x100000000ull
+#define PCI_MMIO64_SIZE 0x400000000ull
+
+/* Legacy ports and interrupts that ACPI names. */
+#define PM_BASE 0x600
+#define PM_GSI 9
+#define COM1_BASE 0x3f8
+#define COM1_GSI 4
+#define RTC_GSI 8
+
+struct vcpu {
+	struct machine *m;
+	unsigned index;
+	int fd;
+	struct kvm_run *run;
+	size_t run_size;
+	GThread *thread;
+	pthread_t pthread; /* set by the thread itself; a kick before that is seen in vcpu_rest() */
+	bool resting; /* under m->lock: stands still for a pause */
+	uint64_t exits[EXIT_REASONS]; /* by KVM_EXIT_*, own thread */
+	struct kvm_lapic_state lapic; /* power-on state, for reset */
+	struct kvm_mp_state mp_state;
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	struct kvm_vcpu_events events;
+};
+
+struct machine {
+	struct machine_core core; /* first */
+	char *name, *kernel, *initrd, *append;
+	int kvm_fd;
+	unsigned cpus;
+	uint64_t memory, mmio64_base;
+	struct vcpu vcpu[VCPUS_MAX];
+	GPtrArray *devices; /* struct device *, in board order */
+	struct device *pm;
+	struct kvm_irqchip irqchip[3]; /* power-on state */
+	struct kvm_pit_state2 pit;
+	bool has_pit;
+
+	GMutex lock; /* all below */
+	GCond changed;
+	bool pause_wanted, stopping, running;
+	unsigned resting;
+	bool ending;
+	enum machine_end end;
+	char *end_text;
+	void (*ended)(void *opaque, enum machine_end end, const char *text);
+	void *ended_opaque;
+};
+
+/* machine.c: records why it ends (the first reason counts), stops the vCPUs, tells the owner in the main context. Any thread. */
+void machine_end(struct machine *m, enum machine_end end, const char *format, ...) G_GNUC_PRINTF(3, 4);
+
+/* vcpu.c */
+bool vcpu_create(struct machine *m, unsigned index, GError **error);
+void vcpu_destroy(struct vcpu *v);
+void vcpu_start(struct vcpu *v);
+void vcpu_kick(struct vcpu *v);
+bool vcpu_reset(struct vcpu *v, GError **error); /* to the power-on state recorded at creation */
+
+/* cpuid.c */
+bool cpuid_set(struct vcpu *v, GError **error);
+
+/* micro.c: the board, chip by chip */
+bool micro_build(struct machine *m, const struct machine_config *config, GError **error);
+
+/* boot.c: loads kernel, initrd, command line; sets the boot vCPU's registers. The machine stands still. */
+bool boot_load(struct machine *m, GError **error);
+
+/* acpi.c: tables at a fixed place in low memory; returns the RSDP's address. */
+bool acpi_build(struct machine *m, uint64_t *ret_rsdp, GError **error);
+
+/* devices/acpi-pm.c */
+void acpi_pm_power_button(struct device *dev);

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A machine's life: made by its board (micro.c), run, paused, reset, ended, saved (machine.h). vCPU threads meet the main
+ * thread at m->lock; the end is told once, in the main context.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "error.h"
+#include "internal.h"
+#include "log.h"
+
+static const char *const exit_names[EXIT_REASONS] = {
+	[KVM_EXIT_IO] = "io", [KVM_EXIT_MMIO] = "mmio", [KVM_EXIT_HLT] = "hlt", [KVM_EXIT_SHUTDOWN] = "shutdown",
+	[KVM_EXIT_INTR] = "intr", [KVM_EXIT_IRQ_WINDOW_OPEN] = "irq-window", [KVM_EXIT_INTERNAL_ERROR] = "internal-error",
+	[KVM_EXIT_SYSTEM_EVENT] = "system-event", [KVM_EXIT_FAIL_ENTRY] = "fail-entry",
+};
+
+/* ---- end ---- */
+
+static gboolean tell_owner(gpointer opaque)
+{
+	struct machine *m = opaque;
+
+	machine_pause(m);
+	g_mutex_lock(&m->lock);
+	m->ending = false;
+	g_mutex_unlock(&m->lock);
+	if (m->ended)
+		m->ended(m->ended_opaque, m->end, m->end_text);
+	return G_SOURCE_REMOVE;
+}
+
+/* Never at once: the caller may be the main thread, with locks. */
+static void tell_later(struct machine *m)
+{
+	g_autoptr(GSource) source = g_idle_source_new();
+
+	g_source_set_priority(source, G_PRIORITY_HIGH);
+	g_source_set_callback(source, tell_owner, m, NULL);
+	g_source_attach(source, m->core.context);
+}
+
+static void want_pause(struct machine *m)
+{
+	m->pause_wanted = true;
+	for (unsigned i = 0; i < m->cpus; i++)
+		vcpu_kick(&m->vcpu[i]);
+}
+
+void machine_end(struct machine *m, enum machine_end end, const char *format, ...)
+{
+	va_list args;
+
+	g_mutex_lock(&m->lock);
+	if (!m->ending && !m->stopping) {
+		m->ending = true;
+		m->end = end;
+		g_free(m->end_text);
+		va_start(args, format);
+		m->end_text = g_strdup_vprintf(format, args);
+		va_end(args);
+		want_pause(m);
+		tell_later(m);
+	}
+	g_mutex_unlock(&m->lock);
+}
+
+static void on_request(void *machine, enum machine_request what)
+{
+	switch (what) {
+	case REQUEST_POWEROFF:
+		machine_end(machine, MACHINE_POWEROFF, "guest powered off");
+		break;
+	case REQUEST_RESET:
+		machine_end(machine, MACHINE_RESET, "guest asked for a reset");
+		break;
+	case REQUEST_PANIC:
+		machine_end(machine, MACHINE_ERROR, "guest panicked");
+		break;
+	}
+}
+
+void machine_irq(struct machine_core *core, uint32_t gsi, bool level)
+{
+	struct kvm_irq_level line = { .irq = gsi, .level = level };
+
+	if (core->vm_fd >= 0 && kvcore_ioctl(core->vm_fd, KVM_IRQ_LINE, &line) < 0)
+		kv_log_debug("GSI %u: %s", gsi, g_strerror(errno));
+}
+
+/* ---- creation ---- */
+
+static bool create_vm(struct machine *m, GError **error)
+{
+	struct kvm_pit_config pit = { 0 };
+
+	m->core.vm_fd = kvcore_ioctl(m->kvm_fd, KVM_CREATE_VM, 0);
+	if (m->core.vm_fd < 0)
+		return kv_fail_errno(error, errno, "KVM_CREATE_VM");
+	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_TSS_ADDR, 0xfffbd000ul) < 0)
+		return kv_fail_errno(error, errno, "KVM_SET_TSS_ADDR");
+	if (kvcore_ioctl(m->core.vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
+		return kv_fail_errno(error, errno, "KVM_CREATE_IRQCHIP");
+	m->has_pit = kvcore_ioctl(m->core.vm_fd, KVM_CREATE_PIT2, &pit) == 0;
+	if (!m->has_pit)
+		return kv_fail_errno(error, errno, "KVM_CREATE_PIT2");
+	return true;
+}
+
+static bool save_chips(struct machine *m, GError **error)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(m->irqchip); i++) {
+		m->irqchip[i].chip_id = i;
+		if (kvcore_ioctl(m->core.vm_fd, KVM_GET_IRQCHIP, &m->irqchip[i]) < 0)
+			return kv_fail_errno(error, errno, "KVM_GET_IRQCHIP");
+	}
+	if (kvcore_ioctl(m->core.vm_fd, KVM_GET_PIT2, &m->pit) < 0)
+		return kv_fail_errno(error, errno, "KVM_GET_PIT2");
+	return true;
+}
+
+static bool restore_chips(struct machine *m, GError **error)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(m->irqchip); i++)
+		if (kvcore_ioctl(m->core.vm_fd, KVM_SET_IRQCHIP, &m->irqchip[i]) < 0)
+			return kv_fail_errno(error, errno, "KVM_SET_IRQCHIP");
+	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_PIT2, &m->pit) < 0)
+		return kv_fail_errno(error, errno, "KVM_SET_PIT2");
+	return true;
+}
+
+static bool add_ram(struct machine *m, GError **error)
+{
+	uint64_t low = MIN(m->memory, LOW_RAM_END);
+
+	m->core.mem = mem_new(m->core.vm_fd);
+	if (!mem_add_ram(m->core.mem, 0, low, error))
+		return false;
+	return m->memory == low || mem_add_ram(m->core.mem, HIGH_RAM_BASE, m->memory - low, error);
+}
+
+static bool build(struct machine *m, const struct machine_config *config, GError **error)
+{
+	if (m->cpus < 1 || m->cpus > VCPUS_MAX)
+		return kv_fail(error, KV_ERROR_USAGE, "%u vCPUs: 1 to %d are possible", m->cpus, VCPUS_MAX);
+	if (!create_vm(m, error) || !add_ram(m, error))
+		return false;
+	m->core.ports = bus_new("port");
+	m->core.mmio = bus_new("mmio");
+	if (!micro_build(m, config, error))
+		return false;
+	for (unsigned i = 0; i < m->cpus; i++)
+		if (!vcpu_create(m, i, error))
+			return false;
+	return save_chips(m, error) && boot_load(m, error);
+}
+
+struct machine *machine_new(const struct machine_config *config, GError **error)
+{
+	struct machine *m = g_new0(struct machine, 1);
+
+	m->core = (struct machine_core){ .vm_fd = -1, .machine = m, .request = on_request };
+	m->name = g_strdup(config->name);
+	m->kernel = g_strdup(config->kernel);
+	m->initrd = g_strdup(config->initrd);
+	m->append = g_strdup(config->append);
+	m->kvm_fd = config->kvm_fd;
+	m->cpus = config->cpus;
+	m->memory = config->memory;
+	m->pause_wanted = true;
+	m->devices = g_ptr_array_new();
+	g_mutex_init(&m->lock);
+	g_cond_init(&m->changed);
+	if (build(m, config, error))
+		return m;
+	machine_free(m);
+	return NULL;
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	g_mutex_lock(&m->lock);
+	m->stopping = true;
+	g_cond_broadcast(&m->changed);
+	for (unsigned i = 0; i < m->cpus && i < VCPUS_MAX; i++)
+		if (m->vcpu[i].run)
+			vcpu_kick(&m->vcpu[i]);
+	g_mutex_unlock(&m->lock);
+	for (unsigned i = 0; i < m->cpus && i < VCPUS_MAX; i++)
+		vcpu_destroy(&m->vcpu[i]);
+	for (unsigned i = m->devices->len; i-- > 0;)
+		device_free(m->devices->pdata[i]);
+	g_ptr_array_unref(m->devices);
+	pci_bus_free(m->core.pci);
+	bus_free(m->core.ports);
+	bus_free(m->core.mmio);
+	if (m->core.vm_fd >= 0)
+		kvcore_close(m->core.vm_fd);
+	mem_free(m->core.mem);
+	g_mutex_clear(&m->lock);
+	g_cond_clear(&m->changed);
+	g_free(m->name);
+	g_free(m->kernel);
+	g_free(m->initrd);
+	g_free(m->append);
+	g_free(m->end_text);
+	g_free(m);
+}
+
+/* ---- run, pause, reset ---- */
+
+static void each_device(struct machine *m, size_t callback)
+{
+	for (unsigned i = 0; i < m->devices->len; i++) {
+		struct device *d = m->devices->pdata[i];
+		void (*f)(struct device *) = *(void (*const *)(struct device *))(const void *)((const char *)d->cls + callback);
+
+		if (f)
+			f(d);
+	}
+}
+
+bool machine_run(struct machine *m, void (*ended)(void *opaque, enum machine_end end, const char *text), void *opaque,
+		 GError **error)
+{
+	m->ended = ended;
+	m->ended_opaque = opaque;
+	if (!m->running)
+		each_device(m, offsetof(struct device_class, resume));
+	m->running = true;
+	g_mutex_lock(&m->lock);
+	m->pause_wanted = false;
+	g_cond_broadcast(&m->changed);
+	g_mutex_unlock(&m->lock);
+	for (unsigned i = 0; i < m->cpus; i++)
+		vcpu_start(&m->vcpu[i]);
+	return true;
+}
+
+void machine_pause(struct machine *m)
+{
+	unsigned started = 0;
+
+	if (!m->running)
+		return;
+	for (unsigned i = 0; i < m->cpus; i++)
+		started += m->vcpu[i].thread != NULL;
+	g_mutex_lock(&m->lock);
+	want_pause(m);
+	while (m->resting < started)
+		g_cond_wait(&m->changed, &m->lock);
+	g_mutex_unlock(&m->lock);
+	each_device(m, offsetof(struct device_class, pause));
+	m->running = false;
+}
+
+bool machine_reset(struct machine *m, GError **error)
+{
+	machine_pause(m);
+	each_device(m, offsetof(struct device_class, reset));
+	if (!restore_chips(m, error))
+		return false;
+	for (unsigned i = 0; i < m->cpus; i++)
+		if (!vcpu_reset(&m->vcpu[i], error))
+			return false;
+	return boot_load(m, error);
+}
+
+void machine_power_button(struct machine *m)
+{
+	acpi_pm_power_button(m->pm);
+}
+
+/* ---- statistics and state ---- */
+
+char *machine_stats(struct machine *m)
+{
+	GString *s = g_string_new(NULL);
+	char core[8192];
+
+	for (unsigned e = 0; e < EXIT_REASONS; e++) {
+		uint64_t n = 0;
+
+		for (unsigned i = 0; i < m->cpus; i++)
+			n += m->vcpu[i].exits[e];
+		if (n)
+			g_string_append_printf(s, "exit.%s %" G_GUINT64_FORMAT "\n", exit_names[e] ? exit_names[e] : "other", n);
+	}
+	for (unsigned i = 0; i < m->devices->len; i++) {
+		struct device *d = m->devices->pdata[i];
+		g_autofree char *text = d->cls->stats ? d->cls->stats(d) : NULL;
+
+		if (text)
+			g_string_append(s, text);
+	}
+	if (kvcore_stats(m->core.vm_fd, core, sizeof(core)) > 0)
+		g_string_append(s, core);
+	return g_string_free(s, FALSE);
+}
+
+bool machine_save(struct machine *m, GByteArray *out, GError **error)
+{
+	if (m->running)
+		return kv_fail(error, KV_ERROR_INVALID, "the machine has to be paused before it is saved");
+	for (unsigned i = 0; i < m->devices->len; i++) {
+		struct device *d = m->devices->pdata[i];
+
+		if (d->cls->state)
+			state_save(out, d->cls->state, d->id, d);
+	}
+	return true;
+}
+
+bool machine_load(struct machine *m, GBytes *in, GError **error)
+{
+	size_t at = 0;
+
+	if (m->running)
+		return kv_fail(error, KV_ERROR_INVALID, "the machine has to be paused before it is loaded");
+	for (unsigned i = 0; i < m->devices->len; i++) {
+		struct device *d = m->devices->pdata[i];
+
+		if (d->cls->state && !state_load(in, &at, d->cls->state, d->id, d, error))
+			return false;
+	}
+	return at == g_bytes_get_size(in) || kv_fail(error, KV_ERROR_INVALID, "the saved state has more devices than this machine");
+}

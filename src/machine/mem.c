@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See mem.h. Block n is memslot n of the VM. */
+#include "mem.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "bytes.h"
+#include "core.h"
+#include "error.h"
+
+enum { PAGE_BITS = 12, HUGE_PAGE = 2 << 20 };
+
+struct guest_mem *mem_new(int vm_fd)
+{
+	struct guest_mem *mem = g_new0(struct guest_mem, 1);
+
+	mem->vm_fd = vm_fd;
+	return mem;
+}
+
+static bool set_slot(struct guest_mem *mem, unsigned n, bool on, GError **error)
+{
+	const struct ram_block *b = &mem->block[n];
+	struct kvm_userspace_memory_region slot = {
+		.slot = n,
+		.flags = b->readonly ? KVM_MEM_READONLY : 0,
+		.guest_phys_addr = b->gpa,
+		.memory_size = on ? b->size : 0,
+		.userspace_addr = (uintptr_t)b->host,
+	};
+
+	if (mem->vm_fd < 0 || !kvcore_ioctl(mem->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot))
+		return true;
+	return kv_fail_errno(error, errno, "KVM does not take guest memory at 0x%"
+			     G_GINT64_MODIFIER "x", b->gpa);
+}
+
+void mem_free(struct guest_mem *mem)
+{
+	if (!mem)
+		return;
+	mem_log_writes(mem, false);
+	for (unsigned i = 0; i < mem->n_blocks; i++) {
+		set_slot(mem, i, false, NULL);
+		munmap(mem->block[i].host, mem->block[i].size);
+	}
+	g_free(mem);
+}
+
+/* Aligned like the guest's own large pages, so that the host can back them by its own. */
+static void *reserve(uint64_t size)
+{
+	uint64_t total = size + HUGE_PAGE;
+	uint8_t *p = mmap(NULL, total, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *start;
+
+	if (p == MAP_FAILED)
+		return p;
+	start = (uint8_t *)align_up((uintptr_t)p, HUGE_PAGE);
+	if (start > p)
+		munmap(p, start - p);
+	if (p + total > start + size)
+		munmap(start + size, p + total - (start + size));
+	return start;
+}
+
+bool mem_add_ram(struct guest_mem *mem, uint64_t gpa, uint64_t size, GError **error)
+{
+	struct ram_block *b = &mem->block[mem->n_blocks];
+	uint64_t end;
+
+	if (mem->n_blocks == G_N_ELEMENTS(mem->block))
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "more than %u blocks of guest memory",
+			       (unsigned)G_N_ELEMENTS(mem->block));
+	if (!size || size > INT64_MAX || (gpa | size) & ((1 << PAGE_BITS) - 1) ||
+	    !checked_add(gpa, size, &end))
+		return kv_fail(error, KV_ERROR_INVALID, "guest memory of 0x%" G_GINT64_MODIFIER
+			       "x bytes at 0x%" G_GINT64_MODIFIER "x", size, gpa);
+	for (unsigned i = 0; i < mem->n_blocks; i++)
+		if (gpa < mem->block[i].gpa + mem->block[i].size && mem->block[i].gpa < end)
+			return kv_fail(error, KV_ERROR_INVALID, "guest memory at 0x%"
+				       G_GINT64_MODIFIER "x overlaps other memory", gpa);
+	*b = (struct ram_block){ .gpa = gpa, .size = size, .host = reserve(size) };
+	if (b->host == MAP_FAILED)
+		return kv_fail_errno(error, errno, "%" G_GUINT64_FORMAT " MiB of guest memory",
+				     size >> 20);
+	if (!set_slot(mem, mem->n_blocks, true, error)) {
+		munmap(b->host, size);
+		return false;
+	}
+	mem->n_blocks++;
+	return true;
+}
+
+bool mem_clear(struct guest_mem *mem, GError **error)
+{
+	for (unsigned i = 0; i < mem->n_blocks; i++) {
+		struct ram_block *b = &mem->block[i];
+
+		/* Without the slot no CPU engine can keep anything it derived from the bytes. */
+		if (!set_slot(mem, i, false, error))
+			return false;
+		if (madvise(b->host, b->size, MADV_DONTNEED))
+			return kv_fail_errno(error, errno, "guest memory is not cleared");
+		if (!set_slot(mem, i, true, error))
+			return false;
+	}
+	return true;
+}
+
+/* The block with gpa; *ret_room is the number of bytes from there to its end. */
+static const struct ram_block *find(const struct guest_mem *mem, uint64_t gpa, uint64_t *ret_room)
+{
+	for (unsigned i = 0; i < mem->n_blocks; i++) {
+		const struct ram_block *b = &mem->block[i];
+
+		if (gpa >= b->gpa && gpa - b->gpa < b->size) {
+			*ret_room = b->size - (gpa - b->gpa);
+			return b;
+		}
+	}
+	return NULL;
+}
+
+void *gpa_ptr(const struct guest_mem *mem, uint64_t gpa, uint64_t len)
+{
+	uint64_t room;
+	const struct ram_block *b = find(mem, gpa, &room);
+
+	return b && len && len <= room ? b->host + (gpa - b->gpa) : NULL;
+}
+
+bool gpa_read(const struct guest_mem *mem, uint64_t gpa, void *data, uint64_t len)
+{
+	uint64_t room, at = gpa, left = len;
+	uint8_t *to = data;
+
+	for (; left; at += room, left -= room) {
+		if (!find(mem, at, &room))
+			return false;
+		room = MIN(room, left);
+	}
+	for (at = gpa, left = len; left; at += room, left -= room, to += room) {
+		const struct ram_block *b = find(mem, at, &room);
+
+		room = MIN(room, left);
+		memcpy(to, b->host + (at - b->gpa), room);
+	}
+	return true;
+}
+
+bool gpa_write(struct guest_mem *mem, uint64_t gpa, const void *data, uint64_t len)
+{
+	const uint8_t *from = data;
+	uint64_t room;
+
+	for (; len; gpa += room, len -= room, from += room) {
+		const struct ram_block *b = find(mem, gpa, &room);
+
+		if (!b || b->readonly)
+			return false;
+		room = MIN(room, len);
+		memcpy(b->host + (gpa - b->gpa), from, room);
+		mem_written(mem, gpa, room);
+	}
+	return true;
+}
+
+void mem_log_writes(struct guest_mem *mem, bool on)
+{
+	for (unsigned i = 0; i < mem->n_blocks; i++) {
+		struct ram_block *b = &mem->block[i];
+
+		g_clear_pointer(&b->written, g_free);
+		if (on)
+			b->written = g_new0(uint64_t, (b->size >> PAGE_BITS) / 64 + 1);
+	}
+}
+
+void mem_written(struct guest_mem *mem, uint64_t gpa, uint64_t len)
+{
+	uint64_t room;
+	const struct ram_block *b = find(mem, gpa, &room);
+
+	if (!len || !b || !b->written)
+		return;
+	len = MIN(len, room);
+	for (uint64_t page = (gpa - b->gpa) >> PAGE_BITS,
+	     last = (gpa - b->gpa + len - 1) >> PAGE_BITS; page <= last; page++)
+		__atomic_fetch_or(&b->written[page / 64], 1ull << page % 64, __ATOMIC_RELEASE);
+}
+
+bool mem_take_written(struct guest_mem *mem, uint64_t gpa)
+{
+	uint64_t room, page, bit;
+	const struct ram_block *b = find(mem, gpa, &room);
+
+	if (!b || !b->written)
+		return false;
+	page = (gpa - b->gpa) >> PAGE_BITS;
+	bit = 1ull << page % 64;
+	return __atomic_fetch_and(&b->written[page / 64], ~bit, __ATOMIC_ACQUIRE) & bit;
+}
+
+uint64_t mem_total(const struct guest_mem *mem)
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < mem->n_blocks; i++)
+		total += mem->block[i].size;
+	return total;
+}

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * PCI functions on bus 0 and the way to their configuration: ECAM and ports 0xcf8/0xcfc. BARs are given addresses when a
+ * function is added, since there is no firmware to do it; the guest may move them. MSI-X is in msix.c.
+ */
+#include "pci.h"
+
+#include <string.h>
+
+#include <linux/pci_regs.h>
+
+#include "bytes.h"
+#include "core.h"
+#include "error.h"
+#include "log.h"
+
+#define SLOTS 32
+#define ECAM_PER_FUNCTION 4096u
+#define BUS_FUNCTIONS 256u
+#define INTX_FIRST_GSI 16 /* slot n uses GSI 16 + n % 4; acpi.c tells the guest */
+
+struct pci_bus {
+	struct machine_core *core;
+	uint64_t ecam_base, mmio_next, mmio_end, mmio64_next, mmio64_end;
+	uint32_t address; /* of port 0xcf8 */
+	GMutex lock;
+	struct pci_device *slot[SLOTS];
+	unsigned intx[4]; /* asserters of each interrupt line */
+};
+
+/* ---- configuration space ---- */
+
+static struct pci_device *function_at(struct pci_bus *bus, unsigned devfn)
+{
+	return devfn & 7 ? NULL : __atomic_load_n(&bus->slot[devfn >> 3], __ATOMIC_ACQUIRE);
+}
+
+static unsigned bar_offset(unsigned n)
+{
+	return PCI_BASE_ADDRESS_0 + 4 * n;
+}
+
+static uint64_t bar_address(const struct pci_device *p, unsigned n)
+{
+	uint32_t low = get_le32(p->config + bar_offset(n));
+
+	if (p->bar[n].io)
+		return low & (uint32_t)PCI_BASE_ADDRESS_IO_MASK;
+	low &= (uint32_t)PCI_BASE_ADDRESS_MEM_MASK;
+	return low | (p->bar[n].wide ? (uint64_t)get_le32(p->config + bar_offset(n + 1)) << 32 : 0);
+}
+
+static bool bar_wanted(const struct pci_device *p, unsigned n, uint64_t *ret_address)
+{
+	uint16_t command = get_le16(p->config + PCI_COMMAND);
+	uint64_t at = bar_address(p, n);
+
+	*ret_address = at;
+	if (!(command & (p->bar[n].io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) || !at)
+		return false;
+	return p->bar[n].io ? at + p->bar[n].size <= 0x10000 : at + p->bar[n].size - 1 > at;
+}
+
+static void unmap_bar(struct pci_device *p, unsigned n)
+{
+	struct pci_bar *b = &p->bar[n];
+
+	if (b->is_mapped)
+		bus_unregister(b->io ? p->dev.core->ports : p->dev.core->mmio, b->mapped);
+	b->is_mapped = false;
+}
+
+/* After a command or BAR write: BARs to where the guest wants them. An impossible place answers nothing. */
+static void sync_bars(struct pci_device *p)
+{
+	for (unsigned n = 0; n < PCI_BARS; n++) {
+		struct pci_bar *b = &p->bar[n];
+		g_autoptr(GError) error = NULL;
+		uint64_t at;
+		bool want;
+
+		if (!b->size)
+			continue;
+		want = bar_wanted(p, n, &at);
+		if (b->is_mapped && want && at == b->mapped)
+			continue;
+		unmap_bar(p, n);
+		if (!want)
+			continue;
+		b->mapped = at;
+		b->is_mapped = bus_register(b->io ? p->dev.core->ports : p->dev.core->mmio, at, b->size, p->dev.cls->name,
+					    b->ops, b->opaque, &error);
+		if (!b->is_mapped)
+			kv_log_debug("%s: BAR %u: %s", p->dev.id, n, error->message);
+	}
+}
+
+static uint32_t config_read(struct pci_bus *bus, unsigned devfn, unsigned offset, unsigned size)
+{
+	struct pci_device *p = function_at(bus, devfn);
+	uint32_t value = ~0u;
+
+	if (!p || offset + size > PCI_CONFIG_SIZE)
+		return value;
+	g_mutex_lock(&p->lock);
+	if (!p->config_access || !p->config_access(p, offset, size, &value, false)) {
+		value = 0;
+		memcpy(&value, p->config + offset, size);
+	}
+	g_mutex_unlock(&p->lock);
+	return value;
+}
+
+static void config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, unsigned size, uint32_t value)
+{
+	struct pci_device *p = function_at(bus, devfn);
+
+	if (!p || offset + size > PCI_CONFIG_SIZE)
+		return;
+	g_mutex_lock(&p->lock);
+	if (!p->config_access || !p->config_access(p, offset, size, &value, true)) {
+		for (unsigned i = 0; i < size; i++) {
+			uint8_t mask = p->wmask[offset + i];
+
+			p->config[offset + i] = (uint8_t)((p->config[offset + i] & ~mask) | (value >> (8 * i) & mask));
+		}
+		if (offset < PCI_BASE_ADDRESS_5 + 4)
+			sync_bars(p);
+		pci_msix_config_written(p, offset, size);
+		if (p->config_written)
+			p->config_written(p, offset, size);
+	}
+	g_mutex_unlock(&p->lock);
+}
+
+static uint64_t ecam_read(void *opaque, uint64_t offset, unsigned size)
+{
+	return config_read(opaque, (unsigned)(offset >> 12), offset & 0xfff, MIN(size, 4u));
+}
+
+static void ecam_write(void *opaque, uint64_t offset, unsigned size, uint64_t data)
+{
+	config_write(opaque, (unsigned)(offset >> 12), offset & 0xfff, MIN(size, 4u), (uint32_t)data);
+}
+
+static const struct bus_ops ecam_ops = { ecam_read, ecam_write };
+
+/* Ports 0xcf8..0xcff; only a full dword write at 0xcf8 changes the address (PCI 3.0, 3.2.2.3.2). */
+static uint64_t cf8_read(void *opaque, uint64_t offset, unsigned size)
+{
+	struct pci_bus *bus = opaque;
+	uint32_t a = __atomic_load_n(&bus->address, __ATOMIC_RELAXED);
+
+	if (offset < 4)
+		return offset == 0 && size == 4 ? a : ~0ull;
+	if (!(a & 0x80000000) || a >> 16 & 0xff)
+		return ~0ull;
+	return config_read(bus, a >> 8 & 0xff, (a & 0xfc) + (unsigned)(offset & 3), size);
+}
+
+static void cf8_write(void *opaque, uint64_t offset, unsigned size, uint64_t data)
+{
+	struct pci_bus *bus = opaque;
+	uint32_t a = __atomic_load_n(&bus->address, __ATOMIC_RELAXED);
+
+	if (offset == 0 && size == 4)
+		__atomic_store_n(&bus->address, (uint32_t)data, __ATOMIC_RELAXED);
+	else if (offset >= 4 && (a & 0x80000000) && !(a >> 16 & 0xff))
+		config_write(bus, a >> 8 & 0xff, (a & 0xfc) + (unsigned)(offset & 3), size, (uint32_t)data);
+}
+
+static const struct bus_ops cf8_ops = { cf8_read, cf8_write };
+
+/* ---- for devices ---- */
+
+void pci_init(struct pci_device *p, const struct pci_ids *ids)
+{
+	g_mutex_init(&p->lock);
+	g_mutex_init(&p->msix_lock);
+	p->slot = 0xff;
+	put_le16(p->config + PCI_VENDOR_ID, ids->vendor);
+	put_le16(p->config + PCI_DEVICE_ID, ids->device);
+	put_le32(p->config + PCI_CLASS_REVISION, ids->class_revision);
+	put_le16(p->config + PCI_SUBSYSTEM_VENDOR_ID, ids->subvendor);
+	put_le16(p->config + PCI_SUBSYSTEM_ID, ids->subdevice);
+	put_le16(p->wmask + PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
+	p->wmask[PCI_INTERRUPT_LINE] = 0xff;
+	p->config[PCI_INTERRUPT_PIN] = 1;
+}
+
+void pci_set_bar(struct pci_device *p, unsigned n, uint64_t size, bool io, bool wide, const struct bus_ops *ops, void *opaque)
+{
+	uint32_t type = io ? PCI_BASE_ADDRESS_SPACE_IO : wide ? PCI_BASE_ADDRESS_MEM_TYPE_64 : 0;
+
+	p->bar[n] = (struct pci_bar){ .size = size, .io = io, .wide = wide, .ops = ops, .opaque = opaque };
+	put_le32(p->config + bar_offset(n), type);
+	put_le32(p->wmask + bar_offset(n), (uint32_t)~(size - 1) & (io ? ~3u : ~15u));
+	if (wide)
+		put_le32(p->wmask + bar_offset(n + 1), (uint32_t)(~(size - 1) >> 32));
+}
+
+unsigned pci_add_capability(struct pci_device *p, uint8_t id, unsigned len)
+{
+	unsigned at = p->caps_end ? p->caps_end : 0x40;
+
+	g_assert(at + len <= 0x100);
+	p->config[at] = id;
+	p->config[at + 1] = p->config[PCI_CAPABILITY_LIST];
+	p->config[PCI_CAPABILITY_LIST] = (uint8_t)at;
+	p->config[PCI_STATUS] |= PCI_STATUS_CAP_LIST;
+	p->caps_end = (uint16_t)align_up(at + len, 4);
+	return at;
+}
+
+static bool place_bar(struct pci_bus *bus, struct pci_device *p, unsigned n, GError **error)
+{
+	struct pci_bar *b = &p->bar[n];
+	uint64_t *next = b->wide ? &bus->mmio64_next : &bus->mmio_next, at = align_up(*next, MAX(b->size, 4096));
+
+	if (b->io)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "%s: I/O BARs have no window on this machine", p->dev.id);
+	if (at + b->size > (b->wide ? bus->mmio64_end : bus->mmio_end))
+		return kv_fail(error, KV_ERROR_INVALID, "%s: the PCI memory window is full", p->dev.id);
+	*next = at + b->size;
+	put_le32(p->config + bar_offset(n), (uint32_t)at | get_le32(p->config + bar_offset(n)));
+	if (b->wide)
+		put_le32(p->config + bar_offset(n + 1), (uint32_t)(at >> 32));
+	return true;
+}
+
+bool pci_add(struct pci_device *p, GError **error)
+{
+	struct pci_bus *bus = p->dev.core->pci;
+	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&bus->lock);
+	unsigned slot = p->slot;
+
+	for (unsigned s = 0; slot == 0xff && s < SLOTS; s++)
+		if (!bus->slot[s])
+			slot = s;
+	if (slot >= SLOTS || bus->slot[slot])
+		return kv_fail(error, KV_ERROR_INVALID, "%s: no free PCI slot (there are %d)", p->dev.id, SLOTS);
+	p->slot = (uint8_t)slot;
+	for (unsigned n = 0; n < PCI_BARS; n++)
+		if (p->bar[n].size && !place_bar(bus, p, n, error))
+			return false;
+	memcpy(p->initial, p->config, sizeof(p->initial));
+	__atomic_store_n(&bus->slot[slot], p, __ATOMIC_RELEASE);
+	return true;
+}
+
+void pci_remove(struct pci_device *p)
+{
+	struct pci_bus *bus = p->dev.core->pci;
+
+	for (unsigned n = 0; n < PCI_BARS; n++)
+		unmap_bar(p, n);
+	pci_set_intx(p, false);
+	pci_msix_free(p);
+	if (p->slot < SLOTS && bus->slot[p->slot] == p)
+		__atomic_store_n(&bus->slot[p->slot], NULL, __ATOMIC_RELEASE);
+	g_mutex_clear(&p->lock);
+}
+
+void pci_reset(struct pci_device *p)
+{
+	g_mutex_lock(&p->lock);
+	memcpy(p->config, p->initial, sizeof(p->config));
+	sync_bars(p);
+	pci_msix_reset(p);
+	g_mutex_unlock(&p->lock);
+	pci_set_intx(p, false);
+}
+
+void pci_set_intx(struct pci_device *p, bool level)
+{
+	struct pci_bus *bus = p->dev.core->pci;
+	unsigned line = p->slot % 4;
+
+	g_mutex_lock(&bus->lock);
+	if (p->intx_level != level) {
+		p->intx_level = level;
+		bus->intx[line] += level ? 1 : -1u;
+		if (bus->intx[line] <= 1)
+			machine_irq(p->dev.core, INTX_FIRST_GSI + line, bus->intx[line]);
+	}
+	g_mutex_unlock(&bus->lock);
+}
+
+const struct state_field pci_state_fields[] = {
+	STATE_RAW(struct pci_device, config),
+	STATE_INT(struct pci_device, intx_level, STATE_BOOL),
+	{ .name = "msix", .offset = offsetof(struct pci_device, msix), .type = STATE_POINTER_STRUCT, .since = 1,
+	  .size = sizeof(struct pci_msix_vector), .count = PCI_MSIX_MAX,
+	  .count_at = offsetof(struct pci_device, msix_vectors), .fields = pci_msix_state_fields },
+	STATE_END
+};
+
+void pci_loaded(struct pci_device *p)
+{
+	g_mutex_lock(&p->lock);
+	sync_bars(p);
+	pci_msix_config_written(p, p->msix_cap + PCI_MSIX_FLAGS, 2);
+	g_mutex_unlock(&p->lock);
+}
+
+struct pci_bus *pci_bus_new(struct machine_core *core, uint64_t ecam_base, uint64_t mmio_base, uint64_t mmio_size,
+			    uint64_t mmio64_base, uint64_t mmio64_size, GError **error)
+{
+	struct pci_bus *bus = g_new0(struct pci_bus, 1);
+
+	*bus = (struct pci_bus){ .core = core, .ecam_base = ecam_base, .mmio_next = mmio_base,
+				 .mmio_end = mmio_base + mmio_size, .mmio64_next = mmio64_base,
+				 .mmio64_end = mmio64_base + mmio64_size };
+	g_mutex_init(&bus->lock);
+	if (!bus_register(core->mmio, ecam_base, BUS_FUNCTIONS * ECAM_PER_FUNCTION, "PCI ECAM", &ecam_ops, bus, error) ||
+	    !bus_register(core->ports, 0xcf8, 8, "PCI configuration", &cf8_ops, bus, error)) {
+		g_mutex_clear(&bus->lock);
+		g_free(bus);
+		return NULL;
+	}
+	return bus;
+}
+
+void pci_bus_free(struct pci_bus *bus)
+{
+	if (!bus)
+		return;
+	bus_unregister(bus->core->mmio, bus->ecam_base);
+	bus_unregister(bus->core->ports, 0xcf8);
+	g_mutex_clear(&bus->lock);
+	g_free(bus);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The part of network backends that is the same for every kind. See net.h. */
+#include "net.h"
+
+#include <string.h>
+
+#include "backends.h"
+#include "error.h"
+
+const struct net_backend *const net_backends[] = {
+	&net_none,
+	&net_user,
+	NULL,
+};
+
+static const struct net_backend *find_backend(const char *kind, GError **error)
+{
+	for (const struct net_backend *const *b = net_backends; *b; b++)
+		if (strcmp((*b)->name, kind) == 0)
+			return *b;
+	kv_fail(error, KV_ERROR_USAGE, "network kind '%s' is not known; give none or user", kind);
+	return NULL;
+}
+
+struct netdev *net_open(const char *kind, GVariant *options, GMainContext *context, GError **error)
+{
+	const struct net_backend *backend = find_backend(kind, error);
+	struct netdev *dev;
+
+	if (!backend)
+		return NULL;
+	dev = g_new0(struct netdev, 1);
+	dev->backend = backend;
+	dev->context = context;
+	if (!backend->open(dev, options, error)) {
+		g_free(dev);
+		return NULL;
+	}
+	return dev;
+}
+
+void net_close(struct netdev *dev)
+{
+	if (!dev)
+		return;
+	dev->backend->close(dev);
+	g_free(dev);
+}
+
+void net_attach(struct netdev *dev, const struct net_client *client, void *opaque)
+{
+	dev->client = client;
+	dev->client_opaque = opaque;
+}
+
+void net_send(struct netdev *dev, const struct virtio_net_hdr *hdr, const struct iovec *iov,
+	      unsigned n_iov)
+{
+	dev->backend->send(dev, hdr, iov, n_iov);
+}
+
+void net_resume(struct netdev *dev)
+{
+	dev->backend->resume(dev);
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From the tree of options to open files, networks, a console and a machine. See vmm.h.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "char.h"
+#include "error.h"
+#include "image.h"
+#include "log.h"
+#include "machine.h"
+#include "net.h"
+#include "vmm.h"
+
+enum {
+	DEFAULT_MEMORY = 1 << 30,
+};
+
+bool vmm_flag(const struct vmm *vmm, const char *name)
+{
+	gboolean on = FALSE;
+
+	g_variant_lookup(vmm->options, name, "b", &on);
+	return on;
+}
+
+static const char *lookup_text(const struct vmm *vmm, const char *name, const char *otherwise)
+{
+	const char *text = otherwise;
+
+	g_variant_lookup(vmm->options, name, "&s", &text);
+	return text;
+}
+
+static uint64_t lookup_number(const struct vmm *vmm, const char *name, uint64_t otherwise)
+{
+	guint64 n = otherwise;
+
+	g_variant_lookup(vmm->options, name, "t", &n);
+	return n;
+}
+
+static bool open_accel(struct vmm *vmm, GError **error)
+{
+	const char *name = lookup_text(vmm, "accel", "auto");
+	enum kvcore_accel accel = strcmp(name, "kvm") == 0  ? KVCORE_KVM :
+				  strcmp(name, "soft") == 0 ? KVCORE_SOFT :
+							      KVCORE_AUTO;
+
+	vmm->kvm_fd = kvcore_open(accel, &vmm->accel);
+	if (vmm->kvm_fd < 0)
+		return kv_fail(error, KV_ERROR_SYSTEM, "--accel %s: %s", name, vmm->accel.text);
+	kv_log_info("%s", vmm->accel.text);
+	return true;
+}
+
+static unsigned count(GVariant *list)
+{
+	return list ? g_variant_n_children(list) : 0;
+}
+
+static bool open_images(struct vmm *vmm, GError **error)
+{
+	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "disk", NULL);
+	unsigned n = count(list);
+
+	vmm->images = g_new0(struct image *, n + 1);
+	for (unsigned i = 0; i < n; i++) {
+		g_autoptr(GVariant) keys = g_variant_get_child_value(list, i);
+
+		vmm->images[i] = image_open(keys, error);
+		if (!vmm->images[i])
+			return false;
+	}
+	return true;
+}
+
+static bool open_netdevs(struct vmm *vmm, GError **error)
+{
+	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "net", NULL);
+	unsigned n = count(list);
+
+	vmm->netdevs = g_new0(struct netdev *, n + 1);
+	for (unsigned i = 0; i < n; i++) {
+		g_autoptr(GVariant) keys = g_variant_get_child_value(list, i);
+		const char *kind = "none";
+
+		g_variant_lookup(keys, "kind", "&s", &kind);
+		vmm->netdevs[i] = net_open(kind, keys, NULL, error);
+		if (!vmm->netdevs[i])
+			return false;
+	}
+	return true;
+}
+
+/* The message for a missing file before anything slow or visible is done. */
+static bool check_file(struct vmm *vmm, const char *option, GError **error)
+{
+	const char *path = lookup_text(vmm, option, NULL);
+
+	if (path && access(path, R_OK) < 0)
+		return kv_fail_errno(error, errno, "--%s: cannot read '%s'", option, path);
+	return true;
+}
+
+static bool open_machine(struct vmm *vmm, GError **error)
+{
+	struct machine_config config = {
+		.name = lookup_text(vmm, "name", "kvasir"),
+		.kvm_fd = vmm->kvm_fd,
+		.cpus = lookup_number(vmm, "cpus", 1),
+		.memory = lookup_number(vmm, "memory", DEFAULT_MEMORY),
+		.kernel = lookup_text(vmm, "kernel", NULL),
+		.initrd = lookup_text(vmm, "initrd", NULL),
+		.append = lookup_text(vmm, "append", NULL),
+		.console = vmm->console,
+		.images = vmm->images,
+		.netdevs = vmm->netdevs,
+	};
+
+	vmm->machine = machine_new(&config, error);
+	return vmm->machine;
+}
+
+bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
+{
+	vmm->started = g_get_monotonic_time();
+	vmm->options = g_variant_ref(options);
+	vmm->kvm_fd = -1;
+	if (!lookup_text(vmm, "kernel", NULL))
+		return kv_fail(error, KV_ERROR_USAGE, "--kernel is missing; give --kernel FILE");
+	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
+	    !open_images(vmm, error) || !open_netdevs(vmm, error) || !open_accel(vmm, error))
+		return false;
+	/* Last: from here on a terminal is raw. */
+	vmm->console = char_open(lookup_text(vmm, "console", "stdio"), error);
+	return vmm->console && open_machine(vmm, error);
+}
+
+void vmm_close(struct vmm *vmm)
+{
+	machine_free(vmm->machine);
+	char_close(vmm->console);
+	for (struct netdev **n = vmm->netdevs; n && *n; n++)
+		net_close(*n);
+	for (struct image **i = vmm->images; i && *i; i++)
+		image_close(*i);
+	g_free(vmm->netdevs);
+	g_free(vmm->images);
+	if (vmm->kvm_fd >= 0)
+		kvcore_close(vmm->kvm_fd);
+	g_clear_pointer(&vmm->options, g_variant_unref);
+}

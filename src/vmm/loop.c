@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The main loop: runs the machine, takes signals, and turns the way it ends into the exit
+ * status of the process. Signals come through a signalfd, so that all of this happens in the
+ * main thread, outside of any handler. See vmm.h.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <glib-unix.h>
+
+#include "char.h"
+#include "error.h"
+#include "log.h"
+#include "machine.h"
+#include "vmm.h"
+
+enum {
+	STATUS_FAILED = 1,
+	STATUS_SIGNAL = 128, /* plus the signal's number, as shells have it */
+};
+
+static void handled_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+}
+
+void vmm_block_signals(void)
+{
+	sigset_t set;
+
+	handled_signals(&set);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void leave(struct vmm *vmm, int status)
+{
+	vmm->status = status;
+	g_main_loop_quit(vmm->loop);
+}
+
+static void fail(struct vmm *vmm, GError *error)
+{
+	kv_log_error("%s", error->message);
+	g_error_free(error);
+	leave(vmm, STATUS_FAILED);
+}
+
+static void ended(void *opaque, enum machine_end end, const char *text);
+
+static void restart(struct vmm *vmm)
+{
+	GError *error = NULL;
+
+	if (!machine_reset(vmm->machine, &error) ||
+	    !machine_run(vmm->machine, ended, vmm, &error))
+		fail(vmm, error);
+}
+
+static void ended(void *opaque, enum machine_end end, const char *text)
+{
+	struct vmm *vmm = opaque;
+
+	switch (end) {
+	case MACHINE_POWEROFF:
+	case MACHINE_QUIT:
+		leave(vmm, 0);
+		break;
+	case MACHINE_RESET:
+		if (!vmm_flag(vmm, "no-reboot")) {
+			restart(vmm);
+			break;
+		}
+		kv_log_info("the guest rebooted; leaving, as --no-reboot asks");
+		leave(vmm, 0);
+		break;
+	case MACHINE_TRIPLE_FAULT:
+		kv_log_error("the guest died of a triple fault%s%s", text ? ": " : "",
+			     text ? text : "");
+		leave(vmm, STATUS_FAILED);
+		break;
+	case MACHINE_ERROR:
+		kv_log_error("%s", text ? text : "the CPU engine failed");
+		leave(vmm, STATUS_FAILED);
+		break;
+	}
+}
+
+static void quit_key(void *opaque)
+{
+	leave(opaque, 0);
+}
+
+static gboolean on_signal(gint fd, GIOCondition condition, gpointer data)
+{
+	struct vmm *vmm = data;
+	struct signalfd_siginfo info;
+
+	if (read(fd, &info, sizeof(info)) != sizeof(info))
+		return G_SOURCE_CONTINUE;
+	if (info.ssi_signo == SIGTERM && !vmm->power_pressed) {
+		vmm->power_pressed = true;
+		kv_log_info("SIGTERM: pressed the guest's power button; once more to quit");
+		machine_power_button(vmm->machine);
+		return G_SOURCE_CONTINUE;
+	}
+	kv_log_info("quit by SIG%s", sigabbrev_np(info.ssi_signo));
+	leave(vmm, STATUS_SIGNAL + info.ssi_signo);
+	return G_SOURCE_CONTINUE;
+}
+
+static void take_signals(struct vmm *vmm)
+{
+	sigset_t set;
+
+	handled_signals(&set);
+	vmm->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (vmm->signal_fd < 0) {
+		kv_log_warn("signals are not handled: %s", g_strerror(errno));
+		return;
+	}
+	vmm->signals = g_unix_fd_source_new(vmm->signal_fd, G_IO_IN);
+	g_source_set_callback(vmm->signals, G_SOURCE_FUNC(on_signal), vmm, NULL);
+	g_source_attach(vmm->signals, NULL);
+}
+
+int vmm_run(struct vmm *vmm)
+{
+	GError *error = NULL;
+
+	vmm->loop = g_main_loop_new(NULL, FALSE);
+	take_signals(vmm);
+	char_set_quit(vmm->console, quit_key, vmm);
+	if (machine_run(vmm->machine, ended, vmm, &error))
+		g_main_loop_run(vmm->loop);
+	else
+		fail(vmm, error);
+	machine_pause(vmm->machine);
+	if (vmm->signals) {
+		g_source_destroy(vmm->signals);
+		g_source_unref(vmm->signals);
+		close(vmm->signal_fd);
+	}
+	g_main_loop_unref(vmm->loop);
+	return vmm->status;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kv-vmm: boots a kernel in a virtual machine and stays until it ends. Options are in
+ * options.c, opening things in config.c, running in loop.c.
+ */
+#include <stdio.h>
+
+#include "log.h"
+#include "options.h"
+#include "vmm.h"
+
+enum {
+	STATUS_REJECTED = 1,
+};
+
+static bool has(GVariant *options, const char *name)
+{
+	gboolean on = FALSE;
+
+	return g_variant_lookup(options, name, "b", &on) && on;
+}
+
+static int reject(GError *error)
+{
+	kv_log_error("%s", error->message);
+	g_error_free(error);
+	return STATUS_REJECTED;
+}
+
+static int run(GVariant *options)
+{
+	struct vmm vmm = {};
+	GError *error = NULL;
+	int status;
+
+	vmm_block_signals();
+	if (vmm_open(&vmm, options, &error)) {
+		status = vmm_run(&vmm);
+		if (vmm_flag(&vmm, "stats")) {
+			g_autofree char *stats = vmm_stats(&vmm);
+
+			fputs(stats, stderr);
+		}
+	} else {
+		status = reject(error);
+	}
+	vmm_close(&vmm);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	g_autoptr(GVariant) options = NULL;
+	GError *error = NULL;
+
+	kv_log_set_program("kv-vmm");
+	options = options_parse(argc, argv, &error);
+	if (!options)
+		return reject(error);
+	if (has(options, "help")) {
+		g_autofree char *help = options_help();
+
+		fputs(help, stdout);
+		return 0;
+	}
+	if (has(options, "version")) {
+		puts("kv-vmm (Kvasir) " KV_VERSION);
+		return 0;
+	}
+	kv_log_set_quiet(has(options, "quiet"));
+	return run(options);
+}

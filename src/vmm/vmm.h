@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kv-vmm: one process, one machine. What config.c opens, loop.c runs and stats.c reports.
+ * Everything is opened before the guest runs its first instruction. Main thread only.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+#include "core.h"
+
+struct chardev;
+struct image;
+struct machine;
+struct netdev;
+
+struct vmm {
+	GVariant *options; /* of options_parse() */
+	struct kvcore_choice accel;
+	int kvm_fd;
+	struct chardev *console;
+	struct image **images;	 /* NULL-terminated */
+	struct netdev **netdevs; /* NULL-terminated */
+	struct machine *machine;
+	gint64 started; /* g_get_monotonic_time() */
+	/* loop.c */
+	GMainLoop *loop;
+	GSource *signals;
+	int signal_fd;
+	bool power_pressed;
+	int status; /* of the process */
+};
+
+/*
+ * Open the CPU engine, the backends and the machine that @options (kept) asks for. False with
+ * @error set; vmm_close() is due either way.
+ */
+bool vmm_open(struct vmm *vmm, GVariant *options, GError **error);
+void vmm_close(struct vmm *vmm);
+
+/* Run until the guest or the user ends it; answers the exit status of the process. */
+int vmm_run(struct vmm *vmm);
+
+/* Hold back the signals that loop.c takes care of, in this thread and those it makes. */
+void vmm_block_signals(void);
+
+/* The text of --stats; g_free. */
+char *vmm_stats(struct vmm *vmm);
+
+/* Lookups with the defaults of option_table[]'s help. */
+bool vmm_flag(const struct vmm *vmm, const char *name);
