@@ -262,7 +262,7 @@ bool machine_reset(struct machine *m, GError **error)
 {
 	machine_pause(m);
 	each_device(m, offsetof(struct device_class, reset));
-	if (!restore_chips(m, error))
+	if (!mem_clear(m->core.mem, error) || !restore_chips(m, error))
 		return false;
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_reset(&m->vcpu[i], error))

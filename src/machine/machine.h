@@ -19,6 +19,7 @@ struct machine_config {
 	uint64_t memory; /* bytes */
 	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL */
 	struct chardev *console; /* first serial port; NULL: none */
+	struct chardev *virtio_console; /* hvc0; NULL: none */
 	struct image **images;	 /* NULL-terminated; the machine does not own backends */
 	struct netdev **netdevs; /* NULL-terminated */
 };

@@ -42,10 +42,8 @@ void mem_free(struct guest_mem *mem)
 	if (!mem)
 		return;
 	mem_log_writes(mem, false);
-	for (unsigned i = 0; i < mem->n_blocks; i++) {
-		set_slot(mem, i, false, NULL);
+	for (unsigned i = 0; i < mem->n_blocks; i++)
 		munmap(mem->block[i].host, mem->block[i].size);
-	}
 	g_free(mem);
 }
 

@@ -25,7 +25,7 @@ struct guest_mem {
 };
 
 struct guest_mem *mem_new(int vm_fd);
-void mem_free(struct guest_mem *mem);
+void mem_free(struct guest_mem *mem); /* after the VM; NULL is fine */
 /* Anonymous RAM, lazily backed, next free memslot. */
 bool mem_add_ram(struct guest_mem *mem, uint64_t gpa, uint64_t size, GError **error);
 /* All RAM is zero again and given back to the host; vCPUs and devices stand still. */

@@ -55,7 +55,9 @@ bool micro_build(struct machine *m, const struct machine_config *config, GError 
 	m->core.pci = pci_bus_new(&m->core, ECAM_BASE, PCI_MMIO_BASE, PCI_MMIO_SIZE, m->mmio64_base, PCI_MMIO64_SIZE, error);
 	if (!m->core.pci || !add(m, "pci-host", "pcihost", NULL, error))
 		return false;
+	if (config->virtio_console &&
+	    !add(m, "virtio-console", "console", &(struct device_backend){ .chardev = config->virtio_console }, error))
+		return false;
 	return add_disks(m, config->images, error) && add_cards(m, config->netdevs, error) &&
-	       add(m, "virtio-console", "console", NULL, error) && add(m, "virtio-rng", "rng", NULL, error) &&
-	       add(m, "virtio-balloon", "balloon", NULL, error);
+	       add(m, "virtio-rng", "rng", NULL, error) && add(m, "virtio-balloon", "balloon", NULL, error);
 }

@@ -108,7 +108,7 @@ static uint64_t pending_bits(const struct pci_device *p, uint64_t offset)
 {
 	uint64_t bits = 0;
 
-	for (uint64_t i = 0; i < 64 && offset * 8 + i < p->msix_count; i++)
+	for (uint64_t i = 0; i < 64 && offset * 8 + i < p->msix_vectors; i++)
 		bits |= (uint64_t)p->msix[offset * 8 + i].pending << i;
 	return bits;
 }

@@ -125,7 +125,7 @@ static bool take(struct reader *r, size_t n, const uint8_t **ret, GError **error
 
 static bool take_u32(struct reader *r, uint32_t *ret, GError **error)
 {
-	const uint8_t *p;
+	const uint8_t *p = NULL;
 
 	if (!take(r, 4, &p, error))
 		return false;
@@ -135,7 +135,7 @@ static bool take_u32(struct reader *r, uint32_t *ret, GError **error)
 
 static bool take_name(struct reader *r, const char *want, const char *kind, GError **error)
 {
-	const uint8_t *n, *p;
+	const uint8_t *n = NULL, *p = NULL;
 
 	if (!take(r, 1, &n, error) || !take(r, *n, &p, error))
 		return false;
@@ -171,7 +171,7 @@ static bool wrong_length(struct reader *r, const struct state_field *f, GError *
 static bool load_raw(struct reader *r, const struct state_field *f, uint8_t *p, size_t size,
 		     GError **error)
 {
-	const uint8_t *from;
+	const uint8_t *from = NULL;
 
 	if ((size_t)(r->end - r->p) != size)
 		return wrong_length(r, f, error);
@@ -188,7 +188,7 @@ static bool load_value(struct reader *r, const struct state_field *f, uint8_t *b
 		       GError **error)
 {
 	uint8_t *p = base + f->offset;
-	uint32_t n, have;
+	uint32_t n = 0, have;
 
 	switch (f->type) {
 	case STATE_BYTES:
@@ -214,9 +214,9 @@ static bool load_fields(struct reader *r, const struct state_field *f, uint8_t *
 			GError **error)
 {
 	for (; f->name; f++) {
-		const uint8_t *type, *value;
+		const uint8_t *type = NULL, *value = NULL;
 		struct reader inner = *r;
-		uint32_t len;
+		uint32_t len = 0;
 
 		if (f->since > r->version)
 			continue;
@@ -242,7 +242,7 @@ bool state_load(GBytes *in, size_t *offset, const struct state_desc *desc, const
 	size_t size;
 	const uint8_t *data = g_bytes_get_data(in, &size);
 	struct reader r = { .what = id };
-	uint32_t magic, len, sum;
+	uint32_t magic = 0, len = 0, sum = 0;
 
 	if (*offset > size)
 		return kv_fail(error, KV_ERROR_INVALID, "saved state of %s is missing", id);

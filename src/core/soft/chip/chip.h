@@ -54,6 +54,7 @@ int irqchip_get(struct vm *vm, struct kvm_irqchip *chip);
 int irqchip_set(struct vm *vm, const struct kvm_irqchip *chip);
 int pit_get(struct vm *vm, struct kvm_pit_state2 *s);
 int pit_set(struct vm *vm, const struct kvm_pit_state2 *s);
+int pit_set_reinject(struct vm *vm, bool on); /* KVM_REINJECT_CONTROL */
 
 /* ---- timer.c ---- one thread a VM, started with the first timer */
 struct kv_timer {

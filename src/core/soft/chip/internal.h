@@ -70,6 +70,7 @@ struct gsi_route {
 };
 struct routing {
 	u32 count; /* GSIs */
+	s16 pin_gsi[2][KVM_IOAPIC_NUM_PINS]; /* PIC and IOAPIC pins back to a GSI, or -1 */
 	struct gsi_route gsi[];
 };
 int routing_create(struct irqchips *c);

@@ -71,12 +71,12 @@ static inline u64 seg_la(struct cpu *c, unsigned seg, u64 off, unsigned len, boo
 }
 
 /* #AC and data breakpoints: off the hot path. */
-void access_check(struct cpu *c, u64 la, unsigned len, bool write);
+void access_inspect(struct cpu *c, u64 la, unsigned len, bool write);
 
 static inline void access_note(struct cpu *c, u64 la, unsigned len, bool write)
 {
 	if (unlikely(c->watch || (c->cpl == 3 && (c->rflags & FL_AC))))
-		access_check(c, la, len, write);
+		access_inspect(c, la, len, write);
 }
 
 static inline u64 insn_ea(const struct cpu *c, const struct insn *i)

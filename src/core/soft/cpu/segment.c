@@ -37,7 +37,7 @@ u64 seg_linear(struct cpu *c, enum seg_id seg, u64 offset, unsigned len, bool wr
 	return (u32)(s->base + off);
 }
 
-void access_check(struct cpu *c, u64 la, unsigned len, bool write)
+void access_inspect(struct cpu *c, u64 la, unsigned len, bool write)
 {
 	if (c->cpl == 3 && (c->rflags & FL_AC) && (c->cr0 & CR0_AM)) {
 		unsigned align = len == 6 || len == 10 ? len - 2 : len > 8 ? 8 : len;

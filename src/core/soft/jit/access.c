@@ -104,7 +104,7 @@ void access_check(struct tx *t, const u8 *retry, unsigned size, bool write)
 	entry.disp = (s32)(view + (write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag)));
 	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, entry);
 	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, (s32)(PAGE_SIZE - size));
-	*s = (struct slow_site){ emit_jcc(e, COND_A, NULL), retry, t->off[t->k], write };
+	*s = (struct slow_site){ emit_jcc(e, COND_A, NULL), retry, t->off[t->k], (u8)size, write };
 	entry.disp = (s32)(view + offsetof(struct tlb_entry, host));
 	emit_load(e, HOST_SCRATCH2, entry);
 }

@@ -116,6 +116,7 @@ unsigned jit_slow_access(struct cpu *c, u64 la, u32 info); /* called by stub_slo
 #define SLOW_OFFSET 0xfffu
 #define SLOW_WRITE 0x1000u
 #define SLOW_VIEW_SHIFT 13
+#define SLOW_SIZE_SHIFT 15 /* bytes */
 
 /* cache.c: pages and blocks */
 struct code_page *page_find(struct jit *j, u64 gpa);

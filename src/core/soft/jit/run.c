@@ -285,6 +285,8 @@ unsigned jit_slow_access(struct cpu *c, u64 la, u32 info)
 {
 	enum tlb_view view = info >> SLOW_VIEW_SHIFT & 3;
 
+	if ((la & ~PAGE_MASK) + (info >> SLOW_SIZE_SHIFT) > PAGE_SIZE)
+		return 1; /* two pages: never a hit */
 	c->vcpu->vm->jit->stats.tlb_misses++;
 	return !mmu_fill(c, la, info & SLOW_WRITE ? MMU_WRITE : MMU_READ, view);
 }

@@ -154,7 +154,8 @@ static void emit_slow_sites(struct tx *t)
 		const struct slow_site *s = &t->slow[n];
 		size_t tag = s->write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
 		struct host_mem m = { HOST_SCRATCH2, BASE_NONE, 0, true, false, (s32)(view + tag) };
-		u32 info = s->guest | (s->write ? SLOW_WRITE : 0) | (u32)(t->key & KEY_VIEW) << SLOW_VIEW_SHIFT;
+		u32 info = s->guest | (s->write ? SLOW_WRITE : 0) | (u32)(t->key & KEY_VIEW) << SLOW_VIEW_SHIFT |
+			   (u32)s->size << SLOW_SIZE_SHIFT;
 
 		emit_patch_here(&t->e, s->jump);
 		emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH, m);

@@ -13,6 +13,7 @@ struct slow_site {
 	u8 *jump;	 /* writable rel32 that comes here */
 	const u8 *retry; /* executable */
 	u16 guest;
+	u8 size;
 	bool write;
 };
 

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Fuzz target: one virtio device (FUZZ_DEVICE, given by the build) on a PCI bus with memory
+ * and no CPU. The input is a program of a hostile driver: register writes and reads, bytes
+ * into memory, notifications, ring indices pushed on, backend events, save and load. Rings
+ * are set up where the input says. Nothing is expected but that the process survives, and
+ * that a reset brings the device back to status 0.
+ *
+ * Input: operations of one byte and their operands (see step()); it ends with the bytes.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <linux/pci_regs.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_pci.h>
+
+#include "bytes.h"
+#include "char.h"
+#include "device.h"
+#include "image.h"
+#include "log.h"
+#include "net.h"
+#include "pci.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum {
+	RAM = 0x8000,
+	RINGS = 0x400, /* a queue's three areas: 1 KiB each queue from 0 on */
+	QUEUE_SPACE = 0x1000,
+	BAR = 0xc0000000,
+	ECAM = 0xb0000000,
+	NOTIFY = 0x3000,
+	DEVICE = 0x2000,
+	DISK = 1 << 16,
+};
+
+/* --- backends: all of them, the device takes what it needs --- */
+
+static uint8_t disk[DISK];
+static struct image_req *queued;
+
+static struct image_queue *disk_queue_new(struct image *img, GMainContext *context, unsigned depth,
+					  GError **error)
+{
+	struct image_queue *q = g_new0(struct image_queue, 1);
+
+	q->image = img;
+	return q;
+}
+
+static void disk_queue_free(struct image_queue *q)
+{
+	g_free(q);
+}
+
+static void disk_submit(struct image_queue *q, struct image_req *r)
+{
+	r->link = queued;
+	queued = r;
+}
+
+static int disk_run(struct image_req *r)
+{
+	uint64_t at = r->offset;
+
+	if (r->op == IMAGE_FLUSH)
+		return 0;
+	if (!range_inside(r->offset, r->len, DISK))
+		abort(); /* the device let it through */
+	if (r->op != IMAGE_READ && r->op != IMAGE_WRITE)
+		return -ENOTSUP;
+	for (unsigned i = 0; i < r->n_iov; i++) {
+		if (at + r->iov[i].iov_len > r->offset + r->len)
+			abort();
+		if (r->op == IMAGE_READ)
+			memcpy(r->iov[i].iov_base, disk + at, r->iov[i].iov_len);
+		else
+			memcpy(disk + at, r->iov[i].iov_base, r->iov[i].iov_len);
+		at += r->iov[i].iov_len;
+	}
+	return at == r->offset + r->len ? 0 : -EIO;
+}
+
+static gboolean disk_complete(gpointer data)
+{
+	struct image_req *list = queued;
+
+	queued = NULL;
+	while (list) {
+		struct image_req *r = list;
+
+		list = r->link;
+		r->complete(r, disk_run(r));
+	}
+	return G_SOURCE_REMOVE;
+}
+
+static void disk_kick(struct image_queue *q)
+{
+	if (queued)
+		g_idle_add(disk_complete, NULL);
+}
+
+static const struct image_format disk_format = {
+	.name = "fuzz", .queue_new = disk_queue_new, .queue_free = disk_queue_free,
+	.submit = disk_submit, .kick = disk_kick,
+};
+
+static void net_take(struct netdev *dev, const struct virtio_net_hdr *hdr, const struct iovec *iov,
+		     unsigned n_iov)
+{
+	volatile uint8_t sum = hdr->flags;
+
+	for (unsigned i = 0; i < n_iov; i++)
+		for (size_t k = 0; k < iov[i].iov_len; k++)
+			sum += ((uint8_t *)iov[i].iov_base)[k];
+}
+
+static void net_room(struct netdev *dev)
+{
+}
+
+static const struct net_backend net_backend = { .name = "fuzz", .send = net_take, .resume = net_room };
+
+/* char.h, in place of the library's. */
+void char_attach(struct chardev *c, const struct char_client *client, void *opaque)
+{
+	c->client = client;
+	c->client_opaque = opaque;
+}
+
+void char_write(struct chardev *c, const uint8_t *data, size_t len)
+{
+	volatile uint8_t sum = 0;
+
+	for (size_t i = 0; i < len; i++)
+		sum += data[i];
+}
+
+bool char_writable(struct chardev *c)
+{
+	return true;
+}
+
+void char_resume(struct chardev *c)
+{
+}
+
+/* --- the machine --- */
+
+struct fuzz {
+	struct machine_core core;
+	struct device *dev;
+	struct image img;
+	struct netdev net;
+	struct chardev chr;
+	const uint8_t *data;
+	size_t left;
+};
+
+static void request(void *machine, enum machine_request what)
+{
+}
+
+static unsigned take(struct fuzz *f, unsigned bytes)
+{
+	unsigned v = 0;
+
+	for (unsigned i = 0; i < bytes && f->left; i++, f->left--)
+		v |= (unsigned)*f->data++ << 8 * i;
+	return v;
+}
+
+static void write_bar(struct fuzz *f, uint64_t offset, unsigned size, uint64_t value)
+{
+	bus_access(f->core.mmio, BAR + offset, &value, size, true);
+}
+
+static uint64_t read_bar(struct fuzz *f, uint64_t offset, unsigned size)
+{
+	uint64_t v = 0;
+
+	bus_access(f->core.mmio, BAR + offset, &v, size, false);
+	return v;
+}
+
+/* The ordinary driver's way to a running device, with features the input chooses among. */
+static void bring_up(struct fuzz *f)
+{
+	unsigned omit = take(f, 2), common = take(f, 1), size_log = take(f, 1) & 3;
+	uint64_t offered, wanted;
+
+	write_bar(f, VIRTIO_PCI_COMMON_STATUS, 1, 0);
+	write_bar(f, VIRTIO_PCI_COMMON_STATUS, 1, 3);
+	write_bar(f, VIRTIO_PCI_COMMON_DFSELECT, 4, 0);
+	offered = read_bar(f, VIRTIO_PCI_COMMON_DF, 4);
+	write_bar(f, VIRTIO_PCI_COMMON_DFSELECT, 4, 1);
+	offered |= read_bar(f, VIRTIO_PCI_COMMON_DF, 4) << 32;
+	wanted = offered & ~(uint64_t)(omit | (omit & 0xff) << 16) & ~((uint64_t)(common & 7) << 28);
+	if (!(common & 8))
+		wanted &= ~(1ull << VIRTIO_F_RING_PACKED);
+	for (unsigned i = 0; i < 2; i++) {
+		write_bar(f, VIRTIO_PCI_COMMON_GFSELECT, 4, i);
+		write_bar(f, VIRTIO_PCI_COMMON_GF, 4, wanted >> 32 * i & UINT32_MAX);
+	}
+	write_bar(f, VIRTIO_PCI_COMMON_STATUS, 1, 11);
+	for (unsigned i = 0; i < read_bar(f, VIRTIO_PCI_COMMON_NUMQ, 2) && i < 5; i++) {
+		uint64_t at = i * RINGS;
+
+		write_bar(f, VIRTIO_PCI_COMMON_Q_SELECT, 2, i);
+		write_bar(f, VIRTIO_PCI_COMMON_Q_SIZE, 2, 4 << size_log);
+		write_bar(f, VIRTIO_PCI_COMMON_Q_DESCLO, 4, at);
+		write_bar(f, VIRTIO_PCI_COMMON_Q_AVAILLO, 4, at + 0x200);
+		write_bar(f, VIRTIO_PCI_COMMON_Q_USEDLO, 4, at + 0x280);
+		write_bar(f, VIRTIO_PCI_COMMON_Q_ENABLE, 2, 1);
+	}
+	write_bar(f, VIRTIO_PCI_COMMON_STATUS, 1, 15);
+}
+
+/* A chain of well-formed descriptors, whose addresses and lengths the input chooses. */
+static void add_chain(struct fuzz *f)
+{
+	unsigned q = take(f, 1), n = 1 + (q >> 4 & 3), out = q >> 6;
+	uint8_t *ram = gpa_ptr(f->core.mem, 0, RAM);
+	uint64_t ring = (q & 7) % 5 * RINGS;
+	uint16_t idx = get_le16(ram + ring + 0x202);
+
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t *d = ram + ring + 16 * i;
+
+		put_le64(d, take(f, 2) % (RAM + 64));
+		put_le32(d + 8, take(f, 2) & 0x1fff);
+		put_le16(d + 12, (i >= out ? 2 : 0) | (i + 1 < n ? 1 : 0));
+		put_le16(d + 14, i + 1);
+	}
+	put_le16(ram + ring + 0x204 + 2 * (idx & 3), 0);
+	put_le16(ram + ring + 0x202, idx + 1);
+	write_bar(f, NOTIFY + 4 * (q & 7), 2, q & 7);
+}
+
+static void backend_event(struct fuzz *f)
+{
+	static const struct virtio_net_hdr plain;
+	struct virtio_net_hdr h = plain;
+	uint8_t frame[3000];
+	unsigned len = 14 + take(f, 2) % (sizeof(frame) - 14);
+	struct iovec iov = { frame, len };
+
+	memset(frame, take(f, 1), sizeof(frame));
+	h.flags = take(f, 1);
+	h.gso_type = h.flags >> 4;
+	if (f->net.client) {
+		f->net.client->receive(f->net.client_opaque, &h, &iov, 1);
+		f->net.client->link_changed(f->net.client_opaque, h.flags & 1);
+	}
+	if (f->chr.client)
+		f->chr.client->receive(f->chr.client_opaque, frame,
+				       MIN(len, f->chr.client->can_receive(f->chr.client_opaque)));
+}
+
+static void save_and_load(struct fuzz *f)
+{
+	GByteArray *stream = g_byte_array_new();
+	unsigned at = take(f, 2), bit = take(f, 1) & 7;
+	GError *error = NULL;
+	size_t offset = 0;
+	GBytes *bytes;
+
+	f->dev->cls->pause(f->dev);
+	state_save(stream, f->dev->cls->state, f->dev->id, f->dev);
+	/* Half of the time a stream from somewhere else; its tail is the virtio part. */
+	if (at & 1)
+		stream->data[stream->len - 1 - (at >> 1) % MIN(stream->len, 1500)] ^= 1 << bit;
+	bytes = g_bytes_new(stream->data, stream->len);
+	if (!state_load(bytes, &offset, f->dev->cls->state, f->dev->id, f->dev, &error))
+		f->dev->cls->reset(f->dev);
+	g_clear_error(&error);
+	f->dev->cls->resume(f->dev);
+	g_bytes_unref(bytes);
+	g_byte_array_free(stream, TRUE);
+}
+
+static void map_bar(struct fuzz *f)
+{
+	uint32_t bar = BAR, command = PCI_COMMAND_MEMORY;
+
+	bus_access(f->core.mmio, f->core.mmio ? ECAM + PCI_BASE_ADDRESS_0 : 0, &bar, 4, true);
+	bus_access(f->core.mmio, ECAM + PCI_COMMAND, &command, 2, true);
+}
+
+static void run_context(void)
+{
+	for (unsigned i = 0; i < 64 && g_main_context_iteration(NULL, FALSE); i++)
+		continue;
+}
+
+static void step(struct fuzz *f)
+{
+	uint8_t *ram = gpa_ptr(f->core.mem, 0, RAM);
+	unsigned op = take(f, 1), at, n;
+	uint32_t v;
+
+	switch (op & 15) {
+	case 0:
+		bring_up(f);
+		break;
+	case 1: /* any register */
+		at = take(f, 1);
+		write_bar(f, at % 64, 1u << (op >> 4 & 3), take(f, 4));
+		break;
+	case 2:
+		read_bar(f, take(f, 2) & 0x7fff, 1u << (op >> 4 & 3));
+		break;
+	case 3:
+		at = take(f, 1);
+		write_bar(f, DEVICE + at, 1u << (op >> 4 & 3), take(f, 4));
+		break;
+	case 4:
+	case 5: /* bytes into memory */
+		at = take(f, 2) % RAM;
+		for (n = 1 + (op >> 4); n-- && at < RAM;)
+			ram[at++] = take(f, 1);
+		break;
+	case 6:
+		write_bar(f, NOTIFY + 4 * (op >> 4), 2, op >> 4);
+		break;
+	case 7:
+		backend_event(f);
+		break;
+	case 8:
+		save_and_load(f);
+		break;
+	case 9: /* configuration space: capabilities, command, BARs */
+		at = take(f, 1);
+		v = take(f, 4);
+		bus_access(f->core.mmio, ECAM + at, &v, 1u << (op >> 4) % 3, op & 0x40);
+		map_bar(f);
+		break;
+	case 10:
+		run_context();
+		break;
+	default:
+		add_chain(f);
+	}
+}
+
+static void quiet(const char *domain, GLogLevelFlags level, const char *message, void *data)
+{
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fuzz f = { .data = data, .left = MIN(size, 4096) };
+	struct device_backend backend = { 0 };
+	static bool silenced;
+
+	if (!silenced) {
+		g_log_set_default_handler(quiet, NULL);
+		/* A warning a broken ring is right, ten thousand are not: to nowhere. */
+		if (!getenv("KV_FUZZ_LOG") && !freopen("/dev/null", "w", stderr))
+			abort();
+		silenced = true;
+	}
+	f.core.vm_fd = -1;
+	f.core.mem = mem_new(-1);
+	f.core.ports = bus_new("port");
+	f.core.mmio = bus_new("mmio");
+	f.core.context = g_main_context_default();
+	f.core.request = request;
+	f.img = (struct image){ .format = &disk_format, .size = DISK, .discard = true };
+	f.net = (struct netdev){ .backend = &net_backend, .link_up = true, .offloads = ~0ull };
+	if (!strcmp(FUZZ_DEVICE, "virtio-blk"))
+		backend.image = &f.img;
+	else if (!strcmp(FUZZ_DEVICE, "virtio-net"))
+		backend.netdev = &f.net;
+	else if (!strcmp(FUZZ_DEVICE, "virtio-console"))
+		backend.chardev = &f.chr;
+	if (!mem_add_ram(f.core.mem, 0, RAM, NULL))
+		abort();
+	f.core.pci = pci_bus_new(&f.core, ECAM, BAR, 0x10000000, 1ull << 40, 1ull << 30, NULL);
+	f.dev = f.core.pci ? device_new(&f.core, FUZZ_DEVICE, "fuzz", NULL, &backend, NULL) : NULL;
+	if (!f.dev)
+		abort();
+	map_bar(&f);
+	while (f.left)
+		step(&f);
+	run_context();
+	f.dev->cls->reset(f.dev);
+	map_bar(&f);
+	if (read_bar(&f, VIRTIO_PCI_COMMON_STATUS, 1))
+		abort();
+	device_free(f.dev);
+	pci_bus_free(f.core.pci);
+	bus_free(f.core.mmio);
+	bus_free(f.core.ports);
+	mem_free(f.core.mem);
+	return 0;
+}

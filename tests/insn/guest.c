@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The engines under test: a vCPU of the software KVM at CPL 3 in long mode, with the test's pages at the test's linear
+ * addresses, and an IDT whose handlers halt, so that any exception is seen by where the guest stops.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "cpuid.h"
+#include "diff.h"
+#include "host.h"
+#include "interp.h"
+#include "jit.h"
+#include "mmu.h"
+#include "soft.h"
+
+/* guest-physical layout */
+#define GPA_TABLES 0x1000u
+#define GPA_CODE 0x10000u
+#define GPA_DATA 0x20000u
+#define GPA_SYS 0x30000u
+#define RAM_SIZE 0x40000u
+/* inside SYS */
+#define SYS_IDT 0x0000u
+#define SYS_GDT 0x1000u
+#define SYS_TSS 0x1800u
+#define SYS_HANDLERS 0x2000u
+#define SYS_STACK_TOP 0x4000u
+#define SYS_PAGES 4
+
+#define PTE_P 1u
+#define PTE_W 2u
+#define PTE_U 4u
+
+static struct vm *vm;
+static struct vcpu *vcpu;
+static u8 *ram;
+
+static void put64(u32 gpa, u64 v)
+{
+	memcpy(ram + gpa, &v, 8);
+}
+
+static void build_tables(void)
+{
+	const u32 pml4 = GPA_TABLES, pdpt = pml4 + 0x1000, pd = pdpt + 0x1000, pt = pd + 0x1000;
+	const u64 flags = PTE_P | PTE_W | PTE_U | 0x60;
+
+	put64(pml4, pdpt | flags);
+	put64(pdpt, pd | flags);
+	put64(pd + 8 * (CODE >> 21), pt | flags);
+	put64(pd + 8 * (DATA >> 21), (pt + 0x1000) | flags);
+	/* the system pages: the last GiB, as a kernel's */
+	put64(pml4 + 8 * 511, (pt + 0x3000) | flags);
+	put64(pt + 0x3000 + 8 * 511, (pt + 0x4000) | flags);
+	put64(pt + 0x4000, (pt + 0x2000) | flags);
+	for (u32 n = 0; n < CODE_PAGES; n++)
+		put64(pt + 8 * n, (GPA_CODE + n * 4096) | PTE_P | PTE_W | PTE_U | 0x60);
+	for (u32 n = 0; n < DATA_PAGES; n++)
+		put64(pt + 0x1000 + 8 * (n + 1), (GPA_DATA + n * 4096) | PTE_P | (n < 2 ? PTE_W : 0) | PTE_U | 0x60);
+	for (u32 n = 0; n < SYS_PAGES; n++)
+		put64(pt + 0x2000 + 8 * n, (GPA_SYS + n * 4096) | PTE_P | PTE_W | 0x60);
+}
+
+static void build_system(void)
+{
+	for (u32 v = 0; v < 256; v++) {
+		u64 at = SYS + SYS_HANDLERS + v * 16;
+		u16 dpl3 = v == 3 || v == 4 ? 0xee00 : 0x8e00;
+
+		put64(GPA_SYS + SYS_IDT + v * 16, (at & 0xffff) | 0x08u << 16 | (u64)dpl3 << 32 | (at >> 16 & 0xffff) << 48);
+		put64(GPA_SYS + SYS_IDT + v * 16 + 8, at >> 32);
+		memset(ram + GPA_SYS + SYS_HANDLERS + v * 16, 0xf4, 16);
+	}
+	put64(GPA_SYS + SYS_GDT + 0x08, 0x00af9b000000ffff); /* kernel code */
+	put64(GPA_SYS + SYS_GDT + 0x10, 0x00cf93000000ffff);
+	put64(GPA_SYS + SYS_GDT + 0x18, 0x00cff3000000ffff); /* user data */
+	put64(GPA_SYS + SYS_GDT + 0x20, 0x00affb000000ffff); /* user code */
+	put64(GPA_SYS + SYS_TSS + 4, SYS + SYS_STACK_TOP);
+	memset(ram + GPA_CODE, 0xcc, CODE_PAGES * 4096);
+}
+
+static void set_segment(enum seg_id s, u16 sel, u8 type, u8 dpl)
+{
+	vcpu->cpu.seg[s] = (struct segment){ .sel = sel, .type = type, .s = 1, .dpl = dpl, .present = 1, .limit = 0xffffffff,
+					     .g = 1, .l = s == SEG_CS, .db = s != SEG_CS };
+}
+
+static void set_state(const struct test_case *t)
+{
+	struct cpu *c = &vcpu->cpu;
+
+	memcpy(c->gpr, t->in.gpr, sizeof(c->gpr));
+	c->rip = t->at;
+	c->rflags = t->in.rflags;
+	c->intr_shadow = 0;
+	c->halted = false;
+	c->cr2 = 0;
+	c->req = 0;
+	*vcpu_poll_byte(vcpu) = 0;
+	set_segment(SEG_CS, 0x23, 0xb, 3);
+	set_segment(SEG_SS, 0x1b, 3, 3);
+	cpu_update_mode(c);
+}
+
+static void open_cpu(void)
+{
+	struct cpu *c = &vcpu->cpu;
+
+	c->cr0 = CR0_PE | CR0_PG | CR0_NE | CR0_WP | CR0_MP | CR0_ET;
+	c->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | (fpu_features() & 4 ? CR4_OSXSAVE : 0);
+	c->efer = EFER_LME | EFER_LMA | EFER_NX | EFER_SCE;
+	c->xcr0 = fpu_features();
+	c->cr3 = GPA_TABLES;
+	c->gdtr = (struct desc_table){ SYS + SYS_GDT, 0xff };
+	c->idtr = (struct desc_table){ SYS + SYS_IDT, 0xfff };
+	for (u32 s = SEG_ES; s <= SEG_GS; s++)
+		set_segment(s, 0x1b, 3, 3);
+	c->seg[SEG_TR] = (struct segment){ .sel = 0x40, .base = SYS + SYS_TSS, .limit = 0x67, .type = 0xb, .present = 1 };
+	c->seg[SEG_LDTR] = (struct segment){ .unusable = 1 };
+	set_segment(SEG_CS, 0x23, 0xb, 3);
+	cpu_update_mode(c);
+	mmu_flush_all(c);
+}
+
+bool guest_open(bool translator)
+{
+	struct kvm_userspace_memory_region r = { .memory_size = RAM_SIZE };
+	struct kvm_cpuid_entry2 entries[80];
+	int count;
+
+	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	r.userspace_addr = (u64)(uintptr_t)ram;
+	if (ram == MAP_FAILED || vm_create(&vm) || vcpu_create(vm, 0, &vcpu) || mem_set_region(vm, &r))
+		return false;
+	count = cpuid_supported(entries, ARRAY_SIZE(entries));
+	if (count < 0 || cpuid_set(vcpu, entries, (u32)count))
+		return false;
+	build_tables();
+	build_system();
+	open_cpu();
+	return !translator || vm->jit;
+}
+
+bool guest_has(const struct insn_desc *d)
+{
+	return !d->cpuid || host_cpuid_gate(&vcpu->cpu, d->cpuid);
+}
+
+/* Guest code and data for the case. The code is written as the guest would, so that translated code is dropped. */
+static void put_case(const struct test_case *t)
+{
+	struct cpu *c = &vcpu->cpu;
+
+	mmu_phys_write(c, GPA_CODE + (u32)(t->at - CODE), t->bytes, t->insn.len);
+	memcpy(ram + GPA_DATA, t->data, DATA_BYTES);
+	memcpy(vcpu->fpu.area, t->vec, fpu_size());
+}
+
+static void take_frame(struct outcome *o)
+{
+	struct cpu *c = &vcpu->cpu;
+	u64 vector = (c->rip - (SYS + SYS_HANDLERS)) / 16, frame[6];
+	bool has_error = vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
+	u64 at = c->gpr[RSP] - SYS + GPA_SYS;
+
+	if (vector > 255 || at > RAM_SIZE - sizeof(frame)) {
+		o->vector = BROKEN;
+		return;
+	}
+	memcpy(frame, ram + at, sizeof(frame));
+	o->vector = (int)vector;
+	o->error = has_error ? (u32)frame[0] : 0;
+	o->cr2 = c->cr2;
+	o->out.rip = frame[has_error];
+	o->out.rflags = frame[has_error + 2];
+	o->out.gpr[RSP] = frame[has_error + 3];
+}
+
+static void take_state(struct outcome *o)
+{
+	struct cpu *c = &vcpu->cpu;
+
+	memcpy(o->out.gpr, c->gpr, sizeof(o->out.gpr));
+	o->out.rip = c->rip;
+	o->out.rflags = c->rflags;
+	o->vector = DONE;
+	o->error = 0;
+	o->cr2 = 0;
+	if (c->cpl == 0)
+		take_frame(o);
+	memcpy(o->vec, vcpu->fpu.area, fpu_size());
+	o->data = ram + GPA_DATA;
+}
+
+static void clean_code(const struct test_case *t)
+{
+	u8 fill[16];
+
+	memset(fill, 0xcc, sizeof(fill));
+	mmu_phys_write(&vcpu->cpu, GPA_CODE + (u32)(t->at - CODE), fill, t->insn.len);
+}
+
+bool interp_run_case(const struct test_case *t, struct outcome *o)
+{
+	struct cpu *c = &vcpu->cpu;
+	unsigned reason, steps = 0;
+	bool left = false;
+
+	put_case(t);
+	set_state(t);
+	fpu_enter(&vcpu->fpu);
+	do {
+		c->replay_pos = c->replay_count = 0;
+		left = interp_step(c, &reason) == INTERP_LEAVE;
+	} while (!left && c->rip == t->at && c->cpl == 3 && (t->insn.d->attr & ATTR_STRING) && ++steps < 64);
+	fpu_leave(&vcpu->fpu);
+	take_state(o);
+	if (left)
+		o->vector = BROKEN;
+	clean_code(t);
+	return true;
+}
+
+bool jit_run_case(const struct test_case *t, struct outcome *o)
+{
+	unsigned reason, tries = 0;
+
+	put_case(t);
+	set_state(t);
+	fpu_enter(&vcpu->fpu);
+	do { /* it comes back without a reason when the code memory was emptied */
+		if (vcpu->cpu.req & (REQ_JUMP_FLUSH | REQ_TLB_FLUSH))
+			mmu_flush_all(&vcpu->cpu);
+		vcpu->cpu.req = 0;
+		*vcpu_poll_byte(vcpu) = 0;
+		reason = jit_run(vm->jit, &vcpu->cpu);
+	} while (!reason && ++tries < 4);
+	fpu_leave(&vcpu->fpu);
+	if (reason == LEAVE_HLT)
+		vcpu->cpu.rip--; /* behind the handler's HLT */
+	take_state(o);
+	if (reason != LEAVE_HLT)
+		o->vector = BROKEN;
+	clean_code(t);
+	return true;
+}

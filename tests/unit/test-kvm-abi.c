@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The KVM ABI as a client sees it: results, errno values and state that goes in and comes out again. The same expectations
+ * hold for the software KVM and for the kernel's (`test-kvm-abi kvm`, skipped where there is none), so that each of them
+ * is checked against the other.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "core.h"
+
+#define RAM_SIZE 0x200000u
+
+static enum kvcore_accel accel = KVCORE_SOFT;
+static int kvm;
+
+struct guest {
+	int vm, vcpu;
+	struct kvm_run *run;
+	uint8_t *ram;
+};
+
+static void expect_errno(int ret, int error)
+{
+	assert_int_equal(ret, -1);
+	assert_int_equal(errno, error);
+}
+
+static int set_region(int vm, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_t size, void *hva)
+{
+	struct kvm_userspace_memory_region r = { .slot = slot, .flags = flags, .guest_phys_addr = gpa, .memory_size = size,
+						 .userspace_addr = (uintptr_t)hva };
+
+	return kvcore_ioctl(vm, KVM_SET_USER_MEMORY_REGION, &r);
+}
+
+static void set_cpuid(int vcpu)
+{
+	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + 128 * sizeof(c->entries[0]));
+
+	c->nent = 128;
+	assert_int_equal(kvcore_ioctl(kvm, KVM_GET_SUPPORTED_CPUID, c), 0);
+	assert_int_equal(kvcore_ioctl(vcpu, KVM_SET_CPUID2, c), 0);
+	free(c);
+}
+
+static void make(struct guest *g, bool irqchip)
+{
+	g->vm = kvcore_ioctl(kvm, KVM_CREATE_VM, 0);
+	assert_true(g->vm >= 0);
+	kvcore_ioctl(g->vm, KVM_SET_TSS_ADDR, 0xfffbd000ul);
+	if (irqchip)
+		assert_int_equal(kvcore_ioctl(g->vm, KVM_CREATE_IRQCHIP, 0), 0);
+	g->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(g->ram != MAP_FAILED);
+	assert_int_equal(set_region(g->vm, 0, 0, 0, RAM_SIZE, g->ram), 0);
+	g->vcpu = kvcore_ioctl(g->vm, KVM_CREATE_VCPU, 0);
+	assert_true(g->vcpu >= 0);
+	g->run = kvcore_mmap(NULL, (size_t)kvcore_ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE, MAP_SHARED,
+			     g->vcpu, 0);
+	assert_true(g->run != MAP_FAILED);
+	set_cpuid(g->vcpu);
+}
+
+static void drop(struct guest *g)
+{
+	munmap(g->run, (size_t)kvcore_ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0));
+	assert_int_equal(kvcore_close(g->vcpu), 0);
+	assert_int_equal(kvcore_close(g->vm), 0);
+	munmap(g->ram, RAM_SIZE);
+}
+
+/* Real mode code at 0:0x1000. */
+static void start_real(struct guest *g, const void *code, size_t size)
+{
+	struct kvm_regs r = { .rip = 0x1000, .rflags = 2, .rsp = 0x8000 };
+	struct kvm_sregs s;
+
+	memcpy(g->ram + 0x1000, code, size);
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_GET_SREGS, &s), 0);
+	s.cs.base = 0;
+	s.cs.selector = 0;
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_SET_SREGS, &s), 0);
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_SET_REGS, &r), 0);
+}
+
+static void system_calls(void **state)
+{
+	struct kvm_msr_list none = { .nmsrs = 0 };
+	struct kvm_cpuid2 few = { .nent = 0 };
+
+	assert_int_equal(kvcore_ioctl(kvm, KVM_GET_API_VERSION, 0), 12);
+	expect_errno(kvcore_ioctl(kvm, KVM_GET_API_VERSION, 1ul), EINVAL);
+	expect_errno(kvcore_ioctl(kvm, KVM_CREATE_VM, 0x1000ul), EINVAL);
+	expect_errno(kvcore_ioctl(kvm, KVM_GET_MSR_INDEX_LIST, &none), E2BIG);
+	assert_true(none.nmsrs > 10);
+	expect_errno(kvcore_ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &few), E2BIG);
+	assert_true(kvcore_ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0) >= (int)sizeof(struct kvm_run));
+	assert_true(kvcore_ioctl(kvm, KVM_CHECK_EXTENSION, (unsigned long)KVM_CAP_USER_MEMORY) > 0);
+	assert_true(kvcore_ioctl(kvm, KVM_CHECK_EXTENSION, (unsigned long)KVM_CAP_IMMEDIATE_EXIT) > 0);
+	assert_int_equal(kvcore_ioctl(kvm, KVM_CHECK_EXTENSION, 60000ul), 0);
+	expect_errno(kvcore_ioctl(kvm, KVM_RUN, 0), EINVAL);
+}
+
+static void memory_regions(void **state)
+{
+	struct guest g;
+	uint64_t bitmap[RAM_SIZE / 4096 / 64];
+	struct kvm_dirty_log log = { .slot = 0, .dirty_bitmap = bitmap };
+	uint8_t *other = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	make(&g, false);
+	expect_errno(set_region(g.vm, 1, 0, RAM_SIZE - 0x1000, 0x1000, other), EEXIST);
+	expect_errno(set_region(g.vm, 1, 0, RAM_SIZE + 1, 0x1000, other), EINVAL);
+	expect_errno(set_region(g.vm, 1, 0, RAM_SIZE, 0x1001, other), EINVAL);
+	expect_errno(set_region(g.vm, 1, 0, RAM_SIZE, 0x1000, other + 1), EINVAL);
+	expect_errno(set_region(g.vm, 1, 1u << 20, RAM_SIZE, 0x1000, other), EINVAL);
+	expect_errno(set_region(g.vm, 1u << 15, 0, RAM_SIZE, 0x1000, other), EINVAL);
+	expect_errno(set_region(g.vm, 1, 0, RAM_SIZE, 0, other), EINVAL);
+	expect_errno(set_region(g.vm, 1, 0, ~0xfffull, 0x2000, other), EINVAL);
+	assert_int_equal(set_region(g.vm, 1, 0, RAM_SIZE, 0x4000, other), 0);
+	assert_int_equal(set_region(g.vm, 1, 0, RAM_SIZE, 0x4000, other), 0);
+	expect_errno(set_region(g.vm, 1, 0, RAM_SIZE, 0x5000, other), EINVAL);
+	expect_errno(set_region(g.vm, 1, 0, RAM_SIZE, 0x4000, other + 0x1000), EINVAL);
+	expect_errno(set_region(g.vm, 1, KVM_MEM_READONLY, RAM_SIZE, 0x4000, other), EINVAL);
+	assert_int_equal(set_region(g.vm, 1, 0, 2 * RAM_SIZE, 0x4000, other), 0); /* moves */
+	expect_errno(set_region(g.vm, 1, 0, 0x1000, 0x4000, other), EEXIST);
+	assert_int_equal(set_region(g.vm, 2, 0, RAM_SIZE, 0x4000, other), 0);
+	assert_int_equal(set_region(g.vm, 1, 0, 0, 0, NULL), 0);
+	assert_int_equal(set_region(g.vm, 2, 0, 0, 0, NULL), 0);
+	expect_errno(kvcore_ioctl(g.vm, KVM_GET_DIRTY_LOG, &log), ENOENT);
+	assert_int_equal(set_region(g.vm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, RAM_SIZE, g.ram), 0);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_GET_DIRTY_LOG, &log), 0);
+	drop(&g);
+	munmap(other, RAM_SIZE);
+}
+
+static void creation(void **state)
+{
+	struct guest g;
+	struct kvm_irq_level level = { .irq = 5, .level = 1 };
+	struct kvm_lapic_state lapic;
+
+	make(&g, false);
+	expect_errno(kvcore_ioctl(g.vm, KVM_CREATE_VCPU, 0), EEXIST);
+	expect_errno(kvcore_ioctl(g.vm, KVM_CREATE_VCPU, 100000ul), EINVAL);
+	expect_errno(kvcore_ioctl(g.vm, KVM_CREATE_IRQCHIP, 0), EINVAL); /* a vCPU is there */
+	expect_errno(kvcore_ioctl(g.vm, KVM_IRQ_LINE, &level), ENXIO);
+	expect_errno(kvcore_ioctl(g.vcpu, KVM_GET_LAPIC, &lapic), EINVAL);
+	expect_errno(kvcore_ioctl(g.vm, _IO(KVMIO, 0xff), 0), ENOTTY);
+	expect_errno(kvcore_ioctl(g.vcpu, _IO(KVMIO, 0xff), 0), EINVAL);
+	drop(&g);
+	make(&g, true);
+	expect_errno(kvcore_ioctl(g.vm, KVM_CREATE_IRQCHIP, 0), EEXIST);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_IRQ_LINE, &level), 0);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_LAPIC, &lapic), 0);
+	drop(&g);
+}
+
+static void registers(void **state)
+{
+	struct guest g;
+	struct kvm_regs r = { .rax = 1, .rbx = 2, .rcx = 3, .rdx = 4, .rsi = 5, .rdi = 6, .rsp = 7, .rbp = 8, .r8 = 9,
+			      .r9 = 10, .r10 = 11, .r11 = 12, .r12 = 13, .r13 = 14, .r14 = 15, .r15 = ~0ull, .rip = 0x1234,
+			      .rflags = 0x202 }, r2;
+	struct kvm_sregs s, s2;
+	struct kvm_fpu f, f2;
+	struct kvm_debugregs d = { .db = { 1, 2, 3, 4 }, .dr6 = 0xffff0ff0, .dr7 = 0x400 }, d2;
+
+	make(&g, true);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_REGS, &r2), 0);
+	assert_int_equal(r2.rip, 0xfff0); /* reset */
+	assert_int_equal(r2.rflags, 2);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_SREGS, &s), 0);
+	assert_int_equal(s.cs.base, 0xffff0000);
+	assert_int_equal(s.cs.selector, 0xf000);
+	assert_int_equal(s.cr0, 0x60000010);
+	assert_int_equal(s.apic_base, 0xfee00900);
+	assert_int_equal(s.idt.limit, 0xffff);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_REGS, &r), 0);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_REGS, &r2), 0);
+	assert_memory_equal(&r, &r2, sizeof(r));
+	s.cr0 = 0x80000011; /* paging with long mode active needs PAE */
+	s.efer = 0x500;
+	s.cr4 = 0;
+	expect_errno(kvcore_ioctl(g.vcpu, KVM_SET_SREGS, &s), EINVAL);
+	s.cr4 = 0x20;
+	s.cr3 = 0x1000;
+	s.cs = (struct kvm_segment){ .limit = ~0u, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1 };
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_SREGS, &s), 0);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_SREGS, &s2), 0);
+	assert_int_equal(s2.cr0, s.cr0);
+	assert_int_equal(s2.efer, s.efer);
+	assert_memory_equal(&s2.cs, &s.cs, sizeof(s.cs));
+	s.cr4 = 1ull << 31;
+	expect_errno(kvcore_ioctl(g.vcpu, KVM_SET_SREGS, &s), EINVAL);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_FPU, &f), 0);
+	memset(f.xmm, 0x5a, sizeof(f.xmm));
+	f.fcw = 0x37f;
+	f.mxcsr = 0x1f80;
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_FPU, &f), 0);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_FPU, &f2), 0);
+	assert_memory_equal(f.xmm, f2.xmm, sizeof(f.xmm));
+	assert_int_equal(f2.fcw, 0x37f);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_DEBUGREGS, &d), 0);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_DEBUGREGS, &d2), 0);
+	assert_memory_equal(d.db, d2.db, sizeof(d.db));
+	d.dr7 = 1ull << 32;
+	expect_errno(kvcore_ioctl(g.vcpu, KVM_SET_DEBUGREGS, &d), EINVAL);
+	drop(&g);
+}
+
+static void msrs(void **state)
+{
+	static const uint32_t plain[] = { 0x174, 0x175, 0x176, 0x277, 0xc0000081, 0xc0000082, 0xc0000102, 0x3b };
+	struct guest g;
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry e[8];
+	} m = { .head.nmsrs = 1 };
+
+	make(&g, true);
+	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+		uint64_t value = plain[i] == 0x277 ? 0x0606060606060606 : 0x7fff1000 + i;
+
+		m.e[0] = (struct kvm_msr_entry){ .index = plain[i], .data = value };
+		assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_MSRS, &m), 1);
+		m.e[0].data = 0;
+		assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_MSRS, &m), 1);
+		assert_int_equal(m.e[0].data, value);
+	}
+	m.head.nmsrs = 3; /* stops at the unknown one */
+	m.e[0].index = 0x174;
+	m.e[1].index = 0x12345678;
+	m.e[2].index = 0x175;
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_MSRS, &m), 1);
+	m.head.nmsrs = 1;
+	m.e[0] = (struct kvm_msr_entry){ .index = 0xc0000102, .data = 1ull << 63 }; /* not canonical: some KVMs take it */
+	assert_in_range(kvcore_ioctl(g.vcpu, KVM_SET_MSRS, &m), 0, accel == KVCORE_KVM);
+	m.e[0] = (struct kvm_msr_entry){ .index = 0x277, .data = 2 }; /* no such memory type */
+	assert_in_range(kvcore_ioctl(g.vcpu, KVM_SET_MSRS, &m), 0, accel == KVCORE_KVM);
+	drop(&g);
+}
+
+static void port_exits(void **state)
+{
+	/* in al, 0x10; inc al; out 0x11, al; mov [0x20000 via ds], ...: hlt */
+	static const uint8_t code[] = { 0xe4, 0x10, 0xfe, 0xc0, 0xe6, 0x11, 0xf4 };
+	struct guest g;
+	struct kvm_regs r;
+
+	make(&g, false);
+	start_real(&g, code, sizeof(code));
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(g.run->io.direction, KVM_EXIT_IO_IN);
+	assert_int_equal(g.run->io.port, 0x10);
+	assert_int_equal(g.run->io.size, 1);
+	((uint8_t *)g.run)[g.run->io.data_offset] = 0x41;
+	g.run->immediate_exit = 1; /* completes the instruction, runs no other */
+	expect_errno(kvcore_ioctl(g.vcpu, KVM_RUN, 0), EINTR);
+	g.run->immediate_exit = 0;
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_REGS, &r), 0);
+	assert_int_equal(r.rip, 0x1002);
+	assert_int_equal(r.rax & 0xff, 0x41);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(g.run->io.direction, KVM_EXIT_IO_OUT);
+	assert_int_equal(g.run->io.port, 0x11);
+	assert_int_equal(((uint8_t *)g.run)[g.run->io.data_offset], 0x42);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_HLT);
+	drop(&g);
+}
+
+static void string_input(void **state)
+{
+	/* mov dx, 0x10; mov di, 0x3000; mov cx, 5; rep insw; hlt */
+	static const uint8_t code[] = { 0xba, 0x10, 0, 0xbf, 0, 0x30, 0xb9, 5, 0, 0xf3, 0x6d, 0xf4 };
+	struct guest g;
+	uint16_t next = 0x1100, got = 0;
+
+	make(&g, false);
+	start_real(&g, code, sizeof(code));
+	for (;;) {
+		assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+		if (g.run->exit_reason != KVM_EXIT_IO)
+			break;
+		assert_int_equal(g.run->io.size, 2);
+		assert_true(got + g.run->io.count <= 5);
+		for (uint32_t i = 0; i < g.run->io.count; i++, got++, next++)
+			memcpy((uint8_t *)g.run + g.run->io.data_offset + 2 * i, &next, 2);
+	}
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_HLT);
+	assert_int_equal(got, 5);
+	assert_memory_equal(g.ram + 0x3000, "\x00\x11\x01\x11\x02\x11\x03\x11\x04\x11", 10);
+	drop(&g);
+}
+
+static void memory_exits(void **state)
+{
+	/* mov ax, 0x8000; mov ds, ax; add word [0], 3; hlt  with no memory at 0x80000 */
+	static const uint8_t code[] = { 0xb8, 0, 0x80, 0x8e, 0xd8, 0x83, 0x06, 0, 0, 3, 0xf4 };
+	struct guest g;
+	uint16_t value = 39;
+
+	make(&g, false);
+	assert_int_equal(set_region(g.vm, 0, 0, 0, 0, NULL), 0);
+	assert_int_equal(set_region(g.vm, 0, 0, 0, 0x80000, g.ram), 0);
+	start_real(&g, code, sizeof(code));
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_MMIO);
+	assert_int_equal(g.run->mmio.phys_addr, 0x80000);
+	assert_int_equal(g.run->mmio.len, 2);
+	assert_false(g.run->mmio.is_write);
+	memcpy(g.run->mmio.data, &value, 2);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_MMIO);
+	assert_true(g.run->mmio.is_write);
+	assert_int_equal(g.run->mmio.data[0], 42);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_HLT);
+	drop(&g);
+}
+
+static void read_only_memory(void **state)
+{
+	/* mov ax, [0x4000] ; mov [0x4000], ax; hlt, the page read-only */
+	static const uint8_t code[] = { 0xa1, 0, 0x40, 0xa3, 0, 0x40, 0xf4 };
+	struct guest g;
+
+	make(&g, false);
+	assert_int_equal(set_region(g.vm, 0, 0, 0, 0, NULL), 0);
+	assert_int_equal(set_region(g.vm, 0, 0, 0, 0x4000, g.ram), 0);
+	assert_int_equal(set_region(g.vm, 1, KVM_MEM_READONLY, 0x4000, 0x1000, g.ram + 0x4000), 0);
+	g.ram[0x4000] = 0x77;
+	start_real(&g, code, sizeof(code));
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_MMIO);
+	assert_int_equal(g.run->mmio.phys_addr, 0x4000);
+	assert_true(g.run->mmio.is_write);
+	assert_int_equal(g.run->mmio.data[0], 0x77);
+	drop(&g);
+}
+
+static void interrupt_window(void **state)
+{
+	/* sti; nop; jmp $; handler at 0x2000: in al, 0x20; hlt */
+	static const uint8_t code[] = { 0xfb, 0x90, 0xeb, 0xfe }, handler[] = { 0xe4, 0x20, 0xf4 };
+	struct guest g;
+	struct kvm_interrupt irq = { .irq = 0x21 };
+	const uint32_t vector = 0x2000;
+
+	make(&g, false);
+	start_real(&g, code, sizeof(code));
+	memcpy(g.ram + 4 * 0x21, &vector, 4);
+	memcpy(g.ram + 0x2000, handler, sizeof(handler));
+	g.run->request_interrupt_window = 1;
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_IRQ_WINDOW_OPEN);
+	assert_int_equal(g.run->if_flag, 1);
+	assert_int_equal(g.run->ready_for_interrupt_injection, 1);
+	g.run->request_interrupt_window = 0;
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_INTERRUPT, &irq), 0);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(g.run->io.port, 0x20);
+	drop(&g);
+}
+
+static void triple_fault(void **state)
+{
+	static const uint8_t code[] = { 0x0f, 0x0b }; /* ud2 with an empty IDT */
+	struct guest g;
+	struct kvm_sregs s;
+
+	make(&g, false);
+	start_real(&g, code, sizeof(code));
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_SREGS, &s), 0);
+	s.idt.limit = 0;
+	s.cr0 = 0x11;
+	s.cs = (struct kvm_segment){ .limit = ~0u, .selector = 8, .type = 11, .present = 1, .s = 1, .db = 1, .g = 1 };
+	s.ds = s.es = s.fs = s.gs = s.ss =
+		(struct kvm_segment){ .limit = ~0u, .selector = 16, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1 };
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_SREGS, &s), 0);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_SHUTDOWN);
+	drop(&g);
+}
+
+static void single_step(void **state)
+{
+	static const uint8_t code[] = { 0x90, 0x40, 0x40, 0xf4 }; /* nop; inc ax; inc ax; hlt */
+	struct guest g;
+	struct kvm_guest_debug d = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP };
+
+	make(&g, false);
+	start_real(&g, code, sizeof(code));
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_GUEST_DEBUG, &d), 0);
+	for (unsigned i = 1; i <= 3; i++) {
+		assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+		assert_int_equal(g.run->exit_reason, KVM_EXIT_DEBUG);
+		assert_int_equal(g.run->debug.arch.exception, 1);
+		assert_int_equal(g.run->debug.arch.pc, 0x1000 + i);
+	}
+	drop(&g);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(system_calls), cmocka_unit_test(memory_regions), cmocka_unit_test(creation),
+		cmocka_unit_test(registers), cmocka_unit_test(msrs), cmocka_unit_test(port_exits),
+		cmocka_unit_test(string_input), cmocka_unit_test(memory_exits), cmocka_unit_test(read_only_memory),
+		cmocka_unit_test(interrupt_window), cmocka_unit_test(triple_fault), cmocka_unit_test(single_step),
+	};
+	struct kvcore_choice choice;
+
+	if (argc > 1 && !strcmp(argv[1], "kvm"))
+		accel = KVCORE_KVM;
+	kvm = kvcore_open(accel, &choice);
+	if (kvm < 0) {
+		printf("skipped: %s\n", choice.text);
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

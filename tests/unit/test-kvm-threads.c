@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * KVM_RUN and other threads: leaving a running and a halted guest by immediate_exit and by KVM_SET_SIGNAL_MASK, changing
+ * memory under running vCPUs, posted writes, MSR exits. As test-kvm-abi: the same for both providers.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+#include "core.h"
+
+#define RAM_SIZE 0x80000u
+#define MAX_CPUS 2
+
+static enum kvcore_accel accel = KVCORE_SOFT;
+static int kvm;
+
+struct guest {
+	int vm, cpus, vcpu[MAX_CPUS];
+	struct kvm_run *run[MAX_CPUS];
+	uint8_t *ram;
+};
+
+struct runner {
+	pthread_t thread;
+	struct guest *g;
+	int cpu, ret, error;
+	bool block; /* SIGUSR1 blocked outside of KVM_RUN */
+	bool pending; /* and waiting afterwards */
+	bool entered;
+};
+
+static void nap(long us)
+{
+	struct timespec ts = { .tv_nsec = us * 1000 };
+
+	nanosleep(&ts, NULL);
+}
+
+static void make(struct guest *g, int cpus, bool irqchip, const void *code, size_t size)
+{
+	struct kvm_userspace_memory_region r = { .memory_size = RAM_SIZE };
+
+	g->cpus = cpus;
+	g->vm = kvcore_ioctl(kvm, KVM_CREATE_VM, 0);
+	assert_true(g->vm >= 0);
+	kvcore_ioctl(g->vm, KVM_SET_TSS_ADDR, 0xfffbd000ul);
+	if (irqchip)
+		assert_int_equal(kvcore_ioctl(g->vm, KVM_CREATE_IRQCHIP, 0), 0);
+	g->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(g->ram != MAP_FAILED);
+	memcpy(g->ram + 0x1000, code, size);
+	r.userspace_addr = (uintptr_t)g->ram;
+	assert_int_equal(kvcore_ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &r), 0);
+	for (int i = 0; i < cpus; i++) {
+		struct kvm_regs regs = { .rip = 0x1000, .rflags = 2, .rsp = 0x8000, .rbx = (unsigned)i };
+		struct kvm_mp_state runnable = { .mp_state = KVM_MP_STATE_RUNNABLE };
+		struct kvm_sregs s;
+
+		g->vcpu[i] = kvcore_ioctl(g->vm, KVM_CREATE_VCPU, (unsigned long)i);
+		assert_true(g->vcpu[i] >= 0);
+		g->run[i] = kvcore_mmap(NULL, (size_t)kvcore_ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE,
+					MAP_SHARED, g->vcpu[i], 0);
+		assert_true(g->run[i] != MAP_FAILED);
+		assert_int_equal(kvcore_ioctl(g->vcpu[i], KVM_GET_SREGS, &s), 0);
+		s.cs.base = 0;
+		s.cs.selector = 0;
+		assert_int_equal(kvcore_ioctl(g->vcpu[i], KVM_SET_SREGS, &s), 0);
+		assert_int_equal(kvcore_ioctl(g->vcpu[i], KVM_SET_REGS, &regs), 0);
+		if (i && irqchip)
+			assert_int_equal(kvcore_ioctl(g->vcpu[i], KVM_SET_MP_STATE, &runnable), 0);
+	}
+}
+
+static void drop(struct guest *g)
+{
+	for (int i = 0; i < g->cpus; i++) {
+		munmap(g->run[i], (size_t)kvcore_ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0));
+		kvcore_close(g->vcpu[i]);
+	}
+	kvcore_close(g->vm);
+	munmap(g->ram, RAM_SIZE);
+}
+
+static void *run_thread(void *opaque)
+{
+	struct runner *r = opaque;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(r->block ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+	__atomic_store_n(&r->entered, true, __ATOMIC_SEQ_CST);
+	r->ret = kvcore_ioctl(r->g->vcpu[r->cpu], KVM_RUN, 0);
+	r->error = errno;
+	if (r->block) {
+		sigpending(&set);
+		r->pending = sigismember(&set, SIGUSR1);
+	}
+	return NULL;
+}
+
+static void start(struct runner *r, struct guest *g, int cpu, bool block)
+{
+	*r = (struct runner){ .g = g, .cpu = cpu, .block = block };
+	assert_int_equal(pthread_create(&r->thread, NULL, run_thread, r), 0);
+	while (!__atomic_load_n(&r->entered, __ATOMIC_SEQ_CST))
+		nap(100);
+	nap(2000);
+}
+
+static void on_usr1(int sig)
+{
+}
+
+static const uint8_t code_loop[] = { 0xeb, 0xfe }, code_halt[] = { 0xf4, 0xeb, 0xfd };
+
+static void leave_by_immediate_exit(void **state)
+{
+	for (int halted = 0; halted < 2; halted++) {
+		struct guest g;
+		struct runner r;
+
+		make(&g, 1, true, halted ? code_halt : code_loop, halted ? sizeof(code_halt) : sizeof(code_loop));
+		start(&r, &g, 0, false);
+		g.run[0]->immediate_exit = 1;
+		pthread_kill(r.thread, SIGUSR1);
+		pthread_join(r.thread, NULL);
+		assert_int_equal(r.ret, -1);
+		assert_int_equal(r.error, EINTR);
+		assert_int_equal(g.run[0]->exit_reason, KVM_EXIT_INTR);
+		drop(&g);
+	}
+}
+
+static void leave_by_signal_mask(void **state)
+{
+	for (int halted = 0; halted < 2; halted++) {
+		struct {
+			struct kvm_signal_mask head;
+			uint8_t set[8];
+		} mask = { .head.len = 8 };
+		struct guest g;
+		struct runner r;
+
+		make(&g, 1, true, halted ? code_halt : code_loop, halted ? sizeof(code_halt) : sizeof(code_loop));
+		assert_int_equal(kvcore_ioctl(g.vcpu[0], KVM_SET_SIGNAL_MASK, &mask), 0); /* blocks none */
+		start(&r, &g, 0, true);
+		pthread_kill(r.thread, SIGUSR1);
+		pthread_join(r.thread, NULL);
+		assert_int_equal(r.ret, -1);
+		assert_int_equal(r.error, EINTR);
+		assert_true(r.pending); /* it was not taken */
+		drop(&g);
+	}
+}
+
+static void memory_changes_while_running(void **state)
+{
+	/* 1: mov al, [0x7000]; cmp al, 0x55; jne 1b; out 0x10, al */
+	static const uint8_t code[] = { 0xa0, 0, 0x70, 0x3c, 0x55, 0x75, 0xf9, 0xe6, 0x10 };
+	uint8_t *other = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct kvm_userspace_memory_region r = { .slot = 1, .guest_phys_addr = RAM_SIZE, .memory_size = 0x1000,
+						 .userspace_addr = (uintptr_t)other };
+	struct guest g;
+	struct runner run;
+
+	make(&g, 1, false, code, sizeof(code));
+	start(&run, &g, 0, false);
+	for (int i = 0; i < 50; i++) {
+		r.memory_size = i & 1 ? 0 : 0x1000;
+		assert_int_equal(kvcore_ioctl(g.vm, KVM_SET_USER_MEMORY_REGION, &r), 0);
+	}
+	__atomic_store_n(&g.ram[0x7000], 0x55, __ATOMIC_SEQ_CST);
+	pthread_join(run.thread, NULL);
+	assert_int_equal(run.ret, 0);
+	assert_int_equal(g.run[0]->exit_reason, KVM_EXIT_IO);
+	drop(&g);
+	munmap(other, RAM_SIZE);
+}
+
+static void two_processors(void **state)
+{
+	/* mov cx, 20000; 1: lock inc dword [0x7000]; loop 1b; out 0x10, al */
+	static const uint8_t code[] = { 0xb9, 0x20, 0x4e, 0xf0, 0x66, 0xff, 0x06, 0, 0x70, 0xe2, 0xf8, 0xe6, 0x10 };
+	struct guest g;
+	struct runner r[2];
+	uint32_t count;
+
+	make(&g, 2, true, code, sizeof(code));
+	for (int i = 0; i < 2; i++)
+		start(&r[i], &g, i, false);
+	for (int i = 0; i < 2; i++) {
+		pthread_join(r[i].thread, NULL);
+		assert_int_equal(r[i].ret, 0);
+		assert_int_equal(g.run[i]->exit_reason, KVM_EXIT_IO);
+	}
+	memcpy(&count, g.ram + 0x7000, 4);
+	assert_int_equal(count, 40000);
+	drop(&g);
+}
+
+static void posted_writes(void **state)
+{
+	/* mov ax, 0x8000; mov ds, ax; mov byte [0], 1; mov byte [1], 2; mov byte [0x10], 3; hlt */
+	static const uint8_t code[] = { 0xb8, 0, 0x80, 0x8e, 0xd8, 0xc6, 0x06, 0, 0, 1, 0xc6, 0x06, 1, 0, 2,
+					0xc6, 0x06, 0x10, 0, 3, 0xf4 };
+	struct kvm_coalesced_mmio_zone z = { .addr = 0x80000, .size = 0x10 };
+	struct kvm_coalesced_mmio_ring *ring;
+	struct guest g;
+	int page;
+
+	make(&g, 1, false, code, sizeof(code));
+	page = kvcore_ioctl(kvm, KVM_CHECK_EXTENSION, (unsigned long)KVM_CAP_COALESCED_MMIO);
+	assert_true(page > 0);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_REGISTER_COALESCED_MMIO, &z), 0);
+	ring = (struct kvm_coalesced_mmio_ring *)((uint8_t *)g.run[0] + page * 4096);
+	assert_int_equal(kvcore_ioctl(g.vcpu[0], KVM_RUN, 0), 0);
+	assert_int_equal(g.run[0]->exit_reason, KVM_EXIT_MMIO);
+	assert_int_equal(g.run[0]->mmio.phys_addr, 0x80010);
+	assert_int_equal((ring->last - ring->first), 2);
+	assert_int_equal(ring->coalesced_mmio[ring->first].phys_addr, 0x80000);
+	assert_int_equal(ring->coalesced_mmio[ring->first].data[0], 1);
+	assert_int_equal(ring->coalesced_mmio[ring->first + 1].data[0], 2);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_UNREGISTER_COALESCED_MMIO, &z), 0);
+	drop(&g);
+}
+
+static void msr_exits(void **state)
+{
+	/* mov ecx, 0x12345678; rdmsr; out 0x10, al; hlt */
+	static const uint8_t code[] = { 0x66, 0xb9, 0x78, 0x56, 0x34, 0x12, 0x0f, 0x32, 0xe6, 0x10, 0xf4 };
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_USER_SPACE_MSR, .args = { KVM_MSR_EXIT_REASON_UNKNOWN } };
+	struct guest g;
+
+	make(&g, 1, false, code, sizeof(code));
+	if (kvcore_ioctl(kvm, KVM_CHECK_EXTENSION, (unsigned long)KVM_CAP_X86_USER_SPACE_MSR) > 0) {
+		assert_int_equal(kvcore_ioctl(g.vm, KVM_ENABLE_CAP, &cap), 0);
+		assert_int_equal(kvcore_ioctl(g.vcpu[0], KVM_RUN, 0), 0);
+		assert_int_equal(g.run[0]->exit_reason, KVM_EXIT_X86_RDMSR);
+		assert_int_equal(g.run[0]->msr.index, 0x12345678);
+		g.run[0]->msr.data = 0x99;
+		g.run[0]->msr.error = 0;
+		assert_int_equal(kvcore_ioctl(g.vcpu[0], KVM_RUN, 0), 0);
+		assert_int_equal(g.run[0]->exit_reason, KVM_EXIT_IO);
+		assert_int_equal(((uint8_t *)g.run[0])[g.run[0]->io.data_offset], 0x99);
+	}
+	drop(&g);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(leave_by_immediate_exit), cmocka_unit_test(leave_by_signal_mask),
+		cmocka_unit_test(memory_changes_while_running), cmocka_unit_test(two_processors),
+		cmocka_unit_test(posted_writes), cmocka_unit_test(msr_exits),
+	};
+	struct sigaction sa = { .sa_handler = on_usr1 };
+	struct kvcore_choice choice;
+
+	if (argc > 1 && !strcmp(argv[1], "kvm"))
+		accel = KVCORE_KVM;
+	sigaction(SIGUSR1, &sa, NULL);
+	kvm = kvcore_open(accel, &choice);
+	if (kvm < 0) {
+		printf("skipped: %s\n", choice.text);
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The virtio console as its driver sees it; the character device is this file. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_console.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_ring.h>
+
+#include "char.h"
+#include "virtio-rig.h"
+
+enum { RX, TX, BUFFER = RIG_DATA };
+
+/* char.h over a string; it replaces the library's functions in this program. */
+static GString *output;
+static bool writable;
+static unsigned resumed;
+
+void char_attach(struct chardev *c, const struct char_client *client, void *opaque)
+{
+	c->client = client;
+	c->client_opaque = opaque;
+}
+
+void char_write(struct chardev *c, const uint8_t *data, size_t len)
+{
+	g_string_append_len(output, (const char *)data, len);
+}
+
+bool char_writable(struct chardev *c)
+{
+	return writable;
+}
+
+void char_resume(struct chardev *c)
+{
+	resumed++;
+}
+
+struct console_test {
+	struct rig r;
+	struct chardev chr;
+	struct device_backend backend;
+};
+
+static void open_console(struct console_test *t, const char *options)
+{
+	memset(t, 0, sizeof(*t));
+	output = g_string_new(NULL);
+	writable = true;
+	resumed = 0;
+	t->backend.chardev = &t->chr;
+	rig_open(&t->r, "virtio-console", options ? g_variant_new_parsed(options) : NULL, &t->backend);
+}
+
+static void close_console(struct console_test *t)
+{
+	rig_close(&t->r);
+	assert_null(t->chr.client);
+	g_string_free(output, TRUE);
+}
+
+static void start(struct console_test *t, uint64_t features)
+{
+	assert_true(rig_negotiate(&t->r, features));
+	rig_queue(&t->r, RX, 8);
+	rig_queue(&t->r, TX, 8);
+	rig_driver_ok(&t->r);
+	rig_run();
+}
+
+static void type(struct console_test *t, const char *text)
+{
+	assert_true(t->chr.client->can_receive(t->chr.client_opaque) >= strlen(text));
+	t->chr.client->receive(t->chr.client_opaque, (const uint8_t *)text, strlen(text));
+}
+
+static void test_output(void **state)
+{
+	struct console_test t;
+	struct ring_buf b[] = { { BUFFER, 6, false }, { BUFFER + 100, 6, false } };
+
+	open_console(&t, "{'columns': <uint32 132>, 'rows': <uint32 43>}");
+	assert_int_equal(rig_read(&t.r, t.r.config + 2, 2), 0x1040 + VIRTIO_ID_CONSOLE);
+	assert_int_equal(rig_read(&t.r, t.r.device, 4), 132 | 43 << 16);
+	assert_true(rig_offered(&t.r) & 1 << VIRTIO_CONSOLE_F_SIZE);
+	/* A letter without any queue. */
+	rig_write(&t.r, t.r.device + offsetof(struct virtio_console_config, emerg_wr), 4, '!');
+	assert_string_equal(output->str, "!");
+	start(&t, 1 << VIRTIO_CONSOLE_F_SIZE);
+	memcpy(t.r.ram + BUFFER, "hello ", 6);
+	memcpy(t.r.ram + BUFFER + 100, "world\n", 6);
+	assert_int_equal(rig_request(&t.r, TX, b, 2), 0);
+	assert_string_equal(output->str, "!hello world\n");
+	close_console(&t);
+}
+
+/* While the host is full the guest's output stays in the ring. */
+static void test_back_pressure(void **state)
+{
+	struct console_test t;
+	struct ring_buf b = { BUFFER, 5, false };
+
+	open_console(&t, NULL);
+	start(&t, 0);
+	memcpy(t.r.ram + BUFFER, "later", 5);
+	writable = false;
+	assert_true(ring_add(&t.r.ring[TX], &b, 1, 0, &t));
+	rig_kick(&t.r, TX);
+	assert_null(ring_get(&t.r.ring[TX], NULL));
+	assert_string_equal(output->str, "");
+	writable = true;
+	for (unsigned i = 0; i < 1000 && !output->len; i++) {
+		g_usleep(1000);
+		rig_run();
+	}
+	assert_string_equal(output->str, "later");
+	assert_ptr_equal(ring_get(&t.r.ring[TX], NULL), &t);
+	close_console(&t);
+}
+
+static void test_input(void **state)
+{
+	struct console_test t;
+	struct ring_buf b[] = { { BUFFER, 4, true }, { BUFFER + 100, 4, true } };
+	uint32_t len;
+
+	open_console(&t, NULL);
+	type(&t, "ab"); /* before there is a driver: kept for it */
+	start(&t, 1ull << VIRTIO_RING_F_EVENT_IDX);
+	type(&t, "cdef");
+	assert_true(ring_add(&t.r.ring[RX], b, 1, 0, &b[0]));
+	rig_kick(&t.r, RX);
+	assert_ptr_equal(ring_get(&t.r.ring[RX], &len), &b[0]);
+	assert_int_equal(len, 4);
+	assert_memory_equal(t.r.ram + BUFFER, "abcd", 4);
+	/* The rest survives a move. */
+	rig_move(&t.r, "virtio-console", NULL, &t.backend);
+	assert_true(ring_add(&t.r.ring[RX], b + 1, 1, 0, &b[1]));
+	ring_arm(&t.r.ring[RX]);
+	rig_kick(&t.r, RX);
+	assert_ptr_equal(ring_get(&t.r.ring[RX], &len), &b[1]);
+	assert_int_equal(len, 2);
+	assert_memory_equal(t.r.ram + BUFFER + 100, "ef", 2);
+	close_console(&t);
+}
+
+static void test_input_full(void **state)
+{
+	struct console_test t;
+	struct ring_buf b = { BUFFER, 1000, true };
+	char text[1025];
+	uint32_t len;
+
+	open_console(&t, NULL);
+	start(&t, 0);
+	memset(text, 'x', 1024);
+	text[1024] = 0;
+	for (unsigned i = 0; i < 4; i++)
+		type(&t, text);
+	assert_int_equal(t.chr.client->can_receive(t.chr.client_opaque), 0);
+	assert_int_equal(resumed, 0);
+	assert_true(ring_add(&t.r.ring[RX], &b, 1, 0, &b));
+	rig_kick(&t.r, RX);
+	assert_non_null(ring_get(&t.r.ring[RX], &len));
+	assert_int_equal(len, 1000);
+	assert_int_equal(resumed, 1);
+	assert_int_equal(t.chr.client->can_receive(t.chr.client_opaque), 1000);
+	/* A readable chain where a writable one belongs. */
+	b.writable = false;
+	assert_true(ring_add(&t.r.ring[RX], &b, 1, 0, &b));
+	rig_kick(&t.r, RX);
+	assert_true(rig_status(&t.r) & VIRTIO_CONFIG_S_NEEDS_RESET);
+	close_console(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_output),
+		cmocka_unit_test(test_back_pressure),
+		cmocka_unit_test(test_input),
+		cmocka_unit_test(test_input_full),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
