@@ -20,6 +20,7 @@
 enum {
 	FEATURE_PAGES = 2, /* of 32 bits */
 	RESET_WAIT_US = 50000,
+	BREAKS_LOGGED = 5,
 };
 
 struct virtio_queue_source {
@@ -155,7 +156,9 @@ void virtio_break(struct virtio_device *v, const char *why)
 {
 	if (!__atomic_exchange_n(&v->live, false, __ATOMIC_ACQ_REL))
 		return;
-	kv_log_warn("%s: stopped until the driver resets it: %s", v->id, why);
+	/* A hostile driver does this in a loop: the log is not to be flooded. */
+	if (v->breaks++ < BREAKS_LOGGED)
+		kv_log_warn("%s: stopped until the driver resets it: %s", v->id, why);
 	__atomic_or_fetch(&v->status, VIRTIO_CONFIG_S_NEEDS_RESET, __ATOMIC_RELEASE);
 	virtio_config_changed(v);
 }

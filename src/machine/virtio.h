@@ -80,6 +80,7 @@ struct virtio_device {
 	bool paused;
 	bool live;	/* DRIVER_OK, queues started, not broken; atomic */
 	bool resetting; /* reset was asked for and waits for what is in flight */
+	unsigned breaks;    /* how often the driver broke the rules */
 	unsigned in_flight; /* chains with a backend; atomic */
 	GMutex idle_lock;
 	GCond idle;

@@ -22,7 +22,7 @@ enum { RAM = 0x1000, BASE = 0x100000 };
 
 static uint8_t *ram;
 
-void *gpa_ptr(struct guest_mem *mem, uint64_t gpa, uint64_t len)
+void *gpa_ptr(const struct guest_mem *mem, uint64_t gpa, uint64_t len)
 {
 	if (gpa < BASE || gpa - BASE > RAM || len > RAM - (gpa - BASE))
 		return NULL;

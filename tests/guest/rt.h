@@ -50,14 +50,14 @@ extern volatile u64 trap_resume; /* where an expected exception goes on; 0: none
 typedef void handler_fn(struct frame *f);
 extern handler_fn *handlers[256];
 
-/* Runs one or more instructions; the vector they raise, or NO_EXC. Clobbers rax. Operands as in asm. */
+/* Runs one or more instructions; the vector they raise, or NO_EXC. Clobbers rax, rcx, rdx. Input operands as in asm. */
 #define TRAP(insns, ...) \
 	({ \
 		trap.vector = NO_EXC; \
 		__asm__ volatile("lea 7777f(%%rip), %%rax\n\tmov %%rax, trap_resume\n\t" insns "\n7777:\n\tmovq $0, trap_resume" \
 				 : \
 				 : __VA_ARGS__ \
-				 : "rax", "memory", "cc"); \
+				 : "rax", "rcx", "rdx", "memory", "cc"); \
 		trap.vector; \
 	})
 

@@ -58,7 +58,7 @@ static void build_tables(void)
 	for (u32 n = 0; n < CODE_PAGES; n++)
 		put64(pt + 8 * n, (GPA_CODE + n * 4096) | PTE_P | PTE_W | PTE_U | 0x60);
 	for (u32 n = 0; n < DATA_PAGES; n++)
-		put64(pt + 0x1000 + 8 * (n + 1), (GPA_DATA + n * 4096) | PTE_P | (n < 2 ? PTE_W : 0) | PTE_U | 0x60);
+		put64(pt + 0x1000 + 8 * (n + 1), (GPA_DATA + n * 4096) | PTE_P | (n < 2 ? PTE_W : 0) | PTE_U | 0x60 | 1ull << 63);
 	for (u32 n = 0; n < SYS_PAGES; n++)
 		put64(pt + 0x2000 + 8 * n, (GPA_SYS + n * 4096) | PTE_P | PTE_W | 0x60);
 }

@@ -38,7 +38,7 @@ static uint8_t *ram;
 static uint64_t ram_len;
 static uint8_t dirty[BIG_RAM];
 
-void *gpa_ptr(struct guest_mem *mem, uint64_t gpa, uint64_t len)
+void *gpa_ptr(const struct guest_mem *mem, uint64_t gpa, uint64_t len)
 {
 	if (gpa < BASE || gpa - BASE > ram_len || len > ram_len - (gpa - BASE))
 		return NULL;
