@@ -103,7 +103,7 @@ static bool set_registers(struct boot *b, uint64_t entry, GError **error)
 	struct vcpu *v = &b->m->vcpu[0];
 	struct kvm_regs regs = { .rip = entry, .rsi = BOOT_PARAMS, .rsp = BOOT_STACK_END,
 				 .rflags = 2 };
-	struct kvm_sregs s = v->sregs;
+	struct kvm_sregs s = v->power_on.sregs;
 
 	if (!boot_put(b, BOOT_GDT, gdt, sizeof(gdt), error))
 		return false;

@@ -166,7 +166,7 @@ static bool set_registers(struct boot *b, uint32_t entry, GError **error)
 	struct kvm_regs regs = { .rip = entry, .rbx = BOOT_START_INFO, .rflags = 2 };
 	struct kvm_segment flat = { .limit = UINT32_MAX, .type = 3, .present = 1, .db = 1, .s = 1,
 				    .g = 1, .selector = 0x10 };
-	struct kvm_sregs s = v->sregs;
+	struct kvm_sregs s = v->power_on.sregs;
 
 	s.ds = s.es = s.fs = s.gs = s.ss = flat;
 	s.cs = flat;

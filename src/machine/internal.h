@@ -29,6 +29,27 @@
 #define COM1_GSI 4
 #define RTC_GSI 8
 
+/* All of a vCPU that KVM holds (vcpu-state.c). */
+struct vcpu_state {
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	struct kvm_lapic_state lapic;
+	struct kvm_xcrs xcrs;
+	struct kvm_xsave xsave;
+	struct kvm_debugregs debugregs;
+	struct kvm_vcpu_events events;
+	struct kvm_mp_state mp_state;
+	uint32_t n_msrs;
+	struct kvm_msr_entry *msrs; /* owned; `reserved` set: KVM does not transfer it */
+};
+
+/* The interrupt chips, the timer and the clock of a VM. */
+struct chips_state {
+	struct kvm_irqchip irqchip[3];
+	struct kvm_pit_state2 pit;
+	struct kvm_clock_data clock;
+};
+
 struct vcpu {
 	struct machine *m;
 	unsigned index;
@@ -39,11 +60,7 @@ struct vcpu {
 	pthread_t pthread; /* set by the thread itself; a kick before that is seen in vcpu_rest() */
 	bool resting; /* under m->lock: stands still for a pause */
 	uint64_t exits[EXIT_REASONS]; /* by KVM_EXIT_*, own thread */
-	struct kvm_lapic_state lapic; /* power-on state, for reset */
-	struct kvm_mp_state mp_state;
-	struct kvm_regs regs;
-	struct kvm_sregs sregs;
-	struct kvm_vcpu_events events;
+	struct vcpu_state power_on;
 };
 
 struct machine {
@@ -55,9 +72,8 @@ struct machine {
 	struct vcpu vcpu[VCPUS_MAX];
 	GPtrArray *devices; /* struct device *, in board order */
 	struct device *pm;
-	struct kvm_irqchip irqchip[3]; /* power-on state */
-	struct kvm_pit_state2 pit;
-	bool has_pit;
+	struct chips_state power_on;
+	struct kvm_msr_list *msr_list;
 
 	GMutex lock; /* all below */
 	GCond changed;
@@ -78,7 +94,15 @@ bool vcpu_create(struct machine *m, unsigned index, GError **error);
 void vcpu_destroy(struct vcpu *v);
 void vcpu_start(struct vcpu *v);
 void vcpu_kick(struct vcpu *v);
-bool vcpu_reset(struct vcpu *v, GError **error); /* to the power-on state recorded at creation */
+
+/* vcpu-state.c */
+extern const struct state_desc vcpu_state_desc, chips_state_desc;
+bool vcpu_msr_list(int kvm_fd, struct kvm_msr_list **ret_list, GError **error);
+bool vcpu_state_get(struct vcpu *v, struct vcpu_state *s, GError **error); /* fills or reuses s->msrs */
+/* with_time: the time stamp counter, too (loading), or let it run on (reset). */
+bool vcpu_state_set(struct vcpu *v, const struct vcpu_state *s, bool with_time, GError **error);
+bool chips_state_get(struct machine *m, struct chips_state *s, GError **error);
+bool chips_state_set(struct machine *m, struct chips_state *s, bool with_time, GError **error);
 
 /* cpuid.c */
 bool cpuid_set(struct vcpu *v, GError **error);

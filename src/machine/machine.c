@@ -103,32 +103,24 @@ static bool create_vm(struct machine *m, GError **error)
 		return kv_fail_errno(error, errno, "KVM_SET_TSS_ADDR");
 	if (kvcore_ioctl(m->core.vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
 		return kv_fail_errno(error, errno, "KVM_CREATE_IRQCHIP");
-	m->has_pit = kvcore_ioctl(m->core.vm_fd, KVM_CREATE_PIT2, &pit) == 0;
-	if (!m->has_pit)
+	if (kvcore_ioctl(m->core.vm_fd, KVM_CREATE_PIT2, &pit) < 0)
 		return kv_fail_errno(error, errno, "KVM_CREATE_PIT2");
 	return true;
 }
 
-static bool save_chips(struct machine *m, GError **error)
+/*
+ * The power-on state of the chips, which a reset brings back. The 8259s start masked: they share
+ * lines with the I/O APIC, and a guest of a hardware-reduced machine never sets them up.
+ */
+static bool record_chips(struct machine *m, GError **error)
 {
-	for (unsigned i = 0; i < G_N_ELEMENTS(m->irqchip); i++) {
-		m->irqchip[i].chip_id = i;
-		if (kvcore_ioctl(m->core.vm_fd, KVM_GET_IRQCHIP, &m->irqchip[i]) < 0)
-			return kv_fail_errno(error, errno, "KVM_GET_IRQCHIP");
-	}
-	if (kvcore_ioctl(m->core.vm_fd, KVM_GET_PIT2, &m->pit) < 0)
-		return kv_fail_errno(error, errno, "KVM_GET_PIT2");
-	return true;
-}
+	struct chips_state *s = &m->power_on;
 
-static bool restore_chips(struct machine *m, GError **error)
-{
-	for (unsigned i = 0; i < G_N_ELEMENTS(m->irqchip); i++)
-		if (kvcore_ioctl(m->core.vm_fd, KVM_SET_IRQCHIP, &m->irqchip[i]) < 0)
-			return kv_fail_errno(error, errno, "KVM_SET_IRQCHIP");
-	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_PIT2, &m->pit) < 0)
-		return kv_fail_errno(error, errno, "KVM_SET_PIT2");
-	return true;
+	if (!chips_state_get(m, s, error))
+		return false;
+	s->irqchip[KVM_IRQCHIP_PIC_MASTER].chip.pic.imr = 0xff;
+	s->irqchip[KVM_IRQCHIP_PIC_SLAVE].chip.pic.imr = 0xff;
+	return chips_state_set(m, s, false, error);
 }
 
 static bool add_ram(struct machine *m, GError **error)
@@ -145,7 +137,7 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 {
 	if (m->cpus < 1 || m->cpus > VCPUS_MAX)
 		return kv_fail(error, KV_ERROR_USAGE, "%u vCPUs: 1 to %d are possible", m->cpus, VCPUS_MAX);
-	if (!create_vm(m, error) || !add_ram(m, error))
+	if (!vcpu_msr_list(m->kvm_fd, &m->msr_list, error) || !create_vm(m, error) || !add_ram(m, error))
 		return false;
 	m->core.ports = bus_new("port");
 	m->core.mmio = bus_new("mmio");
@@ -154,7 +146,7 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_create(m, i, error))
 			return false;
-	return save_chips(m, error) && boot_load(m, error);
+	return record_chips(m, error) && boot_load(m, error);
 }
 
 struct machine *machine_new(const struct machine_config *config, GError **error)
@@ -208,6 +200,7 @@ void machine_free(struct machine *m)
 	g_free(m->initrd);
 	g_free(m->append);
 	g_free(m->end_text);
+	g_free(m->msr_list);
 	g_free(m);
 }
 
@@ -262,10 +255,10 @@ bool machine_reset(struct machine *m, GError **error)
 {
 	machine_pause(m);
 	each_device(m, offsetof(struct device_class, reset));
-	if (!mem_clear(m->core.mem, error) || !restore_chips(m, error))
+	if (!mem_clear(m->core.mem, error) || !chips_state_set(m, &m->power_on, false, error))
 		return false;
 	for (unsigned i = 0; i < m->cpus; i++)
-		if (!vcpu_reset(&m->vcpu[i], error))
+		if (!vcpu_state_set(&m->vcpu[i], &m->vcpu[i].power_on, false, error))
 			return false;
 	return boot_load(m, error);
 }

@@ -30,31 +30,6 @@ static void install_kick_handler(void)
 	}
 }
 
-static bool call(struct vcpu *v, unsigned long request, void *arg, const char *what, GError **error)
-{
-	if (kvcore_ioctl(v->fd, request, arg) < 0)
-		return kv_fail_errno(error, errno, "vCPU %u: %s", v->index, what);
-	return true;
-}
-
-static bool save_power_on_state(struct vcpu *v, GError **error)
-{
-	return call(v, KVM_GET_LAPIC, &v->lapic, "KVM_GET_LAPIC", error) &&
-	       call(v, KVM_GET_REGS, &v->regs, "KVM_GET_REGS", error) &&
-	       call(v, KVM_GET_SREGS, &v->sregs, "KVM_GET_SREGS", error) &&
-	       call(v, KVM_GET_VCPU_EVENTS, &v->events, "KVM_GET_VCPU_EVENTS", error) &&
-	       call(v, KVM_GET_MP_STATE, &v->mp_state, "KVM_GET_MP_STATE", error);
-}
-
-bool vcpu_reset(struct vcpu *v, GError **error)
-{
-	return call(v, KVM_SET_SREGS, &v->sregs, "KVM_SET_SREGS", error) &&
-	       call(v, KVM_SET_REGS, &v->regs, "KVM_SET_REGS", error) &&
-	       call(v, KVM_SET_VCPU_EVENTS, &v->events, "KVM_SET_VCPU_EVENTS", error) &&
-	       call(v, KVM_SET_LAPIC, &v->lapic, "KVM_SET_LAPIC", error) &&
-	       call(v, KVM_SET_MP_STATE, &v->mp_state, "KVM_SET_MP_STATE", error);
-}
-
 bool vcpu_create(struct machine *m, unsigned index, GError **error)
 {
 	struct vcpu *v = &m->vcpu[index];
@@ -72,7 +47,7 @@ bool vcpu_create(struct machine *m, unsigned index, GError **error)
 		return kv_fail_errno(error, errno, "cannot map vCPU %u", index);
 	}
 	install_kick_handler();
-	return cpuid_set(v, error) && save_power_on_state(v, error);
+	return cpuid_set(v, error) && vcpu_state_get(v, &v->power_on, error);
 }
 
 void vcpu_destroy(struct vcpu *v)
@@ -83,6 +58,7 @@ void vcpu_destroy(struct vcpu *v)
 		munmap(v->run, v->run_size);
 	if (v->fd > 0)
 		kvcore_close(v->fd);
+	g_free(v->power_on.msrs);
 }
 
 void vcpu_kick(struct vcpu *v)

@@ -60,8 +60,10 @@ common:
 	add	$16, %rsp
 	iretq
 
-	/* u64 enter_user(fn, stack top): until user_back */
-	.globl enter_user, user_back
+	/* enter_user(fn, stack top): until user_back; fn returns to user_exit */
+	.globl enter_user, user_back, user_exit
+user_exit:
+	ud2
 enter_user:
 	push	%rbx
 	push	%rbp
@@ -72,7 +74,7 @@ enter_user:
 	mov	%rsp, user_saved_rsp
 	push	$0x3b
 	push	%rsi
-	push	$0x3002
+	push	$2
 	push	$0x43
 	push	%rdi
 	iretq

@@ -17,7 +17,7 @@ extern u8 stubs[256][16];
 extern u8 ap_start[], ap_start_end[];
 extern volatile u32 ap_next;
 void enter_user(void (*fn)(void), void *stack);
-extern u8 user_back[];
+extern u8 user_back[], user_exit[];
 void rt_main(void);
 void rt_exception(struct frame *f);
 void rt_ap_main(unsigned cpu);
@@ -133,8 +133,11 @@ u64 run_user(void (*fn)(void))
 {
 	trap.vector = NO_EXC;
 	trap_resume = (u64)user_back;
+	*(u64 *)(user_stack + sizeof(user_stack) - 8) = (u64)user_exit;
 	enter_user(fn, user_stack + sizeof(user_stack) - 8);
 	trap_resume = 0;
+	if (trap.vector == EXC_UD && trap.rip == (u64)user_exit)
+		trap.vector = NO_EXC;
 	return trap.vector;
 }
 

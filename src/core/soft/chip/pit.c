@@ -103,15 +103,10 @@ static void on_timer(struct kv_timer *t)
 	if (now < p->deadline) {
 		timer_set(p->chips->vm, t, p->deadline);
 	} else {
-		if (p->period)
-			while (p->deadline <= now) {
-				p->deadline += p->period;
-				p->pending++;
-			}
-		else {
-			p->deadline = UINT64_MAX;
-			p->pending++;
-		}
+		u64 late = p->period ? (now - p->deadline) / p->period + 1 : 1;
+
+		p->deadline = p->period ? p->deadline + late * p->period : UINT64_MAX;
+		p->pending += late < NS / PERIOD_MIN ? (u32)late : NS / PERIOD_MIN;
 		if (p->pending > NS / PERIOD_MIN)
 			p->pending = NS / PERIOD_MIN; /* a guest that was stopped does not get hours of ticks */
 		timer_set(p->chips->vm, t, p->deadline);

@@ -348,8 +348,8 @@ static void finish(struct insn *i, const u8 *start, const u8 *end, size_t avail)
 	if (avail >= sizeof(i->bytes))
 		__builtin_memcpy(i->bytes, start, sizeof(i->bytes));
 	else
-		for (unsigned n = 0; n < i->len; n++)
-			i->bytes[n] = start[n];
+		for (unsigned n = 0; n < sizeof(i->bytes); n++)
+			i->bytes[n] = n < i->len ? start[n] : 0;
 }
 
 /* Everything before modrm; NULL when the bytes end. Opcode 0F of the one-byte map stands for what does not exist. */
@@ -381,6 +381,21 @@ static const struct insn_root *decode_opcode(struct insn *i, struct reader *r, b
 	return &insn_roots[i->map][b];
 }
 
+/* All but the copy of the bytes. Word by word: without vector registers the compiler would call for REP STOS. */
+static inline void clear(struct insn *i)
+{
+	u64 *w = (u64 *)i;
+
+	_Static_assert(offsetof(struct insn, imm_size) % 8 == 0 && offsetof(struct insn, bytes) ==
+		       offsetof(struct insn, imm_size) + 1, "imm_size is the last field before the bytes");
+#pragma GCC unroll 16
+	for (unsigned n = 0; n < offsetof(struct insn, imm_size) / 8; n++) {
+		w[n] = 0;
+		__asm__ volatile("" : : : "memory");
+	}
+	i->imm_size = 0;
+}
+
 enum decode_result insn_decode(struct insn *i, const u8 *p, size_t avail, enum cpu_mode mode)
 {
 	struct reader r = { p, p + (avail < INSN_MAX ? avail : INSN_MAX), false };
@@ -389,7 +404,11 @@ enum decode_result insn_decode(struct insn *i, const u8 *p, size_t avail, enum c
 	unsigned pfx = 0, index;
 	bool p67 = false;
 
-	*i = (struct insn){ .mode = (u8)mode, .seg_override = 0xff, .base = BASE_NONE, .index = BASE_NONE, .seg = SEG_DS };
+	clear(i);
+	i->mode = (u8)mode;
+	i->seg_override = 0xff;
+	i->base = i->index = BASE_NONE;
+	i->seg = SEG_DS;
 	root = decode_opcode(i, &r, &p67, &pfx);
 	if (!root || r.short_of)
 		return starved(avail);

@@ -179,8 +179,6 @@ static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 			return NULL;
 		b = block_at(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), block_key(c));
 	} while (!b);
-	if (b->interp_only)
-		return NULL;
 	*e = (struct jump_entry){ c->rip, (u64)(uintptr_t)jit_exec(j, b->entry_saved) };
 	return jit_exec(j, b->entry_saved);
 }
@@ -192,7 +190,7 @@ static void link_edge(struct jit *j, struct link *l, u64 flushes)
 
 	pthread_mutex_lock(&j->lock);
 	b = j->stats.flushes != flushes || l->page->dead ? NULL : block_find(l->page, l->target, l->key);
-	if (b && !b->interp_only)
+	if (b)
 		emit_patch(l->rel32, j->code_x - j->code_w, jit_exec(j, l->saved ? b->entry_saved : b->entry_host));
 	pthread_mutex_unlock(&j->lock);
 }

@@ -119,7 +119,7 @@ static bool swapgs(struct tx *t)
 	return true;
 }
 
-static bool rdtsc(struct tx *t)
+static bool rdtsc(struct tx *t, bool with_aux)
 {
 	struct host_op test8 = { .opcode = 0xf6, .imm_size = 1, .imm = CR4_TSD };
 	struct host_op shift64 = { .w = 1, .opcode = 0xc1, .imm_size = 1, .imm = 32 };
@@ -140,6 +140,8 @@ static bool rdtsc(struct tx *t)
 	emit_mov(e, RDX, RAX);
 	emit_op_reg(e, &shift64, SHIFT_SHR, RDX);
 	emit_mov32(e, RAX, RAX);
+	if (with_aux)
+		emit_load(e, RCX, TX_CPU(tsc_aux));
 	return true;
 }
 
@@ -173,6 +175,7 @@ bool system_possible(const struct tx *t, const struct insn *i)
 	case INSN_POPF:
 		return (t->key & KEY_VIEW) == VIEW_KERNEL;
 	case INSN_RDTSC:
+	case INSN_RDTSCP:
 		return true;
 	default:
 		return false;
@@ -197,7 +200,8 @@ bool system_insn(struct tx *t, const struct insn *i)
 	case INSN_SWAPGS:
 		return swapgs(t);
 	case INSN_RDTSC:
-		return rdtsc(t);
+	case INSN_RDTSCP:
+		return rdtsc(t, i->d->op == INSN_RDTSCP);
 	default:
 		return set_ac(t, i->d->op == INSN_STAC);
 	}

@@ -139,7 +139,7 @@ static void emit_body(struct tx *t)
 		edge_interp(t, t->end);
 		return;
 	}
-	t->k = t->n - 1;
+	t->k = t->n ? t->n - 1 : 0;
 	if (t->ends_interp)
 		edge_interp(t, t->end);
 	else if (!ends_block(&t->insn[t->k]))
@@ -207,7 +207,7 @@ static bool emit_edges(struct tx *t, const struct block *self)
 			emit_patch_here(&t->e, s->rel32);
 			emit_rip(t, s->target);
 			emit_jmp(&t->e, t->j->stub_dispatch);
-		} else if (b && !b->interp_only) {
+		} else if (b) {
 			emit_patch(s->rel32, t->e.exec, jit_exec(t->j, s->saved ? b->entry_saved : b->entry_host));
 		} else if (!emit_thunk(t, s)) {
 			return false;
@@ -309,15 +309,13 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 		return NULL;
 	*t = (struct tx){ .j = j, .c = c, .src = s, .page = s->page, .host = s->host, .key = s->key };
 	discover(t, s->offset);
-	*b = (struct block){ .page = s->page, .offset = s->offset, .key = s->key, .interp_only = t->n == 0 };
-	if (t->n) {
-		flags_analyse(t);
-		if (!emit_block(t, b))
-			return NULL;
-		j->blocks[j->block_count] = b;
-		__atomic_store_n(&j->block_count, j->block_count + 1, __ATOMIC_RELEASE);
-		b->interp_only = t->n == 0;
-	}
+	*b = (struct block){ .page = s->page, .offset = s->offset, .key = s->key };
+	flags_analyse(t);
+	if (!emit_block(t, b))
+		return NULL;
+	b->interp_only = t->n == 0;
+	j->blocks[j->block_count] = b;
+	__atomic_store_n(&j->block_count, j->block_count + 1, __ATOMIC_RELEASE);
 	if (!cover(t, s->offset))
 		return NULL;
 	b->size = (u16)(t->end - s->offset);
