@@ -4,6 +4,7 @@
  * with a descriptor of ours and takes ioctl, close and the dup family on such descriptors; all else goes to libc. mmap needs
  * nothing: a vCPU descriptor is a memfd of its kvm_run pages.
  */
+#undef _FILE_OFFSET_BITS /* or the headers rename open to open64, and both are defined here */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

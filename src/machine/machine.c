@@ -61,6 +61,7 @@ void machine_end(struct machine *m, enum machine_end end, const char *format, ..
 		va_start(args, format);
 		m->end_text = g_strdup_vprintf(format, args);
 		va_end(args);
+		kv_log_debug("machine stops: %s", m->end_text);
 		want_pause(m);
 		tell_later(m);
 	}
@@ -254,6 +255,7 @@ void machine_pause(struct machine *m)
 bool machine_reset(struct machine *m, GError **error)
 {
 	machine_pause(m);
+	kv_log_debug("machine reset");
 	each_device(m, offsetof(struct device_class, reset));
 	if (!mem_clear(m->core.mem, error) || !chips_state_set(m, &m->power_on, false, error))
 		return false;

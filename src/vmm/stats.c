@@ -7,7 +7,6 @@
 
 #include "char.h"
 #include "machine.h"
-#include "net.h"
 #include "vmm.h"
 
 static void put(GString *s, const char *name, uint64_t value)
@@ -25,13 +24,6 @@ static double seconds(const struct timeval *t)
 	return t->tv_sec + t->tv_usec / 1e6;
 }
 
-static void put_net(GString *s, unsigned index, const struct netdev *dev)
-{
-	g_string_append_printf(s, "net%u.sent %" G_GUINT64_FORMAT "\n", index, dev->sent);
-	g_string_append_printf(s, "net%u.received %" G_GUINT64_FORMAT "\n", index, dev->received);
-	g_string_append_printf(s, "net%u.dropped %" G_GUINT64_FORMAT "\n", index, dev->dropped);
-}
-
 char *vmm_stats(struct vmm *vmm)
 {
 	GString *s = g_string_new(NULL);
@@ -46,8 +38,6 @@ char *vmm_stats(struct vmm *vmm)
 	}
 	if (machine)
 		g_string_append(s, machine);
-	for (unsigned i = 0; vmm->netdevs[i]; i++)
-		put_net(s, i, vmm->netdevs[i]);
 	put(s, "console.dropped", vmm->console->dropped);
 	return g_string_free(s, FALSE);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Any bytes through the decoder in every mode: it must not read beyond its input, must answer the same with less or more
- * bytes behind the instruction, and must give registers, sizes and lengths that its users can trust. Printed as well.
+ * Any bytes through the decoder in every mode: it must not read beyond its input, must answer the same with less or
+ * more bytes behind the instruction, and must give registers, sizes and lengths that its users can trust. Printed as
+ * well.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -43,8 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			check_fields(&i);
 			insn_print(&i, 0x1000, text, sizeof(text));
 			demand(strlen(text) < sizeof(text));
-			demand(insn_decode(&again, i.bytes, i.len, (enum cpu_mode)mode) == DECODE_OK && again.d == i.d &&
-			       again.len == i.len && again.imm == i.imm && again.disp == i.disp);
+			demand(insn_decode(&again, i.bytes, i.len, (enum cpu_mode)mode) == DECODE_OK &&
+			       again.d == i.d && again.len == i.len && again.imm == i.imm && again.disp == i.disp);
 		}
 		free(exact);
 	}

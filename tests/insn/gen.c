@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Makes cases from rows of x86.tab: an encoding with random prefixes, registers, displacement and immediate, and a machine
- * state under which its memory operand lies somewhere interesting (page ends, read-only and missing pages).
+ * Makes cases from rows of x86.tab: an encoding with random prefixes, registers, displacement and immediate, and a
+ * machine state under which its memory operand lies somewhere interesting (page ends, read-only and missing pages).
  */
 #include <string.h>
 #include "diff.h"
 #include "exec-list.h"
 #include "vector.h"
 
+enum cpu_mode test_mode = MODE_LONG64;
 static u64 rng_state;
 static u8 pristine[DATA_BYTES];
 
@@ -32,8 +33,24 @@ static bool one_in(unsigned n)
 
 static u64 value(void)
 {
-	static const u64 edge[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
-				    0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff, 0x100000000, 10, 0x9a };
+	static const u64 edge[] = {0,
+				   1,
+				   2,
+				   0x7f,
+				   0x80,
+				   0xff,
+				   0x7fff,
+				   0x8000,
+				   0xffff,
+				   0x7fffffff,
+				   0x80000000,
+				   0xffffffff,
+				   0x7fffffffffffffff,
+				   0x8000000000000000,
+				   0xffffffffffffffff,
+				   0x100000000,
+				   10,
+				   0x9a};
 	u64 r = rng();
 
 	switch (r & 7) {
@@ -51,11 +68,23 @@ static u64 value(void)
 
 static void fill_floats(u8 *p, unsigned bytes)
 {
-	static const u32 f32[] = { 0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001,
-				   1, 0x007fffff, 0x00800000, 0x7f7fffff, 0x4f000000, 0xcf000000, 0x4b000001, 0x3f000000 };
-	static const u64 f64[] = { 0, 1ull << 63, 0x3ff0000000000000, 0xbff8000000000000, 0x7ff0000000000000,
-				   0xfff0000000000000, 0x7ff8000000000000, 0x7ff0000000000001, 1, 0x0010000000000000,
-				   0x7fefffffffffffff, 0x41e0000000000000, 0x43e0000000000000, 0x3fe0000000000000 };
+	static const u32 f32[] = {0,	      0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000,
+				  0x7fc00000, 0x7f800001, 1,	      0x007fffff, 0x00800000, 0x7f7fffff,
+				  0x4f000000, 0xcf000000, 0x4b000001, 0x3f000000};
+	static const u64 f64[] = {0,
+				  1ull << 63,
+				  0x3ff0000000000000,
+				  0xbff8000000000000,
+				  0x7ff0000000000000,
+				  0xfff0000000000000,
+				  0x7ff8000000000000,
+				  0x7ff0000000000001,
+				  1,
+				  0x0010000000000000,
+				  0x7fefffffffffffff,
+				  0x41e0000000000000,
+				  0x43e0000000000000,
+				  0x3fe0000000000000};
 	u64 how = rng() & 7;
 
 	for (unsigned n = 0; n < bytes; n += 8) {
@@ -68,7 +97,8 @@ static void fill_floats(u8 *p, unsigned bytes)
 		else if (how == 4) /* moderate numbers */
 			v = (r & 0x800fffffffffffffull) | (0x3f8 + (r >> 52 & 15)) << 52;
 		else if (how == 5)
-			v = (r & 0x807fffff807fffffull) | (0x7bull + (r >> 24 & 7)) << 23 | (0x7bull + (r >> 56 & 7)) << 55;
+			v = (r & 0x807fffff807fffffull) | (0x7bull + (r >> 24 & 7)) << 23 |
+			    (0x7bull + (r >> 56 & 7)) << 55;
 		memcpy(p + n, &v, bytes - n < 8 ? bytes - n : 8);
 	}
 }
@@ -89,7 +119,7 @@ static void gen_vector(struct test_case *t)
 	if (r & 1)
 		fcw = (u16)(0x007f | (r >> 8 & 0xf00));
 	if ((r & 0xf0) == 0x10)
-		fcw &= (u16)~(1u << (r >> 32 & 7) % 6);
+		fcw &= (u16) ~(1u << (r >> 32 & 7) % 6);
 	if (r & 2)
 		fsw = (u16)(r >> 16 & 0x7f00);
 	if ((r & 0xf00) == 0)
@@ -160,14 +190,17 @@ static bool is_state_row(const struct insn_desc *d)
 bool gen_row_usable(const struct insn_row *row)
 {
 	const struct insn_desc *d = &insn_descs[row->desc];
-	insn_fn *const out[] = { exec_in, exec_out, exec_ins, exec_outs, exec_bound, exec_arpl, exec_lar, exec_verr, exec_sgdt,
-				 exec_sldt, exec_smsw, exec_lxs, exec_mov_sreg, exec_push_sreg, exec_pop_sreg, exec_rdtsc, exec_rdpmc,
-				 exec_rdpid, exec_rdrand, exec_cpuid, exec_xgetbv, exec_fsgsbase, exec_pushf };
+	insn_fn *const out[] = {exec_in,       exec_out,      exec_ins,	  exec_outs,  exec_lar,	     exec_verr,
+				exec_sgdt,     exec_sldt,     exec_smsw,  exec_lxs,   exec_mov_sreg, exec_push_sreg,
+				exec_pop_sreg, exec_rdtsc,    exec_rdpmc, exec_rdpid, exec_rdrand,   exec_cpuid,
+				exec_xgetbv,   exec_fsgsbase, exec_pushf};
 
 	/* PREFETCHW with a register: AMD #UD, Intel nothing */
 	if (row->map == 1 && row->opcode == 0x0d && row->mod == 1)
 		return false;
-	if ((d->attr & (ATTR_CPL0 | ATTR_NO64)) || row->m64 == 0 || d->kind == KIND_SYSTEM)
+	if ((d->attr & ATTR_CPL0) || d->kind == KIND_SYSTEM || row->m64 == (test_mode != MODE_LONG64))
+		return false;
+	if (test_mode != MODE_LONG64 && !row->vex && (row->w > 0 || row->b > 0))
 		return false;
 	for (unsigned n = 0; n < ARRAY_SIZE(out); n++)
 		if (d->exec == out[n])
@@ -177,8 +210,8 @@ bool gen_row_usable(const struct insn_row *row)
 
 static unsigned put_prefixes(u8 *p, const struct insn_row *row, const struct insn_desc *d)
 {
-	static const u8 byte[4] = { 0, 0x66, 0xf3, 0xf2 };
-	static const u8 null_seg[4] = { 0x26, 0x2e, 0x36, 0x3e };
+	static const u8 byte[4] = {0, 0x66, 0xf3, 0xf2};
+	static const u8 null_seg[4] = {0x26, 0x2e, 0x36, 0x3e};
 	unsigned n = 0;
 
 	if (one_in(12))
@@ -206,15 +239,22 @@ static unsigned put_opcode(u8 *p, const struct insn_row *row)
 
 	if (row->vex) {
 		u8 l = row->l < 0 ? r >> 4 & 1 : (u8)row->l, vvvv = r >> 5 & 1 ? 0xf : r >> 8 & 0xf;
-		static const u8 pp[4] = { 0, 1, 2, 3 };
+		static const u8 pp[4] = {0, 1, 2, 3};
 
+		if (test_mode != MODE_LONG64) {
+			rxb = 7;
+			vvvv |= 8;
+			/* with W, AMD #UD and Intel the 32-bit form */
+			if (row->map == 3 && (row->opcode == 0x16 || row->opcode == 0x22))
+				w = 0;
+		}
 		p[n++] = 0xc4;
 		p[n++] = (u8)(row->map | rxb << 5);
 		p[n++] = (u8)(w << 7 | vvvv << 3 | l << 2 | pp[row->pfx]);
 	} else {
 		if (row->b >= 0)
 			rxb = (rxb & 6) | (u8)row->b;
-		if (row->w > 0 || row->b > 0 || (r & 0x30))
+		if (test_mode == MODE_LONG64 && (row->w > 0 || row->b > 0 || (r & 0x30)))
 			p[n++] = 0x40 | (u8)(w << 3) | rxb;
 		if (row->map)
 			p[n++] = 0x0f;
@@ -240,6 +280,9 @@ static bool aim(struct test_case *t, u64 target)
 	unsigned disp_at;
 	u64 scaled = 0, base;
 
+	if (i->adsize == 2)
+		return false;
+
 	if (i->index != BASE_NONE && !(i->d->opnd[1].kind == OP_VSIB)) {
 		if (i->index == i->base) {
 			u64 factor = 1 + (1ull << i->scale), rest = target - (u64)i->disp;
@@ -260,21 +303,22 @@ static bool aim(struct test_case *t, u64 target)
 		if (i->d->opnd[0].kind == OP_O || i->d->opnd[1].kind == OP_O) {
 			memcpy(t->bytes + i->len - i->adsize, &target, i->adsize);
 		} else {
-			if ((s64)(s32)d32 != disp)
+			if ((s64)(s32)d32 != disp && i->adsize == 8)
 				return false;
 			disp_at = i->len - i->imm_size - 4u;
 			memcpy(t->bytes + disp_at, &d32, 4);
 		}
-		return insn_decode(i, t->bytes, 15, MODE_LONG64) == DECODE_OK;
+		return insn_decode(i, t->bytes, 15, test_mode) == DECODE_OK;
 	}
 	base = target - scaled - (u64)i->disp;
 	t->in.gpr[i->base] = base;
-	if (i->adsize == 4 && one_in(2))
+	if (test_mode == MODE_LONG64 && i->adsize == 4 && one_in(2))
 		t->in.gpr[i->base] |= rng() << 32;
 	return true;
 }
 
-/* Data that only some instructions care about: branch targets in memory, areas that XRSTOR takes, small gather indices. */
+/* Data that only some instructions care about: branch targets in memory, areas that XRSTOR takes, small gather indices.
+ */
 static void prepare_data(struct test_case *t, u64 target)
 {
 	const struct insn_desc *d = t->insn.d;
@@ -331,7 +375,7 @@ static bool fix_immediate(struct test_case *t)
 			s32 rel = (s32)(rng() % 0xe00) - 0x700;
 
 			memcpy(t->bytes + i->len - 4, &rel, 4);
-			if (insn_decode(i, t->bytes, 15, MODE_LONG64) != DECODE_OK)
+			if (insn_decode(i, t->bytes, 15, test_mode) != DECODE_OK)
 				return false;
 		}
 		to = t->at + i->len + i->imm;
@@ -380,7 +424,8 @@ static void aim_memory(struct test_case *t)
 		gather_indices(t);
 	prepare_data(t, target);
 	/* bit strings: stay near */
-	if (i->d->exec == exec_bt && i->d->opnd[1].kind == OP_G && i->reg != i->base && i->reg != i->index && one_in(2) == 0)
+	if (i->d->exec == exec_bt && i->d->opnd[1].kind == OP_G && i->reg != i->base && i->reg != i->index &&
+	    one_in(2) == 0)
 		t->in.gpr[i->reg] = (u64)((s64)rng() >> 50);
 }
 
@@ -388,12 +433,12 @@ bool gen_case(struct test_case *t, const struct insn_row *row)
 {
 	const struct insn_desc *d = &insn_descs[row->desc];
 	unsigned n;
-	u64 noise[2] = { rng(), rng() };
+	u64 noise[2] = {rng(), rng()};
 
 	memcpy(t->bytes, noise, 16);
 	n = put_prefixes(t->bytes, row, d);
 	put_opcode(t->bytes + n, row);
-	if (insn_decode(&t->insn, t->bytes, 15, MODE_LONG64) != DECODE_OK)
+	if (insn_decode(&t->insn, t->bytes, 15, test_mode) != DECODE_OK)
 		return false;
 	if (t->insn.d != d && !((d->attr & D_COUNT) && t->insn.d == d + 1))
 		return false;
@@ -423,11 +468,16 @@ bool gen_case(struct test_case *t, const struct insn_row *row)
 	if (d->kind == KIND_PUSH || d->kind == KIND_POP || d->kind == KIND_CALL || d->kind == KIND_RET ||
 	    d->kind == KIND_LEAVE || d->exec == exec_enter)
 		aim_stack(t);
-	if ((d->kind == KIND_CALL || d->kind == KIND_JMP) && d->opnd[0].kind == OP_E && !t->insn.mem && t->insn.rm != RSP)
+	if ((d->kind == KIND_CALL || d->kind == KIND_JMP) && d->opnd[0].kind == OP_E && !t->insn.mem &&
+	    t->insn.rm != RSP)
 		t->in.gpr[t->insn.rm] = CODE + 64 + rng() % 0xf00;
 	if (d->kind == KIND_LOOP && one_in(2))
 		t->in.gpr[RCX] = rng() & 1;
-	return fix_immediate(t);
+	if (!fix_immediate(t))
+		return false;
+	for (unsigned k = 0; k < 16 && test_mode != MODE_LONG64; k++)
+		t->in.gpr[k] = k < 8 ? (u32)t->in.gpr[k] : 0;
+	return true;
 }
 
 void gen_start(struct test_case *t)

@@ -17,17 +17,17 @@
 
 /* guest-physical layout */
 #define GPA_TABLES 0x1000u
-#define GPA_CODE 0x10000u
-#define GPA_DATA 0x20000u
-#define GPA_SYS 0x30000u
-#define RAM_SIZE 0x40000u
+#define GPA_CODE   0x10000u
+#define GPA_DATA   0x20000u
+#define GPA_SYS	   0x30000u
+#define RAM_SIZE   0x40000u
 /* inside SYS */
-#define SYS_IDT 0x0000u
-#define SYS_GDT 0x1000u
-#define SYS_TSS 0x1800u
-#define SYS_HANDLERS 0x2000u
+#define SYS_IDT	      0x0000u
+#define SYS_GDT	      0x1000u
+#define SYS_TSS	      0x1800u
+#define SYS_HANDLERS  0x2000u
 #define SYS_STACK_TOP 0x4000u
-#define SYS_PAGES 4
+#define SYS_PAGES     4
 
 #define PTE_P 1u
 #define PTE_W 2u
@@ -58,7 +58,8 @@ static void build_tables(void)
 	for (u32 n = 0; n < CODE_PAGES; n++)
 		put64(pt + 8 * n, (GPA_CODE + n * 4096) | PTE_P | PTE_W | PTE_U | 0x60);
 	for (u32 n = 0; n < DATA_PAGES; n++)
-		put64(pt + 0x1000 + 8 * (n + 1), (GPA_DATA + n * 4096) | PTE_P | (n < 2 ? PTE_W : 0) | PTE_U | 0x60 | 1ull << 63);
+		put64(pt + 0x1000 + 8 * (n + 1),
+		      (GPA_DATA + n * 4096) | PTE_P | (n < 2 ? PTE_W : 0) | PTE_U | 0x60 | 1ull << 63);
 	for (u32 n = 0; n < SYS_PAGES; n++)
 		put64(pt + 0x2000 + 8 * n, (GPA_SYS + n * 4096) | PTE_P | PTE_W | 0x60);
 }
@@ -69,22 +70,40 @@ static void build_system(void)
 		u64 at = SYS + SYS_HANDLERS + v * 16;
 		u16 dpl3 = v == 3 || v == 4 ? 0xee00 : 0x8e00;
 
-		put64(GPA_SYS + SYS_IDT + v * 16, (at & 0xffff) | 0x08u << 16 | (u64)dpl3 << 32 | (at >> 16 & 0xffff) << 48);
+		put64(GPA_SYS + SYS_IDT + v * 16,
+		      (at & 0xffff) | 0x08u << 16 | (u64)dpl3 << 32 | (at >> 16 & 0xffff) << 48);
 		put64(GPA_SYS + SYS_IDT + v * 16 + 8, at >> 32);
 		memset(ram + GPA_SYS + SYS_HANDLERS + v * 16, 0xf4, 16);
 	}
 	put64(GPA_SYS + SYS_GDT + 0x08, 0x00af9b000000ffff); /* kernel code */
 	put64(GPA_SYS + SYS_GDT + 0x10, 0x00cf93000000ffff);
 	put64(GPA_SYS + SYS_GDT + 0x18, 0x00cff3000000ffff); /* user data */
-	put64(GPA_SYS + SYS_GDT + 0x20, 0x00affb000000ffff); /* user code */
+	put64(GPA_SYS + SYS_GDT + 0x20, 0x00affb000000ffff); /* user code, 64 and 32 bit */
+	put64(GPA_SYS + SYS_GDT + 0x28, 0x00cffb000000ffff);
 	put64(GPA_SYS + SYS_TSS + 4, SYS + SYS_STACK_TOP);
 	memset(ram + GPA_CODE, 0xcc, CODE_PAGES * 4096);
 }
 
 static void set_segment(enum seg_id s, u16 sel, u8 type, u8 dpl)
 {
-	vcpu->cpu.seg[s] = (struct segment){ .sel = sel, .type = type, .s = 1, .dpl = dpl, .present = 1, .limit = 0xffffffff,
-					     .g = 1, .l = s == SEG_CS, .db = s != SEG_CS };
+	vcpu->cpu.seg[s] = (struct segment){.sel = sel,
+					    .type = type,
+					    .s = 1,
+					    .dpl = dpl,
+					    .present = 1,
+					    .limit = 0xffffffff,
+					    .g = 1,
+					    .l = s == SEG_CS,
+					    .db = s != SEG_CS};
+}
+
+static void set_code_segment(void)
+{
+	bool wide = test_mode == MODE_LONG64;
+
+	set_segment(SEG_CS, wide ? 0x23 : 0x2b, 0xb, 3);
+	vcpu->cpu.seg[SEG_CS].l = wide;
+	vcpu->cpu.seg[SEG_CS].db = !wide;
 }
 
 static void set_state(const struct test_case *t)
@@ -99,7 +118,7 @@ static void set_state(const struct test_case *t)
 	c->cr2 = 0;
 	c->req = 0;
 	*vcpu_poll_byte(vcpu) = 0;
-	set_segment(SEG_CS, 0x23, 0xb, 3);
+	set_code_segment();
 	set_segment(SEG_SS, 0x1b, 3, 3);
 	cpu_update_mode(c);
 }
@@ -113,20 +132,20 @@ static void open_cpu(void)
 	c->efer = EFER_LME | EFER_LMA | EFER_NX | EFER_SCE;
 	c->xcr0 = fpu_features();
 	c->cr3 = GPA_TABLES;
-	c->gdtr = (struct desc_table){ SYS + SYS_GDT, 0xff };
-	c->idtr = (struct desc_table){ SYS + SYS_IDT, 0xfff };
+	c->gdtr = (struct desc_table){SYS + SYS_GDT, 0xff};
+	c->idtr = (struct desc_table){SYS + SYS_IDT, 0xfff};
 	for (u32 s = SEG_ES; s <= SEG_GS; s++)
 		set_segment(s, 0x1b, 3, 3);
-	c->seg[SEG_TR] = (struct segment){ .sel = 0x40, .base = SYS + SYS_TSS, .limit = 0x67, .type = 0xb, .present = 1 };
-	c->seg[SEG_LDTR] = (struct segment){ .unusable = 1 };
-	set_segment(SEG_CS, 0x23, 0xb, 3);
+	c->seg[SEG_TR] = (struct segment){.sel = 0x40, .base = SYS + SYS_TSS, .limit = 0x67, .type = 0xb, .present = 1};
+	c->seg[SEG_LDTR] = (struct segment){.unusable = 1};
+	set_code_segment();
 	cpu_update_mode(c);
 	mmu_flush_all(c);
 }
 
 bool guest_open(bool translator)
 {
-	struct kvm_userspace_memory_region r = { .memory_size = RAM_SIZE };
+	struct kvm_userspace_memory_region r = {.memory_size = RAM_SIZE};
 	struct kvm_cpuid_entry2 entries[80];
 	int count;
 

@@ -7,8 +7,8 @@ struct insn_row {
 	u16 desc; /* index in insn_descs */
 	bool vex;
 	u8 map, opcode;
-	bool plus; /* low three bits of the opcode are a register */
-	u8 pfx;	   /* 0 none, 1 66, 2 F3, 3 F2 */
+	bool plus;	 /* low three bits of the opcode are a register */
+	u8 pfx;		 /* 0 none, 1 66, 2 F3, 3 F2 */
 	s8 reg, mod, rm; /* modrm; mod: 0 memory, 1 register */
 	s8 w, l, m64, b;
 	bool modrm;

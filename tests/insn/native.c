@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The oracle: runs a case on the host's processor, with every register loaded (RSP too). A jump behind the instruction, or
- * a signal, ends it.
+ * The oracle: runs a case on the host's processor, with every register loaded (RSP too). A jump behind the instruction,
+ * or a signal, ends it.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -19,58 +19,66 @@ struct native {
 	u64 host_rsp;	  /* 144 */
 	u64 out[16];	  /* 152 */
 	u64 out_rflags;	  /* 280 */
-	u64 leave;	  /* 288: address of native_leave */
+	u64 spare;	  /* 288 */
 	u8 *vec_in, *vec; /* 296, 304 */
+	u32 far_offset;	  /* 312: where a far jump enters 32-bit code */
+	u16 far_selector;
 };
 struct native native_state __attribute__((visibility("hidden")));
 void native_enter(void);
+void native_enter32(void);
 extern const u8 native_leave[], native_resume[];
 
-__asm__(".text\n"
-	".globl native_enter\n"
-	"native_enter:\n\t"
-	"push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n\t"
-	"mov %rsp, 144+native_state(%rip)\n\t"
-	"mov 296+native_state(%rip), %rcx\n\t"
-	"mov $7, %eax; xor %edx, %edx; xrstor64 (%rcx)\n\t"
-	"pushq 128+native_state(%rip); popfq\n\t"
-	"mov 0+native_state(%rip), %rax\n\tmov 8+native_state(%rip), %rcx\n\t"
-	"mov 16+native_state(%rip), %rdx\n\tmov 24+native_state(%rip), %rbx\n\t"
-	"mov 32+native_state(%rip), %rsp\n\tmov 40+native_state(%rip), %rbp\n\t"
-	"mov 48+native_state(%rip), %rsi\n\tmov 56+native_state(%rip), %rdi\n\t"
-	"mov 64+native_state(%rip), %r8\n\tmov 72+native_state(%rip), %r9\n\t"
-	"mov 80+native_state(%rip), %r10\n\tmov 88+native_state(%rip), %r11\n\t"
-	"mov 96+native_state(%rip), %r12\n\tmov 104+native_state(%rip), %r13\n\t"
+#define USER_CS32 0x23
+#define USER_CS64 0x33
+#define USER_DS	  0x2b
+
+#define LOAD_STATE(name)                                                                                               \
+	".globl " name "\n" name ":\n\t"                                                                               \
+	"push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n\t"                                         \
+	"mov %rsp, 144+native_state(%rip)\n\t"                                                                         \
+	"mov 296+native_state(%rip), %rcx\n\t"                                                                         \
+	"mov $7, %eax; xor %edx, %edx; xrstor64 (%rcx)\n\t"                                                            \
+	"pushq 128+native_state(%rip); popfq\n\t"                                                                      \
+	"mov 0+native_state(%rip), %rax\n\tmov 8+native_state(%rip), %rcx\n\t"                                         \
+	"mov 16+native_state(%rip), %rdx\n\tmov 24+native_state(%rip), %rbx\n\t"                                       \
+	"mov 32+native_state(%rip), %rsp\n\tmov 40+native_state(%rip), %rbp\n\t"                                       \
+	"mov 48+native_state(%rip), %rsi\n\tmov 56+native_state(%rip), %rdi\n\t"                                       \
+	"mov 64+native_state(%rip), %r8\n\tmov 72+native_state(%rip), %r9\n\t"                                         \
+	"mov 80+native_state(%rip), %r10\n\tmov 88+native_state(%rip), %r11\n\t"                                       \
+	"mov 96+native_state(%rip), %r12\n\tmov 104+native_state(%rip), %r13\n\t"                                      \
 	"mov 112+native_state(%rip), %r14\n\tmov 120+native_state(%rip), %r15\n\t"
-	"jmp *136+native_state(%rip)\n"
-	".globl native_leave\n"
-	"native_leave:\n\t"
-	"mov %rax, 152+native_state(%rip)\n\tmov %rcx, 160+native_state(%rip)\n\t"
-	"mov %rdx, 168+native_state(%rip)\n\tmov %rbx, 176+native_state(%rip)\n\t"
-	"mov %rsp, 184+native_state(%rip)\n\tmov %rbp, 192+native_state(%rip)\n\t"
-	"mov %rsi, 200+native_state(%rip)\n\tmov %rdi, 208+native_state(%rip)\n\t"
-	"mov %r8, 216+native_state(%rip)\n\tmov %r9, 224+native_state(%rip)\n\t"
-	"mov %r10, 232+native_state(%rip)\n\tmov %r11, 240+native_state(%rip)\n\t"
-	"mov %r12, 248+native_state(%rip)\n\tmov %r13, 256+native_state(%rip)\n\t"
-	"mov %r14, 264+native_state(%rip)\n\tmov %r15, 272+native_state(%rip)\n\t"
-	"mov 144+native_state(%rip), %rsp\n\t"
-	"pushfq; popq 280+native_state(%rip)\n\t"
-	"mov 304+native_state(%rip), %rcx\n\t"
-	"mov $7, %eax; xor %edx, %edx; xsave64 (%rcx)\n"
-	".globl native_resume\n"
-	"native_resume:\n\t"
-	"cld\n\t"
-	"mov 144+native_state(%rip), %rsp\n\t"
-	"fninit; vzeroupper\n\t"
-	"pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n\t"
-	"ret\n");
+
+__asm__(".text\n" LOAD_STATE("native_enter") "jmp *136+native_state(%rip)\n" LOAD_STATE(
+	"native_enter32") "ljmp *312+native_state(%rip)\n"
+			  ".globl native_leave\n"
+			  "native_leave:\n\t"
+			  "mov %rax, 152+native_state(%rip)\n\tmov %rcx, 160+native_state(%rip)\n\t"
+			  "mov %rdx, 168+native_state(%rip)\n\tmov %rbx, 176+native_state(%rip)\n\t"
+			  "mov %rsp, 184+native_state(%rip)\n\tmov %rbp, 192+native_state(%rip)\n\t"
+			  "mov %rsi, 200+native_state(%rip)\n\tmov %rdi, 208+native_state(%rip)\n\t"
+			  "mov %r8, 216+native_state(%rip)\n\tmov %r9, 224+native_state(%rip)\n\t"
+			  "mov %r10, 232+native_state(%rip)\n\tmov %r11, 240+native_state(%rip)\n\t"
+			  "mov %r12, 248+native_state(%rip)\n\tmov %r13, 256+native_state(%rip)\n\t"
+			  "mov %r14, 264+native_state(%rip)\n\tmov %r15, 272+native_state(%rip)\n\t"
+			  "mov 144+native_state(%rip), %rsp\n\t"
+			  "pushfq; popq 280+native_state(%rip)\n\t"
+			  "mov 304+native_state(%rip), %rcx\n\t"
+			  "mov $7, %eax; xor %edx, %edx; xsave64 (%rcx)\n"
+			  ".globl native_resume\n"
+			  "native_resume:\n\t"
+			  "cld\n\t"
+			  "mov 144+native_state(%rip), %rsp\n\t"
+			  "fninit; vzeroupper\n\t"
+			  "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n\t"
+			  "ret\n");
 
 static struct outcome *volatile catching;
 
 static void on_signal(int sig, siginfo_t *info, void *ucontext)
 {
-	static const int order[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-				       REG_R8,	REG_R9,	 REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15 };
+	static const int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+				      REG_R8,  REG_R9,	REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 	greg_t *g = ((ucontext_t *)ucontext)->uc_mcontext.gregs;
 	struct outcome *o = catching;
 
@@ -88,6 +96,7 @@ static void on_signal(int sig, siginfo_t *info, void *ucontext)
 	o->cr2 = (u64)g[REG_CR2];
 	memcpy(o->vec, ((ucontext_t *)ucontext)->uc_mcontext.fpregs, FPU_AREA_MAX);
 	catching = NULL;
+	g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xffffll) | USER_CS64;
 	g[REG_RIP] = (greg_t)(uintptr_t)native_resume;
 }
 
@@ -99,16 +108,26 @@ static bool map_at(u64 at, size_t size, int prot)
 bool native_open(void)
 {
 	static u8 stack[65536];
-	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
-	const int caught[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
+	struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+	const int caught[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
 
-	sigaltstack(&(stack_t){ .ss_sp = stack, .ss_size = sizeof(stack) }, NULL);
+	sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL);
 	for (unsigned n = 0; n < ARRAY_SIZE(caught); n++)
 		sigaction(caught[n], &sa, NULL);
 	if (!map_at(CODE, CODE_PAGES * 4096, PROT_READ | PROT_WRITE | PROT_EXEC) ||
 	    !map_at(DATA_FIRST, DATA_BYTES, PROT_READ | PROT_WRITE))
 		return false;
 	memset((void *)CODE, 0xcc, CODE_PAGES * 4096);
+	if (test_mode == MODE_COMPAT32) {
+		static const u8 jump[] = {0xff, 0x25, 0, 0, 0, 0};
+		u64 to = (u64)(uintptr_t)native_leave;
+
+		if (!map_at(CODE_EXIT, 4096, PROT_READ | PROT_WRITE | PROT_EXEC))
+			return false;
+		memcpy((void *)CODE_EXIT, jump, sizeof(jump));
+		memcpy((void *)(CODE_EXIT + sizeof(jump)), &to, 8);
+		__asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(USER_DS));
+	}
 	return true;
 }
 
@@ -125,18 +144,34 @@ static void put_data(const struct test_case *t)
 	memcpy((void *)DATA_FIRST, t->data, 8192);
 }
 
+/* A jump to native_leave, behind the instruction; returns its length. */
+static unsigned put_exit(u8 *code)
+{
+	u8 jump[] = {0xff, 0x25, 0, 0, 0, 0};
+	u8 far[] = {0xea, 0, 0, 0, 0, USER_CS64, 0};
+	u64 leave = (u64)(uintptr_t)native_leave;
+	u32 low = CODE_EXIT;
+
+	if (test_mode == MODE_COMPAT32) {
+		memcpy(far + 1, &low, 4);
+		memcpy(code, far, sizeof(far));
+		return sizeof(far);
+	}
+	memcpy(code, jump, sizeof(jump));
+	memcpy(code + sizeof(jump), &leave, 8);
+	return sizeof(jump) + 8;
+}
+
 bool native_run_case(const struct test_case *t, struct outcome *o)
 {
-	static const u8 jump[] = { 0xff, 0x25, 0, 0, 0, 0 };
 	struct native *n = &native_state;
 	u8 *code = (u8 *)t->at;
 	u32 mxcsr = 0x1f80;
+	unsigned tail;
 
 	put_data(t);
 	memcpy(code, t->bytes, t->insn.len);
-	memcpy(code + t->insn.len, jump, sizeof(jump));
-	n->leave = (u64)(uintptr_t)native_leave;
-	memcpy(code + t->insn.len + sizeof(jump), &n->leave, 8);
+	tail = put_exit(code + t->insn.len);
 	memcpy(n->gpr, t->in.gpr, sizeof(n->gpr));
 	n->rflags = t->in.rflags;
 	n->entry = t->at;
@@ -147,7 +182,12 @@ bool native_run_case(const struct test_case *t, struct outcome *o)
 	o->error = 0;
 	o->cr2 = 0;
 	catching = o;
-	native_enter();
+	n->far_offset = (u32)t->at;
+	n->far_selector = USER_CS32;
+	if (test_mode == MODE_COMPAT32)
+		native_enter32();
+	else
+		native_enter();
 	__asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
 	if (o->vector == DONE) {
 		memcpy(o->out.gpr, n->out, sizeof(n->out));
@@ -155,7 +195,7 @@ bool native_run_case(const struct test_case *t, struct outcome *o)
 		o->out.rip = t->at + t->insn.len;
 	}
 	catching = NULL;
-	memset(code, 0xcc, t->insn.len + sizeof(jump) + 8u);
+	memset(code, 0xcc, t->insn.len + tail);
 	o->data = (const u8 *)DATA_FIRST;
 	return true;
 }

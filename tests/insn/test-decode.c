@@ -27,17 +27,17 @@ static const struct {
 	ZydisMachineMode zmode;
 	ZydisStackWidth width;
 } modes[] = {
-	{ MODE_LONG64, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64 },
-	{ MODE_COMPAT32, ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32 },
-	{ MODE_PROT32, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32 },
-	{ MODE_PROT16, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16 },
-	{ MODE_REAL, ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16 },
+	{MODE_LONG64, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
+	{MODE_COMPAT32, ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32},
+	{MODE_PROT32, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
+	{MODE_PROT16, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16},
+	{MODE_REAL, ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16},
 };
 
 /* A string that looks like an instruction often enough: prefixes, escape bytes, any opcode, then noise. */
 static void make_bytes(u8 *b)
 {
-	static const u8 prefix[] = { 0x66, 0xf2, 0xf3, 0x67, 0xf0, 0x2e, 0x64, 0x3e, 0x65, 0x26, 0x36 };
+	static const u8 prefix[] = {0x66, 0xf2, 0xf3, 0x67, 0xf0, 0x2e, 0x64, 0x3e, 0x65, 0x26, 0x36};
 	unsigned n = 0;
 	u64 r = rng();
 
@@ -82,12 +82,69 @@ static void make_bytes(u8 *b)
 /* Extensions that x86.tab leaves out on purpose. */
 static bool left_out(const ZydisDecodedInstruction *z)
 {
-	static const char *const ext[] = { "3DNOW", "AMD", "AMD_INVLPGB", "FMA4", "XOP", "CET", "CLDEMOTE", "CLZERO", "ENQCMD", "GFNI", "HRESET", "KEYLOCKER",
-		"KEYLOCKER_WIDE", "MCOMMIT", "MONITORX", "MOVDIR", "MPX", "PADLOCK", "PT", "PCONFIG", "PKU", "PTWRITE", "RDPRU",
-		"RTM", "SERIALIZE", "SGX", "SGX_ENCLV", "SMX", "SNP", "SSE4A", "SVM", "TBM", "TDX", "TSX_LDTRK", "UINTR", "VMFUNC",
-		"VTX", "WAITPKG", "XSAVES", "AVX_VNNI", "AMX_TILE", "AMX_INT8", "AMX_BF16", "FRED", "TSX", "INVPCID_NONE",
-		"KNC", "KNCE", "KNCV", "UNKNOWN", "WRMSRNS", "MSRLIST", "RAO_INT", "AVX_IFMA", "AVX_VNNI_INT8",
-		"AVX_NE_CONVERT", "CMPCCXADD", "PBNDKB", "VAESNI", "LKGS", "AVX_GFNI", "ICACHE_PREFETCH", NULL };
+	static const char *const ext[] = {"3DNOW",
+					  "AMD",
+					  "AMD_INVLPGB",
+					  "FMA4",
+					  "XOP",
+					  "CET",
+					  "CLDEMOTE",
+					  "CLZERO",
+					  "ENQCMD",
+					  "GFNI",
+					  "HRESET",
+					  "KEYLOCKER",
+					  "KEYLOCKER_WIDE",
+					  "MCOMMIT",
+					  "MONITORX",
+					  "MOVDIR",
+					  "MPX",
+					  "PADLOCK",
+					  "PT",
+					  "PCONFIG",
+					  "PKU",
+					  "PTWRITE",
+					  "RDPRU",
+					  "RTM",
+					  "SERIALIZE",
+					  "SGX",
+					  "SGX_ENCLV",
+					  "SMX",
+					  "SNP",
+					  "SSE4A",
+					  "SVM",
+					  "TBM",
+					  "TDX",
+					  "TSX_LDTRK",
+					  "UINTR",
+					  "VMFUNC",
+					  "VTX",
+					  "WAITPKG",
+					  "XSAVES",
+					  "AVX_VNNI",
+					  "AMX_TILE",
+					  "AMX_INT8",
+					  "AMX_BF16",
+					  "FRED",
+					  "TSX",
+					  "INVPCID_NONE",
+					  "KNC",
+					  "KNCE",
+					  "KNCV",
+					  "UNKNOWN",
+					  "WRMSRNS",
+					  "MSRLIST",
+					  "RAO_INT",
+					  "AVX_IFMA",
+					  "AVX_VNNI_INT8",
+					  "AVX_NE_CONVERT",
+					  "CMPCCXADD",
+					  "PBNDKB",
+					  "VAESNI",
+					  "LKGS",
+					  "AVX_GFNI",
+					  "ICACHE_PREFETCH",
+					  NULL};
 	const char *name = ZydisISAExtGetString(z->meta.isa_ext), *m = ZydisMnemonicGetString(z->mnemonic);
 
 	if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && z->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
@@ -100,8 +157,8 @@ static bool left_out(const ZydisDecodedInstruction *z)
 	if (m[0] == 'k')
 		return true; /* AVX-512 mask registers */
 	return !strcmp(m, "rsm") || !strcmp(m, "xabort") || !strcmp(m, "xbegin") || !strcmp(m, "getsec") ||
-	       !strcmp(m, "fneni8087_nop") || !strcmp(m, "femms") || !strncmp(m, "feni", 4) || !strncmp(m, "fdisi", 5) ||
-	       !strncmp(m, "fsetpm", 6) || !strcmp(m, "jmpe") || !strcmp(m, "fstpnce");
+	       !strcmp(m, "fneni8087_nop") || !strcmp(m, "femms") || !strncmp(m, "feni", 4) ||
+	       !strncmp(m, "fdisi", 5) || !strncmp(m, "fsetpm", 6) || !strcmp(m, "jmpe") || !strcmp(m, "fstpnce");
 }
 
 static int gpr_number(ZydisRegister r)
@@ -115,8 +172,8 @@ static int gpr_number(ZydisRegister r)
 
 static const char *compare_memory(const struct insn *i, const ZydisDecodedOperand *op)
 {
-	static const ZydisRegister seg[] = { ZYDIS_REGISTER_ES, ZYDIS_REGISTER_CS, ZYDIS_REGISTER_SS, ZYDIS_REGISTER_DS,
-					     ZYDIS_REGISTER_FS, ZYDIS_REGISTER_GS };
+	static const ZydisRegister seg[] = {ZYDIS_REGISTER_ES, ZYDIS_REGISTER_CS, ZYDIS_REGISTER_SS,
+					    ZYDIS_REGISTER_DS, ZYDIS_REGISTER_FS, ZYDIS_REGISTER_GS};
 	u64 disp_mask;
 	u8 shift = 0;
 
@@ -133,7 +190,8 @@ static const char *compare_memory(const struct insn *i, const ZydisDecodedOperan
 		shift++;
 	if (i->index != BASE_NONE && shift != i->scale)
 		return "scale";
-	disp_mask = i->d->opnd[0].kind == OP_O || i->d->opnd[1].kind == OP_O ? (1ull << (i->adsize * 8 % 64)) - 1 : ~0ull;
+	disp_mask =
+		i->d->opnd[0].kind == OP_O || i->d->opnd[1].kind == OP_O ? (1ull << (i->adsize * 8 % 64)) - 1 : ~0ull;
 	if (i->adsize == 8)
 		disp_mask = ~0ull;
 	if (op->mem.disp.has_displacement ? ((u64)op->mem.disp.value ^ (u64)i->disp) & disp_mask : i->disp != 0)
@@ -143,12 +201,14 @@ static const char *compare_memory(const struct insn *i, const ZydisDecodedOperan
 	/* a cache line, and a 16-bit MOVSXD, which makers describe differently */
 	if (i->d->exec == exec_clflush || i->d->op == INSN_MOVSXD)
 		return NULL;
-	if (i->mem_size && op->size / 8 != i->mem_size && i->d->opnd[0].kind != OP_VSIB && i->d->opnd[1].kind != OP_VSIB)
+	if (i->mem_size && op->size / 8 != i->mem_size && i->d->opnd[0].kind != OP_VSIB &&
+	    i->d->opnd[1].kind != OP_VSIB)
 		return "memory bytes";
 	return NULL;
 }
 
-static const char *compare_operands(const struct insn *i, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op)
+static const char *compare_operands(const struct insn *i, const ZydisDecodedInstruction *z,
+				    const ZydisDecodedOperand *op)
 {
 	bool memory = false;
 
@@ -163,12 +223,15 @@ static const char *compare_operands(const struct insn *i, const ZydisDecodedInst
 			memory = true;
 			break;
 		case ZYDIS_OPERAND_TYPE_IMMEDIATE:
-			if (op[n].encoding == ZYDIS_OPERAND_ENCODING_NONE || op[n].encoding == ZYDIS_OPERAND_ENCODING_IS4)
+			if (op[n].encoding == ZYDIS_OPERAND_ENCODING_NONE ||
+			    op[n].encoding == ZYDIS_OPERAND_ENCODING_IS4)
 				continue;
 			if (i->d->op == INSN_ENTER && n == 1) {
 				bad = op[n].imm.value.u == i->imm2 ? NULL : "second immediate";
 			} else {
-				unsigned bits = (i->d->attr >> D_IMM_SHIFT & 15) == IMM_IB ? 8 : op[n].imm.is_signed ? 64 : op[n].size;
+				unsigned bits = (i->d->attr >> D_IMM_SHIFT & 15) == IMM_IB ? 8
+						: op[n].imm.is_signed			   ? 64
+											   : op[n].size;
 				u64 mask = bits == 64 ? ~0ull : (1ull << bits) - 1;
 
 				bad = (op[n].imm.value.u ^ i->imm) & mask ? "immediate" : NULL;
@@ -195,7 +258,8 @@ static const char *compare_operands(const struct insn *i, const ZydisDecodedInst
 	}
 	if (i->mem && !memory)
 		return "memory operand invented";
-	if (z->operand_width != i->opsize * 8u && z->operand_width >= 16 && i->d->opnd[0].size == SZ_V && i->d->kind != KIND_NOP)
+	if (z->operand_width != i->opsize * 8u && z->operand_width >= 16 && i->d->opnd[0].size == SZ_V &&
+	    i->d->kind != KIND_NOP)
 		return "operand size";
 	return NULL;
 }
@@ -216,15 +280,15 @@ static void report(const char *what, const u8 *b, enum cpu_mode mode, const stru
 	snprintf(key, sizeof(key), "%.30s/%.30s", what, ours == DECODE_OK ? i->d->name : m);
 	for (n = 0; n < 511 && seen[n].count && strcmp(seen[n].key, key); n++)
 		;
-	strcpy(seen[n].key, key);
+	memcpy(seen[n].key, key, sizeof(key));
 	if (seen[n].count++ >= 2)
 		return;
 	printf("FAIL %s mode %d:", what, mode);
 	for (n = 0; n < 15; n++)
 		printf(" %02x", b[n]);
 	printf("\n   ours %d %s len %d seg %d base %d disp %lld size %d ops %d; Zydis %s len %d isa %s base %d\n", ours,
-	       ours == DECODE_OK ? i->d->name : "", i->len, i->seg, i->base, (long long)i->disp, i->mem_size, i->opsize, m,
-	       ZYAN_SUCCESS(zs) ? z->length : 0, ZYAN_SUCCESS(zs) ? ZydisISAExtGetString(z->meta.isa_ext) : "", zop);
+	       ours == DECODE_OK ? i->d->name : "", i->len, i->seg, i->base, (long long)i->disp, i->mem_size, i->opsize,
+	       m, ZYAN_SUCCESS(zs) ? z->length : 0, ZYAN_SUCCESS(zs) ? ZydisISAExtGetString(z->meta.isa_ext) : "", zop);
 }
 
 static bool one_case(ZydisDecoder *dec, unsigned mode_index)

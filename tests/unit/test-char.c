@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -264,6 +265,7 @@ static void test_pty(void **state)
 	for (unsigned round = 0; round < 2; round++) {
 		fd = open(c->where, O_RDWR | O_NOCTTY | O_CLOEXEC);
 		assert_true(fd >= 0);
+		tcflush(fd, TCIFLUSH);
 		g_string_truncate(g.got, 0);
 		assert_int_equal(write(fd, "in\r", 3), 3);
 		UNTIL(g.got->len == 3);
@@ -299,6 +301,7 @@ static void start_on_terminal(struct terminal *t, void (*body)(void))
 	assert_true(t->before.c_lflag & ICANON);
 	t->pid = fork();
 	if (t->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(t->peer, STDIN_FILENO);
 		dup2(t->peer, STDOUT_FILENO);
 		body();
@@ -358,7 +361,7 @@ static void test_stdio_keys(void **state)
 	read_exactly(t.fd, "ready ");
 	assert_true(is_raw(&t));
 	/* Ctrl-C is a key like others; Ctrl-A A is a Ctrl-A; Ctrl-A C is reserved. */
-	assert_int_equal(write(t.fd, "a\3\1a\1\1\1cz", 8), 8);
+	assert_int_equal(write(t.fd, "a\3\1a\1\1\1cz", 9), 9);
 	read_exactly(t.fd, "[61][03][01][01][7a]");
 	assert_int_equal(write(t.fd, "\1x", 2), 2);
 	read_exactly(t.fd, "bye");

@@ -23,7 +23,7 @@ static const struct {
 	u8 reg;
 	u32 bits;
 } model[] = {
-	{ 0x1, 0, ECX, BIT(13) | BIT(17) | BIT(21) | BIT(24) | BIT(31) }, /* CX16 PCID X2APIC TSC_DEADLINE hypervisor */
+	{ 0x1, 0, ECX, BIT(13) | BIT(17) | BIT(21) | BIT(31) }, /* CX16 PCID X2APIC hypervisor; TSC_DEADLINE: see api.rst */
 	{ 0x1, 0, EDX, 0x078bfbff }, /* FPU..PSE36 without PSN, CLFSH, MMX FXSR SSE SSE2 */
 	{ 0x6, 0, EAX, BIT(2) },     /* ARAT */
 	/* FSGSBASE TSC_ADJUST SMEP ERMS INVPCID SMAP */

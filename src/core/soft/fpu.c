@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where the guest's vector state lives: the host's registers in KVM_RUN, an XSAVE area outside. Of the thread's own state
- * only the control words must survive a function call (System V ABI), so only they are kept. Called by run.c and vcpu.c.
+ * Where the guest's vector state lives: the host's registers in KVM_RUN, an XSAVE area outside. Of the thread's own
+ * state only the control words must survive a function call (System V ABI), so only they are kept. Called by run.c and
+ * vcpu.c.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,7 @@ u32 fpu_size(void)
 
 bool fpu_init(struct fpu *f)
 {
-	*f = (struct fpu){ 0 };
+	*f = (struct fpu){0};
 	if (!(fpu_features() & 2) || !vector_init())
 		return false;
 	f->area = aligned_alloc(64, (FPU_AREA_MAX + 63) & ~63ul);
@@ -63,7 +64,7 @@ void fpu_free(struct fpu *f)
 {
 	free(f->area);
 	free(f->host_area);
-	*f = (struct fpu){ 0 };
+	*f = (struct fpu){0};
 }
 
 void fpu_reset(struct fpu *f)

@@ -164,7 +164,9 @@ static long do_set_pit2(struct vm *vm, unsigned long arg)
 
 static long do_reinject_control(struct vm *vm, unsigned long arg)
 {
-	return has_pic(vm) ? 0 : -ENXIO;
+	const struct kvm_reinject_control *c = (const void *)arg;
+
+	return has_pic(vm) ? pit_set_reinject(vm, c->pit_reinject) : -ENXIO;
 }
 
 static long do_set_routing(struct vm *vm, unsigned long arg)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ioeventfds (api.rst, KVM_IOEVENTFD): guest writes that only ring a bell. A vCPU looks them up without a lock, in a table
- * sorted by address; a change makes a new table and waits until nobody reads the old one.
+ * ioeventfds (api.rst, KVM_IOEVENTFD): guest writes that only ring a bell. A vCPU looks them up without a lock, in a
+ * table sorted by address; a change makes a new table and waits until nobody reads the old one.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * irqfds (api.rst, KVM_IRQFD): eventfds whose signals become interrupts. One thread a VM waits for all of them with epoll.
- * A resample irqfd keeps its line up until the guest ends the interrupt, and then tells the owner through another eventfd.
- * Lock order: irqfds.lock (held while injecting, so that a deassign that has returned is the last word), irqchips.lock,
- * irqfds.resample_lock.
+ * irqfds (api.rst, KVM_IRQFD): eventfds whose signals become interrupts. One thread a VM waits for all of them with
+ * epoll. A resample irqfd keeps its line up until the guest ends the interrupt, and then tells the owner through
+ * another eventfd. Lock order: irqfds.lock (held while injecting, so that a deassign that has returned is the last
+ * word), irqchips.lock, irqfds.resample_lock.
  */
 #include <errno.h>
 #include <stdlib.h>

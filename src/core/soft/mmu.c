@@ -247,6 +247,9 @@ bool mmu_fill(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view)
 	u64 page = la & PAGE_MASK;
 	bool plain;
 
+	/* Here already: then the access missed because it reaches into the next page. */
+	if (unlikely((acc == MMU_WRITE ? c->tlb[view][index].wtag : c->tlb[view][index].rtag) == page))
+		return false;
 	if (!mmu_walk(c, la, acc, view, false, &r) || !r.host)
 		return false;
 	if (acc == MMU_WRITE && !(r.slot->flags & KVM_MEM_READONLY))
@@ -310,6 +313,7 @@ bool mmu_fetch(struct cpu *c, u64 la, u64 *ret_gpa, u8 **ret_host, u32 *ret_erro
 /* All fetches start anew, so the notes about them do too. */
 static void fetch_flush(struct cpu *c)
 {
+	c->vcpu->mmu.fetch_flushes++;
 	for (u32 u = 0; u < 2; u++)
 		for (u32 i = 0; i < ITLB_SIZE; i++)
 			c->itlb[u][i].tag = tlb_no_tag(i);
@@ -343,7 +347,7 @@ void mmu_flush_all(struct cpu *c)
 	memset(m->large, 0, sizeof(m->large));
 	m->huge = 0;
 	m->fill_count = 0;
-	m->flushes++;
+	m->full_flushes++;
 }
 
 void mmu_flush_nonglobal(struct cpu *c)

@@ -34,7 +34,7 @@ struct mmu_cache {
 	u64 large[16], huge; /* bit (la >> 21) & 1023; bit (la >> 30) & 63 */
 	u64 fetched[64];     /* bit (la >> 12) & 4095 */
 	bool kernel_local;   /* supervisor code was fetched from a page that is not global */
-	u64 fills, flushes;
+	u64 fills, flushes, full_flushes, fetch_flushes; /* counters */
 };
 
 #define MCE_BANKS 32

@@ -43,6 +43,8 @@ static void vcpu_lines(struct out *o, const struct vcpu *v)
 	line(o, "vcpu%u.interpreted %llu\n", v->id, (unsigned long long)v->cpu.insns);
 	line(o, "vcpu%u.tlb_fills %llu\n", v->id, (unsigned long long)v->mmu.fills);
 	line(o, "vcpu%u.tlb_flushes %llu\n", v->id, (unsigned long long)v->mmu.flushes);
+	line(o, "vcpu%u.tlb_full_flushes %llu\n", v->id, (unsigned long long)v->mmu.full_flushes);
+	line(o, "vcpu%u.fetch_flushes %llu\n", v->id, (unsigned long long)v->mmu.fetch_flushes);
 }
 
 ssize_t soft_stats(int vm_fd, char *buf, size_t size)

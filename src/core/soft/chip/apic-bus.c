@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Interrupt messages to LAPICs: physical, logical and shorthand destinations, lowest priority (SDM vol. 3, 11.6 and 11.11).
- * Callers: ICR writes, IOAPIC, MSI, paravirtual IPIs; from any thread, without a lock.
+ * Interrupt messages to LAPICs: physical, logical and shorthand destinations, lowest priority (SDM vol. 3, 11.6 and
+ * 11.11). Callers: ICR writes, IOAPIC, MSI, paravirtual IPIs; from any thread, without a lock.
  */
 #include <errno.h>
 #include "lapic.h"

@@ -16,9 +16,12 @@ void irqchips_destroy(struct vm *vm);
 bool irqchips_split(const struct vm *vm);
 int pit_create(struct vm *vm, const struct kvm_pit_config *config);
 
-/* Line of a GSI (through routing): level 0/1. source: distinct asserters of a shared line (0 = user space, 1 = PIT, 2.. = irqfd). */
-int irq_set_line(struct vm *vm, u32 gsi, int level, u32 source); /* >0 delivered, 0 coalesced/masked, -1 ignored, like KVM_IRQ_LINE_STATUS */
-int irq_send_msi(struct vm *vm, const struct kvm_msi *msi);	  /* 1 delivered, 0 blocked, -errno */
+/*
+ * Line of a GSI (through routing): level 0/1. source: distinct asserters of a shared line (0 user space, 1 PIT, 2
+ * resample irqfds). >0 delivered, 0 coalesced, -1 masked or no route: the status of KVM_IRQ_LINE_STATUS.
+ */
+int irq_set_line(struct vm *vm, u32 gsi, int level, u32 source);
+int irq_send_msi(struct vm *vm, const struct kvm_msi *msi); /* >0 delivered, 0 blocked, -1 no target, -EINVAL */
 int irq_set_routing(struct vm *vm, const struct kvm_irq_routing *r); /* copies */
 /* Called when the guest ends an interrupt of this GSI (resample irqfds, PIT reinjection). */
 void irqfd_eoi(struct vm *vm, u32 gsi); /* implemented in irqfd.c */

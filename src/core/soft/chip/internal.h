@@ -8,7 +8,9 @@
 #include "chip.h"
 
 /* ---- an interrupt on its way to LAPICs (SDM vol. 3, 11.6.1 ICR; 11.11 MSI) ---- */
-enum apic_delivery { APIC_FIXED, APIC_LOWEST, APIC_SMI, APIC_REMOTE_READ, APIC_NMI, APIC_INIT, APIC_STARTUP, APIC_EXTINT };
+enum apic_delivery {
+	APIC_FIXED, APIC_LOWEST, APIC_SMI, APIC_REMOTE_READ, APIC_NMI, APIC_INIT, APIC_STARTUP, APIC_EXTINT
+};
 enum apic_shorthand { APIC_TO_DEST, APIC_TO_SELF, APIC_TO_ALL, APIC_TO_OTHERS };
 
 struct apic_message {
@@ -42,7 +44,8 @@ void pic_set_state(struct irqchips *c, unsigned which, const struct kvm_pic_stat
 /* ---- IOAPIC ---- */
 struct ioapic {
 	u64 base;
-	u32 select, id, irr, irr_delivered; /* irr_delivered: edges that went out and are kept in irr while the line is up */
+	u32 select, id, irr;
+	u32 irr_delivered; /* edges that went out and are kept in irr while the line is up */
 	u64 rte[KVM_IOAPIC_NUM_PINS];
 	u32 line[KVM_IOAPIC_NUM_PINS]; /* bit a source */
 	u32 vectors[8];		       /* atomic: vectors named by some RTE, for the EOI's quick look */
@@ -92,7 +95,7 @@ struct irqchips {
 #define IRQ_SOURCE_PIT 1
 #define IRQ_SOURCE_RESAMPLE 2
 
-/* irqfd.c: the GSI's interrupt may be pending without its line being up any more: true if a resample irqfd was asked. */
+/* irqfd.c: the GSI's interrupt may be pending although its line is down: true if a resample irqfd was asked. */
 bool irqfd_resample(struct vm *vm, u32 gsi);
 /* routing.c: the same for a pin */
 bool routing_resample(struct irqchips *c, unsigned ioapic_pin);

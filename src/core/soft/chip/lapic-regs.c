@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A LAPIC's registers as the guest reads and writes them: the xAPIC page and the x2APIC MSRs (SDM vol. 3, 11.4 and 11.12).
- * On the vCPU's own thread.
+ * A LAPIC's registers as the guest reads and writes them: the xAPIC page and the x2APIC MSRs (SDM vol. 3, 11.4 and
+ * 11.12). On the vCPU's own thread.
  */
 #include <string.h>
 #include "lapic.h"

@@ -163,7 +163,7 @@ void lapic_timer_write(struct lapic *l, u32 reg, u32 value)
 	switch (reg) {
 	case REG_LVTT:
 		lapic_put(l, REG_LVTT, value);
-		if (timer_mode(l) != old_mode && (timer_mode(l) == TIMER_TSC_DEADLINE || old_mode == TIMER_TSC_DEADLINE)) {
+		if ((timer_mode(l) == TIMER_TSC_DEADLINE) != (old_mode == TIMER_TSC_DEADLINE)) {
 			lapic_put(l, REG_TMICT, 0);
 			l->tsc_deadline = l->period = 0;
 			arm(l, UINT64_MAX);
@@ -188,13 +188,18 @@ void lapic_timer_write(struct lapic *l, u32 reg, u32 value)
 
 void lapic_timer_restore(struct lapic *l)
 {
+	u32 count;
+
 	pthread_mutex_lock(&l->lock);
+	count = lapic_get(l, REG_TMCCT);
+	if (!count && timer_mode(l) == TIMER_PERIODIC)
+		count = lapic_get(l, REG_TMICT);
 	l->divide = divider(lapic_get(l, REG_TDCR));
 	l->tsc_deadline = 0;
 	if (timer_mode(l) == TIMER_TSC_DEADLINE)
 		arm(l, UINT64_MAX);
 	else
-		start_count(l, lapic_get(l, timer_mode(l) == TIMER_PERIODIC && !lapic_get(l, REG_TMCCT) ? REG_TMICT : REG_TMCCT));
+		start_count(l, count);
 	pthread_mutex_unlock(&l->lock);
 }
 

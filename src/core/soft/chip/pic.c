@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Two cascaded 8259A with ELCR (ports 20, 21, a0, a1, 4d0, 4d1). Callers hold irqchips.lock; only `output` is read without.
+ * Two cascaded 8259A with ELCR (ports 20, 21, a0, a1, 4d0, 4d1). Callers hold irqchips.lock; only `output` is read
+ * without.
  */
 #include <string.h>
 #include "internal.h"

@@ -173,9 +173,11 @@ static void latch_count(struct kvm_pit_channel_state *s)
 
 static void latch_status(struct kvm_pit_channel_state *s)
 {
+	unsigned high = output(s);
+
 	if (s->status_latched)
 		return;
-	s->status = (u8)((unsigned)output(s) << 7 | (unsigned)(s->rw_mode & 3) << 4 | (unsigned)(s->mode & 7) << 1 | s->bcd);
+	s->status = (u8)(high << 7 | (s->rw_mode & 3u) << 4 | (s->mode & 7u) << 1 | s->bcd);
 	s->status_latched = 1;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * GSI routing (api.rst, KVM_SET_GSI_ROUTING): from a GSI to pins of the PIC pair and the IOAPIC, or to an MSI; and back, for
- * the owner of a line whose interrupt has ended. Readers hold irqchips.lock for the look-up; an MSI is sent without it.
+ * GSI routing (api.rst, KVM_SET_GSI_ROUTING): from a GSI to pins of the PIC pair and the IOAPIC, or to an MSI; and
+ * back, for the owner of a line whose interrupt has ended. Readers hold irqchips.lock for the look-up; an MSI is sent
+ * without it.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -292,9 +292,20 @@ static alu_fn *const cmpxchg_ops[4] = ROW(cmpxchg);
 void exec_cmpxchg(struct cpu *c, const struct insn *i)
 {
 	unsigned size = opnd_size(i, 0);
-	u64 acc = c->gpr[RAX] & size_mask(size);
-	u64 old = opnd_modify(c, i, size, cmpxchg_ops[size_index(size)], opnd_get(c, i, 1, size), acc);
+	alu_fn *fn = cmpxchg_ops[size_index(size)];
+	u64 acc = c->gpr[RAX] & size_mask(size), s = opnd_get(c, i, 1, size), old;
+	u32 f = flags_image(c->rflags);
 
+	if (opnd_is_mem(i, 0)) {
+		old = mem_modify(c, insn_la(c, i, size, true), size, i->lock, fn, s, acc, &f);
+	} else {
+		u64 d = old = opnd_get(c, i, 0, size);
+
+		f = fn(&d, s, acc, f);
+		if (f & FL_ZF << 8) /* otherwise the whole register stays */
+			opnd_put(c, i, 0, size, d);
+	}
+	flags_set(c, f);
 	if (c->rflags & FL_ZF)
 		return;
 	if (size == 1)

@@ -157,7 +157,7 @@ static u64 shift_x(unsigned op, u64 v, unsigned n, unsigned size)
 
 void exec_bmi(struct cpu *c, const struct insn *i)
 {
-	unsigned size = i->vexw ? 8 : 4, op = i->d->op;
+	unsigned size = opnd_size(i, 0), op = i->d->op;
 	u64 d = 0;
 
 	if (op == INSN_MULX) {

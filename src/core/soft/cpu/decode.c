@@ -12,9 +12,8 @@ struct reader {
 
 enum prefix_class { PC_NONE, PC_SEG, PC_66, PC_67, PC_LOCK, PC_REP, PC_REX };
 static const u8 prefix_class[256] = {
-	[0x26] = PC_SEG, [0x2e] = PC_SEG, [0x36] = PC_SEG, [0x3e] = PC_SEG, [0x64] = PC_SEG, [0x65] = PC_SEG,
-	[0x66] = PC_66, [0x67] = PC_67, [0xf0] = PC_LOCK, [0xf2] = PC_REP, [0xf3] = PC_REP,
-	[0x40 ... 0x4f] = PC_REX,
+	[0x26] = PC_SEG, [0x2e] = PC_SEG, [0x36] = PC_SEG,  [0x3e] = PC_SEG, [0x64] = PC_SEG, [0x65] = PC_SEG,
+	[0x66] = PC_66,	 [0x67] = PC_67,  [0xf0] = PC_LOCK, [0xf2] = PC_REP, [0xf3] = PC_REP, [0x40 ... 0x4f] = PC_REX,
 };
 
 static u64 take(struct reader *r, unsigned bytes)
@@ -134,8 +133,8 @@ static unsigned leaf_index(const struct insn *i, const struct insn_root *root, u
 
 static void decode_mem16(struct insn *i, struct reader *r)
 {
-	static const u8 base[8] = { RBX, RBX, RBP, RBP, RSI, RDI, RBP, RBX };
-	static const u8 index[8] = { RSI, RDI, RSI, RDI, BASE_NONE, BASE_NONE, BASE_NONE, BASE_NONE };
+	static const u8 base[8] = {RBX, RBX, RBP, RBP, RSI, RDI, RBP, RBX};
+	static const u8 index[8] = {RSI, RDI, RSI, RDI, BASE_NONE, BASE_NONE, BASE_NONE, BASE_NONE};
 	u8 mod = i->modrm >> 6, rm = i->modrm & 7;
 
 	i->base = base[rm];
@@ -281,7 +280,7 @@ static void set_sizes(struct insn *i, bool p67)
 /* Which prefix chose the row, and which are left over. */
 static void settle_prefix(struct insn *i, unsigned pfx)
 {
-	static const u8 byte[4] = { 0, 0x66, 0xf3, 0xf2 };
+	static const u8 byte[4] = {0, 0x66, 0xf3, 0xf2};
 
 	if (!i->vex && !(i->d->attr & D_MAND))
 		return;
@@ -386,8 +385,9 @@ static inline void clear(struct insn *i)
 {
 	u64 *w = (u64 *)i;
 
-	_Static_assert(offsetof(struct insn, imm_size) % 8 == 0 && offsetof(struct insn, bytes) ==
-		       offsetof(struct insn, imm_size) + 1, "imm_size is the last field before the bytes");
+	_Static_assert(offsetof(struct insn, imm_size) % 8 == 0 &&
+			       offsetof(struct insn, bytes) == offsetof(struct insn, imm_size) + 1,
+		       "imm_size is the last field before the bytes");
 #pragma GCC unroll 16
 	for (unsigned n = 0; n < offsetof(struct insn, imm_size) / 8; n++) {
 		w[n] = 0;
@@ -398,7 +398,7 @@ static inline void clear(struct insn *i)
 
 enum decode_result insn_decode(struct insn *i, const u8 *p, size_t avail, enum cpu_mode mode)
 {
-	struct reader r = { p, p + (avail < INSN_MAX ? avail : INSN_MAX), false };
+	struct reader r = {p, p + (avail < INSN_MAX ? avail : INSN_MAX), false};
 	const struct insn_root *root;
 	enum decode_result res;
 	unsigned pfx = 0, index;

@@ -197,7 +197,7 @@ static inline unsigned opnd_size(const struct insn *i, unsigned k)
 	case SZ_Z:
 		return i->opsize == 2 ? 2 : 4;
 	case SZ_Y:
-		return (i->rex & 8) || i->vexw ? 8 : 4;
+		return ((i->rex & 8) || i->vexw) && i->mode == MODE_LONG64 ? 8 : 4;
 	default:
 		return i->opsize;
 	}

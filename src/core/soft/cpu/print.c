@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The disassembler: a decoded instruction in SDM syntax, for logs and failing tests. No libc, so that it works anywhere. */
+/* The disassembler: a decoded instruction in SDM syntax, for logs and failing tests. No libc, so that it works
+ * anywhere. */
 #include "insn.h"
 
 struct text {
@@ -29,15 +30,15 @@ static void put_hex(struct text *t, u64 v)
 
 static void put_number(struct text *t, unsigned v)
 {
-	char digits[3] = { (char)('0' + v / 10), (char)('0' + v % 10), 0 };
+	char digits[3] = {(char)('0' + v / 10), (char)('0' + v % 10), 0};
 
 	put(t, v < 10 ? digits + 1 : digits);
 }
 
 static void put_gpr(struct text *t, const struct insn *i, unsigned n, unsigned size)
 {
-	static const char *const low8[] = { "al", "cl", "dl", "bl", "ah", "ch", "dh", "bh", "spl", "bpl", "sil", "dil" };
-	static const char *const word[] = { "ax", "cx", "dx", "bx", "sp", "bp", "si", "di" };
+	static const char *const low8[] = {"al", "cl", "dl", "bl", "ah", "ch", "dh", "bh", "spl", "bpl", "sil", "dil"};
+	static const char *const word[] = {"ax", "cx", "dx", "bx", "sp", "bp", "si", "di"};
 
 	if (n >= 8) {
 		put(t, "r");
@@ -51,7 +52,7 @@ static void put_gpr(struct text *t, const struct insn *i, unsigned n, unsigned s
 	}
 }
 
-static const char *const seg_names[] = { "es", "cs", "ss", "ds", "fs", "gs" };
+static const char *const seg_names[] = {"es", "cs", "ss", "ds", "fs", "gs"};
 
 static const char *pointer(unsigned size)
 {
@@ -229,7 +230,7 @@ static void put_operand(struct text *t, const struct insn *i, const struct opnd 
 
 void insn_print(const struct insn *i, u64 rip, char *buf, size_t size)
 {
-	struct text t = { buf, buf + size - 1 };
+	struct text t = {buf, buf + size - 1};
 
 	if (!size)
 		return;

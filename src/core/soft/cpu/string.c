@@ -50,14 +50,10 @@ static bool rep_next(struct cpu *c, const struct insn *i, u64 done)
 	return false;
 }
 
-/* REP with a count of zero does nothing. */
+/* REP with a count of zero does nothing, not even to the upper half of RCX. */
 static bool rep_none(struct cpu *c, const struct insn *i)
 {
-	if (!i->rep || addr_reg(c, RCX, i->adsize))
-		return false;
-	if (i->adsize == 4)
-		c->gpr[RCX] = 0;
-	return true;
+	return i->rep && !addr_reg(c, RCX, i->adsize);
 }
 
 /* Elements from offset in `reg` up that stay in its page, in its segment and address size, forward. */

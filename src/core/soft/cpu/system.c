@@ -102,18 +102,14 @@ void exec_verr(struct cpu *c, const struct insn *i)
 	set_zf(c, ok);
 }
 
-static u32 arpl_op(u64 *d, u64 s, u64 t, u32 f)
-{
-	f &= ~(FL_ZF << 8);
-	if (SEL_RPL(*d) >= SEL_RPL(s))
-		return f;
-	*d = (*d & ~3ull) | SEL_RPL(s);
-	return f | FL_ZF << 8;
-}
-
 void exec_arpl(struct cpu *c, const struct insn *i)
 {
-	opnd_modify(c, i, 2, arpl_op, c->gpr[i->reg], 0);
+	u16 v = (u16)opnd_get(c, i, 0, 2), rpl = SEL_RPL(c->gpr[i->reg]);
+	bool adjust = SEL_RPL(v) < rpl;
+
+	if (adjust)
+		opnd_put(c, i, 0, 2, (v & ~3u) | rpl);
+	set_zf(c, adjust);
 }
 
 /* ---- MSRs and identification ---- */

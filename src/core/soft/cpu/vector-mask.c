@@ -21,8 +21,8 @@ static bool selected(const u8 *mask, unsigned n, unsigned size)
 	return mask[n * size + size - 1] & 0x80;
 }
 
-static void store_selected(struct cpu *c, enum seg_id seg, u64 ea, u8 adsize, const u8 *data, const u8 *mask, unsigned size,
-			   unsigned count)
+static void store_selected(struct cpu *c, enum seg_id seg, u64 ea, u8 adsize, const u8 *data, const u8 *mask,
+			   unsigned size, unsigned count)
 {
 	u64 la[32];
 
@@ -42,7 +42,7 @@ static void store_selected(struct cpu *c, enum seg_id seg, u64 ea, u8 adsize, co
 
 static void maskmov_bytes(struct cpu *c, const struct insn *i)
 {
-	u8 data[32] = { 0 }, mask[32] = { 0 };
+	u8 data[32] = {0}, mask[32] = {0};
 	u64 ea = addr_reg(c, RDI, i->adsize), v;
 	unsigned count = 16;
 
@@ -65,7 +65,7 @@ static void maskmov(struct cpu *c, const struct insn *i)
 	/* VMASKMOVPS 2C, 2E; VMASKMOVPD 2D, 2F; VPMASKMOVD/Q by W */
 	unsigned size = i->opcode >= 0x80 ? (i->vexw ? 8 : 4) : (i->opcode & 1 ? 8 : 4);
 	unsigned count = (16u << i->vl) / size;
-	u8 data[32] = { 0 }, mask[32];
+	u8 data[32] = {0}, mask[32];
 	u64 ea = insn_ea(c, i);
 
 	vec_get(i->vvvv, mask);
@@ -88,7 +88,7 @@ static void gather(struct cpu *c, const struct insn *i)
 	unsigned size = i->vexw ? 8 : 4, isize = i->opcode & 1 ? 8 : 4, bytes = 16u << i->vl;
 	unsigned count = bytes / (size > isize ? size : isize);
 	u64 base = (u64)i->disp + (i->base == BASE_NONE ? 0 : c->gpr[i->base]);
-	u8 data[32], mask[32], index[32], zero[32] = { 0 };
+	u8 data[32], mask[32], index[32], zero[32] = {0};
 
 	vec_get(i->reg, data);
 	vec_get(i->vvvv, mask);

@@ -11,8 +11,8 @@
 #include "exec.h"
 #include "vector-stub.h"
 
-#define HEADER FPU_XSTATE_BV
-#define COMPACT (1ull << 63)
+#define HEADER	    FPU_XSTATE_BV
+#define COMPACT	    (1ull << 63)
 #define MXCSR_VALID 0xffffu
 
 struct area {
@@ -109,10 +109,10 @@ static void xsave(struct cpu *c, const struct insn *i)
 	u64 rfbm = requested(c), la = area_la(c, i, FPU_AVX_OFFSET, 64, true), in_use, bv;
 	bool compact = i->d->op == INSN_XSAVEC, lazy = compact || i->d->op == INSN_XSAVEOPT;
 	unsigned vb = vector_bytes(c), end = rfbm & 4 ? FPU_AVX_OFFSET + vb : FPU_AVX_OFFSET;
-	const struct piece pieces[] = { { 0, 24, 1 }, { FPU_ST, 128, 1 }, { FPU_MXCSR, 8, 6 }, { FPU_XMM, vb, 2 },
-					{ FPU_AVX_OFFSET, vb, 4 } };
+	const struct piece pieces[] = {
+		{0, 24, 1}, {FPU_ST, 128, 1}, {FPU_MXCSR, 8, 6}, {FPU_XMM, vb, 2}, {FPU_AVX_OFFSET, vb, 4}};
 	const u32 mask = MXCSR_VALID;
-	u64 header[2] = { 0, 0 };
+	u64 header[2] = {0, 0};
 	struct area a;
 
 	mmu_check_write(c, la, end, c->view);
@@ -156,8 +156,8 @@ static void check_header(struct cpu *c, const u8 *header)
 static void xrstor(struct cpu *c, const struct insn *i)
 {
 	u64 rfbm = requested(c), la = area_la(c, i, FPU_AVX_OFFSET, 64, false), load;
-	const struct piece pieces[] = { { 0, 6, 1 }, { FPU_ST, 128, 1 }, { FPU_XMM, vector_bytes(c), 2 },
-					{ FPU_AVX_OFFSET, vector_bytes(c), 4 } };
+	const struct piece pieces[] = {
+		{0, 6, 1}, {FPU_ST, 128, 1}, {FPU_XMM, vector_bytes(c), 2}, {FPU_AVX_OFFSET, vector_bytes(c), 4}};
 	u32 mxcsr = 0x1f80, want_mxcsr;
 	struct area a, in;
 	bool compact;
@@ -183,13 +183,13 @@ static void xrstor(struct cpu *c, const struct insn *i)
 			memset(a.b + p->at, 0, p->bytes);
 	}
 	if (rfbm & ~load & 1)
-		memcpy(a.b, (const u16[]){ 0x37f }, 2);
+		memcpy(a.b, (const u16[]){0x37f}, 2);
 	if (want_mxcsr)
 		memcpy(a.b + FPU_MXCSR, &mxcsr, 4);
 	a.b[HEADER] |= (u8)rfbm | 2;
 	/* an initial component with all registers in reach can be marked so, which XSAVEOPT's users see */
 	if (c->mode == MODE_LONG64)
-		a.b[HEADER] &= (u8)~(rfbm & ~load);
+		a.b[HEADER] &= (u8) ~(rfbm & ~load);
 	load_host(&a);
 	if (want_mxcsr)
 		__asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Stub memory and cache. Code memory is one memfd mapped twice, writable and executable, filled from the start and never
- * changed after; when it is full, a single scratch stub is rewritten under a lock. Stubs are found by their bytes.
+ * Stub memory and cache. Code memory is one memfd mapped twice, writable and executable, filled from the start and
+ * never changed after; when it is full, a single scratch stub is rewritten under a lock. Stubs are found by their
+ * bytes.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -14,12 +15,12 @@
 #include "vector-stub.h"
 #include "vector.h"
 
-#define CODE_SIZE (2u << 20)
-#define STUB_MAX 96u
-#define SCRATCH 64u	    /* offsets in code memory */
-#define FIRST (64u + 128u)
+#define CODE_SIZE  (2u << 20)
+#define STUB_MAX   96u
+#define SCRATCH	   64u /* offsets in code memory */
+#define FIRST	   (64u + 128u)
 #define TABLE_BITS 14
-#define WAYS 4
+#define WAYS	   4
 
 static u8 *code_rw, *code_x;
 static u32 code_used = FIRST;
@@ -32,7 +33,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void map_code(void)
 {
 	/* where a faulting stub goes on: mov [rdi + fault], rsi; ret */
-	static const u8 leave[] = { 0x48, 0x89, 0x77, OFF(fault), 0xc3 };
+	static const u8 leave[] = {0x48, 0x89, 0x77, OFF(fault), 0xc3};
 	int fd = memfd_create("kvcore-stubs", MFD_CLOEXEC);
 	void *rw, *x;
 
@@ -83,10 +84,10 @@ static u8 *emit(u8 *p, const void *bytes, unsigned n)
 
 static void write_stub(u8 *p, const struct stub_code *s, unsigned how)
 {
-	static const u8 load[] = { 0x48, 0x8b, 0x47, OFF(rax), 0x48, 0x8b, 0x4f, OFF(rcx), 0x48, 0x8b, 0x57, OFF(rdx) };
-	static const u8 store[] = { 0x48, 0x89, 0x47, OFF(rax), 0x48, 0x89, 0x4f, OFF(rcx), 0x48, 0x89, 0x57, OFF(rdx) };
-	static const u8 flags_in[] = { 0xff, 0x77, OFF(flags), 0x9d };  /* push [rdi + flags]; popfq */
-	static const u8 flags_out[] = { 0x9c, 0x8f, 0x47, OFF(flags) }; /* pushfq; pop [rdi + flags] */
+	static const u8 load[] = {0x48, 0x8b, 0x47, OFF(rax), 0x48, 0x8b, 0x4f, OFF(rcx), 0x48, 0x8b, 0x57, OFF(rdx)};
+	static const u8 store[] = {0x48, 0x89, 0x47, OFF(rax), 0x48, 0x89, 0x4f, OFF(rcx), 0x48, 0x89, 0x57, OFF(rdx)};
+	static const u8 flags_in[] = {0xff, 0x77, OFF(flags), 0x9d};  /* push [rdi + flags]; popfq */
+	static const u8 flags_out[] = {0x9c, 0x8f, 0x47, OFF(flags)}; /* pushfq; pop [rdi + flags] */
 
 	if (how & STUB_FLAGS_IN)
 		p = emit(p, flags_in, sizeof(flags_in));
@@ -213,11 +214,11 @@ static void find_fields(struct fields *f, const struct insn *i)
 
 void stub_encode(struct stub_code *s, const struct insn *i)
 {
-	struct fields f = { 0 };
+	struct fields f = {0};
 	u8 *p = s->byte, rex;
 	bool w;
 
-	*s = (struct stub_code){ 0 };
+	*s = (struct stub_code){0};
 	if (i->has_modrm)
 		find_fields(&f, i);
 	w = i->vex ? i->vexw && (!f.y || i->mode == MODE_LONG64) : i->rex & 8;
@@ -241,8 +242,9 @@ void stub_encode(struct stub_code *s, const struct insn *i)
 	*p++ = i->opcode;
 	if (i->has_modrm)
 		*p++ = (u8)((i->mem ? 0 : 0xc0) | (f.reg & 7) << 3 | (f.rm & 7));
-	if (i->imm_size)
-		*p++ = (u8)i->imm;
+	if (i->imm_size) /* outside 64-bit mode a register in it has three bits */
+		*p++ = (u8)(i->mode != MODE_LONG64 && i->d->nopnd == 4 && i->d->opnd[3].kind == OP_L ? i->imm & 0x7f
+												     : i->imm);
 	s->len = (u8)(p - s->byte);
 }
 
@@ -251,8 +253,9 @@ void stub_encode(struct stub_code *s, const struct insn *i)
 /* (V)MOVDQU xmm/ymm n, [rdi] (opcode 6f) or [rdi], xmm/ymm n (7f) */
 static void move_register(u8 opcode, unsigned n, bool wide, struct stub_frame *f)
 {
-	struct stub_code s = { { 0xc5, (u8)((n & 8 ? 0 : 0x80) | 0x78 | wide << 2 | 2), opcode, (u8)((n & 7) << 3 | RDI) }, 4 };
-	struct stub_code sse = { { 0xf3, (u8)(0x40 | (n >> 3) << 2), 0x0f, opcode, (u8)((n & 7) << 3 | RDI) }, 5 };
+	struct stub_code s = {{0xc5, (u8)((n & 8 ? 0 : 0x80) | 0x78 | wide << 2 | 2), opcode, (u8)((n & 7) << 3 | RDI)},
+			      4};
+	struct stub_code sse = {{0xf3, (u8)(0x40 | (n >> 3) << 2), 0x0f, opcode, (u8)((n & 7) << 3 | RDI)}, 5};
 
 	stub_run(fpu_features() & 4 ? &s : &sse, 0, f);
 }
@@ -276,7 +279,7 @@ void vec_set(unsigned n, const u8 in[32], bool wide)
 
 u64 mmx_get(unsigned n)
 {
-	struct stub_code s = { { 0x0f, 0x7f, (u8)(n << 3 | RDI) }, 3 };
+	struct stub_code s = {{0x0f, 0x7f, (u8)(n << 3 | RDI)}, 3};
 	struct stub_frame f;
 	u64 v;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One-instruction stubs: a vector instruction re-encoded so that its memory operand is a buffer and its general registers
- * are RAX, RCX, RDX, run by the host on the live vector registers. Private to vector*.c.
+ * One-instruction stubs: a vector instruction re-encoded so that its memory operand is a buffer and its general
+ * registers are RAX, RCX, RDX, run by the host on the live vector registers. Private to vector*.c.
  */
 #pragma once
 #include "insn.h"
@@ -15,8 +15,8 @@ struct stub_frame {
 	u8 mem[128];
 } __attribute__((aligned(64)));
 
-#define STUB_GPR 1u	  /* loads and stores RAX, RCX, RDX */
-#define STUB_FLAGS_IN 2u  /* needs the arithmetic flags */
+#define STUB_GPR       1u /* loads and stores RAX, RCX, RDX */
+#define STUB_FLAGS_IN  2u /* needs the arithmetic flags */
 #define STUB_FLAGS_OUT 4u /* gives them */
 
 struct stub_code {
@@ -34,5 +34,5 @@ void vec_get(unsigned n, u8 out[32]);
 void vec_set(unsigned n, const u8 in[32], bool wide); /* upper half is cleared unless wide */
 u64 mmx_get(unsigned n);
 
-void vector_state(struct cpu *c, const struct insn *i);	  /* vector-state.c: FXSAVE, XSAVE, FNSAVE... */
+void vector_state(struct cpu *c, const struct insn *i);	 /* vector-state.c: FXSAVE, XSAVE, FNSAVE... */
 void vector_masked(struct cpu *c, const struct insn *i); /* vector-mask.c: MASKMOV*, VMASKMOV*, gathers */

@@ -63,8 +63,8 @@ static u16 x87_status(void)
 }
 
 /*
- * An x87 store that raises an unmasked exception does not store (inexact ones do): the buffer then still has what was put
- * there before.
+ * An x87 store that raises an unmasked exception does not store (inexact ones do): the buffer then still has what was
+ * put there before.
  */
 #define UNTOUCHED 0xa5
 
@@ -214,7 +214,9 @@ static void load_mxcsr(struct cpu *c, const struct insn *i)
 /* Waiting x87 and MMX instructions report what an earlier one left pending before they look at memory. */
 static void check_pending(struct cpu *c, const struct insn *i)
 {
-	if (!(i->d->attr & (ATTR_X87 | ATTR_MMX)) || (i->d->attr & ATTR_SSE) || !(x87_status() & 0x80))
+	if (!(i->d->attr & (ATTR_X87 | ATTR_MMX)) || !(x87_status() & 0x80))
+		return;
+	if ((i->d->attr & ATTR_SSE) && i->d->opnd[0].kind != OP_P)
 		return;
 	switch (i->d->op) {
 	case INSN_FNSTCW:
@@ -226,6 +228,18 @@ static void check_pending(struct cpu *c, const struct insn *i)
 		return;
 	default:
 		cpu_raise(c, EXC_MF);
+	}
+}
+
+/* VZEROUPPER and VZEROALL leave alone the registers that the mode does not have; the host's would clear all. */
+static void zero_vectors(struct cpu *c, const struct insn *i)
+{
+	unsigned count = c->mode == MODE_LONG64 ? 16 : 8;
+	u8 v[32], zero[32] = {0};
+
+	for (unsigned n = 0; n < count; n++) {
+		vec_get(n, v);
+		vec_set(n, i->vl ? zero : v, false);
 	}
 }
 
@@ -245,6 +259,10 @@ void vector_exec(struct cpu *c, const struct insn *i)
 	case INSN_FRSTOR:
 	case INSN_FNSAVE:
 		vector_state(c, i);
+		return;
+	case INSN_VZEROUPPER:
+	case INSN_VZEROALL:
+		zero_vectors(c, i);
 		return;
 	default:
 		break;

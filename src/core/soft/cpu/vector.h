@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * x87, MMX, SSE, AVX in the interpreter. Guest vector registers are in the host's (see fpu.h), and host and guest speak the
- * same instruction set, so an instruction is executed by the host itself: a one-instruction stub with the memory operand
- * replaced by a buffer. Every bit, flag and MXCSR effect is then the hardware's. insn_desc.exec points here.
+ * x87, MMX, SSE, AVX in the interpreter. Guest vector registers are in the host's (see fpu.h), and host and guest speak
+ * the same instruction set, so an instruction is executed by the host itself: a one-instruction stub with the memory
+ * operand replaced by a buffer. Every bit, flag and MXCSR effect is then the hardware's. insn_desc.exec points here.
  */
 #pragma once
 #include "insn.h"

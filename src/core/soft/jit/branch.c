@@ -20,8 +20,11 @@ static void emit_poll(struct tx *t)
 	emit_alu_mem_imm32(&t->e, ALU_CMP, poll, 0);
 }
 
-/* scratch = linear address to go on at; flags saved. */
-static void jump_lookup_in(struct tx *t, enum tlb_view view)
+/*
+ * scratch = linear address to go on at, flags saved: compares with the jump cache; the addresses of the two jumps taken when
+ * it misses, or a request waits, go to ret_miss. scratch2 is left as the entry's index.
+ */
+static struct host_mem jump_compare(struct tx *t, enum tlb_view view, const u8 *miss, u8 *ret_miss[2])
 {
 	struct emit *e = &t->e;
 	size_t table = offsetof(struct cpu, jump) + view * sizeof(t->c->jump[0]);
@@ -29,16 +32,66 @@ static void jump_lookup_in(struct tx *t, enum tlb_view view)
 
 	_Static_assert(sizeof(struct jump_entry) == 16, "the index is scaled by 16");
 	emit_poll(t);
-	emit_jcc(e, COND_NE, t->j->stub_dispatch);
+	ret_miss[0] = emit_jcc(e, COND_NE, miss);
 	emit_mov32(e, HOST_SCRATCH2, HOST_SCRATCH);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, JUMP_SIZE - 1);
 	emit_shift32(e, SHIFT_SHL, HOST_SCRATCH2, 4);
 	emit_alu_load(e, ALU_CMP, HOST_SCRATCH, entry);
-	emit_jcc(e, COND_NE, t->j->stub_dispatch);
-	emit_alu_imm(e, ALU_AND, true, HOST_SCRATCH, -(s32)PAGE_SIZE);
-	emit_store(e, TX_CPU(code_base), HOST_SCRATCH);
+	ret_miss[1] = emit_jcc(e, COND_NE, miss);
+	return entry;
+}
+
+static void jump_go(struct tx *t, struct host_mem entry)
+{
+	emit_alu_imm(&t->e, ALU_AND, true, HOST_SCRATCH, -(s32)PAGE_SIZE);
+	emit_store(&t->e, TX_CPU(code_base), HOST_SCRATCH);
 	entry.disp += (s32)offsetof(struct jump_entry, code);
-	emit_jmp_mem(e, entry);
+	emit_jmp_mem(&t->e, entry);
+}
+
+/* To an address that is known to be canonical, or whose form the next fetch may judge. */
+static void jump_lookup_in(struct tx *t, enum tlb_view view)
+{
+	u8 *miss[2];
+
+	jump_go(t, jump_compare(t, view, t->j->stub_dispatch, miss));
+}
+
+/* To a computed address: RSP moves by rsp_by only when it is clear that the branch does not fault. */
+static void jump_computed(struct tx *t, s32 rsp_by)
+{
+	struct host_mem entry;
+
+	t->miss = (struct miss_site){ .guest = t->off[t->k], .rsp_by = rsp_by };
+	entry = jump_compare(t, t->key & KEY_VIEW, NULL, t->miss.rel32);
+	if (rsp_by)
+		stack_move(t, rsp_by);
+	jump_go(t, entry);
+}
+
+/* Interprets the branch, which raises #GP, unless bits 63..47 of scratch are all equal. */
+static void interp_if_not_canonical(struct tx *t, u16 guest)
+{
+	struct host_op sar = { .w = 1, .opcode = 0xc1, .imm_size = 1, .imm = 47 };
+	struct emit *e = &t->e;
+
+	emit_mov(e, HOST_SCRATCH2, HOST_SCRATCH);
+	emit_op_reg(e, &sar, 7, HOST_SCRATCH2);
+	emit_alu_imm(e, ALU_ADD, false, HOST_SCRATCH2, 1);
+	emit_alu_imm(e, ALU_CMP, false, HOST_SCRATCH2, 1);
+	t->interp[t->interp_count++] = (struct interp_site){ emit_jcc(e, COND_A, NULL), guest };
+}
+
+void branch_miss(struct tx *t)
+{
+	if (!t->miss.rel32[0])
+		return;
+	emit_patch_here(&t->e, t->miss.rel32[0]);
+	emit_patch_here(&t->e, t->miss.rel32[1]);
+	interp_if_not_canonical(t, t->miss.guest);
+	if (t->miss.rsp_by)
+		stack_move(t, t->miss.rsp_by);
+	emit_jmp(&t->e, t->j->stub_dispatch);
 }
 
 static void jump_lookup(struct tx *t)
@@ -144,8 +197,7 @@ static void ret_insn(struct tx *t, const struct insn *i)
 
 	stack_pop_begin(t, HOST_GUEST_RSP);
 	emit_load(&t->e, HOST_SCRATCH, mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
-	stack_move(t, 8 + extra);
-	jump_lookup(t);
+	jump_computed(t, 8 + extra);
 }
 
 static void push_return(struct tx *t)
@@ -161,17 +213,19 @@ static void push_return(struct tx *t)
 
 static void call_indirect(struct tx *t, const struct insn *i)
 {
-	bool slot = i->mem || i->rm == RSP;
-
 	if (i->mem)
 		stack_operand_to_slot(t, i);
-	else if (slot)
-		emit_store(&t->e, TX_CPU(scratch[0]), HOST_GUEST_RSP);
-	push_return(t);
-	if (slot)
+	else
+		save_if_host(t);
+	if (i->mem)
 		emit_load(&t->e, HOST_SCRATCH, TX_CPU(scratch[0]));
 	else if (use_reg(t, i->rm, HOST_SCRATCH) != HOST_SCRATCH)
 		emit_mov(&t->e, HOST_SCRATCH, host_reg(i->rm));
+	if (!i->mem)
+		emit_store(&t->e, TX_CPU(scratch[0]), HOST_SCRATCH);
+	interp_if_not_canonical(t, t->off[t->k]);
+	push_return(t);
+	emit_load(&t->e, HOST_SCRATCH, TX_CPU(scratch[0]));
 	jump_lookup(t);
 }
 
@@ -189,7 +243,7 @@ static void jmp_indirect(struct tx *t, const struct insn *i)
 		if (use_reg(t, i->rm, HOST_SCRATCH) != HOST_SCRATCH)
 			emit_mov(&t->e, HOST_SCRATCH, host_reg(i->rm));
 	}
-	jump_lookup(t);
+	jump_computed(t, 0);
 }
 
 bool branch_possible(const struct insn *i)

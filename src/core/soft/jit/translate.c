@@ -279,6 +279,7 @@ static bool emit_block(struct tx *t, struct block *b)
 	emit_entries(t, b);
 	emit_body(t);
 	emit_slow_sites(t);
+	branch_miss(t);
 	emit_interp_sites(t);
 	if (!emit_edges(t, b) || t->e.full || !keep_sites(t, b))
 		return false;

@@ -23,6 +23,13 @@ struct interp_site {
 	u16 guest;
 };
 
+/* A computed branch that is not in the jump cache: the target's form is checked before RSP moves. */
+struct miss_site {
+	u8 *rel32[2];
+	u16 guest;
+	s32 rsp_by;
+};
+
 /* A direct edge to be finished out of line. */
 struct edge_site {
 	u8 *rel32;
@@ -51,6 +58,7 @@ struct tx {
 	u32 slow_count;
 	struct interp_site interp[BLOCK_INSNS * 2];
 	u32 interp_count;
+	struct miss_site miss; /* a block ends with one computed branch at most */
 	struct edge_site edge[8];
 	u32 edge_count;
 	struct site site[BLOCK_INSNS];
@@ -85,6 +93,7 @@ bool copy_possible(const struct insn *i);
 bool push_insn(struct tx *t, const struct insn *i);
 bool pop_insn(struct tx *t, const struct insn *i);
 bool leave_insn(struct tx *t, const struct insn *i);
+void branch_miss(struct tx *t);	/* the out-of-line part of a computed branch */
 bool branch_possible(const struct insn *i);
 void branch_insn(struct tx *t, const struct insn *i);
 void edge_to(struct tx *t, s64 target);	/* unconditional edge to a page offset (may lie outside of the page) */

@@ -1,0 +1,351 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""kv-vmm as a user has it: Debian's kernel with a busybox initramfs on the software KVM, and strangers around it (QEMU's
+tools, the host's sockets, a terminal).   usage: kv-vmm.py KV-VMM SOURCE-ROOT CASE...
+Exit status 77: something needed is not installed."""
+import glob
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+
+LIMIT = 90
+DISK = 32 << 20
+
+
+class Failed(Exception):
+    pass
+
+
+class Skipped(Exception):
+    pass
+
+
+def check(condition, what, text=''):
+    if not condition:
+        raise Failed(f'{what}\n{text}')
+
+
+class Bed:
+    """A folder with a kernel, an initramfs and a disk, and the program under test."""
+
+    def __init__(self, program, root, folder):
+        self.program, self.folder = program, folder
+        self.disk, self.initrd = f'{folder}/disk.raw', f'{folder}/initrd'
+        kernels = sorted(glob.glob('/boot/vmlinuz-*-cloud-amd64'))
+        if not kernels or not os.access(kernels[-1], os.R_OK):
+            raise Skipped('no cloud kernel in /boot')
+        self.kernel = kernels[-1]
+        for tool in 'cpio', 'busybox':
+            if not shutil.which(tool):
+                raise Skipped(f'no {tool}')
+        subprocess.run([f'{root}/tools/make-initrd', self.initrd], check=True)
+        with open(self.disk, 'wb') as file:
+            file.truncate(DISK)
+
+    def command(self, *options, run=None, append='', accel='soft'):
+        text = f'console=ttyS0 quiet panic=-1 {append}' + (f' kv.run="{run}"' if run else '')
+        return [self.program, '--accel', accel, '--memory', '256M', '--kernel', self.kernel, '--initrd', self.initrd,
+                '--append', text, *options]
+
+    def run(self, *options, status=0, **keys):
+        """One run to its end: what it printed."""
+        done = subprocess.run(self.command(*options, **keys), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=LIMIT, check=False)
+        text = done.stdout.decode('utf-8', 'replace')
+        check(done.returncode == status, f'exit status {done.returncode}, not {status}', text)
+        return text
+
+    def start(self, *options, **keys):
+        return subprocess.Popen(self.command(*options, **keys), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT)
+
+
+def wait_for(process, what):
+    """Reads a process's output until the text is there: all of it so far."""
+    text, end = '', time.monotonic() + LIMIT
+    while what not in text:
+        ready, _, _ = select.select([process.stdout], [], [], max(0, end - time.monotonic()))
+        data = os.read(process.stdout.fileno(), 65536) if ready else b''
+        check(data, f'no "{what}"', text)
+        text += data.decode('utf-8', 'replace')
+    return text
+
+
+def stop(process):
+    process.kill()
+    process.wait()
+
+
+def case_boot(bed):
+    """To /init and off again, with one processor and with two, and what --stats says about it."""
+    text = bed.run('--stats')
+    check('kv-vmm: software KVM' in text and '@init' in text, 'no line about the engine or no /init', text)
+    check(re.search(r'^time\.wall \d', text, re.M) and re.search(r'^exit\.io [1-9]', text, re.M), 'no statistics', text)
+    text = bed.run('--cpus', '2', '--quiet', run='nproc')
+    check('\n2\r\n' in text and 'kv-vmm:' not in text, 'not two processors, or not quiet', text)
+
+
+def case_disk(bed):
+    """What the guest writes is in the file; what is in the file the guest reads; by io_uring and by threads."""
+    for engine in 'io_uring', 'threads':
+        with open(bed.disk, 'r+b') as file:
+            file.write(b'from the host ' + engine.encode())
+        text = bed.run('--disk', f'file={bed.disk},aio={engine}',
+                       run='dd if=/dev/vda bs=64 count=1 2>/dev/null; seq 400000 > x; md5sum < x; wc -c < x; '
+                           'dd if=x of=/dev/vda bs=64k seek=16 conv=notrunc,fsync 2>/dev/null')
+        check('from the host ' + engine in text, 'the guest does not read the file', text)
+        size = int(re.search(r'^(\d+)\r', text, re.M)[1])
+        with open(bed.disk, 'rb') as file:
+            file.seek(16 << 16)
+            data = file.read(size)
+        check(data == b''.join(b'%d\n' % i for i in range(1, 400001)), 'the file is not what the guest wrote', text)
+    text = bed.run('--disk', f'{bed.disk},readonly=on', run='echo x > /dev/vda; cat /sys/block/vda/ro')
+    check('\n1\r\n' in text, 'not read-only', text)
+
+
+def case_net(bed):
+    """An address by DHCP, a page from a server of the host, and a connection from the host into the guest."""
+    server = socket.create_server(('127.0.0.1', 0))
+    free = socket.create_server(('127.0.0.1', 0))
+    port, forward = server.getsockname()[1], free.getsockname()[1]
+    free.close()
+    answer = os.urandom(300000).hex().encode()
+
+    def serve():
+        peer, _ = server.accept()
+        peer.recv(4096)
+        peer.sendall(b'HTTP/1.0 200 OK\r\n\r\n' + answer)
+        peer.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    process = bed.start('--net', f'user,hostfwd=tcp:127.0.0.1:{forward}-:7',
+                        run='ip link set eth0 up; udhcpc -i eth0 -n -q -s /bin/true; ip addr add 10.0.2.15/24 dev eth0; '
+                            f'wget -q -O x http://10.0.2.2:{port}/; wc -c < x; cat x | nc -l -p 7')
+    try:
+        text = wait_for(process, f'{len(answer)}')
+        check('lease of 10.0.2.15 obtained' in text, 'no lease', text)
+        time.sleep(0.5)
+        got = b''
+        with socket.create_connection(('127.0.0.1', forward), timeout=LIMIT) as peer:
+            while True:
+                data = peer.recv(65536)
+                if not data:
+                    break
+                got += data
+                if len(got) == len(answer):
+                    break
+        check(got == answer, f'{len(got)} bytes came back of {len(answer)}')
+    finally:
+        stop(process)
+
+
+def case_reboot(bed):
+    """A reboot ends with --no-reboot and starts again without."""
+    text = bed.run('--no-reboot', run='reboot -f')
+    check('the guest rebooted' in text, 'no line about the reboot', text)
+    process = bed.start(run='reboot -f')
+    try:
+        wait_for(process, '@init')
+        wait_for(process, '@init')
+    finally:
+        stop(process)
+
+
+def case_triple_fault(bed):
+    """A triple fault is an error with its cause."""
+    text = bed.run('--no-reboot', append='reboot=t', run='reboot -f', status=1)
+    check('triple fault' in text, 'the cause is not named', text)
+
+
+def case_signals(bed):
+    """SIGTERM presses the power button, again it quits; SIGINT quits."""
+    process = bed.start(run='sleep 1000')
+    try:
+        wait_for(process, '@init')
+        process.send_signal(signal.SIGTERM)
+        text = wait_for(process, 'power button')
+        check(process.poll() is None, 'the first SIGTERM quits', text)
+        process.send_signal(signal.SIGTERM)
+        check(process.wait(LIMIT) == 128 + signal.SIGTERM, f'status {process.returncode}')
+    finally:
+        stop(process)
+    process = bed.start(run='sleep 1000')
+    try:
+        wait_for(process, '@init')
+        process.send_signal(signal.SIGINT)
+        check(process.wait(LIMIT) == 128 + signal.SIGINT, f'status {process.returncode}')
+    finally:
+        stop(process)
+
+
+def case_rejected(bed):
+    """One line that names the cause, and a status that is not 0."""
+    empty, notes = f'{bed.folder}/empty', f'{bed.folder}/notes'
+    open(empty, 'wb').close()
+    with open(notes, 'wb') as file:
+        file.write(b'not a kernel ' * 10000)
+    base = [bed.program, '--accel', 'soft', '--console', f'file:{bed.folder}/log']
+    table = [
+        ([], '--kernel is missing; give --kernel FILE'),
+        (['--kernel', '/no/such'], "--kernel: cannot read '/no/such': No such file or directory"),
+        (['--kernel', bed.kernel, '--initrd', '/no/such'], "--initrd: cannot read '/no/such': No such file or directory"),
+        (['--kernel', bed.kernel, '--disk', 'file=/no/such'], "cannot open disk '/no/such': No such file or directory"),
+        (['--kernel', bed.kernel, '--disk', f'file={empty}'], f"disk '{empty}' is empty"),
+        (['--kernel', bed.kernel, '--disk', f'file={bed.disk}', '--disk', f'file={bed.disk}'],
+         f"disk '{bed.disk}' is open for writing in another process"),
+        (['--kernel', bed.kernel, '--net', 'user,hostfwd=tcp:1'], "hostfwd 'tcp:1': a part is missing"),
+        (['--kernel', bed.kernel, '--disk', 'file=x,nocache=on'], "--disk: unknown key 'nocache'"),
+        (['--kernel', bed.kernel, '--console', 'file:/no/such/log'], '--console: given twice'),
+        (['--kernel', notes], notes),
+        (['--kernel', empty], empty),
+    ]
+    for options, message in table:
+        done = subprocess.run(base + options, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=False)
+        text = done.stderr.decode()
+        lines = [line for line in text.splitlines() if 'software KVM' not in line]
+        check(done.returncode == 1 and len(lines) == 1 and lines[0].startswith('kv-vmm: ') and message in lines[0],
+              f'{options}: status {done.returncode}, wanted "{message}"', text)
+
+
+def on_terminal(command):
+    """A process on a terminal of its own: it, and the terminal's two ends."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    return process, master, slave
+
+
+def read_until(fd, what):
+    text, end = '', time.monotonic() + LIMIT
+    while what not in text:
+        ready, _, _ = select.select([fd], [], [], max(0, end - time.monotonic()))
+        check(ready, f'no "{what}"', text)
+        text += os.read(fd, 65536).decode('utf-8', 'replace')
+    return text
+
+
+def case_terminal(bed):
+    """Keys reach the guest, Ctrl-A X leaves, and the terminal is as before; after a crash as well."""
+    process, master, slave = on_terminal(bed.command(run='sh < /dev/console > /dev/console 2>&1'))
+    before = termios.tcgetattr(slave)
+    try:
+        read_until(master, '@init')
+        time.sleep(1)
+        check(not termios.tcgetattr(slave)[3] & termios.ICANON, 'the terminal is not raw')
+        os.write(master, b'echo $((6*7))-there\n')
+        read_until(master, '42-there')
+        os.write(master, b'\x01x')
+        check(process.wait(LIMIT) == 0, f'Ctrl-A X ends with status {process.returncode}')
+        check(termios.tcgetattr(slave) == before, 'the terminal is not restored')
+    finally:
+        stop(process)
+    process, master, slave = on_terminal(bed.command(run='sleep 1000'))
+    try:
+        read_until(master, '@init')
+        process.send_signal(signal.SIGABRT)
+        process.wait(LIMIT)
+        check(termios.tcgetattr(slave) == before, 'the terminal is not restored after a crash')
+    finally:
+        stop(process)
+
+
+def case_consoles(bed):
+    """The serial port in a file, on a socket, and on a pseudo terminal."""
+    log, path = f'{bed.folder}/console.log', f'{bed.folder}/console'
+    bed.run('--console', f'file:{log}', run='echo to-the-file')
+    with open(log, encoding='utf-8', errors='replace') as file:
+        text = file.read()
+    check('to-the-file' in text, 'not in the file', text)
+    process = bed.start('--console', f'unix:{path}', run='cat /dev/ttyS0')
+    try:
+        with socket.socket(socket.AF_UNIX) as peer:
+            end = time.monotonic() + LIMIT
+            while peer.connect_ex(path) != 0:
+                check(time.monotonic() < end, 'no socket')
+                time.sleep(0.05)
+            peer.settimeout(LIMIT)
+            text = b''
+            while b'@init' not in text:
+                text += peer.recv(4096)
+            time.sleep(1)
+            peer.sendall(b'hello guest\n')
+            while b'hello guest' not in text:
+                text += peer.recv(4096)
+    finally:
+        stop(process)
+    process = bed.start('--console', 'pty', run='sleep 1; while :; do echo on-the-pty; sleep 1; done')
+    try:
+        text = wait_for(process, '\n')
+        while '/dev/pts/' not in text:
+            text += wait_for(process, '\n')
+        fd = os.open(re.search(r'/dev/pts/\d+', text)[0], os.O_RDWR | os.O_NOCTTY)
+        read_until(fd, 'on-the-pty')
+        os.close(fd)
+    finally:
+        stop(process)
+
+
+def case_locks(bed):
+    """QEMU and kv-vmm keep each other off a disk that one of them writes; both may read."""
+    if not shutil.which('qemu-system-x86_64'):
+        raise Skipped('no qemu-system-x86_64')
+
+    def qemu(mode, **keys):
+        return subprocess.Popen(['qemu-system-x86_64', '-M', 'q35', '-accel', 'tcg', '-S', '-nodefaults', '-display', 'none',
+                                 '-monitor', 'stdio', '-drive', f'file={bed.disk},format=raw,if=virtio,readonly={mode}'],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **keys)
+
+    def starts(mode):
+        process = qemu(mode)
+        text = process.communicate(b'quit\n', timeout=LIMIT)[0]
+        check(process.returncode == 0 or b'lock' in text, 'QEMU ends for another reason', text.decode())
+        return process.returncode == 0
+
+    for mode in 'on', 'off':
+        process = bed.start('--disk', f'file={bed.disk},readonly={mode}', run='sleep 1000')
+        try:
+            wait_for(process, '@init')
+            check(not starts('off'), f'QEMU writes beside a kv-vmm with readonly={mode}')
+            check(starts('on') == (mode == 'on'), f'QEMU reads beside a kv-vmm with readonly={mode}: not as it should')
+        finally:
+            stop(process)
+    for mode, message in ('off', 'is open for writing in another process'), ('on', 'is in use by another process'):
+        other = qemu(mode)
+        try:
+            wait_for(other, '(qemu)')
+            check(message in bed.run('--disk', f'file={bed.disk}', status=1), 'kv-vmm writes beside QEMU')
+            text = bed.run('--disk', f'file={bed.disk},readonly=on', status=0 if mode == 'on' else 1)
+            check(mode == 'on' or message in text, 'another message', text)
+        finally:
+            stop(other)
+
+
+def main():
+    program, root, *names = sys.argv[1:]
+    cases = {name[5:].replace('_', '-'): function for name, function in globals().items() if name.startswith('case_')}
+    with tempfile.TemporaryDirectory(prefix='kv-vmm-test-') as folder:
+        try:
+            bed = Bed(os.path.abspath(program), root, folder)
+            for name in names or cases:
+                cases[name](bed)
+                print(f'{name}: good', flush=True)
+        except Skipped as reason:
+            print(f'skipped: {reason}')
+            return 77
+        except Failed as reason:
+            print(f'{name}: {reason}')
+            return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
