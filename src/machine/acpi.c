@@ -83,7 +83,7 @@ static GByteArray *madt(const struct machine *m)
 	GByteArray *t = table_new("APIC", 5);
 
 	put(t, LAPIC_BASE, 4);
-	put(t, 1, 4); /* there are 8259s, too */
+	put(t, 0, 4); /* the 8259s are masked (machine.c) */
 	for (unsigned i = 0; i < m->cpus; i++) {
 		put(t, 0x0800, 2); /* local APIC */
 		put(t, i, 1);
@@ -141,7 +141,9 @@ static void pci_routing(aml *a)
 static void pci_bridge(aml *a, const struct machine *m)
 {
 	unsigned dev = aml_begin_device(a, "PCI0");
+	static const uint8_t return_arg3[] = { 0xa4, 0x6b };
 	aml *crs = g_byte_array_new();
+	unsigned osc;
 
 	aml_named_id(a, "_HID", "PNP0A08");
 	aml_named_id(a, "_CID", "PNP0A03");
@@ -150,12 +152,16 @@ static void pci_bridge(aml *a, const struct machine *m)
 	aml_named_int(a, "_UID", 0);
 	aml_bus_range(crs, 0, 0);
 	aml_io(crs, 0xcf8, 8);
-	aml_io_window(crs, 0x1000, 0xffff);
+	aml_io_window(crs, 0, 0xcf7);
+	aml_io_window(crs, 0xd00, 0xffff);
 	aml_memory_window32(crs, (uint32_t)PCI_MMIO_BASE, (uint32_t)(PCI_MMIO_BASE + PCI_MMIO_SIZE - 1));
 	aml_memory_window64(crs, m->mmio64_base, m->mmio64_base + PCI_MMIO64_SIZE - 1);
 	aml_resource_end(crs);
 	aml_named_buffer(a, "_CRS", crs);
 	pci_routing(a);
+	osc = aml_begin_method(a, "_OSC", 4, false); /* all is granted: no firmware wants it */
+	aml_bytes(a, return_arg3, sizeof(return_arg3));
+	aml_end(a, osc);
 	aml_end(a, dev);
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "devices/acpi-pm.h"
 #include "error.h"
 
 enum { E820_RAM = 1, E820_RESERVED = 2, PAGE = 4096 };
@@ -140,6 +141,23 @@ static void memory_map(struct boot *b)
 	add_range(b, HIGH_RAM_BASE, HIGH_RAM_BASE + (memory - low), E820_RAM);
 }
 
+/*
+ * Where firmware would start after a reset: Linux on hardware-reduced ACPI ends a reboot by
+ * jumping there in real mode, so the place holds what resets this machine.
+ */
+static bool put_reset_code(struct boot *b, GError **error)
+{
+	enum { PORT = PM_BASE + PM_RESET };
+	static const uint8_t code[] = {
+		0xba, PORT & 0xff, PORT >> 8, /* mov dx, PORT */
+		0xb0, PM_RESET_VALUE,	      /* mov al, value */
+		0xee,			      /* out dx, al */
+		0xf4, 0xeb, 0xfd,	      /* hlt; and again */
+	};
+
+	return boot_put(b, BOOT_RESET_VECTOR, code, sizeof(code), error);
+}
+
 static bool load(struct boot *b, GError **error)
 {
 	struct machine *m = b->m;
@@ -151,7 +169,7 @@ static bool load(struct boot *b, GError **error)
 	if (!open_file(&b->kernel, "kernel", m->kernel, error) ||
 	    (m->initrd && !open_file(&b->initrd, "initrd", m->initrd, error)) ||
 	    !boot_file_read(&b->kernel, 0, magic, sizeof(magic), error) ||
-	    !acpi_build(m, &b->rsdp, error))
+	    !acpi_build(m, &b->rsdp, error) || !put_reset_code(b, error))
 		return false;
 	memory_map(b);
 	return memcmp(magic, "\177ELF", 4) ? boot_linux(b, error) : boot_pvh(b, error);

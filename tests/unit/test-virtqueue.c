@@ -361,114 +361,148 @@ static void test_packed_tables(void **state)
  * notifications and interrupts suppressed whenever the other side says so: every chain comes
  * back once with its bytes, and nobody waits for a signal that was not sent.
  */
-static void traffic(bool packed, bool event_idx, unsigned size, unsigned seed)
-{
-	GRand *rand = g_rand_new_with_seed(seed);
+enum { SLOTS = 64, CHAINS = 3000 };
+
+struct traffic {
+	GRand *rand;
 	struct ring_driver d;
 	struct virtqueue vq;
-	GPtrArray *flight = g_ptr_array_new();
-	bool kicked = false, irq = false, busy[64] = { false };
-	unsigned done = 0, sent = 0, idle = 0;
+	GPtrArray *flight; /* chains the device has taken */
+	bool kicked, irq;
+	bool busy[SLOTS]; /* buffer areas in use: 128 bytes each and room for a table */
+	unsigned sent, done;
+};
+
+static bool driver_adds(struct traffic *t)
+{
+	bool moved = false;
+
+	for (unsigned k = g_rand_int_range(t->rand, 0, 4); k && t->sent < CHAINS; k--) {
+		unsigned slot = g_rand_int_range(t->rand, 0, SLOTS);
+		uint64_t area = BASE + 0x2000 + slot * 0x100;
+		unsigned n = g_rand_int_range(t->rand, 2, 5), out = g_rand_int_range(t->rand, 1, n);
+		struct ring_buf b[4];
+
+		if (t->busy[slot])
+			continue;
+		for (unsigned i = 0; i < n; i++)
+			b[i] = (struct ring_buf){ area + 16 * i, 16, i >= out };
+		ram[area - BASE] = slot;
+		ram[area - BASE + 16 * out] = 0xee;
+		if (!ring_add(&t->d, b, n, g_rand_boolean(t->rand) ? area + 0x80 : 0,
+			      GUINT_TO_POINTER(slot + 1)))
+			continue;
+		t->busy[slot] = true;
+		t->sent++;
+		moved = true;
+	}
+	if (moved && ring_kick(&t->d))
+		t->kicked = true;
+	return moved;
+}
+
+/* The device takes what there is, sometimes gives one back and takes it again. */
+static void device_takes(struct traffic *t)
+{
+	struct virtqueue *vq = &t->vq;
+	struct virtq_chain *c;
+
+	do {
+		virtq_disable_notify(vq);
+		while ((c = virtq_pop(vq))) {
+			if (g_rand_int_range(t->rand, 0, 8) == 0) {
+				virtq_unpop(vq, c->slots);
+				c = virtq_pop(vq);
+			}
+			g_ptr_array_add(t->flight,
+					virtq_chain_copy(c, g_malloc(virtq_chain_size(c))));
+		}
+	} while (virtq_enable_notify(vq));
+}
+
+static bool device_completes(struct traffic *t)
+{
+	bool moved = false;
+
+	for (unsigned k = g_rand_int_range(t->rand, 0, 6); k && t->flight->len; k--) {
+		unsigned i = g_rand_int_range(t->rand, 0, t->flight->len);
+		struct virtq_chain *c = g_ptr_array_remove_index_fast(t->flight, i);
+
+		assert_int_equal(c->in_len % 16, 0);
+		*(uint8_t *)c->in[0].iov_base = *(uint8_t *)c->out[0].iov_base;
+		memset(dirty, 0, sizeof(dirty));
+		virtq_push(&t->vq, c, 1);
+		assert_true(dirty[c->in_gpa[0] - BASE]);
+		assert_false(dirty[c->in_gpa[0] - BASE + 1]);
+		g_free(c);
+		moved = true;
+	}
+	if (virtq_publish(&t->vq))
+		t->irq = true;
+	return moved;
+}
+
+static bool driver_takes(struct traffic *t)
+{
+	bool moved = false;
+	uint32_t len;
+	void *p;
+
+	ring_disarm(&t->d);
+	do {
+		while ((p = ring_get(&t->d, &len))) {
+			unsigned slot = GPOINTER_TO_UINT(p) - 1;
+
+			assert_true(p != (void *)-1 && slot < SLOTS && t->busy[slot]);
+			assert_int_equal(len, 1);
+			t->busy[slot] = false;
+			t->done++;
+			moved = true;
+		}
+	} while (ring_arm(&t->d));
+	return moved;
+}
+
+static void traffic(bool packed, bool event_idx, unsigned size, unsigned seed)
+{
+	struct traffic t = { .rand = g_rand_new_with_seed(seed), .flight = g_ptr_array_new() };
 	uint64_t features = 1ull << VIRTIO_RING_F_INDIRECT_DESC;
+	unsigned idle = 0;
 
 	features |= packed ? 1ull << VIRTIO_F_RING_PACKED : 0;
 	features |= event_idx ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0;
 	ram_new(BIG_RAM);
-	ring_setup(&d, ram, BASE, BASE, size, packed, event_idx);
-	virtq_init(&vq, NULL, 0, 64);
-	vq.size = size;
-	vq.desc = d.desc;
-	vq.avail = d.avail;
-	vq.used = d.used;
-	assert_true(virtq_start(&vq, features));
-	ring_arm(&d);
-	virtq_enable_notify(&vq);
-	while (done < 3000) {
-		bool moved = false;
+	ring_setup(&t.d, ram, BASE, BASE, size, packed, event_idx);
+	virtq_init(&t.vq, NULL, 0, 64);
+	t.vq.size = size;
+	t.vq.desc = t.d.desc;
+	t.vq.avail = t.d.avail;
+	t.vq.used = t.d.used;
+	assert_true(virtq_start(&t.vq, features));
+	ring_arm(&t.d);
+	virtq_enable_notify(&t.vq);
+	while (t.done < CHAINS) {
+		bool moved = driver_adds(&t);
 
-		/* The driver adds; a buffer area a slot, 128 bytes each plus a table. */
-		for (unsigned k = g_rand_int_range(rand, 0, 4); k && sent < 3000; k--) {
-			unsigned slot = g_rand_int_range(rand, 0, 64);
-			uint64_t area = BASE + 0x2000 + slot * 0x100;
-			unsigned n = g_rand_int_range(rand, 2, 5), out = g_rand_int_range(rand, 1, n);
-			struct ring_buf b[4];
-
-			if (busy[slot])
-				continue;
-			for (unsigned i = 0; i < n; i++)
-				b[i] = (struct ring_buf){ area + 16 * i, 16, i >= out };
-			ram[area - BASE] = slot;
-			ram[area - BASE + 16 * out] = 0xee;
-			if (!ring_add(&d, b, n, g_rand_boolean(rand) ? area + 0x80 : 0,
-				      GUINT_TO_POINTER(slot + 1)))
-				continue;
-			busy[slot] = true;
-			sent++;
+		if (t.kicked) {
+			t.kicked = false;
+			device_takes(&t);
 			moved = true;
 		}
-		if (moved && ring_kick(&d))
-			kicked = true;
-		/* The device runs when it was kicked, and completes when it likes. */
-		if (kicked) {
-			kicked = false;
-			do {
-				struct virtq_chain *c;
-
-				virtq_disable_notify(&vq);
-				while ((c = virtq_pop(&vq))) {
-					if (g_rand_int_range(rand, 0, 8) == 0) {
-						virtq_unpop(&vq, c->slots);
-						c = virtq_pop(&vq);
-					}
-					g_ptr_array_add(flight, virtq_chain_copy(
-						c, g_malloc(virtq_chain_size(c))));
-				}
-			} while (virtq_enable_notify(&vq));
-			moved = true;
+		moved |= device_completes(&t);
+		if (t.irq) {
+			t.irq = false;
+			moved |= driver_takes(&t);
 		}
-		for (unsigned k = g_rand_int_range(rand, 0, 6); k && flight->len; k--) {
-			unsigned i = g_rand_int_range(rand, 0, flight->len);
-			struct virtq_chain *c = g_ptr_array_remove_index_fast(flight, i);
-
-			assert_int_equal(c->in_len % 16, 0);
-			*(uint8_t *)c->in[0].iov_base = *(uint8_t *)c->out[0].iov_base;
-			memset(dirty, 0, sizeof(dirty));
-			virtq_push(&vq, c, 1);
-			assert_true(dirty[c->in_gpa[0] - BASE]);
-			assert_false(dirty[c->in_gpa[0] - BASE + 1]);
-			g_free(c);
-			moved = true;
-		}
-		if (virtq_publish(&vq))
-			irq = true;
-		/* The driver sleeps until it is interrupted. */
-		if (irq) {
-			irq = false;
-			ring_disarm(&d);
-			do {
-				uint32_t len;
-				void *p;
-
-				while ((p = ring_get(&d, &len))) {
-					unsigned slot = GPOINTER_TO_UINT(p) - 1;
-
-					assert_true(p != (void *)-1 && slot < 64 && busy[slot]);
-					assert_int_equal(len, 1);
-					busy[slot] = false;
-					done++;
-					moved = true;
-				}
-			} while (ring_arm(&d));
-		}
-		assert_false(vq.broken);
+		assert_false(t.vq.broken);
 		idle = moved ? 0 : idle + 1;
 		assert_true(idle < 1000); /* a lost wake-up */
 	}
-	assert_int_equal(flight->len, 0);
-	assert_int_equal(vq.in_use, 0);
-	g_ptr_array_free(flight, TRUE);
-	virtq_destroy(&vq);
-	g_rand_free(rand);
+	assert_int_equal(t.flight->len, 0);
+	assert_int_equal(t.vq.in_use, 0);
+	g_ptr_array_free(t.flight, TRUE);
+	virtq_destroy(&t.vq);
+	g_rand_free(t.rand);
 }
 
 static void test_traffic(void **state)

@@ -138,9 +138,12 @@ out:
 
 void vcpu_request(struct vcpu *v, u32 req)
 {
+	/* What a sleeping vCPU may just as well do when it wakes up for another reason */
+	const u32 can_wait = REQ_TLB_FLUSH | REQ_JUMP_FLUSH | REQ_PAUSE | REQ_MIGRATE_CLOCK;
+
 	__atomic_fetch_or(&v->cpu.req, req, __ATOMIC_SEQ_CST);
 	__atomic_store_n(vcpu_poll_byte(v), 1, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&v->sleeping, __ATOMIC_SEQ_CST))
+	if ((req & ~can_wait) && __atomic_load_n(&v->sleeping, __ATOMIC_SEQ_CST))
 		sys_futex_wake((u32 *)v->run, 1); /* the word that holds the poll byte */
 }
 

@@ -212,8 +212,11 @@ static unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
 	return reason;
 }
 
+/* What translated code does not look at: shadows, CPL 1 and 2, breakpoints, RF, alignment checks. */
 static bool fit_for_code(const struct cpu *c)
 {
+	if (c->cpl == 3 && (c->rflags & FL_AC) && (c->cr0 & CR0_AM))
+		return false;
 	return !c->intr_shadow && (c->cpl == 0 || c->cpl == 3) && !(c->dr[7] & 0xff) && !(c->rflags & FL_RF);
 }
 
