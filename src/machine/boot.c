@@ -158,6 +158,20 @@ static bool put_reset_code(struct boot *b, GError **error)
 	return boot_put(b, BOOT_RESET_VECTOR, code, sizeof(code), error);
 }
 
+/* What firmware would have set on every processor; a KVM without one of them does without. */
+static void set_firmware_msrs(struct machine *m)
+{
+	enum { MISC_ENABLE = 0x1a0, FAST_STRINGS = 1, MTRR_DEF_TYPE = 0x2ff, ENABLED_WB = 0x806 };
+	static const uint64_t msrs[][2] = {
+		{ MISC_ENABLE, FAST_STRINGS }, /* or Linux does without REP MOVSB */
+		{ MTRR_DEF_TYPE, ENABLED_WB }, /* or Linux does without PAT */
+	};
+
+	for (unsigned i = 0; i < m->cpus; i++)
+		for (unsigned n = 0; n < G_N_ELEMENTS(msrs); n++)
+			vcpu_set_msr(&m->vcpu[i], msrs[n][0], msrs[n][1]);
+}
+
 static bool load(struct boot *b, GError **error)
 {
 	struct machine *m = b->m;
@@ -172,6 +186,7 @@ static bool load(struct boot *b, GError **error)
 	    !acpi_build(m, &b->rsdp, error) || !put_reset_code(b, error))
 		return false;
 	memory_map(b);
+	set_firmware_msrs(m);
 	return memcmp(magic, "\177ELF", 4) ? boot_linux(b, error) : boot_pvh(b, error);
 }
 

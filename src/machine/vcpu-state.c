@@ -82,6 +82,13 @@ static void get_msrs(struct vcpu *v, struct vcpu_state *s)
 	transfer_msrs(v, KVM_GET_MSRS, s->msrs, s->n_msrs);
 }
 
+void vcpu_set_msr(struct vcpu *v, uint32_t index, uint64_t data)
+{
+	struct kvm_msr_entry e = { .index = index, .data = data };
+
+	transfer_msrs(v, KVM_SET_MSRS, &e, 1);
+}
+
 /* A reset leaves the time stamp counter running: guests' clocks are made of it. */
 static void set_msrs(struct vcpu *v, const struct vcpu_state *s, bool with_time)
 {

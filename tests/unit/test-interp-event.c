@@ -59,12 +59,19 @@ static void test_task_call(void **state)
 	assert_false(c->rflags & FL_NT);
 	assert_int_equal(ram[GDT + SEL_TSS_B + 5], 0x89);
 	assert_int_equal(get32(TSS_B + 32), CODE + 1);
-	/* the new task's CS is bad: #TS inside the new task */
+	/* the new task's DS is bad: #TS inside the new task */
+	protected_mode();
+	task_b(0x1234, FL_1);
+	put16(TSS_B + 84, 0x80);
+	assert_int_equal(jmp_far(SEL_TSS_B), EXC_TS);
+	assert_int_equal(error_code(), 0x80);
+	assert_int_equal(get32((uint32_t)c->gpr[RSP] + 4), 0x1234);
+	assert_int_equal(c->seg[SEG_TR].sel, SEL_TSS_B);
+	/* its CS is bad: no stack yet to tell it on */
 	protected_mode();
 	task_b(0x1234, FL_1);
 	put16(TSS_B + 76, DATA0);
-	assert_int_equal(jmp_far(SEL_TSS_B), EXC_TS);
-	assert_int_equal(c->seg[SEG_TR].sel, SEL_TSS_B);
+	assert_int_equal(jmp_far(SEL_TSS_B), SHUTDOWN);
 	/* IRET with a link that is no busy TSS */
 	protected_mode();
 	c->rflags |= FL_NT;

@@ -235,12 +235,14 @@ static void enter(struct cpu *c, const struct event *e)
 		return;
 	}
 	gate_read(c, e, &g);
-	if (g.type == GATE_TASK)
+	if (g.type == GATE_TASK) {
+		c->rflags = e->flags; /* saved in the TSS */
 		task_switch(c, g.sel, TASK_CALL, e->rip, e->has_error, e->error);
-	else if (cpu_long(c))
+	} else if (cpu_long(c)) {
 		enter_long(c, e, &g);
-	else
+	} else {
 		enter_protected(c, e, &g);
+	}
 }
 
 static bool is_fault(unsigned vector)

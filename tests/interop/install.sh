@@ -1,0 +1,56 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What `meson install` leaves behind works where it is put: the program finds its library, the man page is one, the
+# completions parse. usage: install.sh BUILD-FOLDER PREFIX. Exit status 77: meson cannot install from here.
+set -u
+build=$1
+prefix=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+	echo "install: $1"
+	exit 1
+}
+
+command -v meson >/dev/null || { echo "skipped: no meson"; exit 77; }
+meson install -C "$build" --no-rebuild --quiet --destdir "$work/dest" >"$work/log" 2>&1 || {
+	cat "$work/log"
+	fail "meson install fails"
+}
+# Somewhere else than it was built for: nothing in it may depend on the place.
+mv "$work/dest$prefix" "$work/moved" || fail "nothing under the prefix"
+program=$work/moved/bin/kv-vmm
+[ -x "$program" ] || fail "no bin/kv-vmm"
+version=$(cd / && "$program" --version) || fail "kv-vmm --version fails"
+case $version in "kv-vmm (Kvasir) "*) ;; *) fail "kv-vmm --version says '$version'" ;; esac
+ldd "$program" | grep -q "libkvcore.so.* => $work/moved/" || fail "kv-vmm does not use the libkvcore beside it"
+page=$(find "$work/moved/share/man/man1" -name 'kv-vmm.1*' 2>/dev/null | head -n 1)
+[ -n "$page" ] || fail "no share/man/man1/kv-vmm.1"
+if command -v man >/dev/null; then
+	man --warnings -l "$page" >"$work/text" 2>"$work/warnings" || fail "man cannot show the page"
+	[ ! -s "$work/warnings" ] || { cat "$work/warnings"; fail "the man page has errors"; }
+	grep -q 'run a virtual machine' "$work/text" || fail "the man page is empty"
+fi
+completion=$work/moved/share/bash-completion/completions/kv-vmm.bash
+[ -f "$completion" ] || fail "no bash completion"
+[ -f "$work/moved/share/zsh/site-functions/_kv-vmm" ] || fail "no zsh completion"
+complete() { # words after kv-vmm, the last one unfinished: what bash offers
+	bash -c 'source "$1"; shift; compopt() { :; }
+		COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
+		_kv_vmm; echo "${COMPREPLY[*]}"' - "$completion" kv-vmm "$@"
+}
+expect() { # what bash should offer, then the words
+	wanted=$1
+	shift
+	got=$(complete "$@")
+	[ "$got" = "$wanted" ] || fail "completion of '$*' is '$got', not '$wanted'"
+}
+if command -v bash >/dev/null; then
+	expect "--kernel" --ker
+	expect "auto" --accel au
+	expect "auto kvm soft" --accel ""
+	expect "user" --net us
+	expect "readonly=" --disk rea
+fi
+exit 0
