@@ -81,7 +81,7 @@ static int listen_on(const char *path, GError **error)
 			path, sizeof(sa.sun_path) - 1);
 		return -1;
 	}
-	strncpy(sa.sun_path, path, sizeof(sa.sun_path) - 1);
+	memcpy(sa.sun_path, path, strlen(path) + 1);
 	if (!remove_leftover(&sa, error))
 		return -1;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

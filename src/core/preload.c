@@ -41,41 +41,36 @@ static int result(long ret)
 	return -1;
 }
 
-static mode_t mode_of(int flags, va_list ap)
+/* Of the variable arguments, the one there may be: the mode of a file that is created, a word of fcntl and ioctl. */
+#define WORD_AFTER(last)                                                                             \
+	({                                                                                           \
+		va_list ap_;                                                                         \
+		unsigned long word_;                                                                 \
+		va_start(ap_, last);                                                                 \
+		word_ = va_arg(ap_, unsigned long);                                                  \
+		va_end(ap_);                                                                         \
+		word_;                                                                               \
+	})
+
+EXPORT int open(const char *path, int flags, ...)
 {
-	return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(ap, mode_t) : 0;
+	return is_kvm(path) ? result(soft_open()) : REAL(open)(path, flags, (mode_t)WORD_AFTER(flags));
 }
 
-#define OPEN_LIKE(name)                                                       \
-	EXPORT int name(const char *path, int flags, ...)                      \
-	{                                                                      \
-		va_list ap;                                                    \
-		mode_t mode;                                                   \
-                                                                               \
-		if (is_kvm(path))                                              \
-			return result(soft_open());                            \
-		va_start(ap, flags);                                           \
-		mode = mode_of(flags, ap);                                     \
-		va_end(ap);                                                    \
-		return REAL(name)(path, flags, mode);                          \
-	}
-#define OPENAT_LIKE(name)                                                     \
-	EXPORT int name(int dir, const char *path, int flags, ...)             \
-	{                                                                      \
-		va_list ap;                                                    \
-		mode_t mode;                                                   \
-                                                                               \
-		if (is_kvm(path))                                              \
-			return result(soft_open());                            \
-		va_start(ap, flags);                                           \
-		mode = mode_of(flags, ap);                                     \
-		va_end(ap);                                                    \
-		return REAL(name)(dir, path, flags, mode);                     \
-	}
-OPEN_LIKE(open)
-OPEN_LIKE(open64)
-OPENAT_LIKE(openat)
-OPENAT_LIKE(openat64)
+EXPORT int open64(const char *path, int flags, ...)
+{
+	return is_kvm(path) ? result(soft_open()) : REAL(open64)(path, flags, (mode_t)WORD_AFTER(flags));
+}
+
+EXPORT int openat(int dir, const char *path, int flags, ...)
+{
+	return is_kvm(path) ? result(soft_open()) : REAL(openat)(dir, path, flags, (mode_t)WORD_AFTER(flags));
+}
+
+EXPORT int openat64(int dir, const char *path, int flags, ...)
+{
+	return is_kvm(path) ? result(soft_open()) : REAL(openat64)(dir, path, flags, (mode_t)WORD_AFTER(flags));
+}
 
 EXPORT int __open_2(const char *path, int flags)
 {
@@ -100,12 +95,8 @@ EXPORT int __openat64_2(int dir, const char *path, int flags)
 EXPORT int ioctl(int fd, unsigned long request, ...)
 {
 	static __typeof__(&ioctl) next;
-	unsigned long arg;
-	va_list ap;
+	unsigned long arg = WORD_AFTER(request);
 
-	va_start(ap, request);
-	arg = va_arg(ap, unsigned long);
-	va_end(ap);
 	if (soft_owns(fd))
 		return result(soft_ioctl(fd, request, arg));
 	if (!next)
@@ -153,26 +144,14 @@ EXPORT int dup3(int fd, int to, int flags)
 
 EXPORT int fcntl(int fd, int command, ...)
 {
-	unsigned long arg;
-	va_list ap;
-	int ret;
+	int ret = REAL(fcntl)(fd, command, WORD_AFTER(command));
 
-	va_start(ap, command);
-	arg = va_arg(ap, unsigned long);
-	va_end(ap);
-	ret = REAL(fcntl)(fd, command, arg);
 	return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicated(fd, ret) : ret;
 }
 
 EXPORT int fcntl64(int fd, int command, ...)
 {
-	unsigned long arg;
-	va_list ap;
-	int ret;
+	int ret = REAL(fcntl64)(fd, command, WORD_AFTER(command));
 
-	va_start(ap, command);
-	arg = va_arg(ap, unsigned long);
-	va_end(ap);
-	ret = REAL(fcntl64)(fd, command, arg);
 	return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicated(fd, ret) : ret;
 }

@@ -124,6 +124,7 @@ bool virtq_start(struct virtqueue *vq, uint64_t features)
 	vq->avail_seen = vq->next_avail;
 	vq->in_use = 0;
 	vq->pending = 0;
+	vq->notify_each = true;
 	vq->started = true;
 	return true;
 }
@@ -483,22 +484,37 @@ bool virtq_publish(struct virtqueue *vq)
 	return wanted;
 }
 
+/* Position and mode of the packed driver's notifications, one store: it reads them as one. */
+static void set_packed_event(struct virtqueue *vq, uint16_t position, uint16_t mode)
+{
+	__atomic_store_n((uint32_t *)(void *)vq->used_ptr,
+			 GUINT32_TO_LE(position | (uint32_t)mode << 16), __ATOMIC_RELEASE);
+	mark_written(vq, vq->used, EVENT_LEN);
+}
+
+/*
+ * With event indices there is one notification when the named position is passed and "off"
+ * needs no write. The position is that of the next chain to come; a device may wait for more
+ * than the chains that it has left lying there.
+ */
 static void set_notify(struct virtqueue *vq, bool on)
 {
+	unsigned offset = SPLIT_HEADER + 8 * vq->size;
+
 	if (vq->packed) {
-		store16(vq->used_ptr + 2, on ? VRING_PACKED_EVENT_FLAG_ENABLE :
-					       VRING_PACKED_EVENT_FLAG_DISABLE);
-		mark_written(vq, vq->used, EVENT_LEN);
+		if (on && vq->event_idx && !packed_available(vq)) {
+			set_packed_event(vq, vq->next_avail | vq->avail_wrap << 15,
+					 VRING_PACKED_EVENT_FLAG_DESC);
+			vq->notify_each = false;
+		} else if (on || !vq->event_idx || vq->notify_each) {
+			set_packed_event(vq, 0, on ? VRING_PACKED_EVENT_FLAG_ENABLE :
+						     VRING_PACKED_EVENT_FLAG_DISABLE);
+			vq->notify_each = on;
+		}
 	} else if (!vq->event_idx) {
 		store16(vq->used_ptr, on ? 0 : VRING_USED_F_NO_NOTIFY);
 		mark_written(vq, vq->used, SPLIT_HEADER);
 	} else if (on) {
-		unsigned offset = SPLIT_HEADER + 8 * vq->size;
-
-		/*
-		 * "Off" needs no write: the index named last has been passed. Not next_avail:
-		 * a device may wait for more than the chains that it has left lying there.
-		 */
 		store16(vq->used_ptr + offset, load16(vq->avail_ptr + 2));
 		mark_written(vq, vq->used + offset, 2);
 	}

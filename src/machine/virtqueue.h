@@ -75,6 +75,7 @@ struct virtqueue {
 	bool event_idx;
 	bool indirect;
 	bool packed;
+	bool notify_each;	/* packed: the driver notifies of every chain */
 	uint16_t avail_seen;	/* split: the available index when we looked last */
 	uint16_t in_use;	/* entries popped and not yet pushed */
 	uint16_t pending;	/* entries pushed and not yet published */

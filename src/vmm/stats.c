@@ -30,6 +30,7 @@ char *vmm_stats(struct vmm *vmm)
 	g_autofree char *machine = machine_stats(vmm->machine);
 	struct rusage usage;
 
+	g_string_append_printf(s, "time.start_us %" G_GINT64_FORMAT "\n", vmm->running - vmm->started);
 	put_seconds(s, "time.wall", (g_get_monotonic_time() - vmm->started) / 1e6);
 	if (getrusage(RUSAGE_SELF, &usage) == 0) {
 		put_seconds(s, "time.user", seconds(&usage.ru_utime));

@@ -25,6 +25,7 @@ struct vmm {
 	struct netdev **netdevs; /* NULL-terminated */
 	struct machine *machine;
 	gint64 started; /* g_get_monotonic_time() */
+	gint64 running; /* likewise: when the guest began */
 	/* loop.c */
 	GMainLoop *loop;
 	GSource *signals;

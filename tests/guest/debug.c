@@ -57,8 +57,10 @@ static void data_breakpoint(void)
 static void single_step(void)
 {
 	hits = steps = 0;
-	__asm__ volatile("pushfq\n\torl $0x100, (%%rsp)\n\tpopfq\n\tnop\n\tnop\n\tpushfq\n\tandl $~0x100, (%%rsp)\n\tpopfq" : : : "memory",
-			 "cc");
+	__asm__ volatile("pushfq\n\torl $0x100, (%%rsp)\n\tpopfq\n\tnop\n\tnop\n\tpushfq\n\tandl $~0x100, (%%rsp)\n\tpopfq"
+			 :
+			 :
+			 : "memory", "cc");
 	ok(hits == 5 && (last_dr6 & 0x4000), "TF traps after each instruction behind POPF");
 	hits = steps = 0;
 	__asm__ volatile("mov $0x10, %%ecx\n\tpushfq\n\torl $0x100, (%%rsp)\n\tpopfq\n\tmov %%ecx, %%ss\n\tnop\n\tpushfq\n\t"

@@ -62,7 +62,10 @@ static void local(void)
 	__asm__ volatile("lea 1f(%%rip), %0\n\tsti\n\tnop\n1:\tcli" : "=r"(where));
 	ok(last_rip == where, "STI shadow is one instruction");
 	self_ipi(0x40);
-	__asm__ volatile("lea 1f(%%rip), %0\n\tmov %%ss, %%ecx\n\tsti\n\tmov %%ecx, %%ss\n\tnop\n1:\tcli" : "=r"(where) : : "rcx");
+	__asm__ volatile("lea 1f(%%rip), %0\n\tmov %%ss, %%ecx\n\tsti\n\tmov %%ecx, %%ss\n\tnop\n1:\tcli"
+			 : "=r"(where)
+			 :
+			 : "rcx");
 	ok(last_rip == where, "MOV SS shadow");
 	norder = 0;
 	self_ipi(0x40);

@@ -261,8 +261,11 @@ static void create_vm(int sys, unsigned bits, uint64_t entry)
 		if (vcpu_fd[n] < 0)
 			die("KVM_CREATE_VCPU");
 		for (unsigned k = 0; k < cpuid.c.nent; k++)
-			if (cpuid.c.entries[k].function == 1)
+			if (cpuid.c.entries[k].function == 1) {
 				cpuid.c.entries[k].ebx = (cpuid.c.entries[k].ebx & 0xffffff) | n << 24;
+				if (kvcore_ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0)
+					cpuid.c.entries[k].ecx |= 1u << 24;
+			}
 		if (kvcore_ioctl(vcpu_fd[n], KVM_SET_CPUID2, &cpuid) < 0)
 			die("KVM_SET_CPUID2");
 		run_area[n] = kvcore_mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_fd[n], 0);
@@ -299,7 +302,7 @@ int main(int argc, char **argv)
 		return SKIP;
 	}
 	emulated = choice.accel == KVCORE_KVM && !kvm_is_native();
-	ncpu = (unsigned)atoi(argv[4]);
+	ncpu = (unsigned)strtoul(argv[4], NULL, 10);
 	if (!ncpu || ncpu > CPUS_MAX)
 		return 2;
 	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -307,11 +310,11 @@ int main(int argc, char **argv)
 		die("guest memory");
 	make_tables();
 	entry = load_elf(argv[1]);
-	create_vm(sys, (unsigned)atoi(argv[3]), entry);
+	create_vm(sys, (unsigned)strtoul(argv[3], NULL, 10), entry);
 	for (unsigned n = 0; n < ncpu; n++)
 		if (pthread_create(&thread, NULL, run_cpu, (void *)(uintptr_t)n))
 			die("pthread_create");
-	sleep((unsigned)atoi(argv[5]));
+	sleep((unsigned)strtoul(argv[5], NULL, 10));
 	pthread_mutex_lock(&lock);
 	puts("FAIL timeout");
 	for (unsigned n = 0; n < ncpu; n++)

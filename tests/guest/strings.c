@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* String instructions: overlap, direction, page crossings, faults in the middle, 32-bit addresses, REP with zero, compare ends. */
+/* String instructions: overlap, direction, page crossings, faults in the middle, 32-bit addresses, REP with zero, ends. */
 #include "rt.h"
 
 #define AREA 0x40000000ull

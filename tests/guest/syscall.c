@@ -22,7 +22,10 @@ static void user(void)
 {
 	u64 where;
 
-	__asm__ volatile("std\n\tlea 1f(%%rip), %0\n\tsyscall\n1:\n\tpushfq\n\tpop %1\n\tcld" : "=&r"(where), "=m"(u_flags) : : "rax", "rcx", "r11", "memory");
+	__asm__ volatile("std\n\tlea 1f(%%rip), %0\n\tsyscall\n1:\n\tpushfq\n\tpop %1\n\tcld"
+			 : "=&r"(where), "=m"(u_flags)
+			 :
+			 : "rax", "rcx", "r11", "memory");
 	u_cs = READ_REG("cs") & 0xffff;
 	u_ss = READ_REG("ss") & 0xffff;
 	u_done = k_rcx == where;
@@ -41,7 +44,8 @@ static void bases(void)
 	wrmsr(0xc0000102, 0x2222);
 	__asm__ volatile("swapgs");
 	ok(rdmsr(0xc0000101) == 0x2222 && rdmsr(0xc0000102) == 0x1111, "SWAPGS");
-	ok(TRAP("mov $0xc0000100, %%ecx\n\txor %%eax, %%eax\n\tmov $0x80000000, %%edx\n\twrmsr", "m"(trap)) == EXC_GP, "FS base is canonical");
+	ok(TRAP("mov $0xc0000100, %%ecx\n\txor %%eax, %%eax\n\tmov $0x80000000, %%edx\n\twrmsr", "m"(trap)) == EXC_GP,
+	   "FS base is canonical");
 	cpuid(7, 0, out);
 	if (!(out[1] & 1))
 		return;

@@ -3,15 +3,16 @@
 #include <time.h>
 #include "chip-rig.h"
 
-u64 rig_now;
+_Atomic u64 rig_now;
 u32 rig_kicks[MAX_VCPUS];
 
 u64 host_now_ns(void)
 {
+	u64 now = rig_now;
 	struct timespec ts;
 
-	if (rig_now)
-		return rig_now;
+	if (now)
+		return now;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
 }

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 #include "chip/chip.h"
 
-extern u64 rig_now;	       /* what host_now_ns() answers; 0: the host's clock */
+extern _Atomic u64 rig_now;      /* what host_now_ns() answers; 0: the host's clock */
 extern u32 rig_kicks[MAX_VCPUS]; /* atomic */
 
 struct vm *rig_create(u32 vcpus, bool chips, bool split);

@@ -207,6 +207,16 @@ static void test_checksum(void **state)
 	assert_false(got.bad);
 }
 
+/* Reads every byte, for the sanitizers. */
+static void count_frame(void *opaque, const uint8_t *f, size_t len)
+{
+	struct frames *all = opaque;
+
+	for (size_t i = 0; i < len; i++)
+		all->payload += f[i];
+	all->n++;
+}
+
 /* Headers that do not fit the frame: refused, nothing sent, nothing read outside. */
 static void test_hostile(void **state)
 {
@@ -232,7 +242,7 @@ static void test_hostile(void **state)
 		hdr.csum_start = g_rand_int_range(rand, 0, 210);
 		hdr.csum_offset = g_rand_int_range(rand, 0, 210);
 		memset(&got, 0, offsetof(struct frames, bytes));
-		if (!net_offload_finish(f, len, &hdr, 0, on_frame, &got))
+		if (!net_offload_finish(f, len, &hdr, 0, count_frame, &got))
 			assert_int_equal(got.n, 0);
 	}
 }

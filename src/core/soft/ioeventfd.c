@@ -135,8 +135,10 @@ bool ioeventfd_match(struct vm *vm, u64 addr, const void *data, unsigned len, bo
 		const struct ioevent *p = &t->entry[i];
 
 		found = !p->len || (p->len == len && (p->wildcard || p->match == value));
-		if (found)
+		if (found) {
+			vm_device_event(vm);
 			eventfd_signal(p->fd);
+		}
 	}
 	__atomic_sub_fetch(&e->bus[pio].readers, 1, __ATOMIC_SEQ_CST);
 	return found;

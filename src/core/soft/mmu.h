@@ -34,9 +34,10 @@ bool mmu_walk(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, bo
 bool mmu_fill(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view);
 
 /*
- * Fetch: guest-physical address of la, and host address of the first byte of its page, through the ITLB. False: *ret_error has the #PF
- * error code (or the page is not memory: *ret_mmio). Checks NX, SMEP and U/S. On an ITLB miss of a page that holds
- * translated code, jit_verify_page() is called first, so that code written by a device behind our back is noticed.
+ * Fetch: guest-physical address of la, and host address of the first byte of its page, through the ITLB. False:
+ * *ret_error has the #PF error code (or the page is not memory: *ret_mmio). Checks NX, SMEP and U/S. On an ITLB miss of a
+ * page that holds translated code, jit_verify_page() is called first, so that code written by a device behind our back is
+ * noticed.
  */
 bool mmu_fetch(struct cpu *c, u64 la, u64 *ret_gpa, u8 **ret_host, u32 *ret_error, bool *ret_mmio);
 

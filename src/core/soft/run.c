@@ -75,8 +75,8 @@ int run_requests(struct vcpu *v)
 	}
 	if (req & REQ_TLB_FLUSH)
 		mmu_flush_all(c);
-	else if (req & REQ_JUMP_FLUSH)
-		cpu_flush_jump(c);
+	if (req & REQ_JUMP_FLUSH)
+		cpu_flush_code(c);
 	if (req & REQ_MIGRATE_CLOCK)
 		kvmclock_update(v);
 	if ((req & REQ_SIGNAL) && signal_waits(v))
@@ -341,6 +341,7 @@ int vcpu_run(struct vcpu *v)
 		vcpu_request(v, REQ_SIGNAL);
 	}
 	v->stat.run_exits++;
+	vm_device_event(v->vm);
 	__atomic_store_n(&v->in_run, 1, __ATOMIC_SEQ_CST);
 	vcpu_safe_point(v);
 	fpu_enter(&v->fpu);

@@ -135,7 +135,17 @@ struct vm {
 	struct msr_filter *msr_filter;
 	u32 refs; /* atomic: descriptors of the VM and its vCPUs */
 	bool no_jit;
+	u64 device_events; /* atomic: vm_device_event() */
 };
+
+/*
+ * User space may have written guest memory since the last such call: a KVM_RUN begins, an interrupt is raised, a doorbell
+ * rings. Translated code is compared with guest memory again after it (jit_verify_page()). Any thread.
+ */
+static inline void vm_device_event(struct vm *vm)
+{
+	__atomic_fetch_add(&vm->device_events, 1, __ATOMIC_RELAXED);
+}
 
 /* Sets REQ_* on a vCPU and makes it look: its poll byte, and a futex wake when it sleeps. Any thread. */
 void vcpu_request(struct vcpu *v, u32 req);

@@ -104,7 +104,7 @@ int vcpu_create(struct vm *vm, u32 id, struct vcpu **ret_vcpu)
 	v->user_irq = -1;
 	v->cpu.vcpu = v;
 	v->cpu.self = (u64)(uintptr_t)&v->cpu;
-	v->cpu.poll = (u32 *)((u8 *)v->run + 1);
+	v->cpu.poll = (u32_unaligned *)((u8 *)v->run + 1);
 	v->cpu.a20_always = true;
 	v->cpu.tsc_offset = vm->tsc_offset;
 	v->tsc_khz = (u32)(host_tsc_hz() / 1000);

@@ -3,6 +3,8 @@
  * Two ports for code without drivers: 0xe9 collects text into the log (KV_DEBUG), 0x80 takes POST codes and the writes that
  * old drivers use as a delay. Created by the board.
  */
+#include <string.h>
+
 #include "classes.h"
 #include "log.h"
 
@@ -48,7 +50,10 @@ static const struct bus_ops text_ops = { text_read, text_write }, post_ops = { p
 
 static void debug_reset(struct device *dev)
 {
-	((struct debugcon *)dev)->len = 0;
+	struct debugcon *d = (struct debugcon *)dev;
+
+	memset(d->line, 0, sizeof(d->line));
+	d->len = 0;
 }
 
 static bool debug_create(struct device *dev, GVariant *options, const struct device_backend *backend, GError **error)

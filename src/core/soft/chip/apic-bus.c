@@ -125,6 +125,7 @@ int irq_send_msi(struct vm *vm, const struct kvm_msi *msi)
 	    ((vm->caps_enabled & KVM_X2APIC_API_USE_32BIT_IDS) && (msi->address_hi & 0xff)))
 		return -EINVAL;
 	m = apic_msi_message(vm, msi->address_lo, msi->address_hi, msi->data);
+	vm_device_event(vm);
 	return apic_send(vm, NULL, &m);
 }
 

@@ -119,6 +119,7 @@ int irq_set_line(struct vm *vm, u32 gsi, int level, u32 source)
 	struct gsi_route g = { .pic = -1, .ioapic = -1 };
 	int ret = -1;
 
+	vm_device_event(vm);
 	pthread_mutex_lock(&c->lock);
 	if (gsi < c->routing->count)
 		g = c->routing->gsi[gsi];

@@ -139,6 +139,12 @@ static inline void host_store(void *p, u64 v, unsigned size)
 	}
 }
 
+/* Not zero: KVM_RUN wants to look at something. */
+static inline u32 poll_word(const struct cpu *c)
+{
+	return ((const volatile struct mem32 *)c->poll)->v;
+}
+
 static inline u64 mem_load_view(struct cpu *c, u64 la, unsigned size, enum tlb_view view)
 {
 	struct tlb_entry *e = &c->tlb[view][tlb_index(la)];

@@ -21,11 +21,6 @@ struct decoded {
 };
 _Static_assert(sizeof(struct decoded) <= DECODED_SIZE, "DECODED_SIZE");
 
-static inline u32 poll_word(const struct cpu *c)
-{
-	return ((const volatile struct mem32 *)c->poll)->v;
-}
-
 static inline struct decoded *decoded_slot(struct cpu *c, u64 host)
 {
 	return (struct decoded *)c->decoded[(host ^ host >> 11) & (DECODED_COUNT - 1)];

@@ -140,6 +140,16 @@ struct jump_entry {
 #define JUMP_BITS 11
 #define JUMP_SIZE (1u << JUMP_BITS)
 
+/*
+ * Code cache of a vCPU: guest-physical address and block key to translated code. It survives changes of mappings, so that a
+ * return to an address space finds its code again; emptied with cpu_flush_code() when code is invalidated.
+ */
+struct code_entry {
+	u64 key; /* 0: empty */
+	u64 code;
+};
+#define CODE_ENTRIES 4096u
+
 /* Requests to a vCPU; set by anybody with cpu_request(), polled by all execution loops. */
 #define REQ_EXIT (1u << 0)	 /* leave to run.c: something below is set, or user space wants the vCPU */
 #define REQ_EVENT (1u << 1)	 /* interrupt state changed: look at LAPIC/PIC/NMI/INIT/SIPI */
@@ -162,6 +172,8 @@ struct io_replay {
 #define DECODED_COUNT 2048u
 #define DECODED_SIZE 192u
 
+typedef u32 u32_unaligned __attribute__((aligned(1)));
+
 struct cpu {
 	/* -- read and written by translated code; the order is free, the offsets come from offsetof -- */
 	u64 gpr[16];
@@ -172,7 +184,7 @@ struct cpu {
 	u64 scratch[8];
 	u64 host_rsp;
 	u64 cur_block; /* translated code: the block that is leaving, for the dispatcher */
-	u32 *poll;     /* unaligned u32 at kvm_run byte 1: immediate_exit and three bytes of ours; non-zero = leave (soft.h) */
+	u32_unaligned *poll; /* unaligned u32 at kvm_run byte 1: immediate_exit and three bytes of ours; non-zero = leave (soft.h) */
 	u32 req;       /* REQ_*, atomic */
 	u8 cpl, mode, view, intr_shadow; /* cached from cs, cr0, efer, rflags.AC; intr_shadow: STI or MOV SS just done */
 	struct segment seg[SEG_COUNT];
@@ -211,6 +223,7 @@ struct cpu {
 	struct tlb_entry tlb[VIEW_COUNT][TLB_SIZE] __attribute__((aligned(64)));
 	struct itlb_entry itlb[2][ITLB_SIZE]; /* [0] supervisor, [1] user */
 	struct jump_entry jump[VIEW_COUNT][JUMP_SIZE];
+	struct code_entry code[CODE_ENTRIES];
 
 	/* -- the interpreter's own (exec.h) -- */
 	u64 next_rip;	/* where the instruction goes on: preset to the one behind it, branches change it */
@@ -219,7 +232,8 @@ struct cpu {
 	bool watch;	/* data or I/O breakpoints are armed */
 	bool keep_rf;	/* the instruction loaded RF (IRET, task switch) */
 	bool no_trap;	/* no single-step trap after this instruction (INT n, MOV SS) */
-	u8 decoded[DECODED_COUNT][DECODED_SIZE] __attribute__((aligned(64))); /* cache of decoded instructions */
+	/* cache of decoded instructions */
+	u8 decoded[DECODED_COUNT][DECODED_SIZE] __attribute__((aligned(64)));
 };
 
 void cpu_update_mode(struct cpu *c); /* recompute cpl, mode, view after cs, cr0, cr4, efer or rflags.VM/AC changed */
@@ -230,6 +244,13 @@ static inline void cpu_flush_jump(struct cpu *c)
 	for (u32 v = 0; v < VIEW_COUNT; v++)
 		for (u32 i = 0; i < JUMP_SIZE; i++)
 			c->jump[v][i] = (struct jump_entry){ 1ull << 63, c->jump_miss };
+}
+
+static inline void cpu_flush_code(struct cpu *c)
+{
+	cpu_flush_jump(c);
+	for (u32 i = 0; i < CODE_ENTRIES; i++)
+		c->code[i].key = 0;
 }
 
 static inline bool cpu_long(const struct cpu *c)

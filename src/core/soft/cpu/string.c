@@ -40,7 +40,7 @@ static bool rep_next(struct cpu *c, const struct insn *i, u64 done)
 	addr_reg_set(c, RCX, i->adsize, left);
 	if (!left)
 		return false;
-	if (likely(!*c->poll && !c->trap_bits && !(c->rflags & FL_TF)))
+	if (likely(!poll_word(c) && !c->trap_bits && !(c->rflags & FL_TF)))
 		return true;
 	c->next_rip = c->rip; /* interrupted: the instruction goes on later */
 	if (c->dr[7] & 0xff) {

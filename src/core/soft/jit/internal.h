@@ -34,7 +34,7 @@
 #define MAX_BLOCKS (1u << 19)
 #define PAGE_HASH 4096u
 #define BLOCK_INSNS 48
-#define OFF_BUCKETS 16u
+#define OFF_BUCKETS 128u
 #define LINES 64
 
 /* Block keys */
@@ -72,6 +72,7 @@ struct code_page {
 	struct page_user *users;
 	u64 gpa;
 	bool dead;
+	u64 verified_events, verified_tsc; /* when page_matches() was asked last */
 	u64 lines; /* 64-byte lines that blocks were made from */
 	u64 line_hash[LINES];
 	struct block *blocks[OFF_BUCKETS];

@@ -18,7 +18,8 @@ unsigned jit_run(struct jit *j, struct cpu *c);
 /* The guest wrote len bytes at gpa of a page with code_pages set: drop what was made from them. Any vCPU thread. */
 void jit_invalidate(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa, unsigned len);
 
-/* The page is about to be executed through a fresh ITLB entry: drop its code if the bytes are not those translated. */
+/* The page is about to be executed through a fresh ITLB entry: drop its code if the bytes are not those translated. Looks
+ * only when vm_device_event() was called since the last time, or some time has passed. */
 void jit_verify_page(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa);
 
 /* Memslots changed; called with the world stopped. */

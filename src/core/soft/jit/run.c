@@ -68,11 +68,11 @@ static void flush_world(struct jit *j, struct cpu *c)
 	jit_flush(j);
 	for (u32 n = 0; n < vm->vcpu_count; n++)
 		vcpu_request(vm->vcpu[n], REQ_JUMP_FLUSH);
-	cpu_flush_jump(c);
+	cpu_flush_code(c);
 	vm_resume_world(vm);
 }
 
-/* Own write tags for a page that now holds code; other vCPUs flush before they run again. */
+/* Write tags for a page that now holds code: the vCPU's own thread, or the world is stopped. */
 static void drop_write_tags(struct cpu *c, u64 gpa)
 {
 	for (u32 v = 0; v < VIEW_COUNT; v++)
@@ -93,10 +93,8 @@ static struct code_page *new_code_page(struct jit *j, struct cpu *c, u64 gpa)
 	if (smp)
 		vm_stop_world(vm, c->vcpu);
 	__atomic_store_n(&s->code_pages[(gpa - s->gpa) >> 12], 1, __ATOMIC_SEQ_CST);
-	drop_write_tags(c, gpa);
-	for (u32 n = 0; smp && n < vm->vcpu_count; n++)
-		if (vm->vcpu[n] != c->vcpu)
-			vcpu_request(vm->vcpu[n], REQ_TLB_FLUSH);
+	for (u32 n = 0; n < vm->vcpu_count; n++)
+		drop_write_tags(&vm->vcpu[n]->cpu, gpa);
 	pthread_mutex_lock(&j->lock);
 	p = page_find(j, gpa);
 	if (!p)
@@ -161,12 +159,19 @@ static struct block *block_at(struct jit *j, struct cpu *c, u64 gpa, const u8 *h
 	return NULL;
 }
 
+static struct code_entry *code_entry(struct cpu *c, u64 gpa, u8 key, u64 *ret_key)
+{
+	*ret_key = (gpa << 8 | key) + 1;
+	return &c->code[(gpa ^ gpa >> 12 ^ (u64)key << 6) % CODE_ENTRIES];
+}
+
 /* Code to enter at c->rip in FLAGS_SAVED; NULL: interpret one instruction. */
 static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 {
 	struct jump_entry *e = &c->jump[c->view][c->rip & (JUMP_SIZE - 1)];
+	struct code_entry *known;
 	struct block *b;
-	u64 gpa;
+	u64 gpa, key;
 	u8 *host;
 	u32 error;
 	bool mmio;
@@ -177,9 +182,15 @@ static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 	do {
 		if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
 			return NULL;
+		known = code_entry(c, gpa, block_key(c), &key);
+		if (known->key == key) {
+			*e = (struct jump_entry){ c->rip, known->code };
+			return (const u8 *)(uintptr_t)known->code;
+		}
 		b = block_at(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), block_key(c));
 	} while (!b);
 	*e = (struct jump_entry){ c->rip, (u64)(uintptr_t)jit_exec(j, b->entry_saved) };
+	*known = (struct code_entry){ key, e->code };
 	return jit_exec(j, b->entry_saved);
 }
 
@@ -297,7 +308,7 @@ static void forget_page(struct jit *j, struct cpu *c, struct code_page *p)
 	struct vm *vm = c->vcpu->vm;
 
 	page_kill(j, &vm->memory, p);
-	cpu_flush_jump(c);
+	cpu_flush_code(c);
 	for (u32 n = 0; n < vm->vcpu_count; n++)
 		if (vm->vcpu[n] && vm->vcpu[n] != c->vcpu)
 			vcpu_request(vm->vcpu[n], REQ_JUMP_FLUSH);
@@ -318,14 +329,22 @@ void jit_invalidate(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa, un
 	pthread_mutex_unlock(&j->lock);
 }
 
+/* A device whose every signal was suppressed is noticed after this long: a fraction of a millisecond. */
+#define VERIFY_TSC (1u << 20)
+
 void jit_verify_page(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa)
 {
+	u64 events = __atomic_load_n(&c->vcpu->vm->device_events, __ATOMIC_RELAXED), now = __builtin_ia32_rdtsc();
 	struct code_page *p;
 
 	pthread_mutex_lock(&j->lock);
 	p = page_find(j, gpa & PAGE_MASK);
-	if (p && !page_matches(p, mem_slot_host(s, gpa & PAGE_MASK)))
-		forget_page(j, c, p);
+	if (p && (p->verified_events != events || now - p->verified_tsc > VERIFY_TSC)) {
+		p->verified_events = events;
+		p->verified_tsc = now;
+		if (!page_matches(p, mem_slot_host(s, gpa & PAGE_MASK)))
+			forget_page(j, c, p);
+	}
 	pthread_mutex_unlock(&j->lock);
 }
 

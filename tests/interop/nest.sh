@@ -1,0 +1,29 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# kv-vmm on a genuine Linux KVM, in a guest of QEMU that has one: --accel auto must take it, and boot Debian's kernel to
+# /init with a disk and a network. usage: nest.sh KV-VMM SOURCE-ROOT. Exit status 77: something needed is not installed.
+set -u
+program=$(realpath "$1")
+tools=$2/tools
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+for tool in qemu-system-x86_64 cpio busybox; do
+	command -v $tool >/dev/null || { echo "skipped: no $tool"; exit 77; }
+done
+kernel=$(ls /boot/vmlinuz-*-cloud-amd64 2>/dev/null | sort -V | tail -n 1)
+[ -n "$kernel" ] && [ -r "$kernel" ] || { echo "skipped: no cloud kernel in /boot"; exit 77; }
+
+"$tools/make-initrd" "$work/inner" || exit 1
+truncate -s 8M "$work/disk"
+cat >"$work/run" <<R
+$program --memory 192M --kernel $kernel --initrd $work/inner --disk $work/disk --net user --no-reboot \
+	--append 'console=ttyS0 quiet panic=-1 kv.run="echo hello > /dev/vda; head -c 5 /dev/vda; udhcpc -i eth0 -n -q -s /bin/true"'
+R
+timeout 280 "$tools/nested-kvm" -p "$program" -c "$kernel" -c "$work/inner" -c "$work/disk" -c "$work/run" -- \
+	sh "$work/run" >"$work/log" 2>&1
+status=$?
+for text in 'kv-vmm: Linux KVM' '@init' 'hello' 'lease of 10.0.2.15 obtained'; do
+	grep -q "$text" "$work/log" || { cat "$work/log"; echo "nest: no '$text'"; exit 1; }
+done
+[ $status -eq 0 ] || { cat "$work/log"; echo "nest: status $status"; exit 1; }
