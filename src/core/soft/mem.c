@@ -69,7 +69,7 @@ static void swap_slots(struct vm *vm, struct memslot *slots, u32 count)
 	if (vm->jit)
 		jit_flush(vm->jit);
 	for (u32 i = 0; i < vm->vcpu_count; i++)
-		vcpu_request(vm->vcpu[i], REQ_TLB_FLUSH);
+		vcpu_request(vm->vcpu[i], REQ_TLB_FLUSH | REQ_JUMP_FLUSH);
 	vm_resume_world(vm);
 	free(old);
 }
