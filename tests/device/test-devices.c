@@ -188,7 +188,7 @@ static void reset_is_power_on(void **state)
 		(*c)->reset(a.dev);
 		after = saved(&a);
 		if (forgets_at_reset(*c) && !g_bytes_equal(fresh, after))
-			print_error("%s: a reset leaves something behind\n", (*c)->name);
+			fail_msg("%s: a reset leaves something behind", (*c)->name);
 		world_close(&a);
 	}
 }
