@@ -213,7 +213,7 @@ static bool port(struct guest *g)
 
 int main(int argc, char **argv)
 {
-	struct guest g = { .size = (size_t)(argc > 5 ? atoi(argv[5]) : 256) << 20 };
+	struct guest g = { .size = (size_t)(argc > 5 ? strtoul(argv[5], NULL, 10) : 256) << 20 };
 	char stats[4096];
 	int sys;
 

@@ -196,7 +196,8 @@ static void legacy(aml *a, const char *name, const char *id, uint16_t port, uint
 /* Event device: reads the event byte, tells the power button. */
 static void events(aml *a)
 {
-	static const uint8_t region[] = { 0x5b, 0x80, 'P', 'M', 'E', 'V', 1, 0x0b, (PM_BASE + 3) & 0xff, (PM_BASE + 3) >> 8, 0x0a, 1 };
+	static const uint8_t region[] = { 0x5b, 0x80, 'P', 'M', 'E', 'V', 1, 0x0b, (PM_BASE + 3) & 0xff, (PM_BASE + 3) >> 8,
+					  0x0a, 1 };
 	static const uint8_t field[] = { 'P', 'M', 'E', 'V', 1, 'E', 'V', 'T', 'S', 8 };
 	static const uint8_t store[] = { 0x70, 'E', 'V', 'T', 'S', 0x60 };	   /* Local0 = EVTS */
 	static const uint8_t condition[] = { 0x7b, 0x60, 0x01, 0x00 };		   /* Local0 & 1 */

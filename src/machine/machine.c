@@ -297,15 +297,69 @@ char *machine_stats(struct machine *m)
 	return g_string_free(s, FALSE);
 }
 
+/* vCPUs and chips in one order for save and load: KVM's, then the devices'. */
+static bool save_kvm(struct machine *m, GByteArray *out, GError **error)
+{
+	struct chips_state chips = { 0 };
+
+	if (!chips_state_get(m, &chips, error))
+		return false;
+	state_save(out, &chips_state_desc, "chips", &chips);
+	for (unsigned i = 0; i < m->cpus; i++) {
+		g_autofree struct vcpu_state *s = g_new0(struct vcpu_state, 1);
+		g_autofree char *id = g_strdup_printf("vcpu%u", i);
+		bool ok = vcpu_state_get(&m->vcpu[i], s, error);
+
+		if (ok)
+			state_save(out, &vcpu_state_desc, id, s);
+		g_free(s->msrs);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+static bool load_vcpu(struct machine *m, unsigned i, GBytes *in, size_t *at, GError **error)
+{
+	g_autofree struct vcpu_state *s = g_new0(struct vcpu_state, 1);
+	g_autofree char *id = g_strdup_printf("vcpu%u", i);
+	bool ok;
+
+	s->n_msrs = m->msr_list->nmsrs;
+	s->msrs = g_new0(struct kvm_msr_entry, s->n_msrs);
+	ok = state_load(in, at, &vcpu_state_desc, id, s, error);
+	for (uint32_t n = 0; ok && n < s->n_msrs; n++)
+		if (s->msrs[n].index != m->msr_list->indices[n])
+			ok = kv_fail(error, KV_ERROR_INVALID, "saved state of %s has MSR 0x%x, which "
+				     "this machine does not have", id, s->msrs[n].index);
+	ok = ok && vcpu_state_set(&m->vcpu[i], s, true, error);
+	g_free(s->msrs);
+	return ok;
+}
+
+static bool load_kvm(struct machine *m, GBytes *in, size_t *at, GError **error)
+{
+	struct chips_state chips = { 0 };
+
+	if (!state_load(in, at, &chips_state_desc, "chips", &chips, error) ||
+	    !chips_state_set(m, &chips, true, error))
+		return false;
+	for (unsigned i = 0; i < m->cpus; i++)
+		if (!load_vcpu(m, i, in, at, error))
+			return false;
+	return true;
+}
+
 bool machine_save(struct machine *m, GByteArray *out, GError **error)
 {
 	if (m->running)
 		return kv_fail(error, KV_ERROR_INVALID, "the machine has to be paused before it is saved");
+	if (!save_kvm(m, out, error))
+		return false;
 	for (unsigned i = 0; i < m->devices->len; i++) {
 		struct device *d = m->devices->pdata[i];
 
-		if (d->cls->state)
-			state_save(out, d->cls->state, d->id, d);
+		state_save(out, d->cls->state, d->id, d);
 	}
 	return true;
 }
@@ -316,11 +370,15 @@ bool machine_load(struct machine *m, GBytes *in, GError **error)
 
 	if (m->running)
 		return kv_fail(error, KV_ERROR_INVALID, "the machine has to be paused before it is loaded");
+	if (!load_kvm(m, in, &at, error))
+		return false;
 	for (unsigned i = 0; i < m->devices->len; i++) {
 		struct device *d = m->devices->pdata[i];
 
-		if (d->cls->state && !state_load(in, &at, d->cls->state, d->id, d, error))
+		if (!state_load(in, &at, d->cls->state, d->id, d, error))
 			return false;
 	}
-	return at == g_bytes_get_size(in) || kv_fail(error, KV_ERROR_INVALID, "the saved state has more devices than this machine");
+	if (at == g_bytes_get_size(in))
+		return true;
+	return kv_fail(error, KV_ERROR_INVALID, "the saved state has more devices than this machine");
 }

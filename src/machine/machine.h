@@ -39,6 +39,6 @@ bool machine_reset(struct machine *m, GError **error);
 void machine_power_button(struct machine *m);
 /* `name value` lines: exits by reason, devices' counters; g_free. */
 char *machine_stats(struct machine *m);
-/* The devices as one stream; the machine is paused. (vCPUs, chips and memory come with migration.) */
+/* vCPUs, chips and devices as one stream; the machine is paused. Guest memory is not in it. */
 bool machine_save(struct machine *m, GByteArray *out, GError **error);
 bool machine_load(struct machine *m, GBytes *in, GError **error);

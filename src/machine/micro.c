@@ -6,7 +6,8 @@
 #include "error.h"
 #include "internal.h"
 
-static struct device *add(struct machine *m, const char *cls, const char *id, const struct device_backend *backend, GError **error)
+static struct device *add(struct machine *m, const char *cls, const char *id, const struct device_backend *backend,
+			  GError **error)
 {
 	struct device *d = device_new(&m->core, cls, id, NULL, backend, error);
 

@@ -20,7 +20,7 @@ struct netdev;
 struct net_client {
 	/* True when a frame of any size could be taken now. When it was false, the card calls net_resume() later. */
 	bool (*can_receive)(void *opaque);
-	/* Takes the frame (copies it); false: no room, the backend keeps or drops it. hdr->flags and gso as in virtio 1.2, 5.1.6. */
+	/* Takes the frame (copies it); false: no room, the backend keeps or drops it. hdr as in virtio 1.2, 5.1.6. */
 	bool (*receive)(void *opaque, const struct virtio_net_hdr *hdr, const struct iovec *iov, unsigned n_iov);
 	void (*link_changed)(void *opaque, bool up);
 };

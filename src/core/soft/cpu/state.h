@@ -184,7 +184,7 @@ struct cpu {
 	u64 scratch[8];
 	u64 host_rsp;
 	u64 cur_block; /* translated code: the block that is leaving, for the dispatcher */
-	u32_unaligned *poll; /* unaligned u32 at kvm_run byte 1: immediate_exit and three bytes of ours; non-zero = leave (soft.h) */
+	u32_unaligned *poll; /* kvm_run bytes 1..4: immediate_exit and three of ours; non-zero = leave (soft.h) */
 	u32 req;       /* REQ_*, atomic */
 	u8 cpl, mode, view, intr_shadow; /* cached from cs, cr0, efer, rflags.AC; intr_shadow: STI or MOV SS just done */
 	struct segment seg[SEG_COUNT];
