@@ -17,7 +17,7 @@ enum kv_error {
 	KV_ERROR_BUSY,	  /* somebody else holds it */
 	KV_ERROR_INVALID, /* bytes from outside (image, kernel, saved state) that make no sense */
 	KV_ERROR_UNSUPPORTED,
-	KV_ERROR_GUEST,	  /* the guest or the CPU engine cannot go on */
+	KV_ERROR_GUEST, /* the guest or the CPU engine cannot go on */
 };
 
 /* Sets the error and returns false: `return kv_fail(error, KV_ERROR_USAGE, "...")`. */

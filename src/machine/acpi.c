@@ -11,12 +11,12 @@
 #include "error.h"
 #include "internal.h"
 
-#define TABLES_BASE 0xe0000ull /* where the BIOS area is on a PC; the RSDP comes first */
-#define TABLES_END 0xf0000ull
-#define OEM_ID "KVASIR"
+#define TABLES_BASE  0xe0000ull /* where the BIOS area is on a PC; the RSDP comes first */
+#define TABLES_END   0xf0000ull
+#define OEM_ID	     "KVASIR"
 #define OEM_TABLE_ID "KVMICRO "
-#define HEADER 36
-#define FADT_SIZE 276
+#define HEADER	     36
+#define FADT_SIZE    276
 
 static uint8_t checksum(const uint8_t *p, size_t len)
 {
@@ -29,7 +29,7 @@ static uint8_t checksum(const uint8_t *p, size_t len)
 
 static GByteArray *table_new(const char *signature, uint8_t revision)
 {
-	uint8_t h[HEADER] = { 0 };
+	uint8_t h[HEADER] = {0};
 
 	memcpy(h, signature, 4);
 	h[8] = revision;
@@ -141,7 +141,7 @@ static void pci_routing(aml *a)
 static void pci_bridge(aml *a, const struct machine *m)
 {
 	unsigned dev = aml_begin_device(a, "PCI0");
-	static const uint8_t return_arg3[] = { 0xa4, 0x6b };
+	static const uint8_t return_arg3[] = {0xa4, 0x6b};
 	aml *crs = g_byte_array_new();
 	unsigned osc;
 
@@ -196,11 +196,11 @@ static void legacy(aml *a, const char *name, const char *id, uint16_t port, uint
 /* Event device: reads the event byte, tells the power button. */
 static void events(aml *a)
 {
-	static const uint8_t region[] = { 0x5b, 0x80, 'P', 'M', 'E', 'V', 1, 0x0b, (PM_BASE + 3) & 0xff, (PM_BASE + 3) >> 8,
-					  0x0a, 1 };
-	static const uint8_t field[] = { 'P', 'M', 'E', 'V', 1, 'E', 'V', 'T', 'S', 8 };
-	static const uint8_t store[] = { 0x70, 'E', 'V', 'T', 'S', 0x60 };	   /* Local0 = EVTS */
-	static const uint8_t condition[] = { 0x7b, 0x60, 0x01, 0x00 };		   /* Local0 & 1 */
+	static const uint8_t region[] = {0x5b, 0x80, 'P', 'M', 'E', 'V', 1, 0x0b, (PM_BASE + 3) & 0xff, (PM_BASE + 3) >> 8,
+					 0x0a, 1};
+	static const uint8_t field[] = {'P', 'M', 'E', 'V', 1, 'E', 'V', 'T', 'S', 8};
+	static const uint8_t store[] = {0x70, 'E', 'V', 'T', 'S', 0x60}; /* Local0 = EVTS */
+	static const uint8_t condition[] = {0x7b, 0x60, 0x01, 0x00};	 /* Local0 & 1 */
 	unsigned dev = aml_begin_device(a, "GED0"), mark, inner;
 	aml *crs = g_byte_array_new();
 
@@ -212,12 +212,12 @@ static void events(aml *a)
 	aml_resource_end(crs);
 	aml_named_buffer(a, "_CRS", crs);
 	aml_bytes(a, region, sizeof(region));
-	mark = aml_begin(a, (const uint8_t[]){ 0x5b, 0x81 }, 2);
+	mark = aml_begin(a, (const uint8_t[]){0x5b, 0x81}, 2);
 	aml_bytes(a, field, sizeof(field));
 	aml_end(a, mark);
 	mark = aml_begin_method(a, "_EVT", 1, true);
 	aml_bytes(a, store, sizeof(store));
-	inner = aml_begin(a, (const uint8_t[]){ 0xa0 }, 1); /* If */
+	inner = aml_begin(a, (const uint8_t[]){0xa0}, 1); /* If */
 	aml_bytes(a, condition, sizeof(condition));
 	aml_byte(a, 0x86); /* Notify */
 	aml_name(a, "\\_SB_.PWRB");
@@ -318,7 +318,7 @@ static bool place_rsdp(struct machine *m, uint64_t xsdt, GError **error)
 
 bool acpi_build(struct machine *m, uint64_t *ret_rsdp, GError **error)
 {
-	struct layout l = { m, TABLES_BASE + 64 };
+	struct layout l = {m, TABLES_BASE + 64};
 	GByteArray *xsdt = table_new("XSDT", 1);
 	uint64_t dsdt_at, at[3], xsdt_at;
 

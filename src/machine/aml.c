@@ -7,8 +7,22 @@
 
 #include "bytes.h"
 
-enum { OP_ZERO = 0, OP_ONE = 1, OP_NAME = 8, OP_BYTE = 0x0a, OP_WORD = 0x0b, OP_DWORD = 0x0c, OP_STRING = 0x0d, OP_QWORD = 0x0e,
-       OP_SCOPE = 0x10, OP_BUFFER = 0x11, OP_PACKAGE = 0x12, OP_METHOD = 0x14, OP_EXT = 0x5b, OP_DEVICE = 0x82 };
+enum {
+	OP_ZERO = 0,
+	OP_ONE = 1,
+	OP_NAME = 8,
+	OP_BYTE = 0x0a,
+	OP_WORD = 0x0b,
+	OP_DWORD = 0x0c,
+	OP_STRING = 0x0d,
+	OP_QWORD = 0x0e,
+	OP_SCOPE = 0x10,
+	OP_BUFFER = 0x11,
+	OP_PACKAGE = 0x12,
+	OP_METHOD = 0x14,
+	OP_EXT = 0x5b,
+	OP_DEVICE = 0x82
+};
 
 void aml_byte(aml *a, uint8_t b)
 {
@@ -139,17 +153,17 @@ static unsigned begin_named(aml *a, const uint8_t *opcode, unsigned len, const c
 
 unsigned aml_begin_scope(aml *a, const char *name)
 {
-	return begin_named(a, (const uint8_t[]){ OP_SCOPE }, 1, name);
+	return begin_named(a, (const uint8_t[]){OP_SCOPE}, 1, name);
 }
 
 unsigned aml_begin_device(aml *a, const char *name)
 {
-	return begin_named(a, (const uint8_t[]){ OP_EXT, OP_DEVICE }, 2, name);
+	return begin_named(a, (const uint8_t[]){OP_EXT, OP_DEVICE}, 2, name);
 }
 
 unsigned aml_begin_method(aml *a, const char *name, unsigned args, bool serialized)
 {
-	unsigned mark = begin_named(a, (const uint8_t[]){ OP_METHOD }, 1, name);
+	unsigned mark = begin_named(a, (const uint8_t[]){OP_METHOD}, 1, name);
 
 	aml_byte(a, (uint8_t)(args | serialized << 3));
 	return mark;
@@ -157,7 +171,7 @@ unsigned aml_begin_method(aml *a, const char *name, unsigned args, bool serializ
 
 unsigned aml_begin_package(aml *a, uint8_t count)
 {
-	unsigned mark = aml_begin(a, (const uint8_t[]){ OP_PACKAGE }, 1);
+	unsigned mark = aml_begin(a, (const uint8_t[]){OP_PACKAGE}, 1);
 
 	aml_byte(a, count);
 	return mark;
@@ -169,7 +183,7 @@ void aml_named_buffer(aml *a, const char *name, aml *content)
 
 	aml_byte(a, OP_NAME);
 	aml_name(a, name);
-	mark = aml_begin(a, (const uint8_t[]){ OP_BUFFER }, 1);
+	mark = aml_begin(a, (const uint8_t[]){OP_BUFFER}, 1);
 	aml_int(a, content->len);
 	aml_bytes(a, content->data, content->len);
 	aml_end(a, mark);

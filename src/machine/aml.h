@@ -15,8 +15,8 @@ void aml_bytes(aml *a, const void *data, unsigned len);
 void aml_name(aml *a, const char *name); /* NameString: "\_SB_", "PCI0", "^X"; segments of 4 characters, '.' between */
 void aml_int(aml *a, uint64_t v);
 void aml_string(aml *a, const char *text);
-void aml_eisa_id(aml *a, const char *id); /* "PNP0A08" */
-void aml_named_int(aml *a, const char *name, uint64_t v);	/* Name (name, v) */
+void aml_eisa_id(aml *a, const char *id);		  /* "PNP0A08" */
+void aml_named_int(aml *a, const char *name, uint64_t v); /* Name (name, v) */
 void aml_named_id(aml *a, const char *name, const char *eisa);
 void aml_named_buffer(aml *a, const char *name, aml *content); /* frees content */
 

@@ -28,7 +28,7 @@ static void set_leaf_1(struct kvm_cpuid_entry2 *e, const struct vcpu *v, bool de
 	e->ecx |= 1u << 31; /* under a hypervisor */
 	if (deadline)
 		e->ecx |= 1u << 24; /* TSC deadline timer: in the LAPIC, so KVM leaves it to us */
-	e->ecx |= 1u << 21; /* x2APIC, likewise */
+	e->ecx |= 1u << 21;	    /* x2APIC, likewise */
 	if (cpus > 1)
 		e->edx |= 1u << 28;
 }

@@ -25,9 +25,9 @@ struct machine_core {
 	int vm_fd; /* KVM VM descriptor (core.h), -1 in tests without a CPU */
 	struct guest_mem *mem;
 	struct bus *ports, *mmio;
-	struct pci_bus *pci; /* NULL before the host bridge is there */
+	struct pci_bus *pci;   /* NULL before the host bridge is there */
 	GMainContext *context; /* the main one: timers, consoles, network */
-	void *machine; /* struct machine */
+	void *machine;	       /* struct machine */
 	/* Any thread: what the guest asks of the machine as a whole. */
 	void (*request)(void *machine, enum machine_request what);
 };

@@ -8,26 +8,26 @@
 #include "machine.h"
 #include "pci.h"
 
-#define VCPUS_MAX 64
+#define VCPUS_MAX    64
 #define EXIT_REASONS 64
 
 /* Memory map of the board (micro.c). */
-#define LOW_RAM_END 0xc0000000ull
-#define PCI_MMIO_BASE 0xc0000000ull
-#define PCI_MMIO_SIZE 0x20000000ull
-#define ECAM_BASE 0xe0000000ull
-#define ECAM_SIZE 0x100000ull /* bus 0 */
-#define IOAPIC_BASE 0xfec00000ull
-#define LAPIC_BASE 0xfee00000ull
-#define HIGH_RAM_BASE 0x100000000ull
+#define LOW_RAM_END	0xc0000000ull
+#define PCI_MMIO_BASE	0xc0000000ull
+#define PCI_MMIO_SIZE	0x20000000ull
+#define ECAM_BASE	0xe0000000ull
+#define ECAM_SIZE	0x100000ull /* bus 0 */
+#define IOAPIC_BASE	0xfec00000ull
+#define LAPIC_BASE	0xfee00000ull
+#define HIGH_RAM_BASE	0x100000000ull
 #define PCI_MMIO64_SIZE 0x400000000ull
 
 /* Legacy ports and interrupts that ACPI names. */
-#define PM_BASE 0x600
-#define PM_GSI 9
+#define PM_BASE	  0x600
+#define PM_GSI	  9
 #define COM1_BASE 0x3f8
-#define COM1_GSI 4
-#define RTC_GSI 8
+#define COM1_GSI  4
+#define RTC_GSI	  8
 
 /* All of a vCPU that KVM holds (vcpu-state.c). */
 struct vcpu_state {
@@ -57,8 +57,8 @@ struct vcpu {
 	struct kvm_run *run;
 	size_t run_size;
 	GThread *thread;
-	pthread_t pthread; /* set by the thread itself; a kick before that is seen in vcpu_rest() */
-	bool resting; /* under m->lock: stands still for a pause */
+	pthread_t pthread;	      /* set by the thread itself; a kick before that is seen in vcpu_rest() */
+	bool resting;		      /* under m->lock: stands still for a pause */
 	uint64_t exits[EXIT_REASONS]; /* by KVM_EXIT_*, own thread */
 	struct vcpu_state power_on;
 };

@@ -12,9 +12,15 @@
 #include "log.h"
 
 static const char *const exit_names[EXIT_REASONS] = {
-	[KVM_EXIT_IO] = "io", [KVM_EXIT_MMIO] = "mmio", [KVM_EXIT_HLT] = "hlt", [KVM_EXIT_SHUTDOWN] = "shutdown",
-	[KVM_EXIT_INTR] = "intr", [KVM_EXIT_IRQ_WINDOW_OPEN] = "irq-window", [KVM_EXIT_INTERNAL_ERROR] = "internal-error",
-	[KVM_EXIT_SYSTEM_EVENT] = "system-event", [KVM_EXIT_FAIL_ENTRY] = "fail-entry",
+	[KVM_EXIT_IO] = "io",
+	[KVM_EXIT_MMIO] = "mmio",
+	[KVM_EXIT_HLT] = "hlt",
+	[KVM_EXIT_SHUTDOWN] = "shutdown",
+	[KVM_EXIT_INTR] = "intr",
+	[KVM_EXIT_IRQ_WINDOW_OPEN] = "irq-window",
+	[KVM_EXIT_INTERNAL_ERROR] = "internal-error",
+	[KVM_EXIT_SYSTEM_EVENT] = "system-event",
+	[KVM_EXIT_FAIL_ENTRY] = "fail-entry",
 };
 
 /* ---- end ---- */
@@ -85,7 +91,7 @@ static void on_request(void *machine, enum machine_request what)
 
 void machine_irq(struct machine_core *core, uint32_t gsi, bool level)
 {
-	struct kvm_irq_level line = { .irq = gsi, .level = level };
+	struct kvm_irq_level line = {.irq = gsi, .level = level};
 
 	if (core->vm_fd >= 0 && kvcore_ioctl(core->vm_fd, KVM_IRQ_LINE, &line) < 0)
 		kv_log_debug("GSI %u: %s", gsi, g_strerror(errno));
@@ -95,7 +101,7 @@ void machine_irq(struct machine_core *core, uint32_t gsi, bool level)
 
 static bool create_vm(struct machine *m, GError **error)
 {
-	struct kvm_pit_config pit = { 0 };
+	struct kvm_pit_config pit = {0};
 
 	m->core.vm_fd = kvcore_ioctl(m->kvm_fd, KVM_CREATE_VM, 0);
 	if (m->core.vm_fd < 0)
@@ -154,7 +160,7 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 {
 	struct machine *m = g_new0(struct machine, 1);
 
-	m->core = (struct machine_core){ .vm_fd = -1, .machine = m, .request = on_request };
+	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request};
 	m->name = g_strdup(config->name);
 	m->kernel = g_strdup(config->kernel);
 	m->initrd = g_strdup(config->initrd);
@@ -300,7 +306,7 @@ char *machine_stats(struct machine *m)
 /* vCPUs and chips in one order for save and load: KVM's, then the devices'. */
 static bool save_kvm(struct machine *m, GByteArray *out, GError **error)
 {
-	struct chips_state chips = { 0 };
+	struct chips_state chips = {0};
 
 	if (!chips_state_get(m, &chips, error))
 		return false;
@@ -330,8 +336,10 @@ static bool load_vcpu(struct machine *m, unsigned i, GBytes *in, size_t *at, GEr
 	ok = state_load(in, at, &vcpu_state_desc, id, s, error);
 	for (uint32_t n = 0; ok && n < s->n_msrs; n++)
 		if (s->msrs[n].index != m->msr_list->indices[n])
-			ok = kv_fail(error, KV_ERROR_INVALID, "saved state of %s has MSR 0x%x, which "
-				     "this machine does not have", id, s->msrs[n].index);
+			ok = kv_fail(error, KV_ERROR_INVALID,
+				     "saved state of %s has MSR 0x%x, which "
+				     "this machine does not have",
+				     id, s->msrs[n].index);
 	ok = ok && vcpu_state_set(&m->vcpu[i], s, true, error);
 	g_free(s->msrs);
 	return ok;
@@ -339,10 +347,9 @@ static bool load_vcpu(struct machine *m, unsigned i, GBytes *in, size_t *at, GEr
 
 static bool load_kvm(struct machine *m, GBytes *in, size_t *at, GError **error)
 {
-	struct chips_state chips = { 0 };
+	struct chips_state chips = {0};
 
-	if (!state_load(in, at, &chips_state_desc, "chips", &chips, error) ||
-	    !chips_state_set(m, &chips, true, error))
+	if (!state_load(in, at, &chips_state_desc, "chips", &chips, error) || !chips_state_set(m, &chips, true, error))
 		return false;
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!load_vcpu(m, i, in, at, error))

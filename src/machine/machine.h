@@ -16,12 +16,12 @@ struct machine_config {
 	const char *name;
 	int kvm_fd; /* system descriptor, kvcore_open() */
 	unsigned cpus;
-	uint64_t memory; /* bytes */
+	uint64_t memory;		      /* bytes */
 	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL */
-	struct chardev *console; /* first serial port; NULL: none */
-	struct chardev *virtio_console; /* hvc0; NULL: none */
-	struct image **images;	 /* NULL-terminated; the machine does not own backends */
-	struct netdev **netdevs; /* NULL-terminated */
+	struct chardev *console;	      /* first serial port; NULL: none */
+	struct chardev *virtio_console;	      /* hvc0; NULL: none */
+	struct image **images;		      /* NULL-terminated; the machine does not own backends */
+	struct netdev **netdevs;	      /* NULL-terminated */
 };
 
 enum machine_end { MACHINE_POWEROFF, MACHINE_RESET, MACHINE_TRIPLE_FAULT, MACHINE_ERROR, MACHINE_QUIT };

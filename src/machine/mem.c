@@ -62,7 +62,6 @@ static void *reserve(uint64_t size)
 		munmap(p, start - p);
 	if (p + total > start + size)
 		munmap(start + size, p + total - (start + size));
-	madvise(start, size, MADV_HUGEPAGE);
 	return start;
 }
 

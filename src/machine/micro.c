@@ -21,7 +21,7 @@ static bool add_disks(struct machine *m, struct image *const *images, GError **e
 	for (unsigned i = 0; images && images[i]; i++) {
 		g_autofree char *id = g_strdup_printf("disk%u", i);
 
-		if (!add(m, "virtio-blk", id, &(struct device_backend){ .image = images[i] }, error))
+		if (!add(m, "virtio-blk", id, &(struct device_backend){.image = images[i]}, error))
 			return false;
 	}
 	return true;
@@ -32,7 +32,7 @@ static bool add_cards(struct machine *m, struct netdev *const *netdevs, GError *
 	for (unsigned i = 0; netdevs && netdevs[i]; i++) {
 		g_autofree char *id = g_strdup_printf("net%u", i);
 
-		if (!add(m, "virtio-net", id, &(struct device_backend){ .netdev = netdevs[i] }, error))
+		if (!add(m, "virtio-net", id, &(struct device_backend){.netdev = netdevs[i]}, error))
 			return false;
 	}
 	return true;
@@ -41,7 +41,7 @@ static bool add_cards(struct machine *m, struct netdev *const *netdevs, GError *
 static bool add_legacy(struct machine *m, const struct machine_config *config, GError **error)
 {
 	m->pm = add(m, "acpi-pm", "pm", NULL, error);
-	return m->pm && add(m, "ns16550", "com1", &(struct device_backend){ .chardev = config->console }, error) &&
+	return m->pm && add(m, "ns16550", "com1", &(struct device_backend){.chardev = config->console}, error) &&
 	       add(m, "mc146818", "rtc", NULL, error) && add(m, "i8042", "kbd", NULL, error) &&
 	       add(m, "debugcon", "debug", NULL, error);
 }
@@ -57,7 +57,7 @@ bool micro_build(struct machine *m, const struct machine_config *config, GError 
 	if (!m->core.pci || !add(m, "pci-host", "pcihost", NULL, error))
 		return false;
 	if (config->virtio_console &&
-	    !add(m, "virtio-console", "console", &(struct device_backend){ .chardev = config->virtio_console }, error))
+	    !add(m, "virtio-console", "console", &(struct device_backend){.chardev = config->virtio_console}, error))
 		return false;
 	return add_disks(m, config->images, error) && add_cards(m, config->netdevs, error) &&
 	       add(m, "virtio-rng", "rng", NULL, error) && add(m, "virtio-balloon", "balloon", NULL, error);

@@ -56,7 +56,7 @@ bool pci_msix_enabled(const struct pci_device *p)
 
 static void send(struct pci_device *p, const struct pci_msix_vector *v)
 {
-	struct kvm_msi msi = { .address_lo = (uint32_t)v->address, .address_hi = (uint32_t)(v->address >> 32), .data = v->data };
+	struct kvm_msi msi = {.address_lo = (uint32_t)v->address, .address_hi = (uint32_t)(v->address >> 32), .data = v->data};
 
 	if (p->dev.core->vm_fd >= 0 && kvcore_ioctl(p->dev.core->vm_fd, KVM_SIGNAL_MSI, &msi) < 0)
 		kv_log_debug("%s: an interrupt message to 0x%" G_GINT64_MODIFIER "x was refused", p->dev.id, v->address);
@@ -160,7 +160,7 @@ void pci_msix_reset(struct pci_device *p)
 {
 	g_mutex_lock(&p->msix_lock);
 	for (unsigned i = 0; i < p->msix_count; i++)
-		p->msix[i] = (struct pci_msix_vector){ .control = PCI_MSIX_ENTRY_CTRL_MASKBIT };
+		p->msix[i] = (struct pci_msix_vector){.control = PCI_MSIX_ENTRY_CTRL_MASKBIT};
 	g_mutex_unlock(&p->msix_lock);
 }
 
@@ -172,9 +172,5 @@ void pci_msix_free(struct pci_device *p)
 }
 
 const struct state_field pci_msix_state_fields[] = {
-	STATE_INT(struct pci_msix_vector, address, STATE_U64),
-	STATE_INT(struct pci_msix_vector, data, STATE_U32),
-	STATE_INT(struct pci_msix_vector, control, STATE_U32),
-	STATE_INT(struct pci_msix_vector, pending, STATE_BOOL),
-	STATE_END
-};
+	STATE_INT(struct pci_msix_vector, address, STATE_U64), STATE_INT(struct pci_msix_vector, data, STATE_U32),
+	STATE_INT(struct pci_msix_vector, control, STATE_U32), STATE_INT(struct pci_msix_vector, pending, STATE_BOOL), STATE_END};

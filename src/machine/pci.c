@@ -14,10 +14,10 @@
 #include "error.h"
 #include "log.h"
 
-#define SLOTS 32
+#define SLOTS		  32
 #define ECAM_PER_FUNCTION 4096u
-#define BUS_FUNCTIONS 256u
-#define INTX_FIRST_GSI 16 /* slot n uses GSI 16 + n % 4; acpi.c tells the guest */
+#define BUS_FUNCTIONS	  256u
+#define INTX_FIRST_GSI	  16 /* slot n uses GSI 16 + n % 4; acpi.c tells the guest */
 
 struct pci_bus {
 	struct machine_core *core;
@@ -88,8 +88,8 @@ static void sync_bars(struct pci_device *p)
 		if (!want)
 			continue;
 		b->mapped = at;
-		b->is_mapped = bus_register(b->io ? p->dev.core->ports : p->dev.core->mmio, at, b->size, p->dev.cls->name,
-					    b->ops, b->opaque, &error);
+		b->is_mapped = bus_register(b->io ? p->dev.core->ports : p->dev.core->mmio, at, b->size, p->dev.cls->name, b->ops,
+					    b->opaque, &error);
 		if (!b->is_mapped)
 			kv_log_debug("%s: BAR %u: %s", p->dev.id, n, error->message);
 	}
@@ -143,7 +143,7 @@ static void ecam_write(void *opaque, uint64_t offset, unsigned size, uint64_t da
 	config_write(opaque, (unsigned)(offset >> 12), offset & 0xfff, MIN(size, 4u), (uint32_t)data);
 }
 
-static const struct bus_ops ecam_ops = { ecam_read, ecam_write };
+static const struct bus_ops ecam_ops = {ecam_read, ecam_write};
 
 /* Ports 0xcf8..0xcff; only a full dword write at 0xcf8 changes the address (PCI 3.0, 3.2.2.3.2). */
 static uint64_t cf8_read(void *opaque, uint64_t offset, unsigned size)
@@ -169,7 +169,7 @@ static void cf8_write(void *opaque, uint64_t offset, unsigned size, uint64_t dat
 		config_write(bus, a >> 8 & 0xff, (a & 0xfc) + (unsigned)(offset & 3), size, (uint32_t)data);
 }
 
-static const struct bus_ops cf8_ops = { cf8_read, cf8_write };
+static const struct bus_ops cf8_ops = {cf8_read, cf8_write};
 
 /* ---- for devices ---- */
 
@@ -192,9 +192,9 @@ void pci_set_bar(struct pci_device *p, unsigned n, uint64_t size, bool io, bool 
 {
 	uint32_t type = io ? PCI_BASE_ADDRESS_SPACE_IO : wide ? PCI_BASE_ADDRESS_MEM_TYPE_64 : 0;
 
-	p->bar[n] = (struct pci_bar){ .size = size, .io = io, .wide = wide, .ops = ops, .opaque = opaque };
+	p->bar[n] = (struct pci_bar){.size = size, .io = io, .wide = wide, .ops = ops, .opaque = opaque};
 	put_le32(p->config + bar_offset(n), type);
-	put_le32(p->wmask + bar_offset(n), (uint32_t)~(size - 1) & (io ? ~3u : ~15u));
+	put_le32(p->wmask + bar_offset(n), (uint32_t) ~(size - 1) & (io ? ~3u : ~15u));
 	if (wide)
 		put_le32(p->wmask + bar_offset(n + 1), (uint32_t)(~(size - 1) >> 32));
 }
@@ -286,14 +286,17 @@ void pci_set_intx(struct pci_device *p, bool level)
 	g_mutex_unlock(&bus->lock);
 }
 
-const struct state_field pci_state_fields[] = {
-	STATE_RAW(struct pci_device, config),
-	STATE_INT(struct pci_device, intx_level, STATE_BOOL),
-	{ .name = "msix", .offset = offsetof(struct pci_device, msix), .type = STATE_POINTER_STRUCT, .since = 1,
-	  .size = sizeof(struct pci_msix_vector), .count = PCI_MSIX_MAX,
-	  .count_at = offsetof(struct pci_device, msix_vectors), .fields = pci_msix_state_fields },
-	STATE_END
-};
+const struct state_field pci_state_fields[] = {STATE_RAW(struct pci_device, config),
+					       STATE_INT(struct pci_device, intx_level, STATE_BOOL),
+					       {.name = "msix",
+						.offset = offsetof(struct pci_device, msix),
+						.type = STATE_POINTER_STRUCT,
+						.since = 1,
+						.size = sizeof(struct pci_msix_vector),
+						.count = PCI_MSIX_MAX,
+						.count_at = offsetof(struct pci_device, msix_vectors),
+						.fields = pci_msix_state_fields},
+					       STATE_END};
 
 void pci_loaded(struct pci_device *p)
 {
@@ -308,9 +311,12 @@ struct pci_bus *pci_bus_new(struct machine_core *core, uint64_t ecam_base, uint6
 {
 	struct pci_bus *bus = g_new0(struct pci_bus, 1);
 
-	*bus = (struct pci_bus){ .core = core, .ecam_base = ecam_base, .mmio_next = mmio_base,
-				 .mmio_end = mmio_base + mmio_size, .mmio64_next = mmio64_base,
-				 .mmio64_end = mmio64_base + mmio64_size };
+	*bus = (struct pci_bus){.core = core,
+				.ecam_base = ecam_base,
+				.mmio_next = mmio_base,
+				.mmio_end = mmio_base + mmio_size,
+				.mmio64_next = mmio64_base,
+				.mmio64_end = mmio64_base + mmio64_size};
 	g_mutex_init(&bus->lock);
 	if (!bus_register(core->mmio, ecam_base, BUS_FUNCTIONS * ECAM_PER_FUNCTION, "PCI ECAM", &ecam_ops, bus, error) ||
 	    !bus_register(core->ports, 0xcf8, 8, "PCI configuration", &cf8_ops, bus, error)) {

@@ -10,12 +10,12 @@
 #include "device.h"
 
 #define PCI_CONFIG_SIZE 4096
-#define PCI_BARS 6
-#define PCI_MSIX_MAX 130
+#define PCI_BARS	6
+#define PCI_MSIX_MAX	130
 
 struct pci_bar {
 	uint64_t size; /* 0: not there; power of two */
-	bool io, wide;	    /* wide: 64-bit memory, takes two BARs */
+	bool io, wide; /* wide: 64-bit memory, takes two BARs */
 	const struct bus_ops *ops;
 	void *opaque;
 	uint64_t mapped; /* where it is on the bus now */
@@ -36,8 +36,8 @@ struct pci_device {
 	uint16_t caps_end;
 	struct pci_bar bar[PCI_BARS];
 	uint16_t msix_count, msix_cap; /* vectors; offset of the capability */
-	uint32_t msix_vectors; /* the same as msix_count, for the saved state */
-	GMutex msix_lock;      /* the table; taken after lock */
+	uint32_t msix_vectors;	       /* the same as msix_count, for the saved state */
+	GMutex msix_lock;	       /* the table; taken after lock */
 	uint64_t msix_sent;
 	struct pci_msix_vector *msix;
 	bool intx_level;
@@ -77,7 +77,7 @@ void pci_msix_reset(struct pci_device *p);
 void pci_msix_free(struct pci_device *p);
 extern const struct state_field pci_msix_state_fields[];
 
-void pci_loaded(struct pci_device *p); /* after the fields were loaded: maps BARs */
+void pci_loaded(struct pci_device *p);		    /* after the fields were loaded: maps BARs */
 extern const struct state_field pci_state_fields[]; /* for STATE_STRUCT of the embedded pci_device */
 
 struct pci_bus *pci_bus_new(struct machine_core *core, uint64_t ecam_base, uint64_t mmio_base, uint64_t mmio_size,

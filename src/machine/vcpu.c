@@ -20,7 +20,7 @@ static void on_kick(int sig)
 
 static void install_kick_handler(void)
 {
-	struct sigaction sa = { .sa_handler = on_kick };
+	struct sigaction sa = {.sa_handler = on_kick};
 	static gsize once;
 
 	if (g_once_init_enter(&once)) {
@@ -106,7 +106,7 @@ static void exit_mmio(struct vcpu *v)
 
 static uint64_t guest_rip(struct vcpu *v)
 {
-	struct kvm_regs regs = { 0 };
+	struct kvm_regs regs = {0};
 
 	kvcore_ioctl(v->fd, KVM_GET_REGS, &regs);
 	return regs.rip;
@@ -114,8 +114,9 @@ static uint64_t guest_rip(struct vcpu *v)
 
 static void exit_internal_error(struct vcpu *v)
 {
-	machine_end(v->m, MACHINE_ERROR, "vCPU %u: the CPU engine cannot emulate the instruction at 0x%" G_GINT64_MODIFIER
-		    "x (KVM internal error %u)", v->index, guest_rip(v), v->run->internal.suberror);
+	machine_end(v->m, MACHINE_ERROR,
+		    "vCPU %u: the CPU engine cannot emulate the instruction at 0x%" G_GINT64_MODIFIER "x (KVM internal error %u)",
+		    v->index, guest_rip(v), v->run->internal.suberror);
 }
 
 static void exit_system_event(struct vcpu *v)

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # `meson install` gives programs that run from where they are, a library that links, and man pages. usage: install.sh BUILD
 . "$(dirname "$0")/lib.sh"
-need meson pkg-config
+need meson
+unset LD_LIBRARY_PATH
 DESTDIR=$work meson install -C "$1" --no-rebuild >"$work/log" 2>&1 || fail "meson install"
 vmm=$(find "$work" -path '*/bin/kv-vmm')
 [ -n "$vmm" ] || fail "no bin/kv-vmm"

@@ -32,7 +32,7 @@ static void pm_write(void *opaque, uint64_t offset, unsigned size, uint64_t data
 		p->dev.core->request(p->dev.core->machine, REQUEST_RESET);
 }
 
-static const struct bus_ops pm_ops = { pm_read, pm_write };
+static const struct bus_ops pm_ops = {pm_read, pm_write};
 
 void acpi_pm_power_button(struct device *dev)
 {
@@ -58,8 +58,8 @@ static void pm_destroy(struct device *dev)
 	bus_unregister(dev->core->ports, PM_BASE);
 }
 
-static const struct state_field pm_fields[] = { STATE_INT(struct acpi_pm, events, STATE_U8), STATE_END };
-static const struct state_desc pm_state = { "acpi-pm", 1, 1, pm_fields, NULL, NULL };
+static const struct state_field pm_fields[] = {STATE_INT(struct acpi_pm, events, STATE_U8), STATE_END};
+static const struct state_desc pm_state = {"acpi-pm", 1, 1, pm_fields, NULL, NULL};
 
 const struct device_class device_acpi_pm = {
 	.name = "acpi-pm",

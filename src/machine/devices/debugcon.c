@@ -46,7 +46,7 @@ static void post_write(void *opaque, uint64_t offset, unsigned size, uint64_t da
 {
 }
 
-static const struct bus_ops text_ops = { text_read, text_write }, post_ops = { post_read, post_write };
+static const struct bus_ops text_ops = {text_read, text_write}, post_ops = {post_read, post_write};
 
 static void debug_reset(struct device *dev)
 {
@@ -78,12 +78,9 @@ static bool debug_loaded(void *opaque, GError **error)
 	return true;
 }
 
-static const struct state_field debug_fields[] = {
-	STATE_RAW(struct debugcon, line),
-	STATE_INT(struct debugcon, len, STATE_U8),
-	STATE_END
-};
-static const struct state_desc debug_state = { "debugcon", 1, 1, debug_fields, NULL, debug_loaded };
+static const struct state_field debug_fields[] = {STATE_RAW(struct debugcon, line), STATE_INT(struct debugcon, len, STATE_U8),
+						  STATE_END};
+static const struct state_desc debug_state = {"debugcon", 1, 1, debug_fields, NULL, debug_loaded};
 
 const struct device_class device_debugcon = {
 	.name = "debugcon",

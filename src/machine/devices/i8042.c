@@ -5,12 +5,18 @@
  */
 #include "classes.h"
 
-#define DATA 0x60
+#define DATA	0x60
 #define COMMAND 0x64
 
 enum { STATUS_OUTPUT = 1, STATUS_SYSTEM = 4 };
-enum { CMD_READ_CONFIG = 0x20, CMD_WRITE_CONFIG = 0x60, CMD_TEST = 0xaa, CMD_TEST_PORT1 = 0xab, CMD_TEST_PORT2 = 0xa9,
-       CMD_RESET = 0xfe };
+enum {
+	CMD_READ_CONFIG = 0x20,
+	CMD_WRITE_CONFIG = 0x60,
+	CMD_TEST = 0xaa,
+	CMD_TEST_PORT1 = 0xab,
+	CMD_TEST_PORT2 = 0xa9,
+	CMD_RESET = 0xfe
+};
 
 struct i8042 {
 	struct device dev;
@@ -74,7 +80,7 @@ static void command_write(void *opaque, uint64_t offset, unsigned size, uint64_t
 		k->dev.core->request(k->dev.core->machine, REQUEST_RESET);
 }
 
-static const struct bus_ops data_ops = { data_read, data_write }, command_ops = { status_read, command_write };
+static const struct bus_ops data_ops = {data_read, data_write}, command_ops = {status_read, command_write};
 
 static void kbd_reset(struct device *dev)
 {
@@ -103,13 +109,9 @@ static void kbd_destroy(struct device *dev)
 }
 
 static const struct state_field kbd_fields[] = {
-	STATE_INT(struct i8042, config, STATE_U8),
-	STATE_INT(struct i8042, output, STATE_U8),
-	STATE_INT(struct i8042, command, STATE_U8),
-	STATE_INT(struct i8042, full, STATE_BOOL),
-	STATE_END
-};
-static const struct state_desc kbd_state = { "i8042", 1, 1, kbd_fields, NULL, NULL };
+	STATE_INT(struct i8042, config, STATE_U8), STATE_INT(struct i8042, output, STATE_U8),
+	STATE_INT(struct i8042, command, STATE_U8), STATE_INT(struct i8042, full, STATE_BOOL), STATE_END};
+static const struct state_desc kbd_state = {"i8042", 1, 1, kbd_fields, NULL, NULL};
 
 const struct device_class device_i8042 = {
 	.name = "i8042",

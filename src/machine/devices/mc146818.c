@@ -10,7 +10,7 @@
 #include "error.h"
 
 #define BASE 0x70
-#define GSI 8
+#define GSI  8
 #define CMOS 128
 
 enum { SECOND, SECOND_ALARM, MINUTE, MINUTE_ALARM, HOUR, HOUR_ALARM, WEEKDAY, DAY, MONTH, YEAR, REG_A, REG_B, REG_C, REG_D };
@@ -24,9 +24,9 @@ struct mc146818 {
 	GMutex lock;
 	uint8_t index;
 	uint8_t cmos[CMOS];
-	uint64_t offset; /* guest time - host time, seconds (two's complement) */
+	uint64_t offset;     /* guest time - host time, seconds (two's complement) */
 	uint64_t stopped_at; /* guest time while B_SET */
-	GSource *tick; /* once a second, only while an interrupt is wanted */
+	GSource *tick;	     /* once a second, only while an interrupt is wanted */
 	bool irq;
 };
 
@@ -95,7 +95,7 @@ static void registers_to_time(struct mc146818 *r)
 
 static bool alarm_matches(const struct mc146818 *r)
 {
-	static const uint8_t pairs[][2] = { { SECOND, SECOND_ALARM }, { MINUTE, MINUTE_ALARM }, { HOUR, HOUR_ALARM } };
+	static const uint8_t pairs[][2] = {{SECOND, SECOND_ALARM}, {MINUTE, MINUTE_ALARM}, {HOUR, HOUR_ALARM}};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(pairs); i++) {
 		uint8_t alarm = r->cmos[pairs[i][1]];
@@ -223,7 +223,7 @@ static void rtc_write(void *opaque, uint64_t offset, unsigned size, uint64_t dat
 	g_mutex_unlock(&r->lock);
 }
 
-static const struct bus_ops rtc_ops = { rtc_read, rtc_write };
+static const struct bus_ops rtc_ops = {rtc_read, rtc_write};
 
 static void rtc_reset(struct device *dev)
 {
@@ -268,15 +268,11 @@ static bool rtc_loaded(void *opaque, GError **error)
 }
 
 static const struct state_field rtc_fields[] = {
-	STATE_INT(struct mc146818, index, STATE_U8),
-	STATE_RAW(struct mc146818, cmos),
-	STATE_INT(struct mc146818, offset, STATE_U64),
-	STATE_INT(struct mc146818, stopped_at, STATE_U64),
-	STATE_INT(struct mc146818, irq, STATE_BOOL),
-	STATE_END
-};
+	STATE_INT(struct mc146818, index, STATE_U8),   STATE_RAW(struct mc146818, cmos),
+	STATE_INT(struct mc146818, offset, STATE_U64), STATE_INT(struct mc146818, stopped_at, STATE_U64),
+	STATE_INT(struct mc146818, irq, STATE_BOOL),   STATE_END};
 
-static const struct state_desc rtc_state = { "mc146818", 1, 1, rtc_fields, NULL, rtc_loaded };
+static const struct state_desc rtc_state = {"mc146818", 1, 1, rtc_fields, NULL, rtc_loaded};
 
 const struct device_class device_mc146818 = {
 	.name = "mc146818",

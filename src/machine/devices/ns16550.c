@@ -10,7 +10,7 @@
 #include "error.h"
 
 #define BASE 0x3f8
-#define GSI 4
+#define GSI  4
 #define FIFO 16
 
 enum { RBR = 0, IER = 1, IIR = 2, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SCR = 7 };
@@ -40,7 +40,7 @@ static unsigned fifo_size(const struct ns16550 *s)
 
 static uint8_t interrupt_id(const struct ns16550 *s)
 {
-	static const uint8_t triggers[] = { 1, 4, 8, 14 };
+	static const uint8_t triggers[] = {1, 4, 8, 14};
 	unsigned trigger = s->fcr & 1 ? triggers[s->fcr >> 6] : 1;
 
 	if ((s->ier & IER_LINE) && s->overrun)
@@ -207,7 +207,7 @@ static void uart_write(void *opaque, uint64_t offset, unsigned size, uint64_t da
 	g_mutex_unlock(&s->lock);
 }
 
-static const struct bus_ops uart_ops = { uart_read, uart_write };
+static const struct bus_ops uart_ops = {uart_read, uart_write};
 
 static size_t can_receive(void *opaque)
 {
@@ -232,7 +232,7 @@ static void receive(void *opaque, const uint8_t *data, size_t len)
 	g_mutex_unlock(&s->lock);
 }
 
-static const struct char_client uart_client = { can_receive, receive };
+static const struct char_client uart_client = {can_receive, receive};
 
 static void uart_reset(struct device *dev)
 {
@@ -289,24 +289,22 @@ static char *uart_stats(struct device *dev)
 			       s->received);
 }
 
-static const struct state_field uart_fields[] = {
-	STATE_INT(struct ns16550, ier, STATE_U8),
-	STATE_INT(struct ns16550, lcr, STATE_U8),
-	STATE_INT(struct ns16550, mcr, STATE_U8),
-	STATE_INT(struct ns16550, scr, STATE_U8),
-	STATE_INT(struct ns16550, fcr, STATE_U8),
-	STATE_INT(struct ns16550, dll, STATE_U8),
-	STATE_INT(struct ns16550, dlm, STATE_U8),
-	STATE_INT(struct ns16550, overrun, STATE_BOOL),
-	STATE_INT(struct ns16550, thr_empty_pending, STATE_BOOL),
-	STATE_RAW(struct ns16550, fifo),
-	STATE_INT(struct ns16550, head, STATE_U8),
-	STATE_INT(struct ns16550, count, STATE_U8),
-	STATE_INT(struct ns16550, irq, STATE_BOOL),
-	STATE_END
-};
+static const struct state_field uart_fields[] = {STATE_INT(struct ns16550, ier, STATE_U8),
+						 STATE_INT(struct ns16550, lcr, STATE_U8),
+						 STATE_INT(struct ns16550, mcr, STATE_U8),
+						 STATE_INT(struct ns16550, scr, STATE_U8),
+						 STATE_INT(struct ns16550, fcr, STATE_U8),
+						 STATE_INT(struct ns16550, dll, STATE_U8),
+						 STATE_INT(struct ns16550, dlm, STATE_U8),
+						 STATE_INT(struct ns16550, overrun, STATE_BOOL),
+						 STATE_INT(struct ns16550, thr_empty_pending, STATE_BOOL),
+						 STATE_RAW(struct ns16550, fifo),
+						 STATE_INT(struct ns16550, head, STATE_U8),
+						 STATE_INT(struct ns16550, count, STATE_U8),
+						 STATE_INT(struct ns16550, irq, STATE_BOOL),
+						 STATE_END};
 
-static const struct state_desc uart_state = { "ns16550", 1, 1, uart_fields, NULL, uart_loaded };
+static const struct state_desc uart_state = {"ns16550", 1, 1, uart_fields, NULL, uart_loaded};
 
 const struct device_class device_ns16550 = {
 	.name = "ns16550",

@@ -5,8 +5,8 @@
 
 static bool host_create(struct device *dev, GVariant *options, const struct device_backend *backend, GError **error)
 {
-	static const struct pci_ids ids = { .vendor = 0x8086, .device = 0x29c0, .subvendor = 0x1af4, .subdevice = 0x1100,
-					    .class_revision = 0x06000000 };
+	static const struct pci_ids ids = {
+		.vendor = 0x8086, .device = 0x29c0, .subvendor = 0x1af4, .subdevice = 0x1100, .class_revision = 0x06000000};
 	struct pci_device *p = (struct pci_device *)dev;
 
 	pci_init(p, &ids);
@@ -31,7 +31,7 @@ static bool host_loaded(void *dev, GError **error)
 	return true;
 }
 
-static const struct state_desc host_state = { "pci-host", 1, 1, pci_state_fields, NULL, host_loaded };
+static const struct state_desc host_state = {"pci-host", 1, 1, pci_state_fields, NULL, host_loaded};
 
 const struct device_class device_pci_host = {
 	.name = "pci-host",

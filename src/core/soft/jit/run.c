@@ -352,6 +352,8 @@ static struct jit *running_jit(struct cpu **ret_c)
 {
 	u64 gs;
 
+	if (!host_fits())
+		return NULL;
 	__asm__ volatile("rdgsbase %0" : "=r"(gs));
 	*ret_c = (struct cpu *)(uintptr_t)gs;
 	return gs ? (*ret_c)->vcpu->vm->jit : NULL;

@@ -33,6 +33,9 @@ static void interp_if_event_waits(struct tx *t)
 
 static bool set_if(struct tx *t, bool on)
 {
+	/* No interrupt may come between STI and the next instruction: true inside a block, but an edge out of the page polls. */
+	if (on && t->off[t->k] + t->insn[t->k].len >= (s64)PAGE_SIZE)
+		return false;
 	flags_free(t);
 	if (on)
 		interp_if_event_waits(t);
