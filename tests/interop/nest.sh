@@ -20,7 +20,7 @@ cat >"$work/run" <<R
 $program --memory 192M --kernel $kernel --initrd $work/inner --disk $work/disk --net user --no-reboot \
 	--append 'console=ttyS0 quiet panic=-1 kv.run="echo hello > /dev/vda; head -c 5 /dev/vda; udhcpc -i eth0 -n -q -s /bin/true"'
 R
-timeout 280 "$tools/nested-kvm" --program "$program" --copy "$kernel" --copy "$work/inner" --copy "$work/disk" --copy "$work/run" -- \
+timeout 550 "$tools/nested-kvm" --program "$program" --copy "$kernel" --copy "$work/inner" --copy "$work/disk" --copy "$work/run" -- \
 	sh "$work/run" >"$work/log" 2>&1
 status=$?
 for text in 'kv-vmm: Linux KVM' '@init' 'hello' 'lease of 10.0.2.15 obtained'; do
