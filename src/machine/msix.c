@@ -83,7 +83,7 @@ static void send_pending(struct pci_device *p)
 
 void pci_msix_config_written(struct pci_device *p, unsigned offset, unsigned len)
 {
-	if (p->msix_cap && offset + len > p->msix_cap + PCI_MSIX_FLAGS && offset < p->msix_cap + PCI_MSIX_FLAGS + 2u) {
+	if (p->msix_cap && offset + len > p->msix_cap + PCI_MSIX_FLAGS + 0u && offset < p->msix_cap + PCI_MSIX_FLAGS + 2u) {
 		g_mutex_lock(&p->msix_lock);
 		send_pending(p);
 		g_mutex_unlock(&p->msix_lock);

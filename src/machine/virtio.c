@@ -59,9 +59,46 @@ static gboolean queue_dispatch(GSource *source, GSourceFunc callback, gpointer d
 
 static GSourceFuncs queue_source_funcs = { .dispatch = queue_dispatch };
 
-void virtio_init(struct virtio_device *v, const struct virtio_class *cls, void *owner,
+static void free_queues(struct virtio_device *v)
+{
+	for (unsigned i = 0; i < v->n_queues; i++) {
+		if (v->sources[i]) {
+			close(v->sources[i]->fd);
+			g_source_destroy(&v->sources[i]->base);
+			g_source_unref(&v->sources[i]->base);
+		}
+		virtq_destroy(&v->queues[i]);
+	}
+	g_free(v->sources);
+	g_free(v->queues);
+	g_cond_clear(&v->idle);
+	g_mutex_clear(&v->idle_lock);
+	g_mutex_clear(&v->lock);
+}
+
+static bool add_source(struct virtio_device *v, unsigned index, GError **error)
+{
+	struct virtio_queue_source *s;
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	if (fd < 0)
+		return kv_fail_errno(error, errno, "%s: cannot get an event for queue %u", v->id,
+				     index);
+	s = (struct virtio_queue_source *)g_source_new(&queue_source_funcs, sizeof(*s));
+	s->v = v;
+	s->vq = &v->queues[index];
+	s->fd = fd;
+	g_source_add_unix_fd(&s->base, fd, G_IO_IN);
+	/* Else GLib wakes its own loop, with three system calls, after each dispatch. */
+	g_source_set_can_recurse(&s->base, TRUE);
+	g_source_attach(&s->base, v->context);
+	v->sources[index] = s;
+	return true;
+}
+
+bool virtio_init(struct virtio_device *v, const struct virtio_class *cls, void *owner,
 		 const char *id, struct guest_mem *mem, GMainContext *context, uint64_t features,
-		 unsigned config_size, unsigned n_queues, uint16_t queue_size)
+		 unsigned config_size, unsigned n_queues, uint16_t queue_size, GError **error)
 {
 	g_assert(n_queues <= VIRTIO_MAX_QUEUES && config_size <= VIRTIO_CONFIG_MAX &&
 		 queue_size <= VIRTQ_MAX_SIZE);
@@ -79,38 +116,20 @@ void virtio_init(struct virtio_device *v, const struct virtio_class *cls, void *
 	v->n_queues = n_queues;
 	v->queues = g_new0(struct virtqueue, n_queues);
 	v->sources = g_new0(struct virtio_queue_source *, n_queues);
-	for (unsigned i = 0; i < n_queues; i++) {
-		GSource *source = g_source_new(&queue_source_funcs, sizeof(**v->sources));
-		struct virtio_queue_source *s = (struct virtio_queue_source *)source;
-
+	for (unsigned i = 0; i < n_queues; i++)
 		virtq_init(&v->queues[i], mem, i, queue_size);
-		s->v = v;
-		s->vq = &v->queues[i];
-		s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (s->fd < 0)
-			g_error("eventfd: %s", g_strerror(errno)); /* out of descriptors */
-		g_source_add_unix_fd(source, s->fd, G_IO_IN);
-		/* Else GLib wakes its own loop, with three system calls, after each dispatch. */
-		g_source_set_can_recurse(source, TRUE);
-		g_source_attach(source, context);
-		v->sources[i] = s;
-	}
+	for (unsigned i = 0; i < n_queues; i++)
+		if (!add_source(v, i, error)) {
+			free_queues(v);
+			return false;
+		}
+	return true;
 }
 
 void virtio_destroy(struct virtio_device *v)
 {
 	virtio_reset(v);
-	for (unsigned i = 0; i < v->n_queues; i++) {
-		close(v->sources[i]->fd);
-		g_source_destroy(&v->sources[i]->base);
-		g_source_unref(&v->sources[i]->base);
-		virtq_destroy(&v->queues[i]);
-	}
-	g_free(v->sources);
-	g_free(v->queues);
-	g_cond_clear(&v->idle);
-	g_mutex_clear(&v->idle_lock);
-	g_mutex_clear(&v->lock);
+	free_queues(v);
 }
 
 int virtio_queue_eventfd(struct virtio_device *v, unsigned index)

@@ -90,9 +90,9 @@ struct virtio_device {
  * Set up @v (zeroed, the device's own fields filled as wanted) with @n_queues queues of at
  * most @queue_size entries. @features are the device's own bits; the common ones are added.
  */
-void virtio_init(struct virtio_device *v, const struct virtio_class *cls, void *owner,
+bool virtio_init(struct virtio_device *v, const struct virtio_class *cls, void *owner,
 		 const char *id, struct guest_mem *mem, GMainContext *context, uint64_t features,
-		 unsigned config_size, unsigned n_queues, uint16_t queue_size);
+		 unsigned config_size, unsigned n_queues, uint16_t queue_size, GError **error);
 void virtio_destroy(struct virtio_device *v);
 
 static inline bool virtio_has(const struct virtio_device *v, unsigned bit)

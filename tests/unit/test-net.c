@@ -6,6 +6,7 @@
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -450,6 +451,26 @@ static void test_tcp_out(void **state)
 	stop_guest(&g);
 }
 
+/* With restrict=on the guest reaches nobody: its SYN does not arrive at the server. */
+static void test_restrict(void **state)
+{
+	uint8_t f[HEADERS] = {};
+	uint16_t port;
+	int listener = listen_local(&port);
+	struct pollfd pfd = { .fd = listener, .events = POLLIN };
+	struct guest g;
+
+	start_guest(&g, "{'restrict': <true>}");
+	put_tcp(f, HEADERS, 0x0a000202, port, 1000, 0, 0x02);
+	send_frame(&g, f, HEADERS, &needs_csum);
+	for (unsigned i = 0; i < 50; i++) {
+		g_main_context_iteration(NULL, FALSE);
+		assert_int_equal(poll(&pfd, 1, 1), 0);
+	}
+	close(listener);
+	stop_guest(&g);
+}
+
 /* A connection from the host; the guest has no room for a moment and gets the frame after. */
 static void test_hostfwd_and_resume(void **state)
 {
@@ -510,8 +531,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hostfwd),	 cmocka_unit_test(test_segments),
 		cmocka_unit_test(test_checksum), cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_tcp_out),	 cmocka_unit_test(test_hostfwd_and_resume),
-		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_tcp_out),	 cmocka_unit_test(test_restrict),
+		cmocka_unit_test(test_hostfwd_and_resume), cmocka_unit_test(test_errors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,7 @@ enum { IER_RX = 1, IER_TX = 2, IER_LINE = 4, IER_MODEM = 8 };
 enum { IIR_MODEM = 0, IIR_NONE = 1, IIR_TX = 2, IIR_RX = 4, IIR_LINE = 6, IIR_TIMEOUT = 12, IIR_FIFO = 0xc0 };
 enum { LSR_READY = 1, LSR_OVERRUN = 2, LSR_BREAK = 16, LSR_THRE = 32, LSR_EMPTY = 64 };
 enum { MCR_DTR = 1, MCR_RTS = 2, MCR_OUT1 = 4, MCR_OUT2 = 8, MCR_LOOP = 16 };
+enum { RETRY_MS = 10 };
 enum { LCR_DLAB = 0x80 };
 enum { MSR_CTS = 16, MSR_DSR = 32, MSR_DCD = 128 };
 
@@ -30,6 +31,8 @@ struct ns16550 {
 	uint8_t fifo[FIFO];
 	uint8_t head, count;
 	bool irq;
+	bool waiting; /* the transmitter is busy until the backend has room */
+	GSource *retry; /* while it waits: looks for room */
 	uint64_t sent, received;
 };
 
@@ -60,6 +63,53 @@ static void update_irq(struct ns16550 *s)
 		return;
 	s->irq = level;
 	machine_irq(s->dev.core, GSI, level);
+}
+
+static bool has_room(const struct ns16550 *s)
+{
+	return !s->chr || char_writable(s->chr);
+}
+
+static gboolean on_retry(gpointer opaque)
+{
+	struct ns16550 *s = opaque;
+	bool room = has_room(s);
+
+	g_mutex_lock(&s->lock);
+	if (room && s->waiting) {
+		s->waiting = false;
+		s->thr_empty_pending = true;
+		update_irq(s);
+		g_clear_pointer(&s->retry, g_source_unref);
+	}
+	g_mutex_unlock(&s->lock);
+	return room ? G_SOURCE_REMOVE : G_SOURCE_CONTINUE;
+}
+
+static void stop_retry(struct ns16550 *s)
+{
+	s->waiting = false;
+	if (s->retry)
+		g_source_destroy(s->retry);
+	g_clear_pointer(&s->retry, g_source_unref);
+}
+
+static void start_retry(struct ns16550 *s)
+{
+	s->waiting = true;
+	if (s->retry)
+		return;
+	s->retry = g_timeout_source_new(RETRY_MS);
+	g_source_set_callback(s->retry, on_retry, s, NULL);
+	g_source_attach(s->retry, s->dev.core->context);
+}
+
+/* The transmitter is empty, now or when the backend has room again: a guest waits for the interrupt. */
+static void transmitter_ready(struct ns16550 *s)
+{
+	s->thr_empty_pending = has_room(s);
+	if (!s->thr_empty_pending)
+		start_retry(s);
 }
 
 static void push(struct ns16550 *s, uint8_t byte)
@@ -95,7 +145,7 @@ static uint8_t line_status(struct ns16550 *s)
 {
 	uint8_t v = (s->count ? LSR_READY : 0) | (s->overrun ? LSR_OVERRUN : 0);
 
-	if (!s->chr || char_writable(s->chr))
+	if (!s->waiting && has_room(s))
 		v |= LSR_THRE | LSR_EMPTY;
 	s->overrun = false;
 	return v;
@@ -152,7 +202,7 @@ static void transmit(struct ns16550 *s, uint8_t byte)
 		char_write(s->chr, &byte, 1);
 		s->sent++;
 	}
-	s->thr_empty_pending = true;
+	transmitter_ready(s);
 }
 
 static void write_fcr(struct ns16550 *s, uint8_t v)
@@ -177,7 +227,7 @@ static void write_register(struct ns16550 *s, unsigned reg, uint8_t v)
 			break;
 		}
 		if (v & ~s->ier & IER_TX)
-			s->thr_empty_pending = true;
+			transmitter_ready(s);
 		s->ier = v & 15;
 		break;
 	case IIR:
@@ -244,6 +294,8 @@ static void uart_reset(struct device *dev)
 	s->mcr = MCR_OUT2;
 	s->overrun = s->thr_empty_pending = false;
 	s->head = s->count = 0;
+	memset(s->fifo, 0, sizeof(s->fifo));
+	stop_retry(s);
 	update_irq(s);
 	g_mutex_unlock(&s->lock);
 }
@@ -269,6 +321,7 @@ static void uart_destroy(struct device *dev)
 	if (s->chr)
 		char_attach(s->chr, NULL, NULL);
 	bus_unregister(dev->core->ports, BASE);
+	stop_retry(s);
 	g_mutex_clear(&s->lock);
 }
 
@@ -278,6 +331,8 @@ static bool uart_loaded(void *opaque, GError **error)
 
 	if (s->head >= FIFO || s->count > FIFO)
 		return kv_fail(error, KV_ERROR_INVALID, "ns16550: the saved FIFO has more than %d bytes", FIFO);
+	if (s->waiting)
+		start_retry(s);
 	return true;
 }
 
