@@ -82,6 +82,7 @@ struct machine {
 	bool ending;
 	enum machine_end end;
 	char *end_text;
+	GSource *teller; /* on its way to tell the owner, or NULL */
 	void (*ended)(void *opaque, enum machine_end end, const char *text);
 	void *ended_opaque;
 };

@@ -32,6 +32,7 @@ static gboolean tell_owner(gpointer opaque)
 	machine_pause(m);
 	g_mutex_lock(&m->lock);
 	m->ending = false;
+	g_clear_pointer(&m->teller, g_source_unref);
 	g_mutex_unlock(&m->lock);
 	if (m->ended)
 		m->ended(m->ended_opaque, m->end, m->end_text);
@@ -41,11 +42,10 @@ static gboolean tell_owner(gpointer opaque)
 /* Never at once: the caller may be the main thread, with locks. */
 static void tell_later(struct machine *m)
 {
-	g_autoptr(GSource) source = g_idle_source_new();
-
-	g_source_set_priority(source, G_PRIORITY_HIGH);
-	g_source_set_callback(source, tell_owner, m, NULL);
-	g_source_attach(source, m->core.context);
+	m->teller = g_idle_source_new();
+	g_source_set_priority(m->teller, G_PRIORITY_HIGH);
+	g_source_set_callback(m->teller, tell_owner, m, NULL);
+	g_source_attach(m->teller, m->core.context);
 }
 
 static void want_pause(struct machine *m)
@@ -191,6 +191,10 @@ void machine_free(struct machine *m)
 	g_mutex_unlock(&m->lock);
 	for (unsigned i = 0; i < m->cpus && i < VCPUS_MAX; i++)
 		vcpu_destroy(&m->vcpu[i]);
+	/* Devices may run the main context while they finish their requests. */
+	if (m->teller)
+		g_source_destroy(m->teller);
+	g_clear_pointer(&m->teller, g_source_unref);
 	for (unsigned i = m->devices->len; i-- > 0;)
 		device_free(m->devices->pdata[i]);
 	g_ptr_array_unref(m->devices);

@@ -95,6 +95,29 @@ static void sync_bars(struct pci_device *p)
 	}
 }
 
+/* bus->lock held: the line follows what the function wants and the driver permits. */
+static void update_intx(struct pci_bus *bus, struct pci_device *p)
+{
+	bool want = p->intx_level && !(get_le16(p->config + PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE);
+	unsigned line = p->slot % 4;
+
+	if (want == p->intx_asserted)
+		return;
+	p->intx_asserted = want;
+	bus->intx[line] += want ? 1 : -1u;
+	if (bus->intx[line] <= 1)
+		machine_irq(p->dev.core, INTX_FIRST_GSI + line, bus->intx[line]);
+}
+
+static void sync_intx(struct pci_device *p)
+{
+	struct pci_bus *bus = p->dev.core->pci;
+
+	g_mutex_lock(&bus->lock);
+	update_intx(bus, p);
+	g_mutex_unlock(&bus->lock);
+}
+
 static uint32_t config_read(struct pci_bus *bus, unsigned devfn, unsigned offset, unsigned size)
 {
 	struct pci_device *p = function_at(bus, devfn);
@@ -126,6 +149,8 @@ static void config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, u
 		}
 		if (offset < PCI_BASE_ADDRESS_5 + 4)
 			sync_bars(p);
+		if (offset < PCI_STATUS)
+			sync_intx(p);
 		pci_msix_config_written(p, offset, size);
 		if (p->config_written)
 			p->config_written(p, offset, size);
@@ -274,15 +299,10 @@ void pci_reset(struct pci_device *p)
 void pci_set_intx(struct pci_device *p, bool level)
 {
 	struct pci_bus *bus = p->dev.core->pci;
-	unsigned line = p->slot % 4;
 
 	g_mutex_lock(&bus->lock);
-	if (p->intx_level != level) {
-		p->intx_level = level;
-		bus->intx[line] += level ? 1 : -1u;
-		if (bus->intx[line] <= 1)
-			machine_irq(p->dev.core, INTX_FIRST_GSI + line, bus->intx[line]);
-	}
+	p->intx_level = level;
+	update_intx(bus, p);
 	g_mutex_unlock(&bus->lock);
 }
 
@@ -298,12 +318,25 @@ const struct state_field pci_state_fields[] = {STATE_RAW(struct pci_device, conf
 						.fields = pci_msix_state_fields},
 					       STATE_END};
 
+/* The level came from a saved state, and the chips may have lost it. */
+static void assert_again(struct pci_device *p)
+{
+	struct pci_bus *bus = p->dev.core->pci;
+	unsigned line = p->slot % 4;
+
+	g_mutex_lock(&bus->lock);
+	update_intx(bus, p);
+	machine_irq(p->dev.core, INTX_FIRST_GSI + line, bus->intx[line]);
+	g_mutex_unlock(&bus->lock);
+}
+
 void pci_loaded(struct pci_device *p)
 {
 	g_mutex_lock(&p->lock);
 	sync_bars(p);
 	pci_msix_config_written(p, p->msix_cap + PCI_MSIX_FLAGS, 2);
 	g_mutex_unlock(&p->lock);
+	assert_again(p);
 }
 
 struct pci_bus *pci_bus_new(struct machine_core *core, uint64_t ecam_base, uint64_t mmio_base, uint64_t mmio_size,

@@ -40,7 +40,8 @@ struct pci_device {
 	GMutex msix_lock;	       /* the table; taken after lock */
 	uint64_t msix_sent;
 	struct pci_msix_vector *msix;
-	bool intx_level;
+	bool intx_level;    /* the function's wish */
+	bool intx_asserted; /* what it adds to its line now: not while INTx is disabled */
 	/* After a config write that the common code has done; may be NULL. */
 	void (*config_written)(struct pci_device *p, unsigned offset, unsigned len);
 	/* A config access before common code; true = done. For VIRTIO_PCI_CAP_PCI_CFG. May be NULL. */

@@ -3,8 +3,18 @@
 #include "device.h"
 #include "devices/classes.h"
 
+/* clang-format off */
 const struct device_class *const device_table[] = {
-	&device_acpi_pm,	&device_debugcon,   &device_i8042,	    &device_mc146818,
-	&device_ns16550,	&device_pci_host,   &device_virtio_balloon, &device_virtio_blk,
-	&device_virtio_console, &device_virtio_net, &device_virtio_rng,	    NULL,
+	&device_acpi_pm,
+	&device_debugcon,
+	&device_i8042,
+	&device_mc146818,
+	&device_ns16550,
+	&device_pci_host,
+	&device_virtio_balloon,
+	&device_virtio_blk,
+	&device_virtio_console,
+	&device_virtio_net,
+	&device_virtio_rng,
+	NULL,
 };

@@ -176,11 +176,13 @@ static void *vcpu_thread(void *opaque)
 	if (!vcpu_rest(v))
 		return NULL;
 	for (;;) {
-		if (kvcore_ioctl(v->fd, KVM_RUN, 0) == 0)
+		if (kvcore_ioctl(v->fd, KVM_RUN, 0) == 0) {
 			dispatch(v);
-		else if (errno != EINTR && errno != EAGAIN)
+			continue;
+		}
+		if (errno != EINTR && errno != EAGAIN)
 			machine_end(v->m, MACHINE_ERROR, "vCPU %u: KVM_RUN: %s", v->index, g_strerror(errno));
-		else if (!vcpu_rest(v))
+		if (!vcpu_rest(v))
 			return NULL;
 	}
 }

@@ -473,6 +473,7 @@ bool virtq_publish(struct virtqueue *vq)
 		return false;
 	if (vq->packed) {
 		store16(vq->desc_ptr + 16 * vq->held_slot + 14, vq->held_flags);
+		mark_written(vq, vq->desc + 16 * vq->held_slot, 16);
 	} else {
 		store16(vq->used_ptr + 2, vq->next_used);
 		mark_written(vq, vq->used, SPLIT_HEADER);

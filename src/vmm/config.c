@@ -116,12 +116,28 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.initrd = lookup_text(vmm, "initrd", NULL),
 		.append = lookup_text(vmm, "append", NULL),
 		.console = vmm->console,
+		.virtio_console = vmm->virtio_console,
 		.images = vmm->images,
 		.netdevs = vmm->netdevs,
 	};
 
 	vmm->machine = machine_new(&config, error);
 	return vmm->machine;
+}
+
+/* Last of the backends: from here on a terminal is raw. */
+static bool open_consoles(struct vmm *vmm, GError **error)
+{
+	const char *serial = lookup_text(vmm, "console", "stdio"), *virtio = lookup_text(vmm, "virtio-console", NULL);
+
+	if (virtio && !strcmp(serial, "stdio") && !strcmp(virtio, "stdio"))
+		return kv_fail(error, KV_ERROR_USAGE, "--virtio-console: stdio is the serial console's; give --console file:PATH "
+			       "or another place as well");
+	vmm->console = char_open(serial, error);
+	if (!vmm->console)
+		return false;
+	vmm->virtio_console = virtio ? char_open(virtio, error) : NULL;
+	return vmm->virtio_console || !virtio;
 }
 
 bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
@@ -134,14 +150,13 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
 	    !open_images(vmm, error) || !open_netdevs(vmm, error) || !open_accel(vmm, error))
 		return false;
-	/* Last: from here on a terminal is raw. */
-	vmm->console = char_open(lookup_text(vmm, "console", "stdio"), error);
-	return vmm->console && open_machine(vmm, error);
+	return open_consoles(vmm, error) && open_machine(vmm, error);
 }
 
 void vmm_close(struct vmm *vmm)
 {
 	machine_free(vmm->machine);
+	char_close(vmm->virtio_console);
 	char_close(vmm->console);
 	for (struct netdev **n = vmm->netdevs; n && *n; n++)
 		net_close(*n);

@@ -138,6 +138,8 @@ int vmm_run(struct vmm *vmm)
 	vmm->loop = g_main_loop_new(NULL, FALSE);
 	take_signals(vmm);
 	char_set_quit(vmm->console, quit_key, vmm);
+	if (vmm->virtio_console)
+		char_set_quit(vmm->virtio_console, quit_key, vmm);
 	vmm->running = g_get_monotonic_time();
 	if (machine_run(vmm->machine, ended, vmm, &error))
 		g_main_loop_run(vmm->loop);

@@ -27,6 +27,18 @@ static int reject(GError *error)
 	return STATUS_REJECTED;
 }
 
+/* Messages of a named machine start with its name, so that those of several can be told apart. */
+static void name_messages(GVariant *options)
+{
+	g_autofree char *program = NULL;
+	const char *name;
+
+	if (!g_variant_lookup(options, "name", "&s", &name))
+		return;
+	program = g_strconcat("kv-vmm ", name, NULL);
+	kv_log_set_program(g_intern_string(program));
+}
+
 static int run(GVariant *options)
 {
 	struct vmm vmm = {};
@@ -68,5 +80,6 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	kv_log_set_quiet(has(options, "quiet"));
+	name_messages(options);
 	return run(options);
 }

@@ -3,7 +3,7 @@
  * The keys kv-vmm understands: one const table from which the parser, --help, the nearest-name
  * hints, the shell completions and the check of the man page are derived. A parsed command line
  * is a GVariant dictionary, so that a configuration file or a QMP command can become the same
- * tree. Used by config.c, main.c and tools/../gen-completion.c.
+ * tree. Used by config.c, main.c and gen-completion.c.
  *
  * Shapes in the tree, by type: FLAG and BOOL b; COUNT and SIZE t (bytes); TEXT, FILE, CHOICE
  * and CHARDEV s; KEYS a{sv}. What may be repeated is an array of that (as, aa{sv}).

@@ -21,6 +21,7 @@ struct vmm {
 	struct kvcore_choice accel;
 	int kvm_fd;
 	struct chardev *console;
+	struct chardev *virtio_console; /* NULL: none */
 	struct image **images;	 /* NULL-terminated */
 	struct netdev **netdevs; /* NULL-terminated */
 	struct machine *machine;
@@ -50,5 +51,5 @@ void vmm_block_signals(void);
 /* The text of --stats; g_free. */
 char *vmm_stats(struct vmm *vmm);
 
-/* Lookups with the defaults of option_table[]'s help. */
+/* True when a FLAG option was given. */
 bool vmm_flag(const struct vmm *vmm, const char *name);

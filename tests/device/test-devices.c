@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -213,6 +215,63 @@ static void damaged_state_is_refused(void **state)
 	}
 }
 
+static int connect_to(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	g_strlcpy(sa.sun_path, path, sizeof(sa.sun_path));
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	return fd;
+}
+
+static uint8_t uart_in(struct world *w, unsigned reg)
+{
+	uint8_t v = 0;
+
+	bus_access(w->core.ports, 0x3f8 + reg, &v, 1, false);
+	return v;
+}
+
+/* Runs the main context until the line status says that a byte is there. */
+static bool byte_comes(struct world *w)
+{
+	for (unsigned i = 0; i < 1000; i++) {
+		if (uart_in(w, 5) & 1)
+			return true;
+		settle();
+		g_usleep(1000);
+	}
+	return false;
+}
+
+/* A full FIFO that the guest empties without reading it takes input again. */
+static void input_goes_on(void **state)
+{
+	g_autofree char *dir = g_dir_make_tmp("kv-uart-XXXXXX", NULL), *path = g_build_filename(dir, "s", NULL);
+	g_autofree char *spec = g_strconcat("unix:", path, NULL);
+	uint8_t clear = 7;
+	struct world w;
+	int fd;
+
+	world_open(&w, "debugcon");
+	device_free(w.dev);
+	w.backend.chardev = char_open(spec, NULL);
+	assert_non_null(w.backend.chardev);
+	w.dev = device_new(&w.core, "ns16550", "dut", NULL, &w.backend, NULL);
+	assert_non_null(w.dev);
+	fd = connect_to(path);
+	assert_int_equal(write(fd, "ab", 2), 2);
+	assert_true(byte_comes(&w)); /* without FIFO there is room for one */
+	settle();
+	bus_access(w.core.ports, 0x3f8 + 2, &clear, 1, true);
+	assert_true(byte_comes(&w));
+	assert_int_equal(uart_in(&w, 0), 'b');
+	close(fd);
+	world_close(&w);
+	g_rmdir(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -220,6 +279,7 @@ int main(void)
 		cmocka_unit_test(state_goes_round),
 		cmocka_unit_test(reset_is_power_on),
 		cmocka_unit_test(damaged_state_is_refused),
+		cmocka_unit_test(input_goes_on),
 	};
 	int fd = g_file_open_tmp("kv-disk-XXXXXX", &disk_path, NULL), failed;
 

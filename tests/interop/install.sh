@@ -3,6 +3,8 @@
 # What `meson install` leaves behind works where it is put: the program finds its library, the man page is one, the
 # completions parse. usage: install.sh BUILD-FOLDER PREFIX. Exit status 77: meson cannot install from here.
 set -u
+# Meson sets this for tests; an installed program has to find its library without.
+unset LD_LIBRARY_PATH
 build=$1
 prefix=$2
 work=$(mktemp -d)

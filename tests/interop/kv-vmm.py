@@ -91,6 +91,7 @@ def case_boot(bed):
     text = bed.run('--stats')
     check('kv-vmm: software KVM' in text and '@init' in text, 'no line about the engine or no /init', text)
     check(re.search(r'^time\.wall \d', text, re.M) and re.search(r'^exit\.io [1-9]', text, re.M), 'no statistics', text)
+    check('kv-vmm sam: software KVM' in bed.run('--name', 'sam'), 'messages without the name')
     text = bed.run('--cpus', '2', '--quiet', run='nproc')
     check('\n2\r\n' in text and 'kv-vmm:' not in text, 'not two processors, or not quiet', text)
 

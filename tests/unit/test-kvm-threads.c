@@ -211,6 +211,66 @@ static void two_processors(void **state)
 	drop(&g);
 }
 
+/* 64-bit mode with 2 MiB of identity map, tables from 0x10000 on. */
+static void enter_long_mode(struct guest *g, int cpu, uint64_t rip, uint64_t rcx)
+{
+	struct kvm_regs regs = { .rip = rip, .rflags = 2, .rsp = 0x8000, .rcx = rcx };
+	uint64_t pml4 = 0x11003, pdpt = 0x12003, pd = 0x83;
+	struct kvm_sregs s;
+
+	memcpy(g->ram + 0x10000, &pml4, 8);
+	memcpy(g->ram + 0x11000, &pdpt, 8);
+	memcpy(g->ram + 0x12000, &pd, 8);
+	assert_int_equal(kvcore_ioctl(g->vcpu[cpu], KVM_GET_SREGS, &s), 0);
+	s.cs = (struct kvm_segment){ .limit = 0xffffffff, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1 };
+	s.ds = s.es = s.ss = (struct kvm_segment){ .limit = 0xffffffff, .selector = 16, .type = 3, .present = 1, .s = 1, .db = 1,
+						   .g = 1 };
+	s.cr3 = 0x10000;
+	s.cr4 = 0x20;
+	s.efer = 0x500;
+	s.cr0 = 0x80000011;
+	assert_int_equal(kvcore_ioctl(g->vcpu[cpu], KVM_SET_SREGS, &s), 0);
+	assert_int_equal(kvcore_ioctl(g->vcpu[cpu], KVM_SET_REGS, &regs), 0);
+}
+
+/* Pages of code that count their runs in their own line, so that each run makes them anew, while memslots change. */
+static void code_changes_with_memory(void **state)
+{
+	enum { CODE = 0x20000, PAGES = 8, ROUNDS = 1000, COUNT = 0x30 };
+	/* lock inc dword [rip + COUNT]; jmp next page */
+	static const uint8_t body[] = { 0xf0, 0xff, 0x05, COUNT - 7, 0, 0, 0, 0xe9, 0xf4, 0x0f, 0, 0 };
+	/* dec ecx; jnz first page; out 0x10, al */
+	static const uint8_t last[] = { 0xff, 0xc9, 0x0f, 0x85, 0xf8, 0x7f, 0xff, 0xff, 0xe6, 0x10 };
+	struct kvm_userspace_memory_region slot = { .memory_size = RAM_SIZE };
+	struct runner r[2];
+	struct guest g;
+	uint32_t count;
+
+	make(&g, 2, true, code_halt, sizeof(code_halt));
+	slot.userspace_addr = (uintptr_t)g.ram;
+	for (int p = 0; p < PAGES; p++)
+		memcpy(g.ram + CODE + 4096 * p, body, sizeof(body));
+	memcpy(g.ram + CODE + 4096 * PAGES, last, sizeof(last));
+	for (int i = 0; i < 2; i++)
+		enter_long_mode(&g, i, CODE, ROUNDS);
+	for (int i = 0; i < 2; i++)
+		start(&r[i], &g, i, false);
+	for (int i = 0; i < 100; i++) {
+		slot.flags = i & 1 ? 0 : KVM_MEM_LOG_DIRTY_PAGES;
+		assert_int_equal(kvcore_ioctl(g.vm, KVM_SET_USER_MEMORY_REGION, &slot), 0);
+	}
+	for (int i = 0; i < 2; i++) {
+		pthread_join(r[i].thread, NULL);
+		assert_int_equal(r[i].ret, 0);
+		assert_int_equal(g.run[i]->exit_reason, KVM_EXIT_IO);
+	}
+	for (int p = 0; p < PAGES; p++) {
+		memcpy(&count, g.ram + CODE + 4096 * p + COUNT, 4);
+		assert_int_equal(count, 2 * ROUNDS);
+	}
+	drop(&g);
+}
+
 static void posted_writes(void **state)
 {
 	/* mov ax, 0x8000; mov ds, ax; mov byte [0], 1; mov byte [1], 2; mov byte [0x10], 3; hlt */
@@ -264,6 +324,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(leave_by_immediate_exit), cmocka_unit_test(leave_by_signal_mask),
 		cmocka_unit_test(memory_changes_while_running), cmocka_unit_test(two_processors),
+		cmocka_unit_test(code_changes_with_memory),
 		cmocka_unit_test(posted_writes), cmocka_unit_test(msr_exits),
 	};
 	struct sigaction sa = { .sa_handler = on_usr1 };

@@ -14,6 +14,7 @@
 #include <linux/pci_regs.h>
 
 #include "bytes.h"
+#include "core.h"
 #include "pci.h"
 
 enum { ECAM = 0x80000000, WINDOW = 0x90000000, BAR_SIZE = 0x4000, MSIX_AT = 0x1000, VECTORS = 3 };
@@ -271,6 +272,27 @@ static void every_access(void **state)
 	rig_free(r);
 }
 
+/* What a function adds to its line follows its wish, and the driver's veto. */
+static void intx(void **state)
+{
+	struct rig *r = rig_new(false);
+
+	pci_set_intx(&r->p, true);
+	assert_true(r->p.intx_asserted);
+	config_write(r, PCI_COMMAND, 2, PCI_COMMAND_INTX_DISABLE);
+	assert_false(r->p.intx_asserted);
+	assert_true(r->p.intx_level);
+	pci_loaded(&r->p);
+	assert_false(r->p.intx_asserted);
+	config_write(r, PCI_COMMAND, 2, 0);
+	assert_true(r->p.intx_asserted);
+	pci_loaded(&r->p);
+	assert_true(r->p.intx_asserted);
+	pci_reset(&r->p);
+	assert_false(r->p.intx_asserted);
+	rig_free(r);
+}
+
 static void slots(void **state)
 {
 	static const struct pci_ids ids = { .vendor = 1 };
@@ -294,12 +316,67 @@ static void slots(void **state)
 	rig_free(r);
 }
 
+/* A VM of the software KVM, for its interrupt chips. */
+static int chips_new(void)
+{
+	int kvm = kvcore_open(KVCORE_SOFT, NULL), vm = kvcore_ioctl(kvm, KVM_CREATE_VM, 0);
+
+	assert_true(kvm >= 0 && vm >= 0);
+	assert_int_equal(kvcore_ioctl(vm, KVM_CREATE_IRQCHIP, 0), 0);
+	kvcore_close(kvm);
+	return vm;
+}
+
+static bool line_is_up(int vm, unsigned pin)
+{
+	struct kvm_irqchip chip = { .chip_id = KVM_IRQCHIP_IOAPIC };
+
+	assert_int_equal(kvcore_ioctl(vm, KVM_GET_IRQCHIP, &chip), 0);
+	return chip.chip.ioapic.irr >> pin & 1;
+}
+
+static bool loaded(void *opaque, GError **error)
+{
+	pci_loaded(opaque);
+	return true;
+}
+
+/* A line that is up when the state is saved is up after loading, and goes down again. */
+static void intx_moves(void **state)
+{
+	static const struct state_desc desc = { "rig", 1, 1, pci_state_fields, NULL, loaded };
+	enum { PIN = 16 + 5 % 4 };
+	GByteArray *out = g_byte_array_new();
+	struct rig *a = rig_new(false), *b = rig_new(false);
+	g_autoptr(GBytes) in = NULL;
+	size_t at = 0;
+
+	a->core.vm_fd = chips_new();
+	b->core.vm_fd = chips_new();
+	pci_set_intx(&a->p, true);
+	assert_true(line_is_up(a->core.vm_fd, PIN));
+	state_save(out, &desc, "rig0", &a->p);
+	in = g_byte_array_free_to_bytes(out);
+	assert_true(state_load(in, &at, &desc, "rig0", &b->p, NULL));
+	assert_true(line_is_up(b->core.vm_fd, PIN));
+	pci_set_intx(&b->p, false);
+	assert_false(line_is_up(b->core.vm_fd, PIN));
+	pci_set_intx(&b->p, true);
+	assert_true(line_is_up(b->core.vm_fd, PIN));
+	kvcore_close(a->core.vm_fd);
+	kvcore_close(b->core.vm_fd);
+	a->core.vm_fd = b->core.vm_fd = -1;
+	rig_free(a);
+	rig_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(identifies), cmocka_unit_test(keeps_what_is_read_only),
 		cmocka_unit_test(sizes_and_moves_a_bar), cmocka_unit_test(moves_a_wide_bar),
-		cmocka_unit_test(msix), cmocka_unit_test(every_access), cmocka_unit_test(slots),
+		cmocka_unit_test(msix), cmocka_unit_test(every_access), cmocka_unit_test(intx), cmocka_unit_test(slots),
+		cmocka_unit_test(intx_moves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

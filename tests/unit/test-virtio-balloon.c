@@ -81,6 +81,19 @@ static void test_inflate(void **state)
 	assert_int_equal(rig_read(&rig, rig.device, 4), 16);
 }
 
+/* A list without end would keep the main thread busy for hours. */
+static void test_long_list(void **state)
+{
+	struct ring_buf b = { LIST, 0x10004, false };
+
+	for (unsigned queue = INFLATE; queue <= STATS; queue++) {
+		start(1 << VIRTIO_BALLOON_F_STATS_VQ, 3);
+		assert_true(ring_add(&rig.ring[queue], &b, 1, 0, &rig));
+		rig_kick(&rig, queue);
+		assert_true(rig_status(&rig) & VIRTIO_CONFIG_S_NEEDS_RESET);
+	}
+}
+
 static void put_stat(unsigned i, uint16_t tag, uint64_t value)
 {
 	put_le16(rig.ram + LIST + 10 * i, tag);
@@ -151,6 +164,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_inflate, open_balloon, close_balloon),
+		cmocka_unit_test_setup_teardown(test_long_list, open_balloon, close_balloon),
 		cmocka_unit_test_setup_teardown(test_stats, open_balloon, close_balloon),
 		cmocka_unit_test_setup_teardown(test_reporting, open_balloon, close_balloon),
 	};

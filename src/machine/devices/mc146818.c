@@ -25,14 +25,13 @@ struct mc146818 {
 	uint8_t index;
 	uint8_t cmos[CMOS];
 	uint64_t offset;     /* guest time - host time, seconds (two's complement) */
-	uint64_t stopped_at; /* guest time while B_SET */
 	GSource *tick;	     /* once a second, only while an interrupt is wanted */
 	bool irq;
 };
 
 static int64_t guest_time(const struct mc146818 *r)
 {
-	return r->cmos[REG_B] & B_SET ? (int64_t)r->stopped_at : (int64_t)time(NULL) + (int64_t)r->offset;
+	return (int64_t)time(NULL) + (int64_t)r->offset;
 }
 
 static uint8_t encode(const struct mc146818 *r, int v)
@@ -59,13 +58,13 @@ static int decode_hour(const struct mc146818 *r, uint8_t v)
 	return decode(r, v & 0x7f) % 12 + (v & 0x80 ? 12 : 0);
 }
 
-/* Clock registers from the time. */
+/* Clock registers from the time; while a guest sets them (B_SET) they are its own. */
 static void time_to_registers(struct mc146818 *r)
 {
 	time_t t = (time_t)guest_time(r);
 	struct tm tm;
 
-	if (!gmtime_r(&t, &tm))
+	if (r->cmos[REG_B] & B_SET || !gmtime_r(&t, &tm))
 		return;
 	r->cmos[SECOND] = encode(r, tm.tm_sec);
 	r->cmos[MINUTE] = encode(r, tm.tm_min);
@@ -87,10 +86,9 @@ static void registers_to_time(struct mc146818 *r)
 		.tm_mon = decode(r, r->cmos[MONTH]) - 1,
 		.tm_year = decode(r, r->cmos[CENTURY]) * 100 + decode(r, r->cmos[YEAR]) - 1900,
 	};
-	int64_t t = timegm(&tm);
 
-	r->stopped_at = (uint64_t)t;
-	r->offset = (uint64_t)(t - (int64_t)time(NULL));
+	if (!(r->cmos[REG_B] & B_SET))
+		r->offset = (uint64_t)((int64_t)timegm(&tm) - (int64_t)time(NULL));
 }
 
 static bool alarm_matches(const struct mc146818 *r)
@@ -160,16 +158,12 @@ static uint8_t read_cmos(struct mc146818 *r)
 
 static void write_reg_b(struct mc146818 *r, uint8_t v)
 {
-	if ((v ^ r->cmos[REG_B]) & B_SET) {
-		if (v & B_SET) {
-			r->stopped_at = (uint64_t)guest_time(r);
-			r->cmos[REG_B] = v;
-		} else {
-			r->cmos[REG_B] = v;
-			r->offset = (uint64_t)((int64_t)r->stopped_at - (int64_t)time(NULL));
-		}
-	}
+	bool was_set = r->cmos[REG_B] & B_SET;
+
+	time_to_registers(r);
 	r->cmos[REG_B] = v;
+	if (was_set)
+		registers_to_time(r);
 	update_tick(r);
 	update_irq(r);
 }
@@ -269,7 +263,7 @@ static bool rtc_loaded(void *opaque, GError **error)
 
 static const struct state_field rtc_fields[] = {
 	STATE_INT(struct mc146818, index, STATE_U8),   STATE_RAW(struct mc146818, cmos),
-	STATE_INT(struct mc146818, offset, STATE_U64), STATE_INT(struct mc146818, stopped_at, STATE_U64),
+	STATE_INT(struct mc146818, offset, STATE_U64),
 	STATE_INT(struct mc146818, irq, STATE_BOOL),   STATE_END};
 
 static const struct state_desc rtc_state = {"mc146818", 1, 1, rtc_fields, NULL, rtc_loaded};

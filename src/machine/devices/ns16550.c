@@ -255,6 +255,9 @@ static void uart_write(void *opaque, uint64_t offset, unsigned size, uint64_t da
 	write_register(s, (unsigned)offset, (uint8_t)data);
 	update_irq(s);
 	g_mutex_unlock(&s->lock);
+	/* The FIFO was emptied or changed its size, or loopback ended: room that no read announces. */
+	if ((offset == IIR || offset == MCR) && s->chr)
+		char_resume(s->chr);
 }
 
 static const struct bus_ops uart_ops = {uart_read, uart_write};
@@ -328,10 +331,12 @@ static void uart_destroy(struct device *dev)
 static bool uart_loaded(void *opaque, GError **error)
 {
 	struct ns16550 *s = opaque;
+	bool waiting = s->waiting;
 
 	if (s->head >= FIFO || s->count > FIFO)
 		return kv_fail(error, KV_ERROR_INVALID, "ns16550: the saved FIFO has more than %d bytes", FIFO);
-	if (s->waiting)
+	stop_retry(s); /* that of the state before */
+	if (waiting)
 		start_retry(s);
 	return true;
 }
@@ -357,6 +362,7 @@ static const struct state_field uart_fields[] = {STATE_INT(struct ns16550, ier, 
 						 STATE_INT(struct ns16550, head, STATE_U8),
 						 STATE_INT(struct ns16550, count, STATE_U8),
 						 STATE_INT(struct ns16550, irq, STATE_BOOL),
+						 STATE_INT(struct ns16550, waiting, STATE_BOOL),
 						 STATE_END};
 
 static const struct state_desc uart_state = {"ns16550", 1, 1, uart_fields, NULL, uart_loaded};

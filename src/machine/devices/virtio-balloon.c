@@ -24,6 +24,7 @@ enum {
 	QUEUES = 4,
 	PAGE = 1 << VIRTIO_BALLOON_PFN_SHIFT,
 	PFNS_AT_ONCE = 256,
+	LIST_MAX = 64 << 10, /* bytes of a list of pages or statistics; drivers send a page at most */
 	STAT_LEN = sizeof(struct virtio_balloon_stat),
 };
 
@@ -123,6 +124,10 @@ static void balloon_notify(struct virtio_device *v, struct virtqueue *vq)
 		virtq_disable_notify(vq);
 		while (budget && (c = virtq_pop(vq))) {
 			budget--;
+			if (c->out_len > LIST_MAX) {
+				virtq_break(vq, "balloon list is too long");
+				break;
+			}
 			if (vq->index == INFLATE) {
 				inflate(b, c);
 			} else if (vq->index == (unsigned)reporting_index(v)) {

@@ -22,11 +22,16 @@ static void load_parts(struct tx *t, const struct insn *i, u8 *base, u8 *index)
 
 static bool rip_relative(struct tx *t, const struct insn *i, u8 dst)
 {
-	s64 disp = (s64)t->off[t->k] + i->len + i->disp;
+	s32 end = t->off[t->k] + i->len;
+	s64 disp = end + i->disp;
 
-	if (disp != (s32)disp || i->adsize != 8)
+	if (i->adsize != 8)
 		return false;
 	emit_load(&t->e, dst, TX_CPU(code_base));
+	if (disp != (s32)disp) { /* within a page of 2 GiB away */
+		emit_lea(&t->e, dst, mem_base(dst, end));
+		disp = i->disp;
+	}
 	emit_lea(&t->e, dst, mem_base(dst, (s32)disp));
 	return true;
 }

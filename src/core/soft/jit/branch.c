@@ -26,6 +26,7 @@ static void emit_poll(struct tx *t)
  */
 static struct host_mem jump_compare(struct tx *t, enum tlb_view view, const u8 *miss, u8 *ret_miss[2])
 {
+	struct host_op xor32 = { .opcode = 0x33 };
 	struct emit *e = &t->e;
 	size_t table = offsetof(struct cpu, jump) + view * sizeof(t->c->jump[0]);
 	struct host_mem entry = { HOST_SCRATCH2, BASE_NONE, 0, true, false, (s32)table };
@@ -34,6 +35,8 @@ static struct host_mem jump_compare(struct tx *t, enum tlb_view view, const u8 *
 	emit_poll(t);
 	ret_miss[0] = emit_jcc(e, COND_NE, miss);
 	emit_mov32(e, HOST_SCRATCH2, HOST_SCRATCH);
+	emit_shift32(e, SHIFT_SHR, HOST_SCRATCH2, JUMP_FOLD);
+	emit_op_reg(e, &xor32, HOST_SCRATCH2, HOST_SCRATCH);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, JUMP_SIZE - 1);
 	emit_shift32(e, SHIFT_SHL, HOST_SCRATCH2, 4);
 	emit_alu_load(e, ALU_CMP, HOST_SCRATCH, entry);
@@ -70,7 +73,7 @@ static void jump_computed(struct tx *t, s32 rsp_by)
 }
 
 /* Interprets the branch, which raises #GP, unless bits 63..47 of scratch are all equal. */
-static void interp_if_not_canonical(struct tx *t, u16 guest)
+void interp_if_not_canonical(struct tx *t, u16 guest)
 {
 	struct host_op sar = { .w = 1, .opcode = 0xc1, .imm_size = 1, .imm = 47 };
 	struct emit *e = &t->e;

@@ -7,6 +7,8 @@
 
 u16 insn_reads_flags(const struct insn *i)
 {
+	if (bits_possible(i) || string_possible(i))
+		return i->d->flags_read & FL_ARITH;
 	switch (i->d->kind) {
 	case KIND_INTERP:
 	case KIND_SYSTEM:

@@ -96,10 +96,17 @@ struct jit {
 	struct block **blocks; /* by code address, for signals */
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
-	const u8 *stub_dispatch, *stub_interp, *stub_link, *stub_slow, *stub_jump_miss;
+	const u8 *stub_dispatch, *stub_interp, *stub_link, *stub_slow, *stub_string, *stub_jump_miss;
 	unsigned (*enter)(struct cpu *c, const u8 *code);
 	struct jit_stats stats;
 };
+
+/* Where an address is in the jump cache. Most functions begin at a multiple of 16. branch.c emits the same. */
+#define JUMP_FOLD 9
+static inline u32 jump_index(u64 rip)
+{
+	return ((u32)rip ^ (u32)rip >> JUMP_FOLD) & (JUMP_SIZE - 1);
+}
 
 static inline u8 *jit_exec(struct jit *j, u32 offset)
 {
@@ -114,6 +121,7 @@ void *meta_alloc(struct jit *j, size_t size); /* zeroed; NULL when full (then fl
 /* stubs.c: entry, exits and the slow-path call, generated once a VM */
 bool stubs_emit(struct jit *j);
 unsigned jit_slow_access(struct cpu *c, u64 la, u32 info); /* called by stub_slow: 0 = retry, 1 = interpret */
+unsigned jit_string(struct cpu *c, u64 unused, u32 info);	     /* string.c: called by stub_string; 0 = done */
 #define SLOW_OFFSET 0xfffu
 #define SLOW_WRITE 0x1000u
 #define SLOW_VIEW_SHIFT 13

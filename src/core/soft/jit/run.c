@@ -84,22 +84,23 @@ static void drop_write_tags(struct cpu *c, u64 gpa)
 static struct code_page *new_code_page(struct jit *j, struct cpu *c, u64 gpa)
 {
 	struct vm *vm = c->vcpu->vm;
-	struct memslot *s = mem_slot(&vm->memory, gpa, NULL);
 	bool smp = vm->vcpu_count > 1;
-	struct code_page *p;
+	struct code_page *p = NULL;
+	struct memslot *s;
 
-	if (!s)
-		return NULL;
 	if (smp)
 		vm_stop_world(vm, c->vcpu);
-	__atomic_store_n(&s->code_pages[(gpa - s->gpa) >> 12], 1, __ATOMIC_SEQ_CST);
-	for (u32 n = 0; n < vm->vcpu_count; n++)
-		drop_write_tags(&vm->vcpu[n]->cpu, gpa);
-	pthread_mutex_lock(&j->lock);
-	p = page_find(j, gpa);
-	if (!p)
-		p = page_create(j, gpa);
-	pthread_mutex_unlock(&j->lock);
+	s = mem_slot(&vm->memory, gpa, NULL); /* not before: slots may change while we wait to stop the world */
+	if (s) {
+		__atomic_store_n(&s->code_pages[(gpa - s->gpa) >> 12], 1, __ATOMIC_SEQ_CST);
+		for (u32 n = 0; n < vm->vcpu_count; n++)
+			drop_write_tags(&vm->vcpu[n]->cpu, gpa);
+		pthread_mutex_lock(&j->lock);
+		p = page_find(j, gpa);
+		if (!p)
+			p = page_create(j, gpa);
+		pthread_mutex_unlock(&j->lock);
+	}
 	if (smp)
 		vm_resume_world(vm);
 	return p;
@@ -165,10 +166,10 @@ static struct code_entry *code_entry(struct cpu *c, u64 gpa, u8 key, u64 *ret_ke
 	return &c->code[(gpa ^ gpa >> 12 ^ (u64)key << 6) % CODE_ENTRIES];
 }
 
-/* Code to enter at c->rip in FLAGS_SAVED; NULL: interpret one instruction. */
+/* Code to enter at c->rip in FLAGS_SAVED; NULL: interpret one instruction, or take the requests that came meanwhile. */
 static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 {
-	struct jump_entry *e = &c->jump[c->view][c->rip & (JUMP_SIZE - 1)];
+	struct jump_entry *e = &c->jump[c->view][jump_index(c->rip)];
 	struct code_entry *known;
 	struct block *b;
 	u64 gpa, key;
@@ -188,6 +189,8 @@ static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 			return (const u8 *)(uintptr_t)known->code;
 		}
 		b = block_at(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), block_key(c));
+		if (!b && *c->poll)
+			return NULL; /* the world moved: what the ITLB says may be void */
 	} while (!b);
 	*e = (struct jump_entry){ c->rip, (u64)(uintptr_t)jit_exec(j, b->entry_saved) };
 	*known = (struct code_entry){ key, e->code };
@@ -260,6 +263,8 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 			default:
 				break;
 			}
+		} else if (*c->poll) {
+			continue;
 		}
 		j->stats.interp_exits++;
 		c->replay_pos = c->replay_count = 0;

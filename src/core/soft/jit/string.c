@@ -86,7 +86,7 @@ unsigned jit_string(struct cpu *c, u64 unused, u32 info)
 {
 	unsigned size = info >> STRING_SIZE_SHIFT & 15, seg = info >> STRING_SEG_SHIFT & 7;
 	u64 base = seg == SEG_FS || seg == SEG_GS ? c->seg[seg].base : 0, room, n;
-	u8 *dst, *src = NULL;
+	u8 *dst = NULL, *src = NULL;
 
 	(void)unused;
 	if (c->rflags & FL_DF)

@@ -56,9 +56,9 @@ static void emit_exit_rip(struct emit *e, enum exit_reason reason)
 
 /*
  * Called by the out-of-line part of a memory access with scratch = linear address, scratch2 = SLOW_*, flags saved or dead.
- * Returns if the access is to be tried again, else gives the guest instruction to the interpreter.
+ * Returns if the access is to be tried again (or REP has ended), else gives the guest instruction to the interpreter.
  */
-static void emit_slow(struct emit *e)
+static void emit_slow(struct emit *e, unsigned (*work)(struct cpu *c, u64 la, u32 info))
 {
 	u8 *interpret;
 
@@ -68,7 +68,7 @@ static void emit_slow(struct emit *e)
 	emit_load(e, RDI, CPU(self));
 	emit_mov(e, RSI, HOST_SCRATCH);
 	emit_mov32(e, RDX, HOST_SCRATCH2);
-	emit_imm(e, RAX, (u64)(uintptr_t)jit_slow_access);
+	emit_imm(e, RAX, (u64)(uintptr_t)work);
 	emit_op_reg(e, &(struct host_op){ .opcode = 0xff }, 2, RAX); /* call rax */
 	emit_op_reg(e, &(struct host_op){ .opcode = 0x85 }, RAX, RAX); /* test eax, eax */
 	interpret = emit_jcc(e, COND_NE, NULL);
@@ -103,7 +103,9 @@ bool stubs_emit(struct jit *j)
 	j->stub_link = begin(&e);
 	emit_exit_rip(&e, EXIT_LINK);
 	j->stub_slow = begin(&e);
-	emit_slow(&e);
+	emit_slow(&e, jit_slow_access);
+	j->stub_string = begin(&e);
+	emit_slow(&e, jit_string);
 	j->stub_jump_miss = begin(&e); /* only the non-canonical address 1 << 63 can hit an empty entry */
 	emit_imm(&e, HOST_SCRATCH, 1ull << 63);
 	emit_exit_rip(&e, EXIT_DISPATCH);

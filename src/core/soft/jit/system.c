@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The system instructions that a kernel runs all the time, done in place: CLI, STI, PUSHF, POPF, SWAPGS, RDTSC, and STAC and
- * CLAC, which go on in the block of the other privilege view. Whatever is not the usual case (an event waits for IF, TF or
- * AC changes) goes to the interpreter before anything has happened.
+ * The system instructions that a kernel runs all the time, done in place: CLI, STI, PUSHF, POPF, SWAPGS, RDTSC, reads of
+ * control and segment registers, CLD, STD, the FSGSBASE instructions, and STAC and CLAC, which go on in the block of the
+ * other privilege view. Whatever is not the usual case (an event waits for IF, TF or AC changes) goes to the interpreter
+ * before anything has happened.
  */
 #include "stack.h"
 #include "tx.h"
@@ -33,8 +34,8 @@ static void interp_if_event_waits(struct tx *t)
 
 static bool set_if(struct tx *t, bool on)
 {
-	/* No interrupt may come between STI and the next instruction: true inside a block, but an edge out of the page polls. */
-	if (on && t->off[t->k] + t->insn[t->k].len >= (s64)PAGE_SIZE)
+	/* No interrupt may come between STI and the next instruction: true inside a block, but the dispatcher polls at edges. */
+	if (on && t->k + 1 == t->n && !t->ends_interp)
 		return false;
 	flags_free(t);
 	if (on)
@@ -163,11 +164,99 @@ static bool set_ac(struct tx *t, bool on)
 	return true;
 }
 
+static void test_or_interp(struct tx *t, struct host_mem m, u32 bits, u8 cond)
+{
+	struct host_op test = { .opcode = 0xf7, .imm_size = 4, .imm = bits };
+
+	emit_op_mem(&t->e, &test, 0, &m);
+	interp_if(t, cond);
+}
+
+/* CLD and STD: the direction is not in the host's flags. */
+static bool set_df(struct tx *t, bool on)
+{
+	flags_free(t);
+	emit_alu_mem_imm32(&t->e, on ? ALU_OR : ALU_AND, TX_CPU(rflags), on ? FL_DF : ~FL_DF);
+	return true;
+}
+
+/* Guest register = scratch, of which the upper half is zero when size is 4. */
+static void set_reg(struct tx *t, u8 reg, unsigned size)
+{
+	struct host_op mov = { .p66 = size == 2, .w = size != 2, .opcode = 0x89 };
+	struct host_mem home = TX_GPR(reg);
+
+	if (host_reg(reg) != IN_MEMORY)
+		emit_op_reg(&t->e, &mov, HOST_SCRATCH, host_reg(reg));
+	else
+		emit_op_mem(&t->e, &mov, HOST_SCRATCH, &home);
+}
+
+/* A selector or control register to a general register. */
+static bool mov_from(struct tx *t, const struct insn *i)
+{
+	struct host_op movzx16 = { .map = 1, .opcode = 0xb7 };
+	const size_t control[] = { [0] = offsetof(struct cpu, cr0), [2] = offsetof(struct cpu, cr2),
+				   [3] = offsetof(struct cpu, cr3), [4] = offsetof(struct cpu, cr4) };
+	struct host_mem from;
+
+	if (i->d->opnd[1].kind == OP_C) {
+		emit_load(&t->e, HOST_SCRATCH, cpu_mem(control[i->reg]));
+		set_reg(t, i->rm, 8);
+		return true;
+	}
+	from = cpu_mem(offsetof(struct cpu, seg[i->reg].sel));
+	emit_op_mem(&t->e, &movzx16, HOST_SCRATCH, &from);
+	set_reg(t, i->rm, i->opsize);
+	return true;
+}
+
+static bool mov_from_possible(const struct insn *i, bool kernel)
+{
+	if (i->d->opnd[1].kind == OP_S)
+		return !i->mem && i->reg <= SEG_GS;
+	return i->d->opnd[1].kind == OP_C && kernel && (i->reg == 0 || (i->reg >= 2 && i->reg <= 4));
+}
+
+static bool fsgsbase(struct tx *t, const struct insn *i, enum seg_id seg, bool write)
+{
+	struct host_mem base = cpu_mem(offsetof(struct cpu, seg[seg].base));
+	bool wide = i->rex & 8;
+	u8 value;
+
+	flags_free(t);
+	test_or_interp(t, TX_CPU(cr4), CR4_FSGSBASE, COND_E);
+	if (write) {
+		value = use_reg(t, i->rm, HOST_SCRATCH);
+		if (!wide)
+			emit_mov32(&t->e, HOST_SCRATCH, value);
+		else if (value != HOST_SCRATCH)
+			emit_mov(&t->e, HOST_SCRATCH, value);
+		interp_if_not_canonical(t, t->off[t->k]);
+		emit_store(&t->e, base, HOST_SCRATCH);
+		return true;
+	}
+	emit_load(&t->e, HOST_SCRATCH, base);
+	if (!wide)
+		emit_mov32(&t->e, HOST_SCRATCH, HOST_SCRATCH);
+	set_reg(t, i->rm, wide ? 8 : 4);
+	return true;
+}
+
 bool system_possible(const struct tx *t, const struct insn *i)
 {
 	bool kernel = (t->key & KEY_VIEW) != VIEW_USER;
 
 	switch (i->d->op) {
+	case INSN_MOV:
+		return mov_from_possible(i, kernel);
+	case INSN_CLD:
+	case INSN_STD:
+	case INSN_RDFSBASE:
+	case INSN_RDGSBASE:
+	case INSN_WRFSBASE:
+	case INSN_WRGSBASE:
+		return true;
 	case INSN_CLI:
 	case INSN_STI:
 	case INSN_PUSHF:
@@ -193,6 +282,17 @@ bool system_ends_block(const struct insn *i)
 bool system_insn(struct tx *t, const struct insn *i)
 {
 	switch (i->d->op) {
+	case INSN_MOV:
+		return mov_from(t, i);
+	case INSN_CLD:
+	case INSN_STD:
+		return set_df(t, i->d->op == INSN_STD);
+	case INSN_RDFSBASE:
+	case INSN_WRFSBASE:
+		return fsgsbase(t, i, SEG_FS, i->d->op == INSN_WRFSBASE);
+	case INSN_RDGSBASE:
+	case INSN_WRGSBASE:
+		return fsgsbase(t, i, SEG_GS, i->d->op == INSN_WRGSBASE);
 	case INSN_CLI:
 	case INSN_STI:
 		return set_if(t, i->d->op == INSN_STI);

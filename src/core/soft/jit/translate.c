@@ -44,7 +44,7 @@ static bool translatable(struct tx *t, const struct insn *i)
 	case KIND_NOP:
 		return true;
 	default:
-		return is_branch(i) ? branch_possible(i) : system_possible(t, i);
+		return is_branch(i) ? branch_possible(i) : bits_possible(i) || string_possible(i) || system_possible(t, i);
 	}
 }
 
@@ -112,6 +112,10 @@ static bool emit_insn(struct tx *t, const struct insn *i)
 	case KIND_NOP:
 		return true;
 	default:
+		if (bits_possible(i))
+			return bits_insn(t, i);
+		if (string_possible(i))
+			return string_insn(t, i);
 		if (!is_branch(i))
 			return system_insn(t, i);
 		branch_insn(t, i);

@@ -86,7 +86,7 @@ void access_check(struct tx *t, const u8 *retry, unsigned size, bool write); /* 
 const u8 *access_begin(struct tx *t); /* frees the flags, returns the retry point */
 void tx_site(struct tx *t);	      /* the host instruction emitted next may fault for the guest */
 
-/* copy.c, stack.c, branch.c, system.c: emit instruction k; false: the interpreter has to do it */
+/* copy.c, stack.c, branch.c, bits.c, string.c, system.c: emit instruction k; false: the interpreter has to do it */
 bool copy_insn(struct tx *t, const struct insn *i);
 bool lea_insn(struct tx *t, const struct insn *i);
 bool copy_possible(const struct insn *i);
@@ -99,6 +99,11 @@ void branch_insn(struct tx *t, const struct insn *i);
 void edge_to(struct tx *t, s64 target);	/* unconditional edge to a page offset (may lie outside of the page) */
 void edge_interp(struct tx *t, u16 offset);
 void edge_view(struct tx *t, s64 target, enum tlb_view view); /* goes on under another view */
+void interp_if_not_canonical(struct tx *t, u16 guest); /* scratch; overwrites scratch2 and flags */
+bool bits_possible(const struct insn *i);
+bool bits_insn(struct tx *t, const struct insn *i);
+bool string_possible(const struct insn *i);
+bool string_insn(struct tx *t, const struct insn *i);
 bool system_possible(const struct tx *t, const struct insn *i);
 bool system_ends_block(const struct insn *i);
 bool system_insn(struct tx *t, const struct insn *i);
