@@ -6,14 +6,34 @@
 #include "error.h"
 #include "internal.h"
 
-static struct device *add(struct machine *m, const char *cls, const char *id, const struct device_backend *backend,
-			  GError **error)
+#define QUEUES_MAX 8 /* what virtio-net takes; more vCPUs share them */
+
+static struct device *add_with(struct machine *m, const char *cls, const char *id, GVariant *options,
+			       const struct device_backend *backend, GError **error)
 {
-	struct device *d = device_new(&m->core, cls, id, NULL, backend, error);
+	struct device *d = device_new(&m->core, cls, id, options, backend, error);
 
 	if (d)
 		g_ptr_array_add(m->devices, d);
 	return d;
+}
+
+static struct device *add(struct machine *m, const char *cls, const char *id, const struct device_backend *backend,
+			  GError **error)
+{
+	return add_with(m, cls, id, NULL, backend, error);
+}
+
+/* A disk or card: a queue, or a pair, for each vCPU. */
+static bool add_queued(struct machine *m, const char *cls, const char *id, const struct device_backend *backend, GError **error)
+{
+	g_autoptr(GVariant) options = NULL;
+	GVariantDict dict;
+
+	g_variant_dict_init(&dict, NULL);
+	g_variant_dict_insert(&dict, "queues", "u", MIN(m->cpus, QUEUES_MAX));
+	options = g_variant_ref_sink(g_variant_dict_end(&dict));
+	return add_with(m, cls, id, options, backend, error);
 }
 
 static bool add_disks(struct machine *m, struct image *const *images, GError **error)
@@ -21,7 +41,7 @@ static bool add_disks(struct machine *m, struct image *const *images, GError **e
 	for (unsigned i = 0; images && images[i]; i++) {
 		g_autofree char *id = g_strdup_printf("disk%u", i);
 
-		if (!add(m, "virtio-blk", id, &(struct device_backend){.image = images[i]}, error))
+		if (!add_queued(m, "virtio-blk", id, &(struct device_backend){.image = images[i]}, error))
 			return false;
 	}
 	return true;
@@ -32,7 +52,7 @@ static bool add_cards(struct machine *m, struct netdev *const *netdevs, GError *
 	for (unsigned i = 0; netdevs && netdevs[i]; i++) {
 		g_autofree char *id = g_strdup_printf("net%u", i);
 
-		if (!add(m, "virtio-net", id, &(struct device_backend){.netdev = netdevs[i]}, error))
+		if (!add_queued(m, "virtio-net", id, &(struct device_backend){.netdev = netdevs[i]}, error))
 			return false;
 	}
 	return true;

@@ -4,7 +4,8 @@
  * and by ports 0xcf8/0xcfc, BARs that move, MSI-X, INTx as a GSI. A device embeds struct pci_device; config space is bytes,
  * so its owner fills it in and only what is writable in `wmask` changes.
  *
- * Threads: config and BAR accesses run in vCPU threads under pci_device.lock; pci_msix_notify() from any thread.
+ * Threads: config accesses run in vCPU threads under pci_device.lock, BAR accesses under no lock of ours (the device has its
+ * own); pci_msix_notify() from any thread.
  */
 #pragma once
 #include "device.h"

@@ -267,6 +267,10 @@ def case_consoles(bed):
     with open(log, encoding='utf-8', errors='replace') as file:
         text = file.read()
     check('to-the-file' in text, 'not in the file', text)
+    bed.run('--virtio-console', f'file:{log}', run='echo over-hvc > /dev/hvc0')
+    with open(log, encoding='utf-8', errors='replace') as file:
+        text = file.read()
+    check('over-hvc' in text, 'not on the virtio console', text)
     process = bed.start('--console', f'unix:{path}', run='cat /dev/ttyS0')
     try:
         with socket.socket(socket.AF_UNIX) as peer:

@@ -143,18 +143,20 @@ static void unregisters_itself(void **state)
 static struct {
 	struct bus *bus;
 	bool stop;
+	unsigned reading; /* readers that have begun; atomic */
 } shared;
 
 static gpointer reader(gpointer unused)
 {
 	uint64_t v, hits = 0;
 
-	while (!__atomic_load_n(&shared.stop, __ATOMIC_RELAXED)) {
+	__atomic_add_fetch(&shared.reading, 1, __ATOMIC_SEQ_CST);
+	do {
 		for (uint64_t at = 0; at < 0x800; at += 8)
 			hits += bus_access(shared.bus, at, &v, 8, false);
 		/* The one that is always there is always found. */
 		g_assert_true(bus_access(shared.bus, 0x1000, &v, 8, false));
-	}
+	} while (!__atomic_load_n(&shared.stop, __ATOMIC_RELAXED));
 	return GSIZE_TO_POINTER(hits);
 }
 
@@ -167,6 +169,8 @@ static void readers_and_a_writer(void **state)
 	assert_true(bus_register(shared.bus, 0x1000, 8, "fixed", &ops, &fixed, NULL));
 	for (size_t i = 0; i < G_N_ELEMENTS(thread); i++)
 		thread[i] = g_thread_new("reader", reader, NULL);
+	while (__atomic_load_n(&shared.reading, __ATOMIC_SEQ_CST) < G_N_ELEMENTS(thread))
+		g_thread_yield();
 	for (unsigned i = 0; i < 20000; i++) {
 		struct target *t = &moving[i % 4];
 		uint64_t at = i * 8 % 0x800;

@@ -44,8 +44,8 @@ bool mmu_fetch(struct cpu *c, u64 la, u64 *ret_gpa, u8 **ret_host, u32 *ret_erro
 /*
  * Data access by the interpreter. They split at page boundaries (both pages checked before anything is written), raise
  * #PF, do MMIO through cpu/host.h, log dirty pages and invalidate translated code that a write hits. `view` as in
- * state.h; pass c->view for ordinary accesses and VIEW_KERNEL_AC for implicit system accesses (descriptor tables, TSS,
- * IDT), which SMAP does not check... (implicit ones fault under SMAP: pass VIEW_KERNEL).
+ * state.h: c->view for ordinary accesses, VIEW_KERNEL for implicit system accesses (descriptor tables, TSS, IDT), which
+ * fault on user pages under SMAP whatever AC says.
  */
 void mmu_read(struct cpu *c, u64 la, void *data, unsigned len, enum tlb_view view);
 void mmu_write(struct cpu *c, u64 la, const void *data, unsigned len, enum tlb_view view);

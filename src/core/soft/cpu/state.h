@@ -148,9 +148,9 @@ struct code_entry {
 	u64 key; /* 0: empty */
 	u64 code;
 };
-#define CODE_ENTRIES 4096u
+#define CODE_ENTRIES 16384u
 
-/* Requests to a vCPU; set by anybody with cpu_request(), polled by all execution loops. */
+/* Requests to a vCPU; set by anybody with vcpu_request(), polled by all execution loops. */
 #define REQ_EXIT (1u << 0)	 /* leave to run.c: something below is set, or user space wants the vCPU */
 #define REQ_EVENT (1u << 1)	 /* interrupt state changed: look at LAPIC/PIC/NMI/INIT/SIPI */
 #define REQ_PAUSE (1u << 2)	 /* stop the world: memslots or code cache are changing */

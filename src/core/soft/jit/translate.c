@@ -48,6 +48,16 @@ static bool translatable(struct tx *t, const struct insn *i)
 	}
 }
 
+/* From a copy, so that insn.bytes are what was decoded whoever writes the page meanwhile. */
+static enum decode_result decode_here(struct tx *t, struct insn *i, u16 off)
+{
+	size_t avail = PAGE_SIZE - off < INSN_MAX ? PAGE_SIZE - off : INSN_MAX;
+	u8 bytes[INSN_MAX];
+
+	__builtin_memcpy(bytes, t->host + off, avail);
+	return insn_decode(i, bytes, avail, MODE_LONG64);
+}
+
 /* The bytes of an instruction that may go on in the next page. */
 static enum decode_result decode_crossing(struct tx *t, struct insn *i, u16 off)
 {
@@ -78,7 +88,7 @@ static void discover(struct tx *t, u16 offset)
 
 	for (t->n = 0; t->n < BLOCK_INSNS && off < PAGE_SIZE; t->n++) {
 		struct insn *i = &t->insn[t->n];
-		enum decode_result r = insn_decode(i, t->host + off, PAGE_SIZE - off, MODE_LONG64);
+		enum decode_result r = decode_here(t, i, off);
 
 		if (r == DECODE_MORE && (t->n || discover_crossing(t, off)))
 			break; /* in a block of its own */
@@ -292,6 +302,20 @@ static bool emit_block(struct tx *t, struct block *b)
 	return true;
 }
 
+/* Is memory still what was decoded? Asked after the lines were hashed: a device's write is then in neither or seen. */
+static bool unchanged(const struct tx *t)
+{
+	for (u32 k = 0; k < t->n; k++) {
+		const struct insn *i = &t->insn[k];
+		unsigned here = t->off[k] + i->len <= (int)PAGE_SIZE ? i->len : (unsigned)PAGE_SIZE - t->off[k];
+
+		if (__builtin_memcmp(i->bytes, t->host + t->off[k], here) ||
+		    __builtin_memcmp(i->bytes + here, t->src->next_host, i->len - here))
+			return false;
+	}
+	return true;
+}
+
 /* Both pages of a crossing instruction are watched, and the block ends with either. */
 static bool cover(struct tx *t, u16 offset)
 {
@@ -299,9 +323,9 @@ static bool cover(struct tx *t, u16 offset)
 
 	page_cover(t->page, t->host, offset, (u16)(end - offset));
 	if (!t->crosses)
-		return true;
+		return unchanged(t);
 	page_cover(t->src->next, t->src->next_host, 0, (u16)(t->end - PAGE_SIZE));
-	return page_add_user(t->j, t->src->next, t->page);
+	return unchanged(t) && page_add_user(t->j, t->src->next, t->page);
 }
 
 struct block *block_translate(struct jit *j, struct cpu *c, const struct block_source *s)
