@@ -155,6 +155,7 @@ void msr_reset(struct vcpu *v)
 	msr_feature(MSR_UCODE_REV, &v->msr.ucode_rev);
 	v->msr.arch_capabilities = ARCH_CAPABILITIES;
 	v->msr.de_cfg = 2;
+	v->msr.hwcr = 1u << 24; /* TscFreqSel: the TSC counts at P0 frequency, Linux warns otherwise */
 	v->cpu.misc_enable = 1; /* fast strings */
 	v->cpu.pat = 0x0007040600070406ull;
 	for (u32 i = 0; i < MCE_BANKS; i++)
