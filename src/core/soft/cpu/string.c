@@ -5,6 +5,7 @@
  * runs it stops for requests, at a state from which the instruction can go on.
  */
 #include "exec.h"
+#include "host-string.h"
 #include "x86-ops.h"
 
 #define RUN_MAX 4096u /* elements between two looks at the poll word */
@@ -75,40 +76,6 @@ static u64 fast_run(struct cpu *c, const struct insn *i)
 	if (i->rep && !(c->rflags & (FL_DF | FL_TF)) && !c->watch && count > 1)
 		return count < RUN_MAX ? count : RUN_MAX;
 	return 0;
-}
-
-static void host_movs(void *dst, const void *src, u64 n, unsigned size)
-{
-	switch (size) {
-	case 1:
-		__asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
-		break;
-	case 2:
-		__asm__ volatile("rep movsw" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
-		break;
-	case 4:
-		__asm__ volatile("rep movsl" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
-		break;
-	default:
-		__asm__ volatile("rep movsq" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
-	}
-}
-
-static void host_stos(void *dst, u64 v, u64 n, unsigned size)
-{
-	switch (size) {
-	case 1:
-		__asm__ volatile("rep stosb" : "+D"(dst), "+c"(n) : "a"(v) : "memory");
-		break;
-	case 2:
-		__asm__ volatile("rep stosw" : "+D"(dst), "+c"(n) : "a"(v) : "memory");
-		break;
-	case 4:
-		__asm__ volatile("rep stosl" : "+D"(dst), "+c"(n) : "a"(v) : "memory");
-		break;
-	default:
-		__asm__ volatile("rep stosq" : "+D"(dst), "+c"(n) : "a"(v) : "memory");
-	}
 }
 
 /* One run through host memory; 0 when it has to be done by elements. */

@@ -5,6 +5,7 @@
  * not plain memory, crosses a page or faults is left to the interpreter, with the registers as if interrupted before it.
  * translate.c calls it.
  */
+#include "../cpu/host-string.h"
 #include "../mmu.h"
 #include "tx.h"
 #include "x86-ops.h"
@@ -41,40 +42,6 @@ static u64 plain_room(struct cpu *c, u64 la, enum mmu_access acc, u8 **ret_host)
 		return 0;
 	*ret_host = (u8 *)(uintptr_t)e->host + (la & ~PAGE_MASK);
 	return PAGE_SIZE - (la & ~PAGE_MASK);
-}
-
-static void host_movs(u8 *dst, const u8 *src, u64 n, unsigned size)
-{
-	switch (size) {
-	case 1:
-		__asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
-		break;
-	case 2:
-		__asm__ volatile("rep movsw" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
-		break;
-	case 4:
-		__asm__ volatile("rep movsl" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
-		break;
-	default:
-		__asm__ volatile("rep movsq" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
-	}
-}
-
-static void host_stos(u8 *dst, u64 v, u64 n, unsigned size)
-{
-	switch (size) {
-	case 1:
-		__asm__ volatile("rep stosb" : "+D"(dst), "+c"(n) : "a"(v) : "memory");
-		break;
-	case 2:
-		__asm__ volatile("rep stosw" : "+D"(dst), "+c"(n) : "a"(v) : "memory");
-		break;
-	case 4:
-		__asm__ volatile("rep stosl" : "+D"(dst), "+c"(n) : "a"(v) : "memory");
-		break;
-	default:
-		__asm__ volatile("rep stosq" : "+D"(dst), "+c"(n) : "a"(v) : "memory");
-	}
 }
 
 static u64 at_most(u64 a, u64 b)
