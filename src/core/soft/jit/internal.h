@@ -56,7 +56,6 @@ struct block {
 	u32 start, entry_saved, entry_host, code_end; /* offsets in the code memory */
 	u16 offset, size;		       /* guest bytes, from the page's start */
 	u8 key;
-	bool interp_only; /* begins with an instruction for interp_step(): its code only leaves */
 	u16 site_count;
 	struct site *sites;
 };

@@ -9,7 +9,7 @@
 
 struct jit;
 
-struct jit *jit_create(void); /* NULL: this host cannot (needs BMI2 and FSGSBASE): interpret */
+struct jit *jit_create(void); /* NULL: this host cannot (it needs FSGSBASE): interpret */
 void jit_destroy(struct jit *j);
 
 /* Runs c until a request is polled (returns 0) or the interpreter, called inside, leaves (returns the cpu_leave_reason). */

@@ -342,7 +342,6 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 	flags_analyse(t);
 	if (!emit_block(t, b))
 		return NULL;
-	b->interp_only = t->n == 0;
 	j->blocks[j->block_count] = b;
 	__atomic_store_n(&j->block_count, j->block_count + 1, __ATOMIC_RELEASE);
 	if (!cover(t, s->offset))
