@@ -61,7 +61,7 @@ static void read_page(struct cpu *c, u64 la, void *data, unsigned n, enum tlb_vi
 	struct mmu_result r;
 
 	if (likely(e->rtag == (la & PAGE_MASK)) || mmu_fill(c, la, MMU_READ, view)) {
-		copy_piece(data, (u8 *)(uintptr_t)e->host + (la & ~PAGE_MASK), n);
+		copy_piece(data, (u8 *)(uintptr_t)(la + e->addend), n);
 		return;
 	}
 	if (!mmu_walk(c, la, MMU_READ, view, false, &r))
@@ -78,7 +78,7 @@ static void write_page(struct cpu *c, u64 la, const void *data, unsigned n, enum
 	struct mmu_result r;
 
 	if (likely(e->wtag == (la & PAGE_MASK)) || mmu_fill(c, la, MMU_WRITE, view)) {
-		copy_piece((u8 *)(uintptr_t)e->host + (la & ~PAGE_MASK), data, n);
+		copy_piece((u8 *)(uintptr_t)(la + e->addend), data, n);
 		return;
 	}
 	if (!mmu_walk(c, la, MMU_WRITE, view, false, &r))
@@ -158,7 +158,7 @@ void *mmu_ptr(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb
 	if (off + len > PAGE_SIZE)
 		return NULL;
 	if (likely((acc == MMU_WRITE ? e->wtag : e->rtag) == page) || mmu_fill(c, la, acc, view))
-		return (u8 *)(uintptr_t)e->host + off;
+		return (u8 *)(uintptr_t)(la + e->addend);
 	if (!mmu_walk(c, la, acc, view, false, &r))
 		cpu_raise_pf(c, la, r.error);
 	if (!r.host || (acc == MMU_WRITE && (r.slot->flags & KVM_MEM_READONLY)))

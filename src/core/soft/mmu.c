@@ -258,7 +258,7 @@ bool mmu_fill(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view)
 	e = &c->tlb[view][index];
 	e->rtag = page;
 	e->wtag = plain ? page : tlb_no_tag(index);
-	e->host = (u64)(uintptr_t)r.host & PAGE_MASK;
+	e->addend = (u64)(uintptr_t)r.host - la;
 	e->gpa = (r.gpa & PAGE_MASK) | (r.global ? TLB_GLOBAL : 0);
 	m->fills++;
 	if (!r.global) {
@@ -343,6 +343,7 @@ void mmu_flush_all(struct cpu *c)
 	for (u32 v = 0; v < VIEW_COUNT; v++)
 		for (u32 i = 0; i < TLB_SIZE; i++)
 			entry_drop(&c->tlb[v][i], i);
+	cpu_drop_stack(c);
 	fetch_flush(c);
 	memset(m->large, 0, sizeof(m->large));
 	m->huge = 0;
@@ -367,6 +368,7 @@ void mmu_flush_nonglobal(struct cpu *c)
 				if (!(c->tlb[v][i].gpa & TLB_GLOBAL))
 					entry_drop(&c->tlb[v][i], i);
 	}
+	cpu_drop_stack(c);
 	m->fill_count = 0;
 	m->flushes++;
 	if (m->kernel_local)
@@ -400,6 +402,7 @@ void mmu_flush_page(struct cpu *c, u64 la)
 	struct mmu_cache *m = &c->vcpu->mmu;
 	u32 i = la >> 12 & (ITLB_SIZE - 1);
 
+	cpu_drop_stack(c);
 	if (unlikely(m->huge >> (la >> 30 & 63) & 1)) {
 		flush_large(c, la, 1ull << 30);
 	} else if (unlikely(m->large[la >> 27 & 15] >> (la >> 21 & 63) & 1)) {

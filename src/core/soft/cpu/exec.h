@@ -151,7 +151,7 @@ static inline u64 mem_load_view(struct cpu *c, u64 la, unsigned size, enum tlb_v
 	u64 off = la - e->rtag, v = 0;
 
 	if (likely(off < PAGE_SIZE - (size - 1)))
-		return host_load((const u8 *)(uintptr_t)e->host + off, size);
+		return host_load((const u8 *)(uintptr_t)(la + e->addend), size);
 	mmu_read(c, la, &v, size, view);
 	return v;
 }
@@ -162,7 +162,7 @@ static inline void mem_store_view(struct cpu *c, u64 la, u64 v, unsigned size, e
 	u64 off = la - e->wtag;
 
 	if (likely(off < PAGE_SIZE - (size - 1)))
-		host_store((u8 *)(uintptr_t)e->host + off, v, size);
+		host_store((u8 *)(uintptr_t)(la + e->addend), v, size);
 	else
 		mmu_write(c, la, &v, size, view);
 }
@@ -184,7 +184,7 @@ static inline void *mem_ptr(struct cpu *c, u64 la, unsigned size)
 	u64 off = la - e->wtag;
 
 	if (likely(off < PAGE_SIZE - (size - 1)))
-		return (u8 *)(uintptr_t)e->host + off;
+		return (u8 *)(uintptr_t)(la + e->addend);
 	return mmu_ptr(c, la, size, MMU_WRITE, c->view);
 }
 

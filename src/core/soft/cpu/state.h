@@ -101,14 +101,14 @@ enum cpu_mode { MODE_REAL, MODE_VM86, MODE_PROT16, MODE_PROT32, MODE_COMPAT16, M
 
 /*
  * The software TLB. One entry serves data reads and writes of one 4 KiB page for one privilege view; an access
- * [la, la+n) hits when la - tag < 4096 - (n - 1) (unsigned), host address = host + (la - tag).
+ * [la, la+n) hits when la - tag < 4096 - (n - 1) (unsigned); its host address is la + addend.
  * A tag that matches nothing is tlb_no_tag(index): an address that would never be looked up in this entry.
  * wtag is absent for pages that are read-only, clean (dirty bit or dirty log still to be set) or hold translated code.
  */
 struct tlb_entry {
 	u64 rtag, wtag;
-	u64 host; /* host address of the page's first byte */
-	u64 gpa;  /* guest-physical page address | TLB_GLOBAL */
+	u64 addend; /* host address - linear address */
+	u64 gpa;    /* guest-physical page address | TLB_GLOBAL */
 };
 #define TLB_BITS 10
 #define TLB_SIZE (1u << TLB_BITS)
@@ -123,6 +123,13 @@ static inline u64 tlb_no_tag(u32 index)
 {
 	return (u64)(index ^ 1) << 12;
 }
+
+/* Translated code's own entry for the page that RSP was last seen in: writable, and dropped with any TLB entry. */
+struct stack_window {
+	u64 page; /* linear address, or NO_STACK_WINDOW */
+	u64 addend;
+};
+#define NO_STACK_WINDOW (1ull << 63)
 
 /* Where fetches may come from: page tag (| nothing) per view, to the guest-physical page. Misses go to mmu_fetch(). */
 struct itlb_entry {
@@ -172,6 +179,8 @@ struct io_replay {
 #define DECODED_COUNT 2048u
 #define DECODED_SIZE 192u
 
+#define MAX_GROUPS 32
+
 typedef u32 u32_unaligned __attribute__((aligned(1)));
 
 struct cpu {
@@ -182,6 +191,8 @@ struct cpu {
 	u64 code_base; /* translated code: linear address of the page being executed */
 	u64 saved_flags; /* translated code: lahf/seto image while the host's flags are borrowed */
 	u64 scratch[8];
+	u64 group_addend[MAX_GROUPS]; /* translated code: of pages that several accesses of the block share */
+	struct stack_window stack[VIEW_COUNT];
 	u64 host_rsp;
 	u64 cur_block; /* translated code: the block that is leaving, for the dispatcher */
 	u32_unaligned *poll; /* kvm_run bytes 1..4: immediate_exit and three of ours; non-zero = leave (soft.h) */
@@ -237,6 +248,12 @@ struct cpu {
 };
 
 void cpu_update_mode(struct cpu *c); /* recompute cpl, mode, view after cs, cr0, cr4, efer or rflags.VM/AC changed */
+
+static inline void cpu_drop_stack(struct cpu *c)
+{
+	for (u32 v = 0; v < VIEW_COUNT; v++)
+		c->stack[v].page = NO_STACK_WINDOW;
+}
 
 /* Empties the jump cache: mappings, execution state or translated code changed. Own thread only. */
 static inline void cpu_flush_jump(struct cpu *c)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Guest memory from translated code: linear address, software TLB look-up, and the way out when it misses. The hit costs
- * nine host instructions; the access itself then uses [scratch + scratch2].
+ * Guest memory from translated code: linear address, software TLB look-up, and the way out when it misses. A hit costs eight
+ * host instructions, whose compare is off the address's critical path; what follows another access off the same base
+ * (group.c) costs one.
  */
 #include "tx.h"
 
@@ -89,29 +90,152 @@ bool access_address(struct tx *t, const struct insn *i, u8 dst)
 	return true;
 }
 
+bool access_is_plain(const struct insn *i)
+{
+	return i->mem && i->base != BASE_NONE && i->index == BASE_NONE && i->adsize == 8 && i->seg != SEG_FS && i->seg != SEG_GS &&
+	       i->mem_size && i->disp == (s32)i->disp;
+}
+
 const u8 *access_begin(struct tx *t)
 {
 	flags_free(t);
 	return emit_here(&t->e);
 }
 
-void access_check(struct tx *t, const u8 *retry, unsigned size, bool write)
+static struct host_mem tlb_field(const struct tx *t, size_t field)
 {
+	struct host_mem m = { HOST_SCRATCH2, BASE_NONE, 0, true, false, 0 };
+
+	m.disp = (s32)(offsetof(struct cpu, tlb) + (t->key & KEY_VIEW) * sizeof(t->c->tlb[0]) + field);
+	return m;
+}
+
+static void add_slow_site(struct tx *t, u8 *jump, const u8 *retry, unsigned size, u8 what)
+{
+	t->slow[t->slow_count++] = (struct slow_site){ jump, retry, t->off[t->k], (u16)size, what };
+}
+
+/* scratch = linear address -> its offset in the page; scratch2 = offset of the entry in the TLB. */
+static void tlb_compare(struct tx *t, const u8 *retry, unsigned size, u8 what)
+{
+	static const struct host_op rorx = { .vex = true, .map = 3, .pp = 3, .opcode = 0xf0, .imm_size = 1, .imm = 12 - 5 };
+	struct host_mem tag = tlb_field(t, what & SLOW_WRITE ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag));
 	struct emit *e = &t->e;
-	size_t view = offsetof(struct cpu, tlb) + (t->key & KEY_VIEW) * sizeof(t->c->tlb[0]);
-	struct host_mem entry = { HOST_SCRATCH2, BASE_NONE, 0, true, false, 0 };
-	struct slow_site *s = &t->slow[t->slow_count++];
 
 	_Static_assert(sizeof(struct tlb_entry) == 32, "the index is scaled by 32");
-	emit_mov32(e, HOST_SCRATCH2, HOST_SCRATCH);
-	emit_shift32(e, SHIFT_SHR, HOST_SCRATCH2, 12 - 5);
+	emit_op_reg(e, &rorx, HOST_SCRATCH2, HOST_SCRATCH);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, (TLB_SIZE - 1) << 5);
-	entry.disp = (s32)(view + (write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag)));
-	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, entry);
+	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, tag);
 	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, (s32)(PAGE_SIZE - size));
-	*s = (struct slow_site){ emit_jcc(e, COND_A, NULL), retry, t->off[t->k], (u8)size, write };
-	entry.disp = (s32)(view + offsetof(struct tlb_entry, host));
-	emit_load(e, HOST_SCRATCH2, entry);
+	add_slow_site(t, emit_jcc(e, COND_A, NULL), retry, size, what);
+}
+
+static void load_addend(struct tx *t)
+{
+	emit_load(&t->e, HOST_SCRATCH2, tlb_field(t, offsetof(struct tlb_entry, addend)));
+}
+
+void access_check(struct tx *t, const u8 *retry, unsigned size, bool write)
+{
+	size_t tag = write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
+
+	tlb_compare(t, retry, size, write ? SLOW_WRITE : 0);
+	emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH, tlb_field(t, tag));
+	load_addend(t);
+}
+
+/* Guest base register + disp + scratch2, or code_base where the base is RIP. */
+static struct host_mem based(struct tx *t, u8 base, s32 disp)
+{
+	struct host_mem m = { HOST_SCRATCH, HOST_SCRATCH2, 0, false, false, disp };
+
+	if (base == BASE_RIP)
+		emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
+	else
+		m.base = use_reg(t, base, HOST_SCRATCH);
+	return m;
+}
+
+static void based_address(struct tx *t, u8 base, s32 disp)
+{
+	if (base == BASE_RIP)
+		emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
+	emit_lea(&t->e, HOST_SCRATCH, mem_base(base == BASE_RIP ? HOST_SCRATCH : use_reg(t, base, HOST_SCRATCH), disp));
+}
+
+static struct host_mem stack_window(const struct tx *t, size_t field)
+{
+	return mem_gs(offsetof(struct cpu, stack) + (t->key & KEY_VIEW) * sizeof(t->c->stack[0]) + field);
+}
+
+/* scratch2 = addend of the page that the access's group lies in, kept from its leader. */
+static void group_addend(struct tx *t, u8 group)
+{
+	struct host_mem kept = TX_CPU(group_addend[group]);
+
+	emit_load(&t->e, HOST_SCRATCH2, t->group_is_stack[group] ? stack_window(t, offsetof(struct stack_window, addend)) : kept);
+}
+
+static void lead_stack(struct tx *t, const struct access *a, u8 base, bool write)
+{
+	struct emit *e = &t->e;
+	const u8 *retry = access_begin(t);
+
+	based_address(t, base, a->lo);
+	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, stack_window(t, offsetof(struct stack_window, page)));
+	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, (s32)PAGE_SIZE - a->span);
+	add_slow_site(t, emit_jcc(e, COND_A, NULL), retry, a->span, (u8)((write ? SLOW_WRITE : 0) | SLOW_STACK | SLOW_GROUP));
+	group_addend(t, a->group);
+}
+
+static void lead(struct tx *t, const struct access *a, u8 base, bool write)
+{
+	const u8 *retry = access_begin(t);
+
+	based_address(t, base, a->lo);
+	tlb_compare(t, retry, a->span, (u8)((write ? SLOW_WRITE : 0) | SLOW_GROUP));
+	load_addend(t);
+	emit_store(&t->e, TX_CPU(group_addend[a->group]), HOST_SCRATCH2);
+}
+
+struct host_mem access_based(struct tx *t, const struct access *a, u8 base, s32 disp, unsigned size, bool write)
+{
+	const u8 *retry;
+
+	switch (a->how) {
+	case ACCESS_FOLLOWS:
+		group_addend(t, a->group);
+		break;
+	case ACCESS_LEADS:
+		if (t->group_is_stack[a->group])
+			lead_stack(t, a, base, write);
+		else
+			lead(t, a, base, write);
+		break;
+	default:
+		retry = access_begin(t);
+		based_address(t, base, disp);
+		tlb_compare(t, retry, size, write ? SLOW_WRITE : 0);
+		load_addend(t);
+	}
+	return based(t, base, disp);
+}
+
+bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m)
+{
+	s64 disp = i->disp + (i->base == BASE_RIP ? t->off[t->k] + i->len : 0);
+	const u8 *retry;
+
+	if (access_is_plain(i) && disp == (s32)disp) {
+		*ret_m = access_based(t, &t->operand[t->k], i->base, (s32)disp, size, write);
+		return true;
+	}
+	retry = access_begin(t);
+	if (!access_address(t, i, HOST_SCRATCH))
+		return false;
+	access_check(t, retry, size, write);
+	*ret_m = mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
+	return true;
 }
 
 void tx_site(struct tx *t)

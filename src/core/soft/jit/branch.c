@@ -151,7 +151,7 @@ void edge_to(struct tx *t, s64 target)
 
 static s64 branch_target(const struct tx *t, const struct insn *i)
 {
-	return (s64)t->end + (s64)i->imm;
+	return (s64)t->off[t->k] + i->len + (s64)i->imm;
 }
 
 static void jcc_insn(struct tx *t, const struct insn *i)
@@ -164,6 +164,8 @@ static void jcc_insn(struct tx *t, const struct insn *i)
 	if (target > t->off[t->k] && target < (s64)PAGE_SIZE) {
 		emit_align_rel32(&t->e, 2);
 		add_edge(t, emit_jcc(&t->e, cond, NULL), target, false);
+	} else if (t->k + 1 < t->n) {
+		t->side[t->side_count++] = (struct side_exit){ emit_jcc(&t->e, cond, NULL), target, t->state, t->k };
 	} else {
 		before = t->state;
 		over = emit_jcc(&t->e, cond ^ 1, NULL);
@@ -171,7 +173,18 @@ static void jcc_insn(struct tx *t, const struct insn *i)
 		emit_patch_here(&t->e, over);
 		t->state = before;
 	}
-	edge_to(t, t->end);
+	if (t->k + 1 == t->n)
+		edge_to(t, t->end);
+}
+
+void branch_sides(struct tx *t)
+{
+	for (u32 n = 0; n < t->side_count; n++) {
+		emit_patch_here(&t->e, t->side[n].rel32);
+		t->state = t->side[n].state;
+		t->k = t->side[n].k;
+		edge_to(t, t->side[n].target);
+	}
 }
 
 /* LOOP and JRCXZ with RCX: RCX - 1 by LEA, since flags stay. */
@@ -198,28 +211,26 @@ static void ret_insn(struct tx *t, const struct insn *i)
 {
 	s32 extra = i->d->opnd[0].kind == OP_I ? (u16)i->imm : 0;
 
-	stack_pop_begin(t, HOST_GUEST_RSP);
-	emit_load(&t->e, HOST_SCRATCH, mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
+	flags_free(t);
+	emit_load(&t->e, HOST_SCRATCH, stack_pop_at(t, RSP));
 	jump_computed(t, 8 + extra);
 }
 
 static void push_return(struct tx *t)
 {
-	struct host_mem at = stack_push_begin(t);
+	struct host_mem at = stack_push_at(t);
 
-	emit_lea(&t->e, HOST_SCRATCH, at);
-	emit_load(&t->e, HOST_SCRATCH2, TX_CPU(code_base));
-	emit_lea(&t->e, HOST_SCRATCH2, mem_base(HOST_SCRATCH2, t->end));
-	emit_store(&t->e, mem_base(HOST_SCRATCH, 0), HOST_SCRATCH2);
+	emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
+	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, t->end));
+	emit_store(&t->e, at, HOST_SCRATCH);
 	stack_move(t, -8);
 }
 
 static void call_indirect(struct tx *t, const struct insn *i)
 {
+	flags_free(t);
 	if (i->mem)
 		stack_operand_to_slot(t, i);
-	else
-		save_if_host(t);
 	if (i->mem)
 		emit_load(&t->e, HOST_SCRATCH, TX_CPU(scratch[0]));
 	else if (use_reg(t, i->rm, HOST_SCRATCH) != HOST_SCRATCH)
@@ -234,17 +245,14 @@ static void call_indirect(struct tx *t, const struct insn *i)
 
 static void jmp_indirect(struct tx *t, const struct insn *i)
 {
-	const u8 *retry;
+	struct host_mem m;
 
+	flags_free(t);
 	if (i->mem) {
-		retry = access_begin(t);
-		access_address(t, i, HOST_SCRATCH);
-		access_check(t, retry, 8, false);
-		emit_load(&t->e, HOST_SCRATCH, mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
-	} else {
-		save_if_host(t);
-		if (use_reg(t, i->rm, HOST_SCRATCH) != HOST_SCRATCH)
-			emit_mov(&t->e, HOST_SCRATCH, host_reg(i->rm));
+		access_operand(t, i, 8, false, &m);
+		emit_load(&t->e, HOST_SCRATCH, m);
+	} else if (use_reg(t, i->rm, HOST_SCRATCH) != HOST_SCRATCH) {
+		emit_mov(&t->e, HOST_SCRATCH, host_reg(i->rm));
 	}
 	jump_computed(t, 0);
 }

@@ -267,18 +267,15 @@ static void emit_copy(struct tx *t, const struct insn *i, const struct fields *f
 
 bool copy_insn(struct tx *t, const struct insn *i)
 {
-	struct host_mem mem = mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
+	struct host_mem mem;
 	struct fields f;
 	u8 list[4];
 
 	if (!scan(i, &f))
 		return false;
 	if (i->mem) {
-		const u8 *retry = access_begin(t);
-
-		if (!access_address(t, i, HOST_SCRATCH))
+		if (!access_operand(t, i, i->mem_size, i->mem_acc & ACC_W, &mem))
 			return false;
-		access_check(t, retry, i->mem_size, i->mem_acc & ACC_W);
 		if (flags_must_restore(t) || resident(i, &f, list)) {
 			emit_lea(&t->e, HOST_SCRATCH, mem);
 			mem = mem_base(HOST_SCRATCH, 0);

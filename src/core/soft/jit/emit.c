@@ -30,6 +30,12 @@ void emit_u64(struct emit *e, u64 v)
 	emit_u32(e, (u32)(v >> 32));
 }
 
+void emit_bytes(struct emit *e, const void *bytes, size_t size)
+{
+	for (size_t n = 0; n < size; n++)
+		emit_u8(e, ((const u8 *)bytes)[n]);
+}
+
 static void emit_imm_bytes(struct emit *e, u64 imm, unsigned size)
 {
 	for (unsigned i = 0; i < size; i++)

@@ -47,6 +47,7 @@ static inline struct host_mem mem_pair(u8 base, u8 index)
 void emit_u8(struct emit *e, u8 v);
 void emit_u32(struct emit *e, u32 v);
 void emit_u64(struct emit *e, u64 v);
+void emit_bytes(struct emit *e, const void *bytes, size_t size);
 static inline u8 *emit_here(const struct emit *e) /* executable address */
 {
 	return e->p + e->exec;

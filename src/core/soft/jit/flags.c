@@ -86,6 +86,10 @@ void flags_analyse(struct tx *t)
 		return;
 	live = live_at_end(t);
 	for (u32 k = t->n; k-- > 0;) {
+		const struct insn *i = &t->insn[k];
+
+		if (i->d->kind == KIND_JCC && k + 1 < t->n && flags_wanted_at(t, t->off[k + 1] + (s64)i->imm))
+			live = FL_ARITH;
 		t->live_out[k] = live;
 		live = (u16)((live & ~insn_writes_flags(&t->insn[k])) | insn_reads_flags(&t->insn[k]));
 		t->live_in[k] = live;
@@ -145,6 +149,41 @@ void flags_before(struct tx *t, u8 tmp)
 {
 	if (flags_must_restore(t))
 		flags_restore(t, tmp);
+}
+
+static bool access_frees(const struct tx *t, u32 k)
+{
+	const struct insn *i = &t->insn[k];
+
+	switch (i->d->kind) {
+	case KIND_COPY:
+		return i->mem && t->operand[k].how != ACCESS_FOLLOWS;
+	case KIND_PUSH:
+	case KIND_POP:
+	case KIND_LEAVE:
+		return t->stack[k].how != ACCESS_FOLLOWS || (i->mem && t->operand[k].how != ACCESS_FOLLOWS);
+	case KIND_JCC:
+	case KIND_LEA:
+	case KIND_NOP:
+		return false;
+	default:
+		return true;
+	}
+}
+
+bool flags_enter_saved(const struct tx *t)
+{
+	if (t->crosses || !t->live_in[0])
+		return true;
+	for (u32 k = 0; k < t->n; k++) {
+		u16 writes = insn_writes_flags(&t->insn[k]);
+
+		if (access_frees(t, k))
+			return true;
+		if (insn_reads_flags(&t->insn[k]) || (writes && (t->live_out[k] & (u16)~writes)))
+			return false;
+	}
+	return true;
 }
 
 void flags_after(struct tx *t)

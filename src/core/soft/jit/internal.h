@@ -34,12 +34,15 @@
 #define MAX_BLOCKS (1u << 19)
 #define PAGE_HASH 4096u
 #define BLOCK_INSNS 48
+#define MAX_SIDES 6 /* conditional branches that a block goes on behind */
+#define MAX_EDGES (2 * MAX_SIDES + 6)
 #define OFF_BUCKETS 128u
 #define LINES 64
 
 /* Block keys */
 #define KEY_VIEW 3u /* enum tlb_view */
 #define KEY_VEC 4u  /* vector instructions raise neither #NM nor #UD for control state */
+#define KEY_ALONE 8u /* no groups: for where a group's span lies in two pages */
 
 enum exit_reason { EXIT_DISPATCH, EXIT_INTERP, EXIT_LINK };
 
@@ -95,7 +98,8 @@ struct jit {
 	struct block **blocks; /* by code address, for signals */
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
-	const u8 *stub_dispatch, *stub_interp, *stub_link, *stub_slow, *stub_string, *stub_jump_miss;
+	const u8 *stub_dispatch, *stub_interp, *stub_link, *stub_string, *stub_jump_miss;
+	const u8 *stub_slow[VIEW_COUNT][4]; /* by view and what, as far as SLOW_STACK */
 	unsigned (*enter)(struct cpu *c, const u8 *code);
 	struct jit_stats stats;
 };
@@ -119,12 +123,22 @@ void *meta_alloc(struct jit *j, size_t size); /* zeroed; NULL when full (then fl
 
 /* stubs.c: entry, exits and the slow-path call, generated once a VM */
 bool stubs_emit(struct jit *j);
-unsigned jit_slow_access(struct cpu *c, u64 la, u32 info); /* called by stub_slow: 0 = retry, 1 = interpret */
 unsigned jit_string(struct cpu *c, u64 unused, u32 info);	     /* string.c: called by stub_string; 0 = done */
 #define SLOW_OFFSET 0xfffu
-#define SLOW_WRITE 0x1000u
-#define SLOW_VIEW_SHIFT 13
-#define SLOW_SIZE_SHIFT 15 /* bytes */
+
+/* What a memory access that missed tells, in the code behind its call. */
+struct slow_info {
+	u16 guest; /* the instruction's offset in its page */
+	u16 size;  /* bytes */
+	u8 what;   /* SLOW_* */
+	s32 retry; /* code to try again, from this struct */
+} __attribute__((packed));
+#define SLOW_WRITE 1u
+#define SLOW_STACK 2u /* missed the stack window, which is for pages that may be written */
+#define SLOW_GROUP 4u /* for several instructions */
+
+/* Called by the slow stubs: where to go on (FLAGS_SAVED), or NULL: c->rip is the instruction, to be interpreted. */
+const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s);
 
 /* cache.c: pages and blocks */
 struct code_page *page_find(struct jit *j, u64 gpa);

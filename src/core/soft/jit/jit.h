@@ -30,6 +30,6 @@ void jit_flush(struct jit *j);
 bool jit_signal(int sig, void *siginfo, void *ucontext);
 
 struct jit_stats {
-	u64 blocks, code_bytes, lookups, jump_misses, tlb_misses, interp_exits, invalidations, flushes;
+	u64 blocks, code_bytes, lookups, jump_misses, tlb_misses, group_misses, interp_exits, invalidations, flushes;
 };
 void jit_get_stats(struct jit *j, struct jit_stats *ret);

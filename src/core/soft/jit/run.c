@@ -75,6 +75,7 @@ static void flush_world(struct jit *j, struct cpu *c)
 /* Write tags for a page that now holds code: the vCPU's own thread, or the world is stopped. */
 static void drop_write_tags(struct cpu *c, u64 gpa)
 {
+	cpu_drop_stack(c);
 	for (u32 v = 0; v < VIEW_COUNT; v++)
 		for (u32 i = 0; i < TLB_SIZE; i++)
 			if ((c->tlb[v][i].gpa & PAGE_MASK) == gpa)
@@ -136,6 +137,22 @@ static bool next_page(struct jit *j, struct cpu *c, struct block_source *s)
 	}
 	s->next_host = (const u8 *)((uintptr_t)host & PAGE_MASK);
 	return true;
+}
+
+/* Block at gpa in a page that has code already; NULL: it cannot be made now. */
+static struct block *block_here(struct jit *j, struct cpu *c, u64 gpa, const u8 *host_page, u8 key)
+{
+	struct block_source s = { .host = host_page, .offset = gpa & ~PAGE_MASK, .key = key };
+	struct block *b = NULL;
+
+	pthread_mutex_lock(&j->lock);
+	s.page = page_find(j, gpa & PAGE_MASK);
+	if (s.page)
+		b = block_find(s.page, s.offset, key);
+	if (s.page && !b)
+		b = block_translate(j, c, &s);
+	pthread_mutex_unlock(&j->lock);
+	return b;
 }
 
 /* Block at gpa, translated now if need be; NULL: pages were made or memory was flushed, come again. */
@@ -298,14 +315,57 @@ unsigned jit_run(struct jit *j, struct cpu *c)
 	return why;
 }
 
-unsigned jit_slow_access(struct cpu *c, u64 la, u32 info)
+/* The same instruction in a block without groups; NULL: the records are full, interpret it. */
+static const u8 *alone_at(struct jit *j, struct cpu *c)
 {
-	enum tlb_view view = info >> SLOW_VIEW_SHIFT & 3;
+	u8 key = block_key(c) | KEY_ALONE;
+	struct code_entry *known;
+	struct block *b;
+	u64 gpa, tag;
+	u8 *host;
+	u32 error;
+	bool mmio;
 
-	if ((la & ~PAGE_MASK) + (info >> SLOW_SIZE_SHIFT) > PAGE_SIZE)
-		return 1; /* two pages: never a hit */
-	c->vcpu->vm->jit->stats.tlb_misses++;
-	return !mmu_fill(c, la, info & SLOW_WRITE ? MMU_WRITE : MMU_READ, view);
+	if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
+		return NULL;
+	known = code_entry(c, gpa, key, &tag);
+	if (known->key == tag)
+		return (const u8 *)(uintptr_t)known->code;
+	b = block_here(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), key);
+	if (!b)
+		return NULL;
+	*known = (struct code_entry){ tag, (u64)(uintptr_t)jit_exec(j, b->entry_saved) };
+	return jit_exec(j, b->entry_saved);
+}
+
+/* The stack window serves pages that may be written; a read alone must not make one so. */
+static const u8 *stack_read(struct jit *j, struct cpu *c, u64 la, const struct slow_info *s)
+{
+	const struct tlb_entry *e = &c->tlb[c->view][tlb_index(la)];
+
+	if (!mmu_fill(c, la, MMU_READ, c->view) && e->rtag != (la & PAGE_MASK))
+		return NULL;
+	return e->wtag == (la & PAGE_MASK) ? (const u8 *)s + s->retry : alone_at(j, c);
+}
+
+const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
+{
+	struct jit *j = c->vcpu->vm->jit;
+	bool write = s->what & SLOW_WRITE;
+
+	c->rip = c->code_base + s->guest;
+	if ((la & ~PAGE_MASK) + s->size > PAGE_SIZE) { /* two pages: never a hit */
+		if (!(s->what & SLOW_GROUP))
+			return NULL;
+		j->stats.group_misses++;
+		return alone_at(j, c);
+	}
+	j->stats.tlb_misses++;
+	if ((s->what & SLOW_STACK) && !write)
+		return stack_read(j, c, la, s);
+	if (mmu_fill(c, la, write ? MMU_WRITE : MMU_READ, c->view))
+		return (const u8 *)s + s->retry;
+	return NULL;
 }
 
 static void forget_page(struct jit *j, struct cpu *c, struct code_page *p)

@@ -3,16 +3,17 @@
  * PUSH, POP, LEAVE with 64-bit operands, and the stack halves of CALL and RET (branch.c). The store comes after its check
  * and before RSP moves, so that a fault finds nothing changed.
  */
-#include "tx.h"
 #include "stack.h"
+#include "tx.h"
 
-struct host_mem stack_push_begin(struct tx *t)
+struct host_mem stack_push_at(struct tx *t)
 {
-	const u8 *retry = access_begin(t);
+	return access_based(t, &t->stack[t->k], RSP, -8, 8, true);
+}
 
-	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_GUEST_RSP, -8));
-	access_check(t, retry, 8, true);
-	return mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
+struct host_mem stack_pop_at(struct tx *t, u8 reg)
+{
+	return access_based(t, &t->stack[t->k], reg, 0, 8, false);
 }
 
 void stack_move(struct tx *t, s32 by)
@@ -20,23 +21,14 @@ void stack_move(struct tx *t, s32 by)
 	emit_lea(&t->e, HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, by));
 }
 
-void stack_pop_begin(struct tx *t, u8 address_reg)
-{
-	const u8 *retry = access_begin(t);
-
-	emit_mov(&t->e, HOST_SCRATCH, address_reg);
-	access_check(t, retry, 8, false);
-}
-
 /* Operand value to scratch slot 0, before the stack is checked. */
 bool stack_operand_to_slot(struct tx *t, const struct insn *i)
 {
-	const u8 *retry = access_begin(t);
+	struct host_mem m;
 
-	if (!access_address(t, i, HOST_SCRATCH))
+	if (!access_operand(t, i, 8, false, &m))
 		return false;
-	access_check(t, retry, 8, false);
-	emit_load(&t->e, HOST_SCRATCH, mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
+	emit_load(&t->e, HOST_SCRATCH, m);
 	emit_store(&t->e, TX_CPU(scratch[0]), HOST_SCRATCH);
 	return true;
 }
@@ -44,11 +36,10 @@ bool stack_operand_to_slot(struct tx *t, const struct insn *i)
 /* Stores a value that is not in a mapped register: from a 64-bit location in struct cpu. */
 void stack_push_from(struct tx *t, struct host_mem value)
 {
-	struct host_mem at = stack_push_begin(t);
+	struct host_mem at = stack_push_at(t);
 
-	emit_lea(&t->e, HOST_SCRATCH, at);
-	emit_load(&t->e, HOST_SCRATCH2, value);
-	emit_store(&t->e, mem_base(HOST_SCRATCH, 0), HOST_SCRATCH2);
+	emit_load(&t->e, HOST_SCRATCH, value);
+	emit_store(&t->e, at, HOST_SCRATCH);
 	stack_move(t, -8);
 }
 
@@ -66,7 +57,7 @@ bool push_insn(struct tx *t, const struct insn *i)
 	if (i->opsize != 8)
 		return false;
 	if (kind == OP_I) {
-		emit_store_imm(&t->e, stack_push_begin(t), (s32)i->imm);
+		emit_store_imm(&t->e, stack_push_at(t), (s32)i->imm);
 		stack_move(t, -8);
 		return true;
 	}
@@ -83,7 +74,7 @@ bool push_insn(struct tx *t, const struct insn *i)
 		stack_push_from(t, TX_GPR(r));
 		return true;
 	}
-	emit_store(&t->e, stack_push_begin(t), host_reg(r));
+	emit_store(&t->e, stack_push_at(t), host_reg(r));
 	stack_move(t, -8);
 	return true;
 }
@@ -91,20 +82,21 @@ bool push_insn(struct tx *t, const struct insn *i)
 bool pop_insn(struct tx *t, const struct insn *i)
 {
 	u8 kind = i->d->opnd[0].kind, r;
+	struct host_mem at;
 
 	if (i->opsize != 8 || i->mem || (kind != OP_Z && kind != OP_E))
 		return false;
 	r = operand_reg(i);
-	stack_pop_begin(t, HOST_GUEST_RSP);
+	at = stack_pop_at(t, RSP);
 	if (r == RSP) {
-		emit_load(&t->e, HOST_GUEST_RSP, mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
+		emit_load(&t->e, HOST_GUEST_RSP, at);
 		return true;
 	}
 	if (host_reg(r) == IN_MEMORY) {
-		emit_load(&t->e, HOST_SCRATCH, mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
+		emit_load(&t->e, HOST_SCRATCH, at);
 		emit_store(&t->e, TX_GPR(r), HOST_SCRATCH);
 	} else {
-		emit_load(&t->e, host_reg(r), mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
+		emit_load(&t->e, host_reg(r), at);
 	}
 	stack_move(t, 8);
 	return true;
@@ -112,10 +104,12 @@ bool pop_insn(struct tx *t, const struct insn *i)
 
 bool leave_insn(struct tx *t, const struct insn *i)
 {
+	struct host_mem at;
+
 	if (i->opsize != 8)
 		return false;
-	stack_pop_begin(t, RBP);
+	at = stack_pop_at(t, RBP);
 	emit_lea(&t->e, HOST_GUEST_RSP, mem_base(RBP, 8));
-	emit_load(&t->e, RBP, mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
+	emit_load(&t->e, RBP, at);
 	return true;
 }

@@ -40,7 +40,7 @@ static u64 plain_room(struct cpu *c, u64 la, enum mmu_access acc, u8 **ret_host)
 
 	if ((acc == MMU_WRITE ? e->wtag : e->rtag) != (la & PAGE_MASK) && !mmu_fill(c, la, acc, c->view))
 		return 0;
-	*ret_host = (u8 *)(uintptr_t)e->host + (la & ~PAGE_MASK);
+	*ret_host = (u8 *)(uintptr_t)(la + e->addend);
 	return PAGE_SIZE - (la & ~PAGE_MASK);
 }
 

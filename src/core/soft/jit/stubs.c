@@ -34,10 +34,9 @@ static void emit_enter(struct emit *e)
 	emit_jmp_reg(e, HOST_SCRATCH);
 }
 
-/* Leaves to C: scratch2 holds the exit reason. */
-static void emit_leave(struct emit *e)
+/* Returns to the dispatcher: the guest's registers are saved, scratch2 holds the exit reason. */
+static void emit_return(struct emit *e)
 {
-	emit_save_guest(e);
 	emit_mov32(e, RAX, HOST_SCRATCH2);
 	emit_load(e, RSP, CPU(host_rsp));
 	emit_alu_imm(e, ALU_ADD, true, RSP, 8);
@@ -51,12 +50,90 @@ static void emit_exit_rip(struct emit *e, enum exit_reason reason)
 {
 	emit_store(e, CPU(rip), HOST_SCRATCH);
 	emit_imm(e, HOST_SCRATCH2, reason);
-	emit_leave(e);
+	emit_save_guest(e);
+	emit_return(e);
+}
+
+static struct host_mem tlb_mem(u32 view, size_t field)
+{
+	struct host_mem m = { HOST_SCRATCH2, BASE_NONE, 0, true, false, 0 };
+
+	m.disp = (s32)(offsetof(struct cpu, tlb) + view * sizeof(((struct cpu *)0)->tlb[0]) + field);
+	return m;
+}
+
+/* A memory access has missed: scratch = its linear address, RSP points to the address of its slow_info. */
+static void emit_slow_call(struct emit *e)
+{
+	u8 *interpret;
+
+	emit_pop(e, HOST_SCRATCH2);
+	emit_save_guest(e);
+	emit_load(e, RDI, CPU(self));
+	emit_mov(e, RSI, HOST_SCRATCH);
+	emit_mov(e, RDX, HOST_SCRATCH2);
+	emit_imm(e, RAX, (u64)(uintptr_t)jit_slow_access);
+	emit_op_reg(e, &(struct host_op){ .opcode = 0xff }, 2, RAX); /* call rax */
+	emit_op_reg(e, &(struct host_op){ .w = 1, .opcode = 0x85 }, RAX, RAX); /* test rax, rax */
+	interpret = emit_jcc(e, COND_E, NULL);
+	emit_mov(e, HOST_SCRATCH, RAX);
+	emit_load_guest(e);
+	emit_jmp_reg(e, HOST_SCRATCH);
+	emit_patch_here(e, interpret);
+	emit_imm(e, HOST_SCRATCH2, EXIT_INTERP);
+	emit_return(e);
+}
+
+/* scratch = address - tag of the entry, scratch2 = offset of the entry. */
+static void emit_slow_tlb(struct emit *e, u32 view, bool write)
+{
+	size_t tag = write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
+
+	emit_alu_load(e, ALU_ADD, HOST_SCRATCH, tlb_mem(view, tag));
+	emit_slow_call(e);
+}
+
+/* scratch = address - page of the stack window: moves the window if the TLB has the page and the span fits, and tries again. */
+static void emit_slow_stack(struct emit *e, u32 view)
+{
+	static const struct host_op rorx = { .vex = true, .map = 3, .pp = 3, .opcode = 0xf0, .imm_size = 1, .imm = 12 - 5 };
+	static const struct host_op movzx16 = { .map = 1, .opcode = 0xb7 }, movsxd = { .w = 1, .opcode = 0x63 };
+	struct host_mem window = mem_gs(offsetof(struct cpu, stack) + view * sizeof(struct stack_window));
+	struct host_mem size = mem_base(RAX, offsetof(struct slow_info, size)), retry = mem_base(HOST_SCRATCH, 0);
+	struct host_mem addend = window;
+	u8 *miss[2];
+
+	addend.disp += (s32)offsetof(struct stack_window, addend);
+	retry.disp = offsetof(struct slow_info, retry);
+	emit_alu_load(e, ALU_ADD, HOST_SCRATCH, window);
+	emit_op_reg(e, &rorx, HOST_SCRATCH2, HOST_SCRATCH);
+	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, (TLB_SIZE - 1) << 5);
+	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, tlb_mem(view, offsetof(struct tlb_entry, wtag)));
+	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, PAGE_SIZE - 1);
+	miss[0] = emit_jcc(e, COND_A, NULL);
+	emit_store(e, CPU(scratch[6]), RAX);
+	emit_load(e, RAX, mem_base(RSP, 0));
+	emit_op_mem(e, &movzx16, RAX, &size);
+	emit_lea(e, RAX, mem_pair(RAX, HOST_SCRATCH));
+	emit_alu_imm(e, ALU_CMP, true, RAX, PAGE_SIZE);
+	emit_load(e, RAX, CPU(scratch[6]));
+	miss[1] = emit_jcc(e, COND_A, NULL);
+	emit_load(e, HOST_SCRATCH, tlb_mem(view, offsetof(struct tlb_entry, wtag)));
+	emit_store(e, window, HOST_SCRATCH);
+	emit_load(e, HOST_SCRATCH, tlb_mem(view, offsetof(struct tlb_entry, addend)));
+	emit_store(e, addend, HOST_SCRATCH);
+	emit_pop(e, HOST_SCRATCH);
+	emit_op_mem(e, &movsxd, HOST_SCRATCH2, &retry);
+	emit_lea(e, HOST_SCRATCH, mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
+	emit_jmp_reg(e, HOST_SCRATCH);
+	emit_patch_here(e, miss[0]);
+	emit_patch_here(e, miss[1]);
+	emit_slow_tlb(e, view, true);
 }
 
 /*
- * Called by the out-of-line part of a memory access with scratch = linear address, scratch2 = SLOW_*, flags saved or dead.
- * Returns if the access is to be tried again (or REP has ended), else gives the guest instruction to the interpreter.
+ * Called in place of an instruction with scratch2 = what `work` is told, flags saved or dead. Returns when it is done, else
+ * gives the guest instruction at offset scratch2 & SLOW_OFFSET to the interpreter.
  */
 static void emit_slow(struct emit *e, unsigned (*work)(struct cpu *c, u64 la, u32 info))
 {
@@ -90,6 +167,18 @@ static const u8 *begin(struct emit *e)
 	return emit_here(e);
 }
 
+static void emit_slow_stubs(struct jit *j, struct emit *e)
+{
+	for (u32 view = 0; view < VIEW_COUNT; view++) {
+		j->stub_slow[view][0] = begin(e);
+		emit_slow_tlb(e, view, false);
+		j->stub_slow[view][SLOW_WRITE] = begin(e);
+		emit_slow_tlb(e, view, true);
+		j->stub_slow[view][SLOW_STACK] = j->stub_slow[view][SLOW_STACK | SLOW_WRITE] = begin(e);
+		emit_slow_stack(e, view);
+	}
+}
+
 bool stubs_emit(struct jit *j)
 {
 	struct emit e = { j->code_w, j->code_w + CODE_SIZE, j->code_x - j->code_w, false };
@@ -102,8 +191,7 @@ bool stubs_emit(struct jit *j)
 	emit_exit_rip(&e, EXIT_INTERP);
 	j->stub_link = begin(&e);
 	emit_exit_rip(&e, EXIT_LINK);
-	j->stub_slow = begin(&e);
-	emit_slow(&e, jit_slow_access);
+	emit_slow_stubs(j, &e);
 	j->stub_string = begin(&e);
 	emit_slow(&e, jit_string);
 	j->stub_jump_miss = begin(&e); /* only the non-canonical address 1 << 63 can hit an empty entry */

@@ -66,7 +66,7 @@ static bool pushf(struct tx *t, const struct insn *i)
 
 	if (i->opsize != 8)
 		return false;
-	emit_lea(e, HOST_SCRATCH, stack_push_begin(t));
+	emit_lea(e, HOST_SCRATCH, stack_push_at(t));
 	emit_load(e, HOST_SCRATCH2, TX_CPU(rflags));
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FLAGS_KEPT | FL_1);
 	emit_store(e, mem_base(HOST_SCRATCH, 0), HOST_SCRATCH2);
@@ -91,8 +91,7 @@ static bool popf(struct tx *t, const struct insn *i)
 
 	if (i->opsize != 8 || (t->key & KEY_VIEW) != VIEW_KERNEL)
 		return false;
-	stack_pop_begin(t, HOST_GUEST_RSP);
-	emit_load(e, HOST_SCRATCH, mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
+	emit_load(e, HOST_SCRATCH, stack_pop_at(t, RSP));
 	test.imm = FL_TF | FL_AC | FL_VIF | FL_VIP;
 	emit_op_reg(e, &test, 0, HOST_SCRATCH);
 	interp_if(t, COND_NE);

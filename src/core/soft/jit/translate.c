@@ -82,9 +82,16 @@ static bool discover_crossing(struct tx *t, u16 off)
 	return true;
 }
 
+/* A block goes on behind a branch forward: that is the likely way, and what was checked before it holds. */
+static bool goes_on(const struct tx *t, const struct insn *i, u32 *sides)
+{
+	return i->d->kind == KIND_JCC && (s64)i->imm >= 0 && !(t->key & KEY_ALONE) && (*sides)++ < MAX_SIDES;
+}
+
 static void discover(struct tx *t, u16 offset)
 {
 	u16 off = offset;
+	u32 sides = 0;
 
 	for (t->n = 0; t->n < BLOCK_INSNS && off < PAGE_SIZE; t->n++) {
 		struct insn *i = &t->insn[t->n];
@@ -97,11 +104,13 @@ static void discover(struct tx *t, u16 offset)
 			break;
 		t->off[t->n] = off;
 		off = (u16)(off + i->len);
-		if (ends_block(i)) {
+		if (ends_block(i) && !goes_on(t, i, &sides)) {
 			t->n++;
 			break;
 		}
 	}
+	if (t->n && t->insn[t->n - 1].d->kind == KIND_JCC)
+		t->ends_interp = false; /* it has an edge to what comes behind */
 	if (!t->crosses)
 		t->end = off;
 }
@@ -162,20 +171,14 @@ static void emit_body(struct tx *t)
 
 static void emit_slow_sites(struct tx *t)
 {
-	size_t view = offsetof(struct cpu, tlb) + (t->key & KEY_VIEW) * sizeof(t->c->tlb[0]);
-
 	for (u32 n = 0; n < t->slow_count; n++) {
 		const struct slow_site *s = &t->slow[n];
-		size_t tag = s->write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
-		struct host_mem m = { HOST_SCRATCH2, BASE_NONE, 0, true, false, (s32)(view + tag) };
-		u32 info = s->guest | (s->write ? SLOW_WRITE : 0) | (u32)(t->key & KEY_VIEW) << SLOW_VIEW_SHIFT |
-			   (u32)s->size << SLOW_SIZE_SHIFT;
+		struct slow_info info = { s->guest, s->size, s->what, 0 };
 
 		emit_patch_here(&t->e, s->jump);
-		emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH, m);
-		emit_imm(&t->e, HOST_SCRATCH2, info);
-		emit_call(&t->e, t->j->stub_slow);
-		emit_jmp(&t->e, s->retry);
+		emit_call(&t->e, t->j->stub_slow[t->key & KEY_VIEW][s->what & (SLOW_WRITE | SLOW_STACK)]);
+		info.retry = (s32)(s->retry - emit_here(&t->e));
+		emit_bytes(&t->e, &info, sizeof(info));
 	}
 }
 
@@ -200,7 +203,7 @@ static bool emit_thunk(struct tx *t, const struct edge_site *s)
 
 	if (!l)
 		return false;
-	*l = (struct link){ t->page, s->rel32, s->target, t->key, s->saved };
+	*l = (struct link){ t->page, s->rel32, s->target, t->key & (u8)~KEY_ALONE, s->saved };
 	emit_patch_here(&t->e, s->rel32);
 	if (!s->saved)
 		flags_save(t);
@@ -215,7 +218,8 @@ static bool emit_edges(struct tx *t, const struct block *self)
 {
 	for (u32 n = 0; n < t->edge_count; n++) {
 		const struct edge_site *s = &t->edge[n];
-		const struct block *b = s->target == self->offset ? self : block_find(t->page, s->target, t->key);
+		u8 key = t->key & (u8)~KEY_ALONE;
+		const struct block *b = s->target == self->offset && t->key == key ? self : block_find(t->page, s->target, key);
 
 		if (s->poll_exit) {
 			emit_patch_here(&t->e, s->rel32);
@@ -271,13 +275,14 @@ static void emit_entries(struct tx *t, struct block *b)
 
 	b->start = b->entry_saved = b->entry_host = (u32)(t->e.p - j->code_w);
 	t->state = FLAGS_SAVED;
-	if (t->crosses) {
+	if (flags_enter_saved(t)) {
 		if (t->live_in[0]) {
 			flags_save(t);
 			b->entry_saved = (u32)(t->e.p - j->code_w);
 		}
-		emit_crossing_check(t);
-	} else if (t->live_in[0]) {
+		if (t->crosses)
+			emit_crossing_check(t);
+	} else {
 		flags_emit_restore(&t->e, HOST_SCRATCH);
 		b->entry_host = (u32)(t->e.p - j->code_w);
 		t->state = FLAGS_HOST;
@@ -292,6 +297,7 @@ static bool emit_block(struct tx *t, struct block *b)
 	t->e = (struct emit){ start, j->code_w + CODE_SIZE, j->code_x - j->code_w, false };
 	emit_entries(t, b);
 	emit_body(t);
+	branch_sides(t);
 	emit_slow_sites(t);
 	branch_miss(t);
 	emit_interp_sites(t);
@@ -340,6 +346,7 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 	discover(t, s->offset);
 	*b = (struct block){ .page = s->page, .offset = s->offset, .key = s->key };
 	flags_analyse(t);
+	group_analyse(t);
 	if (!emit_block(t, b))
 		return NULL;
 	j->blocks[j->block_count] = b;

@@ -13,8 +13,16 @@ struct slow_site {
 	u8 *jump;	 /* writable rel32 that comes here */
 	const u8 *retry; /* executable */
 	u16 guest;
-	u8 size;
-	bool write;
+	u16 size;
+	u8 what; /* SLOW_* */
+};
+
+/* How an access of the block finds its host page (group.c). */
+enum access_how { ACCESS_ALONE, ACCESS_LEADS, ACCESS_FOLLOWS };
+struct access {
+	u8 how, group;
+	u16 span; /* of a leader's group, bytes */
+	s32 lo;	  /* where the group begins, from the leader's base register */
 };
 
 /* A conditional exit to the interpreter, flags saved. */
@@ -28,6 +36,14 @@ struct miss_site {
 	u8 *rel32[2];
 	u16 guest;
 	s32 rsp_by;
+};
+
+/* A conditional branch in the middle of a block whose edge is emitted behind the block. */
+struct side_exit {
+	u8 *rel32;
+	s64 target;
+	enum flags_state state;
+	u32 k;
 };
 
 /* A direct edge to be finished out of line. */
@@ -54,13 +70,17 @@ struct tx {
 	u16 live_in[BLOCK_INSNS], live_out[BLOCK_INSNS]; /* FL_ARITH bits */
 	enum flags_state state;
 	u32 k; /* the instruction being emitted */
+	struct access operand[BLOCK_INSNS], stack[BLOCK_INSNS];
+	bool group_is_stack[MAX_GROUPS];
 	struct slow_site slow[BLOCK_INSNS * 3];
 	u32 slow_count;
 	struct interp_site interp[BLOCK_INSNS * 2];
 	u32 interp_count;
 	struct miss_site miss; /* a block ends with one computed branch at most */
-	struct edge_site edge[8];
+	struct edge_site edge[MAX_EDGES];
 	u32 edge_count;
+	struct side_exit side[MAX_SIDES];
+	u32 side_count;
 	struct site site[BLOCK_INSNS];
 	u32 site_count;
 };
@@ -75,14 +95,23 @@ void flags_restore(struct tx *t, u8 tmp); /* SAVED -> HOST; uses tmp */
 void flags_emit_restore(struct emit *e, u8 tmp);
 void flags_free(struct tx *t);	     /* before host flags are overwritten by the translator's own code */
 void flags_before(struct tx *t, u8 tmp); /* before the guest instruction k itself, which may read or merge flags */
+bool flags_enter_saved(const struct tx *t); /* is a check of the translator's the first to touch the flags? */
 bool flags_must_restore(const struct tx *t); /* would flags_before() emit anything? */
 void flags_after(struct tx *t);
 bool flags_wanted_at(struct tx *t, s64 target); /* may the code at this page offset read flags? */
 u16 insn_reads_flags(const struct insn *i);
 
+/* group.c */
+void group_analyse(struct tx *t);
+u16 insn_writes_gprs(const struct insn *i); /* bit n = GPR n, wholly or in part */
+
 /* access.c */
 bool access_address(struct tx *t, const struct insn *i, u8 dst);   /* dst = linear address; false: not supported */
-void access_check(struct tx *t, const u8 *retry, unsigned size, bool write); /* scratch = address -> scratch + scratch2 = host */
+void access_check(struct tx *t, const u8 *retry, unsigned size, bool write); /* scratch = address; scratch + scratch2 = host */
+/* Instruction k's memory operand as host memory; uses scratch2, and scratch if *ret_m does. */
+bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m);
+struct host_mem access_based(struct tx *t, const struct access *a, u8 base, s32 disp, unsigned size, bool write);
+bool access_is_plain(const struct insn *i); /* [register + disp] or [RIP + disp], flat */
 const u8 *access_begin(struct tx *t); /* frees the flags, returns the retry point */
 void tx_site(struct tx *t);	      /* the host instruction emitted next may fault for the guest */
 
@@ -94,6 +123,7 @@ bool push_insn(struct tx *t, const struct insn *i);
 bool pop_insn(struct tx *t, const struct insn *i);
 bool leave_insn(struct tx *t, const struct insn *i);
 void branch_miss(struct tx *t);	/* the out-of-line part of a computed branch */
+void branch_sides(struct tx *t); /* the edges of the branches in the middle */
 bool branch_possible(const struct insn *i);
 void branch_insn(struct tx *t, const struct insn *i);
 void edge_to(struct tx *t, s64 target);	/* unconditional edge to a page offset (may lie outside of the page) */
