@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Tables: of whole machines (boot, memory, idle), and of many small things on several machines (kernels, primitives)."""
+import math
+import statistics
+
+
+def machines(title, unit, rows, results):
+    """rows: (case, {column: [values]}); the first column has the ratio to QEMU's best."""
+    print(f'\n## {title}\n')
+    columns = list(rows[0][1])
+    print('| vCPUs | machine | ' + ' | '.join(f'{column} min | median' for column in columns) + ' | ratio |')
+    print('| --- | --- |' + ' --- | --- |' * len(columns) + ' --- |')
+    for case, values in rows:
+        rivals = [min(other[columns[0]]) for rival, other in rows if not rival.ours and rival.cpus == case.cpus]
+        ratio = min(values[columns[0]]) / min(rivals) if rivals and min(rivals) else float('nan')
+        cells = ' | '.join(f'{min(values[c]):.2f} | {statistics.median(values[c]):.2f}' for c in columns)
+        print(f'| {case.cpus} | {case.name} | {cells} | {ratio:.2f} |')
+        results.append({'bench': title, 'machine': case.name, 'vcpus': case.cpus, 'unit': unit, 'values': values, 'ratio': ratio})
+    print(flush=True)
+
+
+def geomean(values):
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def _number(value):
+    return f'{value:.2f}' if value < 100 else f'{value:.0f}'
+
+
+def _ratio(values, over, under):
+    """How many times as long `over` takes, of the minima."""
+    return min(values[over]) / min(values[under]) if values.get(over) and values.get(under) else None
+
+
+def matrix(title, unit, columns, rows, classes, results):
+    """rows: {name: {column: [values]}} with the columns 'ours', 'tcg', 'native', of which any may be absent; classes: {name:
+    [rows]} for the geometric means of the ratios."""
+    ratios = [(head, over, under) for head, over, under in (('ours / native', 'ours', 'native'), ('TCG / native', 'tcg', 'native'),
+                                                            ('TCG / ours', 'tcg', 'ours')) if over in columns and under in columns]
+    print(f'\n## {title} ({unit})\n')
+    print('| |' + ''.join(f' {column} min | median |' for column in columns) + ''.join(f' {head} |' for head, _, _ in ratios))
+    print('| --- |' + ' --- |' * (2 * len(columns) + len(ratios)))
+    for name, values in rows.items():
+        cells = [f'{_number(min(v))} | {_number(statistics.median(v))}' if v else '- | -' for v in map(values.get, columns)]
+        found = [_ratio(values, over, under) for _, over, under in ratios]
+        print(f'| {name} | ' + ' | '.join(cells + [f'{r:.2f}' if r else '-' for r in found]) + ' |')
+        results.append({'bench': title, 'name': name, 'unit': unit, 'values': values})
+    for name, members in classes.items():
+        means = []
+        for _, over, under in ratios:
+            known = [r for r in (_ratio(rows[m], over, under) for m in members if m in rows) if r]
+            means.append(f'**{geomean(known):.2f}**' if len(known) == len(members) else '-')
+        print(f'| **geomean, {name}** |' + ' |' * (2 * len(columns)) + ''.join(f' {mean} |' for mean in means))
+        results.append({'bench': title, 'class': name, 'geomean': dict(zip((head for head, _, _ in ratios), means))})
+    print(flush=True)
