@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The probe behind KVCORE_AUTO. /dev/kvm may open and yet run kernel code through an instruction emulator (nested software
- * KVMs do), so a loop of about 100,000 instructions runs in a 64-bit ring 0 guest, and only its speed decides, against that of
+ * KVMs do), so a loop of 100,000 instructions runs in a 64-bit ring 0 guest, and only its speed decides, against that of
  * the same loop in this process: a slow or busy host slows both. A timer ends a guest that does not come back. Called once by
  * kvcore_open().
  */
@@ -19,13 +19,19 @@
 #include "linux/linux.h"
 #include "probe.h"
 
+/*
+ * A run is a few hundred microseconds where the guest is quick, so that most of them fit between two preemptions even when
+ * the machine is busy, and the best run counts. An emulator of instructions reaches a hundredth to a thousandth of the native
+ * speed; a genuine KVM all of it, less the way in and out, which costs most where that is emulated (nested): a third is left.
+ */
 #define LOOPS 50000u
-#define INSNS (2 * LOOPS + 2)
-#define NATIVE_SHARE 10 /* a tenth of the native speed is enough: an emulator reaches a thousandth */
-#define TIMEOUT_NS 10000000 /* 100,000 instructions: under a millisecond if it is quick, and a margin for a busy host */
+#define INSNS (2 * LOOPS)
+#define NATIVE_SHARE 30
+#define ROUNDS 8
+#define RUN_NS 4000000 /* a run that takes longer is ended: slow, cold or disturbed, and 8 of them have to be bearable */
 
-/* mov ecx, LOOPS; 1: dec ecx; jnz 1b; hlt */
-static const uint8_t guest_code[] = { 0xb9, LOOPS & 0xff, LOOPS >> 8 & 0xff, 0, 0, 0xff, 0xc9, 0x75, 0xfc, 0xf4 };
+/* 1: dec ecx; jnz 1b; hlt */
+static const uint8_t guest_code[] = { 0xff, 0xc9, 0x75, 0xfc, 0xf4 };
 
 struct probe {
 	int kvm, vm, vcpu;
@@ -43,6 +49,11 @@ static void on_watchdog(int sig)
 {
 	if (probe_run)
 		probe_run->immediate_exit = 1;
+}
+
+static uint64_t max(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
 }
 
 static uint64_t now_ns(void)
@@ -74,7 +85,7 @@ static bool guest_memory(struct probe *p)
 static bool guest_cpu(struct probe *p)
 {
 	struct kvm_sregs s;
-	struct kvm_regs r = { .rip = CODE_AT, .rflags = 2, .rsp = CODE_AT };
+	struct kvm_regs r = { .rip = CODE_AT, .rflags = 2, .rsp = CODE_AT, .rcx = LOOPS };
 	struct kvm_segment code = { .limit = UINT32_MAX, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1 };
 	struct kvm_segment data = { .limit = UINT32_MAX, .selector = 16, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1 };
 
@@ -108,72 +119,86 @@ static bool guest_make(struct probe *p)
 	return p->run != MAP_FAILED && guest_cpu(p);
 }
 
-/* The guest's loop, here. */
-static uint64_t native_mips(void)
+/* Rounded up: below one is one. */
+static uint64_t mips(uint64_t insns, uint64_t ns)
 {
-	uint64_t best = 0;
-
-	for (int i = 0; i < 3; i++) {
-		uint64_t start = now_ns(), took, mips;
-		uint32_t loops = LOOPS;
-
-		__asm__ volatile("1: decl %0\n\tjnz 1b" : "+r"(loops) : : "cc");
-		took = now_ns() - start;
-		mips = (uint64_t)INSNS * 1000 / (took ? took : 1);
-		best = mips > best ? mips : best;
-	}
-	return best;
+	return (insns * 1000 + ns) / (ns + 1);
 }
 
-/* One run: instructions a microsecond. The watchdog may have ended it early: RCX tells how far it came. */
-static uint64_t run_mips(struct probe *p)
+/* The guest's loop, here. */
+static uint64_t native_run(void)
 {
+	uint64_t start = now_ns();
+	uint32_t loops = LOOPS;
+
+	__asm__ volatile("1: decl %0\n\tjnz 1b" : "+r"(loops) : : "cc");
+	return mips(INSNS, now_ns() - start);
+}
+
+/* The watchdog may have ended it early: RCX tells how far it came. */
+static uint64_t guest_run(struct probe *p, timer_t watchdog)
+{
+	static const struct itimerspec arm = { .it_value.tv_nsec = RUN_NS, .it_interval.tv_nsec = RUN_NS / 10 }, disarm;
 	uint64_t start, took, done = INSNS;
 	struct kvm_regs r;
-	int ret;
+	int ret, err;
 
 	if (!guest_cpu(p))
 		return 0;
+	p->run->immediate_exit = 0;
+	timer_settime(watchdog, 0, &arm, NULL);
 	start = now_ns();
 	ret = ioctl(p->vcpu, KVM_RUN, 0);
+	err = errno;
 	took = now_ns() - start;
+	timer_settime(watchdog, 0, &disarm, NULL);
 	if (ret || p->run->exit_reason != KVM_EXIT_HLT) {
-		if ((ret && errno != EINTR) || ioctl(p->vcpu, KVM_GET_REGS, &r) || r.rcx > LOOPS)
+		if ((ret && err != EINTR) || ioctl(p->vcpu, KVM_GET_REGS, &r) || r.rcx > LOOPS)
 			return 0;
-		done = 2 * (LOOPS - r.rcx);
+		done = INSNS - 2 * r.rcx;
 	}
-	return done * 1000 / (took ? took : 1);
+	return mips(done, took);
 }
 
-/* The best of some runs, until one is good enough, within the time the watchdog gives. */
-static uint64_t guest_mips(struct probe *p, uint64_t enough)
+/* Guest and native runs in turn, the best of each, until the guest is quick enough. Returns whether it was. */
+static bool race(struct probe *p, timer_t watchdog, uint64_t *ret_guest)
+{
+	uint64_t native = 0, guest = 0;
+
+	for (int i = 0; i < 3; i++)
+		native = max(native, native_run());
+	for (int i = 0; i < ROUNDS && guest < native / NATIVE_SHARE + 1; i++) {
+		guest = max(guest, guest_run(p, watchdog));
+		native = max(native, native_run());
+	}
+	*ret_guest = guest;
+	return guest > native / NATIVE_SHARE;
+}
+
+/* With the watchdog's signal let in. */
+static bool guest_is_quick(struct probe *p, uint64_t *ret_mips)
 {
 	struct sigaction sa = { .sa_handler = on_watchdog }, old;
 	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM };
-	struct itimerspec when = { .it_value.tv_nsec = TIMEOUT_NS, .it_interval.tv_nsec = TIMEOUT_NS / 10 };
-	uint64_t best = 0;
 	sigset_t alarm, mask;
-	timer_t timer;
+	timer_t watchdog;
+	bool quick;
 
+	*ret_mips = 0;
 	event._sigev_un._tid = gettid();
-	if (timer_create(CLOCK_MONOTONIC, &event, &timer))
-		return 0;
+	if (timer_create(CLOCK_MONOTONIC, &event, &watchdog))
+		return false;
 	probe_run = p->run;
 	sigaction(SIGALRM, &sa, &old);
 	sigemptyset(&alarm);
 	sigaddset(&alarm, SIGALRM);
 	pthread_sigmask(SIG_UNBLOCK, &alarm, &mask);
-	timer_settime(timer, 0, &when, NULL);
-	for (int i = 0; i < 3 && best < enough && !p->run->immediate_exit; i++) {
-		uint64_t mips = run_mips(p);
-
-		best = mips > best ? mips : best;
-	}
-	timer_delete(timer);
+	quick = race(p, watchdog, ret_mips);
+	timer_delete(watchdog);
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	sigaction(SIGALRM, &old, NULL);
 	probe_run = NULL;
-	return best;
+	return quick;
 }
 
 static void probe_end(struct probe *p)
@@ -192,7 +217,8 @@ static void probe_end(struct probe *p)
 bool probe_kvm(char *text, size_t size)
 {
 	struct probe p = { .kvm = linux_kvm_open(), .vm = -1, .vcpu = -1 };
-	uint64_t mips, native;
+	uint64_t speed;
+	bool quick;
 
 	if (p.kvm < 0) {
 		if (p.kvm == -ENOENT)
@@ -208,14 +234,12 @@ bool probe_kvm(char *text, size_t size)
 		probe_end(&p);
 		return false;
 	}
-	native = native_mips();
-	mips = guest_mips(&p, native / NATIVE_SHARE);
+	quick = guest_is_quick(&p, &speed);
 	probe_end(&p);
-	if (mips >= native / NATIVE_SHARE) {
+	if (quick)
 		snprintf(text, size, "Linux KVM: /dev/kvm runs kernel code at native speed");
-		return true;
-	}
-	snprintf(text, size, "software KVM: /dev/kvm runs kernel code at %llu MIPS only (nested software KVM)",
-		 (unsigned long long)mips);
-	return false;
+	else
+		snprintf(text, size, "software KVM: /dev/kvm runs kernel code at %llu MIPS only (nested software KVM)",
+			 (unsigned long long)speed);
+	return quick;
 }

@@ -101,11 +101,9 @@ static void registers(void)
 
 static void int1(void)
 {
-	u64 where;
+	static volatile u64 where;
 
-	hits = 0;
-	__asm__ volatile(".byte 0xf1\n1:\tlea 1b(%%rip), %0" : "=r"(where));
-	ok(hits == 1 && last_rip == where, "INT1");
+	ok(TRAP("lea 1f(%%rip), %%rcx\n\tmov %%rcx, %0\n\t.byte 0xf1\n1:\tnop", "m"(where)) == EXC_DB && trap.rip == where, "INT1");
 }
 
 void guest_main(void)

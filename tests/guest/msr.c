@@ -28,7 +28,7 @@ static void efer(void)
 
 static void features(void)
 {
-	u32 out[4];
+	u32 out[4], linear;
 
 	cpuid(0x40000000, 0, out);
 	ok(out[1] == 0x4b4d564b && out[2] == 0x564b4d56 && out[3] == 0x4d, "KVMKVMKVM");
@@ -41,8 +41,10 @@ static void features(void)
 		ok(out[2] >> 27 & 1, "OSXSAVE follows CR4, on");
 	}
 	ok((out[1] >> 24) == 0, "initial APIC id");
+	cpuid(7, 0, out);
+	linear = out[2] >> 16 & 1 ? 57 : 48; /* LA57 */
 	cpuid(0x80000008, 0, out);
-	ok((out[0] & 0xff) >= 36 && (out[0] & 0xff) <= 52 && (out[0] >> 8 & 0xff) == 48, "address widths");
+	ok((out[0] & 0xff) >= 36 && (out[0] & 0xff) <= 52 && (out[0] >> 8 & 0xff) == linear, "address widths");
 }
 
 static void clock(void)

@@ -67,7 +67,7 @@ void finish(int status)
 		out8(0xf4, (u8)status);
 }
 
-void ok(bool good, const char *name)
+bool ok(bool good, const char *name)
 {
 	print(good ? "ok " : "FAIL ");
 	print(name);
@@ -81,6 +81,7 @@ void ok(bool good, const char *name)
 		print(")");
 	}
 	print("\n");
+	return good;
 }
 
 void panic_frame(const struct frame *f)

@@ -34,7 +34,7 @@ struct frame {
 void guest_main(void);
 void ap_main(unsigned cpu); /* guests that start other processors */
 
-void ok(bool good, const char *name);
+bool ok(bool good, const char *name); /* reports, returns good */
 void print(const char *s);
 void print_hex(u64 v);
 void __attribute__((noreturn)) finish(int status);
