@@ -106,13 +106,6 @@ static struct code_page *new_code_page(struct jit *j, struct cpu *c, u64 gpa)
 	return p;
 }
 
-static u8 block_key(const struct cpu *c)
-{
-	bool vec = !(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR) && (c->cr4 & CR4_OSXSAVE) && (c->xcr0 & 6) == 6;
-
-	return (u8)(c->view | (vec ? KEY_VEC : 0));
-}
-
 /*
  * The page behind c->rip's, when an instruction at this offset may reach into it. False: its code page had to be made,
  * which let the world move: come again.
@@ -209,12 +202,6 @@ static void link_edge(struct jit *j, struct link *l, u64 flushes)
 	pthread_mutex_unlock(&j->lock);
 }
 
-/* As lahf and seto leave it in AX. */
-static u64 flags_image(u64 rflags)
-{
-	return (rflags & 0xff) << 8 | (rflags >> 11 & 1);
-}
-
 static unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
 {
 	unsigned reason;
@@ -222,16 +209,8 @@ static unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
 	c->code_base = c->rip & PAGE_MASK;
 	c->saved_flags = flags_image(c->rflags);
 	reason = j->enter(c, code);
-	c->rflags = (c->rflags & ~(u64)FL_ARITH) | (c->saved_flags >> 8 & (FL_ARITH & 0xff)) | (c->saved_flags & 1) << 11;
+	flags_in(c);
 	return reason;
-}
-
-/* What translated code does not look at: shadows, CPL 1 and 2, breakpoints, RF, alignment checks. */
-static bool fit_for_code(const struct cpu *c)
-{
-	if (c->cpl == 3 && (c->rflags & FL_AC) && (c->cr0 & CR0_AM))
-		return false;
-	return !c->intr_shadow && (c->cpl == 0 || c->cpl == 3) && !(c->dr[7] & 0xff) && !(c->rflags & FL_RF);
 }
 
 static unsigned run_loop(struct jit *j, struct cpu *c)
@@ -248,7 +227,7 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 			cpu_flush_jump(c);
 			c->jit_key = key;
 		}
-		code = fit_for_code(c) ? code_at_rip(j, c) : NULL;
+		code = jit_fits(c) ? code_at_rip(j, c) : NULL;
 		if (pending)
 			link_edge(j, pending, flushes);
 		pending = NULL;
@@ -284,28 +263,40 @@ static u64 swap_gs_base(u64 base)
 
 unsigned jit_run(struct jit *j, struct cpu *c)
 {
-	u64 gs;
+	jmp_buf jump, *outer = c->fault_jmp;
 	unsigned why;
+	u64 gs;
+	int met;
 
 	if (c->jump_miss != (u64)(uintptr_t)j->stub_jump_miss) {
 		c->jump_miss = (u64)(uintptr_t)j->stub_jump_miss;
 		c->self = (u64)(uintptr_t)c;
 		cpu_flush_jump(c);
 	}
+	c->watch = false; /* breakpoints are not for translated code */
 	gs = swap_gs_base((u64)(uintptr_t)c);
-	why = run_loop(j, c);
+	c->fault_jmp = &jump;
+	met = setjmp(jump); /* what inplace.c executes comes back here when it faults or leaves */
+	if (!met || interp_recover(c, met, &why))
+		why = run_loop(j, c);
+	c->fault_jmp = outer;
 	swap_gs_base(gs);
 	return why;
 }
 
-unsigned jit_slow_access(struct cpu *c, u64 la, u32 info)
+u64 jit_slow_access(struct cpu *c, u64 la, u32 info)
 {
 	enum tlb_view view = info >> SLOW_VIEW_SHIFT & 3;
+	unsigned size = info >> SLOW_SIZE_SHIFT & SLOW_SIZE;
 
-	if ((la & ~PAGE_MASK) + (info >> SLOW_SIZE_SHIFT) > PAGE_SIZE)
-		return 1; /* two pages: never a hit */
+	if ((la & ~PAGE_MASK) + size > PAGE_SIZE)
+		return SLOW_INTERP; /* two pages: never a hit */
 	c->vcpu->vm->jit->stats.tlb_misses++;
-	return !mmu_fill(c, la, info & SLOW_WRITE ? MMU_WRITE : MMU_READ, view);
+	if (mmu_fill(c, la, info & SLOW_WRITE ? MMU_WRITE : MMU_READ, view))
+		return SLOW_RETRY;
+	if ((info & SLOW_PAGE_FAULT) && (c->vcpu->mmu.fault & MMU_FAULT))
+		return (u64)(uintptr_t)jit_page_fault(c, la, c->vcpu->mmu.fault & ~MMU_FAULT, info & SLOW_OFFSET);
+	return SLOW_INTERP;
 }
 
 static void forget_page(struct jit *j, struct cpu *c, struct code_page *p)

@@ -49,7 +49,7 @@ static u64 at_most(u64 a, u64 b)
 	return a < b ? a : b;
 }
 
-unsigned jit_string(struct cpu *c, u64 unused, u32 info)
+u64 jit_string(struct cpu *c, u64 unused, u32 info)
 {
 	unsigned size = info >> STRING_SIZE_SHIFT & 15, seg = info >> STRING_SEG_SHIFT & 7;
 	u64 base = seg == SEG_FS || seg == SEG_GS ? c->seg[seg].base : 0, room, n;
@@ -57,14 +57,14 @@ unsigned jit_string(struct cpu *c, u64 unused, u32 info)
 
 	(void)unused;
 	if (c->rflags & FL_DF)
-		return 1;
+		return SLOW_INTERP;
 	while (c->gpr[RCX]) {
 		room = info & STRING_MOVS ? plain_room(c, base + c->gpr[RSI], MMU_READ, &src) : PAGE_SIZE;
 		if (room >= size)
 			room = at_most(room, plain_room(c, c->gpr[RDI], MMU_WRITE, &dst));
 		n = at_most(room / size, c->gpr[RCX]);
 		if (!n || *c->poll)
-			return 1;
+			return SLOW_INTERP;
 		if (info & STRING_MOVS) {
 			host_movs(dst, src, n, size);
 			c->gpr[RSI] += n * size;
@@ -74,7 +74,7 @@ unsigned jit_string(struct cpu *c, u64 unused, u32 info)
 		c->gpr[RDI] += n * size;
 		c->gpr[RCX] -= n;
 	}
-	return 0;
+	return SLOW_RETRY;
 }
 
 static void interp_unless_up(struct tx *t)

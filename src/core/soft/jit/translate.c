@@ -5,6 +5,7 @@
  */
 #include "../cpu/host.h"
 #include "tx.h"
+#include "x86-ops.h"
 
 static bool is_branch(const struct insn *i)
 {
@@ -20,9 +21,16 @@ static bool is_branch(const struct insn *i)
 	}
 }
 
-static bool ends_block(const struct insn *i)
+static bool is_inplace(const struct tx *t, u32 k)
 {
-	return is_branch(i) || system_ends_block(i);
+	return t->inplace >> k & 1;
+}
+
+static bool ends_block(const struct tx *t, u32 k)
+{
+	const struct insn *i = &t->insn[k];
+
+	return is_branch(i) || system_ends_block(i) || (is_inplace(t, k) && inplace_ends_block(i));
 }
 
 static bool translatable(struct tx *t, const struct insn *i)
@@ -73,8 +81,9 @@ static enum decode_result decode_crossing(struct tx *t, struct insn *i, u16 off)
 
 static bool discover_crossing(struct tx *t, u16 off)
 {
-	if (decode_crossing(t, &t->insn[0], off) != DECODE_OK || !translatable(t, &t->insn[0]))
+	if (decode_crossing(t, &t->insn[0], off) != DECODE_OK)
 		return false;
+	t->inplace = !translatable(t, &t->insn[0]);
 	t->crosses = true;
 	t->n = 1;
 	t->off[0] = off;
@@ -92,12 +101,13 @@ static void discover(struct tx *t, u16 offset)
 
 		if (r == DECODE_MORE && (t->n || discover_crossing(t, off)))
 			break; /* in a block of its own */
-		t->ends_interp = r != DECODE_OK || !translatable(t, i);
-		if (t->ends_interp)
+		t->ends_interp = r != DECODE_OK;
+		if (t->ends_interp || (t->n == BLOCK_INSNS - 1 && i->d->op == INSN_STI)) /* which needs one behind it */
 			break;
 		t->off[t->n] = off;
+		t->inplace |= (u64)!translatable(t, i) << t->n;
 		off = (u16)(off + i->len);
-		if (ends_block(i)) {
+		if (ends_block(t, t->n)) {
 			t->n++;
 			break;
 		}
@@ -141,23 +151,30 @@ static void emit_body(struct tx *t)
 		u32 slow = t->slow_count, sites = t->site_count, interp = t->interp_count;
 		enum flags_state state = t->state;
 
-		if (emit_insn(t, i))
+		if (!is_inplace(t, t->k) && emit_insn(t, i))
 			continue;
 		t->e.p = mark;
 		t->slow_count = slow;
 		t->site_count = sites;
 		t->interp_count = interp;
 		t->state = state;
-		t->n = t->k;
-		t->end = t->off[t->k];
-		edge_interp(t, t->end);
-		return;
+		inplace_insn(t, i, ends_block(t, t->k));
 	}
 	t->k = t->n ? t->n - 1 : 0;
 	if (t->ends_interp)
 		edge_interp(t, t->end);
-	else if (!ends_block(&t->insn[t->k]))
+	else if (!ends_block(t, t->k))
 		edge_to(t, t->end);
+}
+
+/* Wide operands may have to be aligned, and x87 instructions report what earlier ones did: the interpreter knows the order. */
+static bool page_fault_is_first(const struct tx *t, const struct slow_site *s)
+{
+	u32 k = 0;
+
+	while (t->off[k] != s->guest)
+		k++;
+	return s->size <= 8 && !(t->insn[k].d->attr & ATTR_VEC);
 }
 
 static void emit_slow_sites(struct tx *t)
@@ -169,7 +186,7 @@ static void emit_slow_sites(struct tx *t)
 		size_t tag = s->write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
 		struct host_mem m = { HOST_SCRATCH2, BASE_NONE, 0, true, false, (s32)(view + tag) };
 		u32 info = s->guest | (s->write ? SLOW_WRITE : 0) | (u32)(t->key & KEY_VIEW) << SLOW_VIEW_SHIFT |
-			   (u32)s->size << SLOW_SIZE_SHIFT;
+			   (u32)s->size << SLOW_SIZE_SHIFT | (page_fault_is_first(t, s) ? SLOW_PAGE_FAULT : 0);
 
 		emit_patch_here(&t->e, s->jump);
 		emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH, m);

@@ -54,6 +54,7 @@ struct tx {
 	u16 live_in[BLOCK_INSNS], live_out[BLOCK_INSNS]; /* FL_ARITH bits */
 	enum flags_state state;
 	u32 k; /* the instruction being emitted */
+	u64 inplace; /* bit k: instruction k is done by inplace.c */
 	struct slow_site slow[BLOCK_INSNS * 3];
 	u32 slow_count;
 	struct interp_site interp[BLOCK_INSNS * 2];
@@ -107,6 +108,9 @@ bool string_insn(struct tx *t, const struct insn *i);
 bool system_possible(const struct tx *t, const struct insn *i);
 bool system_ends_block(const struct insn *i);
 bool system_insn(struct tx *t, const struct insn *i);
+/* inplace.c: the interpreter's function, called from the block */
+bool inplace_ends_block(const struct insn *i);
+void inplace_insn(struct tx *t, const struct insn *i, bool ends_block);
 
 /* Guest register n as a host register: itself when mapped, else loaded into tmp. */
 static inline u8 use_reg(struct tx *t, u8 n, u8 tmp)
