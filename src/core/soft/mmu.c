@@ -32,6 +32,11 @@ struct walk {
 	u64 writable, user, nx;
 };
 
+static inline bool is_canonical(u64 la)
+{
+	return (u64)((s64)(la << 16) >> 16) == la;
+}
+
 static inline struct memory *memory_of(struct cpu *c)
 {
 	return &c->vcpu->vm->memory;
@@ -198,7 +203,7 @@ bool mmu_walk(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, bo
 
 	if (!(c->cr0 & CR0_PG))
 		return walk_unpaged(c, la, r);
-	if (cpu_long(c) && (u64)((s64)(la << 16) >> 16) != la) {
+	if (cpu_long(c) && !is_canonical(la)) {
 		r->error = error_bits(c, acc, view);
 		return false;
 	}
@@ -247,10 +252,16 @@ bool mmu_fill(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view)
 	u64 page = la & PAGE_MASK;
 	bool plain;
 
+	m->fault = 0;
 	/* Here already: then the access missed because it reaches into the next page. */
 	if (unlikely((acc == MMU_WRITE ? c->tlb[view][index].wtag : c->tlb[view][index].rtag) == page))
 		return false;
-	if (!mmu_walk(c, la, acc, view, false, &r) || !r.host)
+	if (!mmu_walk(c, la, acc, view, false, &r)) {
+		if (is_canonical(la))
+			m->fault = r.error | MMU_FAULT;
+		return false;
+	}
+	if (!r.host)
 		return false;
 	if (acc == MMU_WRITE && !(r.slot->flags & KVM_MEM_READONLY))
 		mem_mark_dirty(r.slot, r.gpa);

@@ -27,10 +27,12 @@ struct jit;
  * cache was emptied.
  */
 #define MMU_FILLS 512
+#define MMU_FAULT (1u << 31)
 struct mmu_cache {
 	u32 hint;	/* mem_slot() */
 	u32 fill_count; /* > MMU_FILLS: too many to remember */
 	u16 fill[MMU_FILLS];
+	u32 fault;	 /* why mmu_fill() failed: MMU_FAULT | error code, or 0 when it was no page fault */
 	u64 large[16], huge; /* bit (la >> 21) & 1023; bit (la >> 30) & 63 */
 	u64 fetched[64];     /* bit (la >> 12) & 4095 */
 	bool kernel_local;   /* supervisor code was fetched from a page that is not global */

@@ -26,6 +26,11 @@ static inline struct decoded *decoded_slot(struct cpu *c, u64 host)
 	return (struct decoded *)c->decoded[(host ^ host >> 11) & (DECODED_COUNT - 1)];
 }
 
+static bool needs_check(const struct insn_desc *d)
+{
+	return d->cpuid || (d->attr & (ATTR_NOPROT | ATTR_CPL0));
+}
+
 static void check_allowed(struct cpu *c, const struct insn *i)
 {
 	const struct insn_desc *d = i->d;
@@ -61,10 +66,9 @@ static u8 *fetch_page(struct cpu *c, u64 la)
 
 static void slot_fill(struct decoded *e, const u8 *host, unsigned room)
 {
-	const struct insn_desc *d = e->i.d;
 	u8 mask[WINDOW] = { 0 };
 
-	e->check = d->cpuid || (d->attr & (ATTR_NOPROT | ATTR_CPL0));
+	e->check = needs_check(e->i.d);
 	e->host = 0;
 	if (room < WINDOW)
 		return;
@@ -194,6 +198,16 @@ static void execute_debug(struct cpu *c)
 		cpu_raise_db(c, bits);
 }
 
+static inline void take_traps(struct cpu *c)
+{
+	u64 bits = c->trap_bits;
+
+	if (likely(!bits))
+		return;
+	c->trap_bits = 0;
+	cpu_raise_db(c, bits);
+}
+
 static inline void step(struct cpu *c)
 {
 	c->insns++;
@@ -202,12 +216,18 @@ static inline void step(struct cpu *c)
 		return;
 	}
 	execute(c);
-	if (unlikely(c->trap_bits)) {
-		u64 bits = c->trap_bits;
+	take_traps(c);
+}
 
-		c->trap_bits = 0;
-		cpu_raise_db(c, bits);
-	}
+void interp_decoded(struct cpu *c, const struct insn *i)
+{
+	c->insns++;
+	if (needs_check(i->d))
+		check_allowed(c, i);
+	c->next_rip = c->rip + i->len;
+	i->d->exec(c, i);
+	c->rip = c->next_rip;
+	take_traps(c);
 }
 
 static void arm_watch(struct cpu *c)
@@ -232,8 +252,7 @@ static bool deliver_raised(struct cpu *c)
 	return cpu_deliver(c, c->exc.vector, DELIVER_EXCEPTION, c->exc.has_error, c->exc.error);
 }
 
-/* After setjmp() returned `why`: true to go on. */
-static bool recover(struct cpu *c, int why, unsigned *ret_reason)
+bool interp_recover(struct cpu *c, int why, unsigned *ret_reason)
 {
 	if (why != FAULT_JMP_EXC) {
 		*ret_reason = (unsigned)why - FAULT_JMP_LEAVE;
@@ -244,6 +263,13 @@ static bool recover(struct cpu *c, int why, unsigned *ret_reason)
 		return true;
 	*ret_reason = LEAVE_TRIPLE_FAULT;
 	return false;
+}
+
+void interp_page_fault(struct cpu *c, u64 la, u32 error)
+{
+	c->cr2 = la;
+	if (!cpu_deliver(c, EXC_PF, DELIVER_EXCEPTION, true, error))
+		cpu_leave(c, LEAVE_TRIPLE_FAULT);
 }
 
 enum interp_result interp_step(struct cpu *c, unsigned *ret_reason)
@@ -259,7 +285,7 @@ enum interp_result interp_step(struct cpu *c, unsigned *ret_reason)
 	why = setjmp(jump);
 	if (!why)
 		step(c);
-	else if (!recover(c, why, ret_reason))
+	else if (!interp_recover(c, why, ret_reason))
 		r = INTERP_LEAVE;
 	c->fault_jmp = outer;
 	return r;
@@ -275,7 +301,7 @@ enum interp_result interp_run(struct cpu *c, u64 max, bool stop_at_long, unsigne
 	arm_watch(c);
 	c->fault_jmp = &jump;
 	why = setjmp(jump);
-	if (why && !recover(c, why, ret_reason))
+	if (why && !interp_recover(c, why, ret_reason))
 		r = INTERP_LEAVE;
 	else
 		while (!poll_word(c) && c->insns < end && !(stop_at_long && c->mode == MODE_LONG64))

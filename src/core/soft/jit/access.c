@@ -110,13 +110,21 @@ static struct host_mem tlb_field(const struct tx *t, size_t field)
 	return m;
 }
 
-static void add_slow_site(struct tx *t, u8 *jump, const u8 *retry, unsigned size, u8 what)
+/* Wide operands may have to be aligned, and x87 instructions report what earlier ones did: the interpreter knows the order. */
+static bool page_fault_is_first(const struct insn *i)
 {
-	t->slow[t->slow_count++] = (struct slow_site){ jump, retry, t->off[t->k], (u16)size, what };
+	return i->mem_size <= 8 && !(i->d->attr & ATTR_VEC);
+}
+
+static void add_slow_site(struct tx *t, u8 *jump, const u8 *retry, unsigned size, u16 own, u8 what)
+{
+	if (page_fault_is_first(&t->insn[t->k]))
+		what |= SLOW_PAGE_FAULT;
+	t->slow[t->slow_count++] = (struct slow_site){ jump, retry, t->off[t->k], (u16)size, own, what };
 }
 
 /* scratch = linear address -> its offset in the page; scratch2 = offset of the entry in the TLB. */
-static void tlb_compare(struct tx *t, const u8 *retry, unsigned size, u8 what)
+static void tlb_compare(struct tx *t, const u8 *retry, unsigned size, u16 own, u8 what)
 {
 	static const struct host_op rorx = { .vex = true, .map = 3, .pp = 3, .opcode = 0xf0, .imm_size = 1, .imm = 12 - 5 };
 	struct host_mem tag = tlb_field(t, what & SLOW_WRITE ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag));
@@ -127,7 +135,7 @@ static void tlb_compare(struct tx *t, const u8 *retry, unsigned size, u8 what)
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, (TLB_SIZE - 1) << 5);
 	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, tag);
 	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, (s32)(PAGE_SIZE - size));
-	add_slow_site(t, emit_jcc(e, COND_A, NULL), retry, size, what);
+	add_slow_site(t, emit_jcc(e, COND_A, NULL), retry, size, own, what);
 }
 
 static void load_addend(struct tx *t)
@@ -139,7 +147,7 @@ void access_check(struct tx *t, const u8 *retry, unsigned size, bool write)
 {
 	size_t tag = write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
 
-	tlb_compare(t, retry, size, write ? SLOW_WRITE : 0);
+	tlb_compare(t, retry, size, 0, write ? SLOW_WRITE : 0);
 	emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH, tlb_field(t, tag));
 	load_addend(t);
 }
@@ -184,7 +192,7 @@ static void lead_stack(struct tx *t, const struct access *a, u8 base, bool write
 	based_address(t, base, a->lo);
 	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, stack_window(t, offsetof(struct stack_window, page)));
 	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, (s32)PAGE_SIZE - a->span);
-	add_slow_site(t, emit_jcc(e, COND_A, NULL), retry, a->span, (u8)((write ? SLOW_WRITE : 0) | SLOW_STACK | SLOW_GROUP));
+	add_slow_site(t, emit_jcc(e, COND_A, NULL), retry, a->span, a->own, (u8)((write ? SLOW_WRITE : 0) | SLOW_STACK | SLOW_GROUP));
 	group_addend(t, a->group);
 }
 
@@ -193,7 +201,7 @@ static void lead(struct tx *t, const struct access *a, u8 base, bool write)
 	const u8 *retry = access_begin(t);
 
 	based_address(t, base, a->lo);
-	tlb_compare(t, retry, a->span, (u8)((write ? SLOW_WRITE : 0) | SLOW_GROUP));
+	tlb_compare(t, retry, a->span, a->own, (u8)((write ? SLOW_WRITE : 0) | SLOW_GROUP));
 	load_addend(t);
 	emit_store(&t->e, TX_CPU(group_addend[a->group]), HOST_SCRATCH2);
 }
@@ -215,7 +223,7 @@ struct host_mem access_based(struct tx *t, const struct access *a, u8 base, s32 
 	default:
 		retry = access_begin(t);
 		based_address(t, base, disp);
-		tlb_compare(t, retry, size, write ? SLOW_WRITE : 0);
+		tlb_compare(t, retry, size, 0, write ? SLOW_WRITE : 0);
 		load_addend(t);
 	}
 	return based(t, base, disp);

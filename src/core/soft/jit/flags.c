@@ -63,7 +63,7 @@ static u16 live_at_end(struct tx *t)
 	const struct insn *last = &t->insn[t->n - 1];
 	s64 next = t->end, target;
 
-	if (t->ends_interp)
+	if (t->ends_interp || (t->inplace >> (t->n - 1) & 1))
 		return FL_ARITH;
 	if (last->d->opnd[0].kind != OP_J)
 		return last->d->kind == KIND_RET || last->d->kind == KIND_JMP || last->d->kind == KIND_CALL ||
@@ -155,6 +155,8 @@ static bool access_frees(const struct tx *t, u32 k)
 {
 	const struct insn *i = &t->insn[k];
 
+	if (t->inplace >> k & 1)
+		return true;
 	switch (i->d->kind) {
 	case KIND_COPY:
 		return i->mem && t->operand[k].how != ACCESS_FOLLOWS;

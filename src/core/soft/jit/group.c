@@ -21,7 +21,7 @@ struct origin {
 struct group {
 	s32 lo, hi; /* bytes, from the root */
 	struct access *leader;
-	s32 leader_shift;
+	s32 leader_shift, leader_lo;
 	u8 members;
 	bool stack;
 };
@@ -87,7 +87,7 @@ static void open_group(struct roots *r, u8 root, s32 shift, s32 lo, s32 hi, bool
 		r->read[root] = (u8)r->groups;
 	a->how = ACCESS_LEADS;
 	a->group = (u8)r->groups;
-	r->group[r->groups++] = (struct group){ lo, hi, a, shift, 1, stack };
+	r->group[r->groups++] = (struct group){ lo, hi, a, shift, lo, 1, stack };
 }
 
 /* An access at [reg + disp], reg as it is now. */
@@ -242,6 +242,10 @@ static void analyse(struct roots *r, u32 k)
 	const struct insn *i = &r->t->insn[k];
 	struct access *operand = &r->t->operand[k], *stack = &r->t->stack[k];
 
+	if (r->t->inplace >> k & 1) {
+		new_roots(r);
+		return;
+	}
 	switch (i->d->kind) {
 	case KIND_COPY:
 	case KIND_JMP:
@@ -298,6 +302,7 @@ void group_analyse(struct tx *t)
 		t->group_is_stack[n] = g->stack;
 		g->leader->lo = g->lo - g->leader_shift;
 		g->leader->span = (u16)(g->hi - g->lo);
+		g->leader->own = (u16)(g->leader_lo - g->lo);
 		if (g->members == 1 && !g->stack)
 			g->leader->how = ACCESS_ALONE;
 	}

@@ -15,7 +15,9 @@
  *     them, `entry_host` follows. Jump caches, enter and exits use FLAGS_SAVED.
  *  4. Flags that no path reads before writing them are dead and may hold anything, also in a frame that a fault pushes.
  *  5. Every guest instruction is either wholly done or not begun when its block is left: checks come before effects.
- *     What the fast path cannot do (TLB miss that is not memory, page crossing, fault) is given to interp_step().
+ *     What the fast path cannot do (TLB miss that is not memory, page crossing) is given to interp_step(). Page faults are
+ *     delivered at once, and instructions that are not translated are executed by inplace.c: both from inside of a block,
+ *     with c->fault_jmp being jit_run()'s, so nothing between may need cleaning up.
  *  6. A page with translations has memslot.code_pages set, and then no TLB holds a write tag for it: every write comes to
  *     jit_invalidate(). Writes by devices are caught by jit_verify_page() when the page is next fetched through a new
  *     ITLB entry.
@@ -98,7 +100,7 @@ struct jit {
 	struct block **blocks; /* by code address, for signals */
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
-	const u8 *stub_dispatch, *stub_interp, *stub_link, *stub_string, *stub_jump_miss;
+	const u8 *stub_dispatch, *stub_interp, *stub_link, *stub_string, *stub_jump_miss, *stub_inplace, *stub_away;
 	const u8 *stub_slow[VIEW_COUNT][4]; /* by view and what, as far as SLOW_STACK */
 	unsigned (*enter)(struct cpu *c, const u8 *code);
 	struct jit_stats stats;
@@ -109,6 +111,31 @@ struct jit {
 static inline u32 jump_index(u64 rip)
 {
 	return ((u32)rip ^ (u32)rip >> JUMP_FOLD) & (JUMP_SIZE - 1);
+}
+
+/* Arithmetic flags as lahf and seto leave them in AX, and back from cpu.saved_flags. */
+static inline u64 flags_image(u64 rflags)
+{
+	return (rflags & 0xff) << 8 | (rflags >> 11 & 1);
+}
+static inline void flags_in(struct cpu *c)
+{
+	c->rflags = (c->rflags & ~(u64)FL_ARITH) | (c->saved_flags >> 8 & (FL_ARITH & 0xff)) | (c->saved_flags & 1) << 11;
+}
+
+static inline u8 block_key(const struct cpu *c)
+{
+	bool vec = !(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR) && (c->cr4 & CR4_OSXSAVE) && (c->xcr0 & 6) == 6;
+
+	return (u8)(c->view | (vec ? KEY_VEC : 0));
+}
+
+/* What translated code does not look at: other modes, shadows, single steps, CPL 1 and 2, breakpoints, RF, alignment checks. */
+static inline bool jit_fits(const struct cpu *c)
+{
+	if (c->mode != MODE_LONG64 || c->intr_shadow || (c->rflags & (FL_TF | FL_RF)) || (c->dr[7] & 0xff))
+		return false;
+	return c->cpl == 0 || (c->cpl == 3 && !((c->rflags & FL_AC) && (c->cr0 & CR0_AM)));
 }
 
 static inline u8 *jit_exec(struct jit *j, u32 offset)
@@ -123,22 +150,29 @@ void *meta_alloc(struct jit *j, size_t size); /* zeroed; NULL when full (then fl
 
 /* stubs.c: entry, exits and the slow-path call, generated once a VM */
 bool stubs_emit(struct jit *j);
-unsigned jit_string(struct cpu *c, u64 unused, u32 info);	     /* string.c: called by stub_string; 0 = done */
+unsigned jit_string(struct cpu *c, u64 unused, u32 info); /* string.c: called by stub_string; 0 = done, 1 = interpret */
 #define SLOW_OFFSET 0xfffu
 
 /* What a memory access that missed tells, in the code behind its call. */
 struct slow_info {
 	u16 guest; /* the instruction's offset in its page */
-	u16 size;  /* bytes */
+	u16 size;  /* bytes that were looked up */
+	u16 own;   /* where among them the instruction's own begin */
 	u8 what;   /* SLOW_* */
 	s32 retry; /* code to try again, from this struct */
 } __attribute__((packed));
 #define SLOW_WRITE 1u
 #define SLOW_STACK 2u /* missed the stack window, which is for pages that may be written */
 #define SLOW_GROUP 4u /* for several instructions */
+#define SLOW_PAGE_FAULT 8u /* no other exception of the instruction comes before a page fault */
 
 /* Called by the slow stubs: where to go on (FLAGS_SAVED), or NULL: c->rip is the instruction, to be interpreted. */
 const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s);
+
+/* inplace.c: called by stub_inplace and run.c; the code to go on with, c->code_base and saved_flags being set for it */
+struct inplace;
+const u8 *jit_inplace(struct cpu *c, const struct inplace *p);
+const u8 *jit_page_fault(struct cpu *c, u64 la, u32 error, u16 offset); /* at a guest instruction not begun */
 
 /* cache.c: pages and blocks */
 struct code_page *page_find(struct jit *j, u64 gpa);

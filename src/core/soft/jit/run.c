@@ -107,13 +107,6 @@ static struct code_page *new_code_page(struct jit *j, struct cpu *c, u64 gpa)
 	return p;
 }
 
-static u8 block_key(const struct cpu *c)
-{
-	bool vec = !(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR) && (c->cr4 & CR4_OSXSAVE) && (c->xcr0 & 6) == 6;
-
-	return (u8)(c->view | (vec ? KEY_VEC : 0));
-}
-
 /*
  * The page behind c->rip's, when an instruction at this offset may reach into it. False: its code page had to be made,
  * which let the world move: come again.
@@ -226,12 +219,6 @@ static void link_edge(struct jit *j, struct link *l, u64 flushes)
 	pthread_mutex_unlock(&j->lock);
 }
 
-/* As lahf and seto leave it in AX. */
-static u64 flags_image(u64 rflags)
-{
-	return (rflags & 0xff) << 8 | (rflags >> 11 & 1);
-}
-
 static unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
 {
 	unsigned reason;
@@ -239,16 +226,8 @@ static unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
 	c->code_base = c->rip & PAGE_MASK;
 	c->saved_flags = flags_image(c->rflags);
 	reason = j->enter(c, code);
-	c->rflags = (c->rflags & ~(u64)FL_ARITH) | (c->saved_flags >> 8 & (FL_ARITH & 0xff)) | (c->saved_flags & 1) << 11;
+	flags_in(c);
 	return reason;
-}
-
-/* What translated code does not look at: shadows, CPL 1 and 2, breakpoints, RF, alignment checks. */
-static bool fit_for_code(const struct cpu *c)
-{
-	if (c->cpl == 3 && (c->rflags & FL_AC) && (c->cr0 & CR0_AM))
-		return false;
-	return !c->intr_shadow && (c->cpl == 0 || c->cpl == 3) && !(c->dr[7] & 0xff) && !(c->rflags & FL_RF);
 }
 
 static unsigned run_loop(struct jit *j, struct cpu *c)
@@ -265,7 +244,7 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 			cpu_flush_jump(c);
 			c->jit_key = key;
 		}
-		code = fit_for_code(c) ? code_at_rip(j, c) : NULL;
+		code = jit_fits(c) ? code_at_rip(j, c) : NULL;
 		if (pending)
 			link_edge(j, pending, flushes);
 		pending = NULL;
@@ -301,16 +280,23 @@ static u64 swap_gs_base(u64 base)
 
 unsigned jit_run(struct jit *j, struct cpu *c)
 {
-	u64 gs;
+	jmp_buf jump, *outer = c->fault_jmp;
 	unsigned why;
+	u64 gs;
+	int met;
 
 	if (c->jump_miss != (u64)(uintptr_t)j->stub_jump_miss) {
 		c->jump_miss = (u64)(uintptr_t)j->stub_jump_miss;
 		c->self = (u64)(uintptr_t)c;
 		cpu_flush_jump(c);
 	}
+	c->watch = false; /* breakpoints are not for translated code */
 	gs = swap_gs_base((u64)(uintptr_t)c);
-	why = run_loop(j, c);
+	c->fault_jmp = &jump;
+	met = setjmp(jump); /* what inplace.c executes comes back here when it faults or leaves */
+	if (!met || interp_recover(c, met, &why))
+		why = run_loop(j, c);
+	c->fault_jmp = outer;
 	swap_gs_base(gs);
 	return why;
 }
@@ -338,13 +324,23 @@ static const u8 *alone_at(struct jit *j, struct cpu *c)
 	return jit_exec(j, b->entry_saved);
 }
 
+/* mmu_fill() refused: a page fault is delivered at once, the rest is interpreted. */
+static const u8 *faulted(struct cpu *c, u64 la, const struct slow_info *s)
+{
+	u32 fault = c->vcpu->mmu.fault;
+
+	if (!(s->what & SLOW_PAGE_FAULT) || !(fault & MMU_FAULT))
+		return NULL;
+	return jit_page_fault(c, la + s->own, fault & ~MMU_FAULT, s->guest);
+}
+
 /* The stack window serves pages that may be written; a read alone must not make one so. */
 static const u8 *stack_read(struct jit *j, struct cpu *c, u64 la, const struct slow_info *s)
 {
 	const struct tlb_entry *e = &c->tlb[c->view][tlb_index(la)];
 
 	if (!mmu_fill(c, la, MMU_READ, c->view) && e->rtag != (la & PAGE_MASK))
-		return NULL;
+		return faulted(c, la, s);
 	return e->wtag == (la & PAGE_MASK) ? (const u8 *)s + s->retry : alone_at(j, c);
 }
 
@@ -365,7 +361,7 @@ const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
 		return stack_read(j, c, la, s);
 	if (mmu_fill(c, la, write ? MMU_WRITE : MMU_READ, c->view))
 		return (const u8 *)s + s->retry;
-	return NULL;
+	return faulted(c, la, s);
 }
 
 static void forget_page(struct jit *j, struct cpu *c, struct code_page *p)

@@ -50,19 +50,31 @@ static u8 operand_reg(const struct insn *i)
 	return i->rm;
 }
 
+bool stack_possible(const struct insn *i)
+{
+	u8 kind = i->d->opnd[0].kind;
+
+	if (i->opsize != 8 || i->adsize == 2)
+		return false;
+	switch (i->d->kind) {
+	case KIND_PUSH:
+		return kind == OP_I || kind == OP_Z || kind == OP_E;
+	case KIND_POP:
+		return !i->mem && (kind == OP_Z || kind == OP_E);
+	default:
+		return i->d->kind == KIND_LEAVE;
+	}
+}
+
 bool push_insn(struct tx *t, const struct insn *i)
 {
-	u8 kind = i->d->opnd[0].kind, r;
+	u8 r;
 
-	if (i->opsize != 8)
-		return false;
-	if (kind == OP_I) {
+	if (i->d->opnd[0].kind == OP_I) {
 		emit_store_imm(&t->e, stack_push_at(t), (s32)i->imm);
 		stack_move(t, -8);
 		return true;
 	}
-	if (kind != OP_Z && kind != OP_E)
-		return false;
 	if (i->mem) {
 		if (!stack_operand_to_slot(t, i))
 			return false;
@@ -81,13 +93,9 @@ bool push_insn(struct tx *t, const struct insn *i)
 
 bool pop_insn(struct tx *t, const struct insn *i)
 {
-	u8 kind = i->d->opnd[0].kind, r;
-	struct host_mem at;
+	struct host_mem at = stack_pop_at(t, RSP);
+	u8 r = operand_reg(i);
 
-	if (i->opsize != 8 || i->mem || (kind != OP_Z && kind != OP_E))
-		return false;
-	r = operand_reg(i);
-	at = stack_pop_at(t, RSP);
 	if (r == RSP) {
 		emit_load(&t->e, HOST_GUEST_RSP, at);
 		return true;
@@ -104,11 +112,8 @@ bool pop_insn(struct tx *t, const struct insn *i)
 
 bool leave_insn(struct tx *t, const struct insn *i)
 {
-	struct host_mem at;
+	struct host_mem at = stack_pop_at(t, RBP);
 
-	if (i->opsize != 8)
-		return false;
-	at = stack_pop_at(t, RBP);
 	emit_lea(&t->e, HOST_GUEST_RSP, mem_base(RBP, 8));
 	emit_load(&t->e, RBP, at);
 	return true;

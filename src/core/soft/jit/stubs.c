@@ -45,6 +45,33 @@ static void emit_return(struct emit *e)
 	emit_u8(e, 0xc3);
 }
 
+/* Calls C with cpu, scratch and scratch2, the guest's registers being stored. */
+static void emit_call_c(struct emit *e, u64 function)
+{
+	emit_load(e, RDI, CPU(self));
+	emit_mov(e, RSI, HOST_SCRATCH);
+	emit_mov(e, RDX, HOST_SCRATCH2);
+	emit_imm(e, RAX, function);
+	emit_op_reg(e, &(struct host_op){ .opcode = 0xff }, 2, RAX); /* call rax */
+}
+
+/* Goes on with the code in rax. */
+static void emit_go_on(struct emit *e)
+{
+	emit_mov(e, HOST_SCRATCH, RAX);
+	emit_load_guest(e);
+	emit_load(e, RSP, CPU(host_rsp));
+	emit_jmp_reg(e, HOST_SCRATCH);
+}
+
+/* Jumped to with scratch = struct inplace, flags saved. */
+static void emit_inplace(struct emit *e)
+{
+	emit_save_guest(e);
+	emit_call_c(e, (u64)(uintptr_t)jit_inplace);
+	emit_go_on(e);
+}
+
 /* scratch holds the guest RIP to go on at. */
 static void emit_exit_rip(struct emit *e, enum exit_reason reason)
 {
@@ -69,16 +96,10 @@ static void emit_slow_call(struct emit *e)
 
 	emit_pop(e, HOST_SCRATCH2);
 	emit_save_guest(e);
-	emit_load(e, RDI, CPU(self));
-	emit_mov(e, RSI, HOST_SCRATCH);
-	emit_mov(e, RDX, HOST_SCRATCH2);
-	emit_imm(e, RAX, (u64)(uintptr_t)jit_slow_access);
-	emit_op_reg(e, &(struct host_op){ .opcode = 0xff }, 2, RAX); /* call rax */
+	emit_call_c(e, (u64)(uintptr_t)jit_slow_access);
 	emit_op_reg(e, &(struct host_op){ .w = 1, .opcode = 0x85 }, RAX, RAX); /* test rax, rax */
 	interpret = emit_jcc(e, COND_E, NULL);
-	emit_mov(e, HOST_SCRATCH, RAX);
-	emit_load_guest(e);
-	emit_jmp_reg(e, HOST_SCRATCH);
+	emit_go_on(e);
 	emit_patch_here(e, interpret);
 	emit_imm(e, HOST_SCRATCH2, EXIT_INTERP);
 	emit_return(e);
@@ -142,11 +163,7 @@ static void emit_slow(struct emit *e, unsigned (*work)(struct cpu *c, u64 la, u3
 	emit_alu_imm(e, ALU_SUB, true, RSP, 8);
 	emit_store(e, CPU(scratch[7]), HOST_SCRATCH2);
 	emit_save_guest(e);
-	emit_load(e, RDI, CPU(self));
-	emit_mov(e, RSI, HOST_SCRATCH);
-	emit_mov32(e, RDX, HOST_SCRATCH2);
-	emit_imm(e, RAX, (u64)(uintptr_t)work);
-	emit_op_reg(e, &(struct host_op){ .opcode = 0xff }, 2, RAX); /* call rax */
+	emit_call_c(e, (u64)(uintptr_t)work);
 	emit_op_reg(e, &(struct host_op){ .opcode = 0x85 }, RAX, RAX); /* test eax, eax */
 	interpret = emit_jcc(e, COND_NE, NULL);
 	emit_load_guest(e);
@@ -194,6 +211,12 @@ bool stubs_emit(struct jit *j)
 	emit_slow_stubs(j, &e);
 	j->stub_string = begin(&e);
 	emit_slow(&e, jit_string);
+	j->stub_inplace = begin(&e);
+	emit_inplace(&e);
+	j->stub_away = begin(&e); /* cpu.rip is set */
+	emit_imm(&e, HOST_SCRATCH2, EXIT_DISPATCH);
+	emit_save_guest(&e);
+	emit_return(&e);
 	j->stub_jump_miss = begin(&e); /* only the non-canonical address 1 << 63 can hit an empty entry */
 	emit_imm(&e, HOST_SCRATCH, 1ull << 63);
 	emit_exit_rip(&e, EXIT_DISPATCH);

@@ -5,6 +5,7 @@
  */
 #include "../cpu/host.h"
 #include "tx.h"
+#include "x86-ops.h"
 
 static bool is_branch(const struct insn *i)
 {
@@ -20,9 +21,16 @@ static bool is_branch(const struct insn *i)
 	}
 }
 
-static bool ends_block(const struct insn *i)
+static bool is_inplace(const struct tx *t, u32 k)
 {
-	return is_branch(i) || system_ends_block(i);
+	return t->inplace >> k & 1;
+}
+
+static bool ends_block(const struct tx *t, u32 k)
+{
+	const struct insn *i = &t->insn[k];
+
+	return is_branch(i) || system_ends_block(i) || (is_inplace(t, k) && inplace_ends_block(i));
 }
 
 static bool translatable(struct tx *t, const struct insn *i)
@@ -37,10 +45,11 @@ static bool translatable(struct tx *t, const struct insn *i)
 	case KIND_COPY:
 		return copy_possible(i);
 	case KIND_LEA:
+		return i->opsize != 2 && i->adsize != 2;
 	case KIND_PUSH:
 	case KIND_POP:
 	case KIND_LEAVE:
-		return i->adsize != 2;
+		return stack_possible(i);
 	case KIND_NOP:
 		return true;
 	default:
@@ -73,8 +82,9 @@ static enum decode_result decode_crossing(struct tx *t, struct insn *i, u16 off)
 
 static bool discover_crossing(struct tx *t, u16 off)
 {
-	if (decode_crossing(t, &t->insn[0], off) != DECODE_OK || !translatable(t, &t->insn[0]))
+	if (decode_crossing(t, &t->insn[0], off) != DECODE_OK)
 		return false;
+	t->inplace = !translatable(t, &t->insn[0]);
 	t->crosses = true;
 	t->n = 1;
 	t->off[0] = off;
@@ -85,7 +95,7 @@ static bool discover_crossing(struct tx *t, u16 off)
 /* A block goes on behind a branch forward: that is the likely way, and what was checked before it holds. */
 static bool goes_on(const struct tx *t, const struct insn *i, u32 *sides)
 {
-	return i->d->kind == KIND_JCC && (s64)i->imm >= 0 && !(t->key & KEY_ALONE) && (*sides)++ < MAX_SIDES;
+	return i->d->kind == KIND_JCC && !is_inplace(t, t->n) && (s64)i->imm >= 0 && !(t->key & KEY_ALONE) && (*sides)++ < MAX_SIDES;
 }
 
 static void discover(struct tx *t, u16 offset)
@@ -99,17 +109,18 @@ static void discover(struct tx *t, u16 offset)
 
 		if (r == DECODE_MORE && (t->n || discover_crossing(t, off)))
 			break; /* in a block of its own */
-		t->ends_interp = r != DECODE_OK || !translatable(t, i);
-		if (t->ends_interp)
+		t->ends_interp = r != DECODE_OK;
+		if (t->ends_interp || (t->n == BLOCK_INSNS - 1 && i->d->op == INSN_STI)) /* which needs one behind it */
 			break;
 		t->off[t->n] = off;
+		t->inplace |= (u64)!translatable(t, i) << t->n;
 		off = (u16)(off + i->len);
-		if (ends_block(i) && !goes_on(t, i, &sides)) {
+		if (ends_block(t, t->n) && !goes_on(t, i, &sides)) {
 			t->n++;
 			break;
 		}
 	}
-	if (t->n && t->insn[t->n - 1].d->kind == KIND_JCC)
+	if (t->n && t->insn[t->n - 1].d->kind == KIND_JCC && !is_inplace(t, t->n - 1))
 		t->ends_interp = false; /* it has an edge to what comes behind */
 	if (!t->crosses)
 		t->end = off;
@@ -150,22 +161,19 @@ static void emit_body(struct tx *t)
 		u32 slow = t->slow_count, sites = t->site_count, interp = t->interp_count;
 		enum flags_state state = t->state;
 
-		if (emit_insn(t, i))
+		if (!is_inplace(t, t->k) && emit_insn(t, i))
 			continue;
 		t->e.p = mark;
 		t->slow_count = slow;
 		t->site_count = sites;
 		t->interp_count = interp;
 		t->state = state;
-		t->n = t->k;
-		t->end = t->off[t->k];
-		edge_interp(t, t->end);
-		return;
+		inplace_insn(t, i, ends_block(t, t->k));
 	}
 	t->k = t->n ? t->n - 1 : 0;
 	if (t->ends_interp)
 		edge_interp(t, t->end);
-	else if (!ends_block(&t->insn[t->k]))
+	else if (!ends_block(t, t->k))
 		edge_to(t, t->end);
 }
 
@@ -173,7 +181,7 @@ static void emit_slow_sites(struct tx *t)
 {
 	for (u32 n = 0; n < t->slow_count; n++) {
 		const struct slow_site *s = &t->slow[n];
-		struct slow_info info = { s->guest, s->size, s->what, 0 };
+		struct slow_info info = { s->guest, s->size, s->own, s->what, 0 };
 
 		emit_patch_here(&t->e, s->jump);
 		emit_call(&t->e, t->j->stub_slow[t->key & KEY_VIEW][s->what & (SLOW_WRITE | SLOW_STACK)]);

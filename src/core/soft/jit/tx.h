@@ -13,7 +13,7 @@ struct slow_site {
 	u8 *jump;	 /* writable rel32 that comes here */
 	const u8 *retry; /* executable */
 	u16 guest;
-	u16 size;
+	u16 size, own;
 	u8 what; /* SLOW_* */
 };
 
@@ -22,6 +22,7 @@ enum access_how { ACCESS_ALONE, ACCESS_LEADS, ACCESS_FOLLOWS };
 struct access {
 	u8 how, group;
 	u16 span; /* of a leader's group, bytes */
+	u16 own;  /* where in the group the leader's own bytes are */
 	s32 lo;	  /* where the group begins, from the leader's base register */
 };
 
@@ -72,6 +73,7 @@ struct tx {
 	u32 k; /* the instruction being emitted */
 	struct access operand[BLOCK_INSNS], stack[BLOCK_INSNS];
 	bool group_is_stack[MAX_GROUPS];
+	u64 inplace; /* bit k: instruction k is done by inplace.c */
 	struct slow_site slow[BLOCK_INSNS * 3];
 	u32 slow_count;
 	struct interp_site interp[BLOCK_INSNS * 2];
@@ -119,6 +121,7 @@ void tx_site(struct tx *t);	      /* the host instruction emitted next may fault
 bool copy_insn(struct tx *t, const struct insn *i);
 bool lea_insn(struct tx *t, const struct insn *i);
 bool copy_possible(const struct insn *i);
+bool stack_possible(const struct insn *i); /* PUSH, POP, LEAVE */
 bool push_insn(struct tx *t, const struct insn *i);
 bool pop_insn(struct tx *t, const struct insn *i);
 bool leave_insn(struct tx *t, const struct insn *i);
@@ -137,6 +140,9 @@ bool string_insn(struct tx *t, const struct insn *i);
 bool system_possible(const struct tx *t, const struct insn *i);
 bool system_ends_block(const struct insn *i);
 bool system_insn(struct tx *t, const struct insn *i);
+/* inplace.c: the interpreter's function, called from the block */
+bool inplace_ends_block(const struct insn *i);
+void inplace_insn(struct tx *t, const struct insn *i, bool ends_block);
 
 /* Guest register n as a host register: itself when mapped, else loaded into tmp. */
 static inline u8 use_reg(struct tx *t, u8 n, u8 tmp)
