@@ -95,17 +95,10 @@ struct jit {
 	struct block **blocks; /* by code address, for signals */
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
-	const u8 *stub_dispatch, *stub_interp, *stub_link, *stub_slow, *stub_string, *stub_jump_miss;
+	const u8 *stub_dispatch, *stub_interp, *stub_link, *stub_slow, *stub_string;
 	unsigned (*enter)(struct cpu *c, const u8 *code);
 	struct jit_stats stats;
 };
-
-/* Where an address is in the jump cache. Most functions begin at a multiple of 16. branch.c emits the same. */
-#define JUMP_FOLD 9
-static inline u32 jump_index(u64 rip)
-{
-	return ((u32)rip ^ (u32)rip >> JUMP_FOLD) & (JUMP_SIZE - 1);
-}
 
 static inline u8 *jit_exec(struct jit *j, u32 offset)
 {
