@@ -137,6 +137,7 @@ static void upper_levels(void **state)
 		assert_false(mmu_walk(c, LA, MMU_EXEC, VIEW_USER, false, &r));
 		assert_true(mmu_walk(c, LA, MMU_READ, VIEW_USER, false, &r));
 		*entry(at[i]) = 0;
+		mmu_flush_page(c, LA);
 		assert_false(mmu_walk(c, LA, MMU_READ, VIEW_USER, false, &r));
 		assert_int_equal(r.error, PF_U);
 		long_mode();
@@ -313,11 +314,116 @@ static void many_flushes(void **state)
 	for (unsigned view = 0; view < VIEW_COUNT; view++)
 		for (unsigned i = 0; i < 512; i++)
 			mmu_read(c, 0x40200000 + i * 0x1000, &byte, 1, view);
-	assert_true(v->mmu.fill_count > MMU_FILLS);
 	mmu_set_cr3(c, ROOT, false);
 	for (unsigned view = 0; view < VIEW_COUNT; view++)
 		for (unsigned i = 0; i < TLB_SIZE; i++)
-			assert_int_not_equal(tlb_index(c->tlb[view][i].rtag), i);
+			assert_int_not_equal(tlb_index(c->set->tlb[view][i].rtag), i);
+}
+
+static uint8_t read_byte(uint64_t la)
+{
+	uint8_t byte = 0;
+
+	mmu_read(c, la, &byte, 1, VIEW_KERNEL);
+	return byte;
+}
+
+/* What is kept is seen by the page-table entry that is stale on purpose. */
+static void address_spaces(void **state)
+{
+	uint64_t fills, recycles;
+
+	long_mode();
+	c->cr4 |= CR4_PCIDE;
+	mmu_flush_all(c);
+	ram[PAGE] = 11;
+	ram[PAGE + 0x1000] = 22;
+	assert_int_equal(read_byte(LA), 11);
+	mmu_set_cr3(c, ROOT | 1, false);
+	*entry(0x4008) = (PAGE + 0x1000) | 7;
+	assert_int_equal(read_byte(LA), 22);
+	fills = v->mmu.fills;
+	for (unsigned round = 0; round < 10; round++) {
+		mmu_set_cr3(c, ROOT, true);
+		assert_int_equal(read_byte(LA), 11);
+		mmu_set_cr3(c, ROOT | 1, true);
+		assert_int_equal(read_byte(LA), 22);
+	}
+	assert_int_equal(v->mmu.fills, fills);
+	mmu_flush_page(c, LA);
+	mmu_set_cr3(c, ROOT, true);
+	assert_int_equal(read_byte(LA), 11); /* INVLPG was for the other PCID: the page is not global */
+	recycles = v->mmu.recycles;
+	for (unsigned pcid = 2; pcid < MMU_SETS; pcid++) /* PCID 1 was left longest ago */
+		mmu_set_cr3(c, ROOT | pcid, true);
+	assert_int_equal(v->mmu.recycles, recycles);
+	mmu_set_cr3(c, ROOT | 100, true);
+	assert_int_equal(v->mmu.recycles, recycles + 1);
+	mmu_set_cr3(c, ROOT, true);
+	assert_int_equal(read_byte(LA), 11);
+	mmu_set_cr3(c, ROOT, false);
+	assert_int_equal(read_byte(LA), 22);
+}
+
+/* A code page has no write tag in any set, also where one was made before. */
+static void code_page_of_all_spaces(void **state)
+{
+	struct memslot *s;
+	uint32_t hint = 0;
+	uint8_t byte = 1;
+
+	long_mode();
+	c->cr4 |= CR4_PCIDE;
+	mmu_flush_all(c);
+	s = mem_slot(&vm->memory, PAGE, &hint);
+	for (unsigned pcid = 0; pcid < 3; pcid++) {
+		mmu_set_cr3(c, ROOT | pcid, true);
+		mmu_write(c, LA, &byte, 1, VIEW_KERNEL);
+		assert_int_equal(c->set->tlb[VIEW_KERNEL][tlb_index(LA)].wtag, LA);
+	}
+	s->code_pages[PAGE / 4096] = 1;
+	mmu_close_page(c, PAGE);
+	for (unsigned pcid = 0; pcid < 3; pcid++) {
+		mmu_set_cr3(c, ROOT | pcid, true);
+		assert_int_equal(c->set->tlb[VIEW_KERNEL][tlb_index(LA)].rtag, LA);
+		assert_int_not_equal(c->set->tlb[VIEW_KERNEL][tlb_index(LA)].wtag, LA);
+	}
+	s->code_pages[PAGE / 4096] = 0;
+}
+
+/* The tables of the lowest levels are remembered until a flush, or until an access faults through them. */
+static void upper_levels_are_kept(void **state)
+{
+	uint64_t hits;
+	struct mmu_result r;
+
+	long_mode();
+	*entry(0x4010) = (PAGE + 0x2000) | 7;
+	*entry(0x5010) = (PAGE + 0x3000) | 7;
+	*entry(0x5018) = (PAGE + 0x4000) | 7;
+	assert_int_equal(*entry(0x3008), 0x4007);
+	assert_true(mmu_walk(c, LA, MMU_READ, VIEW_USER, false, &r));
+	hits = v->mmu.walk_hits;
+	*entry(0x3008) = 0x5007;
+	assert_true(mmu_walk(c, LA + 0x1000, MMU_READ, VIEW_USER, false, &r));
+	assert_int_equal(r.gpa, PAGE + 0x2000);
+	assert_int_equal(v->mmu.walk_hits, hits + 1);
+	assert_true(mmu_walk(c, LA + 0x1000, MMU_READ, VIEW_USER, true, &r)); /* a probe sees what is there */
+	assert_int_equal(r.gpa, PAGE + 0x3000);
+	assert_true(mmu_walk(c, LA + 0x2000, MMU_READ, VIEW_USER, false, &r)); /* no fault: it is looked up anew */
+	assert_int_equal(r.gpa, PAGE + 0x4000);
+	*entry(0x3008) = 0x4007;
+	assert_false(mmu_walk(c, LA + 0x7000, MMU_READ, VIEW_USER, false, &r));
+	*entry(0x3008) = 0x5007;
+	assert_true(mmu_walk(c, LA + 0x1000, MMU_READ, VIEW_USER, false, &r)); /* the fault dropped it */
+	assert_int_equal(r.gpa, PAGE + 0x3000);
+	*entry(0x3008) &= ~2ull; /* rights of upper levels are kept, too */
+	mmu_flush_page(c, 0);
+	assert_true(mmu_walk(c, LA + 0x1000, MMU_READ, VIEW_USER, false, &r));
+	assert_false(r.writable_now);
+	assert_true(mmu_walk(c, LA + 0x2000, MMU_READ, VIEW_USER, false, &r));
+	assert_false(mmu_walk(c, LA + 0x2000, MMU_WRITE, VIEW_USER, false, &r));
+	assert_int_equal(r.error, PF_P | PF_W | PF_U);
 }
 
 static void dirty_log(void **state)
@@ -367,7 +473,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(permissions), cmocka_unit_test(upper_levels), cmocka_unit_test(large_pages),
 		cmocka_unit_test(mode_32), cmocka_unit_test(mode_pae), cmocka_unit_test(page_crossing),
-		cmocka_unit_test(tlb_and_flushes), cmocka_unit_test(many_flushes), cmocka_unit_test(dirty_log),
+		cmocka_unit_test(tlb_and_flushes), cmocka_unit_test(many_flushes), cmocka_unit_test(address_spaces),
+		cmocka_unit_test(code_page_of_all_spaces), cmocka_unit_test(upper_levels_are_kept), cmocka_unit_test(dirty_log),
 		cmocka_unit_test(code_pages_close_writes),
 	};
 

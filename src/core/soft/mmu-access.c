@@ -57,7 +57,7 @@ static void mmio_pieces(struct cpu *c, u64 gpa, u8 *data, unsigned n, bool write
 
 static void read_page(struct cpu *c, u64 la, void *data, unsigned n, enum tlb_view view)
 {
-	struct tlb_entry *e = &c->tlb[view][tlb_index(la)];
+	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	struct mmu_result r;
 
 	if (likely(e->rtag == (la & PAGE_MASK)) || mmu_fill(c, la, MMU_READ, view)) {
@@ -74,7 +74,7 @@ static void read_page(struct cpu *c, u64 la, void *data, unsigned n, enum tlb_vi
 
 static void write_page(struct cpu *c, u64 la, const void *data, unsigned n, enum tlb_view view)
 {
-	struct tlb_entry *e = &c->tlb[view][tlb_index(la)];
+	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	struct mmu_result r;
 
 	if (likely(e->wtag == (la & PAGE_MASK)) || mmu_fill(c, la, MMU_WRITE, view)) {
@@ -151,7 +151,7 @@ void mmu_write(struct cpu *c, u64 la, const void *data, unsigned len, enum tlb_v
 
 void *mmu_ptr(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb_view view)
 {
-	struct tlb_entry *e = &c->tlb[view][tlb_index(la)];
+	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	u64 off = la & ~PAGE_MASK, page = la & PAGE_MASK;
 	struct mmu_result r;
 
@@ -175,7 +175,7 @@ void mmu_check_write(struct cpu *c, u64 la, unsigned len, enum tlb_view view)
 {
 	u64 off = la & ~PAGE_MASK;
 
-	if (off + len <= PAGE_SIZE && c->tlb[view][tlb_index(la)].wtag == (la & PAGE_MASK))
+	if (off + len <= PAGE_SIZE && c->set->tlb[view][tlb_index(la)].wtag == (la & PAGE_MASK))
 		return;
 	check_rest(c, la, len, MMU_WRITE, view);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Paging and the software TLB (mmu.h; SDM vol. 3, chapter 4). The walk is done on every miss without caches of upper
- * levels: those entries are in the host's L1 cache. Data accesses of the interpreter are in mmu-access.c.
+ * Paging and the software TLB (mmu.h; SDM vol. 3, chapter 4): the walk, and what fills the tables. Data accesses of the
+ * interpreter are in mmu-access.c, flushes in mmu-sets.c.
  */
 #include <string.h>
 #include "cpu/fault.h"
@@ -19,17 +19,25 @@
 #define PTE_NX (1ull << 63)
 #define ADDR_MASK 0x000ffffffffff000ull
 
+/* The rights in walk_entry.key */
+#define WALK_W 1u
+#define WALK_U 2u
+#define WALK_NX 4u
+#define WALK_KEY_SHIFT 8
+
 struct walk_step {
 	u8 *host;
 	struct memslot *slot;
-	u64 gpa, pte;
+	u64 pte;
 };
 
 struct walk {
 	struct walk_step step[4];
 	unsigned steps;
-	bool wide; /* 8-byte entries */
+	bool wide;   /* 8-byte entries */
+	bool cached; /* begun below the root */
 	u64 writable, user, nx;
+	struct walk_entry learned[2]; /* for walk_pt and walk_pd, where stamp is set */
 };
 
 static inline bool is_canonical(u64 la)
@@ -83,55 +91,140 @@ static u32 error_bits(const struct cpu *c, enum mmu_access acc, enum tlb_view vi
 	return e;
 }
 
-/* Reads entries from the root to the leaf. Returns the leaf's page shift, or 0 and the error bits P and RSVD. */
-static unsigned walk_tables(struct cpu *c, u64 la, struct walk *w, u32 *ret_error)
-{
-	bool wide = c->cr4 & CR4_PAE, is_long = cpu_long(c);
-	unsigned level = is_long ? 4 : 2, bits = wide ? 9 : 10;
-	u64 table = c->cr3 & (is_long ? ADDR_MASK & c->phys_mask : 0xfffff000);
+/* ---- caches of the last levels' tables, for 4-level paging ---- */
 
-	w->wide = wide;
+static inline struct walk_entry *walk_entry_at(struct cpu *c, u64 la, unsigned level)
+{
+	struct set_notes *n = &c->set->notes;
+
+	return level == 1 ? &n->walk_pt[la >> 21 & (WALK_PT - 1)] : &n->walk_pd[la >> 30 & (WALK_PD - 1)];
+}
+
+static inline u64 walk_page(u64 la, unsigned level)
+{
+	return la >> (level == 1 ? 21 : 30);
+}
+
+/* The lowest table that is known for la; *ret_level is that of its entries. */
+static inline const struct walk_entry *walk_known(struct cpu *c, u64 la, unsigned *ret_level)
+{
+	u64 stamp = c->set->notes.walk_stamp;
+
+	for (unsigned level = 1; level <= 2; level++) {
+		const struct walk_entry *e = walk_entry_at(c, la, level);
+
+		if (e->stamp == stamp && e->key >> WALK_KEY_SHIFT == walk_page(la, level)) {
+			*ret_level = level;
+			return e;
+		}
+	}
+	return NULL;
+}
+
+static void walk_learn(struct cpu *c, u64 la, const struct walk *w)
+{
+	for (unsigned level = 1; level <= 2; level++)
+		if (w->learned[level - 1].stamp)
+			*walk_entry_at(c, la, level) = w->learned[level - 1];
+}
+
+static void walk_forget(struct cpu *c, u64 la)
+{
+	for (unsigned level = 1; level <= 2; level++)
+		walk_entry_at(c, la, level)->stamp = 0;
+}
+
+static struct walk_entry walk_entry_for(struct cpu *c, u64 la, unsigned level, const struct walk *w, u8 *table,
+					struct memslot *slot)
+{
+	u64 rights = (w->writable & PTE_W ? WALK_W : 0) | (w->user & PTE_U ? WALK_U : 0) | (w->nx & PTE_NX ? WALK_NX : 0);
+
+	return (struct walk_entry){ walk_page(la, level) << WALK_KEY_SHIFT | rights, c->set->notes.walk_stamp, table, slot };
+}
+
+/* ---- the walk ---- */
+
+/* The root, or where a cached entry leads to. Returns the level of the table's entries; 0: not present. */
+static unsigned walk_begin(struct cpu *c, u64 la, struct walk *w, bool use_cache, u8 **ret_table, struct memslot **ret_slot)
+{
+	const struct walk_entry *e = NULL;
+	bool is_long = cpu_long(c);
+	unsigned level;
+	u64 gpa;
+
+	w->wide = c->cr4 & CR4_PAE;
 	w->steps = 0;
 	w->writable = w->user = ~0ull;
 	w->nx = 0;
-	*ret_error = 0;
-	if (wide && !is_long) {
-		table = c->pdpte[la >> 30 & 3];
-		if (!(table & PTE_P))
-			return 0;
-		table &= ADDR_MASK;
+	w->learned[0].stamp = w->learned[1].stamp = 0;
+	if (use_cache && is_long)
+		e = walk_known(c, la, &level);
+	w->cached = e;
+	if (e) {
+		w->writable = e->key & WALK_W ? ~0ull : 0;
+		w->user = e->key & WALK_U ? ~0ull : 0;
+		w->nx = e->key & WALK_NX ? PTE_NX : 0;
+		*ret_table = e->table;
+		*ret_slot = e->slot;
+		return level;
 	}
-	for (;; level--) {
-		unsigned shift = 12 + (level - 1) * bits;
-		u64 gpa = table + (la >> shift & ((1u << bits) - 1)) * (wide ? 8 : 4), pte;
-		struct memslot *s = slot_of(c, gpa);
-		u8 *host;
-
-		if (unlikely(!s))
+	gpa = c->cr3 & (is_long ? ADDR_MASK & c->phys_mask : w->wide ? 0xffffffe0 : 0xfffff000);
+	if (w->wide && !is_long) {
+		gpa = c->pdpte[la >> 30 & 3];
+		if (!(gpa & PTE_P))
 			return 0;
-		host = mem_slot_host(s, gpa);
-		pte = wide ? __atomic_load_n((u64 *)host, __ATOMIC_RELAXED) : __atomic_load_n((u32 *)host, __ATOMIC_RELAXED);
+		gpa &= ADDR_MASK;
+	}
+	*ret_slot = slot_of(c, gpa);
+	if (unlikely(!*ret_slot))
+		return 0;
+	*ret_table = mem_slot_host(*ret_slot, gpa);
+	return is_long ? 4 : 2;
+}
+
+/* Reads entries down to the leaf. Returns the leaf's page shift, or 0 and the error bits P and RSVD. */
+static unsigned walk_tables(struct cpu *c, u64 la, struct walk *w, bool use_cache, u32 *ret_error)
+{
+	struct memslot *slot;
+	u8 *table;
+	unsigned level = walk_begin(c, la, w, use_cache, &table, &slot), bits = w->wide ? 9 : 10;
+
+	*ret_error = 0;
+	for (; level; level--) {
+		unsigned shift = 12 + (level - 1) * bits;
+		u8 *host = table + (la >> shift & ((1u << bits) - 1)) * (w->wide ? 8 : 4);
+		u64 pte = w->wide ? __atomic_load_n((u64 *)host, __ATOMIC_RELAXED) :
+				    __atomic_load_n((u32 *)host, __ATOMIC_RELAXED);
+		u64 gpa;
+
 		if (!(pte & PTE_P))
 			return 0;
-		if (unlikely(level_reserved(c, level, pte, wide))) {
+		if (unlikely(level_reserved(c, level, pte, w->wide))) {
 			*ret_error = PF_P | PF_RSVD;
 			return 0;
 		}
 		w->writable &= pte;
 		w->user &= pte;
 		w->nx |= pte;
-		w->step[w->steps++] = (struct walk_step){ host, s, gpa, pte };
+		w->step[w->steps++] = (struct walk_step){ host, slot, pte };
 		if (level == 1)
 			return 12;
-		if ((pte & PTE_PS) && (wide || (c->cr4 & CR4_PSE)) && level <= 3)
+		if ((pte & PTE_PS) && (w->wide || (c->cr4 & CR4_PSE)) && level <= 3)
 			return shift;
-		table = pte & (wide ? ADDR_MASK : 0xfffff000);
+		gpa = pte & (w->wide ? ADDR_MASK : 0xfffff000);
+		slot = slot_of(c, gpa);
+		if (unlikely(!slot))
+			return 0;
+		table = mem_slot_host(slot, gpa);
+		if (level <= 3 && bits == 9)
+			w->learned[level - 2] = walk_entry_for(c, la, level - 1, w, table, slot);
 	}
+	return 0;
 }
 
 static bool step_set_bits(struct cpu *c, const struct walk *w, const struct walk_step *p, u64 set)
 {
-	u64 old = p->pte;
+	u64 old = p->pte, gpa;
 
 	if ((old & set) == set)
 		return true;
@@ -147,9 +240,10 @@ static bool step_set_bits(struct cpu *c, const struct walk *w, const struct walk
 						 __ATOMIC_SEQ_CST))
 			return false;
 	}
-	mem_mark_dirty(p->slot, p->gpa);
-	if (unlikely(p->slot->code_pages[(p->gpa - p->slot->gpa) / PAGE_SIZE]) && c->vcpu->vm->jit)
-		jit_invalidate(c->vcpu->vm->jit, c, p->slot, p->gpa, w->wide ? 8 : 4);
+	gpa = p->slot->gpa + (u64)(p->host - p->slot->hva);
+	mem_mark_dirty(p->slot, gpa);
+	if (unlikely(p->slot->code_pages[(gpa - p->slot->gpa) / PAGE_SIZE]) && c->vcpu->vm->jit)
+		jit_invalidate(c->vcpu->vm->jit, c, p->slot, gpa, w->wide ? 8 : 4);
 	return true;
 }
 
@@ -207,17 +301,23 @@ bool mmu_walk(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, bo
 		r->error = error_bits(c, acc, view);
 		return false;
 	}
-	do {
-		shift = walk_tables(c, la, &w, &r->error);
-		if (!shift) {
-			r->error |= error_bits(c, acc, view);
+	for (bool use_cache = !probe;;) {
+		shift = walk_tables(c, la, &w, use_cache, &r->error);
+		if (shift && walk_allowed(c, &w, acc, view)) {
+			if (probe || walk_set_accessed(c, &w, acc == MMU_WRITE))
+				break;
+		} else if (w.cached) { /* a fault forgets upper levels (SDM vol. 3, 4.10.4.1): is it one without them? */
+			walk_forget(c, la);
+			use_cache = false;
+		} else {
+			r->error = (shift ? PF_P : r->error) | error_bits(c, acc, view);
 			return false;
 		}
-		if (!walk_allowed(c, &w, acc, view)) {
-			r->error = PF_P | error_bits(c, acc, view);
-			return false;
-		}
-	} while (!probe && !walk_set_accessed(c, &w, acc == MMU_WRITE));
+	}
+	if (w.cached)
+		c->vcpu->mmu.walk_hits++;
+	if (!probe && cpu_long(c))
+		walk_learn(c, la, &w);
 	leaf = w.step[w.steps - 1].pte;
 	mask = (1ull << shift) - 1;
 	base = leaf & (w.wide ? ADDR_MASK : 0xfffff000) & ~mask;
@@ -233,32 +333,46 @@ bool mmu_walk(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, bo
 	return true;
 }
 
-static void note_page_size(struct mmu_cache *m, u64 la, u8 shift)
+static void note_page_size(struct set_notes *n, u64 la, u8 shift)
 {
 	if (shift == 30)
-		m->huge |= 1ull << (la >> 30 & 63);
+		n->huge |= 1ull << (la >> 30 & 63);
 	else if (shift > 12)
-		m->large[la >> 27 & 15] |= 1ull << (la >> 21 & 63);
+		n->large[la >> 27 & 15] |= 1ull << (la >> 21 & 63);
 	if (shift == 22) /* two 2 MiB halves */
-		m->large[(la ^ 0x200000) >> 27 & 15] |= 1ull << ((la ^ 0x200000) >> 21 & 63);
+		n->large[(la ^ 0x200000) >> 27 & 15] |= 1ull << ((la ^ 0x200000) >> 21 & 63);
+}
+
+static void note_fill(struct cpu *c, u64 la, enum tlb_view view, const struct mmu_result *r, bool plain)
+{
+	struct set_notes *n = &c->set->notes;
+	u32 where = (u32)view << TLB_BITS | tlb_index(la), page = r->gpa >> 12 & 4095;
+
+	filled_add(r->global ? &n->global : &n->local, where);
+	if (plain)
+		(r->global ? n->global_writes : n->local_writes)[page / 64] |= 1ull << (page & 63);
+	if (r->global)
+		c->vcpu->mmu.globals |= 1ull << (la >> 42 & 63);
+	if (unlikely(r->shift != 12))
+		note_page_size(n, la, r->shift);
+	c->vcpu->mmu.fills++;
 }
 
 bool mmu_fill(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view)
 {
-	struct mmu_cache *m = &c->vcpu->mmu;
-	struct mmu_result r;
-	struct tlb_entry *e;
 	u32 index = tlb_index(la);
+	struct tlb_entry *e = &c->set->tlb[view][index];
+	struct mmu_result r;
 	u64 page = la & PAGE_MASK;
 	bool plain;
 
-	m->fault = 0;
+	c->vcpu->mmu.fault = 0;
 	/* Here already: then the access missed because it reaches into the next page. */
-	if (unlikely((acc == MMU_WRITE ? c->tlb[view][index].wtag : c->tlb[view][index].rtag) == page))
+	if (unlikely((acc == MMU_WRITE ? e->wtag : e->rtag) == page))
 		return false;
 	if (!mmu_walk(c, la, acc, view, false, &r)) {
 		if (is_canonical(la))
-			m->fault = r.error | MMU_FAULT;
+			c->vcpu->mmu.fault = r.error | MMU_FAULT;
 		return false;
 	}
 	if (!r.host)
@@ -266,19 +380,11 @@ bool mmu_fill(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view)
 	if (acc == MMU_WRITE && !(r.slot->flags & KVM_MEM_READONLY))
 		mem_mark_dirty(r.slot, r.gpa);
 	plain = r.writable_now && mem_write_is_plain(r.slot, r.gpa);
-	e = &c->tlb[view][index];
 	e->rtag = page;
 	e->wtag = plain ? page : tlb_no_tag(index);
 	e->addend = (u64)(uintptr_t)r.host - la;
 	e->gpa = (r.gpa & PAGE_MASK) | (r.global ? TLB_GLOBAL : 0);
-	m->fills++;
-	if (!r.global) {
-		if (m->fill_count < MMU_FILLS)
-			m->fill[m->fill_count] = (u16)(view << TLB_BITS | index);
-		m->fill_count += m->fill_count <= MMU_FILLS;
-	}
-	if (unlikely(r.shift != 12))
-		note_page_size(m, la, r.shift);
+	note_fill(c, la, view, &r, plain);
 	return acc != MMU_WRITE || plain;
 }
 
@@ -286,8 +392,9 @@ bool mmu_fetch(struct cpu *c, u64 la, u64 *ret_gpa, u8 **ret_host, u32 *ret_erro
 {
 	bool user = c->cpl == 3;
 	u64 page = la & PAGE_MASK;
-	struct itlb_entry *e = &c->itlb[user][la >> 12 & (ITLB_SIZE - 1)];
-	struct mmu_cache *m = &c->vcpu->mmu;
+	u32 index = la >> 12 & (ITLB_SIZE - 1);
+	struct itlb_entry *e = &c->set->itlb[user][index];
+	struct set_notes *n = &c->set->notes;
 	struct mmu_result r;
 
 	*ret_mmio = false;
@@ -308,122 +415,18 @@ bool mmu_fetch(struct cpu *c, u64 la, u64 *ret_gpa, u8 **ret_host, u32 *ret_erro
 	if (c->vcpu->vm->jit && r.slot->code_pages[(r.gpa - r.slot->gpa) / PAGE_SIZE])
 		jit_verify_page(c->vcpu->vm->jit, c, r.slot, r.gpa);
 	if (unlikely(r.shift != 12))
-		note_page_size(m, la, r.shift);
-	m->fetched[la >> 18 & 63] |= 1ull << (la >> 12 & 63);
-	m->kernel_local |= !user && !r.global;
+		note_page_size(n, la, r.shift);
+	n->fetched[la >> 18 & 63] |= 1ull << (la >> 12 & 63);
+	n->kernel_local |= !user && !r.global;
+	if (r.global)
+		c->vcpu->mmu.globals |= 1ull << (la >> 42 & 63);
+	filled_add(&n->itlb[user], index);
 	e->tag = page;
 	e->gpa = r.gpa;
 	e->host = r.host;
 	*ret_gpa = r.gpa | (la & ~PAGE_MASK);
 	*ret_host = r.host;
 	return true;
-}
-
-/* ---- flushes ---- */
-
-/* All fetches start anew, so the notes about them do too. */
-static void fetch_flush(struct cpu *c)
-{
-	c->vcpu->mmu.fetch_flushes++;
-	for (u32 u = 0; u < 2; u++)
-		for (u32 i = 0; i < ITLB_SIZE; i++)
-			c->itlb[u][i].tag = tlb_no_tag(i);
-	cpu_flush_jump(c);
-	memset(c->vcpu->mmu.fetched, 0, sizeof(c->vcpu->mmu.fetched));
-	c->vcpu->mmu.kernel_local = false;
-}
-
-static void fetch_flush_user(struct cpu *c)
-{
-	for (u32 i = 0; i < ITLB_SIZE; i++)
-		c->itlb[1][i].tag = tlb_no_tag(i);
-	for (u32 i = 0; i < JUMP_SIZE; i++)
-		c->jump[VIEW_USER][i] = (struct jump_entry){ 1ull << 63, c->jump_miss };
-}
-
-static inline void entry_drop(struct tlb_entry *e, u32 index)
-{
-	e->rtag = e->wtag = tlb_no_tag(index);
-	e->gpa = 0;
-}
-
-void mmu_flush_all(struct cpu *c)
-{
-	struct mmu_cache *m = &c->vcpu->mmu;
-
-	for (u32 v = 0; v < VIEW_COUNT; v++)
-		for (u32 i = 0; i < TLB_SIZE; i++)
-			entry_drop(&c->tlb[v][i], i);
-	cpu_drop_stack(c);
-	fetch_flush(c);
-	memset(m->large, 0, sizeof(m->large));
-	m->huge = 0;
-	m->fill_count = 0;
-	m->full_flushes++;
-}
-
-void mmu_flush_nonglobal(struct cpu *c)
-{
-	struct mmu_cache *m = &c->vcpu->mmu;
-
-	if (m->fill_count <= MMU_FILLS) {
-		for (u32 i = 0; i < m->fill_count; i++) {
-			struct tlb_entry *e = &c->tlb[m->fill[i] >> TLB_BITS][m->fill[i] & (TLB_SIZE - 1)];
-
-			if (!(e->gpa & TLB_GLOBAL))
-				entry_drop(e, m->fill[i] & (TLB_SIZE - 1));
-		}
-	} else {
-		for (u32 v = 0; v < VIEW_COUNT; v++)
-			for (u32 i = 0; i < TLB_SIZE; i++)
-				if (!(c->tlb[v][i].gpa & TLB_GLOBAL))
-					entry_drop(&c->tlb[v][i], i);
-	}
-	cpu_drop_stack(c);
-	m->fill_count = 0;
-	m->flushes++;
-	if (m->kernel_local)
-		fetch_flush(c);
-	else /* all supervisor code is global */
-		fetch_flush_user(c);
-}
-
-static void flush_index(struct cpu *c, u64 la)
-{
-	u32 i = tlb_index(la);
-
-	for (u32 v = 0; v < VIEW_COUNT; v++)
-		if (c->tlb[v][i].rtag == (la & PAGE_MASK))
-			entry_drop(&c->tlb[v][i], i);
-}
-
-static void flush_large(struct cpu *c, u64 la, u64 size)
-{
-	u64 lo = la & ~(size - 1);
-
-	for (u32 v = 0; v < VIEW_COUNT; v++)
-		for (u32 i = 0; i < TLB_SIZE; i++)
-			if (c->tlb[v][i].rtag - lo < size)
-				entry_drop(&c->tlb[v][i], i);
-	fetch_flush(c);
-}
-
-void mmu_flush_page(struct cpu *c, u64 la)
-{
-	struct mmu_cache *m = &c->vcpu->mmu;
-	u32 i = la >> 12 & (ITLB_SIZE - 1);
-
-	cpu_drop_stack(c);
-	if (unlikely(m->huge >> (la >> 30 & 63) & 1)) {
-		flush_large(c, la, 1ull << 30);
-	} else if (unlikely(m->large[la >> 27 & 15] >> (la >> 21 & 63) & 1)) {
-		flush_large(c, la, c->cr4 & CR4_PAE ? 1ull << 21 : 1ull << 22);
-	} else {
-		flush_index(c, la);
-		c->itlb[0][i].tag = c->itlb[1][i].tag = tlb_no_tag(i);
-		if (m->fetched[la >> 18 & 63] >> (la >> 12 & 63) & 1)
-			cpu_flush_jump(c);
-	}
 }
 
 bool mmu_load_pdptes(struct cpu *c, u64 cr3)
@@ -437,15 +440,4 @@ bool mmu_load_pdptes(struct cpu *c, u64 cr3)
 			return false;
 	memcpy(c->pdpte, pdpte, sizeof(pdpte));
 	return true;
-}
-
-void mmu_set_cr3(struct cpu *c, u64 value, bool noflush)
-{
-	bool same = c->cr3 == value;
-
-	c->cr3 = value;
-	if ((c->cr4 & CR4_PAE) && (c->cr0 & CR0_PG) && !cpu_long(c))
-		mmu_load_pdptes(c, value);
-	if (!(same && noflush))
-		mmu_flush_nonglobal(c);
 }

@@ -63,11 +63,21 @@ void mmu_check_write(struct cpu *c, u64 la, unsigned len, enum tlb_view view);
 bool mmu_phys_read(struct cpu *c, u64 gpa, void *data, unsigned len);
 bool mmu_phys_write(struct cpu *c, u64 gpa, const void *data, unsigned len);
 
-void mmu_flush_all(struct cpu *c);		       /* everything, global entries too; ITLB and jump cache as well */
-void mmu_flush_nonglobal(struct cpu *c);	       /* MOV CR3 */
-void mmu_flush_page(struct cpu *c, u64 la);	       /* INVLPG */
-/* After MOV CR3/CR0/CR4/EFER by the guest or by KVM_SET_SREGS: loads PDPTEs, flushes what the architecture says. */
+/*
+ * Flushes (mmu-sets.c) and the change of address space. "All" means every PCID. They drop at least what the SDM says, from
+ * TLB, ITLB, jump cache and the cache of upper levels. On the vCPU's thread, or with its lock held.
+ */
+void mmu_init(struct cpu *c);			  /* once, before any other */
+void mmu_flush_all(struct cpu *c);		  /* everything, global entries too; CR3 or PCIDE may just have changed */
+void mmu_flush_nonglobal(struct cpu *c);	  /* the current PCID's */
+void mmu_flush_nonglobal_all(struct cpu *c);
+void mmu_flush_pcid(struct cpu *c, u16 pcid);	  /* those of one PCID that are not global */
+void mmu_flush_page(struct cpu *c, u64 la);	  /* INVLPG: of the current PCID, and global ones of all */
+void mmu_flush_page_of(struct cpu *c, u64 la, u16 pcid);
+/* MOV CR3: loads PDPTEs, goes on with the tables of the new PCID, and flushes them unless noflush. */
 void mmu_set_cr3(struct cpu *c, u64 value, bool noflush);
+/* The page now holds code: no write tag for it in any address space. Own thread, or the world is stopped. */
+void mmu_close_page(struct cpu *c, u64 gpa);
 /* True if the four PAE page-directory pointers at CR3 are valid; loads them into c->pdpte. */
 bool mmu_load_pdptes(struct cpu *c, u64 cr3);
 u64 mmu_reserved_mask(const struct cpu *c);

@@ -22,21 +22,29 @@ struct lapic;
 struct jit;
 
 /*
- * What mmu.c remembers about its TLB: the entries that MOV CR3 has to drop (so that it need not look at all), where large
- * pages were cut into small entries (INVLPG drops the whole large page), and pages that were fetched from since the jump
- * cache was emptied.
+ * The address spaces whose translations a vCPU keeps (mmu-sets.c): one set of tables for a PCID. What a flush means for a set
+ * that is not current waits in `pending` and in the log of INVLPGs until the set becomes current.
  */
-#define MMU_FILLS 512
+#define MMU_SETS 8
+#define MMU_LOG 32
 #define MMU_FAULT (1u << 31)
+struct mmu_set {
+	struct cpu *face; /* the vCPU mapped with this set's tables */
+	u16 pcid;
+	bool used, ready; /* ready: the first entries of the tables were written */
+	u8 pending;	  /* PENDING_* */
+	u64 used_at;
+	u64 log_seen;
+};
 struct mmu_cache {
-	u32 hint;	/* mem_slot() */
-	u32 fill_count; /* > MMU_FILLS: too many to remember */
-	u16 fill[MMU_FILLS];
-	u32 fault;	 /* why mmu_fill() failed: MMU_FAULT | error code, or 0 when it was no page fault */
-	u64 large[16], huge; /* bit (la >> 21) & 1023; bit (la >> 30) & 63 */
-	u64 fetched[64];     /* bit (la >> 12) & 4095 */
-	bool kernel_local;   /* supervisor code was fetched from a page that is not global */
-	u64 fills, flushes, full_flushes, fetch_flushes; /* counters */
+	u32 hint;    /* mem_slot() */
+	u32 current; /* set */
+	u32 fault;   /* why mmu_fill() failed: MMU_FAULT | error code, or 0 when it was no page fault */
+	struct mmu_set set[MMU_SETS];
+	u64 clock;
+	u64 log[MMU_LOG], log_head; /* INVLPGs of addresses that another set may have as global */
+	u64 globals;		    /* where any set may have global entries: bit la >> 42 & 63 */
+	u64 fills, flushes, full_flushes, fetch_flushes, switches, recycles, walk_hits; /* counters */
 };
 
 #define MCE_BANKS 32
@@ -164,8 +172,8 @@ void vm_resume_world(struct vm *vm);
 /* The poll word: bytes 1..4 of kvm_run = immediate_exit and padding1[0..2]; we use padding1[1]. Requests live in cpu.req;
  * this byte says that there are some. */
 /*
- * A struct vcpu is allocated page aligned in one mapping with its kvm_run pages directly in front of it (the memfd mapped
- * there), so that translated code polls at a constant distance: vcpu + VCPU_POLL_OFFSET is the u32 of bytes 1..4.
+ * A struct vcpu is page aligned with its kvm_run pages directly in front of it (the memfd mapped there), in each of its
+ * mappings, so that translated code polls at a constant distance: vcpu + VCPU_POLL_OFFSET is the u32 of bytes 1..4.
  */
 #define VCPU_RUN_OFFSET (-(s32)(RUN_PAGES * PAGE_SIZE))
 #define VCPU_POLL_OFFSET (VCPU_RUN_OFFSET + 1)

@@ -45,6 +45,9 @@ static void vcpu_lines(struct out *o, const struct vcpu *v)
 	line(o, "vcpu%u.tlb_flushes %llu\n", v->id, (unsigned long long)v->mmu.flushes);
 	line(o, "vcpu%u.tlb_full_flushes %llu\n", v->id, (unsigned long long)v->mmu.full_flushes);
 	line(o, "vcpu%u.fetch_flushes %llu\n", v->id, (unsigned long long)v->mmu.fetch_flushes);
+	line(o, "vcpu%u.set_switches %llu\n", v->id, (unsigned long long)v->mmu.switches);
+	line(o, "vcpu%u.set_recycles %llu\n", v->id, (unsigned long long)v->mmu.recycles);
+	line(o, "vcpu%u.walk_hits %llu\n", v->id, (unsigned long long)v->mmu.walk_hits);
 }
 
 ssize_t soft_stats(int vm_fd, char *buf, size_t size)

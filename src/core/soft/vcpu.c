@@ -16,35 +16,61 @@
 #include "soft.h"
 #include "sys.h"
 
-static size_t vcpu_map_size(void)
+static const size_t run_size = RUN_PAGES * PAGE_SIZE;
+static const size_t tables_at = offsetof(struct vcpu, cpu.tlb);
+static const size_t tables_size = offsetof(struct vcpu, cpu.code) - offsetof(struct vcpu, cpu.tlb);
+_Static_assert(offsetof(struct vcpu, cpu.tlb) % PAGE_SIZE == 0 && offsetof(struct vcpu, cpu.code) % PAGE_SIZE == 0 &&
+		       sizeof(struct vcpu) % PAGE_SIZE == 0,
+	       "the tables of an address space are mapped by themselves");
+
+/* kvm_run pages and struct vcpu; the tables alone are memory of their own. */
+static bool map_face(u8 *base, int run_fd, int vcpu_fd)
 {
-	return RUN_PAGES * PAGE_SIZE + ((sizeof(struct vcpu) + PAGE_SIZE - 1) & PAGE_MASK);
+	const int prot = PROT_READ | PROT_WRITE;
+
+	return mmap(base, run_size, prot, MAP_SHARED | MAP_FIXED, run_fd, 0) != MAP_FAILED &&
+	       mmap(base + run_size, sizeof(struct vcpu), prot, MAP_SHARED | MAP_FIXED, vcpu_fd, 0) != MAP_FAILED &&
+	       mmap(base + run_size + tables_at, tables_size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
 }
 
-/* struct vcpu behind its kvm_run pages, which are a memfd so that user space can map them too. */
+static int memfd_sized(const char *name, size_t size)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+
+	if (fd >= 0 && ftruncate(fd, (off_t)size) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/*
+ * A struct vcpu behind its kvm_run pages, as often as there are sets of tables (struct cpu). The kvm_run pages are a memfd
+ * so that user space can map them too; nobody else sees the other one.
+ */
 static struct vcpu *vcpu_map(void)
 {
-	const size_t run_size = RUN_PAGES * PAGE_SIZE;
-	u8 *base;
-	struct vcpu *v;
-	int fd = memfd_create("kvm-vcpu", MFD_CLOEXEC);
+	const size_t face_size = run_size + sizeof(struct vcpu);
+	int run_fd = memfd_sized("kvm-vcpu", run_size), vcpu_fd = memfd_sized("kvcore-vcpu", sizeof(struct vcpu));
+	u8 *base = mmap(NULL, MMU_SETS * face_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	bool good = run_fd >= 0 && vcpu_fd >= 0 && base != MAP_FAILED;
+	struct vcpu *v = (struct vcpu *)(base + run_size);
 
-	if (fd < 0)
-		return NULL;
-	base = ftruncate(fd, (off_t)run_size) ? MAP_FAILED :
-	       mmap(NULL, vcpu_map_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (base == MAP_FAILED) {
-		close(fd);
-		return NULL;
-	}
-	if (mmap(base, run_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
-		munmap(base, vcpu_map_size());
-		close(fd);
+	for (u32 k = 0; good && k < MMU_SETS; k++)
+		good = map_face(base + k * face_size, run_fd, vcpu_fd);
+	if (vcpu_fd >= 0)
+		close(vcpu_fd);
+	if (!good) {
+		if (run_fd >= 0)
+			close(run_fd);
+		if (base != MAP_FAILED)
+			munmap(base, MMU_SETS * face_size);
 		return NULL;
 	}
-	v = (struct vcpu *)(base + run_size);
+	for (u32 k = 0; k < MMU_SETS; k++)
+		v->mmu.set[k].face = (struct cpu *)((u8 *)v + k * face_size);
 	v->run = (struct kvm_run *)base;
-	v->fd = fd;
+	v->fd = run_fd;
 	return v;
 }
 
@@ -56,7 +82,7 @@ void vcpu_destroy(struct vcpu *v)
 	fpu_free(&v->fpu);
 	free(v->cpuid);
 	pthread_mutex_destroy(&v->lock);
-	munmap(v->run, vcpu_map_size());
+	munmap(v->run, MMU_SETS * (run_size + sizeof(struct vcpu)));
 }
 
 void vcpu_reset(struct vcpu *v, bool init_only)
@@ -104,6 +130,7 @@ int vcpu_create(struct vm *vm, u32 id, struct vcpu **ret_vcpu)
 	v->user_irq = -1;
 	v->cpu.vcpu = v;
 	v->cpu.self = (u64)(uintptr_t)&v->cpu;
+	mmu_init(&v->cpu);
 	v->cpu.poll = (u32_unaligned *)((u8 *)v->run + 1);
 	v->cpu.a20_always = true;
 	v->cpu.tsc_offset = vm->tsc_offset;

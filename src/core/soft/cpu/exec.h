@@ -147,7 +147,7 @@ static inline u32 poll_word(const struct cpu *c)
 
 static inline u64 mem_load_view(struct cpu *c, u64 la, unsigned size, enum tlb_view view)
 {
-	struct tlb_entry *e = &c->tlb[view][tlb_index(la)];
+	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	u64 off = la - e->rtag, v = 0;
 
 	if (likely(off < PAGE_SIZE - (size - 1)))
@@ -158,7 +158,7 @@ static inline u64 mem_load_view(struct cpu *c, u64 la, unsigned size, enum tlb_v
 
 static inline void mem_store_view(struct cpu *c, u64 la, u64 v, unsigned size, enum tlb_view view)
 {
-	struct tlb_entry *e = &c->tlb[view][tlb_index(la)];
+	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	u64 off = la - e->wtag;
 
 	if (likely(off < PAGE_SIZE - (size - 1)))
@@ -180,7 +180,7 @@ static inline void mem_store(struct cpu *c, u64 la, u64 v, unsigned size)
 /* In-place pointer for a write, or NULL (page crossing, MMIO). */
 static inline void *mem_ptr(struct cpu *c, u64 la, unsigned size)
 {
-	struct tlb_entry *e = &c->tlb[c->view][tlb_index(la)];
+	struct tlb_entry *e = &c->set->tlb[c->view][tlb_index(la)];
 	u64 off = la - e->wtag;
 
 	if (likely(off < PAGE_SIZE - (size - 1)))

@@ -135,7 +135,7 @@ static inline u64 code_la(struct cpu *c)
 static inline struct decoded *fetch(struct cpu *c)
 {
 	u64 la = code_la(c), off = la & ~PAGE_MASK;
-	struct itlb_entry *t = &c->itlb[c->cpl == 3][la >> 12 & (ITLB_SIZE - 1)];
+	struct itlb_entry *t = &c->set->itlb[c->cpl == 3][la >> 12 & (ITLB_SIZE - 1)];
 	const u8 *host = (likely(t->tag == (la & PAGE_MASK)) ? t->host : fetch_page(c, la)) + off;
 	struct decoded *e = decoded_slot(c, (u64)(uintptr_t)host);
 

@@ -102,7 +102,8 @@ enum cpu_mode { MODE_REAL, MODE_VM86, MODE_PROT16, MODE_PROT32, MODE_COMPAT16, M
 /*
  * The software TLB. One entry serves data reads and writes of one 4 KiB page for one privilege view; an access
  * [la, la+n) hits when la - tag < 4096 - (n - 1) (unsigned); its host address is la + addend.
- * A tag that matches nothing is tlb_no_tag(index): an address that would never be looked up in this entry.
+ * A tag that matches nothing is tlb_no_tag(index): an address that would never be looked up in this entry. It is zero for
+ * all but the first, so that untouched memory is an empty table once its first entry is written.
  * wtag is absent for pages that are read-only, clean (dirty bit or dirty log still to be set) or hold translated code.
  */
 struct tlb_entry {
@@ -121,7 +122,7 @@ static inline u32 tlb_index(u64 la)
 }
 static inline u64 tlb_no_tag(u32 index)
 {
-	return (u64)(index ^ 1) << 12;
+	return (u64)!index << 12;
 }
 
 /* Translated code's own entry for the page that RSP was last seen in: writable, and dropped with any TLB entry. */
@@ -139,13 +140,71 @@ struct itlb_entry {
 };
 #define ITLB_SIZE 256u
 
-/* Jump cache: linear address of a branch target to translated code, per view; emptied with the TLB: cpu_flush_jump(). */
+/*
+ * Jump cache: linear address of a branch target to translated code, per view; emptied with the TLB: cpu_flush_jump(). The
+ * address in an empty entry is !index: its own index is another one. Most functions begin at a multiple of 16. Translated
+ * code (jit/branch.c) computes the same index.
+ */
 struct jump_entry {
 	u64 rip;
 	u64 code;
 };
 #define JUMP_BITS 11
 #define JUMP_SIZE (1u << JUMP_BITS)
+#define JUMP_FOLD 9
+static inline u32 jump_index(u64 rip)
+{
+	return ((u32)rip ^ (u32)rip >> JUMP_FOLD) & (JUMP_SIZE - 1);
+}
+
+/* Which of up to 4096 entries of a table were filled: who empties the table looks at no others. */
+struct filled {
+	u64 any; /* a bit for each word that is not zero */
+	u64 word[64];
+};
+static inline void filled_add(struct filled *f, u32 index)
+{
+	f->word[index / 64] |= 1ull << (index & 63);
+	f->any |= 1ull << (index / 64);
+}
+/* Takes one out. */
+static inline bool filled_pop(struct filled *f, u32 *ret_index)
+{
+	u32 n;
+
+	if (!f->any)
+		return false;
+	n = (u32)__builtin_ctzll(f->any);
+	*ret_index = n * 64 + (u32)__builtin_ctzll(f->word[n]);
+	f->word[n] &= f->word[n] - 1;
+	if (!f->word[n])
+		f->any &= f->any - 1;
+	return true;
+}
+
+/* Paging-structure cache (SDM vol. 3, 4.10.3): where the table of the last or last but one level lies for an address. */
+struct memslot;
+struct walk_entry {
+	u64 key;   /* linear address >> 21 or >> 30, times 256; the rights of the upper levels: WALK_* of mmu.c */
+	u64 stamp; /* valid while it is set_notes.walk_stamp */
+	u8 *table; /* host address */
+	struct memslot *slot;
+};
+#define WALK_PT 64u
+#define WALK_PD 16u
+
+/* What mmu.c and mmu-sets.c know about the tables of one address space; see struct cpu. */
+struct set_notes {
+	u64 root;			 /* page tables that filled it */
+	struct filled global, local;	 /* TLB entries, view << TLB_BITS | index; an entry may be in both */
+	struct filled jump[VIEW_COUNT], itlb[2];
+	u64 global_writes[64], local_writes[64]; /* pages with a write tag: bit (gpa >> 12) & 4095 */
+	u64 large[16], huge;		 /* large pages were cut here: bit (la >> 21) & 1023; bit (la >> 30) & 63 */
+	u64 fetched[64];		 /* fetched from since the jump cache was emptied: bit (la >> 12) & 4095 */
+	bool kernel_local;		 /* supervisor code was fetched from a page that is not global */
+	u64 walk_stamp;			 /* never zero */
+	struct walk_entry walk_pt[WALK_PT], walk_pd[WALK_PD];
+};
 
 /*
  * Code cache of a vCPU: guest-physical address and block key to translated code. It survives changes of mappings, so that a
@@ -153,9 +212,10 @@ struct jump_entry {
  */
 struct code_entry {
 	u64 key; /* 0: empty */
-	u64 code;
+	u64 code; /* bits 63..48: cpu.code_age when it was made; another age: empty */
 };
 #define CODE_ENTRIES 16384u
+#define CODE_AGE_SHIFT 48
 
 /* Requests to a vCPU; set by anybody with vcpu_request(), polled by all execution loops. */
 #define REQ_EXIT (1u << 0)	 /* leave to run.c: something below is set, or user space wants the vCPU */
@@ -200,8 +260,10 @@ struct cpu {
 	u8 cpl, mode, view, intr_shadow; /* cached from cs, cr0, efer, rflags.AC; intr_shadow: STI or MOV SS just done */
 	struct segment seg[SEG_COUNT];
 	u64 self;      /* address of this struct, for translated code's helper calls */
-	u64 jump_miss; /* what an empty jump entry points to; 0 without a translator */
+	struct cpu *set; /* this struct with the tables of the current address space: see "caches" */
 	u32 jit_key;   /* execution state the jump cache was filled for */
+	u16 code_age;  /* changes when all of code[] becomes void */
+	bool gs_is_set; /* the host's GS base is `set`: on the vCPU's thread in jit_run() */
 
 	struct desc_table gdtr, idtr;
 	u64 cr0, cr2, cr3, cr4, cr8, efer, xcr0;
@@ -230,11 +292,19 @@ struct cpu {
 
 	u64 insns; /* interpreted instructions */
 
-	/* -- caches -- */
-	struct tlb_entry tlb[VIEW_COUNT][TLB_SIZE] __attribute__((aligned(64)));
-	struct itlb_entry itlb[2][ITLB_SIZE]; /* [0] supervisor, [1] user */
+	/*
+	 * -- caches of one address space --
+	 * struct vcpu is mapped MMU_SETS times. The mappings differ in this part alone, everything else is the same memory.
+	 * So a change of address space (mmu-sets.c) is another GS base for translated code and another cpu.set for C code,
+	 * which reaches the tables as c->set->tlb and so on.
+	 */
+	struct tlb_entry tlb[VIEW_COUNT][TLB_SIZE] __attribute__((aligned(4096)));
 	struct jump_entry jump[VIEW_COUNT][JUMP_SIZE];
-	struct code_entry code[CODE_ENTRIES];
+	struct itlb_entry itlb[2][ITLB_SIZE]; /* [0] supervisor, [1] user */
+	struct set_notes notes;
+
+	/* -- caches of all address spaces -- */
+	struct code_entry code[CODE_ENTRIES] __attribute__((aligned(4096)));
 
 	/* -- the interpreter's own (exec.h) -- */
 	u64 next_rip;	/* where the instruction goes on: preset to the one behind it, branches change it */
@@ -255,19 +325,17 @@ static inline void cpu_drop_stack(struct cpu *c)
 		c->stack[v].page = NO_STACK_WINDOW;
 }
 
-/* Empties the jump cache: mappings, execution state or translated code changed. Own thread only. */
-static inline void cpu_flush_jump(struct cpu *c)
-{
-	for (u32 v = 0; v < VIEW_COUNT; v++)
-		for (u32 i = 0; i < JUMP_SIZE; i++)
-			c->jump[v][i] = (struct jump_entry){ 1ull << 63, c->jump_miss };
-}
+/* Empties the jump caches of all address spaces: execution state changed. Own thread only. */
+void cpu_flush_jump(struct cpu *c);
+/* Translated code became void: empties the code cache too. Own thread only. */
+void cpu_flush_code(struct cpu *c);
 
-static inline void cpu_flush_code(struct cpu *c)
+static inline void cpu_put_jump(struct cpu *c, enum tlb_view view, u64 rip, u64 code)
 {
-	cpu_flush_jump(c);
-	for (u32 i = 0; i < CODE_ENTRIES; i++)
-		c->code[i].key = 0;
+	u32 i = jump_index(rip);
+
+	c->set->jump[view][i] = (struct jump_entry){ rip, code };
+	filled_add(&c->set->notes.jump[view], i);
 }
 
 static inline bool cpu_long(const struct cpu *c)

@@ -197,11 +197,13 @@ void exec_invpcid(struct cpu *c, const struct insn *i)
 	    (type == 0 && !is_canonical(desc[1])))
 		cpu_raise_err(c, EXC_GP, 0);
 	if (type == 0)
-		mmu_flush_page(c, desc[1]);
+		mmu_flush_page_of(c, desc[1], (u16)desc[0]);
+	else if (type == 1)
+		mmu_flush_pcid(c, (u16)desc[0]);
 	else if (type == 2)
 		mmu_flush_all(c);
 	else
-		mmu_flush_nonglobal(c);
+		mmu_flush_nonglobal_all(c);
 }
 
 /* ---- waiting ---- */

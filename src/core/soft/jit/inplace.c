@@ -43,7 +43,7 @@ void inplace_insn(struct tx *t, const struct insn *i, bool ends_block)
 /* Code for c->rip under the state that is now; else what leaves to the dispatcher. */
 static const u8 *code_next(struct jit *j, struct cpu *c)
 {
-	struct jump_entry *e = &c->jump[c->view][jump_index(c->rip)];
+	struct jump_entry *e = &c->set->jump[c->view][jump_index(c->rip)];
 
 	if (*c->poll || !jit_fits(c) || ((block_key(c) ^ c->jit_key) & KEY_VEC) || e->rip != c->rip)
 		return j->stub_away;

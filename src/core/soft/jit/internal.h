@@ -100,18 +100,11 @@ struct jit {
 	struct block **blocks; /* by code address, for signals */
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
-	const u8 *stub_dispatch, *stub_interp, *stub_link, *stub_string, *stub_jump_miss, *stub_inplace, *stub_away;
+	const u8 *stub_dispatch, *stub_interp, *stub_link, *stub_string, *stub_inplace, *stub_away;
 	const u8 *stub_slow[VIEW_COUNT][4]; /* by view and what, as far as SLOW_STACK */
 	unsigned (*enter)(struct cpu *c, const u8 *code);
 	struct jit_stats stats;
 };
-
-/* Where an address is in the jump cache. Most functions begin at a multiple of 16. branch.c emits the same. */
-#define JUMP_FOLD 9
-static inline u32 jump_index(u64 rip)
-{
-	return ((u32)rip ^ (u32)rip >> JUMP_FOLD) & (JUMP_SIZE - 1);
-}
 
 /* Arithmetic flags as lahf and seto leave them in AX, and back from cpu.saved_flags. */
 static inline u64 flags_image(u64 rflags)

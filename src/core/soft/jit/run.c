@@ -72,16 +72,6 @@ static void flush_world(struct jit *j, struct cpu *c)
 	vm_resume_world(vm);
 }
 
-/* Write tags for a page that now holds code: the vCPU's own thread, or the world is stopped. */
-static void drop_write_tags(struct cpu *c, u64 gpa)
-{
-	cpu_drop_stack(c);
-	for (u32 v = 0; v < VIEW_COUNT; v++)
-		for (u32 i = 0; i < TLB_SIZE; i++)
-			if ((c->tlb[v][i].gpa & PAGE_MASK) == gpa)
-				c->tlb[v][i].wtag = tlb_no_tag(i);
-}
-
 static struct code_page *new_code_page(struct jit *j, struct cpu *c, u64 gpa)
 {
 	struct vm *vm = c->vcpu->vm;
@@ -95,7 +85,7 @@ static struct code_page *new_code_page(struct jit *j, struct cpu *c, u64 gpa)
 	if (s) {
 		__atomic_store_n(&s->code_pages[(gpa - s->gpa) >> 12], 1, __ATOMIC_SEQ_CST);
 		for (u32 n = 0; n < vm->vcpu_count; n++)
-			drop_write_tags(&vm->vcpu[n]->cpu, gpa);
+			mmu_close_page(&vm->vcpu[n]->cpu, gpa);
 		pthread_mutex_lock(&j->lock);
 		p = page_find(j, gpa);
 		if (!p)
@@ -179,32 +169,34 @@ static struct code_entry *code_entry(struct cpu *c, u64 gpa, u8 key, u64 *ret_ke
 /* Code to enter at c->rip in FLAGS_SAVED; NULL: interpret one instruction, or take the requests that came meanwhile. */
 static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 {
-	struct jump_entry *e = &c->jump[c->view][jump_index(c->rip)];
+	const struct jump_entry *e = &c->set->jump[c->view][jump_index(c->rip)];
 	struct code_entry *known;
 	struct block *b;
-	u64 gpa, key;
+	u64 gpa, key, code;
 	u8 *host;
 	u32 error;
 	bool mmio;
 
-	if (e->rip == c->rip && e->code != c->jump_miss)
+	if (e->rip == c->rip)
 		return (const u8 *)(uintptr_t)e->code;
 	j->stats.lookups++;
 	do {
 		if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
 			return NULL;
 		known = code_entry(c, gpa, block_key(c), &key);
-		if (known->key == key) {
-			*e = (struct jump_entry){ c->rip, known->code };
-			return (const u8 *)(uintptr_t)known->code;
+		if (known->key == key && known->code >> CODE_AGE_SHIFT == c->code_age) {
+			code = known->code & ((1ull << CODE_AGE_SHIFT) - 1);
+			cpu_put_jump(c, c->view, c->rip, code);
+			return (const u8 *)(uintptr_t)code;
 		}
 		b = block_at(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), block_key(c));
 		if (!b && *c->poll)
 			return NULL; /* the world moved: what the ITLB says may be void */
 	} while (!b);
-	*e = (struct jump_entry){ c->rip, (u64)(uintptr_t)jit_exec(j, b->entry_saved) };
-	*known = (struct code_entry){ key, e->code };
-	return jit_exec(j, b->entry_saved);
+	code = (u64)(uintptr_t)jit_exec(j, b->entry_saved);
+	cpu_put_jump(c, c->view, c->rip, code);
+	*known = (struct code_entry){ key, code | (u64)c->code_age << CODE_AGE_SHIFT };
+	return (const u8 *)(uintptr_t)code;
 }
 
 /* A direct jump was taken for the first time: join it to its block, if both still stand. */
@@ -285,18 +277,15 @@ unsigned jit_run(struct jit *j, struct cpu *c)
 	u64 gs;
 	int met;
 
-	if (c->jump_miss != (u64)(uintptr_t)j->stub_jump_miss) {
-		c->jump_miss = (u64)(uintptr_t)j->stub_jump_miss;
-		c->self = (u64)(uintptr_t)c;
-		cpu_flush_jump(c);
-	}
 	c->watch = false; /* breakpoints are not for translated code */
-	gs = swap_gs_base((u64)(uintptr_t)c);
+	gs = swap_gs_base((u64)(uintptr_t)c->set);
+	c->gs_is_set = true;
 	c->fault_jmp = &jump;
 	met = setjmp(jump); /* what inplace.c executes comes back here when it faults or leaves */
 	if (!met || interp_recover(c, met, &why))
 		why = run_loop(j, c);
 	c->fault_jmp = outer;
+	c->gs_is_set = false;
 	swap_gs_base(gs);
 	return why;
 }
@@ -315,12 +304,12 @@ static const u8 *alone_at(struct jit *j, struct cpu *c)
 	if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
 		return NULL;
 	known = code_entry(c, gpa, key, &tag);
-	if (known->key == tag)
-		return (const u8 *)(uintptr_t)known->code;
+	if (known->key == tag && known->code >> CODE_AGE_SHIFT == c->code_age)
+		return (const u8 *)(uintptr_t)(known->code & ((1ull << CODE_AGE_SHIFT) - 1));
 	b = block_here(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), key);
 	if (!b)
 		return NULL;
-	*known = (struct code_entry){ tag, (u64)(uintptr_t)jit_exec(j, b->entry_saved) };
+	*known = (struct code_entry){ tag, (u64)(uintptr_t)jit_exec(j, b->entry_saved) | (u64)c->code_age << CODE_AGE_SHIFT };
 	return jit_exec(j, b->entry_saved);
 }
 
@@ -337,7 +326,7 @@ static const u8 *faulted(struct cpu *c, u64 la, const struct slow_info *s)
 /* The stack window serves pages that may be written; a read alone must not make one so. */
 static const u8 *stack_read(struct jit *j, struct cpu *c, u64 la, const struct slow_info *s)
 {
-	const struct tlb_entry *e = &c->tlb[c->view][tlb_index(la)];
+	const struct tlb_entry *e = &c->set->tlb[c->view][tlb_index(la)];
 
 	if (!mmu_fill(c, la, MMU_READ, c->view) && e->rtag != (la & PAGE_MASK))
 		return faulted(c, la, s);

@@ -36,7 +36,7 @@ bool string_possible(const struct insn *i)
 /* Bytes that [la, la + bytes) may have through the TLB, at *ret_host; 0 when the interpreter has to look. */
 static u64 plain_room(struct cpu *c, u64 la, enum mmu_access acc, u8 **ret_host)
 {
-	struct tlb_entry *e = &c->tlb[c->view][tlb_index(la)];
+	struct tlb_entry *e = &c->set->tlb[c->view][tlb_index(la)];
 
 	if ((acc == MMU_WRITE ? e->wtag : e->rtag) != (la & PAGE_MASK) && !mmu_fill(c, la, acc, c->view))
 		return 0;

@@ -217,9 +217,6 @@ bool stubs_emit(struct jit *j)
 	emit_imm(&e, HOST_SCRATCH2, EXIT_DISPATCH);
 	emit_save_guest(&e);
 	emit_return(&e);
-	j->stub_jump_miss = begin(&e); /* only the non-canonical address 1 << 63 can hit an empty entry */
-	emit_imm(&e, HOST_SCRATCH, 1ull << 63);
-	emit_exit_rip(&e, EXIT_DISPATCH);
 	begin(&e);
 	j->code_base = j->code_used = (u32)(e.p - j->code_w);
 	return !e.full;

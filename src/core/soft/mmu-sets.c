@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The address spaces whose translations a vCPU keeps, one set of tables for a PCID, and every flush of them (mmu.h; SDM
+ * vol. 3, 4.10). A set that is not current is not touched by a flush: what has to go is noted and goes when the set is
+ * entered. Only two things cannot wait: INVPCID of one address, and write tags of a page that becomes code.
+ */
+#include "mmu.h"
+#include "soft.h"
+
+enum { PENDING_JUMP = 1, PENDING_LOCAL = 2 };
+
+static inline struct mmu_cache *cache_of(struct cpu *c)
+{
+	return &c->vcpu->mmu;
+}
+
+/* ---- one set ---- */
+
+static inline void entry_drop(struct tlb_entry *e, u32 index)
+{
+	e->rtag = e->wtag = tlb_no_tag(index);
+	e->gpa = 0;
+}
+
+static inline struct tlb_entry *entry_at(struct cpu *s, u32 where)
+{
+	return &s->tlb[where >> TLB_BITS][where & (TLB_SIZE - 1)];
+}
+
+static void jump_drop(struct cpu *s, enum tlb_view view)
+{
+	u32 i;
+
+	while (filled_pop(&s->notes.jump[view], &i))
+		s->jump[view][i].rip = !i;
+}
+
+static void jump_drop_all(struct cpu *s)
+{
+	for (u32 v = 0; v < VIEW_COUNT; v++)
+		jump_drop(s, v);
+}
+
+static void itlb_drop(struct cpu *s, bool user)
+{
+	u32 i;
+
+	while (filled_pop(&s->notes.itlb[user], &i))
+		s->itlb[user][i].tag = tlb_no_tag(i);
+}
+
+/* All fetches start anew, so the notes about them do too. */
+static void fetch_drop(struct cpu *s)
+{
+	cache_of(s)->fetch_flushes++;
+	itlb_drop(s, false);
+	itlb_drop(s, true);
+	jump_drop_all(s);
+	__builtin_memset(s->notes.fetched, 0, sizeof(s->notes.fetched));
+	s->notes.kernel_local = false;
+}
+
+static void fetch_drop_local(struct cpu *s)
+{
+	if (s->notes.kernel_local) {
+		fetch_drop(s);
+		return;
+	}
+	itlb_drop(s, true); /* all supervisor code is global */
+	jump_drop(s, VIEW_USER);
+}
+
+static inline void walks_drop(struct cpu *s)
+{
+	s->notes.walk_stamp++;
+}
+
+static void local_drop(struct cpu *s)
+{
+	u32 i;
+
+	while (filled_pop(&s->notes.local, &i))
+		if (!(entry_at(s, i)->gpa & TLB_GLOBAL))
+			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
+	__builtin_memset(s->notes.local_writes, 0, sizeof(s->notes.local_writes));
+	cpu_drop_stack(s);
+	fetch_drop_local(s);
+	walks_drop(s);
+}
+
+static void global_drop(struct cpu *s)
+{
+	u32 i;
+
+	while (filled_pop(&s->notes.global, &i))
+		if (entry_at(s, i)->gpa & TLB_GLOBAL)
+			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
+	__builtin_memset(s->notes.global_writes, 0, sizeof(s->notes.global_writes));
+	cpu_drop_stack(s);
+	fetch_drop(s);
+	walks_drop(s);
+}
+
+static void set_drop(struct cpu *s)
+{
+	global_drop(s);
+	local_drop(s);
+	__builtin_memset(s->notes.large, 0, sizeof(s->notes.large));
+	s->notes.huge = 0;
+}
+
+static void range_drop_in(struct cpu *s, const struct filled *f, u64 lo, u64 size)
+{
+	for (u64 any = f->any; any; any &= any - 1) {
+		u32 n = (u32)__builtin_ctzll(any);
+
+		for (u64 bits = f->word[n]; bits; bits &= bits - 1) {
+			u32 i = n * 64 + (u32)__builtin_ctzll(bits);
+
+			if (entry_at(s, i)->rtag - lo < size)
+				entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
+		}
+	}
+}
+
+static void range_drop(struct cpu *s, u64 la, u64 size)
+{
+	range_drop_in(s, &s->notes.global, la & ~(size - 1), size);
+	range_drop_in(s, &s->notes.local, la & ~(size - 1), size);
+	fetch_drop(s);
+}
+
+/* One address, global or not; every walk is done anew (4.10.4.1: INVLPG drops all upper levels of the PCID). */
+static void page_drop(struct cpu *s, u64 la)
+{
+	const struct set_notes *n = &s->notes;
+	u32 i = tlb_index(la), f = la >> 12 & (ITLB_SIZE - 1);
+
+	cpu_drop_stack(s);
+	walks_drop(s);
+	if (unlikely(n->huge >> (la >> 30 & 63) & 1)) {
+		range_drop(s, la, 1ull << 30);
+	} else if (unlikely(n->large[la >> 27 & 15] >> (la >> 21 & 63) & 1)) {
+		range_drop(s, la, s->cr4 & CR4_PAE ? 1ull << 21 : 1ull << 22);
+	} else {
+		for (u32 v = 0; v < VIEW_COUNT; v++)
+			if (s->tlb[v][i].rtag == (la & PAGE_MASK))
+				entry_drop(&s->tlb[v][i], i);
+		s->itlb[0][f].tag = s->itlb[1][f].tag = tlb_no_tag(f);
+		if (n->fetched[la >> 18 & 63] >> (la >> 12 & 63) & 1)
+			jump_drop_all(s);
+	}
+}
+
+static bool may_write(const struct set_notes *n, u64 gpa)
+{
+	u32 bit = gpa >> 12 & 4095;
+
+	return (n->global_writes[bit / 64] | n->local_writes[bit / 64]) >> (bit & 63) & 1;
+}
+
+static void wtag_drop_in(struct cpu *s, const struct filled *f, u64 gpa)
+{
+	for (u64 any = f->any; any; any &= any - 1) {
+		u32 n = (u32)__builtin_ctzll(any);
+
+		for (u64 bits = f->word[n]; bits; bits &= bits - 1) {
+			u32 i = n * 64 + (u32)__builtin_ctzll(bits);
+
+			if ((entry_at(s, i)->gpa & PAGE_MASK) == gpa)
+				entry_at(s, i)->wtag = tlb_no_tag(i & (TLB_SIZE - 1));
+		}
+	}
+}
+
+/* ---- which set is current ---- */
+
+static inline u16 pcid_now(const struct cpu *c)
+{
+	return c->cr4 & CR4_PCIDE ? c->cr3 & 0xfff : 0;
+}
+
+static inline u64 root_now(const struct cpu *c)
+{
+	return c->cr3 & ~0xfffull;
+}
+
+static struct mmu_set *set_find(struct mmu_cache *m, u16 pcid)
+{
+	for (struct mmu_set *set = m->set; set < m->set + MMU_SETS; set++)
+		if (set->used && set->pcid == pcid)
+			return set;
+	return NULL;
+}
+
+/* A free set, or the one that was left longest ago; empty. */
+static struct mmu_set *set_take(struct mmu_cache *m, u16 pcid)
+{
+	struct mmu_set *best = NULL;
+
+	for (struct mmu_set *set = m->set; set < m->set + MMU_SETS; set++)
+		if (set != &m->set[m->current] && (!best || (best->used && (!set->used || set->used_at < best->used_at))))
+			best = set;
+	if (!best->ready) {
+		for (u32 v = 0; v < VIEW_COUNT; v++) {
+			best->face->tlb[v][0].rtag = best->face->tlb[v][0].wtag = tlb_no_tag(0);
+			best->face->jump[v][0].rip = !0;
+		}
+		best->face->itlb[0][0].tag = best->face->itlb[1][0].tag = tlb_no_tag(0);
+		best->face->notes.walk_stamp = 1;
+		best->ready = true;
+	} else {
+		m->recycles += best->used;
+		set_drop(best->face);
+	}
+	best->used = true;
+	best->pcid = pcid;
+	best->pending = 0;
+	best->log_seen = m->log_head;
+	return best;
+}
+
+/* What happened while the set was not current. */
+static void set_catch_up(struct mmu_cache *m, struct mmu_set *set)
+{
+	if (m->log_head - set->log_seen > MMU_LOG)
+		global_drop(set->face);
+	else
+		while (set->log_seen != m->log_head)
+			page_drop(set->face, m->log[set->log_seen++ % MMU_LOG]);
+	set->log_seen = m->log_head;
+	if (set->pending & PENDING_LOCAL)
+		local_drop(set->face);
+	if (set->pending & PENDING_JUMP)
+		jump_drop_all(set->face);
+	set->pending = 0;
+}
+
+static void set_enter(struct cpu *c, struct mmu_set *set)
+{
+	struct mmu_cache *m = cache_of(c);
+
+	m->set[m->current].used_at = ++m->clock;
+	m->set[m->current].log_seen = m->log_head;
+	m->current = (u32)(set - m->set);
+	c->set = set->face;
+	cpu_drop_stack(c);
+	if (c->gs_is_set)
+		__asm__ volatile("wrgsbase %0" : : "r"((u64)(uintptr_t)c->set));
+}
+
+void mmu_init(struct cpu *c)
+{
+	struct mmu_cache *m = cache_of(c);
+
+	m->current = MMU_SETS - 1; /* set_take() takes another one: the first */
+	m->current = (u32)(set_take(m, 0) - m->set);
+	c->set = m->set[m->current].face;
+}
+
+void mmu_set_cr3(struct cpu *c, u64 value, bool noflush)
+{
+	struct mmu_cache *m = cache_of(c);
+	u16 pcid;
+
+	c->cr3 = value;
+	if ((c->cr4 & CR4_PAE) && (c->cr0 & CR0_PG) && !cpu_long(c))
+		mmu_load_pdptes(c, value);
+	pcid = pcid_now(c);
+	if (m->set[m->current].pcid != pcid) {
+		struct mmu_set *set = set_find(m, pcid);
+
+		if (set)
+			set_catch_up(m, set);
+		else
+			set = set_take(m, pcid);
+		set_enter(c, set);
+		m->switches++;
+	}
+	/* With other tables for the same PCID old entries could stay, says the architecture, but nobody wants them. */
+	if (!noflush || c->set->notes.root != root_now(c))
+		mmu_flush_nonglobal(c);
+}
+
+/* ---- flushes ---- */
+
+void mmu_flush_all(struct cpu *c)
+{
+	struct mmu_cache *m = cache_of(c);
+
+	for (struct mmu_set *set = m->set; set < m->set + MMU_SETS; set++)
+		set->used = false;
+	set_drop(c->set);
+	c->set->notes.root = root_now(c);
+	m->set[m->current].used = true;
+	m->set[m->current].pcid = pcid_now(c);
+	m->globals = 0;
+	m->full_flushes++;
+}
+
+void mmu_flush_nonglobal(struct cpu *c)
+{
+	local_drop(c->set);
+	c->set->notes.root = root_now(c);
+	cache_of(c)->flushes++;
+}
+
+static void others_pending(struct cpu *c, u8 what)
+{
+	struct mmu_cache *m = cache_of(c);
+
+	for (u32 k = 0; k < MMU_SETS; k++)
+		if (k != m->current)
+			m->set[k].pending |= what;
+}
+
+void mmu_flush_nonglobal_all(struct cpu *c)
+{
+	mmu_flush_nonglobal(c);
+	others_pending(c, PENDING_LOCAL);
+}
+
+void mmu_flush_pcid(struct cpu *c, u16 pcid)
+{
+	struct mmu_cache *m = cache_of(c);
+	struct mmu_set *set = set_find(m, pcid);
+
+	if (set == &m->set[m->current])
+		mmu_flush_nonglobal(c);
+	else if (set)
+		set->pending |= PENDING_LOCAL;
+}
+
+void mmu_flush_page(struct cpu *c, u64 la)
+{
+	struct mmu_cache *m = cache_of(c);
+
+	page_drop(c->set, la);
+	if (unlikely(m->globals >> (la >> 42 & 63) & 1))
+		m->log[m->log_head++ % MMU_LOG] = la;
+}
+
+void mmu_flush_page_of(struct cpu *c, u64 la, u16 pcid)
+{
+	struct mmu_set *set = set_find(cache_of(c), pcid);
+
+	if (set)
+		page_drop(set->face, la);
+}
+
+void mmu_close_page(struct cpu *c, u64 gpa)
+{
+	struct mmu_cache *m = cache_of(c);
+
+	cpu_drop_stack(c);
+	for (struct mmu_set *set = m->set; set < m->set + MMU_SETS; set++) {
+		if (!set->used || !may_write(&set->face->notes, gpa))
+			continue;
+		wtag_drop_in(set->face, &set->face->notes.global, gpa);
+		wtag_drop_in(set->face, &set->face->notes.local, gpa);
+	}
+}
+
+void cpu_flush_jump(struct cpu *c)
+{
+	jump_drop_all(c->set);
+	others_pending(c, PENDING_JUMP);
+}
+
+void cpu_flush_code(struct cpu *c)
+{
+	cpu_flush_jump(c);
+	if (++c->code_age) /* else an age returns that old entries may have */
+		return;
+	for (u32 i = 0; i < CODE_ENTRIES; i++)
+		c->code[i].key = 0;
+}
