@@ -154,7 +154,7 @@ struct jump_entry {
 #define JUMP_FOLD 9
 static inline u32 jump_index(u64 rip)
 {
-	return ((u32)rip ^ (u32)rip >> JUMP_FOLD) & (JUMP_SIZE - 1);
+	return ((u32)rip ^ (u32)rip >> JUMP_FOLD) >> 1 & (JUMP_SIZE - 1);
 }
 
 /* Which of up to 4096 entries of a table were filled: who empties the table looks at no others. */

@@ -60,6 +60,19 @@ static bool effective_address(struct tx *t, const struct insn *i, u8 dst)
 	return true;
 }
 
+/* 32 bits of registers that are all mapped. */
+static bool lea_in_place(struct tx *t, const struct insn *i, u8 dst)
+{
+	struct host_op lea32 = { .opcode = 0x8d };
+	struct host_mem m = { BASE_NONE, BASE_NONE, i->scale, false, false, (s32)i->disp };
+
+	if (i->opsize != 4 || i->adsize != 8 || i->base == BASE_NONE || i->base == BASE_RIP || in_memory(i->base) || in_memory(i->index))
+		return false;
+	load_parts(t, i, &m.base, &m.index);
+	emit_op_mem(&t->e, &lea32, dst, &m);
+	return true;
+}
+
 bool lea_insn(struct tx *t, const struct insn *i)
 {
 	u8 dst = host_reg(i->reg);
@@ -69,6 +82,8 @@ bool lea_insn(struct tx *t, const struct insn *i)
 		return false;
 	if (dst != IN_MEMORY && i->opsize == 8)
 		return effective_address(t, i, dst);
+	if (dst != IN_MEMORY && lea_in_place(t, i, dst))
+		return true;
 	if (!effective_address(t, i, HOST_SCRATCH))
 		return false;
 	if (dst != IN_MEMORY) {
@@ -126,12 +141,11 @@ static void add_slow_site(struct tx *t, u8 *jump, const u8 *retry, unsigned size
 /* scratch = linear address -> its offset in the page; scratch2 = offset of the entry in the TLB. */
 static void tlb_compare(struct tx *t, const u8 *retry, unsigned size, u16 own, u8 what)
 {
-	static const struct host_op rorx = { .vex = true, .map = 3, .pp = 3, .opcode = 0xf0, .imm_size = 1, .imm = 12 - 5 };
 	struct host_mem tag = tlb_field(t, what & SLOW_WRITE ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag));
 	struct emit *e = &t->e;
 
 	_Static_assert(sizeof(struct tlb_entry) == 32, "the index is scaled by 32");
-	emit_op_reg(e, &rorx, HOST_SCRATCH2, HOST_SCRATCH);
+	emit_rorx32(e, HOST_SCRATCH2, HOST_SCRATCH, 12 - 5);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, (TLB_SIZE - 1) << 5);
 	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, tag);
 	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, (s32)(PAGE_SIZE - size));
@@ -229,6 +243,13 @@ struct host_mem access_based(struct tx *t, const struct access *a, u8 base, s32 
 	return based(t, base, disp);
 }
 
+/* One LEA of mapped registers. */
+static bool address_is_quick(const struct insn *i)
+{
+	return i->base != BASE_RIP && i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O && !in_memory(i->base) &&
+	       !in_memory(i->index) && i->seg != SEG_FS && i->seg != SEG_GS;
+}
+
 bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m)
 {
 	s64 disp = i->disp + (i->base == BASE_RIP ? t->off[t->k] + i->len : 0);
@@ -241,8 +262,14 @@ bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool writ
 	retry = access_begin(t);
 	if (!access_address(t, i, HOST_SCRATCH))
 		return false;
-	access_check(t, retry, size, write);
 	*ret_m = mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
+	if (!address_is_quick(i)) {
+		access_check(t, retry, size, write);
+		return true;
+	}
+	tlb_compare(t, retry, size, 0, write ? SLOW_WRITE : 0);
+	access_address(t, i, HOST_SCRATCH); /* sooner there than the tag could be added */
+	load_addend(t);
 	return true;
 }
 

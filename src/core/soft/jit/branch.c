@@ -29,16 +29,14 @@ static struct host_mem jump_compare(struct tx *t, enum tlb_view view, const u8 *
 	struct host_op xor32 = { .opcode = 0x33 };
 	struct emit *e = &t->e;
 	size_t table = offsetof(struct cpu, jump) + view * sizeof(t->c->jump[0]);
-	struct host_mem entry = { HOST_SCRATCH2, BASE_NONE, 0, true, false, (s32)table };
+	struct host_mem entry = { BASE_NONE, HOST_SCRATCH2, 3, true, false, (s32)table };
 
-	_Static_assert(sizeof(struct jump_entry) == 16, "the index is scaled by 16");
+	_Static_assert(sizeof(struct jump_entry) == 16, "twice the index is scaled by 8");
 	emit_poll(t);
 	ret_miss[0] = emit_jcc(e, COND_NE, miss);
-	emit_mov32(e, HOST_SCRATCH2, HOST_SCRATCH);
-	emit_shift32(e, SHIFT_SHR, HOST_SCRATCH2, JUMP_FOLD);
+	emit_rorx32(e, HOST_SCRATCH2, HOST_SCRATCH, JUMP_FOLD);
 	emit_op_reg(e, &xor32, HOST_SCRATCH2, HOST_SCRATCH);
-	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, JUMP_SIZE - 1);
-	emit_shift32(e, SHIFT_SHL, HOST_SCRATCH2, 4);
+	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, (JUMP_SIZE - 1) << 1);
 	emit_alu_load(e, ALU_CMP, HOST_SCRATCH, entry);
 	ret_miss[1] = emit_jcc(e, COND_NE, miss);
 	return entry;

@@ -223,6 +223,13 @@ void emit_shift32(struct emit *e, enum shift_op op, u8 reg, u8 count)
 	emit_op_reg(e, &o, op, reg);
 }
 
+void emit_rorx32(struct emit *e, u8 dst, u8 src, u8 count)
+{
+	struct host_op o = { .vex = true, .map = 3, .pp = 3, .opcode = 0xf0, .imm_size = 1, .imm = count };
+
+	emit_op_reg(e, &o, dst, src);
+}
+
 void emit_push(struct emit *e, u8 reg)
 {
 	if (reg >= 8)

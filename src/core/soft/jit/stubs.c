@@ -117,7 +117,6 @@ static void emit_slow_tlb(struct emit *e, u32 view, bool write)
 /* scratch = address - page of the stack window: moves the window if the TLB has the page and the span fits, and tries again. */
 static void emit_slow_stack(struct emit *e, u32 view)
 {
-	static const struct host_op rorx = { .vex = true, .map = 3, .pp = 3, .opcode = 0xf0, .imm_size = 1, .imm = 12 - 5 };
 	static const struct host_op movzx16 = { .map = 1, .opcode = 0xb7 }, movsxd = { .w = 1, .opcode = 0x63 };
 	struct host_mem window = mem_gs(offsetof(struct cpu, stack) + view * sizeof(struct stack_window));
 	struct host_mem size = mem_base(RAX, offsetof(struct slow_info, size)), retry = mem_base(HOST_SCRATCH, 0);
@@ -127,7 +126,7 @@ static void emit_slow_stack(struct emit *e, u32 view)
 	addend.disp += (s32)offsetof(struct stack_window, addend);
 	retry.disp = offsetof(struct slow_info, retry);
 	emit_alu_load(e, ALU_ADD, HOST_SCRATCH, window);
-	emit_op_reg(e, &rorx, HOST_SCRATCH2, HOST_SCRATCH);
+	emit_rorx32(e, HOST_SCRATCH2, HOST_SCRATCH, 12 - 5);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, (TLB_SIZE - 1) << 5);
 	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, tlb_mem(view, offsetof(struct tlb_entry, wtag)));
 	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, PAGE_SIZE - 1);
