@@ -3,6 +3,9 @@
 import math
 import statistics
 
+# Heading, what is divided by what
+RATIOS = (('ours / native', 'ours', 'native'), ('TCG / native', 'tcg', 'native'), ('TCG / ours', 'tcg', 'ours'))
+
 
 def machines(title, unit, rows, results):
     """rows: (case, {column: [values]}); the first column has the ratio to QEMU's best."""
@@ -35,8 +38,7 @@ def _ratio(values, over, under):
 def matrix(title, unit, columns, rows, classes, results):
     """rows: {name: {column: [values]}} with the columns 'ours', 'tcg', 'native', of which any may be absent; classes: {name:
     [rows]} for the geometric means of the ratios."""
-    ratios = [(head, over, under) for head, over, under in (('ours / native', 'ours', 'native'), ('TCG / native', 'tcg', 'native'),
-                                                            ('TCG / ours', 'tcg', 'ours')) if over in columns and under in columns]
+    ratios = [ratio for ratio in RATIOS if ratio[1] in columns and ratio[2] in columns]
     print(f'\n## {title} ({unit})\n')
     print('| |' + ''.join(f' {column} min | median |' for column in columns) + ''.join(f' {head} |' for head, _, _ in ratios))
     print('| --- |' + ' --- |' * (2 * len(columns) + len(ratios)))
