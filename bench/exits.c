@@ -40,7 +40,7 @@ static const struct access accesses[] = {
 
 struct vm {
 	uint8_t *ram;
-	int vcpu;
+	int fd, vcpu, run_size;
 	struct kvm_run *run;
 };
 
@@ -75,25 +75,34 @@ static void create_vm(struct vm *vm, int sys)
 		char space[sizeof(struct kvm_cpuid2) + 128 * sizeof(struct kvm_cpuid_entry2)];
 	} cpuid = { .c.nent = 128 };
 	struct kvm_userspace_memory_region region = { .memory_size = RAM_SIZE };
-	int size = kvcore_ioctl(sys, KVM_GET_VCPU_MMAP_SIZE, 0), fd = kvcore_ioctl(sys, KVM_CREATE_VM, 0);
 
+	vm->run_size = kvcore_ioctl(sys, KVM_GET_VCPU_MMAP_SIZE, 0);
+	vm->fd = kvcore_ioctl(sys, KVM_CREATE_VM, 0);
 	vm->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (fd < 0 || size < 0 || vm->ram == MAP_FAILED)
+	if (vm->fd < 0 || vm->run_size < 0 || vm->ram == MAP_FAILED)
 		fail("KVM_CREATE_VM");
 	region.userspace_addr = (uintptr_t)vm->ram;
-	if (kvcore_ioctl(fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
+	if (kvcore_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
 		fail("KVM_SET_USER_MEMORY_REGION");
-	vm->vcpu = kvcore_ioctl(fd, KVM_CREATE_VCPU, 0);
+	vm->vcpu = kvcore_ioctl(vm->fd, KVM_CREATE_VCPU, 0);
 	if (vm->vcpu < 0 || kvcore_ioctl(sys, KVM_GET_SUPPORTED_CPUID, &cpuid) < 0 ||
 	    kvcore_ioctl(vm->vcpu, KVM_SET_CPUID2, &cpuid) < 0)
 		fail("KVM_CREATE_VCPU");
-	vm->run = kvcore_mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
+	vm->run = kvcore_mmap(NULL, (size_t)vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
 	if (vm->run == MAP_FAILED)
 		fail("mmap of kvm_run");
 	*(uint64_t *)(vm->ram + PML4) = PDPT | 7;
 	*(uint64_t *)(vm->ram + PDPT) = PD | 7;
 	for (uint64_t n = 0; n < 4; n++)
 		((uint64_t *)(vm->ram + PD))[n] = n << 21 | 0x87;
+}
+
+static void destroy_vm(struct vm *vm)
+{
+	munmap(vm->run, (size_t)vm->run_size);
+	kvcore_close(vm->vcpu);
+	kvcore_close(vm->fd);
+	munmap(vm->ram, RAM_SIZE);
 }
 
 static uint64_t now_ns(void)
@@ -162,6 +171,8 @@ int main(int argc, char **argv)
 
 		create_vm(&vm, sys);
 		measure(&vm, &accesses[n]);
+		destroy_vm(&vm);
 	}
+	kvcore_close(sys);
 	return 0;
 }

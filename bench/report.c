@@ -7,7 +7,7 @@
 #define PRIMITIVE_TICKS (2u << 20) /* how long a sample takes at least, */
 #define PRIMITIVE_SAMPLES 5	   /* and how many there are: the smallest one counts */
 
-void report_kernels(kernel_timer *timer)
+void report_kernels(kernel_timer *timer, const char *unit)
 {
 	for (const struct kernel *k = bench_kernels; k->name; k++) {
 		u64 sum, first = timer(k, &sum), best = ~0ull, total = first;
@@ -22,7 +22,7 @@ void report_kernels(kernel_timer *timer)
 			total += ticks;
 		}
 		report_line(k->name, first * 1000, "first-ticks");
-		report_line(k->name, best * 1000, "ticks");
+		report_line(k->name, best * 1000, unit);
 	}
 }
 

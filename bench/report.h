@@ -7,7 +7,8 @@
 /* Ticks of one run. */
 typedef u64 kernel_timer(const struct kernel *k, u64 *ret_sum);
 
-void report_kernels(kernel_timer *timer);
+/* The first run has the unit first-ticks, the best of the others `unit`. */
+void report_kernels(kernel_timer *timer, const char *unit);
 void report_primitives(const struct primitive *list, primitive_timer *timer);
 
 /* Theirs to define. */

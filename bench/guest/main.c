@@ -2,7 +2,7 @@
 /*
  * The bare guest of bench/run: kernels in ring 3 with small pages, as a user's program has them, then primitives of rings 3
  * and 0. One image for every machine that starts a PVH kernel and has a 16550 at 0x3f8; nothing else is needed. The command
- * line may name `kernels` or `primitives`; lines as in bench/report.h.
+ * line may name `kernels`, `primitives` or `smp` (kernels on two processors at once); lines as in bench/report.h.
  */
 #include <stdbool.h>
 
@@ -32,15 +32,24 @@ struct __attribute__((packed)) table_pointer {
 	u64 base;
 };
 
+/* layout.h has the offsets of saved_rsp and user_stack. */
+struct cpu {
+	u8 interrupt_stack[8192];
+	u64 saved_rsp, user_stack, heap;
+	struct task_state tss;
+};
+
 struct start_info {
 	u32 magic, version, flags, modules;
 	u64 module_list, command_line;
 };
 
 extern u64 gdt[], page_dirs[];
-extern u8 stubs[256][16], int80_entry[], fault_entry[], syscall_entry[], leave_entry[], user_start[], user_end[];
-u64 enter_user(const void *fn, u64 first, u64 second);
+extern u8 stubs[256][16], int80_entry[], fault_entry[], syscall_entry[], leave_entry[], ap_start[], ap_start_end[], user_start[],
+	user_end[];
+u64 enter_user(const void *fn, u64 first, u64 second, struct cpu *cpu);
 void guest_main(const struct start_info *info);
+void guest_ap_main(void);
 void guest_panic(u64 vector, u64 rip, u64 cr2) __attribute__((noreturn));
 void guest_end(void) __attribute__((noreturn));
 
@@ -71,9 +80,8 @@ static const struct primitive ring0_primitives[] = {
 };
 
 static struct gate idt[256] __attribute__((aligned(16)));
-static struct task_state tss;
-static u8 interrupt_stack[8192] __attribute__((aligned(16)));
-static u64 page_tables[HEAP_SIZE / 0x200000 + 1][512] __attribute__((aligned(4096)));
+static struct cpu cpus[CPUS] __attribute__((aligned(16)));
+static u64 page_tables[CPUS * HEAP_SIZE / 0x200000 + 1][512] __attribute__((aligned(4096)));
 
 /* ---- The serial port ---- */
 
@@ -131,6 +139,7 @@ void report_sum(const char *name, u64 sum)
 	print(" sum\n");
 }
 
+void guest_ap_main(void);
 void guest_panic(u64 vector, u64 rip, u64 cr2)
 {
 	print("@bench panic ");
@@ -157,20 +166,29 @@ static void wrmsr(u32 index, u64 v)
 	__asm__ volatile("wrmsr" : : "c"(index), "a"((u32)v), "d"((u32)(v >> 32)));
 }
 
-static void make_descriptors(void)
+/* What each processor does for itself. */
+static void load_descriptors(unsigned number)
 {
 	struct table_pointer pointer = { sizeof(idt) - 1, (u64)idt };
-	u64 t = (u64)&tss;
+	struct cpu *cpu = &cpus[number];
+	u64 t = (u64)&cpu->tss, selector = SEL_TSS + 16 * number;
 
-	gdt[SEL_TSS / 8] = 0x0000890000000000ull | (sizeof(tss) - 1) | (t & 0xffffff) << 16 | (t >> 24 & 0xff) << 56;
-	gdt[SEL_TSS / 8 + 1] = t >> 32;
-	tss.rsp[0] = (u64)(interrupt_stack + sizeof(interrupt_stack));
-	tss.io_map = sizeof(tss);
+	cpu->heap = HEAP + number * (u64)HEAP_SIZE;
+	cpu->user_stack = cpu->heap + (HEAP_GUARD - HEAP);
+	gdt[selector / 8] = 0x0000890000000000ull | (sizeof(cpu->tss) - 1) | (t & 0xffffff) << 16 | (t >> 24 & 0xff) << 56;
+	gdt[selector / 8 + 1] = t >> 32;
+	cpu->tss.rsp[0] = (u64)&cpu->saved_rsp;
+	cpu->tss.io_map = sizeof(cpu->tss);
+	__asm__ volatile("lidt %0\n\tltr %w1" : : "m"(pointer), "r"(selector));
+}
+
+static void make_descriptors(void)
+{
 	for (unsigned v = 0; v < 256; v++)
 		set_gate(v, stubs[v], 0);
 	set_gate(0x80, int80_entry, 3);
 	set_gate(0x81, leave_entry, 3);
-	__asm__ volatile("lidt %0\n\tltr %w1" : : "m"(pointer), "r"(SEL_TSS));
+	load_descriptors(0);
 	wrmsr(0xc0000081, (u64)SEL_USER_BASE << 48 | (u64)SEL_CODE << 32);
 	wrmsr(0xc0000082, (u64)syscall_entry);
 	wrmsr(0xc0000084, 0);
@@ -184,13 +202,13 @@ static void map_user(void)
 	for (u64 n = 0; n < 512; n++)
 		table[n] = (base + n * 4096) | (base + n * 4096 < (u64)user_end ? PTE_USER : PTE_KERNEL);
 	page_dirs[base >> 21] = (u64)table | PTE_USER;
-	for (u64 n = 0; n < HEAP_SIZE / 4096; n++) {
-		u64 frame = n * 1021 % (HEAP_SIZE / 4096); /* odd, so each is taken once */
+	for (u64 n = 0; n < CPUS * HEAP_SIZE / 4096; n++) {
+		u64 frame = n * 1021 % (CPUS * HEAP_SIZE / 4096); /* odd, so each is taken once */
+		bool guard = n % (HEAP_SIZE / 4096) == (HEAP_GUARD - HEAP) / 4096;
 
-		page_tables[1 + n / 512][n % 512] = (HEAP_FRAMES + frame * 4096) | PTE_USER;
+		page_tables[1 + n / 512][n % 512] = guard ? 0 : (HEAP_FRAMES + frame * 4096) | PTE_USER;
 	}
-	page_tables[HEAP_SIZE / 0x200000][511] = 0;
-	for (u64 n = 0; n < HEAP_SIZE / 0x200000; n++)
+	for (u64 n = 0; n < CPUS * HEAP_SIZE / 0x200000; n++)
 		page_dirs[(HEAP >> 21) + n] = (u64)page_tables[1 + n] | PTE_USER;
 	__asm__ volatile("mov %%cr3, %%rax\n\tmov %%rax, %%cr3" : : : "rax", "memory");
 }
@@ -229,7 +247,7 @@ static u64 time_kernel(const struct kernel *k, u64 *ret_sum)
 {
 	u64 start = read_tsc();
 
-	*ret_sum = enter_user(k->run, HEAP, 0);
+	*ret_sum = enter_user(k->run, cpus[0].heap, 0, &cpus[0]);
 	return read_tsc() - start;
 }
 
@@ -237,7 +255,7 @@ static u64 time_user(const struct primitive *p, u64 count)
 {
 	u64 start = read_tsc();
 
-	enter_user(p->run, count, HEAP);
+	enter_user(p->run, count, HEAP, &cpus[0]);
 	return read_tsc() - start;
 }
 
@@ -265,11 +283,61 @@ static void measure_primitives(void)
 	change_cr4(CR4_PCIDE, 0);
 }
 
-/* Whether the command line names it, or nothing. */
-static bool wanted(const char *line, const char *word)
+/* ---- Two processors ---- */
+
+static const struct kernel *volatile ap_job; /* what the other one shall run; NULL again when it has */
+static volatile bool ap_up;
+static u64 ap_sum;
+
+void guest_ap_main(void)
 {
-	if (!line || !*line)
-		return true;
+	load_descriptors(1);
+	enable_vectors();
+	ap_up = true;
+	for (;;) {
+		while (!ap_job)
+			__asm__ volatile("pause");
+		ap_sum = enter_user(ap_job->run, cpus[1].heap, 0, &cpus[1]);
+		ap_job = NULL;
+	}
+}
+
+static void apic_write(unsigned reg, u32 v)
+{
+	*(volatile u32 *)(u64)(APIC_BASE + reg) = v;
+}
+
+static void start_ap(void)
+{
+	u64 start;
+
+	for (u64 n = 0; n < (u64)(ap_start_end - ap_start); n++)
+		((volatile u8 *)AP_START)[n] = ap_start[n];
+	apic_write(0xf0, 0x1ff);    /* on */
+	apic_write(0x300, 0xc4500); /* INIT to the others */
+	for (start = read_tsc(); read_tsc() - start < 1u << 25;)
+		__asm__ volatile("pause");
+	apic_write(0x300, 0xc4600 | AP_START >> 12); /* start-up */
+	while (!ap_up)
+		__asm__ volatile("pause");
+}
+
+static u64 time_kernel_twice(const struct kernel *k, u64 *ret_sum)
+{
+	u64 start = read_tsc();
+
+	ap_job = k;
+	*ret_sum = enter_user(k->run, cpus[0].heap, 0, &cpus[0]);
+	while (ap_job)
+		__asm__ volatile("pause");
+	start = read_tsc() - start;
+	if (ap_sum != *ret_sum)
+		report_sum(k->name, ap_sum);
+	return start;
+}
+
+static bool has_word(const char *line, const char *word)
+{
 	for (; *line; line++) {
 		u64 n = 0;
 
@@ -283,6 +351,8 @@ static bool wanted(const char *line, const char *word)
 
 void guest_main(const struct start_info *info)
 {
+	const char *line = info->command_line ? (const char *)info->command_line : "";
+
 	out8(COM1 + 1, 0);
 	out8(COM1 + 3, 3); /* 8 bits */
 	out8(0x21, 0xff);  /* no interrupts of either 8259 */
@@ -290,10 +360,15 @@ void guest_main(const struct start_info *info)
 	make_descriptors();
 	map_user();
 	enable_vectors();
-	if (wanted((const char *)info->command_line, "kernels"))
-		report_kernels(time_kernel);
-	if (wanted((const char *)info->command_line, "primitives"))
+	if (!*line || has_word(line, "kernels"))
+		report_kernels(time_kernel, "ticks");
+	if (!*line || has_word(line, "primitives"))
 		measure_primitives();
+	if (has_word(line, "smp")) {
+		report_kernels(time_kernel, "ticks");
+		start_ap();
+		report_kernels(time_kernel_twice, "twice-ticks");
+	}
 	report_line("end", 0, "-");
 	guest_end();
 }

@@ -34,9 +34,13 @@ entry64:
 	mov	%eax, %ds
 	mov	%eax, %es
 	mov	%eax, %ss
+	test	%ebx, %ebx
+	jz	1f
 	mov	$boot_stack_top, %esp
 	mov	%ebx, %edi
 	call	guest_main
+1:	mov	$ap_stack_top, %esp
+	call	guest_ap_main
 	/* A triple fault ends every machine. */
 	.globl	guest_end
 guest_end:
@@ -77,7 +81,28 @@ fault_entry: /* over the two bytes of mov (%rsi), %al */
 syscall_entry:
 	sysretq
 
-	/* u64 enter_user(fn, first argument, second argument): what fn returns in ring 3 */
+	/* Copied to AP_START. The other processor joins at entry, without start information. */
+	.globl	ap_start, ap_start_end
+	.code16
+ap_start:
+	cli
+	lgdtl	%cs:ap_gdt_pointer - ap_start
+	mov	$0x11, %eax
+	mov	%eax, %cr0
+	ljmpl	$SEL_CODE32, $ap_start32
+ap_gdt_pointer:
+	.word	gdt_pointer - gdt - 1
+	.long	gdt
+ap_start_end:
+	.code32
+ap_start32:
+	mov	$SEL_DATA, %eax
+	mov	%eax, %ds
+	xor	%ebx, %ebx
+	jmp	entry
+	.code64
+
+	/* u64 enter_user(fn, first argument, second argument, struct cpu): what fn returns in ring 3 */
 	.globl	enter_user
 enter_user:
 	push	%rbx
@@ -86,9 +111,9 @@ enter_user:
 	push	%r13
 	push	%r14
 	push	%r15
-	mov	%rsp, saved_rsp
+	mov	%rsp, CPU_SAVED_RSP(%rcx)
 	push	$SEL_USER_DATA
-	push	$USER_STACK_TOP
+	pushq	CPU_USER_STACK(%rcx)
 	push	$2
 	push	$SEL_USER_CODE
 	push	$user_stub
@@ -96,8 +121,8 @@ enter_user:
 	mov	%rsi, %rdi
 	mov	%rdx, %rsi
 	iretq
-leave_entry:
-	mov	saved_rsp, %rsp
+leave_entry: /* the interrupt stack ends where saved_rsp is */
+	mov	40(%rsp), %rsp
 	mov	$SEL_DATA, %ecx
 	mov	%ecx, %ss
 	pop	%r15
@@ -112,14 +137,13 @@ leave_entry:
 	.globl	gdt, pml4, pdpt
 	.balign	8
 gdt:
-	.quad	0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff, 0x00affb000000ffff, 0, 0
+	.quad	0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cf9b000000ffff, 0x00cff3000000ffff, 0x00affb000000ffff
+	.skip	16 * CPUS
 gdt_pointer:
 	.word	. - gdt - 1
 	.quad	gdt
 no_idt:
 	.word	0
-	.quad	0
-saved_rsp:
 	.quad	0
 	.balign	4096
 pml4:
@@ -140,4 +164,6 @@ page_dirs:
 	.balign	16
 	.skip	16384
 boot_stack_top:
+	.skip	16384
+ap_stack_top:
 	.section .note.GNU-stack, "", @progbits

@@ -40,15 +40,15 @@ def run_guest(case):
     return parse(text.decode('ascii', 'replace').replace('\r', ''))
 
 
-def measure(context, part):
+def measure(context, part, cpus=1):
     """{column: [what parse() returns, a round each]}."""
     programs = context.programs
     image = f'{programs}/bench-guest'
     cases = {}
     if context.have_vmm:
-        cases['ours'] = machine.Case('kv-vmm', True, 1, vmm_command(context, image, part))
-    cases['tcg'] = machine.Case('QEMU TCG', False, 1,
-                                machine.qemu_command('q35', 1, MEMORY, '-kernel', image, '-append', part))
+        cases['ours'] = machine.Case('kv-vmm', True, cpus, machine.vmm_command(context, image, cpus, MEMORY, '--append', part))
+    cases['tcg'] = machine.Case('QEMU TCG', False, cpus,
+                                machine.qemu_command('q35', cpus, MEMORY, '-kernel', image, '-append', part))
     found = {column: [] for column in (*cases, 'native')}
     for number in range(context.args.runs):
         for column, case in cases.items():
@@ -57,10 +57,6 @@ def measure(context, part):
         found['native'].append(parse(native.stdout))
         print(f'{part}: round {number + 1} of {context.args.runs}', file=sys.stderr)
     return found
-
-
-def vmm_command(context, image, part):
-    return machine.vmm_command(context, image, 1, MEMORY, '--append', part)
 
 
 def rows_of(found, unit, scale):
@@ -88,12 +84,19 @@ def check_sums(context, found):
 
 def kernels(context):
     found = measure(context, 'kernels')
-    columns = list(found)
-    report.matrix('compute kernels, ring 3, best run', 'ms', columns, rows_of(found, 'ticks', 1), CLASSES, context.results)
-    report.matrix('compute kernels, first run', 'ms', columns, rows_of(found, 'first-ticks', 1), CLASSES, context.results)
+    for title, unit in (('ring 3, first run', 'first-ticks'), ('ring 3, best run', 'ticks')):
+        report.matrix(f'compute kernels, {title}', 'ms', list(found), rows_of(found, unit, 1), CLASSES, context.results)
     check_sums(context, found)
 
 
 def primitives(context):
     found = measure(context, 'primitives')
     report.matrix('primitives', 'ns', list(found), rows_of(found, 'ticks', 1e6), {}, context.results)
+
+
+def smp(context):
+    found = measure(context, 'smp', 2)
+    alone, twice = rows_of(found, 'ticks', 1), rows_of(found, 'twice-ticks', 1)
+    rows = {name: {column: 2 * min(alone[name][column]) / min(twice[name][column]) for column in found} for name in alone}
+    report.scaling('throughput of 2 vCPUs (native: threads) over 1', list(found), rows, context.results)
+    check_sums(context, found)

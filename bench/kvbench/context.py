@@ -25,8 +25,8 @@ class Context:
 
     @functools.cached_property
     def kernel(self):
-        listing = subprocess.run('ls /boot/vmlinuz-*-cloud-amd64 | sort -V | tail -n 1', shell=True, capture_output=True, text=True,
-                                 check=True)
+        listing = subprocess.run('ls /boot/vmlinuz-*-cloud-amd64 | sort -V | tail -n 1', shell=True, capture_output=True,
+                                 text=True, check=True)
         return listing.stdout.strip()
 
     @functools.cached_property
@@ -35,7 +35,7 @@ class Context:
         build = os.path.abspath(self.args.build)
         done = subprocess.run(['ninja', '-C', build, '--quiet', 'bench'], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SystemExit(f'bench/run: cannot build the bench programs in {build}: run meson setup {build}\n{done.stdout[-2000:]}')
+            raise SystemExit(f'bench/run: cannot build the bench programs: run meson setup {build}\n{done.stdout[-2000:]}')
         return f'{build}/bench'
 
     @property

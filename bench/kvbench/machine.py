@@ -70,7 +70,8 @@ def linux_cases(context, cpu_counts):
             for kernel, file in (('bzImage', context.kernel), ('vmlinux', context.vmlinux)):
                 out.append(Case(f'kv-vmm soft, {kernel}', True, cpus, tuple(
                     vmm_command(context, file, cpus, mem, '--initrd', context.initrd, '--append', append))))
-        out.append(Case('QEMU q35, bzImage', False, cpus, tuple(qemu_command('q35', cpus, mem, *qemu, '-kernel', context.kernel))))
+        out.append(Case('QEMU q35, bzImage', False, cpus, tuple(
+            qemu_command('q35', cpus, mem, *qemu, '-kernel', context.kernel))))
         out.append(Case('QEMU microvm, qboot, vmlinux', False, cpus, tuple(
             qemu_command('microvm,acpi=off,pit=on,pic=on,rtc=on', cpus, mem, *qemu, '-bios', 'qboot.rom', '-kernel',
                          context.vmlinux))))

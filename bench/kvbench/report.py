@@ -3,6 +3,9 @@
 import math
 import statistics
 
+# Heading, what is divided by what
+RATIOS = (('ours / native', 'ours', 'native'), ('TCG / native', 'tcg', 'native'), ('TCG / ours', 'tcg', 'ours'))
+
 
 def machines(title, unit, rows, results):
     """rows: (case, {column: [values]}); the first column has the ratio to QEMU's best."""
@@ -35,8 +38,7 @@ def _ratio(values, over, under):
 def matrix(title, unit, columns, rows, classes, results):
     """rows: {name: {column: [values]}} with the columns 'ours', 'tcg', 'native', of which any may be absent; classes: {name:
     [rows]} for the geometric means of the ratios."""
-    ratios = [(head, over, under) for head, over, under in (('ours / native', 'ours', 'native'), ('TCG / native', 'tcg', 'native'),
-                                                            ('TCG / ours', 'tcg', 'ours')) if over in columns and under in columns]
+    ratios = [ratio for ratio in RATIOS if ratio[1] in columns and ratio[2] in columns]
     print(f'\n## {title} ({unit})\n')
     print('| |' + ''.join(f' {column} min | median |' for column in columns) + ''.join(f' {head} |' for head, _, _ in ratios))
     print('| --- |' + ' --- |' * (2 * len(columns) + len(ratios)))
@@ -46,10 +48,24 @@ def matrix(title, unit, columns, rows, classes, results):
         print(f'| {name} | ' + ' | '.join(cells + [f'{r:.2f}' if r else '-' for r in found]) + ' |')
         results.append({'bench': title, 'name': name, 'unit': unit, 'values': values})
     for name, members in classes.items():
-        means = []
-        for _, over, under in ratios:
+        means = {}
+        for head, over, under in ratios:
             known = [r for r in (_ratio(rows[m], over, under) for m in members if m in rows) if r]
-            means.append(f'**{geomean(known):.2f}**' if len(known) == len(members) else '-')
-        print(f'| **geomean, {name}** |' + ' |' * (2 * len(columns)) + ''.join(f' {mean} |' for mean in means))
-        results.append({'bench': title, 'class': name, 'geomean': dict(zip((head for head, _, _ in ratios), means))})
+            means[head] = geomean(known) if len(known) == len(members) else None
+        cells = ''.join(f' **{mean:.2f}** |' if mean else ' - |' for mean in means.values())
+        print(f'| **geomean, {name}** |' + ' |' * (2 * len(columns)) + cells)
+        results.append({'bench': title, 'class': name, 'geomean': means})
     print(flush=True)
+
+
+def scaling(title, columns, rows, results):
+    """rows: {name: {column: factor}}."""
+    print(f'\n## {title}\n')
+    print('| |' + ''.join(f' {column} |' for column in columns))
+    print('| --- |' + ' --- |' * len(columns))
+    for name, values in rows.items():
+        print(f'| {name} |' + ''.join(f' {values[column]:.2f} |' for column in columns))
+        results.append({'bench': title, 'name': name, 'values': values})
+    means = {column: geomean([values[column] for values in rows.values()]) for column in columns}
+    print('| **geomean** |' + ''.join(f' **{mean:.2f}** |' for mean in means.values()) + '\n', flush=True)
+    results.append({'bench': title, 'class': 'all', 'geomean': means})
