@@ -103,7 +103,8 @@ static void int1(void)
 {
 	static volatile u64 where;
 
-	ok(TRAP("lea 1f(%%rip), %%rcx\n\tmov %%rcx, %0\n\t.byte 0xf1\n1:\tnop", "m"(where)) == EXC_DB && trap.rip == where, "INT1");
+	ok(TRAP("lea 1f(%%rip), %%rcx\n\tmov %%rcx, %0\n\t.byte 0xf1\n1:\tnop", "m"(where)) == EXC_DB && trap.rip == where,
+	   "INT1");
 }
 
 void guest_main(void)

@@ -46,7 +46,7 @@ def run(root, runner, guests, table):
 
 def judge(name, lines, status, known):
     """Prints the guest's result; whether it is as it should be."""
-    failed = {re.sub(r' \(last vector.*', '', line[5:]) for line in lines if line.startswith('FAIL ')}
+    failed = {re.sub(r'( \(last vector|: rip ).*', '', line[5:]) for line in lines if line.startswith('FAIL ')}
     passed = [line for line in lines if line.startswith('ok ')]
     wrong = sorted(failed - known.keys())
     good = bool(passed) and not wrong and (status == '0' or bool(failed))
