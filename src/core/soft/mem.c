@@ -10,23 +10,19 @@
 #include "mem.h"
 #include "soft.h"
 
-struct memslot *mem_slot(const struct memory *m, u64 gpa, u32 *hint)
+struct memslot *mem_slot_search(const struct memory *m, u64 gpa, u32 *hint)
 {
-	u32 lo = 0, hi = m->count, i, none = 0;
+	u32 lo = 0, hi = m->count, i;
 
-	if (!hint)
-		hint = &none;
-	i = *hint;
-	if (likely(i < hi && gpa - m->slot[i].gpa < m->slot[i].size))
-		return &m->slot[i];
 	while (lo < hi) {
 		i = (lo + hi) / 2;
-		if (gpa < m->slot[i].gpa)
+		if (gpa < m->slot[i].gpa) {
 			hi = i;
-		else if (gpa - m->slot[i].gpa >= m->slot[i].size)
+		} else if (gpa - m->slot[i].gpa >= m->slot[i].size) {
 			lo = i + 1;
-		else {
-			*hint = i;
+		} else {
+			if (hint)
+				*hint = i;
 			return &m->slot[i];
 		}
 	}
@@ -39,15 +35,6 @@ void mem_mark_dirty(struct memslot *s, u64 gpa)
 
 	if (s->dirty && !(__atomic_load_n(&s->dirty[page / 64], __ATOMIC_RELAXED) & bit))
 		__atomic_fetch_or(&s->dirty[page / 64], bit, __ATOMIC_SEQ_CST);
-}
-
-bool mem_write_is_plain(const struct memslot *s, u64 gpa)
-{
-	u64 page = (gpa - s->gpa) / PAGE_SIZE;
-
-	if ((s->flags & KVM_MEM_READONLY) || __atomic_load_n(&s->code_pages[page], __ATOMIC_SEQ_CST))
-		return false;
-	return !s->dirty || (__atomic_load_n(&s->dirty[page / 64], __ATOMIC_RELAXED) >> (page & 63) & 1);
 }
 
 static size_t dirty_bytes(const struct memslot *s)

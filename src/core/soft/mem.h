@@ -23,7 +23,13 @@ struct memory {
 };
 
 /* The slot of a guest-physical address, or NULL (then it is MMIO). `hint` (may be NULL) keeps the last index. */
-struct memslot *mem_slot(const struct memory *m, u64 gpa, u32 *hint);
+struct memslot *mem_slot_search(const struct memory *m, u64 gpa, u32 *hint);
+static inline struct memslot *mem_slot(const struct memory *m, u64 gpa, u32 *hint)
+{
+	if (hint && *hint < m->count && gpa - m->slot[*hint].gpa < m->slot[*hint].size)
+		return &m->slot[*hint];
+	return mem_slot_search(m, gpa, hint);
+}
 
 /* Host address of the byte at gpa, or NULL when there is no memory; valid to the end of its 4 KiB page. */
 static inline u8 *mem_slot_host(const struct memslot *s, u64 gpa)
@@ -35,7 +41,14 @@ static inline u8 *mem_slot_host(const struct memslot *s, u64 gpa)
 void mem_mark_dirty(struct memslot *s, u64 gpa);
 
 /* True when a write TLB entry for this page may be opened: dirty logged already (or not logged), no code, not read-only. */
-bool mem_write_is_plain(const struct memslot *s, u64 gpa);
+static inline bool mem_write_is_plain(const struct memslot *s, u64 gpa)
+{
+	u64 page = (gpa - s->gpa) >> 12;
+
+	if ((s->flags & KVM_MEM_READONLY) || __atomic_load_n(&s->code_pages[page], __ATOMIC_SEQ_CST))
+		return false;
+	return !s->dirty || (__atomic_load_n(&s->dirty[page / 64], __ATOMIC_RELAXED) >> (page & 63) & 1);
+}
 
 /* ioctls, in mem.c. 0 or negative errno. */
 struct vm;

@@ -55,18 +55,28 @@ static void mmio_pieces(struct cpu *c, u64 gpa, u8 *data, unsigned n, bool write
 	}
 }
 
+/* True: entry e serves the access. Else *r says where the page is. Raises #PF. */
+static bool page_hits(struct cpu *c, const struct tlb_entry *e, u64 la, enum mmu_access acc, enum tlb_view view,
+		      struct mmu_result *r)
+{
+	enum mmu_try how;
+
+	if (likely((acc == MMU_WRITE ? e->wtag : e->rtag) == (la & PAGE_MASK)))
+		return true;
+	how = mmu_try(c, la, acc, view, r);
+	if (how == MMU_FAULT)
+		cpu_raise_pf(c, la, r->error);
+	return how == MMU_FILLED;
+}
+
 static void read_page(struct cpu *c, u64 la, void *data, unsigned n, enum tlb_view view)
 {
 	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	struct mmu_result r;
 
-	if (likely(e->rtag == (la & PAGE_MASK)) || mmu_fill(c, la, MMU_READ, view)) {
+	if (page_hits(c, e, la, MMU_READ, view, &r))
 		copy_piece(data, (u8 *)(uintptr_t)(la + e->addend), n);
-		return;
-	}
-	if (!mmu_walk(c, la, MMU_READ, view, false, &r))
-		cpu_raise_pf(c, la, r.error);
-	if (r.host)
+	else if (r.host)
 		copy_piece(data, r.host, n);
 	else
 		mmio_pieces(c, r.gpa, data, n, false);
@@ -77,12 +87,10 @@ static void write_page(struct cpu *c, u64 la, const void *data, unsigned n, enum
 	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	struct mmu_result r;
 
-	if (likely(e->wtag == (la & PAGE_MASK)) || mmu_fill(c, la, MMU_WRITE, view)) {
+	if (page_hits(c, e, la, MMU_WRITE, view, &r)) {
 		copy_piece((u8 *)(uintptr_t)(la + e->addend), data, n);
 		return;
 	}
-	if (!mmu_walk(c, la, MMU_WRITE, view, false, &r))
-		cpu_raise_pf(c, la, r.error);
 	if (!r.host || (r.slot->flags & KVM_MEM_READONLY)) {
 		u8 copy[256];
 
@@ -152,15 +160,13 @@ void mmu_write(struct cpu *c, u64 la, const void *data, unsigned len, enum tlb_v
 void *mmu_ptr(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb_view view)
 {
 	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
-	u64 off = la & ~PAGE_MASK, page = la & PAGE_MASK;
+	u64 off = la & ~PAGE_MASK;
 	struct mmu_result r;
 
 	if (off + len > PAGE_SIZE)
 		return NULL;
-	if (likely((acc == MMU_WRITE ? e->wtag : e->rtag) == page) || mmu_fill(c, la, acc, view))
+	if (page_hits(c, e, la, acc, view, &r))
 		return (u8 *)(uintptr_t)(la + e->addend);
-	if (!mmu_walk(c, la, acc, view, false, &r))
-		cpu_raise_pf(c, la, r.error);
 	if (!r.host || (acc == MMU_WRITE && (r.slot->flags & KVM_MEM_READONLY)))
 		return NULL;
 	if (acc == MMU_WRITE) {

@@ -40,11 +40,6 @@ struct walk {
 	struct walk_entry learned[2]; /* for walk_pt and walk_pd, where stamp is set */
 };
 
-static inline bool is_canonical(u64 la)
-{
-	return (u64)((s64)(la << 16) >> 16) == la;
-}
-
 static inline struct memory *memory_of(struct cpu *c)
 {
 	return &c->vcpu->vm->memory;
@@ -142,6 +137,13 @@ static struct walk_entry walk_entry_for(struct cpu *c, u64 la, unsigned level, c
 	return (struct walk_entry){ walk_page(la, level) << WALK_KEY_SHIFT | rights, c->set->notes.walk_stamp, table, slot };
 }
 
+static inline void walk_rights(struct walk *w, const struct walk_entry *e)
+{
+	w->writable = e->key & WALK_W ? ~0ull : 0;
+	w->user = e->key & WALK_U ? ~0ull : 0;
+	w->nx = e->key & WALK_NX ? PTE_NX : 0;
+}
+
 /* ---- the walk ---- */
 
 /* The root, or where a cached entry leads to. Returns the level of the table's entries; 0: not present. */
@@ -161,9 +163,7 @@ static unsigned walk_begin(struct cpu *c, u64 la, struct walk *w, bool use_cache
 		e = walk_known(c, la, &level);
 	w->cached = e;
 	if (e) {
-		w->writable = e->key & WALK_W ? ~0ull : 0;
-		w->user = e->key & WALK_U ? ~0ull : 0;
-		w->nx = e->key & WALK_NX ? PTE_NX : 0;
+		walk_rights(w, e);
 		*ret_table = e->table;
 		*ret_slot = e->slot;
 		return level;
@@ -289,11 +289,51 @@ static bool walk_unpaged(struct cpu *c, u64 la, struct mmu_result *r)
 	return true;
 }
 
-bool mmu_walk(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, bool probe, struct mmu_result *r)
+static inline void walk_result(struct cpu *c, const struct walk *w, u64 la, u64 leaf, unsigned shift, enum tlb_view view,
+			       struct mmu_result *r)
+{
+	u64 mask = (1ull << shift) - 1, base = leaf & (w->wide ? ADDR_MASK : 0xfffff000) & ~mask;
+
+	if (shift == 22)
+		base |= (leaf & 0x1fe000) << 19; /* PSE-36 */
+	r->gpa = (base | (la & mask)) & (w->wide || shift == 22 ? ~0ull : 0xffffffff);
+	r->shift = (u8)shift;
+	r->error = 0;
+	r->global = (leaf & PTE_G) && (c->cr4 & CR4_PGE);
+	r->writable_now = (leaf & PTE_D) && ((w->writable & PTE_W) || (view != VIEW_USER && !(c->cr0 & CR0_WP)));
+	r->slot = slot_of(c, r->gpa);
+	r->host = r->slot ? mem_slot_host(r->slot, r->gpa) : NULL;
+}
+
+/* The usual miss: the last table is known, and its entry permits the access as it stands. False: walk_all() has to look. */
+static inline bool walk_last(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, struct mmu_result *r)
+{
+	const struct walk_entry *e = walk_entry_at(c, la, 1);
+	u64 need = PTE_P | PTE_A | (acc == MMU_WRITE ? PTE_D : 0), pte;
+	struct walk w;
+
+	if (!cpu_long(c) || e->stamp != c->set->notes.walk_stamp || e->key >> WALK_KEY_SHIFT != walk_page(la, 1))
+		return false;
+	pte = __atomic_load_n((u64 *)e->table + (la >> 12 & 511), __ATOMIC_RELAXED);
+	if (unlikely((pte & need) != need || (pte & mmu_reserved_mask(c))))
+		return false;
+	w.wide = true;
+	walk_rights(&w, e);
+	w.writable &= pte;
+	w.user &= pte;
+	w.nx |= pte;
+	if (unlikely(!walk_allowed(c, &w, acc, view)))
+		return false;
+	walk_result(c, &w, la, pte, 12, view, r);
+	c->vcpu->mmu.walk_hits++;
+	return true;
+}
+
+static __attribute__((noinline)) bool walk_all(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, bool probe,
+					       struct mmu_result *r)
 {
 	struct walk w;
 	unsigned shift;
-	u64 leaf, mask, base;
 
 	if (!(c->cr0 & CR0_PG))
 		return walk_unpaged(c, la, r);
@@ -318,19 +358,13 @@ bool mmu_walk(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, bo
 		c->vcpu->mmu.walk_hits++;
 	if (!probe && cpu_long(c))
 		walk_learn(c, la, &w);
-	leaf = w.step[w.steps - 1].pte;
-	mask = (1ull << shift) - 1;
-	base = leaf & (w.wide ? ADDR_MASK : 0xfffff000) & ~mask;
-	if (shift == 22)
-		base |= (leaf & 0x1fe000) << 19; /* PSE-36 */
-	r->gpa = (base | (la & mask)) & (w.wide || shift == 22 ? ~0ull : 0xffffffff);
-	r->shift = (u8)shift;
-	r->error = 0;
-	r->global = (leaf & PTE_G) && (c->cr4 & CR4_PGE);
-	r->writable_now = (leaf & PTE_D) && ((w.writable & PTE_W) || (view != VIEW_USER && !(c->cr0 & CR0_WP)));
-	r->slot = slot_of(c, r->gpa);
-	r->host = r->slot ? mem_slot_host(r->slot, r->gpa) : NULL;
+	walk_result(c, &w, la, w.step[w.steps - 1].pte, shift, view, r);
 	return true;
+}
+
+bool mmu_walk(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, bool probe, struct mmu_result *r)
+{
+	return (!probe && likely(walk_last(c, la, acc, view, r))) || walk_all(c, la, acc, view, probe, r);
 }
 
 static void note_page_size(struct set_notes *n, u64 la, u8 shift)
@@ -358,34 +392,36 @@ static void note_fill(struct cpu *c, u64 la, enum tlb_view view, const struct mm
 	c->vcpu->mmu.fills++;
 }
 
-bool mmu_fill(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view)
+enum mmu_try mmu_try(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, struct mmu_result *r)
 {
 	u32 index = tlb_index(la);
 	struct tlb_entry *e = &c->set->tlb[view][index];
-	struct mmu_result r;
-	u64 page = la & PAGE_MASK;
 	bool plain;
 
-	c->vcpu->mmu.fault = 0;
+	if (!mmu_walk(c, la, acc, view, false, r))
+		return MMU_FAULT;
+	if (!r->host)
+		return MMU_SLOW;
+	if (acc == MMU_WRITE && !(r->slot->flags & KVM_MEM_READONLY))
+		mem_mark_dirty(r->slot, r->gpa);
+	plain = r->writable_now && mem_write_is_plain(r->slot, r->gpa);
+	e->rtag = la & PAGE_MASK;
+	e->wtag = plain ? la & PAGE_MASK : tlb_no_tag(index);
+	e->addend = (u64)(uintptr_t)r->host - la;
+	e->gpa = (r->gpa & PAGE_MASK) | (r->global ? TLB_GLOBAL : 0);
+	note_fill(c, la, view, r, plain);
+	return acc != MMU_WRITE || plain ? MMU_FILLED : MMU_SLOW;
+}
+
+bool mmu_fill(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view)
+{
+	const struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
+	struct mmu_result r;
+
 	/* Here already: then the access missed because it reaches into the next page. */
-	if (unlikely((acc == MMU_WRITE ? e->wtag : e->rtag) == page))
+	if (unlikely((acc == MMU_WRITE ? e->wtag : e->rtag) == (la & PAGE_MASK)))
 		return false;
-	if (!mmu_walk(c, la, acc, view, false, &r)) {
-		if (is_canonical(la))
-			c->vcpu->mmu.fault = r.error | MMU_FAULT;
-		return false;
-	}
-	if (!r.host)
-		return false;
-	if (acc == MMU_WRITE && !(r.slot->flags & KVM_MEM_READONLY))
-		mem_mark_dirty(r.slot, r.gpa);
-	plain = r.writable_now && mem_write_is_plain(r.slot, r.gpa);
-	e->rtag = page;
-	e->wtag = plain ? page : tlb_no_tag(index);
-	e->addend = (u64)(uintptr_t)r.host - la;
-	e->gpa = (r.gpa & PAGE_MASK) | (r.global ? TLB_GLOBAL : 0);
-	note_fill(c, la, view, &r, plain);
-	return acc != MMU_WRITE || plain;
+	return mmu_try(c, la, acc, view, &r) == MMU_FILLED;
 }
 
 bool mmu_fetch(struct cpu *c, u64 la, u64 *ret_gpa, u8 **ret_host, u32 *ret_error, bool *ret_mmio)

@@ -33,6 +33,10 @@ bool mmu_walk(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, bo
  */
 bool mmu_fill(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view);
 
+/* The same for an access inside a page that is known to have missed; *r is what the walk found. */
+enum mmu_try { MMU_FILLED, MMU_SLOW, MMU_FAULT };
+enum mmu_try mmu_try(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, struct mmu_result *r);
+
 /*
  * Fetch: guest-physical address of la, and host address of the first byte of its page, through the ITLB. False:
  * *ret_error has the #PF error code (or the page is not memory: *ret_mmio). Checks NX, SMEP and U/S. On an ITLB miss of a

@@ -162,11 +162,6 @@ void msr_reset(struct vcpu *v)
 		v->msr.mce[4 * i] = ~0ull;
 }
 
-static bool is_canonical(u64 a)
-{
-	return (u64)((s64)(a << 16) >> 16) == a;
-}
-
 static bool pat_valid(u64 pat)
 {
 	for (int i = 0; i < 64; i += 8) {

@@ -27,7 +27,6 @@ struct jit;
  */
 #define MMU_SETS 8
 #define MMU_LOG 32
-#define MMU_FAULT (1u << 31)
 struct mmu_set {
 	struct cpu *face; /* the vCPU mapped with this set's tables */
 	u16 pcid;
@@ -39,7 +38,6 @@ struct mmu_set {
 struct mmu_cache {
 	u32 hint;    /* mem_slot() */
 	u32 current; /* set */
-	u32 fault;   /* why mmu_fill() failed: MMU_FAULT | error code, or 0 when it was no page fault */
 	struct mmu_set set[MMU_SETS];
 	u64 clock;
 	u64 log[MMU_LOG], log_head; /* INVLPGs of addresses that another set may have as global */

@@ -19,3 +19,9 @@ typedef int64_t s64;
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define PAGE_SIZE 4096ull
 #define PAGE_MASK (~(PAGE_SIZE - 1))
+
+/* Bits 63 to 47 of a 64-bit linear address are equal (SDM vol. 1, 3.3.7.1). */
+static inline bool is_canonical(u64 la)
+{
+	return !((la + 0x800000000000ull) >> 48);
+}

@@ -47,11 +47,6 @@ static inline s64 sign_extend(u64 v, unsigned size)
 
 /* ---- linear addresses ---- */
 
-static inline bool is_canonical(u64 la)
-{
-	return !((la + 0x800000000000ull) >> 48);
-}
-
 static inline bool mode_paged_segments(const struct cpu *c)
 {
 	return c->mode >= MODE_PROT16; /* descriptors in tables, privilege levels */

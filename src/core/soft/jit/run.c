@@ -313,30 +313,35 @@ static const u8 *alone_at(struct jit *j, struct cpu *c)
 	return jit_exec(j, b->entry_saved);
 }
 
-/* mmu_fill() refused: a page fault is delivered at once, the rest is interpreted. */
-static const u8 *faulted(struct cpu *c, u64 la, const struct slow_info *s)
+/* A TLB miss. A page fault is delivered at once; what is not plain memory is interpreted. */
+static const u8 *fill(struct cpu *c, u64 la, const struct slow_info *s)
 {
-	u32 fault = c->vcpu->mmu.fault;
+	struct mmu_result r;
 
-	if (!(s->what & SLOW_PAGE_FAULT) || !(fault & MMU_FAULT))
+	switch (mmu_try(c, la, s->what & SLOW_WRITE ? MMU_WRITE : MMU_READ, c->view, &r)) {
+	case MMU_FILLED:
+		return (const u8 *)s + s->retry;
+	case MMU_FAULT:
+		if ((s->what & SLOW_PAGE_FAULT) && is_canonical(la))
+			return jit_page_fault(c, la + s->own, r.error, s->guest);
 		return NULL;
-	return jit_page_fault(c, la + s->own, fault & ~MMU_FAULT, s->guest);
+	default:
+		return NULL;
+	}
 }
 
 /* The stack window serves pages that may be written; a read alone must not make one so. */
 static const u8 *stack_read(struct jit *j, struct cpu *c, u64 la, const struct slow_info *s)
 {
 	const struct tlb_entry *e = &c->set->tlb[c->view][tlb_index(la)];
+	const u8 *retry = (const u8 *)s + s->retry, *next = e->rtag == (la & PAGE_MASK) ? retry : fill(c, la, s);
 
-	if (!mmu_fill(c, la, MMU_READ, c->view) && e->rtag != (la & PAGE_MASK))
-		return faulted(c, la, s);
-	return e->wtag == (la & PAGE_MASK) ? (const u8 *)s + s->retry : alone_at(j, c);
+	return next == retry && e->wtag != (la & PAGE_MASK) ? alone_at(j, c) : next;
 }
 
 const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
 {
 	struct jit *j = c->vcpu->vm->jit;
-	bool write = s->what & SLOW_WRITE;
 
 	c->rip = c->code_base + s->guest;
 	if ((la & ~PAGE_MASK) + s->size > PAGE_SIZE) { /* two pages: never a hit */
@@ -346,11 +351,7 @@ const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
 		return alone_at(j, c);
 	}
 	j->stats.tlb_misses++;
-	if ((s->what & SLOW_STACK) && !write)
-		return stack_read(j, c, la, s);
-	if (mmu_fill(c, la, write ? MMU_WRITE : MMU_READ, c->view))
-		return (const u8 *)s + s->retry;
-	return faulted(c, la, s);
+	return (s->what & (SLOW_STACK | SLOW_WRITE)) == SLOW_STACK ? stack_read(j, c, la, s) : fill(c, la, s);
 }
 
 static void forget_page(struct jit *j, struct cpu *c, struct code_page *p)
