@@ -21,31 +21,30 @@ static void load_parts(struct tx *t, const struct insn *i, u8 *base, u8 *index)
 		*index = i->index == i->base && in_memory(i->index) ? *base : use_reg(t, i->index, HOST_SCRATCH2);
 }
 
-static bool rip_relative(struct tx *t, const struct insn *i, u8 dst)
+static bool rip_relative(struct tx *t, const struct insn *i, s64 disp, u8 dst)
 {
 	s32 end = t->off[t->k] + i->len;
-	s64 disp = end + i->disp;
 
 	if (i->adsize != 8)
 		return false;
 	emit_load(&t->e, dst, TX_CPU(code_base));
-	if (disp != (s32)disp) { /* within a page of 2 GiB away */
+	if (end + disp != (s32)(end + disp)) { /* within a page of 2 GiB away */
 		emit_lea(&t->e, dst, mem_base(dst, end));
-		disp = i->disp;
+		end = 0;
 	}
-	emit_lea(&t->e, dst, mem_base(dst, (s32)disp));
+	emit_lea(&t->e, dst, mem_base(dst, (s32)(end + disp)));
 	return true;
 }
 
-/* Effective address without segment base. Does not change flags. */
-static bool effective_address(struct tx *t, const struct insn *i, u8 dst)
+/* Effective address, with this displacement, without segment base. Does not change flags. */
+static bool effective_address(struct tx *t, const struct insn *i, s64 disp, u8 dst)
 {
-	struct host_mem m = { .scale = i->scale, .disp = (s32)i->disp };
+	struct host_mem m = { .scale = i->scale, .disp = (s32)disp };
 
 	if (i->base == BASE_RIP)
-		return rip_relative(t, i, dst);
+		return rip_relative(t, i, disp, dst);
 	if (i->d->opnd[0].kind == OP_O || i->d->opnd[1].kind == OP_O) {
-		emit_imm(&t->e, dst, i->adsize == 8 ? (u64)i->disp : (u32)i->disp);
+		emit_imm(&t->e, dst, i->adsize == 8 ? (u64)disp : (u32)disp);
 		return true;
 	}
 	if (i->adsize == 2)
@@ -81,39 +80,47 @@ bool lea_insn(struct tx *t, const struct insn *i)
 	if (i->opsize == 2)
 		return false;
 	if (dst != IN_MEMORY && i->opsize == 8)
-		return effective_address(t, i, dst);
+		return effective_address(t, i, i->disp, dst);
 	if (dst != IN_MEMORY && lea_in_place(t, i, dst))
 		return true;
-	if (!effective_address(t, i, HOST_SCRATCH))
+	if (!effective_address(t, i, i->disp, HOST_SCRATCH))
 		return false;
+	scratch_lost(t);
 	if (dst != IN_MEMORY) {
 		emit_op_reg(&t->e, &mov, dst, HOST_SCRATCH);
 	} else {
 		if (i->opsize == 4)
 			emit_mov32(&t->e, HOST_SCRATCH, HOST_SCRATCH);
 		emit_store(&t->e, TX_GPR(i->reg), HOST_SCRATCH);
+		t->reg_in_scratch = i->reg;
 	}
 	return true;
 }
 
-bool access_address(struct tx *t, const struct insn *i, u8 dst)
+static bool linear_address(struct tx *t, const struct insn *i, s64 disp, u8 dst)
 {
-	if (!effective_address(t, i, dst))
+	if (!effective_address(t, i, disp, dst))
 		return false;
 	if (i->seg == SEG_FS || i->seg == SEG_GS)
 		emit_alu_load(&t->e, ALU_ADD, dst, mem_gs(offsetof(struct cpu, seg[i->seg].base)));
 	return true;
 }
 
-bool access_is_plain(const struct insn *i)
+bool access_address(struct tx *t, const struct insn *i, u8 dst)
 {
-	return i->mem && i->base != BASE_NONE && i->index == BASE_NONE && i->adsize == 8 && i->seg != SEG_FS && i->seg != SEG_GS &&
-	       i->mem_size && i->disp == (s32)i->disp;
+	return linear_address(t, i, i->disp, dst);
+}
+
+bool access_may_group(const struct insn *i)
+{
+	return i->adsize == 8 && i->mem_size && i->disp == (s32)i->disp && i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O;
 }
 
 const u8 *access_begin(struct tx *t)
 {
 	flags_free(t);
+	scratch_lost(t);
+	scratch2_lost(t);
 	return emit_here(&t->e);
 }
 
@@ -145,6 +152,7 @@ static void tlb_compare(struct tx *t, const u8 *retry, unsigned size, u16 own, u
 	struct emit *e = &t->e;
 
 	_Static_assert(sizeof(struct tlb_entry) == 32, "the index is scaled by 32");
+	scratch2_lost(t);
 	emit_rorx32(e, HOST_SCRATCH2, HOST_SCRATCH, 12 - 5);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, (TLB_SIZE - 1) << 5);
 	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, tag);
@@ -166,25 +174,6 @@ void access_check(struct tx *t, const u8 *retry, unsigned size, bool write)
 	load_addend(t);
 }
 
-/* Guest base register + disp + scratch2, or code_base where the base is RIP. */
-static struct host_mem based(struct tx *t, u8 base, s32 disp)
-{
-	struct host_mem m = { HOST_SCRATCH, HOST_SCRATCH2, 0, false, false, disp };
-
-	if (base == BASE_RIP)
-		emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
-	else
-		m.base = use_reg(t, base, HOST_SCRATCH);
-	return m;
-}
-
-static void based_address(struct tx *t, u8 base, s32 disp)
-{
-	if (base == BASE_RIP)
-		emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
-	emit_lea(&t->e, HOST_SCRATCH, mem_base(base == BASE_RIP ? HOST_SCRATCH : use_reg(t, base, HOST_SCRATCH), disp));
-}
-
 static struct host_mem stack_window(const struct tx *t, size_t field)
 {
 	return mem_gs(offsetof(struct cpu, stack) + (t->key & KEY_VIEW) * sizeof(t->c->stack[0]) + field);
@@ -195,81 +184,141 @@ static void group_addend(struct tx *t, u8 group)
 {
 	struct host_mem kept = TX_CPU(group_addend[group]);
 
-	emit_load(&t->e, HOST_SCRATCH2, t->group_is_stack[group] ? stack_window(t, offsetof(struct stack_window, addend)) : kept);
+	if (t->addend_in_scratch2 != group)
+		emit_load(&t->e, HOST_SCRATCH2,
+			  t->group_is_stack[group] ? stack_window(t, offsetof(struct stack_window, addend)) : kept);
+	t->addend_in_scratch2 = group;
 }
 
-static void lead_stack(struct tx *t, const struct access *a, u8 base, bool write)
+/* scratch = where the leader's group begins: looks up its page and keeps the addend. */
+static void lead_check(struct tx *t, const struct access *a, const u8 *retry, bool write)
 {
+	u8 what = (u8)((write ? SLOW_WRITE : 0) | SLOW_GROUP);
 	struct emit *e = &t->e;
-	const u8 *retry = access_begin(t);
 
-	based_address(t, base, a->lo);
-	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, stack_window(t, offsetof(struct stack_window, page)));
-	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, (s32)PAGE_SIZE - a->span);
-	add_slow_site(t, emit_jcc(e, COND_A, NULL), retry, a->span, a->own, (u8)((write ? SLOW_WRITE : 0) | SLOW_STACK | SLOW_GROUP));
-	group_addend(t, a->group);
+	if (t->group_is_stack[a->group]) {
+		emit_alu_load(e, ALU_SUB, HOST_SCRATCH, stack_window(t, offsetof(struct stack_window, page)));
+		emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, (s32)PAGE_SIZE - a->span);
+		add_slow_site(t, emit_jcc(e, COND_A, NULL), retry, a->span, a->own, what | SLOW_STACK);
+		scratch2_lost(t);
+		group_addend(t, a->group);
+		return;
+	}
+	tlb_compare(t, retry, a->span, a->own, what);
 }
 
-static void lead(struct tx *t, const struct access *a, u8 base, bool write)
+static void keep_addend(struct tx *t, const struct access *a)
 {
-	const u8 *retry = access_begin(t);
-
-	based_address(t, base, a->lo);
-	tlb_compare(t, retry, a->span, a->own, (u8)((write ? SLOW_WRITE : 0) | SLOW_GROUP));
+	if (t->group_is_stack[a->group])
+		return;
 	load_addend(t);
 	emit_store(&t->e, TX_CPU(group_addend[a->group]), HOST_SCRATCH2);
+	t->addend_in_scratch2 = a->group;
 }
 
-struct host_mem access_based(struct tx *t, const struct access *a, u8 base, s32 disp, unsigned size, bool write)
+static struct host_mem reg_address(struct tx *t, u8 reg, s32 disp)
 {
+	return mem_base(use_reg(t, reg, HOST_SCRATCH), disp);
+}
+
+struct host_mem access_stack(struct tx *t, u8 reg, s32 disp, bool write)
+{
+	const struct access *a = &t->stack[t->k];
+	struct host_mem m;
 	const u8 *retry;
 
-	switch (a->how) {
-	case ACCESS_FOLLOWS:
+	if (a->how == ACCESS_FOLLOWS) {
 		group_addend(t, a->group);
-		break;
-	case ACCESS_LEADS:
-		if (t->group_is_stack[a->group])
-			lead_stack(t, a, base, write);
-		else
-			lead(t, a, base, write);
-		break;
-	default:
+	} else {
 		retry = access_begin(t);
-		based_address(t, base, disp);
-		tlb_compare(t, retry, size, 0, write ? SLOW_WRITE : 0);
-		load_addend(t);
+		emit_lea(&t->e, HOST_SCRATCH, reg_address(t, reg, a->how == ACCESS_LEADS ? disp - a->own : disp));
+		if (a->how == ACCESS_LEADS) {
+			lead_check(t, a, retry, write);
+			keep_addend(t, a);
+		} else {
+			tlb_compare(t, retry, 8, 0, write ? SLOW_WRITE : 0);
+			load_addend(t);
+		}
 	}
-	return based(t, base, disp);
+	m = reg_address(t, reg, disp);
+	m.index = HOST_SCRATCH2;
+	return m;
 }
 
-/* One LEA of mapped registers. */
-static bool address_is_quick(const struct insn *i)
+static s64 rip_disp(const struct tx *t, const struct insn *i)
 {
-	return i->base != BASE_RIP && i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O && !in_memory(i->base) &&
-	       !in_memory(i->index) && i->seg != SEG_FS && i->seg != SEG_GS;
+	return i->base == BASE_RIP ? t->off[t->k] + i->len + i->disp : i->disp;
+}
+
+/* [register + disp], flat: the register itself serves as the base of the host's operand, or code_base as RIP. */
+static bool is_based(const struct tx *t, const struct insn *i)
+{
+	return i->base != BASE_NONE && i->index == BASE_NONE && i->adsize == 8 && i->seg != SEG_FS && i->seg != SEG_GS &&
+	       rip_disp(t, i) == (s32)rip_disp(t, i);
+}
+
+/* Can the address be made again without scratch2? */
+static bool address_repeats(const struct insn *i)
+{
+	return !in_memory(i->index) && i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O;
+}
+
+static struct host_mem operand_at(struct tx *t, const struct insn *i)
+{
+	struct host_mem m = mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
+
+	if (!is_based(t, i))
+		return m;
+	m.disp = (s32)rip_disp(t, i);
+	if (i->base != BASE_RIP) {
+		m.base = use_reg(t, i->base, HOST_SCRATCH);
+		return m;
+	}
+	scratch_lost(t);
+	emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
+	return m;
+}
+
+static void tag_back(struct tx *t, bool write)
+{
+	emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH,
+		      tlb_field(t, write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag)));
 }
 
 bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m)
 {
-	s64 disp = i->disp + (i->base == BASE_RIP ? t->off[t->k] + i->len : 0);
+	const struct access *a = &t->operand[t->k];
 	const u8 *retry;
 
-	if (access_is_plain(i) && disp == (s32)disp) {
-		*ret_m = access_based(t, &t->operand[t->k], i->base, (s32)disp, size, write);
+	if (a->how == ACCESS_FOLLOWS) {
+		if (!is_based(t, i)) {
+			access_address(t, i, HOST_SCRATCH);
+			scratch_lost(t);
+		}
+		group_addend(t, a->group);
+		*ret_m = operand_at(t, i);
 		return true;
 	}
 	retry = access_begin(t);
-	if (!access_address(t, i, HOST_SCRATCH))
+	if (!linear_address(t, i, a->how == ACCESS_LEADS ? i->disp - a->own : i->disp, HOST_SCRATCH))
 		return false;
-	*ret_m = mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
-	if (!address_is_quick(i)) {
-		access_check(t, retry, size, write);
-		return true;
+	if (a->how == ACCESS_LEADS)
+		lead_check(t, a, retry, write);
+	else
+		tlb_compare(t, retry, size, 0, write ? SLOW_WRITE : 0);
+	if (address_repeats(i)) { /* is there sooner than the tag could be added */
+		if (!is_based(t, i))
+			access_address(t, i, HOST_SCRATCH);
+	} else {
+		tag_back(t, write);
+		if (a->own && a->how == ACCESS_LEADS)
+			emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, a->own));
 	}
-	tlb_compare(t, retry, size, 0, write ? SLOW_WRITE : 0);
-	access_address(t, i, HOST_SCRATCH); /* sooner there than the tag could be added */
-	load_addend(t);
+	if (a->how == ACCESS_LEADS)
+		keep_addend(t, a);
+	else
+		load_addend(t);
+	*ret_m = operand_at(t, i);
 	return true;
 }
 

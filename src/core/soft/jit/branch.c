@@ -76,6 +76,7 @@ void interp_if_not_canonical(struct tx *t, u16 guest)
 	struct host_op sar = { .w = 1, .opcode = 0xc1, .imm_size = 1, .imm = 47 };
 	struct emit *e = &t->e;
 
+	scratch2_lost(t);
 	emit_mov(e, HOST_SCRATCH2, HOST_SCRATCH);
 	emit_op_reg(e, &sar, 7, HOST_SCRATCH2);
 	emit_alu_imm(e, ALU_ADD, false, HOST_SCRATCH2, 1);
@@ -154,8 +155,9 @@ static s64 branch_target(const struct tx *t, const struct insn *i)
 
 static void jcc_insn(struct tx *t, const struct insn *i)
 {
-	s64 target = branch_target(t, i);
-	u8 cond = i->opcode & 15, *over;
+	bool turned = t->turned >> t->k & 1;
+	s64 target = turned ? t->off[t->k] + i->len : branch_target(t, i);
+	u8 cond = (i->opcode & 15) ^ turned, *over;
 	enum flags_state before;
 
 	flags_before(t, HOST_SCRATCH);
@@ -218,8 +220,9 @@ static void push_return(struct tx *t)
 {
 	struct host_mem at = stack_push_at(t);
 
+	scratch_lost(t);
 	emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
-	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, t->end));
+	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, t->off[t->k] + t->insn[t->k].len));
 	emit_store(&t->e, at, HOST_SCRATCH);
 	stack_move(t, -8);
 }
@@ -291,10 +294,10 @@ void branch_insn(struct tx *t, const struct insn *i)
 		ret_insn(t, i);
 		break;
 	case KIND_JMP:
-		if (direct)
-			edge_to(t, branch_target(t, i));
-		else
+		if (!direct)
 			jmp_indirect(t, i);
+		else if (t->k + 1 == t->n) /* else the block goes on there */
+			edge_to(t, branch_target(t, i));
 		break;
 	default:
 		if (!direct) {

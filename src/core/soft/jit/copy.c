@@ -5,6 +5,7 @@
  */
 #include "../cpu/host.h"
 #include "tx.h"
+#include "x86-ops.h"
 
 /* The general registers that an instruction names, by encoding field. */
 struct fields {
@@ -192,15 +193,33 @@ static u8 field_reg(const struct temps *m, u8 guest, bool high)
 	return host_reg(guest);
 }
 
-static void load_temps(struct tx *t, const struct insn *i, const struct fields *f, struct temps *m)
+/* Is register g written whole, without being read? */
+static bool is_replaced(const struct insn *i, u8 g)
 {
-	u8 list[4];
+	bool mov = i->d->op == INSN_MOV || i->d->op == INSN_MOVZX || i->d->op == INSN_MOVSX || i->d->op == INSN_MOVSXD;
+
+	return mov && i->d->opnd[0].size != 1 && i->opsize >= 4 && !(insn_gprs(i, ACC_R) >> g & 1);
+}
+
+/* One that scratch holds already stays there; else the first goes to scratch, unless a memory operand needs it. */
+static void load_temps(struct tx *t, const struct insn *i, const struct fields *f, bool scratch_taken, struct temps *m)
+{
+	u8 list[4], held = t->reg_in_scratch;
 
 	m->n = resident(i, f, list);
 	for (unsigned k = 0; k < m->n; k++) {
+		bool second = scratch_taken || (m->n == 2 && (k == 1) != (list[1] == held));
+
 		m->guest[k] = list[k];
-		m->host[k] = k == 0 ? HOST_SCRATCH2 : HOST_SCRATCH;
-		emit_load(&t->e, m->host[k], TX_GPR(list[k]));
+		m->host[k] = second ? HOST_SCRATCH2 : HOST_SCRATCH;
+		if (second)
+			scratch2_lost(t);
+		if (second || list[k] != held) {
+			if (!is_replaced(i, list[k]))
+				emit_load(&t->e, m->host[k], TX_GPR(list[k]));
+		}
+		if (!second)
+			t->reg_in_scratch = list[k];
 	}
 }
 
@@ -242,12 +261,44 @@ static u8 rm_field(const struct insn *i, const struct fields *f, const struct te
 	return i->modrm & 7;
 }
 
+/*
+ * A register that lives in struct cpu and is only read is the instruction's memory operand: itself as modrm.rm, or as
+ * modrm.reg after the direction is turned.
+ */
+static bool copy_from_home(struct tx *t, const struct insn *i, const struct fields *f)
+{
+	bool alu = i->map == 0 && i->opcode < 0x40 && !(i->opcode & 4), wide = i->opcode & 1;
+	bool from_rm = i->map == 0 ? (alu && (i->opcode & 2)) || i->opcode == 0x3b || i->opcode == 0x39 || i->opcode == 0x8b ||
+					     i->opcode == 0x63 || i->opcode == 0x85 || i->opcode == 0x69 || i->opcode == 0x6b :
+				     i->map == 1 && ((i->opcode & 0xf0) == 0x40 || i->opcode == 0xaf || (i->opcode & 0xf6) == 0xb6);
+	bool turns = i->map == 0 && wide && ((alu && !(i->opcode & 2)) || i->opcode == 0x89 || i->opcode == 0x85);
+	struct host_op o = host_encoding(i, f);
+	struct host_mem home;
+
+	if (i->mem || i->vex || !i->has_modrm || f->high || i->opsize < 4)
+		return false;
+	if (from_rm && f->e && !f->e_written && host_reg(i->rm) == IN_MEMORY && t->reg_in_scratch != i->rm &&
+	    host_reg(i->reg) != IN_MEMORY) {
+		home = TX_GPR(i->rm);
+		emit_op_mem(&t->e, &o, host_reg(i->reg), &home);
+		return true;
+	}
+	if (!turns || !f->g || !f->e || f->g_written || host_reg(i->reg) != IN_MEMORY || t->reg_in_scratch == i->reg ||
+	    host_reg(i->rm) == IN_MEMORY)
+		return false;
+	home = TX_GPR(i->reg);
+	if (i->opcode != 0x85)
+		o.opcode ^= 2;
+	emit_op_mem(&t->e, &o, host_reg(i->rm), &home);
+	return true;
+}
+
 static void emit_copy(struct tx *t, const struct insn *i, const struct fields *f, const struct host_mem *mem)
 {
 	struct host_op o = host_encoding(i, f);
 	struct temps m;
 
-	load_temps(t, i, f, &m);
+	load_temps(t, i, f, mem && mem->base == HOST_SCRATCH, &m);
 	if (i->vex)
 		o.vvvv = f->b ? field_reg(&m, i->vvvv, false) : i->vvvv;
 	if (may_fault(i))
@@ -265,24 +316,33 @@ static void emit_copy(struct tx *t, const struct insn *i, const struct fields *f
 	store_temps(t, i, f, &m);
 }
 
+/* The operand's address in scratch, where scratch2 is needed for something else. */
+static void fold_address(struct tx *t, struct host_mem *mem)
+{
+	emit_lea(&t->e, HOST_SCRATCH, *mem);
+	scratch_lost(t);
+	*mem = mem_base(HOST_SCRATCH, 0);
+}
+
 bool copy_insn(struct tx *t, const struct insn *i)
 {
 	struct host_mem mem;
 	struct fields f;
 	u8 list[4];
+	bool scratch_taken = false;
 
 	if (!scan(i, &f))
 		return false;
 	if (i->mem) {
 		if (!access_operand(t, i, i->mem_size, i->mem_acc & ACC_W, &mem))
 			return false;
-		if (flags_must_restore(t) || resident(i, &f, list)) {
-			emit_lea(&t->e, HOST_SCRATCH, mem);
-			mem = mem_base(HOST_SCRATCH, 0);
-		}
+		scratch_taken = mem.base == HOST_SCRATCH;
+		if (scratch_taken && (flags_must_restore(t) || resident(i, &f, list)))
+			fold_address(t, &mem);
 	}
-	flags_before(t, HOST_SCRATCH2);
-	emit_copy(t, i, &f, &mem);
+	flags_before(t, scratch_taken ? HOST_SCRATCH2 : HOST_SCRATCH);
+	if (!copy_from_home(t, i, &f))
+		emit_copy(t, i, &f, i->mem ? &mem : NULL);
 	flags_after(t);
 	return true;
 }

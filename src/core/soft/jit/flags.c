@@ -29,8 +29,14 @@ static u16 insn_writes_flags(const struct insn *i)
 bool flags_wanted_at(struct tx *t, s64 target)
 {
 	u16 open = FL_ARITH;
+	const struct block *b;
 	struct insn i;
 
+	if (target == t->off[0] && t->n)
+		return t->loop_wants;
+	b = target >= 0 && target < (s64)PAGE_SIZE ? block_find(t->page, (u16)target, t->key & (u8)~KEY_ALONE) : NULL;
+	if (b)
+		return b->wants_flags;
 	for (unsigned n = 0; n < LOOK_AHEAD; n++) {
 		if (target < 0 || target >= (s64)PAGE_SIZE)
 			return true;
@@ -78,17 +84,20 @@ static u16 live_at_end(struct tx *t)
 	return 0;
 }
 
-void flags_analyse(struct tx *t)
+/* Where a branch in the middle of the block leaves it. */
+static s64 other_way(const struct tx *t, u32 k)
 {
-	u16 live;
+	return t->off[k] + t->insn[k].len + (t->turned >> k & 1 ? 0 : (s64)t->insn[k].imm);
+}
 
-	if (!t->n)
-		return;
-	live = live_at_end(t);
+static void analyse(struct tx *t)
+{
+	u16 live = live_at_end(t);
+
 	for (u32 k = t->n; k-- > 0;) {
 		const struct insn *i = &t->insn[k];
 
-		if (i->d->kind == KIND_JCC && k + 1 < t->n && flags_wanted_at(t, t->off[k + 1] + (s64)i->imm))
+		if (i->d->kind == KIND_JCC && k + 1 < t->n && flags_wanted_at(t, other_way(t, k)))
 			live = FL_ARITH;
 		t->live_out[k] = live;
 		live = (u16)((live & ~insn_writes_flags(&t->insn[k])) | insn_reads_flags(&t->insn[k]));
@@ -96,9 +105,21 @@ void flags_analyse(struct tx *t)
 	}
 }
 
-void flags_save(struct tx *t)
+void flags_analyse(struct tx *t)
 {
-	struct emit *e = &t->e;
+	t->live_in[0] = FL_ARITH; /* of nothing but an instruction for the interpreter */
+	if (!t->n)
+		return;
+	t->loop_wants = false;
+	analyse(t);
+	if (!t->live_in[0])
+		return;
+	t->loop_wants = true; /* an edge back to the start has to bring them */
+	analyse(t);
+}
+
+void flags_emit_save(struct emit *e)
+{
 	struct host_op store16 = { .p66 = true, .opcode = 0x89 };
 	struct host_op seto = { .map = 1, .opcode = 0x90, .byte_reg = true };
 	struct host_mem saved = TX_CPU(saved_flags);
@@ -108,6 +129,12 @@ void flags_save(struct tx *t)
 	emit_op_reg(e, &seto, 0, RAX);
 	emit_op_mem(e, &store16, RAX, &saved);
 	emit_mov(e, RAX, HOST_SCRATCH);
+}
+
+void flags_save(struct tx *t)
+{
+	scratch_lost(t);
+	flags_emit_save(&t->e);
 	t->state = FLAGS_SAVED;
 }
 
@@ -126,6 +153,10 @@ void flags_emit_restore(struct emit *e, u8 tmp)
 
 void flags_restore(struct tx *t, u8 tmp)
 {
+	if (tmp == HOST_SCRATCH)
+		scratch_lost(t);
+	else
+		scratch2_lost(t);
 	flags_emit_restore(&t->e, tmp);
 	t->state = FLAGS_HOST;
 }

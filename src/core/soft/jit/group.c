@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which memory accesses of a block share one TLB look-up. Accesses off one unmodified base (the stack pointer moved by
- * constants counts as unmodified) form a group: the first, its leader, checks the whole span, the others follow without a
- * check. A group about RSP uses the stack window of struct cpu instead of the TLB. Called by translate.c before it emits;
- * access.c and stack.c act on the result.
+ * Which memory accesses of a block share one TLB look-up. Accesses whose addresses differ by a constant form a group: the
+ * first, its leader, checks the whole span, the others follow without a check. Addresses are compared as the values that
+ * registers had at some point of the block, plus constants, so that a moved stack pointer or an induction variable stays in
+ * its group. A group about RSP uses the stack window of struct cpu instead of the TLB. Called by translate.c before it
+ * emits; access.c and stack.c act on the result.
  */
 #include "tx.h"
 
 #define ROOT_RIP 16
+#define ROOT_NONE 17
 #define MAX_ROOTS 250
-#define NO_GROUP 0xff
 #define SPAN_MAX 512
 
 /* Where a register's value comes from: a root, moved by a constant. */
@@ -19,37 +20,30 @@ struct origin {
 };
 
 struct group {
-	s32 lo, hi; /* bytes, from the root */
+	u32 key; /* roots of base and index, scale, segment */
+	s32 lo, hi; /* bytes, from the roots */
+	s32 leader_lo;
 	struct access *leader;
-	s32 leader_shift, leader_lo;
 	u8 members;
-	bool stack;
+	bool write, stack;
 };
 
 struct roots {
 	struct tx *t;
 	struct origin origin[16];
-	u8 read[MAX_ROOTS], write[MAX_ROOTS]; /* the group that is open for reads only, for both */
 	u32 count;
 	struct group group[MAX_GROUPS];
 	u32 groups;
-	u8 stack; /* the group that the stack window serves now */
+	u32 open; /* the first group that may be joined */
 };
-
-static u8 add_root(struct roots *r)
-{
-	r->read[r->count] = r->write[r->count] = NO_GROUP;
-	return (u8)r->count++;
-}
 
 /* At the start, and after an instruction that may do anything: nothing is known. */
 static void new_roots(struct roots *r)
 {
-	r->count = 0;
 	for (u8 reg = 0; reg < 16; reg++)
-		r->origin[reg] = (struct origin){ add_root(r), 0 };
-	add_root(r); /* ROOT_RIP */
-	r->stack = NO_GROUP;
+		r->origin[reg] = (struct origin){ reg, 0 };
+	r->count = ROOT_NONE + 1;
+	r->open = r->groups;
 }
 
 static void new_root(struct roots *r, u8 reg)
@@ -57,79 +51,89 @@ static void new_root(struct roots *r, u8 reg)
 	if (r->count == MAX_ROOTS)
 		new_roots(r);
 	else
-		r->origin[reg] = (struct origin){ add_root(r), 0 };
+		r->origin[reg] = (struct origin){ (u8)r->count++, 0 };
 }
 
-static bool fits(const struct group *g, bool rip, s32 lo, s32 hi)
+static u32 stack_key(const struct roots *r)
+{
+	return r->origin[RSP].root | ROOT_NONE << 8;
+}
+
+static bool fits(const struct group *g, s32 lo, s32 hi)
 {
 	s32 low = lo < g->lo ? lo : g->lo, high = hi > g->hi ? hi : g->hi;
 
-	if (rip)
+	if ((g->key & 0xff) == ROOT_RIP)
 		return low >> 12 == (high - 1) >> 12;
 	return high - low <= SPAN_MAX;
 }
 
-static void open_group(struct roots *r, u8 root, s32 shift, s32 lo, s32 hi, bool write, struct access *a)
+static void open_group(struct roots *r, u32 key, s32 lo, s32 hi, bool write, struct access *a)
 {
-	bool stack = root == r->origin[RSP].root;
+	bool stack = key == stack_key(r);
 
 	if (r->groups == MAX_GROUPS)
 		return;
-	if (stack) {
-		for (u32 n = 0; n < r->count; n++)
-			if (r->write[n] == r->stack)
-				r->write[n] = NO_GROUP;
-		r->stack = (u8)r->groups;
-	}
-	if (write || stack)
-		r->write[root] = (u8)r->groups;
-	else
-		r->read[root] = (u8)r->groups;
+	for (u32 n = r->open; stack && n < r->groups; n++)
+		if (r->group[n].stack)
+			r->group[n].key = ~0u; /* the window moves on */
 	a->how = ACCESS_LEADS;
 	a->group = (u8)r->groups;
-	r->group[r->groups++] = (struct group){ lo, hi, a, shift, lo, 1, stack };
+	r->group[r->groups++] = (struct group){ key, lo, hi, lo, a, 1, write || stack, stack };
 }
 
-/* An access at [reg + disp], reg as it is now. */
-static void add_access(struct roots *r, struct access *a, u8 root, s32 shift, s64 disp, unsigned size, bool write)
+static void add_access(struct roots *r, struct access *a, u32 key, s64 first, unsigned size, bool write)
 {
-	s64 first = shift + disp;
 	s32 lo = (s32)first, hi = lo + (s32)size;
-	struct group *g;
-	u8 n = r->write[root];
+	struct group *found = NULL;
 
-	if (first != lo || lo > INT32_MAX / 2 || lo < INT32_MIN / 2 || (root == ROOT_RIP && lo >> 12 != (hi - 1) >> 12))
+	if (first != lo || lo > INT32_MAX / 2 || lo < INT32_MIN / 2)
 		return;
-	if (!write && (n == NO_GROUP || !fits(&r->group[n], root == ROOT_RIP, lo, hi)))
-		n = r->read[root];
-	g = n == NO_GROUP ? NULL : &r->group[n];
-	if (!g || !fits(g, root == ROOT_RIP, lo, hi)) {
-		open_group(r, root, shift, lo, hi, write, a);
+	if ((key & 0xff) == ROOT_RIP && lo >> 12 != (hi - 1) >> 12)
+		return;
+	for (u32 n = r->open; n < r->groups; n++) {
+		struct group *g = &r->group[n];
+
+		if (g->key == key && (g->write || !write) && fits(g, lo, hi))
+			found = g;
+	}
+	if (!found) {
+		open_group(r, key, lo, hi, write, a);
 		return;
 	}
 	a->how = ACCESS_FOLLOWS;
-	a->group = n;
-	g->members++;
-	g->lo = lo < g->lo ? lo : g->lo;
-	g->hi = hi > g->hi ? hi : g->hi;
+	a->group = (u8)(found - r->group);
+	found->members++;
+	found->lo = lo < found->lo ? lo : found->lo;
+	found->hi = hi > found->hi ? hi : found->hi;
 }
 
 static void add_stack(struct roots *r, struct access *a, u8 reg, s32 disp, bool write)
 {
-	add_access(r, a, r->origin[reg].root, r->origin[reg].shift, disp, 8, write);
+	add_access(r, a, r->origin[reg].root | ROOT_NONE << 8, (s64)r->origin[reg].shift + disp, 8, write);
 }
 
 static void add_operand(struct roots *r, struct access *a, u32 k)
 {
 	const struct insn *i = &r->t->insn[k];
-	bool write = i->mem_acc & ACC_W;
+	u32 base = ROOT_NONE, index = ROOT_NONE, seg = i->seg == SEG_FS || i->seg == SEG_GS ? i->seg : 0;
+	s64 first = i->disp;
 
-	if (!access_is_plain(i))
+	if (!access_may_group(i))
 		return;
-	if (i->base == BASE_RIP)
-		add_access(r, a, ROOT_RIP, 0, r->t->off[k] + i->len + i->disp, i->mem_size, write);
-	else
-		add_access(r, a, r->origin[i->base].root, r->origin[i->base].shift, i->disp, i->mem_size, write);
+	if (i->base == BASE_RIP) {
+		base = ROOT_RIP;
+		first += r->t->off[k] + i->len;
+	} else if (i->base != BASE_NONE) {
+		base = r->origin[i->base].root;
+		first += r->origin[i->base].shift;
+	}
+	if (i->index != BASE_NONE) {
+		index = r->origin[i->index].root;
+		first += (s64)r->origin[i->index].shift << i->scale;
+	}
+	add_access(r, a, base | index << 8 | (index != ROOT_NONE ? (u32)i->scale << 16 : 0) | seg << 24, first, i->mem_size,
+		   i->mem_acc & ACC_W);
 }
 
 static u8 byte_reg(const struct insn *i, u8 n)
@@ -137,39 +141,36 @@ static u8 byte_reg(const struct insn *i, u8 n)
 	return !i->has_rex && !i->vex && n >= 4 && n < 8 ? n - 4 : n;
 }
 
-u16 insn_writes_gprs(const struct insn *i)
+/* The register that operand n names, or BASE_NONE. */
+static u8 operand_gpr(const struct insn *i, const struct opnd *o)
 {
-	u16 mask = i->d->implicit_written;
+	switch (o->kind) {
+	case OP_G:
+		return i->reg;
+	case OP_E:
+	case OP_R:
+		return i->mem ? BASE_NONE : i->rm;
+	case OP_Z:
+		return (u8)((i->opcode & 7) | (i->rex & 1) << 3);
+	case OP_B:
+		return i->vvvv;
+	case OP_REG:
+		return o->reg;
+	default:
+		return BASE_NONE;
+	}
+}
+
+u16 insn_gprs(const struct insn *i, u8 access)
+{
+	u16 mask = (access & ACC_W ? i->d->implicit_written : 0) | (access & ACC_R ? i->d->implicit_read : 0);
 
 	for (unsigned n = 0; n < i->d->nopnd; n++) {
 		const struct opnd *o = &i->d->opnd[n];
-		u8 reg;
+		u8 reg = operand_gpr(i, o);
 
-		if (!(o->acc & ACC_W))
-			continue;
-		switch (o->kind) {
-		case OP_G:
-			reg = i->reg;
-			break;
-		case OP_E:
-		case OP_R:
-			if (i->mem)
-				continue;
-			reg = i->rm;
-			break;
-		case OP_Z:
-			reg = (u8)((i->opcode & 7) | (i->rex & 1) << 3);
-			break;
-		case OP_B:
-			reg = i->vvvv;
-			break;
-		case OP_REG:
-			reg = o->reg;
-			break;
-		default:
-			continue;
-		}
-		mask |= (u16)(1u << (o->size == 1 ? byte_reg(i, reg) : reg));
+		if (reg != BASE_NONE && (o->acc & access))
+			mask |= (u16)(1u << (o->size == 1 ? byte_reg(i, reg) : reg));
 	}
 	return mask;
 }
@@ -177,7 +178,7 @@ u16 insn_writes_gprs(const struct insn *i)
 /* ADD, SUB with an immediate, INC, DEC, LEA and MOV of 64 bits leave a value of known origin. */
 static bool moves_by_constant(const struct insn *i, u8 *ret_to, u8 *ret_from, s64 *ret_by)
 {
-	bool group1 = i->opcode == 0x81 || i->opcode == 0x83, g;
+	bool group1 = i->opcode == 0x81 || i->opcode == 0x83, load = i->opcode == 0x8b;
 	u8 op = i->modrm >> 3 & 7;
 
 	if (i->opsize != 8 || i->map || i->vex)
@@ -191,10 +192,9 @@ static bool moves_by_constant(const struct insn *i, u8 *ret_to, u8 *ret_from, s6
 	}
 	if (i->mem || !i->has_modrm)
 		return false;
-	g = i->opcode == 0x8b;
-	*ret_to = g ? i->reg : i->rm;
-	*ret_from = g ? i->rm : i->reg;
-	if (i->opcode == 0x89 || g)
+	*ret_to = load ? i->reg : i->rm;
+	*ret_from = load ? i->rm : i->reg;
+	if (i->opcode == 0x89 || load)
 		return true;
 	*ret_from = i->rm;
 	if (group1 && (op == ALU_ADD || op == ALU_SUB))
@@ -210,16 +210,15 @@ static void shift_reg(struct roots *r, u8 to, u8 from, s64 by)
 {
 	s64 shift = r->origin[from].shift + by;
 
-	if (shift > INT32_MAX / 4 || shift < INT32_MIN / 4) {
+	if (shift > INT32_MAX / 4 || shift < INT32_MIN / 4)
 		new_root(r, to);
-		return;
-	}
-	r->origin[to] = (struct origin){ r->origin[from].root, (s32)shift };
+	else
+		r->origin[to] = (struct origin){ r->origin[from].root, (s32)shift };
 }
 
 static void after_writes(struct roots *r, const struct insn *i)
 {
-	u16 written = insn_writes_gprs(i);
+	u16 written = insn_gprs(i, ACC_W);
 	u8 to, from;
 	s64 by;
 
@@ -232,11 +231,6 @@ static void after_writes(struct roots *r, const struct insn *i)
 			new_root(r, reg);
 }
 
-static u8 popped_reg(const struct insn *i)
-{
-	return i->d->opnd[0].kind == OP_Z ? (u8)((i->opcode & 7) | (i->rex & 1) << 3) : i->rm;
-}
-
 static void analyse(struct roots *r, u32 k)
 {
 	const struct insn *i = &r->t->insn[k];
@@ -246,20 +240,23 @@ static void analyse(struct roots *r, u32 k)
 		new_roots(r);
 		return;
 	}
+	switch (i->mem ? i->d->kind : KIND_NOP) {
+	case KIND_COPY:
+	case KIND_PUSH:
+	case KIND_CALL:
+	case KIND_JMP:
+		add_operand(r, operand, k);
+		break;
+	default:
+		break;
+	}
 	switch (i->d->kind) {
 	case KIND_COPY:
-	case KIND_JMP:
-		if (i->mem)
-			add_operand(r, operand, k);
-		after_writes(r, i);
-		break;
 	case KIND_LEA:
 		after_writes(r, i);
 		break;
 	case KIND_PUSH:
 	case KIND_CALL:
-		if (i->mem)
-			add_operand(r, operand, k);
 		add_stack(r, stack, RSP, -8, true);
 		shift_reg(r, RSP, RSP, -8);
 		break;
@@ -268,13 +265,14 @@ static void analyse(struct roots *r, u32 k)
 		add_stack(r, stack, RSP, 0, false);
 		shift_reg(r, RSP, RSP, 8);
 		if (i->d->kind == KIND_POP)
-			new_root(r, popped_reg(i));
+			new_root(r, operand_gpr(i, &i->d->opnd[0]));
 		break;
 	case KIND_LEAVE:
 		add_stack(r, stack, RBP, 0, false);
 		shift_reg(r, RSP, RBP, 8);
 		new_root(r, RBP);
 		break;
+	case KIND_JMP:
 	case KIND_JCC:
 	case KIND_NOP:
 		break;
@@ -300,7 +298,6 @@ void group_analyse(struct tx *t)
 		struct group *g = &r.group[n];
 
 		t->group_is_stack[n] = g->stack;
-		g->leader->lo = g->lo - g->leader_shift;
 		g->leader->span = (u16)(g->hi - g->lo);
 		g->leader->own = (u16)(g->leader_lo - g->lo);
 		if (g->members == 1 && !g->stack)

@@ -35,8 +35,8 @@
 #define META_SIZE (48u << 20)
 #define MAX_BLOCKS (1u << 19)
 #define PAGE_HASH 4096u
-#define BLOCK_INSNS 48
-#define MAX_SIDES 6 /* conditional branches that a block goes on behind */
+#define BLOCK_INSNS 64
+#define MAX_SIDES 24 /* branches in the middle of a block */
 #define MAX_EDGES (2 * MAX_SIDES + 6)
 #define OFF_BUCKETS 128u
 #define LINES 64
@@ -59,8 +59,9 @@ struct block {
 	struct block *next; /* in page->blocks[] */
 	struct code_page *page;
 	u32 start, entry_saved, entry_host, code_end; /* offsets in the code memory */
-	u16 offset, size;		       /* guest bytes, from the page's start */
+	u16 offset; /* in the page */
 	u8 key;
+	bool wants_flags; /* its code reads flags that it was entered with */
 	u16 site_count;
 	struct site *sites;
 };
@@ -82,14 +83,13 @@ struct code_page {
 	struct block *blocks[OFF_BUCKETS];
 };
 
-/* A direct jump that is not linked yet: its thunk passes this to the dispatcher. */
+/* A direct jump that is not linked yet: what lies in the code behind the call of stub_link. */
 struct link {
-	struct code_page *page;
-	u8 *rel32; /* writable address */
-	u16 target;
+	u16 target; /* offset in the page */
 	u8 key;
-	bool saved; /* the jump is made in FLAGS_SAVED */
-};
+	u8 saved;  /* the jump is made in FLAGS_SAVED */
+	s32 rel32; /* where the jump's displacement is, from this struct */
+} __attribute__((packed));
 
 struct jit {
 	pthread_mutex_t lock;
@@ -100,7 +100,9 @@ struct jit {
 	struct block **blocks; /* by code address, for signals */
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
-	const u8 *stub_dispatch, *stub_interp, *stub_link, *stub_string, *stub_inplace, *stub_away;
+	const u8 *stub_dispatch, *stub_interp, *stub_string, *stub_inplace, *stub_away;
+	const u8 *stub_dispatch_at, *stub_interp_at; /* called; the page offset to go on at is the u16 behind the call */
+	const u8 *stub_link[2];			     /* called in FLAGS_HOST, FLAGS_SAVED; a struct link is behind the call */
 	const u8 *stub_slow[VIEW_COUNT][4]; /* by view and what, as far as SLOW_STACK */
 	unsigned (*enter)(struct cpu *c, const u8 *code);
 	struct jit_stats stats;

@@ -200,14 +200,17 @@ static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 }
 
 /* A direct jump was taken for the first time: join it to its block, if both still stand. */
-static void link_edge(struct jit *j, struct link *l, u64 flushes)
+static void link_edge(struct jit *j, const struct link *l, u64 flushes)
 {
-	struct block *b;
+	const struct block *from, *to = NULL;
 
 	pthread_mutex_lock(&j->lock);
-	b = j->stats.flushes != flushes || l->page->dead ? NULL : block_find(l->page, l->target, l->key);
-	if (b)
-		emit_patch(l->rel32, j->code_x - j->code_w, jit_exec(j, l->saved ? b->entry_saved : b->entry_host));
+	from = j->stats.flushes == flushes ? block_of_code(j, (u32)((const u8 *)l - j->code_x)) : NULL;
+	if (from && !from->page->dead)
+		to = block_find(from->page, l->target, l->key);
+	if (to)
+		emit_patch(j->code_w + ((const u8 *)l - j->code_x) + l->rel32, j->code_x - j->code_w,
+			   jit_exec(j, l->saved ? to->entry_saved : to->entry_host));
 	pthread_mutex_unlock(&j->lock);
 }
 
@@ -224,7 +227,7 @@ static unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
 
 static unsigned run_loop(struct jit *j, struct cpu *c)
 {
-	struct link *pending = NULL;
+	const struct link *pending = NULL;
 	u64 flushes = 0;
 	unsigned why;
 
@@ -245,7 +248,7 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 			case EXIT_DISPATCH:
 				continue;
 			case EXIT_LINK:
-				pending = (struct link *)(uintptr_t)c->cur_block;
+				pending = (const struct link *)(uintptr_t)c->cur_block;
 				flushes = j->stats.flushes;
 				continue;
 			default:

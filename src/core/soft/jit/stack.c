@@ -8,12 +8,12 @@
 
 struct host_mem stack_push_at(struct tx *t)
 {
-	return access_based(t, &t->stack[t->k], RSP, -8, 8, true);
+	return access_stack(t, RSP, -8, true);
 }
 
 struct host_mem stack_pop_at(struct tx *t, u8 reg)
 {
-	return access_based(t, &t->stack[t->k], reg, 0, 8, false);
+	return access_stack(t, reg, 0, false);
 }
 
 void stack_move(struct tx *t, s32 by)
@@ -29,6 +29,7 @@ bool stack_operand_to_slot(struct tx *t, const struct insn *i)
 	if (!access_operand(t, i, 8, false, &m))
 		return false;
 	emit_load(&t->e, HOST_SCRATCH, m);
+	scratch_lost(t);
 	emit_store(&t->e, TX_CPU(scratch[0]), HOST_SCRATCH);
 	return true;
 }
@@ -39,6 +40,7 @@ void stack_push_from(struct tx *t, struct host_mem value)
 	struct host_mem at = stack_push_at(t);
 
 	emit_load(&t->e, HOST_SCRATCH, value);
+	scratch_lost(t);
 	emit_store(&t->e, at, HOST_SCRATCH);
 	stack_move(t, -8);
 }
@@ -103,6 +105,7 @@ bool pop_insn(struct tx *t, const struct insn *i)
 	if (host_reg(r) == IN_MEMORY) {
 		emit_load(&t->e, HOST_SCRATCH, at);
 		emit_store(&t->e, TX_GPR(r), HOST_SCRATCH);
+		t->reg_in_scratch = r;
 	} else {
 		emit_load(&t->e, host_reg(r), at);
 	}

@@ -3,7 +3,7 @@
  * The fixed pieces of host code: enter (C calls it), the exits back to C, and the call into C on a slow memory access.
  * Generated rather than assembled, so that the offsets into struct cpu are the compiler's. run.c and translate.c use them.
  */
-#include "internal.h"
+#include "tx.h"
 
 #define GPR(n) mem_gs(offsetof(struct cpu, gpr) + 8 * (n))
 #define CPU(field) mem_gs(offsetof(struct cpu, field))
@@ -79,6 +79,19 @@ static void emit_exit_rip(struct emit *e, enum exit_reason reason)
 	emit_imm(e, HOST_SCRATCH2, reason);
 	emit_save_guest(e);
 	emit_return(e);
+}
+
+/* Called: the page offset of the guest RIP to go on at, and what else the dispatcher may want, lies behind the call. */
+static void emit_exit_at(struct emit *e, enum exit_reason reason)
+{
+	static const struct host_op movzx16 = { .map = 1, .opcode = 0xb7 };
+	struct host_mem behind = mem_base(HOST_SCRATCH2, 0);
+
+	emit_pop(e, HOST_SCRATCH2);
+	emit_store(e, CPU(cur_block), HOST_SCRATCH2);
+	emit_op_mem(e, &movzx16, HOST_SCRATCH, &behind);
+	emit_alu_load(e, ALU_ADD, HOST_SCRATCH, CPU(code_base));
+	emit_exit_rip(e, reason);
 }
 
 static struct host_mem tlb_mem(u32 view, size_t field)
@@ -205,8 +218,14 @@ bool stubs_emit(struct jit *j)
 	emit_exit_rip(&e, EXIT_DISPATCH);
 	j->stub_interp = begin(&e);
 	emit_exit_rip(&e, EXIT_INTERP);
-	j->stub_link = begin(&e);
-	emit_exit_rip(&e, EXIT_LINK);
+	j->stub_dispatch_at = begin(&e);
+	emit_exit_at(&e, EXIT_DISPATCH);
+	j->stub_interp_at = begin(&e);
+	emit_exit_at(&e, EXIT_INTERP);
+	j->stub_link[FLAGS_HOST] = begin(&e);
+	flags_emit_save(&e);
+	j->stub_link[FLAGS_SAVED] = emit_here(&e);
+	emit_exit_at(&e, EXIT_LINK);
 	emit_slow_stubs(j, &e);
 	j->stub_string = begin(&e);
 	emit_slow(&e, jit_string);

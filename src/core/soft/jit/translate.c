@@ -92,38 +92,66 @@ static bool discover_crossing(struct tx *t, u16 off)
 	return true;
 }
 
-/* A block goes on behind a branch forward: that is the likely way, and what was checked before it holds. */
-static bool goes_on(const struct tx *t, const struct insn *i, u32 *sides)
+#define LOOP_COPIES 8
+#define LOOP_INSNS 24
+#define STRAIGHT_SIDES 6
+
+/* The block returns to its own start with insns instructions: is there room for the loop's body once more? */
+static bool unrolls(u32 insns, u32 *copies)
 {
-	return i->d->kind == KIND_JCC && !is_inplace(t, t->n) && (s64)i->imm >= 0 && !(t->key & KEY_ALONE) && (*sides)++ < MAX_SIDES;
+	u32 body = insns / *copies;
+
+	return body <= LOOP_INSNS && insns + body <= BLOCK_INSNS && (*copies)++ < LOOP_COPIES;
+}
+
+/*
+ * Where a block goes on after branch k, its last so far: behind a conditional branch forward (the likely way, and what was
+ * checked before still holds), where a direct jump forward leads, and once more around a loop that is the whole block.
+ * BLOCK_ENDS if nowhere.
+ */
+#define BLOCK_ENDS (-1)
+static s64 way_on(struct tx *t, u32 k, u32 *copies, u32 *sides)
+{
+	const struct insn *i = &t->insn[k];
+	s64 behind = t->off[k] + i->len, target = behind + (s64)i->imm;
+	bool jcc = i->d->kind == KIND_JCC;
+
+	if (is_inplace(t, k) || (t->key & KEY_ALONE) || (!jcc && (i->d->kind != KIND_JMP || i->d->opnd[0].kind != OP_J)))
+		return BLOCK_ENDS;
+	if (jcc && *sides == MAX_SIDES)
+		return BLOCK_ENDS;
+	*sides += jcc;
+	if (target == t->off[0] && unrolls(k + 1, copies)) {
+		t->turned |= (u64)jcc << k;
+		return target;
+	}
+	if (target < behind || (jcc && *copies == 1 && *sides > STRAIGHT_SIDES))
+		return BLOCK_ENDS;
+	return jcc ? behind : target < (s64)PAGE_SIZE ? target : BLOCK_ENDS;
 }
 
 static void discover(struct tx *t, u16 offset)
 {
-	u16 off = offset;
-	u32 sides = 0;
+	u32 sides = 0, copies = 1;
+	s64 off = offset;
 
-	for (t->n = 0; t->n < BLOCK_INSNS && off < PAGE_SIZE; t->n++) {
+	for (t->n = 0; t->n < BLOCK_INSNS && off != BLOCK_ENDS && off < (s64)PAGE_SIZE; t->n++) {
 		struct insn *i = &t->insn[t->n];
-		enum decode_result r = decode_here(t, i, off);
+		enum decode_result r = decode_here(t, i, (u16)off);
 
-		if (r == DECODE_MORE && (t->n || discover_crossing(t, off)))
+		if (r == DECODE_MORE && (t->n || discover_crossing(t, (u16)off)))
 			break; /* in a block of its own */
 		t->ends_interp = r != DECODE_OK;
 		if (t->ends_interp || (t->n == BLOCK_INSNS - 1 && i->d->op == INSN_STI)) /* which needs one behind it */
 			break;
-		t->off[t->n] = off;
+		t->off[t->n] = (u16)off;
 		t->inplace |= (u64)!translatable(t, i) << t->n;
-		off = (u16)(off + i->len);
-		if (ends_block(t, t->n) && !goes_on(t, i, &sides)) {
-			t->n++;
-			break;
-		}
+		off = ends_block(t, t->n) ? way_on(t, t->n, &copies, &sides) : off + i->len;
 	}
-	if (t->n && t->insn[t->n - 1].d->kind == KIND_JCC && !is_inplace(t, t->n - 1))
-		t->ends_interp = false; /* it has an edge to what comes behind */
+	if (t->n && ends_block(t, t->n - 1))
+		t->ends_interp = false; /* its edges are its own */
 	if (!t->crosses)
-		t->end = off;
+		t->end = t->n ? (u16)(t->off[t->n - 1] + t->insn[t->n - 1].len) : offset;
 }
 
 static bool emit_insn(struct tx *t, const struct insn *i)
@@ -153,22 +181,46 @@ static bool emit_insn(struct tx *t, const struct insn *i)
 	}
 }
 
+/* The scratch registers are anybody's outside of these. */
+static bool minds_scratch(const struct tx *t, const struct insn *i)
+{
+	switch (is_inplace(t, t->k) ? KIND_INTERP : i->d->kind) {
+	case KIND_COPY:
+	case KIND_LEA:
+	case KIND_PUSH:
+	case KIND_POP:
+	case KIND_NOP:
+	case KIND_JCC:
+	case KIND_JMP:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void emit_body(struct tx *t)
 {
+	scratch_lost(t);
+	scratch2_lost(t);
 	for (t->k = 0; t->k < t->n; t->k++) {
 		struct insn *i = &t->insn[t->k];
 		u8 *mark = t->e.p;
 		u32 slow = t->slow_count, sites = t->site_count, interp = t->interp_count;
 		enum flags_state state = t->state;
 
-		if (!is_inplace(t, t->k) && emit_insn(t, i))
-			continue;
-		t->e.p = mark;
-		t->slow_count = slow;
-		t->site_count = sites;
-		t->interp_count = interp;
-		t->state = state;
-		inplace_insn(t, i, ends_block(t, t->k));
+		if (is_inplace(t, t->k) || !emit_insn(t, i)) {
+			t->e.p = mark;
+			t->slow_count = slow;
+			t->site_count = sites;
+			t->interp_count = interp;
+			t->state = state;
+			t->inplace |= 1ull << t->k;
+			inplace_insn(t, i, ends_block(t, t->k));
+		}
+		if (!minds_scratch(t, i)) {
+			scratch_lost(t);
+			scratch2_lost(t);
+		}
 	}
 	t->k = t->n ? t->n - 1 : 0;
 	if (t->ends_interp)
@@ -196,33 +248,32 @@ static void emit_rip(struct tx *t, u16 target)
 	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, target));
 }
 
+/* Leaves to C, to go on at this offset; flags are saved or dead. */
+static void emit_exit(struct tx *t, const u8 *stub, u16 offset)
+{
+	emit_call(&t->e, stub);
+	emit_bytes(&t->e, &offset, sizeof(offset));
+}
+
 static void emit_interp_sites(struct tx *t)
 {
 	for (u32 n = 0; n < t->interp_count; n++) {
 		emit_patch_here(&t->e, t->interp[n].rel32);
-		emit_rip(t, t->interp[n].guest);
-		emit_jmp(&t->e, t->j->stub_interp);
+		emit_exit(t, t->j->stub_interp_at, t->interp[n].guest);
 	}
 }
 
-static bool emit_thunk(struct tx *t, const struct edge_site *s)
+static void emit_link(struct tx *t, const struct edge_site *s)
 {
-	struct link *l = meta_alloc(t->j, sizeof(*l));
+	struct link l = { s->target, t->key & (u8)~KEY_ALONE, s->saved, 0 };
 
-	if (!l)
-		return false;
-	*l = (struct link){ t->page, s->rel32, s->target, t->key & (u8)~KEY_ALONE, s->saved };
 	emit_patch_here(&t->e, s->rel32);
-	if (!s->saved)
-		flags_save(t);
-	emit_imm(&t->e, HOST_SCRATCH2, (u64)(uintptr_t)l);
-	emit_store(&t->e, TX_CPU(cur_block), HOST_SCRATCH2);
-	emit_rip(t, s->target);
-	emit_jmp(&t->e, t->j->stub_link);
-	return true;
+	emit_call(&t->e, t->j->stub_link[s->saved ? FLAGS_SAVED : FLAGS_HOST]);
+	l.rel32 = (s32)(s->rel32 - t->e.p);
+	emit_bytes(&t->e, &l, sizeof(l));
 }
 
-static bool emit_edges(struct tx *t, const struct block *self)
+static void emit_edges(struct tx *t, const struct block *self)
 {
 	for (u32 n = 0; n < t->edge_count; n++) {
 		const struct edge_site *s = &t->edge[n];
@@ -231,15 +282,13 @@ static bool emit_edges(struct tx *t, const struct block *self)
 
 		if (s->poll_exit) {
 			emit_patch_here(&t->e, s->rel32);
-			emit_rip(t, s->target);
-			emit_jmp(&t->e, t->j->stub_dispatch);
+			emit_exit(t, t->j->stub_dispatch_at, s->target);
 		} else if (b) {
 			emit_patch(s->rel32, t->e.exec, jit_exec(t->j, s->saved ? b->entry_saved : b->entry_host));
-		} else if (!emit_thunk(t, s)) {
-			return false;
+		} else {
+			emit_link(t, s);
 		}
 	}
-	return true;
 }
 
 static bool keep_sites(struct tx *t, struct block *b)
@@ -309,33 +358,35 @@ static bool emit_block(struct tx *t, struct block *b)
 	emit_slow_sites(t);
 	branch_miss(t);
 	emit_interp_sites(t);
-	if (!emit_edges(t, b) || t->e.full || !keep_sites(t, b))
+	emit_edges(t, b);
+	if (t->e.full || !keep_sites(t, b))
 		return false;
 	j->code_used = b->code_end = (u32)(t->e.p - j->code_w);
 	j->stats.code_bytes = j->code_used;
 	return true;
 }
 
+static u16 bytes_here(const struct tx *t, u32 k)
+{
+	return t->crosses ? (u16)(PAGE_SIZE - t->off[k]) : t->insn[k].len;
+}
+
 /* Is memory still what was decoded? Asked after the lines were hashed: a device's write is then in neither or seen. */
 static bool unchanged(const struct tx *t)
 {
-	for (u32 k = 0; k < t->n; k++) {
-		const struct insn *i = &t->insn[k];
-		unsigned here = t->off[k] + i->len <= (int)PAGE_SIZE ? i->len : (unsigned)PAGE_SIZE - t->off[k];
-
-		if (__builtin_memcmp(i->bytes, t->host + t->off[k], here) ||
-		    __builtin_memcmp(i->bytes + here, t->src->next_host, i->len - here))
+	for (u32 k = 0; k < t->n; k++)
+		if (__builtin_memcmp(t->insn[k].bytes, t->host + t->off[k], bytes_here(t, k)))
 			return false;
-	}
-	return true;
+	return !t->crosses ||
+	       !__builtin_memcmp(t->insn[0].bytes + bytes_here(t, 0), t->src->next_host, t->insn[0].len - bytes_here(t, 0));
 }
 
 /* Both pages of a crossing instruction are watched, and the block ends with either. */
 static bool cover(struct tx *t, u16 offset)
 {
-	u16 end = t->end < PAGE_SIZE ? t->end : (u16)PAGE_SIZE;
-
-	page_cover(t->page, t->host, offset, (u16)(end - offset));
+	page_cover(t->page, t->host, offset, 1);
+	for (u32 k = 0; k < t->n; k++)
+		page_cover(t->page, t->host, t->off[k], bytes_here(t, k));
 	if (!t->crosses)
 		return unchanged(t);
 	page_cover(t->src->next, t->src->next_host, 0, (u16)(t->end - PAGE_SIZE));
@@ -350,18 +401,24 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 
 	if (!b || j->block_count == MAX_BLOCKS)
 		return NULL;
-	*t = (struct tx){ .j = j, .c = c, .src = s, .page = s->page, .host = s->host, .key = s->key };
+	__builtin_memset(t, 0, offsetof(struct tx, insn));
+	t->j = j;
+	t->c = c;
+	t->src = s;
+	t->page = s->page;
+	t->host = s->host;
+	t->key = s->key;
 	discover(t, s->offset);
 	*b = (struct block){ .page = s->page, .offset = s->offset, .key = s->key };
 	flags_analyse(t);
 	group_analyse(t);
+	b->wants_flags = t->live_in[0];
 	if (!emit_block(t, b))
 		return NULL;
 	j->blocks[j->block_count] = b;
 	__atomic_store_n(&j->block_count, j->block_count + 1, __ATOMIC_RELEASE);
 	if (!cover(t, s->offset))
 		return NULL;
-	b->size = (u16)(t->end - s->offset);
 	b->next = *bucket;
 	*bucket = b;
 	j->stats.blocks++;

@@ -66,27 +66,31 @@ struct tx {
 	u32 n; /* instructions that are translated */
 	bool ends_interp; /* the next instruction, at `end`, is for the interpreter */
 	u16 end;	  /* page offset behind the last instruction; 4096 = the next page */
+	enum flags_state state;
+	bool loop_wants; /* an edge to the block's own start needs the flags */
+	u32 k; /* the instruction being emitted */
+	/* What the scratch registers hold by chance, so that it need not be loaded again; see scratch_lost(). */
+	u8 reg_in_scratch;	/* HOST_SCRATCH: a guest register, or IN_MEMORY */
+	u8 addend_in_scratch2; /* HOST_SCRATCH2: the addend of this group, or NO_GROUP */
+	u64 inplace; /* bit k: instruction k is done by inplace.c */
+	u64 turned;  /* bit k: the block goes on where branch k jumps to, not behind it */
+	struct miss_site miss; /* a block ends with one computed branch at most */
+	u32 slow_count, interp_count, edge_count, side_count, site_count;
+
+	/* not zeroed at the start */
 	struct insn insn[BLOCK_INSNS];
 	u16 off[BLOCK_INSNS + 1];
 	u16 live_in[BLOCK_INSNS], live_out[BLOCK_INSNS]; /* FL_ARITH bits */
-	enum flags_state state;
-	u32 k; /* the instruction being emitted */
 	struct access operand[BLOCK_INSNS], stack[BLOCK_INSNS];
 	bool group_is_stack[MAX_GROUPS];
-	u64 inplace; /* bit k: instruction k is done by inplace.c */
 	struct slow_site slow[BLOCK_INSNS * 3];
-	u32 slow_count;
 	struct interp_site interp[BLOCK_INSNS * 2];
-	u32 interp_count;
-	struct miss_site miss; /* a block ends with one computed branch at most */
 	struct edge_site edge[MAX_EDGES];
-	u32 edge_count;
 	struct side_exit side[MAX_SIDES];
-	u32 side_count;
 	struct site site[BLOCK_INSNS];
-	u32 site_count;
 };
 
+#define NO_GROUP 0xff
 #define TX_GPR(n) mem_gs(offsetof(struct cpu, gpr) + 8 * (n))
 #define TX_CPU(field) mem_gs(offsetof(struct cpu, field))
 
@@ -94,6 +98,7 @@ struct tx {
 void flags_analyse(struct tx *t);
 void flags_save(struct tx *t);	     /* HOST -> SAVED; uses scratch */
 void flags_restore(struct tx *t, u8 tmp); /* SAVED -> HOST; uses tmp */
+void flags_emit_save(struct emit *e); /* uses scratch */
 void flags_emit_restore(struct emit *e, u8 tmp);
 void flags_free(struct tx *t);	     /* before host flags are overwritten by the translator's own code */
 void flags_before(struct tx *t, u8 tmp); /* before the guest instruction k itself, which may read or merge flags */
@@ -105,15 +110,15 @@ u16 insn_reads_flags(const struct insn *i);
 
 /* group.c */
 void group_analyse(struct tx *t);
-u16 insn_writes_gprs(const struct insn *i); /* bit n = GPR n, wholly or in part */
+u16 insn_gprs(const struct insn *i, u8 access); /* ACC_R, ACC_W: bit n = GPR n, wholly or in part; not RSP of the stack */
 
 /* access.c */
 bool access_address(struct tx *t, const struct insn *i, u8 dst);   /* dst = linear address; false: not supported */
 void access_check(struct tx *t, const u8 *retry, unsigned size, bool write); /* scratch = address; scratch + scratch2 = host */
 /* Instruction k's memory operand as host memory; uses scratch2, and scratch if *ret_m does. */
 bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m);
-struct host_mem access_based(struct tx *t, const struct access *a, u8 base, s32 disp, unsigned size, bool write);
-bool access_is_plain(const struct insn *i); /* [register + disp] or [RIP + disp], flat */
+struct host_mem access_stack(struct tx *t, u8 reg, s32 disp, bool write); /* 8 bytes at [reg + disp]; likewise */
+bool access_may_group(const struct insn *i);
 const u8 *access_begin(struct tx *t); /* frees the flags, returns the retry point */
 void tx_site(struct tx *t);	      /* the host instruction emitted next may fault for the guest */
 
@@ -144,11 +149,27 @@ bool system_insn(struct tx *t, const struct insn *i);
 bool inplace_ends_block(const struct insn *i);
 void inplace_insn(struct tx *t, const struct insn *i, bool ends_block);
 
+/* Whoever changes a scratch register says so, before another instruction could use what it held. */
+static inline void scratch_lost(struct tx *t)
+{
+	t->reg_in_scratch = IN_MEMORY;
+}
+static inline void scratch2_lost(struct tx *t)
+{
+	t->addend_in_scratch2 = NO_GROUP;
+}
+
 /* Guest register n as a host register: itself when mapped, else loaded into tmp. */
 static inline u8 use_reg(struct tx *t, u8 n, u8 tmp)
 {
 	if (host_reg(n) != IN_MEMORY)
 		return host_reg(n);
+	if (tmp == HOST_SCRATCH && t->reg_in_scratch == n)
+		return tmp;
+	if (tmp == HOST_SCRATCH)
+		scratch_lost(t);
+	else
+		scratch2_lost(t);
 	emit_load(&t->e, tmp, TX_GPR(n));
 	return tmp;
 }
