@@ -51,9 +51,9 @@ class Machine:
         return usage.ru_utime + usage.ru_stime
 
 
-def vmm_command(context, kernel, cpus, memory, *more):
+def vmm_command(context, kernel, cpus, memory, *more, net='none'):
     return [context.args.vmm, '--accel', 'soft', '--cpus', str(cpus), '--memory', f'{memory}M', '--kernel', kernel,
-            '--console', 'stdio', '--net', 'none', '--no-reboot', '--quiet', *more]
+            '--console', 'stdio', '--net', net, '--no-reboot', '--quiet', *more]
 
 
 def qemu_command(board, cpus, memory, *more):
