@@ -8,17 +8,17 @@
  *     It is position independent in guest-linear space: RIP is cpu.code_base + a constant, so one translation of a library
  *     page serves every address it is mapped at.
  *  2. Direct links join blocks of the same page and key only. All other edges go through cpu.jump (linear address to code),
- *     which is emptied with the TLB. So invalidating a page needs no unlinking: its blocks leave the table and the jump
- *     caches, and whoever is still inside leaves at its next back edge, where it polls.
+ *     which is emptied with the TLB; each address space has its own. So invalidating a page needs no unlinking: its blocks
+ *     leave the table and the jump caches, and whoever is still inside leaves at its next back edge, where it polls.
  *  3. Guest flags are in the host's flags (FLAGS_HOST) or in cpu.saved_flags as lahf/seto image (FLAGS_SAVED), known at
  *     each point of a translation. A block has two entries: `entry_saved` reloads the host's flags if the block wants
  *     them, `entry_host` follows. Jump caches, enter and exits use FLAGS_SAVED.
  *  4. Flags that no path reads before writing them are dead and may hold anything, also in a frame that a fault pushes.
  *  5. Every guest instruction is either wholly done or not begun when its block is left: checks come before effects.
  *     What the fast path cannot do (TLB miss that is not memory, page crossing, fault) is given to interp_step().
- *  6. A page with translations has memslot.code_pages set, and then no TLB holds a write tag for it: every write comes to
- *     jit_invalidate(). Writes by devices are caught by jit_verify_page() when the page is next fetched through a new
- *     ITLB entry.
+ *  6. A page with translations has memslot.code_pages set, and then no TLB of any address space holds a write tag for it:
+ *     every write comes to jit_invalidate(). Writes by devices are caught by jit_verify_page() when the page is next
+ *     fetched through a new ITLB entry.
  *  7. Code memory is written through one mapping and executed through another; blocks, pages and exit records are bump
  *     allocated and die together in jit_flush().
  *  8. jit.lock guards all tables; it is never held while the world is being stopped, nor while guest code runs.
@@ -34,7 +34,7 @@
 #define MAX_BLOCKS (1u << 19)
 #define PAGE_HASH 4096u
 #define BLOCK_INSNS 48
-#define OFF_BUCKETS 128u
+#define OFF_BUCKETS 64u
 #define LINES 64
 
 /* Block keys */
@@ -51,13 +51,12 @@ struct site {
 };
 
 struct block {
-	struct block *next; /* in page->blocks[] */
-	struct code_page *page;
-	u32 start, entry_saved, entry_host, code_end; /* offsets in the code memory */
-	u16 offset, size;		       /* guest bytes, from the page's start */
-	u8 key;
-	u16 site_count;
+	struct block *next; /* in code_page.blocks[] */
 	struct site *sites;
+	u32 start, entry_saved, entry_host, code_end; /* offsets in the code memory */
+	u16 offset; /* in the guest page */
+	u16 site_count;
+	u8 key;
 };
 
 /* A page with a block that ends in another page. */
@@ -80,7 +79,7 @@ struct code_page {
 /* A direct jump that is not linked yet: its thunk passes this to the dispatcher. */
 struct link {
 	struct code_page *page;
-	u8 *rel32; /* writable address */
+	u32 rel32; /* offset in the code memory */
 	u16 target;
 	u8 key;
 	bool saved; /* the jump is made in FLAGS_SAVED */

@@ -198,7 +198,7 @@ static void link_edge(struct jit *j, struct link *l, u64 flushes)
 	pthread_mutex_lock(&j->lock);
 	b = j->stats.flushes != flushes || l->page->dead ? NULL : block_find(l->page, l->target, l->key);
 	if (b)
-		emit_patch(l->rel32, j->code_x - j->code_w, jit_exec(j, l->saved ? b->entry_saved : b->entry_host));
+		emit_patch(j->code_w + l->rel32, j->code_x - j->code_w, jit_exec(j, l->saved ? b->entry_saved : b->entry_host));
 	pthread_mutex_unlock(&j->lock);
 }
 

@@ -200,7 +200,7 @@ static bool emit_thunk(struct tx *t, const struct edge_site *s)
 
 	if (!l)
 		return false;
-	*l = (struct link){ t->page, s->rel32, s->target, t->key, s->saved };
+	*l = (struct link){ t->page, (u32)(s->rel32 - t->j->code_w), s->target, t->key, s->saved };
 	emit_patch_here(&t->e, s->rel32);
 	if (!s->saved)
 		flags_save(t);
@@ -338,7 +338,7 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 		return NULL;
 	*t = (struct tx){ .j = j, .c = c, .src = s, .page = s->page, .host = s->host, .key = s->key };
 	discover(t, s->offset);
-	*b = (struct block){ .page = s->page, .offset = s->offset, .key = s->key };
+	*b = (struct block){ .offset = s->offset, .key = s->key };
 	flags_analyse(t);
 	if (!emit_block(t, b))
 		return NULL;
@@ -346,7 +346,6 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 	__atomic_store_n(&j->block_count, j->block_count + 1, __ATOMIC_RELEASE);
 	if (!cover(t, s->offset))
 		return NULL;
-	b->size = (u16)(t->end - s->offset);
 	b->next = *bucket;
 	*bucket = b;
 	j->stats.blocks++;
