@@ -54,7 +54,7 @@ void code_destroy(struct jit *j)
 
 void *meta_alloc(struct jit *j, size_t size)
 {
-	size_t need = (size + 15) & ~(size_t)15;
+	size_t need = (size + 7) & ~(size_t)7;
 	void *p;
 
 	if (META_SIZE - j->meta_used < need)

@@ -8,8 +8,8 @@
  *     It is position independent in guest-linear space: RIP is cpu.code_base + a constant, so one translation of a library
  *     page serves every address it is mapped at.
  *  2. Direct links join blocks of the same page and key only. All other edges go through cpu.jump (linear address to code),
- *     which is emptied with the TLB. So invalidating a page needs no unlinking: its blocks leave the table and the jump
- *     caches, and whoever is still inside leaves at its next back edge, where it polls.
+ *     which is emptied with the TLB; each address space has its own. So invalidating a page needs no unlinking: its blocks
+ *     leave the table and the jump caches, and whoever is still inside leaves at its next back edge, where it polls.
  *  3. Guest flags are in the host's flags (FLAGS_HOST) or in cpu.saved_flags as lahf/seto image (FLAGS_SAVED), known at
  *     each point of a translation. A block has two entries: `entry_saved` reloads the host's flags if the block wants
  *     them, `entry_host` follows. Jump caches, enter and exits use FLAGS_SAVED.
@@ -18,9 +18,9 @@
  *     What the fast path cannot do (TLB miss that is not memory, page crossing) is given to interp_step(). Page faults are
  *     delivered at once, and instructions that are not translated are executed by inplace.c: both from inside of a block,
  *     with c->fault_jmp being jit_run()'s, so nothing between may need cleaning up.
- *  6. A page with translations has memslot.code_pages set, and then no TLB holds a write tag for it: every write comes to
- *     jit_invalidate(). Writes by devices are caught by jit_verify_page() when the page is next fetched through a new
- *     ITLB entry.
+ *  6. A page with translations has memslot.code_pages set, and then no TLB of any address space holds a write tag for it:
+ *     every write comes to jit_invalidate(). Writes by devices are caught by jit_verify_page() when the page is next
+ *     fetched through a new ITLB entry.
  *  7. Code memory is written through one mapping and executed through another; blocks, pages and exit records are bump
  *     allocated and die together in jit_flush().
  *  8. jit.lock guards all tables; it is never held while the world is being stopped, nor while guest code runs.
@@ -38,7 +38,7 @@
 #define BLOCK_INSNS 64
 #define MAX_SIDES 24 /* branches in the middle of a block */
 #define MAX_EDGES (2 * MAX_SIDES + 6)
-#define OFF_BUCKETS 128u
+#define OFF_BUCKETS 64u
 #define LINES 64
 
 /* Block keys */
@@ -56,14 +56,14 @@ struct site {
 };
 
 struct block {
-	struct block *next; /* in page->blocks[] */
+	struct block *next; /* in code_page.blocks[] */
 	struct code_page *page;
+	struct site *sites;
 	u32 start, entry_saved, entry_host, code_end; /* offsets in the code memory */
-	u16 offset; /* in the page */
+	u16 offset; /* in the guest page */
+	u16 site_count;
 	u8 key;
 	bool wants_flags; /* its code reads flags that it was entered with */
-	u16 site_count;
-	struct site *sites;
 };
 
 /* A page with a block that ends in another page. */
