@@ -39,6 +39,9 @@ void interp_page_fault(struct cpu *c, u64 la, u32 error);
 enum deliver_kind { DELIVER_EXTERNAL, DELIVER_SOFT, DELIVER_EXCEPTION };
 bool cpu_deliver(struct cpu *c, unsigned vector, enum deliver_kind kind, bool has_error, u32 error);
 
+/* What SYSCALL and its relatives load into CS and SS. */
+struct segment segment_flat(enum seg_id seg, u16 sel, unsigned dpl, bool long64);
+
 /* Reset and INIT state (SDM vol. 3, table 9-1). */
 void cpu_reset(struct cpu *c, bool init_only);
 

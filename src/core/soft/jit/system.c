@@ -18,12 +18,12 @@ static struct host_mem cpu_mem(size_t offset)
 }
 
 /* A conditional exit to the interpreter for the current instruction; flags are saved. */
-static void interp_if(struct tx *t, u8 cond)
+void interp_if(struct tx *t, u8 cond)
 {
 	t->interp[t->interp_count++] = (struct interp_site){ emit_jcc(&t->e, cond, NULL), t->off[t->k] };
 }
 
-static void interp_if_event_waits(struct tx *t)
+void interp_if_event_waits(struct tx *t)
 {
 	struct host_op cmp8 = { .opcode = 0x80, .imm_size = 1 };
 	struct host_mem m = cpu_mem(offsetof(struct vcpu, event_blocked));
@@ -52,7 +52,7 @@ static void or_into(struct tx *t, u8 address, u8 value)
 	emit_op_mem(&t->e, &or_store, value, &m);
 }
 
-static void load_byte(struct tx *t, u8 dst, size_t offset)
+void system_load_u8(struct tx *t, u8 dst, size_t offset)
 {
 	struct host_op movzx8 = { .map = 1, .opcode = 0xb6 };
 	struct host_mem m = cpu_mem(offset);
@@ -70,22 +70,32 @@ static bool pushf(struct tx *t, const struct insn *i)
 	emit_load(e, HOST_SCRATCH2, TX_CPU(rflags));
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FLAGS_KEPT | FL_1);
 	emit_store(e, mem_base(HOST_SCRATCH, 0), HOST_SCRATCH2);
-	load_byte(t, HOST_SCRATCH2, offsetof(struct cpu, saved_flags) + 1);
+	system_load_u8(t, HOST_SCRATCH2, offsetof(struct cpu, saved_flags) + 1);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FL_ARITH & 0xff);
 	or_into(t, HOST_SCRATCH, HOST_SCRATCH2);
-	load_byte(t, HOST_SCRATCH2, offsetof(struct cpu, saved_flags));
+	system_load_u8(t, HOST_SCRATCH2, offsetof(struct cpu, saved_flags));
 	emit_shift32(e, SHIFT_SHL, HOST_SCRATCH2, 11);
 	or_into(t, HOST_SCRATCH, HOST_SCRATCH2);
 	stack_move(t, -8);
 	return true;
 }
 
-static bool popf(struct tx *t, const struct insn *i)
+void system_set_flags(struct tx *t, u8 reg)
 {
-	struct host_op test = { .opcode = 0xf7, .imm_size = 4 };
 	struct host_op store8 = { .opcode = 0x88, .byte_reg = true }, bt = { .map = 1, .opcode = 0xba, .imm_size = 1, .imm = 11 };
 	struct host_op setc = { .map = 1, .opcode = 0x92, .byte_reg = true };
 	struct host_mem low = cpu_mem(offsetof(struct cpu, saved_flags) + 1), of = TX_CPU(saved_flags);
+
+	emit_op_mem(&t->e, &store8, reg, &low);
+	emit_op_reg(&t->e, &bt, 4, reg);
+	emit_op_mem(&t->e, &setc, 0, &of);
+	emit_store(&t->e, TX_CPU(rflags), reg);
+	t->state = FLAGS_SAVED;
+}
+
+static bool popf(struct tx *t, const struct insn *i)
+{
+	struct host_op test = { .opcode = 0xf7, .imm_size = 4 };
 	struct emit *e = &t->e;
 	u8 *no_if;
 
@@ -101,14 +111,10 @@ static bool popf(struct tx *t, const struct insn *i)
 	no_if = emit_jcc(e, COND_E, NULL);
 	interp_if_event_waits(t);
 	emit_patch_here(e, no_if);
-	emit_op_mem(e, &store8, HOST_SCRATCH, &low);
-	emit_op_reg(e, &bt, 4, HOST_SCRATCH);
-	emit_op_mem(e, &setc, 0, &of);
-	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH, POPF_MASK & ~FL_ARITH);
+	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH, POPF_MASK);
 	emit_alu_imm(e, ALU_OR, false, HOST_SCRATCH, FL_1);
-	emit_store(e, TX_CPU(rflags), HOST_SCRATCH);
+	system_set_flags(t, HOST_SCRATCH);
 	stack_move(t, 8);
-	t->state = FLAGS_SAVED;
 	return true;
 }
 
@@ -164,7 +170,7 @@ static bool set_ac(struct tx *t, bool on)
 	return true;
 }
 
-static void test_or_interp(struct tx *t, struct host_mem m, u32 bits, u8 cond)
+void test_or_interp(struct tx *t, struct host_mem m, u32 bits, u8 cond)
 {
 	struct host_op test = { .opcode = 0xf7, .imm_size = 4, .imm = bits };
 
