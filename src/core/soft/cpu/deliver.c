@@ -291,6 +291,8 @@ static bool escalate(struct cpu *c, unsigned *vector, enum deliver_kind *kind, b
 	enum severity first = severity(*vector, *kind), second = severity(c->exc.vector, DELIVER_EXCEPTION);
 
 	*kind = DELIVER_EXCEPTION;
+	if (c->exc.vector == EXC_PF)
+		c->cr2 = c->exc.cr2; /* also when it makes a double fault */
 	if (first == DOUBLE_FAULT && second != BENIGN)
 		return false;
 	if ((first == CONTRIBUTORY && second == CONTRIBUTORY) || (first == PAGE_FAULT && second != BENIGN)) {
@@ -302,8 +304,6 @@ static bool escalate(struct cpu *c, unsigned *vector, enum deliver_kind *kind, b
 	*vector = c->exc.vector;
 	*has_error = c->exc.has_error;
 	*error = c->exc.error;
-	if (*vector == EXC_PF)
-		c->cr2 = c->exc.cr2;
 	return true;
 }
 
