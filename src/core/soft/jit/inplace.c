@@ -48,6 +48,7 @@ static const u8 *code_next(struct jit *j, struct cpu *c)
 	if (*c->poll || !jit_fits(c) || ((block_key(c) ^ c->jit_key) & KEY_VEC) || e->rip != c->rip)
 		return j->stub_away;
 	c->code_base = c->rip & PAGE_MASK;
+	c->rflags &= ~(u64)FL_RF;
 	return (const u8 *)(uintptr_t)e->code;
 }
 

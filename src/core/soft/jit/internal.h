@@ -126,10 +126,13 @@ static inline u8 block_key(const struct cpu *c)
 	return (u8)(c->view | (vec ? KEY_VEC : 0));
 }
 
-/* What translated code does not look at: other modes, shadows, single steps, CPL 1 and 2, breakpoints, RF, alignment checks. */
+/*
+ * What translated code does not look at: other modes, shadows, single steps, CPL 1 and 2, breakpoints, alignment checks. RF
+ * holds back nothing without breakpoints and ends with the next instruction: who enters code drops it.
+ */
 static inline bool jit_fits(const struct cpu *c)
 {
-	if (c->mode != MODE_LONG64 || c->intr_shadow || (c->rflags & (FL_TF | FL_RF)) || (c->dr[7] & 0xff))
+	if (c->mode != MODE_LONG64 || c->intr_shadow || (c->rflags & FL_TF) || (c->dr[7] & 0xff))
 		return false;
 	return c->cpl == 0 || (c->cpl == 3 && !((c->rflags & FL_AC) && (c->cr0 & CR0_AM)));
 }

@@ -208,6 +208,7 @@ static unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
 
 	c->code_base = c->rip & PAGE_MASK;
 	c->saved_flags = flags_image(c->rflags);
+	c->rflags &= ~(u64)FL_RF;
 	reason = j->enter(c, code);
 	flags_in(c);
 	return reason;
