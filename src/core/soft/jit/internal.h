@@ -132,9 +132,12 @@ static inline u8 block_key(const struct cpu *c)
  */
 static inline bool jit_fits(const struct cpu *c)
 {
-	if (c->mode != MODE_LONG64 || c->intr_shadow || (c->rflags & FL_TF) || (c->dr[7] & 0xff))
+	/* Bytes just written are not to be read as one word, which would wait for the stores. */
+	const volatile u8 *mode = &c->mode, *shadow = &c->intr_shadow, *cpl = &c->cpl;
+
+	if (*mode != MODE_LONG64 || *shadow || (c->rflags & FL_TF) || (c->dr[7] & 0xff))
 		return false;
-	return c->cpl == 0 || (c->cpl == 3 && !((c->rflags & FL_AC) && (c->cr0 & CR0_AM)));
+	return *cpl == 0 || (*cpl == 3 && !((c->rflags & FL_AC) && (c->cr0 & CR0_AM)));
 }
 
 static inline u8 *jit_exec(struct jit *j, u32 offset)
