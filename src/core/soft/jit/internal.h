@@ -116,7 +116,9 @@ static inline u64 flags_image(u64 rflags)
 }
 static inline void flags_in(struct cpu *c)
 {
-	c->rflags = (c->rflags & ~(u64)FL_ARITH) | (c->saved_flags >> 8 & (FL_ARITH & 0xff)) | (c->saved_flags & 1) << 11;
+	u16 image = *(const volatile u16 *)&c->saved_flags; /* as wide as it was stored */
+
+	c->rflags = (c->rflags & ~(u64)FL_ARITH) | (image >> 8 & (FL_ARITH & 0xff)) | (u64)(image & 1) << 11;
 }
 
 static inline u8 block_key(const struct cpu *c)

@@ -80,15 +80,17 @@ static bool pushf(struct tx *t, const struct insn *i)
 	return true;
 }
 
-void system_set_flags(struct tx *t, u8 reg)
+void system_set_flags(struct tx *t, u8 reg, u8 tmp)
 {
-	struct host_op store8 = { .opcode = 0x88, .byte_reg = true }, bt = { .map = 1, .opcode = 0xba, .imm_size = 1, .imm = 11 };
-	struct host_op setc = { .map = 1, .opcode = 0x92, .byte_reg = true };
-	struct host_mem low = cpu_mem(offsetof(struct cpu, saved_flags) + 1), of = TX_CPU(saved_flags);
+	struct host_op bt = { .map = 1, .opcode = 0xba, .imm_size = 1, .imm = 11 };
+	struct host_op setc = { .map = 1, .opcode = 0x92, .byte_reg = true }, store16 = { .p66 = true, .opcode = 0x89 };
+	struct host_mem saved = TX_CPU(saved_flags);
 
-	emit_op_mem(&t->e, &store8, reg, &low);
+	emit_mov32(&t->e, tmp, reg);
+	emit_shift32(&t->e, SHIFT_SHL, tmp, 8);
 	emit_op_reg(&t->e, &bt, 4, reg);
-	emit_op_mem(&t->e, &setc, 0, &of);
+	emit_op_reg(&t->e, &setc, 0, tmp);
+	emit_op_mem(&t->e, &store16, tmp, &saved); /* at once: it is loaded so */
 	emit_store(&t->e, TX_CPU(rflags), reg);
 	t->state = FLAGS_SAVED;
 }
@@ -113,7 +115,7 @@ static bool popf(struct tx *t, const struct insn *i)
 	emit_patch_here(e, no_if);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH, POPF_MASK);
 	emit_alu_imm(e, ALU_OR, false, HOST_SCRATCH, FL_1);
-	system_set_flags(t, HOST_SCRATCH);
+	system_set_flags(t, HOST_SCRATCH, HOST_SCRATCH2);
 	stack_move(t, 8);
 	return true;
 }

@@ -92,7 +92,7 @@ static void syscall_insn(struct tx *t)
 	emit_op_reg(e, &not64, 2, RCX);
 	alu(t, ALU_AND, HOST_SCRATCH2, RCX);
 	emit_alu_imm(e, ALU_OR, false, HOST_SCRATCH2, FL_1);
-	system_set_flags(t, HOST_SCRATCH2);
+	system_set_flags(t, HOST_SCRATCH2, RCX);
 	emit_shift32(e, SHIFT_SHR, HOST_SCRATCH2, 18);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FL_AC >> 18);
 	emit_op_mem(e, &store8, HOST_SCRATCH2, &view);
@@ -120,7 +120,7 @@ static void sysret_insn(struct tx *t)
 	emit_load(e, HOST_SCRATCH2, TX_GPR(R11));
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FLAGS_ALL);
 	emit_alu_imm(e, ALU_OR, false, HOST_SCRATCH2, FL_1);
-	system_set_flags(t, HOST_SCRATCH2);
+	system_set_flags(t, HOST_SCRATCH2, RCX);
 	store_u8(t, offsetof(struct cpu, cpl), 3);
 	store_u8(t, offsetof(struct cpu, view), VIEW_USER);
 	load_u16(t, HOST_SCRATCH2, offsetof(struct cpu, star) + 6);

@@ -113,7 +113,7 @@ void interp_if(struct tx *t, u8 cond); /* flags saved */
 void interp_if_event_waits(struct tx *t);
 void test_or_interp(struct tx *t, struct host_mem m, u32 bits, u8 cond);
 void system_load_u8(struct tx *t, u8 dst, size_t offset);
-void system_set_flags(struct tx *t, u8 reg); /* RFLAGS = reg, of which only bits that exist are set */
+void system_set_flags(struct tx *t, u8 reg, u8 tmp); /* RFLAGS = reg, of which only bits that exist are set */
 /* transfer.c */
 bool transfer_possible(const struct tx *t, const struct insn *i);
 bool transfer_insn(struct tx *t, const struct insn *i);
