@@ -166,9 +166,10 @@ u64 jit_string(struct cpu *c, u64 unused, u32 info); /* string.c: called by stub
 #define SLOW_SIZE 0xffu
 #define SLOW_PAGE_FAULT (1u << 23) /* no other exception of the instruction comes before a page fault */
 
-/* inplace.c: called by stub_inplace and run.c; the code to go on with, c->code_base and saved_flags being set for it */
+/* inplace.c: called by the stubs and by run.c; the code to go on with, c->code_base and saved_flags being set for it */
 struct inplace;
 const u8 *jit_inplace(struct cpu *c, const struct inplace *p);
+const u8 *jit_interpret(struct cpu *c, u64 rip);
 const u8 *jit_page_fault(struct cpu *c, u64 la, u32 error, u16 offset); /* at a guest instruction not begun */
 
 /* cache.c: pages and blocks */

@@ -291,13 +291,13 @@ u64 jit_slow_access(struct cpu *c, u64 la, u32 info)
 	unsigned size = info >> SLOW_SIZE_SHIFT & SLOW_SIZE;
 
 	if ((la & ~PAGE_MASK) + size > PAGE_SIZE)
-		return SLOW_INTERP; /* two pages: never a hit */
+		return (u64)(uintptr_t)jit_interpret(c, c->code_base + (info & SLOW_OFFSET)); /* two pages: never a hit */
 	c->vcpu->vm->jit->stats.tlb_misses++;
 	if (mmu_fill(c, la, info & SLOW_WRITE ? MMU_WRITE : MMU_READ, view))
 		return SLOW_RETRY;
 	if ((info & SLOW_PAGE_FAULT) && (c->vcpu->mmu.fault & MMU_FAULT))
 		return (u64)(uintptr_t)jit_page_fault(c, la, c->vcpu->mmu.fault & ~MMU_FAULT, info & SLOW_OFFSET);
-	return SLOW_INTERP;
+	return (u64)(uintptr_t)jit_interpret(c, c->code_base + (info & SLOW_OFFSET));
 }
 
 static void forget_page(struct jit *j, struct cpu *c, struct code_page *p)

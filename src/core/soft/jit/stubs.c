@@ -73,6 +73,14 @@ static void emit_inplace(struct emit *e)
 	emit_go_on(e);
 }
 
+/* Jumped to with scratch = RIP of an instruction for the interpreter, flags saved. */
+static void emit_interp(struct emit *e)
+{
+	emit_save_guest(e);
+	emit_call_c(e, (u64)(uintptr_t)jit_interpret);
+	emit_go_on(e);
+}
+
 /* scratch holds the guest RIP to go on at. */
 static void emit_exit_rip(struct emit *e, enum exit_reason reason)
 {
@@ -126,7 +134,7 @@ bool stubs_emit(struct jit *j)
 	j->stub_dispatch = begin(&e);
 	emit_exit_rip(&e, EXIT_DISPATCH);
 	j->stub_interp = begin(&e);
-	emit_exit_rip(&e, EXIT_INTERP);
+	emit_interp(&e);
 	j->stub_link = begin(&e);
 	emit_exit_rip(&e, EXIT_LINK);
 	j->stub_slow = begin(&e);
