@@ -23,10 +23,11 @@ enum interp_result interp_step(struct cpu *c, unsigned *ret_reason);
 enum interp_result interp_run(struct cpu *c, u64 max, bool stop_at_long, unsigned *ret_reason);
 
 /*
- * For translated code, with c->fault_jmp set. interp_here(): interp_step() without its return. interp_decoded(): executes i, decoded before, at c->rip in 64-bit mode, when nothing is to be looked
- * at but the instruction itself (no single step, breakpoint, RF or shadow); it leaves through c->fault_jmp as exec functions
- * do. interp_recover(): what is to be done with setjmp()'s value then; false: leave with *ret_reason.
- * interp_page_fault(): the instruction at c->rip met this page fault before it changed anything.
+ * For translated code; they leave through c->fault_jmp as exec functions do. interp_here(): the instruction at c->rip, as
+ * interp_step() does it. interp_decoded(): executes i, decoded before, at c->rip in 64-bit mode, when nothing is to be
+ * looked at but the instruction itself (no single step, breakpoint, RF or shadow). interp_page_fault(): the instruction at
+ * c->rip met this page fault before it changed anything. interp_recover(): what is to be done with setjmp()'s value; false:
+ * leave with *ret_reason.
  */
 void interp_here(struct cpu *c);
 void interp_decoded(struct cpu *c, const struct insn *i);
