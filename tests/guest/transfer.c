@@ -356,6 +356,28 @@ static void in_place(void)
 	   rdmsr(0xc0000102) == 100, "WRMSR of a non-canonical base changes nothing");
 }
 
+/* VERW whose flag nobody reads is a load and no more, but has to fault like one. */
+static void verify(void)
+{
+	static const u16 sels[] = { SEL_DATA, SEL_CODE64, 0, 0xfff8, SEL_DATA | 4, SEL_UDATA, SEL_TSS };
+	static const u8 want[] = { 1, 0, 0, 0, 0, 1, 0 };
+	u64 absent = WINDOW + 0x7000;
+	bool good = true, set;
+	u16 sel;
+
+	for (unsigned n = 0; n < sizeof(want) && good; n++) {
+		sel = sels[n];
+		__asm__ volatile("verw %1\n\tsetz %b0" : "=q"(set) : "m"(sel) : "cc");
+		good = set == want[n];
+		__asm__ volatile("verw %0\n\tverr %w1\n\ttest %1, %1" : : "m"(sel), "r"((u32)sel) : "cc");
+	}
+	ok(good, "VERW");
+	unmap(absent, 0);
+	ok(TRAP("verw (%0)\n\txor %%eax, %%eax", "r"(absent + 6)) == EXC_PF && trap.error == 0 && trap.cr2 == absent + 6,
+	   "VERW of an absent page");
+	ok(TRAP("verw (%0)\n\txor %%eax, %%eax", "r"(NONCANON)) == EXC_GP && trap.error == 0, "VERW of a non-canonical address");
+}
+
 void guest_main(void)
 {
 	u32 out[4];
@@ -381,4 +403,5 @@ void guest_main(void)
 	page_faults();
 	stack_faults();
 	in_place();
+	verify();
 }

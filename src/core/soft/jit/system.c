@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The system instructions that a kernel runs all the time, done in place: CLI, STI, PUSHF, POPF, SWAPGS, RDTSC, reads of
- * control and segment registers, CLD, STD, the FSGSBASE instructions, and STAC and CLAC, which go on in the block of the
+ * The system instructions that a kernel runs all the time, done in place: CLI, STI, PUSHF, POPF, SWAPGS, RDTSC, VERW, reads
+ * of control and segment registers, CLD, STD, the FSGSBASE instructions, and STAC and CLAC, which go on in the block of the
  * other privilege view. Whatever is not the usual case (an event waits for IF, TF or AC changes) goes to the interpreter
  * before anything has happened.
  */
@@ -251,6 +251,39 @@ static bool fsgsbase(struct tx *t, const struct insn *i, enum seg_id seg, bool w
 	return true;
 }
 
+/*
+ * VERR and VERW where nobody reads ZF, as kernels use VERW before they return to user code: the operand and the descriptor
+ * are looked at, what they say is not.
+ */
+static bool verify(struct tx *t, const struct insn *i)
+{
+	struct host_op movzx16 = { .map = 1, .opcode = 0xb7 }, test = { .opcode = 0xf7, .imm_size = 4, .imm = 4 };
+	struct host_op cmp16 = { .p66 = true, .opcode = 0x3b };
+	struct host_mem limit = cpu_mem(offsetof(struct cpu, gdtr.limit)), at = mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
+	const u8 *retry;
+
+	if (t->live_out[t->k] & FL_ZF)
+		return false;
+	retry = access_begin(t);
+	if (i->mem) {
+		if (!access_address(t, i, HOST_SCRATCH))
+			return false;
+		access_check(t, retry, 2, false);
+		emit_op_mem(&t->e, &movzx16, HOST_SCRATCH, &at);
+	} else {
+		emit_op_reg(&t->e, &movzx16, HOST_SCRATCH, use_reg(t, i->rm, HOST_SCRATCH));
+	}
+	emit_op_reg(&t->e, &test, 0, HOST_SCRATCH);
+	interp_if(t, COND_NE);
+	emit_alu_imm(&t->e, ALU_OR, false, HOST_SCRATCH, 7);
+	emit_op_mem(&t->e, &cmp16, HOST_SCRATCH, &limit);
+	interp_if(t, COND_A);
+	emit_alu_imm(&t->e, ALU_AND, false, HOST_SCRATCH, 0xfff8);
+	emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH, cpu_mem(offsetof(struct cpu, gdtr.base)));
+	access_check(t, retry, 8, false);
+	return true;
+}
+
 bool system_possible(const struct tx *t, const struct insn *i)
 {
 	bool kernel = (t->key & KEY_VIEW) != VIEW_USER;
@@ -273,9 +306,39 @@ bool system_possible(const struct tx *t, const struct insn *i)
 	case INSN_STAC:
 		return kernel;
 	case INSN_POPF:
+	case INSN_VERR:
+	case INSN_VERW:
 		return (t->key & KEY_VIEW) == VIEW_KERNEL;
 	case INSN_RDTSC:
 	case INSN_RDTSCP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool system_ignores_flags(const struct insn *i)
+{
+	switch (i->d->op) {
+	case INSN_SWAPGS:
+	case INSN_SYSRET:
+	case INSN_VERR:
+	case INSN_VERW:
+	case INSN_CLI:
+	case INSN_STI:
+	case INSN_CLD:
+	case INSN_STD:
+	case INSN_CLAC:
+	case INSN_STAC:
+	case INSN_RDTSC:
+	case INSN_RDTSCP:
+	case INSN_RDMSR:
+	case INSN_WRMSR:
+	case INSN_CPUID:
+	case INSN_RDFSBASE:
+	case INSN_RDGSBASE:
+	case INSN_WRFSBASE:
+	case INSN_WRGSBASE:
 		return true;
 	default:
 		return false;
@@ -310,6 +373,9 @@ bool system_insn(struct tx *t, const struct insn *i)
 		return popf(t, i);
 	case INSN_SWAPGS:
 		return swapgs(t);
+	case INSN_VERR:
+	case INSN_VERW:
+		return verify(t, i);
 	case INSN_RDTSC:
 	case INSN_RDTSCP:
 		return rdtsc(t, i->d->op == INSN_RDTSCP);

@@ -109,6 +109,7 @@ bool string_insn(struct tx *t, const struct insn *i);
 bool system_possible(const struct tx *t, const struct insn *i);
 bool system_ends_block(const struct insn *i);
 bool system_insn(struct tx *t, const struct insn *i);
+bool system_ignores_flags(const struct insn *i); /* whoever does it: neither reads arithmetic flags nor passes them on */
 void interp_if(struct tx *t, u8 cond); /* flags saved */
 void interp_if_event_waits(struct tx *t);
 void test_or_interp(struct tx *t, struct host_mem m, u32 bits, u8 cond);
