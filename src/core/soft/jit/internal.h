@@ -97,6 +97,7 @@ struct jit {
 	struct block **blocks; /* by code address, for signals */
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
+	struct tx *tx; /* the translation in progress */
 	const u8 *stub_dispatch, *stub_interp, *stub_link, *stub_slow, *stub_string, *stub_jump_miss, *stub_inplace, *stub_away;
 	unsigned (*enter)(struct cpu *c, const u8 *code);
 	struct jit_stats stats;

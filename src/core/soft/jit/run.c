@@ -29,7 +29,8 @@ struct jit *jit_create(void)
 	if (!j)
 		return NULL;
 	pthread_mutex_init(&j->lock, NULL);
-	if (!code_create(j) || !stubs_emit(j)) {
+	j->tx = calloc(1, sizeof(*j->tx));
+	if (!j->tx || !code_create(j) || !stubs_emit(j)) {
 		jit_destroy(j);
 		return NULL;
 	}
@@ -41,6 +42,7 @@ void jit_destroy(struct jit *j)
 	if (!j)
 		return;
 	code_destroy(j);
+	free(j->tx);
 	pthread_mutex_destroy(&j->lock);
 	free(j);
 }

@@ -350,8 +350,7 @@ static bool cover(struct tx *t, u16 offset)
 
 struct block *block_translate(struct jit *j, struct cpu *c, const struct block_source *s)
 {
-	static _Thread_local struct tx tx;
-	struct tx *t = &tx;
+	struct tx *t = j->tx;
 	struct block *b = meta_alloc(j, sizeof(*b)), **bucket = &s->page->blocks[s->offset % OFF_BUCKETS];
 
 	if (!b || j->block_count == MAX_BLOCKS)
