@@ -96,6 +96,53 @@ static void compares(void)
 	ok(r.rax == 0xff09 && r.rcx == 1, "LODSB");
 }
 
+/* Every size, unaligned, with the end before, at and behind the page boundaries of either side; the flags of the last. */
+#define WIDE_COMPARES(suffix, size) \
+	do { \
+		for (u64 at = 4 * (size); at < 2200 * (size) && at < 7000; at += at < 40 * (size) ? (size) : 41 * (size)) { \
+			u64 n = at / (size), count = 8000 / (size); \
+			((volatile u8 *)b)[101 + at + (size) - 1] ^= 0x80; \
+			r = (struct regs){ (u64)b + 101, (u64)a + 50, count, 0, 2 }; \
+			RUN(&r, "repe cmps" suffix); \
+			good &= r.rcx == count - n - 1 && r.rdi == (u64)b + 101 + at + (size) && \
+				r.rsi == (u64)a + 50 + at + (size) && !(r.flags & 0x40) && \
+				!(r.flags & 1) == (a[50 + at + (size) - 1] >= 0x80); \
+			r = (struct regs){ (u64)b + 101 + (size), (u64)b + 102 + (size), n, ~0ull, 2 }; \
+			RUN(&r, "repne cmps" suffix); \
+			good &= r.rcx == 0 && r.rdi == (u64)b + 101 + (size) + at && !(r.flags & 0x40); \
+			((volatile u8 *)b)[101 + at + (size) - 1] ^= 0x80; \
+			for (unsigned k = 0; k < (size); k++) \
+				((volatile u8 *)c)[55 + at + k] = 0xff; \
+			r = (struct regs){ (u64)c + 55, 0, count, ~0ull, 2 }; \
+			RUN(&r, "repne scas" suffix); \
+			good &= r.rcx == count - n - 1 && r.rdi == (u64)c + 55 + at + (size) && (r.flags & 0x41) == 0x40; \
+			r = (struct regs){ (u64)c + 55, 0, count, 0, 2 }; \
+			RUN(&r, "repe scas" suffix); \
+			good &= r.rcx == count - n - 1 && !(r.flags & 0x40) && (r.flags & 1); \
+			for (unsigned k = 0; k < (size); k++) \
+				((volatile u8 *)c)[55 + at + k] = 0; \
+		} \
+	} while (0)
+
+static void wide_compares(void)
+{
+	static u8 c[3 * 4096] __attribute__((aligned(4096)));
+	struct regs r;
+	bool good = true;
+
+	fill();
+	for (unsigned n = 0; n < 8100; n++)
+		((volatile u8 *)b)[101 + n] = a[50 + n];
+	WIDE_COMPARES("b", 1);
+	ok(good, "byte compares end where they must");
+	WIDE_COMPARES("w", 2);
+	ok(good, "16-bit compares");
+	WIDE_COMPARES("l", 4);
+	ok(good, "32-bit compares");
+	WIDE_COMPARES("q", 8);
+	ok(good, "64-bit compares");
+}
+
 static volatile u64 f_rcx, f_rdi, f_rsi, f_cr2;
 
 static void on_pf(struct frame *f)
@@ -131,6 +178,14 @@ static void fault_in_the_middle(void)
 	f_rcx = 0;
 	RUN(&r, "rep movsl");
 	ok(f_rcx == 3 && f_rdi == AREA + 4093 && f_cr2 == AREA + 4096, "fault in an element across pages");
+	pt[1] &= ~1ull;
+	__asm__ volatile("invlpg (%0)" : : "r"(AREA + 4096) : "memory");
+	for (unsigned n = 0; n < 600; n++)
+		((volatile u8 *)b)[3900 + n] = n == 300;
+	r = (struct regs){ AREA + 3900, 0, 600, 1, 2 };
+	RUN(&r, "repne scasb");
+	ok(f_rcx == 404 && f_rdi == AREA + 4096 && r.rcx == 299 && r.rdi == AREA + 4201 && (r.flags & 0x40),
+	   "fault in REPNE SCASB");
 	handlers[EXC_PF] = NULL;
 }
 
@@ -158,6 +213,7 @@ void guest_main(void)
 {
 	moves();
 	compares();
+	wide_compares();
 	fault_in_the_middle();
 	ports();
 }

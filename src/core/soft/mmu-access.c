@@ -108,17 +108,21 @@ static void write_page(struct cpu *c, u64 la, const void *data, unsigned n, enum
 		jit_invalidate(c->vcpu->vm->jit, c, r.slot, r.gpa, n);
 }
 
+static void check_page(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view)
+{
+	const struct tlb_entry *e = &c->tlb[view][tlb_index(la)];
+	struct mmu_result r;
+
+	if ((acc == MMU_WRITE ? e->wtag : e->rtag) != (la & PAGE_MASK) && !mmu_walk(c, la, acc, view, false, &r))
+		cpu_raise_pf(c, la, r.error);
+}
+
 /* All pages from the second on must be there before the first is touched. */
 static void check_rest(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb_view view)
 {
-	u64 off = PAGE_SIZE - (la & ~PAGE_MASK);
-	struct mmu_result r;
-
-	if (!mmu_walk(c, la, acc, view, false, &r))
-		cpu_raise_pf(c, la, r.error);
-	for (; off < len; off += PAGE_SIZE)
-		if (!mmu_walk(c, la_add(c, la, off), acc, view, false, &r))
-			cpu_raise_pf(c, la_add(c, la, off), r.error);
+	check_page(c, la, acc, view);
+	for (u64 off = PAGE_SIZE - (la & ~PAGE_MASK); off < len; off += PAGE_SIZE)
+		check_page(c, la_add(c, la, off), acc, view);
 }
 
 void mmu_read(struct cpu *c, u64 la, void *data, unsigned len, enum tlb_view view)

@@ -275,8 +275,16 @@ static bool group_access(struct vcpu *v, u32 index, u64 *value, bool write, bool
 	return true;
 }
 
+/* Those that a running guest writes all the time come before the table. */
+static bool is_lapic_msr(u32 index)
+{
+	return index - 0x800 < 0x100 || index == MSR_TSC_DEADLINE || index == MSR_APIC_BASE;
+}
+
 static bool msr_access(struct vcpu *v, u32 index, u64 *value, bool write, bool host)
 {
+	if (v->lapic && is_lapic_msr(index))
+		return write ? lapic_msr_write(v, index, *value) : lapic_msr_read(v, index, value);
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
 		if (places[i].index == index)
 			return place_access(v, &places[i], value, write, host);
@@ -298,20 +306,14 @@ static bool msr_access(struct vcpu *v, u32 index, u64 *value, bool write, bool h
 		*value = 0x500 | MTRR_VARIABLE;
 		return !write;
 	case MSR_TSC_DEADLINE:
-		if (!v->lapic) {
-			*value = write ? *value : 0;
-			return true;
-		}
-		break;
+		*value = write ? *value : 0;
+		return true;
 	case MSR_APIC_BASE:
-		if (!v->lapic) {
-			*(write ? &v->apic_base : value) = write ? *value : v->apic_base;
-			return true;
-		}
-		break;
+		*(write ? &v->apic_base : value) = write ? *value : v->apic_base;
+		return true;
 	}
-	if (index == MSR_APIC_BASE || index == MSR_TSC_DEADLINE || (index >= 0x800 && index < 0x900))
-		return v->lapic && (write ? lapic_msr_write(v, index, *value) : lapic_msr_read(v, index, value));
+	if (is_lapic_msr(index))
+		return false;
 	if (kvmclock_msr(v, index, value, write))
 		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(constants); i++)

@@ -128,14 +128,30 @@ static void gate_code(struct cpu *c, const struct idt_gate *g, struct far_cs *cs
 		raise_sel(c, EXC_NP, g->sel);
 }
 
+static void write_frame(struct cpu *c, u64 rsp, const u64 *frame, unsigned n, unsigned cpl)
+{
+	enum tlb_view view = view_for_cpl(c, cpl);
+	u8 *p = mem_ptr_view(c, rsp, 8 * n, MMU_WRITE, view);
+
+	if (unlikely(!p)) {
+		mmu_write(c, rsp, frame, 8 * n, view);
+		return;
+	}
+	for (unsigned k = 0; k < n; k++)
+		host_store(p + 8 * k, frame[k], 8);
+}
+
 static void enter_long(struct cpu *c, const struct event *e, const struct idt_gate *g)
 {
+	const struct segment *plain = seg_plain(c, g->sel & 0xfffc, true);
 	u64 frame[6], rsp = c->gpr[RSP];
-	unsigned n = e->has_error ? 6 : 5, cpl;
+	unsigned n = e->has_error ? 6 : 5, cpl = 0;
 	struct far_cs cs;
 
-	gate_code(c, g, &cs);
-	cpl = cs.seg.type & 4 ? c->cpl : cs.seg.dpl;
+	if (!plain) {
+		gate_code(c, g, &cs);
+		cpl = cs.seg.type & 4 ? c->cpl : cs.seg.dpl;
+	}
 	if (g->ist)
 		rsp = tss64_rsp(c, 0x1c + 8 * g->ist);
 	else if (cpl < c->cpl)
@@ -149,14 +165,19 @@ static void enter_long(struct cpu *c, const struct event *e, const struct idt_ga
 	frame[3] = e->flags;
 	frame[4] = c->gpr[RSP];
 	frame[5] = c->seg[SEG_SS].sel;
-	check_target(c, &cs.seg, g->off);
-	far_touch(c, &cs);
-	mmu_write(c, rsp, &frame[6 - n], 8 * n, view_for_cpl(c, cpl));
+	if (!is_canonical(g->off))
+		cpu_raise_err(c, EXC_GP, 0);
+	if (!plain)
+		far_touch(c, &cs);
+	write_frame(c, rsp, &frame[6 - n], n, cpl);
 	if (cpl != c->cpl)
 		c->seg[SEG_SS] = ss_null(cpl);
 	c->gpr[RSP] = rsp;
 	clear_flags(c, g);
-	far_commit(c, &cs, cpl);
+	if (plain)
+		far_commit_plain(c, plain);
+	else
+		far_commit(c, &cs, cpl);
 	c->rip = g->off;
 }
 
@@ -291,6 +312,8 @@ static bool escalate(struct cpu *c, unsigned *vector, enum deliver_kind *kind, b
 	enum severity first = severity(*vector, *kind), second = severity(c->exc.vector, DELIVER_EXCEPTION);
 
 	*kind = DELIVER_EXCEPTION;
+	if (c->exc.vector == EXC_PF)
+		c->cr2 = c->exc.cr2; /* also when it makes a double fault */
 	if (first == DOUBLE_FAULT && second != BENIGN)
 		return false;
 	if ((first == CONTRIBUTORY && second == CONTRIBUTORY) || (first == PAGE_FAULT && second != BENIGN)) {
@@ -302,8 +325,6 @@ static bool escalate(struct cpu *c, unsigned *vector, enum deliver_kind *kind, b
 	*vector = c->exc.vector;
 	*has_error = c->exc.has_error;
 	*error = c->exc.error;
-	if (*vector == EXC_PF)
-		c->cr2 = c->exc.cr2;
 	return true;
 }
 

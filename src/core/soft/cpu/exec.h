@@ -172,15 +172,21 @@ static inline void mem_store(struct cpu *c, u64 la, u64 v, unsigned size)
 	mem_store_view(c, la, v, size, c->view);
 }
 
-/* In-place pointer for a write, or NULL (page crossing, MMIO). */
-static inline void *mem_ptr(struct cpu *c, u64 la, unsigned size)
+/* In-place pointer, or NULL (page crossing, MMIO). */
+static inline void *mem_ptr_view(struct cpu *c, u64 la, unsigned size, enum mmu_access acc, enum tlb_view view)
 {
-	struct tlb_entry *e = &c->set->tlb[c->view][tlb_index(la)];
-	u64 off = la - e->wtag;
+	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
+	u64 off = la - (acc == MMU_WRITE ? e->wtag : e->rtag);
 
 	if (likely(off < PAGE_SIZE - (size - 1)))
 		return (u8 *)(uintptr_t)(la + e->addend);
-	return mmu_ptr(c, la, size, MMU_WRITE, c->view);
+	return mmu_ptr(c, la, size, acc, view);
+}
+
+/* For a write. */
+static inline void *mem_ptr(struct cpu *c, u64 la, unsigned size)
+{
+	return mem_ptr_view(c, la, size, MMU_WRITE, c->view);
 }
 
 /* Host compare-and-exchange; *old is set to what was there. p may be unaligned. */
@@ -340,6 +346,11 @@ bool desc_read(struct cpu *c, u16 sel, u64 *ret_raw); /* false: beyond the table
 bool desc_read_long(struct cpu *c, u16 sel, u64 ret_raw[2]); /* 16-byte system descriptor */
 void desc_parse(struct segment *s, u16 sel, u64 raw);
 void desc_set_accessed(struct cpu *c, u16 sel, u64 raw);
+/*
+ * The segment of a descriptor that no check can object to where RPL and DPL are to be the same: present, accessed, in the
+ * GDT, and code of 64-bit mode that is not conforming, or else writable data. NULL: look at it the long way.
+ */
+const struct segment *seg_plain(struct cpu *c, u16 sel, bool code);
 void desc_set_busy(struct cpu *c, u16 sel, bool busy);
 /* Loads ES, SS, DS, FS, GS with every check of the current mode. */
 void seg_load(struct cpu *c, enum seg_id seg, u16 sel);

@@ -7,7 +7,13 @@ enum { SYS_TSS16 = 1, SYS_CALL16 = 4, SYS_TASK = 5, SYS_TSS32 = 9, SYS_CALL32 = 
 
 struct segment ss_null(unsigned cpl)
 {
-	return (struct segment){ .sel = (u16)cpl, .dpl = (u8)cpl, .unusable = 1, .type = 3, .s = 1, .db = 1, .g = 1 };
+	static const struct segment null[3] = {
+		{ .sel = 0, .dpl = 0, .unusable = 1, .type = 3, .s = 1, .db = 1, .g = 1 },
+		{ .sel = 1, .dpl = 1, .unusable = 1, .type = 3, .s = 1, .db = 1, .g = 1 },
+		{ .sel = 2, .dpl = 2, .unusable = 1, .type = 3, .s = 1, .db = 1, .g = 1 },
+	};
+
+	return null[cpl];
 }
 
 void far_code(struct cpu *c, u16 sel, unsigned vector, struct far_cs *ret)
@@ -52,6 +58,13 @@ void far_commit(struct cpu *c, struct far_cs *cs, unsigned cpl)
 	cs->seg.sel = (u16)((cs->seg.sel & 0xfffc) | cpl);
 	c->seg[SEG_CS] = cs->seg;
 	c->seg[SEG_SS].dpl = (u8)cpl;
+	cpu_update_mode(c);
+}
+
+void far_commit_plain(struct cpu *c, const struct segment *cs)
+{
+	c->seg[SEG_CS] = *cs;
+	c->seg[SEG_SS].dpl = cs->dpl;
 	cpu_update_mode(c);
 }
 

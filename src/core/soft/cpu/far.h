@@ -17,6 +17,8 @@ void far_return_code(struct cpu *c, u16 sel, unsigned vector, struct far_cs *ret
 void far_touch(struct cpu *c, struct far_cs *cs);
 /* Loads CS and privilege cpl, after SS was loaded. */
 void far_commit(struct cpu *c, struct far_cs *cs, unsigned cpl);
+/* The same for what seg_plain() gave. */
+void far_commit_plain(struct cpu *c, const struct segment *cs);
 /* SS of a return to an outer level, or of 64-bit mode: may be null there. Raises #GP, #SS. */
 void far_return_ss(struct cpu *c, u16 sel, unsigned cpl, bool long64, struct segment *ret);
 /* A null SS for privilege cpl, as 64-bit code gets on a switch to an inner level. */

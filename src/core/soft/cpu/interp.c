@@ -265,6 +265,11 @@ bool interp_recover(struct cpu *c, int why, unsigned *ret_reason)
 	return false;
 }
 
+void interp_here(struct cpu *c)
+{
+	step(c);
+}
+
 void interp_page_fault(struct cpu *c, u64 la, u32 error)
 {
 	c->cr2 = la;

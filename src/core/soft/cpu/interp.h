@@ -23,11 +23,13 @@ enum interp_result interp_step(struct cpu *c, unsigned *ret_reason);
 enum interp_result interp_run(struct cpu *c, u64 max, bool stop_at_long, unsigned *ret_reason);
 
 /*
- * For translated code. interp_decoded(): executes i, decoded before, at c->rip in 64-bit mode, when nothing is to be looked
- * at but the instruction itself (no single step, breakpoint, RF or shadow); it leaves through c->fault_jmp as exec functions
- * do. interp_recover(): what is to be done with setjmp()'s value then; false: leave with *ret_reason.
- * interp_page_fault(): the instruction at c->rip met this page fault before it changed anything.
+ * For translated code; they leave through c->fault_jmp as exec functions do. interp_here(): the instruction at c->rip, as
+ * interp_step() does it. interp_decoded(): executes i, decoded before, at c->rip in 64-bit mode, when nothing is to be
+ * looked at but the instruction itself (no single step, breakpoint, RF or shadow). interp_page_fault(): the instruction at
+ * c->rip met this page fault before it changed anything. interp_recover(): what is to be done with setjmp()'s value; false:
+ * leave with *ret_reason.
  */
+void interp_here(struct cpu *c);
 void interp_decoded(struct cpu *c, const struct insn *i);
 bool interp_recover(struct cpu *c, int why, unsigned *ret_reason);
 void interp_page_fault(struct cpu *c, u64 la, u32 error);
@@ -38,6 +40,9 @@ void interp_page_fault(struct cpu *c, u64 la, u32 error);
  */
 enum deliver_kind { DELIVER_EXTERNAL, DELIVER_SOFT, DELIVER_EXCEPTION };
 bool cpu_deliver(struct cpu *c, unsigned vector, enum deliver_kind kind, bool has_error, u32 error);
+
+/* What SYSCALL and its relatives load into CS and SS. */
+struct segment segment_flat(enum seg_id seg, u16 sel, unsigned dpl, bool long64);
 
 /* Reset and INIT state (SDM vol. 3, table 9-1). */
 void cpu_reset(struct cpu *c, bool init_only);

@@ -108,6 +108,39 @@ static void iret_stack(struct cpu *c, struct stack *s, struct far_cs *cs, u64 ri
 	c->next_rip = rip;
 }
 
+/* What nearly every IRETQ of a kernel is: to 64-bit code with plain segments. False: nothing happened, do it the long way. */
+static bool iret_plain(struct cpu *c)
+{
+	const struct segment *cs, *ss;
+	unsigned old = c->cpl;
+	const u8 *frame;
+	u64 rip, flags;
+	u16 sel;
+
+	if (old || (c->rflags & FL_NT) || c->watch || !is_canonical(c->gpr[RSP]))
+		return false;
+	frame = mem_ptr_view(c, c->gpr[RSP], 40, MMU_READ, c->view);
+	if (!frame)
+		return false;
+	rip = host_load(frame, 8);
+	flags = host_load(frame + 16, 8);
+	sel = (u16)host_load(frame + 32, 8);
+	cs = seg_plain(c, (u16)host_load(frame + 8, 8), true);
+	if (!cs || !is_canonical(rip) || SEL_RPL(sel) != cs->dpl)
+		return false;
+	ss = seg_plain(c, sel, false);
+	if (!ss && ((sel & 0xfffc) || cs->dpl == 3))
+		return false;
+	c->gpr[RSP] = host_load(frame + 24, 8);
+	c->seg[SEG_SS] = ss ? *ss : ss_null(cs->dpl);
+	far_commit_plain(c, cs);
+	if (c->cpl > old)
+		seg_drop_privileged(c);
+	iret_flags(c, flags, old, 8);
+	c->next_rip = rip;
+	return true;
+}
+
 static void iret_protected(struct cpu *c, unsigned size)
 {
 	struct far_cs cs;
@@ -151,6 +184,10 @@ void exec_iret(struct cpu *c, const struct insn *i)
 	case MODE_VM86:
 		iret_from_vm86(c, i->opsize);
 		break;
+	case MODE_LONG64:
+		if (i->opsize == 8 && iret_plain(c))
+			break;
+		/* fall through */
 	default:
 		iret_protected(c, i->opsize);
 	}

@@ -118,6 +118,30 @@ void desc_parse(struct segment *s, u16 sel, u64 raw)
 	s->limit = s->g ? limit << 12 | 0xfff : limit;
 }
 
+#define DESC_PLAIN (0x60fdull << 40) /* D, L; P, DPL, S, type but R or W */
+#define DESC_CODE64 (0x2099ull << 40)
+#define DESC_DATA (0x0093ull << 40)
+#define DESC_PLAIN_DATA (0x00fbull << 40) /* any direction */
+#define DESC_DPL_SHIFT 45
+
+const struct segment *seg_plain(struct cpu *c, u16 sel, bool code)
+{
+	struct segment *s = &c->plain[sel / 8 % PLAIN_COUNT].seg;
+	u64 *known = &c->plain[sel / 8 % PLAIN_COUNT].raw, raw, rpl = SEL_RPL(sel);
+
+	if (SEL_TI(sel) || !SEL_INDEX(sel) || (sel | 7u) > c->gdtr.limit)
+		return NULL;
+	raw = mem_load_view(c, table_la(c, c->gdtr.base, SEL_INDEX(sel)), 8, VIEW_KERNEL);
+	if (code ? (raw & DESC_PLAIN) != (DESC_CODE64 | rpl << DESC_DPL_SHIFT) :
+		   (raw & DESC_PLAIN_DATA) != (DESC_DATA | rpl << DESC_DPL_SHIFT))
+		return NULL;
+	if (*known != raw || s->sel != sel) {
+		desc_parse(s, sel, raw);
+		*known = raw;
+	}
+	return s;
+}
+
 static void desc_write_bits(struct cpu *c, u16 sel, u64 set, u64 clear)
 {
 	u64 base, la, raw;

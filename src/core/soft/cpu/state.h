@@ -239,7 +239,10 @@ struct io_replay {
 #define DECODED_COUNT 2048u
 #define DECODED_SIZE 192u
 
+/* Pages that the accesses of one block of translated code may share look-ups of */
 #define MAX_GROUPS 32
+/* Segments that transfers load all the time, by selector. */
+#define PLAIN_COUNT 8u
 
 typedef u32 u32_unaligned __attribute__((aligned(1)));
 
@@ -313,6 +316,10 @@ struct cpu {
 	bool watch;	/* data or I/O breakpoints are armed */
 	bool keep_rf;	/* the instruction loaded RF (IRET, task switch) */
 	bool no_trap;	/* no single-step trap after this instruction (INT n, MOV SS) */
+	struct {
+		u64 raw;
+		struct segment seg; /* type 0: empty */
+	} plain[PLAIN_COUNT]; /* seg_plain() */
 	/* cache of decoded instructions */
 	u8 decoded[DECODED_COUNT][DECODED_SIZE] __attribute__((aligned(64)));
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * String instructions and ports. REP runs in runs of elements that lie in one page at both ends: MOVS, STOS there are the
- * host's own REP MOVS and STOS, element by element as the guest asked, so that overlapping copies come out the same. Between
- * runs it stops for requests, at a state from which the instruction can go on.
+ * String instructions and ports. REP runs in runs of elements that lie in one page at both ends: there it is the host's own
+ * instruction, element by element as the guest asked, so that overlapping copies come out the same. Between runs it stops
+ * for requests, at a state from which the instruction can go on.
  */
 #include "exec.h"
 #include "host-string.h"
@@ -73,7 +73,9 @@ static u64 fast_run(struct cpu *c, const struct insn *i)
 {
 	u64 count = addr_reg(c, RCX, i->adsize);
 
-	if (i->rep && !(c->rflags & (FL_DF | FL_TF)) && !c->watch && count > 1)
+	if (c->watch || (c->cpl == 3 && (c->rflags & FL_AC))) /* access_note() wants to see each */
+		return 0;
+	if (i->rep && !(c->rflags & (FL_DF | FL_TF)) && count > 1)
 		return count < RUN_MAX ? count : RUN_MAX;
 	return 0;
 }
@@ -187,9 +189,9 @@ void exec_lods(struct cpu *c, const struct insn *i)
 }
 
 /* REPE and REPNE end on the flag as well. */
-static bool rep_compare(struct cpu *c, const struct insn *i)
+static bool rep_compare(struct cpu *c, const struct insn *i, u64 done)
 {
-	if (rep_next(c, i, 1))
+	if (rep_next(c, i, done))
 		return !(c->rflags & FL_ZF) == (i->rep == 0xf2);
 	if (i->rep && !(c->rflags & FL_ZF) != (i->rep == 0xf2)) {
 		c->next_rip = c->rip + i->len; /* ended, not interrupted */
@@ -198,36 +200,89 @@ static bool rep_compare(struct cpu *c, const struct insn *i)
 	return false;
 }
 
+/* The elements looked at, with the flags of the last; 0 when it has to be done by elements. */
+static u64 scas_run(struct cpu *c, const struct insn *i, unsigned size)
+{
+	u64 n = fast_run(c, i), at;
+	const void *p;
+	u32 flags;
+
+	if (!n || !run_in_limit(c, i, RDI, SEG_ES, size))
+		return 0;
+	at = seg_la(c, SEG_ES, addr_reg(c, RDI, i->adsize), size, false);
+	n = run_length(c, i, RDI, at, size, n);
+	p = n < 2 ? NULL : mem_ptr_view(c, at, (unsigned)n * size, MMU_READ, c->view);
+	if (!p)
+		return 0;
+	n = host_scas(p, c->gpr[RAX], n, size, i->rep == 0xf2, &flags);
+	flags_set(c, flags);
+	return n;
+}
+
 void exec_scas(struct cpu *c, const struct insn *i)
 {
 	unsigned size = opnd_size(i, 1);
 	alu_fn *cmp = alu_ops[7][size_index(size)];
+	u64 n;
 
 	if (rep_none(c, i))
 		return;
 	do {
-		u64 v = mem_load(c, string_la(c, i, SEG_ES, RDI, size, false), size), acc = c->gpr[RAX];
+		n = scas_run(c, i, size);
+		if (!n) {
+			u64 v = mem_load(c, string_la(c, i, SEG_ES, RDI, size, false), size), acc = c->gpr[RAX];
 
-		flags_set(c, cmp(&acc, v, 0, 0));
-		advance(c, i, RDI, 1, size);
-	} while (rep_compare(c, i));
+			flags_set(c, cmp(&acc, v, 0, 0));
+			n = 1;
+		}
+		advance(c, i, RDI, n, size);
+	} while (rep_compare(c, i, n));
+}
+
+static u64 cmps_run(struct cpu *c, const struct insn *i, unsigned size)
+{
+	u64 n = fast_run(c, i), at[2];
+	const void *a, *b;
+	unsigned bytes;
+	u32 flags;
+
+	if (!n || !run_in_limit(c, i, RSI, source_seg(i), size) || !run_in_limit(c, i, RDI, SEG_ES, size))
+		return 0;
+	at[0] = seg_la(c, source_seg(i), addr_reg(c, RSI, i->adsize), size, false);
+	at[1] = seg_la(c, SEG_ES, addr_reg(c, RDI, i->adsize), size, false);
+	n = run_length(c, i, RDI, at[1], size, run_length(c, i, RSI, at[0], size, n));
+	if (n < 2)
+		return 0;
+	bytes = (unsigned)n * size;
+	a = mem_ptr_view(c, at[0], bytes, MMU_READ, c->view);
+	b = a ? mem_ptr_view(c, at[1], bytes, MMU_READ, c->view) : NULL;
+	if (!b)
+		return 0;
+	n = host_cmps(a, b, n, size, i->rep == 0xf2, &flags);
+	flags_set(c, flags);
+	return n;
 }
 
 void exec_cmps(struct cpu *c, const struct insn *i)
 {
 	unsigned size = opnd_size(i, 0);
 	alu_fn *cmp = alu_ops[7][size_index(size)];
+	u64 n;
 
 	if (rep_none(c, i))
 		return;
 	do {
-		u64 a = mem_load(c, string_la(c, i, source_seg(i), RSI, size, false), size);
-		u64 b = mem_load(c, string_la(c, i, SEG_ES, RDI, size, false), size);
+		n = cmps_run(c, i, size);
+		if (!n) {
+			u64 a = mem_load(c, string_la(c, i, source_seg(i), RSI, size, false), size);
+			u64 b = mem_load(c, string_la(c, i, SEG_ES, RDI, size, false), size);
 
-		flags_set(c, cmp(&a, b, 0, 0));
-		advance(c, i, RSI, 1, size);
-		advance(c, i, RDI, 1, size);
-	} while (rep_compare(c, i));
+			flags_set(c, cmp(&a, b, 0, 0));
+			n = 1;
+		}
+		advance(c, i, RSI, n, size);
+		advance(c, i, RDI, n, size);
+	} while (rep_compare(c, i, n));
 }
 
 /* ---- ports ---- */

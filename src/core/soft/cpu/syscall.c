@@ -15,11 +15,15 @@ static bool vendor_is_amd(struct cpu *c)
 	return out[1] == 0x68747541 || out[1] == 0x6f677948; /* Auth(enticAMD), Hygo(nGenuine) */
 }
 
+struct segment segment_flat(enum seg_id seg, u16 sel, unsigned dpl, bool long64)
+{
+	return (struct segment){ .limit = ~0u, .sel = sel, .type = seg == SEG_CS ? 11 : 3, .s = 1, .dpl = (u8)dpl,
+				 .present = 1, .g = 1, .db = !long64 || seg != SEG_CS, .l = long64 && seg == SEG_CS };
+}
+
 static void set_flat(struct cpu *c, enum seg_id seg, u16 sel, unsigned dpl, bool long64)
 {
-	c->seg[seg] = (struct segment){ .limit = ~0u, .sel = sel, .type = seg == SEG_CS ? 11 : 3, .s = 1, .dpl = (u8)dpl,
-					.present = 1, .g = 1, .db = !long64 || seg != SEG_CS,
-					.l = long64 && seg == SEG_CS };
+	c->seg[seg] = segment_flat(seg, sel, dpl, long64);
 }
 
 /* A trap is decided by the flags the instruction leaves. */

@@ -51,7 +51,7 @@ static void jump_go(struct tx *t, struct host_mem entry)
 }
 
 /* To an address that is known to be canonical, or whose form the next fetch may judge. */
-static void jump_lookup_in(struct tx *t, enum tlb_view view)
+void jump_lookup_in(struct tx *t, enum tlb_view view)
 {
 	u8 *miss[2];
 

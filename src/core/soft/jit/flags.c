@@ -4,6 +4,7 @@
  * need the host's (invariants 3 and 4 of internal.h). lahf/seto costs a tenth of pushf/popf.
  */
 #include "tx.h"
+#include "x86-ops.h"
 
 u16 insn_reads_flags(const struct insn *i)
 {
@@ -12,6 +13,7 @@ u16 insn_reads_flags(const struct insn *i)
 	switch (i->d->kind) {
 	case KIND_INTERP:
 	case KIND_SYSTEM:
+		return system_ignores_flags(i) ? 0 : FL_ARITH;
 	case KIND_STRING:
 		return FL_ARITH;
 	default:
@@ -71,6 +73,8 @@ static u16 live_at_end(struct tx *t)
 
 	if (t->ends_interp || (t->inplace >> (t->n - 1) & 1))
 		return FL_ARITH;
+	if (last->d->op == INSN_SYSRET) /* has them in R11 */
+		return 0;
 	if (last->d->opnd[0].kind != OP_J)
 		return last->d->kind == KIND_RET || last->d->kind == KIND_JMP || last->d->kind == KIND_CALL ||
 				       flags_wanted_at(t, next) ?

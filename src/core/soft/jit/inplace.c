@@ -48,33 +48,45 @@ static const u8 *code_next(struct jit *j, struct cpu *c)
 	if (*c->poll || !jit_fits(c) || ((block_key(c) ^ c->jit_key) & KEY_VEC) || e->rip != c->rip)
 		return j->stub_away;
 	c->code_base = c->rip & PAGE_MASK;
+	c->rflags &= ~(u64)FL_RF;
 	return (const u8 *)(uintptr_t)e->code;
 }
 
-static void state_in(struct cpu *c, u16 offset)
+static void state_in(struct cpu *c, u64 rip)
 {
-	c->rip = c->code_base + offset;
+	c->rip = rip;
 	flags_in(c);
 	c->replay_pos = c->replay_count = 0;
 }
 
 const u8 *jit_inplace(struct cpu *c, const struct inplace *p)
 {
-	u64 fetch_flushes = c->vcpu->mmu.fetch_flushes, behind = c->code_base + p->offset + p->i.len;
+	u64 fetch_flushes = c->vcpu->mmu.fetch_flushes, rip = c->code_base + p->offset;
 
-	state_in(c, p->offset);
+	state_in(c, rip);
 	interp_decoded(c, &p->i);
 	c->saved_flags = flags_image(c->rflags);
 	/* A poll word that is set may mean that the block is gone. */
-	if (!*c->poll && p->resume && c->rip == behind && c->view == (p->key & KEY_VIEW) && jit_fits(c) &&
+	if (!*c->poll && p->resume && c->rip == rip + p->i.len && c->view == (p->key & KEY_VIEW) && jit_fits(c) &&
 	    c->vcpu->mmu.fetch_flushes == fetch_flushes)
 		return p->resume;
 	return code_next(c->vcpu->vm->jit, c);
 }
 
+const u8 *jit_interpret(struct cpu *c, u64 rip)
+{
+	struct jit *j = c->vcpu->vm->jit;
+
+	j->stats.interp_exits++;
+	state_in(c, rip);
+	interp_here(c);
+	c->saved_flags = flags_image(c->rflags);
+	return code_next(j, c);
+}
+
 const u8 *jit_page_fault(struct cpu *c, u64 la, u32 error, u16 offset)
 {
-	state_in(c, offset);
+	state_in(c, c->code_base + offset);
 	interp_page_fault(c, la, error);
 	c->saved_flags = flags_image(c->rflags);
 	return code_next(c->vcpu->vm->jit, c);

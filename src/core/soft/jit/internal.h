@@ -100,6 +100,7 @@ struct jit {
 	struct block **blocks; /* by code address, for signals */
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
+	struct tx *tx; /* the translation in progress */
 	const u8 *stub_dispatch, *stub_interp, *stub_string, *stub_inplace, *stub_away;
 	const u8 *stub_dispatch_at, *stub_interp_at; /* called; the page offset to go on at is the u16 behind the call */
 	const u8 *stub_link[2];			     /* called in FLAGS_HOST, FLAGS_SAVED; a struct link is behind the call */
@@ -115,7 +116,9 @@ static inline u64 flags_image(u64 rflags)
 }
 static inline void flags_in(struct cpu *c)
 {
-	c->rflags = (c->rflags & ~(u64)FL_ARITH) | (c->saved_flags >> 8 & (FL_ARITH & 0xff)) | (c->saved_flags & 1) << 11;
+	u16 image = *(const volatile u16 *)&c->saved_flags; /* as wide as it was stored */
+
+	c->rflags = (c->rflags & ~(u64)FL_ARITH) | (image >> 8 & (FL_ARITH & 0xff)) | (u64)(image & 1) << 11;
 }
 
 static inline u8 block_key(const struct cpu *c)
@@ -125,12 +128,18 @@ static inline u8 block_key(const struct cpu *c)
 	return (u8)(c->view | (vec ? KEY_VEC : 0));
 }
 
-/* What translated code does not look at: other modes, shadows, single steps, CPL 1 and 2, breakpoints, RF, alignment checks. */
+/*
+ * What translated code does not look at: other modes, shadows, single steps, CPL 1 and 2, breakpoints, alignment checks. RF
+ * holds back nothing without breakpoints and ends with the next instruction: who enters code drops it.
+ */
 static inline bool jit_fits(const struct cpu *c)
 {
-	if (c->mode != MODE_LONG64 || c->intr_shadow || (c->rflags & (FL_TF | FL_RF)) || (c->dr[7] & 0xff))
+	/* Bytes just written are not to be read as one word, which would wait for the stores. */
+	const volatile u8 *mode = &c->mode, *shadow = &c->intr_shadow, *cpl = &c->cpl;
+
+	if (*mode != MODE_LONG64 || *shadow || (c->rflags & FL_TF) || (c->dr[7] & 0xff))
 		return false;
-	return c->cpl == 0 || (c->cpl == 3 && !((c->rflags & FL_AC) && (c->cr0 & CR0_AM)));
+	return *cpl == 0 || (*cpl == 3 && !((c->rflags & FL_AC) && (c->cr0 & CR0_AM)));
 }
 
 static inline u8 *jit_exec(struct jit *j, u32 offset)
@@ -161,12 +170,13 @@ struct slow_info {
 #define SLOW_GROUP 4u /* for several instructions */
 #define SLOW_PAGE_FAULT 8u /* no other exception of the instruction comes before a page fault */
 
-/* Called by the slow stubs: where to go on (FLAGS_SAVED), or NULL: c->rip is the instruction, to be interpreted. */
+/* Called by the slow stubs: the code to go on with, in FLAGS_SAVED. */
 const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s);
 
-/* inplace.c: called by stub_inplace and run.c; the code to go on with, c->code_base and saved_flags being set for it */
+/* inplace.c: called by the stubs and by run.c; the code to go on with, c->code_base and saved_flags being set for it */
 struct inplace;
 const u8 *jit_inplace(struct cpu *c, const struct inplace *p);
+const u8 *jit_interpret(struct cpu *c, u64 rip);
 const u8 *jit_page_fault(struct cpu *c, u64 la, u32 error, u16 offset); /* at a guest instruction not begun */
 
 /* cache.c: pages and blocks */

@@ -29,7 +29,8 @@ struct jit *jit_create(void)
 	if (!j)
 		return NULL;
 	pthread_mutex_init(&j->lock, NULL);
-	if (!code_create(j) || !stubs_emit(j)) {
+	j->tx = calloc(1, sizeof(*j->tx));
+	if (!j->tx || !code_create(j) || !stubs_emit(j)) {
 		jit_destroy(j);
 		return NULL;
 	}
@@ -41,6 +42,7 @@ void jit_destroy(struct jit *j)
 	if (!j)
 		return;
 	code_destroy(j);
+	free(j->tx);
 	pthread_mutex_destroy(&j->lock);
 	free(j);
 }
@@ -220,6 +222,7 @@ static unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
 
 	c->code_base = c->rip & PAGE_MASK;
 	c->saved_flags = flags_image(c->rflags);
+	c->rflags &= ~(u64)FL_RF;
 	reason = j->enter(c, code);
 	flags_in(c);
 	return reason;
@@ -305,13 +308,13 @@ static const u8 *alone_at(struct jit *j, struct cpu *c)
 	bool mmio;
 
 	if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
-		return NULL;
+		return jit_interpret(c, c->rip);
 	known = code_entry(c, gpa, key, &tag);
 	if (known->key == tag && known->code >> CODE_AGE_SHIFT == c->code_age)
 		return (const u8 *)(uintptr_t)(known->code & ((1ull << CODE_AGE_SHIFT) - 1));
 	b = block_here(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), key);
 	if (!b)
-		return NULL;
+		return jit_interpret(c, c->rip);
 	*known = (struct code_entry){ tag, (u64)(uintptr_t)jit_exec(j, b->entry_saved) | (u64)c->code_age << CODE_AGE_SHIFT };
 	return jit_exec(j, b->entry_saved);
 }
@@ -327,10 +330,11 @@ static const u8 *fill(struct cpu *c, u64 la, const struct slow_info *s)
 	case MMU_FAULT:
 		if ((s->what & SLOW_PAGE_FAULT) && is_canonical(la))
 			return jit_page_fault(c, la + s->own, r.error, s->guest);
-		return NULL;
+		break;
 	default:
-		return NULL;
+		break;
 	}
+	return jit_interpret(c, c->rip);
 }
 
 /* The stack window serves pages that may be written; a read alone must not make one so. */
@@ -349,7 +353,7 @@ const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
 	c->rip = c->code_base + s->guest;
 	if ((la & ~PAGE_MASK) + s->size > PAGE_SIZE) { /* two pages: never a hit */
 		if (!(s->what & SLOW_GROUP))
-			return NULL;
+			return jit_interpret(c, c->rip);
 		j->stats.group_misses++;
 		return alone_at(j, c);
 	}

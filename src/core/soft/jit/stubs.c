@@ -72,6 +72,14 @@ static void emit_inplace(struct emit *e)
 	emit_go_on(e);
 }
 
+/* Jumped to with scratch = RIP of an instruction for the interpreter, flags saved. */
+static void emit_interp(struct emit *e)
+{
+	emit_save_guest(e);
+	emit_call_c(e, (u64)(uintptr_t)jit_interpret);
+	emit_go_on(e);
+}
+
 /* scratch holds the guest RIP to go on at. */
 static void emit_exit_rip(struct emit *e, enum exit_reason reason)
 {
@@ -81,8 +89,8 @@ static void emit_exit_rip(struct emit *e, enum exit_reason reason)
 	emit_return(e);
 }
 
-/* Called: the page offset of the guest RIP to go on at, and what else the dispatcher may want, lies behind the call. */
-static void emit_exit_at(struct emit *e, enum exit_reason reason)
+/* After a call: the page offset of the guest RIP to go on at, and what else the dispatcher may want, lies behind the call. */
+static void emit_rip_at(struct emit *e)
 {
 	static const struct host_op movzx16 = { .map = 1, .opcode = 0xb7 };
 	struct host_mem behind = mem_base(HOST_SCRATCH2, 0);
@@ -91,7 +99,6 @@ static void emit_exit_at(struct emit *e, enum exit_reason reason)
 	emit_store(e, CPU(cur_block), HOST_SCRATCH2);
 	emit_op_mem(e, &movzx16, HOST_SCRATCH, &behind);
 	emit_alu_load(e, ALU_ADD, HOST_SCRATCH, CPU(code_base));
-	emit_exit_rip(e, reason);
 }
 
 static struct host_mem tlb_mem(u32 view, size_t field)
@@ -105,17 +112,10 @@ static struct host_mem tlb_mem(u32 view, size_t field)
 /* A memory access has missed: scratch = its linear address, RSP points to the address of its slow_info. */
 static void emit_slow_call(struct emit *e)
 {
-	u8 *interpret;
-
 	emit_pop(e, HOST_SCRATCH2);
 	emit_save_guest(e);
 	emit_call_c(e, (u64)(uintptr_t)jit_slow_access);
-	emit_op_reg(e, &(struct host_op){ .w = 1, .opcode = 0x85 }, RAX, RAX); /* test rax, rax */
-	interpret = emit_jcc(e, COND_E, NULL);
 	emit_go_on(e);
-	emit_patch_here(e, interpret);
-	emit_imm(e, HOST_SCRATCH2, EXIT_INTERP);
-	emit_return(e);
 }
 
 /* scratch = address - tag of the entry, scratch2 = offset of the entry. */
@@ -217,15 +217,18 @@ bool stubs_emit(struct jit *j)
 	j->stub_dispatch = begin(&e);
 	emit_exit_rip(&e, EXIT_DISPATCH);
 	j->stub_interp = begin(&e);
-	emit_exit_rip(&e, EXIT_INTERP);
-	j->stub_dispatch_at = begin(&e);
-	emit_exit_at(&e, EXIT_DISPATCH);
+	emit_interp(&e);
 	j->stub_interp_at = begin(&e);
-	emit_exit_at(&e, EXIT_INTERP);
+	emit_rip_at(&e);
+	emit_interp(&e);
+	j->stub_dispatch_at = begin(&e);
+	emit_rip_at(&e);
+	emit_exit_rip(&e, EXIT_DISPATCH);
 	j->stub_link[FLAGS_HOST] = begin(&e);
 	flags_emit_save(&e);
 	j->stub_link[FLAGS_SAVED] = emit_here(&e);
-	emit_exit_at(&e, EXIT_LINK);
+	emit_rip_at(&e);
+	emit_exit_rip(&e, EXIT_LINK);
 	emit_slow_stubs(j, &e);
 	j->stub_string = begin(&e);
 	emit_slow(&e, jit_string);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The system instructions that a kernel runs all the time, done in place: CLI, STI, PUSHF, POPF, SWAPGS, RDTSC, reads of
- * control and segment registers, CLD, STD, the FSGSBASE instructions, and STAC and CLAC, which go on in the block of the
+ * The system instructions that a kernel runs all the time, done in place: CLI, STI, PUSHF, POPF, SWAPGS, RDTSC, VERW, reads
+ * of control and segment registers, CLD, STD, the FSGSBASE instructions, and STAC and CLAC, which go on in the block of the
  * other privilege view. Whatever is not the usual case (an event waits for IF, TF or AC changes) goes to the interpreter
  * before anything has happened.
  */
@@ -18,12 +18,12 @@ static struct host_mem cpu_mem(size_t offset)
 }
 
 /* A conditional exit to the interpreter for the current instruction; flags are saved. */
-static void interp_if(struct tx *t, u8 cond)
+void interp_if(struct tx *t, u8 cond)
 {
 	t->interp[t->interp_count++] = (struct interp_site){ emit_jcc(&t->e, cond, NULL), t->off[t->k] };
 }
 
-static void interp_if_event_waits(struct tx *t)
+void interp_if_event_waits(struct tx *t)
 {
 	struct host_op cmp8 = { .opcode = 0x80, .imm_size = 1 };
 	struct host_mem m = cpu_mem(offsetof(struct vcpu, event_blocked));
@@ -52,7 +52,7 @@ static void or_into(struct tx *t, u8 address, u8 value)
 	emit_op_mem(&t->e, &or_store, value, &m);
 }
 
-static void load_byte(struct tx *t, u8 dst, size_t offset)
+void system_load_u8(struct tx *t, u8 dst, size_t offset)
 {
 	struct host_op movzx8 = { .map = 1, .opcode = 0xb6 };
 	struct host_mem m = cpu_mem(offset);
@@ -70,22 +70,34 @@ static bool pushf(struct tx *t, const struct insn *i)
 	emit_load(e, HOST_SCRATCH2, TX_CPU(rflags));
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FLAGS_KEPT | FL_1);
 	emit_store(e, mem_base(HOST_SCRATCH, 0), HOST_SCRATCH2);
-	load_byte(t, HOST_SCRATCH2, offsetof(struct cpu, saved_flags) + 1);
+	system_load_u8(t, HOST_SCRATCH2, offsetof(struct cpu, saved_flags) + 1);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FL_ARITH & 0xff);
 	or_into(t, HOST_SCRATCH, HOST_SCRATCH2);
-	load_byte(t, HOST_SCRATCH2, offsetof(struct cpu, saved_flags));
+	system_load_u8(t, HOST_SCRATCH2, offsetof(struct cpu, saved_flags));
 	emit_shift32(e, SHIFT_SHL, HOST_SCRATCH2, 11);
 	or_into(t, HOST_SCRATCH, HOST_SCRATCH2);
 	stack_move(t, -8);
 	return true;
 }
 
+void system_set_flags(struct tx *t, u8 reg, u8 tmp)
+{
+	struct host_op bt = { .map = 1, .opcode = 0xba, .imm_size = 1, .imm = 11 };
+	struct host_op setc = { .map = 1, .opcode = 0x92, .byte_reg = true }, store16 = { .p66 = true, .opcode = 0x89 };
+	struct host_mem saved = TX_CPU(saved_flags);
+
+	emit_mov32(&t->e, tmp, reg);
+	emit_shift32(&t->e, SHIFT_SHL, tmp, 8);
+	emit_op_reg(&t->e, &bt, 4, reg);
+	emit_op_reg(&t->e, &setc, 0, tmp);
+	emit_op_mem(&t->e, &store16, tmp, &saved); /* at once: it is loaded so */
+	emit_store(&t->e, TX_CPU(rflags), reg);
+	t->state = FLAGS_SAVED;
+}
+
 static bool popf(struct tx *t, const struct insn *i)
 {
 	struct host_op test = { .opcode = 0xf7, .imm_size = 4 };
-	struct host_op store8 = { .opcode = 0x88, .byte_reg = true }, bt = { .map = 1, .opcode = 0xba, .imm_size = 1, .imm = 11 };
-	struct host_op setc = { .map = 1, .opcode = 0x92, .byte_reg = true };
-	struct host_mem low = cpu_mem(offsetof(struct cpu, saved_flags) + 1), of = TX_CPU(saved_flags);
 	struct emit *e = &t->e;
 	u8 *no_if;
 
@@ -100,14 +112,10 @@ static bool popf(struct tx *t, const struct insn *i)
 	no_if = emit_jcc(e, COND_E, NULL);
 	interp_if_event_waits(t);
 	emit_patch_here(e, no_if);
-	emit_op_mem(e, &store8, HOST_SCRATCH, &low);
-	emit_op_reg(e, &bt, 4, HOST_SCRATCH);
-	emit_op_mem(e, &setc, 0, &of);
-	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH, POPF_MASK & ~FL_ARITH);
+	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH, POPF_MASK);
 	emit_alu_imm(e, ALU_OR, false, HOST_SCRATCH, FL_1);
-	emit_store(e, TX_CPU(rflags), HOST_SCRATCH);
+	system_set_flags(t, HOST_SCRATCH, HOST_SCRATCH2);
 	stack_move(t, 8);
-	t->state = FLAGS_SAVED;
 	return true;
 }
 
@@ -163,7 +171,7 @@ static bool set_ac(struct tx *t, bool on)
 	return true;
 }
 
-static void test_or_interp(struct tx *t, struct host_mem m, u32 bits, u8 cond)
+void test_or_interp(struct tx *t, struct host_mem m, u32 bits, u8 cond)
 {
 	struct host_op test = { .opcode = 0xf7, .imm_size = 4, .imm = bits };
 
@@ -242,6 +250,39 @@ static bool fsgsbase(struct tx *t, const struct insn *i, enum seg_id seg, bool w
 	return true;
 }
 
+/*
+ * VERR and VERW where nobody reads ZF, as kernels use VERW before they return to user code: the operand and the descriptor
+ * are looked at, what they say is not.
+ */
+static bool verify(struct tx *t, const struct insn *i)
+{
+	struct host_op movzx16 = { .map = 1, .opcode = 0xb7 }, test = { .opcode = 0xf7, .imm_size = 4, .imm = 4 };
+	struct host_op cmp16 = { .p66 = true, .opcode = 0x3b };
+	struct host_mem limit = cpu_mem(offsetof(struct cpu, gdtr.limit)), at = mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
+	const u8 *retry;
+
+	if (t->live_out[t->k] & FL_ZF)
+		return false;
+	retry = access_begin(t);
+	if (i->mem) {
+		if (!access_address(t, i, HOST_SCRATCH))
+			return false;
+		access_check(t, retry, 2, false);
+		emit_op_mem(&t->e, &movzx16, HOST_SCRATCH, &at);
+	} else {
+		emit_op_reg(&t->e, &movzx16, HOST_SCRATCH, use_reg(t, i->rm, HOST_SCRATCH));
+	}
+	emit_op_reg(&t->e, &test, 0, HOST_SCRATCH);
+	interp_if(t, COND_NE);
+	emit_alu_imm(&t->e, ALU_OR, false, HOST_SCRATCH, 7);
+	emit_op_mem(&t->e, &cmp16, HOST_SCRATCH, &limit);
+	interp_if(t, COND_A);
+	emit_alu_imm(&t->e, ALU_AND, false, HOST_SCRATCH, 0xfff8);
+	emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH, cpu_mem(offsetof(struct cpu, gdtr.base)));
+	access_check(t, retry, 8, false);
+	return true;
+}
+
 bool system_possible(const struct tx *t, const struct insn *i)
 {
 	bool kernel = (t->key & KEY_VIEW) != VIEW_USER;
@@ -264,9 +305,39 @@ bool system_possible(const struct tx *t, const struct insn *i)
 	case INSN_STAC:
 		return kernel;
 	case INSN_POPF:
+	case INSN_VERR:
+	case INSN_VERW:
 		return (t->key & KEY_VIEW) == VIEW_KERNEL;
 	case INSN_RDTSC:
 	case INSN_RDTSCP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool system_ignores_flags(const struct insn *i)
+{
+	switch (i->d->op) {
+	case INSN_SWAPGS:
+	case INSN_SYSRET:
+	case INSN_VERR:
+	case INSN_VERW:
+	case INSN_CLI:
+	case INSN_STI:
+	case INSN_CLD:
+	case INSN_STD:
+	case INSN_CLAC:
+	case INSN_STAC:
+	case INSN_RDTSC:
+	case INSN_RDTSCP:
+	case INSN_RDMSR:
+	case INSN_WRMSR:
+	case INSN_CPUID:
+	case INSN_RDFSBASE:
+	case INSN_RDGSBASE:
+	case INSN_WRFSBASE:
+	case INSN_WRGSBASE:
 		return true;
 	default:
 		return false;
@@ -301,6 +372,9 @@ bool system_insn(struct tx *t, const struct insn *i)
 		return popf(t, i);
 	case INSN_SWAPGS:
 		return swapgs(t);
+	case INSN_VERR:
+	case INSN_VERW:
+		return verify(t, i);
 	case INSN_RDTSC:
 	case INSN_RDTSCP:
 		return rdtsc(t, i->d->op == INSN_RDTSCP);

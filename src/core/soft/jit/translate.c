@@ -30,7 +30,7 @@ static bool ends_block(const struct tx *t, u32 k)
 {
 	const struct insn *i = &t->insn[k];
 
-	return is_branch(i) || system_ends_block(i) || (is_inplace(t, k) && inplace_ends_block(i));
+	return is_branch(i) || system_ends_block(i) || transfer_possible(t, i) || (is_inplace(t, k) && inplace_ends_block(i));
 }
 
 static bool translatable(struct tx *t, const struct insn *i)
@@ -53,7 +53,8 @@ static bool translatable(struct tx *t, const struct insn *i)
 	case KIND_NOP:
 		return true;
 	default:
-		return is_branch(i) ? branch_possible(i) : bits_possible(i) || string_possible(i) || system_possible(t, i);
+		return is_branch(i) ? branch_possible(i) : bits_possible(i) || string_possible(i) || transfer_possible(t, i) ||
+							      system_possible(t, i);
 	}
 }
 
@@ -174,6 +175,8 @@ static bool emit_insn(struct tx *t, const struct insn *i)
 			return bits_insn(t, i);
 		if (string_possible(i))
 			return string_insn(t, i);
+		if (transfer_possible(t, i))
+			return transfer_insn(t, i);
 		if (!is_branch(i))
 			return system_insn(t, i);
 		branch_insn(t, i);
@@ -395,8 +398,7 @@ static bool cover(struct tx *t, u16 offset)
 
 struct block *block_translate(struct jit *j, struct cpu *c, const struct block_source *s)
 {
-	static _Thread_local struct tx tx;
-	struct tx *t = &tx;
+	struct tx *t = j->tx;
 	struct block *b = meta_alloc(j, sizeof(*b)), **bucket = &s->page->blocks[s->offset % OFF_BUCKETS];
 
 	if (!b || j->block_count == MAX_BLOCKS)

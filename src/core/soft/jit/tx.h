@@ -136,6 +136,7 @@ bool branch_possible(const struct insn *i);
 void branch_insn(struct tx *t, const struct insn *i);
 void edge_to(struct tx *t, s64 target);	/* unconditional edge to a page offset (may lie outside of the page) */
 void edge_interp(struct tx *t, u16 offset);
+void jump_lookup_in(struct tx *t, enum tlb_view view); /* goes on at scratch under a view */
 void edge_view(struct tx *t, s64 target, enum tlb_view view); /* goes on under another view */
 void interp_if_not_canonical(struct tx *t, u16 guest); /* scratch; overwrites scratch2 and flags */
 bool bits_possible(const struct insn *i);
@@ -145,6 +146,15 @@ bool string_insn(struct tx *t, const struct insn *i);
 bool system_possible(const struct tx *t, const struct insn *i);
 bool system_ends_block(const struct insn *i);
 bool system_insn(struct tx *t, const struct insn *i);
+bool system_ignores_flags(const struct insn *i); /* whoever does it: neither reads arithmetic flags nor passes them on */
+void interp_if(struct tx *t, u8 cond); /* flags saved */
+void interp_if_event_waits(struct tx *t);
+void test_or_interp(struct tx *t, struct host_mem m, u32 bits, u8 cond);
+void system_load_u8(struct tx *t, u8 dst, size_t offset);
+void system_set_flags(struct tx *t, u8 reg, u8 tmp); /* RFLAGS = reg, of which only bits that exist are set */
+/* transfer.c */
+bool transfer_possible(const struct tx *t, const struct insn *i);
+bool transfer_insn(struct tx *t, const struct insn *i);
 /* inplace.c: the interpreter's function, called from the block */
 bool inplace_ends_block(const struct insn *i);
 void inplace_insn(struct tx *t, const struct insn *i, bool ends_block);
