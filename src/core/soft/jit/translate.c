@@ -103,7 +103,7 @@ static void discover(struct tx *t, u16 offset)
 	u16 off = offset;
 	u32 sides = 0;
 
-	for (t->n = 0; t->n < BLOCK_INSNS && off < PAGE_SIZE; t->n++) {
+	for (t->n = 0; t->n < t->j->options.block && off < PAGE_SIZE; t->n++) {
 		struct insn *i = &t->insn[t->n];
 		enum decode_result r = decode_here(t, i, off);
 
@@ -229,6 +229,9 @@ static bool emit_edges(struct tx *t, const struct block *self)
 		u8 key = t->key & (u8)~KEY_ALONE;
 		const struct block *b = s->target == self->offset && t->key == key ? self : block_find(t->page, s->target, key);
 
+		if (!t->j->options.links)
+			b = NULL;
+
 		if (s->poll_exit) {
 			emit_patch_here(&t->e, s->rel32);
 			emit_rip(t, s->target);
@@ -302,7 +305,7 @@ static bool emit_block(struct tx *t, struct block *b)
 	struct jit *j = t->j;
 	u8 *start = j->code_w + ((j->code_used + 15) & ~15u);
 
-	t->e = (struct emit){ start, j->code_w + CODE_SIZE, j->code_x - j->code_w, false };
+	t->e = (struct emit){ start, j->code_w + j->options.code, j->code_x - j->code_w, false };
 	emit_entries(t, b);
 	emit_body(t);
 	branch_sides(t);
