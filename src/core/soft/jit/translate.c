@@ -287,7 +287,7 @@ static void emit_entries(struct tx *t, struct block *b)
 	b->start = b->entry_saved = b->entry_host = (u32)(t->e.p - j->code_w);
 	t->state = FLAGS_SAVED;
 	if (flags_enter_saved(t)) {
-		if (t->live_in[0]) {
+		if (!t->n || t->live_in[0]) { /* with none it goes to the interpreter at once, which wants them all */
 			flags_save(t);
 			b->entry_saved = (u32)(t->e.p - j->code_w);
 		}
