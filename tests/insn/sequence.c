@@ -213,7 +213,8 @@ static bool random_insn(struct test_case *t)
 			continue;
 		if (i->mem && i->has_modrm) {
 			shared_operand(t->bytes + n - 1, i);
-			if (insn_decode(i, t->bytes, 15, test_mode) != DECODE_OK || !aim_at_data(t->bytes, i, t->at + t->size))
+			if (insn_decode(i, t->bytes, 15, test_mode) != DECODE_OK ||
+			    !aim_at_data(t->bytes, i, t->at + t->size))
 				continue;
 		}
 		if (!acceptable(i, d))
@@ -413,7 +414,8 @@ static bool add_loop(struct test_case *t)
 {
 	u8 to = (u8)(rng() % 3);
 
-	if ((seq.inner >> to & 1) || !add_bytes(t, (u8[]){0x49, 0xff, 0xcf}, 3, 0) || !add_bytes(t, (u8[]){0x0f, 0x85, 0, 0, 0, 0}, 6, 0))
+	if ((seq.inner >> to & 1) || !add_bytes(t, (u8[]){0x49, 0xff, 0xcf}, 3, 0) ||
+	    !add_bytes(t, (u8[]){0x0f, 0x85, 0, 0, 0, 0}, 6, 0))
 		return false;
 	seq.target[t->count - 1] = to;
 	return true;
