@@ -20,10 +20,17 @@ struct regs {
 	u64 gpr[16], rip, rflags;
 };
 
+/* One instruction (gen.c), or a sequence that is entered at its first and left behind its last (sequence.c). */
+#define SEQ_MAX	   16
+#define CODE_BYTES 256
 struct test_case {
-	const struct insn_row *row;
-	struct insn insn;
+	const struct insn_row *row; /* NULL: a sequence */
+	struct insn insn; /* the only one; in a sequence the one that is being generated, later the one that faulted */
 	u8 bytes[16];
+	unsigned count, size; /* instructions, bytes of code */
+	u8 code[CODE_BYTES];
+	struct insn seq[SEQ_MAX];
+	u16 off[SEQ_MAX + 1];
 	u64 at; /* address of the instruction */
 	struct regs in;
 	u8 vec[FPU_AREA_MAX] __attribute__((aligned(64)));
@@ -42,15 +49,18 @@ struct outcome {
 	const u8 *data; /* the engine's data pages afterwards */
 };
 
-typedef bool engine_fn(const struct test_case *t, struct outcome *o);
-
 extern enum cpu_mode test_mode; /* MODE_LONG64, or MODE_COMPAT32 */
 
 bool native_open(void);
-engine_fn native_run_case;
-bool guest_open(bool translator); /* false: no translator on this host */
-engine_fn interp_run_case, jit_run_case;
-bool guest_has(const struct insn_desc *d); /* the guest's CPUID allows it */
+void native_run_case(const struct test_case *t, struct outcome *o);
+
+/* guest.c: "interp", "jit", or "jit:" and what KVCORE_JIT is to say. NULL: no translator on this host, or bad options. */
+struct engine;
+struct engine *engine_open(const char *name);
+const char *engine_name(const struct engine *e);
+bool engine_translates(const struct engine *e);
+void engine_run_case(struct engine *e, const struct test_case *t, struct outcome *o);
+bool engine_has(const struct engine *e, const struct insn_desc *d); /* the guest's CPUID allows it */
 
 u64 rng(void);
 void rng_seed(u64 seed);
@@ -58,3 +68,25 @@ void gen_init(void);						/* pristine data */
 void gen_start(struct test_case *t);				/* before a case's first use: pristine data */
 bool gen_case(struct test_case *t, const struct insn_row *row); /* false: no luck, come again */
 bool gen_row_usable(const struct insn_row *row);
+void gen_restore(struct test_case *t);	 /* data as they were before the last case */
+void gen_registers(struct test_case *t); /* registers, flags, RIP = t->at */
+void gen_vector(struct test_case *t);
+u64 gen_data_address(unsigned size, bool aligned); /* in or around the data pages */
+unsigned gen_encoding(u8 *p, const struct insn_row *row); /* noise, but for prefixes and opcode; their bytes, with ModRM */
+static inline bool one_in(unsigned n)
+{
+	return (u32)rng() % n == 0;
+}
+
+/* jobs.c: work(job, &cases) in as many processes; shows how far they are. The highest of their results. */
+#define JOBS_MAX 64
+int jobs_run(unsigned jobs, u64 total, int (*work)(unsigned job, u64 *ret_done), u64 *ret_done);
+void jobs_tick(void); /* now and then, by work */
+
+/* sequence.c */
+void seq_init(const struct engine *e);
+bool seq_case(struct test_case *t); /* false: no luck */
+/* The instruction at code offset `off`; t->count behind the last; -1: none begins there. */
+int seq_index(const struct test_case *t, unsigned off);
+u16 seq_undefined(const struct test_case *t, unsigned index); /* arithmetic flags that may be undefined before it */
+u16 seq_dead(const struct test_case *t, unsigned index); /* those that no path from it reads before writing them */

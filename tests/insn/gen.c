@@ -26,11 +26,6 @@ u64 rng(void)
 	return z ^ (z >> 31);
 }
 
-static bool one_in(unsigned n)
-{
-	return (u32)rng() % n == 0;
-}
-
 static u64 value(void)
 {
 	static const u64 edge[] = {0,
@@ -105,11 +100,17 @@ static void fill_floats(u8 *p, unsigned bytes)
 
 void gen_init(void)
 {
+	const u32 stack_like = 0x007fffff, other = 0x00710ff0;
+
 	for (unsigned n = 0; n < DATA_BYTES; n += 32)
 		fill_floats(pristine + n, 32);
+	/* A register loaded from here may become an address: not one of this process's stack. */
+	for (unsigned n = 0; n < DATA_BYTES; n += 4)
+		if (!memcmp(pristine + n, &stack_like, 4))
+			memcpy(pristine + n, &other, 4);
 }
 
-static void gen_vector(struct test_case *t)
+void gen_vector(struct test_case *t)
 {
 	u16 fcw = 0x037f, fsw = 0;
 	u32 mxcsr = 0x1f80;
@@ -159,7 +160,7 @@ static void gen_vector(struct test_case *t)
 }
 
 /* An address in or around the data pages for an access of `size` bytes. */
-static u64 data_address(unsigned size, bool aligned)
+u64 gen_data_address(unsigned size, bool aligned)
 {
 	u64 r = rng(), a, edge;
 
@@ -345,8 +346,8 @@ static void aim_string(struct test_case *t)
 	const struct insn *i = &t->insn;
 	unsigned size = insn_size(i, i->d->opnd[i->d->opnd[0].kind == OP_REG].size);
 
-	t->in.gpr[RSI] = data_address(size, false);
-	t->in.gpr[RDI] = data_address(size, false);
+	t->in.gpr[RSI] = gen_data_address(size, false);
+	t->in.gpr[RDI] = gen_data_address(size, false);
 	if (one_in(4))
 		t->in.gpr[RDI] = t->in.gpr[RSI] + (u64)(s64)(s8)(rng() % 40 - 20);
 	t->in.gpr[RCX] = rng() % 40;
@@ -356,9 +357,9 @@ static void aim_string(struct test_case *t)
 
 static void aim_stack(struct test_case *t)
 {
-	t->in.gpr[RSP] = data_address(16, false);
+	t->in.gpr[RSP] = gen_data_address(16, false);
 	if (t->insn.d->kind == KIND_LEAVE || t->insn.d->exec == exec_enter)
-		t->in.gpr[RBP] = data_address(16, false);
+		t->in.gpr[RBP] = gen_data_address(16, false);
 	if (t->insn.d->kind == KIND_RET)
 		prepare_data(t, t->in.gpr[RSP]);
 }
@@ -391,7 +392,7 @@ static bool fix_immediate(struct test_case *t)
 	return !(i->d->op == INSN_BSWAP && i->opsize == 2);
 }
 
-static void gen_registers(struct test_case *t)
+void gen_registers(struct test_case *t)
 {
 	for (unsigned n = 0; n < 16; n++)
 		t->in.gpr[n] = value();
@@ -416,7 +417,7 @@ static void aim_memory(struct test_case *t)
 {
 	struct insn *i = &t->insn;
 	bool wide = (i->d->attr & ATTR_ALIGN) || is_state_row(i->d);
-	u64 target = data_address(i->mem_size, wide);
+	u64 target = gen_data_address(i->mem_size, wide);
 
 	if (one_in(40) || !aim(t, target))
 		return;
@@ -429,15 +430,28 @@ static void aim_memory(struct test_case *t)
 		t->in.gpr[i->reg] = (u64)((s64)rng() >> 50);
 }
 
+unsigned gen_encoding(u8 *p, const struct insn_row *row)
+{
+	u64 noise[2] = {rng(), rng()};
+	unsigned n;
+
+	memcpy(p, noise, 16);
+	n = put_prefixes(p, row, &insn_descs[row->desc]);
+	return n + put_opcode(p + n, row);
+}
+
+void gen_restore(struct test_case *t)
+{
+	if (t->patched)
+		memcpy(t->data, pristine, DATA_BYTES);
+	t->patched = false;
+}
+
 bool gen_case(struct test_case *t, const struct insn_row *row)
 {
 	const struct insn_desc *d = &insn_descs[row->desc];
-	unsigned n;
-	u64 noise[2] = {rng(), rng()};
 
-	memcpy(t->bytes, noise, 16);
-	n = put_prefixes(t->bytes, row, d);
-	put_opcode(t->bytes + n, row);
+	gen_encoding(t->bytes, row);
 	if (insn_decode(&t->insn, t->bytes, 15, test_mode) != DECODE_OK)
 		return false;
 	if (t->insn.d != d && !((d->attr & D_COUNT) && t->insn.d == d + 1))
@@ -448,9 +462,7 @@ bool gen_case(struct test_case *t, const struct insn_row *row)
 	t->at = CODE + 4096 + 1024 + (rng() & 63);
 	if (one_in(16))
 		t->at = CODE + 8192 - rng() % (t->insn.len + 1u);
-	if (t->patched)
-		memcpy(t->data, pristine, DATA_BYTES);
-	t->patched = false;
+	gen_restore(t);
 	gen_registers(t);
 	gen_vector(t);
 	if (t->insn.mem && !(d->attr & ATTR_NOMEMCHECK))
@@ -458,9 +470,9 @@ bool gen_case(struct test_case *t, const struct insn_row *row)
 	if (d->attr & ATTR_STRING)
 		aim_string(t);
 	if (d->exec == exec_xlat)
-		t->in.gpr[RBX] = data_address(256, false);
+		t->in.gpr[RBX] = gen_data_address(256, false);
 	if ((d->attr & ATTR_MASKED) && !t->insn.mem)
-		t->in.gpr[RDI] = data_address(16, false);
+		t->in.gpr[RDI] = gen_data_address(16, false);
 	if (is_state_row(d)) {
 		t->in.gpr[RAX] &= ~0xf8ull;
 		t->in.gpr[RDX] = 0;
@@ -477,6 +489,9 @@ bool gen_case(struct test_case *t, const struct insn_row *row)
 		return false;
 	for (unsigned k = 0; k < 16 && test_mode != MODE_LONG64; k++)
 		t->in.gpr[k] = k < 8 ? (u32)t->in.gpr[k] : 0;
+	t->count = 1;
+	t->size = t->insn.len;
+	memcpy(t->code, t->bytes, sizeof(t->bytes));
 	return true;
 }
 

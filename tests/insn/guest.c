@@ -33,9 +33,27 @@
 #define PTE_W 2u
 #define PTE_U 4u
 
+#define VECTOR_RETURNS 0x80u /* handlers from here on return: for interrupts that the guest is not to notice */
+
+struct engine {
+	char *name;
+	bool translates;
+	struct vm *vm;
+	struct vcpu *vcpu;
+	u8 *ram;
+};
+
+/* Those of the engine at work. */
 static struct vm *vm;
 static struct vcpu *vcpu;
 static u8 *ram;
+
+static void use(const struct engine *e)
+{
+	vm = e->vm;
+	vcpu = e->vcpu;
+	ram = e->ram;
+}
 
 static void put64(u32 gpa, u64 v)
 {
@@ -66,6 +84,8 @@ static void build_tables(void)
 
 static void build_system(void)
 {
+	static const u8 iretq[] = {0x48, 0xcf};
+
 	for (u32 v = 0; v < 256; v++) {
 		u64 at = SYS + SYS_HANDLERS + v * 16;
 		u16 dpl3 = v == 3 || v == 4 ? 0xee00 : 0x8e00;
@@ -73,7 +93,10 @@ static void build_system(void)
 		put64(GPA_SYS + SYS_IDT + v * 16,
 		      (at & 0xffff) | 0x08u << 16 | (u64)dpl3 << 32 | (at >> 16 & 0xffff) << 48);
 		put64(GPA_SYS + SYS_IDT + v * 16 + 8, at >> 32);
-		memset(ram + GPA_SYS + SYS_HANDLERS + v * 16, 0xf4, 16);
+		if (v >= VECTOR_RETURNS)
+			memcpy(ram + GPA_SYS + SYS_HANDLERS + v * 16, iretq, sizeof(iretq));
+		else
+			memset(ram + GPA_SYS + SYS_HANDLERS + v * 16, 0xf4, 16);
 	}
 	put64(GPA_SYS + SYS_GDT + 0x08, 0x00af9b000000ffff); /* kernel code */
 	put64(GPA_SYS + SYS_GDT + 0x10, 0x00cf93000000ffff);
@@ -143,28 +166,50 @@ static void open_cpu(void)
 	mmu_flush_all(c);
 }
 
-bool guest_open(bool translator)
+static bool open_vm(struct engine *e)
 {
 	struct kvm_userspace_memory_region r = {.memory_size = RAM_SIZE};
 	struct kvm_cpuid_entry2 entries[80];
 	int count;
 
-	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	r.userspace_addr = (u64)(uintptr_t)ram;
-	if (ram == MAP_FAILED || vm_create(&vm) || vcpu_create(vm, 0, &vcpu) || mem_set_region(vm, &r))
+	e->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	r.userspace_addr = (u64)(uintptr_t)e->ram;
+	if (e->ram == MAP_FAILED || vm_create(&e->vm) || vcpu_create(e->vm, 0, &e->vcpu) || mem_set_region(e->vm, &r))
 		return false;
 	count = cpuid_supported(entries, ARRAY_SIZE(entries));
-	if (count < 0 || cpuid_set(vcpu, entries, (u32)count))
-		return false;
+	return count >= 0 && !cpuid_set(e->vcpu, entries, (u32)count);
+}
+
+struct engine *engine_open(const char *name)
+{
+	struct engine *e = calloc(1, sizeof(*e));
+	const char *options = strchr(name, ':');
+
+	e->name = strdup(name);
+	e->translates = !strncmp(name, "jit", 3);
+	setenv("KVCORE_JIT", options ? options + 1 : "", 1);
+	if (!open_vm(e))
+		return NULL;
+	use(e);
 	build_tables();
 	build_system();
 	open_cpu();
-	return !translator || vm->jit;
+	return !e->translates || vm->jit ? e : NULL;
 }
 
-bool guest_has(const struct insn_desc *d)
+const char *engine_name(const struct engine *e)
 {
-	return !d->cpuid || host_cpuid_gate(&vcpu->cpu, d->cpuid);
+	return e->name;
+}
+
+bool engine_translates(const struct engine *e)
+{
+	return e->translates;
+}
+
+bool engine_has(const struct engine *e, const struct insn_desc *d)
+{
+	return !d->cpuid || host_cpuid_gate(&e->vcpu->cpu, d->cpuid);
 }
 
 /* Guest code and data for the case. The code is written as the guest would, so that translated code is dropped. */
@@ -172,7 +217,7 @@ static void put_case(const struct test_case *t)
 {
 	struct cpu *c = &vcpu->cpu;
 
-	mmu_phys_write(c, GPA_CODE + (u32)(t->at - CODE), t->bytes, t->insn.len);
+	mmu_phys_write(c, GPA_CODE + (u32)(t->at - CODE), t->code, t->size);
 	memcpy(ram + GPA_DATA, t->data, DATA_BYTES);
 	memcpy(vcpu->fpu.area, t->vec, fpu_size());
 }
@@ -215,53 +260,65 @@ static void take_state(struct outcome *o)
 
 static void clean_code(const struct test_case *t)
 {
-	u8 fill[16];
+	u8 fill[CODE_BYTES];
 
-	memset(fill, 0xcc, sizeof(fill));
-	mmu_phys_write(&vcpu->cpu, GPA_CODE + (u32)(t->at - CODE), fill, t->insn.len);
+	memset(fill, 0xcc, t->size);
+	mmu_phys_write(&vcpu->cpu, GPA_CODE + (u32)(t->at - CODE), fill, t->size);
 }
 
-bool interp_run_case(const struct test_case *t, struct outcome *o)
+static bool in_case(const struct test_case *t)
+{
+	return vcpu->cpu.cpl == 3 && vcpu->cpu.rip - t->at < t->size;
+}
+
+/* True: it ended as a case does. */
+static bool interpret(const struct test_case *t)
 {
 	struct cpu *c = &vcpu->cpu;
 	unsigned reason, steps = 0;
-	bool left = false;
 
-	put_case(t);
-	set_state(t);
-	fpu_enter(&vcpu->fpu);
 	do {
 		c->replay_pos = c->replay_count = 0;
-		left = interp_step(c, &reason) == INTERP_LEAVE;
-	} while (!left && c->rip == t->at && c->cpl == 3 && (t->insn.d->attr & ATTR_STRING) && ++steps < 64);
-	fpu_leave(&vcpu->fpu);
-	take_state(o);
-	if (left)
-		o->vector = BROKEN;
-	clean_code(t);
-	return true;
+		if (interp_step(c, &reason) == INTERP_LEAVE)
+			return false;
+	} while (in_case(t) && ++steps < 4096);
+	return steps < 4096;
 }
 
-bool jit_run_case(const struct test_case *t, struct outcome *o)
+/* It comes back without a reason for a request: then it is interrupted, as KVM_RUN would. */
+static bool translate(const struct test_case *t)
 {
+	struct cpu *c = &vcpu->cpu;
 	unsigned reason, tries = 0;
 
+	do {
+		u32 req = c->req;
+
+		if (req & (REQ_JUMP_FLUSH | REQ_TLB_FLUSH))
+			mmu_flush_all(c);
+		c->req = 0;
+		*vcpu_poll_byte(vcpu) = 0;
+		if ((req & REQ_EVENT) && in_case(t) && !c->intr_shadow &&
+		    !cpu_deliver(c, VECTOR_RETURNS + tries % 64, DELIVER_EXTERNAL, false, 0))
+			return false;
+		reason = jit_run(vm->jit, c);
+	} while (!reason && ++tries < 1024);
+	c->rip--; /* behind the handler's HLT */
+	return reason == LEAVE_HLT;
+}
+
+void engine_run_case(struct engine *e, const struct test_case *t, struct outcome *o)
+{
+	bool ended;
+
+	use(e);
 	put_case(t);
 	set_state(t);
 	fpu_enter(&vcpu->fpu);
-	do { /* it comes back without a reason when the code memory was emptied */
-		if (vcpu->cpu.req & (REQ_JUMP_FLUSH | REQ_TLB_FLUSH))
-			mmu_flush_all(&vcpu->cpu);
-		vcpu->cpu.req = 0;
-		*vcpu_poll_byte(vcpu) = 0;
-		reason = jit_run(vm->jit, &vcpu->cpu);
-	} while (!reason && ++tries < 4);
+	ended = e->translates ? translate(t) : interpret(t);
 	fpu_leave(&vcpu->fpu);
-	if (reason == LEAVE_HLT)
-		vcpu->cpu.rip--; /* behind the handler's HLT */
 	take_state(o);
-	if (reason != LEAVE_HLT)
+	if (!ended)
 		o->vector = BROKEN;
 	clean_code(t);
-	return true;
 }

@@ -162,7 +162,7 @@ static unsigned put_exit(u8 *code)
 	return sizeof(jump) + 8;
 }
 
-bool native_run_case(const struct test_case *t, struct outcome *o)
+void native_run_case(const struct test_case *t, struct outcome *o)
 {
 	struct native *n = &native_state;
 	u8 *code = (u8 *)t->at;
@@ -170,8 +170,8 @@ bool native_run_case(const struct test_case *t, struct outcome *o)
 	unsigned tail;
 
 	put_data(t);
-	memcpy(code, t->bytes, t->insn.len);
-	tail = put_exit(code + t->insn.len);
+	memcpy(code, t->code, t->size);
+	tail = put_exit(code + t->size);
 	memcpy(n->gpr, t->in.gpr, sizeof(n->gpr));
 	n->rflags = t->in.rflags;
 	n->entry = t->at;
@@ -192,10 +192,9 @@ bool native_run_case(const struct test_case *t, struct outcome *o)
 	if (o->vector == DONE) {
 		memcpy(o->out.gpr, n->out, sizeof(n->out));
 		o->out.rflags = n->out_rflags;
-		o->out.rip = t->at + t->insn.len;
+		o->out.rip = t->at + t->size;
 	}
 	catching = NULL;
-	memset(code, 0xcc, t->insn.len + tail);
+	memset(code, 0xcc, t->size + tail);
 	o->data = (const u8 *)DATA_FIRST;
-	return true;
 }

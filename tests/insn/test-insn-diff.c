@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The differential instruction test: every row of x86.tab that user mode can run, many times, on the host's processor
- * and on an engine of the software KVM; registers, defined flags, memory, vector state, exception must agree.
+ * The differential instruction test: every row of x86.tab that user mode can run, many times, and sequences of them, on
+ * the host's processor and on engines of the software KVM; registers, defined flags, memory, vector state, exception must
+ * agree.
  *
- *   test-insn-diff [--cases N] [--seed S] [--row NAME] [--engine interp|jit] [--mode 64|32] [--keep-going] [--verbose]
+ *   test-insn-diff [--cases N] [--seed S] [--engine NAME]... [--sequences] [--row NAME] [--only N] [--mode 64|32]
+ *                  [--jobs N] [--keep-going] [--verbose]
  *
- * A divergence prints the case, and the command line that repeats it.
+ * Engines are interp, jit, jit:OPTIONS (what KVCORE_JIT takes) and all: the interpreter, and the translator in every way
+ * that shall make no difference. A divergence prints the case, and the command line that repeats it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +17,22 @@
 #include "exec-list.h"
 #include "vector.h"
 
+#define ENGINES_MAX 16
+static const char *const all_engines[] = {"interp", "jit", "jit:block=1", "jit:code=64K", "jit:tlb=1", "jit:jumps=0,links=0",
+					  "jit:events=4,seed=1,block=5"};
+
 static struct {
 	u64 cases, seed, only;
-	const char *row, *engine;
-	bool keep_going, verbose;
-} opt = {.cases = 200000, .seed = 1, .engine = "interp", .only = ~0ull};
+	const char *row, *engine[ENGINES_MAX];
+	unsigned engines, jobs;
+	bool sequences, keep_going, verbose;
+} opt = {.cases = 200000, .seed = 1, .only = ~0ull, .jobs = 1};
 
+static struct engine *engines[ENGINES_MAX];
+static struct engine *engine; /* the one that is being compared */
 static struct test_case tc;
-static struct outcome want, got;
+static struct outcome want, native, got;
+static u64 *done; /* cases, where jobs.c sees it */
 
 /* INT3 behind the instruction, or a branch to where nothing can be fetched: both mean that the instruction is done. */
 static void normalize(struct outcome *o)
@@ -37,8 +48,8 @@ static void normalize(struct outcome *o)
 		o->error = 0;
 	if (o->vector != 14)
 		o->cr2 = 0;
-	else if (o->cr2 >> 47)
-		o->error |= 1; /* Linux hides from user mode what its half of the address space maps */
+	else if (o->cr2 >= 0x7ffffffff000)
+		o->error |= 1; /* Linux hides from user mode what its half of the address space maps, and the page below it */
 }
 
 static bool compare_vec(char *why, size_t size)
@@ -79,9 +90,16 @@ static u64 flags_compared(void)
 {
 	const struct insn_desc *d = tc.insn.d;
 	u64 mask = FL_ARITH | FL_DF;
+	int at = seq_index(&tc, (unsigned)(want.out.rip - tc.at));
 
-	if (want.vector == DONE)
-		mask &= ~(u64)d->flags_undef;
+	if (tc.row) {
+		if (want.vector == DONE)
+			mask &= ~(u64)d->flags_undef;
+	} else if (at >= 0) {
+		mask &= ~(u64)seq_undefined(&tc, (unsigned)at);
+		if (want.vector != DONE && engine_translates(engine))
+			mask &= ~(u64)seq_dead(&tc, (unsigned)at);
+	}
 	return mask;
 }
 
@@ -187,118 +205,227 @@ static void report(const char *why, const char *name, u64 n)
 {
 	char text[128];
 
-	insn_print(&tc.insn, tc.at, text, sizeof(text));
-	printf("DIVERGENCE %s: %s\n  ", text, why);
-	for (unsigned k = 0; k < tc.insn.len; k++)
-		printf("%02x ", tc.bytes[k]);
-	printf("at %llx, flags %llx -> %llx, vector %d\n ", (unsigned long long)tc.at, (unsigned long long)tc.in.rflags,
-	       (unsigned long long)want.out.rflags, want.vector);
+	printf("DIVERGENCE of %s: %s\n", engine_name(engine), why);
+	for (unsigned k = 0; k < (tc.row ? 1 : tc.count); k++) {
+		const struct insn *i = tc.row ? &tc.insn : &tc.seq[k];
+		unsigned off = tc.row ? 0 : tc.off[k];
+
+		insn_print(i, tc.at + off, text, sizeof(text));
+		printf("  %llx  %-40s", (unsigned long long)(tc.at + off), text);
+		for (unsigned b = 0; b < i->len; b++)
+			printf(" %02x", tc.code[off + b]);
+		printf("\n");
+	}
+	printf("  flags %llx -> %llx, vector %d at %llx\n ", (unsigned long long)tc.in.rflags,
+	       (unsigned long long)want.out.rflags, want.vector, (unsigned long long)want.out.rip);
 	for (unsigned k = 0; k < 16; k++)
 		printf(" r%u=%llx%s", k, (unsigned long long)tc.in.gpr[k], k == 7 ? "\n " : "");
-	printf("\n  again: test-insn-diff --engine %s --mode %s --seed %llu --row %s --only %llu\n", opt.engine,
-	       test_mode == MODE_LONG64 ? "64" : "32", (unsigned long long)opt.seed, name, (unsigned long long)n);
+	printf("\n  again: test-insn-diff --engine %s --mode %s --seed %llu %s %s --only %llu\n", engine_name(engine),
+	       test_mode == MODE_LONG64 ? "64" : "32", (unsigned long long)opt.seed, name ? "--row" : "--sequences",
+	       name ? name : "", (unsigned long long)n);
 	fflush(stdout);
 }
 
-/* Cases of a row are numbered, so that one can be had again without those before it. */
-static bool run_row(const struct insn_row *row, unsigned index, u64 count, engine_fn *engine, u64 *ret_done)
+static void print_case(u64 n)
 {
-	const struct insn_desc *d = &insn_descs[row->desc];
-	unsigned bad = 0;
-	char why[256];
+	char text[128];
 
-	for (u64 n = 0; n < count; n++) {
-		if (opt.only != ~0ull && n != opt.only)
-			continue;
-		rng_seed(opt.seed * 1000003 + index * 7919ull + n * 104729);
-		if (!gen_case(&tc, row))
-			continue;
-		if (opt.verbose) {
-			insn_print(&tc.insn, tc.at, why, sizeof(why));
-			fprintf(stderr, "%s %llu: %s\n", d->name, (unsigned long long)n, why);
-		}
-		if (!native_run_case(&tc, &want) || !engine(&tc, &got))
-			return false;
+	for (unsigned k = 0; k < (tc.row ? 1 : tc.count); k++) {
+		insn_print(tc.row ? &tc.insn : &tc.seq[k], tc.at + (tc.row ? 0 : tc.off[k]), text, sizeof(text));
+		fprintf(stderr, "%llu: %s\n", (unsigned long long)n, text);
+	}
+}
+
+/* The case on the host and on every engine. */
+static bool run_case(const char *name, u64 n)
+{
+	char why[256];
+	int at;
+
+	if (opt.verbose)
+		print_case(n);
+	native_run_case(&tc, &native);
+	++*done;
+	for (unsigned e = 0; e < opt.engines; e++) {
+		engine = engines[e];
+		engine_run_case(engine, &tc, &got);
+		want = native;
 		normalize(&want);
 		normalize(&got);
-		++*ret_done;
+		at = seq_index(&tc, (unsigned)(want.out.rip - tc.at));
+		if (!tc.row && at >= 0 && at < (int)tc.count)
+			tc.insn = tc.seq[at];
 		if (compare(why, sizeof(why)))
 			continue;
-		report(why, d->name, n);
-		if (!opt.keep_going || ++bad >= 3)
-			return false;
+		report(why, name, n);
+		return false;
+	}
+	return true;
+}
+
+static bool mine(u64 n, unsigned job)
+{
+	return opt.only != ~0ull ? n == opt.only : n % opt.jobs == job;
+}
+
+/* Cases of a row are numbered, so that one can be had again without those before it. */
+static bool run_row(unsigned index, u64 count, unsigned job)
+{
+	const struct insn_row *row = &insn_rows[index];
+	unsigned bad = 0;
+
+	for (u64 n = 0; n < count && bad < 3; n++) {
+		if (!mine(n, job))
+			continue;
+		rng_seed(opt.seed * 1000003 + index * 7919ull + n * 104729);
+		if (!gen_case(&tc, row) || run_case(insn_descs[row->desc].name, n))
+			jobs_tick();
+		else if (++bad && !opt.keep_going)
+			break;
 	}
 	return !bad;
+}
+
+static unsigned run_sequences(unsigned job)
+{
+	unsigned bad = 0;
+
+	for (u64 n = 0; n < (opt.only != ~0ull ? opt.only + 1 : opt.cases); n++) {
+		if (!mine(n, job))
+			continue;
+		rng_seed(opt.seed * 1000003 + n * 104729 + 1);
+		if (!seq_case(&tc) || run_case(NULL, n))
+			jobs_tick();
+		else if (++bad && !opt.keep_going)
+			break;
+	}
+	return bad;
+}
+
+static bool row_runs(const struct insn_row *row)
+{
+	const struct insn_desc *d = &insn_descs[row->desc];
+
+	return gen_row_usable(row) && engine_has(engines[0], d) && (!opt.row || !strcmp(opt.row, d->name));
+}
+
+static unsigned run_rows(unsigned job)
+{
+	unsigned failed = 0, rows = 0;
+	u64 each;
+
+	for (unsigned r = 0; r < insn_row_count; r++)
+		rows += row_runs(&insn_rows[r]);
+	each = opt.only != ~0ull ? opt.only + 1 : opt.cases / (rows ? rows : 1) + 1;
+	for (unsigned r = 0; r < insn_row_count; r++)
+		if (row_runs(&insn_rows[r]) && !run_row(r, each, job)) {
+			failed++;
+			if (!opt.keep_going)
+				break;
+		}
+	return failed;
+}
+
+/* Code memory is shared across fork(): each job opens its own. */
+static int open_engines(void)
+{
+	for (unsigned e = 0; e < opt.engines; e++) {
+		engines[e] = engine_open(opt.engine[e]);
+		if (!engines[e]) {
+			printf("the engine %s does not start here\n", opt.engine[e]);
+			return strcmp(opt.engine[e], "jit") ? 1 : 77;
+		}
+	}
+	return 0;
+}
+
+static int work(unsigned job, u64 *ret_done)
+{
+	int status = open_engines();
+
+	if (status)
+		return status;
+	done = ret_done;
+	if (opt.sequences)
+		seq_init(engines[0]);
+	rng_seed(opt.seed);
+	gen_init();
+	gen_start(&tc);
+	return (opt.sequences ? run_sequences(job) : run_rows(job)) != 0;
+}
+
+static void add_engine(const char *name)
+{
+	if (strcmp(name, "all")) {
+		if (opt.engines < ENGINES_MAX)
+			opt.engine[opt.engines++] = name;
+		return;
+	}
+	for (unsigned n = 0; n < ARRAY_SIZE(all_engines); n++)
+		add_engine(all_engines[n]);
+}
+
+static void usage(void)
+{
+	fputs("usage: test-insn-diff [--cases N] [--seed S] [--engine interp|jit|jit:OPTIONS|all]... [--sequences] [--row NAME]\n"
+	      "       [--only N] [--mode 64|32] [--jobs N] [--keep-going] [--verbose]\n", stderr);
+	exit(2);
 }
 
 static void parse_options(int argc, char **argv)
 {
 	for (int k = 1; k < argc; k++) {
-		const char *value = k + 1 < argc ? argv[k + 1] : "";
+		const char *value = k + 1 < argc ? argv[k + 1] : NULL;
+		bool *flag = !strcmp(argv[k], "--keep-going") ? &opt.keep_going :
+			     !strcmp(argv[k], "--verbose")    ? &opt.verbose :
+			     !strcmp(argv[k], "--sequences")  ? &opt.sequences :
+								NULL;
 
-		if (!strcmp(argv[k], "--keep-going")) {
-			opt.keep_going = true;
+		if (flag) {
+			*flag = true;
 			continue;
 		}
-		if (!strcmp(argv[k], "--verbose")) {
-			opt.verbose = true;
-			continue;
-		}
+		if (!value)
+			usage();
 		if (!strcmp(argv[k], "--cases"))
 			opt.cases = strtoull(value, NULL, 0);
 		else if (!strcmp(argv[k], "--seed"))
 			opt.seed = strtoull(value, NULL, 0);
 		else if (!strcmp(argv[k], "--only"))
 			opt.only = strtoull(value, NULL, 0);
+		else if (!strcmp(argv[k], "--jobs"))
+			opt.jobs = (unsigned)strtoul(value, NULL, 0);
 		else if (!strcmp(argv[k], "--mode"))
 			test_mode = strcmp(value, "32") ? MODE_LONG64 : MODE_COMPAT32;
 		else if (!strcmp(argv[k], "--row"))
 			opt.row = value;
 		else if (!strcmp(argv[k], "--engine"))
-			opt.engine = value;
+			add_engine(value);
 		else
-			exit(2);
+			usage();
 		k++;
 	}
+	if (!opt.engines)
+		add_engine("interp");
+	if (!opt.jobs || opt.jobs > JOBS_MAX || (opt.sequences && (opt.row || test_mode != MODE_LONG64)))
+		usage();
 }
 
 int main(int argc, char **argv)
 {
-	unsigned rows = 0, failed = 0;
-	bool jit;
-	u64 done = 0, each;
+	int status;
+	u64 cases;
 
 	parse_options(argc, argv);
-	jit = !strcmp(opt.engine, "jit");
 	if (!native_open()) {
 		printf("cannot map the test's addresses\n");
 		return 77;
 	}
-	if (!guest_open(jit)) {
-		printf("the %s engine does not start here\n", opt.engine);
-		return jit ? 77 : 1;
-	}
-	rng_seed(opt.seed);
-	gen_init();
-	gen_start(&tc);
-	for (unsigned r = 0; r < insn_row_count; r++)
-		rows += gen_row_usable(&insn_rows[r]);
-	each = opt.cases / (rows ? rows : 1) + 1;
-	if (opt.only != ~0ull)
-		each = opt.only + 1;
-	for (unsigned r = 0; r < insn_row_count; r++) {
-		const struct insn_row *row = &insn_rows[r];
-		const struct insn_desc *d = &insn_descs[row->desc];
-
-		if (!gen_row_usable(row) || !guest_has(d) || (opt.row && strcmp(opt.row, d->name)))
-			continue;
-		if (run_row(row, r, opt.row ? each * 16 : each, jit ? jit_run_case : interp_run_case, &done))
-			continue;
-		failed++;
-		if (!opt.keep_going)
-			break;
-	}
-	printf("%s, %s bit: %llu cases of %u rows agree with this processor, %u rows differ\n", opt.engine,
-	       test_mode == MODE_LONG64 ? "64" : "32", (unsigned long long)done, rows, failed);
-	return failed != 0;
+	status = jobs_run(opt.only != ~0ull ? 1 : opt.jobs, opt.cases, work, &cases);
+	if (status == 77)
+		return status;
+	printf("%s bit, %s: %llu cases on %u engines, they %s this processor\n", test_mode == MODE_LONG64 ? "64" : "32",
+	       opt.sequences ? "sequences" : "every row", (unsigned long long)cases, opt.engines,
+	       status ? "DIFFER from" : "agree with");
+	return status;
 }

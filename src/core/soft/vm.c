@@ -82,7 +82,12 @@ int vm_create(struct vm **ret_vm)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 	const char *interp = getenv("KVCORE_INTERPRET");
+	struct jit_options options;
 
+	if (!jit_options_read(&options)) {
+		free(vm);
+		return -EINVAL;
+	}
 	if (!vm)
 		return -ENOMEM;
 	vm->refs = 1;
@@ -96,7 +101,7 @@ int vm_create(struct vm **ret_vm)
 	vm->tsc_offset = -(s64)vm->clock_tsc;
 	vm->max_vcpu_id = MAX_VCPUS;
 	if (!vm->no_jit)
-		vm->jit = jit_create();
+		vm->jit = jit_create(&options);
 	*ret_vm = vm;
 	return 0;
 }

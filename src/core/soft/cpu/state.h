@@ -142,7 +142,7 @@ struct itlb_entry {
 
 /*
  * Jump cache: linear address of a branch target to translated code, per view; emptied with the TLB: cpu_flush_jump(). The
- * address in an empty entry is !index: its own index is another one. Most functions begin at a multiple of 16. Translated
+ * address in an empty entry is jump_no_rip(): its own index is another one. Most functions begin at a multiple of 16. Translated
  * code (jit/branch.c) computes the same index.
  */
 struct jump_entry {
@@ -155,6 +155,10 @@ struct jump_entry {
 static inline u32 jump_index(u64 rip)
 {
 	return ((u32)rip ^ (u32)rip >> JUMP_FOLD) >> 1 & (JUMP_SIZE - 1);
+}
+static inline u64 jump_no_rip(u32 index)
+{
+	return (u64)!index << 1; /* not 1, which has index 0 as well */
 }
 
 /* Which of up to 4096 entries of a table were filled: who empties the table looks at no others. */

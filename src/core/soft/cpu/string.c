@@ -125,10 +125,9 @@ void exec_movs(struct cpu *c, const struct insn *i)
 		if (i->rep && run_in_limit(c, i, RSI, source_seg(i), size) && run_in_limit(c, i, RDI, SEG_ES, size))
 			n = movs_run(c, i, size);
 		if (!n) {
-			u64 from = string_la(c, i, source_seg(i), RSI, size, false);
-			u64 to = string_la(c, i, SEG_ES, RDI, size, true);
+			u64 v = mem_load(c, string_la(c, i, source_seg(i), RSI, size, false), size);
 
-			mem_store(c, to, mem_load(c, from, size), size);
+			mem_store(c, string_la(c, i, SEG_ES, RDI, size, true), v, size);
 			n = 1;
 		}
 		advance(c, i, RSI, n, size);

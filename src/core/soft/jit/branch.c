@@ -155,7 +155,7 @@ static s64 branch_target(const struct tx *t, const struct insn *i)
 
 static void jcc_insn(struct tx *t, const struct insn *i)
 {
-	bool turned = t->turned >> t->k & 1;
+	bool middle = t->k + 1 < t->n, turned = middle && (t->turned >> t->k & 1);
 	s64 target = turned ? t->off[t->k] + i->len : branch_target(t, i);
 	u8 cond = (i->opcode & 15) ^ turned, *over;
 	enum flags_state before;
@@ -164,7 +164,7 @@ static void jcc_insn(struct tx *t, const struct insn *i)
 	if (target > t->off[t->k] && target < (s64)PAGE_SIZE) {
 		emit_align_rel32(&t->e, 2);
 		add_edge(t, emit_jcc(&t->e, cond, NULL), target, false);
-	} else if (t->k + 1 < t->n) {
+	} else if (middle) {
 		t->side[t->side_count++] = (struct side_exit){ emit_jcc(&t->e, cond, NULL), target, t->state, t->k };
 	} else {
 		before = t->state;
@@ -173,7 +173,7 @@ static void jcc_insn(struct tx *t, const struct insn *i)
 		emit_patch_here(&t->e, over);
 		t->state = before;
 	}
-	if (t->k + 1 == t->n)
+	if (!middle)
 		edge_to(t, t->end);
 }
 

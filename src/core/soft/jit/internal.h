@@ -106,6 +106,12 @@ struct jit {
 	const u8 *stub_link[2];			     /* called in FLAGS_HOST, FLAGS_SAVED; a struct link is behind the call */
 	const u8 *stub_slow[VIEW_COUNT][4]; /* by view and what, as far as SLOW_STACK */
 	unsigned (*enter)(struct cpu *c, const u8 *code);
+	struct jit_options options;
+	bool testing; /* the options are not the usual ones */
+	u64 random;   /* state of jit_inject() */
+	struct cpu *tlb_owner; /* jit_limit_tlb(): whose TLB it looked at last, with how many fills, and the entries it left */
+	u64 tlb_fills;
+	u32 tlb_last[TLB_SIZE];
 	struct jit_stats stats;
 };
 
@@ -196,6 +202,9 @@ struct block_source {
 	u16 offset;
 	u8 key;
 };
+
+/* run.c: everything translated goes, with all vCPUs outside of it */
+void jit_flush_world(struct jit *j, struct cpu *c);
 
 /* translate.c: NULL when memory ran out (then flush and come again) */
 struct block *block_translate(struct jit *j, struct cpu *c, const struct block_source *s);

@@ -6,10 +6,11 @@
 #pragma once
 #include "../cpu/state.h"
 #include "../mem.h"
+#include "options.h"
 
 struct jit;
 
-struct jit *jit_create(void); /* NULL: this host cannot (it needs FSGSBASE): interpret */
+struct jit *jit_create(const struct jit_options *o); /* NULL: this host cannot (it needs FSGSBASE): interpret */
 void jit_destroy(struct jit *j);
 
 /* Runs c until a request is polled (returns 0) or the interpreter, called inside, leaves (returns the cpu_leave_reason). */

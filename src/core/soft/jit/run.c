@@ -19,7 +19,7 @@ static bool host_fits(void)
 	return getauxval(AUX_HWCAP2) & HWCAP2_FSGSBASE_BIT;
 }
 
-struct jit *jit_create(void)
+struct jit *jit_create(const struct jit_options *o)
 {
 	struct jit *j;
 
@@ -29,6 +29,9 @@ struct jit *jit_create(void)
 	if (!j)
 		return NULL;
 	pthread_mutex_init(&j->lock, NULL);
+	j->options = *o;
+	j->testing = o->tlb || o->events || !o->links || o->lockstep;
+	j->random = o->seed;
 	j->tx = calloc(1, sizeof(*j->tx));
 	if (!j->tx || !code_create(j) || !stubs_emit(j)) {
 		jit_destroy(j);
@@ -60,7 +63,7 @@ void jit_flush(struct jit *j)
 }
 
 /* Memory for code or records ran out: everything goes, with all vCPUs outside of translated code. */
-static void flush_world(struct jit *j, struct cpu *c)
+void jit_flush_world(struct jit *j, struct cpu *c)
 {
 	struct vm *vm = c->vcpu->vm;
 
@@ -117,7 +120,7 @@ static bool next_page(struct jit *j, struct cpu *c, struct block_source *s)
 	pthread_mutex_unlock(&j->lock);
 	if (!s->next) {
 		if (!new_code_page(j, c, gpa & PAGE_MASK))
-			flush_world(j, c);
+			jit_flush_world(j, c);
 		return false;
 	}
 	s->next_host = (const u8 *)((uintptr_t)host & PAGE_MASK);
@@ -158,7 +161,7 @@ static struct block *block_at(struct jit *j, struct cpu *c, u64 gpa, const u8 *h
 	if (b)
 		return b;
 	if ((s.page && !(s.next && s.next->dead)) || !new_code_page(j, c, gpa & PAGE_MASK))
-		flush_world(j, c);
+		jit_flush_world(j, c);
 	return NULL;
 }
 
@@ -188,16 +191,18 @@ static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 		known = code_entry(c, gpa, block_key(c), &key);
 		if (known->key == key && known->code >> CODE_AGE_SHIFT == c->code_age) {
 			code = known->code & ((1ull << CODE_AGE_SHIFT) - 1);
-			cpu_put_jump(c, c->view, c->rip, code);
-			return (const u8 *)(uintptr_t)code;
+			break;
 		}
 		b = block_at(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), block_key(c));
 		if (!b && *c->poll)
 			return NULL; /* the world moved: what the ITLB says may be void */
+		if (b) {
+			code = (u64)(uintptr_t)jit_exec(j, b->entry_saved);
+			*known = (struct code_entry){ key, code | (u64)c->code_age << CODE_AGE_SHIFT };
+		}
 	} while (!b);
-	code = (u64)(uintptr_t)jit_exec(j, b->entry_saved);
-	cpu_put_jump(c, c->view, c->rip, code);
-	*known = (struct code_entry){ key, code | (u64)c->code_age << CODE_AGE_SHIFT };
+	if (likely(j->options.jumps))
+		cpu_put_jump(c, c->view, c->rip, code);
 	return (const u8 *)(uintptr_t)code;
 }
 
@@ -207,7 +212,7 @@ static void link_edge(struct jit *j, const struct link *l, u64 flushes)
 	const struct block *from, *to = NULL;
 
 	pthread_mutex_lock(&j->lock);
-	from = j->stats.flushes == flushes ? block_of_code(j, (u32)((const u8 *)l - j->code_x)) : NULL;
+	from = j->options.links && j->stats.flushes == flushes ? block_of_code(j, (u32)((const u8 *)l - j->code_x)) : NULL;
 	if (from && !from->page->dead)
 		to = block_find(from->page, l->target, l->key);
 	if (to)
@@ -238,6 +243,8 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 		u8 key = block_key(c);
 		const u8 *code;
 
+		if (unlikely(j->testing))
+			jit_inject(j, c, false);
 		if ((key ^ c->jit_key) & KEY_VEC) {
 			cpu_flush_jump(c);
 			c->jit_key = key;
@@ -358,6 +365,11 @@ const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
 		return alone_at(j, c);
 	}
 	j->stats.tlb_misses++;
+	if (unlikely(j->testing)) {
+		jit_inject(j, c, true);
+		if (j->options.tlb)
+			jit_limit_tlb(j, c, la);
+	}
 	return (s->what & (SLOW_STACK | SLOW_WRITE)) == SLOW_STACK ? stack_read(j, c, la, s) : fill(c, la, s);
 }
 

@@ -136,7 +136,7 @@ static void discover(struct tx *t, u16 offset)
 	u32 sides = 0, copies = 1;
 	s64 off = offset;
 
-	for (t->n = 0; t->n < BLOCK_INSNS && off != BLOCK_ENDS && off < (s64)PAGE_SIZE; t->n++) {
+	for (t->n = 0; t->n < t->j->options.block && off != BLOCK_ENDS && off < (s64)PAGE_SIZE; t->n++) {
 		struct insn *i = &t->insn[t->n];
 		enum decode_result r = decode_here(t, i, (u16)off);
 
@@ -283,6 +283,9 @@ static void emit_edges(struct tx *t, const struct block *self)
 		u8 key = t->key & (u8)~KEY_ALONE;
 		const struct block *b = s->target == self->offset && t->key == key ? self : block_find(t->page, s->target, key);
 
+		if (!t->j->options.links)
+			b = NULL;
+
 		if (s->poll_exit) {
 			emit_patch_here(&t->e, s->rel32);
 			emit_exit(t, t->j->stub_dispatch_at, s->target);
@@ -336,7 +339,7 @@ static void emit_entries(struct tx *t, struct block *b)
 	b->start = b->entry_saved = b->entry_host = (u32)(t->e.p - j->code_w);
 	t->state = FLAGS_SAVED;
 	if (flags_enter_saved(t)) {
-		if (t->live_in[0]) {
+		if (!t->n || t->live_in[0]) { /* with none it goes to the interpreter at once, which wants them all */
 			flags_save(t);
 			b->entry_saved = (u32)(t->e.p - j->code_w);
 		}
@@ -354,7 +357,7 @@ static bool emit_block(struct tx *t, struct block *b)
 	struct jit *j = t->j;
 	u8 *start = j->code_w + ((j->code_used + 15) & ~15u);
 
-	t->e = (struct emit){ start, j->code_w + CODE_SIZE, j->code_x - j->code_w, false };
+	t->e = (struct emit){ start, j->code_w + j->options.code, j->code_x - j->code_w, false };
 	emit_entries(t, b);
 	emit_body(t);
 	branch_sides(t);

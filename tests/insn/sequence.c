@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Sequences of instructions for the differential test: memory operands that share a few base registers, pushes and pops,
+ * forward branches and calls within, sometimes a loop around, flags that flow between. What a translator does across
+ * instructions (grouped look-ups, flags that are dead, the stack) can only go wrong here. No instruction reads a flag that
+ * an earlier one may have left undefined.
+ */
+#include <string.h>
+#include "diff.h"
+#include "exec-list.h"
+
+#define SLOTS 12	 /* generated ones; a loop's two come behind them */
+#define LOOP_COUNTER R15 /* never written but by the loop */
+
+enum pool { POOL_GENERAL, POOL_FLAGS, POOL_STACK, POOL_STRING, POOL_VECTOR, POOLS };
+
+static const struct insn_row *pool[POOLS][4096];
+static unsigned pool_size[POOLS];
+
+/* The sequence being made. */
+static struct {
+	u16 kept;	      /* registers that memory operands are made of */
+	u8 index[2];	      /* one below R8, one above */
+	u16 undefined;	      /* flags, before the next instruction */
+	u16 joins[SEQ_MAX + 1]; /* undefined flags that branches bring there */
+	u8 target[SEQ_MAX];   /* instruction a branch goes to; 0: none */
+	u8 used;	      /* highest of them */
+	bool calls, spoils;   /* code addresses are about; a base is overwritten: never both, that would address the code */
+	u16 targets, inner;   /* instructions that are gone to; that must not be (branch()) */
+} seq;
+
+/* ---- which rows ---- */
+
+/* Not those whose result depends on more than the state that is compared, or of which processors do different things. */
+static bool fits(const struct insn_desc *d)
+{
+	static insn_fn *const out[] = {exec_bt, exec_cmps, exec_enter, exec_int, exec_ud, exec_bound};
+
+	for (unsigned n = 0; n < ARRAY_SIZE(out); n++)
+		if (d->exec == out[n])
+			return false;
+	for (unsigned n = 0; n < d->nopnd; n++)
+		if (d->opnd[n].size == SZ_VAR || d->opnd[n].kind == OP_VSIB)
+			return false;
+	switch (d->kind) {
+	case KIND_CALL:
+	case KIND_RET:
+	case KIND_JMP:
+	case KIND_JCC:
+	case KIND_LOOP:
+		return false; /* made by hand */
+	default:
+		return !(d->attr & (ATTR_MASKED | ATTR_X87));
+	}
+}
+
+static enum pool pool_of(const struct insn_desc *d)
+{
+	if (d->attr & ATTR_VEC)
+		return POOL_VECTOR;
+	if (d->kind == KIND_PUSH || d->kind == KIND_POP || d->kind == KIND_LEAVE)
+		return POOL_STACK;
+	if (d->attr & ATTR_STRING)
+		return POOL_STRING;
+	return (d->flags_read | d->flags_written) & FL_ARITH ? POOL_FLAGS : POOL_GENERAL;
+}
+
+void seq_init(const struct engine *e)
+{
+	for (unsigned r = 0; r < insn_row_count; r++) {
+		const struct insn_row *row = &insn_rows[r];
+		const struct insn_desc *d = &insn_descs[row->desc];
+		enum pool p = pool_of(d);
+
+		if (gen_row_usable(row) && fits(d) && engine_has(e, d) && pool_size[p] < ARRAY_SIZE(pool[p]))
+			pool[p][pool_size[p]++] = row;
+	}
+}
+
+static const struct insn_row *random_row(void)
+{
+	static const u8 weight[POOLS] = {[POOL_GENERAL] = 25, [POOL_FLAGS] = 38, [POOL_STACK] = 18, [POOL_STRING] = 4,
+					 [POOL_VECTOR] = 15};
+	unsigned r = rng() % 100, p = 0;
+
+	while (r >= weight[p])
+		r -= weight[p++];
+	return pool[p][rng() % pool_size[p]];
+}
+
+/* ---- one instruction ---- */
+
+static u16 written_registers(const struct insn *i)
+{
+	u16 w = i->d->implicit_written;
+
+	if (i->d->kind == KIND_PUSH || i->d->kind == KIND_POP)
+		w &= (u16)~(1u << RSP);
+	for (unsigned n = 0; n < i->d->nopnd; n++) {
+		const struct opnd *o = &i->d->opnd[n];
+		unsigned r = o->kind == OP_G   ? i->reg :
+			     o->kind == OP_B   ? i->vvvv :
+			     o->kind == OP_REG ? o->reg :
+			     o->kind == OP_Z   ? (i->opcode & 7u) | (i->rex & 1u) << 3 :
+						 i->rm;
+
+		if (!(o->acc & ACC_W) || (o->kind == OP_E && i->mem))
+			continue;
+		if (o->kind != OP_G && o->kind != OP_B && o->kind != OP_REG && o->kind != OP_Z && o->kind != OP_E &&
+		    o->kind != OP_R)
+			continue;
+		w |= (u16)(1u << r);
+		if (o->size == 1 && !i->has_rex && r >= 4 && r < 8)
+			w |= (u16)(1u << (r - 4)); /* AH..BH */
+	}
+	if (i->d->attr & ATTR_STRING) /* they go on to the next element */
+		w &= (u16)~(1u << RSI | 1u << RDI);
+	return w;
+}
+
+/* A base register that this encoding's REX.B or VEX.B selects. */
+static u8 base_for(bool high)
+{
+	u8 r;
+
+	do
+		r = (u8)(rng() & 7) | (u8)(high << 3);
+	while (!(seq.kept >> r & 1) || r == seq.index[high]);
+	return r;
+}
+
+/* Behind prefixes and opcode: ModRM with one of the kept bases, an index at times, a small displacement. */
+static void shared_operand(u8 *modrm, const struct insn *i)
+{
+	u8 base = base_for(i->rex & 1), reg = *modrm & 0x38, *p = modrm + 1;
+	bool wide = one_in(2), index = one_in(4);
+	s32 disp = (s32)(rng() % 160) - 64;
+
+	if (one_in(10)) { /* RIP-relative: seq_append() knows to where */
+		*modrm = (u8)(reg | 5);
+		return;
+	}
+	*modrm = (u8)((wide ? 0x80 : 0x40) | reg | (index || (base & 7) == 4 ? 4 : base & 7));
+	if ((*modrm & 7) == 4)
+		*p++ = (u8)((index ? (rng() & 3) << 6 | (seq.index[i->rex >> 1 & 1] & 7u) << 3 :
+				     i->rex & 2 ? (seq.index[1] & 7u) << 3 : 4u << 3) |
+			    (base & 7));
+	if (one_in(30))
+		disp *= 40;
+	memcpy(p, &disp, wide ? 4 : 1);
+}
+
+static bool aim_at_data(u8 *p, struct insn *i, u64 at)
+{
+	u32 d32 = (u32)(gen_data_address(16, false) - at - i->len);
+
+	if (i->base != BASE_RIP)
+		return true;
+	memcpy(p + i->len - i->imm_size - 4, &d32, 4);
+	return insn_decode(i, p, 15, test_mode) == DECODE_OK;
+}
+
+static bool acceptable(const struct insn *i, const struct insn_desc *d)
+{
+	u16 spoiled = written_registers(i) & (seq.kept | 1u << LOOP_COUNTER | 1u << RSP);
+
+	if ((i->d != d && !((d->attr & D_COUNT) && i->d == d + 1)) || i->seg_override != 0xff || i->rep)
+		return false;
+	if (i->d->flags_read & FL_ARITH & seq.undefined)
+		return false;
+	if (i->d->exec == exec_shld && i->opsize == 2)
+		return false; /* counts beyond 16 */
+	if (i->d->op == INSN_BSWAP && i->opsize == 2)
+		return false;
+	if (i->d->opnd[0].kind == OP_O || i->d->opnd[1].kind == OP_O || i->adsize == 2)
+		return false;
+	if (!spoiled)
+		return true;
+	if ((spoiled >> LOOP_COUNTER & 1) || seq.calls || !one_in(12))
+		return false;
+	seq.spoils = true;
+	return true;
+}
+
+static u16 undefined_after(const struct insn *i, u16 before)
+{
+	u16 kept = before & (u16)~(i->d->flags_written & (u16)~i->d->flags_read);
+
+	return (kept | i->d->flags_undef) & FL_ARITH;
+}
+
+static void seq_append(struct test_case *t, const u8 *bytes, const struct insn *i)
+{
+	unsigned k = t->count++;
+
+	memcpy(t->code + t->size, bytes, i->len);
+	t->seq[k] = *i;
+	t->off[k] = (u16)t->size;
+	t->size += i->len;
+	t->off[k + 1] = (u16)t->size;
+	seq.undefined = undefined_after(i, seq.undefined) | seq.joins[t->count];
+}
+
+static bool random_insn(struct test_case *t)
+{
+	for (unsigned tries = 0; tries < 40; tries++) {
+		const struct insn_row *row = random_row();
+		const struct insn_desc *d = &insn_descs[row->desc];
+		struct insn *i = &t->insn;
+		unsigned n = gen_encoding(t->bytes, row);
+
+		if (insn_decode(i, t->bytes, 15, test_mode) != DECODE_OK || i->d != d)
+			continue;
+		if (i->mem && i->has_modrm) {
+			shared_operand(t->bytes + n - 1, i);
+			if (insn_decode(i, t->bytes, 15, test_mode) != DECODE_OK ||
+			    !aim_at_data(t->bytes, i, t->at + t->size))
+				continue;
+		}
+		if (!acceptable(i, d))
+			continue;
+		seq_append(t, t->bytes, i);
+		return true;
+	}
+	return false;
+}
+
+/* ---- branches ---- */
+
+static bool add_bytes(struct test_case *t, const u8 *bytes, unsigned n, u8 target)
+{
+	u8 padded[16] = {0};
+
+	memcpy(padded, bytes, n);
+	if (insn_decode(&t->insn, padded, 15, test_mode) != DECODE_OK || t->insn.len != n)
+		return false;
+	if (target) {
+		seq.target[t->count] = target;
+		seq.joins[target] |= seq.undefined;
+		seq.targets |= (u16)(1u << target);
+		if (target > seq.used)
+			seq.used = target;
+	}
+	seq_append(t, padded, &t->insn);
+	return true;
+}
+
+/* Instructions are numbered when a branch to a later one is made: it must come to be one. */
+static bool branch(struct test_case *t, unsigned last)
+{
+	u8 to = (u8)(t->count + 1 + rng() % (last - t->count));
+	u8 cc = rng() & 15, how = rng() & 7;
+
+	if (how == 1 || how == 3) {
+		if (seq.spoils)
+			return true;
+		seq.calls = true;
+	}
+	switch (how) {
+	case 0:
+		return add_bytes(t, (u8[]){0xe9, 0, 0, 0, 0}, 5, to);
+	case 1:
+		return add_bytes(t, (u8[]){0xe8, 0, 0, 0, 0}, 5, to);
+	case 2:
+		return add_bytes(t, (u8[]){one_in(2) ? 0xe2 : 0xe3, 0}, 2, to);
+	case 3: /* push a code address and return to it */
+		if (t->count + 4 > last || (seq.targets >> t->count & 6))
+			return true;
+		seq.inner |= (u16)(6u << t->count);
+		to = (u8)(t->count + 3 + rng() % (last - t->count - 2));
+		return add_bytes(t, (u8[]){0x48, 0x8d, 0x05, 0, 0, 0, 0}, 7, to) && add_bytes(t, (u8[]){0x50}, 1, 0) &&
+		       add_bytes(t, (u8[]){0xc3}, 1, 0);
+	default:
+		if (!insn_decode(&t->insn, (u8[16]){(u8)(0x70 | cc)}, 15, test_mode) &&
+		    (t->insn.d->flags_read & FL_ARITH & seq.undefined))
+			return true;
+		if (one_in(2))
+			return add_bytes(t, (u8[]){0x0f, (u8)(0x80 | cc), 0, 0, 0, 0}, 6, to);
+		return add_bytes(t, (u8[]){(u8)(0x70 | cc), 0}, 2, to);
+	}
+}
+
+/* Where the branches go, now that this is known. */
+static bool fix_targets(struct test_case *t)
+{
+	for (unsigned k = 0; k < t->count; k++) {
+		struct insn *i = &t->seq[k];
+		s32 rel = (s32)t->off[seq.target[k]] - t->off[k + 1];
+		unsigned size = i->d->opnd[0].kind == OP_J ? i->imm_size : 4;
+
+		if (!seq.target[k] && !(i->d->kind == KIND_JCC && k + 1 == t->count))
+			continue;
+		if (size == 1 && rel != (s8)rel)
+			return false;
+		memcpy(t->code + t->off[k + 1] - size, &rel, size);
+		if (insn_decode(i, t->code + t->off[k], CODE_BYTES - t->off[k], test_mode) != DECODE_OK)
+			return false;
+	}
+	return true;
+}
+
+/* ---- flow ---- */
+
+/* The two instructions that may come after k; t->count: the end. */
+static void successors(const struct test_case *t, unsigned k, unsigned next[2])
+{
+	const struct insn *i = &t->seq[k];
+
+	next[0] = next[1] = k + 1;
+	if (i->d->opnd[0].kind == OP_J) {
+		next[1] = (unsigned)seq_index(t, (unsigned)(t->off[k + 1] + (s64)i->imm));
+		if (i->d->kind == KIND_JMP || i->d->kind == KIND_CALL)
+			next[0] = next[1];
+	} else if (i->d->kind == KIND_RET) { /* of branch(): LEA, PUSH, RET */
+		next[0] = next[1] = (unsigned)seq_index(t, (unsigned)(t->off[k - 1] + t->seq[k - 2].disp));
+	}
+}
+
+int seq_index(const struct test_case *t, unsigned off)
+{
+	for (unsigned k = 0; k <= t->count; k++)
+		if (t->off[k] == off)
+			return (int)k;
+	return -1;
+}
+
+static void flow_undefined(const struct test_case *t, u16 before[SEQ_MAX + 1])
+{
+	unsigned next[2];
+
+	memset(before, 0, (SEQ_MAX + 1) * sizeof(*before));
+	for (unsigned round = 0; round < 3; round++)
+		for (unsigned k = 0; k < t->count; k++) {
+			u16 after = undefined_after(&t->seq[k], before[k]);
+
+			successors(t, k, next);
+			before[next[0]] |= after;
+			before[next[1]] |= after;
+		}
+}
+
+u16 seq_undefined(const struct test_case *t, unsigned index)
+{
+	u16 before[SEQ_MAX + 1];
+
+	flow_undefined(t, before);
+	return before[index];
+}
+
+u16 seq_dead(const struct test_case *t, unsigned index)
+{
+	u16 live[SEQ_MAX + 1] = {0};
+	unsigned next[2];
+
+	live[t->count] = FL_ARITH;
+	for (unsigned round = 0; round < 3; round++)
+		for (unsigned k = t->count; k-- > 0;) {
+			const struct insn_desc *d = t->seq[k].d;
+
+			successors(t, k, next);
+			live[k] = ((live[next[0]] | live[next[1]]) & (u16)~d->flags_written) | (d->flags_read & FL_ARITH);
+		}
+	return FL_ARITH & (u16)~live[index];
+}
+
+/* A loop brings flags to where they were not expected. */
+static bool reads_undefined(const struct test_case *t)
+{
+	u16 before[SEQ_MAX + 1];
+
+	flow_undefined(t, before);
+	for (unsigned k = 0; k < t->count; k++)
+		if (t->seq[k].d->flags_read & FL_ARITH & before[k])
+			return true;
+	return false;
+}
+
+/* ---- the case ---- */
+
+static void choose_bases(void)
+{
+	static const u8 low[] = {RBX, RBP, RSI, RDI}, high[] = {R9, R10, R12, R13, R14};
+
+	memset(&seq, 0, sizeof(seq));
+	seq.index[0] = RDX;
+	seq.index[1] = R8;
+	seq.kept = (u16)(1u << RDX | 1u << R8 | 1u << RSP | 1u << low[rng() & 3] | 1u << high[rng() % 5]);
+	if (one_in(2))
+		seq.kept |= (u16)(1u << low[rng() & 3]);
+	if (one_in(2))
+		seq.kept |= (u16)(1u << high[rng() % 5]);
+}
+
+static void set_bases(struct test_case *t)
+{
+	for (unsigned r = 0; r < 16; r++) {
+		if (!((seq.kept | 1u << RSI | 1u << RDI) >> r & 1))
+			continue;
+		t->in.gpr[r] = gen_data_address(8, false);
+		if (!one_in(4)) /* most sequences get through */
+			t->in.gpr[r] = DATA_FIRST + 1024 + rng() % 6144;
+		if (r == RSP || one_in(2))
+			t->in.gpr[r] &= ~7ull;
+	}
+	for (unsigned n = 0; n < 2; n++)
+		t->in.gpr[seq.index[n]] = (u64)((s64)(rng() % 17) - 8);
+	t->in.gpr[RSP] -= one_in(8) ? 4 : 0;
+	t->in.gpr[LOOP_COUNTER] = 1 + rng() % 3;
+	if (one_in(2))
+		t->in.rflags &= ~(u64)FL_DF;
+}
+
+static bool add_loop(struct test_case *t)
+{
+	u8 to = (u8)(rng() % 3);
+
+	if ((seq.inner >> to & 1) || !add_bytes(t, (u8[]){0x49, 0xff, 0xcf}, 3, 0) ||
+	    !add_bytes(t, (u8[]){0x0f, 0x85, 0, 0, 0, 0}, 6, 0))
+		return false;
+	seq.target[t->count - 1] = to;
+	return true;
+}
+
+bool seq_case(struct test_case *t)
+{
+	unsigned last = 3 + rng() % (SLOTS - 2);
+
+	t->row = NULL;
+	t->count = t->size = 0;
+	t->at = CODE + 4096 + 1024 + (rng() & 63);
+	if (one_in(16))
+		t->at = CODE + 8192 - rng() % (last * 5);
+	gen_restore(t);
+	choose_bases();
+	while (t->count < last || t->count < seq.used) {
+		if (t->size > CODE_BYTES - 48 || t->count >= SLOTS)
+			return false;
+		if (t->count + 1 < last && one_in(8) ? !branch(t, last) : !random_insn(t))
+			return false;
+	}
+	if ((one_in(6) && !add_loop(t)) || !fix_targets(t) || reads_undefined(t))
+		return false;
+	gen_registers(t);
+	gen_vector(t);
+	set_bases(t);
+	return true;
+}
