@@ -33,6 +33,8 @@ struct mmu_cache {
 	u16 fill[MMU_FILLS];
 	u64 large[16], huge; /* bit (la >> 21) & 1023; bit (la >> 30) & 63 */
 	u64 fetched[64];     /* bit (la >> 12) & 4095 */
+	u64 code_gpa;	     /* mmu_ptr() gave a pointer into a page that holds translated code: for mmu_wrote() */
+	u32 code_len;	     /* 0: it did not */
 	bool kernel_local;   /* supervisor code was fetched from a page that is not global */
 	u64 fills, flushes, full_flushes, fetch_flushes; /* counters */
 };

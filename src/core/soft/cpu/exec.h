@@ -177,7 +177,7 @@ static inline void mem_store(struct cpu *c, u64 la, u64 v, unsigned size)
 	mem_store_view(c, la, v, size, c->view);
 }
 
-/* In-place pointer for a write, or NULL (page crossing, MMIO). */
+/* In-place pointer for a write, to be followed by mmu_wrote(), or NULL (page crossing, MMIO). */
 static inline void *mem_ptr(struct cpu *c, u64 la, unsigned size)
 {
 	struct tlb_entry *e = &c->tlb[c->view][tlb_index(la)];
