@@ -95,11 +95,26 @@ static bool find_engine(GVariant *options, struct raw *raw, GError **error)
 	return true;
 }
 
+/* A block device that takes no writes opens for writing all the same. */
+static bool refuses_writes(int fd)
+{
+	int readonly = 0;
+
+	return ioctl(fd, BLKROGET, &readonly) == 0 && readonly;
+}
+
 static int open_file(struct image *img, GError **error)
 {
 	/* Not blocking: a FIFO would wait for its other end. */
 	int fd = open(img->path, (img->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
-	bool hint = fd < 0 && !img->readonly && (errno == EACCES || errno == EROFS);
+	bool hint;
+
+	if (fd >= 0 && !img->readonly && refuses_writes(fd)) {
+		close(fd);
+		fd = -1;
+		errno = EROFS;
+	}
+	hint = fd < 0 && !img->readonly && (errno == EACCES || errno == EROFS);
 
 	if (fd < 0)
 		kv_fail_errno(error, errno, "cannot open disk '%s'%s", img->path,

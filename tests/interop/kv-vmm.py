@@ -48,9 +48,14 @@ class Bed:
         for tool in 'cpio', 'busybox':
             if not shutil.which(tool):
                 raise Skipped(f'no {tool}')
-        subprocess.run([f'{root}/tools/make-initrd', self.initrd], check=True)
+        self.root = root
+        self.make_initrd()
         with open(self.disk, 'wb') as file:
             file.truncate(DISK)
+
+    def make_initrd(self, *modules):
+        options = [word for module in modules for word in ('-m', module)]
+        subprocess.run([f'{self.root}/tools/make-initrd', *options, self.initrd], check=True)
 
     def command(self, *options, run=None, append='', accel='soft'):
         text = f'console=ttyS0 quiet panic=-1 {append}' + (f' kv.run="{run}"' if run else '')
@@ -112,6 +117,47 @@ def case_disk(bed):
         check(data == b''.join(b'%d\n' % i for i in range(1, 400001)), 'the file is not what the guest wrote', text)
     text = bed.run('--disk', f'{bed.disk},readonly=on', run='echo x > /dev/vda; cat /sys/block/vda/ro')
     check('\n1\r\n' in text, 'not read-only', text)
+
+
+def case_block_device(bed):
+    """A block device as a disk: its size, reading and writing, by io_uring and by threads; a read-only one says so."""
+    losetup = shutil.which('losetup', path=os.environ['PATH'] + ':/usr/sbin:/sbin')
+    if os.getuid() or not losetup:
+        raise Skipped('a loop device needs root and losetup')
+
+    def attach(*options):
+        done = subprocess.run([losetup, '--show', '-f', *options, bed.disk], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, check=False)
+        if done.returncode:
+            raise Skipped(f'no loop device: {done.stdout.strip()}')
+        return done.stdout.strip()
+
+    device = attach()
+    try:
+        for engine in 'io_uring', 'threads':
+            with open(device, 'r+b') as file:
+                file.write(b'from the host ' + engine.encode())
+            text = bed.run('--disk', f'file={device},aio={engine}',
+                           run='cat /sys/block/vda/size; head -c 64 /dev/vda; yes | head -c 300000 > x; '
+                               'dd if=x of=/dev/vda bs=64k seek=16 conv=notrunc,fsync 2>/dev/null')
+            check(f'\n{DISK // 512}\r\n' in text, 'not the size of the device', text)
+            check('from the host ' + engine in text, 'the guest does not read the device', text)
+            with open(device, 'r+b') as file:
+                file.seek(16 << 16)
+                data = file.read(300001)
+                check(data == b'y\n' * 150000 + b'\0', 'the device does not have what the guest wrote', text)
+                file.seek(16 << 16)
+                file.write(bytes(300000))
+    finally:
+        subprocess.run([losetup, '-d', device], check=True)
+    device = attach('-r')
+    try:
+        text = bed.run('--disk', f'file={device}', status=1)
+        check(device in text and 'readonly=on' in text, 'the refusal does not name the device and the way out', text)
+        text = bed.run('--disk', f'file={device},readonly=on', run='head -c 13 /dev/vda; cat /sys/block/vda/ro')
+        check('from the host1' in text, 'a read-only device is not read, or not read-only', text)
+    finally:
+        subprocess.run([losetup, '-d', device], check=True)
 
 
 def case_net(bed):
@@ -186,6 +232,23 @@ def case_signals(bed):
         wait_for(process, '@init')
         process.send_signal(signal.SIGINT)
         check(process.wait(LIMIT) == 128 + signal.SIGINT, f'status {process.returncode}')
+    finally:
+        stop(process)
+
+
+def case_power_button(bed):
+    """SIGTERM is the guest's power button: its driver gives one key press, which the guest takes as a wish to end."""
+    bed.make_initrd('button', 'evdev')
+    # struct input_event behind its time: EV_KEY, KEY_POWER, pressed
+    process = bed.start(run='exec 3</dev/input/event0; cat /sys/class/input/event0/device/name; echo wait; '
+                            'dd bs=24 count=1 <&3 2>/dev/null | od -An -tx2 -j16 -N8')
+    try:
+        text = wait_for(process, 'wait\r\n')
+        check('Power Button' in text, 'the first input device is no power button', text)
+        process.send_signal(signal.SIGTERM)
+        text = process.communicate(timeout=LIMIT)[0].decode('utf-8', 'replace')
+        check(re.search(r'^ *0001 0074 0001 0000\r', text, re.M), 'no press of the power key', text)
+        check(process.returncode == 0, f'status {process.returncode}', text)
     finally:
         stop(process)
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "fault.h"
-#include "jit.h"
+#include "jit/internal.h"
 #include "mmu.h"
 #include "soft.h"
 
@@ -468,6 +468,37 @@ static void code_pages_close_writes(void **state)
 	s->code_pages[PAGE / 4096] = 0;
 }
 
+/*
+ * Another vCPU may translate a page between mmu_ptr() and the write through its pointer; what it makes of the old bytes must
+ * not live on. Here it is this thread that translates there.
+ */
+static void code_goes_after_the_write(void **state)
+{
+	struct jit *j = vm->jit;
+	uint8_t *p;
+
+	if (!j)
+		skip();
+	long_mode();
+	mem_slot(&vm->memory, PAGE, NULL)->code_pages[PAGE / 4096] = 1;
+	mmu_flush_all(c);
+	p = mmu_ptr(c, LA + 100, 4, MMU_WRITE, VIEW_KERNEL);
+	assert_ptr_equal(p, ram + PAGE + 100);
+	if (!page_find(j, PAGE))
+		page_create(j, PAGE);
+	page_cover(page_find(j, PAGE), ram + PAGE, 100, 4);
+	memcpy(p, "new", 4);
+	mmu_wrote(c);
+	assert_null(page_find(j, PAGE));
+	assert_int_equal(mem_slot(&vm->memory, PAGE, NULL)->code_pages[PAGE / 4096], 0);
+	assert_true(mmu_fill(c, LA, MMU_WRITE, VIEW_KERNEL));
+	page_create(j, PAGE);
+	page_cover(page_find(j, PAGE), ram + PAGE, 100, 4);
+	mmu_wrote(c); /* nothing was written meanwhile */
+	assert_non_null(page_find(j, PAGE));
+	jit_flush(j);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -475,7 +506,7 @@ int main(void)
 		cmocka_unit_test(mode_32), cmocka_unit_test(mode_pae), cmocka_unit_test(page_crossing),
 		cmocka_unit_test(tlb_and_flushes), cmocka_unit_test(many_flushes), cmocka_unit_test(address_spaces),
 		cmocka_unit_test(code_page_of_all_spaces), cmocka_unit_test(upper_levels_are_kept), cmocka_unit_test(dirty_log),
-		cmocka_unit_test(code_pages_close_writes),
+		cmocka_unit_test(code_pages_close_writes), cmocka_unit_test(code_goes_after_the_write),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

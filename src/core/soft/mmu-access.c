@@ -82,6 +82,24 @@ static void read_page(struct cpu *c, u64 la, void *data, unsigned n, enum tlb_vi
 		mmio_pieces(c, r.gpa, data, n, false);
 }
 
+static bool takes_writes(const struct mmu_result *r)
+{
+	return r->host && !(r->slot->flags & KVM_MEM_READONLY);
+}
+
+static bool holds_code(struct cpu *c, const struct memslot *s, u64 gpa)
+{
+	return c->vcpu->vm->jit && s->code_pages[(gpa - s->gpa) / PAGE_SIZE];
+}
+
+static void write_walked(struct cpu *c, const struct mmu_result *r, const void *data, unsigned n)
+{
+	copy_piece(r->host, data, n);
+	mem_mark_dirty(r->slot, r->gpa);
+	if (holds_code(c, r->slot, r->gpa))
+		jit_invalidate(c->vcpu->vm->jit, c, r->slot, r->gpa, n);
+}
+
 static void write_page(struct cpu *c, u64 la, const void *data, unsigned n, enum tlb_view view)
 {
 	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
@@ -91,7 +109,7 @@ static void write_page(struct cpu *c, u64 la, const void *data, unsigned n, enum
 		copy_piece((u8 *)(uintptr_t)(la + e->addend), data, n);
 		return;
 	}
-	if (!r.host || (r.slot->flags & KVM_MEM_READONLY)) {
+	if (!takes_writes(&r)) {
 		u8 copy[256];
 
 		for (unsigned done = 0; done < n; done += sizeof(copy)) {
@@ -102,27 +120,30 @@ static void write_page(struct cpu *c, u64 la, const void *data, unsigned n, enum
 		}
 		return;
 	}
-	copy_piece(r.host, data, n);
-	mem_mark_dirty(r.slot, r.gpa);
-	if (c->vcpu->vm->jit && r.slot->code_pages[(r.gpa - r.slot->gpa) / PAGE_SIZE])
-		jit_invalidate(c->vcpu->vm->jit, c, r.slot, r.gpa, n);
+	write_walked(c, &r, data, n);
 }
 
-static void check_page(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view)
+/* Is the page memory that can be written? Raises #PF unless it may be accessed. */
+static bool check_page(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view)
 {
-	const struct tlb_entry *e = &c->tlb[view][tlb_index(la)];
+	const struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	struct mmu_result r;
 
-	if ((acc == MMU_WRITE ? e->wtag : e->rtag) != (la & PAGE_MASK) && !mmu_walk(c, la, acc, view, false, &r))
+	if (e->wtag == (la & PAGE_MASK))
+		return true;
+	if (!mmu_walk(c, la, acc, view, false, &r))
 		cpu_raise_pf(c, la, r.error);
+	return takes_writes(&r);
 }
 
-/* All pages from the second on must be there before the first is touched. */
-static void check_rest(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb_view view)
+/* All pages from the second on must be there before the first is touched. Whether all are memory that can be written. */
+static bool check_rest(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb_view view)
 {
-	check_page(c, la, acc, view);
+	bool memory = check_page(c, la, acc, view);
+
 	for (u64 off = PAGE_SIZE - (la & ~PAGE_MASK); off < len; off += PAGE_SIZE)
-		check_page(c, la_add(c, la, off), acc, view);
+		memory &= check_page(c, la_add(c, la, off), acc, view);
+	return memory;
 }
 
 void mmu_read(struct cpu *c, u64 la, void *data, unsigned len, enum tlb_view view)
@@ -143,6 +164,24 @@ void mmu_read(struct cpu *c, u64 la, void *data, unsigned len, enum tlb_view vie
 	}
 }
 
+enum pages { PAGES_ALL, PAGES_DEVICES, PAGES_MEMORY };
+
+static void write_pages(struct cpu *c, u64 la, const void *data, unsigned len, enum tlb_view view, enum pages which)
+{
+	unsigned room = (unsigned)(PAGE_SIZE - (la & ~PAGE_MASK));
+	struct mmu_result r;
+
+	for (unsigned done = 0; done < len; room = PAGE_SIZE) {
+		unsigned n = len - done < room ? len - done : room;
+		u64 page = la_add(c, la, done);
+
+		if (which == PAGES_ALL || (mmu_walk(c, page, MMU_WRITE, view, false, &r) &&
+					   takes_writes(&r) == (which == PAGES_MEMORY)))
+			write_page(c, page, (const u8 *)data + done, n, view);
+		done += n;
+	}
+}
+
 void mmu_write(struct cpu *c, u64 la, const void *data, unsigned len, enum tlb_view view)
 {
 	unsigned room = (unsigned)(PAGE_SIZE - (la & ~PAGE_MASK));
@@ -151,14 +190,13 @@ void mmu_write(struct cpu *c, u64 la, const void *data, unsigned len, enum tlb_v
 		write_page(c, la, data, len, view);
 		return;
 	}
-	check_rest(c, la, len, MMU_WRITE, view);
-	for (unsigned done = 0; done < len;) {
-		unsigned n = len - done < room ? len - done : room;
-
-		write_page(c, la_add(c, la, done), (const u8 *)data + done, n, view);
-		done += n;
-		room = PAGE_SIZE;
+	if (check_rest(c, la, len, MMU_WRITE, view)) {
+		write_pages(c, la, data, len, view, PAGES_ALL);
+		return;
 	}
+	/* Devices leave to user space and the instruction starts again: memory has to be as it was if it reads that too. */
+	write_pages(c, la, data, len, view, PAGES_DEVICES);
+	write_pages(c, la, data, len, view, PAGES_MEMORY);
 }
 
 void *mmu_ptr(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb_view view)
@@ -175,10 +213,60 @@ void *mmu_ptr(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb
 		return NULL;
 	if (acc == MMU_WRITE) {
 		mem_mark_dirty(r.slot, r.gpa);
-		if (c->vcpu->vm->jit && r.slot->code_pages[(r.gpa - r.slot->gpa) / PAGE_SIZE])
-			jit_invalidate(c->vcpu->vm->jit, c, r.slot, r.gpa, len);
+		c->vcpu->mmu.code_gpa = r.gpa;
+		c->vcpu->mmu.code_len = holds_code(c, r.slot, r.gpa) ? len : 0;
 	}
 	return r.host;
+}
+
+void mmu_wrote(struct cpu *c)
+{
+	struct vcpu *v = c->vcpu;
+	unsigned len = v->mmu.code_len;
+	struct memslot *s;
+
+	if (likely(!len))
+		return;
+	v->mmu.code_len = 0;
+	s = mem_slot(&v->vm->memory, v->mmu.code_gpa, &v->mmu.hint);
+	if (s)
+		jit_invalidate(v->vm->jit, c, s, v->mmu.code_gpa, len);
+}
+
+/* The walks come with the world stopped: while we wait for that, slots and mappings may change. */
+bool mmu_split_begin(struct cpu *c, u64 la, unsigned len, enum tlb_view view, struct mmu_split *s)
+{
+	s->len = len;
+	s->first = (unsigned)(PAGE_SIZE - (la & ~PAGE_MASK));
+	if (s->first >= len)
+		return false;
+	vm_stop_world(c->vcpu->vm, c->vcpu);
+	for (unsigned n = 0; n < 2; n++) {
+		struct mmu_result *r = &s->piece[n];
+
+		if (!mmu_walk(c, n ? la_add(c, la, s->first) : la, MMU_WRITE, view, false, r) || !takes_writes(r)) {
+			vm_resume_world(c->vcpu->vm);
+			return false;
+		}
+	}
+	return true;
+}
+
+void mmu_split_read(const struct mmu_split *s, void *data)
+{
+	memcpy(data, s->piece[0].host, s->first);
+	memcpy((u8 *)data + s->first, s->piece[1].host, s->len - s->first);
+}
+
+void mmu_split_write(struct cpu *c, const struct mmu_split *s, const void *data)
+{
+	write_walked(c, &s->piece[0], data, s->first);
+	write_walked(c, &s->piece[1], (const u8 *)data + s->first, s->len - s->first);
+}
+
+void mmu_split_end(struct cpu *c)
+{
+	vm_resume_world(c->vcpu->vm);
 }
 
 void mmu_check_write(struct cpu *c, u64 la, unsigned len, enum tlb_view view)
@@ -220,7 +308,7 @@ bool mmu_phys_write(struct cpu *c, u64 gpa, const void *data, unsigned len)
 			return false;
 		copy_piece(mem_slot_host(s, gpa), data, n);
 		mem_mark_dirty(s, gpa);
-		if (v->vm->jit && s->code_pages[(gpa - s->gpa) / PAGE_SIZE])
+		if (holds_code(c, s, gpa))
 			jit_invalidate(v->vm->jit, c, s, gpa, n);
 		gpa += n;
 		data = (const u8 *)data + n;

@@ -55,10 +55,29 @@ void mmu_read(struct cpu *c, u64 la, void *data, unsigned len, enum tlb_view vie
 void mmu_write(struct cpu *c, u64 la, const void *data, unsigned len, enum tlb_view view);
 
 /*
- * Host pointer for an atomic or in-place access that lies in one page and is plain RAM (dirty marked, code invalidated
- * if acc is MMU_WRITE); raises #PF; NULL when it crosses a page or is MMIO (the caller then uses read + write).
+ * Host pointer for an atomic or in-place access that lies in one page and is plain RAM (dirty marked if acc is MMU_WRITE);
+ * raises #PF; NULL when it crosses a page or is MMIO (the caller then uses read + write). Behind its write the caller calls
+ * mmu_wrote(), which drops code translated from what was there. Not before: another vCPU could translate the old bytes
+ * again in between. Afterwards it cannot have: who translates holds the translator's lock, so either the invalidation
+ * finds the new translation or that one has read the new bytes. A page with no code does not get any before the
+ * instruction ends, because the first translation of a page stops the world.
  */
 void *mmu_ptr(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb_view view);
+void mmu_wrote(struct cpu *c);
+
+/*
+ * A LOCKed access to memory that crosses a page boundary, as two pieces that need not be neighbours. While it is open no
+ * other vCPU runs: the caller reads, computes and writes, and does nothing that raises. mmu_split_begin() is false, and
+ * nothing is stopped, when a piece faults or is no memory.
+ */
+struct mmu_split {
+	struct mmu_result piece[2];
+	unsigned first, len; /* bytes of the first piece, of both */
+};
+bool mmu_split_begin(struct cpu *c, u64 la, unsigned len, enum tlb_view view, struct mmu_split *s);
+void mmu_split_read(const struct mmu_split *s, void *data);
+void mmu_split_write(struct cpu *c, const struct mmu_split *s, const void *data);
+void mmu_split_end(struct cpu *c);
 
 /* Raises #PF unless [la, la+len) can be written; for instructions that must fault before they change anything. */
 void mmu_check_write(struct cpu *c, u64 la, unsigned len, enum tlb_view view);

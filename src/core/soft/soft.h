@@ -39,6 +39,8 @@ struct mmu_cache {
 	u32 hint;    /* mem_slot() */
 	u32 current; /* set */
 	struct mmu_set set[MMU_SETS];
+	u64 code_gpa; /* mmu_ptr() gave a pointer into a page that holds translated code: for mmu_wrote() */
+	u32 code_len; /* 0: it did not */
 	u64 clock;
 	u64 log[MMU_LOG], log_head; /* INVLPGs of addresses that another set may have as global */
 	u64 globals;		    /* where any set may have global entries: bit la >> 42 & 63 */

@@ -130,6 +130,23 @@ bool host_cas(void *p, unsigned size, u64 *old, u64 v)
 	return ok;
 }
 
+/* In two pages, with the other vCPUs stopped. False: not memory, or it faults. */
+static bool split_modify(struct cpu *c, u64 la, unsigned size, alu_fn *fn, u64 s, u64 t, u32 *image, u64 *ret_old)
+{
+	struct mmu_split split;
+	u64 old = 0, v;
+
+	if (!mmu_split_begin(c, la, size, c->view, &split))
+		return false;
+	mmu_split_read(&split, &old);
+	v = old;
+	*image = fn(&v, s, t, *image);
+	mmu_split_write(c, &split, &v);
+	mmu_split_end(c);
+	*ret_old = old;
+	return true;
+}
+
 u64 mem_modify(struct cpu *c, u64 la, unsigned size, bool lock, alu_fn *fn, u64 s, u64 t, u32 *image)
 {
 	u8 *p = mem_ptr(c, la, size);
@@ -146,7 +163,10 @@ u64 mem_modify(struct cpu *c, u64 la, unsigned size, bool lock, alu_fn *fn, u64 
 				break;
 			}
 		} while (!host_cas(p, size, &old, v));
+		mmu_wrote(c);
 	} else {
+		if (lock && split_modify(c, la, size, fn, s, t, image, &old))
+			return old;
 		mmu_check_write(c, la, size, c->view);
 		mmu_read(c, la, &old, size, c->view);
 		v = old;
@@ -337,6 +357,7 @@ static void cmpxchg16b(struct cpu *c, const struct insn *i)
 	p = mem_ptr(c, la, 16);
 	if (p) {
 		ok = cmpxchg16_host(p, &old[0], &old[1], v[0], v[1]);
+		mmu_wrote(c);
 	} else {
 		mmu_check_write(c, la, 16, c->view);
 		mmu_read(c, la, old, 16, c->view);

@@ -139,6 +139,7 @@ static void write_frame(struct cpu *c, u64 rsp, const u64 *frame, unsigned n, un
 	}
 	for (unsigned k = 0; k < n; k++)
 		host_store(p + 8 * k, frame[k], 8);
+	mmu_wrote(c);
 }
 
 static void enter_long(struct cpu *c, const struct event *e, const struct idt_gate *g)

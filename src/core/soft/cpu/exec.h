@@ -172,7 +172,7 @@ static inline void mem_store(struct cpu *c, u64 la, u64 v, unsigned size)
 	mem_store_view(c, la, v, size, c->view);
 }
 
-/* In-place pointer, or NULL (page crossing, MMIO). */
+/* In-place pointer, or NULL (page crossing, MMIO). A write through it is followed by mmu_wrote(). */
 static inline void *mem_ptr_view(struct cpu *c, u64 la, unsigned size, enum mmu_access acc, enum tlb_view view)
 {
 	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];

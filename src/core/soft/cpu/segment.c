@@ -155,6 +155,7 @@ static void desc_write_bits(struct cpu *c, u16 sel, u64 set, u64 clear)
 		raw = host_load(p, 8);
 		while (!host_cas(p, 8, &raw, (raw | set) & ~clear))
 			;
+		mmu_wrote(c);
 	} else {
 		raw = mem_load_view(c, la, 8, VIEW_KERNEL);
 		mem_store_view(c, la, (raw | set) & ~clear, 8, VIEW_KERNEL);

@@ -101,6 +101,7 @@ static u64 movs_run(struct cpu *c, const struct insn *i, unsigned size)
 	if (!dst)
 		return 0;
 	host_movs(dst, src, n, size);
+	mmu_wrote(c);
 	return n;
 }
 
@@ -150,6 +151,7 @@ static u64 stos_run(struct cpu *c, const struct insn *i, unsigned size)
 	if (!dst)
 		return 0;
 	host_stos(dst, c->gpr[RAX], n, size);
+	mmu_wrote(c);
 	return n;
 }
 

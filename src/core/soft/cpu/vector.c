@@ -197,8 +197,10 @@ static void with_memory(struct cpu *c, const struct insn *i)
 		return;
 	}
 	execute(c, i, &f);
-	if (stored(i, &f))
+	if (stored(i, &f)) {
 		memcpy(p, f.mem, i->mem_size);
+		mmu_wrote(c);
+	}
 }
 
 static void load_mxcsr(struct cpu *c, const struct insn *i)
