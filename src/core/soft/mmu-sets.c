@@ -138,9 +138,9 @@ static void page_drop(struct cpu *s, u64 la)
 
 	cpu_drop_stack(s);
 	walks_drop(s);
-	if (unlikely(n->huge >> (la >> 30 & 63) & 1)) {
+	if (unlikely(n->huge >> huge_bit(la) & 1)) {
 		range_drop(s, la, 1ull << 30);
-	} else if (unlikely(n->large[la >> 27 & 15] >> (la >> 21 & 63) & 1)) {
+	} else if (unlikely(n->large[large_bit(la) / 64] >> (large_bit(la) & 63) & 1)) {
 		range_drop(s, la, s->cr4 & CR4_PAE ? 1ull << 21 : 1ull << 22);
 	} else {
 		for (u32 v = 0; v < VIEW_COUNT; v++)

@@ -370,11 +370,11 @@ bool mmu_walk(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, bo
 static void note_page_size(struct set_notes *n, u64 la, u8 shift)
 {
 	if (shift == 30)
-		n->huge |= 1ull << (la >> 30 & 63);
+		n->huge |= 1ull << huge_bit(la);
 	else if (shift > 12)
-		n->large[la >> 27 & 15] |= 1ull << (la >> 21 & 63);
+		n->large[large_bit(la) / 64] |= 1ull << (large_bit(la) & 63);
 	if (shift == 22) /* two 2 MiB halves */
-		n->large[(la ^ 0x200000) >> 27 & 15] |= 1ull << ((la ^ 0x200000) >> 21 & 63);
+		n->large[large_bit(la ^ 0x200000) / 64] |= 1ull << (large_bit(la ^ 0x200000) & 63);
 }
 
 static void note_fill(struct cpu *c, u64 la, enum tlb_view view, const struct mmu_result *r, bool plain)

@@ -149,7 +149,7 @@ struct jump_entry {
 	u64 rip;
 	u64 code;
 };
-#define JUMP_BITS 11
+#define JUMP_BITS 12
 #define JUMP_SIZE (1u << JUMP_BITS)
 #define JUMP_FOLD 9
 static inline u32 jump_index(u64 rip)
@@ -197,13 +197,23 @@ struct walk_entry {
 #define WALK_PT 64u
 #define WALK_PD 16u
 
+/* Of an address that lies in a large page; the halves of the address space are kept apart. */
+static inline u32 large_bit(u64 la)
+{
+	return (u32)(la >> 63) << 9 | (la >> 21 & 511);
+}
+static inline u32 huge_bit(u64 la)
+{
+	return (u32)(la >> 63) << 5 | (la >> 30 & 31);
+}
+
 /* What mmu.c and mmu-sets.c know about the tables of one address space; see struct cpu. */
 struct set_notes {
 	u64 root;			 /* page tables that filled it */
 	struct filled global, local;	 /* TLB entries, view << TLB_BITS | index; an entry may be in both */
 	struct filled jump[VIEW_COUNT], itlb[2];
 	u64 global_writes[64], local_writes[64]; /* pages with a write tag: bit (gpa >> 12) & 4095 */
-	u64 large[16], huge;		 /* large pages were cut here: bit (la >> 21) & 1023; bit (la >> 30) & 63 */
+	u64 large[16], huge;		 /* large pages were cut here: large_bit(), huge_bit() */
 	u64 fetched[64];		 /* fetched from since the jump cache was emptied: bit (la >> 12) & 4095 */
 	bool kernel_local;		 /* supervisor code was fetched from a page that is not global */
 	u64 walk_stamp;			 /* never zero */

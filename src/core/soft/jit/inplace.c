@@ -43,13 +43,23 @@ void inplace_insn(struct tx *t, const struct insn *i, bool ends_block)
 /* Code for c->rip under the state that is now; else what leaves to the dispatcher. */
 static const u8 *code_next(struct jit *j, struct cpu *c)
 {
-	struct jump_entry *e = &c->set->jump[c->view][jump_index(c->rip)];
+	const struct jump_entry *e = &c->set->jump[c->view][jump_index(c->rip)];
+	const u8 *code;
 
-	if (*c->poll || !jit_fits(c) || ((block_key(c) ^ c->jit_key) & KEY_VEC) || e->rip != c->rip)
+	if (*c->poll || !jit_fits(c) || ((block_key(c) ^ c->jit_key) & KEY_VEC))
+		return j->stub_away;
+	code = e->rip == c->rip ? (const u8 *)(uintptr_t)e->code : code_known(j, c);
+	if (!code)
 		return j->stub_away;
 	c->code_base = c->rip & PAGE_MASK;
 	c->rflags &= ~(u64)FL_RF;
-	return (const u8 *)(uintptr_t)e->code;
+	return code;
+}
+
+const u8 *jit_next(struct cpu *c, u64 rip)
+{
+	c->rip = rip;
+	return code_next(c->vcpu->vm->jit, c);
 }
 
 static void state_in(struct cpu *c, u64 rip)

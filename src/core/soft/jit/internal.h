@@ -183,6 +183,7 @@ const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s);
 struct inplace;
 const u8 *jit_inplace(struct cpu *c, const struct inplace *p);
 const u8 *jit_interpret(struct cpu *c, u64 rip);
+const u8 *jit_next(struct cpu *c, u64 rip); /* what the jump cache does not have; flags stay saved */
 const u8 *jit_page_fault(struct cpu *c, u64 la, u32 error, u16 offset); /* at a guest instruction not begun */
 
 /* cache.c: pages and blocks */
@@ -205,6 +206,8 @@ struct block_source {
 
 /* run.c: everything translated goes, with all vCPUs outside of it */
 void jit_flush_world(struct jit *j, struct cpu *c);
+
+const u8 *code_known(struct jit *j, struct cpu *c); /* run.c: see there */
 
 /* translate.c: NULL when memory ran out (then flush and come again) */
 struct block *block_translate(struct jit *j, struct cpu *c, const struct block_source *s);

@@ -171,39 +171,53 @@ static struct code_entry *code_entry(struct cpu *c, u64 gpa, u8 key, u64 *ret_ke
 	return &c->code[(gpa ^ gpa >> 12 ^ (u64)key << 6) % CODE_ENTRIES];
 }
 
-/* Code to enter at c->rip in FLAGS_SAVED; NULL: interpret one instruction, or take the requests that came meanwhile. */
-static const u8 *code_at_rip(struct jit *j, struct cpu *c)
+/* Code for c->rip that was entered before under this state, through ITLB and code cache. */
+const u8 *code_known(struct jit *j, struct cpu *c)
 {
-	const struct jump_entry *e = &c->set->jump[c->view][jump_index(c->rip)];
-	struct code_entry *known;
-	struct block *b;
+	const struct code_entry *known;
 	u64 gpa, key, code;
 	u8 *host;
 	u32 error;
 	bool mmio;
 
-	if (e->rip == c->rip)
-		return (const u8 *)(uintptr_t)e->code;
 	j->stats.lookups++;
-	do {
-		if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
-			return NULL;
-		known = code_entry(c, gpa, block_key(c), &key);
-		if (known->key == key && known->code >> CODE_AGE_SHIFT == c->code_age) {
-			code = known->code & ((1ull << CODE_AGE_SHIFT) - 1);
-			break;
-		}
-		b = block_at(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), block_key(c));
-		if (!b && *c->poll)
-			return NULL; /* the world moved: what the ITLB says may be void */
-		if (b) {
-			code = (u64)(uintptr_t)jit_exec(j, b->entry_saved);
-			*known = (struct code_entry){ key, code | (u64)c->code_age << CODE_AGE_SHIFT };
-		}
-	} while (!b);
+	if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
+		return NULL;
+	known = code_entry(c, gpa, block_key(c), &key);
+	if (known->key != key || known->code >> CODE_AGE_SHIFT != c->code_age)
+		return NULL;
+	code = known->code & ((1ull << CODE_AGE_SHIFT) - 1);
 	if (likely(j->options.jumps))
 		cpu_put_jump(c, c->view, c->rip, code);
 	return (const u8 *)(uintptr_t)code;
+}
+
+/* Code to enter at c->rip in FLAGS_SAVED; NULL: interpret one instruction, or take the requests that came meanwhile. */
+static const u8 *code_at_rip(struct jit *j, struct cpu *c)
+{
+	const struct jump_entry *e = &c->set->jump[c->view][jump_index(c->rip)];
+	const u8 *code = e->rip == c->rip ? (const u8 *)(uintptr_t)e->code : code_known(j, c);
+	struct block *b;
+	u64 gpa, key;
+	u8 *host;
+	u32 error;
+	bool mmio;
+
+	while (!code) {
+		if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
+			return NULL;
+		b = block_at(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), block_key(c));
+		if (b) {
+			code = jit_exec(j, b->entry_saved);
+			*code_entry(c, gpa, block_key(c), &key) =
+				(struct code_entry){ key, (u64)(uintptr_t)code | (u64)c->code_age << CODE_AGE_SHIFT };
+			if (likely(j->options.jumps))
+				cpu_put_jump(c, c->view, c->rip, (u64)(uintptr_t)code);
+		} else if (*c->poll) {
+			return NULL; /* the world moved: what the ITLB says may be void */
+		}
+	}
+	return code;
 }
 
 /* A direct jump was taken for the first time: join it to its block, if both still stand. */

@@ -80,6 +80,14 @@ static void emit_interp(struct emit *e)
 	emit_go_on(e);
 }
 
+/* Jumped to with scratch = RIP that the jump cache does not have. */
+static void emit_next(struct emit *e)
+{
+	emit_save_guest(e);
+	emit_call_c(e, (u64)(uintptr_t)jit_next);
+	emit_go_on(e);
+}
+
 /* scratch holds the guest RIP to go on at. */
 static void emit_exit_rip(struct emit *e, enum exit_reason reason)
 {
@@ -215,7 +223,7 @@ bool stubs_emit(struct jit *j)
 	j->enter = (unsigned (*)(struct cpu *, const u8 *))(uintptr_t)begin(&e);
 	emit_enter(&e);
 	j->stub_dispatch = begin(&e);
-	emit_exit_rip(&e, EXIT_DISPATCH);
+	emit_next(&e);
 	j->stub_interp = begin(&e);
 	emit_interp(&e);
 	j->stub_interp_at = begin(&e);
