@@ -29,10 +29,9 @@ static inline struct tlb_entry *entry_at(struct cpu *s, u32 where)
 
 static void jump_drop(struct cpu *s, enum tlb_view view)
 {
-	u32 i;
-
-	while (filled_pop(&s->notes.jump[view], &i))
+	for (u32 i = 0; filled_next(&s->notes.jump[view], &i); i++)
 		s->jump[view][i].rip = jump_no_rip(i);
+	filled_clear(&s->notes.jump[view]);
 }
 
 static void jump_drop_all(struct cpu *s)
@@ -43,10 +42,9 @@ static void jump_drop_all(struct cpu *s)
 
 static void itlb_drop(struct cpu *s, bool user)
 {
-	u32 i;
-
-	while (filled_pop(&s->notes.itlb[user], &i))
+	for (u32 i = 0; filled_next(&s->notes.itlb[user], &i); i++)
 		s->itlb[user][i].tag = tlb_no_tag(i);
+	filled_clear(&s->notes.itlb[user]);
 }
 
 /* All fetches start anew, so the notes about them do too. */
@@ -77,11 +75,10 @@ static inline void walks_drop(struct cpu *s)
 
 static void local_drop(struct cpu *s)
 {
-	u32 i;
-
-	while (filled_pop(&s->notes.local, &i))
+	for (u32 i = 0; filled_next(&s->notes.local, &i); i++)
 		if (!(entry_at(s, i)->gpa & TLB_GLOBAL))
 			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
+	filled_clear(&s->notes.local);
 	__builtin_memset(s->notes.local_writes, 0, sizeof(s->notes.local_writes));
 	cpu_drop_stack(s);
 	fetch_drop_local(s);
@@ -90,11 +87,10 @@ static void local_drop(struct cpu *s)
 
 static void global_drop(struct cpu *s)
 {
-	u32 i;
-
-	while (filled_pop(&s->notes.global, &i))
+	for (u32 i = 0; filled_next(&s->notes.global, &i); i++)
 		if (entry_at(s, i)->gpa & TLB_GLOBAL)
 			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
+	filled_clear(&s->notes.global);
 	__builtin_memset(s->notes.global_writes, 0, sizeof(s->notes.global_writes));
 	cpu_drop_stack(s);
 	fetch_drop(s);
@@ -111,16 +107,9 @@ static void set_drop(struct cpu *s)
 
 static void range_drop_in(struct cpu *s, const struct filled *f, u64 lo, u64 size)
 {
-	for (u64 any = f->any; any; any &= any - 1) {
-		u32 n = (u32)__builtin_ctzll(any);
-
-		for (u64 bits = f->word[n]; bits; bits &= bits - 1) {
-			u32 i = n * 64 + (u32)__builtin_ctzll(bits);
-
-			if (entry_at(s, i)->rtag - lo < size)
-				entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
-		}
-	}
+	for (u32 i = 0; filled_next(f, &i); i++)
+		if (entry_at(s, i)->rtag - lo < size)
+			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
 }
 
 static void range_drop(struct cpu *s, u64 la, u64 size)
@@ -161,16 +150,9 @@ static bool may_write(const struct set_notes *n, u64 gpa)
 
 static void wtag_drop_in(struct cpu *s, const struct filled *f, u64 gpa)
 {
-	for (u64 any = f->any; any; any &= any - 1) {
-		u32 n = (u32)__builtin_ctzll(any);
-
-		for (u64 bits = f->word[n]; bits; bits &= bits - 1) {
-			u32 i = n * 64 + (u32)__builtin_ctzll(bits);
-
-			if ((entry_at(s, i)->gpa & PAGE_MASK) == gpa)
-				entry_at(s, i)->wtag = tlb_no_tag(i & (TLB_SIZE - 1));
-		}
-	}
+	for (u32 i = 0; filled_next(f, &i); i++)
+		if ((entry_at(s, i)->gpa & PAGE_MASK) == gpa)
+			entry_at(s, i)->wtag = tlb_no_tag(i & (TLB_SIZE - 1));
 }
 
 /* ---- which set is current ---- */

@@ -111,7 +111,7 @@ struct tlb_entry {
 	u64 addend; /* host address - linear address */
 	u64 gpa;    /* guest-physical page address | TLB_GLOBAL */
 };
-#define TLB_BITS 10
+#define TLB_BITS 11
 #define TLB_SIZE (1u << TLB_BITS)
 #define TLB_GLOBAL 1ull
 enum tlb_view { VIEW_KERNEL, VIEW_KERNEL_AC, VIEW_USER, VIEW_COUNT }; /* CPL<3 without / with user access, CPL 3 */
@@ -149,7 +149,7 @@ struct jump_entry {
 	u64 rip;
 	u64 code;
 };
-#define JUMP_BITS 12
+#define JUMP_BITS 13
 #define JUMP_SIZE (1u << JUMP_BITS)
 #define JUMP_FOLD 9
 static inline u32 jump_index(u64 rip)
@@ -161,29 +161,41 @@ static inline u64 jump_no_rip(u32 index)
 	return (u64)!index << 1; /* not 1, which has index 0 as well */
 }
 
-/* Which of up to 4096 entries of a table were filled: who empties the table looks at no others. */
+/* Which of up to 16384 entries of a table were filled: who empties the table looks at no others. */
 struct filled {
-	u64 any; /* a bit for each word that is not zero */
-	u64 word[64];
+	u64 any[4]; /* a bit for each word that is not zero */
+	u64 word[256];
 };
 static inline void filled_add(struct filled *f, u32 index)
 {
 	f->word[index / 64] |= 1ull << (index & 63);
-	f->any |= 1ull << (index / 64);
+	f->any[index / 4096] |= 1ull << (index / 64 & 63);
 }
-/* Takes one out. */
-static inline bool filled_pop(struct filled *f, u32 *ret_index)
+/* The first one from *index on; false: none. */
+static inline bool filled_next(const struct filled *f, u32 *index)
 {
-	u32 n;
+	u64 bits = *index < 16384 ? f->word[*index / 64] >> (*index & 63) : 0;
+	u32 w = *index / 64 + 1;
 
-	if (!f->any)
-		return false;
-	n = (u32)__builtin_ctzll(f->any);
-	*ret_index = n * 64 + (u32)__builtin_ctzll(f->word[n]);
-	f->word[n] &= f->word[n] - 1;
-	if (!f->word[n])
-		f->any &= f->any - 1;
-	return true;
+	if (bits) {
+		*index += (u32)__builtin_ctzll(bits);
+		return true;
+	}
+	for (; w < 256; w = (w | 63) + 1) {
+		bits = f->any[w / 64] >> (w & 63);
+		if (!bits)
+			continue;
+		w += (u32)__builtin_ctzll(bits);
+		*index = w * 64 + (u32)__builtin_ctzll(f->word[w]);
+		return true;
+	}
+	return false;
+}
+static inline void filled_clear(struct filled *f)
+{
+	for (u32 n = 0; n < 4; n++)
+		for (; f->any[n]; f->any[n] &= f->any[n] - 1)
+			f->word[n * 64 + (u32)__builtin_ctzll(f->any[n])] = 0;
 }
 
 /* Paging-structure cache (SDM vol. 3, 4.10.3): where the table of the last or last but one level lies for an address. */
@@ -228,7 +240,7 @@ struct code_entry {
 	u64 key; /* 0: empty */
 	u64 code; /* bits 63..48: cpu.code_age when it was made; another age: empty */
 };
-#define CODE_ENTRIES 16384u
+#define CODE_ENTRIES 65536u
 #define CODE_AGE_SHIFT 48
 
 /* Requests to a vCPU; set by anybody with vcpu_request(), polled by all execution loops. */

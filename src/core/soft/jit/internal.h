@@ -34,7 +34,7 @@
 #define CODE_SIZE (48u << 20)
 #define META_SIZE (48u << 20)
 #define MAX_BLOCKS (1u << 19)
-#define PAGE_HASH 4096u
+#define PAGE_HASH 16384u
 #define BLOCK_INSNS 64
 #define MAX_SIDES 24 /* branches in the middle of a block */
 #define MAX_EDGES (2 * MAX_SIDES + 6)
