@@ -29,10 +29,12 @@ static inline struct tlb_entry *entry_at(struct cpu *s, u32 where)
 
 static void jump_drop(struct cpu *s, enum tlb_view view)
 {
+	struct filled *f = &s->notes.jump[view];
 	u32 i;
 
-	while (filled_pop(&s->notes.jump[view], &i))
+	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
 		s->jump[view][i].rip = !i;
+	filled_clear(f);
 }
 
 static void jump_drop_all(struct cpu *s)
@@ -43,10 +45,12 @@ static void jump_drop_all(struct cpu *s)
 
 static void itlb_drop(struct cpu *s, bool user)
 {
+	struct filled *f = &s->notes.itlb[user];
 	u32 i;
 
-	while (filled_pop(&s->notes.itlb[user], &i))
+	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
 		s->itlb[user][i].tag = tlb_no_tag(i);
+	filled_clear(f);
 }
 
 /* All fetches start anew, so the notes about them do too. */
@@ -75,13 +79,20 @@ static inline void walks_drop(struct cpu *s)
 	s->notes.walk_stamp++;
 }
 
-static void local_drop(struct cpu *s)
+/* An entry that was filled anew may be noted as the other kind, too. */
+static void entries_drop(struct cpu *s, struct filled *f, u64 global)
 {
 	u32 i;
 
-	while (filled_pop(&s->notes.local, &i))
-		if (!(entry_at(s, i)->gpa & TLB_GLOBAL))
+	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
+		if ((entry_at(s, i)->gpa & TLB_GLOBAL) == global)
 			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
+	filled_clear(f);
+}
+
+static void local_drop(struct cpu *s)
+{
+	entries_drop(s, &s->notes.local, 0);
 	__builtin_memset(s->notes.local_writes, 0, sizeof(s->notes.local_writes));
 	fetch_drop_local(s);
 	walks_drop(s);
@@ -89,11 +100,7 @@ static void local_drop(struct cpu *s)
 
 static void global_drop(struct cpu *s)
 {
-	u32 i;
-
-	while (filled_pop(&s->notes.global, &i))
-		if (entry_at(s, i)->gpa & TLB_GLOBAL)
-			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
+	entries_drop(s, &s->notes.global, TLB_GLOBAL);
 	__builtin_memset(s->notes.global_writes, 0, sizeof(s->notes.global_writes));
 	fetch_drop(s);
 	walks_drop(s);
@@ -109,16 +116,11 @@ static void set_drop(struct cpu *s)
 
 static void range_drop_in(struct cpu *s, const struct filled *f, u64 lo, u64 size)
 {
-	for (u64 any = f->any; any; any &= any - 1) {
-		u32 n = (u32)__builtin_ctzll(any);
+	u32 i;
 
-		for (u64 bits = f->word[n]; bits; bits &= bits - 1) {
-			u32 i = n * 64 + (u32)__builtin_ctzll(bits);
-
-			if (entry_at(s, i)->rtag - lo < size)
-				entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
-		}
-	}
+	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
+		if (entry_at(s, i)->rtag - lo < size)
+			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
 }
 
 static void range_drop(struct cpu *s, u64 la, u64 size)
@@ -158,16 +160,11 @@ static bool may_write(const struct set_notes *n, u64 gpa)
 
 static void wtag_drop_in(struct cpu *s, const struct filled *f, u64 gpa)
 {
-	for (u64 any = f->any; any; any &= any - 1) {
-		u32 n = (u32)__builtin_ctzll(any);
+	u32 i;
 
-		for (u64 bits = f->word[n]; bits; bits &= bits - 1) {
-			u32 i = n * 64 + (u32)__builtin_ctzll(bits);
-
-			if ((entry_at(s, i)->gpa & PAGE_MASK) == gpa)
-				entry_at(s, i)->wtag = tlb_no_tag(i & (TLB_SIZE - 1));
-		}
-	}
+	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
+		if ((entry_at(s, i)->gpa & PAGE_MASK) == gpa)
+			entry_at(s, i)->wtag = tlb_no_tag(i & (TLB_SIZE - 1));
 }
 
 /* ---- which set is current ---- */

@@ -398,7 +398,7 @@ enum mmu_try mmu_try(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view v
 	struct tlb_entry *e = &c->set->tlb[view][index];
 	bool plain;
 
-	if (!mmu_walk(c, la, acc, view, false, r))
+	if (unlikely(!walk_last(c, la, acc, view, r)) && !walk_all(c, la, acc, view, false, r))
 		return MMU_FAULT;
 	if (!r->host)
 		return MMU_SLOW;

@@ -160,19 +160,32 @@ static inline void filled_add(struct filled *f, u32 index)
 	f->word[index / 64] |= 1ull << (index & 63);
 	f->any |= 1ull << (index / 64);
 }
-/* Takes one out. */
-static inline bool filled_pop(struct filled *f, u32 *ret_index)
-{
+/* for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &index);) */
+struct filled_walk {
+	u64 any, bits;
 	u32 n;
-
-	if (!f->any)
-		return false;
-	n = (u32)__builtin_ctzll(f->any);
-	*ret_index = n * 64 + (u32)__builtin_ctzll(f->word[n]);
-	f->word[n] &= f->word[n] - 1;
-	if (!f->word[n])
-		f->any &= f->any - 1;
+};
+static inline struct filled_walk filled_begin(const struct filled *f)
+{
+	return (struct filled_walk){ .any = f->any };
+}
+static inline bool filled_next(const struct filled *f, struct filled_walk *w, u32 *ret_index)
+{
+	if (!w->bits) {
+		if (!w->any)
+			return false;
+		w->n = (u32)__builtin_ctzll(w->any);
+		w->any &= w->any - 1;
+		w->bits = f->word[w->n];
+	}
+	*ret_index = w->n * 64 + (u32)__builtin_ctzll(w->bits);
+	w->bits &= w->bits - 1;
 	return true;
+}
+static inline void filled_clear(struct filled *f)
+{
+	for (; f->any; f->any &= f->any - 1)
+		f->word[__builtin_ctzll(f->any)] = 0;
 }
 
 /* Paging-structure cache (SDM vol. 3, 4.10.3): where the table of the last or last but one level lies for an address. */
