@@ -24,7 +24,7 @@ struct space {
 } __attribute__((aligned(4096)));
 static volatile struct space space[SPACES];
 static volatile u8 frame[SPACES][4096] __attribute__((aligned(4096))), other[4096] __attribute__((aligned(4096)));
-static volatile u8 code[2][4096] __attribute__((aligned(4096)));
+static volatile u8 code[2][4096] __attribute__((aligned(4096))), tail[2][4096] __attribute__((aligned(4096)));
 typedef u32 fn_t(void);
 static bool has_invpcid, has_smap;
 
@@ -332,6 +332,40 @@ static void other_code(void)
 	for (unsigned k = 0; k < 200; k++)
 		good &= call(k & 3, PAGE(32)) == 70 + (k & 1);
 	ok(good, "each space has its own code at an address");
+	for (unsigned k = 0; k < 20; k++) {
+		enter(0, KEEP);
+		map(0, 32, code[k & 1], W);
+		invlpg(PAGE(32) + 77);
+		good &= call(0, PAGE(32)) == 70 + (k & 1) && call(1, PAGE(32)) == 71;
+	}
+	ok(good, "INVLPG of a page of code");
+}
+
+/* An instruction whose second half lies in a page that is another one in each space, or becomes another one. */
+static void crossing_code(void)
+{
+	u64 at = PAGE(35) - 2;
+	bool good = true;
+
+	code[0][4094] = 0xb8;
+	code[0][4095] = 0x11;
+	for (unsigned n = 0; n < 2; n++) {
+		tail[n][0] = (u8)n;
+		tail[n][1] = tail[n][2] = 0;
+		tail[n][3] = 0xc3;
+		map(n, 34, code[0], W);
+		map(n, 35, tail[n], W);
+		enter(n, 0);
+	}
+	for (unsigned k = 0; k < 40; k++)
+		good &= call(k & 1, at) == 0x11 + ((k & 1) << 8);
+	for (unsigned k = 0; k < 20; k++) {
+		enter(0, KEEP);
+		map(0, 35, tail[k & 1], W);
+		invlpg(PAGE(35));
+		good &= call(0, at) == 0x11 + ((k & 1) << 8) && call(1, at) == 0x111;
+	}
+	ok(good, "instruction across two pages of each space");
 }
 
 /* Spaces 0 and 1 run it, space 2 writes it: with entries that were made before the page held code. */
@@ -456,6 +490,7 @@ void guest_main(void)
 	controls();
 	from_user();
 	other_code();
+	crossing_code();
 	changed_code();
 	kept_apart(SPACES, "all address spaces once more");
 	second_processor();

@@ -142,9 +142,9 @@ struct jump_entry {
 	u64 rip;
 	u64 code;
 };
-#define JUMP_BITS 11
+#define JUMP_BITS 12
 #define JUMP_SIZE (1u << JUMP_BITS)
-#define JUMP_FOLD 9
+#define JUMP_FOLD 10
 static inline u32 jump_index(u64 rip)
 {
 	return ((u32)rip ^ (u32)rip >> JUMP_FOLD) & (JUMP_SIZE - 1);
@@ -204,13 +204,42 @@ struct set_notes {
 	u64 root;			 /* page tables that filled it */
 	struct filled global, local;	 /* TLB entries, view << TLB_BITS | index; an entry may be in both */
 	struct filled jump[VIEW_COUNT], itlb[2];
-	u64 global_writes[64], local_writes[64]; /* pages with a write tag: bit (gpa >> 12) & 4095 */
-	u64 large[16], huge;		 /* large pages were cut here: bit (la >> 21) & 1023; bit (la >> 30) & 63 */
-	u64 fetched[64];		 /* fetched from since the jump cache was emptied: bit (la >> 12) & 4095 */
+	u64 global_writes[64], local_writes[64]; /* pages with a write tag: note_write() */
+	u64 large[16], huge;		 /* 2 MiB and 1 GiB regions where large pages were cut: note_bit() */
+	u64 fetched[2][64];		 /* pages fetched from since the jump cache was emptied, [1] by user code: note_bit() */
 	bool kernel_local;		 /* supervisor code was fetched from a page that is not global */
 	u64 walk_stamp;			 /* never zero */
 	struct walk_entry walk_pt[WALK_PT], walk_pd[WALK_PD];
 };
+/* A region's bit among 2 << bits: the kernel's half and the user's do not meet. */
+static inline u32 note_bit(u64 la, u32 shift, u32 bits)
+{
+	return (u32)(la >> shift & ((1u << bits) - 1)) | (u32)(la >> 63) << bits;
+}
+static inline bool note_has(const u64 *map, u32 bit)
+{
+	return map[bit / 64] >> (bit & 63) & 1;
+}
+static inline void note_add(u64 *map, u32 bit)
+{
+	map[bit / 64] |= 1ull << (bit & 63);
+}
+static inline u32 note_huge(u64 la)
+{
+	return note_bit(la, 30, 5);
+}
+static inline u32 note_large(u64 la)
+{
+	return note_bit(la, 21, 9);
+}
+static inline u32 note_fetched(u64 la)
+{
+	return note_bit(la, 12, 11);
+}
+static inline u32 note_write(u64 gpa)
+{
+	return gpa >> 12 & 4095;
+}
 
 /*
  * Code cache of a vCPU: guest-physical address and block key to translated code. It survives changes of mappings, so that a
