@@ -205,7 +205,7 @@ struct set_notes {
 	struct filled global, local;	 /* TLB entries, view << TLB_BITS | index; an entry may be in both */
 	struct filled jump[VIEW_COUNT], itlb[2];
 	u64 global_writes[64], local_writes[64]; /* pages with a write tag: note_write() */
-	u64 large[16], huge;		 /* 2 MiB and 1 GiB regions where large pages were cut: note_bit() */
+	u64 large[32], huge;		 /* 2 MiB and 1 GiB regions where large pages were cut: note_bit() */
 	u64 fetched[2][64];		 /* pages fetched from since the jump cache was emptied, [1] by user code: note_bit() */
 	bool kernel_local;		 /* supervisor code was fetched from a page that is not global */
 	u64 walk_stamp;			 /* never zero */
@@ -230,7 +230,7 @@ static inline u32 note_huge(u64 la)
 }
 static inline u32 note_large(u64 la)
 {
-	return note_bit(la, 21, 9);
+	return note_bit(la, 21, 10);
 }
 static inline u32 note_fetched(u64 la)
 {
