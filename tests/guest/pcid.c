@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Address spaces with PCIDs (SDM vol. 3, 4.10): what was changed must be seen after each kind of invalidation, whichever
- * address space is current when it happens. Spaces differ in the 512 GiB at AREA, whose first page table is their own.
+ * address space is current when it happens. Spaces differ in the 512 GiB around AREA, whose page tables are their own.
  */
 #include "rt.h"
 
@@ -10,7 +10,8 @@
 #define U 4ull
 #define PS 0x80ull
 #define G 0x100ull
-#define AREA (1ull << 39)
+#define TABLE 300 /* entry of the page directory */
+#define AREA ((1ull << 39) + TABLE * 0x200000ull)
 #define PAGE(n) (AREA + (n) * 4096ull)
 #define KEEP (1ull << 63)
 #define CR0_WP 0x10000ull
@@ -24,7 +25,7 @@ struct space {
 } __attribute__((aligned(4096)));
 static volatile struct space space[SPACES];
 static volatile u8 frame[SPACES][4096] __attribute__((aligned(4096))), other[4096] __attribute__((aligned(4096)));
-static volatile u8 code[2][4096] __attribute__((aligned(4096)));
+static volatile u8 code[2][4096] __attribute__((aligned(4096))), tail[2][4096] __attribute__((aligned(4096)));
 typedef u32 fn_t(void);
 static bool has_invpcid, has_smap;
 
@@ -67,7 +68,7 @@ static void make_spaces(void)
 		s->pml4[0] = *(volatile u64 *)0x1000 | U;
 		s->pml4[1] = (u64)s->pdpt | P | W | U;
 		s->pdpt[0] = (u64)s->pd | P | W | U;
-		s->pd[0] = (u64)s->pt | P | W | U;
+		s->pd[TABLE] = (u64)s->pt | P | W | U;
 		for (unsigned i = 0; i < 4096; i++)
 			frame[n][i] = (u8)(n + 1);
 		map(n, 0, frame[n], W | U);
@@ -207,7 +208,7 @@ static bool global_change(unsigned count, void (*drop)(void))
 
 static void globals(void)
 {
-	volatile u64 *large = &space[1].pd[1];
+	volatile u64 *large = &space[1].pd[TABLE + 1];
 	u64 at = AREA + 0x200000, inside = (u64)other & 0x1fffff;
 	bool good;
 
@@ -215,14 +216,14 @@ static void globals(void)
 	ok(global_change(200, NULL), "INVLPG of many global pages");
 	ok(global_change(3, drop_by_pge), "CR4.PGE drops global pages of all PCIDs");
 	ok(!has_invpcid || global_change(3, drop_all), "INVPCID of all drops global pages of all PCIDs");
-	space[0].pd[1] = *large = ((u64)other & ~0x1fffffull) | P | W | PS | G;
+	space[0].pd[TABLE + 1] = *large = ((u64)other & ~0x1fffffull) | P | W | PS | G;
 	enter(0, KEEP);
 	invlpg(at);
 	enter(1, KEEP);
 	good = read8(at + inside) == 0xee && read8(at + inside + 5) == 0xee;
 	enter(0, KEEP);
 	good &= read8(at + inside) == 0xee;
-	space[0].pd[1] = *large = (u64)space[1].pt2 | P | W;
+	space[0].pd[TABLE + 1] = *large = (u64)space[1].pt2 | P | W;
 	space[1].pt2[(u64)other >> 12 & 511] = (u64)frame[7] | P | W;
 	invlpg(at);
 	enter(1, KEEP);
@@ -236,7 +237,7 @@ static void upper_levels(void)
 	bool good = true;
 
 	for (unsigned kind = 0; kind < (has_invpcid ? 5 : 2); kind++) {
-		s->pd[0] = (u64)s->pt | P | W;
+		s->pd[TABLE] = (u64)s->pt | P | W;
 		map(3, 5, frame[5], W);
 		map(3, 6, frame[6], W);
 		s->pt2[6] = (u64)other | P | W;
@@ -244,7 +245,7 @@ static void upper_levels(void)
 		good &= read8(PAGE(5)) == 6;
 		if (kind == 2)
 			enter(0, KEEP);
-		s->pd[0] = (u64)s->pt2 | P | W;
+		s->pd[TABLE] = (u64)s->pt2 | P | W;
 		if (kind == 0)
 			invlpg(0x1000); /* elsewhere: INVLPG drops all upper levels of the PCID */
 		else if (kind == 1)
@@ -255,7 +256,7 @@ static void upper_levels(void)
 			enter(3, KEEP);
 		good &= read8(PAGE(6)) == 0xee;
 	}
-	s->pd[0] = (u64)s->pt | P | W | U;
+	s->pd[TABLE] = (u64)s->pt | P | W | U;
 	invlpg(AREA);
 	ok(good, "changed page directory");
 }
@@ -332,6 +333,40 @@ static void other_code(void)
 	for (unsigned k = 0; k < 200; k++)
 		good &= call(k & 3, PAGE(32)) == 70 + (k & 1);
 	ok(good, "each space has its own code at an address");
+	for (unsigned k = 0; k < 20; k++) {
+		enter(0, KEEP);
+		map(0, 32, code[k & 1], W);
+		invlpg(PAGE(32) + 77);
+		good &= call(0, PAGE(32)) == 70 + (k & 1) && call(1, PAGE(32)) == 71;
+	}
+	ok(good, "INVLPG of a page of code");
+}
+
+/* An instruction whose second half lies in a page that is another one in each space, or becomes another one. */
+static void crossing_code(void)
+{
+	u64 at = PAGE(35) - 2;
+	bool good = true;
+
+	code[0][4094] = 0xb8;
+	code[0][4095] = 0x11;
+	for (unsigned n = 0; n < 2; n++) {
+		tail[n][0] = (u8)n;
+		tail[n][1] = tail[n][2] = 0;
+		tail[n][3] = 0xc3;
+		map(n, 34, code[0], W);
+		map(n, 35, tail[n], W);
+		enter(n, 0);
+	}
+	for (unsigned k = 0; k < 40; k++)
+		good &= call(k & 1, at) == 0x11 + ((k & 1) << 8);
+	for (unsigned k = 0; k < 20; k++) {
+		enter(0, KEEP);
+		map(0, 35, tail[k & 1], W);
+		invlpg(PAGE(35));
+		good &= call(0, at) == 0x11 + ((k & 1) << 8) && call(1, at) == 0x111;
+	}
+	ok(good, "instruction across two pages of each space");
 }
 
 /* Spaces 0 and 1 run it, space 2 writes it: with entries that were made before the page held code. */
@@ -456,6 +491,7 @@ void guest_main(void)
 	controls();
 	from_user();
 	other_code();
+	crossing_code();
 	changed_code();
 	kept_apart(SPACES, "all address spaces once more");
 	second_processor();

@@ -29,9 +29,12 @@ static inline struct tlb_entry *entry_at(struct cpu *s, u32 where)
 
 static void jump_drop(struct cpu *s, enum tlb_view view)
 {
-	for (u32 i = 0; filled_next(&s->notes.jump[view], &i); i++)
+	struct filled *f = &s->notes.jump[view];
+	u32 i;
+
+	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
 		s->jump[view][i].rip = jump_no_rip(i);
-	filled_clear(&s->notes.jump[view]);
+	filled_clear(f);
 }
 
 static void jump_drop_all(struct cpu *s)
@@ -40,11 +43,35 @@ static void jump_drop_all(struct cpu *s)
 		jump_drop(s, v);
 }
 
+/* Code that was reached at these addresses. A block that goes on in the next page looks at the ITLB itself. */
+static void jump_drop_range(struct cpu *s, enum tlb_view view, u64 lo, u64 size)
+{
+	const struct filled *f = &s->notes.jump[view];
+	u32 i;
+
+	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
+		if (s->jump[view][i].rip - lo < size)
+			s->jump[view][i].rip = jump_no_rip(i);
+}
+
 static void itlb_drop(struct cpu *s, bool user)
 {
-	for (u32 i = 0; filled_next(&s->notes.itlb[user], &i); i++)
+	struct filled *f = &s->notes.itlb[user];
+	u32 i;
+
+	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
 		s->itlb[user][i].tag = tlb_no_tag(i);
-	filled_clear(&s->notes.itlb[user]);
+	filled_clear(f);
+}
+
+static void itlb_drop_range(struct cpu *s, bool user, u64 lo, u64 size)
+{
+	const struct filled *f = &s->notes.itlb[user];
+	u32 i;
+
+	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
+		if (s->itlb[user][i].tag - lo < size)
+			s->itlb[user][i].tag = tlb_no_tag(i);
 }
 
 /* All fetches start anew, so the notes about them do too. */
@@ -73,12 +100,20 @@ static inline void walks_drop(struct cpu *s)
 	s->notes.walk_stamp++;
 }
 
+/* An entry that was filled anew may be noted as the other kind, too. */
+static void entries_drop(struct cpu *s, struct filled *f, u64 global)
+{
+	u32 i;
+
+	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
+		if ((entry_at(s, i)->gpa & TLB_GLOBAL) == global)
+			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
+	filled_clear(f);
+}
+
 static void local_drop(struct cpu *s)
 {
-	for (u32 i = 0; filled_next(&s->notes.local, &i); i++)
-		if (!(entry_at(s, i)->gpa & TLB_GLOBAL))
-			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
-	filled_clear(&s->notes.local);
+	entries_drop(s, &s->notes.local, 0);
 	__builtin_memset(s->notes.local_writes, 0, sizeof(s->notes.local_writes));
 	cpu_drop_stack(s);
 	fetch_drop_local(s);
@@ -87,10 +122,7 @@ static void local_drop(struct cpu *s)
 
 static void global_drop(struct cpu *s)
 {
-	for (u32 i = 0; filled_next(&s->notes.global, &i); i++)
-		if (entry_at(s, i)->gpa & TLB_GLOBAL)
-			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
-	filled_clear(&s->notes.global);
+	entries_drop(s, &s->notes.global, TLB_GLOBAL);
 	__builtin_memset(s->notes.global_writes, 0, sizeof(s->notes.global_writes));
 	cpu_drop_stack(s);
 	fetch_drop(s);
@@ -107,16 +139,24 @@ static void set_drop(struct cpu *s)
 
 static void range_drop_in(struct cpu *s, const struct filled *f, u64 lo, u64 size)
 {
-	for (u32 i = 0; filled_next(f, &i); i++)
+	u32 i;
+
+	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
 		if (entry_at(s, i)->rtag - lo < size)
 			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
 }
 
 static void range_drop(struct cpu *s, u64 la, u64 size)
 {
-	range_drop_in(s, &s->notes.global, la & ~(size - 1), size);
-	range_drop_in(s, &s->notes.local, la & ~(size - 1), size);
-	fetch_drop(s);
+	u64 lo = la & ~(size - 1);
+
+	range_drop_in(s, &s->notes.global, lo, size);
+	range_drop_in(s, &s->notes.local, lo, size);
+	for (u32 v = 0; v < VIEW_COUNT; v++)
+		jump_drop_range(s, v, lo, size);
+	itlb_drop_range(s, false, lo, size);
+	itlb_drop_range(s, true, lo, size);
+	cache_of(s)->fetch_flushes++;
 }
 
 /* One address, global or not; every walk is done anew (4.10.4.1: INVLPG drops all upper levels of the PCID). */
@@ -127,30 +167,28 @@ static void page_drop(struct cpu *s, u64 la)
 
 	cpu_drop_stack(s);
 	walks_drop(s);
-	if (unlikely(n->huge >> huge_bit(la) & 1)) {
+	if (unlikely(note_has(&n->huge, note_huge(la)))) {
 		range_drop(s, la, 1ull << 30);
-	} else if (unlikely(n->large[large_bit(la) / 64] >> (large_bit(la) & 63) & 1)) {
+	} else if (unlikely(note_has(n->large, note_large(la)))) {
 		range_drop(s, la, s->cr4 & CR4_PAE ? 1ull << 21 : 1ull << 22);
 	} else {
-		for (u32 v = 0; v < VIEW_COUNT; v++)
+		s->itlb[0][f].tag = s->itlb[1][f].tag = tlb_no_tag(f);
+		for (u32 v = 0; v < VIEW_COUNT; v++) {
 			if (s->tlb[v][i].rtag == (la & PAGE_MASK))
 				entry_drop(&s->tlb[v][i], i);
-		s->itlb[0][f].tag = s->itlb[1][f].tag = tlb_no_tag(f);
-		if (n->fetched[la >> 18 & 63] >> (la >> 12 & 63) & 1)
-			jump_drop_all(s);
+			if (!note_has(n->fetched[v == VIEW_USER], note_fetched(la)))
+				continue;
+			jump_drop_range(s, v, la & PAGE_MASK, PAGE_SIZE);
+			cache_of(s)->fetch_flushes++; /* it may be the page that is being executed */
+		}
 	}
-}
-
-static bool may_write(const struct set_notes *n, u64 gpa)
-{
-	u32 bit = gpa >> 12 & 4095;
-
-	return (n->global_writes[bit / 64] | n->local_writes[bit / 64]) >> (bit & 63) & 1;
 }
 
 static void wtag_drop_in(struct cpu *s, const struct filled *f, u64 gpa)
 {
-	for (u32 i = 0; filled_next(f, &i); i++)
+	u32 i;
+
+	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
 		if ((entry_at(s, i)->gpa & PAGE_MASK) == gpa)
 			entry_at(s, i)->wtag = tlb_no_tag(i & (TLB_SIZE - 1));
 }
@@ -336,10 +374,14 @@ void mmu_close_page(struct cpu *c, u64 gpa)
 
 	cpu_drop_stack(c);
 	for (struct mmu_set *set = m->set; set < m->set + MMU_SETS; set++) {
-		if (!set->used || !may_write(&set->face->notes, gpa))
+		const struct set_notes *n = &set->face->notes;
+
+		if (!set->used)
 			continue;
-		wtag_drop_in(set->face, &set->face->notes.global, gpa);
-		wtag_drop_in(set->face, &set->face->notes.local, gpa);
+		if (note_has(n->global_writes, note_write(gpa)))
+			wtag_drop_in(set->face, &n->global, gpa);
+		if (note_has(n->local_writes, note_write(gpa)))
+			wtag_drop_in(set->face, &n->local, gpa);
 	}
 }
 

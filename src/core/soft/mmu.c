@@ -370,21 +370,21 @@ bool mmu_walk(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view view, bo
 static void note_page_size(struct set_notes *n, u64 la, u8 shift)
 {
 	if (shift == 30)
-		n->huge |= 1ull << huge_bit(la);
+		note_add(&n->huge, note_huge(la));
 	else if (shift > 12)
-		n->large[large_bit(la) / 64] |= 1ull << (large_bit(la) & 63);
+		note_add(n->large, note_large(la));
 	if (shift == 22) /* two 2 MiB halves */
-		n->large[large_bit(la ^ 0x200000) / 64] |= 1ull << (large_bit(la ^ 0x200000) & 63);
+		note_add(n->large, note_large(la ^ 0x200000));
 }
 
 static void note_fill(struct cpu *c, u64 la, enum tlb_view view, const struct mmu_result *r, bool plain)
 {
 	struct set_notes *n = &c->set->notes;
-	u32 where = (u32)view << TLB_BITS | tlb_index(la), page = r->gpa >> 12 & 4095;
+	u32 where = (u32)view << TLB_BITS | tlb_index(la);
 
 	filled_add(r->global ? &n->global : &n->local, where);
 	if (plain)
-		(r->global ? n->global_writes : n->local_writes)[page / 64] |= 1ull << (page & 63);
+		note_add(r->global ? n->global_writes : n->local_writes, note_write(r->gpa));
 	if (r->global)
 		c->vcpu->mmu.globals |= 1ull << (la >> 42 & 63);
 	if (unlikely(r->shift != 12))
@@ -398,7 +398,7 @@ enum mmu_try mmu_try(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view v
 	struct tlb_entry *e = &c->set->tlb[view][index];
 	bool plain;
 
-	if (!mmu_walk(c, la, acc, view, false, r))
+	if (unlikely(!walk_last(c, la, acc, view, r)) && !walk_all(c, la, acc, view, false, r))
 		return MMU_FAULT;
 	if (!r->host)
 		return MMU_SLOW;
@@ -452,7 +452,7 @@ bool mmu_fetch(struct cpu *c, u64 la, u64 *ret_gpa, u8 **ret_host, u32 *ret_erro
 		jit_verify_page(c->vcpu->vm->jit, c, r.slot, r.gpa);
 	if (unlikely(r.shift != 12))
 		note_page_size(n, la, r.shift);
-	n->fetched[la >> 18 & 63] |= 1ull << (la >> 12 & 63);
+	note_add(n->fetched[user], note_fetched(la));
 	n->kernel_local |= !user && !r.global;
 	if (r.global)
 		c->vcpu->mmu.globals |= 1ull << (la >> 42 & 63);

@@ -151,7 +151,7 @@ struct jump_entry {
 };
 #define JUMP_BITS 13
 #define JUMP_SIZE (1u << JUMP_BITS)
-#define JUMP_FOLD 9
+#define JUMP_FOLD 10
 static inline u32 jump_index(u64 rip)
 {
 	return ((u32)rip ^ (u32)rip >> JUMP_FOLD) >> 1 & (JUMP_SIZE - 1);
@@ -171,25 +171,30 @@ static inline void filled_add(struct filled *f, u32 index)
 	f->word[index / 64] |= 1ull << (index & 63);
 	f->any[index / 4096] |= 1ull << (index / 64 & 63);
 }
-/* The first one from *index on; false: none. */
-static inline bool filled_next(const struct filled *f, u32 *index)
+/* for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &index);) */
+struct filled_walk {
+	u64 any, bits;
+	u32 n, group;
+};
+static inline struct filled_walk filled_begin(const struct filled *f)
 {
-	u64 bits = *index < 16384 ? f->word[*index / 64] >> (*index & 63) : 0;
-	u32 w = *index / 64 + 1;
-
-	if (bits) {
-		*index += (u32)__builtin_ctzll(bits);
-		return true;
+	return (struct filled_walk){ .any = f->any[0] };
+}
+static inline bool filled_next(const struct filled *f, struct filled_walk *w, u32 *ret_index)
+{
+	while (!w->bits) {
+		while (!w->any) {
+			if (w->group == 3)
+				return false;
+			w->any = f->any[++w->group];
+		}
+		w->n = w->group * 64 + (u32)__builtin_ctzll(w->any);
+		w->any &= w->any - 1;
+		w->bits = f->word[w->n];
 	}
-	for (; w < 256; w = (w | 63) + 1) {
-		bits = f->any[w / 64] >> (w & 63);
-		if (!bits)
-			continue;
-		w += (u32)__builtin_ctzll(bits);
-		*index = w * 64 + (u32)__builtin_ctzll(f->word[w]);
-		return true;
-	}
-	return false;
+	*ret_index = w->n * 64 + (u32)__builtin_ctzll(w->bits);
+	w->bits &= w->bits - 1;
+	return true;
 }
 static inline void filled_clear(struct filled *f)
 {
@@ -209,28 +214,47 @@ struct walk_entry {
 #define WALK_PT 64u
 #define WALK_PD 16u
 
-/* Of an address that lies in a large page; the halves of the address space are kept apart. */
-static inline u32 large_bit(u64 la)
-{
-	return (u32)(la >> 63) << 9 | (la >> 21 & 511);
-}
-static inline u32 huge_bit(u64 la)
-{
-	return (u32)(la >> 63) << 5 | (la >> 30 & 31);
-}
-
 /* What mmu.c and mmu-sets.c know about the tables of one address space; see struct cpu. */
 struct set_notes {
 	u64 root;			 /* page tables that filled it */
 	struct filled global, local;	 /* TLB entries, view << TLB_BITS | index; an entry may be in both */
 	struct filled jump[VIEW_COUNT], itlb[2];
-	u64 global_writes[64], local_writes[64]; /* pages with a write tag: bit (gpa >> 12) & 4095 */
-	u64 large[16], huge;		 /* large pages were cut here: large_bit(), huge_bit() */
-	u64 fetched[64];		 /* fetched from since the jump cache was emptied: bit (la >> 12) & 4095 */
+	u64 global_writes[64], local_writes[64]; /* pages with a write tag: note_write() */
+	u64 large[32], huge;		 /* 2 MiB and 1 GiB regions where large pages were cut: note_bit() */
+	u64 fetched[2][64];		 /* pages fetched from since the jump cache was emptied, [1] by user code: note_bit() */
 	bool kernel_local;		 /* supervisor code was fetched from a page that is not global */
 	u64 walk_stamp;			 /* never zero */
 	struct walk_entry walk_pt[WALK_PT], walk_pd[WALK_PD];
 };
+/* A region's bit among 2 << bits: the kernel's half and the user's do not meet. */
+static inline u32 note_bit(u64 la, u32 shift, u32 bits)
+{
+	return (u32)(la >> shift & ((1u << bits) - 1)) | (u32)(la >> 63) << bits;
+}
+static inline bool note_has(const u64 *map, u32 bit)
+{
+	return map[bit / 64] >> (bit & 63) & 1;
+}
+static inline void note_add(u64 *map, u32 bit)
+{
+	map[bit / 64] |= 1ull << (bit & 63);
+}
+static inline u32 note_huge(u64 la)
+{
+	return note_bit(la, 30, 5);
+}
+static inline u32 note_large(u64 la)
+{
+	return note_bit(la, 21, 10);
+}
+static inline u32 note_fetched(u64 la)
+{
+	return note_bit(la, 12, 11);
+}
+static inline u32 note_write(u64 gpa)
+{
+	return gpa >> 12 & 4095;
+}
 
 /*
  * Code cache of a vCPU: guest-physical address and block key to translated code. It survives changes of mappings, so that a
