@@ -289,8 +289,6 @@ struct io_replay {
 #define DECODED_COUNT 2048u
 #define DECODED_SIZE 192u
 
-/* Pages that the accesses of one block of translated code may share look-ups of */
-#define MAX_GROUPS 32
 /* Segments that transfers load all the time, by selector. */
 #define PLAIN_COUNT 8u
 
@@ -301,10 +299,9 @@ struct cpu {
 	u64 gpr[16];
 	u64 rip;
 	u64 rflags;    /* in translated code: all but FL_ARITH (those are in the host's flags or in saved_flags) */
-	u64 code_base; /* translated code: linear address of the page being executed */
-	u64 saved_flags; /* translated code: lahf/seto image while the host's flags are borrowed */
-	u64 scratch[8];
-	u64 group_addend[MAX_GROUPS]; /* translated code: of pages that several accesses of the block share */
+	u64 code_base;	 /* translated code: linear address of the page being executed; see struct jit_frame */
+	u64 saved_flags; /* translated code: lahf/seto image while the host's flags are borrowed; likewise */
+	u64 scratch[2]; /* translated code's stubs */
 	struct stack_window stack[VIEW_COUNT];
 	u64 host_rsp;
 	u64 cur_block; /* translated code: the block that is leaving, for the dispatcher */

@@ -27,7 +27,7 @@ static bool rip_relative(struct tx *t, const struct insn *i, s64 disp, u8 dst)
 
 	if (i->adsize != 8)
 		return false;
-	emit_load(&t->e, dst, TX_CPU(code_base));
+	emit_load(&t->e, dst, TX_FRAME(code_base));
 	if (end + disp != (s32)(end + disp)) { /* within a page of 2 GiB away */
 		emit_lea(&t->e, dst, mem_base(dst, end));
 		end = 0;
@@ -182,7 +182,7 @@ static struct host_mem stack_window(const struct tx *t, size_t field)
 /* scratch2 = addend of the page that the access's group lies in, kept from its leader. */
 static void group_addend(struct tx *t, u8 group)
 {
-	struct host_mem kept = TX_CPU(group_addend[group]);
+	struct host_mem kept = TX_FRAME(addend[group]);
 
 	if (t->addend_in_scratch2 != group)
 		emit_load(&t->e, HOST_SCRATCH2,
@@ -212,7 +212,7 @@ static void keep_addend(struct tx *t, const struct access *a)
 	if (t->group_is_stack[a->group])
 		return;
 	load_addend(t);
-	emit_store(&t->e, TX_CPU(group_addend[a->group]), HOST_SCRATCH2);
+	emit_store(&t->e, TX_FRAME(addend[a->group]), HOST_SCRATCH2);
 	t->addend_in_scratch2 = a->group;
 }
 
@@ -275,7 +275,7 @@ static struct host_mem operand_at(struct tx *t, const struct insn *i)
 		return m;
 	}
 	scratch_lost(t);
-	emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
+	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
 	return m;
 }
 

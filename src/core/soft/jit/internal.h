@@ -41,6 +41,19 @@
 #define OFF_BUCKETS 64u
 #define LINES 64
 
+/*
+ * What translated code has on the host's stack, at RSP: cores rename such memory, so that a value that is stored and loaded
+ * again costs next to nothing, where gs: makes it wait for the store. The stubs copy all but the addends from and to struct
+ * cpu whenever C is called.
+ */
+#define MAX_GROUPS 32
+struct jit_frame {
+	u64 reg[3]; /* guest R9 to R11 */
+	u64 code_base, saved_flags;
+	u64 scratch[2];
+	u64 addend[MAX_GROUPS]; /* of pages that several accesses of the block share */
+};
+
 /* Block keys */
 #define KEY_VIEW 3u /* enum tlb_view */
 #define KEY_VEC 4u  /* vector instructions raise neither #NM nor #UD for control state */

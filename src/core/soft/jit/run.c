@@ -449,6 +449,7 @@ bool jit_signal(int sig, void *siginfo, void *ucontext)
 	struct cpu *c;
 	struct jit *j = running_jit(&c);
 	u64 pc = (u64)u->uc_mcontext.gregs[REG_RIP], code;
+	struct jit_frame *f;
 	struct block *b;
 
 	if (!j || pc < (u64)(uintptr_t)j->code_x || pc >= (u64)(uintptr_t)j->code_x + CODE_SIZE)
@@ -458,9 +459,10 @@ bool jit_signal(int sig, void *siginfo, void *ucontext)
 	for (u32 n = 0; b && n < b->site_count; n++) {
 		if (b->sites[n].code != code)
 			continue;
+		f = (struct jit_frame *)u->uc_mcontext.gregs[REG_RSP];
 		if (b->sites[n].host_flags)
-			c->saved_flags = flags_image((u64)u->uc_mcontext.gregs[REG_EFL]);
-		u->uc_mcontext.gregs[REG_R9] = (greg_t)(c->code_base + b->sites[n].guest);
+			f->saved_flags = flags_image((u64)u->uc_mcontext.gregs[REG_EFL]);
+		u->uc_mcontext.gregs[REG_R9] = (greg_t)(f->code_base + b->sites[n].guest);
 		u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)j->stub_interp;
 		return true;
 	}

@@ -30,7 +30,7 @@ bool stack_operand_to_slot(struct tx *t, const struct insn *i)
 		return false;
 	emit_load(&t->e, HOST_SCRATCH, m);
 	scratch_lost(t);
-	emit_store(&t->e, TX_CPU(scratch[0]), HOST_SCRATCH);
+	emit_store(&t->e, TX_FRAME(scratch[0]), HOST_SCRATCH);
 	return true;
 }
 
@@ -80,7 +80,7 @@ bool push_insn(struct tx *t, const struct insn *i)
 	if (i->mem) {
 		if (!stack_operand_to_slot(t, i))
 			return false;
-		stack_push_from(t, TX_CPU(scratch[0]));
+		stack_push_from(t, TX_FRAME(scratch[0]));
 		return true;
 	}
 	r = operand_reg(i);

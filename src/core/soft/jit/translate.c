@@ -247,7 +247,7 @@ static void emit_slow_sites(struct tx *t)
 
 static void emit_rip(struct tx *t, u16 target)
 {
-	emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
+	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
 	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, target));
 }
 

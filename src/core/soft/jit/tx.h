@@ -91,7 +91,8 @@ struct tx {
 };
 
 #define NO_GROUP 0xff
-#define TX_GPR(n) mem_gs(offsetof(struct cpu, gpr) + 8 * (n))
+#define TX_FRAME(field) mem_base(RSP, offsetof(struct jit_frame, field))
+#define TX_GPR(n) mem_base(RSP, (s32)(offsetof(struct jit_frame, reg) + 8 * (unsigned)((n) - R9))) /* of those not mapped */
 #define TX_CPU(field) mem_gs(offsetof(struct cpu, field))
 
 /* flags.c */
@@ -150,7 +151,7 @@ bool system_ignores_flags(const struct insn *i); /* whoever does it: neither rea
 void interp_if(struct tx *t, u8 cond); /* flags saved */
 void interp_if_event_waits(struct tx *t);
 void test_or_interp(struct tx *t, struct host_mem m, u32 bits, u8 cond);
-void system_load_u8(struct tx *t, u8 dst, size_t offset);
+void system_load_u8(struct tx *t, u8 dst, struct host_mem m, s32 byte);
 void system_set_flags(struct tx *t, u8 reg, u8 tmp); /* RFLAGS = reg, of which only bits that exist are set */
 /* transfer.c */
 bool transfer_possible(const struct tx *t, const struct insn *i);
