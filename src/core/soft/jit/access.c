@@ -148,7 +148,7 @@ static void add_slow_site(struct tx *t, u8 *jump, const u8 *retry, unsigned size
 /* scratch = linear address -> its offset in the page; scratch2 = offset of the entry in the TLB. */
 static void tlb_compare(struct tx *t, const u8 *retry, unsigned size, u16 own, u8 what)
 {
-	struct host_mem tag = tlb_field(t, what & SLOW_WRITE ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag));
+	struct host_mem tag = tlb_field(t, slow_kind(what) ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag));
 	struct emit *e = &t->e;
 
 	_Static_assert(sizeof(struct tlb_entry) == 32, "the index is scaled by 32");
@@ -193,13 +193,13 @@ static void group_addend(struct tx *t, u8 group)
 /* scratch = where the leader's group begins: looks up its page and keeps the addend. */
 static void lead_check(struct tx *t, const struct access *a, const u8 *retry, bool write)
 {
-	u8 what = (u8)((write ? SLOW_WRITE : 0) | SLOW_GROUP);
+	u8 what = (u8)((write ? SLOW_WRITE : 0) | (a->wtag ? SLOW_WTAG : 0) | SLOW_GROUP);
 	struct emit *e = &t->e;
 
 	if (t->group_is_stack[a->group]) {
 		emit_alu_load(e, ALU_SUB, HOST_SCRATCH, stack_window(t, offsetof(struct stack_window, page)));
 		emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, (s32)PAGE_SIZE - a->span);
-		add_slow_site(t, emit_jcc(e, COND_A, NULL), retry, a->span, a->own, what | SLOW_STACK);
+		add_slow_site(t, emit_jcc(e, COND_A, NULL), retry, a->span, a->own, what | SLOW_STACK | SLOW_WTAG);
 		scratch2_lost(t);
 		group_addend(t, a->group);
 		return;
@@ -207,11 +207,14 @@ static void lead_check(struct tx *t, const struct access *a, const u8 *retry, bo
 	tlb_compare(t, retry, a->span, a->own, what);
 }
 
-static void keep_addend(struct tx *t, const struct access *a)
+/* base: a register whose value is added to the addend, or IN_MEMORY. */
+static void keep_addend(struct tx *t, const struct access *a, u8 base)
 {
 	if (t->group_is_stack[a->group])
 		return;
 	load_addend(t);
+	if (base != IN_MEMORY)
+		emit_lea(&t->e, HOST_SCRATCH2, mem_pair(HOST_SCRATCH2, base));
 	emit_store(&t->e, TX_FRAME(addend[a->group]), HOST_SCRATCH2);
 	t->addend_in_scratch2 = a->group;
 }
@@ -234,7 +237,7 @@ struct host_mem access_stack(struct tx *t, u8 reg, s32 disp, bool write)
 		emit_lea(&t->e, HOST_SCRATCH, reg_address(t, reg, a->how == ACCESS_LEADS ? disp - a->own : disp));
 		if (a->how == ACCESS_LEADS) {
 			lead_check(t, a, retry, write);
-			keep_addend(t, a);
+			keep_addend(t, a, IN_MEMORY);
 		} else {
 			tlb_compare(t, retry, 8, 0, write ? SLOW_WRITE : 0);
 			load_addend(t);
@@ -263,10 +266,28 @@ static bool address_repeats(const struct insn *i)
 	return !in_memory(i->index) && i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O;
 }
 
+/*
+ * [base + index * scale + disp], both mapped, in a group: what is kept is the host's address of what the base points to, so
+ * that the index remains the index.
+ */
+bool access_indexed(const struct insn *i)
+{
+	return i->base != BASE_NONE && i->base != BASE_RIP && i->index != BASE_NONE && !in_memory(i->base) && !in_memory(i->index) &&
+	       i->seg != SEG_FS && i->seg != SEG_GS;
+}
+
+static bool is_indexed(const struct tx *t, const struct insn *i)
+{
+	return t->operand[t->k].how != ACCESS_ALONE && access_indexed(i);
+}
+
 static struct host_mem operand_at(struct tx *t, const struct insn *i)
 {
 	struct host_mem m = mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
 
+	if (is_indexed(t, i))
+		return (struct host_mem){ HOST_SCRATCH2, host_reg(i->index), i->scale, false, false,
+					  (s32)i->disp + t->operand[t->k].base_by };
 	if (!is_based(t, i))
 		return m;
 	m.disp = (s32)rip_disp(t, i);
@@ -279,10 +300,10 @@ static struct host_mem operand_at(struct tx *t, const struct insn *i)
 	return m;
 }
 
-static void tag_back(struct tx *t, bool write)
+static void tag_back(struct tx *t, bool wtag)
 {
 	emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH,
-		      tlb_field(t, write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag)));
+		      tlb_field(t, wtag ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag)));
 }
 
 bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m)
@@ -291,7 +312,7 @@ bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool writ
 	const u8 *retry;
 
 	if (a->how == ACCESS_FOLLOWS) {
-		if (!is_based(t, i)) {
+		if (!is_based(t, i) && !is_indexed(t, i)) {
 			access_address(t, i, HOST_SCRATCH);
 			scratch_lost(t);
 		}
@@ -307,15 +328,15 @@ bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool writ
 	else
 		tlb_compare(t, retry, size, 0, write ? SLOW_WRITE : 0);
 	if (address_repeats(i)) { /* is there sooner than the tag could be added */
-		if (!is_based(t, i))
+		if (!is_based(t, i) && !is_indexed(t, i))
 			access_address(t, i, HOST_SCRATCH);
 	} else {
-		tag_back(t, write);
+		tag_back(t, write || (a->how == ACCESS_LEADS && a->wtag));
 		if (a->own && a->how == ACCESS_LEADS)
 			emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, a->own));
 	}
 	if (a->how == ACCESS_LEADS)
-		keep_addend(t, a);
+		keep_addend(t, a, is_indexed(t, i) ? host_reg(i->base) : IN_MEMORY);
 	else
 		load_addend(t);
 	*ret_m = operand_at(t, i);

@@ -117,7 +117,7 @@ struct jit {
 	const u8 *stub_dispatch, *stub_interp, *stub_string, *stub_inplace, *stub_away;
 	const u8 *stub_dispatch_at, *stub_interp_at; /* called; the page offset to go on at is the u16 behind the call */
 	const u8 *stub_link[2];			     /* called in FLAGS_HOST, FLAGS_SAVED; a struct link is behind the call */
-	const u8 *stub_slow[VIEW_COUNT][4]; /* by view and what, as far as SLOW_STACK */
+	const u8 *stub_slow[VIEW_COUNT][3]; /* by view; read tag, write tag, stack window: slow_kind() */
 	unsigned (*enter)(struct cpu *c, const u8 *code);
 	struct jit_options options;
 	bool testing; /* the options are not the usual ones */
@@ -185,9 +185,15 @@ struct slow_info {
 	s32 retry; /* code to try again, from this struct */
 } __attribute__((packed));
 #define SLOW_WRITE 1u
-#define SLOW_STACK 2u /* missed the stack window, which is for pages that may be written */
+#define SLOW_STACK 2u /* missed the stack window */
 #define SLOW_GROUP 4u /* for several instructions */
+#define SLOW_WTAG 16u /* wants a page that may be written, even if this access reads; the stack window does as well */
 #define SLOW_PAGE_FAULT 8u /* no other exception of the instruction comes before a page fault */
+
+static inline u32 slow_kind(u8 what)
+{
+	return what & SLOW_STACK ? 2 : (what & (SLOW_WRITE | SLOW_WTAG)) != 0;
+}
 
 /* Called by the slow stubs: the code to go on with, in FLAGS_SAVED. */
 const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s);

@@ -358,8 +358,8 @@ static const u8 *fill(struct cpu *c, u64 la, const struct slow_info *s)
 	return jit_interpret(c, c->rip);
 }
 
-/* The stack window serves pages that may be written; a read alone must not make one so. */
-static const u8 *stack_read(struct jit *j, struct cpu *c, u64 la, const struct slow_info *s)
+/* A read that leads writes, or the stack window, wants a page that may be written; by itself it must not make one so. */
+static const u8 *read_writable(struct jit *j, struct cpu *c, u64 la, const struct slow_info *s)
 {
 	const struct tlb_entry *e = &c->set->tlb[c->view][tlb_index(la)];
 	const u8 *retry = (const u8 *)s + s->retry, *next = e->rtag == (la & PAGE_MASK) ? retry : fill(c, la, s);
@@ -384,7 +384,7 @@ const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
 		if (j->options.tlb)
 			jit_limit_tlb(j, c, la);
 	}
-	return (s->what & (SLOW_STACK | SLOW_WRITE)) == SLOW_STACK ? stack_read(j, c, la, s) : fill(c, la, s);
+	return (s->what & (SLOW_WTAG | SLOW_WRITE)) == SLOW_WTAG ? read_writable(j, c, la, s) : fill(c, la, s);
 }
 
 static void forget_page(struct jit *j, struct cpu *c, struct code_page *p)

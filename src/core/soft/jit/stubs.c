@@ -234,9 +234,9 @@ static void emit_slow_stubs(struct jit *j, struct emit *e)
 	for (u32 view = 0; view < VIEW_COUNT; view++) {
 		j->stub_slow[view][0] = begin(e);
 		emit_slow_tlb(e, view, false);
-		j->stub_slow[view][SLOW_WRITE] = begin(e);
+		j->stub_slow[view][1] = begin(e);
 		emit_slow_tlb(e, view, true);
-		j->stub_slow[view][SLOW_STACK] = j->stub_slow[view][SLOW_STACK | SLOW_WRITE] = begin(e);
+		j->stub_slow[view][2] = begin(e);
 		emit_slow_stack(e, view);
 	}
 }

@@ -239,7 +239,7 @@ static void emit_slow_sites(struct tx *t)
 		struct slow_info info = { s->guest, s->size, s->own, s->what, 0 };
 
 		emit_patch_here(&t->e, s->jump);
-		emit_call(&t->e, t->j->stub_slow[t->key & KEY_VIEW][s->what & (SLOW_WRITE | SLOW_STACK)]);
+		emit_call(&t->e, t->j->stub_slow[t->key & KEY_VIEW][slow_kind(s->what)]);
 		info.retry = (s32)(s->retry - emit_here(&t->e));
 		emit_bytes(&t->e, &info, sizeof(info));
 	}

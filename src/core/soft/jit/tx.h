@@ -23,6 +23,8 @@ struct access {
 	u8 how, group;
 	u16 span; /* of a leader's group, bytes */
 	u16 own;  /* where in the group the leader's own bytes are */
+	bool wtag;   /* a leader of accesses some of which write */
+	s32 base_by; /* a follower's base register, less what it was for the leader */
 	s32 lo;	  /* where the group begins, from the leader's base register */
 };
 
@@ -120,6 +122,7 @@ void access_check(struct tx *t, const u8 *retry, unsigned size, bool write); /* 
 bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m);
 struct host_mem access_stack(struct tx *t, u8 reg, s32 disp, bool write); /* 8 bytes at [reg + disp]; likewise */
 bool access_may_group(const struct insn *i);
+bool access_indexed(const struct insn *i);
 const u8 *access_begin(struct tx *t); /* frees the flags, returns the retry point */
 void tx_site(struct tx *t);	      /* the host instruction emitted next may fault for the guest */
 
