@@ -97,12 +97,37 @@ bool lea_insn(struct tx *t, const struct insn *i)
 	return true;
 }
 
+static bool has_segment(const struct insn *i)
+{
+	return i->seg == SEG_FS || i->seg == SEG_GS;
+}
+
+/* fs:[disp], gs:[disp]: what threads and processors have of their own. */
+static bool is_segment_only(const struct insn *i)
+{
+	return has_segment(i) && i->base == BASE_NONE && i->index == BASE_NONE && i->adsize == 8 && i->disp == (s32)i->disp;
+}
+
+static void load_segment(struct tx *t, const struct insn *i, u8 dst)
+{
+	emit_load(&t->e, dst, mem_gs(offsetof(struct cpu, seg[i->seg].base)));
+}
+
+/* dst = linear address; uses scratch2 where a segment has a base. Does not change flags. */
 static bool linear_address(struct tx *t, const struct insn *i, s64 disp, u8 dst)
 {
+	if (is_segment_only(i)) {
+		load_segment(t, i, dst);
+		emit_lea(&t->e, dst, mem_base(dst, (s32)disp));
+		return true;
+	}
 	if (!effective_address(t, i, disp, dst))
 		return false;
-	if (i->seg == SEG_FS || i->seg == SEG_GS)
-		emit_alu_load(&t->e, ALU_ADD, dst, mem_gs(offsetof(struct cpu, seg[i->seg].base)));
+	if (has_segment(i)) {
+		scratch2_lost(t);
+		load_segment(t, i, HOST_SCRATCH2);
+		emit_lea(&t->e, dst, mem_pair(dst, HOST_SCRATCH2));
+	}
 	return true;
 }
 
@@ -138,7 +163,7 @@ static bool page_fault_is_first(const struct insn *i)
 	return i->mem_size <= 8 && !(i->d->attr & ATTR_VEC);
 }
 
-static void add_slow_site(struct tx *t, u8 *jump, const u8 *retry, unsigned size, u16 own, u8 what)
+static void add_slow_site(struct tx *t, u8 *jump, const u8 *retry, unsigned size, u16 own, u16 what)
 {
 	if (page_fault_is_first(&t->insn[t->k]))
 		what |= SLOW_PAGE_FAULT;
@@ -146,7 +171,7 @@ static void add_slow_site(struct tx *t, u8 *jump, const u8 *retry, unsigned size
 }
 
 /* scratch = linear address -> its offset in the page; scratch2 = offset of the entry in the TLB. */
-static void tlb_compare(struct tx *t, const u8 *retry, unsigned size, u16 own, u8 what)
+static void tlb_compare(struct tx *t, const u8 *retry, unsigned size, u16 own, u16 what)
 {
 	struct host_mem tag = tlb_field(t, slow_kind(what) ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag));
 	struct emit *e = &t->e;
@@ -193,7 +218,7 @@ static void group_addend(struct tx *t, u8 group)
 /* scratch = where the leader's group begins: looks up its page and keeps the addend. */
 static void lead_check(struct tx *t, const struct access *a, const u8 *retry, bool write)
 {
-	u8 what = (u8)((write ? SLOW_WRITE : 0) | (a->wtag ? SLOW_WTAG : 0) | SLOW_GROUP);
+	u16 what = (u16)((write ? SLOW_WRITE : 0) | (a->wtag ? SLOW_WTAG : 0) | SLOW_GROUP);
 	struct emit *e = &t->e;
 
 	if (t->group_is_stack[a->group]) {
@@ -202,6 +227,7 @@ static void lead_check(struct tx *t, const struct access *a, const u8 *retry, bo
 		add_slow_site(t, emit_jcc(e, COND_A, NULL), retry, a->span, a->own, what | SLOW_STACK | SLOW_WTAG);
 		scratch2_lost(t);
 		group_addend(t, a->group);
+		t->window_led = true;
 		return;
 	}
 	tlb_compare(t, retry, a->span, a->own, what);
@@ -253,9 +279,11 @@ static s64 rip_disp(const struct tx *t, const struct insn *i)
 	return i->base == BASE_RIP ? t->off[t->k] + i->len + i->disp : i->disp;
 }
 
-/* [register + disp], flat: the register itself serves as the base of the host's operand, or code_base as RIP. */
+/* [register + disp], flat: the register itself serves as the base of the host's operand; or code_base, or a segment's base. */
 static bool is_based(const struct tx *t, const struct insn *i)
 {
+	if (is_segment_only(i))
+		return i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O;
 	return i->base != BASE_NONE && i->index == BASE_NONE && i->adsize == 8 && i->seg != SEG_FS && i->seg != SEG_GS &&
 	       rip_disp(t, i) == (s32)rip_disp(t, i);
 }
@@ -263,7 +291,7 @@ static bool is_based(const struct tx *t, const struct insn *i)
 /* Can the address be made again without scratch2? */
 static bool address_repeats(const struct insn *i)
 {
-	return !in_memory(i->index) && i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O;
+	return !in_memory(i->index) && (!has_segment(i) || is_segment_only(i)) && i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O;
 }
 
 /*
@@ -291,12 +319,15 @@ static struct host_mem operand_at(struct tx *t, const struct insn *i)
 	if (!is_based(t, i))
 		return m;
 	m.disp = (s32)rip_disp(t, i);
-	if (i->base != BASE_RIP) {
+	if (i->base != BASE_RIP && i->base != BASE_NONE) {
 		m.base = use_reg(t, i->base, HOST_SCRATCH);
 		return m;
 	}
 	scratch_lost(t);
-	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
+	if (i->base == BASE_RIP)
+		emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
+	else
+		load_segment(t, i, HOST_SCRATCH);
 	return m;
 }
 
@@ -341,6 +372,13 @@ bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool writ
 		load_addend(t);
 	*ret_m = operand_at(t, i);
 	return true;
+}
+
+void tx_window_site(struct tx *t)
+{
+	if (t->window_led)
+		tx_site(t);
+	t->window_led = false;
 }
 
 void tx_site(struct tx *t)

@@ -210,9 +210,12 @@ static void loop_insn(struct tx *t, const struct insn *i)
 static void ret_insn(struct tx *t, const struct insn *i)
 {
 	s32 extra = i->d->opnd[0].kind == OP_I ? (u16)i->imm : 0;
+	struct host_mem at;
 
 	flags_free(t);
-	emit_load(&t->e, HOST_SCRATCH, stack_pop_at(t, RSP));
+	at = stack_pop_at(t, RSP);
+	tx_window_site(t);
+	emit_load(&t->e, HOST_SCRATCH, at);
 	jump_computed(t, 8 + extra);
 }
 
@@ -223,6 +226,7 @@ static void push_return(struct tx *t)
 	scratch_lost(t);
 	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
 	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, t->off[t->k] + t->insn[t->k].len));
+	tx_window_site(t);
 	emit_store(&t->e, at, HOST_SCRATCH);
 	stack_move(t, -8);
 }
@@ -251,6 +255,7 @@ static void jmp_indirect(struct tx *t, const struct insn *i)
 	flags_free(t);
 	if (i->mem) {
 		access_operand(t, i, 8, false, &m);
+		tx_window_site(t);
 		emit_load(&t->e, HOST_SCRATCH, m);
 	} else if (use_reg(t, i->rm, HOST_SCRATCH) != HOST_SCRATCH) {
 		emit_mov(&t->e, HOST_SCRATCH, host_reg(i->rm));

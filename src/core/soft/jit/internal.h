@@ -117,7 +117,7 @@ struct jit {
 	const u8 *stub_dispatch, *stub_interp, *stub_string, *stub_inplace, *stub_away;
 	const u8 *stub_dispatch_at, *stub_interp_at; /* called; the page offset to go on at is the u16 behind the call */
 	const u8 *stub_link[2];			     /* called in FLAGS_HOST, FLAGS_SAVED; a struct link is behind the call */
-	const u8 *stub_slow[VIEW_COUNT][3]; /* by view; read tag, write tag, stack window: slow_kind() */
+	const u8 *stub_slow[VIEW_COUNT][3][2]; /* by view; read tag, write tag, stack window: slow_kind(); alone, group */
 	unsigned (*enter)(struct cpu *c, const u8 *code);
 	struct jit_options options;
 	bool testing; /* the options are not the usual ones */
@@ -181,16 +181,17 @@ struct slow_info {
 	u16 guest; /* the instruction's offset in its page */
 	u16 size;  /* bytes that were looked up */
 	u16 own;   /* where among them the instruction's own begin */
-	u8 what;   /* SLOW_* */
+	u16 what;  /* SLOW_* */
 	s32 retry; /* code to try again, from this struct */
-} __attribute__((packed));
+	s32 alone; /* of a group: where the instruction is in a block without groups, likewise; 0: not known yet */
+};
 #define SLOW_WRITE 1u
 #define SLOW_STACK 2u /* missed the stack window */
 #define SLOW_GROUP 4u /* for several instructions */
 #define SLOW_WTAG 16u /* wants a page that may be written, even if this access reads; the stack window does as well */
 #define SLOW_PAGE_FAULT 8u /* no other exception of the instruction comes before a page fault */
 
-static inline u32 slow_kind(u8 what)
+static inline u32 slow_kind(unsigned what)
 {
 	return what & SLOW_STACK ? 2 : (what & (SLOW_WRITE | SLOW_WTAG)) != 0;
 }

@@ -317,7 +317,7 @@ unsigned jit_run(struct jit *j, struct cpu *c)
 	return why;
 }
 
-/* The same instruction in a block without groups; NULL: the records are full, interpret it. */
+/* The instruction at c->rip in a block without groups; NULL: not to be had now, interpret it. */
 static const u8 *alone_at(struct jit *j, struct cpu *c)
 {
 	u8 key = block_key(c) | KEY_ALONE;
@@ -329,13 +329,13 @@ static const u8 *alone_at(struct jit *j, struct cpu *c)
 	bool mmio;
 
 	if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
-		return jit_interpret(c, c->rip);
+		return NULL;
 	known = code_entry(c, gpa, key, &tag);
 	if (known->key == tag && known->code >> CODE_AGE_SHIFT == c->code_age)
 		return (const u8 *)(uintptr_t)(known->code & ((1ull << CODE_AGE_SHIFT) - 1));
 	b = block_here(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), key);
 	if (!b)
-		return jit_interpret(c, c->rip);
+		return NULL;
 	*known = (struct code_entry){ tag, (u64)(uintptr_t)jit_exec(j, b->entry_saved) | (u64)c->code_age << CODE_AGE_SHIFT };
 	return jit_exec(j, b->entry_saved);
 }
@@ -364,7 +364,23 @@ static const u8 *read_writable(struct jit *j, struct cpu *c, u64 la, const struc
 	const struct tlb_entry *e = &c->set->tlb[c->view][tlb_index(la)];
 	const u8 *retry = (const u8 *)s + s->retry, *next = e->rtag == (la & PAGE_MASK) ? retry : fill(c, la, s);
 
-	return next == retry && e->wtag != (la & PAGE_MASK) ? alone_at(j, c) : next;
+	if (next != retry || e->wtag == (la & PAGE_MASK))
+		return next;
+	next = alone_at(j, c);
+	return next ? next : jit_interpret(c, c->rip);
+}
+
+/* A group lies in two pages: its instructions have to look for themselves. The stub goes there by itself from now on. */
+static const u8 *crossing(struct jit *j, struct cpu *c, const struct slow_info *s)
+{
+	const u8 *alone = alone_at(j, c);
+
+	if (!alone)
+		return jit_interpret(c, c->rip);
+	if (j->options.links)
+		__atomic_store_n((s32 *)(void *)(j->code_w + ((const u8 *)&s->alone - j->code_x)), (s32)(alone - (const u8 *)s),
+				 __ATOMIC_RELEASE);
+	return alone;
 }
 
 const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
@@ -376,7 +392,7 @@ const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
 		if (!(s->what & SLOW_GROUP))
 			return jit_interpret(c, c->rip);
 		j->stats.group_misses++;
-		return alone_at(j, c);
+		return crossing(j, c, s);
 	}
 	j->stats.tlb_misses++;
 	if (unlikely(j->testing)) {

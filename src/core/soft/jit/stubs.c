@@ -150,12 +150,40 @@ static void emit_slow_call(struct emit *e)
 	emit_go_on(e);
 }
 
+/* The address of a group's slow_info is on the stack, scratch = address: goes on without groups if it is known where. */
+static void emit_alone(struct emit *e)
+{
+	static const struct host_op add16 = { .p66 = true, .opcode = 0x03 }, movsxd = { .w = 1, .opcode = 0x63 };
+	struct host_mem size = mem_base(RAX, offsetof(struct slow_info, size)), alone = mem_base(RAX, offsetof(struct slow_info, alone));
+	u8 *other[2];
+
+	emit_store(e, CPU(scratch[0]), RAX);
+	emit_load(e, RAX, mem_base(RSP, 0));
+	emit_mov32(e, HOST_SCRATCH2, HOST_SCRATCH);
+	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, PAGE_SIZE - 1);
+	emit_op_mem(e, &add16, HOST_SCRATCH2, &size);
+	emit_alu_imm(e, ALU_CMP, false, HOST_SCRATCH2, PAGE_SIZE);
+	other[0] = emit_jcc(e, COND_BE, NULL);
+	emit_op_mem(e, &movsxd, HOST_SCRATCH2, &alone);
+	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH2, 0);
+	other[1] = emit_jcc(e, COND_E, NULL);
+	emit_lea(e, HOST_SCRATCH2, mem_pair(HOST_SCRATCH2, RAX));
+	emit_load(e, RAX, CPU(scratch[0]));
+	emit_alu_imm(e, ALU_ADD, true, RSP, 8);
+	emit_jmp_reg(e, HOST_SCRATCH2);
+	emit_patch_here(e, other[0]);
+	emit_patch_here(e, other[1]);
+	emit_load(e, RAX, CPU(scratch[0]));
+}
+
 /* scratch = address - tag of the entry, scratch2 = offset of the entry. */
-static void emit_slow_tlb(struct emit *e, u32 view, bool write)
+static void emit_slow_tlb(struct emit *e, u32 view, bool write, bool group)
 {
 	size_t tag = write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
 
 	emit_alu_load(e, ALU_ADD, HOST_SCRATCH, tlb_mem(view, tag));
+	if (group)
+		emit_alone(e);
 	emit_slow_call(e);
 }
 
@@ -193,7 +221,7 @@ static void emit_slow_stack(struct emit *e, u32 view)
 	emit_jmp_reg(e, HOST_SCRATCH);
 	emit_patch_here(e, miss[0]);
 	emit_patch_here(e, miss[1]);
-	emit_slow_tlb(e, view, true);
+	emit_slow_tlb(e, view, true, true);
 }
 
 /*
@@ -224,7 +252,7 @@ static void emit_slow(struct emit *e, unsigned (*work)(struct cpu *c, u64 la, u3
 
 static const u8 *begin(struct emit *e)
 {
-	while ((uintptr_t)e->p & 15)
+	while (!e->full && ((uintptr_t)e->p & 15))
 		emit_u8(e, 0xcc);
 	return emit_here(e);
 }
@@ -232,11 +260,11 @@ static const u8 *begin(struct emit *e)
 static void emit_slow_stubs(struct jit *j, struct emit *e)
 {
 	for (u32 view = 0; view < VIEW_COUNT; view++) {
-		j->stub_slow[view][0] = begin(e);
-		emit_slow_tlb(e, view, false);
-		j->stub_slow[view][1] = begin(e);
-		emit_slow_tlb(e, view, true);
-		j->stub_slow[view][2] = begin(e);
+		for (u32 kind = 0; kind < 4; kind++) {
+			j->stub_slow[view][kind / 2][kind & 1] = begin(e);
+			emit_slow_tlb(e, view, kind / 2, kind & 1);
+		}
+		j->stub_slow[view][2][1] = begin(e);
 		emit_slow_stack(e, view);
 	}
 }

@@ -236,12 +236,15 @@ static void emit_slow_sites(struct tx *t)
 {
 	for (u32 n = 0; n < t->slow_count; n++) {
 		const struct slow_site *s = &t->slow[n];
-		struct slow_info info = { s->guest, s->size, s->own, s->what, 0 };
+		struct slow_info info = { s->guest, s->size, s->own, s->what, 0, 0 };
+		bool group = s->what & SLOW_GROUP;
 
+		while (!t->e.full && ((uintptr_t)(t->e.p + 5) & 3)) /* jit_slow_access() writes one of its words */
+			emit_u8(&t->e, 0x90);
 		emit_patch_here(&t->e, s->jump);
-		emit_call(&t->e, t->j->stub_slow[t->key & KEY_VIEW][slow_kind(s->what)]);
+		emit_call(&t->e, t->j->stub_slow[t->key & KEY_VIEW][slow_kind(s->what)][group]);
 		info.retry = (s32)(s->retry - emit_here(&t->e));
-		emit_bytes(&t->e, &info, sizeof(info));
+		emit_bytes(&t->e, &info, group ? sizeof(info) : offsetof(struct slow_info, alone));
 	}
 }
 

@@ -14,7 +14,7 @@ struct slow_site {
 	const u8 *retry; /* executable */
 	u16 guest;
 	u16 size, own;
-	u8 what; /* SLOW_* */
+	u16 what; /* SLOW_* */
 };
 
 /* How an access of the block finds its host page (group.c). */
@@ -69,6 +69,7 @@ struct tx {
 	bool ends_interp; /* the next instruction, at `end`, is for the interpreter */
 	u16 end;	  /* page offset behind the last instruction; 4096 = the next page */
 	enum flags_state state;
+	bool window_led; /* the stack window was just checked: see tx_window_site() */
 	bool loop_wants; /* an edge to the block's own start needs the flags */
 	u32 k; /* the instruction being emitted */
 	/* What the scratch registers hold by chance, so that it need not be loaded again; see scratch_lost(). */
@@ -124,6 +125,8 @@ struct host_mem access_stack(struct tx *t, u8 reg, s32 disp, bool write); /* 8 b
 bool access_may_group(const struct insn *i);
 bool access_indexed(const struct insn *i);
 const u8 *access_begin(struct tx *t); /* frees the flags, returns the retry point */
+/* The same if that instruction is the first through the stack window: an address that is not canonical may lie in an empty one. */
+void tx_window_site(struct tx *t);
 void tx_site(struct tx *t);	      /* the host instruction emitted next may fault for the guest */
 
 /* copy.c, stack.c, branch.c, bits.c, string.c, system.c: emit instruction k; false: the interpreter has to do it */
