@@ -89,15 +89,21 @@ static bool takes_writes(const struct mmu_result *r)
 
 static bool holds_code(struct cpu *c, const struct memslot *s, u64 gpa)
 {
-	return c->vcpu->vm->jit && s->code_pages[(gpa - s->gpa) / PAGE_SIZE];
+	return c->vcpu->vm->jit && mem_has_code(s, gpa);
+}
+
+static void after_write(struct cpu *c, const struct memslot *s, u64 gpa, unsigned len)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* try_code_page() in jit/run.c says why */
+	if (holds_code(c, s, gpa))
+		jit_invalidate(c->vcpu->vm, c, gpa, len);
 }
 
 static void write_walked(struct cpu *c, const struct mmu_result *r, const void *data, unsigned n)
 {
 	copy_piece(r->host, data, n);
 	mem_mark_dirty(r->slot, r->gpa);
-	if (holds_code(c, r->slot, r->gpa))
-		jit_invalidate(c->vcpu->vm->jit, c, r->slot, r->gpa, n);
+	after_write(c, r->slot, r->gpa, n);
 }
 
 static void write_page(struct cpu *c, u64 la, const void *data, unsigned n, enum tlb_view view)
@@ -213,6 +219,7 @@ void *mmu_ptr(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb
 		return NULL;
 	if (acc == MMU_WRITE) {
 		mem_mark_dirty(r.slot, r.gpa);
+		mmu_note_write(c, r.gpa, false);
 		c->vcpu->mmu.code_gpa = r.gpa;
 		c->vcpu->mmu.code_len = holds_code(c, r.slot, r.gpa) ? len : 0;
 	}
@@ -223,14 +230,11 @@ void mmu_wrote(struct cpu *c)
 {
 	struct vcpu *v = c->vcpu;
 	unsigned len = v->mmu.code_len;
-	struct memslot *s;
 
 	if (likely(!len))
 		return;
 	v->mmu.code_len = 0;
-	s = mem_slot(&v->vm->memory, v->mmu.code_gpa, &v->mmu.hint);
-	if (s)
-		jit_invalidate(v->vm->jit, c, s, v->mmu.code_gpa, len);
+	jit_invalidate(v->vm, c, v->mmu.code_gpa, len);
 }
 
 /* The walks come with the world stopped: while we wait for that, slots and mappings may change. */
@@ -308,8 +312,7 @@ bool mmu_phys_write(struct cpu *c, u64 gpa, const void *data, unsigned len)
 			return false;
 		copy_piece(mem_slot_host(s, gpa), data, n);
 		mem_mark_dirty(s, gpa);
-		if (holds_code(c, s, gpa))
-			jit_invalidate(v->vm->jit, c, s, gpa, n);
+		after_write(c, s, gpa, n);
 		gpa += n;
 		data = (const u8 *)data + n;
 		len -= n;

@@ -41,6 +41,10 @@ static void vcpu_lines(struct out *o, const struct vcpu *v)
 	line(o, "vcpu%u.sleeps %llu\n", v->id, (unsigned long long)v->stat.sleeps);
 	line(o, "vcpu%u.injections %llu\n", v->id, (unsigned long long)v->stat.injections);
 	line(o, "vcpu%u.interpreted %llu\n", v->id, (unsigned long long)v->cpu.insns);
+	line(o, "vcpu%u.lookups %llu\n", v->id, (unsigned long long)v->stat.lookups);
+	line(o, "vcpu%u.tlb_misses %llu\n", v->id, (unsigned long long)v->stat.tlb_misses);
+	line(o, "vcpu%u.group_misses %llu\n", v->id, (unsigned long long)v->stat.group_misses);
+	line(o, "vcpu%u.interp_exits %llu\n", v->id, (unsigned long long)v->stat.interp_exits);
 	line(o, "vcpu%u.tlb_fills %llu\n", v->id, (unsigned long long)v->mmu.fills);
 	line(o, "vcpu%u.tlb_flushes %llu\n", v->id, (unsigned long long)v->mmu.flushes);
 	line(o, "vcpu%u.tlb_full_flushes %llu\n", v->id, (unsigned long long)v->mmu.full_flushes);
@@ -67,12 +71,11 @@ ssize_t soft_stats(int vm_fd, char *buf, size_t size)
 		vcpu_lines(&o, h->vm->vcpu[i]);
 	if (h->vm->jit) {
 		jit_get_stats(h->vm->jit, &j);
-		line(&o, "jit.blocks %llu\njit.code_bytes %llu\njit.lookups %llu\njit.jump_misses %llu\n",
-		     (unsigned long long)j.blocks, (unsigned long long)j.code_bytes, (unsigned long long)j.lookups,
-		     (unsigned long long)j.jump_misses);
-		line(&o, "jit.tlb_misses %llu\njit.interp_exits %llu\njit.invalidations %llu\njit.flushes %llu\n",
-		     (unsigned long long)j.tlb_misses, (unsigned long long)j.interp_exits,
-		     (unsigned long long)j.invalidations, (unsigned long long)j.flushes);
+		line(&o, "jit.blocks %llu\njit.code_bytes %llu\njit.invalidations %llu\njit.flushes %llu\n",
+		     (unsigned long long)j.blocks, (unsigned long long)j.code_bytes, (unsigned long long)j.invalidations,
+		     (unsigned long long)j.flushes);
+		line(&o, "jit.pages %llu\njit.world_stops %llu\n", (unsigned long long)j.pages,
+		     (unsigned long long)j.world_stops);
 	}
 	handle_put(h);
 	return (ssize_t)o.len;

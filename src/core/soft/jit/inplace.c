@@ -87,7 +87,7 @@ const u8 *jit_interpret(struct cpu *c, u64 rip)
 {
 	struct jit *j = c->vcpu->vm->jit;
 
-	j->stats.interp_exits++;
+	c->vcpu->stat.interp_exits++;
 	state_in(c, rip);
 	interp_here(c);
 	c->saved_flags = flags_image(c->rflags);

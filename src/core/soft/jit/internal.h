@@ -19,11 +19,15 @@
  *     delivered at once, and instructions that are not translated are executed by inplace.c: both from inside of a block,
  *     with c->fault_jmp being jit_run()'s, so nothing between may need cleaning up.
  *  6. A page with translations has memslot.code_pages set, and then no TLB of any address space holds a write tag for it:
- *     every write comes to jit_invalidate(). Writes by devices are caught by jit_verify_page() when the page is next
- *     fetched through a new ITLB entry.
+ *     every write comes to jit_invalidate(). So do writes by user space that reports them (kvcore_memory_written()); those of
+ *     user space that does not are caught by jit_verify_page() when the page is next fetched through a new ITLB entry.
  *  7. Code memory is written through one mapping and executed through another; blocks, pages and exit records are bump
  *     allocated and die together in jit_flush().
- *  8. jit.lock guards all tables; it is never held while the world is being stopped, nor while guest code runs.
+ *  8. jit.lock guards all tables; it is never held while the world is being stopped, nor while guest code runs. vCPU threads
+ *     read the lists of pages and blocks without it: records are linked when they are complete, stay readable when they are
+ *     unlinked, and their memory is used again only after the world was stopped. What such a look-up finds of a page that
+ *     dies meanwhile goes the way of invariant 2: the flush of jump caches is requested after the page left the table, and
+ *     entries of code caches bear the age that the page had before the look-up.
  */
 #pragma once
 #include <pthread.h>
@@ -35,6 +39,7 @@
 #define META_SIZE (48u << 20)
 #define MAX_BLOCKS (1u << 19)
 #define PAGE_HASH 16384u
+#define PAGE_AGES 4096u
 #define BLOCK_INSNS 64
 #define MAX_SIDES 24 /* branches in the middle of a block */
 #define MAX_EDGES (2 * MAX_SIDES + 6)
@@ -90,7 +95,7 @@ struct code_page {
 	struct page_user *users;
 	u64 gpa;
 	bool dead;
-	u64 verified_events, verified_tsc; /* when page_matches() was asked last */
+	u64 verified_events, verified_tsc; /* when page_matches() was asked last; atomic */
 	u64 lines; /* 64-byte lines that blocks were made from */
 	u64 line_hash[LINES];
 	struct block *blocks[OFF_BUCKETS];
@@ -114,6 +119,8 @@ struct jit {
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
 	struct tx *tx; /* the translation in progress */
+	u64 page_age[PAGE_AGES]; /* by page_age_at(): what is kept of a page elsewhere is void after a change */
+	u64 ages;		 /* the youngest */
 	const u8 *stub_dispatch, *stub_interp, *stub_string, *stub_inplace, *stub_away;
 	const u8 *stub_dispatch_at, *stub_interp_at; /* called; the page offset to go on at is the u16 behind the call */
 	const u8 *stub_link[2];			     /* called in FLAGS_HOST, FLAGS_SAVED; a struct link is behind the call */
@@ -161,6 +168,13 @@ static inline bool jit_fits(const struct cpu *c)
 	return *cpl == 0 || (*cpl == 3 && !((c->rflags & FL_AC) && (c->cr0 & CR0_AM)));
 }
 
+/* An age comes back after 2^38 changes: more than a day with a change every microsecond. */
+static inline u64 *page_age_at(struct jit *j, u64 gpa)
+{
+	_Static_assert(CODE_SIZE <= 1u << CODE_AGE_SHIFT, "code_entry.code holds an offset in the code memory");
+	return &j->page_age[gpa >> 12 & (PAGE_AGES - 1)];
+}
+
 static inline u8 *jit_exec(struct jit *j, u32 offset)
 {
 	return j->code_x + offset;
@@ -206,10 +220,11 @@ const u8 *jit_interpret(struct cpu *c, u64 rip);
 const u8 *jit_next(struct cpu *c, u64 rip); /* what the jump cache does not have; flags stay saved */
 const u8 *jit_page_fault(struct cpu *c, u64 la, u32 error, u16 offset); /* at a guest instruction not begun */
 
-/* cache.c: pages and blocks */
+/* cache.c: pages and blocks. On a vCPU's thread the two find functions need no lock. */
 struct code_page *page_find(struct jit *j, u64 gpa);
 struct code_page *page_create(struct jit *j, u64 gpa);
 struct block *block_find(struct code_page *p, u16 offset, u8 key);
+void page_ages_change(struct jit *j); /* of all */
 void page_cover(struct code_page *p, const u8 *host, u16 offset, u16 size);
 bool page_add_user(struct jit *j, struct code_page *p, struct code_page *user);
 void page_kill(struct jit *j, const struct memory *m, struct code_page *p);

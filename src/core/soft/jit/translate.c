@@ -428,7 +428,7 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 	if (!cover(t, s->offset))
 		return NULL;
 	b->next = *bucket;
-	*bucket = b;
+	__atomic_store_n(bucket, b, __ATOMIC_RELEASE); /* block_find() needs no lock */
 	j->stats.blocks++;
 	return b;
 }
