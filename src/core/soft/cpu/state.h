@@ -341,6 +341,7 @@ struct cpu {
 	struct io_replay replay[IO_REPLAY_MAX];
 	u8 replay_count, replay_pos;
 
+	struct lockstep *shadow; /* this one is a shadow, see jit/lockstep.h */
 	struct vcpu *vcpu; /* the owner (soft.h); the processor itself never looks inside */
 
 	u64 insns; /* interpreted instructions */

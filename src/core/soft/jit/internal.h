@@ -61,6 +61,7 @@ struct block {
 	struct site *sites;
 	u32 start, entry_saved, entry_host, code_end; /* offsets in the code memory */
 	u16 offset; /* in the guest page */
+	u16 insns;
 	u16 site_count;
 	u8 key;
 	bool wants_flags; /* its code reads flags that it was entered with */
@@ -101,7 +102,7 @@ struct jit {
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
 	struct tx *tx; /* the translation in progress */
-	const u8 *stub_dispatch, *stub_interp, *stub_string, *stub_inplace, *stub_away;
+	const u8 *stub_dispatch, *stub_interp, *stub_string, *stub_inplace, *stub_away, *stub_interp_here;
 	const u8 *stub_dispatch_at, *stub_interp_at; /* called; the page offset to go on at is the u16 behind the call */
 	const u8 *stub_link[2];			     /* called in FLAGS_HOST, FLAGS_SAVED; a struct link is behind the call */
 	const u8 *stub_slow[VIEW_COUNT][4]; /* by view and what, as far as SLOW_STACK */
@@ -109,6 +110,7 @@ struct jit {
 	struct jit_options options;
 	bool testing; /* the options are not the usual ones */
 	u64 random;   /* state of jit_inject() */
+	struct lockstep *lockstep;
 	struct cpu *tlb_owner; /* jit_limit_tlb(): whose TLB it looked at last, with how many fills, and the entries it left */
 	u64 tlb_fills;
 	u32 tlb_last[TLB_SIZE];
@@ -203,6 +205,9 @@ struct block_source {
 	u16 offset;
 	u8 key;
 };
+
+/* run.c: enters code, which is for c->rip */
+unsigned run_code(struct jit *j, struct cpu *c, const u8 *code);
 
 /* run.c: everything translated goes, with all vCPUs outside of it */
 void jit_flush_world(struct jit *j, struct cpu *c);

@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <ucontext.h>
+#include "../cpu/host.h"
 #include "../cpu/interp.h"
 #include "../mmu.h"
+#include "lockstep.h"
 #include "tx.h"
 
 #define AUX_HWCAP2 26 /* <sys/auxv.h> clashes with the page-fault bits of state.h */
@@ -33,7 +35,7 @@ struct jit *jit_create(const struct jit_options *o)
 	j->testing = o->tlb || o->events || !o->links || o->lockstep;
 	j->random = o->seed;
 	j->tx = calloc(1, sizeof(*j->tx));
-	if (!j->tx || !code_create(j) || !stubs_emit(j)) {
+	if (!j->tx || !code_create(j) || !stubs_emit(j) || (o->lockstep && !lockstep_create(j))) {
 		jit_destroy(j);
 		return NULL;
 	}
@@ -44,6 +46,7 @@ void jit_destroy(struct jit *j)
 {
 	if (!j)
 		return;
+	lockstep_destroy(j);
 	code_destroy(j);
 	free(j->tx);
 	pthread_mutex_destroy(&j->lock);
@@ -235,7 +238,7 @@ static void link_edge(struct jit *j, const struct link *l, u64 flushes)
 	pthread_mutex_unlock(&j->lock);
 }
 
-static unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
+unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
 {
 	unsigned reason;
 
@@ -268,13 +271,15 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 			link_edge(j, pending, flushes);
 		pending = NULL;
 		if (code) {
-			switch (run_code(j, c, code)) {
+			switch (unlikely(j->lockstep) ? lockstep_run(j, c, code) : run_code(j, c, code)) {
 			case EXIT_DISPATCH:
 				continue;
 			case EXIT_LINK:
 				pending = (const struct link *)(uintptr_t)c->cur_block;
 				flushes = j->stats.flushes;
 				continue;
+			case EXIT_DIVERGED:
+				return LEAVE_ERROR;
 			default:
 				break;
 			}
@@ -349,7 +354,7 @@ static const u8 *fill(struct cpu *c, u64 la, const struct slow_info *s)
 	case MMU_FILLED:
 		return (const u8 *)s + s->retry;
 	case MMU_FAULT:
-		if ((s->what & SLOW_PAGE_FAULT) && is_canonical(la))
+		if ((s->what & SLOW_PAGE_FAULT) && is_canonical(la) && !c->vcpu->vm->jit->lockstep)
 			return jit_page_fault(c, la + s->own, r.error, s->guest);
 		break;
 	default:

@@ -424,6 +424,7 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 	__atomic_store_n(&j->block_count, j->block_count + 1, __ATOMIC_RELEASE);
 	if (!cover(t, s->offset))
 		return NULL;
+	b->insns = (u16)t->n;
 	b->next = *bucket;
 	*bucket = b;
 	j->stats.blocks++;
