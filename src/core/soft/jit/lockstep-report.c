@@ -8,7 +8,8 @@ static const char *const gpr_names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp
 
 static void line(const char *name, u64 shadow, u64 real, u64 diff)
 {
-	fprintf(stderr, "%c %-8s %016llx  %016llx\n", diff ? '*' : ' ', name, (unsigned long long)shadow, (unsigned long long)real);
+	fprintf(stderr, "%c %-8s %016llx  %016llx\n", diff ? '*' : ' ', name, (unsigned long long)shadow,
+		(unsigned long long)real);
 }
 
 /* The one at the RIP that was reached, else the last. */

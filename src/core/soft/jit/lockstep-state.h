@@ -5,8 +5,9 @@
 
 #define WORDS 32768u
 #define LOG 8192u
-#define PLANS 4096u
+#define PLANS 16384u
 #define STARTS 16u
+#define KNOWN 65536u
 
 /* Eight bytes of host memory that the shadow wrote to. */
 struct word {
@@ -28,17 +29,24 @@ struct record {
 };
 
 /* A decoded instruction, found by address and bytes. */
+#define NO_PLAN (1ull << 63)
 struct plan {
 	u64 rip, bytes[2], mask[2];
-	unsigned avail;
 	struct insn i;
+};
+
+struct known_block {
+	const struct block *block;
+	u64 flushes;
+	u32 offset;
 };
 
 /* Why the shadow stopped before the block's end */
 enum shadow_stop { STOP_NOT, STOP_ONCE, STOP_DEVICE, STOP_FAULT, STOP_PAGING, STOP_FETCH };
 
-enum lockstep_count { COUNT_BLOCKS, COUNT_COMPARED, COUNT_ONCE, COUNT_STRING, COUNT_PAGING, COUNT_RACED, COUNT_SMP, COUNT_DIVERGED,
-		      COUNTS };
+/* What became of a block */
+enum lockstep_count { COUNT_BLOCKS, COUNT_COMPARED, COUNT_ONCE, COUNT_STRING, COUNT_PAGING, COUNT_RACED, COUNT_SMP,
+		      COUNT_DIVERGED, COUNTS };
 
 struct lockstep {
 	struct vcpu *shadow;
@@ -53,8 +61,10 @@ struct lockstep {
 	struct access_log load[LOG], store[LOG];
 	struct record record[BLOCK_INSNS + 2];
 	struct plan plan[PLANS];
+	struct known_block known[KNOWN];
 	u8 run_page[4096];
-	u8 vector[BLOCK_INSNS + 2][FPU_AREA_MAX] __attribute__((aligned(64))), vector_real[FPU_AREA_MAX] __attribute__((aligned(64)));
+	u8 vector[BLOCK_INSNS + 2][FPU_AREA_MAX] __attribute__((aligned(64)));
+	u8 vector_real[FPU_AREA_MAX] __attribute__((aligned(64)));
 };
 _Static_assert(FPU_AREA_MAX % 64 == 0, "XSAVE areas are aligned");
 

@@ -43,7 +43,7 @@ static u64 load_raw(u64 host, unsigned n)
 static struct word *word_at(struct lockstep *l, u64 host, bool make)
 {
 	u64 key = host >> 3;
-	u32 i = (u32)(key * 0x9e3779b97f4a7c15ull >> 40) % WORDS;
+	u32 i = (u32)(key ^ key >> 15) % WORDS; /* neighbours in one line of the cache */
 
 	while (l->word[i].stamp == l->stamp && l->word[i].key != key)
 		i = (i + 1) % WORDS;
@@ -216,45 +216,44 @@ static const u8 *fetchable(const struct cpu *c, u64 la)
 	return e->tag == (la & PAGE_MASK) ? e->host : NULL;
 }
 
-/* The instruction at rip, decoded; NULL when it cannot be fetched without effects, or is none. */
-const struct insn *lockstep_decode(struct lockstep *l, const struct cpu *c, u64 rip)
+static bool plan_holds(const struct plan *p, u64 rip, u64 bytes)
 {
-	const u8 *page = fetchable(c, rip), *next;
-	unsigned off = rip & ~PAGE_MASK, here = PAGE_SIZE - off < INSN_MAX ? (unsigned)PAGE_SIZE - off : INSN_MAX;
-	struct plan *p;
-	u8 bytes[INSN_MAX + 1] = { 0 };
+	return p->i.d && p->rip == rip && !((load_raw(bytes, 8) ^ p->bytes[0]) & p->mask[0]) &&
+	       !((load_raw(bytes + 8, 8) ^ p->bytes[1]) & p->mask[1]);
+}
 
-	if (!page)
-		return NULL;
-	p = &l->plan[((u64)(uintptr_t)page >> 6 ^ off) % PLANS];
-	for (unsigned n = 0; n < here; n++)
-		bytes[n] = page[off + n];
-	if (p->i.d && p->rip == rip && p->avail <= here && !((load_raw((u64)(uintptr_t)bytes, 8) ^ p->bytes[0]) & p->mask[0]) &&
-	    !((load_raw((u64)(uintptr_t)bytes + 8, 8) ^ p->bytes[1]) & p->mask[1]))
-		return &p->i;
-	p->i.d = NULL;
-	if (insn_decode(&p->i, bytes, here, MODE_LONG64) == DECODE_MORE && here < INSN_MAX) {
-		next = fetchable(c, rip + here);
-		for (unsigned n = here; next && n < INSN_MAX; n++)
-			bytes[n] = next[n - here];
-		if (!next || insn_decode(&p->i, bytes, INSN_MAX, MODE_LONG64) != DECODE_OK)
-			p->i.d = NULL;
-		p->rip = ~0ull; /* two pages: not to be found again */
-		return p->i.d ? &p->i : NULL;
-	}
-	if (insn_decode(&p->i, bytes, here, MODE_LONG64) != DECODE_OK) {
-		p->i.d = NULL;
-		return NULL;
-	}
+static bool plan_make(struct plan *p, u64 rip, const u8 *bytes, unsigned avail)
+{
+	p->rip = NO_PLAN;
+	if (insn_decode(&p->i, bytes, avail, MODE_LONG64) != DECODE_OK)
+		return false;
 	p->rip = rip;
-	p->avail = p->i.len;
 	for (unsigned n = 0; n < 2; n++) {
 		unsigned len = p->i.len > 8 * n ? p->i.len - 8 * n : 0;
 
 		p->mask[n] = len >= 8 ? ~0ull : (1ull << 8 * len) - 1;
 		p->bytes[n] = load_raw((u64)(uintptr_t)bytes + 8 * n, 8);
 	}
-	return &p->i;
+	return true;
+}
+
+/* The instruction at rip, decoded; NULL when it cannot be fetched without effects, or is none. */
+const struct insn *lockstep_decode(struct lockstep *l, const struct cpu *c, u64 rip)
+{
+	unsigned off = rip & ~PAGE_MASK, here = PAGE_SIZE - off < INSN_MAX ? (unsigned)PAGE_SIZE - off : INSN_MAX;
+	const u8 *page = fetchable(c, rip), *next = here < INSN_MAX ? fetchable(c, rip + here) : NULL;
+	struct plan *p = &l->plan[(rip ^ rip >> 12) % PLANS];
+	u8 bytes[INSN_MAX + 1] = { 0 };
+
+	if (!page)
+		return NULL;
+	if (off <= PAGE_SIZE - sizeof(bytes) && plan_holds(p, rip, (u64)(uintptr_t)page + off))
+		return &p->i;
+	for (unsigned n = 0; n < here; n++)
+		bytes[n] = page[off + n];
+	for (unsigned n = here; next && n < INSN_MAX; n++)
+		bytes[n] = next[n - here];
+	return plan_make(p, rip, bytes, next ? INSN_MAX : here) ? &p->i : NULL;
 }
 
 static void vector_save(u8 *area)
@@ -267,12 +266,20 @@ static void vector_load(const u8 *area)
 	__asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(7), "d"(0) : "memory");
 }
 
+/* Not memcpy(): that may use the guest's vector registers. */
+static inline void copy_gprs(u64 *to, const volatile u64 *from)
+{
+#pragma GCC unroll 16
+	for (unsigned n = 0; n < 16; n++)
+		to[n] = from[n];
+}
+
 static void record(struct lockstep *l, u16 undefined)
 {
 	struct cpu *s = &l->shadow->cpu;
 	struct record *r = &l->record[l->records++];
 
-	host_movs(r->gpr, s->gpr, 16, 8);
+	copy_gprs(r->gpr, s->gpr);
 	r->rip = s->rip;
 	r->rflags = s->rflags;
 	r->base[0] = s->seg[SEG_FS].base;
@@ -288,7 +295,7 @@ static void copy_state(struct lockstep *l, const struct cpu *c)
 {
 	struct cpu *s = &l->shadow->cpu;
 
-	host_movs(s->gpr, c->gpr, 16, 8);
+	copy_gprs(s->gpr, c->gpr);
 	s->rip = c->rip;
 	s->rflags = c->rflags;
 	s->cpl = c->cpl;
@@ -492,12 +499,22 @@ static enum lockstep_count judge(struct lockstep *l, const struct cpu *c, unsign
 	return raced(l) ? COUNT_RACED : COUNT_DIVERGED;
 }
 
+/* As block_of_code(), for those that run again and again. */
+static const struct block *known_block(struct jit *j, struct lockstep *l, u32 offset)
+{
+	struct known_block *k = &l->known[offset / 16 % KNOWN];
+
+	if (k->offset != offset || k->flushes != j->stats.flushes)
+		*k = (struct known_block){ block_of_code(j, offset), j->stats.flushes, offset };
+	return k->block;
+}
+
 unsigned lockstep_run(struct jit *j, struct cpu *c, const u8 *code)
 {
 	static u32_unaligned quiet;
 	struct lockstep *l = j->lockstep;
 	u32_unaligned *poll = c->poll;
-	struct block *b = block_of_code(j, (u32)(code - j->code_x));
+	const struct block *b = known_block(j, l, (u32)(code - j->code_x));
 	enum lockstep_count what;
 	unsigned reason;
 
