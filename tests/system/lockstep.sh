@@ -12,5 +12,5 @@ status=$?
 [ $status = 0 ] || fail "kv-vmm ended with $status"
 grep -q '^@init ' "$work/log" || fail "no line of /init"
 grep '^lock-step: ' "$work/log"
-grep -q '^lock-step: [0-9]\{8,\} blocks, \(99\.[0-9]*\|100\.00\) % agree,.* 0 not shadowed, 0 different' "$work/log" ||
+grep -q '^lock-step: [0-9]\{8,\} blocks, 0 left out; of the others \(99\.[0-9]*\|100\.00\) % agree,.* 0 not shadowed, 0 different' "$work/log" ||
 	fail "see the line of lock-step"

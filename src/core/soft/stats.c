@@ -3,9 +3,12 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include "cpu/insn.h"
 #include "fd.h"
 #include "jit/jit.h"
 #include "provider.h"
+
+#define TOP_OPS 10
 
 struct out {
 	char *buf;
@@ -50,11 +53,61 @@ static void vcpu_lines(struct out *o, const struct vcpu *v)
 	line(o, "vcpu%u.walk_hits %llu\n", v->id, (unsigned long long)v->mmu.walk_hits);
 }
 
+static void jit_lines(struct out *o, struct jit *jit)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+	} counter[] = {
+		{ "blocks", offsetof(struct jit_stats, blocks) },
+		{ "code_bytes", offsetof(struct jit_stats, code_bytes) },
+		{ "links", offsetof(struct jit_stats, links) },
+		{ "jump_misses", offsetof(struct jit_stats, jump_misses) },
+		{ "lookups", offsetof(struct jit_stats, lookups) },
+		{ "tlb_misses", offsetof(struct jit_stats, tlb_misses) },
+		{ "group_misses", offsetof(struct jit_stats, group_misses) },
+		{ "slow.page_crossing", offsetof(struct jit_stats, page_crossings) },
+		{ "slow.page_fault", offsetof(struct jit_stats, page_faults) },
+		{ "slow.not_plain", offsetof(struct jit_stats, not_plain) },
+		{ "slow.host_fault", offsetof(struct jit_stats, host_faults) },
+		{ "interp_exits", offsetof(struct jit_stats, interp_exits) },
+		{ "unfit", offsetof(struct jit_stats, unfit) },
+		{ "invalidations", offsetof(struct jit_stats, invalidations) },
+		{ "flushes", offsetof(struct jit_stats, flushes) },
+	};
+	struct jit_stats j;
+
+	jit_get_stats(jit, &j);
+	for (size_t i = 0; i < ARRAY_SIZE(counter); i++)
+		line(o, "jit.%s %llu\n", counter[i].name,
+		     (unsigned long long)*(const u64 *)((const char *)&j + counter[i].offset));
+}
+
+/* The instructions that were interpreted most often. */
+static void op_lines(struct out *o, const struct vm *vm)
+{
+	u64 count[OPS_MAX] = { 0 };
+
+	for (u32 v = 0; v < vm->vcpu_count; v++)
+		for (u32 op = 0; op < INSN_COUNT; op++)
+			count[op] += vm->vcpu[v]->cpu.op_count[op];
+	for (unsigned n = 0; n < TOP_OPS; n++) {
+		u32 most = 0;
+
+		for (u32 op = 1; op < INSN_COUNT; op++)
+			if (count[op] > count[most])
+				most = op;
+		if (!count[most])
+			break;
+		line(o, "interp.%s %llu\n", insn_op_names[most], (unsigned long long)count[most]);
+		count[most] = 0;
+	}
+}
+
 ssize_t soft_stats(int vm_fd, char *buf, size_t size)
 {
 	struct handle *h = handle_get(vm_fd);
 	struct out o = { .buf = buf, .size = size };
-	struct jit_stats j;
 
 	if (!h || h->kind != HANDLE_VM) {
 		if (h)
@@ -65,15 +118,9 @@ ssize_t soft_stats(int vm_fd, char *buf, size_t size)
 		*buf = 0;
 	for (u32 i = 0; i < h->vm->vcpu_count; i++)
 		vcpu_lines(&o, h->vm->vcpu[i]);
-	if (h->vm->jit) {
-		jit_get_stats(h->vm->jit, &j);
-		line(&o, "jit.blocks %llu\njit.code_bytes %llu\njit.lookups %llu\njit.jump_misses %llu\n",
-		     (unsigned long long)j.blocks, (unsigned long long)j.code_bytes, (unsigned long long)j.lookups,
-		     (unsigned long long)j.jump_misses);
-		line(&o, "jit.tlb_misses %llu\njit.interp_exits %llu\njit.invalidations %llu\njit.flushes %llu\n",
-		     (unsigned long long)j.tlb_misses, (unsigned long long)j.interp_exits,
-		     (unsigned long long)j.invalidations, (unsigned long long)j.flushes);
-	}
+	if (h->vm->jit)
+		jit_lines(&o, h->vm->jit);
+	op_lines(&o, h->vm);
 	handle_put(h);
 	return (ssize_t)o.len;
 }

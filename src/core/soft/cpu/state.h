@@ -293,6 +293,7 @@ struct io_replay {
 #define MAX_GROUPS 32
 /* Segments that transfers load all the time, by selector. */
 #define PLAIN_COUNT 8u
+#define OPS_MAX 1024u
 
 typedef u32 u32_unaligned __attribute__((aligned(1)));
 
@@ -345,6 +346,7 @@ struct cpu {
 	struct vcpu *vcpu; /* the owner (soft.h); the processor itself never looks inside */
 
 	u64 insns; /* interpreted instructions */
+	u32 op_count[OPS_MAX]; /* the same by enum insn_op (insn.h) */
 
 	/*
 	 * -- caches of one address space --

@@ -30,7 +30,15 @@ void jit_flush(struct jit *j);
  * interpreted instead; false when it was not ours. */
 bool jit_signal(int sig, void *siginfo, void *ucontext);
 
+/* Written by vCPU threads without a lock: with several of them some events are not counted. */
 struct jit_stats {
-	u64 blocks, code_bytes, lookups, jump_misses, tlb_misses, group_misses, interp_exits, invalidations, flushes;
+	u64 blocks, code_bytes;		   /* made; in use now */
+	u64 links;			   /* direct jumps between blocks that were joined at their first use */
+	u64 jump_misses, lookups;	   /* targets that the jump cache did not have; nor the code cache */
+	u64 tlb_misses, group_misses;	   /* of single accesses; of groups that lie in two pages */
+	u64 page_crossings, page_faults, not_plain; /* ends of such: two pages, #PF, devices and pages that are watched */
+	u64 host_faults;		   /* signals: divide errors, alignment, vector exceptions */
+	u64 interp_exits, unfit;	   /* instructions given to the interpreter; those for the processor's state */
+	u64 invalidations, flushes;	   /* pages whose code was dropped; times that all was */
 };
 void jit_get_stats(struct jit *j, struct jit_stats *ret);

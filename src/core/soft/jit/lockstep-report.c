@@ -102,9 +102,10 @@ void lockstep_summary(const struct lockstep *l)
 	static const char *const names[] = { [COUNT_ONCE] = "not to be done twice", [COUNT_STRING] = "inside of REP",
 					     [COUNT_PAGING] = "page tables changed", [COUNT_RACED] = "written by a device",
 					     [COUNT_SMP] = "not shadowed", [COUNT_DIVERGED] = "different" };
-	u64 blocks = l->count[COUNT_BLOCKS] ? l->count[COUNT_BLOCKS] : 1, part = l->count[COUNT_COMPARED] * 10000 / blocks;
+	u64 blocks = l->count[COUNT_BLOCKS] - l->count[COUNT_LEFT_OUT], part = l->count[COUNT_COMPARED] * 10000 / (blocks | !blocks);
 
-	fprintf(stderr, "lock-step: %llu blocks, %llu.%02llu %% agree", (unsigned long long)l->count[COUNT_BLOCKS],
+	fprintf(stderr, "lock-step: %llu blocks, %llu left out; of the others %llu.%02llu %% agree",
+		(unsigned long long)l->count[COUNT_BLOCKS], (unsigned long long)l->count[COUNT_LEFT_OUT],
 		(unsigned long long)part / 100, (unsigned long long)part % 100);
 	for (u32 n = COUNT_ONCE; n < COUNTS; n++)
 		fprintf(stderr, ", %llu %s", (unsigned long long)l->count[n], names[n]);

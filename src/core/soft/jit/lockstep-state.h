@@ -8,6 +8,7 @@
 #define PLANS 16384u
 #define STARTS 16u
 #define KNOWN 65536u
+#define ALWAYS 256u /* runs of a block that are shadowed whatever lockstep=N says */
 
 /* Eight bytes of host memory that the shadow wrote to. */
 struct word {
@@ -38,14 +39,14 @@ struct plan {
 struct known_block {
 	const struct block *block;
 	u64 flushes;
-	u32 offset;
+	u32 offset, runs;
 };
 
 /* Why the shadow stopped before the block's end */
 enum shadow_stop { STOP_NOT, STOP_ONCE, STOP_DEVICE, STOP_FAULT, STOP_PAGING, STOP_FETCH };
 
 /* What became of a block */
-enum lockstep_count { COUNT_BLOCKS, COUNT_COMPARED, COUNT_ONCE, COUNT_STRING, COUNT_PAGING, COUNT_RACED, COUNT_SMP,
+enum lockstep_count { COUNT_BLOCKS, COUNT_LEFT_OUT, COUNT_COMPARED, COUNT_ONCE, COUNT_STRING, COUNT_PAGING, COUNT_RACED, COUNT_SMP,
 		      COUNT_DIVERGED, COUNTS };
 
 struct lockstep {

@@ -417,11 +417,11 @@ static u16 flags_read_from(struct lockstep *l, const struct cpu *c, u64 rip, u16
 			live |= flags_read_from(l, c, rip + i->imm, open, depth / 2);
 			continue;
 		case KIND_JMP:
+		case KIND_CALL:
 			if (!direct)
 				return live | open;
 			rip += i->imm;
 			continue;
-		case KIND_CALL:
 		case KIND_RET:
 		case KIND_INTERP:
 		case KIND_SYSTEM:
@@ -500,13 +500,23 @@ static enum lockstep_count judge(struct lockstep *l, const struct cpu *c, unsign
 }
 
 /* As block_of_code(), for those that run again and again. */
-static const struct block *known_block(struct jit *j, struct lockstep *l, u32 offset)
+static struct known_block *known_block(struct jit *j, struct lockstep *l, u32 offset)
 {
 	struct known_block *k = &l->known[offset / 16 % KNOWN];
 
 	if (k->offset != offset || k->flushes != j->stats.flushes)
-		*k = (struct known_block){ block_of_code(j, offset), j->stats.flushes, offset };
-	return k->block;
+		*k = (struct known_block){ block_of_code(j, offset), j->stats.flushes, offset, 0 };
+	return k;
+}
+
+/* With lockstep=N: a block that has run often is shadowed once in N. */
+static bool left_out(struct jit *j, struct lockstep *l, struct known_block *k)
+{
+	if (k->runs < ALWAYS) {
+		k->runs++;
+		return false;
+	}
+	return l->count[COUNT_BLOCKS] * 0x9e3779b97f4a7c15ull >> 33 >= (1ull << 31) / j->options.lockstep;
 }
 
 unsigned lockstep_run(struct jit *j, struct cpu *c, const u8 *code)
@@ -514,12 +524,16 @@ unsigned lockstep_run(struct jit *j, struct cpu *c, const u8 *code)
 	static u32_unaligned quiet;
 	struct lockstep *l = j->lockstep;
 	u32_unaligned *poll = c->poll;
-	const struct block *b = known_block(j, l, (u32)(code - j->code_x));
+	struct known_block *k = known_block(j, l, (u32)(code - j->code_x));
 	enum lockstep_count what;
 	unsigned reason;
 
 	l->count[COUNT_BLOCKS]++;
-	if (c->vcpu->vm->vcpu_count > 1 || !b) {
+	if (j->options.lockstep > 1 && left_out(j, l, k)) {
+		l->count[COUNT_LEFT_OUT]++;
+		return run_code(j, c, code);
+	}
+	if (c->vcpu->vm->vcpu_count > 1 || !k->block) {
 		l->count[COUNT_SMP]++;
 		return run_code(j, c, code);
 	}
@@ -528,7 +542,7 @@ unsigned lockstep_run(struct jit *j, struct cpu *c, const u8 *code)
 		__builtin_memcpy(l->shadow->cpuid_gates, c->vcpu->cpuid_gates, sizeof(l->shadow->cpuid_gates));
 	}
 	l->start[l->count[COUNT_BLOCKS] % STARTS] = c->rip;
-	shadow_run(l, c, b->insns);
+	shadow_run(l, c, k->block->insns);
 	c->poll = &quiet; /* a string instruction shall not stop for requests */
 	reason = run_code(j, c, code);
 	c->poll = poll;

@@ -183,7 +183,7 @@ const u8 *code_known(struct jit *j, struct cpu *c)
 	u32 error;
 	bool mmio;
 
-	j->stats.lookups++;
+	j->stats.jump_misses++;
 	if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
 		return NULL;
 	known = code_entry(c, gpa, block_key(c), &key);
@@ -209,6 +209,7 @@ static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 	while (!code) {
 		if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
 			return NULL;
+		j->stats.lookups++;
 		b = block_at(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), block_key(c));
 		if (b) {
 			code = jit_exec(j, b->entry_saved);
@@ -232,9 +233,11 @@ static void link_edge(struct jit *j, const struct link *l, u64 flushes)
 	from = j->options.links && j->stats.flushes == flushes ? block_of_code(j, (u32)((const u8 *)l - j->code_x)) : NULL;
 	if (from && !from->page->dead)
 		to = block_find(from->page, l->target, l->key);
-	if (to)
+	if (to) {
 		emit_patch(j->code_w + ((const u8 *)l - j->code_x) + l->rel32, j->code_x - j->code_w,
 			   jit_exec(j, l->saved ? to->entry_saved : to->entry_host));
+		j->stats.links++;
+	}
 	pthread_mutex_unlock(&j->lock);
 }
 
@@ -267,6 +270,7 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 			c->jit_key = key;
 		}
 		code = jit_fits(c) ? code_at_rip(j, c) : NULL;
+		j->stats.unfit += !code;
 		if (pending)
 			link_edge(j, pending, flushes);
 		pending = NULL;
@@ -333,8 +337,8 @@ static const u8 *alone_at(struct jit *j, struct cpu *c)
 	u32 error;
 	bool mmio;
 
-	if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
-		return jit_interpret(c, c->rip);
+	if (unlikely(j->lockstep) || !mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
+		return jit_interpret(c, c->rip); /* (a block inside of another is nothing to compare) */
 	known = code_entry(c, gpa, key, &tag);
 	if (known->key == tag && known->code >> CODE_AGE_SHIFT == c->code_age)
 		return (const u8 *)(uintptr_t)(known->code & ((1ull << CODE_AGE_SHIFT) - 1));
@@ -346,28 +350,28 @@ static const u8 *alone_at(struct jit *j, struct cpu *c)
 }
 
 /* A TLB miss. A page fault is delivered at once; what is not plain memory is interpreted. */
-static const u8 *fill(struct cpu *c, u64 la, const struct slow_info *s)
+static const u8 *fill(struct jit *j, struct cpu *c, u64 la, const struct slow_info *s)
 {
 	struct mmu_result r;
+	enum mmu_try how = mmu_try(c, la, s->what & SLOW_WRITE ? MMU_WRITE : MMU_READ, c->view, &r);
 
-	switch (mmu_try(c, la, s->what & SLOW_WRITE ? MMU_WRITE : MMU_READ, c->view, &r)) {
-	case MMU_FILLED:
+	if (how == MMU_FILLED)
 		return (const u8 *)s + s->retry;
-	case MMU_FAULT:
-		if ((s->what & SLOW_PAGE_FAULT) && is_canonical(la) && !c->vcpu->vm->jit->lockstep)
-			return jit_page_fault(c, la + s->own, r.error, s->guest);
-		break;
-	default:
-		break;
+	if (how == MMU_SLOW) {
+		j->stats.not_plain++;
+		return jit_interpret(c, c->rip);
 	}
-	return jit_interpret(c, c->rip);
+	j->stats.page_faults++;
+	if (!(s->what & SLOW_PAGE_FAULT) || !is_canonical(la) || unlikely(j->lockstep))
+		return jit_interpret(c, c->rip);
+	return jit_page_fault(c, la + s->own, r.error, s->guest);
 }
 
 /* The stack window serves pages that may be written; a read alone must not make one so. */
 static const u8 *stack_read(struct jit *j, struct cpu *c, u64 la, const struct slow_info *s)
 {
 	const struct tlb_entry *e = &c->set->tlb[c->view][tlb_index(la)];
-	const u8 *retry = (const u8 *)s + s->retry, *next = e->rtag == (la & PAGE_MASK) ? retry : fill(c, la, s);
+	const u8 *retry = (const u8 *)s + s->retry, *next = e->rtag == (la & PAGE_MASK) ? retry : fill(j, c, la, s);
 
 	return next == retry && e->wtag != (la & PAGE_MASK) ? alone_at(j, c) : next;
 }
@@ -378,8 +382,10 @@ const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
 
 	c->rip = c->code_base + s->guest;
 	if ((la & ~PAGE_MASK) + s->size > PAGE_SIZE) { /* two pages: never a hit */
-		if (!(s->what & SLOW_GROUP))
+		if (!(s->what & SLOW_GROUP)) {
+			j->stats.page_crossings++;
 			return jit_interpret(c, c->rip);
+		}
 		j->stats.group_misses++;
 		return alone_at(j, c);
 	}
@@ -389,7 +395,7 @@ const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
 		if (j->options.tlb)
 			jit_limit_tlb(j, c, la);
 	}
-	return (s->what & (SLOW_STACK | SLOW_WRITE)) == SLOW_STACK ? stack_read(j, c, la, s) : fill(c, la, s);
+	return (s->what & (SLOW_STACK | SLOW_WRITE)) == SLOW_STACK ? stack_read(j, c, la, s) : fill(j, c, la, s);
 }
 
 static void forget_page(struct jit *j, struct cpu *c, struct code_page *p)
@@ -465,6 +471,7 @@ bool jit_signal(int sig, void *siginfo, void *ucontext)
 			continue;
 		if (b->sites[n].host_flags)
 			c->saved_flags = flags_image((u64)u->uc_mcontext.gregs[REG_EFL]);
+		j->stats.host_faults++;
 		u->uc_mcontext.gregs[REG_R9] = (greg_t)(c->code_base + b->sites[n].guest);
 		u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)j->stub_interp;
 		return true;
