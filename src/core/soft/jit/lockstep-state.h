@@ -46,8 +46,8 @@ struct known_block {
 enum shadow_stop { STOP_NOT, STOP_ONCE, STOP_DEVICE, STOP_FAULT, STOP_PAGING, STOP_FETCH };
 
 /* What became of a block */
-enum lockstep_count { COUNT_BLOCKS, COUNT_LEFT_OUT, COUNT_COMPARED, COUNT_ONCE, COUNT_STRING, COUNT_PAGING, COUNT_RACED, COUNT_SMP,
-		      COUNT_DIVERGED, COUNTS };
+enum lockstep_count { COUNT_BLOCKS, COUNT_LEFT_OUT, COUNT_COMPARED, COUNT_ONCE, COUNT_STRING, COUNT_PAGING, COUNT_RACED,
+		      COUNT_SMP, COUNT_DIVERGED, COUNTS };
 
 struct lockstep {
 	struct vcpu *shadow;
