@@ -342,6 +342,10 @@ static void shadow_run(struct lockstep *l, const struct cpu *c, u32 limit)
 	record(l, 0);
 	why = setjmp(jump);
 	if (why) {
+		if (l->vectors) { /* a vector exception leaves its bits in MXCSR, on the host too */
+			vector_save(l->vector[l->vectors++]);
+			l->record[l->records - 1].vectors = l->vectors;
+		}
 		l->stop = why != FAULT_JMP_EXC		 ? STOP_DEVICE :
 			  s->exc.vector == EXC_PF && l->stores ? STOP_PAGING :
 							   STOP_FAULT;
