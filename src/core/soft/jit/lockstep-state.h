@@ -7,6 +7,7 @@
 #define LOG 8192u
 #define PLANS 16384u
 #define STARTS 16u
+#define SEEN 256u
 #define KNOWN 65536u
 #define ALWAYS 256u /* runs of a block that are shadowed whatever lockstep=N says */
 
@@ -57,6 +58,11 @@ struct lockstep {
 	enum shadow_stop stop;
 	u32 words, stores, loads, records, vectors;
 	u32 overlaid; /* stores that the overlay has */
+	u32 seens;
+	struct {
+		u64 rip;
+		u16 flags;
+	} seen[SEEN]; /* of flags_read_from() */
 	u16 used[WORDS];
 	struct word word[WORDS];
 	struct access_log load[LOG], store[LOG];

@@ -400,49 +400,73 @@ static bool memory_agrees(struct lockstep *l, const struct record *r)
 	return true;
 }
 
+/* The flags of `open` that have not been followed from rip on yet; all when there is no room left, through *ret_live. */
+static u16 flags_unseen(struct lockstep *l, u64 rip, u16 open, u16 *ret_live)
+{
+	for (u32 n = 0; n < l->seens; n++)
+		if (l->seen[n].rip == rip) {
+			open &= (u16)~l->seen[n].flags;
+			l->seen[n].flags |= open;
+			return open;
+		}
+	if (l->seens == SEEN) {
+		*ret_live |= open;
+		return 0;
+	}
+	l->seen[l->seens].rip = rip;
+	l->seen[l->seens++].flags = open;
+	return open;
+}
+
 /* Flags of `open` that may be read from rip on, as far as can be seen. */
-static u16 flags_read_from(struct lockstep *l, const struct cpu *c, u64 rip, u16 open, unsigned depth)
+static u16 flags_read_from(struct lockstep *l, const struct cpu *c, u64 rip, u16 open)
 {
 	u16 live = 0;
 
-	while (open && depth--) {
+	for (;;) {
 		const struct insn *i = lockstep_decode(l, c, rip);
-		bool direct;
+		u16 reads;
 
 		if (!i)
 			return live | open;
-		live |= i->d->flags_read & open;
-		open &= (u16) ~(i->d->flags_read | i->d->flags_written);
+		open = flags_unseen(l, rip, open, &live);
+		reads = insn_reads_flags(i);
+		live |= reads & open;
+		open &= (u16) ~(reads | i->d->flags_written);
+		if (!open)
+			return live;
 		rip += i->len;
-		direct = i->d->opnd[0].kind == OP_J;
 		switch (i->d->kind) {
 		case KIND_JCC:
 		case KIND_LOOP:
-			live |= flags_read_from(l, c, rip + i->imm, open, depth / 2);
+			live |= flags_read_from(l, c, rip + i->imm, open);
 			continue;
 		case KIND_JMP:
 		case KIND_CALL:
-			if (!direct)
+			if (i->d->opnd[0].kind != OP_J)
 				return live | open;
 			rip += i->imm;
 			continue;
 		case KIND_RET:
-		case KIND_INTERP:
-		case KIND_SYSTEM:
 			return live | open;
+		case KIND_INTERP:
+		case KIND_SYSTEM: /* a block may go on behind it */
+			if (inplace_ends_block(i) && !repeatable(i))
+				return live | open;
+			continue;
 		default:
 			continue;
 		}
 	}
-	return live | open;
 }
 
 u64 lockstep_flag_difference(struct lockstep *l, const struct cpu *c, const struct record *r)
 {
 	u64 diff = (r->rflags ^ c->rflags) & ~(u64)(r->undefined | FL_RF);
 
+	l->seens = 0;
 	if (diff & FL_ARITH)
-		diff &= ~(u64)FL_ARITH | flags_read_from(l, c, c->rip, diff & FL_ARITH, 64);
+		diff &= ~(u64)FL_ARITH | flags_read_from(l, c, c->rip, diff & FL_ARITH);
 	return diff;
 }
 
