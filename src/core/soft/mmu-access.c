@@ -249,7 +249,7 @@ bool mmu_split_begin(struct cpu *c, u64 la, unsigned len, enum tlb_view view, st
 {
 	s->len = len;
 	s->first = (unsigned)(PAGE_SIZE - (la & ~PAGE_MASK));
-	if (s->first >= len)
+	if (s->first >= len || c->shadow)
 		return false;
 	vm_stop_world(c->vcpu->vm, c->vcpu);
 	for (unsigned n = 0; n < 2; n++) {
