@@ -7,6 +7,7 @@
 #include "cpu/fault.h"
 #include "cpu/host.h"
 #include "jit/jit.h"
+#include "jit/lockstep.h"
 #include "mmu.h"
 #include "soft.h"
 
@@ -74,7 +75,9 @@ static void read_page(struct cpu *c, u64 la, void *data, unsigned n, enum tlb_vi
 	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	struct mmu_result r;
 
-	if (page_hits(c, e, la, MMU_READ, view, &r))
+	if (unlikely(c->shadow))
+		shadow_read(c, la, data, n, view);
+	else if (page_hits(c, e, la, MMU_READ, view, &r))
 		copy_piece(data, (u8 *)(uintptr_t)(la + e->addend), n);
 	else if (r.host)
 		copy_piece(data, r.host, n);
@@ -111,6 +114,10 @@ static void write_page(struct cpu *c, u64 la, const void *data, unsigned n, enum
 	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	struct mmu_result r;
 
+	if (unlikely(c->shadow)) {
+		shadow_write(c, la, data, n, view);
+		return;
+	}
 	if (page_hits(c, e, la, MMU_WRITE, view, &r)) {
 		copy_piece((u8 *)(uintptr_t)(la + e->addend), data, n);
 		return;
@@ -135,6 +142,10 @@ static bool check_page(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view
 	const struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	struct mmu_result r;
 
+	if (unlikely(c->shadow)) {
+		shadow_check(c, la, acc, view);
+		return true;
+	}
 	if (e->wtag == (la & PAGE_MASK))
 		return true;
 	if (!mmu_walk(c, la, acc, view, false, &r))
@@ -211,7 +222,7 @@ void *mmu_ptr(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb
 	u64 off = la & ~PAGE_MASK;
 	struct mmu_result r;
 
-	if (off + len > PAGE_SIZE)
+	if (off + len > PAGE_SIZE || unlikely(c->shadow))
 		return NULL;
 	if (page_hits(c, e, la, acc, view, &r))
 		return (u8 *)(uintptr_t)(la + e->addend);
@@ -242,7 +253,7 @@ bool mmu_split_begin(struct cpu *c, u64 la, unsigned len, enum tlb_view view, st
 {
 	s->len = len;
 	s->first = (unsigned)(PAGE_SIZE - (la & ~PAGE_MASK));
-	if (s->first >= len)
+	if (s->first >= len || c->shadow)
 		return false;
 	vm_stop_world(c->vcpu->vm, c->vcpu);
 	for (unsigned n = 0; n < 2; n++) {

@@ -57,6 +57,15 @@ struct msr_state {
 	u64 hwcr, syscfg, platform_info, misc_features, osvw[2], xss, lbr_select, de_cfg;
 };
 
+/* What translated code met on this vCPU; u64s only, stats.c adds them up. */
+struct jit_counts {
+	u64 jump_misses, lookups;     /* targets that the jump cache did not have; nor the code cache */
+	u64 tlb_misses, group_misses; /* of single accesses; of groups that lie in two pages */
+	u64 page_crossings, page_faults, not_plain; /* ends of such: two pages, #PF, devices and pages that are watched */
+	u64 host_faults;	      /* signals: divide errors, alignment, vector exceptions */
+	u64 interp_exits, unfit;      /* instructions given to the interpreter; those for the processor's state */
+};
+
 struct vcpu {
 	struct cpu cpu; /* first: struct vcpu * and struct cpu * are the same address; page aligned */
 	struct fpu fpu;
@@ -110,7 +119,7 @@ struct vcpu {
 	u64 sigmask_word;
 	struct {
 		u64 run_exits, halts, sleeps, injections;
-		u64 lookups, tlb_misses, group_misses, interp_exits; /* of translated code */
+		struct jit_counts jit;
 	} stat;
 	bool guest_paused; /* KVM_KVMCLOCK_CTRL */
 	bool kicked;	   /* KVM_HC_KICK_CPU: the next HLT, or this one, ends */

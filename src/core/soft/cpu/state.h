@@ -292,6 +292,7 @@ struct io_replay {
 
 /* Segments that transfers load all the time, by selector. */
 #define PLAIN_COUNT 8u
+#define OPS_MAX 1024u
 
 typedef u32 u32_unaligned __attribute__((aligned(1)));
 
@@ -338,9 +339,11 @@ struct cpu {
 	struct io_replay replay[IO_REPLAY_MAX];
 	u8 replay_count, replay_pos;
 
+	struct lockstep *shadow; /* this one is a shadow, see jit/lockstep.h */
 	struct vcpu *vcpu; /* the owner (soft.h); the processor itself never looks inside */
 
 	u64 insns; /* interpreted instructions */
+	u32 op_count[OPS_MAX]; /* the same by enum insn_op (insn.h) */
 
 	/*
 	 * -- caches of one address space --

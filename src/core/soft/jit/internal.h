@@ -79,6 +79,7 @@ struct block {
 	struct site *sites;
 	u32 start, entry_saved, entry_host, code_end; /* offsets in the code memory */
 	u16 offset; /* in the guest page */
+	u16 insns;
 	u16 site_count;
 	u8 key;
 	bool wants_flags; /* its code reads flags that it was entered with */
@@ -121,7 +122,7 @@ struct jit {
 	struct tx *tx; /* the translation in progress */
 	u64 page_age[PAGE_AGES]; /* by page_age_at(): what is kept of a page elsewhere is void after a change */
 	u64 ages;		 /* the youngest */
-	const u8 *stub_dispatch, *stub_interp, *stub_string, *stub_inplace, *stub_away;
+	const u8 *stub_dispatch, *stub_interp, *stub_string, *stub_inplace, *stub_away, *stub_interp_here;
 	const u8 *stub_dispatch_at, *stub_interp_at; /* called; the page offset to go on at is the u16 behind the call */
 	const u8 *stub_link[2];			     /* called in FLAGS_HOST, FLAGS_SAVED; a struct link is behind the call */
 	const u8 *stub_slow[VIEW_COUNT][3][2]; /* by view; read tag, write tag, stack window: slow_kind(); alone, group */
@@ -129,6 +130,7 @@ struct jit {
 	struct jit_options options;
 	bool testing; /* the options are not the usual ones */
 	u64 random;   /* state of jit_inject() */
+	struct lockstep *lockstep;
 	struct cpu *tlb_owner; /* jit_limit_tlb(): whose TLB it looked at last, with how many fills, and the entries it left */
 	u64 tlb_fills;
 	u32 tlb_last[TLB_SIZE];
@@ -238,6 +240,9 @@ struct block_source {
 	u16 offset;
 	u8 key;
 };
+
+/* run.c: enters code, which is for c->rip */
+unsigned run_code(struct jit *j, struct cpu *c, const u8 *code);
 
 /* run.c: everything translated goes, with all vCPUs outside of it */
 void jit_flush_world(struct jit *j, struct cpu *c);

@@ -35,7 +35,9 @@ bool jit_signal(int sig, void *siginfo, void *ucontext);
 
 /* Of the VM; what counts often is in struct vcpu, so that vCPUs do not write to one cache line. */
 struct jit_stats {
-	u64 blocks, pages, code_bytes, invalidations, flushes;
-	u64 world_stops; /* for new pages */
+	u64 blocks, pages, code_bytes; /* made; pages that ever had some; bytes in use now */
+	u64 links;		       /* direct jumps between blocks that were joined at their first use */
+	u64 invalidations, flushes;    /* pages whose code was dropped; times that all was */
+	u64 world_stops;	       /* for new pages */
 };
 void jit_get_stats(struct jit *j, struct jit_stats *ret);

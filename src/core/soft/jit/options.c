@@ -20,7 +20,7 @@ static const struct key {
 	{ "links", offsetof(struct jit_options, links), 0, 1 },
 	{ "events", offsetof(struct jit_options, events), 0, UINT32_MAX },
 	{ "seed", offsetof(struct jit_options, seed), 0, UINT32_MAX },
-	{ "lockstep", offsetof(struct jit_options, lockstep), 0, 1 },
+	{ "lockstep", offsetof(struct jit_options, lockstep), 0, 1u << 20 },
 };
 
 static bool fail(const char *text, size_t len, const char *cause)

@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <ucontext.h>
+#include "../cpu/host.h"
 #include "../cpu/interp.h"
 #include "../mmu.h"
+#include "lockstep.h"
 #include "tx.h"
 
 #define AUX_HWCAP2 26 /* <sys/auxv.h> clashes with the page-fault bits of state.h */
@@ -33,7 +35,7 @@ struct jit *jit_create(const struct jit_options *o)
 	j->testing = o->tlb || o->events || !o->links || o->lockstep;
 	j->random = o->seed;
 	j->tx = calloc(1, sizeof(*j->tx));
-	if (!j->tx || !code_create(j) || !stubs_emit(j)) {
+	if (!j->tx || !code_create(j) || !stubs_emit(j) || (o->lockstep && !lockstep_create(j))) {
 		jit_destroy(j);
 		return NULL;
 	}
@@ -44,6 +46,7 @@ void jit_destroy(struct jit *j)
 {
 	if (!j)
 		return;
+	lockstep_destroy(j);
 	code_destroy(j);
 	free(j->tx);
 	pthread_mutex_destroy(&j->lock);
@@ -256,7 +259,7 @@ const u8 *code_known(struct jit *j, struct cpu *c)
 	u32 error;
 	bool mmio;
 
-	c->vcpu->stat.lookups++;
+	c->vcpu->stat.jit.jump_misses++;
 	if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
 		return NULL;
 	slot = code_slot(j, c, gpa, block_key(c));
@@ -281,6 +284,7 @@ static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 	while (!code) {
 		if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
 			return NULL;
+		c->vcpu->stat.jit.lookups++;
 		slot = code_slot(j, c, gpa, block_key(c));
 		b = block_at(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), block_key(c));
 		if (b) {
@@ -303,13 +307,15 @@ static void link_edge(struct jit *j, const struct link *l, u64 flushes)
 	from = j->options.links && j->stats.flushes == flushes ? block_of_code(j, (u32)((const u8 *)l - j->code_x)) : NULL;
 	if (from && !from->page->dead)
 		to = block_find(from->page, l->target, l->key);
-	if (to)
+	if (to) {
 		emit_patch(j->code_w + ((const u8 *)l - j->code_x) + l->rel32, j->code_x - j->code_w,
 			   jit_exec(j, l->saved ? to->entry_saved : to->entry_host));
+		j->stats.links++;
+	}
 	pthread_mutex_unlock(&j->lock);
 }
 
-static unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
+unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
 {
 	unsigned reason;
 
@@ -338,24 +344,27 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 			c->jit_key = key;
 		}
 		code = jit_fits(c) ? code_at_rip(j, c) : NULL;
+		c->vcpu->stat.jit.unfit += !code;
 		if (pending)
 			link_edge(j, pending, flushes);
 		pending = NULL;
 		if (code) {
-			switch (run_code(j, c, code)) {
+			switch (unlikely(j->lockstep) ? lockstep_run(j, c, code) : run_code(j, c, code)) {
 			case EXIT_DISPATCH:
 				continue;
 			case EXIT_LINK:
 				pending = (const struct link *)(uintptr_t)c->cur_block;
 				flushes = j->stats.flushes;
 				continue;
+			case EXIT_DIVERGED:
+				return LEAVE_ERROR;
 			default:
 				break;
 			}
 		} else if (*c->poll) {
 			continue;
 		}
-		c->vcpu->stat.interp_exits++;
+		c->vcpu->stat.jit.interp_exits++;
 		c->replay_pos = c->replay_count = 0;
 		if (interp_step(c, &why) == INTERP_LEAVE)
 			return why;
@@ -403,7 +412,8 @@ static const u8 *alone_at(struct jit *j, struct cpu *c)
 	u32 error;
 	bool mmio;
 
-	if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
+	/* A block inside of another is nothing that lock-step could compare. */
+	if (unlikely(j->lockstep) || !mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
 		return NULL;
 	slot = code_slot(j, c, gpa, key);
 	code = code_slot_get(j, &slot);
@@ -414,28 +424,28 @@ static const u8 *alone_at(struct jit *j, struct cpu *c)
 }
 
 /* A TLB miss. A page fault is delivered at once; what is not plain memory is interpreted. */
-static const u8 *fill(struct cpu *c, u64 la, const struct slow_info *s)
+static const u8 *fill(struct jit *j, struct cpu *c, u64 la, const struct slow_info *s)
 {
 	struct mmu_result r;
+	enum mmu_try how = mmu_try(c, la, s->what & SLOW_WRITE ? MMU_WRITE : MMU_READ, c->view, &r);
 
-	switch (mmu_try(c, la, s->what & SLOW_WRITE ? MMU_WRITE : MMU_READ, c->view, &r)) {
-	case MMU_FILLED:
+	if (how == MMU_FILLED)
 		return (const u8 *)s + s->retry;
-	case MMU_FAULT:
-		if ((s->what & SLOW_PAGE_FAULT) && is_canonical(la))
-			return jit_page_fault(c, la + s->own, r.error, s->guest);
-		break;
-	default:
-		break;
+	if (how == MMU_SLOW) {
+		c->vcpu->stat.jit.not_plain++;
+		return jit_interpret(c, c->rip);
 	}
-	return jit_interpret(c, c->rip);
+	c->vcpu->stat.jit.page_faults++;
+	if (!(s->what & SLOW_PAGE_FAULT) || !is_canonical(la) || unlikely(j->lockstep))
+		return jit_interpret(c, c->rip);
+	return jit_page_fault(c, la + s->own, r.error, s->guest);
 }
 
 /* A read that leads writes, or the stack window, wants a page that may be written; by itself it must not make one so. */
 static const u8 *read_writable(struct jit *j, struct cpu *c, u64 la, const struct slow_info *s)
 {
 	const struct tlb_entry *e = &c->set->tlb[c->view][tlb_index(la)];
-	const u8 *retry = (const u8 *)s + s->retry, *next = e->rtag == (la & PAGE_MASK) ? retry : fill(c, la, s);
+	const u8 *retry = (const u8 *)s + s->retry, *next = e->rtag == (la & PAGE_MASK) ? retry : fill(j, c, la, s);
 
 	if (next != retry || e->wtag == (la & PAGE_MASK))
 		return next;
@@ -462,18 +472,20 @@ const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
 
 	c->rip = c->code_base + s->guest;
 	if ((la & ~PAGE_MASK) + s->size > PAGE_SIZE) { /* two pages: never a hit */
-		if (!(s->what & SLOW_GROUP))
+		if (!(s->what & SLOW_GROUP)) {
+			c->vcpu->stat.jit.page_crossings++;
 			return jit_interpret(c, c->rip);
-		c->vcpu->stat.group_misses++;
+		}
+		c->vcpu->stat.jit.group_misses++;
 		return crossing(j, c, s);
 	}
-	c->vcpu->stat.tlb_misses++;
+	c->vcpu->stat.jit.tlb_misses++;
 	if (unlikely(j->testing)) {
 		jit_inject(j, c, true);
 		if (j->options.tlb)
 			jit_limit_tlb(j, c, la);
 	}
-	return (s->what & (SLOW_WTAG | SLOW_WRITE)) == SLOW_WTAG ? read_writable(j, c, la, s) : fill(c, la, s);
+	return (s->what & (SLOW_WTAG | SLOW_WRITE)) == SLOW_WTAG ? read_writable(j, c, la, s) : fill(j, c, la, s);
 }
 
 static void forget_page(struct vm *vm, struct cpu *self, struct code_page *p)
@@ -556,6 +568,7 @@ bool jit_signal(int sig, void *siginfo, void *ucontext)
 		f = (struct jit_frame *)u->uc_mcontext.gregs[REG_RSP];
 		if (b->sites[n].host_flags)
 			f->saved_flags = flags_image((u64)u->uc_mcontext.gregs[REG_EFL]);
+		c->vcpu->stat.jit.host_faults++;
 		u->uc_mcontext.gregs[REG_R9] = (greg_t)(f->code_base + b->sites[n].guest);
 		u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)j->stub_interp;
 		return true;

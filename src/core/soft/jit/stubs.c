@@ -299,6 +299,10 @@ bool stubs_emit(struct jit *j)
 	emit_imm(&e, HOST_SCRATCH2, EXIT_DISPATCH);
 	emit_save_guest(&e, 0);
 	emit_return(&e);
+	j->stub_interp_here = begin(&e);
+	emit_imm(&e, HOST_SCRATCH2, EXIT_INTERP);
+	emit_save_guest(&e, 0);
+	emit_return(&e);
 	begin(&e);
 	j->code_base = j->code_used = (u32)(e.p - j->code_w);
 	return !e.full;

@@ -427,6 +427,7 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 	__atomic_store_n(&j->block_count, j->block_count + 1, __ATOMIC_RELEASE);
 	if (!cover(t, s->offset))
 		return NULL;
+	b->insns = (u16)t->n;
 	b->next = *bucket;
 	__atomic_store_n(bucket, b, __ATOMIC_RELEASE); /* block_find() needs no lock */
 	j->stats.blocks++;
