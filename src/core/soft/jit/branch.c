@@ -65,8 +65,8 @@ static void jump_computed(struct tx *t, s32 rsp_by)
 
 	t->miss = (struct miss_site){ .guest = t->off[t->k], .rsp_by = rsp_by };
 	entry = jump_compare(t, t->key & KEY_VIEW, NULL, t->miss.rel32);
-	if (rsp_by)
-		stack_move(t, rsp_by);
+	stack_move(t, rsp_by);
+	stack_settle(t);
 	jump_go(t, entry);
 }
 
@@ -91,8 +91,8 @@ void branch_miss(struct tx *t)
 	emit_patch_here(&t->e, t->miss.rel32[0]);
 	emit_patch_here(&t->e, t->miss.rel32[1]);
 	interp_if_not_canonical(t, t->miss.guest);
-	if (t->miss.rsp_by)
-		stack_move(t, t->miss.rsp_by);
+	stack_move(t, t->miss.rsp_by);
+	stack_settle(t);
 	emit_jmp(&t->e, t->j->stub_dispatch);
 }
 
@@ -229,6 +229,7 @@ static void push_return(struct tx *t)
 	tx_window_site(t);
 	emit_store(&t->e, at, HOST_SCRATCH);
 	stack_move(t, -8);
+	stack_settle(t);
 }
 
 static void call_indirect(struct tx *t, const struct insn *i)

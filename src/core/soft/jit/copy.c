@@ -236,7 +236,7 @@ static void store_temps(struct tx *t, const struct insn *i, const struct fields 
 }
 
 /* Divides and vector instructions may fault on the host, for the guest. */
-static bool may_fault(const struct insn *i)
+bool copy_may_fault(const struct insn *i)
 {
 	return (i->d->attr & (ATTR_VEC | ATTR_ALIGN)) || (i->map == 0 && (i->opcode & 0xfe) == 0xf6 && (i->modrm & 0x30) == 0x30);
 }
@@ -301,7 +301,7 @@ static void emit_copy(struct tx *t, const struct insn *i, const struct fields *f
 	load_temps(t, i, f, mem && mem->base == HOST_SCRATCH, &m);
 	if (i->vex)
 		o.vvvv = f->b ? field_reg(&m, i->vvvv, false) : i->vvvv;
-	if (may_fault(i)) {
+	if (copy_may_fault(i)) {
 		tx_site(t);
 		t->window_led = false;
 	}

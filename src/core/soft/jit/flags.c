@@ -58,6 +58,7 @@ bool flags_wanted_at(struct tx *t, s64 target)
 			return true;
 		}
 		open &= (u16)~insn_writes_flags(&i);
+		page_cover(t->page, t->host, (u16)target, i.len);
 		if (!open)
 			return false;
 		target += i.len;

@@ -8,17 +8,24 @@
 
 struct host_mem stack_push_at(struct tx *t)
 {
-	return access_stack(t, RSP, -8, true);
+	return access_stack(t, RSP, t->rsp_lag - 8, true);
 }
 
 struct host_mem stack_pop_at(struct tx *t, u8 reg)
 {
-	return access_stack(t, reg, 0, false);
+	return access_stack(t, reg, reg == RSP ? t->rsp_lag : 0, false);
 }
 
 void stack_move(struct tx *t, s32 by)
 {
-	emit_lea(&t->e, HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, by));
+	t->rsp_lag += by;
+}
+
+void stack_settle(struct tx *t)
+{
+	if (t->rsp_lag)
+		emit_lea(&t->e, HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, t->rsp_lag));
+	t->rsp_lag = 0;
 }
 
 /* Operand value to scratch slot 0, before the stack is checked. */
@@ -52,6 +59,29 @@ static u8 operand_reg(const struct insn *i)
 	if (i->d->opnd[0].kind == OP_Z)
 		return (u8)((i->opcode & 7) | (i->rex & 1) << 3);
 	return i->rm;
+}
+
+/* RSP may lag behind where the instruction neither looks at it nor can leave the block. */
+bool stack_may_lag(const struct tx *t, const struct insn *i)
+{
+	bool follows = t->stack[t->k].how == ACCESS_FOLLOWS;
+
+	if (t->inplace >> t->k & 1)
+		return false;
+	switch (i->d->kind) {
+	case KIND_PUSH:
+		return follows && !i->mem && (i->d->opnd[0].kind == OP_I || operand_reg(i) != RSP);
+	case KIND_POP:
+		return follows && operand_reg(i) != RSP;
+	case KIND_CALL:
+		return follows && i->d->opnd[0].kind == OP_J;
+	case KIND_COPY:
+		return !i->mem && !copy_may_fault(i) && !(insn_gprs(i, ACC_R | ACC_W) >> RSP & 1);
+	case KIND_LEA:
+		return i->base != RSP && i->index != RSP && i->reg != RSP;
+	default:
+		return i->d->kind == KIND_NOP;
+	}
 }
 
 bool stack_possible(const struct insn *i)

@@ -211,6 +211,10 @@ static void emit_body(struct tx *t)
 		u32 slow = t->slow_count, sites = t->site_count, interp = t->interp_count;
 		enum flags_state state = t->state;
 
+		if (t->rsp_lag && !stack_may_lag(t, i)) {
+			stack_settle(t);
+			mark = t->e.p;
+		}
 		if (is_inplace(t, t->k) || !emit_insn(t, i)) {
 			t->e.p = mark;
 			t->slow_count = slow;
@@ -225,6 +229,7 @@ static void emit_body(struct tx *t)
 			scratch2_lost(t);
 		}
 	}
+	stack_settle(t);
 	t->k = t->n ? t->n - 1 : 0;
 	if (t->ends_interp)
 		edge_interp(t, t->end);

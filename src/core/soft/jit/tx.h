@@ -69,6 +69,7 @@ struct tx {
 	bool ends_interp; /* the next instruction, at `end`, is for the interpreter */
 	u16 end;	  /* page offset behind the last instruction; 4096 = the next page */
 	enum flags_state state;
+	s32 rsp_lag; /* what the guest's RSP is more than its register, inside of a run of pushes and pops */
 	bool window_led; /* the stack window was just checked: see tx_window_site() */
 	bool loop_wants; /* an edge to the block's own start needs the flags */
 	u32 k; /* the instruction being emitted */
@@ -133,6 +134,9 @@ void tx_site(struct tx *t);	      /* the host instruction emitted next may fault
 bool copy_insn(struct tx *t, const struct insn *i);
 bool lea_insn(struct tx *t, const struct insn *i);
 bool copy_possible(const struct insn *i);
+bool copy_may_fault(const struct insn *i); /* in the host, for the guest */
+bool stack_may_lag(const struct tx *t, const struct insn *i);
+void stack_settle(struct tx *t);
 bool stack_possible(const struct insn *i); /* PUSH, POP, LEAVE */
 bool push_insn(struct tx *t, const struct insn *i);
 bool pop_insn(struct tx *t, const struct insn *i);
