@@ -35,7 +35,7 @@
 #include "emit.h"
 #include "jit.h"
 
-#define CODE_SIZE (48u << 20)
+#define CODE_SIZE (32u << 20)
 #define META_SIZE (48u << 20)
 #define MAX_BLOCKS (1u << 19)
 #define PAGE_HASH 16384u
