@@ -127,6 +127,11 @@ void edge_view(struct tx *t, s64 target, enum tlb_view view)
 	jump_lookup_in(t, view);
 }
 
+static bool has_gone_back(const struct tx *t)
+{
+	return t->went_back && t->k >= t->went_back;
+}
+
 void edge_to(struct tx *t, s64 target)
 {
 	bool inside = target >= 0 && target < (s64)PAGE_SIZE;
@@ -137,7 +142,7 @@ void edge_to(struct tx *t, s64 target)
 		jump_lookup(t);
 		return;
 	}
-	if (target <= t->off[t->k]) {
+	if (target <= t->off[t->k] || has_gone_back(t)) {
 		if (t->state == FLAGS_HOST && flags_wanted_at(t, target))
 			flags_save(t);
 		t->state = FLAGS_SAVED;
@@ -161,7 +166,7 @@ static void jcc_insn(struct tx *t, const struct insn *i)
 	enum flags_state before;
 
 	flags_before(t, HOST_SCRATCH);
-	if (target > t->off[t->k] && target < (s64)PAGE_SIZE) {
+	if (target > t->off[t->k] && target < (s64)PAGE_SIZE && !has_gone_back(t)) {
 		emit_align_rel32(&t->e, 2);
 		add_edge(t, emit_jcc(&t->e, cond, NULL), target, false);
 	} else if (middle) {

@@ -105,9 +105,17 @@ static bool unrolls(u32 insns, u32 *copies)
 	return body <= LOOP_INSNS && insns + body <= BLOCK_INSNS && (*copies)++ < LOOP_COPIES;
 }
 
+static bool in_block(const struct tx *t, s64 offset, u32 insns)
+{
+	for (u32 k = 0; k < insns; k++)
+		if (t->off[k] == offset)
+			return true;
+	return false;
+}
+
 /*
  * Where a block goes on after branch k, its last so far: behind a conditional branch forward (the likely way, and what was
- * checked before still holds), where a direct jump forward leads, and once more around a loop that is the whole block.
+ * checked before still holds), where a direct jump leads (once backward), and once more around a loop that is the whole block.
  * BLOCK_ENDS if nowhere.
  */
 #define BLOCK_ENDS (-1)
@@ -124,6 +132,10 @@ static s64 way_on(struct tx *t, u32 k, u32 *copies, u32 *sides)
 	*sides += jcc;
 	if (target == t->off[0] && unrolls(k + 1, copies)) {
 		t->turned |= (u64)jcc << k;
+		return target;
+	}
+	if (!jcc && target >= 0 && target < behind && !t->went_back && !in_block(t, target, k + 1)) {
+		t->went_back = k + 1;
 		return target;
 	}
 	if (target < behind || (jcc && *copies == 1 && *sides > STRAIGHT_SIDES))
