@@ -96,6 +96,7 @@ static bool discover_crossing(struct tx *t, u16 off)
 #define LOOP_COPIES 8
 #define LOOP_INSNS 24
 #define STRAIGHT_SIDES 6
+#define MAX_BACKS 3
 
 /* The block returns to its own start with insns instructions: is there room for the loop's body once more? */
 static bool unrolls(u32 insns, u32 *copies)
@@ -115,7 +116,7 @@ static bool in_block(const struct tx *t, s64 offset, u32 insns)
 
 /*
  * Where a block goes on after branch k, its last so far: behind a conditional branch forward (the likely way, and what was
- * checked before still holds), where a direct jump leads (once backward), and once more around a loop that is the whole block.
+ * checked before still holds), where a direct jump leads (backward a few times), and once more around a loop that is the whole block.
  * BLOCK_ENDS if nowhere.
  */
 #define BLOCK_ENDS (-1)
@@ -134,8 +135,9 @@ static s64 way_on(struct tx *t, u32 k, u32 *copies, u32 *sides)
 		t->turned |= (u64)jcc << k;
 		return target;
 	}
-	if (!jcc && target >= 0 && target < behind && !t->went_back && !in_block(t, target, k + 1)) {
-		t->went_back = k + 1;
+	if (!jcc && target >= 0 && target < behind && t->backs < MAX_BACKS && !in_block(t, target, k + 1)) {
+		if (!t->backs++)
+			t->went_back = k + 1;
 		return target;
 	}
 	if (target < behind || (jcc && *copies == 1 && *sides > STRAIGHT_SIDES))

@@ -77,7 +77,8 @@ struct tx {
 	u8 reg_in_scratch;	/* HOST_SCRATCH: a guest register, or IN_MEMORY */
 	u8 addend_in_scratch2; /* HOST_SCRATCH2: the addend of this group, or NO_GROUP */
 	u64 inplace; /* bit k: instruction k is done by inplace.c */
-	u32 went_back; /* instructions until the block followed a jump backward, after which every edge may close a loop; 0: none */
+	u32 backs;     /* jumps backward that the block followed */
+	u32 went_back; /* instructions until the first of them, after which every edge may close a loop; 0: none */
 	u64 turned;  /* bit k: the block goes on where branch k jumps to, not behind it */
 	struct miss_site miss; /* a block ends with one computed branch at most */
 	u32 slow_count, interp_count, edge_count, side_count, site_count;
