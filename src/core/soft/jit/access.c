@@ -11,6 +11,11 @@ static bool in_memory(u8 n)
 	return n != BASE_NONE && n != BASE_RIP && host_reg(n) == IN_MEMORY;
 }
 
+static bool is_moffs(const struct insn *i)
+{
+	return i->d->opnd[0].kind == OP_O || i->d->opnd[1].kind == OP_O;
+}
+
 /* Base and index as host registers; those that live in memory are loaded into scratch and scratch2. */
 static void load_parts(struct tx *t, const struct insn *i, u8 *base, u8 *index)
 {
@@ -43,7 +48,7 @@ static bool effective_address(struct tx *t, const struct insn *i, s64 disp, u8 d
 
 	if (i->base == BASE_RIP)
 		return rip_relative(t, i, disp, dst);
-	if (i->d->opnd[0].kind == OP_O || i->d->opnd[1].kind == OP_O) {
+	if (is_moffs(i)) {
 		emit_imm(&t->e, dst, i->adsize == 8 ? (u64)disp : (u32)disp);
 		return true;
 	}
@@ -65,7 +70,9 @@ static bool lea_in_place(struct tx *t, const struct insn *i, u8 dst)
 	struct host_op lea32 = { .opcode = 0x8d };
 	struct host_mem m = { BASE_NONE, BASE_NONE, i->scale, false, false, (s32)i->disp };
 
-	if (i->opsize != 4 || i->adsize != 8 || i->base == BASE_NONE || i->base == BASE_RIP || in_memory(i->base) || in_memory(i->index))
+	if (i->opsize != 4 || i->adsize != 8 || i->base == BASE_NONE || i->base == BASE_RIP)
+		return false;
+	if (in_memory(i->base) || in_memory(i->index))
 		return false;
 	load_parts(t, i, &m.base, &m.index);
 	emit_op_mem(&t->e, &lea32, dst, &m);
@@ -138,7 +145,7 @@ bool access_address(struct tx *t, const struct insn *i, u8 dst)
 
 bool access_may_group(const struct insn *i)
 {
-	return i->adsize == 8 && i->mem_size && i->disp == (s32)i->disp && i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O;
+	return i->adsize == 8 && i->mem_size && i->disp == (s32)i->disp && !is_moffs(i);
 }
 
 const u8 *access_begin(struct tx *t)
@@ -283,7 +290,7 @@ static s64 rip_disp(const struct tx *t, const struct insn *i)
 static bool is_based(const struct tx *t, const struct insn *i)
 {
 	if (is_segment_only(i))
-		return i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O;
+		return !is_moffs(i);
 	return i->base != BASE_NONE && i->index == BASE_NONE && i->adsize == 8 && i->seg != SEG_FS && i->seg != SEG_GS &&
 	       rip_disp(t, i) == (s32)rip_disp(t, i);
 }
@@ -291,7 +298,7 @@ static bool is_based(const struct tx *t, const struct insn *i)
 /* Can the address be made again without scratch2? */
 static bool address_repeats(const struct insn *i)
 {
-	return !in_memory(i->index) && (!has_segment(i) || is_segment_only(i)) && i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O;
+	return !in_memory(i->index) && (!has_segment(i) || is_segment_only(i)) && !is_moffs(i);
 }
 
 /*
@@ -300,8 +307,8 @@ static bool address_repeats(const struct insn *i)
  */
 bool access_indexed(const struct insn *i)
 {
-	return i->base != BASE_NONE && i->base != BASE_RIP && i->index != BASE_NONE && !in_memory(i->base) && !in_memory(i->index) &&
-	       i->seg != SEG_FS && i->seg != SEG_GS;
+	return i->base != BASE_NONE && i->base != BASE_RIP && i->index != BASE_NONE && !in_memory(i->base) &&
+	       !in_memory(i->index) && i->seg != SEG_FS && i->seg != SEG_GS;
 }
 
 static bool is_indexed(const struct tx *t, const struct insn *i)

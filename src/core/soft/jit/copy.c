@@ -268,9 +268,10 @@ static u8 rm_field(const struct insn *i, const struct fields *f, const struct te
 static bool copy_from_home(struct tx *t, const struct insn *i, const struct fields *f)
 {
 	bool alu = i->map == 0 && i->opcode < 0x40 && !(i->opcode & 4), wide = i->opcode & 1;
-	bool from_rm = i->map == 0 ? (alu && (i->opcode & 2)) || i->opcode == 0x3b || i->opcode == 0x39 || i->opcode == 0x8b ||
-					     i->opcode == 0x63 || i->opcode == 0x85 || i->opcode == 0x69 || i->opcode == 0x6b :
-				     i->map == 1 && ((i->opcode & 0xf0) == 0x40 || i->opcode == 0xaf || (i->opcode & 0xf6) == 0xb6);
+	bool map0 = (alu && (i->opcode & 2)) || i->opcode == 0x39 || i->opcode == 0x8b || i->opcode == 0x63 ||
+		    i->opcode == 0x85 || i->opcode == 0x69 || i->opcode == 0x6b;
+	bool map1 = (i->opcode & 0xf0) == 0x40 || i->opcode == 0xaf || (i->opcode & 0xf6) == 0xb6;
+	bool from_rm = (i->map == 0 && map0) || (i->map == 1 && map1);
 	bool turns = i->map == 0 && wide && ((alu && !(i->opcode & 2)) || i->opcode == 0x89 || i->opcode == 0x85);
 	struct host_op o = host_encoding(i, f);
 	struct host_mem home;

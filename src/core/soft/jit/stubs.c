@@ -154,7 +154,8 @@ static void emit_slow_call(struct emit *e)
 static void emit_alone(struct emit *e)
 {
 	static const struct host_op add16 = { .p66 = true, .opcode = 0x03 }, movsxd = { .w = 1, .opcode = 0x63 };
-	struct host_mem size = mem_base(RAX, offsetof(struct slow_info, size)), alone = mem_base(RAX, offsetof(struct slow_info, alone));
+	struct host_mem size = mem_base(RAX, offsetof(struct slow_info, size));
+	struct host_mem alone = mem_base(RAX, offsetof(struct slow_info, alone));
 	u8 *other[2];
 
 	emit_store(e, CPU(scratch[0]), RAX);

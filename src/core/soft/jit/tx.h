@@ -128,7 +128,7 @@ struct host_mem access_stack(struct tx *t, u8 reg, s32 disp, bool write); /* 8 b
 bool access_may_group(const struct insn *i);
 bool access_indexed(const struct insn *i);
 const u8 *access_begin(struct tx *t); /* frees the flags, returns the retry point */
-/* The same if that instruction is the first through the stack window: an address that is not canonical may lie in an empty one. */
+/* The same if it is the first through the stack window: an address that is not canonical may lie in an empty one. */
 void tx_window_site(struct tx *t);
 void tx_site(struct tx *t);	      /* the host instruction emitted next may fault for the guest */
 
