@@ -44,7 +44,7 @@ bool flags_wanted_at(struct tx *t, s64 target)
 			return true;
 		if (insn_decode(&i, t->host + target, PAGE_SIZE - (u64)target, MODE_LONG64) != DECODE_OK)
 			return true;
-		if (insn_reads_flags(&i) & open)
+		if ((insn_reads_flags(&i) & open) || (t->j->options.flags && (i.mem || i.d->kind != KIND_COPY || copy_may_fault(&i))))
 			return true;
 		switch (i.d->kind) {
 		case KIND_COPY:
@@ -95,6 +95,34 @@ static s64 other_way(const struct tx *t, u32 k)
 	return t->off[k] + t->insn[k].len + (t->turned >> k & 1 ? 0 : (s64)t->insn[k].imm);
 }
 
+static bool access_frees(const struct tx *t, u32 k)
+{
+	const struct insn *i = &t->insn[k];
+
+	if (t->inplace >> k & 1)
+		return true;
+	switch (i->d->kind) {
+	case KIND_COPY:
+		return i->mem && t->operand[k].how != ACCESS_FOLLOWS;
+	case KIND_PUSH:
+	case KIND_POP:
+	case KIND_LEAVE:
+		return t->stack[k].how != ACCESS_FOLLOWS || (i->mem && t->operand[k].how != ACCESS_FOLLOWS);
+	case KIND_JCC:
+	case KIND_LEA:
+	case KIND_NOP:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* With options.flags a fault reads them. */
+static bool fault_reads(const struct tx *t, u32 k)
+{
+	return t->j->options.flags && (access_frees(t, k) || copy_may_fault(&t->insn[k]));
+}
+
 static void analyse(struct tx *t)
 {
 	u16 live = live_at_end(t);
@@ -106,6 +134,8 @@ static void analyse(struct tx *t)
 			live = FL_ARITH;
 		t->live_out[k] = live;
 		live = (u16)((live & ~insn_writes_flags(&t->insn[k])) | insn_reads_flags(&t->insn[k]));
+		if (fault_reads(t, k))
+			live = FL_ARITH;
 		t->live_in[k] = live;
 	}
 }
@@ -168,7 +198,7 @@ void flags_restore(struct tx *t, u8 tmp)
 
 void flags_free(struct tx *t)
 {
-	if (t->state == FLAGS_HOST && t->live_in[t->k])
+	if (t->state == FLAGS_HOST && (t->live_in[t->k] || t->j->options.flags))
 		flags_save(t);
 	t->state = FLAGS_SAVED;
 }
@@ -185,28 +215,6 @@ void flags_before(struct tx *t, u8 tmp)
 {
 	if (flags_must_restore(t))
 		flags_restore(t, tmp);
-}
-
-static bool access_frees(const struct tx *t, u32 k)
-{
-	const struct insn *i = &t->insn[k];
-
-	if (t->inplace >> k & 1)
-		return true;
-	switch (i->d->kind) {
-	case KIND_COPY:
-		return i->mem && t->operand[k].how != ACCESS_FOLLOWS;
-	case KIND_PUSH:
-	case KIND_POP:
-	case KIND_LEAVE:
-		return t->stack[k].how != ACCESS_FOLLOWS || (i->mem && t->operand[k].how != ACCESS_FOLLOWS);
-	case KIND_JCC:
-	case KIND_LEA:
-	case KIND_NOP:
-		return false;
-	default:
-		return true;
-	}
 }
 
 bool flags_enter_saved(const struct tx *t)

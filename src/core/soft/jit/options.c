@@ -18,6 +18,7 @@ static const struct key {
 	{ "tlb", offsetof(struct jit_options, tlb), 1, TLB_SIZE },
 	{ "jumps", offsetof(struct jit_options, jumps), 0, 1 },
 	{ "links", offsetof(struct jit_options, links), 0, 1 },
+	{ "flags", offsetof(struct jit_options, flags), 0, 1 },
 	{ "events", offsetof(struct jit_options, events), 0, UINT32_MAX },
 	{ "seed", offsetof(struct jit_options, seed), 0, UINT32_MAX },
 	{ "lockstep", offsetof(struct jit_options, lockstep), 0, 1u << 20 },

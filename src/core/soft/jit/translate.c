@@ -438,8 +438,8 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 	t->key = s->key;
 	discover(t, s->offset);
 	*b = (struct block){ .page = s->page, .offset = s->offset, .key = s->key };
-	flags_analyse(t);
 	group_analyse(t);
+	flags_analyse(t);
 	b->wants_flags = t->live_in[0];
 	if (!emit_block(t, b))
 		return NULL;
