@@ -158,6 +158,24 @@ static s64 branch_target(const struct tx *t, const struct insn *i)
 	return (s64)t->off[t->k] + i->len + (s64)i->imm;
 }
 
+/*
+ * A condition on flags that are saved, where one look at their image decides: the host condition to jump on instead. Signed
+ * comparisons want two flags and are not among them.
+ */
+static bool test_saved(struct tx *t, u8 cond, u8 *ret_cond)
+{
+	static const u8 mask[8] = { FL_OF >> 11, FL_CF, FL_ZF, FL_CF | FL_ZF, FL_SF, FL_PF, 0, 0 };
+	struct host_op test8 = { .opcode = 0xf6, .imm_size = 1, .imm = mask[cond >> 1] };
+	struct host_mem image = TX_FRAME(saved_flags);
+
+	if (!test8.imm)
+		return false;
+	image.disp += cond >> 1 != 0; /* OF is seto's byte, the others are lahf's */
+	emit_op_mem(&t->e, &test8, 0, &image);
+	*ret_cond = cond & 1 ? COND_E : COND_NE;
+	return true;
+}
+
 static void jcc_insn(struct tx *t, const struct insn *i)
 {
 	bool middle = t->k + 1 < t->n, turned = middle && (t->turned >> t->k & 1);
@@ -165,7 +183,8 @@ static void jcc_insn(struct tx *t, const struct insn *i)
 	u8 cond = (i->opcode & 15) ^ turned, *over;
 	enum flags_state before;
 
-	flags_before(t, HOST_SCRATCH);
+	if (!flags_must_restore(t) || !test_saved(t, cond, &cond))
+		flags_before(t, HOST_SCRATCH);
 	if (target > t->off[t->k] && target < (s64)PAGE_SIZE && !has_gone_back(t)) {
 		emit_align_rel32(&t->e, 2);
 		add_edge(t, emit_jcc(&t->e, cond, NULL), target, false);
