@@ -338,6 +338,7 @@ struct cpu {
 
 	struct io_replay replay[IO_REPLAY_MAX];
 	u8 replay_count, replay_pos;
+	bool pio_single; /* the port access that left is an IN or OUT: nothing but the result and next_rip is missing */
 
 	struct lockstep *shadow; /* this one is a shadow, see jit/lockstep.h */
 	struct vcpu *vcpu; /* the owner (soft.h); the processor itself never looks inside */
