@@ -79,7 +79,7 @@ static void exit_pio(struct vcpu *v)
 	struct cpu *c = &v->cpu;
 	const struct io_replay *r = &c->replay[c->replay_count - 1];
 	struct kvm_run *run = v->run;
-	u32 count = r->write || c->pio_single || c->replay_count > 1 ? 1 : ins_batch(v, r->len);
+	u32 count = r->write || c->single.insn == c->insns || c->replay_count > 1 ? 1 : ins_batch(v, r->len);
 
 	exit_simple(v, KVM_EXIT_IO);
 	run->io.direction = r->write ? KVM_EXIT_IO_OUT : KVM_EXIT_IO_IN;
@@ -177,7 +177,7 @@ unsigned exit_complete(struct vcpu *v)
 		else if (pending == LEAVE_PIO && !r->write)
 			memcpy(r->data, (u8 *)v->run + PAGE_SIZE, sizeof(r->data));
 		r->done = true;
-		if (pending == LEAVE_PIO && !v->guest_debug && interp_finish_pio(c))
+		if (!v->guest_debug && interp_finish(c))
 			return 0;
 	}
 	*vcpu_poll_byte(v) = 1; /* a REP instruction stops after the element that asked */

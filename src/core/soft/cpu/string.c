@@ -313,7 +313,6 @@ void exec_ins(struct cpu *c, const struct insn *i)
 		u64 la = string_la(c, i, SEG_ES, RDI, size, true), v = 0;
 
 		mmu_check_write(c, la, size, c->view);
-		c->pio_single = false;
 		host_pio(c, port, &v, size, false);
 		mem_store(c, la, v, size);
 		io_watch(c, port, size);
@@ -332,7 +331,6 @@ void exec_outs(struct cpu *c, const struct insn *i)
 	do {
 		u64 v = mem_load(c, string_la(c, i, source_seg(i), RSI, size, false), size);
 
-		c->pio_single = false;
 		host_pio(c, port, &v, size, true);
 		io_watch(c, port, size);
 		advance(c, i, RSI, 1, size);
@@ -344,14 +342,6 @@ static u16 port_of(struct cpu *c, const struct insn *i, unsigned k)
 	return i->d->opnd[k].kind == OP_I ? (u8)i->imm : (u16)c->gpr[RDX];
 }
 
-static void pio_result(struct cpu *c, unsigned size, u64 v)
-{
-	if (size == 4)
-		c->gpr[RAX] = (u32)v;
-	else
-		c->gpr[RAX] = (c->gpr[RAX] & ~size_mask(size)) | (v & size_mask(size));
-}
-
 void exec_in(struct cpu *c, const struct insn *i)
 {
 	unsigned size = opnd_size(i, 0);
@@ -359,10 +349,10 @@ void exec_in(struct cpu *c, const struct insn *i)
 	u64 v = 0;
 
 	io_check(c, port, size);
-	c->pio_single = true;
+	c->single = (struct single_access){ c->insns, (u8)size, RAX, size < 4 };
 	host_pio(c, port, &v, size, false);
 	io_watch(c, port, size);
-	pio_result(c, size, v);
+	gpr_put_low(c, RAX, size, v);
 }
 
 void exec_out(struct cpu *c, const struct insn *i)
@@ -372,21 +362,7 @@ void exec_out(struct cpu *c, const struct insn *i)
 	u64 v = c->gpr[RAX] & size_mask(size);
 
 	io_check(c, port, size);
-	c->pio_single = true;
+	c->single = (struct single_access){ c->insns, (u8)size, RAX, size < 4 };
 	host_pio(c, port, &v, size, true);
 	io_watch(c, port, size);
-}
-
-bool interp_finish_pio(struct cpu *c)
-{
-	const struct io_replay *r = &c->replay[0];
-
-	if (!c->pio_single || c->replay_count != 1 || (c->rflags & (FL_TF | FL_RF)) || (c->dr[7] & 0xff))
-		return false;
-	if (!r->write)
-		pio_result(c, r->len, host_load(r->data, r->len));
-	c->rip = c->next_rip;
-	c->intr_shadow = 0;
-	c->replay_count = c->replay_pos = 0;
-	return true;
 }
