@@ -60,11 +60,12 @@ int kvcore_ioctl(int fd, unsigned long request, ...)
 {
 	unsigned long arg;
 	va_list ap;
+	long ret;
 
 	va_start(ap, request);
 	arg = va_arg(ap, unsigned long);
 	va_end(ap);
-	return soft_owns(fd) ? result(soft_ioctl(fd, request, arg)) : ioctl(fd, request, arg);
+	return soft_ioctl(fd, request, arg, &ret) ? result(ret) : ioctl(fd, request, arg);
 }
 
 void *kvcore_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)

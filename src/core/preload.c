@@ -96,9 +96,10 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 {
 	static __typeof__(&ioctl) next;
 	unsigned long arg = WORD_AFTER(request);
+	long ret;
 
-	if (soft_owns(fd))
-		return result(soft_ioctl(fd, request, arg));
+	if (soft_ioctl(fd, request, arg, &ret))
+		return result(ret);
 	if (!next)
 		next = REAL(ioctl);
 	return next(fd, request, arg);

@@ -220,6 +220,7 @@ static void put_case(const struct test_case *t)
 	mmu_phys_write(c, GPA_CODE + (u32)(t->at - CODE), t->code, t->size);
 	memcpy(ram + GPA_DATA, t->data, DATA_BYTES);
 	memcpy(vcpu->fpu.area, t->vec, fpu_size());
+	fpu_written(&vcpu->fpu);
 }
 
 static void take_frame(struct outcome *o)

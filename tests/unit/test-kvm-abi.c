@@ -414,6 +414,85 @@ static void single_step(void **state)
 	drop(&g);
 }
 
+/* The thread's own vector state between two KVM_RUNs; what it was told to keep must still be there after the next. */
+static const uint16_t own_fcw = 0x27f, usual_fcw = 0x37f;
+static const uint32_t own_mxcsr = 0x9fc0, usual_mxcsr = 0x1f80;
+
+static void run_amid_vectors(struct guest *g)
+{
+	uint32_t mxcsr;
+	uint16_t fcw, env[14];
+
+	__asm__ volatile("fninit\n\tfldpi\n\tfstp %%st(0)\n\tfldcw %0\n\tldmxcsr %1\n\tpcmpeqd %%xmm0, %%xmm0\n\t"
+			 "pcmpeqd %%xmm1, %%xmm1"
+			 : : "m"(own_fcw), "m"(own_mxcsr) : "xmm0", "xmm1");
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_RUN, 0), 0);
+	__asm__ volatile("fnstcw %0\n\tstmxcsr %1\n\tfnstenv %2\n\tfninit\n\tfldcw %3\n\tldmxcsr %4"
+			 : "=m"(fcw), "=m"(mxcsr), "=m"(env) : "m"(usual_fcw), "m"(usual_mxcsr));
+	assert_int_equal(fcw, own_fcw);
+	assert_int_equal(mxcsr, own_mxcsr);
+	assert_int_equal(env[4], 0xffff); /* tags: empty */
+	if (accel == KVCORE_KVM && g->run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
+		skip(); /* a host without full virtualization emulates, and knows no such instructions */
+	assert_int_equal(g->run->exit_reason, KVM_EXIT_IO);
+}
+
+/* KVM_GET_XSAVE, as Linux's KVM_GET_FPU does not look at which parts are in their initial state. */
+static void expect_fpu(struct guest *g, uint16_t fcw, uint8_t tags, float xmm0)
+{
+	static const uint8_t one[] = { 0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f };
+	float want[4] = { xmm0, xmm0, xmm0, xmm0 };
+	struct kvm_xsave x;
+	const uint8_t *legacy = (const uint8_t *)x.region;
+
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_GET_XSAVE, &x), 0);
+	assert_int_equal(*(const uint16_t *)legacy, fcw);
+	assert_int_equal(legacy[4], tags);
+	if (tags)
+		assert_memory_equal(legacy + 32, one, sizeof(one));
+	assert_int_equal(x.region[6], usual_mxcsr);
+	assert_memory_equal(legacy + 160, want, sizeof(want));
+}
+
+static void vector_exits(void **state)
+{
+	/* out 0x10, al; fld1; out 0x10, al; fstp st0; fninit; addps xmm0, xmm1; out 0x10, al; addps xmm0, xmm1; out 0x10, al */
+	static const uint8_t code[] = { 0xe6, 0x10, 0xd9, 0xe8, 0xe6, 0x10, 0xdd, 0xd8, 0xdb, 0xe3, 0x0f, 0x58, 0xc1, 0xe6, 0x10,
+					0x0f, 0x58, 0xc1, 0xe6, 0x10 };
+	const float xmm[2][4] = { { 1, 1, 1, 1 }, { 2, 2, 2, 2 } };
+	struct guest g;
+	struct kvm_sregs s;
+	struct kvm_fpu f;
+
+	make(&g, false);
+	start_real(&g, code, sizeof(code));
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_SREGS, &s), 0);
+	for (uint64_t level = 0; level < 3; level++) /* 2 MiB at 0 */
+		memcpy(g.ram + 0x2000 + level * 0x1000, &(uint64_t){ level == 2 ? 0x87 : 0x3007 + level * 0x1000 }, 8);
+	s.cr3 = 0x2000;
+	s.cr4 = 0x220; /* PAE, OSFXSR */
+	s.efer = 0x500;
+	s.cr0 = 0x80000011;
+	s.cs = (struct kvm_segment){ .limit = ~0u, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1 };
+	s.ds = s.es = s.fs = s.gs = s.ss =
+		(struct kvm_segment){ .limit = ~0u, .selector = 16, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1 };
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_SREGS, &s), 0);
+	run_amid_vectors(&g);
+	expect_fpu(&g, 0x37f, 0, 0);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_FPU, &f), 0);
+	f.fcw = 0x77f;
+	f.mxcsr = usual_mxcsr;
+	memcpy(f.xmm, xmm, sizeof(xmm));
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_FPU, &f), 0);
+	run_amid_vectors(&g);
+	expect_fpu(&g, 0x77f, 0x80, 1);
+	run_amid_vectors(&g);
+	expect_fpu(&g, 0x37f, 0, 3);
+	run_amid_vectors(&g);
+	expect_fpu(&g, 0x37f, 0, 5);
+	drop(&g);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -421,6 +500,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(registers), cmocka_unit_test(msrs), cmocka_unit_test(port_exits),
 		cmocka_unit_test(string_input), cmocka_unit_test(memory_exits), cmocka_unit_test(read_only_memory),
 		cmocka_unit_test(interrupt_window), cmocka_unit_test(triple_fault), cmocka_unit_test(single_step),
+		cmocka_unit_test(vector_exits),
 	};
 	struct kvcore_choice choice;
 

@@ -3,13 +3,21 @@
  * Where the guest's vector state lives: the host's registers in KVM_RUN, an XSAVE area outside. Of the thread's own
  * state only the control words must survive a function call (System V ABI), so only they are kept. Called by run.c and
  * vcpu.c.
+ *
+ * XSAVE and XRSTOR are slow, above all for the x87, which hardly anything uses: when XGETBV tells that guest and thread
+ * have it as FNINIT makes it, plain loads and stores move the rest.
  */
 #include <stdlib.h>
 #include <string.h>
 #include "cpu/vector.h"
 #include "fpu.h"
 
+#define X87 1u
+#define AVX 4u
 #define XFEATURES 7u /* x87, SSE, AVX */
+#define FCW_INIT 0x37f
+#define ALL_IN_USE (~0ull)
+#define MXCSR_MASK 28 /* offset */
 
 struct control {
 	u32 mxcsr;
@@ -25,6 +33,26 @@ static u64 host_xcr0(void)
 		return 0;
 	__asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
 	return a | (u64)d << 32;
+}
+
+/* XGETBV of XINUSE: CPUID leaf 0xd, subleaf 1. */
+static bool tells_in_use(void)
+{
+	u32 a = 0xd, b, c = 1, d;
+
+	__asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	return a & 4;
+}
+
+/* Components that are not in their initial state. */
+static u64 in_use(const struct fpu *f)
+{
+	u32 a, d;
+
+	if (!f->tells_in_use)
+		return ALL_IN_USE;
+	__asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(1));
+	return a;
 }
 
 u64 fpu_features(void)
@@ -55,7 +83,9 @@ bool fpu_init(struct fpu *f)
 		fpu_free(f);
 		return false;
 	}
-	memset(f->area, 0, FPU_AREA_MAX);
+	f->tells_in_use = tells_in_use();
+	__asm__ volatile("fxsave64 (%0)" : : "r"(f->area) : "memory");
+	memcpy(&f->mxcsr_mask, f->area + MXCSR_MASK, sizeof(f->mxcsr_mask));
 	fpu_reset(f);
 	return true;
 }
@@ -69,14 +99,76 @@ void fpu_free(struct fpu *f)
 
 void fpu_reset(struct fpu *f)
 {
-	static const u16 fcw = 0x37f; /* as Linux KVM starts a vCPU, which is FNINIT's */
+	static const u16 fcw = FCW_INIT; /* as Linux KVM starts a vCPU, which is FNINIT's */
 	static const u32 mxcsr = 0x1f80;
 	static const u64 present = 3;
 
 	memset(f->area, 0, FPU_AREA_MAX);
 	memcpy(f->area, &fcw, sizeof(fcw));
 	memcpy(f->area + FPU_MXCSR, &mxcsr, sizeof(mxcsr));
+	memcpy(f->area + MXCSR_MASK, &f->mxcsr_mask, sizeof(f->mxcsr_mask));
 	memcpy(f->area + FPU_XSTATE_BV, &present, sizeof(present));
+	f->plain = true;
+}
+
+void fpu_written(struct fpu *f)
+{
+	f->plain = false;
+}
+
+static u64 *present(const struct fpu *f)
+{
+	return (u64 *)(f->area + FPU_XSTATE_BV);
+}
+
+#define ALL_16 ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n\t"
+
+static void load_plain(const struct fpu *f)
+{
+	const u8 *xmm = f->area + FPU_XMM;
+
+	if (*present(f) & AVX)
+		__asm__ volatile(ALL_16 "vmovups 16*\\n(%0), %%xmm\\n\n\tvinsertf128 $1, 16*\\n(%1), %%ymm\\n, %%ymm\\n\n\t.endr"
+				 : : "r"(xmm), "r"(f->area + FPU_AVX_OFFSET) : "memory");
+	else if (fpu_features() & AVX)
+		__asm__ volatile("vzeroupper\n\t" ALL_16 "movups 16*\\n(%0), %%xmm\\n\n\t.endr" : : "r"(xmm) : "memory");
+	else
+		__asm__ volatile(ALL_16 "movups 16*\\n(%0), %%xmm\\n\n\t.endr" : : "r"(xmm) : "memory");
+	__asm__ volatile("ldmxcsr %0" : : "m"(f->area[FPU_MXCSR]) : "memory");
+}
+
+/* The x87 is as after FNINIT, and so the area is to say. */
+static void save_plain(struct fpu *f, bool avx)
+{
+	const u64 fcw = FCW_INIT;
+
+	if (!f->plain) {
+		memset(f->area, 0, FPU_MXCSR);
+		memcpy(f->area, &fcw, sizeof(fcw));
+		memcpy(f->area + MXCSR_MASK, &f->mxcsr_mask, sizeof(f->mxcsr_mask));
+		memset(f->area + FPU_ST, 0, FPU_XMM - FPU_ST);
+	}
+	if (!avx && (!f->plain || (*present(f) & AVX)))
+		memset(f->area + FPU_AVX_OFFSET, 0, FPU_AREA_MAX - FPU_AVX_OFFSET);
+	__asm__ volatile(ALL_16 "movups %%xmm\\n, 16*\\n(%0)\n\t.endr" : : "r"(f->area + FPU_XMM) : "memory");
+	if (avx)
+		__asm__ volatile(ALL_16 "vextractf128 $1, %%ymm\\n, 16*\\n(%0)\n\t.endr"
+				 : : "r"(f->area + FPU_AVX_OFFSET) : "memory");
+	__asm__ volatile("stmxcsr %0" : "=m"(f->area[FPU_MXCSR]) : : "memory");
+	*present(f) = avx ? 7 : 3;
+	f->plain = true;
+}
+
+static void save_all(struct fpu *f)
+{
+	u64 *legacy = (u64 *)f->area;
+
+	__asm__ volatile("xsave64 (%0)" : : "r"(f->area), "a"(XFEATURES), "d"(0) : "memory");
+	/* the last x87 instruction's addresses are the host's: 0 as after FNINIT */
+	legacy[0] &= 0x0000ffffffffffffull;
+	legacy[1] = legacy[2] = 0;
+	*present(f) |= 3; /* readers look at the legacy part without asking */
+	f->plain = false;
 }
 
 void fpu_enter(struct fpu *f)
@@ -84,22 +176,28 @@ void fpu_enter(struct fpu *f)
 	struct control *own = (struct control *)f->host_area;
 
 	__asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(own->mxcsr), "=m"(own->fcw));
-	__asm__ volatile("xrstor64 (%0)" : : "r"(f->area), "a"(XFEATURES), "d"(0) : "memory");
+	if (f->plain && !(in_use(f) & X87))
+		load_plain(f);
+	else
+		__asm__ volatile("xrstor64 (%0)" : : "r"(f->area), "a"(XFEATURES), "d"(0) : "memory");
 	f->live = true;
 }
 
 void fpu_leave(struct fpu *f)
 {
 	struct control *own = (struct control *)f->host_area;
-	u64 *legacy = (u64 *)f->area;
+	u64 used = in_use(f);
 
-	__asm__ volatile("xsave64 (%0)" : : "r"(f->area), "a"(XFEATURES), "d"(0) : "memory");
-	/* the last x87 instruction's addresses are the host's: 0 as after FNINIT */
-	legacy[0] &= 0x0000ffffffffffffull;
-	legacy[1] = legacy[2] = 0;
-	*(u64 *)(f->area + FPU_XSTATE_BV) |= 3; /* readers look at the legacy part without asking */
-	__asm__ volatile("fninit\n\tfldcw %1\n\tldmxcsr %0" : : "m"(own->mxcsr), "m"(own->fcw));
-	if (fpu_features() & 4)
+	if (used & X87) {
+		save_all(f);
+		__asm__ volatile("fninit");
+	} else {
+		save_plain(f, used & AVX);
+	}
+	if ((used & X87) || own->fcw != FCW_INIT)
+		__asm__ volatile("fldcw %0" : : "m"(own->fcw));
+	__asm__ volatile("ldmxcsr %0" : : "m"(own->mxcsr));
+	if (used & fpu_features() & AVX)
 		__asm__ volatile("vzeroupper");
 	f->live = false;
 }

@@ -12,6 +12,9 @@ struct fpu {
 	u8 *area;      /* 64-byte aligned, fpu_size() bytes: guest */
 	u8 *host_area; /* the thread's own control words meanwhile */
 	bool live;
+	bool plain;	   /* the area's x87 part is FNINIT's, its SSE part and header are valid */
+	u32 mxcsr_mask;
+	bool tells_in_use; /* the host has XGETBV of XINUSE */
 };
 /* Offsets in the area (SDM vol. 1, 13.4) */
 #define FPU_MXCSR      24
@@ -24,6 +27,7 @@ struct fpu {
 bool fpu_init(struct fpu *f); /* false: no memory */
 void fpu_free(struct fpu *f);
 void fpu_reset(struct fpu *f); /* what Linux KVM gives a new vCPU: FCW 0x37f, MXCSR 0x1f80, the rest 0 */
+void fpu_written(struct fpu *f); /* somebody else wrote to the area */
 void fpu_enter(struct fpu *f);
 void fpu_leave(struct fpu *f);
 u32 fpu_size(void);	/* bytes of an XSAVE area with every component a guest may enable */

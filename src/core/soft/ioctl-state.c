@@ -261,6 +261,7 @@ static long do_set_fpu(struct vcpu *v, unsigned long arg)
 	memcpy(&present, a + AREA_XSTATE_BV, 8);
 	present |= 3;
 	memcpy(a + AREA_XSTATE_BV, &present, 8);
+	fpu_written(&v->fpu);
 	return 0;
 }
 
@@ -286,6 +287,7 @@ static long do_set_xsave(struct vcpu *v, unsigned long arg)
 		return -EINVAL;
 	memcpy(v->fpu.area, in, size);
 	memset(v->fpu.area + AREA_XCOMP_BV, 0, 56);
+	fpu_written(&v->fpu);
 	return 0;
 }
 

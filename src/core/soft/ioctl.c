@@ -234,22 +234,21 @@ void soft_memory_written(int vm_fd, uint64_t gpa, uint64_t len)
 	handle_put(h);
 }
 
-long soft_ioctl(int fd, unsigned long nr, unsigned long arg)
+bool soft_ioctl(int fd, unsigned long nr, unsigned long arg, long *ret_result)
 {
 	struct handle *h = handle_get(fd);
-	long ret;
 
 	if (!h)
-		return -EBADF;
+		return false;
 	nr = (u32)nr; /* callers with an int request sign-extend it; the kernel takes 32 bits */
 	if (h->kind == HANDLE_VCPU)
-		ret = vcpu_ioctl(h->vcpu, nr, arg);
+		*ret_result = vcpu_ioctl(h->vcpu, nr, arg);
 	else if (h->kind == HANDLE_VM)
-		ret = vm_ioctl(h, nr, arg);
+		*ret_result = vm_ioctl(h, nr, arg);
 	else
-		ret = system_ioctl(nr, arg);
+		*ret_result = system_ioctl(nr, arg);
 	handle_put(h);
-	return ret;
+	return true;
 }
 
 int soft_close(int fd)

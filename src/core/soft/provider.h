@@ -9,7 +9,7 @@
 int soft_open(void);
 /* Is fd one of ours? Cheap. */
 bool soft_owns(int fd);
-long soft_ioctl(int fd, unsigned long request, unsigned long arg);
+bool soft_ioctl(int fd, unsigned long request, unsigned long arg, long *ret_result); /* false: it is not ours */
 int soft_close(int fd);
 /* copy is a duplicate of fd that the caller made by dup(2): another descriptor of the same object. */
 int soft_dup(int fd, int copy);

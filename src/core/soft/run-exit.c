@@ -79,7 +79,7 @@ static void exit_pio(struct vcpu *v)
 	struct cpu *c = &v->cpu;
 	const struct io_replay *r = &c->replay[c->replay_count - 1];
 	struct kvm_run *run = v->run;
-	u32 count = r->write || c->replay_count > 1 ? 1 : ins_batch(v, r->len);
+	u32 count = r->write || c->single.insn == c->insns || c->replay_count > 1 ? 1 : ins_batch(v, r->len);
 
 	exit_simple(v, KVM_EXIT_IO);
 	run->io.direction = r->write ? KVM_EXIT_IO_OUT : KVM_EXIT_IO_IN;
@@ -88,7 +88,7 @@ static void exit_pio(struct vcpu *v)
 	run->io.count = count;
 	run->io.data_offset = PAGE_SIZE;
 	if (r->write)
-		memcpy((u8 *)run + PAGE_SIZE, r->data, r->len);
+		memcpy((u8 *)run + PAGE_SIZE, r->data, sizeof(r->data));
 	if (count > 1) {
 		v->pio_count = count;
 		v->pio_pos = 0;
@@ -110,9 +110,7 @@ static void exit_mmio(struct vcpu *v)
 	run->mmio.phys_addr = r->addr;
 	run->mmio.len = r->len;
 	run->mmio.is_write = r->write;
-	memset(run->mmio.data, 0, sizeof(run->mmio.data));
-	if (r->write)
-		memcpy(run->mmio.data, r->data, r->len);
+	memcpy(run->mmio.data, r->data, sizeof(run->mmio.data)); /* zeros, but for what is written */
 }
 
 static void exit_error(struct vcpu *v)
@@ -175,10 +173,12 @@ unsigned exit_complete(struct vcpu *v)
 		msr_exit_complete(v);
 	} else if (c->replay_count) {
 		if (pending == LEAVE_MMIO && !r->write)
-			memcpy(r->data, v->run->mmio.data, r->len);
+			memcpy(r->data, v->run->mmio.data, sizeof(r->data));
 		else if (pending == LEAVE_PIO && !r->write)
-			memcpy(r->data, (u8 *)v->run + PAGE_SIZE, r->len);
+			memcpy(r->data, (u8 *)v->run + PAGE_SIZE, sizeof(r->data));
 		r->done = true;
+		if (!v->guest_debug && interp_finish(c))
+			return 0;
 	}
 	*vcpu_poll_byte(v) = 1; /* a REP instruction stops after the element that asked */
 	c->replay_pos = 0;

@@ -66,6 +66,9 @@ int run_requests(struct vcpu *v)
 	struct cpu *c = &v->cpu;
 	u32 req;
 
+	if (likely(!vcpu_poll_word(v) && !__atomic_load_n(&c->req, __ATOMIC_ACQUIRE) &&
+		   !__atomic_load_n(&v->vm->world_stop, __ATOMIC_ACQUIRE)))
+		return 0;
 	__atomic_store_n(vcpu_poll_byte(v), 0, __ATOMIC_SEQ_CST);
 	v->run->padding1[0] = v->run->padding1[2] = 0;
 	req = __atomic_exchange_n(&c->req, 0, __ATOMIC_SEQ_CST);

@@ -12,6 +12,13 @@
 #include "soft.h"
 #include "sys.h"
 
+/* At most the eight bytes of a record. */
+static inline void copy_data(void *dst, const void *src, unsigned len)
+{
+	for (unsigned n = 0; n < len; n++)
+		((volatile u8 *)dst)[n] = ((const u8 *)src)[n];
+}
+
 /* The answer user space gave when this instruction was tried before. Another access drops the rest of the record. */
 static bool replayed(struct cpu *c, u64 addr, void *data, unsigned len, bool write, bool port)
 {
@@ -25,7 +32,7 @@ static bool replayed(struct cpu *c, u64 addr, void *data, unsigned len, bool wri
 	}
 	c->replay_pos++;
 	if (!write)
-		memcpy(data, r->data, len);
+		copy_data(data, r->data, len);
 	return true;
 }
 
@@ -37,7 +44,7 @@ static void __attribute__((noreturn)) ask_user(struct cpu *c, u64 addr, const vo
 		cpu_leave(c, LEAVE_ERROR);
 	*r = (struct io_replay){ .addr = addr, .len = (u8)len, .write = write, .port = port };
 	if (write)
-		memcpy(r->data, data, len);
+		copy_data(r->data, data, len);
 	c->replay_count++;
 	cpu_leave(c, port ? LEAVE_PIO : LEAVE_MMIO);
 }

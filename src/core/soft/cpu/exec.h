@@ -229,6 +229,14 @@ static inline u64 gpr_get(const struct cpu *c, const struct insn *i, unsigned r,
 	}
 }
 
+/* Not AH and its like. */
+static inline void gpr_put_low(struct cpu *c, unsigned r, unsigned size, u64 v)
+{
+	u64 kept = size < 4 ? ~size_mask(size) : 0;
+
+	c->gpr[r] = (c->gpr[r] & kept) | (v & size_mask(size));
+}
+
 static inline void gpr_put(struct cpu *c, const struct insn *i, unsigned r, unsigned size, u64 v)
 {
 	switch (size) {

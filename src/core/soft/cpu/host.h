@@ -5,7 +5,8 @@
  *
  * Accesses that user space must answer work by replay: the first time, the access is recorded in c->replay and
  * host_mmio()/host_pio() leave the instruction by cpu_leave() with nothing changed; KVM_RUN exits; when user space comes
- * back, the same instruction is executed again from its start and takes the recorded answer. So an instruction must not
+ * back, the same instruction is executed again from its start and takes the recorded answer (but for the simplest, which
+ * interp_finish() completes). So an instruction must not
  * change state before its last access (as for faults), and the record is dropped when it completes.
  */
 #pragma once

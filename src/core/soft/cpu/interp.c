@@ -280,6 +280,22 @@ void interp_page_fault(struct cpu *c, u64 la, u32 error)
 		cpu_leave(c, LEAVE_TRIPLE_FAULT);
 }
 
+bool interp_finish(struct cpu *c)
+{
+	const struct io_replay *r = &c->replay[0];
+	const struct single_access *s = &c->single;
+
+	if (s->insn != c->insns || s->size != r->len || c->replay_count != 1 || (c->rflags & (FL_TF | FL_RF)) ||
+	    (c->dr[7] & DR7_ENABLE))
+		return false;
+	if (!r->write)
+		gpr_put_low(c, s->reg, s->merge ? s->size : 8, host_load(r->data, s->size));
+	c->rip = c->next_rip;
+	c->intr_shadow = 0;
+	c->replay_count = c->replay_pos = 0;
+	return true;
+}
+
 enum interp_result interp_step(struct cpu *c, unsigned *ret_reason)
 {
 	jmp_buf jump, *outer = c->fault_jmp;

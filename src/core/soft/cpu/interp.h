@@ -34,6 +34,9 @@ void interp_decoded(struct cpu *c, const struct insn *i);
 bool interp_recover(struct cpu *c, int why, unsigned *ret_reason);
 void interp_page_fault(struct cpu *c, u64 la, u32 error);
 
+/* The instruction that left for user space, whose answer is in the replay record, is done. False: execute it again. */
+bool interp_finish(struct cpu *c);
+
 /*
  * Delivers an interrupt or exception through the IDT (real, protected, long mode; task gates): pushes, switches stack,
  * loads CS:RIP. Handles double fault escalation. False: triple fault.

@@ -35,15 +35,28 @@ bool cond_true(u64 rflags, unsigned cc)
 	return r ^ (cc & 1);
 }
 
+/* See struct single_access. */
+static void note_load(struct cpu *c, const struct insn *i, unsigned reg, unsigned size, unsigned from)
+{
+	if (size >= 4 || (size == from && !(size == 1 && byte_high(i, reg))))
+		c->single = (struct single_access){ c->insns, (u8)from, (u8)reg, size < 4 };
+}
+
 void exec_mov(struct cpu *c, const struct insn *i)
 {
 	unsigned size = opnd_size(i, 0);
 
+	if (opnd_is_mem(i, 0))
+		c->single = (struct single_access){ c->insns, (u8)size, 0, false };
+	else if (opnd_is_mem(i, 1))
+		note_load(c, i, opnd_reg(i, 0), size, size);
 	opnd_put(c, i, 0, size, opnd_get(c, i, 1, size));
 }
 
 void exec_movzx(struct cpu *c, const struct insn *i)
 {
+	if (opnd_is_mem(i, 1))
+		note_load(c, i, i->reg, opnd_size(i, 0), opnd_size(i, 1));
 	gpr_put(c, i, i->reg, opnd_size(i, 0), opnd_get(c, i, 1, opnd_size(i, 1)));
 }
 

@@ -284,6 +284,15 @@ struct io_replay {
 	u8 len;
 	bool write, port, done;
 };
+/*
+ * The instruction that `insns` counted last makes one access of this size; then, if it is a read, a register gets the value,
+ * and that is all: it need not be executed again when user space has answered.
+ */
+struct single_access {
+	u64 insn;
+	u8 size, reg;
+	bool merge; /* the register's other bits stay */
+};
 #define IO_REPLAY_MAX 8 /* an unaligned 32-byte vector access splits into at most 5 pieces of 8 bytes, read and write */
 
 /* The interpreter's cache of decoded instructions: a direct-mapped table by host address, contents checked on use. */
@@ -338,6 +347,7 @@ struct cpu {
 
 	struct io_replay replay[IO_REPLAY_MAX];
 	u8 replay_count, replay_pos;
+	struct single_access single;
 
 	struct lockstep *shadow; /* this one is a shadow, see jit/lockstep.h */
 	struct vcpu *vcpu; /* the owner (soft.h); the processor itself never looks inside */

@@ -349,12 +349,10 @@ void exec_in(struct cpu *c, const struct insn *i)
 	u64 v = 0;
 
 	io_check(c, port, size);
+	c->single = (struct single_access){ c->insns, (u8)size, RAX, size < 4 };
 	host_pio(c, port, &v, size, false);
 	io_watch(c, port, size);
-	if (size == 1)
-		c->gpr[RAX] = (c->gpr[RAX] & ~0xffull) | (u8)v;
-	else
-		gpr_put(c, i, RAX, size, v);
+	gpr_put_low(c, RAX, size, v);
 }
 
 void exec_out(struct cpu *c, const struct insn *i)
@@ -364,6 +362,7 @@ void exec_out(struct cpu *c, const struct insn *i)
 	u64 v = c->gpr[RAX] & size_mask(size);
 
 	io_check(c, port, size);
+	c->single = (struct single_access){ c->insns, (u8)size, RAX, size < 4 };
 	host_pio(c, port, &v, size, true);
 	io_watch(c, port, size);
 }

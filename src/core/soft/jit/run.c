@@ -372,12 +372,31 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 	return 0;
 }
 
-static u64 swap_gs_base(u64 base)
-{
-	u64 old;
+/*
+ * WRGSBASE is slow. A thread whose GS base is 0 does not use it, so ours stays there for the next KVM_RUN; what is found in
+ * its place then is somebody's and is put back. The storage must need no call to libc.
+ */
+static _Thread_local __attribute__((tls_model("initial-exec"))) struct {
+	struct cpu *running; /* in jit_run() */
+	u64 gs_left;	     /* GS base that nobody misses */
+} thread;
 
-	__asm__ volatile("rdgsbase %0\n\twrgsbase %1" : "=&r"(old) : "r"(base));
-	return old;
+static u64 gs_enter(const struct cpu *c)
+{
+	u64 base = (u64)(uintptr_t)c->set, own;
+
+	__asm__ volatile("rdgsbase %0" : "=r"(own));
+	if (own != base)
+		__asm__ volatile("wrgsbase %0" : : "r"(base));
+	return own;
+}
+
+static void gs_leave(const struct cpu *c, u64 own)
+{
+	if (own == thread.gs_left)
+		thread.gs_left = (u64)(uintptr_t)c->set;
+	else
+		__asm__ volatile("wrgsbase %0" : : "r"(own));
 }
 
 unsigned jit_run(struct jit *j, struct cpu *c)
@@ -388,15 +407,17 @@ unsigned jit_run(struct jit *j, struct cpu *c)
 	int met;
 
 	c->watch = false; /* breakpoints are not for translated code */
-	gs = swap_gs_base((u64)(uintptr_t)c->set);
+	gs = gs_enter(c);
 	c->gs_is_set = true;
+	thread.running = c;
 	c->fault_jmp = &jump;
 	met = setjmp(jump); /* what inplace.c executes comes back here when it faults or leaves */
 	if (!met || interp_recover(c, met, &why))
 		why = run_loop(j, c);
 	c->fault_jmp = outer;
+	thread.running = NULL;
 	c->gs_is_set = false;
-	swap_gs_base(gs);
+	gs_leave(c, gs);
 	return why;
 }
 
@@ -538,22 +559,11 @@ void jit_verify_page(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa)
 	pthread_mutex_unlock(&j->lock);
 }
 
-static struct jit *running_jit(struct cpu **ret_c)
-{
-	u64 gs;
-
-	if (!host_fits())
-		return NULL;
-	__asm__ volatile("rdgsbase %0" : "=r"(gs));
-	*ret_c = (struct cpu *)(uintptr_t)gs;
-	return gs ? (*ret_c)->vcpu->vm->jit : NULL;
-}
-
 bool jit_signal(int sig, void *siginfo, void *ucontext)
 {
 	ucontext_t *u = ucontext;
-	struct cpu *c;
-	struct jit *j = running_jit(&c);
+	struct cpu *c = thread.running;
+	struct jit *j = c ? c->vcpu->vm->jit : NULL;
 	u64 pc = (u64)u->uc_mcontext.gregs[REG_RIP], code;
 	struct jit_frame *f;
 	struct block *b;
