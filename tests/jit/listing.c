@@ -200,7 +200,7 @@ int main(int argc, char **argv)
 	const char *view = "user";
 	u32 at = 0x100;
 	bool bad = false;
-	int option;
+	int option, status;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'v')
@@ -220,5 +220,7 @@ int main(int argc, char **argv)
 		return 77;
 	}
 	now.out = stdout;
-	return optind < argc ? list_file(argv[optind], view, at) : list_table();
+	status = optind < argc ? list_file(argv[optind], view, at) : list_table();
+	vm_put(vm);
+	return status;
 }
