@@ -77,6 +77,16 @@ int kvcore_close(int fd)
 	return soft_owns(fd) ? result(soft_close(fd)) : close(fd);
 }
 
+int kvcore_report_writes(int vm_fd)
+{
+	return soft_owns(vm_fd) ? result(soft_report_writes(vm_fd)) : 0;
+}
+
+void kvcore_memory_written(int vm_fd, uint64_t gpa, uint64_t len)
+{
+	soft_memory_written(vm_fd, gpa, len);
+}
+
 ssize_t kvcore_stats(int vm_fd, char *buf, size_t size)
 {
 	ssize_t n = soft_stats(vm_fd, buf, size);

@@ -8,6 +8,7 @@
 #pragma once
 #include <linux/kvm.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #define KVCORE_API __attribute__((visibility("default")))
@@ -34,6 +35,19 @@ KVCORE_API int kvcore_ioctl(int fd, unsigned long request, ...);
 KVCORE_API void *kvcore_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
 
 KVCORE_API int kvcore_close(int fd);
+
+/*
+ * Guest memory that the client itself writes, as a device or a loader does. The software KVM keeps translations of guest code,
+ * so it has to know; unless it is told, it compares code with memory again and again, which costs time and is late.
+ *
+ * kvcore_report_writes() declares, before the VM's first KVM_RUN and for good, that each such write will be reported: every
+ * change of the memory behind a memslot's userspace_addr, also by madvise(2), while the slot is there. 0, or -1 and errno.
+ * kvcore_memory_written() reports one: after the bytes have changed, and before the guest can learn that they have (a ring's
+ * index, an interrupt). [gpa, gpa + len) need not all be memory. Any thread; cheap where no code was. It may be called
+ * without the declaration too. On a descriptor of the kernel's KVM both do nothing.
+ */
+KVCORE_API int kvcore_report_writes(int vm_fd);
+KVCORE_API void kvcore_memory_written(int vm_fd, uint64_t gpa, uint64_t len);
 
 /*
  * Counters of a software VM for people and benchmarks: writes `name value` lines into buf (always terminated when

@@ -285,7 +285,8 @@ void machine_power_button(struct machine *m)
 char *machine_stats(struct machine *m)
 {
 	GString *s = g_string_new(NULL);
-	char core[8192];
+	ssize_t size = kvcore_stats(m->core.vm_fd, NULL, 0);
+	g_autofree char *core = size > 0 ? g_malloc((gsize)size + 1024) : NULL; /* counters may grow by a digit meanwhile */
 
 	for (unsigned e = 0; e < EXIT_REASONS; e++) {
 		uint64_t n = 0;
@@ -302,7 +303,7 @@ char *machine_stats(struct machine *m)
 		if (text)
 			g_string_append(s, text);
 	}
-	if (kvcore_stats(m->core.vm_fd, core, sizeof(core)) > 0)
+	if (core && kvcore_stats(m->core.vm_fd, core, (size_t)size + 1024) > 0)
 		g_string_append(s, core);
 	return g_string_free(s, FALSE);
 }

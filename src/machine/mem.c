@@ -17,6 +17,8 @@ struct guest_mem *mem_new(int vm_fd)
 	struct guest_mem *mem = g_new0(struct guest_mem, 1);
 
 	mem->vm_fd = vm_fd;
+	if (vm_fd >= 0)
+		kvcore_report_writes(vm_fd); /* mem_written() does */
 	return mem;
 }
 
@@ -183,9 +185,13 @@ void mem_written(struct guest_mem *mem, uint64_t gpa, uint64_t len)
 	uint64_t room;
 	const struct ram_block *b = find(mem, gpa, &room);
 
-	if (!len || !b || !b->written)
+	if (!len || !b)
 		return;
 	len = MIN(len, room);
+	if (mem->vm_fd >= 0)
+		kvcore_memory_written(mem->vm_fd, gpa, len);
+	if (!b->written)
+		return;
 	for (uint64_t page = (gpa - b->gpa) >> PAGE_BITS,
 	     last = (gpa - b->gpa + len - 1) >> PAGE_BITS; page <= last; page++)
 		__atomic_fetch_or(&b->written[page / 64], 1ull << page % 64, __ATOMIC_RELEASE);

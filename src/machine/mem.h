@@ -36,7 +36,10 @@ void *gpa_ptr(const struct guest_mem *mem, uint64_t gpa, uint64_t len);
 /* Copies; false (and nothing, or for write a part, copied) when some byte is not RAM. */
 bool gpa_read(const struct guest_mem *mem, uint64_t gpa, void *data, uint64_t len);
 bool gpa_write(struct guest_mem *mem, uint64_t gpa, const void *data, uint64_t len);
-/* A device wrote [gpa, gpa + len) through a pointer, which KVM's dirty log does not see. */
+/*
+ * A device wrote [gpa, gpa + len) through a pointer, which KVM's dirty log does not see, nor would code be dropped that was
+ * translated from these bytes. Afterwards, but before the guest can learn that the bytes are there.
+ */
 void mem_written(struct guest_mem *mem, uint64_t gpa, uint64_t len);
 /* Start (all pages clean) or stop the log of such writes; the devices are paused. */
 void mem_log_writes(struct guest_mem *mem, bool on);

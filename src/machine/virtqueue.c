@@ -408,13 +408,13 @@ static void push_packed(struct virtqueue *vq, const struct virtq_chain *c, uint3
 
 	/* Behind the address: length, id; the flags of the first entry wait for publish. */
 	memcpy(vq->desc_ptr + 16 * slot + 8, &d.len, 6);
-	mark_written(vq, vq->desc + 16 * slot, 16);
 	if (vq->pending)
 		store16(vq->desc_ptr + 16 * slot + 14, flags);
 	else {
 		vq->held_slot = slot;
 		vq->held_flags = flags;
 	}
+	mark_written(vq, vq->desc + 16 * slot, 16);
 	vq->next_used += c->slots;
 	if (vq->next_used >= vq->size) {
 		vq->next_used -= vq->size;

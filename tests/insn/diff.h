@@ -78,9 +78,14 @@ static inline bool one_in(unsigned n)
 	return (u32)rng() % n == 0;
 }
 
-/* jobs.c: work(job, &cases) in as many processes; shows how far they are. The highest of their results. */
+/* jobs.c: work() in as many processes; shows how far they are, and where one was killed. The highest of their results. */
 #define JOBS_MAX 64
-int jobs_run(unsigned jobs, u64 total, int (*work)(unsigned job, u64 *ret_done), u64 *ret_done);
+struct job {
+	u64 done, number; /* cases; the one at hand */
+	const char *row;  /* its row, or NULL */
+	int pid;
+};
+int jobs_run(unsigned jobs, u64 total, int (*work)(unsigned n, struct job *j), u64 *ret_done);
 void jobs_tick(void); /* now and then, by work */
 
 /* sequence.c */

@@ -12,7 +12,7 @@
 #define BAR 30
 
 static struct {
-	u64 *done; /* of each job, shared */
+	struct job *job; /* shared */
 	unsigned jobs;
 	u64 total;
 	double start, shown;
@@ -32,7 +32,7 @@ static u64 done(void)
 	u64 sum = 0;
 
 	for (unsigned n = 0; n < run.jobs; n++)
-		sum += __atomic_load_n(&run.done[n], __ATOMIC_RELAXED);
+		sum += __atomic_load_n(&run.job[n].done, __ATOMIC_RELAXED);
 	return sum;
 }
 
@@ -67,6 +67,17 @@ void jobs_tick(void)
 		look();
 }
 
+static void killed(pid_t pid, int sig)
+{
+	for (unsigned n = 0; n < run.jobs; n++) {
+		const struct job *j = &run.job[n];
+
+		if (j->pid == pid)
+			printf("killed by signal %d: %s%s --only %llu\n", sig, j->row ? "--row " : "--sequences",
+			       j->row ? j->row : "", (unsigned long long)j->number);
+	}
+}
+
 static int wait_all(void)
 {
 	int status, worst = 0;
@@ -85,26 +96,30 @@ static int wait_all(void)
 		if (!WIFEXITED(status) || WEXITSTATUS(status) > worst)
 			worst = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 		if (WIFSIGNALED(status))
-			printf("a job was killed by signal %d\n", WTERMSIG(status));
+			killed(pid, WTERMSIG(status));
 	}
 	return worst;
 }
 
-int jobs_run(unsigned jobs, u64 total, int (*work)(unsigned job, u64 *ret_done), u64 *ret_done)
+int jobs_run(unsigned jobs, u64 total, int (*work)(unsigned n, struct job *j), u64 *ret_done)
 {
 	int status;
 
-	run.done = mmap(NULL, sizeof(*run.done) * jobs, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (run.done == MAP_FAILED)
+	run.job = mmap(NULL, sizeof(*run.job) * jobs, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (run.job == MAP_FAILED)
 		return 1;
 	run.jobs = jobs;
 	run.total = total;
 	run.start = run.shown = now();
 	run.terminal = isatty(STDERR_FILENO);
-	for (unsigned n = 0; jobs > 1 && n < jobs; n++)
-		if (!fork())
-			exit(work(n, &run.done[n]));
-	status = jobs == 1 ? work(0, &run.done[0]) : wait_all();
+	for (unsigned n = 0; jobs > 1 && n < jobs; n++) {
+		pid_t pid = fork();
+
+		if (!pid)
+			exit(work(n, &run.job[n]));
+		run.job[n].pid = pid;
+	}
+	status = jobs == 1 ? work(0, &run.job[0]) : wait_all();
 	if (run.terminal)
 		fputs("\r\033[K", stderr);
 	*ret_done = done();

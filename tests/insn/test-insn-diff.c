@@ -32,7 +32,7 @@ static struct engine *engines[ENGINES_MAX];
 static struct engine *engine; /* the one that is being compared */
 static struct test_case tc;
 static struct outcome want, native, got;
-static u64 *done; /* cases, where jobs.c sees it */
+static struct job *job; /* where jobs.c sees how far this process is */
 
 /* INT3 behind the instruction, or a branch to where nothing can be fetched: both mean that the instruction is done. */
 static void normalize(struct outcome *o)
@@ -244,8 +244,10 @@ static bool run_case(const char *name, u64 n)
 
 	if (opt.verbose)
 		print_case(n);
+	job->number = n;
+	job->row = name;
 	native_run_case(&tc, &native);
-	++*done;
+	job->done++;
 	for (unsigned e = 0; e < opt.engines; e++) {
 		engine = engines[e];
 		engine_run_case(engine, &tc, &got);
@@ -263,19 +265,19 @@ static bool run_case(const char *name, u64 n)
 	return true;
 }
 
-static bool mine(u64 n, unsigned job)
+static bool mine(u64 n, unsigned self)
 {
-	return opt.only != ~0ull ? n == opt.only : n % opt.jobs == job;
+	return opt.only != ~0ull ? n == opt.only : n % opt.jobs == self;
 }
 
 /* Cases of a row are numbered, so that one can be had again without those before it. */
-static bool run_row(unsigned index, u64 count, unsigned job)
+static bool run_row(unsigned index, u64 count, unsigned self)
 {
 	const struct insn_row *row = &insn_rows[index];
 	unsigned bad = 0;
 
 	for (u64 n = 0; n < count && bad < 3; n++) {
-		if (!mine(n, job))
+		if (!mine(n, self))
 			continue;
 		rng_seed(opt.seed * 1000003 + index * 7919ull + n * 104729);
 		if (!gen_case(&tc, row) || run_case(insn_descs[row->desc].name, n))
@@ -286,12 +288,12 @@ static bool run_row(unsigned index, u64 count, unsigned job)
 	return !bad;
 }
 
-static unsigned run_sequences(unsigned job)
+static unsigned run_sequences(unsigned self)
 {
 	unsigned bad = 0;
 
 	for (u64 n = 0; n < (opt.only != ~0ull ? opt.only + 1 : opt.cases); n++) {
-		if (!mine(n, job))
+		if (!mine(n, self))
 			continue;
 		rng_seed(opt.seed * 1000003 + n * 104729 + 1);
 		if (!seq_case(&tc) || run_case(NULL, n))
@@ -309,7 +311,7 @@ static bool row_runs(const struct insn_row *row)
 	return gen_row_usable(row) && engine_has(engines[0], d) && (!opt.row || !strcmp(opt.row, d->name));
 }
 
-static unsigned run_rows(unsigned job)
+static unsigned run_rows(unsigned self)
 {
 	unsigned failed = 0, rows = 0;
 	u64 each;
@@ -318,7 +320,7 @@ static unsigned run_rows(unsigned job)
 		rows += row_runs(&insn_rows[r]);
 	each = opt.only != ~0ull ? opt.only + 1 : opt.cases / (rows ? rows : 1) + 1;
 	for (unsigned r = 0; r < insn_row_count; r++)
-		if (row_runs(&insn_rows[r]) && !run_row(r, each, job)) {
+		if (row_runs(&insn_rows[r]) && !run_row(r, each, self)) {
 			failed++;
 			if (!opt.keep_going)
 				break;
@@ -339,19 +341,19 @@ static int open_engines(void)
 	return 0;
 }
 
-static int work(unsigned job, u64 *ret_done)
+static int work(unsigned self, struct job *j)
 {
 	int status = open_engines();
 
 	if (status)
 		return status;
-	done = ret_done;
+	job = j;
 	if (opt.sequences)
 		seq_init(engines[0]);
 	rng_seed(opt.seed);
 	gen_init();
 	gen_start(&tc);
-	return (opt.sequences ? run_sequences(job) : run_rows(job)) != 0;
+	return (opt.sequences ? run_sequences(self) : run_rows(self)) != 0;
 }
 
 static void add_engine(const char *name)

@@ -18,8 +18,6 @@ struct item {
 	enum data data;
 };
 
-static const u8 data_size[] = { [DATA_SLOW] = sizeof(struct slow_info), [DATA_LINK] = sizeof(struct link), [DATA_OFFSET] = 2 };
-
 #define LABELS_MAX 512
 struct label {
 	u32 at;
@@ -102,10 +100,11 @@ static const char *code_name(struct view *v, const u8 *code, char *buf, size_t s
 
 static bool is_slow_stub(const struct jit *j, const u8 *code)
 {
-	for (u32 view = 0; view < VIEW_COUNT; view++)
-		for (u32 what = 0; what < ARRAY_SIZE(j->stub_slow[0]); what++)
-			if (j->stub_slow[view][what] == code)
-				return true;
+	const u8 *const *stub = &j->stub_slow[0][0][0];
+
+	for (size_t n = 0; n < sizeof(j->stub_slow) / sizeof(*stub); n++)
+		if (stub[n] == code)
+			return true;
 	return false;
 }
 
@@ -136,14 +135,17 @@ static bool item_at(struct view *v, u32 at, struct item *ret)
 	return true;
 }
 
-static u32 item_end(const struct item *i)
-{
-	return i->at + i->len + data_size[i->data];
-}
-
 static const void *item_data(const struct view *v, const struct item *i)
 {
 	return jit(v)->code_w + i->at + i->len;
+}
+
+static u32 item_end(const struct view *v, const struct item *i)
+{
+	static const u8 size[] = { [DATA_SLOW] = offsetof(struct slow_info, alone), [DATA_LINK] = sizeof(struct link), [DATA_OFFSET] = 2 };
+	const struct slow_info *s = item_data(v, i);
+
+	return i->at + i->len + (i->data == DATA_SLOW && (s->what & SLOW_GROUP) ? (u32)sizeof(*s) : size[i->data]);
 }
 
 static const u8 *retry_target(const struct view *v, const struct item *i)
@@ -185,7 +187,7 @@ static bool find_labels(struct view *v)
 
 	label_add(v, code + b->entry_saved, b->entry_saved == b->entry_host ? "entry" : "entry_saved");
 	label_add(v, code + b->entry_host, "entry_host");
-	for (u32 at = b->start; at < b->code_end; at = item_end(&i)) {
+	for (u32 at = b->start; at < b->code_end; at = item_end(v, &i)) {
 		if (!item_at(v, at, &i))
 			return false;
 		if (i.target && in_block(v, i.target))
@@ -220,7 +222,7 @@ static ZyanStatus append_field(struct view *v, ZydisFormatterBuffer *buffer, s64
 	return append(buffer, text);
 }
 
-static ZydisFormatterFunc default_address, default_disp, default_imm;
+static ZydisFormatterFunc default_address, default_disp, default_imm, default_memory;
 
 /* Targets of jumps, and memory without base and index. */
 static ZyanStatus print_address(const ZydisFormatter *f, ZydisFormatterBuffer *buffer, ZydisFormatterContext *context)
@@ -249,6 +251,24 @@ static ZyanStatus print_disp(const ZydisFormatter *f, ZydisFormatterBuffer *buff
 	return append_field(v, buffer, context->operand->mem.disp.value, "+");
 }
 
+/* The frame on the host's stack, at RSP. */
+static ZyanStatus print_memory(const ZydisFormatter *f, ZydisFormatterBuffer *buffer, ZydisFormatterContext *context)
+{
+	struct view *v = context->user_data;
+	const ZydisDecodedOperand *op = context->operand;
+	char name[64], text[80];
+
+	if (v->guest || op->mem.base != ZYDIS_REGISTER_RSP)
+		return default_memory(f, buffer, context);
+	if (op->mem.index != ZYDIS_REGISTER_NONE || !frame_field(op->mem.disp.value, name, sizeof(name))) {
+		unknown(v, "code uses [rsp+%lld], which has no name in names.c", (long long)op->mem.disp.value);
+		return default_memory(f, buffer, context);
+	}
+	ZYAN_CHECK(f->func_print_typecast(f, buffer, context));
+	snprintf(text, sizeof(text), "[%s]", name);
+	return append(buffer, text);
+}
+
 /* Addresses of this process, which are others the next time. */
 static ZyanStatus print_imm(const ZydisFormatter *f, ZydisFormatterBuffer *buffer, ZydisFormatterContext *context)
 {
@@ -268,6 +288,7 @@ static void open_formatter(struct view *v)
 	default_address = print_address;
 	default_disp = print_disp;
 	default_imm = print_imm;
+	default_memory = print_memory;
 	ZydisDecoderInit(&v->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	ZydisFormatterInit(&v->formatter, ZYDIS_FORMATTER_STYLE_INTEL);
 	for (size_t n = 0; n < ARRAY_SIZE(unpadded); n++)
@@ -278,6 +299,7 @@ static void open_formatter(struct view *v)
 	ZydisFormatterSetHook(&v->formatter, ZYDIS_FORMATTER_FUNC_PRINT_ADDRESS_ABS, (const void **)&default_address);
 	ZydisFormatterSetHook(&v->formatter, ZYDIS_FORMATTER_FUNC_PRINT_DISP, (const void **)&default_disp);
 	ZydisFormatterSetHook(&v->formatter, ZYDIS_FORMATTER_FUNC_PRINT_IMM, (const void **)&default_imm);
+	ZydisFormatterSetHook(&v->formatter, ZYDIS_FORMATTER_FUNC_FORMAT_OPERAND_MEM, (const void **)&default_memory);
 }
 
 /* ---- output ---- */
@@ -310,6 +332,7 @@ static void print_slow(struct view *v, const struct item *i)
 	} what[] = { { SLOW_WRITE, "write" },
 		     { SLOW_STACK, "stack" },
 		     { SLOW_GROUP, "group" },
+		     { SLOW_WTAG, "write tag" },
 		     { SLOW_PAGE_FAULT, "page-fault" } };
 	const struct slow_info *s = item_data(v, i);
 	char text[64];
@@ -354,10 +377,18 @@ static void print_site(struct view *v, u32 at)
 			fprintf(v->l->out, "\t.site\t+%x, flags %s\n", s->guest, s->host_flags ? "in host" : "saved");
 }
 
+/* NOPs that align a call's data, of which the code sees none. */
+static bool is_padding(const struct view *v, const struct item *i)
+{
+	return i->z.mnemonic == ZYDIS_MNEMONIC_NOP && jit(v)->code_w + i->at >= v->l->out_of_line;
+}
+
 static void print_item(struct view *v, const struct item *i)
 {
 	char text[160] = "?";
 
+	if (is_padding(v, i))
+		return;
 	print_site(v, i->at);
 	text_of(v, &i->z, i->op, (u64)(uintptr_t)(jit(v)->code_x + i->at), false, text, sizeof(text));
 	fprintf(v->l->out, "\t%s\n", text);
@@ -396,7 +427,7 @@ static void print_code(struct view *v)
 	struct item i;
 	u32 k = 0;
 
-	for (u32 at = l->b->start; at < l->b->code_end && item_at(v, at, &i); at = item_end(&i)) {
+	for (u32 at = l->b->start; at < l->b->code_end && item_at(v, at, &i); at = item_end(v, &i)) {
 		const u8 *here = jit(v)->code_w + at;
 
 		if (!out && here >= l->out_of_line) {
@@ -418,8 +449,8 @@ static void print_head(struct view *v)
 
 	for (u32 k = 0; k < l->t->n; k++)
 		guest_bytes += l->t->insn[k].len;
-	for (u32 at = start; at < l->b->code_end && item_at(v, at, &i); at = item_end(&i))
-		insns[at >= body]++;
+	for (u32 at = start; at < l->b->code_end && item_at(v, at, &i); at = item_end(v, &i))
+		insns[at >= body] += !is_padding(v, &i);
 	fprintf(l->out, "\n--- %s (%s)\n", l->s->name, l->s->view);
 	fprintf(l->out, "guest        %3u instructions, %4u bytes\n", l->t->n, guest_bytes);
 	fprintf(l->out, "host         %3u instructions, %4u bytes\n", insns[0], body - start);

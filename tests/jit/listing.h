@@ -29,5 +29,7 @@ void list_block(struct listing *l);
 
 /* names.c: the field of struct vcpu that gs:[offset] addresses; NULL: it has no name there. */
 const char *cpu_field(s64 offset, char *buf, size_t size);
+/* The field of struct jit_frame at [rsp + offset], likewise. */
+const char *frame_field(s64 offset, char *buf, size_t size);
 /* The stub at this address, or NULL. */
 const char *stub_name(const struct jit *j, const u8 *code, char *buf, size_t size);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Names for what generated code addresses outside of its block: fields of struct vcpu and the stubs. disassemble.c asks. */
+/*
+ * Names for what generated code addresses outside of its block: fields of struct vcpu and of the stack frame, the stubs.
+ * disassemble.c asks.
+ */
 #include "listing.h"
 
 const char *const view_names[VIEW_COUNT] = { [VIEW_KERNEL] = "kernel", [VIEW_KERNEL_AC] = "kernel-ac", [VIEW_USER] = "user" };
@@ -30,25 +33,34 @@ static const struct field {
 	u32 count;
 	const char *const *index;
 	const struct part *parts;
-} fields[] = {
+} cpu_fields[] = {
 #define CPU ((struct cpu *)0)
 #define FIELD(field) { #field, offsetof(struct cpu, field), sizeof(CPU->field), 1, NULL, NULL }
 #define ARRAY(field, index, parts) \
 	{ #field, offsetof(struct cpu, field), sizeof(CPU->field[0]), ARRAY_SIZE(CPU->field), index, parts }
 	ARRAY(gpr, gpr_names, NULL),
-	ARRAY(scratch, NULL, NULL),
-	ARRAY(group_addend, NULL, NULL),
 	ARRAY(stack, view_names, stack_parts),
 	ARRAY(seg, seg_names, seg_parts),
 	ARRAY(tlb, view_names, tlb_parts),
 	ARRAY(jump, view_names, jump_parts),
 	ARRAY(itlb, mode_names, itlb_parts),
 	{ "gdtr", offsetof(struct cpu, gdtr), sizeof(struct desc_table), 1, NULL, table_parts },
-	FIELD(rip), FIELD(rflags), FIELD(code_base), FIELD(saved_flags), FIELD(host_rsp), FIELD(cur_block), FIELD(cpl),
+	FIELD(rip), FIELD(rflags), FIELD(host_rsp), FIELD(cur_block), FIELD(cpl),
 	FIELD(mode), FIELD(view), FIELD(self), FIELD(cr0), FIELD(cr2), FIELD(cr3), FIELD(cr4), FIELD(efer),
 	FIELD(kernel_gs_base), FIELD(star), FIELD(lstar), FIELD(sfmask), FIELD(tsc_aux), FIELD(tsc_offset),
 	{ "event_blocked", offsetof(struct vcpu, event_blocked), 1, 1, NULL, NULL },
 	{ "poll", VCPU_POLL_OFFSET, 4, 1, NULL, NULL },
+	{ NULL }
+}, frame_fields[] = {
+#define FRAME ((struct jit_frame *)0)
+#define FRAME_FIELD(field, count, index) \
+	{ "frame." #field, offsetof(struct jit_frame, field), sizeof(FRAME->field) / (count), count, index, NULL }
+	FRAME_FIELD(reg, ARRAY_SIZE(FRAME->reg), &gpr_names[R9]),
+	FRAME_FIELD(code_base, 1, NULL),
+	FRAME_FIELD(saved_flags, 1, NULL),
+	FRAME_FIELD(scratch, ARRAY_SIZE(FRAME->scratch), NULL),
+	FRAME_FIELD(addend, ARRAY_SIZE(FRAME->addend), NULL),
+	{ NULL }
 };
 
 static const char *part_name(const struct field *f, size_t offset, char *buf, size_t size)
@@ -65,12 +77,11 @@ static const char *part_name(const struct field *f, size_t offset, char *buf, si
 	return buf;
 }
 
-const char *cpu_field(s64 offset, char *buf, size_t size)
+static const char *field_name(const struct field *fields, s64 offset, char *buf, size_t size)
 {
 	char index[16] = "", part[16];
 
-	for (size_t n = 0; n < ARRAY_SIZE(fields); n++) {
-		const struct field *f = &fields[n];
+	for (const struct field *f = fields; f->name; f++) {
 		size_t in = (size_t)(offset - f->offset), element = in / f->size;
 
 		if (offset < f->offset || element >= f->count)
@@ -87,9 +98,33 @@ const char *cpu_field(s64 offset, char *buf, size_t size)
 	return NULL;
 }
 
+const char *cpu_field(s64 offset, char *buf, size_t size)
+{
+	return field_name(cpu_fields, offset, buf, size);
+}
+
+const char *frame_field(s64 offset, char *buf, size_t size)
+{
+	return field_name(frame_fields, offset, buf, size);
+}
+
+static const char *slow_name(const struct jit *j, const u8 *code, char *buf, size_t size)
+{
+	static const char *const kinds[] = { "read", "write", "stack" };
+
+	for (u32 n = 0; n < VIEW_COUNT * ARRAY_SIZE(kinds) * 2; n++) {
+		u32 view = n / (2 * ARRAY_SIZE(kinds)), kind = n / 2 % ARRAY_SIZE(kinds), group = n % 2;
+
+		if (j->stub_slow[view][kind][group] != code)
+			continue;
+		snprintf(buf, size, "stub_slow.%s.%s%s", view_names[view], kinds[kind], group ? ".group" : "");
+		return buf;
+	}
+	return NULL;
+}
+
 const char *stub_name(const struct jit *j, const u8 *code, char *buf, size_t size)
 {
-	static const char *const slow[] = { "read", "write", "stack" };
 	const struct {
 		const u8 *code;
 		const char *name;
@@ -99,6 +134,7 @@ const char *stub_name(const struct jit *j, const u8 *code, char *buf, size_t siz
 		{ j->stub_inplace, "stub_inplace" },
 		{ j->stub_interp, "stub_interp" },
 		{ j->stub_interp_at, "stub_interp_at" },
+		{ j->stub_interp_here, "stub_interp_here" },
 		{ j->stub_link[FLAGS_HOST], "stub_link.host" },
 		{ j->stub_link[FLAGS_SAVED], "stub_link.saved" },
 		{ j->stub_string, "stub_string" },
@@ -107,11 +143,5 @@ const char *stub_name(const struct jit *j, const u8 *code, char *buf, size_t siz
 	for (size_t n = 0; n < ARRAY_SIZE(fixed); n++)
 		if (fixed[n].code == code)
 			return fixed[n].name;
-	for (u32 view = 0; view < VIEW_COUNT; view++)
-		for (u32 what = 0; what < ARRAY_SIZE(slow); what++)
-			if (j->stub_slow[view][what] == code) {
-				snprintf(buf, size, "stub_slow.%s.%s", view_names[view], slow[what]);
-				return buf;
-			}
-	return NULL;
+	return slow_name(j, code, buf, size);
 }

@@ -38,8 +38,7 @@ static long sleep_once(struct vcpu *v, u64 deadline)
 	if (v->has_sigmask && wait > 1000000)
 		wait = 1000000;
 	__atomic_store_n(&v->sleeping, 1, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&v->stopped, 1, __ATOMIC_SEQ_CST);
-	sys_futex_wake(&v->stopped, 1);
+	vcpu_stopped(v);
 	seen = __atomic_load_n(word, __ATOMIC_SEQ_CST);
 	if (!vcpu_poll_word(v) && wait)
 		err = sys_futex_wait(word, seen, wait);

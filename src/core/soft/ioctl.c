@@ -203,6 +203,37 @@ bool soft_owns(int fd)
 	return true;
 }
 
+static struct handle *vm_get_handle(int fd)
+{
+	struct handle *h = handle_get(fd);
+
+	if (!h || h->kind == HANDLE_VM)
+		return h;
+	handle_put(h);
+	return NULL;
+}
+
+int soft_report_writes(int vm_fd)
+{
+	struct handle *h = vm_get_handle(vm_fd);
+
+	if (!h)
+		return -ENOTTY;
+	__atomic_store_n(&h->vm->writes_reported, true, __ATOMIC_RELEASE);
+	handle_put(h);
+	return 0;
+}
+
+void soft_memory_written(int vm_fd, uint64_t gpa, uint64_t len)
+{
+	struct handle *h = vm_get_handle(vm_fd);
+
+	if (!h)
+		return;
+	vm_memory_written(h->vm, gpa, len);
+	handle_put(h);
+}
+
 long soft_ioctl(int fd, unsigned long nr, unsigned long arg)
 {
 	struct handle *h = handle_get(fd);

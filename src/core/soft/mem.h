@@ -40,12 +40,18 @@ static inline u8 *mem_slot_host(const struct memslot *s, u64 gpa)
 /* Must be called (or have been called since the last dirty-log read) before a guest write to the page. */
 void mem_mark_dirty(struct memslot *s, u64 gpa);
 
+/* True while the page at gpa holds translated code. */
+static inline bool mem_has_code(const struct memslot *s, u64 gpa)
+{
+	return __atomic_load_n(&s->code_pages[(gpa - s->gpa) >> 12], __ATOMIC_SEQ_CST);
+}
+
 /* True when a write TLB entry for this page may be opened: dirty logged already (or not logged), no code, not read-only. */
 static inline bool mem_write_is_plain(const struct memslot *s, u64 gpa)
 {
 	u64 page = (gpa - s->gpa) >> 12;
 
-	if ((s->flags & KVM_MEM_READONLY) || __atomic_load_n(&s->code_pages[page], __ATOMIC_SEQ_CST))
+	if ((s->flags & KVM_MEM_READONLY) || mem_has_code(s, gpa))
 		return false;
 	return !s->dirty || (__atomic_load_n(&s->dirty[page / 64], __ATOMIC_RELAXED) >> (page & 63) & 1);
 }

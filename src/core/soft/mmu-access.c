@@ -7,6 +7,7 @@
 #include "cpu/fault.h"
 #include "cpu/host.h"
 #include "jit/jit.h"
+#include "jit/lockstep.h"
 #include "mmu.h"
 #include "soft.h"
 
@@ -74,7 +75,9 @@ static void read_page(struct cpu *c, u64 la, void *data, unsigned n, enum tlb_vi
 	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	struct mmu_result r;
 
-	if (page_hits(c, e, la, MMU_READ, view, &r))
+	if (unlikely(c->shadow))
+		shadow_read(c, la, data, n, view);
+	else if (page_hits(c, e, la, MMU_READ, view, &r))
 		copy_piece(data, (u8 *)(uintptr_t)(la + e->addend), n);
 	else if (r.host)
 		copy_piece(data, r.host, n);
@@ -89,15 +92,21 @@ static bool takes_writes(const struct mmu_result *r)
 
 static bool holds_code(struct cpu *c, const struct memslot *s, u64 gpa)
 {
-	return c->vcpu->vm->jit && s->code_pages[(gpa - s->gpa) / PAGE_SIZE];
+	return c->vcpu->vm->jit && mem_has_code(s, gpa);
+}
+
+static void after_write(struct cpu *c, const struct memslot *s, u64 gpa, unsigned len)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* try_code_page() in jit/run.c says why */
+	if (holds_code(c, s, gpa))
+		jit_invalidate(c->vcpu->vm, c, gpa, len);
 }
 
 static void write_walked(struct cpu *c, const struct mmu_result *r, const void *data, unsigned n)
 {
 	copy_piece(r->host, data, n);
 	mem_mark_dirty(r->slot, r->gpa);
-	if (holds_code(c, r->slot, r->gpa))
-		jit_invalidate(c->vcpu->vm->jit, c, r->slot, r->gpa, n);
+	after_write(c, r->slot, r->gpa, n);
 }
 
 static void write_page(struct cpu *c, u64 la, const void *data, unsigned n, enum tlb_view view)
@@ -105,6 +114,10 @@ static void write_page(struct cpu *c, u64 la, const void *data, unsigned n, enum
 	struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	struct mmu_result r;
 
+	if (unlikely(c->shadow)) {
+		shadow_write(c, la, data, n, view);
+		return;
+	}
 	if (page_hits(c, e, la, MMU_WRITE, view, &r)) {
 		copy_piece((u8 *)(uintptr_t)(la + e->addend), data, n);
 		return;
@@ -129,6 +142,10 @@ static bool check_page(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view
 	const struct tlb_entry *e = &c->set->tlb[view][tlb_index(la)];
 	struct mmu_result r;
 
+	if (unlikely(c->shadow)) {
+		shadow_check(c, la, acc, view);
+		return true;
+	}
 	if (e->wtag == (la & PAGE_MASK))
 		return true;
 	if (!mmu_walk(c, la, acc, view, false, &r))
@@ -205,7 +222,7 @@ void *mmu_ptr(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb
 	u64 off = la & ~PAGE_MASK;
 	struct mmu_result r;
 
-	if (off + len > PAGE_SIZE)
+	if (off + len > PAGE_SIZE || unlikely(c->shadow))
 		return NULL;
 	if (page_hits(c, e, la, acc, view, &r))
 		return (u8 *)(uintptr_t)(la + e->addend);
@@ -213,6 +230,7 @@ void *mmu_ptr(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb
 		return NULL;
 	if (acc == MMU_WRITE) {
 		mem_mark_dirty(r.slot, r.gpa);
+		mmu_note_write(c, r.gpa, false);
 		c->vcpu->mmu.code_gpa = r.gpa;
 		c->vcpu->mmu.code_len = holds_code(c, r.slot, r.gpa) ? len : 0;
 	}
@@ -223,14 +241,11 @@ void mmu_wrote(struct cpu *c)
 {
 	struct vcpu *v = c->vcpu;
 	unsigned len = v->mmu.code_len;
-	struct memslot *s;
 
 	if (likely(!len))
 		return;
 	v->mmu.code_len = 0;
-	s = mem_slot(&v->vm->memory, v->mmu.code_gpa, &v->mmu.hint);
-	if (s)
-		jit_invalidate(v->vm->jit, c, s, v->mmu.code_gpa, len);
+	jit_invalidate(v->vm, c, v->mmu.code_gpa, len);
 }
 
 /* The walks come with the world stopped: while we wait for that, slots and mappings may change. */
@@ -238,7 +253,7 @@ bool mmu_split_begin(struct cpu *c, u64 la, unsigned len, enum tlb_view view, st
 {
 	s->len = len;
 	s->first = (unsigned)(PAGE_SIZE - (la & ~PAGE_MASK));
-	if (s->first >= len)
+	if (s->first >= len || c->shadow)
 		return false;
 	vm_stop_world(c->vcpu->vm, c->vcpu);
 	for (unsigned n = 0; n < 2; n++) {
@@ -308,8 +323,7 @@ bool mmu_phys_write(struct cpu *c, u64 gpa, const void *data, unsigned len)
 			return false;
 		copy_piece(mem_slot_host(s, gpa), data, n);
 		mem_mark_dirty(s, gpa);
-		if (holds_code(c, s, gpa))
-			jit_invalidate(v->vm->jit, c, s, gpa, n);
+		after_write(c, s, gpa, n);
 		gpa += n;
 		data = (const u8 *)data + n;
 		len -= n;

@@ -100,6 +100,13 @@ static inline void walks_drop(struct cpu *s)
 	s->notes.walk_stamp++;
 }
 
+/* The tags went before: seen in this order by mmu_may_write() on other threads. */
+static void writes_forget(u64 notes[64])
+{
+	for (u32 n = 0; n < 64; n++)
+		__atomic_store_n(&notes[n], 0, __ATOMIC_RELEASE);
+}
+
 /* An entry that was filled anew may be noted as the other kind, too. */
 static void entries_drop(struct cpu *s, struct filled *f, u64 global)
 {
@@ -114,8 +121,8 @@ static void entries_drop(struct cpu *s, struct filled *f, u64 global)
 static void local_drop(struct cpu *s)
 {
 	entries_drop(s, &s->notes.local, 0);
-	__builtin_memset(s->notes.local_writes, 0, sizeof(s->notes.local_writes));
 	cpu_drop_stack(s);
+	writes_forget(s->notes.local_writes);
 	fetch_drop_local(s);
 	walks_drop(s);
 }
@@ -123,8 +130,8 @@ static void local_drop(struct cpu *s)
 static void global_drop(struct cpu *s)
 {
 	entries_drop(s, &s->notes.global, TLB_GLOBAL);
-	__builtin_memset(s->notes.global_writes, 0, sizeof(s->notes.global_writes));
 	cpu_drop_stack(s);
+	writes_forget(s->notes.global_writes);
 	fetch_drop(s);
 	walks_drop(s);
 }
@@ -184,6 +191,14 @@ static void page_drop(struct cpu *s, u64 la)
 	}
 }
 
+static bool may_write(const struct set_notes *n, u64 gpa)
+{
+	u32 bit = note_write(gpa);
+
+	return (__atomic_load_n(&n->global_writes[bit / 64], __ATOMIC_RELAXED) |
+		__atomic_load_n(&n->local_writes[bit / 64], __ATOMIC_RELAXED)) >> (bit & 63) & 1;
+}
+
 static void wtag_drop_in(struct cpu *s, const struct filled *f, u64 gpa)
 {
 	u32 i;
@@ -213,6 +228,12 @@ static struct mmu_set *set_find(struct mmu_cache *m, u16 pcid)
 	return NULL;
 }
 
+/* mmu_may_write() reads it on other threads. */
+static inline void set_used(struct mmu_set *set, bool used)
+{
+	__atomic_store_n(&set->used, used, __ATOMIC_RELEASE);
+}
+
 /* A free set, or the one that was left longest ago; empty. */
 static struct mmu_set *set_take(struct mmu_cache *m, u16 pcid)
 {
@@ -233,7 +254,7 @@ static struct mmu_set *set_take(struct mmu_cache *m, u16 pcid)
 		m->recycles += best->used;
 		set_drop(best->face);
 	}
-	best->used = true;
+	set_used(best, true);
 	best->pcid = pcid;
 	best->pending = 0;
 	best->log_seen = m->log_head;
@@ -309,10 +330,10 @@ void mmu_flush_all(struct cpu *c)
 	struct mmu_cache *m = cache_of(c);
 
 	for (struct mmu_set *set = m->set; set < m->set + MMU_SETS; set++)
-		set->used = false;
+		set_used(set, false);
 	set_drop(c->set);
 	c->set->notes.root = root_now(c);
-	m->set[m->current].used = true;
+	set_used(&m->set[m->current], true);
 	m->set[m->current].pcid = pcid_now(c);
 	m->globals = 0;
 	m->full_flushes++;
@@ -368,6 +389,16 @@ void mmu_flush_page_of(struct cpu *c, u64 la, u16 pcid)
 		page_drop(set->face, la);
 }
 
+bool mmu_may_write(struct cpu *c, u64 gpa)
+{
+	const struct mmu_cache *m = cache_of(c);
+
+	for (const struct mmu_set *set = m->set; set < m->set + MMU_SETS; set++)
+		if (__atomic_load_n(&set->used, __ATOMIC_ACQUIRE) && may_write(&set->face->notes, gpa))
+			return true;
+	return false;
+}
+
 void mmu_close_page(struct cpu *c, u64 gpa)
 {
 	struct mmu_cache *m = cache_of(c);
@@ -389,13 +420,4 @@ void cpu_flush_jump(struct cpu *c)
 {
 	jump_drop_all(c->set);
 	others_pending(c, PENDING_JUMP);
-}
-
-void cpu_flush_code(struct cpu *c)
-{
-	cpu_flush_jump(c);
-	if (++c->code_age) /* else an age returns that old entries may have */
-		return;
-	for (u32 i = 0; i < CODE_ENTRIES; i++)
-		c->code[i].key = 0;
 }

@@ -242,8 +242,8 @@ static bool step_set_bits(struct cpu *c, const struct walk *w, const struct walk
 	}
 	gpa = p->slot->gpa + (u64)(p->host - p->slot->hva);
 	mem_mark_dirty(p->slot, gpa);
-	if (unlikely(p->slot->code_pages[(gpa - p->slot->gpa) / PAGE_SIZE]) && c->vcpu->vm->jit)
-		jit_invalidate(c->vcpu->vm->jit, c, p->slot, gpa, w->wide ? 8 : 4);
+	if (unlikely(mem_has_code(p->slot, gpa)) && c->vcpu->vm->jit) /* the exchange was a fence */
+		jit_invalidate(c->vcpu->vm, c, gpa, w->wide ? 8 : 4);
 	return true;
 }
 
@@ -377,14 +377,11 @@ static void note_page_size(struct set_notes *n, u64 la, u8 shift)
 		note_add(n->large, note_large(la ^ 0x200000));
 }
 
-static void note_fill(struct cpu *c, u64 la, enum tlb_view view, const struct mmu_result *r, bool plain)
+static void note_fill(struct cpu *c, u64 la, enum tlb_view view, const struct mmu_result *r)
 {
 	struct set_notes *n = &c->set->notes;
-	u32 where = (u32)view << TLB_BITS | tlb_index(la);
 
-	filled_add(r->global ? &n->global : &n->local, where);
-	if (plain)
-		note_add(r->global ? n->global_writes : n->local_writes, note_write(r->gpa));
+	filled_add(r->global ? &n->global : &n->local, (u32)view << TLB_BITS | tlb_index(la));
 	if (r->global)
 		c->vcpu->mmu.globals |= 1ull << (la >> 42 & 63);
 	if (unlikely(r->shift != 12))
@@ -405,11 +402,13 @@ enum mmu_try mmu_try(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view v
 	if (acc == MMU_WRITE && !(r->slot->flags & KVM_MEM_READONLY))
 		mem_mark_dirty(r->slot, r->gpa);
 	plain = r->writable_now && mem_write_is_plain(r->slot, r->gpa);
+	if (plain && mmu_note_write(c, r->gpa, r->global))
+		plain = mem_write_is_plain(r->slot, r->gpa);
 	e->rtag = la & PAGE_MASK;
 	e->wtag = plain ? la & PAGE_MASK : tlb_no_tag(index);
 	e->addend = (u64)(uintptr_t)r->host - la;
 	e->gpa = (r->gpa & PAGE_MASK) | (r->global ? TLB_GLOBAL : 0);
-	note_fill(c, la, view, r, plain);
+	note_fill(c, la, view, r);
 	return acc != MMU_WRITE || plain ? MMU_FILLED : MMU_SLOW;
 }
 
@@ -448,7 +447,7 @@ bool mmu_fetch(struct cpu *c, u64 la, u64 *ret_gpa, u8 **ret_host, u32 *ret_erro
 		*ret_mmio = true;
 		return false;
 	}
-	if (c->vcpu->vm->jit && r.slot->code_pages[(r.gpa - r.slot->gpa) / PAGE_SIZE])
+	if (c->vcpu->vm->jit && !__atomic_load_n(&c->vcpu->vm->writes_reported, __ATOMIC_RELAXED) && mem_has_code(r.slot, r.gpa))
 		jit_verify_page(c->vcpu->vm->jit, c, r.slot, r.gpa);
 	if (unlikely(r.shift != 12))
 		note_page_size(n, la, r.shift);

@@ -41,7 +41,7 @@ enum mmu_try mmu_try(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view v
  * Fetch: guest-physical address of la, and host address of the first byte of its page, through the ITLB. False:
  * *ret_error has the #PF error code (or the page is not memory: *ret_mmio). Checks NX, SMEP and U/S. On an ITLB miss of a
  * page that holds translated code, jit_verify_page() is called first, so that code written by a device behind our back is
- * noticed.
+ * noticed, unless user space reports its writes.
  */
 bool mmu_fetch(struct cpu *c, u64 la, u64 *ret_gpa, u8 **ret_host, u32 *ret_error, bool *ret_mmio);
 
@@ -60,7 +60,7 @@ void mmu_write(struct cpu *c, u64 la, const void *data, unsigned len, enum tlb_v
  * mmu_wrote(), which drops code translated from what was there. Not before: another vCPU could translate the old bytes
  * again in between. Afterwards it cannot have: who translates holds the translator's lock, so either the invalidation
  * finds the new translation or that one has read the new bytes. A page with no code does not get any before the
- * instruction ends, because the first translation of a page stops the world.
+ * instruction ends: it is noted as one that this vCPU writes, and for such a page the first translation stops the world.
  */
 void *mmu_ptr(struct cpu *c, u64 la, unsigned len, enum mmu_access acc, enum tlb_view view);
 void mmu_wrote(struct cpu *c);
@@ -101,6 +101,23 @@ void mmu_flush_page_of(struct cpu *c, u64 la, u16 pcid);
 void mmu_set_cr3(struct cpu *c, u64 value, bool noflush);
 /* The page now holds code: no write tag for it in any address space. Own thread, or the world is stopped. */
 void mmu_close_page(struct cpu *c, u64 gpa);
+/*
+ * Notes that the page is about to get a write tag, or to be written through a pointer. Whether it holds code must be asked
+ * after this, or, when it returns false since that was noted before, may have been asked just before.
+ */
+static inline bool mmu_note_write(struct cpu *c, u64 gpa, bool global)
+{
+	u32 bit = note_write(gpa);
+	u64 *word = &(global ? c->set->notes.global_writes : c->set->notes.local_writes)[bit / 64], mask = 1ull << (bit & 63);
+
+	if (*word & mask)
+		return false;
+	__atomic_store_n(word, *word | mask, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* try_code_page() in jit/run.c says why */
+	return true;
+}
+/* False: no address space of c has a write tag for the page. Any thread, after code_pages was set and a full fence. */
+bool mmu_may_write(struct cpu *c, u64 gpa);
 /* True if the four PAE page-directory pointers at CR3 are valid; loads them into c->pdpte. */
 bool mmu_load_pdptes(struct cpu *c, u64 cr3);
 u64 mmu_reserved_mask(const struct cpu *c);

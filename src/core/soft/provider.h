@@ -3,6 +3,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 int soft_open(void);
@@ -12,4 +13,6 @@ long soft_ioctl(int fd, unsigned long request, unsigned long arg);
 int soft_close(int fd);
 /* copy is a duplicate of fd that the caller made by dup(2): another descriptor of the same object. */
 int soft_dup(int fd, int copy);
+int soft_report_writes(int vm_fd);
+void soft_memory_written(int vm_fd, uint64_t gpa, uint64_t len); /* nothing if it is not ours */
 ssize_t soft_stats(int vm_fd, char *buf, size_t size);

@@ -76,7 +76,7 @@ int run_requests(struct vcpu *v)
 	if (req & REQ_TLB_FLUSH)
 		mmu_flush_all(c);
 	if (req & REQ_JUMP_FLUSH)
-		cpu_flush_code(c);
+		cpu_flush_jump(c);
 	if (req & REQ_MIGRATE_CLOCK)
 		kvmclock_update(v);
 	if ((req & REQ_SIGNAL) && signal_waits(v))

@@ -57,6 +57,15 @@ struct msr_state {
 	u64 hwcr, syscfg, platform_info, misc_features, osvw[2], xss, lbr_select, de_cfg;
 };
 
+/* What translated code met on this vCPU; u64s only, stats.c adds them up. */
+struct jit_counts {
+	u64 jump_misses, lookups;     /* targets that the jump cache did not have; nor the code cache */
+	u64 tlb_misses, group_misses; /* of single accesses; of groups that lie in two pages */
+	u64 page_crossings, page_faults, not_plain; /* ends of such: two pages, #PF, devices and pages that are watched */
+	u64 host_faults;	      /* signals: divide errors, alignment, vector exceptions */
+	u64 interp_exits, unfit;      /* instructions given to the interpreter; those for the processor's state */
+};
+
 struct vcpu {
 	struct cpu cpu; /* first: struct vcpu * and struct cpu * are the same address; page aligned */
 	struct fpu fpu;
@@ -110,6 +119,7 @@ struct vcpu {
 	u64 sigmask_word;
 	struct {
 		u64 run_exits, halts, sleeps, injections;
+		struct jit_counts jit;
 	} stat;
 	bool guest_paused; /* KVM_KVMCLOCK_CTRL */
 	bool kicked;	   /* KVM_HC_KICK_CPU: the next HLT, or this one, ends */
@@ -128,7 +138,8 @@ struct vm {
 	struct ioevents *ioevents; /* irqfd.c, ioeventfd.c */
 	struct timers *timers;	   /* timer.c: one thread, wakes LAPIC timers and the PIT */
 	pthread_mutex_t world_lock;
-	u32 world_stop; /* atomic futex word */
+	u32 world_stop; /* atomic futex word: 1 while it is stopped, 2 when somebody sleeps on it */
+	u32 world_waits; /* atomic: who stops it sleeps on the `stopped` of a vCPU */
 	u64 caps_enabled; /* KVM_ENABLE_CAP state, see ioctl.c */
 	s64 clock_offset; /* kvmclock ns - host CLOCK_MONOTONIC_RAW ns */
 	u32 user_space_msr; /* KVM_MSR_EXIT_REASON_* that leave to user space */
@@ -146,6 +157,7 @@ struct vm {
 	u32 refs; /* atomic: descriptors of the VM and its vCPUs */
 	bool no_jit;
 	u64 device_events; /* atomic: vm_device_event() */
+	bool writes_reported; /* user space calls vm_memory_written(): nothing is verified */
 };
 
 /*
@@ -186,6 +198,9 @@ static inline u8 *vcpu_poll_byte(struct vcpu *v)
 bool vm_read_phys(struct vm *vm, u64 gpa, void *data, u32 len);
 bool vm_write_phys(struct vm *vm, u64 gpa, const void *data, u32 len);
 
+/* User space wrote [gpa, gpa + len), as much of it as is memory: what was translated from it goes. Any thread. */
+void vm_memory_written(struct vm *vm, u64 gpa, u64 len);
+
 /* vm.c: 0 or negative errno. */
 int vm_create(struct vm **ret_vm);
 void vm_get(struct vm *vm);
@@ -199,6 +214,8 @@ void vcpu_reset(struct vcpu *v, bool init_only);
 
 /* run.c: KVM_RUN, with v->lock held. 0 or -EINTR etc. */
 int vcpu_run(struct vcpu *v);
+/* Counts as stopped from here on, until it clears v->stopped and comes to a safe point. */
+void vcpu_stopped(struct vcpu *v);
 /* At a safe point: waits while the world is stopped. */
 void vcpu_safe_point(struct vcpu *v);
 

@@ -3,9 +3,12 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include "cpu/insn.h"
 #include "fd.h"
 #include "jit/jit.h"
 #include "provider.h"
+
+#define TOP_OPS 10
 
 struct out {
 	char *buf;
@@ -50,11 +53,56 @@ static void vcpu_lines(struct out *o, const struct vcpu *v)
 	line(o, "vcpu%u.walk_hits %llu\n", v->id, (unsigned long long)v->mmu.walk_hits);
 }
 
+static void jit_lines(struct out *o, const struct vm *vm)
+{
+	struct jit_stats j;
+	struct jit_counts sum = { 0 };
+
+	jit_get_stats(vm->jit, &j);
+	for (u32 n = 0; n < vm->vcpu_count; n++)
+		for (size_t k = 0; k < sizeof(sum) / sizeof(u64); k++)
+			((u64 *)&sum)[k] += ((const u64 *)&vm->vcpu[n]->stat.jit)[k];
+	const struct {
+		const char *name;
+		u64 value;
+	} counters[] = {
+		{ "blocks", j.blocks }, { "pages", j.pages }, { "code_bytes", j.code_bytes }, { "links", j.links },
+		{ "jump_misses", sum.jump_misses }, { "lookups", sum.lookups }, { "tlb_misses", sum.tlb_misses },
+		{ "group_misses", sum.group_misses }, { "slow.page_crossing", sum.page_crossings },
+		{ "slow.page_fault", sum.page_faults }, { "slow.not_plain", sum.not_plain },
+		{ "slow.host_fault", sum.host_faults }, { "interp_exits", sum.interp_exits }, { "unfit", sum.unfit },
+		{ "invalidations", j.invalidations }, { "flushes", j.flushes }, { "world_stops", j.world_stops },
+	};
+
+	for (size_t n = 0; n < ARRAY_SIZE(counters); n++)
+		line(o, "jit.%s %llu\n", counters[n].name, (unsigned long long)counters[n].value);
+}
+
+/* The instructions that were interpreted most often. */
+static void op_lines(struct out *o, const struct vm *vm)
+{
+	u64 count[OPS_MAX] = { 0 };
+
+	for (u32 v = 0; v < vm->vcpu_count; v++)
+		for (u32 op = 0; op < INSN_COUNT; op++)
+			count[op] += vm->vcpu[v]->cpu.op_count[op];
+	for (unsigned n = 0; n < TOP_OPS; n++) {
+		u32 most = 0;
+
+		for (u32 op = 1; op < INSN_COUNT; op++)
+			if (count[op] > count[most])
+				most = op;
+		if (!count[most])
+			break;
+		line(o, "interp.%s %llu\n", insn_op_names[most], (unsigned long long)count[most]);
+		count[most] = 0;
+	}
+}
+
 ssize_t soft_stats(int vm_fd, char *buf, size_t size)
 {
 	struct handle *h = handle_get(vm_fd);
 	struct out o = { .buf = buf, .size = size };
-	struct jit_stats j;
 
 	if (!h || h->kind != HANDLE_VM) {
 		if (h)
@@ -65,15 +113,9 @@ ssize_t soft_stats(int vm_fd, char *buf, size_t size)
 		*buf = 0;
 	for (u32 i = 0; i < h->vm->vcpu_count; i++)
 		vcpu_lines(&o, h->vm->vcpu[i]);
-	if (h->vm->jit) {
-		jit_get_stats(h->vm->jit, &j);
-		line(&o, "jit.blocks %llu\njit.code_bytes %llu\njit.lookups %llu\njit.jump_misses %llu\n",
-		     (unsigned long long)j.blocks, (unsigned long long)j.code_bytes, (unsigned long long)j.lookups,
-		     (unsigned long long)j.jump_misses);
-		line(&o, "jit.tlb_misses %llu\njit.interp_exits %llu\njit.invalidations %llu\njit.flushes %llu\n",
-		     (unsigned long long)j.tlb_misses, (unsigned long long)j.interp_exits,
-		     (unsigned long long)j.invalidations, (unsigned long long)j.flushes);
-	}
+	if (h->vm->jit)
+		jit_lines(&o, h->vm);
+	op_lines(&o, h->vm);
 	handle_put(h);
 	return (ssize_t)o.len;
 }

@@ -146,14 +146,34 @@ struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id)
 
 /* ---- stopping the world ---- */
 
+#define STOP_SPIN 500 /* pauses: most stops are shorter than going to sleep and waking up */
+
+/* The world goes on soon, or the vCPU sleeps until it does. */
+static void wait_resumed(struct vm *vm)
+{
+	u32 seen = 1;
+
+	for (u32 spin = 0; spin < STOP_SPIN; spin++) {
+		if (!__atomic_load_n(&vm->world_stop, __ATOMIC_ACQUIRE))
+			return;
+		sys_pause();
+	}
+	if (__atomic_compare_exchange_n(&vm->world_stop, &seen, 2, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) || seen == 2)
+		sys_futex_wait(&vm->world_stop, 2, UINT64_MAX);
+}
+
+void vcpu_stopped(struct vcpu *v)
+{
+	__atomic_store_n(&v->stopped, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&v->vm->world_waits, __ATOMIC_SEQ_CST))
+		sys_futex_wake(&v->stopped, 1);
+}
+
 void vcpu_safe_point(struct vcpu *v)
 {
-	struct vm *vm = v->vm;
-
-	while (__atomic_load_n(&vm->world_stop, __ATOMIC_SEQ_CST)) {
-		__atomic_store_n(&v->stopped, 1, __ATOMIC_SEQ_CST);
-		sys_futex_wake(&v->stopped, 1);
-		sys_futex_wait(&vm->world_stop, 1, UINT64_MAX);
+	while (__atomic_load_n(&v->vm->world_stop, __ATOMIC_SEQ_CST)) {
+		vcpu_stopped(v);
+		wait_resumed(v->vm);
 		__atomic_store_n(&v->stopped, 0, __ATOMIC_SEQ_CST);
 	}
 }
@@ -178,22 +198,52 @@ void vm_stop_world(struct vm *vm, struct vcpu *self)
 		struct vcpu *v = vm->vcpu[i];
 
 		for (u32 spin = 0; v != self && !is_stopped(v); spin++) {
-			if (spin < 200)
+			if (spin < STOP_SPIN) {
 				sys_pause();
-			else
-				sys_futex_wait(&v->stopped, 0, 100000);
+				continue;
+			}
+			__atomic_store_n(&vm->world_waits, 1, __ATOMIC_SEQ_CST);
+			sys_futex_wait(&v->stopped, 0, 100000);
 		}
 	}
+	__atomic_store_n(&vm->world_waits, 0, __ATOMIC_SEQ_CST);
 }
 
 void vm_resume_world(struct vm *vm)
 {
-	__atomic_store_n(&vm->world_stop, 0, __ATOMIC_SEQ_CST);
-	sys_futex_wake(&vm->world_stop, MAX_VCPUS);
+	if (__atomic_exchange_n(&vm->world_stop, 0, __ATOMIC_SEQ_CST) == 2)
+		sys_futex_wake(&vm->world_stop, MAX_VCPUS);
 	pthread_mutex_unlock(&vm->world_lock);
 }
 
 /* ---- guest memory for any thread ---- */
+
+/* The range lies in the slot; a full fence is behind the write: see try_code_page() in jit/run.c. */
+static void slot_written(struct vm *vm, const struct memslot *s, u64 gpa, u64 end)
+{
+	u64 next;
+
+	for (; vm->jit && gpa < end; gpa = next) {
+		next = (gpa & PAGE_MASK) + PAGE_SIZE < end ? (gpa & PAGE_MASK) + PAGE_SIZE : end;
+		if (unlikely(mem_has_code(s, gpa)))
+			jit_invalidate(vm, NULL, gpa, (unsigned)(next - gpa));
+	}
+}
+
+void vm_memory_written(struct vm *vm, u64 gpa, u64 len)
+{
+	u64 end = gpa + len < gpa ? UINT64_MAX : gpa + len;
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	pthread_rwlock_rdlock(&vm->memory_lock);
+	for (u32 n = 0; n < vm->memory.count && vm->memory.slot[n].gpa < end; n++) {
+		const struct memslot *s = &vm->memory.slot[n];
+		u64 from = gpa > s->gpa ? gpa : s->gpa, to = end < s->gpa + s->size ? end : s->gpa + s->size;
+
+		slot_written(vm, s, from, to);
+	}
+	pthread_rwlock_unlock(&vm->memory_lock);
+}
 
 static bool phys_access(struct vm *vm, u64 gpa, u8 *data, u32 len, bool write)
 {
@@ -211,6 +261,8 @@ static bool phys_access(struct vm *vm, u64 gpa, u8 *data, u32 len, bool write)
 		if (write) {
 			memcpy(mem_slot_host(s, gpa), data, n);
 			mem_mark_dirty(s, gpa);
+			__atomic_thread_fence(__ATOMIC_SEQ_CST);
+			slot_written(vm, s, gpa, gpa + n);
 		} else {
 			memcpy(data, mem_slot_host(s, gpa), n);
 		}

@@ -58,3 +58,22 @@
 	sequence lahf
 	cmp	rax, rdx
 	lahf
+
+	sequence live_over_segments
+	mov	rax, fs:[0x28]
+	cmp	rax, rdx
+	mov	rcx, fs:[0x30]
+	je	. + 0x40
+
+	sequence live_over_segments_with_registers
+	mov	rax, gs:[rdi]
+	cmp	rax, rdx
+	mov	rcx, gs:[rdi + 8]
+	je	. + 0x40
+
+	sequence live_over_segments_forward, view=kernel
+	mov	gs:[rdi], rax
+	cmp	rax, rdx
+	je	1f
+	mov	gs:[rdi + 8], rdx
+1:	call	. + 0x2000

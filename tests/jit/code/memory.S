@@ -54,6 +54,26 @@
 	mov	rax, [r9 + r10 * 4]
 	mov	rdx, [rdi + r11 * 8]
 
+	sequence indexed_group_store
+	mov	rax, [rdi + rcx * 8]
+	mov	[rdi + rcx * 8 + 16], rdx
+
+	sequence indexed_group_moved
+	mov	eax, [rdi + rcx * 4]
+	add	rdi, 4
+	mov	edx, [rdi + rcx * 4]
+
+	sequence read_leads_write
+	mov	rax, [rdi]
+	lea	rcx, [rax + 1]
+	mov	[rdi + 8], rcx
+
+	sequence read_leads_write_over_branch
+	mov	rax, [rdi]
+	test	rax, rax
+	jz	. + 0x40
+	mov	[rdi + 8], rax
+
 	sequence absolute
 	mov	eax, ds:[0x1000]
 	movabs	rax, [0x123456789abc]
@@ -61,6 +81,12 @@
 	sequence fs
 	mov	rax, fs:[0x28]
 	mov	rcx, fs:[rdi]
+
+	sequence fs_group
+	mov	rax, fs:[0x28]
+	mov	fs:[0x30], rax
+	mov	rcx, fs:[rdi]
+	mov	rdx, fs:[rdi + 8]
 
 	sequence gs, view=kernel
 	mov	rax, gs:[0x1440]

@@ -18,6 +18,12 @@
 	pop	r9
 	pop	rsp
 
+	sequence pop_leads
+	pop	rbx
+	pop	rbp
+	mov	[rsp + 8], rbx
+	mov	rax, [rsp - 8]
+
 	sequence prologue
 	push	rbp
 	push	r15

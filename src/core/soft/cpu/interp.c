@@ -20,6 +20,7 @@ struct decoded {
 	bool check; /* may not always be allowed: see check_allowed() */
 };
 _Static_assert(sizeof(struct decoded) <= DECODED_SIZE, "DECODED_SIZE");
+_Static_assert(INSN_COUNT <= OPS_MAX, "OPS_MAX");
 
 static inline struct decoded *decoded_slot(struct cpu *c, u64 host)
 {
@@ -163,6 +164,7 @@ static inline void execute(struct cpu *c)
 		c->next_rip = (u32)c->next_rip;
 	}
 	c->intr_shadow = 0;
+	c->op_count[i->d->op]++;
 	i->d->exec(c, i);
 	c->rip = c->next_rip;
 }
@@ -225,6 +227,7 @@ void interp_decoded(struct cpu *c, const struct insn *i)
 	if (needs_check(i->d))
 		check_allowed(c, i);
 	c->next_rip = c->rip + i->len;
+	c->op_count[i->d->op]++;
 	i->d->exec(c, i);
 	c->rip = c->next_rip;
 	take_traps(c);

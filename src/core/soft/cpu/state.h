@@ -258,14 +258,15 @@ static inline u32 note_write(u64 gpa)
 
 /*
  * Code cache of a vCPU: guest-physical address and block key to translated code. It survives changes of mappings, so that a
- * return to an address space finds its code again; emptied with cpu_flush_code() when code is invalidated.
+ * return to an address space finds its code again. What was made from a page is void when the page's age is another
+ * (jit/cache.c), so nobody has to empty it.
  */
 struct code_entry {
 	u64 key; /* 0: empty */
-	u64 code; /* bits 63..48: cpu.code_age when it was made; another age: empty */
+	u64 code; /* the page's age when it was made << CODE_AGE_SHIFT, and where in the code memory */
 };
 #define CODE_ENTRIES 65536u
-#define CODE_AGE_SHIFT 48
+#define CODE_AGE_SHIFT 26
 
 /* Requests to a vCPU; set by anybody with vcpu_request(), polled by all execution loops. */
 #define REQ_EXIT (1u << 0)	 /* leave to run.c: something below is set, or user space wants the vCPU */
@@ -289,10 +290,9 @@ struct io_replay {
 #define DECODED_COUNT 2048u
 #define DECODED_SIZE 192u
 
-/* Pages that the accesses of one block of translated code may share look-ups of */
-#define MAX_GROUPS 32
 /* Segments that transfers load all the time, by selector. */
 #define PLAIN_COUNT 8u
+#define OPS_MAX 1024u
 
 typedef u32 u32_unaligned __attribute__((aligned(1)));
 
@@ -301,10 +301,9 @@ struct cpu {
 	u64 gpr[16];
 	u64 rip;
 	u64 rflags;    /* in translated code: all but FL_ARITH (those are in the host's flags or in saved_flags) */
-	u64 code_base; /* translated code: linear address of the page being executed */
-	u64 saved_flags; /* translated code: lahf/seto image while the host's flags are borrowed */
-	u64 scratch[8];
-	u64 group_addend[MAX_GROUPS]; /* translated code: of pages that several accesses of the block share */
+	u64 code_base;	 /* translated code: linear address of the page being executed; see struct jit_frame */
+	u64 saved_flags; /* translated code: lahf/seto image while the host's flags are borrowed; likewise */
+	u64 scratch[2]; /* translated code's stubs */
 	struct stack_window stack[VIEW_COUNT];
 	u64 host_rsp;
 	u64 cur_block; /* translated code: the block that is leaving, for the dispatcher */
@@ -315,7 +314,6 @@ struct cpu {
 	u64 self;      /* address of this struct, for translated code's helper calls */
 	struct cpu *set; /* this struct with the tables of the current address space: see "caches" */
 	u32 jit_key;   /* execution state the jump cache was filled for */
-	u16 code_age;  /* changes when all of code[] becomes void */
 	bool gs_is_set; /* the host's GS base is `set`: on the vCPU's thread in jit_run() */
 
 	struct desc_table gdtr, idtr;
@@ -341,9 +339,11 @@ struct cpu {
 	struct io_replay replay[IO_REPLAY_MAX];
 	u8 replay_count, replay_pos;
 
+	struct lockstep *shadow; /* this one is a shadow, see jit/lockstep.h */
 	struct vcpu *vcpu; /* the owner (soft.h); the processor itself never looks inside */
 
 	u64 insns; /* interpreted instructions */
+	u32 op_count[OPS_MAX]; /* the same by enum insn_op (insn.h) */
 
 	/*
 	 * -- caches of one address space --
@@ -382,10 +382,8 @@ static inline void cpu_drop_stack(struct cpu *c)
 		c->stack[v].page = NO_STACK_WINDOW;
 }
 
-/* Empties the jump caches of all address spaces: execution state changed. Own thread only. */
+/* Empties the jump caches of all address spaces: execution state changed, or code became void. Own thread only. */
 void cpu_flush_jump(struct cpu *c);
-/* Translated code became void: empties the code cache too. Own thread only. */
-void cpu_flush_code(struct cpu *c);
 
 static inline void cpu_put_jump(struct cpu *c, enum tlb_view view, u64 rip, u64 code)
 {

@@ -27,7 +27,7 @@ static bool rip_relative(struct tx *t, const struct insn *i, s64 disp, u8 dst)
 
 	if (i->adsize != 8)
 		return false;
-	emit_load(&t->e, dst, TX_CPU(code_base));
+	emit_load(&t->e, dst, TX_FRAME(code_base));
 	if (end + disp != (s32)(end + disp)) { /* within a page of 2 GiB away */
 		emit_lea(&t->e, dst, mem_base(dst, end));
 		end = 0;
@@ -97,12 +97,37 @@ bool lea_insn(struct tx *t, const struct insn *i)
 	return true;
 }
 
+static bool has_segment(const struct insn *i)
+{
+	return i->seg == SEG_FS || i->seg == SEG_GS;
+}
+
+/* fs:[disp], gs:[disp]: what threads and processors have of their own. */
+static bool is_segment_only(const struct insn *i)
+{
+	return has_segment(i) && i->base == BASE_NONE && i->index == BASE_NONE && i->adsize == 8 && i->disp == (s32)i->disp;
+}
+
+static void load_segment(struct tx *t, const struct insn *i, u8 dst)
+{
+	emit_load(&t->e, dst, mem_gs(offsetof(struct cpu, seg[i->seg].base)));
+}
+
+/* dst = linear address; uses scratch2 where a segment has a base. Does not change flags. */
 static bool linear_address(struct tx *t, const struct insn *i, s64 disp, u8 dst)
 {
+	if (is_segment_only(i)) {
+		load_segment(t, i, dst);
+		emit_lea(&t->e, dst, mem_base(dst, (s32)disp));
+		return true;
+	}
 	if (!effective_address(t, i, disp, dst))
 		return false;
-	if (i->seg == SEG_FS || i->seg == SEG_GS)
-		emit_alu_load(&t->e, ALU_ADD, dst, mem_gs(offsetof(struct cpu, seg[i->seg].base)));
+	if (has_segment(i)) {
+		scratch2_lost(t);
+		load_segment(t, i, HOST_SCRATCH2);
+		emit_lea(&t->e, dst, mem_pair(dst, HOST_SCRATCH2));
+	}
 	return true;
 }
 
@@ -138,7 +163,7 @@ static bool page_fault_is_first(const struct insn *i)
 	return i->mem_size <= 8 && !(i->d->attr & ATTR_VEC);
 }
 
-static void add_slow_site(struct tx *t, u8 *jump, const u8 *retry, unsigned size, u16 own, u8 what)
+static void add_slow_site(struct tx *t, u8 *jump, const u8 *retry, unsigned size, u16 own, u16 what)
 {
 	if (page_fault_is_first(&t->insn[t->k]))
 		what |= SLOW_PAGE_FAULT;
@@ -146,9 +171,9 @@ static void add_slow_site(struct tx *t, u8 *jump, const u8 *retry, unsigned size
 }
 
 /* scratch = linear address -> its offset in the page; scratch2 = offset of the entry in the TLB. */
-static void tlb_compare(struct tx *t, const u8 *retry, unsigned size, u16 own, u8 what)
+static void tlb_compare(struct tx *t, const u8 *retry, unsigned size, u16 own, u16 what)
 {
-	struct host_mem tag = tlb_field(t, what & SLOW_WRITE ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag));
+	struct host_mem tag = tlb_field(t, slow_kind(what) ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag));
 	struct emit *e = &t->e;
 
 	_Static_assert(sizeof(struct tlb_entry) == 32, "the index is scaled by 32");
@@ -182,7 +207,7 @@ static struct host_mem stack_window(const struct tx *t, size_t field)
 /* scratch2 = addend of the page that the access's group lies in, kept from its leader. */
 static void group_addend(struct tx *t, u8 group)
 {
-	struct host_mem kept = TX_CPU(group_addend[group]);
+	struct host_mem kept = TX_FRAME(addend[group]);
 
 	if (t->addend_in_scratch2 != group)
 		emit_load(&t->e, HOST_SCRATCH2,
@@ -193,26 +218,30 @@ static void group_addend(struct tx *t, u8 group)
 /* scratch = where the leader's group begins: looks up its page and keeps the addend. */
 static void lead_check(struct tx *t, const struct access *a, const u8 *retry, bool write)
 {
-	u8 what = (u8)((write ? SLOW_WRITE : 0) | SLOW_GROUP);
+	u16 what = (u16)((write ? SLOW_WRITE : 0) | (a->wtag ? SLOW_WTAG : 0) | SLOW_GROUP);
 	struct emit *e = &t->e;
 
 	if (t->group_is_stack[a->group]) {
 		emit_alu_load(e, ALU_SUB, HOST_SCRATCH, stack_window(t, offsetof(struct stack_window, page)));
 		emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, (s32)PAGE_SIZE - a->span);
-		add_slow_site(t, emit_jcc(e, COND_A, NULL), retry, a->span, a->own, what | SLOW_STACK);
+		add_slow_site(t, emit_jcc(e, COND_A, NULL), retry, a->span, a->own, what | SLOW_STACK | SLOW_WTAG);
 		scratch2_lost(t);
 		group_addend(t, a->group);
+		t->window_led = true;
 		return;
 	}
 	tlb_compare(t, retry, a->span, a->own, what);
 }
 
-static void keep_addend(struct tx *t, const struct access *a)
+/* base: a register whose value is added to the addend, or IN_MEMORY. */
+static void keep_addend(struct tx *t, const struct access *a, u8 base)
 {
 	if (t->group_is_stack[a->group])
 		return;
 	load_addend(t);
-	emit_store(&t->e, TX_CPU(group_addend[a->group]), HOST_SCRATCH2);
+	if (base != IN_MEMORY)
+		emit_lea(&t->e, HOST_SCRATCH2, mem_pair(HOST_SCRATCH2, base));
+	emit_store(&t->e, TX_FRAME(addend[a->group]), HOST_SCRATCH2);
 	t->addend_in_scratch2 = a->group;
 }
 
@@ -234,7 +263,7 @@ struct host_mem access_stack(struct tx *t, u8 reg, s32 disp, bool write)
 		emit_lea(&t->e, HOST_SCRATCH, reg_address(t, reg, a->how == ACCESS_LEADS ? disp - a->own : disp));
 		if (a->how == ACCESS_LEADS) {
 			lead_check(t, a, retry, write);
-			keep_addend(t, a);
+			keep_addend(t, a, IN_MEMORY);
 		} else {
 			tlb_compare(t, retry, 8, 0, write ? SLOW_WRITE : 0);
 			load_addend(t);
@@ -250,9 +279,11 @@ static s64 rip_disp(const struct tx *t, const struct insn *i)
 	return i->base == BASE_RIP ? t->off[t->k] + i->len + i->disp : i->disp;
 }
 
-/* [register + disp], flat: the register itself serves as the base of the host's operand, or code_base as RIP. */
+/* [register + disp], flat: the register itself serves as the base of the host's operand; or code_base, or a segment's base. */
 static bool is_based(const struct tx *t, const struct insn *i)
 {
+	if (is_segment_only(i))
+		return i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O;
 	return i->base != BASE_NONE && i->index == BASE_NONE && i->adsize == 8 && i->seg != SEG_FS && i->seg != SEG_GS &&
 	       rip_disp(t, i) == (s32)rip_disp(t, i);
 }
@@ -260,29 +291,50 @@ static bool is_based(const struct tx *t, const struct insn *i)
 /* Can the address be made again without scratch2? */
 static bool address_repeats(const struct insn *i)
 {
-	return !in_memory(i->index) && i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O;
+	return !in_memory(i->index) && (!has_segment(i) || is_segment_only(i)) && i->d->opnd[0].kind != OP_O && i->d->opnd[1].kind != OP_O;
+}
+
+/*
+ * [base + index * scale + disp], both mapped, in a group: what is kept is the host's address of what the base points to, so
+ * that the index remains the index.
+ */
+bool access_indexed(const struct insn *i)
+{
+	return i->base != BASE_NONE && i->base != BASE_RIP && i->index != BASE_NONE && !in_memory(i->base) && !in_memory(i->index) &&
+	       i->seg != SEG_FS && i->seg != SEG_GS;
+}
+
+static bool is_indexed(const struct tx *t, const struct insn *i)
+{
+	return t->operand[t->k].how != ACCESS_ALONE && access_indexed(i);
 }
 
 static struct host_mem operand_at(struct tx *t, const struct insn *i)
 {
 	struct host_mem m = mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
 
+	if (is_indexed(t, i))
+		return (struct host_mem){ HOST_SCRATCH2, host_reg(i->index), i->scale, false, false,
+					  (s32)i->disp + t->operand[t->k].base_by };
 	if (!is_based(t, i))
 		return m;
 	m.disp = (s32)rip_disp(t, i);
-	if (i->base != BASE_RIP) {
+	if (i->base != BASE_RIP && i->base != BASE_NONE) {
 		m.base = use_reg(t, i->base, HOST_SCRATCH);
 		return m;
 	}
 	scratch_lost(t);
-	emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
+	if (i->base == BASE_RIP)
+		emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
+	else
+		load_segment(t, i, HOST_SCRATCH);
 	return m;
 }
 
-static void tag_back(struct tx *t, bool write)
+static void tag_back(struct tx *t, bool wtag)
 {
 	emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH,
-		      tlb_field(t, write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag)));
+		      tlb_field(t, wtag ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag)));
 }
 
 bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m)
@@ -291,7 +343,7 @@ bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool writ
 	const u8 *retry;
 
 	if (a->how == ACCESS_FOLLOWS) {
-		if (!is_based(t, i)) {
+		if (!is_based(t, i) && !is_indexed(t, i)) {
 			access_address(t, i, HOST_SCRATCH);
 			scratch_lost(t);
 		}
@@ -307,19 +359,26 @@ bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool writ
 	else
 		tlb_compare(t, retry, size, 0, write ? SLOW_WRITE : 0);
 	if (address_repeats(i)) { /* is there sooner than the tag could be added */
-		if (!is_based(t, i))
+		if (!is_based(t, i) && !is_indexed(t, i))
 			access_address(t, i, HOST_SCRATCH);
 	} else {
-		tag_back(t, write);
+		tag_back(t, write || (a->how == ACCESS_LEADS && a->wtag));
 		if (a->own && a->how == ACCESS_LEADS)
 			emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, a->own));
 	}
 	if (a->how == ACCESS_LEADS)
-		keep_addend(t, a);
+		keep_addend(t, a, is_indexed(t, i) ? host_reg(i->base) : IN_MEMORY);
 	else
 		load_addend(t);
 	*ret_m = operand_at(t, i);
 	return true;
+}
+
+void tx_window_site(struct tx *t)
+{
+	if (t->window_led)
+		tx_site(t);
+	t->window_led = false;
 }
 
 void tx_site(struct tx *t)

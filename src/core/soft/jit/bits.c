@@ -43,9 +43,9 @@ bool bits_insn(struct tx *t, const struct insn *i)
 		emit_mov32(e, HOST_SCRATCH2, number);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, i->opsize * 8 - 1);
 	if (flags_must_restore(t)) {
-		emit_store(e, TX_CPU(scratch[0]), HOST_SCRATCH2);
+		emit_store(e, TX_FRAME(scratch[0]), HOST_SCRATCH2);
 		flags_before(t, HOST_SCRATCH2);
-		emit_load(e, HOST_SCRATCH2, TX_CPU(scratch[0]));
+		emit_load(e, HOST_SCRATCH2, TX_FRAME(scratch[0]));
 	}
 	emit_op_mem(e, &op, HOST_SCRATCH2, &word);
 	flags_after(t);

@@ -45,7 +45,7 @@ static struct host_mem jump_compare(struct tx *t, enum tlb_view view, const u8 *
 static void jump_go(struct tx *t, struct host_mem entry)
 {
 	emit_alu_imm(&t->e, ALU_AND, true, HOST_SCRATCH, -(s32)PAGE_SIZE);
-	emit_store(&t->e, TX_CPU(code_base), HOST_SCRATCH);
+	emit_store(&t->e, TX_FRAME(code_base), HOST_SCRATCH);
 	entry.disp += (s32)offsetof(struct jump_entry, code);
 	emit_jmp_mem(&t->e, entry);
 }
@@ -109,7 +109,7 @@ static void save_if_host(struct tx *t)
 
 static void load_rip(struct tx *t, s64 offset)
 {
-	emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
+	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
 	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, (s32)offset));
 }
 
@@ -210,9 +210,12 @@ static void loop_insn(struct tx *t, const struct insn *i)
 static void ret_insn(struct tx *t, const struct insn *i)
 {
 	s32 extra = i->d->opnd[0].kind == OP_I ? (u16)i->imm : 0;
+	struct host_mem at;
 
 	flags_free(t);
-	emit_load(&t->e, HOST_SCRATCH, stack_pop_at(t, RSP));
+	at = stack_pop_at(t, RSP);
+	tx_window_site(t);
+	emit_load(&t->e, HOST_SCRATCH, at);
 	jump_computed(t, 8 + extra);
 }
 
@@ -221,8 +224,9 @@ static void push_return(struct tx *t)
 	struct host_mem at = stack_push_at(t);
 
 	scratch_lost(t);
-	emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
+	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
 	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, t->off[t->k] + t->insn[t->k].len));
+	tx_window_site(t);
 	emit_store(&t->e, at, HOST_SCRATCH);
 	stack_move(t, -8);
 }
@@ -233,14 +237,14 @@ static void call_indirect(struct tx *t, const struct insn *i)
 	if (i->mem)
 		stack_operand_to_slot(t, i);
 	if (i->mem)
-		emit_load(&t->e, HOST_SCRATCH, TX_CPU(scratch[0]));
+		emit_load(&t->e, HOST_SCRATCH, TX_FRAME(scratch[0]));
 	else if (use_reg(t, i->rm, HOST_SCRATCH) != HOST_SCRATCH)
 		emit_mov(&t->e, HOST_SCRATCH, host_reg(i->rm));
 	if (!i->mem)
-		emit_store(&t->e, TX_CPU(scratch[0]), HOST_SCRATCH);
+		emit_store(&t->e, TX_FRAME(scratch[0]), HOST_SCRATCH);
 	interp_if_not_canonical(t, t->off[t->k]);
 	push_return(t);
-	emit_load(&t->e, HOST_SCRATCH, TX_CPU(scratch[0]));
+	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(scratch[0]));
 	jump_lookup(t);
 }
 
@@ -251,6 +255,7 @@ static void jmp_indirect(struct tx *t, const struct insn *i)
 	flags_free(t);
 	if (i->mem) {
 		access_operand(t, i, 8, false, &m);
+		tx_window_site(t);
 		emit_load(&t->e, HOST_SCRATCH, m);
 	} else if (use_reg(t, i->rm, HOST_SCRATCH) != HOST_SCRATCH) {
 		emit_mov(&t->e, HOST_SCRATCH, host_reg(i->rm));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Which guest pages have translations, and where: a hash of pages by guest-physical address, each with its blocks and a
- * hash of every 64-byte line they were made from. Callers hold jit.lock.
+ * hash of every 64-byte line they were made from. Callers hold jit.lock, but for the look-ups.
  */
 #include "internal.h"
 
@@ -12,10 +12,10 @@ static u32 page_slot(u64 gpa)
 
 struct code_page *page_find(struct jit *j, u64 gpa)
 {
-	struct code_page *p = j->pages[page_slot(gpa)];
+	struct code_page *p = __atomic_load_n(&j->pages[page_slot(gpa)], __ATOMIC_ACQUIRE);
 
 	while (p && p->gpa != gpa)
-		p = p->next;
+		p = __atomic_load_n(&p->next, __ATOMIC_ACQUIRE);
 	return p;
 }
 
@@ -25,15 +25,16 @@ struct code_page *page_create(struct jit *j, u64 gpa)
 
 	if (!p)
 		return NULL;
+	j->stats.pages++;
 	p->gpa = gpa;
 	p->next = *head;
-	*head = p;
+	__atomic_store_n(head, p, __ATOMIC_RELEASE);
 	return p;
 }
 
 struct block *block_find(struct code_page *p, u16 offset, u8 key)
 {
-	struct block *b = p->blocks[offset % OFF_BUCKETS];
+	struct block *b = __atomic_load_n(&p->blocks[offset % OFF_BUCKETS], __ATOMIC_ACQUIRE);
 
 	while (b && (b->offset != offset || b->key != key))
 		b = b->next;
@@ -93,6 +94,17 @@ bool page_add_user(struct jit *j, struct code_page *p, struct code_page *user)
 	return true;
 }
 
+static void page_age_change(struct jit *j, u64 *age)
+{
+	__atomic_store_n(age, ++j->ages & ((1ull << (64 - CODE_AGE_SHIFT)) - 1), __ATOMIC_RELEASE);
+}
+
+void page_ages_change(struct jit *j)
+{
+	for (u32 n = 0; n < PAGE_AGES; n++)
+		page_age_change(j, &j->page_age[n]);
+}
+
 void page_kill(struct jit *j, const struct memory *m, struct code_page *p)
 {
 	struct code_page **link = &j->pages[page_slot(p->gpa)];
@@ -102,8 +114,9 @@ void page_kill(struct jit *j, const struct memory *m, struct code_page *p)
 		return;
 	while (*link != p)
 		link = &(*link)->next;
-	*link = p->next;
+	__atomic_store_n(link, p->next, __ATOMIC_RELEASE);
 	p->dead = true;
+	page_age_change(j, page_age_at(j, p->gpa));
 	if (s)
 		__atomic_store_n(&s->code_pages[(p->gpa - s->gpa) >> 12], 0, __ATOMIC_SEQ_CST);
 	j->stats.invalidations++;

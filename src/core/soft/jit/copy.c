@@ -301,8 +301,11 @@ static void emit_copy(struct tx *t, const struct insn *i, const struct fields *f
 	load_temps(t, i, f, mem && mem->base == HOST_SCRATCH, &m);
 	if (i->vex)
 		o.vvvv = f->b ? field_reg(&m, i->vvvv, false) : i->vvvv;
-	if (may_fault(i))
+	if (may_fault(i)) {
 		tx_site(t);
+		t->window_led = false;
+	}
+	tx_window_site(t);
 	if (f->moffs) { /* A0..A3 become MOV with ModRM */
 		o.opcode = (u8)(0x88 | ((i->opcode ^ 2) & 3));
 		emit_op_mem(&t->e, &o, RAX, mem);

@@ -302,6 +302,6 @@ void emit_patch_here(struct emit *e, u8 *rel32)
 
 void emit_align_rel32(struct emit *e, unsigned skip)
 {
-	while (((uintptr_t)(e->p + skip) & 63) > 60)
+	while (!e->full && ((uintptr_t)(e->p + skip) & 63) > 60)
 		emit_u8(e, 0x90);
 }

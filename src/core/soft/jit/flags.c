@@ -126,7 +126,7 @@ void flags_emit_save(struct emit *e)
 {
 	struct host_op store16 = { .p66 = true, .opcode = 0x89 };
 	struct host_op seto = { .map = 1, .opcode = 0x90, .byte_reg = true };
-	struct host_mem saved = TX_CPU(saved_flags);
+	struct host_mem saved = TX_FRAME(saved_flags);
 
 	emit_mov(e, HOST_SCRATCH, RAX);
 	emit_u8(e, 0x9f); /* lahf */
@@ -145,7 +145,7 @@ void flags_save(struct tx *t)
 void flags_emit_restore(struct emit *e, u8 tmp)
 {
 	struct host_op movzx = { .map = 1, .opcode = 0xb7 };
-	struct host_mem saved = TX_CPU(saved_flags);
+	struct host_mem saved = TX_FRAME(saved_flags);
 
 	emit_mov(e, tmp, RAX);
 	emit_op_mem(e, &movzx, RAX, &saved);

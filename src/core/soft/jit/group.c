@@ -12,6 +12,10 @@
 #define ROOT_NONE 17
 #define MAX_ROOTS 250
 #define SPAN_MAX 512
+/* Constants stay so small that sums of them are displacements of host instructions. */
+#define SHIFT_MAX (1 << 24)
+#define DISP_MAX (1 << 30)
+#define KEY_INDEXED (1u << 30)
 
 /* Where a register's value comes from: a root, moved by a constant. */
 struct origin {
@@ -22,8 +26,9 @@ struct origin {
 struct group {
 	u32 key; /* roots of base and index, scale, segment */
 	s32 lo, hi; /* bytes, from the roots */
-	s32 leader_lo;
+	s32 leader_lo, base_shift;
 	struct access *leader;
+	u32 leader_k;
 	u8 members;
 	bool write, stack;
 };
@@ -35,6 +40,8 @@ struct roots {
 	struct group group[MAX_GROUPS];
 	u32 groups;
 	u32 open; /* the first group that may be joined */
+	u32 k;	  /* the instruction that is looked at */
+	u32 straight; /* no branch leaves the block between this one and k */
 };
 
 /* At the start, and after an instruction that may do anything: nothing is known. */
@@ -68,7 +75,7 @@ static bool fits(const struct group *g, s32 lo, s32 hi)
 	return high - low <= SPAN_MAX;
 }
 
-static void open_group(struct roots *r, u32 key, s32 lo, s32 hi, bool write, struct access *a)
+static void open_group(struct roots *r, u32 key, s32 shift, s32 lo, s32 hi, bool write, struct access *a)
 {
 	bool stack = key == stack_key(r);
 
@@ -79,30 +86,44 @@ static void open_group(struct roots *r, u32 key, s32 lo, s32 hi, bool write, str
 			r->group[n].key = ~0u; /* the window moves on */
 	a->how = ACCESS_LEADS;
 	a->group = (u8)r->groups;
-	r->group[r->groups++] = (struct group){ key, lo, hi, lo, a, 1, write || stack, stack };
+	r->group[r->groups++] = (struct group){ key, lo, hi, lo, shift, a, r->k, 1, write || stack, stack };
 }
 
-static void add_access(struct roots *r, struct access *a, u32 key, s64 first, unsigned size, bool write)
+/*
+ * A read group is good for a write as well if its leader asks for the write tag, which it may when nothing can leave the
+ * block before the write.
+ */
+static bool serves(const struct roots *r, struct group *g, bool write)
+{
+	if (!write || g->write)
+		return true;
+	return g->leader_k >= r->straight;
+}
+
+/* `shift` is the constant part of the base register's value. */
+static void add_access(struct roots *r, struct access *a, u32 key, s32 shift, s64 first, unsigned size, bool write)
 {
 	s32 lo = (s32)first, hi = lo + (s32)size;
 	struct group *found = NULL;
 
-	if (first != lo || lo > INT32_MAX / 2 || lo < INT32_MIN / 2)
+	if (first != lo || lo > DISP_MAX || lo < -DISP_MAX)
 		return;
 	if ((key & 0xff) == ROOT_RIP && lo >> 12 != (hi - 1) >> 12)
 		return;
 	for (u32 n = r->open; n < r->groups; n++) {
 		struct group *g = &r->group[n];
 
-		if (g->key == key && (g->write || !write) && fits(g, lo, hi))
+		if (g->key == key && serves(r, g, write) && fits(g, lo, hi))
 			found = g;
 	}
 	if (!found) {
-		open_group(r, key, lo, hi, write, a);
+		open_group(r, key, shift, lo, hi, write, a);
 		return;
 	}
 	a->how = ACCESS_FOLLOWS;
 	a->group = (u8)(found - r->group);
+	a->base_by = shift - found->base_shift;
+	found->write |= write;
 	found->members++;
 	found->lo = lo < found->lo ? lo : found->lo;
 	found->hi = hi > found->hi ? hi : found->hi;
@@ -110,7 +131,9 @@ static void add_access(struct roots *r, struct access *a, u32 key, s64 first, un
 
 static void add_stack(struct roots *r, struct access *a, u8 reg, s32 disp, bool write)
 {
-	add_access(r, a, r->origin[reg].root | ROOT_NONE << 8, (s64)r->origin[reg].shift + disp, 8, write);
+	s32 shift = r->origin[reg].shift;
+
+	add_access(r, a, r->origin[reg].root | ROOT_NONE << 8, shift, (s64)shift + disp, 8, write);
 }
 
 static void add_operand(struct roots *r, struct access *a, u32 k)
@@ -118,22 +141,26 @@ static void add_operand(struct roots *r, struct access *a, u32 k)
 	const struct insn *i = &r->t->insn[k];
 	u32 base = ROOT_NONE, index = ROOT_NONE, seg = i->seg == SEG_FS || i->seg == SEG_GS ? i->seg : 0;
 	s64 first = i->disp;
+	s32 shift = 0;
 
-	if (!access_may_group(i))
+	if (!access_may_group(i) || i->disp > DISP_MAX || i->disp < -DISP_MAX)
 		return;
 	if (i->base == BASE_RIP) {
 		base = ROOT_RIP;
 		first += r->t->off[k] + i->len;
 	} else if (i->base != BASE_NONE) {
 		base = r->origin[i->base].root;
-		first += r->origin[i->base].shift;
+		shift = r->origin[i->base].shift;
+		first += shift;
 	}
 	if (i->index != BASE_NONE) {
 		index = r->origin[i->index].root;
 		first += (s64)r->origin[i->index].shift << i->scale;
 	}
-	add_access(r, a, base | index << 8 | (index != ROOT_NONE ? (u32)i->scale << 16 : 0) | seg << 24, first, i->mem_size,
-		   i->mem_acc & ACC_W);
+	if (access_indexed(i))
+		index |= KEY_INDEXED >> 8;
+	add_access(r, a, base | index << 8 | (i->index != BASE_NONE ? (u32)i->scale << 16 : 0) | seg << 24, shift, first,
+		   i->mem_size, i->mem_acc & ACC_W);
 }
 
 static u8 byte_reg(const struct insn *i, u8 n)
@@ -210,7 +237,7 @@ static void shift_reg(struct roots *r, u8 to, u8 from, s64 by)
 {
 	s64 shift = r->origin[from].shift + by;
 
-	if (shift > INT32_MAX / 4 || shift < INT32_MIN / 4)
+	if (shift > SHIFT_MAX || shift < -SHIFT_MAX)
 		new_root(r, to);
 	else
 		r->origin[to] = (struct origin){ r->origin[from].root, (s32)shift };
@@ -236,6 +263,7 @@ static void analyse(struct roots *r, u32 k)
 	const struct insn *i = &r->t->insn[k];
 	struct access *operand = &r->t->operand[k], *stack = &r->t->stack[k];
 
+	r->k = k;
 	if (r->t->inplace >> k & 1) {
 		new_roots(r);
 		return;
@@ -272,8 +300,10 @@ static void analyse(struct roots *r, u32 k)
 		shift_reg(r, RSP, RBP, 8);
 		new_root(r, RBP);
 		break;
-	case KIND_JMP:
 	case KIND_JCC:
+		r->straight = k;
+		break;
+	case KIND_JMP:
 	case KIND_NOP:
 		break;
 	default:
@@ -290,7 +320,7 @@ void group_analyse(struct tx *t)
 	if (t->key & KEY_ALONE)
 		return;
 	r.t = t;
-	r.groups = 0;
+	r.groups = r.straight = 0;
 	new_roots(&r);
 	for (u32 k = 0; k < t->n; k++)
 		analyse(&r, k);
@@ -300,6 +330,7 @@ void group_analyse(struct tx *t)
 		t->group_is_stack[n] = g->stack;
 		g->leader->span = (u16)(g->hi - g->lo);
 		g->leader->own = (u16)(g->leader_lo - g->lo);
+		g->leader->wtag = g->write;
 		if (g->members == 1 && !g->stack)
 			g->leader->how = ACCESS_ALONE;
 	}

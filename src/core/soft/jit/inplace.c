@@ -46,7 +46,7 @@ static const u8 *code_next(struct jit *j, struct cpu *c)
 	const struct jump_entry *e = &c->set->jump[c->view][jump_index(c->rip)];
 	const u8 *code;
 
-	if (*c->poll || !jit_fits(c) || ((block_key(c) ^ c->jit_key) & KEY_VEC))
+	if (*c->poll || unlikely(!j->options.jumps) || !jit_fits(c) || ((block_key(c) ^ c->jit_key) & KEY_VEC))
 		return j->stub_away;
 	code = e->rip == c->rip ? (const u8 *)(uintptr_t)e->code : code_known(j, c);
 	if (!code)
@@ -74,6 +74,8 @@ const u8 *jit_inplace(struct cpu *c, const struct inplace *p)
 	u64 fetch_flushes = c->vcpu->mmu.fetch_flushes, rip = c->code_base + p->offset;
 
 	state_in(c, rip);
+	if (unlikely(c->vcpu->vm->jit->lockstep))
+		return c->vcpu->vm->jit->stub_interp_here; /* its shadow stopped here */
 	interp_decoded(c, &p->i);
 	c->saved_flags = flags_image(c->rflags);
 	/* A poll word that is set may mean that the block is gone. */
@@ -87,8 +89,10 @@ const u8 *jit_interpret(struct cpu *c, u64 rip)
 {
 	struct jit *j = c->vcpu->vm->jit;
 
-	j->stats.interp_exits++;
+	c->vcpu->stat.jit.interp_exits++;
 	state_in(c, rip);
+	if (unlikely(j->lockstep))
+		return j->stub_interp_here;
 	interp_here(c);
 	c->saved_flags = flags_image(c->rflags);
 	return code_next(j, c);

@@ -19,11 +19,15 @@
  *     delivered at once, and instructions that are not translated are executed by inplace.c: both from inside of a block,
  *     with c->fault_jmp being jit_run()'s, so nothing between may need cleaning up.
  *  6. A page with translations has memslot.code_pages set, and then no TLB of any address space holds a write tag for it:
- *     every write comes to jit_invalidate(). Writes by devices are caught by jit_verify_page() when the page is next
- *     fetched through a new ITLB entry.
+ *     every write comes to jit_invalidate(). So do writes by user space that reports them (kvcore_memory_written()); those of
+ *     user space that does not are caught by jit_verify_page() when the page is next fetched through a new ITLB entry.
  *  7. Code memory is written through one mapping and executed through another; blocks, pages and exit records are bump
  *     allocated and die together in jit_flush().
- *  8. jit.lock guards all tables; it is never held while the world is being stopped, nor while guest code runs.
+ *  8. jit.lock guards all tables; it is never held while the world is being stopped, nor while guest code runs. vCPU threads
+ *     read the lists of pages and blocks without it: records are linked when they are complete, stay readable when they are
+ *     unlinked, and their memory is used again only after the world was stopped. What such a look-up finds of a page that
+ *     dies meanwhile goes the way of invariant 2: the flush of jump caches is requested after the page left the table, and
+ *     entries of code caches bear the age that the page had before the look-up.
  */
 #pragma once
 #include <pthread.h>
@@ -35,11 +39,25 @@
 #define META_SIZE (48u << 20)
 #define MAX_BLOCKS (1u << 19)
 #define PAGE_HASH 16384u
+#define PAGE_AGES 4096u
 #define BLOCK_INSNS 64
 #define MAX_SIDES 24 /* branches in the middle of a block */
 #define MAX_EDGES (2 * MAX_SIDES + 6)
 #define OFF_BUCKETS 64u
 #define LINES 64
+
+/*
+ * What translated code has on the host's stack, at RSP: cores rename such memory, so that a value that is stored and loaded
+ * again costs next to nothing, where gs: makes it wait for the store. The stubs copy all but the addends from and to struct
+ * cpu whenever C is called.
+ */
+#define MAX_GROUPS 32
+struct jit_frame {
+	u64 reg[3]; /* guest R9 to R11 */
+	u64 code_base, saved_flags;
+	u64 scratch[2];
+	u64 addend[MAX_GROUPS]; /* of pages that several accesses of the block share */
+};
 
 /* Block keys */
 #define KEY_VIEW 3u /* enum tlb_view */
@@ -61,6 +79,7 @@ struct block {
 	struct site *sites;
 	u32 start, entry_saved, entry_host, code_end; /* offsets in the code memory */
 	u16 offset; /* in the guest page */
+	u16 insns;
 	u16 site_count;
 	u8 key;
 	bool wants_flags; /* its code reads flags that it was entered with */
@@ -77,7 +96,7 @@ struct code_page {
 	struct page_user *users;
 	u64 gpa;
 	bool dead;
-	u64 verified_events, verified_tsc; /* when page_matches() was asked last */
+	u64 verified_events, verified_tsc; /* when page_matches() was asked last; atomic */
 	u64 lines; /* 64-byte lines that blocks were made from */
 	u64 line_hash[LINES];
 	struct block *blocks[OFF_BUCKETS];
@@ -101,14 +120,17 @@ struct jit {
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
 	struct tx *tx; /* the translation in progress */
-	const u8 *stub_dispatch, *stub_interp, *stub_string, *stub_inplace, *stub_away;
+	u64 page_age[PAGE_AGES]; /* by page_age_at(): what is kept of a page elsewhere is void after a change */
+	u64 ages;		 /* the youngest */
+	const u8 *stub_dispatch, *stub_interp, *stub_string, *stub_inplace, *stub_away, *stub_interp_here;
 	const u8 *stub_dispatch_at, *stub_interp_at; /* called; the page offset to go on at is the u16 behind the call */
 	const u8 *stub_link[2];			     /* called in FLAGS_HOST, FLAGS_SAVED; a struct link is behind the call */
-	const u8 *stub_slow[VIEW_COUNT][4]; /* by view and what, as far as SLOW_STACK */
+	const u8 *stub_slow[VIEW_COUNT][3][2]; /* by view; read tag, write tag, stack window: slow_kind(); alone, group */
 	unsigned (*enter)(struct cpu *c, const u8 *code);
 	struct jit_options options;
 	bool testing; /* the options are not the usual ones */
 	u64 random;   /* state of jit_inject() */
+	struct lockstep *lockstep;
 	struct cpu *tlb_owner; /* jit_limit_tlb(): whose TLB it looked at last, with how many fills, and the entries it left */
 	u64 tlb_fills;
 	u32 tlb_last[TLB_SIZE];
@@ -148,6 +170,13 @@ static inline bool jit_fits(const struct cpu *c)
 	return *cpl == 0 || (*cpl == 3 && !((c->rflags & FL_AC) && (c->cr0 & CR0_AM)));
 }
 
+/* An age comes back after 2^38 changes: more than a day with a change every microsecond. */
+static inline u64 *page_age_at(struct jit *j, u64 gpa)
+{
+	_Static_assert(CODE_SIZE <= 1u << CODE_AGE_SHIFT, "code_entry.code holds an offset in the code memory");
+	return &j->page_age[gpa >> 12 & (PAGE_AGES - 1)];
+}
+
 static inline u8 *jit_exec(struct jit *j, u32 offset)
 {
 	return j->code_x + offset;
@@ -168,13 +197,20 @@ struct slow_info {
 	u16 guest; /* the instruction's offset in its page */
 	u16 size;  /* bytes that were looked up */
 	u16 own;   /* where among them the instruction's own begin */
-	u8 what;   /* SLOW_* */
+	u16 what;  /* SLOW_* */
 	s32 retry; /* code to try again, from this struct */
-} __attribute__((packed));
+	s32 alone; /* of a group: where the instruction is in a block without groups, likewise; 0: not known yet */
+};
 #define SLOW_WRITE 1u
-#define SLOW_STACK 2u /* missed the stack window, which is for pages that may be written */
+#define SLOW_STACK 2u /* missed the stack window */
 #define SLOW_GROUP 4u /* for several instructions */
+#define SLOW_WTAG 16u /* wants a page that may be written, even if this access reads; the stack window does as well */
 #define SLOW_PAGE_FAULT 8u /* no other exception of the instruction comes before a page fault */
+
+static inline u32 slow_kind(unsigned what)
+{
+	return what & SLOW_STACK ? 2 : (what & (SLOW_WRITE | SLOW_WTAG)) != 0;
+}
 
 /* Called by the slow stubs: the code to go on with, in FLAGS_SAVED. */
 const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s);
@@ -186,10 +222,11 @@ const u8 *jit_interpret(struct cpu *c, u64 rip);
 const u8 *jit_next(struct cpu *c, u64 rip); /* what the jump cache does not have; flags stay saved */
 const u8 *jit_page_fault(struct cpu *c, u64 la, u32 error, u16 offset); /* at a guest instruction not begun */
 
-/* cache.c: pages and blocks */
+/* cache.c: pages and blocks. On a vCPU's thread the two find functions need no lock. */
 struct code_page *page_find(struct jit *j, u64 gpa);
 struct code_page *page_create(struct jit *j, u64 gpa);
 struct block *block_find(struct code_page *p, u16 offset, u8 key);
+void page_ages_change(struct jit *j); /* of all */
 void page_cover(struct code_page *p, const u8 *host, u16 offset, u16 size);
 bool page_add_user(struct jit *j, struct code_page *p, struct code_page *user);
 void page_kill(struct jit *j, const struct memory *m, struct code_page *p);
@@ -203,6 +240,9 @@ struct block_source {
 	u16 offset;
 	u8 key;
 };
+
+/* run.c: enters code, which is for c->rip */
+unsigned run_code(struct jit *j, struct cpu *c, const u8 *code);
 
 /* run.c: everything translated goes, with all vCPUs outside of it */
 void jit_flush_world(struct jit *j, struct cpu *c);

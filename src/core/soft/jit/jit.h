@@ -9,6 +9,7 @@
 #include "options.h"
 
 struct jit;
+struct vm;
 
 struct jit *jit_create(const struct jit_options *o); /* NULL: this host cannot (it needs FSGSBASE): interpret */
 void jit_destroy(struct jit *j);
@@ -16,11 +17,13 @@ void jit_destroy(struct jit *j);
 /* Runs c until a request is polled (returns 0) or the interpreter, called inside, leaves (returns the cpu_leave_reason). */
 unsigned jit_run(struct jit *j, struct cpu *c);
 
-/* The guest wrote len bytes at gpa of a page with code_pages set: drop what was made from them. Any vCPU thread. */
-void jit_invalidate(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa, unsigned len);
+/* len bytes at gpa, inside one page with code_pages set, were or are about to be written: drop what was made from them. Any
+ * thread; self is the vCPU whose KVM_RUN it is in, else NULL, and then memory_lock is held. */
+void jit_invalidate(struct vm *vm, struct cpu *self, u64 gpa, unsigned len);
 
 /* The page is about to be executed through a fresh ITLB entry: drop its code if the bytes are not those translated. Looks
- * only when vm_device_event() was called since the last time, or some time has passed. */
+ * only when vm_device_event() was called since the last time, or some time has passed. Not for a VM whose user space reports
+ * its writes. */
 void jit_verify_page(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa);
 
 /* Memslots changed; called with the world stopped. */
@@ -30,7 +33,11 @@ void jit_flush(struct jit *j);
  * interpreted instead; false when it was not ours. */
 bool jit_signal(int sig, void *siginfo, void *ucontext);
 
+/* Of the VM; what counts often is in struct vcpu, so that vCPUs do not write to one cache line. */
 struct jit_stats {
-	u64 blocks, code_bytes, lookups, jump_misses, tlb_misses, group_misses, interp_exits, invalidations, flushes;
+	u64 blocks, pages, code_bytes; /* made; pages that ever had some; bytes in use now */
+	u64 links;		       /* direct jumps between blocks that were joined at their first use */
+	u64 invalidations, flushes;    /* pages whose code was dropped; times that all was */
+	u64 world_stops;	       /* for new pages */
 };
 void jit_get_stats(struct jit *j, struct jit_stats *ret);

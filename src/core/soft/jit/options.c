@@ -20,7 +20,7 @@ static const struct key {
 	{ "links", offsetof(struct jit_options, links), 0, 1 },
 	{ "events", offsetof(struct jit_options, events), 0, UINT32_MAX },
 	{ "seed", offsetof(struct jit_options, seed), 0, UINT32_MAX },
-	{ "lockstep", offsetof(struct jit_options, lockstep), 0, 1 },
+	{ "lockstep", offsetof(struct jit_options, lockstep), 0, 1u << 20 },
 };
 
 static bool fail(const char *text, size_t len, const char *cause)
@@ -104,19 +104,15 @@ static u32 random_below(struct jit *j, u32 n)
 }
 
 /* As a write to the page that holds the next instruction, of the same bytes. */
-static void invalidate_here(struct jit *j, struct cpu *c)
+static void invalidate_here(struct cpu *c)
 {
-	struct memslot *s;
 	u64 gpa;
 	u8 *host;
 	u32 error;
 	bool mmio;
 
-	if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
-		return;
-	s = mem_slot(&c->vcpu->vm->memory, gpa, NULL);
-	if (s)
-		jit_invalidate(j, c, s, gpa & PAGE_MASK, PAGE_SIZE);
+	if (mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
+		jit_invalidate(c->vcpu->vm, c, gpa & PAGE_MASK, PAGE_SIZE);
 }
 
 void jit_inject(struct jit *j, struct cpu *c, bool in_block)
@@ -128,13 +124,14 @@ void jit_inject(struct jit *j, struct cpu *c, bool in_block)
 		vcpu_request(c->vcpu, REQ_EVENT);
 		break;
 	case 1:
-		mmu_flush_all(c);
+		if (!in_block || c->vcpu->vm->vcpu_count == 1) /* the block may still write where other vCPUs then saw no note */
+			mmu_flush_all(c);
 		break;
 	case 2:
-		cpu_flush_code(c);
+		cpu_flush_jump(c);
 		break;
 	case 3:
-		invalidate_here(j, c);
+		invalidate_here(c);
 		break;
 	default:
 		jit_flush_world(j, c);

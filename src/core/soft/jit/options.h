@@ -17,7 +17,7 @@ struct jit_options {
 	u32 links;    /* 0: every direct branch comes to the dispatcher too */
 	u32 events;   /* a random event every so many chances on average; 0: none */
 	u32 seed;     /* of their sequence */
-	u32 lockstep; /* 1: the interpreter shadows every block (lockstep.c) */
+	u32 lockstep; /* 1: the interpreter shadows every block (lockstep.c); N: of blocks that run often one in N */
 };
 
 /* False: one line on standard error says what is wrong with the variable. */

@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <ucontext.h>
+#include "../cpu/host.h"
 #include "../cpu/interp.h"
 #include "../mmu.h"
+#include "lockstep.h"
 #include "tx.h"
 
 #define AUX_HWCAP2 26 /* <sys/auxv.h> clashes with the page-fault bits of state.h */
@@ -33,7 +35,7 @@ struct jit *jit_create(const struct jit_options *o)
 	j->testing = o->tlb || o->events || !o->links || o->lockstep;
 	j->random = o->seed;
 	j->tx = calloc(1, sizeof(*j->tx));
-	if (!j->tx || !code_create(j) || !stubs_emit(j)) {
+	if (!j->tx || !code_create(j) || !stubs_emit(j) || (o->lockstep && !lockstep_create(j))) {
 		jit_destroy(j);
 		return NULL;
 	}
@@ -44,6 +46,7 @@ void jit_destroy(struct jit *j)
 {
 	if (!j)
 		return;
+	lockstep_destroy(j);
 	code_destroy(j);
 	free(j->tx);
 	pthread_mutex_destroy(&j->lock);
@@ -58,6 +61,7 @@ void jit_flush(struct jit *j)
 	j->meta_used = 0;
 	j->block_count = 0;
 	j->code_used = j->code_base;
+	page_ages_change(j);
 	j->stats.flushes++;
 	pthread_mutex_unlock(&j->lock);
 }
@@ -73,32 +77,75 @@ void jit_flush_world(struct jit *j, struct cpu *c)
 	jit_flush(j);
 	for (u32 n = 0; n < vm->vcpu_count; n++)
 		vcpu_request(vm->vcpu[n], REQ_JUMP_FLUSH);
-	cpu_flush_code(c);
+	cpu_flush_jump(c);
 	vm_resume_world(vm);
+}
+
+/* Takes the write tags of the page from all vCPUs, the world being stopped; else only if none but c can have one. */
+static bool close_page(struct vm *vm, struct cpu *c, u64 gpa, bool stopped)
+{
+	u32 count = __atomic_load_n(&vm->vcpu_count, __ATOMIC_ACQUIRE);
+
+	for (u32 n = 0; n < count && !stopped; n++)
+		if (vm->vcpu[n] != c->vcpu && mmu_may_write(&vm->vcpu[n]->cpu, gpa))
+			return false;
+	for (u32 n = 0; n < count; n++)
+		if (stopped || vm->vcpu[n] == c->vcpu)
+			mmu_close_page(&vm->vcpu[n]->cpu, gpa);
+	return true;
+}
+
+/*
+ * Once a page has code, no vCPU may keep a write tag for it, or a write would go unseen. Mostly none but c has one, which
+ * shows without stopping the world: here code_pages is set, then the other vCPUs' notes are read; a vCPU that fills its TLB,
+ * or means to write through a pointer, notes the page, then reads code_pages (mmu_note_write()). Both have a full fence
+ * between, so at least one sees the other: that vCPU makes no tag, or here the world is stopped.
+ *  - Only flushes take notes back, on the vCPU's own thread between two instructions, when the tags are gone. So a note
+ *    outlives what is copied from an entry for longer than the entry may stay: the stack window, which goes with each flush,
+ *    and a block's group_addend.
+ *  - Other writes read code_pages behind a fence after the write, and translation reads the bytes after it was set: the write
+ *    is translated, or it invalidates.
+ *  - page_kill() clears code_pages, also for threads that are no vCPU's and do not stop with the world. It is under
+ *    jit.lock as all of this is, so a page in the table and its code_pages change together.
+ */
+static struct code_page *try_code_page(struct jit *j, struct cpu *c, u64 gpa, bool stopped, bool *ret_busy)
+{
+	struct vm *vm = c->vcpu->vm;
+	struct memslot *s = mem_slot(&vm->memory, gpa, NULL);
+	struct code_page *p;
+	u8 *has_code;
+
+	*ret_busy = false;
+	if (!s)
+		return NULL;
+	has_code = &s->code_pages[(gpa - s->gpa) >> 12];
+	pthread_mutex_lock(&j->lock);
+	p = page_find(j, gpa);
+	if (!p) {
+		__atomic_store_n(has_code, 1, __ATOMIC_RELAXED);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		*ret_busy = !close_page(vm, c, gpa, stopped);
+		if (*ret_busy)
+			__atomic_store_n(has_code, 0, __ATOMIC_RELAXED);
+		else
+			p = page_create(j, gpa);
+	}
+	pthread_mutex_unlock(&j->lock);
+	return p;
 }
 
 static struct code_page *new_code_page(struct jit *j, struct cpu *c, u64 gpa)
 {
 	struct vm *vm = c->vcpu->vm;
-	bool smp = vm->vcpu_count > 1;
-	struct code_page *p = NULL;
-	struct memslot *s;
+	bool busy;
+	struct code_page *p = try_code_page(j, c, gpa, false, &busy);
 
-	if (smp)
-		vm_stop_world(vm, c->vcpu);
-	s = mem_slot(&vm->memory, gpa, NULL); /* not before: slots may change while we wait to stop the world */
-	if (s) {
-		__atomic_store_n(&s->code_pages[(gpa - s->gpa) >> 12], 1, __ATOMIC_SEQ_CST);
-		for (u32 n = 0; n < vm->vcpu_count; n++)
-			mmu_close_page(&vm->vcpu[n]->cpu, gpa);
-		pthread_mutex_lock(&j->lock);
-		p = page_find(j, gpa);
-		if (!p)
-			p = page_create(j, gpa);
-		pthread_mutex_unlock(&j->lock);
-	}
-	if (smp)
-		vm_resume_world(vm);
+	if (!busy)
+		return p;
+	j->stats.world_stops++;
+	vm_stop_world(vm, c->vcpu); /* slots may change while it waits */
+	p = try_code_page(j, c, gpa, true, &busy);
+	vm_resume_world(vm);
 	return p;
 }
 
@@ -115,9 +162,7 @@ static bool next_page(struct jit *j, struct cpu *c, struct block_source *s)
 
 	if (s->offset <= PAGE_SIZE - INSN_MAX || !mmu_fetch(c, (c->rip & PAGE_MASK) + PAGE_SIZE, &gpa, &host, &error, &mmio))
 		return true;
-	pthread_mutex_lock(&j->lock);
 	s->next = page_find(j, gpa & PAGE_MASK);
-	pthread_mutex_unlock(&j->lock);
 	if (!s->next) {
 		if (!new_code_page(j, c, gpa & PAGE_MASK))
 			jit_flush_world(j, c);
@@ -127,12 +172,21 @@ static bool next_page(struct jit *j, struct cpu *c, struct block_source *s)
 	return true;
 }
 
+static struct block *block_known(struct jit *j, u64 gpa, u8 key)
+{
+	struct code_page *p = page_find(j, gpa & PAGE_MASK);
+
+	return p ? block_find(p, gpa & ~PAGE_MASK, key) : NULL;
+}
+
 /* Block at gpa in a page that has code already; NULL: it cannot be made now. */
 static struct block *block_here(struct jit *j, struct cpu *c, u64 gpa, const u8 *host_page, u8 key)
 {
 	struct block_source s = { .host = host_page, .offset = gpa & ~PAGE_MASK, .key = key };
-	struct block *b = NULL;
+	struct block *b = block_known(j, gpa, key);
 
+	if (b)
+		return b;
 	pthread_mutex_lock(&j->lock);
 	s.page = page_find(j, gpa & PAGE_MASK);
 	if (s.page)
@@ -147,49 +201,72 @@ static struct block *block_here(struct jit *j, struct cpu *c, u64 gpa, const u8 
 static struct block *block_at(struct jit *j, struct cpu *c, u64 gpa, const u8 *host_page, u8 key)
 {
 	struct block_source s = { .host = host_page, .offset = gpa & ~PAGE_MASK, .key = key };
-	struct block *b = NULL;
+	struct block *b;
+	bool next_died;
 
 	if (!next_page(j, c, &s))
 		return NULL;
+	b = block_known(j, gpa, key);
+	if (b)
+		return b;
 	pthread_mutex_lock(&j->lock);
 	s.page = page_find(j, gpa & PAGE_MASK);
 	if (s.page)
 		b = block_find(s.page, s.offset, key);
-	if (s.page && !b && (!s.next || !s.next->dead))
+	next_died = s.next && s.next->dead;
+	if (s.page && !b && !next_died)
 		b = block_translate(j, c, &s);
 	pthread_mutex_unlock(&j->lock);
 	if (b)
 		return b;
-	if ((s.page && !(s.next && s.next->dead)) || !new_code_page(j, c, gpa & PAGE_MASK))
+	if ((s.page && !next_died) || !new_code_page(j, c, gpa & PAGE_MASK))
 		jit_flush_world(j, c);
 	return NULL;
 }
 
-static struct code_entry *code_entry(struct cpu *c, u64 gpa, u8 key, u64 *ret_key)
+/* The place of a block in the code cache, and what is there for it now; the page's age is taken before anything is looked up. */
+struct code_slot {
+	struct code_entry *entry;
+	u64 key, age;
+};
+
+static struct code_slot code_slot(struct jit *j, struct cpu *c, u64 gpa, u8 key)
 {
-	*ret_key = (gpa << 8 | key) + 1;
-	return &c->code[(gpa ^ gpa >> 12 ^ (u64)key << 6) % CODE_ENTRIES];
+	return (struct code_slot){ &c->code[(gpa ^ gpa >> 12 ^ (u64)key << 6) % CODE_ENTRIES], (gpa << 8 | key) + 1,
+				   __atomic_load_n(page_age_at(j, gpa), __ATOMIC_ACQUIRE) };
+}
+
+static const u8 *code_slot_get(struct jit *j, const struct code_slot *s)
+{
+	if (s->entry->key != s->key || s->entry->code >> CODE_AGE_SHIFT != s->age)
+		return NULL;
+	return jit_exec(j, s->entry->code & ((1u << CODE_AGE_SHIFT) - 1));
+}
+
+static const u8 *code_slot_put(struct jit *j, const struct code_slot *s, const struct block *b)
+{
+	*s->entry = (struct code_entry){ s->key, b->entry_saved | s->age << CODE_AGE_SHIFT };
+	return jit_exec(j, b->entry_saved);
 }
 
 /* Code for c->rip that was entered before under this state, through ITLB and code cache. */
 const u8 *code_known(struct jit *j, struct cpu *c)
 {
-	const struct code_entry *known;
-	u64 gpa, key, code;
+	struct code_slot slot;
+	const u8 *code;
+	u64 gpa;
 	u8 *host;
 	u32 error;
 	bool mmio;
 
-	j->stats.lookups++;
+	c->vcpu->stat.jit.jump_misses++;
 	if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
 		return NULL;
-	known = code_entry(c, gpa, block_key(c), &key);
-	if (known->key != key || known->code >> CODE_AGE_SHIFT != c->code_age)
-		return NULL;
-	code = known->code & ((1ull << CODE_AGE_SHIFT) - 1);
-	if (likely(j->options.jumps))
-		cpu_put_jump(c, c->view, c->rip, code);
-	return (const u8 *)(uintptr_t)code;
+	slot = code_slot(j, c, gpa, block_key(c));
+	code = code_slot_get(j, &slot);
+	if (code && likely(j->options.jumps))
+		cpu_put_jump(c, c->view, c->rip, (u64)(uintptr_t)code);
+	return code;
 }
 
 /* Code to enter at c->rip in FLAGS_SAVED; NULL: interpret one instruction, or take the requests that came meanwhile. */
@@ -197,8 +274,9 @@ static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 {
 	const struct jump_entry *e = &c->set->jump[c->view][jump_index(c->rip)];
 	const u8 *code = e->rip == c->rip ? (const u8 *)(uintptr_t)e->code : code_known(j, c);
+	struct code_slot slot;
 	struct block *b;
-	u64 gpa, key;
+	u64 gpa;
 	u8 *host;
 	u32 error;
 	bool mmio;
@@ -206,11 +284,11 @@ static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 	while (!code) {
 		if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
 			return NULL;
+		c->vcpu->stat.jit.lookups++;
+		slot = code_slot(j, c, gpa, block_key(c));
 		b = block_at(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), block_key(c));
 		if (b) {
-			code = jit_exec(j, b->entry_saved);
-			*code_entry(c, gpa, block_key(c), &key) =
-				(struct code_entry){ key, (u64)(uintptr_t)code | (u64)c->code_age << CODE_AGE_SHIFT };
+			code = code_slot_put(j, &slot, b);
 			if (likely(j->options.jumps))
 				cpu_put_jump(c, c->view, c->rip, (u64)(uintptr_t)code);
 		} else if (*c->poll) {
@@ -229,13 +307,15 @@ static void link_edge(struct jit *j, const struct link *l, u64 flushes)
 	from = j->options.links && j->stats.flushes == flushes ? block_of_code(j, (u32)((const u8 *)l - j->code_x)) : NULL;
 	if (from && !from->page->dead)
 		to = block_find(from->page, l->target, l->key);
-	if (to)
+	if (to) {
 		emit_patch(j->code_w + ((const u8 *)l - j->code_x) + l->rel32, j->code_x - j->code_w,
 			   jit_exec(j, l->saved ? to->entry_saved : to->entry_host));
+		j->stats.links++;
+	}
 	pthread_mutex_unlock(&j->lock);
 }
 
-static unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
+unsigned run_code(struct jit *j, struct cpu *c, const u8 *code)
 {
 	unsigned reason;
 
@@ -264,24 +344,27 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 			c->jit_key = key;
 		}
 		code = jit_fits(c) ? code_at_rip(j, c) : NULL;
+		c->vcpu->stat.jit.unfit += !code;
 		if (pending)
 			link_edge(j, pending, flushes);
 		pending = NULL;
 		if (code) {
-			switch (run_code(j, c, code)) {
+			switch (unlikely(j->lockstep) ? lockstep_run(j, c, code) : run_code(j, c, code)) {
 			case EXIT_DISPATCH:
 				continue;
 			case EXIT_LINK:
 				pending = (const struct link *)(uintptr_t)c->cur_block;
 				flushes = j->stats.flushes;
 				continue;
+			case EXIT_DIVERGED:
+				return LEAVE_ERROR;
 			default:
 				break;
 			}
 		} else if (*c->poll) {
 			continue;
 		}
-		j->stats.interp_exits++;
+		c->vcpu->stat.jit.interp_exits++;
 		c->replay_pos = c->replay_count = 0;
 		if (interp_step(c, &why) == INTERP_LEAVE)
 			return why;
@@ -317,54 +400,70 @@ unsigned jit_run(struct jit *j, struct cpu *c)
 	return why;
 }
 
-/* The same instruction in a block without groups; NULL: the records are full, interpret it. */
+/* The instruction at c->rip in a block without groups; NULL: not to be had now, interpret it. */
 static const u8 *alone_at(struct jit *j, struct cpu *c)
 {
 	u8 key = block_key(c) | KEY_ALONE;
-	struct code_entry *known;
+	struct code_slot slot;
+	const u8 *code;
 	struct block *b;
-	u64 gpa, tag;
+	u64 gpa;
 	u8 *host;
 	u32 error;
 	bool mmio;
 
-	if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
-		return jit_interpret(c, c->rip);
-	known = code_entry(c, gpa, key, &tag);
-	if (known->key == tag && known->code >> CODE_AGE_SHIFT == c->code_age)
-		return (const u8 *)(uintptr_t)(known->code & ((1ull << CODE_AGE_SHIFT) - 1));
+	/* A block inside of another is nothing that lock-step could compare. */
+	if (unlikely(j->lockstep) || !mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
+		return NULL;
+	slot = code_slot(j, c, gpa, key);
+	code = code_slot_get(j, &slot);
+	if (code)
+		return code;
 	b = block_here(j, c, gpa, (const u8 *)((uintptr_t)host & PAGE_MASK), key);
-	if (!b)
-		return jit_interpret(c, c->rip);
-	*known = (struct code_entry){ tag, (u64)(uintptr_t)jit_exec(j, b->entry_saved) | (u64)c->code_age << CODE_AGE_SHIFT };
-	return jit_exec(j, b->entry_saved);
+	return b ? code_slot_put(j, &slot, b) : NULL;
 }
 
 /* A TLB miss. A page fault is delivered at once; what is not plain memory is interpreted. */
-static const u8 *fill(struct cpu *c, u64 la, const struct slow_info *s)
+static const u8 *fill(struct jit *j, struct cpu *c, u64 la, const struct slow_info *s)
 {
 	struct mmu_result r;
+	enum mmu_try how = mmu_try(c, la, s->what & SLOW_WRITE ? MMU_WRITE : MMU_READ, c->view, &r);
 
-	switch (mmu_try(c, la, s->what & SLOW_WRITE ? MMU_WRITE : MMU_READ, c->view, &r)) {
-	case MMU_FILLED:
+	if (how == MMU_FILLED)
 		return (const u8 *)s + s->retry;
-	case MMU_FAULT:
-		if ((s->what & SLOW_PAGE_FAULT) && is_canonical(la))
-			return jit_page_fault(c, la + s->own, r.error, s->guest);
-		break;
-	default:
-		break;
+	if (how == MMU_SLOW) {
+		c->vcpu->stat.jit.not_plain++;
+		return jit_interpret(c, c->rip);
 	}
-	return jit_interpret(c, c->rip);
+	c->vcpu->stat.jit.page_faults++;
+	if (!(s->what & SLOW_PAGE_FAULT) || !is_canonical(la) || unlikely(j->lockstep))
+		return jit_interpret(c, c->rip);
+	return jit_page_fault(c, la + s->own, r.error, s->guest);
 }
 
-/* The stack window serves pages that may be written; a read alone must not make one so. */
-static const u8 *stack_read(struct jit *j, struct cpu *c, u64 la, const struct slow_info *s)
+/* A read that leads writes, or the stack window, wants a page that may be written; by itself it must not make one so. */
+static const u8 *read_writable(struct jit *j, struct cpu *c, u64 la, const struct slow_info *s)
 {
 	const struct tlb_entry *e = &c->set->tlb[c->view][tlb_index(la)];
-	const u8 *retry = (const u8 *)s + s->retry, *next = e->rtag == (la & PAGE_MASK) ? retry : fill(c, la, s);
+	const u8 *retry = (const u8 *)s + s->retry, *next = e->rtag == (la & PAGE_MASK) ? retry : fill(j, c, la, s);
 
-	return next == retry && e->wtag != (la & PAGE_MASK) ? alone_at(j, c) : next;
+	if (next != retry || e->wtag == (la & PAGE_MASK))
+		return next;
+	next = alone_at(j, c);
+	return next ? next : jit_interpret(c, c->rip);
+}
+
+/* A group lies in two pages: its instructions have to look for themselves. The stub goes there by itself from now on. */
+static const u8 *crossing(struct jit *j, struct cpu *c, const struct slow_info *s)
+{
+	const u8 *alone = alone_at(j, c);
+
+	if (!alone)
+		return jit_interpret(c, c->rip);
+	if (j->options.links)
+		__atomic_store_n((s32 *)(void *)(j->code_w + ((const u8 *)&s->alone - j->code_x)), (s32)(alone - (const u8 *)s),
+				 __ATOMIC_RELEASE);
+	return alone;
 }
 
 const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
@@ -373,35 +472,39 @@ const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
 
 	c->rip = c->code_base + s->guest;
 	if ((la & ~PAGE_MASK) + s->size > PAGE_SIZE) { /* two pages: never a hit */
-		if (!(s->what & SLOW_GROUP))
+		if (!(s->what & SLOW_GROUP)) {
+			c->vcpu->stat.jit.page_crossings++;
 			return jit_interpret(c, c->rip);
-		j->stats.group_misses++;
-		return alone_at(j, c);
+		}
+		c->vcpu->stat.jit.group_misses++;
+		return crossing(j, c, s);
 	}
-	j->stats.tlb_misses++;
+	c->vcpu->stat.jit.tlb_misses++;
 	if (unlikely(j->testing)) {
 		jit_inject(j, c, true);
 		if (j->options.tlb)
 			jit_limit_tlb(j, c, la);
 	}
-	return (s->what & (SLOW_STACK | SLOW_WRITE)) == SLOW_STACK ? stack_read(j, c, la, s) : fill(c, la, s);
+	return (s->what & (SLOW_WTAG | SLOW_WRITE)) == SLOW_WTAG ? read_writable(j, c, la, s) : fill(j, c, la, s);
 }
 
-static void forget_page(struct jit *j, struct cpu *c, struct code_page *p)
+static void forget_page(struct vm *vm, struct cpu *self, struct code_page *p)
 {
-	struct vm *vm = c->vcpu->vm;
+	u32 count = __atomic_load_n(&vm->vcpu_count, __ATOMIC_ACQUIRE);
 
-	page_kill(j, &vm->memory, p);
-	cpu_flush_code(c);
-	for (u32 n = 0; n < vm->vcpu_count; n++)
-		if (vm->vcpu[n] && vm->vcpu[n] != c->vcpu)
+	page_kill(vm->jit, &vm->memory, p);
+	for (u32 n = 0; n < count; n++)
+		if (&vm->vcpu[n]->cpu == self)
+			cpu_flush_jump(self);
+		else
 			vcpu_request(vm->vcpu[n], REQ_JUMP_FLUSH);
 }
 
-void jit_invalidate(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa, unsigned len)
+void jit_invalidate(struct vm *vm, struct cpu *self, u64 gpa, unsigned len)
 {
 	unsigned first = (gpa & ~PAGE_MASK) / 64, last = ((gpa & ~PAGE_MASK) + (len ? len : 1) - 1) / 64;
 	u64 touched = ~0ull << first;
+	struct jit *j = vm->jit;
 	struct code_page *p;
 
 	if (last < LINES - 1)
@@ -409,7 +512,7 @@ void jit_invalidate(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa, un
 	pthread_mutex_lock(&j->lock);
 	p = page_find(j, gpa & PAGE_MASK);
 	if (p && (p->lines & touched))
-		forget_page(j, c, p);
+		forget_page(vm, self, p);
 	pthread_mutex_unlock(&j->lock);
 }
 
@@ -419,15 +522,18 @@ void jit_invalidate(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa, un
 void jit_verify_page(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa)
 {
 	u64 events = __atomic_load_n(&c->vcpu->vm->device_events, __ATOMIC_RELAXED), now = __builtin_ia32_rdtsc();
-	struct code_page *p;
+	struct code_page *p = page_find(j, gpa & PAGE_MASK);
 
+	if (!p || (__atomic_load_n(&p->verified_events, __ATOMIC_RELAXED) == events &&
+		   now - __atomic_load_n(&p->verified_tsc, __ATOMIC_RELAXED) <= VERIFY_TSC))
+		return;
 	pthread_mutex_lock(&j->lock);
 	p = page_find(j, gpa & PAGE_MASK);
-	if (p && (p->verified_events != events || now - p->verified_tsc > VERIFY_TSC)) {
-		p->verified_events = events;
-		p->verified_tsc = now;
-		if (!page_matches(p, mem_slot_host(s, gpa & PAGE_MASK)))
-			forget_page(j, c, p);
+	if (p && !page_matches(p, mem_slot_host(s, gpa & PAGE_MASK))) {
+		forget_page(c->vcpu->vm, c, p);
+	} else if (p) {
+		__atomic_store_n(&p->verified_events, events, __ATOMIC_RELAXED);
+		__atomic_store_n(&p->verified_tsc, now, __ATOMIC_RELAXED);
 	}
 	pthread_mutex_unlock(&j->lock);
 }
@@ -449,6 +555,7 @@ bool jit_signal(int sig, void *siginfo, void *ucontext)
 	struct cpu *c;
 	struct jit *j = running_jit(&c);
 	u64 pc = (u64)u->uc_mcontext.gregs[REG_RIP], code;
+	struct jit_frame *f;
 	struct block *b;
 
 	if (!j || pc < (u64)(uintptr_t)j->code_x || pc >= (u64)(uintptr_t)j->code_x + CODE_SIZE)
@@ -458,9 +565,11 @@ bool jit_signal(int sig, void *siginfo, void *ucontext)
 	for (u32 n = 0; b && n < b->site_count; n++) {
 		if (b->sites[n].code != code)
 			continue;
+		f = (struct jit_frame *)u->uc_mcontext.gregs[REG_RSP];
 		if (b->sites[n].host_flags)
-			c->saved_flags = flags_image((u64)u->uc_mcontext.gregs[REG_EFL]);
-		u->uc_mcontext.gregs[REG_R9] = (greg_t)(c->code_base + b->sites[n].guest);
+			f->saved_flags = flags_image((u64)u->uc_mcontext.gregs[REG_EFL]);
+		c->vcpu->stat.jit.host_faults++;
+		u->uc_mcontext.gregs[REG_R9] = (greg_t)(f->code_base + b->sites[n].guest);
 		u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)j->stub_interp;
 		return true;
 	}

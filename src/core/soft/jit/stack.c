@@ -28,9 +28,10 @@ bool stack_operand_to_slot(struct tx *t, const struct insn *i)
 
 	if (!access_operand(t, i, 8, false, &m))
 		return false;
+	tx_window_site(t);
 	emit_load(&t->e, HOST_SCRATCH, m);
 	scratch_lost(t);
-	emit_store(&t->e, TX_CPU(scratch[0]), HOST_SCRATCH);
+	emit_store(&t->e, TX_FRAME(scratch[0]), HOST_SCRATCH);
 	return true;
 }
 
@@ -41,6 +42,7 @@ void stack_push_from(struct tx *t, struct host_mem value)
 
 	emit_load(&t->e, HOST_SCRATCH, value);
 	scratch_lost(t);
+	tx_window_site(t);
 	emit_store(&t->e, at, HOST_SCRATCH);
 	stack_move(t, -8);
 }
@@ -70,17 +72,20 @@ bool stack_possible(const struct insn *i)
 
 bool push_insn(struct tx *t, const struct insn *i)
 {
+	struct host_mem at;
 	u8 r;
 
 	if (i->d->opnd[0].kind == OP_I) {
-		emit_store_imm(&t->e, stack_push_at(t), (s32)i->imm);
+		at = stack_push_at(t);
+		tx_window_site(t);
+		emit_store_imm(&t->e, at, (s32)i->imm);
 		stack_move(t, -8);
 		return true;
 	}
 	if (i->mem) {
 		if (!stack_operand_to_slot(t, i))
 			return false;
-		stack_push_from(t, TX_CPU(scratch[0]));
+		stack_push_from(t, TX_FRAME(scratch[0]));
 		return true;
 	}
 	r = operand_reg(i);
@@ -88,7 +93,9 @@ bool push_insn(struct tx *t, const struct insn *i)
 		stack_push_from(t, TX_GPR(r));
 		return true;
 	}
-	emit_store(&t->e, stack_push_at(t), host_reg(r));
+	at = stack_push_at(t);
+	tx_window_site(t);
+	emit_store(&t->e, at, host_reg(r));
 	stack_move(t, -8);
 	return true;
 }
@@ -98,6 +105,7 @@ bool pop_insn(struct tx *t, const struct insn *i)
 	struct host_mem at = stack_pop_at(t, RSP);
 	u8 r = operand_reg(i);
 
+	tx_window_site(t);
 	if (r == RSP) {
 		emit_load(&t->e, HOST_GUEST_RSP, at);
 		return true;
@@ -117,7 +125,9 @@ bool leave_insn(struct tx *t, const struct insn *i)
 {
 	struct host_mem at = stack_pop_at(t, RBP);
 
+	tx_window_site(t);
+	emit_load(&t->e, HOST_SCRATCH, at);
 	emit_lea(&t->e, HOST_GUEST_RSP, mem_base(RBP, 8));
-	emit_load(&t->e, RBP, at);
+	emit_mov(&t->e, RBP, HOST_SCRATCH);
 	return true;
 }

@@ -103,7 +103,7 @@ static void move_element(struct tx *t, bool store, u8 reg, const struct host_mem
 /* One element. LODS.B and .W keep the rest of RAX, as the host's own moves do. */
 static void single(struct tx *t, const struct insn *i)
 {
-	struct host_mem at = mem_pair(HOST_SCRATCH, HOST_SCRATCH2), slot = TX_CPU(scratch[0]);
+	struct host_mem at = mem_pair(HOST_SCRATCH, HOST_SCRATCH2), slot = TX_FRAME(scratch[0]);
 	unsigned size = element_size(i);
 	const u8 *retry = emit_here(&t->e);
 

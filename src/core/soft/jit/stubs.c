@@ -10,27 +10,49 @@
 
 static const u8 callee_saved[] = { RBP, RBX, R12, R13, R14, R15 };
 
-static void emit_save_guest(struct emit *e)
+/* RSP is 8 off a multiple of 16 when `enter` has saved registers. */
+#define FRAME_SIZE (((sizeof(struct jit_frame) + 15) & ~15ul) + 8)
+
+static const struct copied {
+	size_t frame, cpu;
+} copied[] = {
+	{ offsetof(struct jit_frame, reg[0]), offsetof(struct cpu, gpr[R9]) },
+	{ offsetof(struct jit_frame, reg[1]), offsetof(struct cpu, gpr[R10]) },
+	{ offsetof(struct jit_frame, reg[2]), offsetof(struct cpu, gpr[R11]) },
+	{ offsetof(struct jit_frame, code_base), offsetof(struct cpu, code_base) },
+	{ offsetof(struct jit_frame, saved_flags), offsetof(struct cpu, saved_flags) },
+};
+
+/* `pushed`: bytes that RSP is below the frame. */
+static void emit_save_guest(struct emit *e, s32 pushed)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(mapped_regs); i++)
 		emit_store(e, GPR(mapped_regs[i]), host_reg(mapped_regs[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(copied); i++) {
+		emit_load(e, RAX, mem_base(RSP, (s32)copied[i].frame + pushed));
+		emit_store(e, mem_gs(copied[i].cpu), RAX);
+	}
 }
 
-static void emit_load_guest(struct emit *e)
+static void emit_load_guest(struct emit *e, s32 pushed)
 {
+	for (size_t i = 0; i < ARRAY_SIZE(copied); i++) {
+		emit_load(e, RAX, mem_gs(copied[i].cpu));
+		emit_store(e, mem_base(RSP, (s32)copied[i].frame + pushed), RAX);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(mapped_regs); i++)
 		emit_load(e, host_reg(mapped_regs[i]), GPR(mapped_regs[i]));
 }
 
-/* unsigned enter(struct cpu *rdi, const u8 *code rsi): code is entered in FLAGS_SAVED with RSP 16-byte aligned. */
+/* unsigned enter(struct cpu *rdi, const u8 *code rsi): code is entered in FLAGS_SAVED with RSP at a struct jit_frame, aligned. */
 static void emit_enter(struct emit *e)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(callee_saved); i++)
 		emit_push(e, callee_saved[i]);
-	emit_alu_imm(e, ALU_SUB, true, RSP, 8);
+	emit_alu_imm(e, ALU_SUB, true, RSP, FRAME_SIZE);
 	emit_store(e, CPU(host_rsp), RSP);
 	emit_mov(e, HOST_SCRATCH, RSI);
-	emit_load_guest(e);
+	emit_load_guest(e, 0);
 	emit_jmp_reg(e, HOST_SCRATCH);
 }
 
@@ -39,7 +61,7 @@ static void emit_return(struct emit *e)
 {
 	emit_mov32(e, RAX, HOST_SCRATCH2);
 	emit_load(e, RSP, CPU(host_rsp));
-	emit_alu_imm(e, ALU_ADD, true, RSP, 8);
+	emit_alu_imm(e, ALU_ADD, true, RSP, FRAME_SIZE);
 	for (size_t i = ARRAY_SIZE(callee_saved); i-- > 0;)
 		emit_pop(e, callee_saved[i]);
 	emit_u8(e, 0xc3);
@@ -59,15 +81,15 @@ static void emit_call_c(struct emit *e, u64 function)
 static void emit_go_on(struct emit *e)
 {
 	emit_mov(e, HOST_SCRATCH, RAX);
-	emit_load_guest(e);
 	emit_load(e, RSP, CPU(host_rsp));
+	emit_load_guest(e, 0);
 	emit_jmp_reg(e, HOST_SCRATCH);
 }
 
 /* Jumped to with scratch = struct inplace, flags saved. */
 static void emit_inplace(struct emit *e)
 {
-	emit_save_guest(e);
+	emit_save_guest(e, 0);
 	emit_call_c(e, (u64)(uintptr_t)jit_inplace);
 	emit_go_on(e);
 }
@@ -75,7 +97,7 @@ static void emit_inplace(struct emit *e)
 /* Jumped to with scratch = RIP of an instruction for the interpreter, flags saved. */
 static void emit_interp(struct emit *e)
 {
-	emit_save_guest(e);
+	emit_save_guest(e, 0);
 	emit_call_c(e, (u64)(uintptr_t)jit_interpret);
 	emit_go_on(e);
 }
@@ -83,7 +105,7 @@ static void emit_interp(struct emit *e)
 /* Jumped to with scratch = RIP that the jump cache does not have. */
 static void emit_next(struct emit *e)
 {
-	emit_save_guest(e);
+	emit_save_guest(e, 0);
 	emit_call_c(e, (u64)(uintptr_t)jit_next);
 	emit_go_on(e);
 }
@@ -93,20 +115,22 @@ static void emit_exit_rip(struct emit *e, enum exit_reason reason)
 {
 	emit_store(e, CPU(rip), HOST_SCRATCH);
 	emit_imm(e, HOST_SCRATCH2, reason);
-	emit_save_guest(e);
+	emit_save_guest(e, 0);
 	emit_return(e);
 }
 
 /* After a call: the page offset of the guest RIP to go on at, and what else the dispatcher may want, lies behind the call. */
-static void emit_rip_at(struct emit *e)
+static void emit_rip_at(struct emit *e, bool save_flags)
 {
 	static const struct host_op movzx16 = { .map = 1, .opcode = 0xb7 };
 	struct host_mem behind = mem_base(HOST_SCRATCH2, 0);
 
 	emit_pop(e, HOST_SCRATCH2);
+	if (save_flags)
+		flags_emit_save(e);
 	emit_store(e, CPU(cur_block), HOST_SCRATCH2);
 	emit_op_mem(e, &movzx16, HOST_SCRATCH, &behind);
-	emit_alu_load(e, ALU_ADD, HOST_SCRATCH, CPU(code_base));
+	emit_alu_load(e, ALU_ADD, HOST_SCRATCH, TX_FRAME(code_base));
 }
 
 static struct host_mem tlb_mem(u32 view, size_t field)
@@ -121,17 +145,45 @@ static struct host_mem tlb_mem(u32 view, size_t field)
 static void emit_slow_call(struct emit *e)
 {
 	emit_pop(e, HOST_SCRATCH2);
-	emit_save_guest(e);
+	emit_save_guest(e, 0);
 	emit_call_c(e, (u64)(uintptr_t)jit_slow_access);
 	emit_go_on(e);
 }
 
+/* The address of a group's slow_info is on the stack, scratch = address: goes on without groups if it is known where. */
+static void emit_alone(struct emit *e)
+{
+	static const struct host_op add16 = { .p66 = true, .opcode = 0x03 }, movsxd = { .w = 1, .opcode = 0x63 };
+	struct host_mem size = mem_base(RAX, offsetof(struct slow_info, size)), alone = mem_base(RAX, offsetof(struct slow_info, alone));
+	u8 *other[2];
+
+	emit_store(e, CPU(scratch[0]), RAX);
+	emit_load(e, RAX, mem_base(RSP, 0));
+	emit_mov32(e, HOST_SCRATCH2, HOST_SCRATCH);
+	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, PAGE_SIZE - 1);
+	emit_op_mem(e, &add16, HOST_SCRATCH2, &size);
+	emit_alu_imm(e, ALU_CMP, false, HOST_SCRATCH2, PAGE_SIZE);
+	other[0] = emit_jcc(e, COND_BE, NULL);
+	emit_op_mem(e, &movsxd, HOST_SCRATCH2, &alone);
+	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH2, 0);
+	other[1] = emit_jcc(e, COND_E, NULL);
+	emit_lea(e, HOST_SCRATCH2, mem_pair(HOST_SCRATCH2, RAX));
+	emit_load(e, RAX, CPU(scratch[0]));
+	emit_alu_imm(e, ALU_ADD, true, RSP, 8);
+	emit_jmp_reg(e, HOST_SCRATCH2);
+	emit_patch_here(e, other[0]);
+	emit_patch_here(e, other[1]);
+	emit_load(e, RAX, CPU(scratch[0]));
+}
+
 /* scratch = address - tag of the entry, scratch2 = offset of the entry. */
-static void emit_slow_tlb(struct emit *e, u32 view, bool write)
+static void emit_slow_tlb(struct emit *e, u32 view, bool write, bool group)
 {
 	size_t tag = write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
 
 	emit_alu_load(e, ALU_ADD, HOST_SCRATCH, tlb_mem(view, tag));
+	if (group)
+		emit_alone(e);
 	emit_slow_call(e);
 }
 
@@ -152,12 +204,12 @@ static void emit_slow_stack(struct emit *e, u32 view)
 	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, tlb_mem(view, offsetof(struct tlb_entry, wtag)));
 	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, PAGE_SIZE - 1);
 	miss[0] = emit_jcc(e, COND_A, NULL);
-	emit_store(e, CPU(scratch[6]), RAX);
+	emit_store(e, CPU(scratch[0]), RAX);
 	emit_load(e, RAX, mem_base(RSP, 0));
 	emit_op_mem(e, &movzx16, RAX, &size);
 	emit_lea(e, RAX, mem_pair(RAX, HOST_SCRATCH));
 	emit_alu_imm(e, ALU_CMP, true, RAX, PAGE_SIZE);
-	emit_load(e, RAX, CPU(scratch[6]));
+	emit_load(e, RAX, CPU(scratch[0]));
 	miss[1] = emit_jcc(e, COND_A, NULL);
 	emit_load(e, HOST_SCRATCH, tlb_mem(view, offsetof(struct tlb_entry, wtag)));
 	emit_store(e, window, HOST_SCRATCH);
@@ -169,7 +221,7 @@ static void emit_slow_stack(struct emit *e, u32 view)
 	emit_jmp_reg(e, HOST_SCRATCH);
 	emit_patch_here(e, miss[0]);
 	emit_patch_here(e, miss[1]);
-	emit_slow_tlb(e, view, true);
+	emit_slow_tlb(e, view, true, true);
 }
 
 /*
@@ -181,25 +233,26 @@ static void emit_slow(struct emit *e, unsigned (*work)(struct cpu *c, u64 la, u3
 	u8 *interpret;
 
 	emit_alu_imm(e, ALU_SUB, true, RSP, 8);
-	emit_store(e, CPU(scratch[7]), HOST_SCRATCH2);
-	emit_save_guest(e);
+	emit_store(e, CPU(scratch[1]), HOST_SCRATCH2);
+	emit_save_guest(e, 16);
 	emit_call_c(e, (u64)(uintptr_t)work);
 	emit_op_reg(e, &(struct host_op){ .opcode = 0x85 }, RAX, RAX); /* test eax, eax */
 	interpret = emit_jcc(e, COND_NE, NULL);
-	emit_load_guest(e);
+	emit_load_guest(e, 16);
 	emit_alu_imm(e, ALU_ADD, true, RSP, 8);
 	emit_u8(e, 0xc3);
 	emit_patch_here(e, interpret);
-	emit_load_guest(e);
-	emit_load(e, HOST_SCRATCH, CPU(scratch[7]));
+	emit_load(e, RSP, CPU(host_rsp));
+	emit_load_guest(e, 0);
+	emit_load(e, HOST_SCRATCH, CPU(scratch[1]));
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH, SLOW_OFFSET);
-	emit_alu_load(e, ALU_ADD, HOST_SCRATCH, CPU(code_base));
+	emit_alu_load(e, ALU_ADD, HOST_SCRATCH, TX_FRAME(code_base));
 	emit_exit_rip(e, EXIT_INTERP);
 }
 
 static const u8 *begin(struct emit *e)
 {
-	while ((uintptr_t)e->p & 15)
+	while (!e->full && ((uintptr_t)e->p & 15))
 		emit_u8(e, 0xcc);
 	return emit_here(e);
 }
@@ -207,11 +260,11 @@ static const u8 *begin(struct emit *e)
 static void emit_slow_stubs(struct jit *j, struct emit *e)
 {
 	for (u32 view = 0; view < VIEW_COUNT; view++) {
-		j->stub_slow[view][0] = begin(e);
-		emit_slow_tlb(e, view, false);
-		j->stub_slow[view][SLOW_WRITE] = begin(e);
-		emit_slow_tlb(e, view, true);
-		j->stub_slow[view][SLOW_STACK] = j->stub_slow[view][SLOW_STACK | SLOW_WRITE] = begin(e);
+		for (u32 kind = 0; kind < 4; kind++) {
+			j->stub_slow[view][kind / 2][kind & 1] = begin(e);
+			emit_slow_tlb(e, view, kind / 2, kind & 1);
+		}
+		j->stub_slow[view][2][1] = begin(e);
 		emit_slow_stack(e, view);
 	}
 }
@@ -227,16 +280,16 @@ bool stubs_emit(struct jit *j)
 	j->stub_interp = begin(&e);
 	emit_interp(&e);
 	j->stub_interp_at = begin(&e);
-	emit_rip_at(&e);
+	emit_rip_at(&e, false);
 	emit_interp(&e);
 	j->stub_dispatch_at = begin(&e);
-	emit_rip_at(&e);
+	emit_rip_at(&e, false);
 	emit_exit_rip(&e, EXIT_DISPATCH);
-	j->stub_link[FLAGS_HOST] = begin(&e);
-	flags_emit_save(&e);
-	j->stub_link[FLAGS_SAVED] = emit_here(&e);
-	emit_rip_at(&e);
-	emit_exit_rip(&e, EXIT_LINK);
+	for (u32 saved = 0; saved < 2; saved++) {
+		j->stub_link[saved] = begin(&e);
+		emit_rip_at(&e, saved == FLAGS_HOST);
+		emit_exit_rip(&e, EXIT_LINK);
+	}
 	emit_slow_stubs(j, &e);
 	j->stub_string = begin(&e);
 	emit_slow(&e, jit_string);
@@ -244,7 +297,11 @@ bool stubs_emit(struct jit *j)
 	emit_inplace(&e);
 	j->stub_away = begin(&e); /* cpu.rip is set */
 	emit_imm(&e, HOST_SCRATCH2, EXIT_DISPATCH);
-	emit_save_guest(&e);
+	emit_save_guest(&e, 0);
+	emit_return(&e);
+	j->stub_interp_here = begin(&e);
+	emit_imm(&e, HOST_SCRATCH2, EXIT_INTERP);
+	emit_save_guest(&e, 0);
 	emit_return(&e);
 	begin(&e);
 	j->code_base = j->code_used = (u32)(e.p - j->code_w);

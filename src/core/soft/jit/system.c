@@ -52,11 +52,11 @@ static void or_into(struct tx *t, u8 address, u8 value)
 	emit_op_mem(&t->e, &or_store, value, &m);
 }
 
-void system_load_u8(struct tx *t, u8 dst, size_t offset)
+void system_load_u8(struct tx *t, u8 dst, struct host_mem m, s32 byte)
 {
 	struct host_op movzx8 = { .map = 1, .opcode = 0xb6 };
-	struct host_mem m = cpu_mem(offset);
 
+	m.disp += byte;
 	emit_op_mem(&t->e, &movzx8, dst, &m);
 }
 
@@ -70,10 +70,10 @@ static bool pushf(struct tx *t, const struct insn *i)
 	emit_load(e, HOST_SCRATCH2, TX_CPU(rflags));
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FLAGS_KEPT | FL_1);
 	emit_store(e, mem_base(HOST_SCRATCH, 0), HOST_SCRATCH2);
-	system_load_u8(t, HOST_SCRATCH2, offsetof(struct cpu, saved_flags) + 1);
+	system_load_u8(t, HOST_SCRATCH2, TX_FRAME(saved_flags), 1);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FL_ARITH & 0xff);
 	or_into(t, HOST_SCRATCH, HOST_SCRATCH2);
-	system_load_u8(t, HOST_SCRATCH2, offsetof(struct cpu, saved_flags));
+	system_load_u8(t, HOST_SCRATCH2, TX_FRAME(saved_flags), 0);
 	emit_shift32(e, SHIFT_SHL, HOST_SCRATCH2, 11);
 	or_into(t, HOST_SCRATCH, HOST_SCRATCH2);
 	stack_move(t, -8);
@@ -84,7 +84,7 @@ void system_set_flags(struct tx *t, u8 reg, u8 tmp)
 {
 	struct host_op bt = { .map = 1, .opcode = 0xba, .imm_size = 1, .imm = 11 };
 	struct host_op setc = { .map = 1, .opcode = 0x92, .byte_reg = true }, store16 = { .p66 = true, .opcode = 0x89 };
-	struct host_mem saved = TX_CPU(saved_flags);
+	struct host_mem saved = TX_FRAME(saved_flags);
 
 	emit_mov32(&t->e, tmp, reg);
 	emit_shift32(&t->e, SHIFT_SHL, tmp, 8);

@@ -70,10 +70,10 @@ static void compose_flags(struct tx *t)
 {
 	emit_load(&t->e, HOST_SCRATCH2, TX_CPU(rflags));
 	emit_alu_imm(&t->e, ALU_AND, false, HOST_SCRATCH2, (FLAGS_ALL & ~FL_ARITH) | FL_1);
-	system_load_u8(t, RCX, offsetof(struct cpu, saved_flags) + 1);
+	system_load_u8(t, RCX, TX_FRAME(saved_flags), 1);
 	emit_alu_imm(&t->e, ALU_AND, false, RCX, FL_ARITH & 0xff);
 	alu(t, ALU_OR, HOST_SCRATCH2, RCX);
-	system_load_u8(t, RCX, offsetof(struct cpu, saved_flags));
+	system_load_u8(t, RCX, TX_FRAME(saved_flags), 0);
 	emit_shift32(&t->e, SHIFT_SHL, RCX, 11);
 	alu(t, ALU_OR, HOST_SCRATCH2, RCX);
 }
@@ -100,7 +100,7 @@ static void syscall_insn(struct tx *t)
 	load_u16(t, HOST_SCRATCH2, offsetof(struct cpu, star) + 4);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, 0xfffc);
 	set_segments(t, 0, 8);
-	emit_load(e, RCX, TX_CPU(code_base));
+	emit_load(e, RCX, TX_FRAME(code_base));
 	emit_lea(e, RCX, mem_base(RCX, t->end));
 	emit_load(e, HOST_SCRATCH, TX_CPU(lstar));
 	emit_op_mem(e, &test, 0, &rflags);

@@ -236,18 +236,21 @@ static void emit_slow_sites(struct tx *t)
 {
 	for (u32 n = 0; n < t->slow_count; n++) {
 		const struct slow_site *s = &t->slow[n];
-		struct slow_info info = { s->guest, s->size, s->own, s->what, 0 };
+		struct slow_info info = { s->guest, s->size, s->own, s->what, 0, 0 };
+		bool group = s->what & SLOW_GROUP;
 
+		while (!t->e.full && ((uintptr_t)(t->e.p + 5) & 3)) /* jit_slow_access() writes one of its words */
+			emit_u8(&t->e, 0x90);
 		emit_patch_here(&t->e, s->jump);
-		emit_call(&t->e, t->j->stub_slow[t->key & KEY_VIEW][s->what & (SLOW_WRITE | SLOW_STACK)]);
+		emit_call(&t->e, t->j->stub_slow[t->key & KEY_VIEW][slow_kind(s->what)][group]);
 		info.retry = (s32)(s->retry - emit_here(&t->e));
-		emit_bytes(&t->e, &info, sizeof(info));
+		emit_bytes(&t->e, &info, group ? sizeof(info) : offsetof(struct slow_info, alone));
 	}
 }
 
 static void emit_rip(struct tx *t, u16 target)
 {
-	emit_load(&t->e, HOST_SCRATCH, TX_CPU(code_base));
+	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
 	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, target));
 }
 
@@ -424,8 +427,9 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 	__atomic_store_n(&j->block_count, j->block_count + 1, __ATOMIC_RELEASE);
 	if (!cover(t, s->offset))
 		return NULL;
+	b->insns = (u16)t->n;
 	b->next = *bucket;
-	*bucket = b;
+	__atomic_store_n(bucket, b, __ATOMIC_RELEASE); /* block_find() needs no lock */
 	j->stats.blocks++;
 	return b;
 }

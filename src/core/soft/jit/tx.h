@@ -14,7 +14,7 @@ struct slow_site {
 	const u8 *retry; /* executable */
 	u16 guest;
 	u16 size, own;
-	u8 what; /* SLOW_* */
+	u16 what; /* SLOW_* */
 };
 
 /* How an access of the block finds its host page (group.c). */
@@ -23,6 +23,8 @@ struct access {
 	u8 how, group;
 	u16 span; /* of a leader's group, bytes */
 	u16 own;  /* where in the group the leader's own bytes are */
+	bool wtag;   /* a leader of accesses some of which write */
+	s32 base_by; /* a follower's base register, less what it was for the leader */
 	s32 lo;	  /* where the group begins, from the leader's base register */
 };
 
@@ -67,6 +69,7 @@ struct tx {
 	bool ends_interp; /* the next instruction, at `end`, is for the interpreter */
 	u16 end;	  /* page offset behind the last instruction; 4096 = the next page */
 	enum flags_state state;
+	bool window_led; /* the stack window was just checked: see tx_window_site() */
 	bool loop_wants; /* an edge to the block's own start needs the flags */
 	u32 k; /* the instruction being emitted */
 	/* What the scratch registers hold by chance, so that it need not be loaded again; see scratch_lost(). */
@@ -91,7 +94,8 @@ struct tx {
 };
 
 #define NO_GROUP 0xff
-#define TX_GPR(n) mem_gs(offsetof(struct cpu, gpr) + 8 * (n))
+#define TX_FRAME(field) mem_base(RSP, offsetof(struct jit_frame, field))
+#define TX_GPR(n) mem_base(RSP, (s32)(offsetof(struct jit_frame, reg) + 8 * (unsigned)((n) - R9))) /* of those not mapped */
 #define TX_CPU(field) mem_gs(offsetof(struct cpu, field))
 
 /* flags.c */
@@ -119,7 +123,10 @@ void access_check(struct tx *t, const u8 *retry, unsigned size, bool write); /* 
 bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m);
 struct host_mem access_stack(struct tx *t, u8 reg, s32 disp, bool write); /* 8 bytes at [reg + disp]; likewise */
 bool access_may_group(const struct insn *i);
+bool access_indexed(const struct insn *i);
 const u8 *access_begin(struct tx *t); /* frees the flags, returns the retry point */
+/* The same if that instruction is the first through the stack window: an address that is not canonical may lie in an empty one. */
+void tx_window_site(struct tx *t);
 void tx_site(struct tx *t);	      /* the host instruction emitted next may fault for the guest */
 
 /* copy.c, stack.c, branch.c, bits.c, string.c, system.c: emit instruction k; false: the interpreter has to do it */
@@ -150,7 +157,7 @@ bool system_ignores_flags(const struct insn *i); /* whoever does it: neither rea
 void interp_if(struct tx *t, u8 cond); /* flags saved */
 void interp_if_event_waits(struct tx *t);
 void test_or_interp(struct tx *t, struct host_mem m, u32 bits, u8 cond);
-void system_load_u8(struct tx *t, u8 dst, size_t offset);
+void system_load_u8(struct tx *t, u8 dst, struct host_mem m, s32 byte);
 void system_set_flags(struct tx *t, u8 reg, u8 tmp); /* RFLAGS = reg, of which only bits that exist are set */
 /* transfer.c */
 bool transfer_possible(const struct tx *t, const struct insn *i);
