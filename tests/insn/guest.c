@@ -143,6 +143,8 @@ static void set_state(const struct test_case *t)
 	*vcpu_poll_byte(vcpu) = 0;
 	set_code_segment();
 	set_segment(SEG_SS, 0x1b, 3, 3);
+	c->seg[SEG_FS].base = t->base[0];
+	c->seg[SEG_GS].base = t->base[1];
 	cpu_update_mode(c);
 }
 

@@ -142,7 +142,9 @@ static const void *item_data(const struct view *v, const struct item *i)
 
 static u32 item_end(const struct view *v, const struct item *i)
 {
-	static const u8 size[] = { [DATA_SLOW] = offsetof(struct slow_info, alone), [DATA_LINK] = sizeof(struct link), [DATA_OFFSET] = 2 };
+	static const u8 size[] = { [DATA_SLOW] = offsetof(struct slow_info, alone),
+				   [DATA_LINK] = sizeof(struct link),
+				   [DATA_OFFSET] = 2 };
 	const struct slow_info *s = item_data(v, i);
 
 	return i->at + i->len + (i->data == DATA_SLOW && (s->what & SLOW_GROUP) ? (u32)sizeof(*s) : size[i->data]);
