@@ -260,12 +260,16 @@ static void take_state(struct outcome *o)
 	o->data = ram + GPA_DATA;
 }
 
+/* Stray stores of the case go as well, lest a later one runs into them. */
 static void clean_code(const struct test_case *t)
 {
-	u8 fill[CODE_BYTES];
+	u8 fill[4096];
 
-	memset(fill, 0xcc, t->size);
+	memset(fill, 0xcc, sizeof(fill));
 	mmu_phys_write(&vcpu->cpu, GPA_CODE + (u32)(t->at - CODE), fill, t->size);
+	for (u32 at = GPA_CODE; at < GPA_CODE + CODE_PAGES * 4096; at += 4096)
+		if (memcmp(ram + at, fill, sizeof(fill)))
+			mmu_phys_write(&vcpu->cpu, at, fill, sizeof(fill));
 }
 
 static bool in_case(const struct test_case *t)
