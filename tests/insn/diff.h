@@ -33,6 +33,7 @@ struct test_case {
 	u16 off[SEQ_MAX + 1];
 	u64 at; /* address of the instruction */
 	struct regs in;
+	u64 base[2]; /* of FS and GS; not used in 32-bit cases */
 	u8 vec[FPU_AREA_MAX] __attribute__((aligned(64)));
 	bool patched; /* data differs from the pristine pages */
 	u8 data[DATA_BYTES] __attribute__((aligned(64)));
@@ -52,6 +53,7 @@ struct outcome {
 extern enum cpu_mode test_mode; /* MODE_LONG64, or MODE_COMPAT32 */
 
 bool native_open(void);
+bool native_has_bases(void); /* cases may choose those of FS and GS, else they are none of theirs */
 void native_run_case(const struct test_case *t, struct outcome *o);
 
 /* guest.c: "interp", "jit", or "jit:" and what KVCORE_JIT is to say. NULL: no translator on this host, or bad options. */

@@ -143,6 +143,8 @@ static void set_state(const struct test_case *t)
 	*vcpu_poll_byte(vcpu) = 0;
 	set_code_segment();
 	set_segment(SEG_SS, 0x1b, 3, 3);
+	c->seg[SEG_FS].base = t->base[0];
+	c->seg[SEG_GS].base = t->base[1];
 	cpu_update_mode(c);
 }
 
@@ -259,12 +261,16 @@ static void take_state(struct outcome *o)
 	o->data = ram + GPA_DATA;
 }
 
+/* Stray stores of the case go as well, lest a later one runs into them. */
 static void clean_code(const struct test_case *t)
 {
-	u8 fill[CODE_BYTES];
+	u8 fill[4096];
 
-	memset(fill, 0xcc, t->size);
+	memset(fill, 0xcc, sizeof(fill));
 	mmu_phys_write(&vcpu->cpu, GPA_CODE + (u32)(t->at - CODE), fill, t->size);
+	for (u32 at = GPA_CODE; at < GPA_CODE + CODE_PAGES * 4096; at += 4096)
+		if (memcmp(ram + at, fill, sizeof(fill)))
+			mmu_phys_write(&vcpu->cpu, at, fill, sizeof(fill));
 }
 
 static bool in_case(const struct test_case *t)

@@ -23,15 +23,23 @@ struct native {
 	u8 *vec_in, *vec; /* 296, 304 */
 	u32 far_offset;	  /* 312: where a far jump enters 32-bit code */
 	u16 far_selector;
+	u64 base[2];	  /* 320: of FS and GS, for native_enter_based() */
+	u64 host_fs;	  /* 336: this process's; 0: the processor has no FSGSBASE, and FS stays as it is */
 };
 struct native native_state __attribute__((visibility("hidden")));
 void native_enter(void);
 void native_enter32(void);
+void native_enter_based(void);
+void native_signal(int sig, siginfo_t *info, void *ucontext);
+void native_on_signal(int sig, siginfo_t *info, void *ucontext);
 extern const u8 native_leave[], native_resume[];
 
 #define USER_CS32 0x23
 #define USER_CS64 0x33
 #define USER_DS	  0x2b
+#define AUX_HWCAP2 26 /* <sys/auxv.h> clashes with the page-fault bits of state.h */
+#define HWCAP2_FSGSBASE_BIT (1u << 1)
+unsigned long getauxval(unsigned long type);
 
 #define LOAD_STATE(name)                                                                                               \
 	".globl " name "\n" name ":\n\t"                                                                               \
@@ -63,6 +71,8 @@ __asm__(".text\n" LOAD_STATE("native_enter") "jmp *136+native_state(%rip)\n" LOA
 			  "mov %r14, 264+native_state(%rip)\n\tmov %r15, 272+native_state(%rip)\n\t"
 			  "mov 144+native_state(%rip), %rsp\n\t"
 			  "pushfq; popq 280+native_state(%rip)\n\t"
+			  "mov 336+native_state(%rip), %rcx\n\t"
+			  "jrcxz 1f; wrfsbase %rcx\n1:\t"
 			  "mov 304+native_state(%rip), %rcx\n\t"
 			  "mov $7, %eax; xor %edx, %edx; xsave64 (%rcx)\n"
 			  ".globl native_resume\n"
@@ -71,11 +81,21 @@ __asm__(".text\n" LOAD_STATE("native_enter") "jmp *136+native_state(%rip)\n" LOA
 			  "mov 144+native_state(%rip), %rsp\n\t"
 			  "fninit; vzeroupper\n\t"
 			  "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n\t"
-			  "ret\n");
+			  "ret\n"
+			  ".globl native_enter_based\n"
+			  "native_enter_based:\n\t"
+			  "mov 320+native_state(%rip), %rax; wrfsbase %rax\n\t"
+			  "mov 328+native_state(%rip), %rax; wrgsbase %rax\n\t"
+			  "jmp native_enter\n"
+			  ".globl native_signal\n" /* C needs this process's FS */
+			  "native_signal:\n\t"
+			  "mov 336+native_state(%rip), %rax\n\t"
+			  "test %rax, %rax; jz 1f; wrfsbase %rax\n"
+			  "1:\tjmp native_on_signal\n");
 
 static struct outcome *volatile catching;
 
-static void on_signal(int sig, siginfo_t *info, void *ucontext)
+void native_on_signal(int sig, siginfo_t *info, void *ucontext)
 {
 	static const int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
 				      REG_R8,  REG_R9,	REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
@@ -105,12 +125,19 @@ static bool map_at(u64 at, size_t size, int prot)
 	return mmap((void *)at, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == (void *)at;
 }
 
+bool native_has_bases(void)
+{
+	return native_state.host_fs;
+}
+
 bool native_open(void)
 {
 	static u8 stack[65536];
-	struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+	struct sigaction sa = {.sa_sigaction = native_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 	const int caught[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
 
+	if (test_mode == MODE_LONG64 && (getauxval(AUX_HWCAP2) & HWCAP2_FSGSBASE_BIT))
+		__asm__ volatile("rdfsbase %0" : "=r"(native_state.host_fs));
 	sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL);
 	for (unsigned n = 0; n < ARRAY_SIZE(caught); n++)
 		sigaction(caught[n], &sa, NULL);
@@ -173,6 +200,7 @@ void native_run_case(const struct test_case *t, struct outcome *o)
 	memcpy(code, t->code, t->size);
 	tail = put_exit(code + t->size);
 	memcpy(n->gpr, t->in.gpr, sizeof(n->gpr));
+	memcpy(n->base, t->base, sizeof(n->base));
 	n->rflags = t->in.rflags;
 	n->entry = t->at;
 	n->vec_in = (u8 *)t->vec;
@@ -186,8 +214,12 @@ void native_run_case(const struct test_case *t, struct outcome *o)
 	n->far_selector = USER_CS32;
 	if (test_mode == MODE_COMPAT32)
 		native_enter32();
+	else if (native_has_bases())
+		native_enter_based();
 	else
 		native_enter();
+	if (native_has_bases()) /* by it translated code is known to run: jit_signal() */
+		__asm__ volatile("wrgsbase %0" : : "r"(0ull));
 	__asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
 	if (o->vector == DONE) {
 		memcpy(o->out.gpr, n->out, sizeof(n->out));

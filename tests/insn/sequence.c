@@ -25,6 +25,7 @@ static struct {
 	u16 joins[SEQ_MAX + 1]; /* undefined flags that branches bring there */
 	u8 target[SEQ_MAX];   /* instruction a branch goes to; 0: none */
 	u8 used;	      /* highest of them */
+	u8 segment_in;	      /* one memory operand in so many has FS or GS */
 	bool calls, spoils;   /* code addresses are about; a base is overwritten: never both, that would address the code */
 	u16 targets, inner;   /* instructions that are gone to; that must not be (branch()) */
 } seq;
@@ -129,6 +130,21 @@ static u8 base_for(bool high)
 	return r;
 }
 
+static bool has_segment(const struct insn *i)
+{
+	return i->seg == SEG_FS || i->seg == SEG_GS;
+}
+
+/* FS or GS in front: small bases, so that the other parts of an address may be what they are without. Bytes added. */
+static unsigned add_segment(u8 *bytes)
+{
+	if (!native_has_bases() || !one_in(seq.segment_in))
+		return 0;
+	memmove(bytes + 1, bytes, 15);
+	bytes[0] = one_in(4) ? 0x65 : 0x64;
+	return 1;
+}
+
 /* Behind prefixes and opcode: ModRM with one of the kept bases, an index at times, a small displacement. */
 static void shared_operand(u8 *modrm, const struct insn *i)
 {
@@ -136,8 +152,13 @@ static void shared_operand(u8 *modrm, const struct insn *i)
 	bool wide = one_in(2), index = one_in(4);
 	s32 disp = (s32)(rng() % 160) - 64;
 
-	if (one_in(10)) { /* RIP-relative: seq_append() knows to where */
+	if (one_in(10)) { /* RIP-relative: aim_at_data() knows to where */
 		*modrm = (u8)(reg | 5);
+		return;
+	}
+	if (has_segment(i) && !(i->rex & 2) && one_in(3)) { /* no register; likewise */
+		*modrm = (u8)(reg | 4);
+		*p = 0x25;
 		return;
 	}
 	*modrm = (u8)((wide ? 0x80 : 0x40) | reg | (index || (base & 7) == 4 ? 4 : base & 7));
@@ -150,11 +171,12 @@ static void shared_operand(u8 *modrm, const struct insn *i)
 	memcpy(p, &disp, wide ? 4 : 1);
 }
 
-static bool aim_at_data(u8 *p, struct insn *i, u64 at)
+static bool aim_at_data(const struct test_case *t, u8 *p, struct insn *i)
 {
-	u32 d32 = (u32)(gen_data_address(16, false) - at - i->len);
+	u64 rip = i->base == BASE_RIP ? t->at + t->size + i->len : 0, segment = has_segment(i) ? t->base[i->seg - SEG_FS] : 0;
+	u32 d32 = (u32)(gen_data_address(16, false) - rip - segment);
 
-	if (i->base != BASE_RIP)
+	if (i->base != BASE_RIP && (i->base != BASE_NONE || i->index != BASE_NONE))
 		return true;
 	memcpy(p + i->len - i->imm_size - 4, &d32, 4);
 	return insn_decode(i, p, 15, test_mode) == DECODE_OK;
@@ -164,7 +186,9 @@ static bool acceptable(const struct insn *i, const struct insn_desc *d)
 {
 	u16 spoiled = written_registers(i) & (seq.kept | 1u << LOOP_COUNTER | 1u << RSP);
 
-	if ((i->d != d && !((d->attr & D_COUNT) && i->d == d + 1)) || i->seg_override != 0xff || i->rep)
+	if (i->d->kind == KIND_LEAVE && !(seq.kept >> RBP & 1))
+		spoiled |= 1u << RSP;
+	if ((i->d != d && !((d->attr & D_COUNT) && i->d == d + 1)) || (i->seg_override != 0xff && !has_segment(i)) || i->rep)
 		return false;
 	if (i->d->flags_read & FL_ARITH & seq.undefined)
 		return false;
@@ -212,9 +236,12 @@ static bool random_insn(struct test_case *t)
 		if (insn_decode(i, t->bytes, 15, test_mode) != DECODE_OK || i->d != d)
 			continue;
 		if (i->mem && i->has_modrm) {
+			n += add_segment(t->bytes);
+			if (insn_decode(i, t->bytes, 15, test_mode) != DECODE_OK)
+				continue;
 			shared_operand(t->bytes + n - 1, i);
 			if (insn_decode(i, t->bytes, 15, test_mode) != DECODE_OK ||
-			    !aim_at_data(t->bytes, i, t->at + t->size))
+			    !aim_at_data(t, t->bytes, i))
 				continue;
 		}
 		if (!acceptable(i, d))
@@ -377,7 +404,7 @@ static bool reads_undefined(const struct test_case *t)
 
 /* ---- the case ---- */
 
-static void choose_bases(void)
+static void choose_bases(struct test_case *t)
 {
 	static const u8 low[] = {RBX, RBP, RSI, RDI}, high[] = {R9, R10, R12, R13, R14};
 
@@ -389,6 +416,9 @@ static void choose_bases(void)
 		seq.kept |= (u16)(1u << low[rng() & 3]);
 	if (one_in(2))
 		seq.kept |= (u16)(1u << high[rng() % 5]);
+	seq.segment_in = one_in(3) ? 2 : 30;
+	for (unsigned n = 0; n < 2; n++)
+		t->base[n] = (u64)((s64)(rng() % 128) - 64) * (one_in(4) ? 1 : 8);
 }
 
 static void set_bases(struct test_case *t)
@@ -431,7 +461,7 @@ bool seq_case(struct test_case *t)
 	if (one_in(16))
 		t->at = CODE + 8192 - rng() % (last * 5);
 	gen_restore(t);
-	choose_bases();
+	choose_bases(t);
 	while (t->count < last || t->count < seq.used) {
 		if (t->size > CODE_BYTES - 48 || t->count >= SLOTS)
 			return false;

@@ -220,6 +220,7 @@ static void report(const char *why, const char *name, u64 n)
 	       (unsigned long long)want.out.rflags, want.vector, (unsigned long long)want.out.rip);
 	for (unsigned k = 0; k < 16; k++)
 		printf(" r%u=%llx%s", k, (unsigned long long)tc.in.gpr[k], k == 7 ? "\n " : "");
+	printf("\n  bases fs %llx gs %llx", (unsigned long long)tc.base[0], (unsigned long long)tc.base[1]);
 	printf("\n  again: test-insn-diff --engine %s --mode %s --seed %llu %s %s --only %llu\n", engine_name(engine),
 	       test_mode == MODE_LONG64 ? "64" : "32", (unsigned long long)opt.seed, name ? "--row" : "--sequences",
 	       name ? name : "", (unsigned long long)n);
