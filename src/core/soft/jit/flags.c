@@ -44,7 +44,9 @@ bool flags_wanted_at(struct tx *t, s64 target)
 			return true;
 		if (insn_decode(&i, t->host + target, PAGE_SIZE - (u64)target, MODE_LONG64) != DECODE_OK)
 			return true;
-		if ((insn_reads_flags(&i) & open) || (t->j->options.flags && (i.mem || i.d->kind != KIND_COPY || copy_may_fault(&i))))
+		if (insn_reads_flags(&i) & open)
+			return true;
+		if (t->j->options.flags && (i.mem || i.d->kind != KIND_COPY || copy_may_fault(&i)))
 			return true;
 		switch (i.d->kind) {
 		case KIND_COPY:

@@ -515,10 +515,12 @@ static void forget_page(struct vm *vm, struct cpu *self, struct code_page *p)
 
 	page_kill(vm->jit, &vm->memory, p);
 	for (u32 n = 0; n < count; n++)
-		if (&vm->vcpu[n]->cpu == self)
+		if (&vm->vcpu[n]->cpu == self) {
 			cpu_flush_jump(self);
-		else
+			vm->vcpu[n]->mmu.fetch_flushes++; /* jit_inplace() does not go on in a block that is gone */
+		} else {
 			vcpu_request(vm->vcpu[n], REQ_JUMP_FLUSH);
+		}
 }
 
 void jit_invalidate(struct vm *vm, struct cpu *self, u64 gpa, unsigned len)
