@@ -277,6 +277,9 @@ static bool verify(struct tx *t, const struct insn *i)
 	emit_alu_imm(&t->e, ALU_OR, false, HOST_SCRATCH, 7);
 	emit_op_mem(&t->e, &cmp16, HOST_SCRATCH, &limit);
 	interp_if(t, COND_A);
+	emit_store(&t->e, TX_FRAME(scratch[0]), HOST_SCRATCH);
+	retry = emit_here(&t->e); /* not the operand's: two pages may have one place in the TLB */
+	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(scratch[0]));
 	emit_alu_imm(&t->e, ALU_AND, false, HOST_SCRATCH, 0xfff8);
 	emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH, cpu_mem(offsetof(struct cpu, gdtr.base)));
 	access_check(t, retry, 8, false);
