@@ -24,7 +24,15 @@
  *     user space that does not are caught by jit_verify_page() when the page is next fetched through a new ITLB entry.
  *  7. Code memory is written through one mapping and executed through another; blocks, pages and exit records are bump
  *     allocated and die together in jit_flush().
- *  8. jit.lock guards all tables; it is never held while the world is being stopped, nor while guest code runs. vCPU threads
+ *  8. An access without a check of its own follows one of the same block that looked up the same page, for the whole span
+ *     and for all that the group does (a write tag if any of it writes). Between them nothing may change a mapping: what is
+ *     not an ordinary instruction ends all groups. Addresses in a group differ by constants, which group.c keeps so small
+ *     that no displacement of a host instruction can overflow: else a guest would reach host memory.
+ *  9. Each look-up has a retry point of its own, from which nothing but itself is done again: two pages may have one place
+ *     in the TLB.
+ * 10. Every way around a loop polls: edges backward, computed jumps, and every edge of a block that itself followed a jump
+ *     backward.
+ * 11. jit.lock guards all tables; it is never held while the world is being stopped, nor while guest code runs. vCPU threads
  *     read the lists of pages and blocks without it: records are linked when they are complete, stay readable when they are
  *     unlinked, and their memory is used again only after the world was stopped. What such a look-up finds of a page that
  *     dies meanwhile goes the way of invariant 2: the flush of jump caches is requested after the page left the table, and
