@@ -13,8 +13,8 @@
  *  3. Guest flags are in the host's flags (FLAGS_HOST) or in cpu.saved_flags as lahf/seto image (FLAGS_SAVED), known at
  *     each point of a translation. A block has two entries: `entry_saved` reloads the host's flags if the block wants
  *     them, `entry_host` follows. Jump caches, enter and exits use FLAGS_SAVED.
- *  4. Flags that no path reads before writing them are dead and may hold anything, also in a frame that a fault pushes
- *     (unless options.flags is set: then a fault counts as a path that reads them).
+ *  4. Flags that no path reads before writing them are dead and may hold anything. An instruction that may fault reads
+ *     them: the frame that the fault pushes has all. (With options.flags 0 it does not.)
  *  5. Every guest instruction is either wholly done or not begun when its block is left: checks come before effects.
  *     What the fast path cannot do (TLB miss that is not memory, page crossing) is given to interp_step(). Page faults are
  *     delivered at once, and instructions that are not translated are executed by inplace.c: both from inside of a block,

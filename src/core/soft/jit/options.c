@@ -81,7 +81,7 @@ static bool take(struct jit_options *o, const char *text, size_t len)
 bool jit_options_read(struct jit_options *ret)
 {
 	const char *text = getenv(VARIABLE), *end;
-	struct jit_options o = { .block = BLOCK_INSNS, .code = CODE_SIZE, .jumps = 1, .links = 1 };
+	struct jit_options o = { .block = BLOCK_INSNS, .code = CODE_SIZE, .jumps = 1, .links = 1, .flags = 1 };
 
 	for (; text && *text; text = *end ? end + 1 : end) {
 		end = strchrnul(text, ',');
