@@ -1,40 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Primitives that run in ring 3, in the guest and in the native program alike: NAME(count in rdi, scratch in rsi) does the
- * thing count times unroll. The list is in primitives.c. Loop overhead is part of each figure.
- */
+/* Primitives that run in ring 3, in the guest and in the native program alike. The list is in primitives.c. */
+#include "primitive-asm.h"
+
 	.text
 
-	.macro	begin name
-	.globl	user_\name
-	.balign	64
-user_\name:
-	.endm
-
-	/* The loop around body, `times` of it a turn */
-	.macro	repeat times, body:vararg
-	.balign	16
-1:
-	.rept	\times
-	\body
-	.endr
-	dec	%rdi
-	jnz	1b
-	ret
-	.endm
-
-	begin	loop
+	begin	user_loop
 	repeat	0
 
 	.balign	64
 near:	ret
-	begin	call
+	begin	user_call
 	repeat	8, call near
 
-	begin	call_far
+	begin	user_call_far
 	repeat	8, call far
 
-	begin	call_two
+	begin	user_call_two
 	lea	near(%rip), %rax
 	lea	near_too(%rip), %rcx
 	xor	%rcx, %rax
@@ -49,7 +30,7 @@ near:	ret
 	.balign	64
 near_too: ret
 
-	begin	cpuid
+	begin	user_cpuid
 	push	%rbx
 1:	mov	$1, %eax
 	xor	%ecx, %ecx
@@ -59,10 +40,10 @@ near_too: ret
 	pop	%rbx
 	ret
 
-	begin	rdtsc
+	begin	user_rdtsc
 	repeat	4, rdtsc
 
-	begin	movs
+	begin	user_movs
 	mov	%rdi, %rdx
 	mov	%rsi, %rax
 1:	mov	%rax, %rsi
@@ -73,7 +54,7 @@ near_too: ret
 	jnz	1b
 	ret
 
-	begin	stos
+	begin	user_stos
 	mov	%rdi, %rdx
 	xor	%eax, %eax
 1:	mov	%rsi, %rdi
@@ -84,7 +65,7 @@ near_too: ret
 	ret
 
 	/* mov $number, %eax; ret: the number changes before each call */
-	begin	smc
+	begin	user_smc
 	movb	$0xb8, (%rsi)
 	movb	$0xc3, 5(%rsi)
 1:	mov	%edi, 1(%rsi)
@@ -93,7 +74,7 @@ near_too: ret
 	jnz	1b
 	ret
 
-	begin	fadd
+	begin	user_fadd
 	fninit
 	fld1
 	fldz
@@ -106,20 +87,20 @@ near_too: ret
 	fninit
 	ret
 
-	begin	addpd
+	begin	user_addpd
 	pxor	%xmm0, %xmm0
 	pxor	%xmm1, %xmm1
 	repeat	8, addpd %xmm1, %xmm0
 
-	begin	paddd
+	begin	user_paddd
 	pxor	%xmm0, %xmm0
 	repeat	8, paddd %xmm1, %xmm0
 
-	begin	xadd
+	begin	user_xadd
 	mov	$1, %eax
 	repeat	4, lock xadd %rax, (%rsi)
 
-	begin	div
+	begin	user_div
 	mov	$0x123456789abcdef, %rax
 	mov	$3, %ecx
 1:	.rept	4

@@ -1,25 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Primitives of ring 0: NAME(count in rdi, scratch in rsi), as in bench/user.S. The list is in main.c. */
+/* Primitives of ring 0. The list is in main.c. */
+#include "../primitive-asm.h"
 #include "layout.h"
 
 #define MSR_FS_BASE 0xc0000100
 
 	.text
-	.macro	begin name
-	.globl	system_\name
-	.balign	64
-system_\name:
-	.endm
-
-	.macro	repeat times, body:vararg
-1:
-	.rept	\times
-	\body
-	.endr
-	dec	%rdi
-	jnz	1b
-	ret
-	.endm
 
 	.macro	touch_32_pages
 	.set	offset, 0
@@ -29,7 +15,7 @@ system_\name:
 	.endr
 	.endm
 
-	begin	fault
+	begin	system_fault
 	mov	$HEAP_GUARD, %esi
 	repeat	1, mov (%rsi), %al
 
@@ -37,10 +23,10 @@ system_\name:
 	invlpg	(%rsi)
 	mov	(%rsi), %al
 	.endm
-	begin	invlpg
+	begin	system_invlpg
 	repeat	4, refill
 
-	begin	cr3
+	begin	system_cr3
 	mov	%cr3, %rax
 1:	mov	%rax, %cr3
 	touch_32_pages
@@ -49,7 +35,7 @@ system_\name:
 	ret
 
 	/* Two PCIDs in turn, neither flushed */
-	begin	cr3_pcid
+	begin	system_cr3_pcid
 	mov	%cr3, %r8
 	lea	1(%r8), %rax
 	bts	$63, %rax
@@ -62,30 +48,30 @@ system_\name:
 	mov	%r8, %cr3
 	ret
 
-	begin	out_nobody
+	begin	system_out_nobody
 	mov	$PORT_NOBODY, %edx
 	xor	%eax, %eax
 	repeat	4, out %al, %dx
 
-	begin	out_cmos
+	begin	system_out_cmos
 	xor	%eax, %eax
 	repeat	4, out %al, $PORT_CMOS_INDEX
 
-	begin	mmio_nobody
+	begin	system_mmio_nobody
 	mov	$MMIO_NOBODY, %esi
 	repeat	4, mov (%rsi), %eax
 
-	begin	mmio_apic
+	begin	system_mmio_apic
 	mov	$APIC_ID, %esi
 	repeat	4, mov (%rsi), %eax
 
-	begin	wrmsr
+	begin	system_wrmsr
 	mov	$MSR_FS_BASE, %ecx
 	xor	%eax, %eax
 	xor	%edx, %edx
 	repeat	4, wrmsr
 
-	begin	rdmsr
+	begin	system_rdmsr
 	mov	$MSR_FS_BASE, %ecx
 	repeat	4, rdmsr
 
@@ -96,6 +82,6 @@ system_\name:
 	sti
 	cli
 	.endm
-	begin	flags
+	begin	system_flags
 	repeat	4, flags_group
 	.section .note.GNU-stack, "", @progbits

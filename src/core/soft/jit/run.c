@@ -179,22 +179,30 @@ static struct block *block_known(struct jit *j, u64 gpa, u8 key)
 	return p ? block_find(p, gpa & ~PAGE_MASK, key) : NULL;
 }
 
+/* Block at gpa, translated if nobody did so meanwhile; NULL and *ret_pages: the pages that it lies in come first. */
+static struct block *block_make(struct jit *j, struct cpu *c, u64 gpa, struct block_source *s, bool *ret_pages)
+{
+	struct block *b = NULL;
+
+	pthread_mutex_lock(&j->lock);
+	s->page = page_find(j, gpa & PAGE_MASK);
+	if (s->page)
+		b = block_find(s->page, s->offset, s->key);
+	*ret_pages = !s->page || (s->next && s->next->dead);
+	if (!b && !*ret_pages)
+		b = block_translate(j, c, s);
+	pthread_mutex_unlock(&j->lock);
+	return b;
+}
+
 /* Block at gpa in a page that has code already; NULL: it cannot be made now. */
 static struct block *block_here(struct jit *j, struct cpu *c, u64 gpa, const u8 *host_page, u8 key)
 {
 	struct block_source s = { .host = host_page, .offset = gpa & ~PAGE_MASK, .key = key };
 	struct block *b = block_known(j, gpa, key);
+	bool pages;
 
-	if (b)
-		return b;
-	pthread_mutex_lock(&j->lock);
-	s.page = page_find(j, gpa & PAGE_MASK);
-	if (s.page)
-		b = block_find(s.page, s.offset, key);
-	if (s.page && !b)
-		b = block_translate(j, c, &s);
-	pthread_mutex_unlock(&j->lock);
-	return b;
+	return b ? b : block_make(j, c, gpa, &s, &pages);
 }
 
 /* Block at gpa, translated now if need be; NULL: pages were made or memory was flushed, come again. */
@@ -202,24 +210,16 @@ static struct block *block_at(struct jit *j, struct cpu *c, u64 gpa, const u8 *h
 {
 	struct block_source s = { .host = host_page, .offset = gpa & ~PAGE_MASK, .key = key };
 	struct block *b;
-	bool next_died;
+	bool pages;
 
 	if (!next_page(j, c, &s))
 		return NULL;
 	b = block_known(j, gpa, key);
+	if (!b)
+		b = block_make(j, c, gpa, &s, &pages);
 	if (b)
 		return b;
-	pthread_mutex_lock(&j->lock);
-	s.page = page_find(j, gpa & PAGE_MASK);
-	if (s.page)
-		b = block_find(s.page, s.offset, key);
-	next_died = s.next && s.next->dead;
-	if (s.page && !b && !next_died)
-		b = block_translate(j, c, &s);
-	pthread_mutex_unlock(&j->lock);
-	if (b)
-		return b;
-	if ((s.page && !next_died) || !new_code_page(j, c, gpa & PAGE_MASK))
+	if (!pages || !new_code_page(j, c, gpa & PAGE_MASK))
 		jit_flush_world(j, c);
 	return NULL;
 }
