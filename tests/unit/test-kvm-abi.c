@@ -53,13 +53,15 @@ static void set_cpuid(int vcpu)
 	free(c);
 }
 
-static void make(struct guest *g, bool irqchip)
+static void make_vm(struct guest *g)
 {
 	g->vm = kvcore_ioctl(kvm, KVM_CREATE_VM, 0);
 	assert_true(g->vm >= 0);
 	kvcore_ioctl(g->vm, KVM_SET_TSS_ADDR, 0xfffbd000ul);
-	if (irqchip)
-		assert_int_equal(kvcore_ioctl(g->vm, KVM_CREATE_IRQCHIP, 0), 0);
+}
+
+static void make_vcpu(struct guest *g)
+{
 	g->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_true(g->ram != MAP_FAILED);
 	assert_int_equal(set_region(g->vm, 0, 0, 0, RAM_SIZE, g->ram), 0);
@@ -69,6 +71,14 @@ static void make(struct guest *g, bool irqchip)
 			     g->vcpu, 0);
 	assert_true(g->run != MAP_FAILED);
 	set_cpuid(g->vcpu);
+}
+
+static void make(struct guest *g, bool irqchip)
+{
+	make_vm(g);
+	if (irqchip)
+		assert_int_equal(kvcore_ioctl(g->vm, KVM_CREATE_IRQCHIP, 0), 0);
+	make_vcpu(g);
 }
 
 static void drop(struct guest *g)
@@ -493,6 +503,131 @@ static void vector_exits(void **state)
 	drop(&g);
 }
 
+static void events_and_xcrs(void **state)
+{
+	struct guest g;
+	struct kvm_vcpu_events e, e2;
+	struct kvm_xcrs x;
+
+	make(&g, true);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_VCPU_EVENTS, &e), 0);
+	assert_int_equal(e.nmi.pending, 0);
+	e.nmi.pending = 1;
+	e.nmi.masked = 1;
+	e.flags = KVM_VCPUEVENT_VALID_NMI_PENDING;
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_VCPU_EVENTS, &e), 0);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_VCPU_EVENTS, &e2), 0);
+	assert_int_equal(e2.nmi.pending, 1);
+	assert_int_equal(e2.nmi.masked, 1);
+	e.flags = 1u << 31;
+	expect_errno(kvcore_ioctl(g.vcpu, KVM_SET_VCPU_EVENTS, &e), EINVAL);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_XCRS, &x), 0);
+	assert_int_equal(x.nr_xcrs, 1);
+	assert_int_equal(x.xcrs[0].value, 1);
+	x.xcrs[0].value = 3;
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_XCRS, &x), 0);
+	x.xcrs[0].value = 2; /* without x87 */
+	expect_errno(kvcore_ioctl(g.vcpu, KVM_SET_XCRS, &x), EINVAL);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_XCRS, &x), 0);
+	assert_int_equal(x.xcrs[0].value, 3);
+	drop(&g);
+}
+
+static void enable_lapic(struct guest *g)
+{
+	struct kvm_lapic_state l;
+
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_GET_LAPIC, &l), 0);
+	memcpy(l.regs + 0xf0, &(uint32_t){ 0x1ff }, 4);
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_SET_LAPIC, &l), 0);
+}
+
+static bool requested(struct guest *g, unsigned vector)
+{
+	struct kvm_lapic_state l;
+
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_GET_LAPIC, &l), 0);
+	return (uint8_t)l.regs[0x200 + vector / 32 * 16 + vector % 32 / 8] >> vector % 8 & 1;
+}
+
+/* One route: GSI to the first processor's vector. */
+static int route(struct guest *g, uint32_t gsi, uint32_t data)
+{
+	struct {
+		struct kvm_irq_routing head;
+		struct kvm_irq_routing_entry entry;
+	} t = { .head.nr = 1, .entry = { .gsi = gsi, .type = KVM_IRQ_ROUTING_MSI } };
+
+	t.entry.u.msi.address_lo = 0xfee00000;
+	t.entry.u.msi.data = data;
+	return kvcore_ioctl(g->vm, KVM_SET_GSI_ROUTING, &t);
+}
+
+static void messages(void **state)
+{
+	struct guest g;
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 0x41 };
+	struct kvm_irq_level level = { .irq = 3, .level = 1 };
+	struct kvm_irq_routing bad = { .flags = 1 };
+
+	make(&g, false);
+	expect_errno(kvcore_ioctl(g.vm, KVM_SIGNAL_MSI, &msi), EINVAL); /* no chips */
+	drop(&g);
+	make(&g, true);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_SIGNAL_MSI, &msi), 0); /* the LAPIC is off */
+	enable_lapic(&g);
+	assert_false(requested(&g, 0x41));
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_SIGNAL_MSI, &msi), 1);
+	assert_true(requested(&g, 0x41));
+	expect_errno(kvcore_ioctl(g.vm, KVM_SET_GSI_ROUTING, &bad), EINVAL);
+	assert_int_equal(route(&g, 3, 0x42), 0);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_IRQ_LINE, &level), 0);
+	assert_true(requested(&g, 0x42));
+	drop(&g);
+}
+
+/* User space has the IOAPIC: the end of an interrupt that it sent with a level trigger is an exit. */
+static void split_irqchip(void **state)
+{
+	/* sti; jmp $; handler at 0x2000: wrmsr of 0 to the EOI register; in al, 0x20 */
+	static const uint8_t code[] = { 0xfb, 0xeb, 0xfe };
+	static const uint8_t handler[] = { 0x66, 0xb9, 0x0b, 8, 0, 0, 0x66, 0x31, 0xc0, 0x66, 0x31, 0xd2, 0x0f, 0x30,
+					   0xe4, 0x20 };
+	const uint32_t vector = 0x2000;
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { 24 } };
+	struct kvm_irqchip chip = { .chip_id = KVM_IRQCHIP_IOAPIC };
+	struct kvm_irq_level level = { .irq = 5, .level = 1 };
+	struct kvm_sregs s;
+	struct guest g;
+	unsigned ended = 0, read = 0;
+
+	make(&g, false);
+	expect_errno(kvcore_ioctl(g.vm, KVM_ENABLE_CAP, &cap), EEXIST); /* a vCPU is there */
+	drop(&g);
+	make_vm(&g);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_ENABLE_CAP, &cap), 0);
+	make_vcpu(&g);
+	expect_errno(kvcore_ioctl(g.vm, KVM_CREATE_IRQCHIP, 0), EEXIST);
+	expect_errno(kvcore_ioctl(g.vm, KVM_GET_IRQCHIP, &chip), ENXIO);
+	start_real(&g, code, sizeof(code));
+	memcpy(g.ram + 4 * 0x43, &vector, 4);
+	memcpy(g.ram + 0x2000, handler, sizeof(handler));
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_SREGS, &s), 0);
+	s.apic_base |= 0xc00; /* x2APIC */
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_SREGS, &s), 0);
+	enable_lapic(&g);
+	assert_int_equal(route(&g, 5, 0x8043), 0);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_IRQ_LINE, &level), 0);
+	for (unsigned n = 0; n < 2; n++) { /* a KVM that emulates both instructions in one go has the second exit first */
+		assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+		ended += g.run->exit_reason == KVM_EXIT_IOAPIC_EOI && g.run->eoi.vector == 0x43;
+		read += g.run->exit_reason == KVM_EXIT_IO && g.run->io.port == 0x20;
+	}
+	assert_int_equal(ended, 1);
+	assert_int_equal(read, 1);
+	drop(&g);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -500,7 +635,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(registers), cmocka_unit_test(msrs), cmocka_unit_test(port_exits),
 		cmocka_unit_test(string_input), cmocka_unit_test(memory_exits), cmocka_unit_test(read_only_memory),
 		cmocka_unit_test(interrupt_window), cmocka_unit_test(triple_fault), cmocka_unit_test(single_step),
-		cmocka_unit_test(vector_exits),
+		cmocka_unit_test(vector_exits), cmocka_unit_test(events_and_xcrs), cmocka_unit_test(messages),
+		cmocka_unit_test(split_irqchip),
 	};
 	struct kvcore_choice choice;
 
