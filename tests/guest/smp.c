@@ -133,6 +133,36 @@ static void ipi_all(u8 vector)
 	apic_write(0x300, 0xc4000 | vector);
 }
 
+#define KVM_LEAF     0x40000000
+#define PV_SEND_IPI  (1u << 11) /* Linux, Documentation/virt/kvm/x86/cpuid.rst */
+#define HC_SEND_IPI  10		/* hypercalls.rst: bitmap in RBX and RCX from APIC ID RDX on, RSI as the ICR; how many got it */
+
+static u64 pv_ipi(u64 processors, u8 vector)
+{
+	u32 id[4];
+	u64 ret = HC_SEND_IPI;
+
+	cpuid(0, 0, id);
+	if (id[1] == 0x68747541) /* AuthenticAMD */
+		__asm__ volatile("vmmcall" : "+a"(ret) : "b"(processors), "c"(0ul), "d"(0ul), "S"((u64)vector) : "memory");
+	else
+		__asm__ volatile("vmcall" : "+a"(ret) : "b"(processors), "c"(0ul), "d"(0ul), "S"((u64)vector) : "memory");
+	return ret;
+}
+
+static void pv_ipis(void)
+{
+	u32 id[4];
+
+	cpuid(KVM_LEAF + 1, 0, id);
+	if (!(id[0] & PV_SEND_IPI))
+		return;
+	ok(pv_ipi(1u << 1 | 1u << 3, 0x40) == 2, "PV IPI reports two processors");
+	while (ipis[1] + ipis[3] < 4)
+		__asm__ volatile("pause");
+	ok(ipis[1] == 2 && ipis[3] == 2 && ipis[2] == 2 && !ipis[0], "PV IPI to two");
+}
+
 void guest_main(void)
 {
 	bool good = true;
@@ -175,6 +205,7 @@ void guest_main(void)
 	while (ipis[2] < 2)
 		__asm__ volatile("pause");
 	ok(ipis[1] == 1 && ipis[3] == 1, "IPI to one");
+	pv_ipis();
 	phase = 3;
 	pt[0] = (u64)frame_b | 3;
 	ipi_all(0x41);
