@@ -17,7 +17,8 @@ struct part {
 };
 
 #define PART(type, field) { #field, offsetof(struct type, field) }
-static const struct part tlb_parts[] = { PART(tlb_entry, rtag), PART(tlb_entry, wtag), PART(tlb_entry, addend), { NULL, 0 } };
+static const struct part tlb_parts[] = { PART(tlb_entry, rtag), PART(tlb_entry, wtag), PART(tlb_entry, addend),
+					PART(tlb_entry, page), { NULL, 0 } };
 static const struct part itlb_parts[] = { PART(itlb_entry, tag), PART(itlb_entry, gpa), { NULL, 0 } };
 static const struct part jump_parts[] = { PART(jump_entry, rip), PART(jump_entry, code), { NULL, 0 } };
 static const struct part stack_parts[] = { PART(stack_window, page), PART(stack_window, addend), { NULL, 0 } };

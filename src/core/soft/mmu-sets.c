@@ -16,15 +16,20 @@ static inline struct mmu_cache *cache_of(struct cpu *c)
 
 /* ---- one set ---- */
 
-static inline void entry_drop(struct tlb_entry *e, u32 index)
-{
-	e->rtag = e->wtag = tlb_no_tag(index);
-	e->gpa = 0;
-}
-
 static inline struct tlb_entry *entry_at(struct cpu *s, u32 where)
 {
 	return &s->tlb[where >> TLB_BITS][where & (TLB_SIZE - 1)];
+}
+
+static inline u64 *gpa_at(struct cpu *s, u32 where)
+{
+	return &s->tlb_gpa[where >> TLB_BITS][where & (TLB_SIZE - 1)];
+}
+
+static inline void entry_drop(struct cpu *s, u32 where)
+{
+	entry_at(s, where)->rtag = entry_at(s, where)->wtag = tlb_no_tag(where & (TLB_SIZE - 1));
+	*gpa_at(s, where) = 0;
 }
 
 static void jump_drop(struct cpu *s, enum tlb_view view)
@@ -113,8 +118,8 @@ static void entries_drop(struct cpu *s, struct filled *f, u64 global)
 	u32 i;
 
 	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
-		if ((entry_at(s, i)->gpa & TLB_GLOBAL) == global)
-			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
+		if ((*gpa_at(s, i) & TLB_GLOBAL) == global)
+			entry_drop(s, i);
 	filled_clear(f);
 }
 
@@ -150,7 +155,7 @@ static void range_drop_in(struct cpu *s, const struct filled *f, u64 lo, u64 siz
 
 	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
 		if (entry_at(s, i)->rtag - lo < size)
-			entry_drop(entry_at(s, i), i & (TLB_SIZE - 1));
+			entry_drop(s, i);
 }
 
 static void range_drop(struct cpu *s, u64 la, u64 size)
@@ -182,7 +187,7 @@ static void page_drop(struct cpu *s, u64 la)
 		s->itlb[0][f].tag = s->itlb[1][f].tag = tlb_no_tag(f);
 		for (u32 v = 0; v < VIEW_COUNT; v++) {
 			if (s->tlb[v][i].rtag == (la & PAGE_MASK))
-				entry_drop(&s->tlb[v][i], i);
+				entry_drop(s, v << TLB_BITS | i);
 			if (!note_has(n->fetched[v == VIEW_USER], note_fetched(la)))
 				continue;
 			jump_drop_range(s, v, la & PAGE_MASK, PAGE_SIZE);
@@ -204,7 +209,7 @@ static void wtag_drop_in(struct cpu *s, const struct filled *f, u64 gpa)
 	u32 i;
 
 	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
-		if ((entry_at(s, i)->gpa & PAGE_MASK) == gpa)
+		if ((*gpa_at(s, i) & PAGE_MASK) == gpa)
 			entry_at(s, i)->wtag = tlb_no_tag(i & (TLB_SIZE - 1));
 }
 

@@ -407,7 +407,8 @@ enum mmu_try mmu_try(struct cpu *c, u64 la, enum mmu_access acc, enum tlb_view v
 	e->rtag = la & PAGE_MASK;
 	e->wtag = plain ? la & PAGE_MASK : tlb_no_tag(index);
 	e->addend = (u64)(uintptr_t)r->host - la;
-	e->gpa = (r->gpa & PAGE_MASK) | (r->global ? TLB_GLOBAL : 0);
+	e->page = r->host - (la & ~PAGE_MASK);
+	c->set->tlb_gpa[view][index] = (r->gpa & PAGE_MASK) | (r->global ? TLB_GLOBAL : 0);
 	note_fill(c, la, view, r);
 	return acc != MMU_WRITE || plain ? MMU_FILLED : MMU_SLOW;
 }

@@ -101,7 +101,7 @@ enum cpu_mode { MODE_REAL, MODE_VM86, MODE_PROT16, MODE_PROT32, MODE_COMPAT16, M
 
 /*
  * The software TLB. One entry serves data reads and writes of one 4 KiB page for one privilege view; an access
- * [la, la+n) hits when la - tag < 4096 - (n - 1) (unsigned); its host address is la + addend.
+ * [la, la+n) hits when la - tag < 4096 - (n - 1) (unsigned); its host address is la + addend, or page + (la - tag).
  * A tag that matches nothing is tlb_no_tag(index): an address that would never be looked up in this entry. It is zero for
  * all but the first, so that untouched memory is an empty table once its first entry is written.
  * wtag is absent for pages that are read-only, clean (dirty bit or dirty log still to be set) or hold translated code.
@@ -109,11 +109,11 @@ enum cpu_mode { MODE_REAL, MODE_VM86, MODE_PROT16, MODE_PROT32, MODE_COMPAT16, M
 struct tlb_entry {
 	u64 rtag, wtag;
 	u64 addend; /* host address - linear address */
-	u64 gpa;    /* guest-physical page address | TLB_GLOBAL */
+	u8 *page;
 };
 #define TLB_BITS 11
 #define TLB_SIZE (1u << TLB_BITS)
-#define TLB_GLOBAL 1ull
+#define TLB_GLOBAL 1ull /* in cpu.tlb_gpa, beside the address of the page */
 enum tlb_view { VIEW_KERNEL, VIEW_KERNEL_AC, VIEW_USER, VIEW_COUNT }; /* CPL<3 without / with user access, CPL 3 */
 
 static inline u32 tlb_index(u64 la)
@@ -362,6 +362,7 @@ struct cpu {
 	 * which reaches the tables as c->set->tlb and so on.
 	 */
 	struct tlb_entry tlb[VIEW_COUNT][TLB_SIZE] __attribute__((aligned(4096)));
+	u64 tlb_gpa[VIEW_COUNT][TLB_SIZE]; /* of the same entries: only flushes look at it */
 	struct jump_entry jump[VIEW_COUNT][JUMP_SIZE];
 	struct itlb_entry itlb[2][ITLB_SIZE]; /* [0] supervisor, [1] user */
 	struct set_notes notes;

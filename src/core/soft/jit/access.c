@@ -197,13 +197,16 @@ static void load_addend(struct tx *t)
 	emit_load(&t->e, HOST_SCRATCH2, tlb_field(t, offsetof(struct tlb_entry, addend)));
 }
 
+/* After tlb_compare(): scratch = the host's address. */
+static void add_page(struct tx *t)
+{
+	emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH, tlb_field(t, offsetof(struct tlb_entry, page)));
+}
+
 void access_check(struct tx *t, const u8 *retry, unsigned size, bool write)
 {
-	size_t tag = write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
-
 	tlb_compare(t, retry, size, 0, write ? SLOW_WRITE : 0);
-	emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH, tlb_field(t, tag));
-	load_addend(t);
+	add_page(t);
 }
 
 static struct host_mem stack_window(const struct tx *t, size_t field)
@@ -295,12 +298,6 @@ static bool is_based(const struct tx *t, const struct insn *i)
 	       rip_disp(t, i) == (s32)rip_disp(t, i);
 }
 
-/* Can the address be made again without scratch2? */
-static bool address_repeats(const struct insn *i)
-{
-	return !in_memory(i->index) && (!has_segment(i) || is_segment_only(i)) && !is_moffs(i);
-}
-
 /*
  * [base + index * scale + disp], both mapped, in a group: what is kept is the host's address of what the base points to, so
  * that the index remains the index.
@@ -338,15 +335,18 @@ static struct host_mem operand_at(struct tx *t, const struct insn *i)
 	return m;
 }
 
-static void tag_back(struct tx *t, bool wtag)
+/* May the operand be addressed as the guest does, the addend being the index? Else through what scratch has become. */
+static bool base_serves(const struct tx *t, const struct insn *i)
 {
-	emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH,
-		      tlb_field(t, wtag ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag)));
+	if (t->operand[t->k].how == ACCESS_LEADS)
+		return is_based(t, i) || is_indexed(t, i);
+	return is_based(t, i) && i->base != BASE_RIP && i->base != BASE_NONE && !in_memory(i->base);
 }
 
 bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m)
 {
 	const struct access *a = &t->operand[t->k];
+	bool leads = a->how == ACCESS_LEADS, serves = base_serves(t, i);
 	const u8 *retry;
 
 	if (a->how == ACCESS_FOLLOWS) {
@@ -359,25 +359,19 @@ bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool writ
 		return true;
 	}
 	retry = access_begin(t);
-	if (!linear_address(t, i, a->how == ACCESS_LEADS ? i->disp - a->own : i->disp, HOST_SCRATCH))
+	if (!linear_address(t, i, leads ? i->disp - a->own : i->disp, HOST_SCRATCH))
 		return false;
-	if (a->how == ACCESS_LEADS)
+	if (leads)
 		lead_check(t, a, retry, write);
 	else
 		tlb_compare(t, retry, size, 0, write ? SLOW_WRITE : 0);
-	if (address_repeats(i)) { /* is there sooner than the tag could be added */
-		if (!is_based(t, i) && !is_indexed(t, i))
-			access_address(t, i, HOST_SCRATCH);
-	} else {
-		tag_back(t, write || (a->how == ACCESS_LEADS && a->wtag));
-		if (a->own && a->how == ACCESS_LEADS)
-			emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, a->own));
-	}
-	if (a->how == ACCESS_LEADS)
+	if (!serves)
+		add_page(t);
+	if (leads)
 		keep_addend(t, a, is_indexed(t, i) ? host_reg(i->base) : IN_MEMORY);
-	else
+	else if (serves)
 		load_addend(t);
-	*ret_m = operand_at(t, i);
+	*ret_m = serves ? operand_at(t, i) : mem_base(HOST_SCRATCH, leads ? a->own : 0);
 	return true;
 }
 

@@ -37,7 +37,6 @@ bool bits_insn(struct tx *t, const struct insn *i)
 		return false;
 	add_word_offset(t, i);
 	access_check(t, retry, i->opsize, i->opcode != 0xa3);
-	emit_lea(e, HOST_SCRATCH, mem_pair(HOST_SCRATCH, HOST_SCRATCH2));
 	number = use_reg(t, i->reg, HOST_SCRATCH2);
 	if (number != HOST_SCRATCH2)
 		emit_mov32(e, HOST_SCRATCH2, number);

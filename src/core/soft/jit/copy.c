@@ -341,7 +341,7 @@ bool copy_insn(struct tx *t, const struct insn *i)
 		if (!access_operand(t, i, i->mem_size, i->mem_acc & ACC_W, &mem))
 			return false;
 		scratch_taken = mem.base == HOST_SCRATCH;
-		if (scratch_taken && (flags_must_restore(t) || resident(i, &f, list)))
+		if (scratch_taken && mem.index == HOST_SCRATCH2 && (flags_must_restore(t) || resident(i, &f, list)))
 			fold_address(t, &mem);
 	}
 	flags_before(t, scratch_taken ? HOST_SCRATCH2 : HOST_SCRATCH);

@@ -103,7 +103,7 @@ static void move_element(struct tx *t, bool store, u8 reg, const struct host_mem
 /* One element. LODS.B and .W keep the rest of RAX, as the host's own moves do. */
 static void single(struct tx *t, const struct insn *i)
 {
-	struct host_mem at = mem_pair(HOST_SCRATCH, HOST_SCRATCH2), slot = TX_FRAME(scratch[0]);
+	struct host_mem at = mem_base(HOST_SCRATCH, 0), slot = TX_FRAME(scratch[0]);
 	unsigned size = element_size(i);
 	const u8 *retry = emit_here(&t->e);
 
@@ -122,11 +122,8 @@ static void single(struct tx *t, const struct insn *i)
 		retry = emit_here(&t->e);
 		emit_mov(&t->e, HOST_SCRATCH, RDI);
 		access_check(t, retry, size, true);
-		if (i->d->op == INSN_MOVS) {
-			emit_lea(&t->e, HOST_SCRATCH, at);
-			at = mem_base(HOST_SCRATCH, 0);
+		if (i->d->op == INSN_MOVS)
 			move_element(t, false, HOST_SCRATCH2, &slot, size);
-		}
 		move_element(t, true, i->d->op == INSN_MOVS ? HOST_SCRATCH2 : RAX, &at, size);
 		emit_lea(&t->e, RDI, mem_base(RDI, (s32)size));
 	}

@@ -258,7 +258,7 @@ static bool verify(struct tx *t, const struct insn *i)
 {
 	struct host_op movzx16 = { .map = 1, .opcode = 0xb7 }, test = { .opcode = 0xf7, .imm_size = 4, .imm = 4 };
 	struct host_op cmp16 = { .p66 = true, .opcode = 0x3b };
-	struct host_mem limit = cpu_mem(offsetof(struct cpu, gdtr.limit)), at = mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
+	struct host_mem limit = cpu_mem(offsetof(struct cpu, gdtr.limit)), at = mem_base(HOST_SCRATCH, 0);
 	const u8 *retry;
 
 	if (t->live_out[t->k] & FL_ZF)

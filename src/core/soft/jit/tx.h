@@ -121,7 +121,7 @@ u16 insn_gprs(const struct insn *i, u8 access); /* ACC_R, ACC_W: bit n = GPR n, 
 
 /* access.c */
 bool access_address(struct tx *t, const struct insn *i, u8 dst);   /* dst = linear address; false: not supported */
-void access_check(struct tx *t, const u8 *retry, unsigned size, bool write); /* scratch = address; scratch + scratch2 = host */
+void access_check(struct tx *t, const u8 *retry, unsigned size, bool write); /* scratch: linear address -> host's */
 /* Instruction k's memory operand as host memory; uses scratch2, and scratch if *ret_m does. */
 bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m);
 struct host_mem access_stack(struct tx *t, u8 reg, s32 disp, bool write); /* 8 bytes at [reg + disp]; likewise */
