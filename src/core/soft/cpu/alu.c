@@ -195,6 +195,11 @@ u64 opnd_modify(struct cpu *c, const struct insn *i, unsigned size, alu_fn *fn, 
 	return old;
 }
 
+u16 alu_image(unsigned op, unsigned size, u64 a, u64 b)
+{
+	return (u16)alu_ops[op][size_index(size)](&a, b, 0, 0);
+}
+
 void exec_alu(struct cpu *c, const struct insn *i)
 {
 	unsigned size = opnd_size(i, 0), op = i->d->op - INSN_ADD;

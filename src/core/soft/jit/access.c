@@ -174,7 +174,7 @@ static void add_slow_site(struct tx *t, u8 *jump, const u8 *retry, unsigned size
 {
 	if (page_fault_is_first(&t->insn[t->k]))
 		what |= SLOW_PAGE_FAULT;
-	t->slow[t->slow_count++] = (struct slow_site){ jump, retry, t->off[t->k], (u16)size, own, what };
+	t->slow[t->slow_count++] = (struct slow_site){ jump, retry, t->off[t->k], (u16)size, own, what, t->unsaved };
 }
 
 /* scratch = linear address -> its offset in the page; scratch2 = offset of the entry in the TLB. */
@@ -385,5 +385,5 @@ void tx_window_site(struct tx *t)
 void tx_site(struct tx *t)
 {
 	t->site[t->site_count++] = (struct site){ (u32)(emit_here(&t->e) - t->j->code_x), t->off[t->k],
-						   t->state == FLAGS_HOST };
+						   t->state == FLAGS_HOST ? SITE_HOST : t->unsaved };
 }

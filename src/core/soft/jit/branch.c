@@ -143,11 +143,11 @@ void edge_to(struct tx *t, s64 target)
 		return;
 	}
 	if (target <= t->off[t->k] || has_gone_back(t)) {
-		if (t->state == FLAGS_HOST && flags_wanted_at(t, target))
-			flags_save(t);
-		t->state = FLAGS_SAVED;
+		flags_free_for(t, target);
 		emit_poll(t);
 		add_edge(t, emit_jcc(&t->e, COND_NE, NULL), target, true);
+	} else if (flags_recipe_serves(t, target)) {
+		flags_free_for(t, target);
 	}
 	emit_align_rel32(&t->e, 1);
 	add_edge(t, emit_jmp(&t->e, NULL), target, false);
@@ -180,16 +180,18 @@ static void jcc_insn(struct tx *t, const struct insn *i)
 {
 	bool middle = t->k + 1 < t->n, turned = middle && (t->turned >> t->k & 1);
 	s64 target = turned ? t->off[t->k] + i->len : branch_target(t, i);
+	bool forward = target > t->off[t->k] && target < (s64)PAGE_SIZE && !has_gone_back(t);
 	u8 cond = (i->opcode & 15) ^ turned, *over;
 	enum flags_state before;
 
 	if (!flags_must_restore(t) || !test_saved(t, cond, &cond))
 		flags_before(t, HOST_SCRATCH);
-	if (target > t->off[t->k] && target < (s64)PAGE_SIZE && !has_gone_back(t)) {
+	if (forward && !flags_recipe_serves(t, target)) {
 		emit_align_rel32(&t->e, 2);
 		add_edge(t, emit_jcc(&t->e, cond, NULL), target, false);
-	} else if (middle) {
-		t->side[t->side_count++] = (struct side_exit){ emit_jcc(&t->e, cond, NULL), target, t->state, t->k };
+	} else if (middle || (forward && t->side_count < MAX_SIDES)) {
+		t->side[t->side_count++] =
+			(struct side_exit){ emit_jcc(&t->e, cond, NULL), target, t->state, t->recipe, t->recipe_regs, t->k };
 	} else {
 		before = t->state;
 		over = emit_jcc(&t->e, cond ^ 1, NULL);
@@ -206,6 +208,8 @@ void branch_sides(struct tx *t)
 	for (u32 n = 0; n < t->side_count; n++) {
 		emit_patch_here(&t->e, t->side[n].rel32);
 		t->state = t->side[n].state;
+		t->recipe = t->side[n].recipe;
+		t->recipe_regs = t->side[n].recipe_regs;
 		t->k = t->side[n].k;
 		edge_to(t, t->side[n].target);
 	}

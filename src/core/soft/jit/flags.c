@@ -26,28 +26,49 @@ static u16 insn_writes_flags(const struct insn *i)
 	return i->d->flags_written & FL_ARITH;
 }
 
+/* General registers that it writes, RSP and RBP of the stack included. */
+static u16 insn_moves(const struct insn *i)
+{
+	u16 moved = insn_gprs(i, ACC_W);
+
+	switch (i->d->kind) {
+	case KIND_LEAVE:
+		moved |= 1u << RBP;
+		/* fall through */
+	case KIND_PUSH:
+	case KIND_POP:
+	case KIND_CALL:
+	case KIND_RET:
+		return moved | 1u << RSP;
+	default:
+		return moved;
+	}
+}
+
 #define LOOK_AHEAD 8
 
-bool flags_wanted_at(struct tx *t, s64 target)
+/* What becomes of flags at a place: they are written before anything looks, or first a fault may look, or else. */
+enum fate { FATE_DEAD, FATE_FAULTS, FATE_READ };
+
+/* FATE_FAULTS: and all those faults would find the registers `regs` unchanged. */
+static enum fate flags_fate(struct tx *t, s64 target, u16 regs)
 {
-	u16 open = FL_ARITH;
-	const struct block *b;
+	u16 open = FL_ARITH, moved = 0;
+	enum fate fate = FATE_DEAD;
 	struct insn i;
 
-	if (target == t->off[0] && t->n)
-		return t->loop_wants;
-	b = target >= 0 && target < (s64)PAGE_SIZE ? block_find(t->page, (u16)target, t->key & (u8)~KEY_ALONE) : NULL;
-	if (b)
-		return b->wants_flags;
 	for (unsigned n = 0; n < LOOK_AHEAD; n++) {
 		if (target < 0 || target >= (s64)PAGE_SIZE)
-			return true;
+			return FATE_READ;
 		if (insn_decode(&i, t->host + target, PAGE_SIZE - (u64)target, MODE_LONG64) != DECODE_OK)
-			return true;
+			return FATE_READ;
 		if (insn_reads_flags(&i) & open)
-			return true;
-		if (t->j->options.flags && (i.mem || i.d->kind != KIND_COPY || copy_may_fault(&i)))
-			return true;
+			return FATE_READ;
+		if (t->j->options.flags && (i.mem || i.d->kind != KIND_COPY || copy_may_fault(&i))) {
+			if ((regs & moved) || open != FL_ARITH)
+				return FATE_READ;
+			fate = FATE_FAULTS;
+		}
 		switch (i.d->kind) {
 		case KIND_COPY:
 		case KIND_LEA:
@@ -57,15 +78,26 @@ bool flags_wanted_at(struct tx *t, s64 target)
 		case KIND_NOP:
 			break;
 		default:
-			return true;
+			return FATE_READ;
 		}
 		open &= (u16)~insn_writes_flags(&i);
+		moved |= insn_moves(&i);
 		page_cover(t->page, t->host, (u16)target, i.len);
 		if (!open)
-			return false;
+			return fate;
 		target += i.len;
 	}
-	return true;
+	return FATE_READ;
+}
+
+bool flags_wanted_at(struct tx *t, s64 target)
+{
+	const struct block *b;
+
+	if (target == t->off[0] && t->n)
+		return t->loop_wants;
+	b = target >= 0 && target < (s64)PAGE_SIZE ? block_find(t->page, (u16)target, t->key & (u8)~KEY_ALONE) : NULL;
+	return b ? b->wants_flags : flags_fate(t, target, 0) != FATE_DEAD;
 }
 
 /* Flags that may be read after the block's last instruction. */
@@ -142,6 +174,64 @@ static void analyse(struct tx *t)
 	}
 }
 
+/* May what follows find a recipe in the place of flags? */
+static bool is_plain(const struct tx *t, u32 k)
+{
+	const struct insn *i = &t->insn[k];
+
+	if ((t->inplace >> k & 1) || bits_possible(i) || string_possible(i))
+		return false;
+	switch (i->d->kind) {
+	case KIND_COPY:
+	case KIND_LEA:
+	case KIND_PUSH:
+	case KIND_POP:
+	case KIND_LEAVE:
+	case KIND_NOP:
+	case KIND_JCC:
+	case KIND_JMP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Once a check has overwritten the flags of instruction `writer`, does nothing but faults look at them until they are written
+ * again, and are the operands in `regs` what they were at each of these faults?
+ */
+static bool recipe_serves(const struct tx *t, u32 writer, u16 regs)
+{
+	bool freed = false, moved = false;
+
+	for (u32 k = writer + 1; k < t->n && t->live_in[k]; k++) {
+		const struct insn *i = &t->insn[k];
+		u16 writes = insn_writes_flags(i);
+
+		if (!is_plain(t, k) || (moved && fault_reads(t, k)))
+			return false;
+		freed |= access_frees(t, k);
+		if (freed && (insn_reads_flags(i) || (writes && (t->live_out[k] & (u16)~writes))))
+			return false;
+		if (writes)
+			return true;
+		moved |= (insn_moves(i) & regs) != 0;
+		if (k + 1 == t->n && t->live_out[k] && freed)
+			return false;
+	}
+	return true;
+}
+
+static void find_recipes(struct tx *t)
+{
+	u16 regs;
+
+	t->recipe_serves = 0;
+	for (u32 k = 0; k < t->n; k++)
+		if (is_plain(t, k) && insn_writes_flags(&t->insn[k]) && recipe_of(t->j, &t->insn[k], &regs) && recipe_serves(t, k, regs))
+			t->recipe_serves |= 1ull << k;
+}
+
 void flags_analyse(struct tx *t)
 {
 	t->live_in[0] = FL_ARITH; /* of nothing but an instruction for the interpreter */
@@ -149,10 +239,11 @@ void flags_analyse(struct tx *t)
 		return;
 	t->loop_wants = false;
 	analyse(t);
-	if (!t->live_in[0])
-		return;
-	t->loop_wants = true; /* an edge back to the start has to bring them */
-	analyse(t);
+	if (t->live_in[0]) {
+		t->loop_wants = true; /* an edge back to the start has to bring them */
+		analyse(t);
+	}
+	find_recipes(t);
 }
 
 void flags_emit_save(struct emit *e)
@@ -173,6 +264,12 @@ void flags_save(struct tx *t)
 	scratch_lost(t);
 	flags_emit_save(&t->e);
 	t->state = FLAGS_SAVED;
+	t->unsaved = 0;
+}
+
+void flags_store_recipe(struct tx *t, u16 recipe)
+{
+	emit_store_imm(&t->e, TX_FRAME(saved_flags), recipe);
 }
 
 void flags_emit_restore(struct emit *e, u8 tmp)
@@ -196,13 +293,36 @@ void flags_restore(struct tx *t, u8 tmp)
 		scratch2_lost(t);
 	flags_emit_restore(&t->e, tmp);
 	t->state = FLAGS_HOST;
+	t->recipe = 0;
 }
 
 void flags_free(struct tx *t)
 {
-	if (t->state == FLAGS_HOST && (t->live_in[t->k] || t->j->options.flags))
-		flags_save(t);
+	if (t->state == FLAGS_HOST && (t->live_in[t->k] || t->j->options.flags)) {
+		if (t->recipe && (t->recipe_serves >> t->writer & 1))
+			t->unsaved = t->recipe;
+		else
+			flags_save(t);
+	}
 	t->state = FLAGS_SAVED;
+}
+
+bool flags_recipe_serves(struct tx *t, s64 target)
+{
+	return t->state == FLAGS_HOST && t->recipe && !(insn_moves(&t->insn[t->k]) & t->recipe_regs) &&
+	       flags_fate(t, target, t->recipe_regs) == FATE_FAULTS;
+}
+
+void flags_free_for(struct tx *t, s64 target)
+{
+	if (t->state == FLAGS_HOST && flags_wanted_at(t, target)) {
+		if (flags_recipe_serves(t, target))
+			flags_store_recipe(t, t->recipe);
+		else
+			flags_save(t);
+	}
+	t->state = FLAGS_SAVED;
+	t->unsaved = 0;
 }
 
 bool flags_must_restore(const struct tx *t)
@@ -236,6 +356,20 @@ bool flags_enter_saved(const struct tx *t)
 
 void flags_after(struct tx *t)
 {
-	if (insn_writes_flags(&t->insn[t->k]))
-		t->state = FLAGS_HOST;
+	const struct insn *i = &t->insn[t->k];
+
+	if (!insn_writes_flags(i))
+		return;
+	t->state = FLAGS_HOST;
+	t->unsaved = 0;
+	t->writer = t->k;
+	t->recipe = recipe_of(t->j, i, &t->recipe_regs);
+}
+
+void flags_moved(struct tx *t)
+{
+	const struct insn *i = &t->insn[t->k];
+
+	if (!insn_writes_flags(i) && (insn_moves(i) & t->recipe_regs))
+		t->recipe = 0;
 }

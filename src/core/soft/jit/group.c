@@ -168,8 +168,7 @@ static u8 byte_reg(const struct insn *i, u8 n)
 	return !i->has_rex && !i->vex && n >= 4 && n < 8 ? n - 4 : n;
 }
 
-/* The register that operand n names, or BASE_NONE. */
-static u8 operand_gpr(const struct insn *i, const struct opnd *o)
+u8 insn_operand_gpr(const struct insn *i, const struct opnd *o)
 {
 	switch (o->kind) {
 	case OP_G:
@@ -194,7 +193,7 @@ u16 insn_gprs(const struct insn *i, u8 access)
 
 	for (unsigned n = 0; n < i->d->nopnd; n++) {
 		const struct opnd *o = &i->d->opnd[n];
-		u8 reg = operand_gpr(i, o);
+		u8 reg = insn_operand_gpr(i, o);
 
 		if (reg != BASE_NONE && (o->acc & access))
 			mask |= (u16)(1u << (o->size == 1 ? byte_reg(i, reg) : reg));
@@ -293,7 +292,7 @@ static void analyse(struct roots *r, u32 k)
 		add_stack(r, stack, RSP, 0, false);
 		shift_reg(r, RSP, RSP, 8);
 		if (i->d->kind == KIND_POP)
-			new_root(r, operand_gpr(i, &i->d->opnd[0]));
+			new_root(r, insn_operand_gpr(i, &i->d->opnd[0]));
 		break;
 	case KIND_LEAVE:
 		add_stack(r, stack, RBP, 0, false);

@@ -14,7 +14,9 @@
  *     each point of a translation. A block has two entries: `entry_saved` reloads the host's flags if the block wants
  *     them, `entry_host` follows. Jump caches, enter and exits use FLAGS_SAVED.
  *  4. Flags that no path reads before writing them are dead and may hold anything. An instruction that may fault reads
- *     them: the frame that the fault pushes has all. (With options.flags 0 it does not.)
+ *     them: the frame that the fault pushes has all. (With options.flags 0 it does not.) Flags that only faults read may be a
+ *     recipe in the place of an image (recipe.c): its registers keep their values until the flags are written, no code
+ *     reads it, and C follows it before it does anything else.
  *  5. Every guest instruction is either wholly done or not begun when its block is left: checks come before effects.
  *     What the fast path cannot do (TLB miss that is not memory, page crossing) is given to interp_step(). Page faults are
  *     delivered at once, and instructions that are not translated are executed by inplace.c: both from inside of a block,
@@ -79,8 +81,20 @@ enum exit_reason { EXIT_DISPATCH, EXIT_INTERP, EXIT_LINK };
 struct site {
 	u32 code; /* offset in the code memory */
 	u16 guest;	 /* offset in the page */
-	bool host_flags; /* flags are in the host's there, else saved */
+	u16 flags; /* where they are: SITE_SAVED, SITE_HOST, else a recipe */
 };
+enum { SITE_SAVED, SITE_HOST };
+
+/* How flags are made again from the registers a and b, or an immediate. */
+struct recipe {
+	u8 op; /* enum alu_op, or RECIPE_TEST */
+	u8 size; /* bytes; 0: none */
+	u8 a, b; /* b: BASE_NONE for imm */
+	s32 imm;
+};
+#define RECIPES 4096u
+#define RECIPE_TEST 8u
+#define FLAGS_RECIPE 0x80u /* in cpu.saved_flags: the number of a recipe, no image */
 
 struct block {
 	struct block *next; /* in code_page.blocks[] */
@@ -139,6 +153,7 @@ struct jit {
 	struct jit_options options;
 	bool testing; /* the options are not the usual ones */
 	u64 random;   /* state of jit_inject() */
+	struct recipe recipe[RECIPES]; /* a hash table; what is there stays */
 	struct lockstep *lockstep;
 	struct cpu *tlb_owner; /* jit_limit_tlb(): whose TLB it looked at last, with how many fills, and the entries it left */
 	u64 tlb_fills;
@@ -151,10 +166,14 @@ static inline u64 flags_image(u64 rflags)
 {
 	return (rflags & 0xff) << 8 | (rflags >> 11 & 1);
 }
+u16 recipe_image(const struct cpu *c, u16 code); /* recipe.c; the registers are in cpu.gpr */
+
 static inline void flags_in(struct cpu *c)
 {
 	u16 image = *(const volatile u16 *)&c->saved_flags; /* as wide as it was stored */
 
+	if (image & FLAGS_RECIPE)
+		image = recipe_image(c, image);
 	c->rflags = (c->rflags & ~(u64)FL_ARITH) | (image >> 8 & (FL_ARITH & 0xff)) | (u64)(image & 1) << 11;
 }
 

@@ -578,8 +578,10 @@ bool jit_signal(int sig, void *siginfo, void *ucontext)
 		if (b->sites[n].code != code)
 			continue;
 		f = (struct jit_frame *)u->uc_mcontext.gregs[REG_RSP];
-		if (b->sites[n].host_flags)
+		if (b->sites[n].flags == SITE_HOST)
 			f->saved_flags = flags_image((u64)u->uc_mcontext.gregs[REG_EFL]);
+		else if (b->sites[n].flags != SITE_SAVED)
+			f->saved_flags = b->sites[n].flags;
 		c->vcpu->stat.jit.host_faults++;
 		u->uc_mcontext.gregs[REG_R9] = (greg_t)(f->code_base + b->sites[n].guest);
 		u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)j->stub_interp;

@@ -225,6 +225,7 @@ static void emit_body(struct tx *t)
 		u8 *mark = t->e.p;
 		u32 slow = t->slow_count, sites = t->site_count, interp = t->interp_count;
 		enum flags_state state = t->state;
+		u16 unsaved = t->unsaved;
 
 		if (t->rsp_lag && !stack_may_lag(t, i)) {
 			stack_settle(t);
@@ -236,9 +237,11 @@ static void emit_body(struct tx *t)
 			t->site_count = sites;
 			t->interp_count = interp;
 			t->state = state;
+			t->unsaved = unsaved;
 			t->inplace |= 1ull << t->k;
 			inplace_insn(t, i, ends_block(t, t->k));
 		}
+		flags_moved(t);
 		if (!minds_scratch(t, i)) {
 			scratch_lost(t);
 			scratch2_lost(t);
@@ -259,9 +262,14 @@ static void emit_slow_sites(struct tx *t)
 		struct slow_info info = { s->guest, s->size, s->own, s->what, 0, 0 };
 		bool group = s->what & SLOW_GROUP;
 
+		if (s->recipe) {
+			emit_patch_here(&t->e, s->jump);
+			flags_store_recipe(t, s->recipe);
+		}
 		while (!t->e.full && ((uintptr_t)(t->e.p + 5) & 3)) /* jit_slow_access() writes one of its words */
 			emit_u8(&t->e, 0x90);
-		emit_patch_here(&t->e, s->jump);
+		if (!s->recipe)
+			emit_patch_here(&t->e, s->jump);
 		emit_call(&t->e, t->j->stub_slow[t->key & KEY_VIEW][slow_kind(s->what)][group]);
 		info.retry = (s32)(s->retry - emit_here(&t->e));
 		emit_bytes(&t->e, &info, group ? sizeof(info) : offsetof(struct slow_info, alone));

@@ -15,6 +15,7 @@ struct slow_site {
 	u16 guest;
 	u16 size, own;
 	u16 what; /* SLOW_* */
+	u16 recipe; /* of the flags, or 0: they are saved or dead */
 };
 
 /* How an access of the block finds its host page (group.c). */
@@ -46,6 +47,7 @@ struct side_exit {
 	u8 *rel32;
 	s64 target;
 	enum flags_state state;
+	u16 recipe, recipe_regs;
 	u32 k;
 };
 
@@ -69,6 +71,10 @@ struct tx {
 	bool ends_interp; /* the next instruction, at `end`, is for the interpreter */
 	u16 end;	  /* page offset behind the last instruction; 4096 = the next page */
 	enum flags_state state;
+	u16 unsaved; /* FLAGS_SAVED, but there is no image: this recipe makes one. 0: there is */
+	u16 recipe, recipe_regs; /* for the flags in FLAGS_HOST; the registers still have the operands */
+	u32 writer; /* the instruction that they are from */
+	u64 recipe_serves; /* bit k: instead of the flags of instruction k a recipe may do, all the way until they are dead */
 	s32 rsp_lag; /* what the guest's RSP is more than its register, inside of a run of pushes and pops */
 	bool window_led; /* the stack window was just checked: see tx_window_site() */
 	bool loop_wants; /* an edge to the block's own start needs the flags */
@@ -108,14 +114,22 @@ void flags_restore(struct tx *t, u8 tmp); /* SAVED -> HOST; uses tmp */
 void flags_emit_save(struct emit *e); /* uses scratch */
 void flags_emit_restore(struct emit *e, u8 tmp);
 void flags_free(struct tx *t);	     /* before host flags are overwritten by the translator's own code */
+void flags_store_recipe(struct tx *t, u16 recipe); /* in the place of an image */
+void flags_free_for(struct tx *t, s64 target); /* HOST -> SAVED, before a jump there, as far as they are wanted */
+bool flags_recipe_serves(struct tx *t, s64 target); /* at a jump there, in FLAGS_HOST */
 void flags_before(struct tx *t, u8 tmp); /* before the guest instruction k itself, which may read or merge flags */
 bool flags_enter_saved(const struct tx *t); /* is a check of the translator's the first to touch the flags? */
 bool flags_must_restore(const struct tx *t); /* would flags_before() emit anything? */
-void flags_after(struct tx *t);
+void flags_after(struct tx *t); /* instruction k was emitted, and its flags are in the host's */
+void flags_moved(struct tx *t); /* instruction k was emitted, whoever does it */
 bool flags_wanted_at(struct tx *t, s64 target); /* may the code at this page offset read flags? */
 u16 insn_reads_flags(const struct insn *i);
 
+/* recipe.c; 0: there is none. *ret_regs: bit n, it needs GPR n */
+u16 recipe_of(struct jit *j, const struct insn *i, u16 *ret_regs);
+
 /* group.c */
+u8 insn_operand_gpr(const struct insn *i, const struct opnd *o); /* the register that it names, or BASE_NONE */
 void group_analyse(struct tx *t);
 u16 insn_gprs(const struct insn *i, u8 access); /* ACC_R, ACC_W: bit n = GPR n, wholly or in part; not RSP of the stack */
 

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Flags that are not saved but made again. Often nothing but a fault could read the flags of an instruction, and its operands
+ * are still in registers when it would. Then cpu.saved_flags gets, in code that runs once in a blue moon, a recipe in the
+ * place of an image, and whoever takes the flags into RFLAGS (flags_in()) follows it: by the same instruction, on operands
+ * that are what they were. flags.c decides where that is so; recipes stay for as long as the VM.
+ */
+#include "../cpu/interp.h"
+#include "tx.h"
+
+#define RECIPE_REST 0x100u /* of those that the image's other byte selects */
+
+_Static_assert(RECIPES <= FLAGS_RECIPE * RECIPE_REST, "the number of a recipe fits beside the mark");
+
+/* Low byte: the mark and the upper bits of the number; high byte: the lower ones. Images have 0 or 1 in the low byte. */
+static u16 recipe_code(u32 number)
+{
+	return (u16)(FLAGS_RECIPE | number / RECIPE_REST | number % RECIPE_REST << 8);
+}
+
+static const struct recipe *recipe_at(const struct jit *j, u16 code)
+{
+	return &j->recipe[(code & (FLAGS_RECIPE - 1)) * RECIPE_REST + (code >> 8)];
+}
+
+static u16 recipe_keep(struct jit *j, const struct recipe *r)
+{
+	u64 image;
+
+	__builtin_memcpy(&image, r, sizeof(image));
+	for (u32 tries = 0, at = (u32)(image * 0x9e3779b97f4a7c15ull >> 40); tries < 8; tries++, at++) {
+		struct recipe *slot = &j->recipe[at % RECIPES];
+
+		if (!slot->size)
+			*slot = *r;
+		if (!__builtin_memcmp(slot, r, sizeof(*r)))
+			return recipe_code(at % RECIPES);
+	}
+	return 0;
+}
+
+static bool operation(const struct insn *i, u8 *ret_op)
+{
+	switch (i->d->op) {
+	case INSN_ADD:
+	case INSN_SUB:
+	case INSN_CMP:
+	case INSN_AND:
+	case INSN_OR:
+	case INSN_XOR:
+		*ret_op = (u8)(i->d->op - INSN_ADD);
+		return i->d->kind == KIND_COPY;
+	case INSN_TEST:
+		*ret_op = RECIPE_TEST;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Operand n: a register, whose low bits it is, or the immediate. */
+static bool operand(const struct insn *i, unsigned n, u8 *ret_reg)
+{
+	const struct opnd *o = &i->d->opnd[n];
+
+	*ret_reg = insn_operand_gpr(i, o);
+	if (*ret_reg == BASE_NONE)
+		return n && o->kind == OP_I;
+	return o->size != 1 || i->has_rex || *ret_reg < 4;
+}
+
+u16 recipe_of(struct jit *j, const struct insn *i, u16 *ret_regs)
+{
+	struct recipe r = { 0 };
+	unsigned size = i->d->opnd[0].size == 1 ? 1 : i->opsize;
+
+	if (i->mem || size == 2 || !operation(i, &r.op) || !operand(i, 0, &r.a) || !operand(i, 1, &r.b))
+		return 0;
+	if (r.op == ALU_ADD && r.a == r.b) /* which of two halves it was is lost */
+		return 0;
+	r.size = (u8)size;
+	r.imm = r.b == BASE_NONE ? (s32)i->imm : 0;
+	*ret_regs = (u16)(1u << r.a | (r.b == BASE_NONE ? 0 : 1u << r.b));
+	return recipe_keep(j, &r);
+}
+
+u16 recipe_image(const struct cpu *c, u16 code)
+{
+	const struct recipe *r = recipe_at(c->vcpu->vm->jit, code);
+	u64 a = c->gpr[r->a], b = r->b == BASE_NONE ? (u64)(s64)r->imm : c->gpr[r->b];
+	u8 op = r->op;
+
+	switch (op) { /* what the first operand was, from the result that it is now */
+	case ALU_ADD:
+		a -= b;
+		break;
+	case ALU_SUB:
+		a = r->a == r->b ? b : a + b;
+		break;
+	case ALU_AND:
+	case ALU_OR:
+	case ALU_XOR: /* their flags follow from the result */
+		op = ALU_AND;
+		b = a;
+		break;
+	case RECIPE_TEST:
+		op = ALU_AND;
+		break;
+	default:
+		break;
+	}
+	return alu_image(op, r->size, a, b);
+}
