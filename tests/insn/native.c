@@ -199,16 +199,19 @@ static void clean_code(u8 *code, size_t size)
 		memset(pages, 0xcc, CODE_PAGES * 4096);
 }
 
-void native_run_case(const struct test_case *t, struct outcome *o)
+bool native_run_case(const struct test_case *t, struct outcome *o)
 {
 	struct native *n = &native_state;
 	u8 *code = (u8 *)t->at;
 	u32 mxcsr = 0x1f80;
+	u8 exit[16];
 	unsigned tail;
+	bool valid;
 
 	put_data(t);
 	memcpy(code, t->code, t->size);
-	tail = put_exit(code + t->size);
+	tail = put_exit(exit);
+	memcpy(code + t->size, exit, tail);
 	memcpy(n->gpr, t->in.gpr, sizeof(n->gpr));
 	memcpy(n->base, t->base, sizeof(n->base));
 	n->rflags = t->in.rflags;
@@ -237,6 +240,8 @@ void native_run_case(const struct test_case *t, struct outcome *o)
 		o->out.rip = t->at + t->size;
 	}
 	catching = NULL;
+	valid = !memcmp(code + t->size, exit, tail);
 	clean_code(code, t->size + tail);
 	o->data = (const u8 *)DATA_FIRST;
+	return valid;
 }

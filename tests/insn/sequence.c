@@ -192,6 +192,9 @@ static bool acceptable(const struct insn *i, const struct insn_desc *d)
 		return false;
 	if (i->d->flags_read & FL_ARITH & seq.undefined)
 		return false;
+	if (i->d->op == INSN_XLAT && seq.calls) /* of the code */
+		return false;
+	seq.spoils |= i->d->op == INSN_XLAT;
 	if (i->d->exec == exec_shld && i->opsize == 2)
 		return false; /* counts beyond 16 */
 	if (i->d->op == INSN_BSWAP && i->opsize == 2)
@@ -272,12 +275,50 @@ static bool add_bytes(struct test_case *t, const u8 *bytes, unsigned n, u8 targe
 	return true;
 }
 
+static u8 free_register(void)
+{
+	u8 r;
+
+	do
+		r = rng() & 15;
+	while ((seq.kept | 1u << LOOP_COUNTER | 1u << RSP) >> r & 1);
+	return r;
+}
+
+/* op reg, other */
+static bool add_alu(struct test_case *t, u8 opcode, bool wide, u8 reg, u8 other)
+{
+	u8 rex = (u8)(0x40 | wide << 3 | (other & 8) >> 1 | reg >> 3);
+
+	return add_bytes(t, (u8[]){rex, opcode, (u8)(0xc0 | (other & 7) << 3 | (reg & 7))}, 3, 0);
+}
+
+/*
+ * A comparison or other arithmetic, then a branch on it, behind which one of its operands may change: whose flags a fault
+ * that comes then has to find.
+ */
+static bool compare_and_branch(struct test_case *t, unsigned last)
+{
+	static const u8 compare[] = {0x39, 0x85}, arithmetic[] = {0x01, 0x29, 0x21, 0x09, 0x31};
+	bool wide = one_in(2), writes = one_in(3);
+	u8 reg = writes ? free_register() : rng() & 15, other = rng() & 15, cc = rng() & 15;
+	u8 to = (u8)(t->count + 2 + rng() % (last - t->count - 1));
+
+	if (!add_alu(t, writes ? arithmetic[rng() % 5] : compare[rng() & 1], wide, reg, other))
+		return false;
+	if (!add_bytes(t, (u8[]){0x0f, (u8)(0x80 | cc), 0, 0, 0, 0}, 6, to))
+		return false;
+	return one_in(2) || add_alu(t, 0x89, wide, free_register(), other);
+}
+
 /* Instructions are numbered when a branch to a later one is made: it must come to be one. */
 static bool branch(struct test_case *t, unsigned last)
 {
 	u8 to = (u8)(t->count + 1 + rng() % (last - t->count));
 	u8 cc = rng() & 15, how = rng() & 7;
 
+	if (t->count + 3 < last && one_in(3))
+		return compare_and_branch(t, last);
 	if (how == 1 || how == 3) {
 		if (seq.spoils)
 			return true;
@@ -440,12 +481,17 @@ static void set_bases(struct test_case *t)
 		t->in.rflags &= ~(u64)FL_DF;
 }
 
+/* DEC, which leaves CF, or SUB. */
+static bool add_counting(struct test_case *t)
+{
+	return one_in(2) ? add_bytes(t, (u8[]){0x49, 0xff, 0xcf}, 3, 0) : add_bytes(t, (u8[]){0x49, 0x83, 0xef, 1}, 4, 0);
+}
+
 static bool add_loop(struct test_case *t)
 {
 	u8 to = (u8)(rng() % 3);
 
-	if ((seq.inner >> to & 1) || !add_bytes(t, (u8[]){0x49, 0xff, 0xcf}, 3, 0) ||
-	    !add_bytes(t, (u8[]){0x0f, 0x85, 0, 0, 0, 0}, 6, 0))
+	if ((seq.inner >> to & 1) || !add_counting(t) || !add_bytes(t, (u8[]){0x0f, 0x85, 0, 0, 0, 0}, 6, 0))
 		return false;
 	seq.target[t->count - 1] = to;
 	return true;

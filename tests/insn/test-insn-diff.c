@@ -263,7 +263,8 @@ static bool run_case(const char *name, u64 n)
 		print_case(n);
 	job->number = n;
 	job->row = name;
-	native_run_case(&tc, &native);
+	if (!native_run_case(&tc, &native))
+		return true;
 	job->done++;
 	for (unsigned e = 0; e < opt.engines; e++) {
 		engine = engines[e];

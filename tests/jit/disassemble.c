@@ -376,7 +376,8 @@ static void print_site(struct view *v, u32 at)
 
 	for (const struct site *s = b->sites; s < b->sites + b->site_count; s++)
 		if (s->code == at)
-			fprintf(v->l->out, "\t.site\t+%x, flags %s\n", s->guest, s->flags == SITE_HOST ? "in host" : s->flags == SITE_SAVED ? "saved" : "by recipe");
+			fprintf(v->l->out, "\t.site\t+%x, flags %s\n", s->guest,
+				s->flags == SITE_HOST ? "in host" : s->flags == SITE_SAVED ? "saved" : "by recipe");
 }
 
 /* NOPs that align a call's data, of which the code sees none. */

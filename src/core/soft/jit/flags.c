@@ -45,6 +45,21 @@ static u16 insn_moves(const struct insn *i)
 	}
 }
 
+/* Followers of a group too: each is looked at by itself when the group lies in two pages. */
+static bool may_fault(const struct tx *t, const struct insn *i)
+{
+	switch (i->d->kind) {
+	case KIND_LEA:
+	case KIND_NOP:
+	case KIND_JCC:
+		return false;
+	case KIND_COPY:
+		return t->j->options.flags && (i->mem || copy_may_fault(i));
+	default:
+		return t->j->options.flags;
+	}
+}
+
 #define LOOK_AHEAD 8
 
 /* What becomes of flags at a place: they are written before anything looks, or first a fault may look, or else. */
@@ -64,7 +79,7 @@ static enum fate flags_fate(struct tx *t, s64 target, u16 regs)
 			return FATE_READ;
 		if (insn_reads_flags(&i) & open)
 			return FATE_READ;
-		if (t->j->options.flags && (i.mem || i.d->kind != KIND_COPY || copy_may_fault(&i))) {
+		if (may_fault(t, &i)) {
 			if ((regs & moved) || open != FL_ARITH)
 				return FATE_READ;
 			fate = FATE_FAULTS;
@@ -204,22 +219,20 @@ static bool recipe_serves(const struct tx *t, u32 writer, u16 regs)
 {
 	bool freed = false, moved = false;
 
-	for (u32 k = writer + 1; k < t->n && t->live_in[k]; k++) {
+	for (u32 k = writer + 1; k < t->n; k++) {
 		const struct insn *i = &t->insn[k];
 		u16 writes = insn_writes_flags(i);
 
-		if (!is_plain(t, k) || (moved && fault_reads(t, k)))
+		if (!is_plain(t, k) || (moved && may_fault(t, i)))
 			return false;
 		freed |= access_frees(t, k);
-		if (freed && (insn_reads_flags(i) || (writes && (t->live_out[k] & (u16)~writes))))
+		if (freed && (insn_reads_flags(i) || (writes && writes != FL_ARITH)))
 			return false;
 		if (writes)
 			return true;
 		moved |= (insn_moves(i) & regs) != 0;
-		if (k + 1 == t->n && t->live_out[k] && freed)
-			return false;
 	}
-	return true;
+	return !freed || !t->live_out[t->n - 1];
 }
 
 static void find_recipes(struct tx *t)
@@ -227,9 +240,12 @@ static void find_recipes(struct tx *t)
 	u16 regs;
 
 	t->recipe_serves = 0;
-	for (u32 k = 0; k < t->n; k++)
-		if (is_plain(t, k) && insn_writes_flags(&t->insn[k]) && recipe_of(t->j, &t->insn[k], &regs) && recipe_serves(t, k, regs))
+	for (u32 k = 0; k < t->n; k++) {
+		const struct insn *i = &t->insn[k];
+
+		if (is_plain(t, k) && insn_writes_flags(i) && recipe_of(t->j, i, &regs) && recipe_serves(t, k, regs))
 			t->recipe_serves |= 1ull << k;
+	}
 }
 
 void flags_analyse(struct tx *t)
@@ -350,6 +366,8 @@ bool flags_enter_saved(const struct tx *t)
 			return true;
 		if (insn_reads_flags(&t->insn[k]) || (writes && (t->live_out[k] & (u16)~writes)))
 			return false;
+		if (writes == FL_ARITH)
+			break;
 	}
 	return true;
 }
