@@ -99,7 +99,7 @@ bool lea_insn(struct tx *t, const struct insn *i)
 		if (i->opsize == 4)
 			emit_mov32(&t->e, HOST_SCRATCH, HOST_SCRATCH);
 		emit_store(&t->e, TX_GPR(i->reg), HOST_SCRATCH);
-		t->reg_in_scratch = i->reg;
+		scratch_has_reg(t, i->reg);
 	}
 	return true;
 }
@@ -214,15 +214,33 @@ static struct host_mem stack_window(const struct tx *t, size_t field)
 	return mem_gs(offsetof(struct cpu, stack) + (t->key & KEY_VIEW) * sizeof(t->c->stack[0]) + field);
 }
 
-/* scratch2 = addend of the page that the access's group lies in, kept from its leader. */
-static void group_addend(struct tx *t, u8 group)
+static void load_group_addend(struct tx *t, u8 group, u8 dst)
 {
 	struct host_mem kept = TX_FRAME(addend[group]);
 
+	emit_load(&t->e, dst, t->group_is_stack[group] ? stack_window(t, offsetof(struct stack_window, addend)) : kept);
+}
+
+/* scratch2 = addend of the page that the access's group lies in, kept from its leader. */
+static void group_addend(struct tx *t, u8 group)
+{
 	if (t->addend_in_scratch2 != group)
-		emit_load(&t->e, HOST_SCRATCH2,
-			  t->group_is_stack[group] ? stack_window(t, offsetof(struct stack_window, addend)) : kept);
+		load_group_addend(t, group, HOST_SCRATCH2);
 	t->addend_in_scratch2 = group;
+}
+
+/* The same in either scratch register, so that two groups by turns, as loops over arrays have them, each keep theirs. */
+static u8 group_addend_somewhere(struct tx *t, u8 group)
+{
+	if (t->addend_in_scratch == group)
+		return HOST_SCRATCH;
+	if (t->addend_in_scratch2 == group || t->addend_in_scratch2 == NO_GROUP || t->reg_in_scratch != IN_MEMORY) {
+		group_addend(t, group);
+		return HOST_SCRATCH2;
+	}
+	load_group_addend(t, group, HOST_SCRATCH);
+	t->addend_in_scratch = group;
+	return HOST_SCRATCH;
 }
 
 /* scratch = where the leader's group begins: looks up its page and keeps the addend. */
@@ -313,12 +331,12 @@ static bool is_indexed(const struct tx *t, const struct insn *i)
 	return t->operand[t->k].how != ACCESS_ALONE && access_indexed(i);
 }
 
-static struct host_mem operand_at(struct tx *t, const struct insn *i)
+static struct host_mem operand_at(struct tx *t, const struct insn *i, u8 addend)
 {
-	struct host_mem m = mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
+	struct host_mem m = mem_pair(HOST_SCRATCH, addend);
 
 	if (is_indexed(t, i))
-		return (struct host_mem){ HOST_SCRATCH2, host_reg(i->index), i->scale, false, false,
+		return (struct host_mem){ addend, host_reg(i->index), i->scale, false, false,
 					  (s32)i->disp + t->operand[t->k].base_by };
 	if (!is_based(t, i))
 		return m;
@@ -335,18 +353,23 @@ static struct host_mem operand_at(struct tx *t, const struct insn *i)
 	return m;
 }
 
+/* Is a follower's operand made of mapped registers alone? */
+static bool leaves_scratch(const struct tx *t, const struct insn *i)
+{
+	return is_indexed(t, i) || (is_based(t, i) && i->base != BASE_RIP && i->base != BASE_NONE && !in_memory(i->base));
+}
+
 /* May the operand be addressed as the guest does, the addend being the index? Else through what scratch has become. */
 static bool base_serves(const struct tx *t, const struct insn *i)
 {
-	if (t->operand[t->k].how == ACCESS_LEADS)
-		return is_based(t, i) || is_indexed(t, i);
-	return is_based(t, i) && i->base != BASE_RIP && i->base != BASE_NONE && !in_memory(i->base);
+	return leaves_scratch(t, i) || (t->operand[t->k].how == ACCESS_LEADS && is_based(t, i));
 }
 
 bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m)
 {
 	const struct access *a = &t->operand[t->k];
 	bool leads = a->how == ACCESS_LEADS, serves = base_serves(t, i);
+	u8 addend = HOST_SCRATCH2;
 	const u8 *retry;
 
 	if (a->how == ACCESS_FOLLOWS) {
@@ -354,8 +377,11 @@ bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool writ
 			access_address(t, i, HOST_SCRATCH);
 			scratch_lost(t);
 		}
-		group_addend(t, a->group);
-		*ret_m = operand_at(t, i);
+		if (leaves_scratch(t, i))
+			addend = group_addend_somewhere(t, a->group);
+		else
+			group_addend(t, a->group);
+		*ret_m = operand_at(t, i, addend);
 		return true;
 	}
 	retry = access_begin(t);
@@ -371,7 +397,7 @@ bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool writ
 		keep_addend(t, a, is_indexed(t, i) ? host_reg(i->base) : IN_MEMORY);
 	else if (serves)
 		load_addend(t);
-	*ret_m = serves ? operand_at(t, i) : mem_base(HOST_SCRATCH, leads ? a->own : 0);
+	*ret_m = serves ? operand_at(t, i, addend) : mem_base(HOST_SCRATCH, leads ? a->own : 0);
 	return true;
 }
 

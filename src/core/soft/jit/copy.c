@@ -219,7 +219,7 @@ static void load_temps(struct tx *t, const struct insn *i, const struct fields *
 				emit_load(&t->e, m->host[k], TX_GPR(list[k]));
 		}
 		if (!second)
-			t->reg_in_scratch = list[k];
+			scratch_has_reg(t, list[k]);
 	}
 }
 
@@ -299,7 +299,7 @@ static void emit_copy(struct tx *t, const struct insn *i, const struct fields *f
 	struct host_op o = host_encoding(i, f);
 	struct temps m;
 
-	load_temps(t, i, f, mem && mem->base == HOST_SCRATCH, &m);
+	load_temps(t, i, f, mem && (mem->base == HOST_SCRATCH || mem->index == HOST_SCRATCH), &m);
 	if (i->vex)
 		o.vvvv = f->b ? field_reg(&m, i->vvvv, false) : i->vvvv;
 	if (copy_may_fault(i)) {
@@ -340,8 +340,8 @@ bool copy_insn(struct tx *t, const struct insn *i)
 	if (i->mem) {
 		if (!access_operand(t, i, i->mem_size, i->mem_acc & ACC_W, &mem))
 			return false;
-		scratch_taken = mem.base == HOST_SCRATCH;
-		if (scratch_taken && mem.index == HOST_SCRATCH2 && (flags_must_restore(t) || resident(i, &f, list)))
+		scratch_taken = mem.base == HOST_SCRATCH || mem.index == HOST_SCRATCH;
+		if (mem.base == HOST_SCRATCH && mem.index == HOST_SCRATCH2 && (flags_must_restore(t) || resident(i, &f, list)))
 			fold_address(t, &mem);
 	}
 	flags_before(t, scratch_taken ? HOST_SCRATCH2 : HOST_SCRATCH);

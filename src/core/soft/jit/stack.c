@@ -143,7 +143,7 @@ bool pop_insn(struct tx *t, const struct insn *i)
 	if (host_reg(r) == IN_MEMORY) {
 		emit_load(&t->e, HOST_SCRATCH, at);
 		emit_store(&t->e, TX_GPR(r), HOST_SCRATCH);
-		t->reg_in_scratch = r;
+		scratch_has_reg(t, r);
 	} else {
 		emit_load(&t->e, host_reg(r), at);
 	}

@@ -81,7 +81,7 @@ struct tx {
 	u32 k; /* the instruction being emitted */
 	/* What the scratch registers hold by chance, so that it need not be loaded again; see scratch_lost(). */
 	u8 reg_in_scratch;	/* HOST_SCRATCH: a guest register, or IN_MEMORY */
-	u8 addend_in_scratch2; /* HOST_SCRATCH2: the addend of this group, or NO_GROUP */
+	u8 addend_in_scratch, addend_in_scratch2; /* the addend of this group, or NO_GROUP */
 	u64 inplace; /* bit k: instruction k is done by inplace.c */
 	u32 backs;     /* jumps backward that the block followed */
 	u32 went_back; /* instructions until the first of them, after which every edge may close a loop; 0: none */
@@ -190,6 +190,12 @@ void inplace_insn(struct tx *t, const struct insn *i, bool ends_block);
 static inline void scratch_lost(struct tx *t)
 {
 	t->reg_in_scratch = IN_MEMORY;
+	t->addend_in_scratch = NO_GROUP;
+}
+static inline void scratch_has_reg(struct tx *t, u8 n)
+{
+	t->reg_in_scratch = n;
+	t->addend_in_scratch = NO_GROUP;
 }
 static inline void scratch2_lost(struct tx *t)
 {
