@@ -66,3 +66,8 @@
 
 	sequence ret_bytes
 	ret	16
+
+	/* PUSH is the interpreter's, so the store behind it has to look for itself. */
+	sequence push_eip_relative
+	push	qword ptr [eip + 0x1000]
+	mov	[rsp - 0x160], bl

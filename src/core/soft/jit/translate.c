@@ -216,30 +216,21 @@ static bool minds_scratch(const struct tx *t, const struct insn *i)
 	}
 }
 
-static void emit_body(struct tx *t)
+/* False: the interpreter turned out to have to do an instruction, on which the analyses had counted. */
+static bool emit_body(struct tx *t)
 {
 	scratch_lost(t);
 	scratch2_lost(t);
 	for (t->k = 0; t->k < t->n; t->k++) {
 		struct insn *i = &t->insn[t->k];
-		u8 *mark = t->e.p;
-		u32 slow = t->slow_count, sites = t->site_count, interp = t->interp_count;
-		enum flags_state state = t->state;
-		u16 unsaved = t->unsaved;
 
-		if (t->rsp_lag && !stack_may_lag(t, i)) {
+		if (t->rsp_lag && !stack_may_lag(t, i))
 			stack_settle(t);
-			mark = t->e.p;
-		}
-		if (is_inplace(t, t->k) || !emit_insn(t, i)) {
-			t->e.p = mark;
-			t->slow_count = slow;
-			t->site_count = sites;
-			t->interp_count = interp;
-			t->state = state;
-			t->unsaved = unsaved;
-			t->inplace |= 1ull << t->k;
+		if (is_inplace(t, t->k)) {
 			inplace_insn(t, i, ends_block(t, t->k));
+		} else if (!emit_insn(t, i)) {
+			t->inplace |= 1ull << t->k;
+			return false;
 		}
 		flags_moved(t);
 		if (!minds_scratch(t, i)) {
@@ -253,6 +244,7 @@ static void emit_body(struct tx *t)
 		edge_interp(t, t->end);
 	else if (!ends_block(t, t->k))
 		edge_to(t, t->end);
+	return true;
 }
 
 static void emit_slow_sites(struct tx *t)
@@ -388,9 +380,14 @@ static bool emit_block(struct tx *t, struct block *b)
 	struct jit *j = t->j;
 	u8 *start = j->code_w + ((j->code_used + 15) & ~15u);
 
-	t->e = (struct emit){ start, j->code_w + j->options.code, j->code_x - j->code_w, false };
-	emit_entries(t, b);
-	emit_body(t);
+	do {
+		__builtin_memset(&t->state, 0, offsetof(struct tx, insn) - offsetof(struct tx, state));
+		t->e = (struct emit){ start, j->code_w + j->options.code, j->code_x - j->code_w, false };
+		group_analyse(t);
+		flags_analyse(t);
+		b->wants_flags = t->live_in[0];
+		emit_entries(t, b);
+	} while (!emit_body(t));
 	branch_sides(t);
 	emit_slow_sites(t);
 	branch_miss(t);
@@ -446,9 +443,6 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 	t->key = s->key;
 	discover(t, s->offset);
 	*b = (struct block){ .page = s->page, .offset = s->offset, .key = s->key };
-	group_analyse(t);
-	flags_analyse(t);
-	b->wants_flags = t->live_in[0];
 	if (!emit_block(t, b))
 		return NULL;
 	j->blocks[j->block_count] = b;

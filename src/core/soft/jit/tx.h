@@ -70,22 +70,24 @@ struct tx {
 	u32 n; /* instructions that are translated */
 	bool ends_interp; /* the next instruction, at `end`, is for the interpreter */
 	u16 end;	  /* page offset behind the last instruction; 4096 = the next page */
-	enum flags_state state;
-	u16 unsaved; /* FLAGS_SAVED, but there is no image: this recipe makes one. 0: there is */
-	u16 recipe, recipe_regs; /* for the flags in FLAGS_HOST; the registers still have the operands */
-	u32 writer; /* the instruction that they are from */
-	u64 recipe_serves; /* bit k: instead of the flags of instruction k a recipe may do, all the way until they are dead */
-	s32 rsp_lag; /* what the guest's RSP is more than its register, inside of a run of pushes and pops */
-	bool window_led; /* the stack window was just checked: see tx_window_site() */
-	bool loop_wants; /* an edge to the block's own start needs the flags */
-	u32 k; /* the instruction being emitted */
-	/* What the scratch registers hold by chance, so that it need not be loaded again; see scratch_lost(). */
-	u8 reg_in_scratch;	/* HOST_SCRATCH: a guest register, or IN_MEMORY */
-	u8 addend_in_scratch, addend_in_scratch2; /* the addend of this group, or NO_GROUP */
 	u64 inplace; /* bit k: instruction k is done by inplace.c */
 	u32 backs;     /* jumps backward that the block followed */
 	u32 went_back; /* instructions until the first of them, after which every edge may close a loop; 0: none */
 	u64 turned;  /* bit k: the block goes on where branch k jumps to, not behind it */
+	bool loop_wants; /* an edge to the block's own start needs the flags */
+	u64 recipe_serves; /* bit k: instead of the flags of instruction k a recipe may do, all the way until they are dead */
+
+	/* zeroed whenever emission begins anew */
+	enum flags_state state;
+	u16 unsaved; /* FLAGS_SAVED, but there is no image: this recipe makes one. 0: there is */
+	u16 recipe, recipe_regs; /* for the flags in FLAGS_HOST; the registers still have the operands */
+	u32 writer; /* the instruction that they are from */
+	s32 rsp_lag; /* what the guest's RSP is more than its register, inside of a run of pushes and pops */
+	bool window_led; /* the stack window was just checked: see tx_window_site() */
+	u32 k; /* the instruction being emitted */
+	/* What the scratch registers hold by chance, so that it need not be loaded again; see scratch_lost(). */
+	u8 reg_in_scratch;	/* HOST_SCRATCH: a guest register, or IN_MEMORY */
+	u8 addend_in_scratch, addend_in_scratch2; /* the addend of this group, or NO_GROUP */
 	struct miss_site miss; /* a block ends with one computed branch at most */
 	u32 slow_count, interp_count, edge_count, side_count, site_count;
 
