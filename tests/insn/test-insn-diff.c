@@ -253,6 +253,12 @@ static void print_case(u64 n)
 	}
 }
 
+/* Processors do not agree about an access that goes around the end of the address space: #GP here, a page fault elsewhere. */
+static bool ends_on_top(const struct outcome *a, const struct outcome *b)
+{
+	return a->vector == 13 && b->vector == 14 && b->cr2 > -(u64)32;
+}
+
 /* The case on the host and on every engine. */
 static bool run_case(const char *name, u64 n)
 {
@@ -272,6 +278,8 @@ static bool run_case(const char *name, u64 n)
 		want = native;
 		normalize(&want);
 		normalize(&got);
+		if (ends_on_top(&want, &got))
+			continue;
 		at = seq_index(&tc, (unsigned)(want.out.rip - tc.at));
 		if (!tc.row && at >= 0 && at < (int)tc.count)
 			tc.insn = tc.seq[at];
