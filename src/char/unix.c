@@ -3,16 +3,12 @@
  * The console on a Unix socket that we listen on: one client at a time, the next one waits;
  * while there is none, output is dropped. A row of chardev_kinds[].
  */
-#include <errno.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <glib-unix.h>
 
-#include "error.h"
+#include "listen.h"
 #include "stream.h"
 
 struct unix_char {
@@ -47,57 +43,9 @@ static void accept_next(struct char_stream *s)
 	g_source_attach(u->accepting, NULL);
 }
 
-/* A socket file that nobody listens on any more is a leftover, and removed. */
-static bool remove_leftover(const struct sockaddr_un *sa, GError **error)
-{
-	struct stat st;
-	int fd, err = 0;
-
-	if (lstat(sa->sun_path, &st) < 0)
-		return true;
-	if (!S_ISSOCK(st.st_mode))
-		return kv_fail(error, KV_ERROR_BUSY,
-			       "console socket '%s' exists and is not a socket; remove it", sa->sun_path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) < 0)
-		err = errno;
-	if (fd >= 0)
-		close(fd);
-	if (err != ECONNREFUSED)
-		return kv_fail(error, KV_ERROR_BUSY,
-			       "console socket '%s' is in use by another process; give another path",
-			       sa->sun_path);
-	unlink(sa->sun_path);
-	return true;
-}
-
-static int listen_on(const char *path, GError **error)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd;
-
-	if (strlen(path) >= sizeof(sa.sun_path)) {
-		kv_fail(error, KV_ERROR_USAGE, "console socket '%s': the path is longer than %zu bytes",
-			path, sizeof(sa.sun_path) - 1);
-		return -1;
-	}
-	memcpy(sa.sun_path, path, strlen(path) + 1);
-	if (!remove_leftover(&sa, error))
-		return -1;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* The mode before bind is the new file's: a console is its owner's alone. */
-	if (fd >= 0 && fchmod(fd, 0600) == 0 &&
-	    bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) == 0 && listen(fd, 4) == 0)
-		return fd;
-	kv_fail_errno(error, errno, "cannot listen on console socket '%s'", path);
-	if (fd >= 0)
-		close(fd);
-	return -1;
-}
-
 static bool unix_open(struct chardev *c, const char *path, GError **error)
 {
-	int fd = listen_on(path, error);
+	int fd = kv_listen_unix("console socket", path, error);
 	struct unix_char *u;
 
 	if (fd < 0)

@@ -58,6 +58,7 @@ struct vcpu {
 	size_t run_size;
 	GThread *thread;
 	pthread_t pthread;	      /* set by the thread itself; a kick before that is seen in vcpu_rest() */
+	pid_t tid;		      /* likewise; under m->lock */
 	bool resting;		      /* under m->lock: stands still for a pause */
 	uint64_t exits[EXIT_REASONS]; /* by KVM_EXIT_*, own thread */
 	struct vcpu_state power_on;
@@ -70,6 +71,9 @@ struct machine {
 	unsigned cpus;
 	uint64_t memory, mmio64_base;
 	struct vcpu vcpu[VCPUS_MAX];
+	unsigned changing; /* machine_busy(); main thread */
+	bool clock_held;   /* since the pause at clock_ns; main thread */
+	uint64_t clock_ns;
 	GPtrArray *devices; /* struct device *, in board order */
 	struct device *pm;
 	struct chips_state power_on;

@@ -25,10 +25,17 @@ static const char *const exit_names[EXIT_REASONS] = {
 
 /* ---- end ---- */
 
+/* Not while the main loop is run from inside of a change: that ends with tell_at_last(). */
 static gboolean tell_owner(gpointer opaque)
 {
 	struct machine *m = opaque;
 
+	if (m->changing) {
+		g_mutex_lock(&m->lock);
+		g_clear_pointer(&m->teller, g_source_unref);
+		g_mutex_unlock(&m->lock);
+		return G_SOURCE_REMOVE;
+	}
 	machine_pause(m);
 	g_mutex_lock(&m->lock);
 	m->ending = false;
@@ -46,6 +53,17 @@ static void tell_later(struct machine *m)
 	g_source_set_priority(m->teller, G_PRIORITY_HIGH);
 	g_source_set_callback(m->teller, tell_owner, m, NULL);
 	g_source_attach(m->teller, m->core.context);
+}
+
+/* The end of a change of state, in which the owner could not be told. */
+static void tell_at_last(struct machine *m)
+{
+	if (--m->changing)
+		return;
+	g_mutex_lock(&m->lock);
+	if (m->ending && !m->teller)
+		tell_later(m);
+	g_mutex_unlock(&m->lock);
 }
 
 static void want_pause(struct machine *m)
@@ -228,6 +246,29 @@ static void each_device(struct machine *m, size_t callback)
 	}
 }
 
+/* A guest that was not running did not see time pass: its kvmclock goes on where it was, as under QEMU. */
+static void hold_clock(struct machine *m)
+{
+	struct kvm_clock_data clock = {0};
+
+	m->clock_held = kvcore_ioctl(m->core.vm_fd, KVM_GET_CLOCK, &clock) == 0;
+	m->clock_ns = clock.clock;
+}
+
+static void release_clock(struct machine *m)
+{
+	struct kvm_clock_data clock = {.clock = m->clock_ns};
+
+	if (!m->clock_held)
+		return;
+	m->clock_held = false;
+	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_CLOCK, &clock) < 0)
+		kv_log_debug("KVM_SET_CLOCK: %s", g_strerror(errno));
+	/* Refused where the guest has no kvmclock. */
+	for (unsigned i = 0; i < m->cpus; i++)
+		kvcore_ioctl(m->vcpu[i].fd, KVM_KVMCLOCK_CTRL, 0);
+}
+
 bool machine_run(struct machine *m, void (*ended)(void *opaque, enum machine_end end, const char *text), void *opaque,
 		 GError **error)
 {
@@ -236,6 +277,7 @@ bool machine_run(struct machine *m, void (*ended)(void *opaque, enum machine_end
 	if (!m->running)
 		each_device(m, offsetof(struct device_class, resume));
 	m->running = true;
+	release_clock(m);
 	g_mutex_lock(&m->lock);
 	m->pause_wanted = false;
 	g_cond_broadcast(&m->changed);
@@ -251,6 +293,7 @@ void machine_pause(struct machine *m)
 
 	if (!m->running)
 		return;
+	m->changing++;
 	for (unsigned i = 0; i < m->cpus; i++)
 		started += m->vcpu[i].thread != NULL;
 	g_mutex_lock(&m->lock);
@@ -258,11 +301,18 @@ void machine_pause(struct machine *m)
 	while (m->resting < started)
 		g_cond_wait(&m->changed, &m->lock);
 	g_mutex_unlock(&m->lock);
+	hold_clock(m);
 	each_device(m, offsetof(struct device_class, pause));
 	m->running = false;
+	tell_at_last(m);
 }
 
-bool machine_reset(struct machine *m, GError **error)
+bool machine_busy(const struct machine *m)
+{
+	return m->changing;
+}
+
+static bool reset(struct machine *m, GError **error)
 {
 	machine_pause(m);
 	kv_log_debug("machine reset");
@@ -275,12 +325,50 @@ bool machine_reset(struct machine *m, GError **error)
 	return boot_load(m, error);
 }
 
+bool machine_reset(struct machine *m, GError **error)
+{
+	bool ok;
+
+	m->changing++;
+	ok = reset(m, error);
+	tell_at_last(m);
+	return ok;
+}
+
 void machine_power_button(struct machine *m)
 {
 	acpi_pm_power_button(m->pm);
 }
 
 /* ---- statistics and state ---- */
+
+unsigned machine_vcpus(const struct machine *m)
+{
+	return m->cpus;
+}
+
+pid_t machine_vcpu_thread(struct machine *m, unsigned index)
+{
+	struct vcpu *v = &m->vcpu[index];
+	pid_t tid;
+
+	g_mutex_lock(&m->lock);
+	while (v->thread && !v->tid)
+		g_cond_wait(&m->changed, &m->lock);
+	tid = v->tid;
+	g_mutex_unlock(&m->lock);
+	return tid;
+}
+
+/* What the software KVM counts by itself, of an engine that does not. */
+static void put_vcpu_exits(const struct machine *m, GString *s)
+{
+	for (unsigned i = 0; i < m->cpus; i++)
+		for (unsigned e = 0; e < EXIT_REASONS; e++)
+			if (m->vcpu[i].exits[e])
+				g_string_append_printf(s, "vcpu%u.exits.%s %" G_GUINT64_FORMAT "\n", i,
+						       exit_names[e] ? exit_names[e] : "other", m->vcpu[i].exits[e]);
+}
 
 char *machine_stats(struct machine *m)
 {
@@ -305,6 +393,8 @@ char *machine_stats(struct machine *m)
 	}
 	if (core && kvcore_stats(m->core.vm_fd, core, (size_t)size + 1024) > 0)
 		g_string_append(s, core);
+	else
+		put_vcpu_exits(m, s);
 	return g_string_free(s, FALSE);
 }
 
@@ -315,6 +405,8 @@ static bool save_kvm(struct machine *m, GByteArray *out, GError **error)
 
 	if (!chips_state_get(m, &chips, error))
 		return false;
+	if (m->clock_held)
+		chips.clock.clock = m->clock_ns;
 	state_save(out, &chips_state_desc, "chips", &chips);
 	for (unsigned i = 0; i < m->cpus; i++) {
 		g_autofree struct vcpu_state *s = g_new0(struct vcpu_state, 1);
@@ -356,6 +448,7 @@ static bool load_kvm(struct machine *m, GBytes *in, size_t *at, GError **error)
 
 	if (!state_load(in, at, &chips_state_desc, "chips", &chips, error) || !chips_state_set(m, &chips, true, error))
 		return false;
+	m->clock_held = false;
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!load_vcpu(m, i, in, at, error))
 			return false;

@@ -7,6 +7,7 @@
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct chardev;
 struct image;
@@ -33,11 +34,19 @@ void machine_free(struct machine *m); /* stops vCPUs; NULL is fine */
 /* Starts or resumes the vCPUs; ended() comes once in the main context, text says why for ERROR and TRIPLE_FAULT. */
 bool machine_run(struct machine *m, void (*ended)(void *opaque, enum machine_end end, const char *text), void *opaque,
 		 GError **error);
-void machine_pause(struct machine *m); /* vCPUs and queues stand still when it returns */
+/*
+ * vCPUs and queues stand still when it returns. The guest's kvmclock stands still from here to machine_run(), and its watchdogs
+ * are told (KVM_KVMCLOCK_CTRL); the time stamp counter and the clock chip, which are the host's, run on.
+ */
+void machine_pause(struct machine *m);
+/* The main loop is being run from inside of machine_pause() or machine_reset(): do not call those, nor machine_run(), now. */
+bool machine_busy(const struct machine *m);
 /* Power-on state, kernel loaded again; the machine must be paused or ended; then machine_run(). */
 bool machine_reset(struct machine *m, GError **error);
 void machine_power_button(struct machine *m);
-/* `name value` lines: exits by reason, devices' counters; g_free. */
+unsigned machine_vcpus(const struct machine *m);
+pid_t machine_vcpu_thread(struct machine *m, unsigned index); /* its thread's id; 0 before the first machine_run() */
+/* `name value` lines: exits by reason, devices' counters, the CPU engine's; those of one vCPU start with `vcpuN.`; g_free. */
 char *machine_stats(struct machine *m);
 /* vCPUs, chips and devices as one stream; the machine is paused. Guest memory is not in it. */
 bool machine_save(struct machine *m, GByteArray *out, GError **error);

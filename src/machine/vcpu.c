@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "error.h"
 #include "internal.h"
@@ -172,7 +173,11 @@ static void *vcpu_thread(void *opaque)
 {
 	struct vcpu *v = opaque;
 
+	g_mutex_lock(&v->m->lock);
 	v->pthread = pthread_self();
+	v->tid = gettid();
+	g_cond_broadcast(&v->m->changed);
+	g_mutex_unlock(&v->m->lock);
 	if (!vcpu_rest(v))
 		return NULL;
 	for (;;) {

@@ -12,6 +12,7 @@
 #include "log.h"
 #include "machine.h"
 #include "net.h"
+#include "qmp.h"
 #include "vmm.h"
 
 enum {
@@ -140,6 +141,13 @@ static bool open_consoles(struct vmm *vmm, GError **error)
 	return vmm->virtio_console || !virtio;
 }
 
+static bool open_qmp(struct vmm *vmm, GError **error)
+{
+	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "qmp", NULL);
+
+	return !keys || qmp_open(vmm, keys, error);
+}
+
 bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 {
 	vmm->started = g_get_monotonic_time();
@@ -150,11 +158,12 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
 	    !open_images(vmm, error) || !open_netdevs(vmm, error) || !open_accel(vmm, error))
 		return false;
-	return open_consoles(vmm, error) && open_machine(vmm, error);
+	return open_consoles(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error);
 }
 
 void vmm_close(struct vmm *vmm)
 {
+	qmp_close(vmm);
 	machine_free(vmm->machine);
 	char_close(vmm->virtio_console);
 	char_close(vmm->console);

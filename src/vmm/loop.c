@@ -16,6 +16,7 @@
 #include "error.h"
 #include "log.h"
 #include "machine.h"
+#include "qmp.h"
 #include "vmm.h"
 
 enum {
@@ -40,8 +41,10 @@ void vmm_block_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-static void leave(struct vmm *vmm, int status)
+/* cause: guest or not, and QEMU's ShutdownCause (qapi/run-state.json). */
+static void leave(struct vmm *vmm, int status, bool guest, const char *cause)
 {
+	qmp_event_cause(vmm, "SHUTDOWN", guest, cause);
 	vmm->status = status;
 	g_main_loop_quit(vmm->loop);
 }
@@ -50,17 +53,18 @@ static void fail(struct vmm *vmm, GError *error)
 {
 	kv_log_error("%s", error->message);
 	g_error_free(error);
-	leave(vmm, STATUS_FAILED);
+	leave(vmm, STATUS_FAILED, false, "host-error");
 }
 
 static void ended(void *opaque, enum machine_end end, const char *text);
 
-static void restart(struct vmm *vmm)
+static void restart(struct vmm *vmm, bool guest, const char *cause)
 {
 	GError *error = NULL;
 
+	qmp_event_cause(vmm, "RESET", guest, cause);
 	if (!machine_reset(vmm->machine, &error) ||
-	    !machine_run(vmm->machine, ended, vmm, &error))
+	    (!vmm->stopped && !machine_run(vmm->machine, ended, vmm, &error)))
 		fail(vmm, error);
 }
 
@@ -71,31 +75,65 @@ static void ended(void *opaque, enum machine_end end, const char *text)
 	switch (end) {
 	case MACHINE_POWEROFF:
 	case MACHINE_QUIT:
-		leave(vmm, 0);
+		leave(vmm, 0, true, "guest-shutdown");
 		break;
 	case MACHINE_RESET:
 		if (!vmm_flag(vmm, "no-reboot")) {
-			restart(vmm);
+			restart(vmm, true, "guest-reset");
 			break;
 		}
 		kv_log_info("the guest rebooted; leaving, as --no-reboot asks");
-		leave(vmm, 0);
+		leave(vmm, 0, true, "guest-reset");
 		break;
 	case MACHINE_TRIPLE_FAULT:
 		kv_log_error("the guest died of a triple fault%s%s", text ? ": " : "",
 			     text ? text : "");
-		leave(vmm, STATUS_FAILED);
+		leave(vmm, STATUS_FAILED, true, "guest-panic");
 		break;
 	case MACHINE_ERROR:
 		kv_log_error("%s", text ? text : "the CPU engine failed");
-		leave(vmm, STATUS_FAILED);
+		leave(vmm, STATUS_FAILED, false, "host-error");
 		break;
 	}
 }
 
+void vmm_stop(struct vmm *vmm)
+{
+	if (vmm->stopped)
+		return;
+	vmm->stopped = true;
+	machine_pause(vmm->machine);
+	qmp_event(vmm, "STOP", NULL);
+}
+
+bool vmm_cont(struct vmm *vmm, GError **error)
+{
+	if (!vmm->stopped)
+		return true;
+	qmp_event(vmm, "RESUME", NULL);
+	vmm->stopped = false;
+	return machine_run(vmm->machine, ended, vmm, error);
+}
+
+void vmm_reset(struct vmm *vmm)
+{
+	restart(vmm, false, "host-qmp-system-reset");
+}
+
+void vmm_powerdown(struct vmm *vmm)
+{
+	qmp_event(vmm, "POWERDOWN", NULL);
+	machine_power_button(vmm->machine);
+}
+
+void vmm_quit(struct vmm *vmm)
+{
+	leave(vmm, 0, false, "host-qmp-quit");
+}
+
 static void quit_key(void *opaque)
 {
-	leave(opaque, 0);
+	leave(opaque, 0, false, "host-ui");
 }
 
 static gboolean on_signal(gint fd, GIOCondition condition, gpointer data)
@@ -108,11 +146,11 @@ static gboolean on_signal(gint fd, GIOCondition condition, gpointer data)
 	if (info.ssi_signo == SIGTERM && !vmm->power_pressed) {
 		vmm->power_pressed = true;
 		kv_log_info("SIGTERM: pressed the guest's power button; once more to quit");
-		machine_power_button(vmm->machine);
+		vmm_powerdown(vmm);
 		return G_SOURCE_CONTINUE;
 	}
 	kv_log_info("quit by SIG%s", sigabbrev_np(info.ssi_signo));
-	leave(vmm, STATUS_SIGNAL + info.ssi_signo);
+	leave(vmm, STATUS_SIGNAL + (int)info.ssi_signo, false, "host-signal");
 	return G_SOURCE_CONTINUE;
 }
 
@@ -145,6 +183,7 @@ int vmm_run(struct vmm *vmm)
 		g_main_loop_run(vmm->loop);
 	else
 		fail(vmm, error);
+	qmp_close(vmm);
 	machine_pause(vmm->machine);
 	if (vmm->signals) {
 		g_source_destroy(vmm->signals);

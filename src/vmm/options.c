@@ -19,6 +19,10 @@ static const char *const disk_engines[] = { "auto", "io_uring", "threads", NULL 
 static const char *const net_kinds[] = { "none", "user", NULL };
 static const char *const console_kinds[] = { "stdio", "pty", "file", "unix", NULL };
 
+static const char *const qmp_kinds[] = { "unix", NULL };
+static const char *const only_on[] = { "on", NULL };
+static const char *const only_off[] = { "off", NULL };
+
 static const struct option disk_keys[] = {
 	{ "file", OPTION_FILE, "PATH", "image file or block device", .required = true, .first = true },
 	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)" },
@@ -34,6 +38,15 @@ static const struct option net_keys[] = {
 	{ "hostfwd", OPTION_TEXT, "tcp|udp:[ADDR]:PORT-[GUEST]:PORT", "host port to the guest",
 	  .repeat = true },
 	{ "restrict", OPTION_BOOL, "on|off", "no way out of the guest's own network (off)" },
+	{},
+};
+
+/* QEMU's words: the server that we are, for which the guest does not wait. */
+static const struct option qmp_keys[] = {
+	{ "socket", OPTION_CHARDEV, "unix:PATH", "Unix socket to listen on", .choices = qmp_kinds, .required = true,
+	  .first = true },
+	{ "server", OPTION_CHOICE, "on", "we listen, the client connects (on)", .choices = only_on },
+	{ "wait", OPTION_CHOICE, "off", "the guest does not wait for a client (off)", .choices = only_off },
 	{},
 };
 
@@ -53,6 +66,7 @@ const struct option option_table[] = {
 	  .choices = console_kinds },
 	{ "virtio-console", OPTION_CHARDEV, "pty|file:PATH|unix:PATH|stdio", "virtio console, hvc0 in the guest (none)",
 	  .choices = console_kinds },
+	{ "qmp", OPTION_KEYS, "unix:PATH", "socket that takes QMP commands (none)", .keys = qmp_keys },
 	{ "name", OPTION_TEXT, "NAME", "name of the machine, in its messages" },
 	{ "no-reboot", OPTION_FLAG, NULL, "exit when the guest reboots" },
 	{ "stats", OPTION_FLAG, NULL, "print time, exits and I/O counts at the end" },
@@ -430,6 +444,12 @@ static void help_line(GString *s, const char *lead, const struct option *o, cons
 		g_string_append_printf(s, "%*s%s\n", (int)(HELP_COLUMN - (s->len - start)), "", o->help);
 }
 
+/* A key with one value is no choice, and left to the man page. */
+static bool is_choosable(const struct option *key)
+{
+	return !key->choices || (key->choices[0] && key->choices[1]);
+}
+
 char *options_help(void)
 {
 	GString *s = g_string_new("usage: kv-vmm --kernel FILE [option]...\n");
@@ -437,7 +457,8 @@ char *options_help(void)
 	for (const struct option *o = option_table; o->name; o++) {
 		help_line(s, "  --", o, " ");
 		for (const struct option *k = o->keys; k && k->name; k++)
-			help_line(s, "      ", k, "=");
+			if (is_choosable(k))
+				help_line(s, "      ", k, "=");
 	}
 	return g_string_free(s, FALSE);
 }

@@ -52,7 +52,7 @@ GVariant *options_parse_keys(const struct option *option, const char *text, GErr
 /* Bytes, with an optional binary suffix; false when it is not a size or overflows. */
 bool options_parse_size(const char *text, uint64_t *ret_bytes);
 
-/* The text of --help; free with g_free. */
+/* The text of --help, without keys that can have one value only; free with g_free. */
 char *options_help(void);
 
 /* "stdio|pty|..." of choices[]; free with g_free. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kv-vmm: one process, one machine. What config.c opens, loop.c runs and stats.c reports.
+ * kv-vmm: one process, one machine. What config.c opens, loop.c runs, stats.c reports and qmp.c lets be controlled.
  * Everything is opened before the guest runs its first instruction. Main thread only.
  */
 #pragma once
@@ -15,6 +15,7 @@ struct chardev;
 struct image;
 struct machine;
 struct netdev;
+struct qmp_server;
 
 struct vmm {
 	GVariant *options; /* of options_parse() */
@@ -25,6 +26,7 @@ struct vmm {
 	struct image **images;	 /* NULL-terminated */
 	struct netdev **netdevs; /* NULL-terminated */
 	struct machine *machine;
+	struct qmp_server *qmp; /* NULL: none */
 	gint64 started; /* g_get_monotonic_time() */
 	gint64 running; /* likewise: when the guest began */
 	/* loop.c */
@@ -32,6 +34,7 @@ struct vmm {
 	GSource *signals;
 	int signal_fd;
 	bool power_pressed;
+	bool stopped; /* by the user; the guest waits for vmm_cont() */
 	int status; /* of the process */
 };
 
@@ -44,6 +47,13 @@ void vmm_close(struct vmm *vmm);
 
 /* Run until the guest or the user ends it; answers the exit status of the process. */
 int vmm_run(struct vmm *vmm);
+
+/* What a user can ask of a machine that runs; QMP events are sent as it happens. To be called from the main loop. */
+void vmm_stop(struct vmm *vmm);
+bool vmm_cont(struct vmm *vmm, GError **error);
+void vmm_reset(struct vmm *vmm);
+void vmm_powerdown(struct vmm *vmm);
+void vmm_quit(struct vmm *vmm);
 
 /* Hold back the signals that loop.c takes care of, in this thread and those it makes. */
 void vmm_block_signals(void);

@@ -20,6 +20,7 @@
 #include "char.h"
 #include "core.h"
 #include "error.h"
+#include "internal.h"
 #include "machine.h"
 
 enum { LOAD_AT = 0x100000, LIMIT_S = 20, MIB = 1 << 20 };
@@ -292,6 +293,41 @@ static void pauses(void **state)
 	assert_int_equal(r.ends, 0);
 }
 
+static uint64_t guest_clock(const struct machine *m)
+{
+	struct kvm_clock_data clock = { 0 };
+
+	assert_int_equal(kvcore_ioctl(m->core.vm_fd, KVM_GET_CLOCK, &clock), 0);
+	return clock.clock;
+}
+
+/* The guest's clock has not gone on during a pause, whatever time running took. */
+static void pauses_the_clock(void **state)
+{
+	enum { PAUSE_US = 200000 };
+	static const uint8_t code[] = { FOREVER };
+	struct elf f = elf_file(code, sizeof(code));
+	struct machine_config config = config_for(put_file("kernel", &f, sizeof(f)));
+	struct run r = { 0 };
+	gint64 start, all_us;
+	uint64_t before;
+
+	r.m = machine_new(&config, NULL);
+	assert_non_null(r.m);
+	assert_int_equal(machine_vcpu_thread(r.m, 0), 0);
+	assert_true(machine_run(r.m, ended, &r, NULL));
+	assert_int_not_equal(machine_vcpu_thread(r.m, 0), 0);
+	start = g_get_monotonic_time();
+	before = guest_clock(r.m);
+	machine_pause(r.m);
+	assert_false(machine_busy(r.m));
+	g_usleep(PAUSE_US);
+	assert_true(machine_run(r.m, ended, &r, NULL));
+	all_us = (gint64)(guest_clock(r.m) - before) / 1000;
+	assert_in_range(all_us, 0, g_get_monotonic_time() - start - PAUSE_US / 2);
+	machine_free(r.m);
+}
+
 static void saves_and_loads(void **state)
 {
 	static const uint8_t code[] = { FOREVER };
@@ -462,6 +498,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(powers_off), cmocka_unit_test(triple_fault), cmocka_unit_test(resets),
 		cmocka_unit_test(resets_by_the_keyboard_controller), cmocka_unit_test(finds_start_info),
 		cmocka_unit_test(prints), cmocka_unit_test(power_button), cmocka_unit_test(pauses),
+		cmocka_unit_test(pauses_the_clock),
 		cmocka_unit_test(saves_and_loads), cmocka_unit_test(linux_entry),
 		cmocka_unit_test(bad_configurations), cmocka_unit_test(lying_elf_files),
 		cmocka_unit_test(lying_bzimages),

@@ -54,5 +54,6 @@ if command -v bash >/dev/null; then
 	expect "auto kvm soft" --accel ""
 	expect "user" --net us
 	expect "readonly=" --disk rea
+	expect "unix" --qmp un
 fi
 exit 0

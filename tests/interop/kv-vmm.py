@@ -18,6 +18,8 @@ import termios
 import threading
 import time
 
+import qmp
+
 LIMIT = 90
 DISK = 32 << 20
 
@@ -249,6 +251,38 @@ def case_power_button(bed):
         text = process.communicate(timeout=LIMIT)[0].decode('utf-8', 'replace')
         check(re.search(r'^ *0001 0074 0001 0000\r', text, re.M), 'no press of the power key', text)
         check(process.returncode == 0, f'status {process.returncode}', text)
+    finally:
+        stop(process)
+
+
+def case_stop(bed):
+    """A Linux that reads its disk all the time is stopped and goes on, reset, and switched off, over QMP."""
+    path = f'{bed.folder}/qmp'
+    bed.make_initrd('button', 'evdev')
+    process = bed.start('--disk', bed.disk, '--cpus', '2', '--qmp', f'unix:{path}',
+                        run='exec 3</dev/input/event0; while dd if=/dev/vda of=/dev/null bs=64k 2>/dev/null; do :; done & '
+                            'sleep 2; echo it-goes-on; dd bs=24 count=1 <&3 2>/dev/null | wc -c')
+    try:
+        wait_for(process, '@init')
+        client = qmp.Client(path)
+        for again in range(20):
+            client.run('stop')
+            check(client.run('query-status')['status'] == 'paused', 'not paused')
+            time.sleep(0.05 if again else 3)
+            client.run('cont')
+        text = wait_for(process, 'it-goes-on')
+        check('lockup' not in text and 'stall' not in text, 'the guest noticed', text)
+        # Without waiting: commands do not run into each other while the queues are drained.
+        names = ['stop', 'cont'] * 100 + ['stop', 'system_reset', 'cont']
+        client.send(b''.join(b'{"execute":"%s"}' % name.encode() for name in names))
+        check([client.answer() for _ in names] == [{'return': {}} for _ in names], 'not all are answered')
+        text = wait_for(process, 'it-goes-on')
+        check('@init' in text, 'no other start', text)
+        client.run('system_powerdown')
+        text = process.communicate(timeout=LIMIT)[0].decode('utf-8', 'replace')
+        check('24\r\n' in text and process.returncode == 0, f'status {process.returncode}', text)
+        check([event['event'] for event in client.events if event['event'] not in ('STOP', 'RESUME')] == ['RESET', 'POWERDOWN'],
+              'other events', str(client.events))
     finally:
         stop(process)
 

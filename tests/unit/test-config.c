@@ -55,6 +55,11 @@ static const struct {
 	{ "kv-vmm --net bridge", "--net: kind: 'bridge' is not valid; give none|user" },
 	{ "kv-vmm --net hostfwd=x", "--net: kind is missing; give kind=none|user" },
 	{ "kv-vmm --console tty", "--console: 'tty' is not valid; give stdio|pty|file:PATH|unix:PATH" },
+	{ "kv-vmm --qmp server=on", "--qmp: socket is missing; give socket=unix:PATH" },
+	{ "kv-vmm --qmp tcp:/q", "--qmp: socket: 'tcp:/q' is not valid; give unix:PATH" },
+	{ "kv-vmm --qmp unix:/q,server=off", "--qmp: server: 'off' is not valid; give on" },
+	{ "kv-vmm --qmp unix:/q,wait=on", "--qmp: wait: 'on' is not valid; give off" },
+	{ "kv-vmm --qmp unix:/q --qmp unix:/r", "--qmp: given twice; give it once" },
 	{ "kv-vmm --name '\377'", "--name: '?' is not valid; give text in UTF-8" },
 };
 

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Listening on a Unix socket. See listen.h. */
+#include "listen.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "error.h"
+
+enum { BACKLOG = 4 };
+
+/* A socket file that nobody listens on any more is a leftover, and removed. */
+static bool remove_leftover(const char *what, const struct sockaddr_un *sa, GError **error)
+{
+	struct stat st;
+	int fd, err = 0;
+
+	if (lstat(sa->sun_path, &st) < 0)
+		return true;
+	if (!S_ISSOCK(st.st_mode))
+		return kv_fail(error, KV_ERROR_BUSY, "%s '%s' exists and is not a socket; remove it", what, sa->sun_path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) < 0)
+		err = errno;
+	if (fd >= 0)
+		close(fd);
+	if (err != ECONNREFUSED)
+		return kv_fail(error, KV_ERROR_BUSY, "%s '%s' is in use by another process; give another path", what,
+			       sa->sun_path);
+	unlink(sa->sun_path);
+	return true;
+}
+
+int kv_listen_unix(const char *what, const char *path, GError **error)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (strlen(path) >= sizeof(sa.sun_path)) {
+		kv_fail(error, KV_ERROR_USAGE, "%s '%s': the path is longer than %zu bytes", what, path, sizeof(sa.sun_path) - 1);
+		return -1;
+	}
+	memcpy(sa.sun_path, path, strlen(path) + 1);
+	if (!remove_leftover(what, &sa, error))
+		return -1;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* The mode before bind is the new file's. */
+	if (fd >= 0 && fchmod(fd, 0600) == 0 && bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) == 0 &&
+	    listen(fd, BACKLOG) == 0)
+		return fd;
+	kv_fail_errno(error, errno, "cannot listen on %s '%s'", what, path);
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}

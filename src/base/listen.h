@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Unix sockets that we listen on: consoles, monitors. The file is its owner's alone (0600); who listens unlinks it. */
+#pragma once
+#include <glib.h>
+
+/*
+ * A listening descriptor, non-blocking and close-on-exec, or -1 with the error set. what: "console socket", for messages. A
+ * leftover socket file that nobody listens on is replaced, anything else that is there already is refused.
+ */
+int kv_listen_unix(const char *what, const char *path, GError **error);

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* QMP commands about the machine as a whole: what it is, its processors and consoles, stop and go. See qmp.h. */
+#include "char.h"
+#include "machine.h"
+#include "qmp.h"
+#include "server.h"
+#include "vmm.h"
+
+JsonNode *qmp_query_version(void *opaque, JsonObject *args, GError **error)
+{
+	return qmp_version();
+}
+
+JsonNode *qmp_query_name(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+	JsonObject *o = json_object_new();
+	const char *name;
+
+	if (g_variant_lookup(vmm->options, "name", "&s", &name))
+		json_object_set_string_member(o, "name", name);
+	return qmp_object(o);
+}
+
+JsonNode *qmp_query_status(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+	JsonObject *o = json_object_new();
+
+	json_object_set_string_member(o, "status", vmm->stopped ? "paused" : "running");
+	json_object_set_boolean_member(o, "singlestep", FALSE);
+	json_object_set_boolean_member(o, "running", !vmm->stopped);
+	return qmp_object(o);
+}
+
+/* The kernel's KVM, that is: clients take `enabled` for hardware virtualization. */
+JsonNode *qmp_query_kvm(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+	JsonObject *o = json_object_new();
+
+	json_object_set_boolean_member(o, "enabled", vmm->accel.accel == KVCORE_KVM);
+	json_object_set_boolean_member(o, "present", TRUE);
+	return qmp_object(o);
+}
+
+/* Every vCPU is a core of one socket, as the guest's CPUID has it. */
+static JsonObject *vcpu_place(unsigned index)
+{
+	JsonObject *o = json_object_new();
+
+	json_object_set_int_member(o, "socket-id", 0);
+	json_object_set_int_member(o, "core-id", index);
+	json_object_set_int_member(o, "thread-id", 0);
+	return o;
+}
+
+JsonNode *qmp_query_cpus_fast(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+	JsonArray *list = json_array_new();
+
+	for (unsigned i = 0; i < machine_vcpus(vmm->machine); i++) {
+		g_autofree char *path = qmp_vcpu_path(i);
+		JsonObject *o = json_object_new();
+
+		json_object_set_int_member(o, "cpu-index", i);
+		json_object_set_string_member(o, "qom-path", path);
+		json_object_set_int_member(o, "thread-id", machine_vcpu_thread(vmm->machine, i));
+		json_object_set_object_member(o, "props", vcpu_place(i));
+		json_object_set_string_member(o, "target", "x86_64");
+		json_array_add_object_element(list, o);
+	}
+	return qmp_array(list);
+}
+
+static void put_chardev(JsonArray *list, const char *label, bool open, const char *format, ...) G_GNUC_PRINTF(4, 5);
+static void put_chardev(JsonArray *list, const char *label, bool open, const char *format, ...)
+{
+	JsonObject *o = json_object_new();
+	g_autofree char *filename = NULL;
+	va_list ap;
+
+	va_start(ap, format);
+	filename = g_strdup_vprintf(format, ap);
+	va_end(ap);
+	json_object_set_string_member(o, "label", label);
+	json_object_set_string_member(o, "filename", filename);
+	json_object_set_boolean_member(o, "frontend-open", open);
+	json_array_add_object_element(list, o);
+}
+
+static void put_console(JsonArray *list, const char *label, const struct chardev *c)
+{
+	if (c && !g_strcmp0(c->where, c->kind->name))
+		put_chardev(list, label, c->client, "%s", c->where);
+	else if (c)
+		put_chardev(list, label, c->client, "%s:%s%s", c->kind->name, c->where,
+			    g_strcmp0(c->kind->name, "unix") ? "" : ",server=on");
+}
+
+JsonNode *qmp_query_chardev(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+	JsonArray *list = json_array_new();
+
+	put_console(list, "console", vmm->console);
+	put_console(list, "virtio-console", vmm->virtio_console);
+	put_chardev(list, "qmp", true, "unix:%s,server=on", qmp_server_path(vmm->qmp));
+	return qmp_array(list);
+}
+
+JsonNode *qmp_stop(void *opaque, JsonObject *args, GError **error)
+{
+	vmm_stop(opaque);
+	return qmp_nothing();
+}
+
+JsonNode *qmp_cont(void *opaque, JsonObject *args, GError **error)
+{
+	return vmm_cont(opaque, error) ? qmp_nothing() : NULL;
+}
+
+JsonNode *qmp_system_powerdown(void *opaque, JsonObject *args, GError **error)
+{
+	vmm_powerdown(opaque);
+	return qmp_nothing();
+}
+
+JsonNode *qmp_system_reset(void *opaque, JsonObject *args, GError **error)
+{
+	vmm_reset(opaque);
+	return qmp_nothing();
+}
+
+JsonNode *qmp_quit(void *opaque, JsonObject *args, GError **error)
+{
+	vmm_quit(opaque);
+	return qmp_nothing();
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The QMP server of --qmp and the table of its commands. See qmp.h. */
+#include "qmp.h"
+
+#include <string.h>
+
+#include "error.h"
+#include "machine.h"
+#include "server.h"
+#include "vmm.h"
+
+/* The QEMU whose QMP this is: clients take it for what commands look like. */
+enum { QEMU_MAJOR = 7, QEMU_MINOR = 2, QEMU_MICRO = 0 };
+
+static const struct qmp_command commands[] = {
+	{ "cont", qmp_cont },
+	{ "query-chardev", qmp_query_chardev },
+	{ "query-cpus-fast", qmp_query_cpus_fast },
+	{ "query-kvm", qmp_query_kvm },
+	{ "query-name", qmp_query_name },
+	{ "query-stats", qmp_query_stats, qmp_stats_args },
+	{ "query-stats-schemas", qmp_query_stats_schemas, qmp_stats_schemas_args },
+	{ "query-status", qmp_query_status },
+	{ "query-version", qmp_query_version },
+	{ "quit", qmp_quit },
+	{ "stop", qmp_stop },
+	{ "system_powerdown", qmp_system_powerdown },
+	{ "system_reset", qmp_system_reset },
+	{},
+};
+
+JsonNode *qmp_version(void)
+{
+	JsonObject *o = json_object_new(), *qemu = json_object_new();
+
+	json_object_set_int_member(qemu, "major", QEMU_MAJOR);
+	json_object_set_int_member(qemu, "minor", QEMU_MINOR);
+	json_object_set_int_member(qemu, "micro", QEMU_MICRO);
+	json_object_set_object_member(o, "qemu", qemu);
+	json_object_set_string_member(o, "package", "kv-vmm " KV_VERSION " (Kvasir)");
+	return qmp_object(o);
+}
+
+static bool is_busy(void *opaque)
+{
+	return machine_busy(((struct vmm *)opaque)->machine);
+}
+
+static const struct qmp_server_ops server_ops = { .commands = commands, .version = qmp_version, .busy = is_busy };
+
+bool qmp_open(struct vmm *vmm, GVariant *keys, GError **error)
+{
+	const char *socket = "";
+
+	g_variant_lookup(keys, "socket", "&s", &socket);
+	if (strlen(socket) <= strlen("unix:"))
+		return kv_fail(error, KV_ERROR_USAGE, "--qmp: socket: '%s' is not valid; give unix:PATH", socket);
+	vmm->qmp = qmp_server_new(socket + strlen("unix:"), &server_ops, vmm, error);
+	return vmm->qmp;
+}
+
+void qmp_close(struct vmm *vmm)
+{
+	g_clear_pointer(&vmm->qmp, qmp_server_free);
+}
+
+void qmp_event(struct vmm *vmm, const char *name, JsonObject *data)
+{
+	if (vmm->qmp)
+		qmp_server_event(vmm->qmp, name, data);
+	if (data)
+		json_object_unref(data);
+}
+
+void qmp_event_cause(struct vmm *vmm, const char *name, bool guest, const char *reason)
+{
+	JsonObject *data = json_object_new();
+
+	json_object_set_boolean_member(data, "guest", guest);
+	json_object_set_string_member(data, "reason", reason);
+	qmp_event(vmm, name, data);
+}
+
+char *qmp_vcpu_path(unsigned index)
+{
+	return g_strdup_printf("/machine/unattached/device[%u]", index);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kv-vmm's QMP server: what the rest of kv-vmm says to it, and its commands, which are rows of the table in qmp.c and
+ * functions of one qmp-GROUP.c each. Shapes and texts are those of QEMU's qapi/. Main thread only.
+ */
+#pragma once
+#include <stdbool.h>
+
+#include "session.h"
+
+struct vmm;
+
+/* keys: of --qmp. The server answers when the main loop runs. */
+bool qmp_open(struct vmm *vmm, GVariant *keys, GError **error);
+void qmp_close(struct vmm *vmm); /* no-op when there is none */
+
+/* An event to the client that may be there; data (may be NULL) is taken over. */
+void qmp_event(struct vmm *vmm, const char *name, JsonObject *data);
+/* One of those with {guest, reason}: SHUTDOWN, RESET. */
+void qmp_event_cause(struct vmm *vmm, const char *name, bool guest, const char *reason);
+
+/* The vCPU's name in QEMU's object tree; g_free. */
+char *qmp_vcpu_path(unsigned index);
+
+/* qmp.c */
+JsonNode *qmp_version(void);
+
+/* Commands; opaque is the struct vmm. qmp-machine.c */
+typedef JsonNode *qmp_run(void *opaque, JsonObject *args, GError **error);
+qmp_run qmp_query_version, qmp_query_name, qmp_query_status, qmp_query_kvm, qmp_query_cpus_fast, qmp_query_chardev;
+qmp_run qmp_stop, qmp_cont, qmp_system_powerdown, qmp_system_reset, qmp_quit;
+
+/* qmp-stats.c */
+extern const struct qmp_member qmp_stats_args[], qmp_stats_schemas_args[];
+qmp_run qmp_query_stats, qmp_query_stats_schemas;

@@ -1,0 +1,544 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""kv-vmm's QMP server as a client has it, and QEMU's beside it: what both know has one shape, and what is wrong is told in one
+text, JSON's own faults aside. The guest is a few bytes long.   usage: qmp.py KV-VMM CASE...
+Exit status 77: QEMU is needed and not installed."""
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+LIMIT = 60
+LOAD_AT = 0x100000
+
+
+class Failed(Exception):
+    pass
+
+
+class Skipped(Exception):
+    pass
+
+
+def check(condition, what, *more):
+    if not condition:
+        raise Failed('\n'.join([what, *(json.dumps(item) if not isinstance(item, str) else item for item in more)]))
+
+
+def guest_code():
+    """Waits for bytes on the first serial port: p powers off, r resets, t is a triple fault."""
+    def when(byte, code):
+        return bytes([0x3c, ord(byte), 0x75, len(code)]) + code
+
+    def out(port, value):
+        return b'\x66\xba' + struct.pack('<H', port) + bytes([0xb0, value, 0xee])
+
+    head = b'\x66\xba' + struct.pack('<H', 0x3fd) + b'\xec\xa8\x01'  # mov $0x3fd, %dx; in; test $1, %al
+    body = (b'\x66\xba' + struct.pack('<H', 0x3f8) + b'\xec' + when('p', out(0x600, 0x34)) + when('r', out(0x602, 1)) +
+            when('t', b'\x0f\x01\x1d' + struct.pack('<I', 0x3000) + b'\x0f\x0b'))  # lidt of nothing; ud2
+    code = head + b'\x74' + bytes([len(body)]) + body
+    return code + b'\xeb' + struct.pack('b', -len(code) - 2)
+
+
+def kernel(path):
+    """An ELF file with a PVH entry: 32-bit protected mode (xen/include/public/elfnote.h, PHYS32_ENTRY)."""
+    code = guest_code().ljust(256, b'\x90')
+    note = struct.pack('<III4sII', 4, 4, 18, b'Xen', LOAD_AT, 0)
+    head = 64 + 2 * 56
+    ident = b'\x7fELF\x02\x01\x01'.ljust(16, b'\0')
+    elf = ident + struct.pack('<HHIQQQIHHHHHH', 2, 62, 1, LOAD_AT, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    load = struct.pack('<IIQQQQQQ', 1, 7, head + len(note), LOAD_AT, LOAD_AT, len(code), 0x1000, 0x1000)
+    notes = struct.pack('<IIQQQQQQ', 4, 4, head, 0, 0, len(note), len(note), 4)
+    with open(path, 'wb') as file:
+        file.write(elf + load + notes + note + code)
+
+
+class Client:
+    """One connection; events that come between answers are kept."""
+
+    def __init__(self, path, negotiate=True):
+        end = time.monotonic() + LIMIT
+        self.socket = socket.socket(socket.AF_UNIX)
+        while self.socket.connect_ex(path):
+            check(time.monotonic() < end, f'nobody listens on {path}')
+            time.sleep(0.02)
+        self.socket.settimeout(LIMIT)
+        self.data, self.events = b'', []
+        self.greeting = self.message()
+        if negotiate:
+            self.run('qmp_capabilities')
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def message(self):
+        while b'\n' not in self.data:
+            data = self.socket.recv(65536)
+            check(data, 'the server closed the connection')
+            self.data += data
+        line, self.data = self.data.split(b'\n', 1)
+        check(line.endswith(b'\r'), 'a line without its carriage return')
+        return json.loads(line)
+
+    def answer(self):
+        while True:
+            message = self.message()
+            if 'event' not in message:
+                return message
+            self.events.append(message)
+
+    def ask(self, data):
+        self.send(data if isinstance(data, bytes) else json.dumps(data).encode())
+        return self.answer()
+
+    def run(self, command, **arguments):
+        message = {'execute': command}
+        if arguments:
+            message['arguments'] = arguments
+        answer = self.ask(message)
+        check('return' in answer, f'{command} fails', answer)
+        return answer['return']
+
+    def event(self, name):
+        """The next event of that name, with those before it forgotten."""
+        while True:
+            for index, event in enumerate(self.events):
+                if event['event'] == name:
+                    self.events = self.events[index + 1:]
+                    return event
+            message = self.message()
+            check('event' in message, f'an answer instead of {name}', message)
+            self.events.append(message)
+
+    def closed(self):
+        """True when the server hangs up; what it sends before that is forgotten."""
+        try:
+            while self.socket.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        return True
+
+
+class Process:
+    """A program with a QMP socket."""
+
+    def __init__(self, command, path):
+        self.path = path
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *what):
+        self.process.kill()
+        self.process.communicate()
+
+    def client(self, **keys):
+        return Client(self.path, **keys)
+
+    def status(self):
+        return self.process.wait(LIMIT)
+
+
+class Bed:
+    def __init__(self, program, folder):
+        self.program, self.folder, self.count = program, folder, 0
+        self.kernel = f'{folder}/kernel'
+        kernel(self.kernel)
+
+    def path(self, name):
+        self.count += 1
+        return f'{self.folder}/{name}{self.count}'
+
+    def start(self, *options):
+        path, self.console = self.path('qmp'), self.path('console')
+        return Process([self.program, '--accel', 'soft', '--memory', '16M', '--kernel', self.kernel, '--console',
+                        f'unix:{self.console}', '--qmp', f'unix:{path},server=on,wait=off', *options], path)
+
+    def qemu(self, *options):
+        if not shutil.which('qemu-system-x86_64'):
+            raise Skipped('no qemu-system-x86_64')
+        path = self.path('qemu')
+        return Process(['qemu-system-x86_64', '-nodefaults', '-display', 'none', '-accel', 'tcg', '-S', '-qmp',
+                        f'unix:{path},server=on,wait=off', *(options or ('-M', 'none'))], path)
+
+    def key(self, letter):
+        """A byte for the guest's serial port."""
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(self.console)
+            peer.sendall(letter)
+            time.sleep(0.1)
+
+
+def case_session(bed):
+    """Greeting, negotiation, ids, one client after another, and the socket's own life."""
+    with bed.start() as vmm:
+        client = vmm.client(negotiate=False)
+        check(client.greeting['QMP']['version']['package'].startswith('kv-vmm '), 'another greeting', client.greeting)
+        check(client.greeting['QMP']['capabilities'] == [], 'capabilities are offered', client.greeting)
+        mode = os.stat(vmm.path).st_mode
+        check(stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600, f'the socket has mode {mode:o}')
+        answer = client.ask({'execute': 'query-status', 'id': 1})
+        check(answer['error']['class'] == 'CommandNotFound' and answer['id'] == 1, 'a command before negotiation', answer)
+        answer = client.ask({'execute': 'qmp_capabilities', 'arguments': {'enable': ['oob']}})
+        check(answer['error']['desc'] == 'Capability oob not available', 'a capability', answer)
+        check(client.ask({'execute': 'qmp_capabilities', 'id': None}) == {'return': {}, 'id': None}, 'negotiation fails')
+        for ident in 'x', 5, -2.5, True, None, [1, {'a': ['é\n']}], {}:
+            check(client.ask({'execute': 'query-name', 'id': ident}) == {'return': {}, 'id': ident}, 'not this id', ident)
+        names = [command['name'] for command in client.run('query-commands')]
+        check({'qmp_capabilities', 'query-commands', 'query-stats', 'stop', 'quit'} <= set(names), 'not all commands', names)
+        other = socket.socket(socket.AF_UNIX)
+        other.connect(vmm.path)
+        check(not select.select([other], [], [], 0.3)[0], 'a second client is greeted')
+        client.socket.close()
+        check(select.select([other], [], [], LIMIT)[0] and b'"QMP"' in other.recv(4096), 'the next client is not greeted')
+        other.close()
+        client = vmm.client(negotiate=False)
+        check('error' in client.ask({'execute': 'query-status'}), 'negotiation is remembered')
+        # A client that does not wait for answers has its commands run.
+        client.send(b'{"execute":"qmp_capabilities"}{"execute":"stop"}')
+        client.socket.close()
+        check(vmm.client().run('query-status')['status'] == 'paused', 'a hurried client is not listened to')
+        vmm.client().run('quit')
+        check(vmm.status() == 0, f'status {vmm.process.returncode}')
+        check(not os.path.exists(vmm.path), 'the socket is left behind')
+
+
+def case_machine(bed):
+    """What the machine says about itself; stop and cont, and that a stopped guest stands still; the power button."""
+    with bed.start('--name', 'sam', '--cpus', '2') as vmm:
+        client = vmm.client()
+        check(client.run('query-name') == {'name': 'sam'}, 'another name')
+        check(client.run('query-kvm') == {'enabled': False, 'present': True}, 'another KVM')
+        check(client.run('query-version') == client.greeting['QMP']['version'], 'another version')
+        tasks = os.listdir(f'/proc/{vmm.process.pid}/task')
+        cpus = client.run('query-cpus-fast')
+        check([cpu['cpu-index'] for cpu in cpus] == [0, 1] and all(str(cpu['thread-id']) in tasks for cpu in cpus),
+              'not the vCPUs', cpus)
+        for cpu in cpus:
+            with open(f'/proc/{vmm.process.pid}/task/{cpu["thread-id"]}/comm', encoding='ascii') as file:
+                check(file.read() == f'vcpu{cpu["cpu-index"]}\n', 'not the thread of this vCPU', cpu)
+        chardevs = {row['label']: row for row in client.run('query-chardev')}
+        check(chardevs['console']['filename'] == f'unix:{bed.console},server=on', 'another console', chardevs)
+
+        def ran():
+            stats = client.run('query-stats', target='vcpu', vcpus=[cpus[0]['qom-path']])
+            return next(row['value'] for row in stats[0]['stats'] if row['name'] == 'runs')
+
+        def wait_for_more(than):
+            end = time.monotonic() + LIMIT
+            while ran() == than:
+                check(time.monotonic() < end, 'the guest does not run')
+
+        wait_for_more(ran())
+        check(client.run('query-status')['status'] == 'running', 'not running')
+        client.run('cont')
+        client.run('stop')
+        client.event('STOP')
+        check(client.run('query-status') == {'status': 'paused', 'singlestep': False, 'running': False}, 'not paused')
+        before = ran()
+        time.sleep(0.2)
+        check(ran() == before, 'a stopped guest runs')
+        client.run('stop')
+        client.run('system_reset')
+        check(client.event('RESET')['data'] == {'guest': False, 'reason': 'host-qmp-system-reset'}, 'another reason')
+        check(not client.run('query-status')['running'], 'a reset starts a stopped guest')
+        before = ran()
+        client.run('cont')
+        client.event('RESUME')
+        check(not client.events, 'events of nothing', client.events)
+        wait_for_more(before)
+        client.run('system_reset')
+        client.event('RESET')
+        wait_for_more(ran())
+        client.run('system_powerdown')
+        client.event('POWERDOWN')
+        vmm.process.send_signal(signal.SIGTERM)
+        client.event('POWERDOWN')
+        vmm.process.send_signal(signal.SIGTERM)
+        check(client.event('SHUTDOWN')['data'] == {'guest': False, 'reason': 'host-signal'}, 'another reason')
+        check(client.closed() and vmm.status() == 128 + signal.SIGTERM, f'status {vmm.process.returncode}')
+
+
+def case_ends(bed):
+    """Each way a machine ends, as its client is told."""
+    for letter, options, status, reason in [
+            (b'p', [], 0, {'guest': True, 'reason': 'guest-shutdown'}),
+            (b'r', ['--no-reboot'], 0, {'guest': True, 'reason': 'guest-reset'}),
+            (b't', [], 1, {'guest': True, 'reason': 'guest-panic'}),
+            (None, [], 0, {'guest': False, 'reason': 'host-qmp-quit'})]:
+        with bed.start(*options) as vmm:
+            client = vmm.client()
+            if letter:
+                bed.key(letter)
+            else:
+                client.run('quit')
+            event = client.event('SHUTDOWN')
+            check(event['data'] == reason, f'not {reason}', event)
+            check(abs(event['timestamp']['seconds'] - time.time()) < LIMIT, 'another time', event)
+            check(client.closed() and vmm.status() == status, f'status {vmm.process.returncode}, not {status}')
+    with bed.start() as vmm:
+        client = vmm.client()
+        bed.key(b'r')
+        check(client.event('RESET')['data'] == {'guest': True, 'reason': 'guest-reset'}, 'another reason')
+        bed.key(b'p')
+        client.event('SHUTDOWN')
+        check(client.closed() and vmm.status() == 0, f'status {vmm.process.returncode}')
+
+
+def values(results):
+    return {row['name']: row['value'] for result in results for row in result['stats']}
+
+
+def case_stats(bed):
+    """Counters grow; the filters filter; the schemas name what there is; each vCPU has its own."""
+    with bed.start('--cpus', '2') as vmm:
+        client = vmm.client()
+        paths = [cpu['qom-path'] for cpu in client.run('query-cpus-fast')]
+        end = time.monotonic() + LIMIT
+        while 'exit.io' not in values(client.run('query-stats', target='vm')):
+            check(time.monotonic() < end, 'no I/O is counted')
+        first = values(client.run('query-stats', target='vm'))
+        check({'jit.blocks', 'jit.code_bytes', 'jit.links', 'jit.tlb_misses', 'jit.slow.page_fault', 'jit.interp_exits',
+               'jit.invalidations'} <= set(first), 'not the counters of --stats', first)
+        while values(client.run('query-stats', target='vm'))['exit.io'] <= first['exit.io']:
+            check(time.monotonic() < end, 'counters do not grow')
+        vcpus = client.run('query-stats', target='vcpu')
+        check([row['qom-path'] for row in vcpus] == paths and all(row['provider'] == 'kvm' for row in vcpus), 'not each vCPU',
+              vcpus)
+        check({'runs', 'interpreted', 'tlb_fills'} <= set(values(vcpus)), 'not the counters of a vCPU', vcpus)
+        one = client.run('query-stats', target='vcpu', vcpus=paths[1:], providers=[{'provider': 'kvm', 'names': ['runs', 'x']}])
+        check(len(one) == 1 and one[0]['qom-path'] == paths[1] and [row['name'] for row in one[0]['stats']] == ['runs'],
+              'not what was asked for', one)
+        for nothing in {'vcpus': []}, {'vcpus': ['/machine']}, {'providers': []}, \
+                {'providers': [{'provider': 'kvm', 'names': []}]}, {'providers': [{'provider': 'kvm', 'names': ['x']}]}:
+            check(client.run('query-stats', target='vcpu', **nothing) == [], 'something', nothing)
+        client.run('stop')
+        schemas = {row['target']: row for row in client.run('query-stats-schemas', provider='kvm')}
+        for target in 'vm', 'vcpu':
+            names = [row['name'] for row in schemas[target]['stats']]
+            check(sorted(names) == sorted(values(client.run('query-stats', target=target))), 'the schema names others', names)
+        check({'name': 'jit.code_bytes', 'type': 'instant', 'unit': 'bytes', 'exponent': 0} in schemas['vm']['stats'],
+              'no schema of bytes', schemas)
+
+
+# Each is one message to us and to QEMU, and both answer the same. Line ends are part of it where a word ends there.
+SAME_ERRORS = [
+    b'{"execute":"nonsense","id":3}', b'{"id":5}', b'{}', b'{"execute":5}', b'{"execute":"query-status","arguments":5}',
+    b'{"execute":"query-status","arguments":{"x":1}}', b'{"execute":"query-status","foo":1}', b'[1,2]', b'"x"', b'7\n',
+    b'{"execute":"qmp_capabilities","id":1}', b'\xff', b'@\n', b'"\\x"', b'[' * 1025,
+    b'{"execute":"query-stats"}', b'{"execute":"query-stats","arguments":{"target":5}}',
+    b'{"execute":"query-stats","arguments":{"target":"x"}}',
+    b'{"execute":"query-stats","arguments":{"target":"vm","vcpus":[]}}',
+    b'{"execute":"query-stats","arguments":{"target":"vcpu","vcpus":"x"}}',
+    b'{"execute":"query-stats","arguments":{"target":"vcpu","vcpus":[5]}}',
+    b'{"execute":"query-stats","arguments":{"target":"vm","providers":[{"names":[]}]}}',
+    b'{"execute":"query-stats","arguments":{"target":"vm","providers":[5]}}',
+    b'{"execute":"query-stats","arguments":{"target":"vm","providers":[{"provider":"x"}]}}',
+    b'{"execute":"query-stats","arguments":{"target":"vm","providers":[{"provider":"kvm","z":1}]}}',
+    b'{"execute":"query-stats-schemas","arguments":{"provider":"x"}}',
+]
+
+# What json-glib finds is told in its words; both answer with an error of one class.
+SAME_CLASS = [
+    b'garbage ', b'nul\n', b'{"execute":"query-name"]', b'{"a":1,"a":2}', b'{1:1}', b'{a:1}', b'{true:1}', b'{[1]:2}',
+    b'{"a" 1}', b'{"a":}', b'{"a":1 "b":2}', b'{"a":1,}', b'{,}', b'[1 2]', b'[1,]', b'[,]', b'["a":1]', b'[{]}', b']', b':',
+    b',', b'"\\ud83d"', b'"\\u12"', b'"\xc3("', b'"a\x01\n', b'01\n', b'1.x\n', b'-x\n', b'1e+\n',
+]
+
+
+def case_errors(bed):
+    """What is wrong is told as QEMU tells it, and the connection goes on."""
+    with bed.start() as vmm, bed.qemu() as qemu:
+        ours, theirs = vmm.client(negotiate=False), qemu.client(negotiate=False)
+        for client in ours, theirs:
+            check('error' in client.ask(b'{"execute":"nonsense","id":[]}'), 'a command before negotiation')
+        check(ours.ask(b'{"execute":"x"}') == theirs.ask(b'{"execute":"x"}'), 'another text before negotiation')
+        ours.run('qmp_capabilities')
+        theirs.run('qmp_capabilities')
+        for message in SAME_ERRORS + SAME_CLASS:
+            got, wanted = ours.ask(message), theirs.ask(message)
+            if message in SAME_CLASS:
+                for answer in got, wanted:
+                    answer['error'].pop('desc')
+            check('error' in got and got == wanted, f'{message[:80]}: not the same error', got, wanted)
+            for client in ours, theirs:
+                # Whatever is left of a message, a client can begin anew.
+                check('error' in client.ask(b'\xff'), 'no error for 0xff')
+                check('return' in client.ask(b'{"execute":"query-version"}'), f'{message[:80]}: the end')
+        for message in b"{'execute':'query-version','id':'\"'}", b'{"execute":"query-version","id":"\\ud83d\\ude00\\/\\b"}':
+            got, wanted = ours.ask(message), theirs.ask(message)
+            check(got['id'] == wanted['id'], 'another id', got, wanted)
+
+
+class Schema:
+    """QEMU's own description of its commands and events (query-qmp-schema)."""
+
+    def __init__(self, client):
+        entries = client.run('query-qmp-schema')
+        self.types = {entry['name']: entry for entry in entries if entry['meta-type'] not in ('command', 'event')}
+        self.commands = {entry['name']: entry for entry in entries if entry['meta-type'] == 'command'}
+        self.events = {entry['name']: entry for entry in entries if entry['meta-type'] == 'event'}
+
+    def fits(self, name, value, where):
+        entry = self.types[name]
+        kind = entry['meta-type']
+        if kind == 'object':
+            check(isinstance(value, dict), f'{where}: no object', value)
+            members = {member['name']: member for member in entry['members']}
+            tag = entry.get('tag')
+            for variant in entry.get('variants', []):
+                if value.get(tag) == variant['case']:
+                    members.update({member['name']: member for member in self.types[variant['type']]['members']})
+            for member in members.values():
+                check(member['name'] in value or 'default' in member, f'{where}: no {member["name"]}', value)
+            for key, inner in value.items():
+                check(key in members, f'{where}: QEMU has no {key}', value)
+                self.fits(members[key]['type'], inner, f'{where}.{key}')
+        elif kind == 'array':
+            check(isinstance(value, list), f'{where}: no array', value)
+            for item in value:
+                self.fits(entry['element-type'], item, where)
+        elif kind == 'enum':
+            check(value in entry['values'], f'{where}: QEMU has no such value', value)
+        elif kind == 'alternate':
+            check(any(self.is_fit(member['type'], value) for member in entry['members']), f'{where}: none of these', value)
+        else:
+            want = {'string': str, 'int': int, 'number': (int, float), 'boolean': bool}[entry['json-type']]
+            check(isinstance(value, want) and (want is bool or not isinstance(value, bool)), f'{where}: no {want}', value)
+
+    def is_fit(self, name, value):
+        try:
+            self.fits(name, value, '')
+        except Failed:
+            return False
+        return True
+
+
+def case_schema(bed):
+    """Every command of ours is QEMU's, and what it answers fits QEMU's schema; events as well."""
+    arguments = {'query-stats': [{'target': 'vm'}, {'target': 'vcpu'}], 'query-stats-schemas': [{}, {'provider': 'kvm'}]}
+    with bed.start('--cpus', '2', '--name', 'x') as vmm, bed.qemu() as qemu:
+        client, schema = vmm.client(), Schema(qemu.client())
+        names = [command['name'] for command in client.run('query-commands')]
+        check(len(names) == len(set(names)), 'a command is there twice', names)
+        # Those that change the machine in the order that they can be run in.
+        order = ['stop', 'cont', 'system_powerdown', 'system_reset', 'quit']
+        for name in [name for name in names if name not in order] + order:
+            check(name in schema.commands and name in names, f'{name}: not in both')
+            if name == 'qmp_capabilities':
+                continue
+            for given in arguments.get(name, [{}]):
+                schema.fits(schema.commands[name]['arg-type'], given, name)
+                schema.fits(schema.commands[name]['ret-type'], client.run(name, **given), name)
+    with bed.start() as vmm:
+        client, seen = vmm.client(), []
+        for name in order:
+            client.run(name)
+            seen += client.events
+            client.events = []
+        check([event['event'] for event in seen] == ['STOP', 'RESUME', 'POWERDOWN', 'RESET', 'SHUTDOWN'], 'other events', seen)
+        for event in seen:
+            schema.fits(schema.events[event['event']]['arg-type'], event.get('data', {}), event['event'])
+            check(set(event) <= {'event', 'data', 'timestamp'} and set(event['timestamp']) == {'seconds', 'microseconds'},
+                  'another shape', event)
+
+
+def memory(process):
+    with open(f'/proc/{process.pid}/status', encoding='ascii') as file:
+        return int(next(line.split()[1] for line in file if line.startswith('VmRSS')))
+
+
+def case_hostile(bed):
+    """Clients that flood, do not read, hang up anywhere, and send what never ends: the guest runs on, memory is bounded."""
+    with bed.start() as vmm:
+        client = vmm.client()
+        client.run('query-stats', target='vm')
+        before = memory(vmm.process)
+        client.socket.setblocking(False)
+        sent, quiet = 0, 0
+        while quiet < 5 and sent < 64 << 20:  # until it takes no more for a while
+            try:
+                sent += client.socket.send(b'{"execute":"query-stats","arguments":{"target":"vm"}}' * 1000)
+                quiet = 0
+            except BlockingIOError:
+                quiet += 1
+                time.sleep(0.1)
+        check(quiet, f'{sent} bytes of commands are taken without an answer being read')
+        check(memory(vmm.process) - before < 8 << 10, f'{memory(vmm.process) - before} KiB for a client that does not read')
+        with open(f'/proc/{vmm.process.pid}/stat', encoding='ascii') as file:
+            check(file.read().split()[2] in 'RS', 'the process is not well')
+        client.socket.close()
+        client = vmm.client()
+        for message, text in [
+                (b'"' + b'x' * (2 << 20), 'JSON token size limit exceeded'),
+                (b'[' + b'1,' * (1 << 16), 'JSON token size limit exceeded'),
+                (b'{"a":' * 100000, 'JSON nesting depth limit exceeded')]:
+            client.send(message)
+            answer = client.answer()
+            check(answer['error'] == {'class': 'GenericError', 'desc': text}, f'not "{text}"', answer)
+            client.socket.close()
+            client = vmm.client()
+        for size in range(1, 40):
+            client.socket.close()
+            client = vmm.client(negotiate=False)
+            client.send(b'{"execute":"qmp_capabilities"}{"execute'[:size])
+        client.socket.close()
+        client = vmm.client()
+        check(client.run('query-status')['running'], 'not running')
+        check(memory(vmm.process) - before < 16 << 10, f'{memory(vmm.process) - before} KiB more')
+
+
+def case_rejected(bed):
+    """One line that names the cause, and a status that is not 0."""
+    used = bed.path('used')
+    open(used, 'wb').close()
+    for text, message in [
+            ('unix:', "--qmp: socket: 'unix:' is not valid; give unix:PATH"),
+            ('tcp:x', "--qmp: socket: 'tcp:x' is not valid; give unix:PATH"),
+            ('unix:x,server=off', "--qmp: server: 'off' is not valid; give on"),
+            ('unix:x,wait=on', "--qmp: wait: 'on' is not valid; give off"),
+            (f'unix:{used}', f"QMP socket '{used}' exists and is not a socket; remove it"),
+            ('unix:/no/such/path', "cannot listen on QMP socket '/no/such/path': No such file or directory")]:
+        done = subprocess.run([bed.program, '--accel', 'soft', '--kernel', bed.kernel, '--console', f'file:{bed.folder}/log',
+                               '--quiet', '--qmp', text], stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT,
+                              check=False)
+        check(done.returncode == 1 and done.stderr.decode() == f'kv-vmm: {message}\n',
+              f'--qmp {text}: status {done.returncode}, not "{message}"', done.stderr.decode())
+    with bed.start() as vmm:
+        vmm.client()
+        done = subprocess.run([bed.program, '--accel', 'soft', '--kernel', bed.kernel, '--console', f'file:{bed.folder}/log',
+                               '--qmp', f'unix:{vmm.path}'], stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT,
+                              check=False)
+        check(b'is in use by another process' in done.stderr, 'a socket in use is taken', done.stderr.decode())
+
+
+def main():
+    program, *names = sys.argv[1:]
+    cases = {name[5:].replace('_', '-'): function for name, function in globals().items() if name.startswith('case_')}
+    with tempfile.TemporaryDirectory(prefix='kv-qmp-test-') as folder:
+        try:
+            bed = Bed(os.path.abspath(program), folder)
+            for name in names or cases:
+                cases[name](bed)
+                print(f'{name}: good', flush=True)
+        except Skipped as reason:
+            print(f'skipped: {reason}')
+            return 77
+        except Failed as reason:
+            print(f'{name}: {reason}')
+            return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
