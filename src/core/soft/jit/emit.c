@@ -183,9 +183,13 @@ void emit_imm(struct emit *e, u8 dst, u64 imm)
 	emit_u64(e, imm);
 }
 
+/* A move costs the host less. */
 void emit_lea(struct emit *e, u8 dst, struct host_mem m)
 {
-	emit_op_mem(e, &op_lea, dst, &m);
+	if (m.index == BASE_NONE && m.base != BASE_NONE && !m.disp)
+		emit_mov(e, dst, m.base);
+	else
+		emit_op_mem(e, &op_lea, dst, &m);
 }
 
 void emit_lea32(struct emit *e, u8 dst, struct host_mem m)
