@@ -10,7 +10,7 @@
 #include "exec-list.h"
 
 #define SLOTS 12	 /* generated ones; a loop's two come behind them */
-#define LOOP_COUNTER R15 /* never written but by the loop */
+#define LOOP_COUNTER R11 /* never written but by the loop */
 
 enum pool { POOL_GENERAL, POOL_FLAGS, POOL_STACK, POOL_STRING, POOL_VECTOR, POOLS };
 
@@ -447,16 +447,16 @@ static bool reads_undefined(const struct test_case *t)
 
 static void choose_bases(struct test_case *t)
 {
-	static const u8 low[] = {RBX, RBP, RSI, RDI}, high[] = {R9, R10, R12, R13, R14};
+	static const u8 low[] = {RBX, RBP, RSI, RDI}, high[] = {R9, R10, R12, R13, R14, R15};
 
 	memset(&seq, 0, sizeof(seq));
 	seq.index[0] = RDX;
 	seq.index[1] = R8;
-	seq.kept = (u16)(1u << RDX | 1u << R8 | 1u << RSP | 1u << low[rng() & 3] | 1u << high[rng() % 5]);
+	seq.kept = (u16)(1u << RDX | 1u << R8 | 1u << RSP | 1u << low[rng() & 3] | 1u << high[rng() % 6]);
 	if (one_in(2))
 		seq.kept |= (u16)(1u << low[rng() & 3]);
 	if (one_in(2))
-		seq.kept |= (u16)(1u << high[rng() % 5]);
+		seq.kept |= (u16)(1u << high[rng() % 6]);
 	seq.segment_in = one_in(3) ? 2 : 30;
 	for (unsigned n = 0; n < 2; n++)
 		t->base[n] = (u64)((s64)(rng() % 128) - 64) * (one_in(4) ? 1 : 8);
@@ -484,7 +484,7 @@ static void set_bases(struct test_case *t)
 /* DEC, which leaves CF, or SUB. */
 static bool add_counting(struct test_case *t)
 {
-	return one_in(2) ? add_bytes(t, (u8[]){0x49, 0xff, 0xcf}, 3, 0) : add_bytes(t, (u8[]){0x49, 0x83, 0xef, 1}, 4, 0);
+	return one_in(2) ? add_bytes(t, (u8[]){0x49, 0xff, 0xcb}, 3, 0) : add_bytes(t, (u8[]){0x49, 0x83, 0xeb, 1}, 4, 0);
 }
 
 static bool add_loop(struct test_case *t)

@@ -8,6 +8,7 @@
 const char *const view_names[VIEW_COUNT] = { [VIEW_KERNEL] = "kernel", [VIEW_KERNEL_AC] = "kernel-ac", [VIEW_USER] = "user" };
 static const char *const gpr_names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
 					 "r8",	"r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+static const char *const home_names[] = { "r10", "r14", "r15" };
 static const char *const seg_names[] = { "es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr" };
 static const char *const mode_names[] = { "kernel", "user" };
 
@@ -56,7 +57,7 @@ static const struct field {
 #define FRAME ((struct jit_frame *)0)
 #define FRAME_FIELD(field, count, index) \
 	{ "frame." #field, offsetof(struct jit_frame, field), sizeof(FRAME->field) / (count), count, index, NULL }
-	FRAME_FIELD(reg, ARRAY_SIZE(FRAME->reg), &gpr_names[R9]),
+	FRAME_FIELD(reg, ARRAY_SIZE(FRAME->reg), home_names),
 	FRAME_FIELD(code_base, 1, NULL),
 	FRAME_FIELD(saved_flags, 1, NULL),
 	FRAME_FIELD(scratch, ARRAY_SIZE(FRAME->scratch), NULL),

@@ -82,6 +82,6 @@
 	jrcxz	. + 0x20
 
 	sequence setcc_cmov
-	cmp	r9, rax
+	cmp	r14, rax
 	sete	cl
 	cmovb	rdx, r10

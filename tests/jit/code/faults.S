@@ -7,7 +7,7 @@
 
 	sequence div_home
 	xor	edx, edx
-	div	r9
+	div	r14
 
 	sequence idiv_memory
 	cdq

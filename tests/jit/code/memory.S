@@ -12,8 +12,8 @@
 	add	dword ptr [rdi], 1
 
 	sequence home_base
-	mov	rax, [r9 + 16]
-	mov	[r10], r11
+	mov	rax, [r14 + 16]
+	mov	[r10], r15
 
 	sequence group
 	mov	rax, [rdi]
@@ -51,8 +51,8 @@
 	mov	rdx, [rdi + rcx * 8 + 8]
 
 	sequence indexed_home
-	mov	rax, [r9 + r10 * 4]
-	mov	rdx, [rdi + r11 * 8]
+	mov	rax, [r14 + r10 * 4]
+	mov	rdx, [rdi + r15 * 8]
 
 	sequence indexed_group_store
 	mov	rax, [rdi + rcx * 8]
@@ -108,5 +108,5 @@
 
 	sequence bit_string
 	bts	[rdi], rcx
-	bt	[rsi], r9d
+	bt	[rsi], r14d
 	lock btr [rdi], rdx

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Arithmetic between registers, of which r9 to r11 live in memory and rsp is another one. */
+/* Arithmetic between registers, of which r10, r14 and r15 live in memory and rsp is another one. */
 	concern	registers
 
 	sequence mapped
@@ -9,36 +9,36 @@
 	shl	rdx, cl
 
 	sequence home_read
-	add	rax, r9
+	add	rax, r14
 	cmp	r10, rcx
-	mov	r12d, r11d
-	imul	rdx, r9
+	mov	r12d, r15d
+	imul	rdx, r14
 	test	r10d, esi
 
 	sequence home_written
-	mov	r9, rax
+	mov	r14, rax
 	add	r10, 8
-	xor	r11d, r11d
-	mov	r9d, 7
+	xor	r15d, r15d
+	mov	r14d, 7
 
 	sequence home_again
-	mov	r9, rax
-	add	r9, rcx
-	shr	r9, 3
-	and	r9d, 63
-	mov	rdx, r9
+	mov	r14, rax
+	add	r14, rcx
+	shr	r14, 3
+	and	r14d, 63
+	mov	rdx, r14
 
 	sequence home_two
-	add	r9, r10
-	mov	r11, r9
-	lea	r10, [r11 + r9 * 2 + 8]
+	add	r14, r10
+	mov	r15, r14
+	lea	r10, [r15 + r14 * 2 + 8]
 
 	sequence bytes
-	mov	al, r9b
+	mov	al, r14b
 	add	r10b, 1
-	movzx	ecx, r11b
+	movzx	ecx, r15b
 	mov	ah, bl
-	setc	r9b
+	setc	r14b
 
 	sequence stack_pointer
 	mov	rax, rsp
@@ -50,21 +50,21 @@
 	lea	rax, [rdi + rsi * 4 - 8]
 	lea	ecx, [rdi + 1]
 	lea	rdx, [rip + 0x1234]
-	lea	r9, [rax + rcx]
-	lea	edx, [r10 + r11 * 8]
+	lea	r14, [rax + rcx]
+	lea	edx, [r10 + r15 * 8]
 
 	sequence bit_instructions
-	bsr	rax, r9
+	bsr	rax, r14
 	popcnt	rcx, r10
-	bt	r9, 5
-	bswap	r11
-	andn	rax, r9, rdx
+	bt	r14, 5
+	bswap	r15
+	andn	rax, r14, rdx
 	shlx	rdx, rsi, rdi
 
 	sequence multiply
-	mul	r9
+	mul	r14
 	imul	r10, rax
-	xchg	rax, r11
+	xchg	rax, r15
 	cmpxchg	r10, rcx
 
 	sequence nops

@@ -10,12 +10,12 @@
 	pop	rbp
 
 	sequence push_forms
-	push	r9
+	push	r14
 	push	-1
 	push	qword ptr [rdi + 8]
 
 	sequence pop_forms
-	pop	r9
+	pop	r14
 	pop	rsp
 
 	sequence pop_leads
@@ -62,7 +62,7 @@
 	call	[rdi + 24]
 
 	sequence call_home
-	call	r11
+	call	r15
 
 	sequence ret_bytes
 	ret	16

@@ -44,7 +44,7 @@
 
 	sequence control_registers, view=kernel
 	mov	rax, cr3
-	mov	r9, cr2
+	mov	r14, cr2
 	mov	ecx, ds
 
 	sequence fsgsbase

@@ -5,7 +5,7 @@
 	sequence sse_registers
 	paddd	xmm0, xmm1
 	pxor	xmm2, xmm2
-	movd	xmm3, r9d
+	movd	xmm3, r14d
 	cvtsi2sd xmm4, rax
 
 	sequence sse_unaligned

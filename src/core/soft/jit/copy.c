@@ -132,7 +132,7 @@ static bool is_bit_string(const struct insn *i)
 
 bool copy_possible(const struct insn *i)
 {
-	const u16 homeless = (1u << RSP) | (1u << R9) | (1u << R10) | (1u << R11);
+	const u16 homeless = 1u << RSP | HOMES;
 	const struct insn_desc *d = i->d;
 	struct fields f;
 	u8 list[4];

@@ -64,7 +64,7 @@
  */
 #define MAX_GROUPS 32
 struct jit_frame {
-	u64 reg[3]; /* guest R9 to R11 */
+	u64 reg[3]; /* those without a host register: home_index() */
 	u64 code_base, saved_flags;
 	u64 scratch[2];
 	u64 addend[MAX_GROUPS]; /* of pages that several accesses of the block share */

@@ -583,7 +583,8 @@ bool jit_signal(int sig, void *siginfo, void *ucontext)
 		else if (b->sites[n].flags != SITE_SAVED)
 			f->saved_flags = b->sites[n].flags;
 		c->vcpu->stat.jit.host_faults++;
-		u->uc_mcontext.gregs[REG_R9] = (greg_t)(f->code_base + b->sites[n].guest);
+		_Static_assert(HOST_SCRATCH == R14, "what stub_interp takes");
+		u->uc_mcontext.gregs[REG_R14] = (greg_t)(f->code_base + b->sites[n].guest);
 		u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)j->stub_interp;
 		return true;
 	}

@@ -16,9 +16,9 @@ static const u8 callee_saved[] = { RBP, RBX, R12, R13, R14, R15 };
 static const struct copied {
 	size_t frame, cpu;
 } copied[] = {
-	{ offsetof(struct jit_frame, reg[0]), offsetof(struct cpu, gpr[R9]) },
-	{ offsetof(struct jit_frame, reg[1]), offsetof(struct cpu, gpr[R10]) },
-	{ offsetof(struct jit_frame, reg[2]), offsetof(struct cpu, gpr[R11]) },
+	{ offsetof(struct jit_frame, reg[0]), offsetof(struct cpu, gpr[HOME0]) },
+	{ offsetof(struct jit_frame, reg[1]), offsetof(struct cpu, gpr[HOME1]) },
+	{ offsetof(struct jit_frame, reg[2]), offsetof(struct cpu, gpr[HOME2]) },
 	{ offsetof(struct jit_frame, code_base), offsetof(struct cpu, code_base) },
 	{ offsetof(struct jit_frame, saved_flags), offsetof(struct cpu, saved_flags) },
 };
@@ -26,8 +26,9 @@ static const struct copied {
 /* `pushed`: bytes that RSP is below the frame. */
 static void emit_save_guest(struct emit *e, s32 pushed)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(mapped_regs); i++)
-		emit_store(e, GPR(mapped_regs[i]), host_reg(mapped_regs[i]));
+	for (u8 r = 0; r < 16; r++)
+		if (host_reg(r) != IN_MEMORY)
+			emit_store(e, GPR(r), host_reg(r));
 	for (size_t i = 0; i < ARRAY_SIZE(copied); i++) {
 		emit_load(e, RAX, mem_base(RSP, (s32)copied[i].frame + pushed));
 		emit_store(e, mem_gs(copied[i].cpu), RAX);
@@ -40,8 +41,9 @@ static void emit_load_guest(struct emit *e, s32 pushed)
 		emit_load(e, RAX, mem_gs(copied[i].cpu));
 		emit_store(e, mem_base(RSP, (s32)copied[i].frame + pushed), RAX);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(mapped_regs); i++)
-		emit_load(e, host_reg(mapped_regs[i]), GPR(mapped_regs[i]));
+	for (u8 r = 0; r < 16; r++)
+		if (host_reg(r) != IN_MEMORY)
+			emit_load(e, host_reg(r), GPR(r));
 }
 
 /* unsigned enter(struct cpu *rdi, const u8 *code rsi): code is entered in FLAGS_SAVED with RSP at a struct jit_frame, aligned. */

@@ -78,6 +78,14 @@ static void compose_flags(struct tx *t)
 	alu(t, ALU_OR, HOST_SCRATCH2, RCX);
 }
 
+static void put_reg(struct tx *t, u8 guest, u8 host)
+{
+	if (host_reg(guest) == IN_MEMORY)
+		emit_store(&t->e, TX_GPR(guest), host);
+	else
+		emit_mov(&t->e, host_reg(guest), host);
+}
+
 static void syscall_insn(struct tx *t)
 {
 	struct host_op not64 = { .w = 1, .opcode = 0xf7 }, test = { .opcode = 0xf7, .imm_size = 4, .imm = FL_AC };
@@ -87,7 +95,7 @@ static void syscall_insn(struct tx *t)
 
 	test_or_interp(t, TX_CPU(efer), EFER_SCE, COND_E);
 	compose_flags(t);
-	emit_store(e, TX_GPR(R11), HOST_SCRATCH2);
+	put_reg(t, R11, HOST_SCRATCH2);
 	emit_load(e, RCX, TX_CPU(sfmask));
 	emit_op_reg(e, &not64, 2, RCX);
 	alu(t, ALU_AND, HOST_SCRATCH2, RCX);
@@ -110,14 +118,19 @@ static void syscall_insn(struct tx *t)
 
 static void sysret_insn(struct tx *t)
 {
+	struct host_op test_rare = { .opcode = 0xf7, .imm_size = 4, .imm = FLAGS_RARE };
 	struct emit *e = &t->e;
+	u8 r11;
 
 	test_or_interp(t, TX_CPU(efer), EFER_SCE, COND_E);
-	test_or_interp(t, TX_GPR(R11), FLAGS_RARE, COND_NE);
+	emit_op_reg(e, &test_rare, 0, use_reg(t, R11, HOST_SCRATCH2));
+	interp_if(t, COND_NE);
 	interp_if_event_waits(t);
 	emit_mov(e, HOST_SCRATCH, RCX);
 	interp_if_not_canonical(t, t->off[t->k]);
-	emit_load(e, HOST_SCRATCH2, TX_GPR(R11));
+	r11 = use_reg(t, R11, HOST_SCRATCH2);
+	if (r11 != HOST_SCRATCH2)
+		emit_mov(e, HOST_SCRATCH2, r11);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FLAGS_ALL);
 	emit_alu_imm(e, ALU_OR, false, HOST_SCRATCH2, FL_1);
 	system_set_flags(t, HOST_SCRATCH2, RCX);

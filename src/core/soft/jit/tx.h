@@ -106,7 +106,7 @@ struct tx {
 
 #define NO_GROUP 0xff
 #define TX_FRAME(field) mem_base(RSP, offsetof(struct jit_frame, field))
-#define TX_GPR(n) mem_base(RSP, (s32)(offsetof(struct jit_frame, reg) + 8 * (unsigned)((n) - R9))) /* of those not mapped */
+#define TX_GPR(n) mem_base(RSP, (s32)(offsetof(struct jit_frame, reg) + 8 * home_index(n))) /* of those not mapped */
 #define TX_CPU(field) mem_gs(offsetof(struct cpu, field))
 
 /* flags.c */
