@@ -66,7 +66,7 @@ static bool may_fault(const struct tx *t, const struct insn *i)
 enum fate { FATE_DEAD, FATE_FAULTS, FATE_READ };
 
 /* FATE_FAULTS: and all those faults would find the registers `regs` unchanged. */
-static enum fate flags_fate(struct tx *t, s64 target, u16 regs)
+static enum fate find_fate(struct tx *t, s64 target, u16 regs)
 {
 	u16 open = FL_ARITH, moved = 0;
 	enum fate fate = FATE_DEAD;
@@ -105,6 +105,17 @@ static enum fate flags_fate(struct tx *t, s64 target, u16 regs)
 	return FATE_READ;
 }
 
+/* An edge asks several times. */
+static enum fate flags_fate(struct tx *t, s64 target, u16 regs)
+{
+	if (t->fate_target != target + 1 || t->fate_regs != regs) {
+		t->fate = find_fate(t, target, regs);
+		t->fate_target = target + 1;
+		t->fate_regs = regs;
+	}
+	return (enum fate)t->fate;
+}
+
 bool flags_wanted_at(struct tx *t, s64 target)
 {
 	const struct block *b;
@@ -112,7 +123,7 @@ bool flags_wanted_at(struct tx *t, s64 target)
 	if (target == t->off[0] && t->n)
 		return t->loop_wants;
 	b = target >= 0 && target < (s64)PAGE_SIZE ? block_find(t->page, (u16)target, t->key & (u8)~KEY_ALONE) : NULL;
-	return b ? b->wants_flags : flags_fate(t, target, 0) != FATE_DEAD;
+	return b ? b->wants_flags : flags_fate(t, target, t->recipe_regs) != FATE_DEAD;
 }
 
 /* Flags that may be read after the block's last instruction. */
@@ -243,7 +254,9 @@ static void find_recipes(struct tx *t)
 	for (u32 k = 0; k < t->n; k++) {
 		const struct insn *i = &t->insn[k];
 
-		if (is_plain(t, k) && insn_writes_flags(i) && recipe_of(t->j, i, &regs) && recipe_serves(t, k, regs))
+		if (!t->live_out[k] || !insn_writes_flags(i) || !is_plain(t, k))
+			continue;
+		if (recipe_of(t->j, i, &regs) && recipe_serves(t, k, regs))
 			t->recipe_serves |= 1ull << k;
 	}
 }
@@ -381,7 +394,7 @@ void flags_after(struct tx *t)
 	t->state = FLAGS_HOST;
 	t->unsaved = 0;
 	t->writer = t->k;
-	t->recipe = recipe_of(t->j, i, &t->recipe_regs);
+	t->recipe = t->live_out[t->k] ? recipe_of(t->j, i, &t->recipe_regs) : 0;
 }
 
 void flags_moved(struct tx *t)

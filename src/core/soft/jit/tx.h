@@ -75,6 +75,9 @@ struct tx {
 	u32 went_back; /* instructions until the first of them, after which every edge may close a loop; 0: none */
 	u64 turned;  /* bit k: the block goes on where branch k jumps to, not behind it */
 	bool loop_wants; /* an edge to the block's own start needs the flags */
+	s64 fate_target; /* what flags_fate() found last: page offset + 1, registers, enum fate */
+	u16 fate_regs;
+	u8 fate;
 	u64 recipe_serves; /* bit k: instead of the flags of instruction k a recipe may do, all the way until they are dead */
 
 	/* zeroed whenever emission begins anew */
