@@ -52,6 +52,7 @@ static const struct {
 } software[] = {
 	{ 0x7, 0, EBX, BIT(0) | BIT(10) | BIT(20) },
 	{ 0x7, 0, ECX, BIT(22) },			/* RDPID */
+	{ 0x7, 0, EDX, BIT(14) },			/* SERIALIZE: Linux patches its code by it, else by IRET */
 	{ 0x80000001, 0, EDX, BIT(11) | BIT(27) },
 };
 
