@@ -182,8 +182,7 @@ static void add_kvm(void)
 	e = add(KVM_LEAF + 1, 0, false);
 	/* CLOCKSOURCE NOP_IO_DELAY CLOCKSOURCE2 STEAL_TIME PV_UNHALT PV_TLB_FLUSH PV_SEND_IPI POLL_CONTROL SCHED_YIELD STABLE */
 	e->eax = BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(7) | BIT(9) | BIT(11) | BIT(12) | BIT(13) | BIT(24);
-	e->ecx = BIT(1) | BIT(2); /* TSA_SQ_NO, TSA_L1_NO: a VERW of ours would clear nothing */
-	e->ebx = e->edx = 0;
+	e->ebx = e->ecx = e->edx = 0;
 }
 
 static void add_extended(void)
@@ -211,7 +210,8 @@ static void add_extended(void)
 		return;
 	e = add(0x80000021, 0, false);
 	e->eax = BIT(2) | BIT(6) | BIT(29); /* LFENCE serializes, null selectors clear the base, SRSO_NO */
-	e->ebx = e->ecx = e->edx = 0;
+	e->ecx = BIT(1) | BIT(2);	    /* TSA_SQ_NO, TSA_L1_NO: a VERW of ours would clear nothing */
+	e->ebx = e->edx = 0;
 }
 
 static void build(void)
