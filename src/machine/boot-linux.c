@@ -4,7 +4,6 @@
  * the compressed kernel at its preferred address, boot_params, a flat GDT and an identity map of
  * the first four gigabytes. Called by boot.c.
  */
-#include <asm/bootparam.h>
 #include <errno.h>
 #include <string.h>
 
@@ -59,9 +58,9 @@ static bool place_kernel(struct boot *b, const struct setup_header *h, uint64_t 
 	return true;
 }
 
-static bool put_params(struct boot *b, const struct setup_header *h, GError **error)
+static bool put_params(struct boot *b, GError **error)
 {
-	struct boot_params p = { .hdr = *h };
+	struct boot_params p = { .hdr = b->header };
 
 	p.hdr.type_of_loader = LOADER_UNKNOWN;
 	p.hdr.cmd_line_ptr = BOOT_COMMAND_LINE;
@@ -97,11 +96,11 @@ static struct kvm_segment segment(uint16_t selector, uint8_t type, bool code)
 				     .present = 1, .s = 1, .g = 1, .l = code, .db = !code };
 }
 
-static bool set_registers(struct boot *b, uint64_t entry, GError **error)
+static bool set_registers(struct boot *b, GError **error)
 {
 	static const uint64_t gdt[] = { 0, 0, 0x00af9b000000ffff, 0x00cf93000000ffff };
 	struct vcpu *v = &b->m->vcpu[0];
-	struct kvm_regs regs = { .rip = entry, .rsi = BOOT_PARAMS, .rsp = BOOT_STACK_END,
+	struct kvm_regs regs = { .rip = b->entry, .rsi = BOOT_PARAMS, .rsp = BOOT_STACK_END,
 				 .rflags = 2 };
 	struct kvm_sregs s = v->power_on.sregs;
 
@@ -122,22 +121,26 @@ static bool set_registers(struct boot *b, uint64_t entry, GError **error)
 	return true;
 }
 
-bool boot_linux(struct boot *b, GError **error)
+bool boot_linux_read(struct boot *b, GError **error)
 {
-	struct setup_header h;
+	struct setup_header *h = &b->header;
 	uint64_t setup, at = 0;
 
-	if (!boot_file_read(&b->kernel, HEADER_AT, &h, sizeof(h), error) ||
-	    !check_header(b, &h, error))
+	if (!boot_file_read(&b->kernel, HEADER_AT, h, sizeof(*h), error) || !check_header(b, h, error))
 		return false;
-	setup = ((h.setup_sects ? h.setup_sects : 4) + 1) * SECTOR;
+	setup = ((h->setup_sects ? h->setup_sects : 4) + 1) * SECTOR;
 	if (setup >= b->kernel.size)
 		return kv_fail(error, KV_ERROR_INVALID, "%s is cut short: nothing follows its %"
 			       G_GUINT64_FORMAT " bytes of setup code", b->kernel.path, setup);
-	b->command_line_max = h.cmdline_size;
-	b->initrd_below = (uint64_t)h.initrd_addr_max + 1;
-	return place_kernel(b, &h, b->kernel.size - setup, &at, error) &&
-	       boot_file_load(b, &b->kernel, setup, at, b->kernel.size - setup, error) &&
-	       boot_load_rest(b, error) && put_params(b, &h, error) &&
-	       put_page_tables(b, error) && set_registers(b, at + ENTRY_64, error);
+	b->command_line_max = h->cmdline_size;
+	b->initrd_below = (uint64_t)h->initrd_addr_max + 1;
+	if (!place_kernel(b, h, b->kernel.size - setup, &at, error))
+		return false;
+	b->entry = at + ENTRY_64;
+	return boot_file_load(b, &b->kernel, setup, at, b->kernel.size - setup, error) && boot_load_rest(b, error);
+}
+
+bool boot_linux_enter(struct boot *b, GError **error)
+{
+	return put_params(b, error) && put_page_tables(b, error) && set_registers(b, error);
 }

@@ -160,10 +160,10 @@ static bool put_start_info(struct boot *b, GError **error)
 	return boot_put(b, BOOT_START_INFO, &a, sizeof(a), error);
 }
 
-static bool set_registers(struct boot *b, uint32_t entry, GError **error)
+static bool set_registers(struct boot *b, GError **error)
 {
 	struct vcpu *v = &b->m->vcpu[0];
-	struct kvm_regs regs = { .rip = entry, .rbx = BOOT_START_INFO, .rflags = 2 };
+	struct kvm_regs regs = { .rip = b->entry, .rbx = BOOT_START_INFO, .rflags = 2 };
 	struct kvm_segment flat = { .limit = UINT32_MAX, .type = 3, .present = 1, .db = 1, .s = 1,
 				    .g = 1, .selector = 0x10 };
 	struct kvm_sregs s = v->power_on.sregs;
@@ -183,22 +183,26 @@ static bool set_registers(struct boot *b, uint32_t entry, GError **error)
 	return true;
 }
 
-bool boot_pvh(struct boot *b, GError **error)
+bool boot_pvh_read(struct boot *b, GError **error)
 {
-	uint64_t entry = UINT64_MAX;
 	Elf64_Ehdr e;
 
+	b->entry = UINT64_MAX;
 	if (!boot_file_read(&b->kernel, 0, &e, sizeof(e), error) || !check_header(b, &e, error) ||
-	    !load_segments(b, &e, &entry, error))
+	    !load_segments(b, &e, &b->entry, error))
 		return false;
-	if (entry == UINT64_MAX)
+	if (b->entry == UINT64_MAX)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "%s has no PVH entry note (a Linux "
 			       "kernel has it with CONFIG_PVH)", b->kernel.path);
-	if (entry > UINT32_MAX || !gpa_ptr(b->m->core.mem, entry, 1))
+	if (b->entry > UINT32_MAX || !gpa_ptr(b->m->core.mem, b->entry, 1))
 		return kv_fail(error, KV_ERROR_INVALID, "%s: the PVH entry 0x%" G_GINT64_MODIFIER
-			       "x is not in memory", b->kernel.path, entry);
+			       "x is not in memory", b->kernel.path, b->entry);
 	b->command_line_max = COMMAND_LINE_MAX;
 	b->initrd_below = LOW_RAM_END;
-	return boot_load_rest(b, error) && put_start_info(b, error) &&
-	       set_registers(b, entry, error);
+	return boot_load_rest(b, error);
+}
+
+bool boot_pvh_enter(struct boot *b, GError **error)
+{
+	return put_start_info(b, error) && set_registers(b, error);
 }

@@ -2,7 +2,8 @@
 /*
  * Direct boot without firmware: what bzImage and PVH have in common. Kernel and initrd go from
  * their files straight to guest memory; every number in them is checked, since a kernel file
- * may come from anywhere. Called by machine.c at creation and at each reset.
+ * may come from anywhere. Called by machine.c at creation, where a thread reads the files while
+ * the rest of the machine is made, and at each reset.
  */
 #include "boot.h"
 
@@ -172,38 +173,84 @@ static void set_firmware_msrs(struct machine *m)
 			vcpu_set_msr(&m->vcpu[i], msrs[n][0], msrs[n][1]);
 }
 
-static bool load(struct boot *b, GError **error)
+/* Needs guest memory, and nothing else of the machine. */
+static bool read_files(struct boot *b, GError **error)
 {
-	struct machine *m = b->m;
+	const struct machine *m = b->m;
 	uint8_t magic[4];
 
+	if (!m->kernel)
+		return kv_fail(error, KV_ERROR_USAGE, "there is nothing to boot: give a kernel");
 	if (m->memory <= BOOT_KERNEL_MIN)
 		return kv_fail(error, KV_ERROR_USAGE, "%" G_GUINT64_FORMAT " bytes of memory are "
 			       "too few to boot a kernel", m->memory);
 	if (!open_file(&b->kernel, "kernel", m->kernel, error) ||
 	    (m->initrd && !open_file(&b->initrd, "initrd", m->initrd, error)) ||
-	    !boot_file_read(&b->kernel, 0, magic, sizeof(magic), error) ||
-	    !acpi_build(m, &b->rsdp, error) || !put_reset_code(b, error))
+	    !boot_file_read(&b->kernel, 0, magic, sizeof(magic), error))
+		return false;
+	b->elf = !memcmp(magic, "\177ELF", 4);
+	return b->elf ? boot_pvh_read(b, error) : boot_linux_read(b, error);
+}
+
+static bool enter(struct boot *b, GError **error)
+{
+	if (!acpi_build(b->m, &b->rsdp, error) || !put_reset_code(b, error))
 		return false;
 	memory_map(b);
-	set_firmware_msrs(m);
-	return memcmp(magic, "\177ELF", 4) ? boot_linux(b, error) : boot_pvh(b, error);
+	set_firmware_msrs(b->m);
+	return b->elf ? boot_pvh_enter(b, error) : boot_linux_enter(b, error);
+}
+
+static struct boot *boot_new(struct machine *m)
+{
+	struct boot *b = g_new(struct boot, 1);
+
+	*b = (struct boot){ .m = m, .kernel = { .fd = -1 }, .initrd = { .fd = -1 }, .command_line = m->append ? m->append : "" };
+	return b;
+}
+
+static gpointer reader(gpointer boot)
+{
+	struct boot *b = boot;
+
+	return GINT_TO_POINTER(read_files(b, &b->error));
+}
+
+struct boot *boot_begin(struct machine *m)
+{
+	struct boot *b = boot_new(m);
+
+	b->thread = g_thread_try_new("kv-boot", reader, b, NULL);
+	return b;
+}
+
+bool boot_end(struct boot *b, GError **error)
+{
+	bool read = b->thread ? g_thread_join(g_steal_pointer(&b->thread)) != NULL : read_files(b, &b->error);
+
+	if (read)
+		return enter(b, error);
+	g_propagate_error(error, g_steal_pointer(&b->error));
+	return false;
+}
+
+void boot_free(struct boot *b)
+{
+	if (!b)
+		return;
+	if (b->thread)
+		g_thread_join(b->thread);
+	g_clear_error(&b->error);
+	close_file(&b->kernel);
+	close_file(&b->initrd);
+	g_free(b);
 }
 
 bool boot_load(struct machine *m, GError **error)
 {
-	struct boot b = {
-		.m = m,
-		.kernel = { .fd = -1 },
-		.initrd = { .fd = -1 },
-		.command_line = m->append ? m->append : "",
-	};
-	bool ok;
+	struct boot *b = boot_new(m);
+	bool ok = boot_end(b, error);
 
-	if (!m->kernel)
-		return kv_fail(error, KV_ERROR_USAGE, "there is nothing to boot: give a kernel");
-	ok = load(&b, error);
-	close_file(&b.kernel);
-	close_file(&b.initrd);
+	boot_free(b);
 	return ok;
 }

@@ -2,6 +2,8 @@
 /* What the two boot protocols share; boot.c implements it and calls them. */
 #pragma once
 
+#include <asm/bootparam.h>
+
 #include "internal.h"
 
 /* Low memory, below the first megabyte, that the loaded kernel finds or needs. */
@@ -43,6 +45,12 @@ struct boot {
 	uint64_t initrd_at;	   /* 0: none */
 	uint64_t initrd_below;	   /* limit for its last byte + 1 */
 	uint64_t command_line_max; /* bytes without the zero at the end */
+	uint64_t entry;
+	struct setup_header header; /* Linux */
+	bool elf;
+	/* While the files are read by a thread */
+	GThread *thread;
+	GError *error; /* how that ended */
 };
 
 /* Reads [offset, offset + len) of the file; false with an error also when the file is shorter. */
@@ -57,6 +65,8 @@ bool boot_load_rest(struct boot *b, GError **error);
 bool boot_put(struct boot *b, uint64_t gpa, const void *data, uint64_t len, GError **error);
 
 /* boot-linux.c: a bzImage, entered in 64-bit mode (Documentation/x86/boot.rst). */
-bool boot_linux(struct boot *b, GError **error);
+bool boot_linux_read(struct boot *b, GError **error);
+bool boot_linux_enter(struct boot *b, GError **error);
 /* boot-pvh.c: an ELF file with a PVH note, entered in 32-bit mode. */
-bool boot_pvh(struct boot *b, GError **error);
+bool boot_pvh_read(struct boot *b, GError **error);
+bool boot_pvh_enter(struct boot *b, GError **error);

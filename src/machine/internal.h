@@ -116,8 +116,14 @@ bool cpuid_set(struct vcpu *v, GError **error);
 /* micro.c: the board, chip by chip */
 bool micro_build(struct machine *m, const struct machine_config *config, GError **error);
 
-/* boot.c: loads kernel, initrd, command line; sets the boot vCPU's registers. The machine stands still. */
+/*
+ * boot.c: loads kernel, initrd, command line; sets the boot vCPU's registers. The machine stands still. In two steps: the files
+ * are read from boot_begin() on, for which there has to be memory alone; all else is there at boot_end().
+ */
 bool boot_load(struct machine *m, GError **error);
+struct boot *boot_begin(struct machine *m);
+bool boot_end(struct boot *b, GError **error);
+void boot_free(struct boot *b);
 
 /* acpi.c: tables at a fixed place in low memory; returns the RSDP's address. */
 bool acpi_build(struct machine *m, uint64_t *ret_rsdp, GError **error);

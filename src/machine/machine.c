@@ -119,11 +119,16 @@ void machine_irq(struct machine_core *core, uint32_t gsi, bool level)
 
 static bool create_vm(struct machine *m, GError **error)
 {
-	struct kvm_pit_config pit = {0};
-
 	m->core.vm_fd = kvcore_ioctl(m->kvm_fd, KVM_CREATE_VM, 0);
 	if (m->core.vm_fd < 0)
 		return kv_fail_errno(error, errno, "KVM_CREATE_VM");
+	return true;
+}
+
+static bool create_chips(struct machine *m, GError **error)
+{
+	struct kvm_pit_config pit = {0};
+
 	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_TSS_ADDR, 0xfffbd000ul) < 0)
 		return kv_fail_errno(error, errno, "KVM_SET_TSS_ADDR");
 	if (kvcore_ioctl(m->core.vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
@@ -158,11 +163,9 @@ static bool add_ram(struct machine *m, GError **error)
 	return m->memory == low || mem_add_ram(m->core.mem, HIGH_RAM_BASE, m->memory - low, error);
 }
 
-static bool build(struct machine *m, const struct machine_config *config, GError **error)
+static bool build_on(struct machine *m, const struct machine_config *config, struct boot *boot, GError **error)
 {
-	if (m->cpus < 1 || m->cpus > VCPUS_MAX)
-		return kv_fail(error, KV_ERROR_USAGE, "%u vCPUs: 1 to %d are possible", m->cpus, VCPUS_MAX);
-	if (!vcpu_msr_list(m->kvm_fd, &m->msr_list, error) || !create_vm(m, error) || !add_ram(m, error))
+	if (!create_chips(m, error))
 		return false;
 	m->core.ports = bus_new("port");
 	m->core.mmio = bus_new("mmio");
@@ -171,7 +174,22 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_create(m, i, error))
 			return false;
-	return record_chips(m, error) && boot_load(m, error);
+	return record_chips(m, error) && boot_end(boot, error);
+}
+
+static bool build(struct machine *m, const struct machine_config *config, GError **error)
+{
+	struct boot *boot;
+	bool ok;
+
+	if (m->cpus < 1 || m->cpus > VCPUS_MAX)
+		return kv_fail(error, KV_ERROR_USAGE, "%u vCPUs: 1 to %d are possible", m->cpus, VCPUS_MAX);
+	if (!vcpu_msr_list(m->kvm_fd, &m->msr_list, error) || !create_vm(m, error) || !add_ram(m, error))
+		return false;
+	boot = boot_begin(m);
+	ok = build_on(m, config, boot, error);
+	boot_free(boot);
+	return ok;
 }
 
 struct machine *machine_new(const struct machine_config *config, GError **error)

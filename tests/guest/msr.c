@@ -32,6 +32,8 @@ static void features(void)
 
 	cpuid(0x40000000, 0, out);
 	ok(out[1] == 0x4b4d564b && out[2] == 0x564b4d56 && out[3] == 0x4d, "KVMKVMKVM");
+	cpuid(0x40000001, 0, out);
+	ok(!out[1] && !out[2], "KVM's features are in EAX and EDX");
 	cpuid(1, 0, out);
 	ok(out[2] >> 31, "hypervisor bit");
 	ok(!(out[2] >> 27 & 1), "OSXSAVE follows CR4, off");

@@ -21,6 +21,21 @@ static void next_instruction(void)
 	ok(v == 2, "store into the next instruction");
 }
 
+/* SERIALIZE (SDM vol. 2), where it is: what was written before it is what runs behind it. */
+static void serialized(void)
+{
+	u32 v, out[4];
+
+	cpuid(7, 0, out);
+	if (!(out[3] >> 14 & 1))
+		return;
+	for (u32 n = 0; n < 100; n++) {
+		__asm__ volatile("lea 1f(%%rip), %%rcx\n\tmovl %1, 1(%%rcx)\n\t.byte 0x0f, 0x01, 0xe8\n1:\tmov $0x11223344, %0"
+				 : "=a"(v) : "d"(n) : "rcx", "memory");
+		ok(v == n, "store, SERIALIZE");
+	}
+}
+
 static void repeated(void)
 {
 	fn_t *f = (fn_t *)(u64)code;
@@ -108,6 +123,7 @@ static void remapped(void)
 void guest_main(void)
 {
 	next_instruction();
+	serialized();
 	repeated();
 	alias();
 	by_string();

@@ -194,7 +194,7 @@ bool gen_row_usable(const struct insn_row *row)
 	insn_fn *const out[] = {exec_in,       exec_out,      exec_ins,	  exec_outs,  exec_lar,	     exec_verr,
 				exec_sgdt,     exec_sldt,     exec_smsw,  exec_lxs,   exec_mov_sreg, exec_push_sreg,
 				exec_pop_sreg, exec_rdtsc,    exec_rdpmc, exec_rdpid, exec_rdrand,   exec_cpuid,
-				exec_xgetbv,   exec_fsgsbase, exec_pushf};
+				exec_xgetbv,   exec_fsgsbase, exec_pushf, exec_serialize};
 
 	/* PREFETCHW with a register: AMD #UD, Intel nothing */
 	if (row->map == 1 && row->opcode == 0x0d && row->mod == 1)

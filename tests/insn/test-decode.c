@@ -106,7 +106,6 @@ static bool left_out(const ZydisDecodedInstruction *z)
 					  "PTWRITE",
 					  "RDPRU",
 					  "RTM",
-					  "SERIALIZE",
 					  "SGX",
 					  "SGX_ENCLV",
 					  "SMX",

@@ -52,6 +52,7 @@ static const struct {
 } software[] = {
 	{ 0x7, 0, EBX, BIT(0) | BIT(10) | BIT(20) },
 	{ 0x7, 0, ECX, BIT(22) },			/* RDPID */
+	{ 0x7, 0, EDX, BIT(14) },			/* SERIALIZE: Linux patches its code by it, else by IRET */
 	{ 0x80000001, 0, EDX, BIT(11) | BIT(27) },
 };
 
@@ -181,8 +182,7 @@ static void add_kvm(void)
 	e = add(KVM_LEAF + 1, 0, false);
 	/* CLOCKSOURCE NOP_IO_DELAY CLOCKSOURCE2 STEAL_TIME PV_UNHALT PV_TLB_FLUSH PV_SEND_IPI POLL_CONTROL SCHED_YIELD STABLE */
 	e->eax = BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(7) | BIT(9) | BIT(11) | BIT(12) | BIT(13) | BIT(24);
-	e->ecx = BIT(1) | BIT(2); /* TSA_SQ_NO, TSA_L1_NO: a VERW of ours would clear nothing */
-	e->ebx = e->edx = 0;
+	e->ebx = e->ecx = e->edx = 0;
 }
 
 static void add_extended(void)
@@ -210,7 +210,8 @@ static void add_extended(void)
 		return;
 	e = add(0x80000021, 0, false);
 	e->eax = BIT(2) | BIT(6) | BIT(29); /* LFENCE serializes, null selectors clear the base, SRSO_NO */
-	e->ebx = e->ecx = e->edx = 0;
+	e->ecx = BIT(1) | BIT(2);	    /* TSA_SQ_NO, TSA_L1_NO: a VERW of ours would clear nothing */
+	e->ebx = e->edx = 0;
 }
 
 static void build(void)

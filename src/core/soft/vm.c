@@ -96,7 +96,6 @@ int vm_create(struct vm **ret_vm)
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_mutex_init(&vm->world_lock, NULL);
 	pthread_rwlock_init(&vm->memory_lock, NULL);
-	host_tsc_hz();
 	vm->clock_tsc = sys_rdtsc();
 	vm->tsc_offset = -(s64)vm->clock_tsc;
 	vm->max_vcpu_id = MAX_VCPUS;

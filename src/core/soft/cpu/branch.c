@@ -109,6 +109,12 @@ void exec_fence(struct cpu *c, const struct insn *i)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+/* Code that was written is seen by whoever goes on behind an instruction. */
+void exec_serialize(struct cpu *c, const struct insn *i)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 void exec_clflush(struct cpu *c, const struct insn *i)
 {
 	mem_load(c, insn_la(c, i, 1, false), 1);

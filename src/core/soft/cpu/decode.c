@@ -25,8 +25,13 @@ static u64 take(struct reader *r, unsigned bytes)
 		r->p = r->end;
 		return 0;
 	}
-	for (unsigned n = 0; n < bytes; n++)
-		v |= (u64)r->p[n] << (8 * n);
+	if (likely(r->end - r->p >= 8)) {
+		__builtin_memcpy(&v, r->p, 8);
+		v &= ~0ull >> (64 - 8 * bytes);
+	} else {
+		for (unsigned n = 0; n < bytes; n++)
+			v |= (u64)r->p[n] << (8 * n);
+	}
 	r->p += bytes;
 	return v;
 }
@@ -344,11 +349,13 @@ static void finish(struct insn *i, const u8 *start, const u8 *end, size_t avail)
 	if (i->mem && !(i->d->attr & ATTR_NOMEMCHECK))
 		find_memory(i);
 	i->len = (u8)(end - start);
-	if (avail >= sizeof(i->bytes))
-		__builtin_memcpy(i->bytes, start, sizeof(i->bytes));
-	else
-		for (unsigned n = 0; n < sizeof(i->bytes); n++)
+	if (avail >= INSN_MAX) { /* all there can be, in two words that overlap */
+		__builtin_memcpy(i->bytes, start, 8);
+		__builtin_memcpy(i->bytes + INSN_MAX - 8, start + INSN_MAX - 8, 8);
+	} else {
+		for (unsigned n = 0; n < INSN_MAX; n++)
 			i->bytes[n] = n < i->len ? start[n] : 0;
+	}
 }
 
 /* Everything before modrm; NULL when the bytes end. Opcode 0F of the one-byte map stands for what does not exist. */

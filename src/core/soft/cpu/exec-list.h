@@ -78,6 +78,7 @@ insn_fn exec_bound;    /* BOUND */
 insn_fn exec_ud;       /* UD0 UD1 UD2 */
 insn_fn exec_nop;      /* NOP, NOP E, PAUSE, prefetches, ENDBR (not fences) */
 insn_fn exec_fence;    /* LFENCE MFENCE SFENCE */
+insn_fn exec_serialize;
 insn_fn exec_clflush;  /* CLFLUSH CLFLUSHOPT CLWB: one byte is read for its faults */
 
 /* -- strings and ports -- */

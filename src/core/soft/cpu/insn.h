@@ -138,7 +138,7 @@ struct insn {
 	u64 imm;     /* sign-extended as the instruction defines; branch: displacement */
 	u64 imm2;
 	u8 imm_size; /* bytes of imm in the encoding */
-	u8 bytes[INSN_MAX + 1];
+	u8 bytes[INSN_MAX];
 };
 
 enum decode_result {
