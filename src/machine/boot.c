@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@
 #include "devices/acpi-pm.h"
 #include "error.h"
 
-enum { E820_RAM = 1, E820_RESERVED = 2, PAGE = 4096 };
+enum { E820_RAM = 1, E820_RESERVED = 2, PAGE = 4096, LARGE_PAGE = 2 << 20 };
 
 static bool open_file(struct boot_file *f, const char *what, const char *path, GError **error)
 {
@@ -66,6 +67,15 @@ bool boot_file_read(const struct boot_file *f, uint64_t offset, void *data, uint
 	return true;
 }
 
+/* Of the host, for memory that will be written all over: one fault instead of 512. It need not have them. */
+static void want_large_pages(void *host, uint64_t len)
+{
+	uintptr_t from = align_up((uintptr_t)host, LARGE_PAGE), to = align_down((uintptr_t)host + len, LARGE_PAGE);
+
+	if (from < to)
+		madvise((void *)from, to - from, MADV_HUGEPAGE);
+}
+
 bool boot_file_load(struct boot *b, const struct boot_file *f, uint64_t offset, uint64_t gpa,
 		    uint64_t len, GError **error)
 {
@@ -77,6 +87,7 @@ bool boot_file_load(struct boot *b, const struct boot_file *f, uint64_t offset, 
 		return kv_fail(error, KV_ERROR_INVALID, "%s needs guest memory at 0x%"
 			       G_GINT64_MODIFIER "x-0x%" G_GINT64_MODIFIER "x: give the guest more "
 			       "memory", f->path, gpa, gpa + len - 1);
+	want_large_pages(host, len);
 	if (!boot_file_read(f, offset, host, len, error))
 		return false;
 	mem_written(b->m->core.mem, gpa, len);

@@ -49,7 +49,7 @@ void mem_free(struct guest_mem *mem)
 	g_free(mem);
 }
 
-/* Aligned like the guest's own large pages, and the host is asked to back them by its own. */
+/* Aligned like the guest's own large pages, so that the host can back them by its own. */
 static void *reserve(uint64_t size)
 {
 	uint64_t total = size + HUGE_PAGE;
@@ -64,7 +64,6 @@ static void *reserve(uint64_t size)
 		munmap(p, start - p);
 	if (p + total > start + size)
 		munmap(start + size, p + total - (start + size));
-	madvise(start, size, MADV_HUGEPAGE); /* fails where the host has none */
 	return start;
 }
 
