@@ -184,6 +184,7 @@ static bool aim_at_data(const struct test_case *t, u8 *p, struct insn *i)
 
 static bool acceptable(const struct insn *i, const struct insn_desc *d)
 {
+	bool fixed_base = i->d->op == INSN_XLAT || (d->attr & ATTR_STRING); /* where a code address may have got to */
 	u16 spoiled = written_registers(i) & (seq.kept | 1u << LOOP_COUNTER | 1u << RSP);
 
 	if (i->d->kind == KIND_LEAVE && !(seq.kept >> RBP & 1))
@@ -192,9 +193,9 @@ static bool acceptable(const struct insn *i, const struct insn_desc *d)
 		return false;
 	if (i->d->flags_read & FL_ARITH & seq.undefined)
 		return false;
-	if (i->d->op == INSN_XLAT && seq.calls) /* of the code */
+	if (fixed_base && seq.calls)
 		return false;
-	seq.spoils |= i->d->op == INSN_XLAT;
+	seq.spoils |= fixed_base;
 	if (i->d->exec == exec_shld && i->opsize == 2)
 		return false; /* counts beyond 16 */
 	if (i->d->op == INSN_BSWAP && i->opsize == 2)

@@ -62,16 +62,17 @@ static bool may_fault(const struct tx *t, const struct insn *i)
 
 #define LOOK_AHEAD 8
 
-/* What becomes of flags at a place: they are written before anything looks, or first a fault may look, or else. */
-enum fate { FATE_DEAD, FATE_FAULTS, FATE_READ };
+/* What becomes of flags at a place, by what may look first: nothing before they are written, a fault, or more than that. */
+enum fate { FATE_UNKNOWN, FATE_DEAD, FATE_FAULTS, FATE_READ };
 
-/* FATE_FAULTS: and all those faults would find the registers `regs` unchanged. */
-static enum fate find_fate(struct tx *t, s64 target, u16 regs)
+/* FATE_FAULTS: *ret_moved are the registers that the last of these faults would find changed. */
+static enum fate find_fate(struct tx *t, s64 target, u16 *ret_moved)
 {
 	u16 open = FL_ARITH, moved = 0;
 	enum fate fate = FATE_DEAD;
 	struct insn i;
 
+	*ret_moved = 0;
 	for (unsigned n = 0; n < LOOK_AHEAD; n++) {
 		if (target < 0 || target >= (s64)PAGE_SIZE)
 			return FATE_READ;
@@ -80,9 +81,10 @@ static enum fate find_fate(struct tx *t, s64 target, u16 regs)
 		if (insn_reads_flags(&i) & open)
 			return FATE_READ;
 		if (may_fault(t, &i)) {
-			if ((regs & moved) || open != FL_ARITH)
+			if (open != FL_ARITH)
 				return FATE_READ;
 			fate = FATE_FAULTS;
+			*ret_moved = moved;
 		}
 		switch (i.d->kind) {
 		case KIND_COPY:
@@ -105,15 +107,16 @@ static enum fate find_fate(struct tx *t, s64 target, u16 regs)
 	return FATE_READ;
 }
 
-/* An edge asks several times. */
-static enum fate flags_fate(struct tx *t, s64 target, u16 regs)
+/* Analyses and edges ask about the same places. */
+static const struct flags_fate *flags_fate(struct tx *t, s64 target)
 {
-	if (t->fate_target != target + 1 || t->fate_regs != regs) {
-		t->fate = find_fate(t, target, regs);
-		t->fate_target = target + 1;
-		t->fate_regs = regs;
+	struct flags_fate *f = &t->fate[(u64)target % ARRAY_SIZE(t->fate)];
+
+	if (f->what == FATE_UNKNOWN || f->target != target) {
+		f->target = target;
+		f->what = (u8)find_fate(t, target, &f->moved);
 	}
-	return (enum fate)t->fate;
+	return f;
 }
 
 bool flags_wanted_at(struct tx *t, s64 target)
@@ -123,7 +126,7 @@ bool flags_wanted_at(struct tx *t, s64 target)
 	if (target == t->off[0] && t->n)
 		return t->loop_wants;
 	b = target >= 0 && target < (s64)PAGE_SIZE ? block_find(t->page, (u16)target, t->key & (u8)~KEY_ALONE) : NULL;
-	return b ? b->wants_flags : flags_fate(t, target, t->recipe_regs) != FATE_DEAD;
+	return b ? b->wants_flags : flags_fate(t, target)->what != FATE_DEAD;
 }
 
 /* Flags that may be read after the block's last instruction. */
@@ -248,15 +251,15 @@ static bool recipe_serves(const struct tx *t, u32 writer, u16 regs)
 
 static void find_recipes(struct tx *t)
 {
-	u16 regs;
-
 	t->recipe_serves = 0;
 	for (u32 k = 0; k < t->n; k++) {
 		const struct insn *i = &t->insn[k];
 
+		t->recipe_of[k] = 0;
 		if (!t->live_out[k] || !insn_writes_flags(i) || !is_plain(t, k))
 			continue;
-		if (recipe_of(t->j, i, &regs) && recipe_serves(t, k, regs))
+		t->recipe_of[k] = recipe_of(t->j, i, &t->recipe_needs[k]);
+		if (t->recipe_of[k] && recipe_serves(t, k, t->recipe_needs[k]))
 			t->recipe_serves |= 1ull << k;
 	}
 }
@@ -338,8 +341,12 @@ void flags_free(struct tx *t)
 
 bool flags_recipe_serves(struct tx *t, s64 target)
 {
-	return t->state == FLAGS_HOST && t->recipe && !(insn_moves(&t->insn[t->k]) & t->recipe_regs) &&
-	       flags_fate(t, target, t->recipe_regs) == FATE_FAULTS;
+	const struct flags_fate *f;
+
+	if (t->state != FLAGS_HOST || !t->recipe || (insn_moves(&t->insn[t->k]) & t->recipe_regs))
+		return false;
+	f = flags_fate(t, target);
+	return f->what == FATE_FAULTS && !(f->moved & t->recipe_regs);
 }
 
 void flags_free_for(struct tx *t, s64 target)
@@ -394,7 +401,8 @@ void flags_after(struct tx *t)
 	t->state = FLAGS_HOST;
 	t->unsaved = 0;
 	t->writer = t->k;
-	t->recipe = t->live_out[t->k] ? recipe_of(t->j, i, &t->recipe_regs) : 0;
+	t->recipe = t->recipe_of[t->k];
+	t->recipe_regs = t->recipe_needs[t->k];
 }
 
 void flags_moved(struct tx *t)

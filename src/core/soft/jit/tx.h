@@ -75,9 +75,11 @@ struct tx {
 	u32 went_back; /* instructions until the first of them, after which every edge may close a loop; 0: none */
 	u64 turned;  /* bit k: the block goes on where branch k jumps to, not behind it */
 	bool loop_wants; /* an edge to the block's own start needs the flags */
-	s64 fate_target; /* what flags_fate() found last: page offset + 1, registers, enum fate */
-	u16 fate_regs;
-	u8 fate;
+	struct flags_fate {
+		s64 target;
+		u16 moved;
+		u8 what;
+	} fate[16]; /* by target: what flags_fate() found */
 	u64 recipe_serves; /* bit k: instead of the flags of instruction k a recipe may do, all the way until they are dead */
 
 	/* zeroed whenever emission begins anew */
@@ -98,6 +100,7 @@ struct tx {
 	struct insn insn[BLOCK_INSNS];
 	u16 off[BLOCK_INSNS + 1];
 	u16 live_in[BLOCK_INSNS], live_out[BLOCK_INSNS]; /* FL_ARITH bits */
+	u16 recipe_of[BLOCK_INSNS], recipe_needs[BLOCK_INSNS]; /* for an instruction's flags, or 0, and the registers it takes */
 	struct access operand[BLOCK_INSNS], stack[BLOCK_INSNS];
 	bool group_is_stack[MAX_GROUPS];
 	struct slow_site slow[BLOCK_INSNS * 3];
