@@ -52,6 +52,18 @@ void code_destroy(struct jit *j)
 		munmap(j->blocks, MAX_BLOCKS * sizeof(*j->blocks));
 }
 
+/* Pages by the dozen: a fault for each costs the host several times as much. A kernel that cannot do it leaves it to faults. */
+#define AHEAD (64u << 10)
+
+void code_ahead(struct jit *j)
+{
+	if (j->code_used + AHEAD / 4 < j->code_ahead || j->code_ahead + AHEAD > CODE_SIZE)
+		return;
+	madvise(j->code_w + j->code_ahead, AHEAD, MADV_POPULATE_WRITE);
+	madvise(j->code_x + j->code_ahead, AHEAD, MADV_POPULATE_READ);
+	j->code_ahead += AHEAD;
+}
+
 void *meta_alloc(struct jit *j, size_t size)
 {
 	size_t need = (size + 7) & ~(size_t)7;
@@ -59,6 +71,10 @@ void *meta_alloc(struct jit *j, size_t size)
 
 	if (META_SIZE - j->meta_used < need)
 		return NULL;
+	if (j->meta_used + need > j->meta_ahead && j->meta_ahead + AHEAD <= META_SIZE) {
+		madvise(j->meta + j->meta_ahead, AHEAD, MADV_POPULATE_WRITE);
+		j->meta_ahead += AHEAD;
+	}
 	p = j->meta + j->meta_used;
 	j->meta_used += need;
 	__builtin_memset(p, 0, size);

@@ -131,14 +131,15 @@ struct link {
 	u8 key;
 	u8 saved;  /* the jump is made in FLAGS_SAVED */
 	s32 rel32; /* where the jump's displacement is, from this struct */
+	u32 block; /* it is in this one of jit.blocks */
 } __attribute__((packed));
 
 struct jit {
 	pthread_mutex_t lock;
 	u8 *code_w, *code_x;
-	u32 code_used, code_base; /* stubs end at code_base */
+	u32 code_used, code_ahead, code_base; /* stubs end at code_base */
 	u8 *meta;
-	size_t meta_used;
+	size_t meta_used, meta_ahead; /* ahead: up to where the host has given pages */
 	struct block **blocks; /* by code address, for signals */
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
@@ -213,6 +214,7 @@ static inline u8 *jit_exec(struct jit *j, u32 offset)
 /* code.c */
 bool code_create(struct jit *j);
 void code_destroy(struct jit *j);
+void code_ahead(struct jit *j); /* before a block is made */
 void *meta_alloc(struct jit *j, size_t size); /* zeroed; NULL when full (then flush) */
 
 /* stubs.c: entry, exits and the slow-path call, generated once a VM */

@@ -304,7 +304,7 @@ static void link_edge(struct jit *j, const struct link *l, u64 flushes)
 	const struct block *from, *to = NULL;
 
 	pthread_mutex_lock(&j->lock);
-	from = j->options.links && j->stats.flushes == flushes ? block_of_code(j, (u32)((const u8 *)l - j->code_x)) : NULL;
+	from = j->options.links && j->stats.flushes == flushes ? j->blocks[l->block] : NULL;
 	if (from && !from->page->dead)
 		to = block_find(from->page, l->target, l->key);
 	if (to) {

@@ -291,7 +291,7 @@ static void emit_interp_sites(struct tx *t)
 
 static void emit_link(struct tx *t, const struct edge_site *s)
 {
-	struct link l = { s->target, t->key & (u8)~KEY_ALONE, s->saved, 0 };
+	struct link l = { s->target, t->key & (u8)~KEY_ALONE, s->saved, 0, t->j->block_count };
 
 	emit_patch_here(&t->e, s->rel32);
 	emit_call(&t->e, t->j->stub_link[s->saved ? FLAGS_SAVED : FLAGS_HOST]);
@@ -442,6 +442,7 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 	t->host = s->host;
 	t->key = s->key;
 	discover(t, s->offset);
+	code_ahead(j);
 	*b = (struct block){ .page = s->page, .offset = s->offset, .key = s->key };
 	if (!emit_block(t, b))
 		return NULL;
