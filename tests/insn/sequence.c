@@ -294,6 +294,16 @@ static bool add_alu(struct test_case *t, u8 opcode, bool wide, u8 reg, u8 other)
 	return add_bytes(t, (u8[]){rex, opcode, (u8)(0xc0 | (other & 7) << 3 | (reg & 7))}, 3, 0);
 }
 
+/* lea reg, [reg + d], of those that are free. */
+static bool add_step(struct test_case *t, u8 reg)
+{
+	u8 rex = (u8)(0x40 | one_in(2) << 3 | reg >> 3 | (reg >> 3) << 2);
+
+	if ((reg & 7) == 4 || ((seq.kept | 1u << LOOP_COUNTER) >> reg & 1))
+		return true;
+	return add_bytes(t, (u8[]){rex, 0x8d, (u8)(0x40 | (reg & 7) << 3 | (reg & 7)), (u8)rng()}, 4, 0);
+}
+
 /*
  * A comparison or other arithmetic, then a branch on it, behind which one of its operands may change: whose flags a fault
  * that comes then has to find.
@@ -303,10 +313,13 @@ static bool compare_and_branch(struct test_case *t, unsigned last)
 	static const u8 compare[] = {0x39, 0x85}, arithmetic[] = {0x01, 0x29, 0x21, 0x09, 0x31};
 	bool wide = one_in(2), writes = one_in(3);
 	u8 reg = writes ? free_register() : rng() & 15, other = rng() & 15, cc = rng() & 15;
-	u8 to = (u8)(t->count + 2 + rng() % (last - t->count - 1));
+	u8 to;
 
 	if (!add_alu(t, writes ? arithmetic[rng() % 5] : compare[rng() & 1], wide, reg, other))
 		return false;
+	if (t->count + 2 < last && one_in(3) && !add_step(t, one_in(2) ? reg : other))
+		return false;
+	to = (u8)(t->count + 1 + rng() % (last - t->count));
 	if (!add_bytes(t, (u8[]){0x0f, (u8)(0x80 | cc), 0, 0, 0, 0}, 6, to))
 		return false;
 	return one_in(2) || add_alu(t, 0x89, wide, free_register(), other);

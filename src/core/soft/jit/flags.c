@@ -409,6 +409,6 @@ void flags_moved(struct tx *t)
 {
 	const struct insn *i = &t->insn[t->k];
 
-	if (!insn_writes_flags(i) && (insn_moves(i) & t->recipe_regs))
-		t->recipe = 0;
+	if (t->recipe && !insn_writes_flags(i) && (insn_moves(i) & t->recipe_regs))
+		t->recipe = i->d->kind == KIND_LEA ? recipe_after_lea(t->j, t->recipe, i) : 0;
 }

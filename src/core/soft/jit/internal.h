@@ -87,9 +87,9 @@ enum { SITE_SAVED, SITE_HOST };
 
 /* How flags are made again from the registers a and b, or an immediate. */
 struct recipe {
-	u8 op; /* enum alu_op, or RECIPE_TEST */
-	u8 size; /* bytes; 0: none */
-	u8 a, b; /* b: BASE_NONE for imm */
+	u8 op : 4, size : 4; /* enum alu_op, or RECIPE_TEST; bytes, 0: none */
+	u8 a, b;	     /* b: BASE_NONE for imm */
+	s8 by;		     /* what was added to a since */
 	s32 imm;
 };
 #define RECIPES 4096u

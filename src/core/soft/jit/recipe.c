@@ -39,7 +39,8 @@ static u16 recipe_keep(struct jit *j, const struct recipe *r)
 	return 0;
 }
 
-static bool operation(const struct insn *i, u8 *ret_op)
+/* -1: none that could be made again. */
+static int operation(const struct insn *i)
 {
 	switch (i->d->op) {
 	case INSN_ADD:
@@ -48,13 +49,11 @@ static bool operation(const struct insn *i, u8 *ret_op)
 	case INSN_AND:
 	case INSN_OR:
 	case INSN_XOR:
-		*ret_op = (u8)(i->d->op - INSN_ADD);
-		return i->d->kind == KIND_COPY;
+		return i->d->kind == KIND_COPY ? (int)(i->d->op - INSN_ADD) : -1;
 	case INSN_TEST:
-		*ret_op = RECIPE_TEST;
-		return true;
+		return RECIPE_TEST;
 	default:
-		return false;
+		return -1;
 	}
 }
 
@@ -71,23 +70,36 @@ static bool operand(const struct insn *i, unsigned n, u8 *ret_reg)
 
 u16 recipe_of(struct jit *j, const struct insn *i, u16 *ret_regs)
 {
-	struct recipe r = { 0 };
 	unsigned size = i->d->opnd[0].size == 1 ? 1 : i->opsize;
+	int op = operation(i);
+	struct recipe r = { .op = (u8)op & 15, .size = size & 15 };
 
-	if (i->mem || size == 2 || !operation(i, &r.op) || !operand(i, 0, &r.a) || !operand(i, 1, &r.b))
+	if (i->mem || size == 2 || op < 0 || !operand(i, 0, &r.a) || !operand(i, 1, &r.b))
 		return 0;
-	if (r.op == ALU_ADD && r.a == r.b) /* which of two halves it was is lost */
+	if (op == ALU_ADD && r.a == r.b) /* which of two halves it was is lost */
 		return 0;
-	r.size = (u8)size;
 	r.imm = r.b == BASE_NONE ? (s32)i->imm : 0;
 	*ret_regs = (u16)(1u << r.a | (r.b == BASE_NONE ? 0 : 1u << r.b));
+	return recipe_keep(j, &r);
+}
+
+u16 recipe_after_lea(struct jit *j, u16 code, const struct insn *i)
+{
+	struct recipe r = *recipe_at(j, code);
+	s64 by = r.by + (s64)i->disp;
+
+	if (i->reg != r.a || i->base != r.a || r.a == r.b || i->index != BASE_NONE || i->adsize != 8 || i->opsize < r.size)
+		return 0;
+	if (by != (s8)by)
+		return 0;
+	r.by = (s8)by;
 	return recipe_keep(j, &r);
 }
 
 u16 recipe_image(const struct cpu *c, u16 code)
 {
 	const struct recipe *r = recipe_at(c->vcpu->vm->jit, code);
-	u64 a = c->gpr[r->a], b = r->b == BASE_NONE ? (u64)(s64)r->imm : c->gpr[r->b];
+	u64 a = c->gpr[r->a] - (u64)(s64)r->by, b = r->b == BASE_NONE ? (u64)(s64)r->imm : c->gpr[r->b];
 	u8 op = r->op;
 
 	switch (op) { /* what the first operand was, from the result that it is now */
