@@ -62,6 +62,22 @@ static bool may_fault(const struct tx *t, const struct insn *i)
 
 #define LOOK_AHEAD 8
 
+/* An ordinary one, behind which comes the next. */
+static bool is_ordinary(const struct insn *i)
+{
+	switch (i->d->kind) {
+	case KIND_COPY:
+	case KIND_LEA:
+	case KIND_PUSH:
+	case KIND_POP:
+	case KIND_LEAVE:
+	case KIND_NOP:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* What becomes of flags at a place, by what may look first: nothing before they are written, a fault, or more than that. */
 enum fate { FATE_UNKNOWN, FATE_DEAD, FATE_FAULTS, FATE_READ };
 
@@ -86,17 +102,8 @@ static enum fate find_fate(struct tx *t, s64 target, u16 *ret_moved)
 			fate = FATE_FAULTS;
 			*ret_moved = moved;
 		}
-		switch (i.d->kind) {
-		case KIND_COPY:
-		case KIND_LEA:
-		case KIND_PUSH:
-		case KIND_POP:
-		case KIND_LEAVE:
-		case KIND_NOP:
-			break;
-		default:
+		if (!is_ordinary(&i))
 			return FATE_READ;
-		}
 		open &= (u16)~insn_writes_flags(&i);
 		moved |= insn_moves(&i);
 		page_cover(t->page, t->host, (u16)target, i.len);
@@ -210,19 +217,7 @@ static bool is_plain(const struct tx *t, u32 k)
 
 	if ((t->inplace >> k & 1) || bits_possible(i) || string_possible(i))
 		return false;
-	switch (i->d->kind) {
-	case KIND_COPY:
-	case KIND_LEA:
-	case KIND_PUSH:
-	case KIND_POP:
-	case KIND_LEAVE:
-	case KIND_NOP:
-	case KIND_JCC:
-	case KIND_JMP:
-		return true;
-	default:
-		return false;
-	}
+	return is_ordinary(i) || i->d->kind == KIND_JCC || i->d->kind == KIND_JMP;
 }
 
 /*
