@@ -8,15 +8,20 @@ from . import machine, report
 
 
 def mappings(pid):
-    """(size, executable, inode, name, Pss) in KiB of each mapping."""
-    found = []
+    """(size, executable, inode, name, Pss) in KiB of each mapping; what lies side by side and differs in advice alone is one."""
+    found, before = [], None
     for line in open(f'/proc/{pid}/smaps', encoding='utf-8', errors='replace'):
         match = re.match(r'([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ (\S+) (\d+) *(.*)', line)
         if match:
             size = (int(match[2], 16) - int(match[1], 16)) >> 10
+            joins = before == (match[1], match[3], '0', match[6]) and match[5] == '0'
+            before = match[2], match[3], match[5], match[6]
+            if joins:
+                found[-1][0] += size
+                continue
             found.append([size, 'x' in match[3], match[5] if match[5] != '0' else None, match[6], 0])
         elif line.startswith('Pss:'):
-            found[-1][4] = int(line.split()[1])
+            found[-1][4] += int(line.split()[1])
     return found
 
 

@@ -54,7 +54,7 @@
 #define BLOCK_INSNS 64
 #define MAX_SIDES 24 /* branches in the middle of a block */
 #define MAX_EDGES (2 * MAX_SIDES + 6)
-#define OFF_BUCKETS 64u
+#define OFF_BUCKETS 32u
 #define LINES 64
 
 /*
