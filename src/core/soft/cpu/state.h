@@ -265,7 +265,7 @@ struct code_entry {
 	u64 key; /* 0: empty */
 	u64 code; /* the page's age when it was made << CODE_AGE_SHIFT, and where in the code memory */
 };
-#define CODE_ENTRIES 32768u
+#define CODE_ENTRIES 16384u
 #define CODE_AGE_SHIFT 26
 
 /* Requests to a vCPU; set by anybody with vcpu_request(), polled by all execution loops. */
