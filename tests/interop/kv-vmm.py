@@ -13,28 +13,16 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import termios
 import threading
 import time
 
+import cases
 import qmp
+from cases import Skipped, check
 
 LIMIT = 90
 DISK = 32 << 20
-
-
-class Failed(Exception):
-    pass
-
-
-class Skipped(Exception):
-    pass
-
-
-def check(condition, what, text=''):
-    if not condition:
-        raise Failed(f'{what}\n{text}')
 
 
 class Bed:
@@ -437,20 +425,7 @@ def case_locks(bed):
 
 def main():
     program, root, *names = sys.argv[1:]
-    cases = {name[5:].replace('_', '-'): function for name, function in globals().items() if name.startswith('case_')}
-    with tempfile.TemporaryDirectory(prefix='kv-vmm-test-') as folder:
-        try:
-            bed = Bed(os.path.abspath(program), root, folder)
-            for name in names or cases:
-                cases[name](bed)
-                print(f'{name}: good', flush=True)
-        except Skipped as reason:
-            print(f'skipped: {reason}')
-            return 77
-        except Failed as reason:
-            print(f'{name}: {reason}')
-            return 1
-    return 0
+    return cases.run(globals(), names, lambda folder: Bed(os.path.abspath(program), root, folder))
 
 
 if __name__ == '__main__':

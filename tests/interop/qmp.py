@@ -13,24 +13,13 @@ import stat
 import struct
 import subprocess
 import sys
-import tempfile
 import time
+
+import cases
+from cases import Failed, Skipped, check
 
 LIMIT = 60
 LOAD_AT = 0x100000
-
-
-class Failed(Exception):
-    pass
-
-
-class Skipped(Exception):
-    pass
-
-
-def check(condition, what, *more):
-    if not condition:
-        raise Failed('\n'.join([what, *(json.dumps(item) if not isinstance(item, str) else item for item in more)]))
 
 
 def guest_code():
@@ -524,20 +513,7 @@ def case_rejected(bed):
 
 def main():
     program, *names = sys.argv[1:]
-    cases = {name[5:].replace('_', '-'): function for name, function in globals().items() if name.startswith('case_')}
-    with tempfile.TemporaryDirectory(prefix='kv-qmp-test-') as folder:
-        try:
-            bed = Bed(os.path.abspath(program), folder)
-            for name in names or cases:
-                cases[name](bed)
-                print(f'{name}: good', flush=True)
-        except Skipped as reason:
-            print(f'skipped: {reason}')
-            return 77
-        except Failed as reason:
-            print(f'{name}: {reason}')
-            return 1
-    return 0
+    return cases.run(globals(), names, lambda folder: Bed(os.path.abspath(program), folder))
 
 
 if __name__ == '__main__':

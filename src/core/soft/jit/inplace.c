@@ -33,9 +33,6 @@ void inplace_insn(struct tx *t, const struct insn *i, bool ends_block)
 		return;
 	}
 	flags_free(t);
-	if (t->unsaved)
-		flags_store_recipe(t, t->unsaved);
-	t->unsaved = 0;
 	*p = (struct inplace){ .i = *i, .offset = t->off[t->k], .key = t->key };
 	emit_imm(&t->e, HOST_SCRATCH, (u64)(uintptr_t)p);
 	emit_jmp(&t->e, t->j->stub_inplace);

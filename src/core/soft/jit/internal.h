@@ -140,7 +140,7 @@ struct jit {
 	u32 code_used, code_ahead, code_base; /* stubs end at code_base */
 	u8 *meta;
 	size_t meta_used, meta_ahead; /* ahead: up to where the host has given pages */
-	struct block **blocks; /* by code address, for signals */
+	struct block **blocks; /* in the order of their code: signals search it, links know their number */
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
 	struct tx *tx; /* the translation in progress */

@@ -117,8 +117,7 @@ static bool in_block(const struct tx *t, s64 offset, u32 insns)
 /*
  * Where a block goes on after branch k, its last so far: behind a conditional branch forward (the likely way, and what was
  * checked before still holds), where a direct jump leads (backward a few times), and once more around a loop that is the
- * whole block.
- * BLOCK_ENDS if nowhere.
+ * whole block. BLOCK_ENDS if nowhere.
  */
 #define BLOCK_ENDS (-1)
 static s64 way_on(struct tx *t, u32 k, u32 *copies, u32 *sides)
