@@ -236,7 +236,7 @@ from_vm86:
 1:	movl	$1f, resume
 	sysenter
 1:	movl	$1f, resume
-	sysexit
+	sysexitl
 1:	ljmp	*back32
 	.code32
 compat:	equal	$2 vector "UD of both in 64-bit code"
