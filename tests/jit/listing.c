@@ -156,8 +156,8 @@ static bool list(const struct sequence *s, size_t size)
 	now.t = vm->jit->tx;
 	if (!translate(s, key, BLOCK_INSNS) || !(now.b = translate(s, key, insns_inside(size))))
 		return fail("is not translated");
-	if (!now.t->n || now.t->end != s->at + size) {
-		snprintf(text, sizeof(text), "is not one block, which ends at +%x: let it end there", now.t->end);
+	if (!now.t->n || now.t->end != (s64)(s->at + size)) {
+		snprintf(text, sizeof(text), "is not one block, which ends at +%x: let it end there", (unsigned)now.t->end);
 		return fail(text);
 	}
 	if (!check_marks())

@@ -66,7 +66,8 @@ static void jit_lines(struct out *o, const struct vm *vm)
 		const char *name;
 		u64 value;
 	} counters[] = {
-		{ "blocks", j.blocks }, { "pages", j.pages }, { "code_bytes", j.code_bytes }, { "links", j.links },
+		{ "blocks", j.blocks }, { "pages", j.pages }, { "code_bytes", j.code_bytes }, { "paths", j.paths },
+		{ "links", j.links },
 		{ "jump_misses", sum.jump_misses }, { "lookups", sum.lookups }, { "tlb_misses", sum.tlb_misses },
 		{ "group_misses", sum.group_misses }, { "slow.page_crossing", sum.page_crossings },
 		{ "slow.page_fault", sum.page_faults }, { "slow.not_plain", sum.not_plain },

@@ -10,6 +10,7 @@
 #include "chip/chip.h"
 #include "cpu/interp.h"
 #include "cpuid.h"
+#include "jit/jit.h"
 #include "kvmclock.h"
 #include "mmu.h"
 #include "msr.h"
@@ -139,6 +140,8 @@ int vcpu_create(struct vm *vm, u32 id, struct vcpu **ret_vcpu)
 	v->poll_ns = 10000;
 	v->eoi_exit = -1;
 	cpuid_init(v);
+	if (vm->jit)
+		jit_reset_heat(vm->jit, &v->cpu);
 	pthread_mutex_init(&v->lock, NULL);
 	if (!fpu_init(&v->fpu)) {
 		err = -ENOMEM;

@@ -305,6 +305,9 @@ struct single_access {
 
 typedef u32 u32_unaligned __attribute__((aligned(1)));
 
+/* Computed jumps are told apart by this many counters. */
+#define HEATS 256u
+
 struct cpu {
 	/* -- read and written by translated code; the order is free, the offsets come from offsetof -- */
 	u64 gpr[16];
@@ -312,11 +315,13 @@ struct cpu {
 	u64 rflags;    /* in translated code: all but FL_ARITH (those are in the host's flags or in saved_flags) */
 	u64 code_base;	 /* translated code: linear address of the page being executed; see struct jit_frame */
 	u64 saved_flags; /* translated code: lahf/seto image, or a recipe for it, while the host's flags are lent; likewise */
+	u64 operand;	/* of a recipe; likewise */
 	u64 scratch[2]; /* translated code's stubs */
 	struct stack_window stack[VIEW_COUNT];
 	u64 host_rsp;
 	u64 cur_block; /* translated code: the block that is leaving, for the dispatcher */
 	u32_unaligned *poll; /* kvm_run bytes 1..4: immediate_exit and three of ours; non-zero = leave (soft.h) */
+	u32 heat[HEATS]; /* translated code: by the place of computed jumps, how often until they are hot */
 	u32 req;       /* REQ_*, atomic */
 	u8 cpl, mode, view, intr_shadow; /* cached from cs, cr0, efer, rflags.AC; intr_shadow: STI or MOV SS just done */
 	struct segment seg[SEG_COUNT];

@@ -107,6 +107,7 @@ static void save_if_host(struct tx *t)
 		flags_save(t);
 }
 
+/* Of the page that code_base says. */
 static void load_rip(struct tx *t, s64 offset)
 {
 	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
@@ -132,17 +133,32 @@ static bool has_gone_back(const struct tx *t)
 	return t->went_back && t->k >= t->went_back;
 }
 
+static void move_code_base(struct tx *t, s64 by)
+{
+	scratch_lost(t);
+	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
+	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, (s32)by));
+	emit_store(&t->e, TX_FRAME(code_base), HOST_SCRATCH);
+}
+
+void branch_next_page(struct tx *t)
+{
+	move_code_base(t, tx_page_at(t, t->k + 1) - tx_page_at(t, t->k));
+}
+
 void edge_to(struct tx *t, s64 target)
 {
 	bool inside = target >= 0 && target < (s64)PAGE_SIZE;
 
 	if (!inside) {
 		save_if_host(t);
-		load_rip(t, target);
+		load_rip(t, target - tx_page_at(t, t->k));
 		jump_lookup(t);
 		return;
 	}
-	if (target <= t->off[t->k] || has_gone_back(t)) {
+	if (t->in_page[t->k])
+		move_code_base(t, -tx_page_at(t, t->k));
+	if (target <= tx_at(t, t->k) || has_gone_back(t)) {
 		flags_free_for(t, target);
 		emit_poll(t);
 		add_edge(t, emit_jcc(&t->e, COND_NE, NULL), target, true);
@@ -155,7 +171,7 @@ void edge_to(struct tx *t, s64 target)
 
 static s64 branch_target(const struct tx *t, const struct insn *i)
 {
-	return (s64)t->off[t->k] + i->len + (s64)i->imm;
+	return tx_at(t, t->k) + i->len + (s64)i->imm;
 }
 
 /*
@@ -179,8 +195,8 @@ static bool test_saved(struct tx *t, u8 cond, u8 *ret_cond)
 static void jcc_insn(struct tx *t, const struct insn *i)
 {
 	bool middle = t->k + 1 < t->n, turned = middle && (t->turned >> t->k & 1);
-	s64 target = turned ? t->off[t->k] + i->len : branch_target(t, i);
-	bool forward = target > t->off[t->k] && target < (s64)PAGE_SIZE && !has_gone_back(t);
+	s64 target = turned ? tx_at(t, t->k) + i->len : branch_target(t, i);
+	bool forward = target > tx_at(t, t->k) && target < (s64)PAGE_SIZE && !has_gone_back(t);
 	u8 cond = (i->opcode & 15) ^ turned, *over;
 	enum flags_state before;
 
@@ -203,6 +219,24 @@ static void jcc_insn(struct tx *t, const struct insn *i)
 		edge_to(t, t->end);
 }
 
+/* A computed jump that left the path. */
+static void jump_elsewhere(struct tx *t)
+{
+	struct miss_site at_end = t->miss;
+
+	scratch_lost(t);
+	emit_alu_load(&t->e, ALU_ADD, HOST_SCRATCH, TX_FRAME(code_base));
+	if (t->recipe) {
+		emit_store(&t->e, TX_FRAME(scratch[0]), HOST_SCRATCH);
+		recipe_emit(t, t->recipe);
+		flags_save(t);
+		emit_load(&t->e, HOST_SCRATCH, TX_FRAME(scratch[0]));
+	}
+	jump_computed(t, 0);
+	branch_miss(t);
+	t->miss = at_end;
+}
+
 void branch_sides(struct tx *t)
 {
 	for (u32 n = 0; n < t->side_count; n++) {
@@ -211,7 +245,10 @@ void branch_sides(struct tx *t)
 		t->recipe = t->side[n].recipe;
 		t->recipe_regs = t->side[n].recipe_regs;
 		t->k = t->side[n].k;
-		edge_to(t, t->side[n].target);
+		if (t->side[n].target == SIDE_COMPUTED)
+			jump_elsewhere(t);
+		else
+			edge_to(t, t->side[n].target);
 	}
 }
 
@@ -277,6 +314,31 @@ static void call_indirect(struct tx *t, const struct insn *i)
 	jump_lookup(t);
 }
 
+/* scratch = linear address to go on at, flags saved: the path went where the block goes on. */
+static void jump_expected(struct tx *t)
+{
+	u32 next = t->k + 1 < t->n ? t->k + 1 : 0;
+	s64 expected = tx_at(t, next) - tx_page_at(t, t->k);
+
+	emit_alu_load(&t->e, ALU_SUB, HOST_SCRATCH, TX_FRAME(code_base));
+	emit_alu_imm(&t->e, ALU_CMP, true, HOST_SCRATCH, (s32)expected);
+	t->side[t->side_count++] = (struct side_exit){ emit_jcc(&t->e, COND_NE, NULL), SIDE_COMPUTED, t->state, t->unsaved, 0, t->k };
+	scratch_lost(t);
+	if (!next)
+		edge_to(t, t->off[0]);
+}
+
+/* Counts the ways through a block that ends here, until there are enough to see what a path would gain. */
+static void count_heat(struct tx *t)
+{
+	struct host_mem heat = TX_CPU(heat[t->off[t->k] % HEATS]);
+
+	if (!t->j->options.paths || t->src->path || (t->key & KEY_ALONE))
+		return;
+	emit_alu_mem_imm32(&t->e, ALU_SUB, heat, 1);
+	t->hot = emit_jcc(&t->e, COND_E, NULL);
+}
+
 static void jmp_indirect(struct tx *t, const struct insn *i)
 {
 	struct host_mem m;
@@ -289,6 +351,11 @@ static void jmp_indirect(struct tx *t, const struct insn *i)
 	} else if (use_reg(t, i->rm, HOST_SCRATCH) != HOST_SCRATCH) {
 		emit_mov(&t->e, HOST_SCRATCH, host_reg(i->rm));
 	}
+	if (t->expected >> t->k & 1) {
+		jump_expected(t);
+		return;
+	}
+	count_heat(t);
 	jump_computed(t, 0);
 }
 

@@ -320,6 +320,21 @@ static void emit_copy(struct tx *t, const struct insn *i, const struct fields *f
 	store_temps(t, i, f, &m);
 }
 
+/* CMP and TEST of memory, whose operand a recipe may want: loaded, kept, compared from scratch. */
+static void compare_kept(struct tx *t, const struct insn *i, const struct fields *f, const struct host_mem *mem)
+{
+	struct host_op load = { .opcode = 0x8b, .w = i->mem_size == 8 }, o = host_encoding(i, f);
+	struct temps none = { .n = 0 };
+
+	if (i->mem_size == 1)
+		load = (struct host_op){ .map = 1, .opcode = 0xb6 };
+	tx_window_site(t);
+	emit_op_mem(&t->e, &load, HOST_SCRATCH, mem);
+	scratch_lost(t);
+	emit_store(&t->e, TX_FRAME(operand), HOST_SCRATCH);
+	emit_op_reg(&t->e, &o, reg_field(i, f, &none), HOST_SCRATCH);
+}
+
 /* The operand's address in scratch, where scratch2 is needed for something else. */
 static void fold_address(struct tx *t, struct host_mem *mem)
 {
@@ -345,7 +360,9 @@ bool copy_insn(struct tx *t, const struct insn *i)
 			fold_address(t, &mem);
 	}
 	flags_before(t, scratch_taken ? HOST_SCRATCH2 : HOST_SCRATCH);
-	if (!copy_from_home(t, i, &f))
+	if (i->mem && flags_keep_operand(t))
+		compare_kept(t, i, &f, &mem);
+	else if (!copy_from_home(t, i, &f))
 		emit_copy(t, i, &f, i->mem ? &mem : NULL);
 	flags_after(t);
 	return true;

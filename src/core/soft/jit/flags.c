@@ -162,7 +162,7 @@ static u16 live_at_end(struct tx *t)
 /* Where a branch in the middle of the block leaves it. */
 static s64 other_way(const struct tx *t, u32 k)
 {
-	return t->off[k] + t->insn[k].len + (t->turned >> k & 1 ? 0 : (s64)t->insn[k].imm);
+	return tx_at(t, k) + t->insn[k].len + (t->turned >> k & 1 ? 0 : (s64)t->insn[k].imm);
 }
 
 static bool access_frees(const struct tx *t, u32 k)
@@ -202,6 +202,8 @@ static void analyse(struct tx *t)
 
 		if (i->d->kind == KIND_JCC && k + 1 < t->n && flags_wanted_at(t, other_way(t, k)))
 			live = FL_ARITH;
+		if (t->expected >> k & 1)
+			live = FL_ARITH;
 		t->live_out[k] = live;
 		live = (u16)((live & ~insn_writes_flags(&t->insn[k])) | insn_reads_flags(&t->insn[k]));
 		if (fault_reads(t, k))
@@ -221,8 +223,9 @@ static bool is_plain(const struct tx *t, u32 k)
 }
 
 /*
- * Once a check has overwritten the flags of instruction `writer`, does nothing but faults look at them until they are written
- * again, and are the operands in `regs` what they were at each of these faults?
+ * A check overwrites the flags of instruction `writer`: does nothing from then on but faults look at them until they are
+ * written again, and are the operands in `regs` what they were at each of these faults? A path may be left at its computed
+ * jumps, out of line, where a recipe makes all of them.
  */
 static bool recipe_serves(const struct tx *t, u32 writer, u16 regs)
 {
@@ -235,13 +238,15 @@ static bool recipe_serves(const struct tx *t, u32 writer, u16 regs)
 		if (!is_plain(t, k) || (moved && may_fault(t, i)))
 			return false;
 		freed |= access_frees(t, k);
+		if (moved && (t->expected >> k & 1))
+			return false;
 		if (freed && (insn_reads_flags(i) || (writes && writes != FL_ARITH)))
 			return false;
 		if (writes)
-			return true;
+			return freed;
 		moved |= (insn_moves(i) & regs) != 0;
 	}
-	return !freed || !t->live_out[t->n - 1];
+	return freed && !t->live_out[t->n - 1];
 }
 
 static void find_recipes(struct tx *t)
@@ -372,7 +377,7 @@ void flags_before(struct tx *t, u8 tmp)
 
 bool flags_enter_saved(const struct tx *t)
 {
-	if (t->crosses || !t->live_in[0])
+	if (t->crosses || t->pages > 1 || !t->live_in[0])
 		return true;
 	for (u32 k = 0; k < t->n; k++) {
 		u16 writes = insn_writes_flags(&t->insn[k]);
@@ -396,8 +401,13 @@ void flags_after(struct tx *t)
 	t->state = FLAGS_HOST;
 	t->unsaved = 0;
 	t->writer = t->k;
-	t->recipe = t->recipe_of[t->k];
+	t->recipe = i->mem && !flags_keep_operand(t) ? 0 : t->recipe_of[t->k];
 	t->recipe_regs = t->recipe_needs[t->k];
+}
+
+bool flags_keep_operand(const struct tx *t)
+{
+	return recipe_takes_operand(t->j, t->recipe_of[t->k]) && (t->recipe_serves >> t->k & 1);
 }
 
 void flags_moved(struct tx *t)

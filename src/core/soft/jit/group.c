@@ -147,7 +147,7 @@ static void add_operand(struct roots *r, struct access *a, u32 k)
 		return;
 	if (i->base == BASE_RIP) {
 		base = ROOT_RIP;
-		first += r->t->off[k] + i->len;
+		first += tx_at(r->t, k) + i->len;
 	} else if (i->base != BASE_NONE) {
 		base = r->origin[i->base].root;
 		shift = r->origin[i->base].shift;
@@ -303,6 +303,9 @@ static void analyse(struct roots *r, u32 k)
 		r->straight = k;
 		break;
 	case KIND_JMP:
+		if (r->t->expected >> k & 1)
+			r->straight = k;
+		break;
 	case KIND_NOP:
 		break;
 	default:

@@ -66,6 +66,7 @@
 struct jit_frame {
 	u64 reg[3]; /* those without a host register: home_index() */
 	u64 code_base, saved_flags;
+	u64 operand; /* what a comparison had in memory, for a recipe of its flags */
 	u64 scratch[2];
 	u64 addend[MAX_GROUPS]; /* of pages that several accesses of the block share */
 };
@@ -75,7 +76,7 @@ struct jit_frame {
 #define KEY_VEC 4u  /* vector instructions raise neither #NM nor #UD for control state */
 #define KEY_ALONE 8u /* no groups: for where a group's span lies in two pages */
 
-enum exit_reason { EXIT_DISPATCH, EXIT_INTERP, EXIT_LINK };
+enum exit_reason { EXIT_DISPATCH, EXIT_INTERP, EXIT_LINK, EXIT_HOT };
 
 /* A host instruction that may fault on the host's behalf (divide, aligned vector access): where the guest was. */
 struct site {
@@ -85,15 +86,16 @@ struct site {
 };
 enum { SITE_SAVED, SITE_HOST };
 
-/* How flags are made again from the registers a and b, or an immediate. */
+/* How flags are made again from the registers a and b, or an immediate, or what a comparison found in memory. */
 struct recipe {
 	u8 op : 4, size : 4; /* enum alu_op, or RECIPE_TEST; bytes, 0: none */
-	u8 a, b;	     /* b: BASE_NONE for imm */
+	u8 a, b;	     /* b: BASE_NONE for imm; either: RECIPE_KEPT for jit_frame.operand */
 	s8 by;		     /* what was added to a since */
 	s32 imm;
 };
 #define RECIPES 4096u
 #define RECIPE_TEST 8u
+#define RECIPE_KEPT 16u
 #define FLAGS_RECIPE 0x80u /* in cpu.saved_flags: the number of a recipe, no image */
 
 struct block {
@@ -106,6 +108,19 @@ struct block {
 	u16 site_count;
 	u8 key;
 	bool wants_flags; /* its code reads flags that it was entered with */
+	bool is_path;	  /* made from a struct path */
+};
+
+/* The way that the guest went from an instruction on (path.c): what a block through computed jumps is made from. */
+#define PATH_PAGES 4u
+struct path {
+	u32 insns, pages;
+	u64 rip[BLOCK_INSNS + 1]; /* the last: where it went on */
+	struct path_page {
+		u64 la, gpa;
+		const u8 *host;
+		struct code_page *page;
+	} page[PATH_PAGES]; /* [0] is that of the block, its home */
 };
 
 /* A page with a block that ends in another page. */
@@ -147,7 +162,8 @@ struct jit {
 	u64 page_age[PAGE_AGES]; /* by page_age_at(): what is kept of a page elsewhere is void after a change */
 	u64 ages;		 /* the youngest */
 	const u8 *stub_dispatch, *stub_interp, *stub_string, *stub_inplace, *stub_away, *stub_interp_here;
-	const u8 *stub_dispatch_at, *stub_interp_at; /* called; the page offset to go on at is the u16 behind the call */
+	const u8 *stub_dispatch_at, *stub_interp_at, *stub_hot_at; /* called; the page offset to go on at is the u16 behind */
+	const u8 *stub_path;
 	const u8 *stub_link[2];			     /* called in FLAGS_HOST, FLAGS_SAVED; a struct link is behind the call */
 	const u8 *stub_slow[VIEW_COUNT][3][2]; /* by view; read tag, write tag, stack window: slow_kind(); alone, group */
 	unsigned (*enter)(struct cpu *c, const u8 *code);
@@ -267,6 +283,7 @@ struct block *block_of_code(struct jit *j, u32 offset);
 struct block_source {
 	struct code_page *page, *next;
 	const u8 *host, *next_host;
+	const struct path *path; /* what it shall follow, or NULL */
 	u16 offset;
 	u8 key;
 };
@@ -278,6 +295,14 @@ unsigned run_code(struct jit *j, struct cpu *c, const u8 *code);
 void jit_flush_world(struct jit *j, struct cpu *c);
 
 const u8 *code_known(struct jit *j, struct cpu *c); /* run.c: see there */
+struct block *block_known(struct jit *j, u64 gpa, u8 key);
+void code_forget(struct jit *j, struct cpu *c, u64 la, u64 gpa, u8 key); /* there is a better block now: look again */
+
+/* path.c: a computed jump is hot: it is done, and what follows may become a block. A cpu_leave_reason, or 0. */
+unsigned path_follow(struct jit *j, struct cpu *c);
+/* Called by stub_path: are the pages of a path where they were? The code to go on with. */
+struct path_check;
+const u8 *path_enter(struct cpu *c, const struct path_check *p);
 
 /* translate.c: NULL when memory ran out (then flush and come again) */
 struct block *block_translate(struct jit *j, struct cpu *c, const struct block_source *s);

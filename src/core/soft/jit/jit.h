@@ -17,6 +17,9 @@ void jit_destroy(struct jit *j);
 /* Runs c until a request is polled (returns 0) or the interpreter, called inside, leaves (returns the cpu_leave_reason). */
 unsigned jit_run(struct jit *j, struct cpu *c);
 
+/* All counters of computed jumps (cpu.heat) that have run out begin anew; for a new vCPU, those are all. */
+void jit_reset_heat(struct jit *j, struct cpu *c);
+
 /* len bytes at gpa, inside one page with code_pages set, were or are about to be written: drop what was made from them. Any
  * thread; self is the vCPU whose KVM_RUN it is in, else NULL, and then memory_lock is held. */
 void jit_invalidate(struct vm *vm, struct cpu *self, u64 gpa, unsigned len);
@@ -36,6 +39,7 @@ bool jit_signal(int sig, void *siginfo, void *ucontext);
 /* Of the VM; what counts often is in struct vcpu, so that vCPUs do not write to one cache line. */
 struct jit_stats {
 	u64 blocks, pages, code_bytes; /* made; pages that ever had some; bytes in use now */
+	u64 paths;		       /* of the blocks, those that go on through computed jumps */
 	u64 links;		       /* direct jumps between blocks that were joined at their first use */
 	u64 invalidations, flushes;    /* pages whose code was dropped; times that all was */
 	u64 world_stops;	       /* for new pages */

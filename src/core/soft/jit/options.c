@@ -7,6 +7,7 @@
 #include "internal.h"
 
 #define VARIABLE "KVCORE_JIT"
+#define PATHS 1000 /* a path costs some 20 us, and is passed again */
 
 static const struct key {
 	const char *name;
@@ -19,6 +20,7 @@ static const struct key {
 	{ "jumps", offsetof(struct jit_options, jumps), 0, 1 },
 	{ "links", offsetof(struct jit_options, links), 0, 1 },
 	{ "flags", offsetof(struct jit_options, flags), 0, 1 },
+	{ "paths", offsetof(struct jit_options, paths), 0, UINT32_MAX },
 	{ "events", offsetof(struct jit_options, events), 0, UINT32_MAX },
 	{ "seed", offsetof(struct jit_options, seed), 0, UINT32_MAX },
 	{ "lockstep", offsetof(struct jit_options, lockstep), 0, 1u << 20 },
@@ -81,7 +83,7 @@ static bool take(struct jit_options *o, const char *text, size_t len)
 bool jit_options_read(struct jit_options *ret)
 {
 	const char *text = getenv(VARIABLE), *end;
-	struct jit_options o = { .block = BLOCK_INSNS, .code = CODE_SIZE, .jumps = 1, .links = 1, .flags = 1 };
+	struct jit_options o = { .block = BLOCK_INSNS, .code = CODE_SIZE, .jumps = 1, .links = 1, .flags = 1, .paths = PATHS };
 
 	for (; text && *text; text = *end ? end + 1 : end) {
 		end = strchrnul(text, ',');

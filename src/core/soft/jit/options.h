@@ -16,6 +16,7 @@ struct jit_options {
 	u32 jumps;    /* 0: no jump cache, every computed branch comes to the dispatcher */
 	u32 links;    /* 0: every direct branch comes to the dispatcher too */
 	u32 flags;    /* 0: a fault need not find arithmetic flags that no path reads (invariant 4 of internal.h) */
+	u32 paths;    /* a computed jump is hot after so many times; 0: none is */
 	u32 events;   /* a random event every so many chances on average; 0: none */
 	u32 seed;     /* of their sequence */
 	u32 lockstep; /* 1: the interpreter shadows every block (lockstep.c); N: of blocks that run often one in N */

@@ -57,15 +57,32 @@ static int operation(const struct insn *i)
 	}
 }
 
-/* Operand n: a register, whose low bits it is, or the immediate. */
+/* Operand n: a register, whose low bits it is, memory, or the immediate. */
 static bool operand(const struct insn *i, unsigned n, u8 *ret_reg)
 {
 	const struct opnd *o = &i->d->opnd[n];
 
+	if (i->mem && o->kind == OP_E) {
+		*ret_reg = RECIPE_KEPT;
+		return true;
+	}
 	*ret_reg = insn_operand_gpr(i, o);
 	if (*ret_reg == BASE_NONE)
 		return n && o->kind == OP_I;
 	return o->size != 1 || i->has_rex || *ret_reg < 4;
+}
+
+/* What compares memory with an immediate, or a register that the host has in one: copy.c can keep the operand. */
+static bool may_keep(const struct recipe *r)
+{
+	u8 reg = r->a == RECIPE_KEPT ? r->b : r->a;
+
+	return (r->op == ALU_CMP || r->op == RECIPE_TEST) && (reg == BASE_NONE || host_reg(reg) != IN_MEMORY);
+}
+
+static u32 bit_of(u8 reg)
+{
+	return reg < 16 ? 1u << reg : 0;
 }
 
 u16 recipe_of(struct jit *j, const struct insn *i, u16 *ret_regs)
@@ -74,12 +91,12 @@ u16 recipe_of(struct jit *j, const struct insn *i, u16 *ret_regs)
 	int op = operation(i);
 	struct recipe r = { .op = (u8)op & 15, .size = size & 15 };
 
-	if (i->mem || size == 2 || op < 0 || !operand(i, 0, &r.a) || !operand(i, 1, &r.b))
+	if (size == 2 || op < 0 || !operand(i, 0, &r.a) || !operand(i, 1, &r.b) || (i->mem && !may_keep(&r)))
 		return 0;
 	if (op == ALU_ADD && r.a == r.b) /* which of two halves it was is lost */
 		return 0;
 	r.imm = r.b == BASE_NONE ? (s32)i->imm : 0;
-	*ret_regs = (u16)(1u << r.a | (r.b == BASE_NONE ? 0 : 1u << r.b));
+	*ret_regs = (u16)(bit_of(r.a) | bit_of(r.b));
 	return recipe_keep(j, &r);
 }
 
@@ -96,10 +113,15 @@ u16 recipe_after_lea(struct jit *j, u16 code, const struct insn *i)
 	return recipe_keep(j, &r);
 }
 
+static u64 value(const struct cpu *c, const struct recipe *r, u8 reg)
+{
+	return reg == BASE_NONE ? (u64)(s64)r->imm : reg == RECIPE_KEPT ? c->operand : c->gpr[reg];
+}
+
 u16 recipe_image(const struct cpu *c, u16 code)
 {
 	const struct recipe *r = recipe_at(c->vcpu->vm->jit, code);
-	u64 a = c->gpr[r->a] - (u64)(s64)r->by, b = r->b == BASE_NONE ? (u64)(s64)r->imm : c->gpr[r->b];
+	u64 a = value(c, r, r->a) - (u64)(s64)r->by, b = value(c, r, r->b);
 	u8 op = r->op;
 
 	switch (op) { /* what the first operand was, from the result that it is now */
@@ -122,4 +144,62 @@ u16 recipe_image(const struct cpu *c, u16 code)
 		break;
 	}
 	return alu_image(op, r->size, a, b);
+}
+
+bool recipe_takes_operand(const struct jit *j, u16 code)
+{
+	const struct recipe *r = recipe_at(j, code);
+
+	return code && (r->a == RECIPE_KEPT || r->b == RECIPE_KEPT);
+}
+
+static void load_value(struct tx *t, const struct recipe *r, u8 reg, u8 dst)
+{
+	if (reg == BASE_NONE)
+		emit_imm(&t->e, dst, (u64)(s64)r->imm);
+	else if (reg == RECIPE_KEPT)
+		emit_load(&t->e, dst, TX_FRAME(operand));
+	else if (host_reg(reg) == IN_MEMORY)
+		emit_load(&t->e, dst, TX_GPR(reg));
+	else
+		emit_mov(&t->e, dst, host_reg(reg));
+}
+
+static void emit_alu(struct tx *t, u8 op, u8 size, u8 a, u8 b)
+{
+	struct host_op o = { .opcode = (u8)(op << 3 | (size != 1)), .w = size == 8, .byte_reg = size == 1 };
+
+	emit_op_reg(&t->e, &o, b, a);
+}
+
+/* As recipe_image(), in the host's code: for where all flags are wanted after all. */
+void recipe_emit(struct tx *t, u16 code)
+{
+	const struct recipe *r = recipe_at(t->j, code);
+	u8 op = r->op;
+
+	scratch_lost(t);
+	scratch2_lost(t);
+	load_value(t, r, r->a, HOST_SCRATCH);
+	load_value(t, r, r->b, HOST_SCRATCH2);
+	if (r->by)
+		emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, -r->by));
+	switch (op) {
+	case ALU_ADD:
+		emit_alu(t, ALU_SUB, r->size, HOST_SCRATCH, HOST_SCRATCH2);
+		break;
+	case ALU_SUB:
+		emit_alu(t, ALU_ADD, r->size, HOST_SCRATCH, HOST_SCRATCH2);
+		break;
+	case ALU_CMP:
+		break;
+	case RECIPE_TEST:
+		op = ALU_AND;
+		break;
+	default:
+		op = ALU_AND;
+		emit_mov(&t->e, HOST_SCRATCH2, HOST_SCRATCH);
+	}
+	emit_alu(t, op, r->size, HOST_SCRATCH, HOST_SCRATCH2);
+	t->state = FLAGS_HOST;
 }

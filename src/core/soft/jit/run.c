@@ -172,7 +172,7 @@ static bool next_page(struct jit *j, struct cpu *c, struct block_source *s)
 	return true;
 }
 
-static struct block *block_known(struct jit *j, u64 gpa, u8 key)
+struct block *block_known(struct jit *j, u64 gpa, u8 key)
 {
 	struct code_page *p = page_find(j, gpa & PAGE_MASK);
 
@@ -247,6 +247,15 @@ static const u8 *code_slot_put(struct jit *j, const struct code_slot *s, const s
 {
 	*s->entry = (struct code_entry){ s->key, b->entry_saved | s->age << CODE_AGE_SHIFT };
 	return jit_exec(j, b->entry_saved);
+}
+
+void code_forget(struct jit *j, struct cpu *c, u64 la, u64 gpa, u8 key)
+{
+	u32 i = jump_index(la);
+
+	code_slot(j, c, gpa, key).entry->key = 0;
+	if (c->set->jump[c->view][i].rip == la)
+		c->set->jump[c->view][i].rip = jump_no_rip(i);
 }
 
 /* Code for c->rip that was entered before under this state, through ITLB and code cache. */
@@ -351,6 +360,11 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 		if (code) {
 			switch (unlikely(j->lockstep) ? lockstep_run(j, c, code) : run_code(j, c, code)) {
 			case EXIT_DISPATCH:
+				continue;
+			case EXIT_HOT:
+				why = path_follow(j, c);
+				if (why)
+					return why;
 				continue;
 			case EXIT_LINK:
 				pending = (const struct link *)(uintptr_t)c->cur_block;

@@ -21,6 +21,7 @@ static const struct copied {
 	{ offsetof(struct jit_frame, reg[2]), offsetof(struct cpu, gpr[HOME2]) },
 	{ offsetof(struct jit_frame, code_base), offsetof(struct cpu, code_base) },
 	{ offsetof(struct jit_frame, saved_flags), offsetof(struct cpu, saved_flags) },
+	{ offsetof(struct jit_frame, operand), offsetof(struct cpu, operand) },
 };
 
 /* `pushed`: bytes that RSP is below the frame. */
@@ -88,29 +89,17 @@ static void emit_go_on(struct emit *e)
 	emit_jmp_reg(e, HOST_SCRATCH);
 }
 
-/* Jumped to with scratch = struct inplace, flags saved. */
-static void emit_inplace(struct emit *e)
+/*
+ * Jumped to with flags saved, and scratch what C is told: struct inplace; RIP of an instruction for the interpreter, or one that
+ * the jump cache does not have; struct path_check.
+ */
+static void emit_ask_c(struct emit *e, u64 function)
 {
 	emit_save_guest(e, 0);
-	emit_call_c(e, (u64)(uintptr_t)jit_inplace);
+	emit_call_c(e, function);
 	emit_go_on(e);
 }
-
-/* Jumped to with scratch = RIP of an instruction for the interpreter, flags saved. */
-static void emit_interp(struct emit *e)
-{
-	emit_save_guest(e, 0);
-	emit_call_c(e, (u64)(uintptr_t)jit_interpret);
-	emit_go_on(e);
-}
-
-/* Jumped to with scratch = RIP that the jump cache does not have. */
-static void emit_next(struct emit *e)
-{
-	emit_save_guest(e, 0);
-	emit_call_c(e, (u64)(uintptr_t)jit_next);
-	emit_go_on(e);
-}
+#define ASK_C(e, function) emit_ask_c(e, (u64)(uintptr_t)(function))
 
 /* scratch holds the guest RIP to go on at. */
 static void emit_exit_rip(struct emit *e, enum exit_reason reason)
@@ -279,15 +268,18 @@ bool stubs_emit(struct jit *j)
 	j->enter = (unsigned (*)(struct cpu *, const u8 *))(uintptr_t)begin(&e);
 	emit_enter(&e);
 	j->stub_dispatch = begin(&e);
-	emit_next(&e);
+	ASK_C(&e, jit_next);
 	j->stub_interp = begin(&e);
-	emit_interp(&e);
+	ASK_C(&e, jit_interpret);
 	j->stub_interp_at = begin(&e);
 	emit_rip_at(&e, false);
-	emit_interp(&e);
+	ASK_C(&e, jit_interpret);
 	j->stub_dispatch_at = begin(&e);
 	emit_rip_at(&e, false);
 	emit_exit_rip(&e, EXIT_DISPATCH);
+	j->stub_hot_at = begin(&e);
+	emit_rip_at(&e, false);
+	emit_exit_rip(&e, EXIT_HOT);
 	for (u32 saved = 0; saved < 2; saved++) {
 		j->stub_link[saved] = begin(&e);
 		emit_rip_at(&e, saved == FLAGS_HOST);
@@ -297,7 +289,9 @@ bool stubs_emit(struct jit *j)
 	j->stub_string = begin(&e);
 	emit_slow(&e, jit_string);
 	j->stub_inplace = begin(&e);
-	emit_inplace(&e);
+	ASK_C(&e, jit_inplace);
+	j->stub_path = begin(&e);
+	ASK_C(&e, path_enter);
 	j->stub_away = begin(&e); /* cpu.rip is set */
 	emit_imm(&e, HOST_SCRATCH2, EXIT_DISPATCH);
 	emit_save_guest(&e, 0);

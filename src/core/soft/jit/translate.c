@@ -3,171 +3,7 @@
  * Makes one block: find its instructions, see which flags live where, emit each, then the parts out of line. Called by
  * run.c under jit.lock.
  */
-#include "../cpu/host.h"
 #include "tx.h"
-#include "x86-ops.h"
-
-static bool is_branch(const struct insn *i)
-{
-	switch (i->d->kind) {
-	case KIND_JCC:
-	case KIND_JMP:
-	case KIND_CALL:
-	case KIND_RET:
-	case KIND_LOOP:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool is_inplace(const struct tx *t, u32 k)
-{
-	return t->inplace >> k & 1;
-}
-
-static bool ends_block(const struct tx *t, u32 k)
-{
-	const struct insn *i = &t->insn[k];
-
-	return is_branch(i) || system_ends_block(i) || transfer_possible(t, i) || (is_inplace(t, k) && inplace_ends_block(i));
-}
-
-static bool translatable(struct tx *t, const struct insn *i)
-{
-	const struct insn_desc *d = i->d;
-
-	if (d->cpuid && !host_cpuid_gate(t->c, d->cpuid))
-		return false;
-	if ((d->attr & ATTR_VEC) && !(t->key & KEY_VEC))
-		return false;
-	switch (d->kind) {
-	case KIND_COPY:
-		return copy_possible(i);
-	case KIND_LEA:
-		return i->opsize != 2 && i->adsize != 2;
-	case KIND_PUSH:
-	case KIND_POP:
-	case KIND_LEAVE:
-		return stack_possible(i);
-	case KIND_NOP:
-		return true;
-	default:
-		return is_branch(i) ? branch_possible(i) : bits_possible(i) || string_possible(i) || transfer_possible(t, i) ||
-							      system_possible(t, i);
-	}
-}
-
-/* From a copy, so that insn.bytes are what was decoded whoever writes the page meanwhile. */
-static enum decode_result decode_here(struct tx *t, struct insn *i, u16 off)
-{
-	size_t avail = PAGE_SIZE - off < INSN_MAX ? PAGE_SIZE - off : INSN_MAX;
-	u8 bytes[INSN_MAX];
-
-	__builtin_memcpy(bytes, t->host + off, avail);
-	return insn_decode(i, bytes, avail, MODE_LONG64);
-}
-
-/* The bytes of an instruction that may go on in the next page. */
-static enum decode_result decode_crossing(struct tx *t, struct insn *i, u16 off)
-{
-	unsigned here = PAGE_SIZE - off;
-	u8 bytes[INSN_MAX];
-
-	if (here >= INSN_MAX || !t->src->next)
-		return DECODE_MORE;
-	__builtin_memcpy(bytes, t->host + off, here);
-	__builtin_memcpy(bytes + here, t->src->next_host, INSN_MAX - here);
-	return insn_decode(i, bytes, INSN_MAX, MODE_LONG64);
-}
-
-static bool discover_crossing(struct tx *t, u16 off)
-{
-	if (decode_crossing(t, &t->insn[0], off) != DECODE_OK)
-		return false;
-	t->inplace = !translatable(t, &t->insn[0]);
-	t->crosses = true;
-	t->n = 1;
-	t->off[0] = off;
-	t->end = (u16)(off + t->insn[0].len);
-	return true;
-}
-
-#define LOOP_COPIES 8
-#define LOOP_INSNS 24
-#define STRAIGHT_SIDES 6
-#define MAX_BACKS 3
-
-/* The block returns to its own start with insns instructions: is there room for the loop's body once more? */
-static bool unrolls(u32 insns, u32 *copies)
-{
-	u32 body = insns / *copies;
-
-	return body <= LOOP_INSNS && insns + body <= BLOCK_INSNS && (*copies)++ < LOOP_COPIES;
-}
-
-static bool in_block(const struct tx *t, s64 offset, u32 insns)
-{
-	for (u32 k = 0; k < insns; k++)
-		if (t->off[k] == offset)
-			return true;
-	return false;
-}
-
-/*
- * Where a block goes on after branch k, its last so far: behind a conditional branch forward (the likely way, and what was
- * checked before still holds), where a direct jump leads (backward a few times), and once more around a loop that is the
- * whole block. BLOCK_ENDS if nowhere.
- */
-#define BLOCK_ENDS (-1)
-static s64 way_on(struct tx *t, u32 k, u32 *copies, u32 *sides)
-{
-	const struct insn *i = &t->insn[k];
-	s64 behind = t->off[k] + i->len, target = behind + (s64)i->imm;
-	bool jcc = i->d->kind == KIND_JCC;
-
-	if (is_inplace(t, k) || (t->key & KEY_ALONE) || (!jcc && (i->d->kind != KIND_JMP || i->d->opnd[0].kind != OP_J)))
-		return BLOCK_ENDS;
-	if (jcc && *sides == MAX_SIDES)
-		return BLOCK_ENDS;
-	*sides += jcc;
-	if (target == t->off[0] && unrolls(k + 1, copies)) {
-		t->turned |= (u64)jcc << k;
-		return target;
-	}
-	if (!jcc && target >= 0 && target < behind && t->backs < MAX_BACKS && !in_block(t, target, k + 1)) {
-		if (!t->backs++)
-			t->went_back = k + 1;
-		return target;
-	}
-	if (target < behind || (jcc && *copies == 1 && *sides > STRAIGHT_SIDES))
-		return BLOCK_ENDS;
-	return jcc ? behind : target < (s64)PAGE_SIZE ? target : BLOCK_ENDS;
-}
-
-static void discover(struct tx *t, u16 offset)
-{
-	u32 sides = 0, copies = 1;
-	s64 off = offset;
-
-	for (t->n = 0; t->n < t->j->options.block && off != BLOCK_ENDS && off < (s64)PAGE_SIZE; t->n++) {
-		struct insn *i = &t->insn[t->n];
-		enum decode_result r = decode_here(t, i, (u16)off);
-
-		if (r == DECODE_MORE && (t->n || discover_crossing(t, (u16)off)))
-			break; /* in a block of its own */
-		t->ends_interp = r != DECODE_OK;
-		if (t->ends_interp || (t->n == BLOCK_INSNS - 1 && i->d->op == INSN_STI)) /* which needs one behind it */
-			break;
-		t->off[t->n] = (u16)off;
-		t->inplace |= (u64)!translatable(t, i) << t->n;
-		off = ends_block(t, t->n) ? way_on(t, t->n, &copies, &sides) : off + i->len;
-	}
-	if (t->n && ends_block(t, t->n - 1))
-		t->ends_interp = false; /* its edges are its own */
-	if (!t->crosses)
-		t->end = t->n ? (u16)(t->off[t->n - 1] + t->insn[t->n - 1].len) : offset;
-}
 
 static bool emit_insn(struct tx *t, const struct insn *i)
 {
@@ -191,7 +27,7 @@ static bool emit_insn(struct tx *t, const struct insn *i)
 			return string_insn(t, i);
 		if (transfer_possible(t, i))
 			return transfer_insn(t, i);
-		if (!is_branch(i))
+		if (!insn_is_branch(i))
 			return system_insn(t, i);
 		branch_insn(t, i);
 		return true;
@@ -201,7 +37,7 @@ static bool emit_insn(struct tx *t, const struct insn *i)
 /* The scratch registers are anybody's outside of these. */
 static bool minds_scratch(const struct tx *t, const struct insn *i)
 {
-	switch (is_inplace(t, t->k) ? KIND_INTERP : i->d->kind) {
+	switch (tx_is_inplace(t, t->k) ? KIND_INTERP : i->d->kind) {
 	case KIND_COPY:
 	case KIND_LEA:
 	case KIND_PUSH:
@@ -225,8 +61,8 @@ static bool emit_body(struct tx *t)
 
 		if (t->rsp_lag && !stack_may_lag(t, i))
 			stack_settle(t);
-		if (is_inplace(t, t->k)) {
-			inplace_insn(t, i, ends_block(t, t->k));
+		if (tx_is_inplace(t, t->k)) {
+			inplace_insn(t, i, tx_ends_block(t, t->k));
 		} else if (!emit_insn(t, i)) {
 			t->inplace |= 1ull << t->k;
 			return false;
@@ -236,12 +72,14 @@ static bool emit_body(struct tx *t)
 			scratch_lost(t);
 			scratch2_lost(t);
 		}
+		if (t->k + 1 < t->n && t->in_page[t->k + 1] != t->in_page[t->k])
+			branch_next_page(t);
 	}
 	stack_settle(t);
 	t->k = t->n ? t->n - 1 : 0;
 	if (t->ends_interp)
-		edge_interp(t, t->end);
-	else if (!ends_block(t, t->k))
+		edge_interp(t, (u16)t->end);
+	else if (!tx_ends_block(t, t->k))
 		edge_to(t, t->end);
 	return true;
 }
@@ -267,7 +105,7 @@ static void emit_slow_sites(struct tx *t)
 	}
 }
 
-static void emit_rip(struct tx *t, u16 target)
+static void emit_rip(struct tx *t, s32 target)
 {
 	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
 	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, target));
@@ -311,6 +149,8 @@ static void emit_edges(struct tx *t, const struct block *self)
 		if (s->poll_exit) {
 			emit_patch_here(&t->e, s->rel32);
 			emit_exit(t, t->j->stub_dispatch_at, s->target);
+		} else if (b == self && t->loop_entry && s->saved) {
+			emit_patch(s->rel32, t->e.exec, t->loop_entry);
 		} else if (b) {
 			emit_patch(s->rel32, t->e.exec, jit_exec(t->j, s->saved ? b->entry_saved : b->entry_host));
 		} else {
@@ -331,8 +171,8 @@ static bool keep_sites(struct tx *t, struct block *b)
 	return true;
 }
 
-/* Is the next page still where it was? Else the instruction is interpreted, which also fills the ITLB. */
-static void emit_crossing_check(struct tx *t)
+/* Is that page still where it was? The two ways out are taken with flags saved. */
+void tx_page_check(struct tx *t, s64 from_home, u64 gpa, u8 *ret_rel32[2])
 {
 	struct emit *e = &t->e;
 	size_t table = offsetof(struct cpu, itlb) + ((t->key & KEY_VIEW) == VIEW_USER ? sizeof(t->c->itlb[0]) : 0);
@@ -340,18 +180,28 @@ static void emit_crossing_check(struct tx *t)
 	struct host_mem triple = { HOST_SCRATCH2, HOST_SCRATCH2, 1, false, false, 0 };
 
 	_Static_assert(sizeof(struct itlb_entry) == 24, "the index is scaled by 3 * 8");
-	emit_rip(t, PAGE_SIZE);
+	emit_rip(t, (s32)from_home);
 	emit_mov32(e, HOST_SCRATCH2, HOST_SCRATCH);
 	emit_shift32(e, SHIFT_SHR, HOST_SCRATCH2, 12);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, ITLB_SIZE - 1);
 	emit_lea(e, HOST_SCRATCH2, triple);
 	entry.disp = (s32)(table + offsetof(struct itlb_entry, tag));
 	emit_alu_load(e, ALU_CMP, HOST_SCRATCH, entry);
-	t->interp[t->interp_count++] = (struct interp_site){ emit_jcc(e, COND_NE, NULL), t->off[0] };
-	emit_imm(e, HOST_SCRATCH, t->src->next->gpa);
+	ret_rel32[0] = emit_jcc(e, COND_NE, NULL);
+	emit_imm(e, HOST_SCRATCH, gpa);
 	entry.disp = (s32)(table + offsetof(struct itlb_entry, gpa));
 	emit_alu_load(e, ALU_CMP, HOST_SCRATCH, entry);
-	t->interp[t->interp_count++] = (struct interp_site){ emit_jcc(e, COND_NE, NULL), t->off[0] };
+	ret_rel32[1] = emit_jcc(e, COND_NE, NULL);
+}
+
+/* The instruction is interpreted, which also fills the ITLB, if the next page is not where it was. */
+static void emit_crossing_check(struct tx *t)
+{
+	u8 *rel32[2];
+
+	tx_page_check(t, PAGE_SIZE, t->src->next->gpa, rel32);
+	for (u32 n = 0; n < 2; n++)
+		t->interp[t->interp_count++] = (struct interp_site){ rel32[n], t->off[0] };
 }
 
 static void emit_entries(struct tx *t, struct block *b)
@@ -367,6 +217,8 @@ static void emit_entries(struct tx *t, struct block *b)
 		}
 		if (t->crosses)
 			emit_crossing_check(t);
+		if (t->pages > 1)
+			path_emit_check(t);
 	} else {
 		flags_emit_restore(&t->e, HOST_SCRATCH);
 		b->entry_host = (u32)(t->e.p - j->code_w);
@@ -390,6 +242,7 @@ static bool emit_block(struct tx *t, struct block *b)
 	branch_sides(t);
 	emit_slow_sites(t);
 	branch_miss(t);
+	path_emit_out(t);
 	emit_interp_sites(t);
 	emit_edges(t, b);
 	if (t->e.full || !keep_sites(t, b))
@@ -397,6 +250,16 @@ static bool emit_block(struct tx *t, struct block *b)
 	j->code_used = b->code_end = (u32)(t->e.p - j->code_w);
 	j->stats.code_bytes = j->code_used;
 	return true;
+}
+
+static const u8 *host_of(const struct tx *t, u32 k)
+{
+	return t->in_page[k] ? t->src->path->page[t->in_page[k]].host : t->host;
+}
+
+static struct code_page *page_of(const struct tx *t, u32 k)
+{
+	return t->in_page[k] ? t->src->path->page[t->in_page[k]].page : t->page;
 }
 
 static u16 bytes_here(const struct tx *t, u32 k)
@@ -408,18 +271,21 @@ static u16 bytes_here(const struct tx *t, u32 k)
 static bool unchanged(const struct tx *t)
 {
 	for (u32 k = 0; k < t->n; k++)
-		if (__builtin_memcmp(t->insn[k].bytes, t->host + t->off[k], bytes_here(t, k)))
+		if (__builtin_memcmp(t->insn[k].bytes, host_of(t, k) + t->off[k], bytes_here(t, k)))
 			return false;
 	return !t->crosses ||
 	       !__builtin_memcmp(t->insn[0].bytes + bytes_here(t, 0), t->src->next_host, t->insn[0].len - bytes_here(t, 0));
 }
 
-/* Both pages of a crossing instruction are watched, and the block ends with either. */
+/* All pages that the block lies in are watched, and it ends with any of them. */
 static bool cover(struct tx *t, u16 offset)
 {
 	page_cover(t->page, t->host, offset, 1);
 	for (u32 k = 0; k < t->n; k++)
-		page_cover(t->page, t->host, t->off[k], bytes_here(t, k));
+		page_cover(page_of(t, k), host_of(t, k), t->off[k], bytes_here(t, k));
+	for (u32 n = 1; n < t->pages; n++)
+		if (!page_add_user(t->j, t->src->path->page[n].page, t->page))
+			return false;
 	if (!t->crosses)
 		return unchanged(t);
 	page_cover(t->src->next, t->src->next_host, 0, (u16)(t->end - PAGE_SIZE));
@@ -440,9 +306,12 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 	t->page = s->page;
 	t->host = s->host;
 	t->key = s->key;
-	discover(t, s->offset);
+	if (!s->path)
+		discover(t, s->offset);
+	else if (!discover_path(t))
+		return NULL;
 	code_ahead(j);
-	*b = (struct block){ .page = s->page, .offset = s->offset, .key = s->key };
+	*b = (struct block){ .page = s->page, .offset = s->offset, .key = s->key, .is_path = s->path };
 	if (!emit_block(t, b))
 		return NULL;
 	j->blocks[j->block_count] = b;

@@ -42,10 +42,11 @@ struct miss_site {
 	s32 rsp_by;
 };
 
-/* A conditional branch in the middle of a block whose edge is emitted behind the block. */
+/* A conditional branch in the middle of a block whose edge is emitted behind the block; or a computed one that goes elsewhere. */
+#define SIDE_COMPUTED INT64_MIN
 struct side_exit {
 	u8 *rel32;
-	s64 target;
+	s64 target; /* SIDE_COMPUTED: scratch is the linear address, from code_base */
 	enum flags_state state;
 	u16 recipe, recipe_regs;
 	u32 k;
@@ -69,18 +70,20 @@ struct tx {
 	struct emit e;
 	u32 n; /* instructions that are translated */
 	bool ends_interp; /* the next instruction, at `end`, is for the interpreter */
-	u16 end;	  /* page offset behind the last instruction; 4096 = the next page */
+	s64 end;	  /* behind the last instruction, from the home page; 4096 = the next page */
 	u64 inplace; /* bit k: instruction k is done by inplace.c */
 	u32 backs;     /* jumps backward that the block followed */
 	u32 went_back; /* instructions until the first of them, after which every edge may close a loop; 0: none */
 	u64 turned;  /* bit k: the block goes on where branch k jumps to, not behind it */
+	u64 expected; /* bit k: computed jump k is compared with where the path went on: k + 1, the block's start after the last */
+	u32 pages;    /* that it lies in, if it is made from a path */
 	bool loop_wants; /* an edge to the block's own start needs the flags */
 	struct flags_fate {
 		s64 target;
 		u16 moved;
 		u8 what;
 	} fate[16]; /* by target: what flags_fate() found */
-	u64 recipe_serves; /* bit k: instead of the flags of instruction k a recipe may do, all the way until they are dead */
+	u64 recipe_serves; /* bit k: instead of the flags of instruction k a recipe does, all the way until they are dead */
 
 	/* zeroed whenever emission begins anew */
 	enum flags_state state;
@@ -94,11 +97,16 @@ struct tx {
 	u8 reg_in_scratch;	/* HOST_SCRATCH: a guest register, or IN_MEMORY */
 	u8 addend_in_scratch, addend_in_scratch2; /* the addend of this group, or NO_GROUP */
 	struct miss_site miss; /* a block ends with one computed branch at most */
+	u8 *hot; /* rel32 of the jump that is taken when it has run often */
+	struct path_check *check; /* that the block begins with, */
+	u8 *check_rel32[PATH_PAGES][2];
+	const u8 *loop_entry; /* its ways out, and what lies behind it */
 	u32 slow_count, interp_count, edge_count, side_count, site_count;
 
 	/* not zeroed at the start */
 	struct insn insn[BLOCK_INSNS];
-	u16 off[BLOCK_INSNS + 1];
+	u16 off[BLOCK_INSNS + 1]; /* in its page */
+	u8 in_page[BLOCK_INSNS];  /* which of the path's pages, 0: home */
 	u16 live_in[BLOCK_INSNS], live_out[BLOCK_INSNS]; /* FL_ARITH bits */
 	u16 recipe_of[BLOCK_INSNS], recipe_needs[BLOCK_INSNS]; /* for an instruction's flags, or 0, and the registers it takes */
 	struct access operand[BLOCK_INSNS], stack[BLOCK_INSNS];
@@ -129,13 +137,16 @@ void flags_before(struct tx *t, u8 tmp); /* before the guest instruction k itsel
 bool flags_enter_saved(const struct tx *t); /* is a check of the translator's the first to touch the flags? */
 bool flags_must_restore(const struct tx *t); /* would flags_before() emit anything? */
 void flags_after(struct tx *t); /* instruction k was emitted, and its flags are in the host's */
+bool flags_keep_operand(const struct tx *t); /* must instruction k, which compares memory, keep what it finds? */
 void flags_moved(struct tx *t); /* instruction k was emitted, whoever does it */
-bool flags_wanted_at(struct tx *t, s64 target); /* may the code at this page offset read flags? */
+bool flags_wanted_at(struct tx *t, s64 target); /* may the code there read flags? */
 u16 insn_reads_flags(const struct insn *i);
 
 /* recipe.c; 0: there is none. *ret_regs: bit n, it needs GPR n */
 u16 recipe_of(struct jit *j, const struct insn *i, u16 *ret_regs);
 u16 recipe_after_lea(struct jit *j, u16 code, const struct insn *i); /* which writes one of its registers; 0: void */
+bool recipe_takes_operand(const struct jit *j, u16 code); /* from memory: the block has to keep it */
+void recipe_emit(struct tx *t, u16 code); /* SAVED -> HOST; uses both scratch registers */
 
 /* group.c */
 u8 insn_operand_gpr(const struct insn *i, const struct opnd *o); /* the register that it names, or BASE_NONE */
@@ -155,6 +166,20 @@ const u8 *access_begin(struct tx *t); /* frees the flags, returns the retry poin
 void tx_window_site(struct tx *t);
 void tx_site(struct tx *t);	      /* the host instruction emitted next may fault for the guest */
 
+/* discover.c: what the block consists of */
+void discover(struct tx *t, u16 offset);
+bool discover_path(struct tx *t); /* false: none that is worth a block */
+bool tx_ends_block(const struct tx *t, u32 k);
+bool tx_is_inplace(const struct tx *t, u32 k);
+bool insn_is_branch(const struct insn *i);
+
+/* translate.c: is the page this far from home mapped there? Flags are saved; emits two jumps for when it is not. */
+void tx_page_check(struct tx *t, s64 from_home, u64 gpa, u8 *ret_rel32[2]);
+
+/* path.c: what a path in several pages begins with; and its way out, out of line, with that of a jump that got hot */
+void path_emit_check(struct tx *t);
+void path_emit_out(struct tx *t);
+
 /* copy.c, stack.c, branch.c, bits.c, string.c, system.c: emit instruction k; false: the interpreter has to do it */
 bool copy_insn(struct tx *t, const struct insn *i);
 bool lea_insn(struct tx *t, const struct insn *i);
@@ -170,7 +195,8 @@ void branch_miss(struct tx *t);	/* the out-of-line part of a computed branch */
 void branch_sides(struct tx *t); /* the edges of the branches in the middle */
 bool branch_possible(const struct insn *i);
 void branch_insn(struct tx *t, const struct insn *i);
-void edge_to(struct tx *t, s64 target);	/* unconditional edge to a page offset (may lie outside of the page) */
+void edge_to(struct tx *t, s64 target);	/* unconditional edge; targets count from the home page and may lie outside of it */
+void branch_next_page(struct tx *t); /* after instruction k, whose successor in the block is in another page */
 void edge_interp(struct tx *t, u16 offset);
 void jump_lookup_in(struct tx *t, enum tlb_view view); /* goes on at scratch under a view */
 void edge_view(struct tx *t, s64 target, enum tlb_view view); /* goes on under another view */
@@ -209,6 +235,18 @@ static inline void scratch_has_reg(struct tx *t, u8 n)
 static inline void scratch2_lost(struct tx *t)
 {
 	t->addend_in_scratch2 = NO_GROUP;
+}
+
+/* Where instruction k's page lies, from the block's home. */
+static inline s64 tx_page_at(const struct tx *t, u32 k)
+{
+	const struct path *p = t->src->path;
+
+	return t->in_page[k] ? (s64)(p->page[t->in_page[k]].la - p->page[0].la) : 0;
+}
+static inline s64 tx_at(const struct tx *t, u32 k)
+{
+	return tx_page_at(t, k) + t->off[k];
 }
 
 /* Guest register n as a host register: itself when mapped, else loaded into tmp. */
