@@ -104,7 +104,7 @@ bool lea_insn(struct tx *t, const struct insn *i)
 	return true;
 }
 
-static bool has_segment(const struct insn *i)
+bool access_has_segment(const struct insn *i)
 {
 	return i->seg == SEG_FS || i->seg == SEG_GS;
 }
@@ -112,7 +112,7 @@ static bool has_segment(const struct insn *i)
 /* fs:[disp], gs:[disp]: what threads and processors have of their own. */
 static bool is_segment_only(const struct insn *i)
 {
-	return has_segment(i) && i->base == BASE_NONE && i->index == BASE_NONE && i->adsize == 8 && i->disp == (s32)i->disp;
+	return access_has_segment(i) && i->base == BASE_NONE && i->index == BASE_NONE && i->adsize == 8 && i->disp == (s32)i->disp;
 }
 
 static void load_segment(struct tx *t, const struct insn *i, u8 dst)
@@ -130,7 +130,7 @@ static bool linear_address(struct tx *t, const struct insn *i, s64 disp, u8 dst)
 	}
 	if (!effective_address(t, i, disp, dst))
 		return false;
-	if (has_segment(i)) {
+	if (access_has_segment(i)) {
 		scratch2_lost(t);
 		load_segment(t, i, HOST_SCRATCH2);
 		emit_lea(&t->e, dst, mem_pair(dst, HOST_SCRATCH2));
@@ -172,7 +172,7 @@ static bool page_fault_is_first(const struct insn *i)
 
 static void add_slow_site(struct tx *t, u8 *jump, const u8 *retry, unsigned size, u16 own, u16 what)
 {
-	if (page_fault_is_first(&t->insn[t->k]))
+	if (!(what & SLOW_ELSEWHERE) && page_fault_is_first(&t->insn[t->k]))
 		what |= SLOW_PAGE_FAULT;
 	t->slow[t->slow_count++] = (struct slow_site){ jump, retry, t->off[t->k], (u16)size, own, what, t->unsaved };
 }
@@ -365,6 +365,70 @@ static bool base_serves(const struct tx *t, const struct insn *i)
 	return leaves_scratch(t, i) || (t->operand[t->k].how == ACCESS_LEADS && is_based(t, i));
 }
 
+/*
+ * The page is looked up at the group's constant address, so a page fault there is not yet one of this access: the interpreter
+ * sees.
+ */
+static struct host_mem table_operand(struct tx *t, const struct insn *i)
+{
+	const struct access *a = &t->operand[t->k];
+	struct host_mem m = { HOST_SCRATCH2, host_reg(i->index), i->scale, false, false, (s32)i->disp };
+	const u8 *retry;
+
+	if (a->how == ACCESS_FOLLOWS) {
+		m.base = group_addend_somewhere(t, a->group);
+		return m;
+	}
+	retry = access_begin(t);
+	emit_imm(&t->e, HOST_SCRATCH, (u64)(i->disp - a->own));
+	tlb_compare(t, retry, a->span, 0, (a->wtag ? SLOW_WTAG : 0) | SLOW_GROUP | SLOW_ELSEWHERE);
+	keep_addend(t, a, IN_MEMORY);
+	return m;
+}
+
+/* scratch = offset in its page of the array's first element, which scratch2 is the host's address of: keeps how many follow. */
+static void keep_limit(struct tx *t, const struct insn *i, u8 group)
+{
+	struct host_op store = { .opcode = 0x89 };
+	struct host_mem limit = TX_FRAME(limit[group]);
+
+	emit_alu_imm(&t->e, ALU_XOR, false, HOST_SCRATCH, PAGE_SIZE - 1);
+	if (i->mem_size > 1)
+		emit_alu_imm(&t->e, ALU_SUB, false, HOST_SCRATCH, i->mem_size - 1);
+	if (i->scale)
+		emit_shift32(&t->e, SHIFT_SHR, HOST_SCRATCH, i->scale);
+	emit_op_mem(&t->e, &store, HOST_SCRATCH, &limit);
+}
+
+static void lead_array(struct tx *t, const struct insn *i, const struct access *a)
+{
+	const u8 *retry = access_begin(t);
+
+	emit_lea(&t->e, HOST_SCRATCH, mem_base(host_reg(i->base), (s32)i->disp));
+	tlb_compare(t, retry, i->mem_size, 0, (a->wtag ? SLOW_WTAG : 0) | SLOW_GROUP | SLOW_ELSEWHERE);
+	emit_load(&t->e, HOST_SCRATCH2, tlb_field(t, offsetof(struct tlb_entry, page)));
+	emit_lea(&t->e, HOST_SCRATCH2, mem_pair(HOST_SCRATCH2, HOST_SCRATCH));
+	emit_store(&t->e, TX_FRAME(addend[a->group]), HOST_SCRATCH2);
+	keep_limit(t, i, a->group);
+	t->addend_in_scratch2 = a->group;
+}
+
+static struct host_mem array_operand(struct tx *t, const struct insn *i)
+{
+	const struct access *a = &t->operand[t->k];
+	struct host_op cmp = { .opcode = 0x3b };
+	struct host_mem limit = TX_FRAME(limit[a->group]), m = { BASE_NONE, host_reg(i->index), i->scale, false, false, 0 };
+
+	if (a->how == ACCESS_LEADS)
+		lead_array(t, i, a);
+	else
+		flags_free(t);
+	emit_op_mem(&t->e, &cmp, host_reg(i->index), &limit);
+	add_slow_site(t, emit_jcc(&t->e, COND_A, NULL), emit_here(&t->e), 0, 0, SLOW_GROUP | SLOW_INDEX);
+	m.base = group_addend_somewhere(t, a->group);
+	return m;
+}
+
 bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m)
 {
 	const struct access *a = &t->operand[t->k];
@@ -372,6 +436,10 @@ bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool writ
 	u8 addend = HOST_SCRATCH2;
 	const u8 *retry;
 
+	if (a->form != ACCESS_PLAIN) {
+		*ret_m = a->form == ACCESS_TABLE ? table_operand(t, i) : array_operand(t, i);
+		return true;
+	}
 	if (a->how == ACCESS_FOLLOWS) {
 		if (!is_based(t, i) && !is_indexed(t, i)) {
 			access_address(t, i, HOST_SCRATCH);

@@ -165,6 +165,11 @@ static s64 other_way(const struct tx *t, u32 k)
 	return tx_at(t, k) + t->insn[k].len + (t->turned >> k & 1 ? 0 : (s64)t->insn[k].imm);
 }
 
+static bool operand_frees(const struct access *a)
+{
+	return a->how != ACCESS_FOLLOWS || a->form == ACCESS_ARRAY;
+}
+
 static bool access_frees(const struct tx *t, u32 k)
 {
 	const struct insn *i = &t->insn[k];
@@ -173,11 +178,11 @@ static bool access_frees(const struct tx *t, u32 k)
 		return true;
 	switch (i->d->kind) {
 	case KIND_COPY:
-		return i->mem && t->operand[k].how != ACCESS_FOLLOWS;
+		return i->mem && operand_frees(&t->operand[k]);
 	case KIND_PUSH:
 	case KIND_POP:
 	case KIND_LEAVE:
-		return t->stack[k].how != ACCESS_FOLLOWS || (i->mem && t->operand[k].how != ACCESS_FOLLOWS);
+		return t->stack[k].how != ACCESS_FOLLOWS || (i->mem && operand_frees(&t->operand[k]));
 	case KIND_JCC:
 	case KIND_LEA:
 	case KIND_NOP:

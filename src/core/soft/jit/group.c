@@ -16,6 +16,10 @@
 #define SHIFT_MAX (1 << 24)
 #define DISP_MAX (1 << 30)
 #define KEY_INDEXED (1u << 30)
+#define KEY_TABLE (1u << 29)
+#define KEY_ARRAY (1u << 28)
+#define KEY_GONE 0xffu
+#define INDEX_MAX 255
 
 /* Where a register's value comes from: a root, moved by a constant. */
 struct origin {
@@ -36,11 +40,13 @@ struct group {
 struct roots {
 	struct tx *t;
 	struct origin origin[16];
+	u16 bytes; /* bit n: GPR n is a zero-extended byte */
 	u32 count;
 	struct group group[MAX_GROUPS];
 	u32 groups;
 	u32 open; /* the first group that may be joined */
 	u32 k;	  /* the instruction that is looked at */
+	bool arrays;  /* form groups of these */
 	u32 straight; /* no branch leaves the block between this one and k */
 };
 
@@ -49,6 +55,7 @@ static void new_roots(struct roots *r)
 {
 	for (u8 reg = 0; reg < 16; reg++)
 		r->origin[reg] = (struct origin){ reg, 0 };
+	r->bytes = 0;
 	r->count = ROOT_NONE + 1;
 	r->open = r->groups;
 }
@@ -70,8 +77,10 @@ static bool fits(const struct group *g, s32 lo, s32 hi)
 {
 	s32 low = lo < g->lo ? lo : g->lo, high = hi > g->hi ? hi : g->hi;
 
-	if ((g->key & 0xff) == ROOT_RIP)
+	if ((g->key & 0xff) == ROOT_RIP || (g->key & KEY_TABLE))
 		return low >> 12 == (high - 1) >> 12;
+	if (g->key & KEY_ARRAY)
+		return lo == g->lo && hi == g->hi;
 	return high - low <= SPAN_MAX;
 }
 
@@ -83,7 +92,7 @@ static void open_group(struct roots *r, u32 key, s32 shift, s32 lo, s32 hi, bool
 		return;
 	for (u32 n = r->open; stack && n < r->groups; n++)
 		if (r->group[n].stack)
-			r->group[n].key = ~0u; /* the window moves on */
+			r->group[n].key = KEY_GONE; /* the window moves on */
 	a->how = ACCESS_LEADS;
 	a->group = (u8)r->groups;
 	r->group[r->groups++] = (struct group){ key, lo, hi, lo, shift, a, r->k, 1, write || stack, stack };
@@ -108,7 +117,7 @@ static void add_access(struct roots *r, struct access *a, u32 key, s32 shift, s6
 
 	if (first != lo || lo > DISP_MAX || lo < -DISP_MAX)
 		return;
-	if ((key & 0xff) == ROOT_RIP && lo >> 12 != (hi - 1) >> 12)
+	if (((key & 0xff) == ROOT_RIP || (key & KEY_TABLE)) && lo >> 12 != (hi - 1) >> 12)
 		return;
 	for (u32 n = r->open; n < r->groups; n++) {
 		struct group *g = &r->group[n];
@@ -136,6 +145,30 @@ static void add_stack(struct roots *r, struct access *a, u8 reg, s32 disp, bool 
 	add_access(r, a, r->origin[reg].root | ROOT_NONE << 8, shift, (s64)shift + disp, 8, write);
 }
 
+/* An index that is a byte: false if it is an access like others. */
+static bool add_indexed(struct roots *r, struct access *a, const struct insn *i)
+{
+	u32 key = KEY_TABLE | ROOT_NONE | (u32)i->scale << 16, reach = INDEX_MAX << i->scale;
+	s32 shift = 0;
+
+	if (i->index == BASE_NONE || !(r->bytes >> i->index & 1) || access_has_segment(i) || host_reg(i->index) == IN_MEMORY)
+		return false;
+	if (i->base == BASE_NONE) {
+		if ((i->disp & ~PAGE_MASK) + reach + i->mem_size > PAGE_SIZE)
+			return false;
+		a->form = ACCESS_TABLE;
+	} else {
+		if (!r->arrays || !access_indexed(i))
+			return false;
+		a->form = ACCESS_ARRAY;
+		shift = r->origin[i->base].shift;
+		key = KEY_ARRAY | r->origin[i->base].root | (u32)i->scale << 16;
+		reach = 0;
+	}
+	add_access(r, a, key, shift, (s64)shift + i->disp, reach + i->mem_size, i->mem_acc & ACC_W);
+	return true;
+}
+
 static void add_operand(struct roots *r, struct access *a, u32 k)
 {
 	const struct insn *i = &r->t->insn[k];
@@ -143,7 +176,7 @@ static void add_operand(struct roots *r, struct access *a, u32 k)
 	s64 first = i->disp;
 	s32 shift = 0;
 
-	if (!access_may_group(i) || i->disp > DISP_MAX || i->disp < -DISP_MAX)
+	if (!access_may_group(i) || i->disp > DISP_MAX || i->disp < -DISP_MAX || add_indexed(r, a, i))
 		return;
 	if (i->base == BASE_RIP) {
 		base = ROOT_RIP;
@@ -232,6 +265,12 @@ static bool moves_by_constant(const struct insn *i, u8 *ret_to, u8 *ret_from, s6
 	return true;
 }
 
+static void written(struct roots *r, u8 reg)
+{
+	r->bytes &= (u16) ~(1u << reg);
+	new_root(r, reg);
+}
+
 static void shift_reg(struct roots *r, u8 to, u8 from, s64 by)
 {
 	s64 shift = r->origin[from].shift + by;
@@ -247,6 +286,10 @@ static void after_writes(struct roots *r, const struct insn *i)
 	u16 written = insn_gprs(i, ACC_W);
 	u8 to, from;
 	s64 by;
+
+	r->bytes &= (u16)~written;
+	if (i->d->op == INSN_MOVZX && i->opsize >= 4 && i->d->opnd[1].size == 1)
+		r->bytes |= (u16)(1u << i->reg);
 
 	if (moves_by_constant(i, &to, &from, &by)) {
 		shift_reg(r, to, from, by);
@@ -292,12 +335,12 @@ static void analyse(struct roots *r, u32 k)
 		add_stack(r, stack, RSP, 0, false);
 		shift_reg(r, RSP, RSP, 8);
 		if (i->d->kind == KIND_POP)
-			new_root(r, insn_operand_gpr(i, &i->d->opnd[0]));
+			written(r, insn_operand_gpr(i, &i->d->opnd[0]));
 		break;
 	case KIND_LEAVE:
 		add_stack(r, stack, RBP, 0, false);
 		shift_reg(r, RSP, RBP, 8);
-		new_root(r, RBP);
+		written(r, RBP);
 		break;
 	case KIND_JCC:
 		r->straight = k;
@@ -313,19 +356,35 @@ static void analyse(struct roots *r, u32 k)
 	}
 }
 
+static void analyse_all(struct roots *r, struct tx *t, bool arrays)
+{
+	__builtin_memset(t->operand, 0, t->n * sizeof(t->operand[0]));
+	__builtin_memset(t->stack, 0, t->n * sizeof(t->stack[0]));
+	r->t = t;
+	r->arrays = arrays;
+	r->groups = r->straight = 0;
+	new_roots(r);
+	for (u32 k = 0; k < t->n && !(t->key & KEY_ALONE); k++)
+		analyse(r, k);
+}
+
+/* An array's first access costs twice what one alone does, the others a third. */
+#define ARRAY_MEMBERS 4
+static bool arrays_pay(const struct roots *r)
+{
+	for (u32 n = 0; n < r->groups; n++)
+		if ((r->group[n].key & KEY_ARRAY) && r->group[n].members < ARRAY_MEMBERS)
+			return false;
+	return true;
+}
+
 void group_analyse(struct tx *t)
 {
 	struct roots r;
 
-	__builtin_memset(t->operand, 0, t->n * sizeof(t->operand[0]));
-	__builtin_memset(t->stack, 0, t->n * sizeof(t->stack[0]));
-	if (t->key & KEY_ALONE)
-		return;
-	r.t = t;
-	r.groups = r.straight = 0;
-	new_roots(&r);
-	for (u32 k = 0; k < t->n; k++)
-		analyse(&r, k);
+	analyse_all(&r, t, true);
+	if (!arrays_pay(&r))
+		analyse_all(&r, t, false);
 	for (u32 n = 0; n < r.groups; n++) {
 		struct group *g = &r.group[n];
 
@@ -333,7 +392,9 @@ void group_analyse(struct tx *t)
 		g->leader->span = (u16)(g->hi - g->lo);
 		g->leader->own = (u16)(g->leader_lo - g->lo);
 		g->leader->wtag = g->write;
-		if (g->members == 1 && !g->stack)
+		if (g->members == 1 && !g->stack) {
 			g->leader->how = ACCESS_ALONE;
+			g->leader->form = ACCESS_PLAIN;
+		}
 	}
 }

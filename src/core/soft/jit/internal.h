@@ -69,6 +69,7 @@ struct jit_frame {
 	u64 operand; /* what a comparison had in memory, for a recipe of its flags */
 	u64 scratch[2];
 	u64 addend[MAX_GROUPS]; /* of pages that several accesses of the block share */
+	u32 limit[MAX_GROUPS];	/* of a group's indices: ACCESS_ARRAY */
 };
 
 /* Block keys */
@@ -163,7 +164,7 @@ struct jit {
 	u64 ages;		 /* the youngest */
 	const u8 *stub_dispatch, *stub_interp, *stub_string, *stub_inplace, *stub_away, *stub_interp_here;
 	const u8 *stub_dispatch_at, *stub_interp_at, *stub_hot_at; /* called; the page offset to go on at is the u16 behind */
-	const u8 *stub_path;
+	const u8 *stub_path, *stub_alone;
 	const u8 *stub_link[2];			     /* called in FLAGS_HOST, FLAGS_SAVED; a struct link is behind the call */
 	const u8 *stub_slow[VIEW_COUNT][3][2]; /* by view; read tag, write tag, stack window: slow_kind(); alone, group */
 	unsigned (*enter)(struct cpu *c, const u8 *code);
@@ -251,6 +252,8 @@ struct slow_info {
 #define SLOW_STACK 2u /* missed the stack window */
 #define SLOW_GROUP 4u /* for several instructions */
 #define SLOW_WTAG 16u /* wants a page that may be written, even if this access reads; the stack window does as well */
+#define SLOW_ELSEWHERE 32u /* in the page, but not where the instruction's own access is */
+#define SLOW_INDEX 64u	  /* no miss: an index leads out of the page */
 #define SLOW_PAGE_FAULT 8u /* no other exception of the instruction comes before a page fault */
 
 static inline u32 slow_kind(unsigned what)
@@ -260,6 +263,7 @@ static inline u32 slow_kind(unsigned what)
 
 /* Called by the slow stubs: the code to go on with, in FLAGS_SAVED. */
 const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s);
+const u8 *jit_alone(struct cpu *c, const struct slow_info *s); /* an index leads out of the group's page */
 
 /* inplace.c: called by the stubs and by run.c; the code to go on with, c->code_base and saved_flags being set for it */
 struct inplace;

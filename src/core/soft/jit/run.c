@@ -523,6 +523,13 @@ const u8 *jit_slow_access(struct cpu *c, u64 la, const struct slow_info *s)
 	return (s->what & (SLOW_WTAG | SLOW_WRITE)) == SLOW_WTAG ? read_writable(j, c, la, s) : fill(j, c, la, s);
 }
 
+const u8 *jit_alone(struct cpu *c, const struct slow_info *s)
+{
+	c->rip = c->code_base + s->guest;
+	c->vcpu->stat.jit.group_misses++;
+	return crossing(c->vcpu->vm->jit, c, s);
+}
+
 static void forget_page(struct vm *vm, struct cpu *self, struct code_page *p)
 {
 	u32 count = __atomic_load_n(&vm->vcpu_count, __ATOMIC_ACQUIRE);

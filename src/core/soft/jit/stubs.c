@@ -242,6 +242,23 @@ static void emit_slow(struct emit *e, unsigned (*work)(struct cpu *c, u64 la, u3
 	emit_exit_rip(e, EXIT_INTERP);
 }
 
+/* Called, with a slow_info behind the call: goes on in a block without groups, which C looks up the first time. */
+static void emit_leave_group(struct emit *e)
+{
+	static const struct host_op movsxd = { .w = 1, .opcode = 0x63 };
+	struct host_mem alone = mem_base(HOST_SCRATCH, offsetof(struct slow_info, alone));
+	u8 *ask;
+
+	emit_pop(e, HOST_SCRATCH);
+	emit_op_mem(e, &movsxd, HOST_SCRATCH2, &alone);
+	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH2, 0);
+	ask = emit_jcc(e, COND_E, NULL);
+	emit_lea(e, HOST_SCRATCH2, mem_pair(HOST_SCRATCH2, HOST_SCRATCH));
+	emit_jmp_reg(e, HOST_SCRATCH2);
+	emit_patch_here(e, ask);
+	ASK_C(e, jit_alone);
+}
+
 static const u8 *begin(struct emit *e)
 {
 	while (!e->full && ((uintptr_t)e->p & 15))
@@ -286,6 +303,8 @@ bool stubs_emit(struct jit *j)
 		emit_exit_rip(&e, EXIT_LINK);
 	}
 	emit_slow_stubs(j, &e);
+	j->stub_alone = begin(&e);
+	emit_leave_group(&e);
 	j->stub_string = begin(&e);
 	emit_slow(&e, jit_string);
 	j->stub_inplace = begin(&e);

@@ -20,8 +20,14 @@ struct slow_site {
 
 /* How an access of the block finds its host page (group.c). */
 enum access_how { ACCESS_ALONE, ACCESS_LEADS, ACCESS_FOLLOWS };
+/*
+ * How its operand is computed. PLAIN: one address, a constant from the group's. The index of the others is a zero-extended byte.
+ * TABLE: at a constant address, and all that the index may reach lies in one page. ARRAY: at a register, and indices are
+ * compared with how many elements the page has from there on.
+ */
+enum access_form { ACCESS_PLAIN, ACCESS_TABLE, ACCESS_ARRAY };
 struct access {
-	u8 how, group;
+	u8 how, group, form;
 	u16 span; /* of a leader's group, bytes */
 	u16 own;  /* where in the group the leader's own bytes are */
 	bool wtag;   /* a leader of accesses some of which write */
@@ -161,6 +167,7 @@ bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool writ
 struct host_mem access_stack(struct tx *t, u8 reg, s32 disp, bool write); /* 8 bytes at [reg + disp]; likewise */
 bool access_may_group(const struct insn *i);
 bool access_indexed(const struct insn *i);
+bool access_has_segment(const struct insn *i);
 const u8 *access_begin(struct tx *t); /* frees the flags, returns the retry point */
 /* The same if it is the first through the stack window: an address that is not canonical may lie in an empty one. */
 void tx_window_site(struct tx *t);
