@@ -100,11 +100,11 @@ static void open_group(struct roots *r, u32 key, s32 shift, s32 lo, s32 hi, bool
 
 /*
  * A read group is good for a write as well if its leader asks for the write tag, which it may when nothing can leave the
- * block before the write.
+ * block before the write; and always in an array, which is more often written than not.
  */
 static bool serves(const struct roots *r, struct group *g, bool write)
 {
-	if (!write || g->write)
+	if (!write || g->write || (g->key & KEY_ARRAY))
 		return true;
 	return g->leader_k >= r->straight;
 }
