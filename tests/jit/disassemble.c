@@ -110,11 +110,11 @@ static bool is_slow_stub(const struct jit *j, const u8 *code)
 
 static enum data data_behind(const struct jit *j, const u8 *code)
 {
-	if (is_slow_stub(j, code))
+	if (is_slow_stub(j, code) || code == j->stub_alone)
 		return DATA_SLOW;
 	if (code == j->stub_link[FLAGS_HOST] || code == j->stub_link[FLAGS_SAVED])
 		return DATA_LINK;
-	return code == j->stub_interp_at || code == j->stub_dispatch_at ? DATA_OFFSET : DATA_NONE;
+	return code == j->stub_interp_at || code == j->stub_dispatch_at || code == j->stub_hot_at ? DATA_OFFSET : DATA_NONE;
 }
 
 static bool item_at(struct view *v, u32 at, struct item *ret)
@@ -166,7 +166,7 @@ static const char *kind_at(struct view *v, u32 at)
 	if (!item_at(v, at, &i) || i.data == DATA_NONE)
 		return "L";
 	if (i.data == DATA_OFFSET)
-		return i.target == jit(v)->stub_interp_at ? "interp" : "leave";
+		return i.target == jit(v)->stub_interp_at ? "interp" : i.target == jit(v)->stub_hot_at ? "hot" : "leave";
 	return kinds[i.data];
 }
 
@@ -335,6 +335,8 @@ static void print_slow(struct view *v, const struct item *i)
 		     { SLOW_STACK, "stack" },
 		     { SLOW_GROUP, "group" },
 		     { SLOW_WTAG, "write tag" },
+		     { SLOW_ELSEWHERE, "elsewhere" },
+		     { SLOW_INDEX, "index" },
 		     { SLOW_PAGE_FAULT, "page-fault" } };
 	const struct slow_info *s = item_data(v, i);
 	char text[64];

@@ -41,6 +41,7 @@ static const struct field {
 #define ARRAY(field, index, parts) \
 	{ #field, offsetof(struct cpu, field), sizeof(CPU->field[0]), ARRAY_SIZE(CPU->field), index, parts }
 	ARRAY(gpr, gpr_names, NULL),
+	ARRAY(heat, NULL, NULL),
 	ARRAY(stack, view_names, stack_parts),
 	ARRAY(seg, seg_names, seg_parts),
 	ARRAY(tlb, view_names, tlb_parts),
@@ -61,6 +62,8 @@ static const struct field {
 	FRAME_FIELD(code_base, 1, NULL),
 	FRAME_FIELD(saved_flags, 1, NULL),
 	FRAME_FIELD(scratch, ARRAY_SIZE(FRAME->scratch), NULL),
+	FRAME_FIELD(operand, 1, NULL),
+	FRAME_FIELD(limit, ARRAY_SIZE(FRAME->limit), NULL),
 	FRAME_FIELD(addend, ARRAY_SIZE(FRAME->addend), NULL),
 	{ NULL }
 };
@@ -131,14 +134,17 @@ const char *stub_name(const struct jit *j, const u8 *code, char *buf, size_t siz
 		const u8 *code;
 		const char *name;
 	} fixed[] = {
+		{ j->stub_alone, "stub_alone" },
 		{ j->stub_dispatch, "stub_dispatch" },
 		{ j->stub_dispatch_at, "stub_dispatch_at" },
+		{ j->stub_hot_at, "stub_hot_at" },
 		{ j->stub_inplace, "stub_inplace" },
 		{ j->stub_interp, "stub_interp" },
 		{ j->stub_interp_at, "stub_interp_at" },
 		{ j->stub_interp_here, "stub_interp_here" },
 		{ j->stub_link[FLAGS_HOST], "stub_link.host" },
 		{ j->stub_link[FLAGS_SAVED], "stub_link.saved" },
+		{ j->stub_path, "stub_path" },
 		{ j->stub_string, "stub_string" },
 	};
 

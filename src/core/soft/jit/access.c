@@ -413,18 +413,29 @@ static void lead_array(struct tx *t, const struct insn *i, const struct access *
 	t->addend_in_scratch2 = a->group;
 }
 
+/* Instruction k's, before the one that is being emitted begins. */
+static void check_index(struct tx *t, u32 k)
+{
+	static const struct host_op cmp = { .opcode = 0x3b };
+	struct host_mem limit = TX_FRAME(limit[t->operand[k].group]);
+
+	emit_op_mem(&t->e, &cmp, host_reg(t->insn[k].index), &limit);
+	add_slow_site(t, emit_jcc(&t->e, COND_A, NULL), emit_here(&t->e), 0, 0, SLOW_GROUP | SLOW_INDEX);
+}
+
 static struct host_mem array_operand(struct tx *t, const struct insn *i)
 {
 	const struct access *a = &t->operand[t->k];
-	struct host_op cmp = { .opcode = 0x3b };
-	struct host_mem limit = TX_FRAME(limit[a->group]), m = { BASE_NONE, host_reg(i->index), i->scale, false, false, 0 };
+	struct host_mem m = { BASE_NONE, host_reg(i->index), i->scale, false, false, 0 };
 
 	if (a->how == ACCESS_LEADS)
 		lead_array(t, i, a);
-	else
+	else if (!a->checked)
 		flags_free(t);
-	emit_op_mem(&t->e, &cmp, host_reg(i->index), &limit);
-	add_slow_site(t, emit_jcc(&t->e, COND_A, NULL), emit_here(&t->e), 0, 0, SLOW_GROUP | SLOW_INDEX);
+	if (!a->checked)
+		check_index(t, t->k);
+	for (u64 more = a->checks; more; more &= more - 1)
+		check_index(t, (u32)__builtin_ctzll(more));
 	m.base = group_addend_somewhere(t, a->group);
 	return m;
 }

@@ -143,7 +143,16 @@ static void move_code_base(struct tx *t, s64 by)
 
 void branch_next_page(struct tx *t)
 {
-	move_code_base(t, tx_page_at(t, t->k + 1) - tx_page_at(t, t->k));
+	static const struct host_op add = { .w = 1, .opcode = 0x81, .imm_size = 4 };
+	s64 by = tx_page_at(t, t->k + 1) - tx_page_at(t, t->k);
+	struct host_mem code_base = TX_FRAME(code_base);
+	struct host_op op = add;
+
+	op.imm = (u64)by;
+	if (t->state == FLAGS_SAVED || !t->live_out[t->k])
+		emit_op_mem(&t->e, &op, 0, &code_base);
+	else
+		move_code_base(t, by);
 }
 
 void edge_to(struct tx *t, s64 target)
@@ -324,8 +333,12 @@ static void jump_expected(struct tx *t)
 	emit_alu_imm(&t->e, ALU_CMP, true, HOST_SCRATCH, (s32)expected);
 	t->side[t->side_count++] = (struct side_exit){ emit_jcc(&t->e, COND_NE, NULL), SIDE_COMPUTED, t->state, t->unsaved, 0, t->k };
 	scratch_lost(t);
-	if (!next)
-		edge_to(t, t->off[0]);
+	if (next)
+		return;
+	if (t->unsaved)
+		flags_store_recipe(t, t->unsaved);
+	t->unsaved = 0;
+	edge_to(t, t->off[0]);
 }
 
 /* Counts the ways through a block that ends here, until there are enough to see what a path would gain. */

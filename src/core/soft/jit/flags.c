@@ -167,7 +167,7 @@ static s64 other_way(const struct tx *t, u32 k)
 
 static bool operand_frees(const struct access *a)
 {
-	return a->how != ACCESS_FOLLOWS || a->form == ACCESS_ARRAY;
+	return a->how != ACCESS_FOLLOWS || (a->form == ACCESS_ARRAY && !a->checked);
 }
 
 static bool access_frees(const struct tx *t, u32 k)
@@ -227,12 +227,20 @@ static bool is_plain(const struct tx *t, u32 k)
 	return is_ordinary(i) || i->d->kind == KIND_JCC || i->d->kind == KIND_JMP;
 }
 
+/* A path that comes round has not written the flags: does a recipe for them serve at its start, too? */
+static bool start_takes_recipe(struct tx *t, u16 regs)
+{
+	const struct flags_fate *f = flags_fate(t, t->off[0]);
+
+	return f->what == FATE_DEAD || (f->what == FATE_FAULTS && !(f->moved & regs));
+}
+
 /*
  * A check overwrites the flags of instruction `writer`: does nothing from then on but faults look at them until they are
  * written again, and are the operands in `regs` what they were at each of these faults? A path may be left at its computed
  * jumps, out of line, where a recipe makes all of them.
  */
-static bool recipe_serves(const struct tx *t, u32 writer, u16 regs)
+static bool recipe_serves(struct tx *t, u32 writer, u16 regs)
 {
 	bool freed = false, moved = false;
 
@@ -251,7 +259,7 @@ static bool recipe_serves(const struct tx *t, u32 writer, u16 regs)
 			return freed;
 		moved |= (insn_moves(i) & regs) != 0;
 	}
-	return freed && !t->live_out[t->n - 1];
+	return freed && (t->expected >> (t->n - 1) & 1 ? !moved && start_takes_recipe(t, regs) : !t->live_out[t->n - 1]);
 }
 
 static void find_recipes(struct tx *t)

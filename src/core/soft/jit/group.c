@@ -378,6 +378,38 @@ static bool arrays_pay(const struct roots *r)
 	return true;
 }
 
+/* Another access to an array that instruction n makes, whose index has not moved? */
+static bool may_check(const struct tx *t, u32 n, u16 moved)
+{
+	const struct access *a = &t->operand[n];
+
+	return a->form == ACCESS_ARRAY && a->how == ACCESS_FOLLOWS && !(moved >> t->insn[n].index & 1);
+}
+
+/*
+ * Instruction k, an access to an array, writes flags: those that come before the next look-up or writer of flags have their
+ * indices compared with k's own, or the flags would have to be saved in between.
+ */
+static void check_early(struct tx *t, u32 k)
+{
+	struct access *first = &t->operand[k];
+	u16 moved = insn_gprs(&t->insn[k], ACC_W);
+
+	if (first->form != ACCESS_ARRAY || first->checked || (t->insn[k].d->flags_written & FL_ARITH) != FL_ARITH)
+		return;
+	for (u32 n = k + 1; n < t->n && (t->insn[n].d->kind == KIND_COPY || t->insn[n].d->kind == KIND_LEA); n++) {
+		if (may_check(t, n, moved)) {
+			t->operand[n].checked = true;
+			first->checks |= 1ull << n;
+		} else if (t->insn[n].mem && t->insn[n].d->kind == KIND_COPY) {
+			break;
+		}
+		if (t->insn[n].d->flags_written & FL_ARITH)
+			break;
+		moved |= insn_gprs(&t->insn[n], ACC_W);
+	}
+}
+
 void group_analyse(struct tx *t)
 {
 	struct roots r;
@@ -397,4 +429,6 @@ void group_analyse(struct tx *t)
 			g->leader->form = ACCESS_PLAIN;
 		}
 	}
+	for (u32 k = 0; k < t->n; k++)
+		check_early(t, k);
 }

@@ -28,6 +28,8 @@ enum access_how { ACCESS_ALONE, ACCESS_LEADS, ACCESS_FOLLOWS };
 enum access_form { ACCESS_PLAIN, ACCESS_TABLE, ACCESS_ARRAY };
 struct access {
 	u8 how, group, form;
+	bool checked; /* its index was compared already, by the access in instruction checks */
+	u64 checks;   /* bit k: instruction k's index is compared here as well, before flags are written that it would overwrite */
 	u16 span; /* of a leader's group, bytes */
 	u16 own;  /* where in the group the leader's own bytes are */
 	bool wtag;   /* a leader of accesses some of which write */
