@@ -4,12 +4,14 @@
  *
  *  1. A block is 64-bit code of one guest-physical page, entered at one offset with one key (privilege view, vector state).
  *     An instruction that reaches into the next page is a block of its own, which checks at its start that the ITLB still
- *     maps that page where it did, and dies with either page.
+ *     maps that page where it did, and dies with either page. A path (path.c) may lie in several pages, in the same way.
  *     It is position independent in guest-linear space: RIP is cpu.code_base + a constant, so one translation of a library
- *     page serves every address it is mapped at.
+ *     page serves every address it is mapped at. In another page of a path code_base is that page's.
  *  2. Direct links join blocks of the same page and key only. All other edges go through cpu.jump (linear address to code),
  *     which is emptied with the TLB; each address space has its own. So invalidating a page needs no unlinking: its blocks
  *     leave the table and the jump caches, and whoever is still inside leaves at its next back edge, where it polls.
+ *     A path takes the place of the block that began where it does: block_find() finds it first. Who is linked to the other
+ *     one, or has it in a cache, may go on there.
  *  3. Guest flags are in the host's flags (FLAGS_HOST) or in cpu.saved_flags as lahf/seto image (FLAGS_SAVED), known at
  *     each point of a translation. A block has two entries: `entry_saved` reloads the host's flags if the block wants
  *     them, `entry_host` follows. Jump caches, enter and exits use FLAGS_SAVED.
@@ -29,11 +31,12 @@
  *  8. An access without a check of its own follows one of the same block that looked up the same page, for the whole span
  *     and for all that the group does (a write tag if any of it writes). Between them nothing may change a mapping: what is
  *     not an ordinary instruction ends all groups. Addresses in a group differ by constants, which group.c keeps so small
- *     that no displacement of a host instruction can overflow: else a guest would reach host memory.
+ *     that no displacement of a host instruction can overflow: else a guest would reach host memory. Where an index, a byte,
+ *     is part of the address, each access compares it with how far the page goes (enum access_form).
  *  9. Each look-up has a retry point of its own, from which nothing but itself is done again: two pages may have one place
  *     in the TLB.
- * 10. Every way around a loop polls: edges backward, computed jumps, and every edge of a block that itself followed a jump
- *     backward.
+ * 10. Every way around a loop polls: edges backward, computed jumps that leave the block, and every edge of a block that itself
+ *     followed a jump backward or is a path.
  * 11. jit.lock guards all tables; it is never held while the world is being stopped, nor while guest code runs. vCPU threads
  *     read the lists of pages and blocks without it: records are linked when they are complete, stay readable when they are
  *     unlinked, and their memory is used again only after the world was stopped. What such a look-up finds of a page that
@@ -110,6 +113,7 @@ struct block {
 	u8 key;
 	bool wants_flags; /* its code reads flags that it was entered with */
 	bool is_path;	  /* made from a struct path */
+	u8 path_tries;	  /* times that a path was looked for from here */
 };
 
 /* The way that the guest went from an instruction on (path.c): what a block through computed jumps is made from. */

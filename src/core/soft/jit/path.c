@@ -152,10 +152,13 @@ static void path_make(struct jit *j, struct cpu *c, const struct path *p, u8 key
 	code_forget(j, c, p->rip[0], p->page[0].gpa | s.offset, key);
 }
 
-/* Does a block begin at c->rip that is no path yet? */
+/* Most computed jumps only come by a few instructions and a call. */
+#define TRIES 3
+
+/* Does a block begin at c->rip that is no path yet, and may become one? */
 static bool is_worth_it(struct jit *j, struct cpu *c)
 {
-	const struct block *b;
+	struct block *b;
 	bool mmio;
 	u32 error;
 	u8 *host;
@@ -166,7 +169,7 @@ static bool is_worth_it(struct jit *j, struct cpu *c)
 	b = block_known(j, gpa, block_key(c));
 	if (b && b->is_path)
 		code_forget(j, c, c->rip, gpa, block_key(c)); /* another vCPU made it */
-	return b && !b->is_path;
+	return b && !b->is_path && b->path_tries++ < TRIES;
 }
 
 unsigned path_follow(struct jit *j, struct cpu *c)

@@ -84,6 +84,13 @@ static bool emit_body(struct tx *t)
 	return true;
 }
 
+static const u8 *slow_stub(const struct tx *t, u16 what)
+{
+	if (what & SLOW_INDEX)
+		return t->j->stub_alone;
+	return t->j->stub_slow[t->key & KEY_VIEW][slow_kind(what)][(what & SLOW_GROUP) != 0];
+}
+
 static void emit_slow_sites(struct tx *t)
 {
 	for (u32 n = 0; n < t->slow_count; n++) {
@@ -99,7 +106,7 @@ static void emit_slow_sites(struct tx *t)
 			emit_u8(&t->e, 0x90);
 		if (!s->recipe)
 			emit_patch_here(&t->e, s->jump);
-		emit_call(&t->e, s->what & SLOW_INDEX ? t->j->stub_alone : t->j->stub_slow[t->key & KEY_VIEW][slow_kind(s->what)][group]);
+		emit_call(&t->e, slow_stub(t, s->what));
 		info.retry = (s32)(s->retry - emit_here(&t->e));
 		emit_bytes(&t->e, &info, group ? sizeof(info) : offsetof(struct slow_info, alone));
 	}
