@@ -435,8 +435,9 @@ static struct host_mem array_operand(struct tx *t, const struct insn *i)
 		flags_free(t);
 	if (!a->checked)
 		check_index(t, t->k);
-	for (u64 more = a->checks; more; more &= more - 1)
-		check_index(t, (u32)__builtin_ctzll(more));
+	for (u32 n = t->k + 1; n < t->n && t->insn[n].d->kind != KIND_JMP; n++)
+		if (t->operand[n].checked == t->k + 1)
+			check_index(t, n);
 	m.base = group_addend_somewhere(t, a->group);
 	return m;
 }

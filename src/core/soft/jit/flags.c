@@ -26,25 +26,6 @@ static u16 insn_writes_flags(const struct insn *i)
 	return i->d->flags_written & FL_ARITH;
 }
 
-/* General registers that it writes, RSP and RBP of the stack included. */
-static u16 insn_moves(const struct insn *i)
-{
-	u16 moved = insn_gprs(i, ACC_W);
-
-	switch (i->d->kind) {
-	case KIND_LEAVE:
-		moved |= 1u << RBP;
-		/* fall through */
-	case KIND_PUSH:
-	case KIND_POP:
-	case KIND_CALL:
-	case KIND_RET:
-		return moved | 1u << RSP;
-	default:
-		return moved;
-	}
-}
-
 /* Followers of a group too: each is looked at by itself when the group lies in two pages. */
 static bool may_fault(const struct tx *t, const struct insn *i)
 {
@@ -257,7 +238,7 @@ static bool recipe_serves(struct tx *t, u32 writer, u16 regs)
 			return false;
 		if (writes)
 			return freed;
-		moved |= (insn_moves(i) & regs) != 0;
+		moved |= (t->moves[k] & regs) != 0;
 	}
 	return freed && (t->expected >> (t->n - 1) & 1 ? !moved && start_takes_recipe(t, regs) : !t->live_out[t->n - 1]);
 }
@@ -356,7 +337,7 @@ bool flags_recipe_serves(struct tx *t, s64 target)
 {
 	const struct flags_fate *f;
 
-	if (t->state != FLAGS_HOST || !t->recipe || (insn_moves(&t->insn[t->k]) & t->recipe_regs))
+	if (t->state != FLAGS_HOST || !t->recipe || (t->moves[t->k] & t->recipe_regs))
 		return false;
 	f = flags_fate(t, target);
 	return f->what == FATE_FAULTS && !(f->moved & t->recipe_regs);
@@ -427,6 +408,6 @@ void flags_moved(struct tx *t)
 {
 	const struct insn *i = &t->insn[t->k];
 
-	if (t->recipe && !insn_writes_flags(i) && (insn_moves(i) & t->recipe_regs))
+	if (t->recipe && !insn_writes_flags(i) && (t->moves[t->k] & t->recipe_regs))
 		t->recipe = i->d->kind == KIND_LEA ? recipe_after_lea(t->j, t->recipe, i) : 0;
 }

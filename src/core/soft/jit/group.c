@@ -234,6 +234,24 @@ u16 insn_gprs(const struct insn *i, u8 access)
 	return mask;
 }
 
+u16 insn_moves(const struct insn *i)
+{
+	u16 moved = insn_gprs(i, ACC_W);
+
+	switch (i->d->kind) {
+	case KIND_LEAVE:
+		moved |= 1u << RBP;
+		/* fall through */
+	case KIND_PUSH:
+	case KIND_POP:
+	case KIND_CALL:
+	case KIND_RET:
+		return moved | 1u << RSP;
+	default:
+		return moved;
+	}
+}
+
 /* ADD, SUB with an immediate, INC, DEC, LEA and MOV of 64 bits leave a value of known origin. */
 static bool moves_by_constant(const struct insn *i, u8 *ret_to, u8 *ret_from, s64 *ret_by)
 {
@@ -283,7 +301,7 @@ static void shift_reg(struct roots *r, u8 to, u8 from, s64 by)
 
 static void after_writes(struct roots *r, const struct insn *i)
 {
-	u16 written = insn_gprs(i, ACC_W);
+	u16 written = r->t->moves[r->k];
 	u8 to, from;
 	s64 by;
 
@@ -295,9 +313,8 @@ static void after_writes(struct roots *r, const struct insn *i)
 		shift_reg(r, to, from, by);
 		return;
 	}
-	for (u8 reg = 0; reg < 16; reg++)
-		if (written >> reg & 1)
-			new_root(r, reg);
+	for (; written; written &= (u16)(written - 1))
+		new_root(r, (u8)__builtin_ctz(written));
 }
 
 static void analyse(struct roots *r, u32 k)
@@ -392,21 +409,20 @@ static bool may_check(const struct tx *t, u32 n, u16 moved)
  */
 static void check_early(struct tx *t, u32 k)
 {
-	struct access *first = &t->operand[k];
-	u16 moved = insn_gprs(&t->insn[k], ACC_W);
+	const struct access *first = &t->operand[k];
+	u16 moved = t->moves[k];
 
 	if (first->form != ACCESS_ARRAY || first->checked || (t->insn[k].d->flags_written & FL_ARITH) != FL_ARITH)
 		return;
 	for (u32 n = k + 1; n < t->n && (t->insn[n].d->kind == KIND_COPY || t->insn[n].d->kind == KIND_LEA); n++) {
 		if (may_check(t, n, moved)) {
-			t->operand[n].checked = true;
-			first->checks |= 1ull << n;
+			t->operand[n].checked = (u8)(k + 1);
 		} else if (t->insn[n].mem && t->insn[n].d->kind == KIND_COPY) {
 			break;
 		}
 		if (t->insn[n].d->flags_written & FL_ARITH)
 			break;
-		moved |= insn_gprs(&t->insn[n], ACC_W);
+		moved |= t->moves[n];
 	}
 }
 

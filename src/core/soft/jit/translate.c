@@ -317,6 +317,8 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 		discover(t, s->offset);
 	else if (!discover_path(t))
 		return NULL;
+	for (u32 k = 0; k < t->n; k++)
+		t->moves[k] = insn_moves(&t->insn[k]);
 	code_ahead(j);
 	*b = (struct block){ .page = s->page, .offset = s->offset, .key = s->key, .is_path = s->path };
 	if (!emit_block(t, b))

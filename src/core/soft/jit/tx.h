@@ -28,13 +28,11 @@ enum access_how { ACCESS_ALONE, ACCESS_LEADS, ACCESS_FOLLOWS };
 enum access_form { ACCESS_PLAIN, ACCESS_TABLE, ACCESS_ARRAY };
 struct access {
 	u8 how, group, form;
-	bool checked; /* its index was compared before, by another that has it in `checks` */
-	u64 checks;   /* bit k: instruction k's index is compared here as well, before the flags that it would overwrite */
+	u8 checked; /* n: its index is compared by instruction n - 1, before the flags are written that it would overwrite */
 	u16 span; /* of a leader's group, bytes */
 	u16 own;  /* where in the group the leader's own bytes are */
 	bool wtag;   /* a leader of accesses some of which write */
 	s32 base_by; /* a follower's base register, less what it was for the leader */
-	s32 lo;	  /* where the group begins, from the leader's base register */
 };
 
 /* A conditional exit to the interpreter, flags saved. */
@@ -115,6 +113,7 @@ struct tx {
 	struct insn insn[BLOCK_INSNS];
 	u16 off[BLOCK_INSNS + 1]; /* in its page */
 	u8 in_page[BLOCK_INSNS];  /* which of the path's pages, 0: home */
+	u16 moves[BLOCK_INSNS];	  /* insn_moves() */
 	u16 live_in[BLOCK_INSNS], live_out[BLOCK_INSNS]; /* FL_ARITH bits */
 	u16 recipe_of[BLOCK_INSNS], recipe_needs[BLOCK_INSNS]; /* for an instruction's flags, or 0, and the registers it takes */
 	struct access operand[BLOCK_INSNS], stack[BLOCK_INSNS];
@@ -160,6 +159,7 @@ void recipe_emit(struct tx *t, u16 code); /* SAVED -> HOST; uses both scratch re
 u8 insn_operand_gpr(const struct insn *i, const struct opnd *o); /* the register that it names, or BASE_NONE */
 void group_analyse(struct tx *t);
 u16 insn_gprs(const struct insn *i, u8 access); /* ACC_R, ACC_W: bit n = GPR n, wholly or in part; not RSP of the stack */
+u16 insn_moves(const struct insn *i); /* GPRs that it writes, RSP and RBP of the stack included */
 
 /* access.c */
 bool access_address(struct tx *t, const struct insn *i, u8 dst);   /* dst = linear address; false: not supported */
