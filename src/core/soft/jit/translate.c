@@ -381,7 +381,7 @@ static bool emit_block(struct tx *t, struct block *b)
 
 	do {
 		__builtin_memset(&t->state, 0, offsetof(struct tx, insn) - offsetof(struct tx, state));
-		t->e = (struct emit){ start, j->code_w + j->options.code, j->code_x - j->code_w, false };
+		t->e = (struct emit){ start, j->code_w + j->options.code - 4, j->code_x - j->code_w, false };
 		group_analyse(t);
 		flags_analyse(t);
 		b->wants_flags = t->live_in[0];
