@@ -155,7 +155,8 @@ static u8 vex_pp(u8 mandatory)
 	return mandatory == 0x66 ? 1 : mandatory == 0xf3 ? 2 : mandatory == 0xf2 ? 3 : 0;
 }
 
-static struct host_op host_encoding(const struct insn *i, const struct fields *f)
+/* Inlined: a copy of what was just written byte by byte would wait for the stores. */
+static inline __attribute__((always_inline)) struct host_op host_encoding(const struct insn *i, const struct fields *f)
 {
 	struct host_op o = {
 		.prefix = i->mandatory == 0x66 ? 0 : i->mandatory,

@@ -25,16 +25,6 @@ void emit_u8(struct emit *e, u8 v)
 	*e->p++ = v;
 }
 
-void emit_bytes(struct emit *e, const void *bytes, size_t size)
-{
-	if ((size_t)(e->end - e->p) < size) {
-		e->full = true;
-		return;
-	}
-	__builtin_memcpy(e->p, bytes, size);
-	e->p += size;
-}
-
 static inline u8 *put_u32(u8 *p, u32 v)
 {
 	__builtin_memcpy(p, &v, 4);

@@ -252,9 +252,8 @@ static void after_writes(struct roots *r, const struct insn *i)
 		shift_reg(r, to, from, by);
 		return;
 	}
-	for (u8 reg = 0; reg < 16; reg++)
-		if (written >> reg & 1)
-			new_root(r, reg);
+	for (; written; written &= (u16)(written - 1))
+		new_root(r, (u8)__builtin_ctz(written));
 }
 
 static void analyse(struct roots *r, u32 k)

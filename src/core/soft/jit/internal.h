@@ -55,6 +55,7 @@
 #define MAX_SIDES 24 /* branches in the middle of a block */
 #define MAX_EDGES (2 * MAX_SIDES + 6)
 #define OFF_BUCKETS 32u
+#define START_BITS 1024u
 #define LINES 64
 
 /*
@@ -122,6 +123,7 @@ struct code_page {
 	u64 verified_events, verified_tsc; /* when page_matches() was asked last; atomic */
 	u64 lines; /* 64-byte lines that blocks were made from */
 	u64 line_hash[LINES];
+	u64 starts[START_BITS / 64]; /* bit offset % START_BITS: a block may begin there */
 	struct block *blocks[OFF_BUCKETS];
 };
 
@@ -256,6 +258,7 @@ const u8 *jit_page_fault(struct cpu *c, u64 la, u32 error, u16 offset); /* at a 
 struct code_page *page_find(struct jit *j, u64 gpa);
 struct code_page *page_create(struct jit *j, u64 gpa);
 struct block *block_find(struct code_page *p, u16 offset, u8 key);
+void block_add(struct code_page *p, struct block *b);
 void page_ages_change(struct jit *j); /* of all */
 void page_cover(struct code_page *p, const u8 *host, u16 offset, u16 size);
 bool page_add_user(struct jit *j, struct code_page *p, struct code_page *user);

@@ -272,8 +272,7 @@ const u8 *code_known(struct jit *j, struct cpu *c)
 /* Code to enter at c->rip in FLAGS_SAVED; NULL: interpret one instruction, or take the requests that came meanwhile. */
 static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 {
-	const struct jump_entry *e = &c->set->jump[c->view][jump_index(c->rip)];
-	const u8 *code = e->rip == c->rip ? (const u8 *)(uintptr_t)e->code : code_known(j, c);
+	const u8 *code = cpu_get_jump(c);
 	struct code_slot slot;
 	struct block *b;
 	u64 gpa;
@@ -281,6 +280,8 @@ static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 	u32 error;
 	bool mmio;
 
+	if (!code)
+		code = code_known(j, c);
 	while (!code) {
 		if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
 			return NULL;

@@ -62,9 +62,12 @@ static bool translatable(struct tx *t, const struct insn *i)
 static enum decode_result decode_here(struct tx *t, struct insn *i, u16 off)
 {
 	size_t avail = PAGE_SIZE - off < INSN_MAX ? PAGE_SIZE - off : INSN_MAX;
-	u8 bytes[INSN_MAX];
+	u8 bytes[INSN_MAX + 1];
 
-	__builtin_memcpy(bytes, t->host + off, avail);
+	if (likely(avail == INSN_MAX && off <= PAGE_SIZE - sizeof(bytes)))
+		__builtin_memcpy(bytes, t->host + off, sizeof(bytes)); /* of constant size: two moves */
+	else
+		__builtin_memcpy(bytes, t->host + off, avail);
 	return insn_decode(i, bytes, avail, MODE_LONG64);
 }
 
@@ -263,7 +266,10 @@ static void emit_slow_sites(struct tx *t)
 			emit_patch_here(&t->e, s->jump);
 		emit_call(&t->e, t->j->stub_slow[t->key & KEY_VIEW][slow_kind(s->what)][group]);
 		info.retry = (s32)(s->retry - emit_here(&t->e));
-		emit_bytes(&t->e, &info, group ? sizeof(info) : offsetof(struct slow_info, alone));
+		if (group)
+			emit_bytes(&t->e, &info, sizeof(info));
+		else
+			emit_bytes(&t->e, &info, offsetof(struct slow_info, alone));
 	}
 }
 
@@ -404,14 +410,25 @@ static u16 bytes_here(const struct tx *t, u32 k)
 	return t->crosses ? (u16)(PAGE_SIZE - t->off[k]) : t->insn[k].len;
 }
 
+static bool same_bytes(const u8 *a, const u8 *b, size_t n)
+{
+	for (; n >= 4; n -= 4, a += 4, b += 4)
+		if (*(const u32_unaligned *)a != *(const u32_unaligned *)b)
+			return false;
+	for (; n; n--)
+		if (*a++ != *b++)
+			return false;
+	return true;
+}
+
 /* Is memory still what was decoded? Asked after the lines were hashed: a device's write is then in neither or seen. */
 static bool unchanged(const struct tx *t)
 {
 	for (u32 k = 0; k < t->n; k++)
-		if (__builtin_memcmp(t->insn[k].bytes, t->host + t->off[k], bytes_here(t, k)))
+		if (!same_bytes(t->insn[k].bytes, t->host + t->off[k], bytes_here(t, k)))
 			return false;
 	return !t->crosses ||
-	       !__builtin_memcmp(t->insn[0].bytes + bytes_here(t, 0), t->src->next_host, t->insn[0].len - bytes_here(t, 0));
+	       same_bytes(t->insn[0].bytes + bytes_here(t, 0), t->src->next_host, t->insn[0].len - (size_t)bytes_here(t, 0));
 }
 
 /* Both pages of a crossing instruction are watched, and the block ends with either. */
@@ -429,7 +446,7 @@ static bool cover(struct tx *t, u16 offset)
 struct block *block_translate(struct jit *j, struct cpu *c, const struct block_source *s)
 {
 	struct tx *t = j->tx;
-	struct block *b = meta_alloc(j, sizeof(*b)), **bucket = &s->page->blocks[s->offset % OFF_BUCKETS];
+	struct block *b = meta_alloc(j, sizeof(*b));
 
 	if (!b || j->block_count == MAX_BLOCKS)
 		return NULL;
@@ -450,8 +467,7 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 	if (!cover(t, s->offset))
 		return NULL;
 	b->insns = (u16)t->n;
-	b->next = *bucket;
-	__atomic_store_n(bucket, b, __ATOMIC_RELEASE); /* block_find() needs no lock */
+	block_add(s->page, b);
 	j->stats.blocks++;
 	return b;
 }
