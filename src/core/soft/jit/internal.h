@@ -139,9 +139,12 @@ struct link {
 struct jit {
 	pthread_mutex_t lock;
 	u8 *code_w, *code_x;
-	u32 code_used, code_ahead, code_base; /* stubs end at code_base */
+	u32 code_used, code_base; /* stubs end at code_base */
 	u8 *meta;
-	size_t meta_used, meta_ahead; /* ahead: up to where the host has given pages */
+	size_t meta_used;
+	u32 pieces_wanted; /* atomic futex word: how much of code memory the thread `ahead` shall have got pages for (code.c) */
+	bool has_ahead;
+	pthread_t ahead;
 	struct block **blocks; /* in the order of their code: signals search it, links know their number */
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
