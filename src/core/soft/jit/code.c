@@ -144,6 +144,7 @@ bool code_create(struct jit *j)
 	j->blocks = map_lazy(MAX_BLOCKS * sizeof(*j->blocks));
 	if (!code_map(j) || !j->meta || !j->blocks)
 		return false;
+	madvise(j->meta, META_SIZE, MADV_HUGEPAGE);
 	ahead_start(j);
 	return true;
 }
