@@ -60,6 +60,7 @@ static const struct field {
 	FRAME_FIELD(reg, ARRAY_SIZE(FRAME->reg), home_names),
 	FRAME_FIELD(code_base, 1, NULL),
 	FRAME_FIELD(saved_flags, 1, NULL),
+	FRAME_FIELD(shifted, 1, NULL),
 	FRAME_FIELD(scratch, ARRAY_SIZE(FRAME->scratch), NULL),
 	FRAME_FIELD(addend, ARRAY_SIZE(FRAME->addend), NULL),
 	{ NULL }

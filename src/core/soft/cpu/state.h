@@ -318,6 +318,7 @@ struct cpu {
 	u64 rflags;    /* in translated code: all but FL_ARITH (those are in the host's flags or in saved_flags) */
 	u64 code_base;	 /* translated code: linear address of the page being executed; see struct jit_frame */
 	u64 saved_flags; /* translated code: lahf/seto image, or a recipe for it, while the host's flags are lent; likewise */
+	u64 shifted; /* translated code: what the last shift shifted, for its recipe; likewise */
 	u64 scratch[2]; /* translated code's stubs */
 	struct stack_window stack[VIEW_COUNT];
 	u64 host_rsp;

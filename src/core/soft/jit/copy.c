@@ -301,6 +301,8 @@ static void emit_copy(struct tx *t, const struct insn *i, const struct fields *f
 	struct temps m;
 
 	load_temps(t, i, f, mem && (mem->base == HOST_SCRATCH || mem->index == HOST_SCRATCH), &m);
+	if (t->recipe_of[t->k] && recipe_wants_shifted(i))
+		emit_store(&t->e, TX_FRAME(shifted), rm_field(i, f, &m));
 	if (i->vex)
 		o.vvvv = f->b ? field_reg(&m, i->vvvv, false) : i->vvvv;
 	if (copy_may_fault(i)) {

@@ -67,6 +67,7 @@
 struct jit_frame {
 	u64 reg[3]; /* those without a host register: home_index() */
 	u64 code_base, saved_flags;
+	u64 shifted; /* the operand of the last shift that has a recipe */
 	u64 scratch[2];
 	u64 addend[MAX_GROUPS]; /* of pages that several accesses of the block share */
 };
@@ -88,13 +89,14 @@ enum { SITE_SAVED, SITE_HOST };
 
 /* How flags are made again from the registers a and b, or an immediate. */
 struct recipe {
-	u8 op : 4, size : 4; /* enum alu_op, or RECIPE_TEST; bytes, 0: none */
+	u8 op : 4, size : 4; /* enum alu_op, RECIPE_TEST, RECIPE_SHIFT + modrm digit; bytes, 0: none */
 	u8 a, b;	     /* b: BASE_NONE for imm */
 	s8 by;		     /* what was added to a since */
 	s32 imm;
 };
 #define RECIPES 4096u
 #define RECIPE_TEST 8u
+#define RECIPE_SHIFT 8u /* digits 4 to 7, of jit_frame.shifted by imm */
 #define FLAGS_RECIPE 0x80u /* in cpu.saved_flags: the number of a recipe, no image */
 
 struct block {

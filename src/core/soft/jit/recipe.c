@@ -68,12 +68,32 @@ static bool operand(const struct insn *i, unsigned n, u8 *ret_reg)
 	return o->size != 1 || i->has_rex || *ret_reg < 4;
 }
 
+bool recipe_wants_shifted(const struct insn *i)
+{
+	bool constant = !i->map && ((i->opcode & 0xfe) == 0xc0 || (i->opcode & 0xfe) == 0xd0) && (i->modrm & 0x20);
+	u8 reg;
+
+	return constant && i->d->kind == KIND_COPY && !i->mem && i->opsize != 2 && i->d->flags_written && operand(i, 0, &reg);
+}
+
+/* Its operand is lost: code keeps it. Its count is less than 64. */
+static u16 recipe_of_shift(struct jit *j, const struct insn *i, u16 *ret_regs)
+{
+	struct recipe r = { .op = (RECIPE_SHIFT + (i->modrm >> 3 & 7)) & 15, .size = (i->opcode & 1 ? i->opsize : 1) & 15 };
+
+	r.imm = i->opcode & 0x10 ? 1 : (s32)i->imm & (i->opsize == 8 && r.size != 1 ? 63 : 31);
+	*ret_regs = 0;
+	return recipe_keep(j, &r);
+}
+
 u16 recipe_of(struct jit *j, const struct insn *i, u16 *ret_regs)
 {
 	unsigned size = i->d->opnd[0].size == 1 ? 1 : i->opsize;
 	int op = operation(i);
 	struct recipe r = { .op = (u8)op & 15, .size = size & 15 };
 
+	if (recipe_wants_shifted(i))
+		return recipe_of_shift(j, i, ret_regs);
 	if (i->mem || size == 2 || op < 0 || !operand(i, 0, &r.a) || !operand(i, 1, &r.b))
 		return 0;
 	if (op == ALU_ADD && r.a == r.b) /* which of two halves it was is lost */
@@ -102,6 +122,8 @@ u16 recipe_image(const struct cpu *c, u16 code)
 	u64 a = c->gpr[r->a] - (u64)(s64)r->by, b = r->b == BASE_NONE ? (u64)(s64)r->imm : c->gpr[r->b];
 	u8 op = r->op;
 
+	if (op > RECIPE_SHIFT)
+		return shift_image(op - RECIPE_SHIFT, r->size, c->shifted, (u64)r->imm);
 	switch (op) { /* what the first operand was, from the result that it is now */
 	case ALU_ADD:
 		a -= b;

@@ -21,6 +21,7 @@ static const struct copied {
 	{ offsetof(struct jit_frame, reg[2]), offsetof(struct cpu, gpr[HOME2]) },
 	{ offsetof(struct jit_frame, code_base), offsetof(struct cpu, code_base) },
 	{ offsetof(struct jit_frame, saved_flags), offsetof(struct cpu, saved_flags) },
+	{ offsetof(struct jit_frame, shifted), offsetof(struct cpu, shifted) },
 };
 
 /* `pushed`: bytes that RSP is below the frame. */

@@ -135,6 +135,7 @@ u16 insn_reads_flags(const struct insn *i);
 
 /* recipe.c; 0: there is none. *ret_regs: bit n, it needs GPR n */
 u16 recipe_of(struct jit *j, const struct insn *i, u16 *ret_regs);
+bool recipe_wants_shifted(const struct insn *i); /* jit_frame.shifted is then to have its operand, if it has a recipe */
 u16 recipe_after_lea(struct jit *j, u16 code, const struct insn *i); /* which writes one of its registers; 0: void */
 
 /* group.c */
