@@ -410,25 +410,35 @@ static u16 bytes_here(const struct tx *t, u32 k)
 	return t->crosses ? (u16)(PAGE_SIZE - t->off[k]) : t->insn[k].len;
 }
 
-static bool same_bytes(const u8 *a, const u8 *b, size_t n)
+static inline u64 load8(const u8 *p)
 {
-	for (; n >= 4; n -= 4, a += 4, b += 4)
-		if (*(const u32_unaligned *)a != *(const u32_unaligned *)b)
-			return false;
-	for (; n; n--)
-		if (*a++ != *b++)
-			return false;
-	return true;
+	u64 v;
+
+	__builtin_memcpy(&v, p, 8);
+	return v;
+}
+
+/* Are the bytes of instruction k here still what was decoded? In words, where there are as many. */
+static bool is_unchanged(const struct tx *t, u32 k)
+{
+	const u8 *a = t->insn[k].bytes, *b = t->host + t->off[k];
+	unsigned n = bytes_here(t, k);
+
+	if (unlikely(t->off[k] > PAGE_SIZE - 8))
+		return !__builtin_memcmp(a, b, n);
+	if (n < 8)
+		return !((load8(a) ^ load8(b)) << (64 - 8 * n));
+	return load8(a) == load8(b) && load8(a + n - 8) == load8(b + n - 8);
 }
 
 /* Is memory still what was decoded? Asked after the lines were hashed: a device's write is then in neither or seen. */
 static bool unchanged(const struct tx *t)
 {
 	for (u32 k = 0; k < t->n; k++)
-		if (!same_bytes(t->insn[k].bytes, t->host + t->off[k], bytes_here(t, k)))
+		if (!is_unchanged(t, k))
 			return false;
 	return !t->crosses ||
-	       same_bytes(t->insn[0].bytes + bytes_here(t, 0), t->src->next_host, t->insn[0].len - (size_t)bytes_here(t, 0));
+	       !__builtin_memcmp(t->insn[0].bytes + bytes_here(t, 0), t->src->next_host, t->insn[0].len - bytes_here(t, 0));
 }
 
 /* Both pages of a crossing instruction are watched, and the block ends with either. */

@@ -75,6 +75,7 @@ struct tx {
 	u32 went_back; /* instructions until the first of them, after which every edge may close a loop; 0: none */
 	u64 turned;  /* bit k: the block goes on where branch k jumps to, not behind it */
 	bool loop_wants; /* an edge to the block's own start needs the flags */
+	bool loops;	 /* the analysis of flags asked whether it does */
 	struct flags_fate {
 		s64 target;
 		u16 moved;
