@@ -47,6 +47,13 @@
 	mov	rcx, [rdi]
 	cmp	rax, rcx
 
+	sequence shift_before_load
+	shr	rcx, 32
+	mov	rax, [rdi + rdx*8]
+	shl	r14d, 5
+	mov	rbx, [rsi]
+	add	rbx, rcx
+
 	sequence shift_by_register, flags=live
 	cmp	rax, rdx
 	shl	rbx, cl

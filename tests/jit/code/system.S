@@ -54,6 +54,11 @@
 	sequence verw, view=kernel
 	verw	[rip + 0x200]
 
+	sequence serialize, view=kernel
+	add	rax, rcx
+	serialize
+	adc	rax, rdx
+
 	sequence direction, view=kernel
 	cld
 	std

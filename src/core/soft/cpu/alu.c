@@ -200,6 +200,11 @@ u16 alu_image(unsigned op, unsigned size, u64 a, u64 b)
 	return (u16)alu_ops[op][size_index(size)](&a, b, 0, 0);
 }
 
+u16 shift_image(unsigned digit, unsigned size, u64 v, u64 count)
+{
+	return (u16)shift_ops[digit][size_index(size)](&v, count, 0, 0);
+}
+
 void exec_alu(struct cpu *c, const struct insn *i)
 {
 	unsigned size = opnd_size(i, 0), op = i->d->op - INSN_ADD;

@@ -142,8 +142,9 @@ struct itlb_entry {
 
 /*
  * Jump cache: linear address of a branch target to translated code, per view; emptied with the TLB: cpu_flush_jump(). The
- * address in an empty entry is jump_no_rip(): its own index is another one. Most functions begin at a multiple of 16. Translated
- * code (jit/branch.c) computes the same index.
+ * address in an empty entry is jump_no_rip(): its own index is another one. Most functions begin at a multiple of 16. Behind
+ * it are places for entries that others displaced, or two functions that call each other would miss all the time. Translated
+ * code (jit/branch.c, jit/stubs.c) computes the same indices.
  */
 struct jump_entry {
 	u64 rip;
@@ -152,13 +153,18 @@ struct jump_entry {
 #define JUMP_BITS 13
 #define JUMP_SIZE (1u << JUMP_BITS)
 #define JUMP_FOLD 10
+#define JUMP_SECOND 2048u
 static inline u32 jump_index(u64 rip)
 {
 	return ((u32)rip ^ (u32)rip >> JUMP_FOLD) >> 1 & (JUMP_SIZE - 1);
 }
+static inline u32 jump_second(u64 rip)
+{
+	return JUMP_SIZE + (jump_index(rip) & (JUMP_SECOND - 1));
+}
 static inline u64 jump_no_rip(u32 index)
 {
-	return (u64)!index << 1; /* not 1, which has index 0 as well */
+	return (u64)!(index & (JUMP_SIZE - 1)) << 1; /* not 1, which has index 0 as well */
 }
 
 /* Which of up to 16384 entries of a table were filled: who empties the table looks at no others. */
@@ -315,7 +321,7 @@ struct cpu {
 	u64 rflags;    /* in translated code: all but FL_ARITH (those are in the host's flags or in saved_flags) */
 	u64 code_base;	 /* translated code: linear address of the page being executed; see struct jit_frame */
 	u64 saved_flags; /* translated code: lahf/seto image, or a recipe for it, while the host's flags are lent; likewise */
-	u64 operand;	/* of a recipe; likewise */
+	u64 operand; /* translated code: of a comparison with memory, or a shift, for its recipe; likewise */
 	u64 scratch[2]; /* translated code's stubs */
 	struct stack_window stack[VIEW_COUNT];
 	u64 host_rsp;
@@ -368,7 +374,7 @@ struct cpu {
 	 */
 	struct tlb_entry tlb[VIEW_COUNT][TLB_SIZE] __attribute__((aligned(4096)));
 	u64 tlb_gpa[VIEW_COUNT][TLB_SIZE]; /* of the same entries: only flushes look at it */
-	struct jump_entry jump[VIEW_COUNT][JUMP_SIZE];
+	struct jump_entry jump[VIEW_COUNT][JUMP_SIZE + JUMP_SECOND];
 	struct itlb_entry itlb[2][ITLB_SIZE]; /* [0] supervisor, [1] user */
 	struct set_notes notes;
 
@@ -403,10 +409,25 @@ void cpu_flush_jump(struct cpu *c);
 
 static inline void cpu_put_jump(struct cpu *c, enum tlb_view view, u64 rip, u64 code)
 {
-	u32 i = jump_index(rip);
+	struct jump_entry *table = c->set->jump[view];
+	u32 i = jump_index(rip), second = jump_second(rip);
 
-	c->set->jump[view][i] = (struct jump_entry){ rip, code };
+	if (table[i].rip != jump_no_rip(i)) {
+		table[second] = table[i];
+		filled_add(&c->set->notes.jump[view], second);
+	}
+	table[i] = (struct jump_entry){ rip, code };
 	filled_add(&c->set->notes.jump[view], i);
+}
+
+/* What is known for c->rip, or NULL. */
+static inline const u8 *cpu_get_jump(const struct cpu *c)
+{
+	const struct jump_entry *table = c->set->jump[c->view], *e = &table[jump_index(c->rip)];
+
+	if (e->rip != c->rip)
+		e = &table[jump_second(c->rip)];
+	return e->rip == c->rip ? (const u8 *)(uintptr_t)e->code : NULL;
 }
 
 static inline bool cpu_long(const struct cpu *c)

@@ -32,13 +32,28 @@ struct code_page *page_create(struct jit *j, u64 gpa)
 	return p;
 }
 
+/* Most that are asked for are not there, and records are seldom in the host's cache. */
 struct block *block_find(struct code_page *p, u16 offset, u8 key)
 {
-	struct block *b = __atomic_load_n(&p->blocks[offset % OFF_BUCKETS], __ATOMIC_ACQUIRE);
+	u32 bit = offset % START_BITS;
+	struct block *b;
 
+	if (!(__atomic_load_n(&p->starts[bit / 64], __ATOMIC_RELAXED) >> (bit & 63) & 1))
+		return NULL;
+	b = __atomic_load_n(&p->blocks[offset % OFF_BUCKETS], __ATOMIC_ACQUIRE);
 	while (b && (b->offset != offset || b->key != key))
 		b = b->next;
 	return b;
+}
+
+void block_add(struct code_page *p, struct block *b)
+{
+	struct block **bucket = &p->blocks[b->offset % OFF_BUCKETS];
+	u32 bit = b->offset % START_BITS;
+
+	b->next = *bucket;
+	__atomic_store_n(bucket, b, __ATOMIC_RELEASE); /* block_find() needs no lock */
+	__atomic_store_n(&p->starts[bit / 64], p->starts[bit / 64] | 1ull << (bit & 63), __ATOMIC_RELEASE);
 }
 
 static u64 line_hash(const u8 *line)

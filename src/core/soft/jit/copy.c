@@ -155,7 +155,8 @@ static u8 vex_pp(u8 mandatory)
 	return mandatory == 0x66 ? 1 : mandatory == 0xf3 ? 2 : mandatory == 0xf2 ? 3 : 0;
 }
 
-static struct host_op host_encoding(const struct insn *i, const struct fields *f)
+/* Inlined: a copy of what was just written byte by byte would wait for the stores. */
+static inline __attribute__((always_inline)) struct host_op host_encoding(const struct insn *i, const struct fields *f)
 {
 	struct host_op o = {
 		.prefix = i->mandatory == 0x66 ? 0 : i->mandatory,
@@ -223,15 +224,48 @@ static void load_temps(struct tx *t, const struct insn *i, const struct fields *
 	}
 }
 
+static bool writes_reg(const struct insn *i, const struct fields *f, u8 g)
+{
+	return (f->g_written && i->reg == g) || (f->e_written && i->rm == g) || (f->b_written && i->vvvv == g) ||
+	       (f->z_written && z_reg(i) == g);
+}
+
+/*
+ * Register g is in scratch only: does it stay there until an instruction behind k writes it again, with nothing between that
+ * may leave the block?
+ */
+#define REWRITE_AHEAD 4
+static bool is_rewritten(const struct tx *t, u8 g)
+{
+	for (u32 k = t->k + 1; k < t->n && k <= t->k + REWRITE_AHEAD; k++) {
+		const struct insn *i = &t->insn[k];
+		u16 writes = i->d->flags_written & FL_ARITH;
+		struct fields f;
+		u8 list[4];
+		unsigned n;
+
+		if ((t->inplace >> k & 1) || i->d->kind != KIND_COPY || i->mem || copy_may_fault(i) || !scan(i, &f))
+			return false;
+		if (t->in_page[k] != t->in_page[t->k]) /* code_base moves by way of scratch */
+			return false;
+		if (insn_reads_flags(i) || (writes && writes != FL_ARITH)) /* flags may have to be restored by way of scratch */
+			return false;
+		n = resident(i, &f, list);
+		if (n > 1 || (n && list[0] != g))
+			return false;
+		if (n && writes_reg(i, &f, g))
+			return true;
+	}
+	return false;
+}
+
 static void store_temps(struct tx *t, const struct insn *i, const struct fields *f, const struct temps *m)
 {
+	if (m->n == 1 && m->host[0] == HOST_SCRATCH && writes_reg(i, f, m->guest[0]) && is_rewritten(t, m->guest[0]))
+		return;
 	for (unsigned k = 0; k < m->n; k++) {
-		u8 g = m->guest[k];
-		bool written = (f->g_written && i->reg == g) || (f->e_written && i->rm == g) ||
-			       (f->b_written && i->vvvv == g) || (f->z_written && z_reg(i) == g);
-
-		if (written)
-			emit_store(&t->e, TX_GPR(g), m->host[k]);
+		if (writes_reg(i, f, m->guest[k]))
+			emit_store(&t->e, TX_GPR(m->guest[k]), m->host[k]);
 	}
 }
 
@@ -300,6 +334,8 @@ static void emit_copy(struct tx *t, const struct insn *i, const struct fields *f
 	struct temps m;
 
 	load_temps(t, i, f, mem && (mem->base == HOST_SCRATCH || mem->index == HOST_SCRATCH), &m);
+	if (t->recipe_of[t->k] && recipe_keeps_shifted(i))
+		emit_store(&t->e, TX_FRAME(operand), rm_field(i, f, &m));
 	if (i->vex)
 		o.vvvv = f->b ? field_reg(&m, i->vvvv, false) : i->vvvv;
 	if (copy_may_fault(i)) {

@@ -65,9 +65,12 @@ static bool translatable(struct tx *t, const struct insn *i)
 static enum decode_result decode_at(const u8 *host, struct insn *i, u16 off)
 {
 	size_t avail = PAGE_SIZE - off < INSN_MAX ? PAGE_SIZE - off : INSN_MAX;
-	u8 bytes[INSN_MAX];
+	u8 bytes[INSN_MAX + 1];
 
-	__builtin_memcpy(bytes, host + off, avail);
+	if (likely(avail == INSN_MAX && off <= PAGE_SIZE - sizeof(bytes)))
+		__builtin_memcpy(bytes, host + off, sizeof(bytes)); /* of constant size: two moves */
+	else
+		__builtin_memcpy(bytes, host + off, avail);
 	return insn_decode(i, bytes, avail, MODE_LONG64);
 }
 

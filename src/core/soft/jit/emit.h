@@ -8,7 +8,7 @@
 #include "x86-regs.h"
 
 struct emit {
-	u8 *p, *end; /* writable view */
+	u8 *p, *end; /* writable view; four bytes behind the end may be written, by who patches a jump that had no room */
 	s64 exec;    /* executable address - writable address */
 	bool full;
 };
@@ -45,9 +45,16 @@ static inline struct host_mem mem_pair(u8 base, u8 index)
 }
 
 void emit_u8(struct emit *e, u8 v);
-void emit_u32(struct emit *e, u32 v);
-void emit_u64(struct emit *e, u64 v);
-void emit_bytes(struct emit *e, const void *bytes, size_t size);
+/* Inlined: a copy of constant size is a few moves. */
+static inline void emit_bytes(struct emit *e, const void *bytes, size_t size)
+{
+	if ((size_t)(e->end - e->p) < size) {
+		e->full = true;
+		return;
+	}
+	__builtin_memcpy(e->p, bytes, size);
+	e->p += size;
+}
 static inline u8 *emit_here(const struct emit *e) /* executable address */
 {
 	return e->p + e->exec;

@@ -111,8 +111,10 @@ bool flags_wanted_at(struct tx *t, s64 target)
 {
 	const struct block *b;
 
-	if (target == t->off[0] && t->n)
+	if (target == t->off[0] && t->n) {
+		t->loops = true;
 		return t->loop_wants;
+	}
 	b = target >= 0 && target < (s64)PAGE_SIZE ? block_find(t->page, (u16)target, t->key & (u8)~KEY_ALONE) : NULL;
 	return b ? b->wants_flags : flags_fate(t, target)->what != FATE_DEAD;
 }
@@ -263,11 +265,12 @@ void flags_analyse(struct tx *t)
 	t->live_in[0] = FL_ARITH; /* of nothing but an instruction for the interpreter */
 	if (!t->n)
 		return;
-	t->loop_wants = false;
+	t->loop_wants = t->loops = false;
 	analyse(t);
 	if (t->live_in[0]) {
 		t->loop_wants = true; /* an edge back to the start has to bring them */
-		analyse(t);
+		if (t->loops)
+			analyse(t);
 	}
 	find_recipes(t);
 }

@@ -43,12 +43,13 @@ void inplace_insn(struct tx *t, const struct insn *i, bool ends_block)
 /* Code for c->rip under the state that is now; else what leaves to the dispatcher. */
 static const u8 *code_next(struct jit *j, struct cpu *c)
 {
-	const struct jump_entry *e = &c->set->jump[c->view][jump_index(c->rip)];
 	const u8 *code;
 
 	if (*c->poll || unlikely(!j->options.jumps) || !jit_fits(c) || ((block_key(c) ^ c->jit_key) & KEY_VEC))
 		return j->stub_away;
-	code = e->rip == c->rip ? (const u8 *)(uintptr_t)e->code : code_known(j, c);
+	code = cpu_get_jump(c);
+	if (!code)
+		code = code_known(j, c);
 	if (!code)
 		return j->stub_away;
 	c->code_base = c->rip & PAGE_MASK;

@@ -58,6 +58,7 @@
 #define MAX_SIDES 24 /* branches in the middle of a block */
 #define MAX_EDGES (2 * MAX_SIDES + 6)
 #define OFF_BUCKETS 32u
+#define START_BITS 1024u
 #define LINES 64
 
 /*
@@ -69,7 +70,7 @@
 struct jit_frame {
 	u64 reg[3]; /* those without a host register: home_index() */
 	u64 code_base, saved_flags;
-	u64 operand; /* what a comparison had in memory, for a recipe of its flags */
+	u64 operand; /* what recipes find in no register: what a comparison had in memory, what a shift shifted */
 	u64 scratch[2];
 	u64 addend[MAX_GROUPS]; /* of pages that several accesses of the block share */
 	u32 limit[MAX_GROUPS];	/* of a group's indices: ACCESS_ARRAY */
@@ -92,7 +93,7 @@ enum { SITE_SAVED, SITE_HOST };
 
 /* How flags are made again from the registers a and b, or an immediate, or what a comparison found in memory. */
 struct recipe {
-	u8 op : 4, size : 4; /* enum alu_op, or RECIPE_TEST; bytes, 0: none */
+	u8 op : 4, size : 4; /* enum alu_op, RECIPE_TEST, RECIPE_SHIFT + modrm digit; bytes, 0: none */
 	u8 a, b;	     /* b: BASE_NONE for imm; either: RECIPE_KEPT for jit_frame.operand */
 	s8 by;		     /* what was added to a since */
 	s32 imm;
@@ -100,6 +101,7 @@ struct recipe {
 #define RECIPES 4096u
 #define RECIPE_TEST 8u
 #define RECIPE_KEPT 16u
+#define RECIPE_SHIFT 8u /* digits 4 to 7, of jit_frame.operand by imm */
 #define FLAGS_RECIPE 0x80u /* in cpu.saved_flags: the number of a recipe, no image */
 
 struct block {
@@ -142,6 +144,7 @@ struct code_page {
 	u64 verified_events, verified_tsc; /* when page_matches() was asked last; atomic */
 	u64 lines; /* 64-byte lines that blocks were made from */
 	u64 line_hash[LINES];
+	u64 starts[START_BITS / 64]; /* bit offset % START_BITS: a block may begin there */
 	struct block *blocks[OFF_BUCKETS];
 };
 
@@ -157,9 +160,12 @@ struct link {
 struct jit {
 	pthread_mutex_t lock;
 	u8 *code_w, *code_x;
-	u32 code_used, code_ahead, code_base; /* stubs end at code_base */
+	u32 code_used, code_base; /* stubs end at code_base */
 	u8 *meta;
-	size_t meta_used, meta_ahead; /* ahead: up to where the host has given pages */
+	size_t meta_used;
+	u32 pieces_wanted; /* atomic futex word: how much of code memory the thread `ahead` shall have got pages for (code.c) */
+	bool has_ahead;
+	pthread_t ahead;
 	struct block **blocks; /* in the order of their code: signals search it, links know their number */
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];
@@ -280,6 +286,7 @@ const u8 *jit_page_fault(struct cpu *c, u64 la, u32 error, u16 offset); /* at a 
 struct code_page *page_find(struct jit *j, u64 gpa);
 struct code_page *page_create(struct jit *j, u64 gpa);
 struct block *block_find(struct code_page *p, u16 offset, u8 key);
+void block_add(struct code_page *p, struct block *b);
 void page_ages_change(struct jit *j); /* of all */
 void page_cover(struct code_page *p, const u8 *host, u16 offset, u16 size);
 bool page_add_user(struct jit *j, struct code_page *p, struct code_page *user);

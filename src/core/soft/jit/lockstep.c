@@ -198,6 +198,7 @@ static bool repeatable(const struct insn *i)
 	case INSN_STAC:
 	case INSN_CLD:
 	case INSN_STD:
+	case INSN_SERIALIZE:
 	case INSN_RDFSBASE:
 	case INSN_RDGSBASE:
 	case INSN_WRFSBASE:

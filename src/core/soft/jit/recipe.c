@@ -85,12 +85,32 @@ static u32 bit_of(u8 reg)
 	return reg < 16 ? 1u << reg : 0;
 }
 
+bool recipe_keeps_shifted(const struct insn *i)
+{
+	bool constant = !i->map && ((i->opcode & 0xfe) == 0xc0 || (i->opcode & 0xfe) == 0xd0) && (i->modrm & 0x20);
+	u8 reg;
+
+	return constant && i->d->kind == KIND_COPY && !i->mem && i->opsize != 2 && i->d->flags_written && operand(i, 0, &reg);
+}
+
+/* Its operand is lost: code keeps it. Its count is less than 64. */
+static u16 recipe_of_shift(struct jit *j, const struct insn *i, u16 *ret_regs)
+{
+	struct recipe r = { .op = (RECIPE_SHIFT + (i->modrm >> 3 & 7)) & 15, .size = (i->opcode & 1 ? i->opsize : 1) & 15 };
+
+	r.imm = i->opcode & 0x10 ? 1 : (s32)i->imm & (i->opsize == 8 && r.size != 1 ? 63 : 31);
+	*ret_regs = 0;
+	return recipe_keep(j, &r);
+}
+
 u16 recipe_of(struct jit *j, const struct insn *i, u16 *ret_regs)
 {
 	unsigned size = i->d->opnd[0].size == 1 ? 1 : i->opsize;
 	int op = operation(i);
 	struct recipe r = { .op = (u8)op & 15, .size = size & 15 };
 
+	if (recipe_keeps_shifted(i))
+		return recipe_of_shift(j, i, ret_regs);
 	if (size == 2 || op < 0 || !operand(i, 0, &r.a) || !operand(i, 1, &r.b) || (i->mem && !may_keep(&r)))
 		return 0;
 	if (op == ALU_ADD && r.a == r.b) /* which of two halves it was is lost */
@@ -124,6 +144,8 @@ u16 recipe_image(const struct cpu *c, u16 code)
 	u64 a = value(c, r, r->a) - (u64)(s64)r->by, b = value(c, r, r->b);
 	u8 op = r->op;
 
+	if (op > RECIPE_SHIFT)
+		return shift_image(op - RECIPE_SHIFT, r->size, c->operand, (u64)r->imm);
 	switch (op) { /* what the first operand was, from the result that it is now */
 	case ALU_ADD:
 		a -= b;
@@ -150,7 +172,7 @@ bool recipe_takes_operand(const struct jit *j, u16 code)
 {
 	const struct recipe *r = recipe_at(j, code);
 
-	return code && (r->a == RECIPE_KEPT || r->b == RECIPE_KEPT);
+	return code && r->op <= RECIPE_TEST && (r->a == RECIPE_KEPT || r->b == RECIPE_KEPT);
 }
 
 static void load_value(struct tx *t, const struct recipe *r, u8 reg, u8 dst)
@@ -172,6 +194,16 @@ static void emit_alu(struct tx *t, u8 op, u8 size, u8 a, u8 b)
 	emit_op_reg(&t->e, &o, b, a);
 }
 
+static void emit_shift_again(struct tx *t, const struct recipe *r)
+{
+	struct host_op o = { .opcode = (u8)(0xc0 | (r->size != 1)), .w = r->size == 8, .byte_reg = r->size == 1, .imm_size = 1 };
+
+	o.imm = (u64)r->imm;
+	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(operand));
+	emit_op_reg(&t->e, &o, r->op - RECIPE_SHIFT, HOST_SCRATCH);
+	t->state = FLAGS_HOST;
+}
+
 /* As recipe_image(), in the host's code: for where all flags are wanted after all. */
 void recipe_emit(struct tx *t, u16 code)
 {
@@ -182,6 +214,10 @@ void recipe_emit(struct tx *t, u16 code)
 	scratch2_lost(t);
 	load_value(t, r, r->a, HOST_SCRATCH);
 	load_value(t, r, r->b, HOST_SCRATCH2);
+	if (op > RECIPE_SHIFT) {
+		emit_shift_again(t, r);
+		return;
+	}
 	if (r->by)
 		emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, -r->by));
 	switch (op) {

@@ -251,11 +251,13 @@ static const u8 *code_slot_put(struct jit *j, const struct code_slot *s, const s
 
 void code_forget(struct jit *j, struct cpu *c, u64 la, u64 gpa, u8 key)
 {
-	u32 i = jump_index(la);
+	struct jump_entry *jump = c->set->jump[c->view];
+	u32 place[2] = { jump_index(la), jump_second(la) };
 
 	code_slot(j, c, gpa, key).entry->key = 0;
-	if (c->set->jump[c->view][i].rip == la)
-		c->set->jump[c->view][i].rip = jump_no_rip(i);
+	for (u32 n = 0; n < 2; n++)
+		if (jump[place[n]].rip == la)
+			jump[place[n]].rip = jump_no_rip(place[n]);
 }
 
 /* Code for c->rip that was entered before under this state, through ITLB and code cache. */
@@ -281,8 +283,7 @@ const u8 *code_known(struct jit *j, struct cpu *c)
 /* Code to enter at c->rip in FLAGS_SAVED; NULL: interpret one instruction, or take the requests that came meanwhile. */
 static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 {
-	const struct jump_entry *e = &c->set->jump[c->view][jump_index(c->rip)];
-	const u8 *code = e->rip == c->rip ? (const u8 *)(uintptr_t)e->code : code_known(j, c);
+	const u8 *code = cpu_get_jump(c);
 	struct code_slot slot;
 	struct block *b;
 	u64 gpa;
@@ -290,6 +291,8 @@ static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 	u32 error;
 	bool mmio;
 
+	if (!code)
+		code = code_known(j, c);
 	while (!code) {
 		if (!mmu_fetch(c, c->rip, &gpa, &host, &error, &mmio))
 			return NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The system instructions that a kernel runs all the time, done in place: CLI, STI, PUSHF, POPF, SWAPGS, RDTSC, VERW, reads
- * of control and segment registers, CLD, STD, the FSGSBASE instructions, and STAC and CLAC, which go on in the block of the
- * other privilege view. Whatever is not the usual case (an event waits for IF, TF or AC changes) goes to the interpreter
+ * of control and segment registers, CLD, STD, SERIALIZE, the FSGSBASE instructions, and STAC and CLAC, which go on in the block
+ * of the other privilege view. Whatever is not the usual case (an event waits for IF, TF or AC changes) goes to the interpreter
  * before anything has happened.
  */
 #include "stack.h"
@@ -187,6 +187,23 @@ static bool set_df(struct tx *t, bool on)
 	return true;
 }
 
+/*
+ * Code that this vCPU wrote is void already. Who wrote it on another one has set the poll word before he could say so; the
+ * interpreter then leaves to the dispatcher.
+ */
+static bool serialize(struct tx *t)
+{
+	struct host_op or_imm8 = { .lock = true, .opcode = 0x83, .imm_size = 1 };
+	struct host_mem frame = mem_base(RSP, 0), poll = cpu_mem(0);
+
+	poll.disp = VCPU_POLL_OFFSET;
+	flags_free(t);
+	emit_op_mem(&t->e, &or_imm8, ALU_OR, &frame); /* a fence */
+	emit_alu_mem_imm32(&t->e, ALU_CMP, poll, 0);
+	interp_if(t, COND_NE);
+	return true;
+}
+
 /* Guest register = scratch, of which the upper half is zero when size is 4. */
 static void set_reg(struct tx *t, u8 reg, unsigned size)
 {
@@ -313,6 +330,7 @@ bool system_possible(const struct tx *t, const struct insn *i)
 		return (t->key & KEY_VIEW) == VIEW_KERNEL;
 	case INSN_RDTSC:
 	case INSN_RDTSCP:
+	case INSN_SERIALIZE:
 		return true;
 	default:
 		return false;
@@ -334,6 +352,7 @@ bool system_ignores_flags(const struct insn *i)
 	case INSN_STAC:
 	case INSN_RDTSC:
 	case INSN_RDTSCP:
+	case INSN_SERIALIZE:
 	case INSN_RDMSR:
 	case INSN_WRMSR:
 	case INSN_CPUID:
@@ -378,6 +397,8 @@ bool system_insn(struct tx *t, const struct insn *i)
 	case INSN_VERR:
 	case INSN_VERW:
 		return verify(t, i);
+	case INSN_SERIALIZE:
+		return serialize(t);
 	case INSN_RDTSC:
 	case INSN_RDTSCP:
 		return rdtsc(t, i->d->op == INSN_RDTSCP);

@@ -108,7 +108,10 @@ static void emit_slow_sites(struct tx *t)
 			emit_patch_here(&t->e, s->jump);
 		emit_call(&t->e, slow_stub(t, s->what));
 		info.retry = (s32)(s->retry - emit_here(&t->e));
-		emit_bytes(&t->e, &info, group ? sizeof(info) : offsetof(struct slow_info, alone));
+		if (group)
+			emit_bytes(&t->e, &info, sizeof(info));
+		else
+			emit_bytes(&t->e, &info, offsetof(struct slow_info, alone));
 	}
 }
 
@@ -240,7 +243,7 @@ static bool emit_block(struct tx *t, struct block *b)
 
 	do {
 		__builtin_memset(&t->state, 0, offsetof(struct tx, insn) - offsetof(struct tx, state));
-		t->e = (struct emit){ start, j->code_w + j->options.code, j->code_x - j->code_w, false };
+		t->e = (struct emit){ start, j->code_w + j->options.code - 4, j->code_x - j->code_w, false };
 		group_analyse(t);
 		flags_analyse(t);
 		b->wants_flags = t->live_in[0];
@@ -274,11 +277,32 @@ static u16 bytes_here(const struct tx *t, u32 k)
 	return t->crosses ? (u16)(PAGE_SIZE - t->off[k]) : t->insn[k].len;
 }
 
+static inline u64 load8(const u8 *p)
+{
+	u64 v;
+
+	__builtin_memcpy(&v, p, 8);
+	return v;
+}
+
+/* Are the bytes of instruction k here still what was decoded? In words, where there are as many. */
+static bool is_unchanged(const struct tx *t, u32 k)
+{
+	const u8 *a = t->insn[k].bytes, *b = host_of(t, k) + t->off[k];
+	unsigned n = bytes_here(t, k);
+
+	if (unlikely(t->off[k] > PAGE_SIZE - 8))
+		return !__builtin_memcmp(a, b, n);
+	if (n < 8)
+		return !((load8(a) ^ load8(b)) << (64 - 8 * n));
+	return load8(a) == load8(b) && load8(a + n - 8) == load8(b + n - 8);
+}
+
 /* Is memory still what was decoded? Asked after the lines were hashed: a device's write is then in neither or seen. */
 static bool unchanged(const struct tx *t)
 {
 	for (u32 k = 0; k < t->n; k++)
-		if (__builtin_memcmp(t->insn[k].bytes, host_of(t, k) + t->off[k], bytes_here(t, k)))
+		if (!is_unchanged(t, k))
 			return false;
 	return !t->crosses ||
 	       !__builtin_memcmp(t->insn[0].bytes + bytes_here(t, 0), t->src->next_host, t->insn[0].len - bytes_here(t, 0));
@@ -302,7 +326,7 @@ static bool cover(struct tx *t, u16 offset)
 struct block *block_translate(struct jit *j, struct cpu *c, const struct block_source *s)
 {
 	struct tx *t = j->tx;
-	struct block *b = meta_alloc(j, sizeof(*b)), **bucket = &s->page->blocks[s->offset % OFF_BUCKETS];
+	struct block *b = meta_alloc(j, sizeof(*b));
 
 	if (!b || j->block_count == MAX_BLOCKS)
 		return NULL;
@@ -328,8 +352,7 @@ struct block *block_translate(struct jit *j, struct cpu *c, const struct block_s
 	if (!cover(t, s->offset))
 		return NULL;
 	b->insns = (u16)t->n;
-	b->next = *bucket;
-	__atomic_store_n(bucket, b, __ATOMIC_RELEASE); /* block_find() needs no lock */
+	block_add(s->page, b);
 	j->stats.blocks++;
 	return b;
 }

@@ -84,6 +84,7 @@ struct tx {
 	u64 expected; /* bit k: computed jump k is compared with where the path went on: k + 1, or the start if k is the last */
 	u32 pages;    /* that it lies in, if it is made from a path */
 	bool loop_wants; /* an edge to the block's own start needs the flags */
+	bool loops;	 /* the analysis of flags asked whether it does */
 	struct flags_fate {
 		s64 target;
 		u16 moved;
@@ -151,6 +152,7 @@ u16 insn_reads_flags(const struct insn *i);
 
 /* recipe.c; 0: there is none. *ret_regs: bit n, it needs GPR n */
 u16 recipe_of(struct jit *j, const struct insn *i, u16 *ret_regs);
+bool recipe_keeps_shifted(const struct insn *i); /* jit_frame.operand is then to have its operand, if it has a recipe */
 u16 recipe_after_lea(struct jit *j, u16 code, const struct insn *i); /* which writes one of its registers; 0: void */
 bool recipe_takes_operand(const struct jit *j, u16 code); /* from memory: the block has to keep it */
 void recipe_emit(struct tx *t, u16 code); /* SAVED -> HOST; uses both scratch registers */
