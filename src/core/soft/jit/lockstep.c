@@ -7,9 +7,9 @@
  * comes out of translated code there too, or what follows is not compared. A load that gives something else when a
  * difference is met was written by a device meanwhile: no difference.
  *
- * Flags that are undefined (x86.tab) are the host's in translated code, those of flags.h in the shadow. At the block's end they
- * are left out. If an instruction of the block read one, the states must still agree on hosts that leave the same; elsewhere
- * their difference proves nothing, and is counted apart.
+ * Flags that are undefined (x86.tab) are the host's in translated code, or what was in its registers; in the shadow those of
+ * flags.h. At the block's end they are left out. States that differ after an instruction of the block read one prove nothing:
+ * they are counted apart.
  */
 #include <stdio.h>
 #include <stdlib.h>
