@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Reads of segment and control registers in every size, FSGSBASE with its checks, CLD and STD, bit strings with live flags. */
+/*
+ * Reads of segment and control registers in every size, FSGSBASE with its checks, CLD and STD, bit strings with live flags, an
+ * undefined flag that is read.
+ */
 #include "rt.h"
 
 static void selectors(void)
@@ -106,6 +109,24 @@ static void bits(void)
 	ok(true, "bit strings");
 }
 
+/* OF behind BT is anything, and translated code need not keep what it was: for lock-step no difference. */
+static void undefined(void)
+{
+	static volatile u64 word = 1;
+	u64 carries = 0;
+
+	for (unsigned n = 0; n < 20; n++) {
+		u8 carry, overflow;
+
+		__asm__ volatile("mov $0x7fffffff, %%eax\n\tadd $1, %%eax\n\tmov %2, %%rcx\n\tbt $0, %%ecx\n\tseto %1\n\tsetc %0"
+				 : "=q"(carry), "=q"(overflow)
+				 : "m"(word)
+				 : "rax", "rcx", "cc");
+		carries += carry;
+	}
+	ok(carries == 20, "BT with OF read behind it");
+}
+
 void guest_main(void)
 {
 	*(volatile u64 *)0x1000 |= 4; /* user access to the first 2 MiB */
@@ -117,4 +138,5 @@ void guest_main(void)
 	bases();
 	direction();
 	bits();
+	undefined();
 }

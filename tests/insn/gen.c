@@ -383,13 +383,12 @@ static bool fix_immediate(struct test_case *t)
 		if (to - t->at < i->len + 16u)
 			return false;
 	}
-	/* undefined result */
-	if (i->d->exec == exec_shld && i->opsize == 2) {
+	if (insn_result_varies(i)) {
 		u64 count = i->d->opnd[2].kind == OP_I ? i->imm : t->in.gpr[RCX];
 
-		return (count & 31) <= 16;
+		return i->d->exec == exec_shld && (count & 31) <= 16;
 	}
-	return !(i->d->op == INSN_BSWAP && i->opsize == 2);
+	return true;
 }
 
 void gen_registers(struct test_case *t)

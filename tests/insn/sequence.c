@@ -196,9 +196,7 @@ static bool acceptable(const struct insn *i, const struct insn_desc *d)
 	if (fixed_base && seq.calls)
 		return false;
 	seq.spoils |= fixed_base;
-	if (i->d->exec == exec_shld && i->opsize == 2)
-		return false; /* counts beyond 16 */
-	if (i->d->op == INSN_BSWAP && i->opsize == 2)
+	if (insn_result_varies(i))
 		return false;
 	if (i->d->opnd[0].kind == OP_O || i->d->opnd[1].kind == OP_O || i->adsize == 2)
 		return false;

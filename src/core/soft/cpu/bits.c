@@ -1,51 +1,50 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * Bit scans and counts, BMI1, BMI2, ADX, CRC32, BSWAP, MOVBE, RDRAND. As in alu.c, most are the host's own instructions:
- * the guest is never told of one that the host lacks.
- */
+/* Bit scans and counts, BMI1, BMI2, ADX, CRC32, BSWAP, MOVBE; and RDRAND, which only the host can answer. */
 #include "exec.h"
 #include "x86-ops.h"
 
-#define FLAGS_IN "addb $127, %%al\n\tsahf\n\t"
-#define OP2(name, insn) \
-	static u32 name(u64 *d, u64 s, u64 t, u32 f) \
-	{ \
-		u64 v = *d; \
-\
-		__asm__(FLAGS_IN insn "\n\tseto %%al\n\tlahf" : "+&a"(f), "+&r"(v) : "r"(s), "r"(t) : "cc"); \
-		*d = v; \
-		return f; \
-	}
-#define SIZES(name) \
-	OP2(name##2, #name "w %w2, %w1") \
-	OP2(name##4, #name "l %k2, %k1") \
-	OP2(name##8, #name "q %2, %1")
-#define ROW(name) { NULL, name##2, name##4, name##8 }
+/* The index of a bit of s, which is not zero: the first or the last that is set. */
+static u64 scan(u64 s, bool last)
+{
+	return last ? 63 - (u64)__builtin_clzll(s) : (u64)__builtin_ctzll(s);
+}
 
-SIZES(bsf)
-SIZES(bsr)
-SIZES(tzcnt)
-SIZES(lzcnt)
-SIZES(popcnt)
-static const struct {
-	u16 op;
-	alu_fn *fn[4];
-} scans[] = {
-	{ INSN_BSF, ROW(bsf) },	    { INSN_BSR, ROW(bsr) },	  { INSN_TZCNT, ROW(tzcnt) },
-	{ INSN_LZCNT, ROW(lzcnt) }, { INSN_POPCNT, ROW(popcnt) },
-};
+/* Zero leaves the whole register alone, its upper half included. */
+static void bit_scan(struct cpu *c, const struct insn *i, unsigned size, u64 s)
+{
+	u64 index = s ? scan(s, i->d->op == INSN_BSR) : 0;
+
+	flags_set(c, flag_if(!s, FL_ZF) | flags_parity(index));
+	if (s)
+		gpr_put(c, i, i->reg, size, index);
+}
+
+/* TZCNT, LZCNT: CF for none, ZF for a count of zero. */
+static void count_zeros(struct cpu *c, const struct insn *i, unsigned size, u64 s)
+{
+	u64 count = 8 * size;
+
+	if (s)
+		count = i->d->op == INSN_TZCNT ? scan(s, false) : 8 * size - 1 - scan(s, true);
+	flags_set(c, (flags_get(c) & FL_OF) | flag_if(!s, FL_CF) | flag_if(!count, FL_ZF));
+	gpr_put(c, i, i->reg, size, count);
+}
 
 void exec_bsf(struct cpu *c, const struct insn *i)
 {
-	unsigned size = opnd_size(i, 0), n = 0;
-	u64 s = opnd_get(c, i, 1, size), d = c->gpr[i->reg];
+	unsigned size = opnd_size(i, 0), ones = 0;
+	u64 s = opnd_get(c, i, 1, size);
 
-	while (scans[n].op != i->d->op)
-		n++;
-	flags_set(c, scans[n].fn[size_index(size)](&d, s, 0, flags_image(c->rflags)));
-	/* BSF and BSR of zero leave the whole register alone, upper half included */
-	if (s || (i->d->op != INSN_BSF && i->d->op != INSN_BSR))
-		gpr_put(c, i, i->reg, size, d);
+	if (i->d->op == INSN_BSF || i->d->op == INSN_BSR) {
+		bit_scan(c, i, size, s);
+	} else if (i->d->op != INSN_POPCNT) {
+		count_zeros(c, i, size, s);
+	} else {
+		flags_set(c, flag_if(!s, FL_ZF));
+		for (; s; s &= s - 1)
+			ones++;
+		gpr_put(c, i, i->reg, size, ones);
+	}
 }
 
 void exec_bswap(struct cpu *c, const struct insn *i)
@@ -69,57 +68,108 @@ void exec_movbe(struct cpu *c, const struct insn *i)
 	opnd_put(c, i, 0, size, __builtin_bswap64(v) >> (64 - 8 * size));
 }
 
+/* Bit-reflected, polynomial 11EDC6F41 (SDM vol. 2, CRC32). */
 void exec_crc32(struct cpu *c, const struct insn *i)
 {
 	unsigned size = opnd_size(i, 1);
-	u64 s = opnd_get(c, i, 1, size), crc = (u32)c->gpr[i->reg];
+	u64 s = opnd_get(c, i, 1, size);
+	u32 crc = (u32)c->gpr[i->reg];
 
-	switch (size) {
-	case 1:
-		__asm__("crc32b %b1, %k0" : "+r"(crc) : "r"(s));
-		break;
-	case 2:
-		__asm__("crc32w %w1, %k0" : "+r"(crc) : "r"(s));
-		break;
-	case 4:
-		__asm__("crc32l %k1, %k0" : "+r"(crc) : "r"(s));
-		break;
-	default:
-		__asm__("crc32q %1, %0" : "+r"(crc) : "r"(s));
+	for (unsigned bit = 0; bit < 8 * size; bit++) {
+		bool odd = (crc ^ s >> bit) & 1;
+
+		crc = crc >> 1 ^ (odd ? 0x82f63b78 : 0);
 	}
-	c->gpr[i->reg] = (u32)crc;
+	c->gpr[i->reg] = crc;
 }
 
 /* ---- BMI ---- */
 
-#define BMI(name) \
-	OP2(name##4, #name "l %k3, %k2, %k1") \
-	OP2(name##8, #name "q %3, %2, %1")
-#define BMI1(name) \
-	OP2(name##4, #name "l %k2, %k1") \
-	OP2(name##8, #name "q %2, %1")
+/* In order, the low bits of s to where `mask` has ones. */
+static u64 deposit(u64 s, u64 mask)
+{
+	u64 v = 0;
 
-/* Operands as in AT&T order: destination, then %2 and %3. */
-BMI(andn)
-BMI1(blsr)
-BMI1(blsmsk)
-BMI1(blsi)
-OP2(bextr4, "bextrl %k3, %k2, %k1")
-OP2(bextr8, "bextrq %3, %2, %1")
-OP2(bzhi4, "bzhil %k3, %k2, %k1")
-OP2(bzhi8, "bzhiq %3, %2, %1")
-OP2(pdep4, "pdepl %k3, %k2, %k1")
-OP2(pdep8, "pdepq %3, %2, %1")
-OP2(pext4, "pextl %k3, %k2, %k1")
-OP2(pext8, "pextq %3, %2, %1")
+	for (; mask; mask &= mask - 1, s >>= 1)
+		v |= s & 1 ? mask & -mask : 0;
+	return v;
+}
+
+static u64 extract(u64 s, u64 mask)
+{
+	u64 v = 0;
+
+	for (unsigned n = 0; mask; mask &= mask - 1, n++)
+		v |= (u64)!!(s & mask & -mask) << n;
+	return v;
+}
+
+/* `n` bits of s, all from 64 on. */
+static u64 low_bits(u64 s, unsigned n)
+{
+	return n < 64 ? s & ((1ull << n) - 1) : s;
+}
+
+static u32 op_andn(u64 *d, u64 s, u64 t, unsigned size, u32 f)
+{
+	*d = ~s & t;
+	return flags_result(*d, size);
+}
+
+/* Of the lowest one: cleared; a mask up to it; it alone. CF: s is zero, with BLSI that it is not. */
+static u32 op_blsr(u64 *d, u64 s, u64 t, unsigned size, u32 f)
+{
+	*d = s & (s - 1);
+	return flags_result(*d, size) | flag_if(!s, FL_CF);
+}
+
+static u32 op_blsmsk(u64 *d, u64 s, u64 t, unsigned size, u32 f)
+{
+	*d = s ^ (s - 1);
+	return flags_result(*d, size) | flag_if(!s, FL_CF);
+}
+
+static u32 op_blsi(u64 *d, u64 s, u64 t, unsigned size, u32 f)
+{
+	*d = s & -s;
+	return flags_result(*d, size) | flag_if(s, FL_CF);
+}
+
+/* t: where the field begins, and in the next byte how long it is. */
+static u32 op_bextr(u64 *d, u64 s, u64 t, unsigned size, u32 f)
+{
+	unsigned start = t & 0xff;
+
+	*d = start < 64 ? low_bits(s >> start, t >> 8 & 0xff) : 0;
+	return (flags_result(*d, size) & ~FL_SF) | FL_AF;
+}
+
+static u32 op_bzhi(u64 *d, u64 s, u64 t, unsigned size, u32 f)
+{
+	unsigned n = t & 0xff;
+
+	*d = low_bits(s, n);
+	return flags_result(*d, size) | flag_if(n >= 8 * size, FL_CF);
+}
+
+static u32 op_pdep(u64 *d, u64 s, u64 t, unsigned size, u32 f)
+{
+	*d = deposit(s, t);
+	return f;
+}
+
+static u32 op_pext(u64 *d, u64 s, u64 t, unsigned size, u32 f)
+{
+	*d = extract(s, t);
+	return f;
+}
 
 static const struct {
 	u16 op;
-	alu_fn *fn[2];
+	alu_fn *fn;
 } bmi[] = {
-	{ INSN_ANDN, { andn4, andn8 } },       { INSN_BLSR, { blsr4, blsr8 } }, { INSN_BLSMSK, { blsmsk4, blsmsk8 } },
-	{ INSN_BLSI, { blsi4, blsi8 } },       { INSN_BEXTR, { bextr4, bextr8 } }, { INSN_BZHI, { bzhi4, bzhi8 } },
-	{ INSN_PDEP, { pdep4, pdep8 } },       { INSN_PEXT, { pext4, pext8 } },
+	{ INSN_ANDN, op_andn },	  { INSN_BLSR, op_blsr }, { INSN_BLSMSK, op_blsmsk }, { INSN_BLSI, op_blsi },
+	{ INSN_BEXTR, op_bextr }, { INSN_BZHI, op_bzhi }, { INSN_PDEP, op_pdep },     { INSN_PEXT, op_pext },
 };
 
 static void mulx(struct cpu *c, const struct insn *i, unsigned size)
@@ -172,7 +222,7 @@ void exec_bmi(struct cpu *c, const struct insn *i)
 			continue;
 		s = opnd_get(c, i, 1, size);
 		t = i->d->nopnd > 2 ? opnd_get(c, i, 2, size) : 0;
-		f = bmi[n].fn[size == 8](&d, s, t, flags_image(c->rflags));
+		f = bmi[n].fn(&d, s, t, size, flags_get(c));
 		gpr_put(c, i, opnd_reg(i, 0), size, d);
 		flags_set(c, f);
 		return;

@@ -126,3 +126,9 @@ insn_fn exec_mwait;   /* MWAIT */
 insn_fn exec_xgetbv;
 insn_fn exec_xsetbv;
 insn_fn exec_vmcall; /* VMCALL VMMCALL */
+
+/* May its result be undefined, and differ between processors? BSWAP of 16 bits, SHLD and SHRD of 16 by more than that. */
+static inline bool insn_result_varies(const struct insn *i)
+{
+	return i->opsize == 2 && (i->d->exec == exec_bswap || i->d->exec == exec_shld);
+}

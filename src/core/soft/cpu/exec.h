@@ -7,43 +7,28 @@
 #pragma once
 #include "exec-list.h"
 #include "fault.h"
+#include "flags.h"
 #include "host.h"
 #include "interp.h"
 #include "../mmu.h"
 
 #define FL_ALL_SYSTEM (FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID)
 
-/* ---- flags: computed by the host's own instructions, carried as LAHF and SETO leave them in AX ---- */
+/* ---- flags ---- */
 
-static inline u32 flags_image(u64 rflags)
+static inline u32 flags_get(const struct cpu *c)
 {
-	return (u32)((rflags & 0xff) << 8 | (rflags >> 11 & 1));
+	return (u32)c->rflags & FL_ARITH;
 }
 
-static inline void flags_set(struct cpu *c, u32 image)
+/* f: all of FL_ARITH. */
+static inline void flags_set(struct cpu *c, u32 f)
 {
-	c->rflags = (c->rflags & ~(u64)FL_ARITH) | (image >> 8 & (FL_ARITH & 0xff)) | (u64)(image & 1) << 11;
+	c->rflags = (c->rflags & ~(u64)FL_ARITH) | f;
 }
 
 /* Conditions of Jcc, SETcc, CMOVcc: low four bits of the opcode. */
 bool cond_true(u64 rflags, unsigned cc);
-
-static inline unsigned size_index(unsigned size)
-{
-	return (unsigned)__builtin_ctz(size);
-}
-
-static inline u64 size_mask(unsigned size)
-{
-	return size == 8 ? ~0ull : (1ull << 8 * size) - 1;
-}
-
-static inline s64 sign_extend(u64 v, unsigned size)
-{
-	unsigned shift = 64 - 8 * size;
-
-	return (s64)(v << shift) >> shift;
-}
 
 /* ---- linear addresses ---- */
 
@@ -302,14 +287,15 @@ static inline void opnd_put(struct cpu *c, const struct insn *i, unsigned k, uns
 		gpr_put(c, i, opnd_reg(i, k), size, v);
 }
 
-/* Computes *d from *d, s, t and the flags image f; returns the new image. */
-typedef u32 alu_fn(u64 *d, u64 s, u64 t, u32 f);
+/*
+ * An instruction's arithmetic: *d becomes its result, of *d, s and t, all of `size` bytes (what is above is noise before and
+ * after), and of the arithmetic flags f. Returns the flags then.
+ */
+typedef u32 alu_fn(u64 *d, u64 s, u64 t, unsigned size, u32 f);
 
 /* Read, modify, write of operand 0, atomically under LOCK; sets the flags. Returns what was there before. */
 u64 opnd_modify(struct cpu *c, const struct insn *i, unsigned size, alu_fn *fn, u64 s, u64 t);
-u64 mem_modify(struct cpu *c, u64 la, unsigned size, bool lock, alu_fn *fn, u64 s, u64 t, u32 *image);
-
-extern alu_fn *const alu_ops[8][4]; /* ADD..CMP by opcode digit and size_index() */
+u64 mem_modify(struct cpu *c, u64 la, unsigned size, bool lock, alu_fn *fn, u64 s, u64 t, u32 *flags);
 
 /* A counter or index register of `adsize` bytes. */
 static inline u64 addr_reg(const struct cpu *c, unsigned r, unsigned adsize)

@@ -50,10 +50,10 @@ struct segment segment_flat(enum seg_id seg, u16 sel, unsigned dpl, bool long64)
 /* Reset and INIT state (SDM vol. 3, table 9-1). */
 void cpu_reset(struct cpu *c, bool init_only);
 
-/* The arithmetic flags that ADD to CMP (by opcode digit) leave after a and b of this size: lahf/seto image. */
-u16 alu_image(unsigned op, unsigned size, u64 a, u64 b);
-/* Of SHL, SHR, SAR (modrm digit) by a constant that is not 0. */
-u16 shift_image(unsigned digit, unsigned size, u64 v, u64 count);
+/* The arithmetic flags that ADD to CMP (by opcode digit) leave after a and b of this size, when CF was clear. */
+u32 alu_flags(unsigned op, unsigned size, u64 a, u64 b);
+/* Likewise of SHL, SHR, SAR (modrm digit) by a constant. */
+u32 shift_flags(unsigned digit, unsigned size, u64 v, u64 count);
 
 /* Linear address of seg:offset for an access of len bytes; raises #GP/#SS (limits, type, canonical form). */
 u64 seg_linear(struct cpu *c, enum seg_id seg, u64 offset, unsigned len, bool write);

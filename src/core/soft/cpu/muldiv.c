@@ -3,68 +3,67 @@
 #include "exec.h"
 #include "x86-ops.h"
 
-#define FLAGS_IN "addb $127, %%al\n\tsahf\n\t"
-#define MUL(name, insn) \
-	static u32 name(u64 *lo, u64 *hi, u64 s, u32 f) \
-	{ \
-		u64 a = *lo, d = *hi; \
-\
-		__asm__(FLAGS_IN "xchg %%rax, %1\n\t" insn "\n\txchg %%rax, %1\n\tseto %%al\n\tlahf" \
-			: "+&a"(f), "+&r"(a), "+&d"(d) \
-			: "r"(s) \
-			: "cc"); \
-		*lo = a; \
-		*hi = d; \
-		return f; \
-	}
-MUL(mul1, "mulb %b3")
-MUL(mul2, "mulw %w3")
-MUL(mul4, "mull %k3")
-MUL(mul8, "mulq %3")
-MUL(imul1, "imulb %b3")
-MUL(imul2, "imulw %w3")
-MUL(imul4, "imull %k3")
-MUL(imul8, "imulq %3")
-static u32 (*const mul_ops[2][4])(u64 *lo, u64 *hi, u64 s, u32 f) = { { mul1, mul2, mul4, mul8 },
-								       { imul1, imul2, imul4, imul8 } };
+/* CF and OF: the product does not fit in `size` bytes. The other flags stay. */
+static void multiplied(struct cpu *c, bool overflow)
+{
+	flags_set(c, (flags_get(c) & ~(FL_CF | FL_OF)) | flag_if(overflow, FL_CF | FL_OF));
+}
+
+/* Returns the product's low part, of which only `size` bytes count, and its high part. */
+static u64 multiply(struct cpu *c, u64 a, u64 b, unsigned size, u64 *ret_high)
+{
+	unsigned __int128 p = (unsigned __int128)a * b;
+
+	*ret_high = (u64)(p >> 8 * size);
+	multiplied(c, *ret_high != 0);
+	return (u64)p;
+}
+
+static u64 multiply_signed(struct cpu *c, u64 a, u64 b, unsigned size, u64 *ret_high)
+{
+	__int128 p = (__int128)sign_extend(a, size) * sign_extend(b, size);
+
+	*ret_high = (u64)(p >> 8 * size);
+	multiplied(c, p != sign_extend((u64)p, size));
+	return (u64)p;
+}
 
 void exec_mul(struct cpu *c, const struct insn *i)
 {
 	unsigned size = opnd_size(i, 0);
-	u64 s = opnd_get(c, i, 0, size), lo = c->gpr[RAX], hi = c->gpr[RDX];
+	u64 s = opnd_get(c, i, 0, size), a = c->gpr[RAX] & size_mask(size), low, high;
 
-	flags_set(c, mul_ops[i->d->op == INSN_IMUL][size_index(size)](&lo, &hi, s, flags_image(c->rflags)));
-	c->gpr[RAX] = lo;
-	c->gpr[RDX] = hi;
-}
-
-#define IMUL2(name, insn) \
-	static u32 name(u64 *d, u64 s, u64 t, u32 f) \
-	{ \
-		u64 v = *d; \
-\
-		__asm__(FLAGS_IN insn "\n\tseto %%al\n\tlahf" : "+&a"(f), "+&r"(v) : "r"(s) : "cc"); \
-		*d = v; \
-		return f; \
+	low = i->d->op == INSN_MUL ? multiply(c, a, s, size, &high) : multiply_signed(c, a, s, size, &high);
+	if (size == 1) {
+		gpr_put(c, i, RAX, 2, low);
+	} else {
+		gpr_put(c, i, RAX, size, low);
+		gpr_put(c, i, RDX, size, high);
 	}
-IMUL2(imul_two2, "imulw %w2, %w1")
-IMUL2(imul_two4, "imull %k2, %k1")
-IMUL2(imul_two8, "imulq %2, %1")
-static alu_fn *const imul_ops[4] = { NULL, imul_two2, imul_two4, imul_two8 };
+}
 
 void exec_imul(struct cpu *c, const struct insn *i)
 {
 	unsigned size = opnd_size(i, 0);
-	u64 d = opnd_get(c, i, i->d->nopnd == 3 ? 1 : 0, size), s = opnd_get(c, i, i->d->nopnd == 3 ? 2 : 1, size);
+	u64 d = opnd_get(c, i, i->d->nopnd == 3 ? 1 : 0, size), s = opnd_get(c, i, i->d->nopnd == 3 ? 2 : 1, size), high;
 
-	flags_set(c, imul_ops[size_index(size)](&d, s, 0, flags_image(c->rflags)));
+	d = multiply_signed(c, d, s, size, &high);
 	gpr_put(c, i, i->reg, size, d);
 }
 
-/* 128 by 64 bits with hi < s. */
-static void div_host(u64 *lo, u64 *hi, u64 s)
+/* hi:lo by s, with hi < s, bit by bit. Not C's division of 128 bits: libgcc's may use vector registers, the guest's. */
+static void divide_long(u64 *lo, u64 *hi, u64 s)
 {
-	__asm__("divq %2" : "+a"(*lo), "+d"(*hi) : "r"(s) : "cc");
+	for (unsigned n = 0; n < 64; n++) {
+		bool carry = *hi >> 63;
+
+		*hi = *hi << 1 | *lo >> 63;
+		*lo <<= 1;
+		if (carry || *hi >= s) {
+			*hi -= s;
+			*lo |= 1;
+		}
+	}
 }
 
 /* Quotient and remainder of the unsigned hi:lo by s, all of 2 * size and size bytes; false: #DE. */
@@ -73,12 +72,15 @@ static bool div_unsigned(u64 *lo, u64 *hi, u64 s, unsigned size)
 	if (size == 8) {
 		if (*hi >= s)
 			return false;
-		div_host(lo, hi, s);
-		return true;
+		if (*hi) {
+			divide_long(lo, hi, s);
+			return true;
+		}
+	} else {
+		if (!s)
+			return false;
+		*lo |= *hi << 8 * size;
 	}
-	if (!s)
-		return false;
-	*lo |= *hi << 8 * size;
 	*hi = *lo % s;
 	*lo /= s;
 	return *lo <= size_mask(size);
@@ -119,6 +121,8 @@ void exec_div(struct cpu *c, const struct insn *i)
 		gpr_put(c, i, RAX, size, lo);
 		gpr_put(c, i, RDX, size, hi);
 	}
+	/* all undefined */
+	flags_set(c, (flags_get(c) & (FL_CF | FL_OF)) | FL_AF);
 }
 
 void exec_cbw(struct cpu *c, const struct insn *i)
@@ -133,48 +137,49 @@ void exec_cwd(struct cpu *c, const struct insn *i)
 
 /* ---- BCD ---- */
 
-static void set_szp(struct cpu *c, u8 v)
-{
-	u64 f = c->rflags & ~(u64)(FL_SF | FL_ZF | FL_PF);
-
-	c->rflags = f | (v & FL_SF) | (v ? 0 : FL_ZF) | (__builtin_parity(v) ? 0 : FL_PF);
-}
-
 static void decimal_adjust(struct cpu *c, bool subtract)
 {
-	u8 al = (u8)c->gpr[RAX], old = al;
-	bool cf = c->rflags & FL_CF, af = (al & 15) > 9 || (c->rflags & FL_AF), carry = false;
+	u8 al = (u8)c->gpr[RAX];
+	bool low = (al & 15) > 9 || (c->rflags & FL_AF), high = al > 0x99 || (c->rflags & FL_CF);
+	u8 by = (low ? 6 : 0) + (high ? 0x60 : 0), result = subtract ? al - by : al + by;
+	u32 f = subtract ? flags_sub(al, by, result, 1) : flags_add(al, by, result, 1);
 
-	if (af) {
-		carry = subtract ? cf || al < 6 : cf || al > 0xf9;
-		al = subtract ? al - 6 : al + 6;
-	}
-	if (old > 0x99 || cf) {
-		al = subtract ? al - 0x60 : al + 0x60;
-		carry = true;
-	}
-	c->gpr[RAX] = (c->gpr[RAX] & ~0xffull) | al;
-	c->rflags = (c->rflags & ~(u64)(FL_CF | FL_AF | FL_OF)) | (carry ? FL_CF : 0) | (af ? FL_AF : 0);
-	set_szp(c, al);
+	c->gpr[RAX] = (c->gpr[RAX] & ~0xffull) | result;
+	flags_set(c, (f & ~FL_AF) | flag_if(low, FL_AF) | flag_if(high, FL_CF));
 }
 
 static void ascii_adjust(struct cpu *c, bool subtract)
 {
 	u16 ax = (u16)c->gpr[RAX];
 	bool adjust = (ax & 15) > 9 || (c->rflags & FL_AF);
+	u16 by = adjust ? 0x106 : 0, result = subtract ? ax - by : ax + by;
+	u32 f = subtract ? flags_sub(ax, by, result, 2) : flags_add(ax, by, result, 2);
 
-	if (adjust)
-		ax = (u16)(subtract ? ax - 0x106 : ax + 0x106);
-	ax &= 0xff0f;
-	c->gpr[RAX] = (c->gpr[RAX] & ~0xffffull) | ax;
-	c->rflags = (c->rflags & ~(u64)(FL_CF | FL_AF | FL_OF)) | (adjust ? FL_CF | FL_AF : 0);
-	set_szp(c, (u8)ax);
+	c->gpr[RAX] = (c->gpr[RAX] & ~0xffffull) | (result & 0xff0f);
+	flags_set(c, (f & ~(FL_CF | FL_AF)) | flag_if(adjust, FL_CF | FL_AF));
+}
+
+/* Quotient and remainder of AL by the immediate. */
+static void ascii_divide(struct cpu *c, u8 base)
+{
+	u8 al = (u8)c->gpr[RAX];
+
+	if (!base)
+		cpu_raise(c, EXC_DE);
+	c->gpr[RAX] = (c->gpr[RAX] & ~0xffffull) | (u64)(al / base) << 8 | al % base;
+	flags_set(c, flags_result(al % base, 1));
+}
+
+static void ascii_multiply(struct cpu *c, u8 base)
+{
+	u8 al = (u8)c->gpr[RAX], by = (u8)((c->gpr[RAX] >> 8 & 0xff) * base), sum = al + by;
+
+	c->gpr[RAX] = (c->gpr[RAX] & ~0xffffull) | sum;
+	flags_set(c, flags_add(al, by, sum, 1));
 }
 
 void exec_bcd(struct cpu *c, const struct insn *i)
 {
-	u8 al = (u8)c->gpr[RAX], ah = (u8)(c->gpr[RAX] >> 8), base = (u8)i->imm;
-
 	switch (i->d->op) {
 	case INSN_DAA:
 	case INSN_DAS:
@@ -185,16 +190,9 @@ void exec_bcd(struct cpu *c, const struct insn *i)
 		ascii_adjust(c, i->d->op == INSN_AAS);
 		return;
 	case INSN_AAM:
-		if (!base)
-			cpu_raise(c, EXC_DE);
-		ah = al / base;
-		al %= base;
-		break;
+		ascii_divide(c, (u8)i->imm);
+		return;
 	default:
-		al = (u8)(al + ah * base);
-		ah = 0;
+		ascii_multiply(c, (u8)i->imm);
 	}
-	c->gpr[RAX] = (c->gpr[RAX] & ~0xffffull) | (u64)ah << 8 | al;
-	c->rflags &= ~(u64)(FL_CF | FL_AF | FL_OF);
-	set_szp(c, al);
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * String instructions and ports. REP runs in runs of elements that lie in one page at both ends: there it is the host's own
- * instruction, element by element as the guest asked, so that overlapping copies come out the same. Between runs it stops
- * for requests, at a state from which the instruction can go on.
+ * String instructions and ports. REP runs in runs of elements that lie in one page at both ends: there it is a loop over
+ * host memory, element by element as the guest asked, so that overlapping copies come out the same. Between runs it stops for
+ * requests, at a state from which the instruction can go on.
  */
 #include "exec.h"
-#include "host-string.h"
 #include "x86-ops.h"
 
 #define RUN_MAX 4096u /* elements between two looks at the poll word */
@@ -80,12 +79,34 @@ static u64 fast_run(struct cpu *c, const struct insn *i)
 	return 0;
 }
 
+/* Eight bytes at a time, unless that would read what an element before it is to write. */
+static void copy_elements(u8 *dst, const u8 *src, u64 n, unsigned size)
+{
+	u64 bytes = n * size, at = 0;
+
+	if ((u64)(uintptr_t)dst - (u64)(uintptr_t)src >= 8)
+		for (; bytes - at >= 8; at += 8)
+			host_store(dst + at, host_load(src + at, 8), 8);
+	for (; at < bytes; at += size)
+		host_store(dst + at, host_load(src + at, size), size);
+}
+
+static void fill_elements(u8 *dst, u64 v, u64 n, unsigned size)
+{
+	u64 bytes = n * size, at = 0, repeated = (v & size_mask(size)) * (~0ull / size_mask(size));
+
+	for (; bytes - at >= 8; at += 8)
+		host_store(dst + at, repeated, 8);
+	for (; at < bytes; at += size)
+		host_store(dst + at, v, size);
+}
+
 /* One run through host memory; 0 when it has to be done by elements. */
 static u64 movs_run(struct cpu *c, const struct insn *i, unsigned size)
 {
 	u64 n = fast_run(c, i), from, to;
 	unsigned bytes;
-	void *src, *dst;
+	u8 *src, *dst;
 
 	if (!n)
 		return 0;
@@ -100,7 +121,7 @@ static u64 movs_run(struct cpu *c, const struct insn *i, unsigned size)
 	dst = src ? mmu_ptr(c, to, bytes, MMU_WRITE, c->view) : NULL;
 	if (!dst)
 		return 0;
-	host_movs(dst, src, n, size);
+	copy_elements(dst, src, n, size);
 	mmu_wrote(c);
 	return n;
 }
@@ -139,7 +160,7 @@ void exec_movs(struct cpu *c, const struct insn *i)
 static u64 stos_run(struct cpu *c, const struct insn *i, unsigned size)
 {
 	u64 n = fast_run(c, i), to;
-	void *dst;
+	u8 *dst;
 
 	if (!n)
 		return 0;
@@ -150,7 +171,7 @@ static u64 stos_run(struct cpu *c, const struct insn *i, unsigned size)
 	dst = mmu_ptr(c, to, (unsigned)n * size, MMU_WRITE, c->view);
 	if (!dst)
 		return 0;
-	host_stos(dst, c->gpr[RAX], n, size);
+	fill_elements(dst, c->gpr[RAX], n, size);
 	mmu_wrote(c);
 	return n;
 }
@@ -201,12 +222,17 @@ static bool rep_compare(struct cpu *c, const struct insn *i, u64 done)
 	return false;
 }
 
+/* Does REPE or REPNE go on behind elements like these? */
+static inline bool compare_goes_on(const struct insn *i, u64 a, u64 b)
+{
+	return (a == b) == (i->rep == 0xf3);
+}
+
 /* The elements looked at, with the flags of the last; 0 when it has to be done by elements. */
 static u64 scas_run(struct cpu *c, const struct insn *i, unsigned size)
 {
-	u64 n = fast_run(c, i), at;
-	const void *p;
-	u32 flags;
+	u64 n = fast_run(c, i), at, done = 0, a = c->gpr[RAX] & size_mask(size), b;
+	const u8 *p;
 
 	if (!n || !run_in_limit(c, i, RDI, SEG_ES, size))
 		return 0;
@@ -215,15 +241,16 @@ static u64 scas_run(struct cpu *c, const struct insn *i, unsigned size)
 	p = n < 2 ? NULL : mem_ptr_view(c, at, (unsigned)n * size, MMU_READ, c->view);
 	if (!p)
 		return 0;
-	n = host_scas(p, c->gpr[RAX], n, size, i->rep == 0xf2, &flags);
-	flags_set(c, flags);
-	return n;
+	do
+		b = host_load(p + done++ * size, size);
+	while (done < n && compare_goes_on(i, a, b));
+	flags_set(c, flags_sub(a, b, a - b, size));
+	return done;
 }
 
 void exec_scas(struct cpu *c, const struct insn *i)
 {
 	unsigned size = opnd_size(i, 1);
-	alu_fn *cmp = alu_ops[7][size_index(size)];
 	u64 n;
 
 	if (rep_none(c, i))
@@ -231,21 +258,30 @@ void exec_scas(struct cpu *c, const struct insn *i)
 	do {
 		n = scas_run(c, i, size);
 		if (!n) {
-			u64 v = mem_load(c, string_la(c, i, SEG_ES, RDI, size, false), size), acc = c->gpr[RAX];
+			u64 v = mem_load(c, string_la(c, i, SEG_ES, RDI, size, false), size);
 
-			flags_set(c, cmp(&acc, v, 0, 0));
+			flags_set(c, flags_sub(c->gpr[RAX], v, c->gpr[RAX] - v, size));
 			n = 1;
 		}
 		advance(c, i, RDI, n, size);
 	} while (rep_compare(c, i, n));
 }
 
+/* Elements at the beginning that are equal, by eight bytes; never the last one. */
+static u64 equal_elements(const u8 *p, const u8 *q, u64 n, unsigned size)
+{
+	u64 bytes = n * size, at = 0;
+
+	while (bytes - at > 8 && host_load(p + at, 8) == host_load(q + at, 8))
+		at += 8;
+	return at / size;
+}
+
 static u64 cmps_run(struct cpu *c, const struct insn *i, unsigned size)
 {
-	u64 n = fast_run(c, i), at[2];
-	const void *a, *b;
+	u64 n = fast_run(c, i), at[2], done, a, b;
+	const u8 *p, *q;
 	unsigned bytes;
-	u32 flags;
 
 	if (!n || !run_in_limit(c, i, RSI, source_seg(i), size) || !run_in_limit(c, i, RDI, SEG_ES, size))
 		return 0;
@@ -255,19 +291,22 @@ static u64 cmps_run(struct cpu *c, const struct insn *i, unsigned size)
 	if (n < 2)
 		return 0;
 	bytes = (unsigned)n * size;
-	a = mem_ptr_view(c, at[0], bytes, MMU_READ, c->view);
-	b = a ? mem_ptr_view(c, at[1], bytes, MMU_READ, c->view) : NULL;
-	if (!b)
+	p = mem_ptr_view(c, at[0], bytes, MMU_READ, c->view);
+	q = p ? mem_ptr_view(c, at[1], bytes, MMU_READ, c->view) : NULL;
+	if (!q)
 		return 0;
-	n = host_cmps(a, b, n, size, i->rep == 0xf2, &flags);
-	flags_set(c, flags);
-	return n;
+	done = i->rep == 0xf3 ? equal_elements(p, q, n, size) : 0;
+	do {
+		a = host_load(p + done * size, size);
+		b = host_load(q + done * size, size);
+	} while (++done < n && compare_goes_on(i, a, b));
+	flags_set(c, flags_sub(a, b, a - b, size));
+	return done;
 }
 
 void exec_cmps(struct cpu *c, const struct insn *i)
 {
 	unsigned size = opnd_size(i, 0);
-	alu_fn *cmp = alu_ops[7][size_index(size)];
 	u64 n;
 
 	if (rep_none(c, i))
@@ -278,7 +317,7 @@ void exec_cmps(struct cpu *c, const struct insn *i)
 			u64 a = mem_load(c, string_la(c, i, source_seg(i), RSI, size, false), size);
 			u64 b = mem_load(c, string_la(c, i, SEG_ES, RDI, size, false), size);
 
-			flags_set(c, cmp(&a, b, 0, 0));
+			flags_set(c, flags_sub(a, b, a - b, size));
 			n = 1;
 		}
 		advance(c, i, RSI, n, size);

@@ -101,7 +101,8 @@ void lockstep_summary(const struct lockstep *l)
 {
 	static const char *const names[] = { [COUNT_ONCE] = "not to be done twice", [COUNT_STRING] = "inside of REP",
 					     [COUNT_PAGING] = "page tables changed", [COUNT_RACED] = "written by a device",
-					     [COUNT_SMP] = "not shadowed", [COUNT_DIVERGED] = "different" };
+					     [COUNT_UNDEFINED] = "by an undefined flag", [COUNT_SMP] = "not shadowed",
+					     [COUNT_DIVERGED] = "different" };
 	u64 blocks = l->count[COUNT_BLOCKS] - l->count[COUNT_LEFT_OUT];
 	u64 part = l->count[COUNT_COMPARED] * 10000 / (blocks | !blocks);
 

@@ -26,7 +26,7 @@ struct access_log {
 struct record {
 	u64 gpr[16], rip, rflags, base[3];
 	u32 stores, vectors; /* so many were made */
-	u16 undefined;	     /* flags */
+	u16 undefined;	     /* flags, at this place */
 	u8 view;
 };
 
@@ -48,7 +48,7 @@ enum shadow_stop { STOP_NOT, STOP_ONCE, STOP_DEVICE, STOP_FAULT, STOP_PAGING, ST
 
 /* What became of a block */
 enum lockstep_count { COUNT_BLOCKS, COUNT_LEFT_OUT, COUNT_COMPARED, COUNT_ONCE, COUNT_STRING, COUNT_PAGING, COUNT_RACED,
-		      COUNT_SMP, COUNT_DIVERGED, COUNTS };
+		      COUNT_UNDEFINED, COUNT_SMP, COUNT_DIVERGED, COUNTS };
 
 struct lockstep {
 	struct vcpu *shadow;
@@ -58,6 +58,7 @@ struct lockstep {
 	enum shadow_stop stop;
 	u32 words, stores, loads, records, vectors;
 	u32 overlaid; /* stores that the overlay has */
+	bool undefined_read; /* an instruction read a flag that an earlier one had left undefined */
 	u32 seens;
 	struct {
 		u64 rip;

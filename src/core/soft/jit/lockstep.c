@@ -6,6 +6,10 @@
  * It stops before what must not be done twice or is not the same twice (devices, time, system instructions); the block
  * comes out of translated code there too, or what follows is not compared. A load that gives something else when a
  * difference is met was written by a device meanwhile: no difference.
+ *
+ * Flags that are undefined (x86.tab) are the host's in translated code, or what was in its registers; in the shadow those of
+ * flags.h. At the block's end they are left out. States that differ after an instruction of the block read one prove nothing:
+ * they are counted apart.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +17,8 @@
 #include "../cpu/exec-list.h"
 #include "../cpu/fault.h"
 #include "../cpu/host.h"
-#include "../cpu/host-string.h"
 #include "../cpu/interp.h"
+#include "host-string.h"
 #include "lockstep-state.h"
 #include "tx.h"
 #include "x86-ops.h"
@@ -166,6 +170,8 @@ void shadow_write(struct cpu *c, u64 la, const void *data, unsigned n, enum tlb_
 /* May it be done twice, with the same result? */
 static bool repeatable(const struct insn *i)
 {
+	if (insn_result_varies(i))
+		return false;
 	switch (i->d->kind) {
 	case KIND_COPY:
 		return i->d->exec != exec_rdrand;
@@ -308,7 +314,16 @@ static void copy_state(struct lockstep *l, const struct cpu *c)
 	host_movs(&s->gdtr, &c->gdtr, offsetof(struct cpu, exc) - offsetof(struct cpu, gdtr), 1);
 	l->real = (struct cpu *)c;
 	l->loads = l->stores = l->records = l->vectors = 0;
+	l->undefined_read = false;
 	overlay_clear(l);
+}
+
+/* Flags that it makes something of. A shift's may also stay as they are: they are among flags_read for that. */
+static u16 flags_used(const struct insn *i)
+{
+	if (i->d->exec == exec_shift || i->d->exec == exec_shld)
+		return i->d->op == INSN_RCL || i->d->op == INSN_RCR ? FL_CF : 0;
+	return i->d->flags_read & FL_ARITH;
 }
 
 /* One instruction, if it is for the shadow; else why not. */
@@ -321,6 +336,7 @@ static enum shadow_stop shadow_step(struct lockstep *l, u16 *undefined)
 		return STOP_FETCH;
 	if (!repeatable(i))
 		return STOP_ONCE;
+	l->undefined_read |= (flags_used(i) & *undefined) != 0;
 	if ((i->d->attr & ATTR_VEC) && !l->vectors)
 		vector_save(l->vector[l->vectors++]);
 	interp_decoded(s, i);
@@ -525,7 +541,7 @@ static enum lockstep_count judge(struct lockstep *l, const struct cpu *c, unsign
 	if (!met && (l->stop == STOP_PAGING || l->stop == STOP_FETCH))
 		return COUNT_PAGING;
 	lockstep_replay(l, l->stores);
-	return raced(l) ? COUNT_RACED : COUNT_DIVERGED;
+	return raced(l) ? COUNT_RACED : l->undefined_read ? COUNT_UNDEFINED : COUNT_DIVERGED;
 }
 
 /* As block_of_code(), for those that run again and again. */

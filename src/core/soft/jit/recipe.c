@@ -2,7 +2,7 @@
 /*
  * Flags that are not saved but made again. Often nothing but a fault could read the flags of an instruction, and its operands
  * are still in registers when it would. Then cpu.saved_flags gets, in code that runs once in a blue moon, a recipe in the
- * place of an image, and whoever takes the flags into RFLAGS (flags_in()) follows it: by the same instruction, on operands
+ * place of an image, and whoever takes the flags into RFLAGS (flags_in()) follows it: by the same operation, on operands
  * that are what they were. flags.c decides where that is so; recipes stay for as long as the VM.
  */
 #include "../cpu/interp.h"
@@ -145,7 +145,7 @@ u16 recipe_image(const struct cpu *c, u16 code)
 	u8 op = r->op;
 
 	if (op > RECIPE_SHIFT)
-		return shift_image(op - RECIPE_SHIFT, r->size, c->operand, (u64)r->imm);
+		return (u16)flags_image(shift_flags(op - RECIPE_SHIFT, r->size, c->operand, (u64)r->imm));
 	switch (op) { /* what the first operand was, from the result that it is now */
 	case ALU_ADD:
 		a -= b;
@@ -165,7 +165,7 @@ u16 recipe_image(const struct cpu *c, u16 code)
 	default:
 		break;
 	}
-	return alu_image(op, r->size, a, b);
+	return (u16)flags_image(alu_flags(op, r->size, a, b));
 }
 
 bool recipe_takes_operand(const struct jit *j, u16 code)

@@ -5,8 +5,8 @@
  * not plain memory, crosses a page or faults is left to the interpreter, with the registers as if interrupted before it.
  * translate.c calls it.
  */
-#include "../cpu/host-string.h"
 #include "../mmu.h"
+#include "host-string.h"
 #include "tx.h"
 #include "x86-ops.h"
 

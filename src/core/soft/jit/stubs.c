@@ -105,7 +105,7 @@ static void emit_ask_c(struct emit *e, u64 function)
 static void emit_second(struct emit *e, u32 view)
 {
 	struct host_op xor32 = { .opcode = 0x33 };
-	size_t table = offsetof(struct cpu, jump) + view * sizeof(((struct cpu *)0)->jump[0]) + JUMP_SIZE * sizeof(struct jump_entry);
+	size_t table = offsetof(struct cpu, jump[0][JUMP_SIZE]) + view * sizeof(((struct cpu *)0)->jump[0]);
 	struct host_mem entry = { BASE_NONE, HOST_SCRATCH2, 3, true, false, (s32)table };
 	u8 *other;
 
