@@ -288,7 +288,7 @@ struct event {
 #define EVENTS 64
 static struct event seen[EVENTS], expected[EVENTS];
 static volatile unsigned seens;
-static unsigned expects, steps_wanted;
+static unsigned expects, steps_wanted, starts; /* runs of single steps, from a fault on */
 static volatile unsigned steps, strays;
 
 static void fix(struct frame *f)
@@ -314,6 +314,7 @@ static void on_fault(struct frame *f)
 	seen[seens++] = (struct event){ f->vector, f->error, pf ? READ_REG("cr2") : 0, f->rip, f->rax, f->rcx, f->rsi, f->r9,
 					f->r13, f->r14, f->r15, (u32)f->rflags & FLAGS };
 	fix(f);
+	starts += steps_wanted && !(f->rflags & 0x100);
 	if (steps_wanted)
 		f->rflags |= 0x100;
 }
@@ -353,8 +354,12 @@ static void compute_walk(struct model *s, unsigned op, unsigned n, bool *absent)
 	absent[page] = false;
 	if (op == WALKW)
 		*at = s->rax;
-	if (op == WALK)
+	if (op == WALK || op == FIRST)
 		s->r9 = *at;
+	if (op == FIRST) {
+		s->flags = add_flags(s->rax, 77, 8);
+		s->rax += 77;
+	}
 	if (op == DIVIDE && !*at)
 		expect(EXC_DE, 0, 0, fault_at[op], s, n);
 	if (op == DIVIDE)
@@ -411,7 +416,7 @@ static bool faults_of(unsigned op, unsigned how)
 	scatter(2 + rng() % 2, how, false);
 	fill();
 	prepare_walk(op, absent);
-	seens = expects = steps = 0;
+	seens = expects = steps = starts = 0;
 	for (length = 0; length < 3900 * others; length++)
 		stream[length] = (u8)(length % others ? LEA : op);
 	stream[length] = END;
@@ -432,7 +437,7 @@ static bool faults_of(unsigned op, unsigned how)
 		expected[0].rcx = expected[0].rsi == (u64)stream + 1 ? 0 : expected[0].rcx;
 	go();
 	good = same_events() && regs.r[RAX] == s.rax && regs.r[R13] == s.r13 && expects && !strays;
-	return good && (!steps_wanted || steps == steps_wanted * seens);
+	return good && (!steps_wanted || steps == steps_wanted * starts);
 }
 
 static void faults(void)
@@ -441,6 +446,7 @@ static void faults(void)
 		u8 op;
 		const char *name;
 	} all[] = { { WALK, "page faults of loads, flags of CMP with memory" }, { WALKW, "page faults of stores, flags of ADD" },
+		    { FIRST, "page faults of loads, flags from before" },
 		    { DIVIDE, "divide errors" }, { INDIRECT, "pointers to nowhere" } };
 
 	for (unsigned v = EXC_DE; v <= EXC_PF; v++)

@@ -27,7 +27,7 @@
 #define HOME 4
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
-enum { END, ADD, ROLXOR, XORM, STORE, INDEX, JCC, SUBM, LEA, WALK, WALKW, DIVIDE, INDIRECT, PATCH, PATCH_HOME, PATCH_NEXT, OPS,
+enum { END, ADD, ROLXOR, XORM, STORE, INDEX, JCC, SUBM, LEA, WALK, WALKW, FIRST, DIVIDE, INDIRECT, PATCH, PATCH_HOME, PATCH_NEXT, OPS,
        NOWHERE = 200 };
 
 struct space {
@@ -256,6 +256,10 @@ static void body(unsigned op, unsigned how)
 		bytes(0x4883c04d, 4);
 		fault_at[op] = here;
 		bytes(0x49894500, 4), bytes(0x4d8d6d08, 4);
+		return;
+	case FIRST: /* mov r9, [r13]; lea r13, [r13 + 8]; add rax, 77: the flags that a fault finds are those of the op before */
+		fault_at[op] = here;
+		bytes(0x4d8b4d00, 4), bytes(0x4d8d6d08, 4), bytes(0x4883c04d, 4);
 		return;
 	case DIVIDE: /* cmp dword [r12 + 8], eax; mov r9, rax; mov edx, 0; mov eax, 1000; div qword [r13]; mov rax, r9 */
 		bytes(0x4139442408, 5), bytes(0x4989c1, 3), byte(0xba), imm(0, 4), byte(0xb8), imm(1000, 4);
