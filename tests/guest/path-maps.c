@@ -163,7 +163,8 @@ static void two_places(void)
 	ok(good, "one home at two addresses");
 }
 
-/* The page behind becomes one that must not be executed, or is not there: found when the jump goes there. */
+/* The page behind becomes one that must not be executed, or not by the user, or is not there: found when the jump goes there. */
+enum { ABSENT, NOT_EXECUTABLE, NOT_USER, KINDS };
 static volatile u64 fetch_error, fetch_rip;
 
 static void on_fetch(struct frame *f)
@@ -174,6 +175,15 @@ static void on_fetch(struct frame *f)
 	fetch_rip = f->rip;
 	map_in(0, HOME + 1, code[HOME + 1], P | W | U);
 	invlpg(LIN(HOME + 1));
+}
+
+/* So that the processor knows the page, if not for the user. */
+static void run_as_kernel(void)
+{
+	user = false;
+	(void)agrees();
+	user = true;
+	fill();
 }
 
 static void no_fetch(void)
@@ -189,14 +199,17 @@ static void no_fetch(void)
 		stream_of_two(4000);
 		good &= agrees();
 		for (unsigned n = 0; n < 20; n++) {
-			bool nx = n & 1;
+			unsigned kind = n % (user ? KINDS : NOT_USER);
+			u64 flags = kind == NOT_USER ? P | W : P | W | U | NX;
 
 			stream_of_two(40);
-			map_in(0, HOME + 1, nx ? code[HOME + 1] : NULL, P | W | U | NX);
+			map_in(0, HOME + 1, kind != ABSENT ? code[HOME + 1] : NULL, flags);
 			invlpg(LIN(HOME + 1));
+			if (kind == NOT_USER)
+				run_as_kernel();
 			fetch_rip = 0;
 			good &= agrees();
-			good &= fetch_rip == table[ADD] && fetch_error == (16u | nx | (user ? 4 : 0));
+			good &= fetch_rip == table[ADD] && fetch_error == (16u | (kind != ABSENT) | (user ? 4 : 0));
 		}
 	}
 	plain_map();

@@ -57,6 +57,36 @@ static u32 add_flags(u64 a, u64 b, unsigned size)
 	       (((a ^ r) & (b ^ r)) >> (8 * size - 1) & 1 ? OF : 0);
 }
 
+/* Handlers of two or three instructions, which the stream points to: more jumps than a block may have. */
+static void threaded(void)
+{
+	static u64 thread[12000];
+	u64 at[16], rax = 0, count = sizeof(thread) / sizeof(*thread);
+
+	for (unsigned n = 0; n < 16; n++) {
+		at[n] = here = LIN(HOME + (n & 3)) + 512 + n * 32;
+		if (n & 4) /* lea rax, [rax + n] */
+			bytes(0x488d4000 | n, 4);
+		if ((n & 12) == 12) /* jnz to what is next anyway */
+			bytes(0x7500, 2);
+		bytes(0x4883c608, 4), bytes(0xff26, 2); /* add rsi, 8; jmp [rsi] */
+	}
+	for (unsigned k = 0; k < count - 1; k++) {
+		unsigned n = k % 5000 < 2500 ? k % 37 % 16 : k % 3 * 4 + 3;
+
+		thread[k] = at[n];
+		rax += n & 4 ? n : 0;
+	}
+	place(END, LIN(HOME + 2) + 2048, 0);
+	thread[count - 1] = table[END];
+	begin();
+	regs.r[RAX] = 0;
+	regs.r[RSI] = (u64)thread;
+	path_entry = thread[0];
+	go();
+	ok(regs.r[RAX] == rax, "threaded code");
+}
+
 /* ---- flags at a jump that leaves its path ---- */
 
 enum { KIND_ALU_REG, KIND_ALU_IMM, KIND_CMP_MEM, KIND_MEM_CMP, KIND_MEM_IMM, KIND_TEST, KIND_TEST_IMM, KIND_TEST_MEM, KIND_INC,
@@ -213,7 +243,13 @@ static bool flag_case(struct flag_case *f)
 		bytes((u64)(0x48 | f->a >> 3 | (f->a & 8) >> 1) << 24 | 0x8d4007 | (u64)((f->a & 7) * 9) << 8, 4); /* lea a, [a + 7] */
 	if (f->moved == 2)
 		load_reg(f->b, 99);
-	tail(tail_how);
+	if (f->moved == 3) { /* behind all that may fault */
+		bytes(0x0fb60e, 3), bytes(0x488d7601, 4), bytes(0x4c8b1ccf, 4);
+		load_reg(f->b, 99);
+		bytes(0x41ffe3, 3);
+	} else {
+		tail(tail_how);
+	}
 	here = table[2] = LIN(HOME + (rng() & 1)) + 512; /* OTHER: writes flags, at once or behind a load */
 	if (rng() & 1)
 		bytes(0x4d8b4c2408, 5);
@@ -255,15 +291,13 @@ static void flags_outside(void)
 
 		for (unsigned n = 0; n < CASES; n++) {
 			unsigned pair = rng() % sizeof(regs_a);
-			struct flag_case f = { kind, ops[rng() % sizeof(ops)], 1u << rng() % 4, rng() % 3, regs_a[pair],
+			struct flag_case f = { kind, ops[rng() % sizeof(ops)], 1u << rng() % 4, rng() % 4, regs_a[pair],
 					       regs_b[pair], values[rng() % 14], values[rng() % 14], (int32_t)(int8_t)rng() };
 
 			if (rng() & 1)
 				f.va = (u64)rng() << 32 | rng();
 			if (rng() & 1)
 				f.vb = (u64)rng() << 32 | rng();
-			if (kind >= KIND_INC && f.moved == 2)
-				f.moved = 0;
 			good &= flag_case(&f);
 		}
 		ok(good, name[kind]);
@@ -496,6 +530,53 @@ static void bad_jumps(void)
 	ok(good, "jumps to nowhere, by a table that is not there");
 }
 
+/* ---- bits of page tables ---- */
+
+#define A 0x20ull
+#define D 0x40ull
+
+/* Reads by an index, and a write that does not come: who looks ahead must not make the page dirty. */
+static bool dirty_case(bool by_table)
+{
+	volatile u64 *entry = &space[0].pt[WALK_PAGE];
+	bool good = true;
+
+	here = path_entry = LIN(HOME) + 32;
+	bytes(0x0fb6c8, 3), bytes(0x0fb6d4, 3); /* movzx ecx, al; movzx edx, ah */
+	for (unsigned n = 0; n < 5; n++) { /* mov r9, [.]; add r9, [.] and so on; then behind jz the write */
+		u8 index = n & 1 ? RDX : RCX, opcode = n == 4 ? 0x89 : n ? 0x03 : 0x8b;
+
+		if (n == 4)
+			bytes(0x84db74, 3), byte(by_table ? 8 : 5); /* test bl, bl; jz */
+		byte(by_table ? 0x4c : 0x4d), byte(opcode);
+		bytes((u64)(by_table ? 0x0c : 0x4c) << 8 | 0xc0 | (u64)index << 3 | 5, 2);
+		if (by_table)
+			imm(LIN(WALK_PAGE), 4);
+		else
+			byte(0);
+	}
+	bytes(0xff2425, 3);
+	imm((u64)&table[255], 4);
+	for (unsigned n = 0; n < 200; n++) {
+		bool writes = n % 7 == 6;
+
+		map_walk(0, P | W | U);
+		begin();
+		path_entry = LIN(HOME) + 32;
+		regs.r[R13] = LIN(WALK_PAGE);
+		regs.r[RBX] = writes;
+		go();
+		good &= (*entry & (A | D)) == (writes ? A | D : A);
+	}
+	return good;
+}
+
+static void dirty(void)
+{
+	ok(dirty_case(false), "an array is not dirty before it is written");
+	ok(dirty_case(true), "nor is a table");
+}
+
 static volatile u64 ticks;
 
 static void on_tick(struct frame *f)
@@ -567,9 +648,11 @@ static void endless(unsigned pages)
 static void all(void)
 {
 	forms();
+	threaded();
 	flags_outside();
 	faults();
 	bad_jumps();
+	dirty();
 }
 
 void guest_main(void)

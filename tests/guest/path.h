@@ -19,7 +19,7 @@
 #define ZF 0x40u
 #define SF 0x80u
 #define OF 0x800u
-#define AREA (1ull << 39)
+#define AREA 0x20000000ull /* beyond memory, not far from the rest of the code */
 #define LIN(n) (AREA + (n) * 4096ull)
 #define PAGES 16 /* of code, linear and physical */
 #define WALK_PAGE 32 /* linear: where ops walk through memory that is not there */
@@ -27,7 +27,7 @@
 #define HOME 4
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
-enum { END, ADD, ROLXOR, XORM, STORE, INDEX, JCC, SUBM, LEA, WALK, WALKW, FIRST, DIVIDE, INDIRECT, PATCH, PATCH_HOME, PATCH_NEXT, OPS,
+enum { END, ADD, ROLXOR, XORM, STORE, INDEX, JCC, SUBM, STACK, RELATIVE, LEA, WALK, WALKW, FIRST, DIVIDE, INDIRECT, PATCH, PATCH_HOME, PATCH_NEXT, OPS,
        NOWHERE = 200 };
 
 struct space {
@@ -128,15 +128,16 @@ static void plain_map(void)
 
 static void make_spaces(void)
 {
-	*(volatile u64 *)0x1000 |= U;
-	*(volatile u64 *)0x2000 |= U;
 	for (unsigned n = 0; n < 32; n++)
 		((volatile u64 *)0x3000)[n] |= U;
 	for (unsigned s = 0; s < 2; s++) {
-		space[s].pml4[0] = *(volatile u64 *)0x1000;
-		space[s].pml4[1] = (u64)space[s].pdpt | P | W | U;
+		for (unsigned n = 0; n < 512; n++) {
+			space[s].pdpt[n] = ((volatile u64 *)0x2000)[n];
+			space[s].pd[n] = ((volatile u64 *)0x3000)[n];
+		}
+		space[s].pml4[0] = (u64)space[s].pdpt | P | W | U;
 		space[s].pdpt[0] = (u64)space[s].pd | P | W | U;
-		space[s].pd[0] = (u64)space[s].pt | P | W | U;
+		space[s].pd[AREA >> 21] = (u64)space[s].pt | P | W | U;
 	}
 	handlers[0x80] = on_back;
 	wrmsr(0xc0000080, rdmsr(0xc0000080) | 0x800);
@@ -193,7 +194,7 @@ static void tail(unsigned how)
 		bytes(0xff24cf, 3);
 }
 
-static u64 fault_at[OPS], imm_at[OPS], jumps_at[OPS], far_at;
+static u64 fault_at[OPS], imm_at[OPS], jumps_at[OPS], far_at, relative_at;
 static u32 imm_is[OPS];
 
 static void body_of_jcc(unsigned how)
@@ -243,6 +244,15 @@ static void body(unsigned op, unsigned how)
 		return;
 	case SUBM:
 		bytes(0x4929442418, 5), bytes(0x492b442420, 5);
+		return;
+	case STACK: /* push rbp; mov rbp, rsp; push rax; push 7; pop rdx; add rax, rdx; add rax, [rbp - 8]; leave */
+		bytes(0x554889e5, 4), bytes(0x506a075a, 4), bytes(0x4801d0, 3), bytes(0x480345f8, 4), byte(0xc9);
+		return;
+	case RELATIVE: /* lea rdx, [rip]; add rax, rdx; add rax, [rip + .]; xor rax, [rip + .] */
+		relative_at = here + 7;
+		bytes(0x488d15, 3), imm(0, 4), bytes(0x4801d0, 3), bytes(0x480305, 3), imm(64, 4), bytes(0x483305, 3), imm(61, 4);
+		for (u64 at = here + 57, n = 0; n < 12; n++)
+			code[phys[((at + n) >> 12) % PAGES]][(at + n) & 4095] = (u8)(n * 37 + 11);
 		return;
 	case LEA:
 		bytes(0x488d444001, 5);
@@ -314,6 +324,16 @@ static void put(struct model *s, u64 at, u64 v)
 	__builtin_memcpy(s->m + at, &v, 8);
 }
 
+/* Of RELATIVE's. */
+static u64 constant(unsigned from)
+{
+	u64 v = 0;
+
+	for (unsigned n = 8; n-- > 0;)
+		v = v << 8 | (u8)((from + n) * 37 + 11);
+	return v;
+}
+
 static void compute(struct model *s, unsigned op)
 {
 	switch (op) {
@@ -344,6 +364,13 @@ static void compute(struct model *s, unsigned op)
 	case SUBM:
 		put(s, 24, get(s, 24) - s->rax);
 		s->rax -= get(s, 32);
+		break;
+	case STACK:
+		s->rax += 7 + s->rax;
+		break;
+	case RELATIVE:
+		s->rax += relative_at + constant(0);
+		s->rax ^= constant(4);
 		break;
 	case LEA:
 		s->rax = s->rax * 3 + 1;

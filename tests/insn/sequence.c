@@ -513,7 +513,7 @@ static bool add_planned(struct test_case *t, unsigned last)
 {
 	switch (one_in(3) ? PLAN_RANDOM : seq.plan) {
 	case PLAN_ARRAYS:
-		return seq.array_base == BASE_NONE && t->count + 6 < last ? step_arrays(t, last) : seq_random(t);
+		return !seq.aimed && t->count + 6 < last ? step_arrays(t, last) : seq_random(t);
 	case PLAN_COMPARE:
 		return step_compare(t, last);
 	case PLAN_COMPUTED:

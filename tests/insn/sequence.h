@@ -20,10 +20,11 @@ extern struct sequence {
 	u8 segment_in;	      /* one memory operand in so many has FS or GS */
 	bool calls, spoils;   /* code addresses are about; a base is overwritten: never both, that would address the code */
 	u32 targets, inner;   /* instructions that are gone to; that must not be (seq_branch()) */
+	bool aimed;	      /* at an array or table */
 	u8 array_base;	      /* BASE_NONE: no array */
 	u64 array_at;
 	u8 byte[2];	      /* the registers whose low bytes index it, AH..BH as 4..7 | HIGH_BYTE */
-	s16 byte_is[2];	      /* what is put there; -1: what is there */
+	s16 byte_is[2];	      /* what is put there */
 } seq;
 #define HIGH_BYTE 0x20u
 

@@ -220,9 +220,12 @@ static bool move_base(struct test_case *t, struct memory m[2])
 
 static bool between(struct test_case *t, unsigned last, struct memory m[2], const u8 index[2])
 {
-	switch (rng() % 12) {
+	switch (rng() % 13) {
 	case 0:
 		return seq_random(t);
+	case 12: /* an index that is a byte no more */
+		return seq_add(t, (u8[]){0x40, (u8)(0x50 | (rng() & 7))}, 2, 0) &&
+		       seq_add(t, (u8[]){(u8)(0x40 | index[0] >> 3), (u8)(0x58 | (index[0] & 7))}, 2, 0);
 	case 1:
 	case 2: /* an index moves */
 		return load_index(t, index[rng() & 1], rng() & 1);
@@ -245,8 +248,12 @@ static struct memory an_array(u8 base, unsigned size, bool table)
 	u8 scale = size >= 16 ? 3 : one_in(3) ? rng() & 3 : size == 8 ? 3 : (u8)(size / 2);
 	struct memory m = {base, BASE_NONE, scale, (s8)rng() * (one_in(4) ? 16 : 1)};
 
-	if (table)
-		m = (struct memory){BASE_NONE, BASE_NONE, m.scale, (s32)(page + rng() % (4096 - (one_in(8) ? 0 : 255u << scale)))};
+	if (!table)
+		return m;
+	m.base = BASE_NONE;
+	m.disp = (s32)(page + rng() % (4096 - (one_in(8) ? 0 : 255u << scale)));
+	if (one_in(3)) /* the last element about the page's end */
+		m.disp = (s32)(page + 4096 - (255u << scale) - size + (one_in(2) ? 0 : rng() % (2 * size)));
 	return m;
 }
 
@@ -257,6 +264,7 @@ static void aim_array(const struct memory *m, unsigned size)
 	u64 first = edge - size - rng() % (room + size);
 	s64 limit = (s64)(edge - first - size) >> m->scale;
 
+	seq.aimed = true;
 	seq.array_base = m->base;
 	seq.array_at = (one_in(8) ? DATA_FIRST + rng() % 2048 : first) - (u64)(s64)m->disp;
 	for (unsigned n = 0; n < 2; n++) {
@@ -264,6 +272,13 @@ static void aim_array(const struct memory *m, unsigned size)
 		if (seq.byte_is[n] < 0 || seq.byte_is[n] > 255)
 			seq.byte_is[n] = rng() & 255;
 	}
+}
+
+static void aim_table(void)
+{
+	seq.aimed = true;
+	for (unsigned n = 0; n < 2; n++)
+		seq.byte_is[n] = one_in(2) ? rng() & 255 : 255;
 }
 
 bool step_arrays(struct test_case *t, unsigned last)
@@ -281,7 +296,9 @@ bool step_arrays(struct test_case *t, unsigned last)
 		m[n] = an_array(n && one_in(2) ? seq_base(one_in(2)) : base, size[n], table);
 		seq.fixed |= (u16)(1u << index[n]);
 	}
-	if (!table)
+	if (table)
+		aim_table();
+	else
 		aim_array(&m[0], size[0]);
 	if (!load_index(t, index[0], 0) || (index[1] != index[0] && !load_index(t, index[1], 1)))
 		return false;
@@ -290,6 +307,8 @@ bool step_arrays(struct test_case *t, unsigned last)
 		struct memory one = m[g];
 
 		one.index = index[rng() & 1];
+		if (one_in(20))
+			one.scale = rng() & 3;
 		if (!array_access(t, one_in(40) ? 4 : size[g], &one) || (one_in(3) && t->count < last && !between(t, last, m, index)))
 			return false;
 	}
@@ -427,7 +446,10 @@ static bool jump_either(struct test_case *t, u8 cc, u8 usual, u8 other, u8 a, u8
 	bool good;
 
 	seq.fixed |= (u16)(1u << a | 1u << b);
-	good = cmov(t, cc, a, b) && write_flags(t) && (one_in(3) ? jump_memory(t, a) : jump_reg(t, a));
+	good = cmov(t, cc, a, b) && write_flags(t);
+	if (one_in(3)) /* something that frees the flags, then an operand moves */
+		good = good && may_fault(t) && seq_step(t, any_written());
+	good = good && (one_in(3) ? jump_memory(t, a) : jump_reg(t, a));
 	seq.fixed = 0;
 	at = (u8)(t->count - 1);
 	seq.way[at][0] = usual;
@@ -439,10 +461,12 @@ static bool jump_either(struct test_case *t, u8 cc, u8 usual, u8 other, u8 a, u8
 
 static void two_registers(u8 *a, u8 *b)
 {
-	*a = seq_free_register();
+	do
+		*a = seq_free_register();
+	while (*a == RAX); /* which DIV writes */
 	do
 		*b = seq_free_register();
-	while (*b == *a);
+	while (*b == *a || *b == RAX);
 }
 
 static u32 inside(unsigned first, unsigned end)
@@ -452,7 +476,7 @@ static u32 inside(unsigned first, unsigned end)
 
 bool step_computed(struct test_case *t, unsigned last)
 {
-	unsigned first = t->count, room = 7;
+	unsigned first = t->count, room = 9;
 	u8 a, b, usual, other;
 
 	if (first + room >= last || seq.spoils || (seq.targets & inside(first, first + room)))
@@ -495,9 +519,10 @@ bool step_loop(struct test_case *t)
 
 void step_aim(struct test_case *t)
 {
-	if (seq.array_base == BASE_NONE)
+	if (!seq.aimed)
 		return;
-	t->in.gpr[seq.array_base] = seq.array_at;
+	if (seq.array_base != BASE_NONE)
+		t->in.gpr[seq.array_base] = seq.array_at;
 	for (unsigned n = 0; n < 2; n++) {
 		u8 reg = seq.byte[n] & HIGH_BYTE ? seq.byte[n] & 3 : seq.byte[n], at = seq.byte[n] & HIGH_BYTE ? 8 : 0;
 
