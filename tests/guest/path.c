@@ -455,7 +455,7 @@ static bool faults_of(unsigned op, unsigned how)
 		stream[length] = (u8)(length % others ? LEA : op);
 	stream[length] = END;
 	begin();
-	s.r13 = regs.r[R13] = LIN(WALK_PAGE) + 8 * (rng() % 100);
+	s.r13 = regs.r[R13] = LIN(WALK_PAGE) + (rng() & 1 ? 8 * (rng() % 100) : 4096 - 8 * (rng() % 40)); /* or a fault soon */
 	s.r14 = regs.r[R14] = (u64)pointers;
 	for (unsigned n = 0; n < length; n++)
 		if (stream[n] == INDIRECT)
@@ -483,8 +483,7 @@ static void faults(void)
 		    { FIRST, "page faults of loads, flags from before" },
 		    { DIVIDE, "divide errors" }, { INDIRECT, "pointers to nowhere" } };
 
-	for (unsigned v = EXC_DE; v <= EXC_PF; v++)
-		handlers[v] = v == EXC_DE || v == EXC_GP || v == EXC_PF ? on_fault : NULL;
+	handlers[EXC_DE] = handlers[EXC_GP] = handlers[EXC_PF] = on_fault;
 	handlers[EXC_DB] = on_step;
 	for (unsigned k = 0; k < sizeof(all) / sizeof(*all); k++) {
 		bool good = true;
@@ -538,7 +537,7 @@ static void bad_jumps(void)
 /* Reads by an index, and a write that does not come: who looks ahead must not make the page dirty. */
 static bool dirty_case(bool by_table)
 {
-	volatile u64 *entry = &space[0].pt[WALK_PAGE];
+	volatile u64 *entry = &space[0].pt[FIRST_PAGE + WALK_PAGE];
 	bool good = true;
 
 	here = path_entry = LIN(HOME) + 32;

@@ -19,11 +19,12 @@
 #define ZF 0x40u
 #define SF 0x80u
 #define OF 0x800u
-#define AREA 0x20000000ull /* beyond memory, not far from the rest of the code */
+#define FIRST_PAGE 128 /* that AREA and the rest of the code have nothing in common in a cache of translations */
+#define AREA (0x20000000ull + FIRST_PAGE * 4096) /* beyond memory, not far from the rest of the code */
 #define LIN(n) (AREA + (n) * 4096ull)
 #define PAGES 16 /* of code, linear and physical */
 #define WALK_PAGE 32 /* linear: where ops walk through memory that is not there */
-#define WALK_PAGES 8
+#define WALK_PAGES 10
 #define HOME 4
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
@@ -71,7 +72,7 @@ __asm__(".text\n.globl path_go, path_back\npath_go:\n\t"
 static void user_main(void)
 {
 	path_go();
-	__asm__ volatile("int $0x80");
+	__asm__ volatile("ud2");
 }
 
 static void on_back(struct frame *f)
@@ -109,7 +110,7 @@ static void invlpg(u64 at)
 
 static void map_in(unsigned s, unsigned n, void *to, u64 flags)
 {
-	space[s].pt[n] = to ? (u64)to | flags : 0;
+	space[s].pt[FIRST_PAGE + n] = to ? (u64)to | flags : 0;
 }
 
 static void map_code(unsigned n, unsigned which)
@@ -139,7 +140,7 @@ static void make_spaces(void)
 		space[s].pdpt[0] = (u64)space[s].pd | P | W | U;
 		space[s].pd[AREA >> 21] = (u64)space[s].pt | P | W | U;
 	}
-	handlers[0x80] = on_back;
+	handlers[EXC_UD] = on_back;
 	wrmsr(0xc0000080, rdmsr(0xc0000080) | 0x800);
 	WRITE_REG("cr3", (u64)space[0].pml4);
 	plain_map();

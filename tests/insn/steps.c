@@ -201,7 +201,7 @@ static bool load_index(struct test_case *t, u8 index, unsigned n)
 		from = index;
 	seq.byte[n] = from;
 	rex |= from >> 3;
-	return seq_add(t, (u8[]){rex, 0x0f, 0xb6, (u8)(0xc0 | (index & 7) << 3 | (from & 7))}, 4, 0);
+	return seq_add(t, (u8[]){rex, 0x0f, one_in(12) ? 0xb7 : 0xb6, /* or of a word */ (u8)(0xc0 | (index & 7) << 3 | (from & 7))}, 4, 0);
 }
 
 /* The base moves, and the displacements with it. */
@@ -439,6 +439,16 @@ static bool write_flags(struct test_case *t)
 	}
 }
 
+/* Flags of two registers, something that frees them in a translator's eyes, then a register moves. */
+static bool flags_then_move(struct test_case *t)
+{
+	static const u8 arithmetic[] = {0x01, 0x29, 0x21, 0x09, 0x31, 0x39, 0x85, 0x39, 0x29};
+	u8 x = any_written(), y = any_written();
+
+	return seq_alu(t, arithmetic[rng() % sizeof(arithmetic)], one_in(2), x, y) && (one_in(6) || may_fault(t)) &&
+	       (one_in(2) ? seq_alu(t, 0x89, one_in(2), one_in(2) ? x : y, rng() & 15) : seq_step(t, one_in(2) ? x : y));
+}
+
 /* Goes to `usual`, or under condition cc to `other`. */
 static bool jump_either(struct test_case *t, u8 cc, u8 usual, u8 other, u8 a, u8 b)
 {
@@ -446,9 +456,7 @@ static bool jump_either(struct test_case *t, u8 cc, u8 usual, u8 other, u8 a, u8
 	bool good;
 
 	seq.fixed |= (u16)(1u << a | 1u << b);
-	good = cmov(t, cc, a, b) && write_flags(t);
-	if (one_in(3)) /* something that frees the flags, then an operand moves */
-		good = good && may_fault(t) && seq_step(t, any_written());
+	good = cmov(t, cc, a, b) && (one_in(3) ? flags_then_move(t) : write_flags(t));
 	good = good && (one_in(3) ? jump_memory(t, a) : jump_reg(t, a));
 	seq.fixed = 0;
 	at = (u8)(t->count - 1);
