@@ -21,8 +21,8 @@ struct regs {
 };
 
 /* One instruction (gen.c), or a sequence that is entered at its first and left behind its last (sequence.c). */
-#define SEQ_MAX	   16
-#define CODE_BYTES 256
+#define SEQ_MAX	   30
+#define CODE_BYTES 384
 struct test_case {
 	const struct insn_row *row; /* NULL: a sequence */
 	struct insn insn; /* the only one; in a sequence the one that is being generated, later the one that faulted */

@@ -20,6 +20,7 @@
 #define GPA_CODE   0x10000u
 #define GPA_DATA   0x20000u
 #define GPA_SYS	   0x30000u
+#define GPA_DATA_PAGE(n) (GPA_DATA + (2 - (n)) * 0x2000u) /* not neighbours: who goes beyond a page's end is elsewhere */
 #define RAM_SIZE   0x40000u
 /* inside SYS */
 #define SYS_IDT	      0x0000u
@@ -77,7 +78,7 @@ static void build_tables(void)
 		put64(pt + 8 * n, (GPA_CODE + n * 4096) | PTE_P | PTE_W | PTE_U | 0x60);
 	for (u32 n = 0; n < DATA_PAGES; n++)
 		put64(pt + 0x1000 + 8 * (n + 1),
-		      (GPA_DATA + n * 4096) | PTE_P | (n < 2 ? PTE_W : 0) | PTE_U | 0x60 | 1ull << 63);
+		      GPA_DATA_PAGE(n) | PTE_P | (n < 2 ? PTE_W : 0) | PTE_U | 0x60 | 1ull << 63);
 	for (u32 n = 0; n < SYS_PAGES; n++)
 		put64(pt + 0x2000 + 8 * n, (GPA_SYS + n * 4096) | PTE_P | PTE_W | 0x60);
 }
@@ -220,7 +221,8 @@ static void put_case(const struct test_case *t)
 	struct cpu *c = &vcpu->cpu;
 
 	mmu_phys_write(c, GPA_CODE + (u32)(t->at - CODE), t->code, t->size);
-	memcpy(ram + GPA_DATA, t->data, DATA_BYTES);
+	for (u32 n = 0; n < DATA_PAGES; n++)
+		memcpy(ram + GPA_DATA_PAGE(n), t->data + n * 4096, 4096);
 	memcpy(vcpu->fpu.area, t->vec, fpu_size());
 	fpu_written(&vcpu->fpu);
 }
@@ -247,6 +249,7 @@ static void take_frame(struct outcome *o)
 
 static void take_state(struct outcome *o)
 {
+	static u8 data[DATA_BYTES];
 	struct cpu *c = &vcpu->cpu;
 
 	memcpy(o->out.gpr, c->gpr, sizeof(o->out.gpr));
@@ -258,7 +261,9 @@ static void take_state(struct outcome *o)
 	if (c->cpl == 0)
 		take_frame(o);
 	memcpy(o->vec, vcpu->fpu.area, fpu_size());
-	o->data = ram + GPA_DATA;
+	for (u32 n = 0; n < DATA_PAGES; n++)
+		memcpy(data + n * 4096, ram + GPA_DATA_PAGE(n), 4096);
+	o->data = data;
 }
 
 /* Stray stores of the case go as well, lest a later one runs into them. */

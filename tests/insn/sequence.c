@@ -6,29 +6,18 @@
  * an earlier one may have left undefined.
  */
 #include <string.h>
-#include "diff.h"
 #include "exec-list.h"
+#include "sequence.h"
 
-#define SLOTS 12	 /* generated ones; a loop's two come behind them */
-#define LOOP_COUNTER R11 /* never written but by the loop */
+#define SLOTS 12 /* generated ones; a loop's come behind them */
+#define AIMED_SLOTS 20
 
 enum pool { POOL_GENERAL, POOL_FLAGS, POOL_STACK, POOL_STRING, POOL_VECTOR, POOLS };
 
 static const struct insn_row *pool[POOLS][4096];
 static unsigned pool_size[POOLS];
 
-/* The sequence being made. */
-static struct {
-	u16 kept;	      /* registers that memory operands are made of */
-	u8 index[2];	      /* one below R8, one above */
-	u16 undefined;	      /* flags, before the next instruction */
-	u16 joins[SEQ_MAX + 1]; /* undefined flags that branches bring there */
-	u8 target[SEQ_MAX];   /* instruction a branch goes to; 0: none */
-	u8 used;	      /* highest of them */
-	u8 segment_in;	      /* one memory operand in so many has FS or GS */
-	bool calls, spoils;   /* code addresses are about; a base is overwritten: never both, that would address the code */
-	u16 targets, inner;   /* instructions that are gone to; that must not be (branch()) */
-} seq;
+struct sequence seq;
 
 /* ---- which rows ---- */
 
@@ -120,7 +109,7 @@ static u16 written_registers(const struct insn *i)
 }
 
 /* A base register that this encoding's REX.B or VEX.B selects. */
-static u8 base_for(bool high)
+u8 seq_base(bool high)
 {
 	u8 r;
 
@@ -148,7 +137,7 @@ static unsigned add_segment(u8 *bytes)
 /* Behind prefixes and opcode: ModRM with one of the kept bases, an index at times, a small displacement. */
 static void shared_operand(u8 *modrm, const struct insn *i)
 {
-	u8 base = base_for(i->rex & 1), reg = *modrm & 0x38, *p = modrm + 1;
+	u8 base = seq_base(i->rex & 1), reg = *modrm & 0x38, *p = modrm + 1;
 	bool wide = one_in(2), index = one_in(4);
 	s32 disp = (s32)(rng() % 160) - 64;
 
@@ -185,7 +174,7 @@ static bool aim_at_data(const struct test_case *t, u8 *p, struct insn *i)
 static bool acceptable(const struct insn *i, const struct insn_desc *d)
 {
 	bool fixed_base = i->d->op == INSN_XLAT || (d->attr & ATTR_STRING); /* where a code address may have got to */
-	u16 spoiled = written_registers(i) & (seq.kept | 1u << LOOP_COUNTER | 1u << RSP);
+	u16 spoiled = written_registers(i) & (seq.kept | seq.fixed | 1u << LOOP_COUNTER | 1u << RSP);
 
 	if (i->d->kind == KIND_LEAVE && !(seq.kept >> RBP & 1))
 		spoiled |= 1u << RSP;
@@ -227,7 +216,7 @@ static void seq_append(struct test_case *t, const u8 *bytes, const struct insn *
 	seq.undefined = undefined_after(i, seq.undefined) | seq.joins[t->count];
 }
 
-static bool random_insn(struct test_case *t)
+bool seq_random(struct test_case *t)
 {
 	for (unsigned tries = 0; tries < 40; tries++) {
 		const struct insn_row *row = random_row();
@@ -256,7 +245,7 @@ static bool random_insn(struct test_case *t)
 
 /* ---- branches ---- */
 
-static bool add_bytes(struct test_case *t, const u8 *bytes, unsigned n, u8 target)
+bool seq_add(struct test_case *t, const u8 *bytes, unsigned n, u8 target)
 {
 	u8 padded[16] = {0};
 
@@ -266,7 +255,7 @@ static bool add_bytes(struct test_case *t, const u8 *bytes, unsigned n, u8 targe
 	if (target) {
 		seq.target[t->count] = target;
 		seq.joins[target] |= seq.undefined;
-		seq.targets |= (u16)(1u << target);
+		seq.targets |= 1u << target;
 		if (target > seq.used)
 			seq.used = target;
 	}
@@ -274,32 +263,32 @@ static bool add_bytes(struct test_case *t, const u8 *bytes, unsigned n, u8 targe
 	return true;
 }
 
-static u8 free_register(void)
+u8 seq_free_register(void)
 {
 	u8 r;
 
 	do
 		r = rng() & 15;
-	while ((seq.kept | 1u << LOOP_COUNTER | 1u << RSP) >> r & 1);
+	while ((seq.kept | seq.fixed | 1u << LOOP_COUNTER | 1u << RSP) >> r & 1);
 	return r;
 }
 
 /* op reg, other */
-static bool add_alu(struct test_case *t, u8 opcode, bool wide, u8 reg, u8 other)
+bool seq_alu(struct test_case *t, u8 opcode, bool wide, u8 reg, u8 other)
 {
 	u8 rex = (u8)(0x40 | wide << 3 | (other & 8) >> 1 | reg >> 3);
 
-	return add_bytes(t, (u8[]){rex, opcode, (u8)(0xc0 | (other & 7) << 3 | (reg & 7))}, 3, 0);
+	return seq_add(t, (u8[]){rex, opcode, (u8)(0xc0 | (other & 7) << 3 | (reg & 7))}, 3, 0);
 }
 
 /* lea reg, [reg + d], of those that are free. */
-static bool add_step(struct test_case *t, u8 reg)
+bool seq_step(struct test_case *t, u8 reg)
 {
 	u8 rex = (u8)(0x40 | one_in(2) << 3 | reg >> 3 | (reg >> 3) << 2);
 
 	if ((reg & 7) == 4 || ((seq.kept | 1u << LOOP_COUNTER) >> reg & 1))
 		return true;
-	return add_bytes(t, (u8[]){rex, 0x8d, (u8)(0x40 | (reg & 7) << 3 | (reg & 7)), (u8)rng()}, 4, 0);
+	return seq_add(t, (u8[]){rex, 0x8d, (u8)(0x40 | (reg & 7) << 3 | (reg & 7)), (u8)rng()}, 4, 0);
 }
 
 /*
@@ -310,21 +299,21 @@ static bool compare_and_branch(struct test_case *t, unsigned last)
 {
 	static const u8 compare[] = {0x39, 0x85}, arithmetic[] = {0x01, 0x29, 0x21, 0x09, 0x31};
 	bool wide = one_in(2), writes = one_in(3);
-	u8 reg = writes ? free_register() : rng() & 15, other = rng() & 15, cc = rng() & 15;
+	u8 reg = writes ? seq_free_register() : rng() & 15, other = rng() & 15, cc = rng() & 15;
 	u8 to;
 
-	if (!add_alu(t, writes ? arithmetic[rng() % 5] : compare[rng() & 1], wide, reg, other))
+	if (!seq_alu(t, writes ? arithmetic[rng() % 5] : compare[rng() & 1], wide, reg, other))
 		return false;
-	if (t->count + 2 < last && one_in(3) && !add_step(t, one_in(2) ? reg : other))
+	if (t->count + 2 < last && one_in(3) && !seq_step(t, one_in(2) ? reg : other))
 		return false;
 	to = (u8)(t->count + 1 + rng() % (last - t->count));
-	if (!add_bytes(t, (u8[]){0x0f, (u8)(0x80 | cc), 0, 0, 0, 0}, 6, to))
+	if (!seq_add(t, (u8[]){0x0f, (u8)(0x80 | cc), 0, 0, 0, 0}, 6, to))
 		return false;
-	return one_in(2) || add_alu(t, 0x89, wide, free_register(), other);
+	return one_in(2) || seq_alu(t, 0x89, wide, seq_free_register(), other);
 }
 
 /* Instructions are numbered when a branch to a later one is made: it must come to be one. */
-static bool branch(struct test_case *t, unsigned last)
+bool seq_branch(struct test_case *t, unsigned last)
 {
 	u8 to = (u8)(t->count + 1 + rng() % (last - t->count));
 	u8 cc = rng() & 15, how = rng() & 7;
@@ -338,25 +327,25 @@ static bool branch(struct test_case *t, unsigned last)
 	}
 	switch (how) {
 	case 0:
-		return add_bytes(t, (u8[]){0xe9, 0, 0, 0, 0}, 5, to);
+		return seq_add(t, (u8[]){0xe9, 0, 0, 0, 0}, 5, to);
 	case 1:
-		return add_bytes(t, (u8[]){0xe8, 0, 0, 0, 0}, 5, to);
+		return seq_add(t, (u8[]){0xe8, 0, 0, 0, 0}, 5, to);
 	case 2:
-		return add_bytes(t, (u8[]){one_in(2) ? 0xe2 : 0xe3, 0}, 2, to);
+		return seq_add(t, (u8[]){one_in(2) ? 0xe2 : 0xe3, 0}, 2, to);
 	case 3: /* push a code address and return to it */
 		if (t->count + 4 > last || (seq.targets >> t->count & 6))
 			return true;
-		seq.inner |= (u16)(6u << t->count);
+		seq.inner |= 6u << t->count;
 		to = (u8)(t->count + 3 + rng() % (last - t->count - 2));
-		return add_bytes(t, (u8[]){0x48, 0x8d, 0x05, 0, 0, 0, 0}, 7, to) && add_bytes(t, (u8[]){0x50}, 1, 0) &&
-		       add_bytes(t, (u8[]){0xc3}, 1, 0);
+		return seq_add(t, (u8[]){0x48, 0x8d, 0x05, 0, 0, 0, 0}, 7, to) && seq_add(t, (u8[]){0x50}, 1, 0) &&
+		       seq_add(t, (u8[]){0xc3}, 1, 0);
 	default:
 		if (!insn_decode(&t->insn, (u8[16]){(u8)(0x70 | cc)}, 15, test_mode) &&
 		    (t->insn.d->flags_read & FL_ARITH & seq.undefined))
 			return true;
 		if (one_in(2))
-			return add_bytes(t, (u8[]){0x0f, (u8)(0x80 | cc), 0, 0, 0, 0}, 6, to);
-		return add_bytes(t, (u8[]){(u8)(0x70 | cc), 0}, 2, to);
+			return seq_add(t, (u8[]){0x0f, (u8)(0x80 | cc), 0, 0, 0, 0}, 6, to);
+		return seq_add(t, (u8[]){(u8)(0x70 | cc), 0}, 2, to);
 	}
 }
 
@@ -368,7 +357,8 @@ static bool fix_targets(struct test_case *t)
 		s32 rel = (s32)t->off[seq.target[k]] - t->off[k + 1];
 		unsigned size = i->d->opnd[0].kind == OP_J ? i->imm_size : 4;
 
-		if (!seq.target[k] && !(i->d->kind == KIND_JCC && k + 1 == t->count))
+		if (!seq.target[k] && !(i->d->kind == KIND_JCC && k + 1 == t->count) &&
+		    (!seq.loops || k != seq.loops))
 			continue;
 		if (size == 1 && rel != (s8)rel)
 			return false;
@@ -391,7 +381,10 @@ static void successors(const struct test_case *t, unsigned k, unsigned next[2])
 		next[1] = (unsigned)seq_index(t, (unsigned)(t->off[k + 1] + (s64)i->imm));
 		if (i->d->kind == KIND_JMP || i->d->kind == KIND_CALL)
 			next[0] = next[1];
-	} else if (i->d->kind == KIND_RET) { /* of branch(): LEA, PUSH, RET */
+	} else if (i->d->kind == KIND_JMP) {
+		next[0] = seq.way[k][0];
+		next[1] = seq.way[k][1];
+	} else if (i->d->kind == KIND_RET) { /* of seq_branch(): LEA, PUSH, RET */
 		next[0] = next[1] = (unsigned)seq_index(t, (unsigned)(t->off[k - 1] + t->seq[k - 2].disp));
 	}
 }
@@ -470,6 +463,9 @@ static void choose_bases(struct test_case *t)
 	if (one_in(2))
 		seq.kept |= (u16)(1u << high[rng() % 6]);
 	seq.segment_in = one_in(3) ? 2 : 30;
+	seq.array_base = BASE_NONE;
+	seq.plan = (u8[]){PLAN_RANDOM, PLAN_RANDOM, PLAN_RANDOM, PLAN_ARRAYS, PLAN_ARRAYS, PLAN_COMPARE, PLAN_COMPUTED,
+			  PLAN_COMPUTED}[rng() & 7];
 	for (unsigned n = 0; n < 2; n++)
 		t->base[n] = (u64)((s64)(rng() % 128) - 64) * (one_in(4) ? 1 : 8);
 }
@@ -485,10 +481,11 @@ static void set_bases(struct test_case *t)
 		if (r == RSP || one_in(2))
 			t->in.gpr[r] &= ~7ull;
 	}
+	step_aim(t);
 	for (unsigned n = 0; n < 2; n++)
 		t->in.gpr[seq.index[n]] = (u64)((s64)(rng() % 17) - 8);
 	t->in.gpr[RSP] -= one_in(8) ? 4 : 0;
-	t->in.gpr[LOOP_COUNTER] = 1 + rng() % 3;
+	t->in.gpr[LOOP_COUNTER] = 1 + rng() % (seq.plan == PLAN_COMPUTED ? 9 : 3);
 	if (one_in(2))
 		t->in.rflags &= ~(u64)FL_DF;
 }
@@ -496,37 +493,59 @@ static void set_bases(struct test_case *t)
 /* DEC, which leaves CF, or SUB. */
 static bool add_counting(struct test_case *t)
 {
-	return one_in(2) ? add_bytes(t, (u8[]){0x49, 0xff, 0xcb}, 3, 0) : add_bytes(t, (u8[]){0x49, 0x83, 0xeb, 1}, 4, 0);
+	return one_in(2) ? seq_add(t, (u8[]){0x49, 0xff, 0xcb}, 3, 0) : seq_add(t, (u8[]){0x49, 0x83, 0xeb, 1}, 4, 0);
 }
 
 static bool add_loop(struct test_case *t)
 {
 	u8 to = (u8)(rng() % 3);
 
-	if ((seq.inner >> to & 1) || !add_counting(t) || !add_bytes(t, (u8[]){0x0f, 0x85, 0, 0, 0, 0}, 6, 0))
+	if ((seq.inner >> to & 1) || !add_counting(t) || !seq_add(t, (u8[]){0x0f, 0x85, 0, 0, 0, 0}, 6, 0))
 		return false;
 	seq.target[t->count - 1] = to;
 	return true;
 }
 
+/* What is aimed at: anything, or what the translator does for these. */
+static bool add_planned(struct test_case *t, unsigned last)
+{
+	switch (one_in(3) ? PLAN_RANDOM : seq.plan) {
+	case PLAN_ARRAYS:
+		return !seq.aimed && t->count + 6 < last ? step_arrays(t, last) : seq_random(t);
+	case PLAN_COMPARE:
+		return step_compare(t, last);
+	case PLAN_COMPUTED:
+		return one_in(3) ? step_compare(t, last) : step_computed(t, last);
+	default:
+		return t->count + 1 < last && one_in(8) ? seq_branch(t, last) : seq_random(t);
+	}
+}
+
+static bool close_loop(struct test_case *t)
+{
+	if (seq.plan == PLAN_COMPUTED)
+		return one_in(3) ? add_loop(t) : step_loop(t);
+	return !one_in(6) || add_loop(t);
+}
+
 bool seq_case(struct test_case *t)
 {
-	unsigned last = 3 + rng() % (SLOTS - 2);
+	unsigned last = 3 + rng() % (SLOTS - 2), slots = SLOTS;
 
 	t->row = NULL;
 	t->count = t->size = 0;
-	t->at = CODE + 4096 + 1024 + (rng() & 63);
-	if (one_in(16))
-		t->at = CODE + 8192 - rng() % (last * 5);
 	gen_restore(t);
 	choose_bases(t);
+	if (seq.plan)
+		slots = last = AIMED_SLOTS - rng() % 8;
+	t->at = CODE + 4096 + 1024 + (rng() & 63);
+	if (one_in(seq.plan == PLAN_COMPUTED ? 3 : 16))
+		t->at = CODE + 8192 - rng() % (last * 5);
 	while (t->count < last || t->count < seq.used) {
-		if (t->size > CODE_BYTES - 48 || t->count >= SLOTS)
-			return false;
-		if (t->count + 1 < last && one_in(8) ? !branch(t, last) : !random_insn(t))
+		if (t->size > CODE_BYTES - 48 || t->count >= slots + 1 || !add_planned(t, last))
 			return false;
 	}
-	if ((one_in(6) && !add_loop(t)) || !fix_targets(t) || reads_undefined(t))
+	if (!close_loop(t) || !fix_targets(t) || reads_undefined(t))
 		return false;
 	gen_registers(t);
 	gen_vector(t);

@@ -22,7 +22,8 @@
 
 #define ENGINES_MAX 16
 static const char *const all_engines[] = {"interp", "jit", "jit:block=1", "jit:code=64K", "jit:tlb=1", "jit:jumps=0,links=0",
-					  "jit:events=4,seed=1,block=5", "jit:flags=0"};
+					  "jit:events=4,seed=1,block=5", "jit:flags=0",
+					  "jit:paths=1", "jit:paths=1,flags=0", "jit:paths=1,events=4,seed=2"};
 
 static struct {
 	u64 cases, seed, only;

@@ -48,6 +48,11 @@ static void test_values(void **state)
 	assert_true(!o.jumps && o.links && o.block == usual.block && o.code == usual.code);
 	assert_true(read_options("lockstep", &o, said, sizeof(said)));
 	assert_true(o.lockstep == 1 && !o.jumps && !o.links);
+	assert_true(usual.paths >= 100); /* a path costs more than a few turns of a loop */
+	assert_true(read_options("paths=1", &o, said, sizeof(said)) && o.paths == 1 && o.jumps && o.links);
+	assert_true(read_options("paths=0,block=5", &o, said, sizeof(said)) && !o.paths && o.block == 5);
+	assert_true(read_options("paths", &o, said, sizeof(said)) && o.paths == 1);
+	assert_true(read_options("paths=4294967295", &o, said, sizeof(said)) && o.paths == 4294967295u);
 }
 
 static void test_errors(void **state)
@@ -62,6 +67,10 @@ static void test_errors(void **state)
 		    { "code=1K", "'code=1K': not a number from 65536 to" },
 		    { "events=4294967296", "'events=4294967296': not a number" },
 		    { "events=99999999999999999999", "not a number" },
+		    { "paths=-1", "'paths=-1': not a number from 0 to 4294967295" },
+		    { "paths=4294967296", "'paths=4294967296': not a number" },
+		    { "path=1", "'path': unknown key" },
+		    { "speed=1", " paths" },
 		    { "tlb=3", "'tlb': not a power of two" },
 		    { "block=3,,tlb=1", "'': unknown key" } };
 	struct jit_options o;

@@ -84,3 +84,20 @@
 	je	1f
 	mov	gs:[rdi + 8], rdx
 1:	call	. + 0x2000
+
+	sequence kept_comparison
+	cmp	dword ptr [rdi], 5
+	jne	. + 0x40
+	mov	rcx, [rsi]
+	xor	eax, eax
+
+	sequence kept_byte_with_register
+	test	[rdi], bl
+	mov	rcx, [rsi]
+	xor	eax, eax
+
+	/* R10 has no register of the host's: no recipe takes it. */
+	sequence comparison_not_kept
+	cmp	[rdi], r10
+	mov	rcx, [rsi]
+	xor	eax, eax

@@ -110,3 +110,29 @@
 	bts	[rdi], rcx
 	bt	[rsi], r14d
 	lock btr [rdi], rdx
+
+	sequence table_of_bytes
+	movzx	ecx, byte ptr [rsi]
+	mov	eax, [rcx * 4 + 0x3c000100]
+	movzx	edx, al
+	add	ebx, [rdx * 4 + 0x3c000108]
+
+	sequence array_of_bytes
+	movzx	ecx, al
+	movzx	edx, ah
+	mov	ebp, [rdi + rcx * 4]
+	add	r8d, [rdi + rdx * 4]
+	add	rdi, 4
+	mov	[rdi + rcx * 4 - 4], ebp
+	xor	[rdi + rdx * 4 - 4], r8d
+
+	/* The second index is compared with the first, but not the third: it moves in between. */
+	sequence array_checked_early
+	movzx	ecx, al
+	movzx	edx, ah
+	add	ebp, [rdi + rcx * 4]
+	xor	ebp, [rdi + rdx * 4]
+	movzx	edx, bl
+	sub	ebp, [rdi + rdx * 4]
+	movzx	ecx, bh
+	or	ebp, [rdi + rcx * 4]

@@ -538,7 +538,9 @@ static enum lockstep_count judge(struct lockstep *l, const struct cpu *c, unsign
 		return COUNT_ONCE;
 	if (l->stop == STOP_DEVICE && !met)
 		return COUNT_ONCE;
-	if (!met && (l->stop == STOP_PAGING || l->stop == STOP_FETCH))
+	if (!met && l->stop == STOP_PAGING)
+		return COUNT_PAGING;
+	if (l->stop == STOP_FETCH && (!met || c->rip == l->record[0].rip)) /* a path looks for its pages, and may come round */
 		return COUNT_PAGING;
 	lockstep_replay(l, l->stores);
 	return raced(l) ? COUNT_RACED : l->undefined_read ? COUNT_UNDEFINED : COUNT_DIVERGED;
