@@ -109,8 +109,9 @@ static void emit_interp(struct emit *e)
 static void emit_second(struct emit *e, u32 view)
 {
 	struct host_op xor32 = { .opcode = 0x33 };
-	size_t table = offsetof(struct cpu, jump) + view * sizeof(((struct cpu *)0)->jump[0]) + JUMP_SIZE * sizeof(struct jump_entry);
-	struct host_mem entry = { BASE_NONE, HOST_SCRATCH2, 3, true, false, (s32)table };
+	size_t table = offsetof(struct cpu, jump) + view * sizeof(((struct cpu *)0)->jump[0]);
+	size_t first = table + JUMP_SIZE * sizeof(struct jump_entry);
+	struct host_mem entry = { BASE_NONE, HOST_SCRATCH2, 3, true, false, (s32)first };
 	u8 *other;
 
 	emit_rorx32(e, HOST_SCRATCH2, HOST_SCRATCH, JUMP_FOLD);
