@@ -239,8 +239,11 @@ bool boot_end(struct boot *b, GError **error)
 {
 	bool read = b->thread ? g_thread_join(g_steal_pointer(&b->thread)) != NULL : read_files(b, &b->error);
 
-	if (read)
+	if (read) {
+		g_clear_pointer(&b->m->ahead, boot_ahead_free);
+		b->m->ahead = boot_ahead_new(b);
 		return enter(b, error);
+	}
 	g_propagate_error(error, g_steal_pointer(&b->error));
 	return false;
 }

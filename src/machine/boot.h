@@ -64,6 +64,9 @@ bool boot_load_rest(struct boot *b, GError **error);
 /* Copies a structure to low memory. */
 bool boot_put(struct boot *b, uint64_t gpa, const void *data, uint64_t len, GError **error);
 
+/* boot-ahead.c: gets pages for the memory that the kernel will take first. */
+struct boot_ahead *boot_ahead_new(const struct boot *b);
+
 /* boot-linux.c: a bzImage, entered in 64-bit mode (Documentation/x86/boot.rst). */
 bool boot_linux_read(struct boot *b, GError **error);
 bool boot_linux_enter(struct boot *b, GError **error);

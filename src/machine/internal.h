@@ -75,6 +75,7 @@ struct machine {
 	bool clock_held;   /* since the pause at clock_ns; main thread */
 	uint64_t clock_ns;
 	GPtrArray *devices; /* struct device *, in board order */
+	struct boot_ahead *ahead; /* boot-ahead.c, or NULL */
 	struct device *pm;
 	struct chips_state power_on;
 	struct kvm_msr_list *msr_list;
@@ -121,6 +122,7 @@ bool micro_build(struct machine *m, const struct machine_config *config, GError 
  * are read from boot_begin() on, for which there has to be memory alone; all else is there at boot_end().
  */
 bool boot_load(struct machine *m, GError **error);
+void boot_ahead_free(struct boot_ahead *a);
 struct boot *boot_begin(struct machine *m);
 bool boot_end(struct boot *b, GError **error);
 void boot_free(struct boot *b);

@@ -234,6 +234,7 @@ void machine_free(struct machine *m)
 	for (unsigned i = m->devices->len; i-- > 0;)
 		device_free(m->devices->pdata[i]);
 	g_ptr_array_unref(m->devices);
+	g_clear_pointer(&m->ahead, boot_ahead_free);
 	pci_bus_free(m->core.pci);
 	bus_free(m->core.ports);
 	bus_free(m->core.mmio);
@@ -335,6 +336,7 @@ static bool reset(struct machine *m, GError **error)
 	machine_pause(m);
 	kv_log_debug("machine reset");
 	each_device(m, offsetof(struct device_class, reset));
+	g_clear_pointer(&m->ahead, boot_ahead_free);
 	if (!mem_clear(m->core.mem, error) || !chips_state_set(m, &m->power_on, false, error))
 		return false;
 	for (unsigned i = 0; i < m->cpus; i++)

@@ -391,6 +391,78 @@ static void changed_code(void)
 	ok(good, "code written from another address space");
 }
 
+/*
+ * Two functions so far apart that a jump cache has one place for both. Space 1 has called both by turns; then, with space
+ * `from` current, the first becomes another one and `drop` is done.
+ */
+#define FAR 0x1000000ull
+#define FAR_TABLE (TABLE + FAR / 0x200000)
+static bool apart_change(unsigned from, u64 flags, void (*drop)(void))
+{
+	fn_t *near = (fn_t *)PAGE(40), *far = (fn_t *)(PAGE(40) + FAR);
+	volatile struct space *s = &space[1];
+	bool good = true;
+
+	put_return(code[0], 80);
+	put_return(code[1], 81);
+	s->pd[FAR_TABLE] = (u64)s->pt2 | P | W;
+	s->pt2[40] = (u64)code[1] | P | W | flags;
+	map(1, 40, code[0], W | flags);
+	enter(1, 0);
+	invlpg((u64)near);
+	invlpg((u64)far);
+	for (unsigned k = 0; k < 3; k++)
+		good &= near() == 80 && far() == 81;
+	enter(from, KEEP);
+	map(1, 40, code[1], W | flags);
+	drop();
+	if (from != 1)
+		enter(1, KEEP);
+	return good && near() == 81 && far() == 81;
+}
+
+static void drop_by_invlpg(void)
+{
+	invlpg(PAGE(40) + 3);
+}
+static void drop_by_invpcid(void)
+{
+	invpcid(ONE_ADDRESS, 2, PAGE(40));
+}
+static void drop_by_cr3(void)
+{
+	enter(1, 0);
+}
+static void drop_by_writing(void)
+{
+	map(1, 40, code[0], W);
+	invlpg(PAGE(40));
+	(void)((fn_t *)PAGE(40))();
+	(void)((fn_t *)(PAGE(40) + FAR))();
+	put_return((u8 *)PAGE(40), 81);
+}
+
+static void functions_apart(void)
+{
+	static void (*const any[])(void) = { drop_by_cr3, drop_by_pge, drop_by_writing };
+	static void (*const inv[])(void) = { drop_by_invpcid, drop_pcid, drop_all, drop_all_but_global };
+	bool good = true;
+
+	for (unsigned k = 0; k < 3; k++)
+		good &= apart_change(1, 0, any[k]);
+	ok(good && apart_change(1, 0, drop_by_invlpg), "functions far apart: MOV CR3, CR4.PGE, a write, INVLPG");
+	ok(apart_change(1, G, drop_by_pge) && apart_change(1, G, drop_by_invlpg), "the same, global");
+	for (unsigned k = 0; has_invpcid && k < 4; k++)
+		good &= apart_change(1, 0, inv[k]) && apart_change(0, 0, inv[k]);
+	good &= !has_invpcid || (apart_change(1, G, drop_all) && apart_change(0, G, drop_all));
+	good &= apart_change(0, G, drop_by_invlpg);
+	ok(good, "the same, INVPCID and from another space");
+	map(1, 40, code[0], 0);
+	space[1].pd[FAR_TABLE] = 0;
+	enter(1, 0);
+	drop_by_pge();
+}
+
 /* ---- a second processor ---- */
 
 static volatile u32 phase, answer[2], asked, answered;
@@ -493,6 +565,7 @@ void guest_main(void)
 	other_code();
 	crossing_code();
 	changed_code();
+	functions_apart();
 	kept_apart(SPACES, "all address spaces once more");
 	second_processor();
 }

@@ -5,11 +5,6 @@
  */
 #include "tx.h"
 
-bool bits_possible(const struct insn *i)
-{
-	return i->mem && i->map == 1 && (i->opcode & 0xe7) == 0xa3 && i->opsize != 2 && i->adsize == 8;
-}
-
 /* scratch += bytes from the operand to the word of bit `reg`; uses scratch2. */
 static void add_word_offset(struct tx *t, const struct insn *i)
 {

@@ -222,11 +222,15 @@ u8 insn_operand_gpr(const struct insn *i, const struct opnd *o)
 
 u16 insn_gprs(const struct insn *i, u8 access)
 {
+	/* By a table, which no branch has to guess: this is asked of every instruction, several times. */
+	enum { NONE, REG, RM, Z, B };
+	static const u8 field[OP_VSIB + 1] = { [OP_G] = REG, [OP_E] = RM, [OP_R] = RM, [OP_Z] = Z, [OP_B] = B };
+	const u8 regs[] = { BASE_NONE, i->reg, i->mem ? BASE_NONE : i->rm, (u8)((i->opcode & 7) | (i->rex & 1) << 3), i->vvvv };
 	u16 mask = (access & ACC_W ? i->d->implicit_written : 0) | (access & ACC_R ? i->d->implicit_read : 0);
 
 	for (unsigned n = 0; n < i->d->nopnd; n++) {
 		const struct opnd *o = &i->d->opnd[n];
-		u8 reg = insn_operand_gpr(i, o);
+		u8 reg = o->kind == OP_REG ? o->reg : regs[field[o->kind]];
 
 		if (reg != BASE_NONE && (o->acc & access))
 			mask |= (u16)(1u << (o->size == 1 ? byte_reg(i, reg) : reg));

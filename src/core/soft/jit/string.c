@@ -20,7 +20,7 @@ static unsigned element_size(const struct insn *i)
 	return i->opcode & 1 ? i->opsize : 1;
 }
 
-bool string_possible(const struct insn *i)
+bool string_is_emitted(const struct insn *i)
 {
 	switch (i->d->op) {
 	case INSN_MOVS:

@@ -212,9 +212,16 @@ void edge_interp(struct tx *t, u16 offset);
 void jump_lookup_in(struct tx *t, enum tlb_view view); /* goes on at scratch under a view */
 void edge_view(struct tx *t, s64 target, enum tlb_view view); /* goes on under another view */
 void interp_if_not_canonical(struct tx *t, u16 guest); /* scratch; overwrites scratch2 and flags */
-bool bits_possible(const struct insn *i);
 bool bits_insn(struct tx *t, const struct insn *i);
-bool string_possible(const struct insn *i);
+static inline bool bits_possible(const struct insn *i) /* asked of every instruction, several times */
+{
+	return i->mem && i->map == 1 && (i->opcode & 0xe7) == 0xa3 && i->opsize != 2 && i->adsize == 8;
+}
+bool string_is_emitted(const struct insn *i); /* of KIND_STRING */
+static inline bool string_possible(const struct insn *i)
+{
+	return i->d->kind == KIND_STRING && string_is_emitted(i);
+}
 bool string_insn(struct tx *t, const struct insn *i);
 bool system_possible(const struct tx *t, const struct insn *i);
 bool system_ends_block(const struct insn *i);
