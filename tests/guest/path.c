@@ -7,8 +7,12 @@
  */
 #include "path.h"
 
+static unsigned slow = 1; /* a processor for which all of it would take too long does a part */
+
 static void forms(void)
 {
+	u64 start = rdtsc();
+
 	for (unsigned pages = 1; pages <= 5; pages++) {
 		bool good = true;
 
@@ -18,10 +22,12 @@ static void forms(void)
 			imm_is[ROLXOR] = rng();
 			scatter(pages, how, (how ^ pages ^ user) & 1);
 			fill();
-			repeat(8000, ADD, LEA);
+			repeat(8000 / slow, ADD, LEA);
 			good &= agrees();
 		}
 		ok(good, (const char *[]){ "handlers in a page", "in two pages", "in three", "in four", "in five" }[pages - 1]);
+		if (rdtsc() - start > 3000000000ull)
+			slow = 8;
 	}
 }
 
@@ -262,7 +268,7 @@ static bool flag_case(struct flag_case *f)
 	put_reader(how, cc);
 	tail(tail_how);
 	place(END, LIN(HOME + 2), 0);
-	for (length = 0; length < 2 * ROUNDS; length += 2)
+	for (length = 0; length < 2 * ROUNDS / slow; length += 2)
 		stream[length] = 1, stream[length + 1] = 2;
 	stream[length++] = 1, stream[length++] = 3;
 	stream[length] = END;
@@ -444,18 +450,18 @@ static bool faults_of(unsigned op, unsigned how)
 {
 	bool absent[WALK_PAGES + 1] = { 0 }, good;
 	struct model s = { .rax = 0x123456789abcdefull, .m = memory };
-	unsigned others = 1 + rng() % 3;
+	unsigned others = 1 + rng() % 3, phase = rng() % others;
 
 	offset_of_memory = 0;
 	scatter(2 + rng() % 2, how, false);
 	fill();
 	prepare_walk(op, absent);
 	seens = expects = steps = starts = 0;
-	for (length = 0; length < 3900 * others; length++)
-		stream[length] = (u8)(length % others ? LEA : op);
+	for (length = 0; length < 3900 / slow * others; length++)
+		stream[length] = (u8)(length % others != phase ? LEA : op);
 	stream[length] = END;
 	begin();
-	s.r13 = regs.r[R13] = LIN(WALK_PAGE) + (rng() & 1 ? 8 * (rng() % 100) : 4096 - 8 * (rng() % 40)); /* or a fault soon */
+	s.r13 = regs.r[R13] = LIN(WALK_PAGE) + (slow == 1 && (rng() & 1) ? 8 * (rng() % 100) : 4096 - 8 * (rng() % 7)); /* or a fault soon */
 	s.r14 = regs.r[R14] = (u64)pointers;
 	for (unsigned n = 0; n < length; n++)
 		if (stream[n] == INDIRECT)
@@ -470,7 +476,7 @@ static bool faults_of(unsigned op, unsigned how)
 	if (expects) /* the first one finds the registers that the loop began with */
 		expected[0].rcx = expected[0].rsi == (u64)stream + 1 ? 0 : expected[0].rcx;
 	go();
-	good = same_events() && regs.r[RAX] == s.rax && regs.r[R13] == s.r13 && expects && !strays;
+	good = same_events() && regs.r[RAX] == s.rax && regs.r[R13] == s.r13 && (expects || slow > 1) && !strays;
 	return good && (!steps_wanted || steps == steps_wanted * starts);
 }
 
@@ -594,12 +600,12 @@ static void interrupts(void)
 	apic_enable();
 	apic_write(0x3e0, 0xb);
 	apic_write(0x320, 0x20040);
-	apic_write(0x380, 100000);
+	apic_write(0x380, slow > 1 ? 10000000 : 100000);
 	ticks = 0;
 	for (unsigned n = 0; n < 600 && (n < 4 || ticks < 10); n++) {
 		scatter(1 + n % 4, n % TAILS, n & 1);
 		fill();
-		repeat(20000, ADD, LEA);
+		repeat(20000 / slow, ADD, LEA);
 		__asm__ volatile("sti");
 		good &= agrees();
 		__asm__ volatile("cli");
@@ -646,6 +652,7 @@ static void endless(unsigned pages)
 
 static void all(void)
 {
+	shuffled_map();
 	forms();
 	threaded();
 	flags_outside();
