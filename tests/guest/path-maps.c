@@ -151,7 +151,7 @@ static void two_places(void)
 		map_code(HOME + 5, HOME);
 		map_code(HOME + 6, HOME + 2);
 		for (unsigned n = 0; n < 256; n++)
-			other_table[n] = table[n] >> 12 == LIN(HOME) >> 12 || table[n] >> 12 == LIN(HOME + 1) >> 12 ? table[n] + 5 * 4096 : table[n];
+			other_table[n] = table[n] - LIN(HOME) < 8192 ? table[n] + 5 * 4096 : table[n];
 		fill();
 		for (unsigned n = 0; n < ROUNDS(60); n++) {
 			u64 kept[256];

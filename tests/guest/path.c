@@ -245,8 +245,8 @@ static bool flag_case(struct flag_case *f)
 	load_reg(f->b, f->vb);
 	bytes(0x4539c0, 3); /* cmp r8d, r8d: no carry */
 	want = put_setter(f);
-	if (f->moved == 1)
-		bytes((u64)(0x48 | f->a >> 3 | (f->a & 8) >> 1) << 24 | 0x8d4007 | (u64)((f->a & 7) * 9) << 8, 4); /* lea a, [a + 7] */
+	if (f->moved == 1) /* lea a, [a + 7] */
+		bytes((u64)(0x48 | f->a >> 3 | (f->a & 8) >> 1) << 24 | 0x8d4007 | (u64)((f->a & 7) * 9) << 8, 4);
 	if (f->moved == 2)
 		load_reg(f->b, 99);
 	if (f->moved == 3) { /* behind all that may fault */
@@ -289,8 +289,9 @@ static void flags_outside(void)
 	static const u64 values[] = { 0, 1, 5, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7fffffff, 0x80000000, 0xffffffff,
 				      0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff };
 	static const u8 ops[] = { 0, 5, 7, 4, 1, 6 };
-	static const char *const name[KINDS] = { "of ALU, registers", "of ALU, immediate", "of CMP m, r", "of CMP r, m", "of CMP m, i",
-						 "of TEST", "of TEST r, i", "of TEST m, r", "of INC, DEC", "of shifts" };
+	static const char *const name[KINDS] = { "of ALU, registers", "of ALU, immediate", "of CMP m, r", "of CMP r, m",
+						 "of CMP m, i", "of TEST", "of TEST r, i", "of TEST m, r", "of INC, DEC",
+						 "of shifts" };
 
 	for (unsigned kind = 0; kind < KINDS; kind++) {
 		bool good = true;

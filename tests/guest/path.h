@@ -28,8 +28,8 @@
 #define HOME 4
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
-enum { END, ADD, ROLXOR, XORM, STORE, INDEX, JCC, SUBM, STACK, RELATIVE, RELATIVE_TOO, LEA, WALK, WALKW, FIRST, DIVIDE, INDIRECT, PATCH, PATCH_HOME, PATCH_NEXT, OPS,
-       NOWHERE = 200 };
+enum { END, ADD, ROLXOR, XORM, STORE, INDEX, JCC, SUBM, STACK, RELATIVE, RELATIVE_TOO, LEA, /* what can be repeated at will */
+       WALK, WALKW, FIRST, DIVIDE, INDIRECT, PATCH, PATCH_HOME, PATCH_NEXT, OPS, NOWHERE = 200 };
 
 struct space {
 	u64 pml4[512], pdpt[512], pd[512], pt[512];
@@ -434,7 +434,8 @@ static inline bool agrees(void)
 	for (unsigned n = 0; n < length; n++)
 		compute(&s, stream[n]);
 	last_rax = s.rax;
-	return regs.r[RAX] == s.rax && regs.r[RSI] == (u64)stream + length + 1 && !__builtin_memcmp(memory, model_memory, sizeof(memory));
+	return regs.r[RAX] == s.rax && regs.r[RSI] == (u64)stream + length + 1 &&
+	       !__builtin_memcmp(memory, model_memory, sizeof(memory));
 }
 
 /* A few ops again and again; now and then others come between. */
