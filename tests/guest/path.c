@@ -26,7 +26,7 @@ static void forms(void)
 			good &= agrees();
 		}
 		ok(good, (const char *[]){ "handlers in a page", "in two pages", "in three", "in four", "in five" }[pages - 1]);
-		if (rdtsc() - start > 3000000000ull)
+		if (rdtsc() - start > 5000000000ull)
 			slow = 8;
 	}
 }
@@ -671,10 +671,12 @@ void guest_main(void)
 {
 	make_spaces();
 	all();
-	print("the same at CPL 3\n");
-	user = true;
-	all();
-	user = false;
+	if (slow == 1) {
+		print("the same at CPL 3\n");
+		user = true;
+		all();
+		user = false;
+	}
 	interrupts();
 	for (unsigned pages = 1; pages <= 4; pages++)
 		endless(pages);
