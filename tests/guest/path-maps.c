@@ -10,16 +10,22 @@ static void poke(u64 at, u32 v)
 		((volatile u8 *)code[phys[((at + n) >> 12) % PAGES]])[(at + n) & 4095] = (u8)(v >> 8 * n);
 }
 
+static unsigned slow = 1; /* a processor for which all of it would take too long does a part */
+#define ROUNDS(n) (slow > 1 ? (n) / 4 : (n))
+
 static void changed_inside(void)
 {
+	u64 start = rdtsc();
 	static const u8 change[] = { PATCH, PATCH_HOME, PATCH_NEXT };
 	bool good = true;
 
-	for (unsigned n = 0; n < 24; n++) {
+	for (unsigned n = 0; n < 18; n++) {
+		if (rdtsc() - start > 5000000000ull)
+			slow = 8;
 		scatter(1 + n % 4, n % TAILS, n & 4);
 		fill();
-		repeat(6000, ADD, n & 8 ? LEA : ROLXOR);
-		for (unsigned k = 1500; k < length; k += n & 16 ? 7 : 1100 + rng() % 100)
+		repeat(6000 / slow, ADD, n & 8 ? LEA : ROLXOR);
+		for (unsigned k = 1500 / slow; k < length; k += n & 16 ? 7 : 1100 + rng() % 100)
 			stream[k] = change[rng() % 3];
 		good &= agrees();
 	}
@@ -30,13 +36,13 @@ static void changed_outside(void)
 {
 	bool good = true;
 
-	for (unsigned n = 0; n < 3; n++) {
+	for (unsigned n = 0; n < 2; n++) {
 		scatter(1 + n % 4, n % TAILS, n & 1);
 		fill();
-		for (unsigned k = 0; k < 40; k++) {
+		for (unsigned k = 0; k < ROUNDS(40); k++) {
 			unsigned op = rng() & 1 ? ADD : ROLXOR;
 
-			repeat(k % 8 ? 100 : 4000, ADD, LEA);
+			repeat(k % 8 ? 100 : 4000 / slow, ADD, LEA);
 			good &= agrees();
 			imm_is[op] = rng();
 			poke(imm_at[op], imm_is[op]);
@@ -107,7 +113,7 @@ static void remapped_by(unsigned way)
 
 	if (way == BY_PCID && !has_pcid)
 		return;
-	for (unsigned how = way % 2; how < TAILS; how += 2) {
+	for (unsigned how = (way + user) % 3; how < TAILS; how += 3) {
 		make_remapped(how);
 		if (way == BY_PCID) {
 			for (unsigned s = 0; s < 2; s++)
@@ -117,8 +123,8 @@ static void remapped_by(unsigned way)
 				WRITE_REG("cr3", (u64)space[s].pml4 | (s + 1));
 		}
 		fill();
-		for (unsigned n = 0; n < 60; n++) {
-			stream_of_two(n % 30 ? 40 : 3000);
+		for (unsigned n = 0; n < ROUNDS(60); n++) {
+			stream_of_two(n % 30 ? 40 : 3000 / slow);
 			good &= remap_round(way, HOME + 1 + n % 2);
 			if (n % 3 == 0)
 				good &= agrees();
@@ -135,7 +141,7 @@ static void two_places(void)
 {
 	bool good = true;
 
-	for (unsigned how = 0; how < TAILS; how++) {
+	for (unsigned how = user; how < TAILS; how += 2) {
 		u64 other_table[256];
 
 		if (how == BY_TABLE)
@@ -145,12 +151,12 @@ static void two_places(void)
 		map_code(HOME + 5, HOME);
 		map_code(HOME + 6, HOME + 2);
 		for (unsigned n = 0; n < 256; n++)
-			other_table[n] = table[n] >> 12 == LIN(HOME) >> 12 || table[n] >> 12 == LIN(HOME + 1) >> 12 ? table[n] + 5 * 4096 : table[n];
+			other_table[n] = table[n] - LIN(HOME) < 8192 ? table[n] + 5 * 4096 : table[n];
 		fill();
-		for (unsigned n = 0; n < 60; n++) {
+		for (unsigned n = 0; n < ROUNDS(60); n++) {
 			u64 kept[256];
 
-			stream_of_two(n % 30 < 2 ? 3000 : 40);
+			stream_of_two(n % 30 < 2 ? 3000 / slow : 40);
 			imm_is[ADD] = imm_of[HOME + 1 + n % 2];
 			__builtin_memcpy(kept, table, sizeof(table));
 			if (n & 1)
@@ -196,9 +202,9 @@ static void no_fetch(void)
 		map_code(HOME + 1, HOME + 1);
 		imm_is[ADD] = imm_of[HOME + 1];
 		fill();
-		stream_of_two(4000);
+		stream_of_two(4000 / slow);
 		good &= agrees();
-		for (unsigned n = 0; n < 20; n++) {
+		for (unsigned n = 0; n < ROUNDS(20); n++) {
 			unsigned kind = n % (user ? KINDS : NOT_USER);
 			u64 flags = kind == NOT_USER ? P | W : P | W | U | NX;
 
@@ -218,6 +224,7 @@ static void no_fetch(void)
 
 static void all(void)
 {
+	shuffled_map();
 	changed_inside();
 	changed_outside();
 	for (unsigned way = 0; way < WAYS; way++)
@@ -234,7 +241,9 @@ void guest_main(void)
 	has_pcid = out[2] >> 17 & 1;
 	make_spaces();
 	all();
-	print("the same at CPL 3\n");
-	user = true;
-	all();
+	if (slow == 1) {
+		print("the same at CPL 3\n");
+		user = true;
+		all();
+	}
 }

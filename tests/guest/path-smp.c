@@ -5,8 +5,8 @@
  */
 #include "path.h"
 
-#define VERSIONS 1500
-#define REMAPS 300
+#define VERSIONS 1000
+#define REMAPS 200
 #define LOOPS 40
 
 static volatile u32 there, finished, stale, runs, acks, up, mismatched;

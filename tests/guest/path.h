@@ -28,8 +28,8 @@
 #define HOME 4
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
-enum { END, ADD, ROLXOR, XORM, STORE, INDEX, JCC, SUBM, STACK, RELATIVE, LEA, WALK, WALKW, FIRST, DIVIDE, INDIRECT, PATCH, PATCH_HOME, PATCH_NEXT, OPS,
-       NOWHERE = 200 };
+enum { END, ADD, ROLXOR, XORM, STORE, INDEX, JCC, SUBM, STACK, RELATIVE, RELATIVE_TOO, LEA, /* what can be repeated at will */
+       WALK, WALKW, FIRST, DIVIDE, INDIRECT, PATCH, PATCH_HOME, PATCH_NEXT, OPS, NOWHERE = 200 };
 
 struct space {
 	u64 pml4[512], pdpt[512], pd[512], pt[512];
@@ -127,6 +127,13 @@ static void plain_map(void)
 		map_code(n, n);
 }
 
+/* No two neighbours are neighbours in memory. */
+static inline void shuffled_map(void)
+{
+	for (unsigned n = 0; n < PAGES; n++)
+		map_code(n, n * 7 % PAGES);
+}
+
 static void make_spaces(void)
 {
 	for (unsigned n = 0; n < 32; n++)
@@ -195,7 +202,7 @@ static void tail(unsigned how)
 		bytes(0xff24cf, 3);
 }
 
-static u64 fault_at[OPS], imm_at[OPS], jumps_at[OPS], far_at, relative_at;
+static u64 fault_at[OPS], imm_at[OPS], jumps_at[OPS], far_at, relative_at[2];
 static u32 imm_is[OPS];
 
 static void body_of_jcc(unsigned how)
@@ -249,8 +256,9 @@ static void body(unsigned op, unsigned how)
 	case STACK: /* push rbp; mov rbp, rsp; push rax; push 7; pop rdx; add rax, rdx; add rax, [rbp - 8]; leave */
 		bytes(0x554889e5, 4), bytes(0x506a075a, 4), bytes(0x4801d0, 3), bytes(0x480345f8, 4), byte(0xc9);
 		return;
-	case RELATIVE: /* lea rdx, [rip]; add rax, rdx; add rax, [rip + .]; xor rax, [rip + .] */
-		relative_at = here + 7;
+	case RELATIVE:
+	case RELATIVE_TOO: /* lea rdx, [rip]; add rax, rdx; add rax, [rip + .]; xor rax, [rip + .] */
+		relative_at[op - RELATIVE] = here + 7;
 		bytes(0x488d15, 3), imm(0, 4), bytes(0x4801d0, 3), bytes(0x480305, 3), imm(64, 4), bytes(0x483305, 3), imm(61, 4);
 		for (u64 at = here + 57, n = 0; n < 12; n++)
 			code[phys[((at + n) >> 12) % PAGES]][(at + n) & 4095] = (u8)(n * 37 + 11);
@@ -370,7 +378,8 @@ static void compute(struct model *s, unsigned op)
 		s->rax += 7 + s->rax;
 		break;
 	case RELATIVE:
-		s->rax += relative_at + constant(0);
+	case RELATIVE_TOO:
+		s->rax += relative_at[op - RELATIVE] + constant(0);
 		s->rax ^= constant(4);
 		break;
 	case LEA:
@@ -425,7 +434,8 @@ static inline bool agrees(void)
 	for (unsigned n = 0; n < length; n++)
 		compute(&s, stream[n]);
 	last_rax = s.rax;
-	return regs.r[RAX] == s.rax && regs.r[RSI] == (u64)stream + length + 1 && !__builtin_memcmp(memory, model_memory, sizeof(memory));
+	return regs.r[RAX] == s.rax && regs.r[RSI] == (u64)stream + length + 1 &&
+	       !__builtin_memcmp(memory, model_memory, sizeof(memory));
 }
 
 /* A few ops again and again; now and then others come between. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A sequence of the differential test while it is being made: sequence.c has the plan, steps.c what aims at a part of the translator. */
+/*
+ * A sequence of the differential test while it is being made: sequence.c has the plan, steps.c what aims at a part of the
+ * translator.
+ */
 #pragma once
 #include "diff.h"
 

@@ -201,7 +201,8 @@ static bool load_index(struct test_case *t, u8 index, unsigned n)
 		from = index;
 	seq.byte[n] = from;
 	rex |= from >> 3;
-	return seq_add(t, (u8[]){rex, 0x0f, one_in(12) ? 0xb7 : 0xb6, /* or of a word */ (u8)(0xc0 | (index & 7) << 3 | (from & 7))}, 4, 0);
+	return seq_add(t, /* MOVZX, or of a word */
+		       (u8[]){rex, 0x0f, one_in(12) ? 0xb7 : 0xb6, (u8)(0xc0 | (index & 7) << 3 | (from & 7))}, 4, 0);
 }
 
 /* The base moves, and the displacements with it. */
@@ -309,7 +310,9 @@ bool step_arrays(struct test_case *t, unsigned last)
 		one.index = index[rng() & 1];
 		if (one_in(20))
 			one.scale = rng() & 3;
-		if (!array_access(t, one_in(40) ? 4 : size[g], &one) || (one_in(3) && t->count < last && !between(t, last, m, index)))
+		if (!array_access(t, one_in(40) ? 4 : size[g], &one))
+			return false;
+		if (one_in(3) && t->count < last && !between(t, last, m, index))
 			return false;
 	}
 	seq.fixed = 0;
