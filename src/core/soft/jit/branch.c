@@ -170,10 +170,7 @@ void edge_to(struct tx *t, s64 target)
 	if (target <= tx_at(t, t->k) || has_gone_back(t)) {
 		flags_free_for(t, target);
 		emit_poll(t);
-		emit_align_rel32(&t->e, 2);
-		add_edge(t, emit_jcc(&t->e, COND_E, NULL), target, false);
-		add_edge(t, emit_jmp(&t->e, NULL), target, true);
-		return;
+		add_edge(t, emit_jcc(&t->e, COND_NE, NULL), target, true);
 	} else if (flags_recipe_serves(t, target)) {
 		flags_free_for(t, target);
 	}

@@ -17,8 +17,8 @@
  *     them, `entry_host` follows. Jump caches, enter and exits use FLAGS_SAVED.
  *  4. Flags that no path reads before writing them are dead and may hold anything. An instruction that may fault reads
  *     them: the frame that the fault pushes has all. (With options.flags 0 it does not.) Flags that only faults read may be a
- *     recipe in the place of an image (recipe.c): its registers keep their values until the flags are written, no code
- *     reads it, and C follows it before it does anything else.
+ *     recipe in the place of an image (recipe.c): its registers, or jit_frame.shifted, keep their values until the flags
+ *     are written, no code reads it, and C follows it before it does anything else.
  *  5. Every guest instruction is either wholly done or not begun when its block is left: checks come before effects.
  *     What the fast path cannot do (TLB miss that is not memory, page crossing) is given to interp_step(). Page faults are
  *     delivered at once, and instructions that are not translated are executed by inplace.c: both from inside of a block,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Flags that are not saved but made again. Often nothing but a fault could read the flags of an instruction, and its operands
- * are still in registers when it would. Then cpu.saved_flags gets, in code that runs once in a blue moon, a recipe in the
- * place of an image, and whoever takes the flags into RFLAGS (flags_in()) follows it: by the same operation, on operands
- * that are what they were. flags.c decides where that is so; recipes stay for as long as the VM.
+ * are still in registers when it would; what a shift shifted, or a comparison found in memory, is kept in the frame. Then
+ * cpu.saved_flags gets, in code that runs once in a blue moon, a recipe in the place of an image, and whoever takes the flags
+ * into RFLAGS (flags_in()) follows it: by the same operation, on operands that are what they were. flags.c decides where that
+ * is so; recipes stay for as long as the VM.
  */
 #include "../cpu/interp.h"
 #include "tx.h"
