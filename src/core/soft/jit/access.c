@@ -112,7 +112,8 @@ bool access_has_segment(const struct insn *i)
 /* fs:[disp], gs:[disp]: what threads and processors have of their own. */
 static bool is_segment_only(const struct insn *i)
 {
-	return access_has_segment(i) && i->base == BASE_NONE && i->index == BASE_NONE && i->adsize == 8 && i->disp == (s32)i->disp;
+	return access_has_segment(i) && i->base == BASE_NONE && i->index == BASE_NONE && i->adsize == 8 &&
+	       i->disp == (s32)i->disp;
 }
 
 static void load_segment(struct tx *t, const struct insn *i, u8 dst)

@@ -331,7 +331,8 @@ static void jump_expected(struct tx *t)
 
 	emit_alu_load(&t->e, ALU_SUB, HOST_SCRATCH, TX_FRAME(code_base));
 	emit_alu_imm(&t->e, ALU_CMP, true, HOST_SCRATCH, (s32)expected);
-	t->side[t->side_count++] = (struct side_exit){ emit_jcc(&t->e, COND_NE, NULL), SIDE_COMPUTED, t->state, t->unsaved, 0, t->k };
+	t->side[t->side_count++] =
+		(struct side_exit){ emit_jcc(&t->e, COND_NE, NULL), SIDE_COMPUTED, t->state, t->unsaved, 0, t->k };
 	scratch_lost(t);
 	if (next)
 		return;

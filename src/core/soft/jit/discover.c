@@ -31,7 +31,8 @@ bool tx_ends_block(const struct tx *t, u32 k)
 {
 	const struct insn *i = &t->insn[k];
 
-	return insn_is_branch(i) || system_ends_block(i) || transfer_possible(t, i) || (tx_is_inplace(t, k) && inplace_ends_block(i));
+	return insn_is_branch(i) || system_ends_block(i) || transfer_possible(t, i) ||
+	       (tx_is_inplace(t, k) && inplace_ends_block(i));
 }
 
 static bool translatable(struct tx *t, const struct insn *i)
@@ -54,8 +55,9 @@ static bool translatable(struct tx *t, const struct insn *i)
 	case KIND_NOP:
 		return true;
 	default:
-		return insn_is_branch(i) ? branch_possible(i) : bits_possible(i) || string_possible(i) || transfer_possible(t, i) ||
-							      system_possible(t, i);
+		if (insn_is_branch(i))
+			return branch_possible(i);
+		return bits_possible(i) || string_possible(i) || transfer_possible(t, i) || system_possible(t, i);
 	}
 }
 

@@ -90,6 +90,7 @@ static void emit_slow_sites(struct tx *t)
 		const struct slow_site *s = &t->slow[n];
 		struct slow_info info = { s->guest, s->size, s->own, s->what, 0, 0 };
 		bool group = s->what & SLOW_GROUP;
+		const u8 *stub = t->j->stub_slow[t->key & KEY_VIEW][slow_kind(s->what)][group];
 
 		if (s->recipe) {
 			emit_patch_here(&t->e, s->jump);
@@ -99,7 +100,7 @@ static void emit_slow_sites(struct tx *t)
 			emit_u8(&t->e, 0x90);
 		if (!s->recipe)
 			emit_patch_here(&t->e, s->jump);
-		emit_call(&t->e, s->what & SLOW_INDEX ? t->j->stub_alone : t->j->stub_slow[t->key & KEY_VIEW][slow_kind(s->what)][group]);
+		emit_call(&t->e, s->what & SLOW_INDEX ? t->j->stub_alone : stub);
 		info.retry = (s32)(s->retry - emit_here(&t->e));
 		emit_bytes(&t->e, &info, group ? sizeof(info) : offsetof(struct slow_info, alone));
 	}

@@ -29,7 +29,7 @@ enum access_form { ACCESS_PLAIN, ACCESS_TABLE, ACCESS_ARRAY };
 struct access {
 	u8 how, group, form;
 	bool checked; /* its index was compared already, by the access in instruction checks */
-	u64 checks;   /* bit k: instruction k's index is compared here as well, before flags are written that it would overwrite */
+	u64 checks;   /* bit k: instruction k's index is compared here as well, before flags that it would overwrite */
 	u16 span; /* of a leader's group, bytes */
 	u16 own;  /* where in the group the leader's own bytes are */
 	bool wtag;   /* a leader of accesses some of which write */
@@ -83,7 +83,7 @@ struct tx {
 	u32 backs;     /* jumps backward that the block followed */
 	u32 went_back; /* instructions until the first of them, after which every edge may close a loop; 0: none */
 	u64 turned;  /* bit k: the block goes on where branch k jumps to, not behind it */
-	u64 expected; /* bit k: computed jump k is compared with where the path went on: k + 1, the block's start after the last */
+	u64 expected; /* bit k: computed jump k is compared with where the path went: to k + 1, the last to the block's start */
 	u32 pages;    /* that it lies in, if it is made from a path */
 	bool loop_wants; /* an edge to the block's own start needs the flags */
 	struct flags_fate {
