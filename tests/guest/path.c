@@ -336,11 +336,13 @@ static void fix(struct frame *f)
 {
 	u64 cr2 = READ_REG("cr2");
 
-	if (f->vector == EXC_PF && cr2 >= LIN(WALK_PAGE))
+	if (f->rip == 1ull << 55) /* where no jump should arrive */
+		f->rip = table[ADD];
+	else if (f->vector == EXC_PF && cr2 >= LIN(WALK_PAGE))
 		map_walk((unsigned)((cr2 - LIN(WALK_PAGE)) >> 12), P | W | U);
 	else if (f->vector == EXC_DE)
 		*(volatile u64 *)f->r13 = 7;
-	else if (f->vector == EXC_GP && f->rcx == NOWHERE)
+	else if (f->vector == EXC_GP && f->rcx == NOWHERE) /* the jump is done again */
 		table[NOWHERE] = f->r10 = f->r11 = table[ADD];
 	else if (f->vector == EXC_GP || f->vector == EXC_PF)
 		f->r15 = (u64)memory;

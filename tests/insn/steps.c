@@ -285,7 +285,7 @@ static void aim_table(void)
 bool step_arrays(struct test_case *t, unsigned last)
 {
 	static const u8 sizes[] = {1, 2, 4, 8, 4, 8, 1, 16, 32};
-	unsigned size[2], members = 4 + rng() % 5, groups = members == 8 && one_in(2) ? 2 : 1;
+	unsigned size[2], groups = 1 + one_in(3), members = groups == 2 ? 8 : 4 + rng() % 5;
 	u8 index[2] = {pick_index(), pick_index()}, base = seq_base(one_in(2));
 	bool table = one_in(4);
 	struct memory m[2];
@@ -304,7 +304,7 @@ bool step_arrays(struct test_case *t, unsigned last)
 	if (!load_index(t, index[0], 0) || (index[1] != index[0] && !load_index(t, index[1], 1)))
 		return false;
 	for (unsigned n = 0; n < members && t->count < last; n++) {
-		unsigned g = groups == 2 ? rng() & 1 : 0;
+		unsigned g = groups == 2 ? (n / 2 ^ one_in(6)) & 1 : 0;
 		struct memory one = m[g];
 
 		one.index = index[rng() & 1];
@@ -381,12 +381,23 @@ static bool may_fault(struct test_case *t)
 	return put(t, &o, &m);
 }
 
+/* By a constant that may leave the flags alone. */
+static bool shift(struct test_case *t)
+{
+	static const u8 counts[] = {0, 32, 64, 1, 4, 31, 33, 63};
+	u8 reg = any_written(), rex = (u8)(0x40 | (rng() & 1) << 3 | reg >> 3);
+
+	return seq_add(t, (u8[]){rex, 0xc0 | (rng() & 1), (u8)(0xe0 | (rng() & 3) << 3 | (reg & 7)), counts[rng() & 7]}, 4, 0);
+}
+
 bool step_compare(struct test_case *t, unsigned last)
 {
 	u8 reg;
 
-	if (t->count + 5 > last || !compare_memory(t, &reg))
+	if (t->count + 6 > last || !compare_memory(t, &reg))
 		return true;
+	if (one_in(3) && !shift(t))
+		return false;
 	if (one_in(4) && !seq_step(t, reg))
 		return false;
 	if (one_in(3) && !seq_add(t, (u8[]){0x0f, (u8)(0x80 | (rng() & 15)), 0, 0, 0, 0}, 6, (u8)(t->count + 1 + rng() % 3)))

@@ -86,20 +86,29 @@ static u32 bit_of(u8 reg)
 	return reg < 16 ? 1u << reg : 0;
 }
 
+/* By a constant; which leaves the flags alone when it is 0. */
+static u32 shift_count(const struct insn *i)
+{
+	unsigned size = i->opcode & 1 ? i->opsize : 1;
+
+	return i->opcode & 0x10 ? 1 : (u32)i->imm & (size == 8 ? 63 : 31);
+}
+
 bool recipe_keeps_shifted(const struct insn *i)
 {
 	bool constant = !i->map && ((i->opcode & 0xfe) == 0xc0 || (i->opcode & 0xfe) == 0xd0) && (i->modrm & 0x20);
 	u8 reg;
 
-	return constant && i->d->kind == KIND_COPY && !i->mem && i->opsize != 2 && i->d->flags_written && operand(i, 0, &reg);
+	return constant && i->d->kind == KIND_COPY && !i->mem && i->opsize != 2 && i->d->flags_written && shift_count(i) &&
+	       operand(i, 0, &reg);
 }
 
-/* Its operand is lost: code keeps it. Its count is less than 64. */
+/* Its operand is lost: code keeps it. */
 static u16 recipe_of_shift(struct jit *j, const struct insn *i, u16 *ret_regs)
 {
 	struct recipe r = { .op = (RECIPE_SHIFT + (i->modrm >> 3 & 7)) & 15, .size = (i->opcode & 1 ? i->opsize : 1) & 15 };
 
-	r.imm = i->opcode & 0x10 ? 1 : (s32)i->imm & (i->opsize == 8 && r.size != 1 ? 63 : 31);
+	r.imm = (s32)shift_count(i);
 	*ret_regs = 0;
 	return recipe_keep(j, &r);
 }
