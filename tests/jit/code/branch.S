@@ -65,6 +65,10 @@
 	sequence jump_register
 	jmp	rax
 
+	sequence jump_farthest
+	.byte	0xe9
+	.long	0x7fffffff /* more than a displacement from the page */
+
 	sequence jump_memory
 	jmp	[rip + 0x2000]
 

@@ -111,6 +111,10 @@ static void save_if_host(struct tx *t)
 static void load_rip(struct tx *t, s64 offset)
 {
 	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
+	if (offset != (s32)offset) { /* a jump of 2 GiB */
+		emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, (s32)(offset / 2)));
+		offset -= offset / 2;
+	}
 	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, (s32)offset));
 }
 

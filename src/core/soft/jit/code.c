@@ -61,7 +61,7 @@ static bool code_map(struct jit *j)
  * them, a third of what translating takes, is not the guest's time. Who comes too early gets pages by faults.
  */
 #define AHEAD_STOP UINT32_MAX
-#define META_PIECE (LARGE / 8 * 3) /* the records of a piece of code */
+#define META_PIECE (LARGE / 4) /* the records of a piece of code, most of them: what is not used is lost */
 
 static void prepare(struct jit *j, u32 piece)
 {
@@ -144,7 +144,6 @@ bool code_create(struct jit *j)
 	j->blocks = map_lazy(MAX_BLOCKS * sizeof(*j->blocks));
 	if (!code_map(j) || !j->meta || !j->blocks)
 		return false;
-	madvise(j->meta, META_SIZE, MADV_HUGEPAGE);
 	ahead_start(j);
 	return true;
 }
