@@ -180,19 +180,9 @@ void discover(struct tx *t, u16 offset)
 /* What a path may go through. Calls and returns end it. */
 static bool path_passes(struct tx *t, const struct insn *i)
 {
-	switch (i->d->kind) {
-	case KIND_COPY:
-	case KIND_LEA:
-	case KIND_PUSH:
-	case KIND_POP:
-	case KIND_LEAVE:
-	case KIND_NOP:
-	case KIND_JCC:
-	case KIND_JMP:
-		return translatable(t, i);
-	default:
-		return bits_possible(i) && translatable(t, i);
-	}
+	bool jump = i->d->kind == KIND_JCC || i->d->kind == KIND_JMP;
+
+	return (insn_is_ordinary(i) || jump || bits_possible(i)) && translatable(t, i);
 }
 
 static bool is_computed(const struct insn *i)

@@ -43,8 +43,7 @@ static bool may_fault(const struct tx *t, const struct insn *i)
 
 #define LOOK_AHEAD 8
 
-/* An ordinary one, behind which comes the next. */
-static bool is_ordinary(const struct insn *i)
+bool insn_is_ordinary(const struct insn *i)
 {
 	switch (i->d->kind) {
 	case KIND_COPY:
@@ -83,7 +82,7 @@ static enum fate find_fate(struct tx *t, s64 target, u16 *ret_moved)
 			fate = FATE_FAULTS;
 			*ret_moved = moved;
 		}
-		if (!is_ordinary(&i))
+		if (!insn_is_ordinary(&i))
 			return FATE_READ;
 		open &= (u16)~insn_writes_flags(&i);
 		moved |= insn_moves(&i);
@@ -207,7 +206,7 @@ static bool is_plain(const struct tx *t, u32 k)
 
 	if ((t->inplace >> k & 1) || bits_possible(i) || string_possible(i))
 		return false;
-	return is_ordinary(i) || i->d->kind == KIND_JCC || i->d->kind == KIND_JMP;
+	return insn_is_ordinary(i) || i->d->kind == KIND_JCC || i->d->kind == KIND_JMP;
 }
 
 /* A path that comes round has not written the flags: does a recipe for them serve at its start, too? */

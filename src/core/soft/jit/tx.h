@@ -183,6 +183,7 @@ bool discover_path(struct tx *t); /* false: none that is worth a block */
 bool tx_ends_block(const struct tx *t, u32 k);
 bool tx_is_inplace(const struct tx *t, u32 k);
 bool insn_is_branch(const struct insn *i);
+bool insn_is_ordinary(const struct insn *i); /* flags.c: behind it comes the next */
 
 /* translate.c: is the page this far from home mapped there? Flags are saved; emits two jumps for when it is not. */
 void tx_page_check(struct tx *t, s64 from_home, u64 gpa, u8 *ret_rel32[2]);
