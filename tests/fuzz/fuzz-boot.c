@@ -33,6 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	m->append = (char *)"console=ttyS0";
 	if (!mem_add_ram(m->core.mem, 0, RAM, &error) || boot_load(m, &error) || !error)
 		abort();
+	g_clear_pointer(&m->ahead, boot_ahead_free);
 	mem_free(m->core.mem);
 	close(fd);
 	return 0;
