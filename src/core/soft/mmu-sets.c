@@ -250,7 +250,7 @@ static struct mmu_set *set_take(struct mmu_cache *m, u16 pcid)
 	if (!best->ready) {
 		for (u32 v = 0; v < VIEW_COUNT; v++) {
 			best->face->tlb[v][0].rtag = best->face->tlb[v][0].wtag = tlb_no_tag(0);
-			best->face->jump[v][0].rip = best->face->jump[v][JUMP_SIZE].rip = jump_no_rip(0);
+			best->face->jump[v][0].rip = jump_no_rip(0);
 		}
 		best->face->itlb[0][0].tag = best->face->itlb[1][0].tag = tlb_no_tag(0);
 		best->face->notes.walk_stamp = 1;

@@ -142,9 +142,8 @@ struct itlb_entry {
 
 /*
  * Jump cache: linear address of a branch target to translated code, per view; emptied with the TLB: cpu_flush_jump(). The
- * address in an empty entry is jump_no_rip(): its own index is another one. Most functions begin at a multiple of 16. Behind
- * it are places for entries that others displaced, or two functions that call each other would miss all the time. Translated
- * code (jit/branch.c, jit/stubs.c) computes the same indices.
+ * address in an empty entry is jump_no_rip(): its own index is another one. Most functions begin at a multiple of 16. Translated
+ * code (jit/branch.c) computes the same index.
  */
 struct jump_entry {
 	u64 rip;
@@ -153,18 +152,13 @@ struct jump_entry {
 #define JUMP_BITS 13
 #define JUMP_SIZE (1u << JUMP_BITS)
 #define JUMP_FOLD 10
-#define JUMP_SECOND 2048u
 static inline u32 jump_index(u64 rip)
 {
 	return ((u32)rip ^ (u32)rip >> JUMP_FOLD) >> 1 & (JUMP_SIZE - 1);
 }
-static inline u32 jump_second(u64 rip)
-{
-	return JUMP_SIZE + (jump_index(rip) & (JUMP_SECOND - 1));
-}
 static inline u64 jump_no_rip(u32 index)
 {
-	return (u64)!(index & (JUMP_SIZE - 1)) << 1; /* not 1, which has index 0 as well */
+	return (u64)!index << 1; /* not 1, which has index 0 as well */
 }
 
 /* Which of up to 16384 entries of a table were filled: who empties the table looks at no others. */
@@ -374,7 +368,7 @@ struct cpu {
 	 */
 	struct tlb_entry tlb[VIEW_COUNT][TLB_SIZE] __attribute__((aligned(4096)));
 	u64 tlb_gpa[VIEW_COUNT][TLB_SIZE]; /* of the same entries: only flushes look at it */
-	struct jump_entry jump[VIEW_COUNT][JUMP_SIZE + JUMP_SECOND];
+	struct jump_entry jump[VIEW_COUNT][JUMP_SIZE];
 	struct itlb_entry itlb[2][ITLB_SIZE]; /* [0] supervisor, [1] user */
 	struct set_notes notes;
 
@@ -409,24 +403,17 @@ void cpu_flush_jump(struct cpu *c);
 
 static inline void cpu_put_jump(struct cpu *c, enum tlb_view view, u64 rip, u64 code)
 {
-	struct jump_entry *table = c->set->jump[view];
-	u32 i = jump_index(rip), second = jump_second(rip);
+	u32 i = jump_index(rip);
 
-	if (table[i].rip != jump_no_rip(i)) {
-		table[second] = table[i];
-		filled_add(&c->set->notes.jump[view], second);
-	}
-	table[i] = (struct jump_entry){ rip, code };
+	c->set->jump[view][i] = (struct jump_entry){ rip, code };
 	filled_add(&c->set->notes.jump[view], i);
 }
 
 /* What is known for c->rip, or NULL. */
 static inline const u8 *cpu_get_jump(const struct cpu *c)
 {
-	const struct jump_entry *table = c->set->jump[c->view], *e = &table[jump_index(c->rip)];
+	const struct jump_entry *e = &c->set->jump[c->view][jump_index(c->rip)];
 
-	if (e->rip != c->rip)
-		e = &table[jump_second(c->rip)];
 	return e->rip == c->rip ? (const u8 *)(uintptr_t)e->code : NULL;
 }
 

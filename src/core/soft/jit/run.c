@@ -251,13 +251,11 @@ static const u8 *code_slot_put(struct jit *j, const struct code_slot *s, const s
 
 void code_forget(struct jit *j, struct cpu *c, u64 la, u64 gpa, u8 key)
 {
-	struct jump_entry *jump = c->set->jump[c->view];
-	u32 place[2] = { jump_index(la), jump_second(la) };
+	struct jump_entry *e = &c->set->jump[c->view][jump_index(la)];
 
 	code_slot(j, c, gpa, key).entry->key = 0;
-	for (u32 n = 0; n < 2; n++)
-		if (jump[place[n]].rip == la)
-			jump[place[n]].rip = jump_no_rip(place[n]);
+	if (e->rip == la)
+		e->rip = jump_no_rip(jump_index(la));
 }
 
 /* Code for c->rip that was entered before under this state, through ITLB and code cache. */

@@ -101,47 +101,6 @@ static void emit_ask_c(struct emit *e, u64 function)
 }
 #define ASK_C(e, function) emit_ask_c(e, (u64)(uintptr_t)(function))
 
-/* Goes to the code for scratch if it is among the displaced entries of a view; scratch2 is lost. */
-static void emit_second(struct emit *e, u32 view)
-{
-	struct host_op xor32 = { .opcode = 0x33 };
-	size_t table = offsetof(struct cpu, jump[0][JUMP_SIZE]) + view * sizeof(((struct cpu *)0)->jump[0]);
-	struct host_mem entry = { BASE_NONE, HOST_SCRATCH2, 3, true, false, (s32)table };
-	u8 *other;
-
-	emit_rorx32(e, HOST_SCRATCH2, HOST_SCRATCH, JUMP_FOLD);
-	emit_op_reg(e, &xor32, HOST_SCRATCH2, HOST_SCRATCH);
-	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, (JUMP_SECOND - 1) << 1);
-	emit_alu_load(e, ALU_CMP, HOST_SCRATCH, entry);
-	other = emit_jcc(e, COND_NE, NULL);
-	emit_alu_imm(e, ALU_AND, true, HOST_SCRATCH, -(s32)PAGE_SIZE);
-	emit_store(e, TX_FRAME(code_base), HOST_SCRATCH);
-	entry.disp += (s32)offsetof(struct jump_entry, code);
-	emit_jmp_mem(e, entry);
-	emit_patch_here(e, other);
-}
-
-/* Jumped to with scratch = RIP that the jump cache does not have at its first place, or a request waits. */
-static void emit_next(struct emit *e)
-{
-	struct host_op cmp8 = { .opcode = 0x80, .imm_size = 1 };
-	struct host_mem view = CPU(view), poll = mem_gs(0);
-	u8 *waits, *other;
-
-	poll.disp = VCPU_POLL_OFFSET;
-	emit_alu_mem_imm32(e, ALU_CMP, poll, 0);
-	waits = emit_jcc(e, COND_NE, NULL);
-	for (u32 v = 0; v < VIEW_COUNT; v++) {
-		cmp8.imm = v;
-		emit_op_mem(e, &cmp8, ALU_CMP, &view);
-		other = emit_jcc(e, COND_NE, NULL);
-		emit_second(e, v);
-		emit_patch_here(e, other);
-	}
-	emit_patch_here(e, waits);
-	ASK_C(e, jit_next);
-}
-
 /* scratch holds the guest RIP to go on at. */
 static void emit_exit_rip(struct emit *e, enum exit_reason reason)
 {
@@ -326,7 +285,7 @@ bool stubs_emit(struct jit *j)
 	j->enter = (unsigned (*)(struct cpu *, const u8 *))(uintptr_t)begin(&e);
 	emit_enter(&e);
 	j->stub_dispatch = begin(&e);
-	emit_next(&e);
+	ASK_C(&e, jit_next);
 	j->stub_interp = begin(&e);
 	ASK_C(&e, jit_interpret);
 	j->stub_interp_at = begin(&e);
