@@ -460,10 +460,11 @@ static inline void repeat(unsigned count, unsigned first, unsigned last)
 static void scatter(unsigned pages, unsigned how, bool over)
 {
 	static const u8 around[5] = { HOME, HOME + 1, HOME - 1, HOME + 2, HOME - 3 };
+	bool alike = rng() & 1; /* the same offsets in all pages */
 	u64 at[5];
 
 	for (unsigned k = 0; k < 5; k++)
-		at[k] = LIN(around[k]) + 256 + rng() % 64;
+		at[k] = LIN(around[k]) + 256 + (alike ? 0 : rng() % 64);
 	for (unsigned op = END; op < OPS; op++) {
 		u64 *p = &at[op % pages], place_at = *p;
 

@@ -73,14 +73,15 @@ static u8 any_written(void)
 }
 
 /* Reads, writes and both of `size` bytes in general registers. */
-static bool plain_access(struct test_case *t, unsigned size, const struct memory *m)
+enum { OP_LOAD, LOAD = 6, KINDS_OF_ACCESS = 18 };
+static bool plain_access(struct test_case *t, unsigned size, const struct memory *m, unsigned kind)
 {
 	struct operation o = {.prefix = size == 2 ? 0x66 : 0, .wide = size == 8, .byte = size == 1};
 	u8 w = size != 1, alu = rng() & 7;
 
 	o.reg = rng() & 15;
-	switch (rng() % 18) {
-	case 0:
+	switch (kind) {
+	case OP_LOAD:
 	case 1:
 	case 2:
 	case 3: /* op r, m */
@@ -92,7 +93,7 @@ static bool plain_access(struct test_case *t, unsigned size, const struct memory
 		o.opcode = (u8)(alu << 3 | w);
 		o.lock = alu != 7 && one_in(6);
 		break;
-	case 6:
+	case LOAD:
 		o.opcode = 0x8a | w;
 		o.reg = any_written();
 		break;
@@ -163,12 +164,13 @@ static bool vector_access(struct test_case *t, unsigned size, const struct memor
 	return seq_add(t, bytes, n, 0);
 }
 
-static bool array_access(struct test_case *t, unsigned size, const struct memory *m)
+/* `mixed`: loads and arithmetic by turns. */
+static bool array_access(struct test_case *t, unsigned size, const struct memory *m, bool mixed, unsigned n)
 {
 	if (size >= 16)
 		return vector_access(t, size, m);
 	for (unsigned tries = 0; tries < 8; tries++)
-		if (plain_access(t, size, m))
+		if (plain_access(t, size, m, !mixed ? rng() % KINDS_OF_ACCESS : n & 1 ? OP_LOAD : LOAD))
 			return true;
 	return false;
 }
@@ -287,7 +289,7 @@ bool step_arrays(struct test_case *t, unsigned last)
 	static const u8 sizes[] = {1, 2, 4, 8, 4, 8, 1, 16, 32};
 	unsigned size[2], groups = 1 + one_in(3), members = groups == 2 ? 8 : 4 + rng() % 5;
 	u8 index[2] = {pick_index(), pick_index()}, base = seq_base(one_in(2));
-	bool table = one_in(4);
+	bool table = one_in(4), mixed = one_in(5);
 	struct memory m[2];
 
 	for (unsigned n = 0; n < 2; n++) {
@@ -304,13 +306,13 @@ bool step_arrays(struct test_case *t, unsigned last)
 	if (!load_index(t, index[0], 0) || (index[1] != index[0] && !load_index(t, index[1], 1)))
 		return false;
 	for (unsigned n = 0; n < members && t->count < last; n++) {
-		unsigned g = groups == 2 ? (n / 2 ^ one_in(6)) & 1 : 0;
+		unsigned g = groups == 2 ? n / 2 & 1 : 0;
 		struct memory one = m[g];
 
 		one.index = index[rng() & 1];
 		if (one_in(20))
 			one.scale = rng() & 3;
-		if (!array_access(t, one_in(40) ? 4 : size[g], &one))
+		if (!array_access(t, one_in(40) ? 4 : size[g], &one, mixed, n))
 			return false;
 		if (one_in(3) && t->count < last && !between(t, last, m, index))
 			return false;
