@@ -7,7 +7,7 @@
 #include "internal.h"
 
 #define VARIABLE "KVCORE_JIT"
-#define PATHS 1000 /* a path costs some 20 us, and is passed again */
+#define PATHS 1000 /* to record and translate a path takes some 20 us */
 
 static const struct key {
 	const char *name;

@@ -214,7 +214,7 @@ static void emit_shift_again(struct tx *t, const struct recipe *r)
 	t->state = FLAGS_HOST;
 }
 
-/* As recipe_image(), in the host's code: for where all flags are wanted after all. */
+/* As recipe_image(), in the host's code: for where all flags are wanted after all, and no operand has moved (flags.c). */
 void recipe_emit(struct tx *t, u16 code)
 {
 	const struct recipe *r = recipe_at(t->j, code);
@@ -228,8 +228,6 @@ void recipe_emit(struct tx *t, u16 code)
 		emit_shift_again(t, r);
 		return;
 	}
-	if (r->by)
-		emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, -r->by));
 	switch (op) {
 	case ALU_ADD:
 		emit_alu(t, ALU_SUB, r->size, HOST_SCRATCH, HOST_SCRATCH2);

@@ -105,9 +105,9 @@ struct tx {
 	u8 addend_in_scratch, addend_in_scratch2; /* the addend of this group, or NO_GROUP */
 	struct miss_site miss; /* a block ends with one computed branch at most */
 	u8 *hot; /* rel32 of the jump that is taken when it has run often */
-	struct path_check *check; /* that the block begins with, */
-	u8 *check_rel32[PATH_PAGES][2];
-	const u8 *loop_entry; /* its ways out, and what lies behind it */
+	struct path_check *check; /* that a path in several pages begins with */
+	u8 *check_rel32[PATH_PAGES][2]; /* the jumps out of it */
+	const u8 *loop_entry; /* behind it, where the path comes round to */
 	u32 slow_count, interp_count, edge_count, side_count, site_count;
 
 	/* not zeroed at the start */
