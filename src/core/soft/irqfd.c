@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "chip/internal.h"
 #include "ioevents.h"
+#include "thread.h"
 
 #define STOP UINT64_MAX
 
@@ -86,18 +87,10 @@ static void *irqfd_thread(void *arg)
 static int start_thread(struct irqfds *f)
 {
 	struct epoll_event stop = { .events = EPOLLIN, .data.u64 = STOP };
-	sigset_t all, old;
-	int err;
 
 	if (epoll_ctl(f->epoll, EPOLL_CTL_ADD, f->stop, &stop) < 0)
 		return -errno;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&f->thread, NULL, irqfd_thread, f);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!err)
-		pthread_setname_np(f->thread, "kv-irqfd");
-	return -err;
+	return thread_start(&f->thread, "kv-irqfd", irqfd_thread, f);
 }
 
 static void release(struct irqfds *f)

@@ -5,7 +5,7 @@
  * Threads: a vCPU belongs to the thread in its KVM_RUN; other vCPU ioctls take vcpu->lock (KVM_RUN holds it). Chips have
  * their own locks (chip/chip.h). vm->lock orders memslot changes, routing changes and creation. Lock order:
  * vcpu->lock, vm->lock, chip locks. An event for a vCPU is recorded under the chip's lock, then vcpu_kick().
- * A VM has threads of its own for timers (timer.c), irqfds (irqfd.c) and pages of code memory (jit/code.c).
+ * A VM has a few threads of its own (thread.h).
  */
 #pragma once
 #include <linux/kvm.h>

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "chip/chip.h"
 #include "sys.h"
+#include "thread.h"
 
 struct timers {
 	pthread_mutex_t lock;
@@ -87,21 +88,6 @@ static void destroy(struct timers *ts)
 	free(ts);
 }
 
-/* The thread must not take signals that are meant for the program's own threads. */
-static int start_thread(struct timers *ts)
-{
-	sigset_t all, old;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&ts->thread, NULL, timer_thread, ts);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!err)
-		pthread_setname_np(ts->thread, "kv-timer");
-	return -err;
-}
-
 static void stop_thread(struct timers *ts)
 {
 	pthread_mutex_lock(&ts->lock);
@@ -121,7 +107,7 @@ int timers_create(struct vm *vm)
 	pthread_mutex_init(&ts->lock, NULL);
 	ts->programmed = UINT64_MAX;
 	ts->fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-	err = ts->fd < 0 ? -errno : start_thread(ts);
+	err = ts->fd < 0 ? -errno : thread_start(&ts->thread, "kv-timer", timer_thread, ts);
 	if (err) {
 		destroy(ts);
 		return err;

@@ -3,10 +3,10 @@
  * Memory of the translator: host code in a memfd mapped twice, writable and executable but never both (W^X), and bump
  * allocated records. All of it is reset at once by jit_flush(). Called by run.c.
  */
-#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "../sys.h"
+#include "../thread.h"
 #include "internal.h"
 
 #define LARGE (2u << 20)
@@ -106,15 +106,8 @@ void code_ahead(struct jit *j)
 
 static void ahead_start(struct jit *j)
 {
-	sigset_t all, old;
-
 	j->pieces_wanted = 1;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	j->has_ahead = !pthread_create(&j->ahead, NULL, ahead_thread, j);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (j->has_ahead)
-		pthread_setname_np(j->ahead, "kv-code");
+	j->has_ahead = !thread_start(&j->ahead, "kv-code", ahead_thread, j);
 }
 
 static void ahead_stop(struct jit *j)
