@@ -81,6 +81,14 @@ def stop(process):
     process.wait()
 
 
+def check_mappings(process):
+    """Of a VM whose guest has run: there is translated code, and nothing is both writable and executable."""
+    rights = [line.split()[1::4] for line in open(f'/proc/{process.pid}/maps', encoding='utf-8')]
+    both = [words for words in rights if 'w' in words[0] and 'x' in words[0]]
+    check(not both, 'writable and executable', str(both))
+    check(any('x' in words[0] and 'kvcore-code' in words[-1] for words in rights), 'no translated code', str(rights))
+
+
 def case_boot(bed):
     """To /init and off again, with one processor and with two, and what --stats says about it."""
     text = bed.run('--stats')
@@ -252,6 +260,7 @@ def case_stop(bed):
                             'sleep 2; echo it-goes-on; dd bs=24 count=1 <&3 2>/dev/null | wc -c')
     try:
         wait_for(process, '@init')
+        check_mappings(process)
         client = qmp.Client(path)
         for again in range(20):
             client.run('stop')
