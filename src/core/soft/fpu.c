@@ -9,7 +9,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include "cpu/vector.h"
+#include "vector/vector.h"
 #include "fpu.h"
 
 #define X87 1u

@@ -13,7 +13,7 @@
 #include "cpu/host.h"
 #include "cpu/insn.h"
 #include "cpu/interp.h"
-#include "cpu/vector.h"
+#include "vector/vector.h"
 #include "jit/jit.h"
 #include "kvmclock.h"
 #include "mmu.h"

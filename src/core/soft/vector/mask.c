@@ -4,17 +4,8 @@
  * Element by element; registers change after the last access, so that a fault or an exit starts the instruction again.
  */
 #include <string.h>
-#include "decode.h"
-#include "exec.h"
-#include "vector-stub.h"
-
-static u64 element(const u8 *v, unsigned n, unsigned size)
-{
-	u64 e = 0;
-
-	memcpy(&e, v + n * size, size);
-	return e;
-}
+#include "../cpu/decode.h"
+#include "vec.h"
 
 static bool selected(const u8 *mask, unsigned n, unsigned size)
 {
@@ -42,21 +33,19 @@ static void store_selected(struct cpu *c, enum seg_id seg, u64 ea, u8 adsize, co
 
 static void maskmov_bytes(struct cpu *c, const struct insn *i)
 {
-	u8 data[32] = {0}, mask[32] = {0};
-	u64 ea = addr_reg(c, RDI, i->adsize), v;
+	union vec data = {0}, mask = {0};
+	u64 ea = addr_reg(c, RDI, i->adsize);
 	unsigned count = 16;
 
 	if (i->d->op == INSN_MASKMOVQ) {
 		count = 8;
-		v = mmx_get(i->reg & 7);
-		memcpy(data, &v, 8);
-		v = mmx_get(i->rm & 7);
-		memcpy(mask, &v, 8);
+		data.q[0] = mmx_get(i->reg & 7);
+		mask.q[0] = mmx_get(i->rm & 7);
 	} else {
-		vec_get(i->reg, data);
-		vec_get(i->rm, mask);
+		vec_get(i->reg, &data);
+		vec_get(i->rm, &mask);
 	}
-	store_selected(c, i->seg, ea, i->adsize, data, mask, 1, count);
+	store_selected(c, i->seg, ea, i->adsize, data.b, mask.b, 1, count);
 }
 
 static void maskmov(struct cpu *c, const struct insn *i)
@@ -65,22 +54,22 @@ static void maskmov(struct cpu *c, const struct insn *i)
 	/* VMASKMOVPS 2C, 2E; VMASKMOVPD 2D, 2F; VPMASKMOVD/Q by W */
 	unsigned size = i->opcode >= 0x80 ? (i->vexw ? 8 : 4) : (i->opcode & 1 ? 8 : 4);
 	unsigned count = (16u << i->vl) / size;
-	u8 data[32] = {0}, mask[32];
+	union vec data = {0}, mask;
 	u64 ea = insn_ea(c, i);
 
-	vec_get(i->vvvv, mask);
+	vec_get(i->vvvv, &mask);
 	if (store) {
-		vec_get(i->reg, data);
-		store_selected(c, i->seg, ea, i->adsize, data, mask, size, count);
+		vec_get(i->reg, &data);
+		store_selected(c, i->seg, ea, i->adsize, data.b, mask.b, size, count);
 		return;
 	}
 	for (unsigned n = 0; n < count; n++) {
 		u64 at = i->adsize == 8 ? ea + n * size : (u32)(ea + n * size);
 
-		if (selected(mask, n, size))
-			mmu_read(c, seg_la(c, i->seg, at, size, false), data + n * size, size, c->view);
+		if (selected(mask.b, n, size))
+			mmu_read(c, seg_la(c, i->seg, at, size, false), data.b + n * size, size, c->view);
 	}
-	vec_set(i->reg, data, i->vl);
+	vec_set(i->reg, &data);
 }
 
 static void gather(struct cpu *c, const struct insn *i)
@@ -88,26 +77,27 @@ static void gather(struct cpu *c, const struct insn *i)
 	unsigned size = i->vexw ? 8 : 4, isize = i->opcode & 1 ? 8 : 4, bytes = 16u << i->vl;
 	unsigned count = bytes / (size > isize ? size : isize);
 	u64 base = (u64)i->disp + (i->base == BASE_NONE ? 0 : c->gpr[i->base]);
-	u8 data[32], mask[32], index[32], zero[32] = {0};
+	union vec data, mask, index;
+	const union vec zero = {0};
 
-	vec_get(i->reg, data);
-	vec_get(i->vvvv, mask);
-	vec_get(i->index, index);
-	memset(data + count * size, 0, sizeof(data) - count * size);
+	vec_get(i->reg, &data);
+	vec_get(i->vvvv, &mask);
+	vec_get(i->index, &index);
+	memset(data.b + count * size, 0, sizeof(data) - count * size);
 	for (unsigned n = 0; n < count; n++) {
-		u64 at = element(index, n, isize);
+		u64 at = element(&index, n, isize);
 
-		if (!selected(mask, n, size))
+		if (!selected(mask.b, n, size))
 			continue;
 		if (isize == 4)
 			at = (u64)(s64)(s32)at;
 		at = base + (at << i->scale);
 		if (i->adsize == 4)
 			at = (u32)at;
-		mmu_read(c, seg_la(c, i->seg, at, size, false), data + n * size, size, c->view);
+		mmu_read(c, seg_la(c, i->seg, at, size, false), data.b + n * size, size, c->view);
 	}
-	vec_set(i->reg, data, i->vl);
-	vec_set(i->vvvv, zero, i->vl);
+	vec_set(i->reg, &data);
+	vec_set(i->vvvv, &zero);
 }
 
 void vector_masked(struct cpu *c, const struct insn *i)

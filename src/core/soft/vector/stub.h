@@ -4,7 +4,7 @@
  * registers are RAX, RCX, RDX, run by the host on the live vector registers. Private to vector*.c.
  */
 #pragma once
-#include "insn.h"
+#include "../cpu/insn.h"
 
 /* What a stub works on; RDI points to mem. */
 struct stub_frame {
@@ -28,11 +28,3 @@ struct stub_code {
 void stub_encode(struct stub_code *s, const struct insn *i);
 /* Runs it. f->fault says whether a signal ended it; nothing but MXCSR or x87 status has changed then. */
 void stub_run(const struct stub_code *s, unsigned how, struct stub_frame *f);
-
-/* Whole vector registers, through stubs. */
-void vec_get(unsigned n, u8 out[32]);
-void vec_set(unsigned n, const u8 in[32], bool wide); /* upper half is cleared unless wide */
-u64 mmx_get(unsigned n);
-
-void vector_state(struct cpu *c, const struct insn *i);	 /* vector-state.c: FXSAVE, XSAVE, FNSAVE... */
-void vector_masked(struct cpu *c, const struct insn *i); /* vector-mask.c: MASKMOV*, VMASKMOV*, gathers */

@@ -11,8 +11,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 #include "../fpu.h"
-#include "decode.h"
-#include "vector-stub.h"
+#include "../cpu/decode.h"
+#include "stub.h"
 #include "vector.h"
 
 #define CODE_SIZE  (2u << 20)
@@ -246,44 +246,4 @@ void stub_encode(struct stub_code *s, const struct insn *i)
 		*p++ = (u8)(i->mode != MODE_LONG64 && i->d->nopnd == 4 && i->d->opnd[3].kind == OP_L ? i->imm & 0x7f
 												     : i->imm);
 	s->len = (u8)(p - s->byte);
-}
-
-/* ---- whole registers ---- */
-
-/* (V)MOVDQU xmm/ymm n, [rdi] (opcode 6f) or [rdi], xmm/ymm n (7f) */
-static void move_register(u8 opcode, unsigned n, bool wide, struct stub_frame *f)
-{
-	struct stub_code s = {{0xc5, (u8)((n & 8 ? 0 : 0x80) | 0x78 | wide << 2 | 2), opcode, (u8)((n & 7) << 3 | RDI)},
-			      4};
-	struct stub_code sse = {{0xf3, (u8)(0x40 | (n >> 3) << 2), 0x0f, opcode, (u8)((n & 7) << 3 | RDI)}, 5};
-
-	stub_run(fpu_features() & 4 ? &s : &sse, 0, f);
-}
-
-void vec_get(unsigned n, u8 out[32])
-{
-	struct stub_frame f;
-
-	memset(f.mem, 0, 32);
-	move_register(0x7f, n, true, &f);
-	memcpy(out, f.mem, 32);
-}
-
-void vec_set(unsigned n, const u8 in[32], bool wide)
-{
-	struct stub_frame f;
-
-	memcpy(f.mem, in, 32);
-	move_register(0x6f, n, wide, &f);
-}
-
-u64 mmx_get(unsigned n)
-{
-	struct stub_code s = {{0x0f, 0x7f, (u8)(n << 3 | RDI)}, 3};
-	struct stub_frame f;
-	u64 v;
-
-	stub_run(&s, 0, &f);
-	memcpy(&v, f.mem, 8);
-	return v;
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Vector instructions of the interpreter: checks, operands, faults. The arithmetic is the host's (vector-stub.c).
+ * Vector instructions of the interpreter: checks, operands, faults, results. What they compute is in the tables' functions
+ * (vec.h). Called through insn_desc.exec, and by the translator for its checks.
  */
 #include <signal.h>
 #include <string.h>
-#include "decode.h"
-#include "exec.h"
-#include "vector-stub.h"
-#include "vector.h"
+#include "../cpu/decode.h"
+#include "stub.h"
+#include "vec.h"
 
 static bool is_state(const struct insn *i)
 {
@@ -52,14 +52,6 @@ void vector_check(struct cpu *c, const struct insn *i)
 	}
 	if (c->cr0 & CR0_TS)
 		cpu_raise(c, EXC_NM);
-}
-
-static u16 x87_status(void)
-{
-	u16 status;
-
-	__asm__ volatile("fnstsw %0" : "=m"(status));
-	return status;
 }
 
 /*
@@ -208,9 +200,9 @@ static void load_mxcsr(struct cpu *c, const struct insn *i)
 	u32 v;
 
 	mmu_read(c, insn_la(c, i, 4, false), &v, 4, c->view);
-	if (v & ~0xffffu)
+	if (v & ~MXCSR_VALID)
 		cpu_raise_err(c, EXC_GP, 0);
-	__asm__ volatile("ldmxcsr %0" : : "m"(v));
+	mxcsr_set(v);
 }
 
 /* Waiting x87 and MMX instructions report what an earlier one left pending before they look at memory. */
@@ -233,21 +225,221 @@ static void check_pending(struct cpu *c, const struct insn *i)
 	}
 }
 
-/* VZEROUPPER and VZEROALL leave alone the registers that the mode does not have; the host's would clear all. */
+/* VZEROUPPER and VZEROALL leave alone the registers that the mode does not have. */
 static void zero_vectors(struct cpu *c, const struct insn *i)
 {
 	unsigned count = c->mode == MODE_LONG64 ? 16 : 8;
-	u8 v[32], zero[32] = {0};
+	union vec v;
 
 	for (unsigned n = 0; n < count; n++) {
-		vec_get(n, v);
-		vec_set(n, i->vl ? zero : v, false);
+		vec_get(n, &v);
+		if (i->vl)
+			v.q[0] = v.q[1] = 0;
+		v.q[2] = v.q[3] = 0;
+		vec_set(n, &v);
 	}
+}
+
+/* ---- ordinary instructions ---- */
+
+static const struct vec_op *find(unsigned op)
+{
+	static const struct vec_op *const tables[] = {vec_moves, vec_integer, vec_shuffles, vec_crypto, vec_text, vec_floats};
+
+	for (unsigned n = 0; n < ARRAY_SIZE(tables); n++)
+		if (tables[n][op].fn)
+			return &tables[n][op];
+	return NULL;
+}
+
+static bool is_mmx(unsigned kind)
+{
+	return kind == OP_P || kind == OP_Q || kind == OP_N;
+}
+
+/* Bytes of the vector registers: MMX if the first of them is. */
+static unsigned register_bytes(const struct insn *i)
+{
+	for (unsigned k = 0; k < i->d->nopnd; k++) {
+		unsigned kind = i->d->opnd[k].kind;
+
+		if (kind == OP_V || kind == OP_H || kind == OP_W || kind == OP_U)
+			return 16u << i->vl;
+		if (is_mmx(kind))
+			return 8;
+	}
+	return 16;
+}
+
+static bool is_memory(const struct insn *i, unsigned kind)
+{
+	return i->mem && (kind == OP_W || kind == OP_Q || kind == OP_E || kind == OP_M);
+}
+
+/* Number of the register that a vector operand is in. */
+static unsigned register_of(const struct insn *i, unsigned kind)
+{
+	switch (kind) {
+	case OP_V:
+		return i->reg;
+	case OP_P:
+		return i->reg & 7u;
+	case OP_H:
+		return i->vvvv;
+	case OP_L: /* outside 64-bit mode it has three bits */
+		return (i->imm >> 4) & (i->mode == MODE_LONG64 ? 15u : 7u);
+	case OP_Q:
+	case OP_N:
+		return i->rm & 7u;
+	default:
+		return i->rm;
+	}
+}
+
+static void fetch_operand(struct cpu *c, const struct insn *i, unsigned k, union vec *s)
+{
+	unsigned kind = i->d->opnd[k].kind;
+
+	switch (kind) {
+	case OP_V:
+	case OP_H:
+	case OP_L:
+	case OP_W:
+	case OP_U:
+		vec_get(register_of(i, kind), s);
+		break;
+	case OP_P:
+	case OP_Q:
+	case OP_N:
+		s->q[0] = mmx_get(register_of(i, kind));
+		break;
+	case OP_E:
+	case OP_R:
+	case OP_G:
+		s->q[0] = c->gpr[opnd_reg(i, k)];
+		break;
+	default:
+		break;
+	}
+}
+
+/* Memory comes first: a register of the MMX changes the state of the x87 when it is looked at. */
+static void fetch(struct cpu *c, struct vec_insn *v, u64 la)
+{
+	const struct insn *i = v->i;
+	unsigned n = 0, at[4] = {0};
+
+	for (unsigned k = 0; k < i->d->nopnd; k++) {
+		const struct opnd *o = &i->d->opnd[k];
+
+		at[k] = n;
+		if (!(o->acc & ACC_R) || o->kind == OP_I)
+			continue;
+		if (is_memory(i, o->kind))
+			mmu_read(c, la, &v->s[n], i->mem_size, c->view);
+		n++;
+	}
+	if ((i->d->attr & ATTR_MMX) && (x87_status() & 0x80))
+		cpu_raise(c, EXC_MF);
+	for (unsigned k = 0; k < i->d->nopnd; k++) {
+		const struct opnd *o = &i->d->opnd[k];
+
+		if ((o->acc & ACC_R) && !is_memory(i, o->kind))
+			fetch_operand(c, i, k, &v->s[at[k]]);
+	}
+	if ((i->d->attr & ATTR_SSE) && (i->d->opnd[0].kind == OP_V || i->d->opnd[0].kind == OP_W || i->d->opnd[0].kind == OP_U))
+		vec_get(register_of(i, i->d->opnd[0].kind), &v->r);
+}
+
+/* Floating-point exceptions are noted in MXCSR; one that is not masked is raised. */
+static void take_exceptions(struct cpu *c, const struct vec_insn *v)
+{
+	if (v->raised & ~v->mxcsr)
+		mxcsr_set(v->mxcsr | v->raised);
+	if (v->raised & ~(v->mxcsr >> MXCSR_MASK_SHIFT))
+		cpu_raise(c, c->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
+}
+
+static void put_result(struct cpu *c, struct vec_insn *v)
+{
+	const struct insn *i = v->i;
+	unsigned kind = i->d->opnd[0].kind;
+
+	if (!(i->d->opnd[0].acc & ACC_W))
+		return;
+	switch (kind) {
+	case OP_P:
+	case OP_Q:
+	case OP_N:
+		mmx_set(register_of(i, kind), v->r.q[0]);
+		break;
+	case OP_E:
+	case OP_R:
+	case OP_G:
+		gpr_put_low(c, opnd_reg(i, 0), opnd_size(i, 0), v->r.q[0]);
+		break;
+	default:
+		if (i->d->attr & ATTR_SSE) {
+			vec_set_low(register_of(i, kind), &v->r);
+			break;
+		}
+		for (unsigned n = v->bytes; n < sizeof(v->r); n++)
+			v->r.b[n] = 0;
+		vec_set(register_of(i, kind), &v->r);
+	}
+}
+
+static void put(struct cpu *c, struct vec_insn *v, u64 la)
+{
+	const struct insn_desc *d = v->i->d;
+
+	take_exceptions(c, v);
+	if (v->i->mem && (v->i->mem_acc & ACC_W))
+		mmu_write(c, la, &v->r, v->i->mem_size, c->view);
+	else
+		put_result(c, v);
+	if (d->implicit_written & (1u << RCX))
+		c->gpr[RCX] = v->rcx;
+	if (d->flags_written)
+		c->rflags = (c->rflags & ~(u64)d->flags_written) | (v->flags & d->flags_written);
+}
+
+static void ordinary(struct cpu *c, const struct insn *i, const struct vec_op *op)
+{
+	struct vec_insn v = {.i = i, .bytes = register_bytes(i), .size = op->size, .arg = op->arg, .imm = (u8)i->imm};
+	bool store = i->mem_acc & ACC_W;
+	u64 la = 0;
+
+	v.flags = flags_get(c);
+	v.rax = c->gpr[RAX];
+	v.rcx = c->gpr[RCX];
+	v.rdx = c->gpr[RDX];
+	v.mxcsr = mxcsr_get();
+	if (i->mem) {
+		if (i->d->attr & ATTR_ALIGN)
+			check_alignment(c, i);
+		la = insn_la(c, i, i->mem_size, store);
+		if (store)
+			mmu_check_write(c, la, i->mem_size, c->view);
+	}
+	fetch(c, &v, la);
+	op->fn(&v);
+	put(c, &v, la);
+}
+
+static void with_stub(struct cpu *c, const struct insn *i)
+{
+	struct stub_frame f;
+
+	if (i->mem)
+		with_memory(c, i);
+	else
+		execute(c, i, &f);
 }
 
 void vector_exec(struct cpu *c, const struct insn *i)
 {
-	struct stub_frame f;
+	const struct vec_op *op;
 
 	vector_check(c, i);
 	check_pending(c, i);
@@ -269,12 +461,17 @@ void vector_exec(struct cpu *c, const struct insn *i)
 	default:
 		break;
 	}
-	if (is_state(i))
+	if (is_state(i)) {
 		vector_state(c, i);
-	else if (i->d->attr & ATTR_MASKED)
+		return;
+	}
+	if (i->d->attr & ATTR_MASKED) {
 		vector_masked(c, i);
-	else if (i->mem)
-		with_memory(c, i);
+		return;
+	}
+	op = find(i->d->op);
+	if (op)
+		ordinary(c, i, op);
 	else
-		execute(c, i, &f);
+		with_stub(c, i);
 }

@@ -7,13 +7,12 @@
 #include <signal.h>
 #include <string.h>
 #include "../fpu.h"
-#include "decode.h"
-#include "exec.h"
-#include "vector-stub.h"
+#include "../cpu/decode.h"
+#include "stub.h"
+#include "vec.h"
 
 #define HEADER	    FPU_XSTATE_BV
 #define COMPACT	    (1ull << 63)
-#define MXCSR_VALID 0xffffu
 
 struct area {
 	u8 b[FPU_AREA_MAX] __attribute__((aligned(64)));
