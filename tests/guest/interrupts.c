@@ -145,6 +145,71 @@ static void ioapic(void)
 	__asm__ volatile("sti\n\tnop\n\tnop\n\tcli"); /* one more may have come meanwhile */
 }
 
+#define KVM_LEAF   0x40000000u /* Linux, Documentation/virt/kvm/x86/cpuid.rst and msr.rst */
+#define PV_EOI	   (1u << 6)
+#define MSR_PV_EOI 0x4b564d04u
+
+static volatile u32 eoi_word __attribute__((aligned(4)));
+static volatile u64 offers;
+static volatile bool ask_again;
+
+static bool has_pv_eoi(void)
+{
+	u32 out[4];
+
+	cpuid(KVM_LEAF, 0, out);
+	if (out[1] != 0x4b4d564b)
+		return false;
+	cpuid(KVM_LEAF + 1, 0, out);
+	return out[0] & PV_EOI;
+}
+
+/* As Linux ends an interrupt: whether it is offered is the hypervisor's choice. */
+static void on_pv(struct frame *f)
+{
+	order[norder++ & 15] = f->vector;
+	if (ask_again) {
+		ask_again = false;
+		self_ipi(0x42);
+		ok(!(eoi_word & 1), "another request takes the PV EOI back");
+	}
+	if (eoi_word & 1) {
+		offers++;
+		eoi_word = 0;
+	} else {
+		apic_write(0xb0, 0);
+	}
+}
+
+static void pv_eoi(void)
+{
+	if (!has_pv_eoi())
+		return;
+	for (unsigned v = 0x40; v < 0x70; v++)
+		handlers[v] = on_pv;
+	norder = 0;
+	wrmsr(MSR_PV_EOI, (u64)&eoi_word | 1);
+	self_ipi(0x41);
+	__asm__ volatile("sti\n\tnop\n\tnop\n\tcli");
+	ok(norder == 1 && !apic_read(0x100 + 0x20) && apic_read(0xa0) == 0, "PV EOI ends an interrupt");
+	self_ipi(0x41);
+	__asm__ volatile("sti\n\tnop\n\tnop\n\tcli");
+	ok(norder == 2 && !(eoi_word & 1), "and the next one comes");
+	offers = 0;
+	self_ipi(0x41);
+	self_ipi(0x61);
+	__asm__ volatile("sti\n\tnop\n\tnop\n\tcli");
+	ok(norder == 4 && order[2] == 0x61 && order[3] == 0x41 && offers < 2, "no PV EOI while another one waits");
+	ask_again = true;
+	self_ipi(0x41);
+	__asm__ volatile("sti\n\tnop\n\tnop\n\tcli");
+	ok(norder == 6 && order[5] == 0x42, "a request of the same class comes after");
+	ok(TRAP("mov $0x4b564d04, %%ecx\n\tmov $3, %%eax\n\txor %%edx, %%edx\n\twrmsr", "m"(trap)) == EXC_GP, "PV EOI's address is aligned");
+	wrmsr(MSR_PV_EOI, 0);
+	for (unsigned v = 0x40; v < 0x70; v++)
+		handlers[v] = on_irq;
+}
+
 static volatile u64 nmis, nmi_nested, nmi_depth;
 
 static void on_nmi(struct frame *f)
@@ -198,6 +263,7 @@ void guest_main(void)
 	priority();
 	pic();
 	ioapic();
+	pv_eoi();
 	nmi();
 	x2apic();
 }

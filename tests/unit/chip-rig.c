@@ -5,6 +5,7 @@
 
 _Atomic u64 rig_now;
 u32 rig_kicks[MAX_VCPUS];
+u8 rig_memory[64];
 
 u64 host_now_ns(void)
 {
@@ -30,6 +31,22 @@ void vcpu_kick(struct vcpu *v)
 struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id)
 {
 	return id < vm->vcpu_count ? vm->vcpu[id] : NULL;
+}
+
+bool vm_read_phys(struct vm *vm, u64 gpa, void *data, unsigned len)
+{
+	if (gpa + len > sizeof(rig_memory))
+		return false;
+	memcpy(data, rig_memory + gpa, len);
+	return true;
+}
+
+bool vm_write_phys(struct vm *vm, u64 gpa, const void *data, unsigned len)
+{
+	if (gpa + len > sizeof(rig_memory))
+		return false;
+	memcpy(rig_memory + gpa, data, len);
+	return true;
 }
 
 struct vm *rig_create(u32 vcpus, bool chips, bool split)

@@ -13,6 +13,7 @@
 
 extern _Atomic u64 rig_now;      /* what host_now_ns() answers; 0: the host's clock */
 extern u32 rig_kicks[MAX_VCPUS]; /* atomic */
+extern u8 rig_memory[64]; /* all the guest has, from address 0 */
 
 struct vm *rig_create(u32 vcpus, bool chips, bool split);
 void rig_destroy(struct vm *vm);

@@ -86,6 +86,55 @@ static void priorities(void **state)
 	rig_destroy(vm);
 }
 
+#define PV_EOI 0x4b564d04u
+
+/* The guest's memory is rig_memory; a guest that takes the offer clears the byte. */
+static void pv_eoi(void **state)
+{
+	struct vm *vm = rig_create(1, true, false);
+	struct vcpu *v = vm->vcpu[0];
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 0x41 };
+	u64 value;
+
+	rig_apic_enable(v);
+	assert_false(lapic_msr_write(v, PV_EOI, 8 | 3));
+	assert_false(lapic_msr_write(v, PV_EOI, sizeof(rig_memory) | 1)); /* no memory there */
+	assert_true(lapic_msr_write(v, PV_EOI, 8 | 1));
+	assert_true(lapic_msr_read(v, PV_EOI, &value));
+	assert_int_equal(value, 9);
+	irq_send_msi(vm, &msi);
+	assert_int_equal(lapic_accept(v), 0x41);
+	assert_int_equal(rig_memory[8], 1);
+	rig_memory[8] = 0;
+	assert_int_equal(rig_apic_read(v, 0xa0), 0); /* not in service any more */
+
+	irq_send_msi(vm, &msi);
+	assert_int_equal(lapic_accept(v), 0x41);
+	msi.data = 0x42;
+	irq_send_msi(vm, &msi);
+	assert_int_equal(lapic_pending(v), -1); /* still in service, and the guest has to say when it is not */
+	assert_int_equal(rig_memory[8], 0);
+	assert_int_equal(rig_apic_read(v, 0xa0), 0x40);
+	msi.data = 0x63;
+	irq_send_msi(vm, &msi);
+	assert_int_equal(lapic_accept(v), 0x63);
+	assert_int_equal(rig_memory[8], 0); /* 0x42 waits */
+	rig_apic_write(v, 0xb0, 0);
+	rig_apic_write(v, 0xb0, 0);
+	assert_int_equal(lapic_accept(v), 0x42);
+	assert_int_equal(rig_memory[8], 1);
+	rig_apic_write(v, 0xb0, 0); /* a guest may end it as ever */
+	assert_int_equal(rig_memory[8], 0);
+	assert_int_equal(rig_apic_read(v, 0xa0), 0);
+
+	irq_send_msi(vm, &msi);
+	assert_int_equal(lapic_accept(v), 0x63);
+	assert_true(lapic_msr_write(v, PV_EOI, 0));
+	assert_int_equal(rig_memory[8], 0);
+	assert_int_equal(rig_apic_read(v, 0xa0), 0x60);
+	rig_destroy(vm);
+}
+
 static void deliveries(void **state)
 {
 	struct vm *vm = rig_create(4, true, false);
@@ -385,6 +434,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reset_state),	    cmocka_unit_test(writable_bits), cmocka_unit_test(priorities),
+		cmocka_unit_test(pv_eoi),
 		cmocka_unit_test(deliveries),	    cmocka_unit_test(clusters_and_lowest), cmocka_unit_test(x2apic),
 		cmocka_unit_test(pv_ipi),	    cmocka_unit_test(timer_counts),  cmocka_unit_test(tsc_deadline),
 		cmocka_unit_test(state_round_trip), cmocka_unit_test(base_changes),  cmocka_unit_test(split_eoi),

@@ -124,7 +124,7 @@ static const struct {
 const u32 msr_save_list[] = {
 	0x174, 0x175, 0x176, 0xc0000081, 0xc0000083, 0xc0000102, 0xc0000084, 0xc0000082, MSR_TSC, MSR_PAT, 0xc0000103, 0x48,
 	MSR_TSC_ADJUST, MSR_TSC_DEADLINE, MSR_ARCH_CAPABILITIES, 0x1a0, 0x17a, 0x17b, 0xce, 0x140, MSR_KVM_SYSTEM_TIME_OLD,
-	MSR_KVM_WALL_CLOCK_OLD, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_STEAL, MSR_KVM_POLL,
+	MSR_KVM_WALL_CLOCK_OLD, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_STEAL, MSR_KVM_PV_EOI, MSR_KVM_POLL,
 };
 const u32 msr_save_count = ARRAY_SIZE(msr_save_list);
 const u32 msr_feature_list[] = { MSR_DE_CFG, MSR_UCODE_REV, MSR_ARCH_CAPABILITIES };
@@ -278,7 +278,8 @@ static bool group_access(struct vcpu *v, u32 index, u64 *value, bool write, bool
 /* Those that a running guest writes all the time come before the table. */
 static bool is_lapic_msr(u32 index)
 {
-	return index - 0x800 < 0x100 || index == MSR_TSC_DEADLINE || index == MSR_APIC_BASE;
+	return index - 0x800 < 0x100 || index == MSR_TSC_DEADLINE || index == MSR_APIC_BASE ||
+	       index == MSR_KVM_PV_EOI;
 }
 
 static bool msr_access(struct vcpu *v, u32 index, u64 *value, bool write, bool host)

@@ -38,7 +38,8 @@ void lapic_reset(struct lapic *l, bool init_only);
 int lapic_pending(struct vcpu *v);
 /* Takes it: IRR -> ISR (or PIC INTA); returns the vector, or -1. */
 int lapic_accept(struct vcpu *v);
-bool lapic_msr_read(struct vcpu *v, u32 index, u64 *value);  /* APIC_BASE, x2APIC range, TSC_DEADLINE */
+#define MSR_KVM_PV_EOI 0x4b564d04u
+bool lapic_msr_read(struct vcpu *v, u32 index, u64 *value);  /* APIC_BASE, x2APIC range, TSC_DEADLINE, PV_EOI */
 bool lapic_msr_write(struct vcpu *v, u32 index, u64 value);
 u64 lapic_get_tpr(struct vcpu *v); /* as CR8 */
 void lapic_set_tpr(struct vcpu *v, u64 cr8);

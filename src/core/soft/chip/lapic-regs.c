@@ -113,6 +113,7 @@ bool lapic_mmio(struct vcpu *v, u64 gpa, void *data, unsigned len, bool write)
 
 	if ((gpa ^ l->base) & PAGE_MASK)
 		return false;
+	pv_eoi_settle(l);
 	if (!(l->base & BASE_ENABLE) || lapic_x2(l)) {
 		if (!write)
 			memset(data, 0xff, len);
@@ -153,6 +154,11 @@ bool lapic_msr_read(struct vcpu *v, u32 index, u64 *value)
 		*value = lapic_timer_tsc_deadline(l);
 		return true;
 	}
+	if (index == MSR_KVM_PV_EOI) {
+		*value = v->pv_eoi_msr;
+		return true;
+	}
+	pv_eoi_settle(l);
 	if (!lapic_x2(l) || index - MSR_X2APIC >= 64 || !(mode[index - MSR_X2APIC] & XRD))
 		return false;
 	reg = msr_reg(index);
@@ -181,6 +187,9 @@ bool lapic_msr_write(struct vcpu *v, u32 index, u64 value)
 		lapic_timer_set_tsc_deadline(l, value);
 		return true;
 	}
+	if (index == MSR_KVM_PV_EOI)
+		return pv_eoi_enable(l, value);
+	pv_eoi_settle(l);
 	if (index == MSR_APIC_BASE)
 		return guest_set_base(v, value);
 	if (!lapic_x2(l) || index - MSR_X2APIC >= 64 || !(mode[index - MSR_X2APIC] & XWR))

@@ -83,6 +83,8 @@ static int deliverable(struct lapic *l)
 	if (!(l->base & BASE_ENABLE))
 		return -1;
 	vector = irr_highest(l);
+	if (vector >= 0)
+		pv_eoi_settle(l);
 	return vector >= 0 && (u32)(vector & 0xf0) > (update_ppr(l) & 0xf0) ? vector : -1;
 }
 
@@ -136,7 +138,21 @@ int lapic_accept(struct vcpu *v)
 	*vector_word(l, REG_ISR, (u8)vector) |= 1u << (vector & 31);
 	l->isr_top = vector;
 	update_ppr(l);
+	if (irr_highest(l) < 0)
+		pv_eoi_offer(l, (u8)vector);
 	return vector;
+}
+
+static bool ioapic_names(const struct irqchips *c, u8 vector)
+{
+	return __atomic_load_n(&c->ioapic.vectors[vector >> 5], __ATOMIC_RELAXED) >> (vector & 31) & 1;
+}
+
+bool lapic_eoi_heard(struct lapic *l, u8 vector)
+{
+	const struct irqchips *c = l->vcpu->vm->chips;
+
+	return vector_test(l, REG_TMR, vector) || (!c->split && ioapic_names(c, vector));
 }
 
 /* End of interrupt: the highest one in service (SDM vol. 3, 11.8.5). */
@@ -144,20 +160,18 @@ void lapic_eoi(struct lapic *l)
 {
 	struct irqchips *c = l->vcpu->vm->chips;
 	int vector = l->isr_top;
-	bool level;
 
 	if (vector < 0)
 		return;
 	*vector_word(l, REG_ISR, (u8)vector) &= ~(1u << (vector & 31));
 	l->isr_top = vector_highest(l, REG_ISR);
 	update_ppr(l);
-	level = vector_test(l, REG_TMR, (u8)vector);
+	if (!lapic_eoi_heard(l, (u8)vector))
+		return;
 	if (c->split) {
-		if (level) {
-			l->vcpu->eoi_exit = vector;
-			vcpu_kick(l->vcpu); /* run.c looks at eoi_exit when execution stops */
-		}
-	} else if (level || (__atomic_load_n(&c->ioapic.vectors[vector >> 5], __ATOMIC_RELAXED) >> (vector & 31) & 1)) {
+		l->vcpu->eoi_exit = vector;
+		vcpu_kick(l->vcpu); /* run.c looks at eoi_exit when execution stops */
+	} else {
 		pthread_mutex_lock(&c->lock);
 		ioapic_eoi(c, (u8)vector);
 		pthread_mutex_unlock(&c->lock);
@@ -291,6 +305,8 @@ void lapic_reset(struct lapic *l, bool init_only)
 	bool bsp = v->id == v->vm->bsp_id;
 
 	lapic_timer_reset(l);
+	l->eoi_offered = false;
+	v->pv_eoi_msr = 0;
 	if (!init_only) {
 		l->base = BASE_DEFAULT | BASE_ENABLE | (bsp ? BASE_BSP : 0);
 		lapic_put(l, REG_ID, v->id << 24);
@@ -348,6 +364,7 @@ int lapic_get_state(struct vcpu *v, struct kvm_lapic_state *s)
 	struct lapic *l = v->lapic;
 	u32 *regs = (u32 *)s->regs;
 
+	pv_eoi_settle(l);
 	memcpy(s, l->reg, sizeof(l->reg));
 	regs[REG_TMCCT / 4] = lapic_timer_current(l);
 	if (lapic_x2(l) && !wide_ids(v))
@@ -363,6 +380,7 @@ int lapic_set_state(struct vcpu *v, const struct kvm_lapic_state *s)
 	if (lapic_x2(l) && (wide_ids(v) ? regs[REG_ID / 4] : regs[REG_ID / 4] >> 24) != v->id)
 		return -EINVAL;
 	lapic_timer_reset(l);
+	pv_eoi_settle(l);
 	memcpy(l->reg, s, sizeof(l->reg));
 	if (lapic_x2(l))
 		set_x2_id(l);

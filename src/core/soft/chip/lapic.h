@@ -30,6 +30,7 @@ struct lapic {
 	u64 base;
 	s32 isr_top;	  /* highest vector in service, or -1 */
 	bool irr_pending; /* atomic: IRR may be non-zero */
+	bool eoi_offered; /* the guest may have ended the highest one in service without telling */
 
 	pthread_mutex_t lock;
 	struct kv_timer timer;
@@ -74,6 +75,19 @@ int lapic_take(struct lapic *l, const struct apic_message *m);
 void lapic_init_vectors(struct lapic *l); /* irr_pending, isr_top and PPR after the registers were replaced */
 
 void lapic_eoi(struct lapic *l);
+bool lapic_eoi_heard(struct lapic *l, u8 vector); /* somebody waits for its end: the IOAPIC, user space */
+
+/* ---- pv-eoi.c ---- */
+void pv_eoi_offer(struct lapic *l, u8 vector);
+void pv_eoi_take_back(struct lapic *l);
+bool pv_eoi_enable(struct lapic *l, u64 msr); /* MSR_KVM_PV_EOI_EN; false: #GP */
+
+/* isr_top, ISR and PPR are to be what the guest thinks. */
+static inline void pv_eoi_settle(struct lapic *l)
+{
+	if (unlikely(l->eoi_offered))
+		pv_eoi_take_back(l);
+}
 
 /* ---- lapic-timer.c ---- */
 int lapic_timer_create(struct lapic *l);
