@@ -18,7 +18,7 @@
 #include "devices/acpi-pm.h"
 #include "error.h"
 
-enum { E820_RAM = 1, E820_RESERVED = 2, PAGE = 4096, LARGE_PAGE = 2 << 20 };
+enum { E820_RAM = 1, E820_RESERVED = 2, PAGE = 4096, LARGE_PAGE = 2 << 20, READ_SPLIT = 4 << 20 };
 
 static bool open_file(struct boot_file *f, const char *what, const char *path, GError **error)
 {
@@ -42,29 +42,62 @@ static void close_file(struct boot_file *f)
 		close(f->fd);
 }
 
+/* A piece of a file on its way to memory. */
+struct piece {
+	const struct boot_file *f;
+	uint8_t *to;
+	uint64_t offset, len;
+	GError *error;
+};
+
+static gpointer read_piece(gpointer opaque)
+{
+	struct piece *p = opaque;
+
+	while (p->len) {
+		ssize_t n = pread(p->f->fd, p->to, p->len, p->offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			kv_fail_errno(&p->error, errno, "cannot read %s", p->f->path);
+		else if (!n)
+			kv_fail(&p->error, KV_ERROR_INVALID, "%s became shorter", p->f->path);
+		if (n <= 0)
+			return NULL;
+		p->to += n;
+		p->offset += n;
+		p->len -= n;
+	}
+	return NULL;
+}
+
+/* A large piece by two threads: most of the time goes into memory that the host has to clear before. */
 bool boot_file_read(const struct boot_file *f, uint64_t offset, void *data, uint64_t len,
 		    GError **error)
 {
-	uint8_t *to = data;
+	uint64_t first = len >= READ_SPLIT ? align_up(len / 2, LARGE_PAGE) : len;
+	struct piece a = {f, data, offset, first, NULL};
+	struct piece b = {f, (uint8_t *)data + first, offset + first, len - first, NULL};
+	GThread *thread = NULL;
 
 	if (!range_inside(offset, len, f->size))
 		return kv_fail(error, KV_ERROR_INVALID, "%s is cut short: it says that there are 0x%"
 			       G_GINT64_MODIFIER "x bytes at 0x%" G_GINT64_MODIFIER "x", f->path,
 			       len, offset);
-	while (len) {
-		ssize_t n = pread(f->fd, to, len, offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return kv_fail_errno(error, errno, "cannot read %s", f->path);
-		if (!n)
-			return kv_fail(error, KV_ERROR_INVALID, "%s became shorter", f->path);
-		to += n;
-		offset += n;
-		len -= n;
-	}
-	return true;
+	if (b.len)
+		thread = g_thread_try_new("kv-boot", read_piece, &b, NULL);
+	read_piece(&a);
+	if (thread)
+		g_thread_join(thread);
+	else
+		read_piece(&b);
+	if (!a.error)
+		a.error = g_steal_pointer(&b.error);
+	g_clear_error(&b.error);
+	if (a.error)
+		g_propagate_error(error, a.error);
+	return !a.error;
 }
 
 /* Of the host, for memory that will be written all over: one fault instead of 512. It need not have them. */
