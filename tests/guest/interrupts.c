@@ -204,7 +204,8 @@ static void pv_eoi(void)
 	self_ipi(0x41);
 	__asm__ volatile("sti\n\tnop\n\tnop\n\tcli");
 	ok(norder == 6 && order[5] == 0x42, "a request of the same class comes after");
-	ok(TRAP("mov $0x4b564d04, %%ecx\n\tmov $3, %%eax\n\txor %%edx, %%edx\n\twrmsr", "m"(trap)) == EXC_GP, "PV EOI's address is aligned");
+	ok(TRAP("mov $0x4b564d04, %%ecx\n\tmov $3, %%eax\n\txor %%edx, %%edx\n\twrmsr", "m"(trap)) == EXC_GP,
+	   "PV EOI's address is aligned");
 	wrmsr(MSR_PV_EOI, 0);
 	for (unsigned v = 0x40; v < 0x70; v++)
 		handlers[v] = on_irq;
