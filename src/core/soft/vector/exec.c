@@ -244,7 +244,9 @@ static void zero_vectors(struct cpu *c, const struct insn *i)
 
 static const struct vec_op *find(unsigned op)
 {
-	static const struct vec_op *const tables[] = {vec_moves, vec_integer, vec_shuffles, vec_crypto, vec_text, vec_floats};
+	static const struct vec_op *const tables[] = {
+		vec_moves, vec_integer, vec_shifts, vec_shuffles, vec_crypto, vec_text, vec_floats,
+	};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(tables); n++)
 		if (tables[n][op].fn)

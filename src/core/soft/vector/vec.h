@@ -50,6 +50,20 @@ static inline void set_element(union vec *v, unsigned n, unsigned size, u64 e)
 	}
 }
 
+static inline s64 signed_element(const union vec *v, unsigned n, unsigned size)
+{
+	switch (size) {
+	case 1:
+		return v->sb[n];
+	case 2:
+		return v->sw[n];
+	case 4:
+		return v->sd[n];
+	default:
+		return v->sq[n];
+	}
+}
+
 /* Exceptions as MXCSR and the x87 status word have them (SDM vol. 1, 10.2.3) */
 #define FP_INVALID   1u
 #define FP_DENORMAL  2u
@@ -97,8 +111,8 @@ struct vec_op {
 };
 
 /* By enum insn_op; no function: it is another table's. */
-extern const struct vec_op vec_moves[INSN_COUNT], vec_integer[INSN_COUNT], vec_shuffles[INSN_COUNT], vec_crypto[INSN_COUNT],
-	vec_text[INSN_COUNT], vec_floats[INSN_COUNT];
+extern const struct vec_op vec_moves[INSN_COUNT], vec_integer[INSN_COUNT], vec_shifts[INSN_COUNT], vec_shuffles[INSN_COUNT],
+	vec_crypto[INSN_COUNT], vec_text[INSN_COUNT], vec_floats[INSN_COUNT];
 
 /* INSN_x and INSN_Vx do the same. */
 #define VEC_BOTH(op, ...) [INSN_##op] = {__VA_ARGS__}, [INSN_V##op] = {__VA_ARGS__}
