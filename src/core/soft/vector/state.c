@@ -107,7 +107,7 @@ static void xsave(struct cpu *c, const struct insn *i)
 {
 	u64 rfbm = requested(c), la = area_la(c, i, FPU_AVX_OFFSET, 64, true), in_use, bv;
 	bool compact = i->d->op == INSN_XSAVEC, lazy = compact || i->d->op == INSN_XSAVEOPT;
-	unsigned vb = vector_bytes(c), end = rfbm & 4 ? FPU_AVX_OFFSET + vb : FPU_AVX_OFFSET;
+	unsigned vb = vector_bytes(c), end = rfbm & 4 ? FPU_AREA_MAX : FPU_AVX_OFFSET; /* of what is checked */
 	const struct piece pieces[] = {
 		{0, 24, 1}, {FPU_ST, 128, 1}, {FPU_MXCSR, 8, 6}, {FPU_XMM, vb, 2}, {FPU_AVX_OFFSET, vb, 4}};
 	const u32 mask = MXCSR_VALID;
