@@ -15,12 +15,20 @@ struct sse sse_begin(const struct vec_insn *v)
 	};
 }
 
-/* If an exception that operands raise is not masked, there are no results that could raise another one. */
-void sse_end(struct vec_insn *v, const struct sse *s)
+bool sse_settle(struct sse *s)
 {
-	u32 all = s->raised | s->env.raised, before = all & (FP_INVALID | FP_DENORMAL | FP_ZERO);
+	u32 before = s->raised & (FP_INVALID | FP_DENORMAL | FP_ZERO);
 
-	v->raised = before & s->env.unmasked ? before : all;
+	s->settled |= before & s->env.unmasked ? before : s->raised;
+	s->raised = 0;
+	return s->settled & s->env.unmasked;
+}
+
+void sse_end(struct vec_insn *v, struct sse *s)
+{
+	s->raised |= s->env.raised;
+	sse_settle(s);
+	v->raised = s->settled;
 }
 
 const struct float_format *sse_format(unsigned size)

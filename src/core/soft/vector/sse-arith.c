@@ -98,7 +98,7 @@ void sse_dot(struct vec_insn *v)
 	union vec term = {0};
 
 	products(&s, v, &term);
-	for (unsigned step = 1; step < lane && !(s.raised & s.env.unmasked); step *= 2)
+	for (unsigned step = 1; step < lane && !sse_settle(&s); step *= 2)
 		for (unsigned n = 0; n < v->bytes / size; n += 2 * step)
 			set_element(&term, n, size,
 				    binary(&s, SSE_ADD, element(&term, n, size), element(&term, n + step, size), size));

@@ -10,7 +10,8 @@
 /* An instruction's environment, from MXCSR */
 struct sse {
 	struct float_env env; /* raised: of the element at hand */
-	u32 raised;	      /* of those before */
+	u32 raised;	      /* of those before, in this step */
+	u32 settled;	      /* of the steps before */
 	bool daz;
 };
 
@@ -29,8 +30,12 @@ enum { FMA_132, FMA_213, FMA_231 };
 #define CVT_MERGE    0x20u /* the rest of the destination stays */
 
 struct sse sse_begin(const struct vec_insn *v);
-/* Notes the exceptions in v. */
-void sse_end(struct vec_insn *v, const struct sse *s);
+/*
+ * After a step, of which most instructions have one: if an exception that operands raise is not masked, there are no
+ * results that could raise another one. Whether there is an unmasked one.
+ */
+bool sse_settle(struct sse *s);
+void sse_end(struct vec_insn *v, struct sse *s); /* exceptions: to v */
 const struct float_format *sse_format(unsigned size);
 struct real sse_unpack(const struct sse *s, u64 bits, unsigned size);
 /* Whether one of an operation's operands is a NaN; *ret is the result then: the first of them. */
