@@ -6,30 +6,42 @@
  */
 #include "sse.h"
 
-#define APPROXIMATION(name, insn)                                                                                                \
-	static void name(u32 *x)                                                                                                 \
-	{                                                                                                                        \
-		u64 saved[2];                                                                                                    \
-                                                                                                                                 \
-		__asm__ volatile("movups %%xmm0, %1\n\t"                                                                         \
-				 "movups %0, %%xmm0\n\t" insn " %%xmm0, %%xmm0\n\t"                                              \
-				 "movups %%xmm0, %0\n\t"                                                                         \
-				 "movups %1, %%xmm0"                                                                             \
-				 : "+m"(*(u32(*)[4])x), "=&m"(saved));                                                           \
-	}
-
-APPROXIMATION(host_rcp, "rcpps")
-APPROXIMATION(host_rsqrt, "rsqrtps")
-
-static void approximate(struct vec_insn *v, void (*host)(u32 *x))
+static void host_rcp(u32 (*x)[4])
 {
-	union vec x = v->s[v->arg & SSE_SCALAR ? 1 : 0];
+	u64 saved[2];
+
+	__asm__ volatile("movups %%xmm0, %1\n\t"
+			 "movups %0, %%xmm0\n\t"
+			 "rcpps %%xmm0, %%xmm0\n\t"
+			 "movups %%xmm0, %0\n\t"
+			 "movups %1, %%xmm0"
+			 : "+m"(*x), "=&m"(saved));
+}
+
+static void host_rsqrt(u32 (*x)[4])
+{
+	u64 saved[2];
+
+	__asm__ volatile("movups %%xmm0, %1\n\t"
+			 "movups %0, %%xmm0\n\t"
+			 "rsqrtps %%xmm0, %%xmm0\n\t"
+			 "movups %%xmm0, %0\n\t"
+			 "movups %1, %%xmm0"
+			 : "+m"(*x), "=&m"(saved));
+}
+
+static void approximate(struct vec_insn *v, void (*host)(u32 (*x)[4]))
+{
+	const union vec *src = &v->s[v->arg & SSE_SCALAR ? 1 : 0];
 	unsigned count = sse_count(v);
 
-	host(x.d);
-	host(x.d + 4);
-	for (unsigned n = 0; n < count; n++)
-		v->r.d[n] = x.d[n];
+	for (unsigned n = 0; n < count; n += 4) {
+		u32 x[4] = {src->d[n], src->d[n + 1], src->d[n + 2], src->d[n + 3]};
+
+		host(&x);
+		for (unsigned k = 0; k < 4 && n + k < count; k++)
+			v->r.d[n + k] = x[k];
+	}
 }
 
 void sse_rcp(struct vec_insn *v)

@@ -27,23 +27,15 @@ static u64 binary(struct sse *s, unsigned op, u64 a, u64 b, unsigned size)
 
 void sse_arith(struct vec_insn *v)
 {
-	unsigned count = sse_count(v), op = v->arg & 3;
+	unsigned count = sse_count(v);
 	struct sse s = sse_begin(v);
 
-	for (unsigned n = 0; n < count; n++)
-		set_element(&v->r, n, v->size,
-			    binary(&s, op, element(&v->s[0], n, v->size), element(&v->s[1], n, v->size), v->size));
-	sse_end(v, &s);
-}
+	for (unsigned n = 0; n < count; n++) {
+		u64 a = element(&v->s[0], n, v->size), b = element(&v->s[1], n, v->size);
+		unsigned op = v->arg & SSE_ALTERNATE && !(n & 1) ? SSE_SUB : v->arg & 3;
 
-void sse_addsub(struct vec_insn *v)
-{
-	struct sse s = sse_begin(v);
-
-	for (unsigned n = 0; n < v->bytes / v->size; n++)
-		set_element(&v->r, n, v->size,
-			    binary(&s, n & 1 ? SSE_ADD : SSE_SUB, element(&v->s[0], n, v->size), element(&v->s[1], n, v->size),
-				   v->size));
+		set_element(&v->r, n, v->size, binary(&s, op, a, b, v->size));
+	}
 	sse_end(v, &s);
 }
 

@@ -45,7 +45,7 @@ u64 sse_result(struct sse *s, const struct real *result, const struct real *x, u
 /* How many elements are worked on; prepares v->r for a scalar form. */
 unsigned sse_count(struct vec_insn *v);
 
-vec_fn sse_arith, sse_addsub, sse_horizontal, sse_sqrt, sse_dot, sse_fma;
+vec_fn sse_arith, sse_horizontal, sse_sqrt, sse_dot, sse_fma;
 vec_fn sse_minmax, sse_cmp, sse_comis;
 vec_fn sse_from_int, sse_to_int, sse_to_gpr, sse_convert, sse_to_half, sse_round;
 vec_fn sse_rcp, sse_rsqrt; /* approx.c */
