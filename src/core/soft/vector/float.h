@@ -34,9 +34,9 @@ enum { ROUND_NEAREST, ROUND_DOWN, ROUND_UP, ROUND_ZERO }; /* as MXCSR.RC and FCW
 
 struct float_env {
 	u8 rounding;
-	u8 unmasked; /* FP_*: overflow and underflow, when not masked, are found and delivered differently */
-	u8 raised;   /* FP_*: of the operations so far */
-	bool flush;  /* a tiny result becomes zero (masked underflow only) */
+	u8 unmasked;	 /* FP_*: overflow and underflow, when not masked, are found and delivered differently */
+	u8 raised;	 /* FP_*: of the operations so far */
+	bool flush;	 /* a tiny result, even an exact one, becomes zero: underflow and inexact (masked underflow only) */
 	bool rounded_up; /* real_round(): the result's magnitude is above the exact one (x87 C1) */
 };
 
@@ -50,6 +50,11 @@ static inline bool real_is_nan(const struct real *x)
 {
 	return x->class >= REAL_QUIET;
 }
+
+/* A NaN, made quiet: it keeps its sign and payload. */
+struct real real_quiet(const struct real *x);
+/* The default NaN ("real indefinite") */
+struct real real_default(void);
 
 /*
  * Operands are no NaNs. A result that is not defined (infinity minus infinity, 0/0, root of a negative number...) raises
