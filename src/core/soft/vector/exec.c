@@ -448,11 +448,8 @@ void vector_exec(struct cpu *c, const struct insn *i)
 	case INSN_VLDMXCSR:
 		load_mxcsr(c, i);
 		return;
-	case INSN_FLDENV:
-	case INSN_FNSTENV:
-	case INSN_FRSTOR:
-	case INSN_FNSAVE:
-		vector_state(c, i);
+	case INSN_EMMS:
+		x87_exec(c, i);
 		return;
 	case INSN_VZEROUPPER:
 	case INSN_VZEROALL:
@@ -460,6 +457,10 @@ void vector_exec(struct cpu *c, const struct insn *i)
 		return;
 	default:
 		break;
+	}
+	if (i->d->attr & ATTR_X87) {
+		x87_exec(c, i);
+		return;
 	}
 	if (is_state(i)) {
 		vector_state(c, i);

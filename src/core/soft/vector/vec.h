@@ -117,5 +117,6 @@ u16 x87_status(void);
 
 /* ---- families that access memory themselves ---- */
 
-void vector_state(struct cpu *c, const struct insn *i);	 /* state.c: FXSAVE, XSAVE, FNSAVE... */
+void vector_state(struct cpu *c, const struct insn *i);	 /* state.c: FXSAVE, XSAVE... */
 void vector_masked(struct cpu *c, const struct insn *i); /* mask.c: MASKMOV*, VMASKMOV*, gathers */
+void x87_exec(struct cpu *c, const struct insn *i);	 /* x87.c: the x87, and EMMS */

@@ -136,22 +136,18 @@ static bool fist(struct x87 *x)
 {
 	unsigned rounding = x->arg & TRUNCATE ? ROUND_ZERO : x->fcw >> FCW_ROUND_SHIFT & 3u, bits = x->i->mem_size * 8u;
 	struct float_env e = {0};
-	struct real a, r;
+	struct real a;
 
 	x->mem.q = 1ull << (bits - 1);
 	if (x87_is_empty(x, 0))
 		return !x87_underflow(x);
-	a = r = x87_st(x, 0);
+	a = x87_st(x, 0);
 	x->mem.q = (u64)real_to_int(&e, &a, rounding, bits);
 	if (e.raised & FP_INVALID)
 		return !x87_raise(x, FP_INVALID);
 	x87_raise(x, e.raised);
-	if (e.raised & FP_INEXACT) {
-		r = real_round_integral(&e, &a, rounding);
-		r.sign = a.sign = false;
-		if (real_compare(&r, &a) > 0)
-			x->fsw |= FSW_C1;
-	}
+	if (e.rounded_up)
+		x->fsw |= FSW_C1;
 	return true;
 }
 

@@ -49,16 +49,13 @@ bool x87_nan(struct float_env *e, const struct real *a, const struct real *b, st
 
 	if (!real_is_nan(a) && !real_is_nan(other))
 		return false;
-	if (a->class != REAL_QUIET || other->class != REAL_QUIET)
-		if (a->class >= REAL_SIGNALLING || other->class >= REAL_SIGNALLING)
-			e->raised |= FP_INVALID;
+	if (a->class >= REAL_SIGNALLING || other->class >= REAL_SIGNALLING)
+		e->raised |= FP_INVALID;
 	if (a->class == REAL_UNSUPPORTED || other->class == REAL_UNSUPPORTED) {
-		*ret_result = f80_unpack(f80_indefinite());
+		*ret_result = real_default();
 		return true;
 	}
-	*ret_result = *choose_nan(a, other);
-	ret_result->class = REAL_QUIET;
-	ret_result->sig |= (unsigned __int128)1 << 126;
+	*ret_result = real_quiet(choose_nan(a, other));
 	return true;
 }
 

@@ -76,7 +76,7 @@ static void put(struct cpu *c, struct x87 *x, const struct x87_op *op)
 		c->rflags = (c->rflags & ~(u64)i->d->flags_written) | (x->flags & i->d->flags_written);
 }
 
-bool x87_exec(struct cpu *c, const struct insn *i)
+void x87_exec(struct cpu *c, const struct insn *i)
 {
 	const struct x87_op *op = find(i->d->op);
 	bool store = i->mem_acc & ACC_W;
@@ -84,9 +84,11 @@ bool x87_exec(struct cpu *c, const struct insn *i)
 	u64 la = 0;
 
 	if (x87_host(i))
-		return true;
-	if (!op)
-		return false;
+		return;
+	if (!op) {
+		x87_env(c, i);
+		return;
+	}
 	if (i->mem)
 		la = insn_la(c, i, i->mem_size, store);
 	if (store)
@@ -97,11 +99,12 @@ bool x87_exec(struct cpu *c, const struct insn *i)
 	x.arg = op->arg;
 	x.flags = flags_get(c);
 	x87_get(&x);
+	if (op != &x87_control[i->d->op])
+		x.fsw &= (u16)~FSW_C1;
 	if (op->fn(&x)) {
 		if (store)
 			mmu_write(c, la, &x.mem, i->mem_size, c->view);
 		put(c, &x, op);
 	}
 	x87_put(&x);
-	return true;
 }

@@ -69,6 +69,7 @@ void x87_get(struct x87 *x);
 void x87_put(struct x87 *x);
 u16 x87_fsw(const struct x87 *x); /* with TOP, ES and B */
 void x87_set_fsw(struct x87 *x, u16 fsw);
+void x87_init(struct x87 *x); /* FNINIT */
 void x87_env(struct cpu *c, const struct insn *i); /* x87-env.c: FNSTENV, FLDENV, FNSAVE, FRSTOR */
 bool x87_host(const struct insn *i);		   /* x87-host.c: false if the instruction is not one of its */
 
@@ -142,7 +143,7 @@ static inline void x87_set_codes(struct x87 *x, unsigned codes)
 
 static inline struct f80 f80_indefinite(void)
 {
-	return (struct f80){0xc000000000000000, 0xffff};
+	return (struct f80){0xc000000000000000, 0xffff}; /* real_default() */
 }
 
 static inline struct f80 f80_pack(const struct real *r)
