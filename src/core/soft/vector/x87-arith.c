@@ -109,10 +109,8 @@ static bool compare(struct x87 *x, const struct real *a, const struct real *b)
 		if (a->denormal || b->denormal)
 			e.raised = FP_DENORMAL;
 	}
-	if (x87_raise(x, e.raised))
-		return false;
 	set_order(x, order);
-	return true;
+	return !x87_raise(x, e.raised);
 }
 
 static bool fcom(struct x87 *x)
@@ -121,10 +119,8 @@ static bool fcom(struct x87 *x)
 	struct real a, b;
 
 	if (x87_is_empty(x, 0) || (!x->i->mem && x87_is_empty(x, sti))) {
-		if (x87_underflow(x))
-			return false;
 		set_order(x, FSW_CODES);
-		return true;
+		return !x87_underflow(x);
 	}
 	a = x87_st(x, 0);
 	b = !x->i->mem ? x87_st(x, sti) : x->arg & INTEGER ? x87_memory_int(x) : x87_memory_real(x);
@@ -136,10 +132,8 @@ static bool ftst(struct x87 *x)
 	struct real a = x87_st(x, 0), zero = real_from_int(0);
 
 	if (x87_is_empty(x, 0)) {
-		if (x87_underflow(x))
-			return false;
 		set_order(x, FSW_CODES);
-		return true;
+		return !x87_underflow(x);
 	}
 	return compare(x, &a, &zero);
 }
@@ -156,7 +150,7 @@ const struct x87_op x87_arith[INSN_COUNT] = {
 	[INSN_FICOM] = {fcom, INTEGER}, [INSN_FICOMP] = {fcom, INTEGER, 1},
 	[INSN_FUCOM] = {fcom, UNORDERED}, [INSN_FUCOMP] = {fcom, UNORDERED, 1},
 	[INSN_FUCOMPP] = {fcom, UNORDERED | WITH_NEXT, 2},
-	[INSN_FCOMI] = {fcom, TO_FLAGS}, [INSN_FCOMIP] = {fcom, TO_FLAGS, 1},
-	[INSN_FUCOMI] = {fcom, UNORDERED | TO_FLAGS}, [INSN_FUCOMIP] = {fcom, UNORDERED | TO_FLAGS, 1},
+	[INSN_FCOMI] = {fcom, TO_FLAGS, 0, true}, [INSN_FCOMIP] = {fcom, TO_FLAGS, 1, true},
+	[INSN_FUCOMI] = {fcom, UNORDERED | TO_FLAGS, 0, true}, [INSN_FUCOMIP] = {fcom, UNORDERED | TO_FLAGS, 1, true},
 	[INSN_FTST] = {ftst},
 };

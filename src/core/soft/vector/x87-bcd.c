@@ -30,13 +30,13 @@ static bool fbstp(struct x87 *x)
 {
 	struct float_env e = {0};
 	struct real a = x87_st(x, 0);
-	s64 v = 0;
+	u64 v;
 
 	x->mem.f = f80_indefinite();
 	if (x87_is_empty(x, 0))
 		return !x87_underflow(x);
-	v = real_to_int(&e, &a, x->fcw >> FCW_ROUND_SHIFT & 3u, 64);
-	if (v < 0)
+	v = (u64)real_to_int(&e, &a, x->fcw >> FCW_ROUND_SHIFT & 3u, 64);
+	if (a.sign)
 		v = -v;
 	if ((e.raised & FP_INVALID) || v >= LIMIT)
 		return !x87_raise(x, FP_INVALID);

@@ -199,6 +199,7 @@ static bool fprem(struct x87 *x)
 	bool partial = false;
 	u64 quotient = 0;
 
+	x->fsw &= (u16)~FSW_C2;
 	if (x87_is_empty(x, 0) || x87_is_empty(x, 1))
 		return underflow(x);
 	if (!x87_nan(&e, &a, &b, &r)) {
@@ -213,8 +214,8 @@ static bool fprem(struct x87 *x)
 	}
 	if (x87_raise(x, e.raised))
 		return false;
-	x->fsw &= (u16) ~(FSW_CODES | FSW_C1);
-	x->fsw |= (u16)quotient_codes(quotient, partial);
+	if (r.class < REAL_INFINITE)
+		x->fsw = (u16)((x->fsw & ~(FSW_CODES | FSW_C1)) | quotient_codes(quotient, partial));
 	x87_set(x, 0, x87_round(x, &r, &float80));
 	return true;
 }

@@ -15,20 +15,24 @@ static bool push(struct x87 *x, struct f80 v)
 	return true;
 }
 
-/* Floating point in memory becomes 80 bits, which may find a signalling NaN or a denormal; those of 80 bits are not looked at. */
+/*
+ * Floating point in memory becomes 80 bits, which may find a signalling NaN or a denormal: the latter is pushed even when that
+ * is not masked. Numbers of 80 bits are not looked at.
+ */
 static bool fld_mem(struct x87 *x)
 {
 	struct float_env e = {0};
 	struct real a, r;
 
-	if (x->i->mem_size == 10)
-		return push(x, x->mem.f);
-	if (!x87_is_empty(x, 7))
+	if (x->i->mem_size == 10 || !x87_is_empty(x, 7))
 		return push(x, x->mem.f);
 	a = r = x87_memory_real(x);
 	if (!x87_nan(&e, &a, NULL, &r) && a.denormal)
 		e.raised = FP_DENORMAL;
-	return !x87_raise(x, e.raised) && push(x, f80_pack(&r));
+	if (x87_raise(x, e.raised) && (e.raised & FP_INVALID))
+		return false;
+	x87_push(x, f80_pack(&r));
+	return true;
 }
 
 static bool fld(struct x87 *x)
@@ -39,7 +43,10 @@ static bool fld(struct x87 *x)
 		return fld_mem(x);
 	if (!x87_is_empty(x, sti))
 		return push(x, *x87_reg(x, sti));
-	return !x87_underflow(x) && push(x, f80_indefinite());
+	if (x87_underflow(x))
+		return false;
+	x87_push(x, f80_indefinite());
+	return true;
 }
 
 static bool fild(struct x87 *x)
@@ -95,11 +102,32 @@ static bool store_float(struct x87 *x, const struct float_format *f, u64 *ret_bi
 
 	if (!x87_nan(&e, &a, NULL, &r) && a.class == REAL_FINITE)
 		r = real_round(&e, &a, f);
-	if (x87_raise(x, e.raised) && (e.raised & e.unmasked & ~FP_INEXACT))
+	if (e.raised & e.unmasked & ~FP_INEXACT) {
+		x87_raise(x, e.raised & ~FP_INEXACT);
 		return false;
+	}
+	x87_raise(x, e.raised);
 	if (e.rounded_up)
 		x->fsw |= FSW_C1;
 	*ret_bits = real_pack(&r, f);
+	return true;
+}
+
+/* D9 /3 with a register: an empty one is popped, and that is all. */
+#define FSTP_UNCHECKED 0xd9
+
+static bool fst_reg(struct x87 *x)
+{
+	struct f80 v = *x87_reg(x, 0);
+
+	if (x87_is_empty(x, 0)) {
+		if (x->i->opcode == FSTP_UNCHECKED)
+			return true;
+		if (x87_underflow(x))
+			return false;
+		v = f80_indefinite();
+	}
+	x87_set(x, x->i->rm & 7u, v);
 	return true;
 }
 
@@ -107,17 +135,12 @@ static bool fst(struct x87 *x)
 {
 	u64 bits;
 
+	if (!x->i->mem)
+		return fst_reg(x);
 	if (x87_is_empty(x, 0)) {
 		if (x87_underflow(x))
 			return false;
-		if (x->i->mem)
-			store_indefinite(x);
-		else
-			x87_set(x, x->i->rm & 7u, f80_indefinite());
-		return true;
-	}
-	if (!x->i->mem) {
-		x87_set(x, x->i->rm & 7u, *x87_reg(x, 0));
+		store_indefinite(x);
 		return true;
 	}
 	if (x->i->mem_size == 10) {
@@ -200,6 +223,7 @@ const struct x87_op x87_moves[INSN_COUNT] = {
 	[INSN_FLDPI] = {fld_constant, 3}, [INSN_FLDLG2] = {fld_constant, 4}, [INSN_FLDLN2] = {fld_constant, 5},
 	[INSN_FLDZ] = {fld_constant, 6},
 	[INSN_FXCH] = {fxch}, [INSN_FINCSTP] = {fincstp, 1}, [INSN_FDECSTP] = {fincstp, 7},
-	[INSN_FCMOVB] = {fcmov, 2}, [INSN_FCMOVNB] = {fcmov, 3}, [INSN_FCMOVE] = {fcmov, 4}, [INSN_FCMOVNE] = {fcmov, 5},
-	[INSN_FCMOVBE] = {fcmov, 6}, [INSN_FCMOVNBE] = {fcmov, 7}, [INSN_FCMOVU] = {fcmov, 10}, [INSN_FCMOVNU] = {fcmov, 11},
+	[INSN_FCMOVB] = {fcmov, 2, 0, true}, [INSN_FCMOVNB] = {fcmov, 3, 0, true}, [INSN_FCMOVE] = {fcmov, 4, 0, true},
+	[INSN_FCMOVNE] = {fcmov, 5, 0, true}, [INSN_FCMOVBE] = {fcmov, 6, 0, true}, [INSN_FCMOVNBE] = {fcmov, 7, 0, true},
+	[INSN_FCMOVU] = {fcmov, 10, 0, true}, [INSN_FCMOVNU] = {fcmov, 11, 0, true},
 };

@@ -59,19 +59,29 @@ bool x87_nan(struct float_env *e, const struct real *a, const struct real *b, st
 	return true;
 }
 
+/* FSCALE alone can go so far out of range that this does not help. */
+static struct real wrap(struct x87 *x, const struct real *r, const struct float_format *f)
+{
+	bool large = r->exp > f->max;
+	struct real w = *r;
+
+	w.exp += large ? -WRAP : WRAP;
+	if (large ? w.exp <= f->max : w.exp >= 1 - f->max)
+		return w;
+	w.class = large ? REAL_INFINITE : REAL_ZERO;
+	x->fsw = (u16)((x->fsw & ~FSW_C1) | (large ? FSW_C1 : 0) | FP_INEXACT);
+	return w;
+}
+
 struct f80 x87_round(struct x87 *x, const struct real *r, const struct float_format *f)
 {
 	struct float_env e = x87_float_env(x);
-	struct real rounded = *r;
+	struct real rounded = real_round(&e, r, f);
 
-	if (r->class == REAL_FINITE)
-		rounded = real_round(&e, r, f);
-	if (rounded.class == REAL_FINITE && rounded.exp > f->max)
-		rounded.exp -= WRAP;
-	else if (rounded.class == REAL_FINITE && rounded.exp < 1 - f->max && (e.unmasked & FP_UNDERFLOW))
-		rounded.exp += WRAP;
+	x87_raise(x, e.raised);
 	if (e.rounded_up)
 		x->fsw |= FSW_C1;
-	x87_raise(x, e.raised);
+	if (e.raised & e.unmasked & (FP_OVERFLOW | FP_UNDERFLOW))
+		rounded = wrap(x, &rounded, f);
 	return f80_pack(&rounded);
 }

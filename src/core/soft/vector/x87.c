@@ -99,7 +99,7 @@ void x87_exec(struct cpu *c, const struct insn *i)
 	x.arg = op->arg;
 	x.flags = flags_get(c);
 	x87_get(&x);
-	if (op != &x87_control[i->d->op])
+	if (!op->keeps_c1)
 		x.fsw &= (u16)~FSW_C1;
 	if (op->fn(&x)) {
 		if (store)

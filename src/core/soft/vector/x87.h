@@ -60,6 +60,7 @@ typedef bool x87_fn(struct x87 *x);
 struct x87_op {
 	x87_fn *fn;
 	u8 arg, pops;
+	bool keeps_c1; /* otherwise it starts as 0 */
 };
 
 extern const struct x87_op x87_moves[INSN_COUNT], x87_control[INSN_COUNT], x87_arith[INSN_COUNT], x87_more[INSN_COUNT],
@@ -124,6 +125,7 @@ static inline bool x87_raise(struct x87 *x, unsigned e)
 
 static inline bool x87_underflow(struct x87 *x)
 {
+	x->fsw &= (u16)~FSW_C1;
 	return x87_raise(x, FP_INVALID | FSW_STACK);
 }
 
