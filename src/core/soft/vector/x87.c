@@ -63,19 +63,6 @@ static const struct x87_op *find(unsigned op)
 	return NULL;
 }
 
-/* What the function changed, when memory has taken its part. */
-static void put(struct cpu *c, struct x87 *x, const struct x87_op *op)
-{
-	const struct insn *i = x->i;
-
-	for (unsigned n = 0; n < op->pops; n++)
-		x87_pop(x);
-	if (i->d->opnd[0].kind == OP_REG)
-		gpr_put_low(c, i->d->opnd[0].reg, 2, x->ax);
-	if (i->d->flags_written)
-		c->rflags = (c->rflags & ~(u64)i->d->flags_written) | (x->flags & i->d->flags_written);
-}
-
 void x87_exec(struct cpu *c, const struct insn *i)
 {
 	const struct x87_op *op = find(i->d->op);
@@ -104,7 +91,12 @@ void x87_exec(struct cpu *c, const struct insn *i)
 	if (op->fn(&x)) {
 		if (store)
 			mmu_write(c, la, &x.mem, i->mem_size, c->view);
-		put(c, &x, op);
+		for (unsigned n = 0; n < op->pops; n++)
+			x87_pop(&x);
 	}
 	x87_put(&x);
+	if (i->d->opnd[0].kind == OP_REG)
+		gpr_put_low(c, i->d->opnd[0].reg, 2, x.ax);
+	if (i->d->flags_written)
+		c->rflags = (c->rflags & ~(u64)i->d->flags_written) | (x.flags & i->d->flags_written);
 }
