@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Instructions that save and load vector state: FXSAVE, XSAVE and their kin. The host's own
- * instruction fills or takes a buffer here; the guest's memory gets what its mode and XCR0 show. Instruction and data
- * pointers are stored as zero: the host's registers hold host addresses. Sources: SDM vol. 1, chapters 8, 10, 13.
+ * Instructions that save and load vector state: FXSAVE, XSAVE and their kin (the x87's own are in x87-env.c). The host's
+ * own instruction fills or takes a buffer here; the guest's memory gets what its mode and XCR0 show. Instruction and data
+ * pointers are stored as zero: the host's registers may hold host addresses. Sources: SDM vol. 1, chapters 8, 10, 13.
  */
 #include <string.h>
 #include "../fpu.h"

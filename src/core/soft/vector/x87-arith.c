@@ -43,12 +43,8 @@ static bool arith(struct x87 *x)
 	unsigned sti = x->i->rm & 7u, dst = to_sti ? sti : 0;
 	struct real a, b, r;
 
-	if (x87_is_empty(x, 0) || (!mem && x87_is_empty(x, sti))) {
-		if (x87_underflow(x))
-			return false;
-		x87_set(x, dst, f80_indefinite());
-		return true;
-	}
+	if (x87_is_empty(x, 0) || (!mem && x87_is_empty(x, sti)))
+		return x87_underflow_to(x, dst);
 	a = x87_st(x, dst);
 	b = !mem ? x87_st(x, to_sti ? 0 : sti) : x->arg & INTEGER ? x87_memory_int(x) : x87_memory_real(x);
 	if (!x87_nan(&e, &a, &b, &r)) {
@@ -67,12 +63,8 @@ static bool fsqrt(struct x87 *x)
 	struct float_env e = x87_float_env(x);
 	struct real a = x87_st(x, 0), r;
 
-	if (x87_is_empty(x, 0)) {
-		if (x87_underflow(x))
-			return false;
-		x87_set(x, 0, f80_indefinite());
-		return true;
-	}
+	if (x87_is_empty(x, 0))
+		return x87_underflow_to(x, 0);
 	if (!x87_nan(&e, &a, NULL, &r)) {
 		r = real_sqrt(&e, &a);
 		if (!e.raised && a.denormal)
@@ -139,18 +131,36 @@ static bool ftst(struct x87 *x)
 }
 
 const struct x87_op x87_arith[INSN_COUNT] = {
-	[INSN_FADD] = {arith, ADD}, [INSN_FADDP] = {arith, ADD, 1}, [INSN_FIADD] = {arith, ADD | INTEGER},
-	[INSN_FSUB] = {arith, SUB}, [INSN_FSUBP] = {arith, SUB, 1}, [INSN_FISUB] = {arith, SUB | INTEGER},
-	[INSN_FSUBR] = {arith, SUBR}, [INSN_FSUBRP] = {arith, SUBR, 1}, [INSN_FISUBR] = {arith, SUBR | INTEGER},
-	[INSN_FMUL] = {arith, MUL}, [INSN_FMULP] = {arith, MUL, 1}, [INSN_FIMUL] = {arith, MUL | INTEGER},
-	[INSN_FDIV] = {arith, DIV}, [INSN_FDIVP] = {arith, DIV, 1}, [INSN_FIDIV] = {arith, DIV | INTEGER},
-	[INSN_FDIVR] = {arith, DIVR}, [INSN_FDIVRP] = {arith, DIVR, 1}, [INSN_FIDIVR] = {arith, DIVR | INTEGER},
+	[INSN_FADD] = {arith, ADD},
+	[INSN_FADDP] = {arith, ADD, 1},
+	[INSN_FIADD] = {arith, ADD | INTEGER},
+	[INSN_FSUB] = {arith, SUB},
+	[INSN_FSUBP] = {arith, SUB, 1},
+	[INSN_FISUB] = {arith, SUB | INTEGER},
+	[INSN_FSUBR] = {arith, SUBR},
+	[INSN_FSUBRP] = {arith, SUBR, 1},
+	[INSN_FISUBR] = {arith, SUBR | INTEGER},
+	[INSN_FMUL] = {arith, MUL},
+	[INSN_FMULP] = {arith, MUL, 1},
+	[INSN_FIMUL] = {arith, MUL | INTEGER},
+	[INSN_FDIV] = {arith, DIV},
+	[INSN_FDIVP] = {arith, DIV, 1},
+	[INSN_FIDIV] = {arith, DIV | INTEGER},
+	[INSN_FDIVR] = {arith, DIVR},
+	[INSN_FDIVRP] = {arith, DIVR, 1},
+	[INSN_FIDIVR] = {arith, DIVR | INTEGER},
 	[INSN_FSQRT] = {fsqrt},
-	[INSN_FCOM] = {fcom}, [INSN_FCOMP] = {fcom, 0, 1}, [INSN_FCOMPP] = {fcom, WITH_NEXT, 2},
-	[INSN_FICOM] = {fcom, INTEGER}, [INSN_FICOMP] = {fcom, INTEGER, 1},
-	[INSN_FUCOM] = {fcom, UNORDERED}, [INSN_FUCOMP] = {fcom, UNORDERED, 1},
+	[INSN_FCOM] = {fcom},
+	[INSN_FCOMP] = {fcom, 0, 1},
+	[INSN_FCOMPP] = {fcom, WITH_NEXT, 2},
+	[INSN_FICOM] = {fcom, INTEGER},
+	[INSN_FICOMP] = {fcom, INTEGER, 1},
+	[INSN_FUCOM] = {fcom, UNORDERED},
+	[INSN_FUCOMP] = {fcom, UNORDERED, 1},
 	[INSN_FUCOMPP] = {fcom, UNORDERED | WITH_NEXT, 2},
-	[INSN_FCOMI] = {fcom, TO_FLAGS, 0, true}, [INSN_FCOMIP] = {fcom, TO_FLAGS, 1, true},
-	[INSN_FUCOMI] = {fcom, UNORDERED | TO_FLAGS, 0, true}, [INSN_FUCOMIP] = {fcom, UNORDERED | TO_FLAGS, 1, true},
+	[INSN_FCOMI] = {fcom, TO_FLAGS, 0, true},
+	[INSN_FCOMIP] = {fcom, TO_FLAGS, 1, true},
+	[INSN_FUCOMI] = {fcom, UNORDERED | TO_FLAGS, 0, true},
+	[INSN_FUCOMIP] = {fcom, UNORDERED | TO_FLAGS, 1, true},
 	[INSN_FTST] = {ftst},
 };

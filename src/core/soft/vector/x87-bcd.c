@@ -50,5 +50,6 @@ static bool fbstp(struct x87 *x)
 }
 
 const struct x87_op x87_bcd[INSN_COUNT] = {
-	[INSN_FBLD] = {fbld}, [INSN_FBSTP] = {fbstp, 0, 1},
+	[INSN_FBLD] = {fbld},
+	[INSN_FBSTP] = {fbstp, 0, 1},
 };

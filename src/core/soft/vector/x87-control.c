@@ -65,8 +65,8 @@ static bool emms(struct x87 *x)
 static bool fxam(struct x87 *x)
 {
 	static const u16 codes[] = {
-		[REAL_ZERO] = FSW_C3, [REAL_FINITE] = FSW_C2, [REAL_INFINITE] = FSW_C2 | FSW_C0, [REAL_QUIET] = FSW_C0,
-		[REAL_SIGNALLING] = FSW_C0, [REAL_UNSUPPORTED] = 0,
+		[REAL_ZERO] = FSW_C3,  [REAL_FINITE] = FSW_C2,	   [REAL_INFINITE] = FSW_C2 | FSW_C0,
+		[REAL_QUIET] = FSW_C0, [REAL_SIGNALLING] = FSW_C0, [REAL_UNSUPPORTED] = 0,
 	};
 	struct real a = x87_st(x, 0);
 
@@ -79,8 +79,15 @@ static bool fxam(struct x87 *x)
 }
 
 const struct x87_op x87_control[INSN_COUNT] = {
-	[INSN_FNINIT] = {fninit}, [INSN_FLDCW] = {fldcw, .keeps_c1 = true}, [INSN_FNSTCW] = {fnstcw, .keeps_c1 = true},
-	[INSN_FNSTSW] = {fnstsw, .keeps_c1 = true}, [INSN_FNCLEX] = {fnclex, .keeps_c1 = true}, [INSN_FFREE] = {ffree},
-	[INSN_FFREEP] = {ffree, 0, 1}, [INSN_FNOP] = {fnop, .keeps_c1 = true}, [INSN_FWAIT] = {fnop, .keeps_c1 = true},
-	[INSN_EMMS] = {emms, .keeps_c1 = true}, [INSN_FXAM] = {fxam},
+	[INSN_FNINIT] = {fninit},
+	[INSN_FLDCW] = {fldcw, .keeps_c1 = true},
+	[INSN_FNSTCW] = {fnstcw, .keeps_c1 = true},
+	[INSN_FNSTSW] = {fnstsw, .keeps_c1 = true},
+	[INSN_FNCLEX] = {fnclex, .keeps_c1 = true},
+	[INSN_FFREE] = {ffree},
+	[INSN_FFREEP] = {ffree, 0, 1},
+	[INSN_FNOP] = {fnop, .keeps_c1 = true},
+	[INSN_FWAIT] = {fnop, .keeps_c1 = true},
+	[INSN_EMMS] = {emms, .keeps_c1 = true},
+	[INSN_FXAM] = {fxam},
 };

@@ -7,15 +7,6 @@
 
 typedef unsigned __int128 u128;
 
-/* ST(0) is empty, or, if the instruction reads it too, ST(1): what becomes of ST(0). */
-static bool underflow(struct x87 *x)
-{
-	if (x87_underflow(x))
-		return false;
-	x87_set(x, 0, f80_indefinite());
-	return true;
-}
-
 enum { CHANGE_SIGN, CLEAR_SIGN };
 
 static bool fchs(struct x87 *x)
@@ -23,7 +14,7 @@ static bool fchs(struct x87 *x)
 	struct f80 *v = x87_reg(x, 0);
 
 	if (x87_is_empty(x, 0))
-		return underflow(x);
+		return x87_underflow_to(x, 0);
 	v->sign_exp = (u16)(x->arg == CHANGE_SIGN ? v->sign_exp ^ 0x8000 : v->sign_exp & 0x7fff);
 	return true;
 }
@@ -34,7 +25,7 @@ static bool frndint(struct x87 *x)
 	struct real a = x87_st(x, 0), r = a;
 
 	if (x87_is_empty(x, 0))
-		return underflow(x);
+		return x87_underflow_to(x, 0);
 	if (!x87_nan(&e, &a, NULL, &r)) {
 		if (a.denormal && x87_raise(x, FP_DENORMAL))
 			return false;
@@ -85,7 +76,7 @@ static bool fscale(struct x87 *x)
 	struct real a = x87_st(x, 0), b = x87_st(x, 1), r;
 
 	if (x87_is_empty(x, 0) || x87_is_empty(x, 1))
-		return underflow(x);
+		return x87_underflow_to(x, 0);
 	if (!x87_nan(&e, &a, &b, &r))
 		r = scaled(&e, &a, &b);
 	if (x87_raise(x, e.raised))
@@ -201,7 +192,7 @@ static bool fprem(struct x87 *x)
 
 	x->fsw &= (u16)~FSW_C2;
 	if (x87_is_empty(x, 0) || x87_is_empty(x, 1))
-		return underflow(x);
+		return x87_underflow_to(x, 0);
 	if (!x87_nan(&e, &a, &b, &r)) {
 		if (a.class == REAL_INFINITE || b.class == REAL_ZERO) {
 			e.raised = FP_INVALID;
@@ -222,5 +213,6 @@ static bool fprem(struct x87 *x)
 
 const struct x87_op x87_more[INSN_COUNT] = {
 	[INSN_FCHS] = {fchs, CHANGE_SIGN}, [INSN_FABS] = {fchs, CLEAR_SIGN}, [INSN_FRNDINT] = {frndint},
-	[INSN_FSCALE] = {fscale}, [INSN_FXTRACT] = {fxtract}, [INSN_FPREM] = {fprem, false}, [INSN_FPREM1] = {fprem, true},
+	[INSN_FSCALE] = {fscale},	   [INSN_FXTRACT] = {fxtract},	     [INSN_FPREM] = {fprem, false},
+	[INSN_FPREM1] = {fprem, true},
 };

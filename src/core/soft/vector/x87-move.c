@@ -200,13 +200,10 @@ static bool fcmov(struct x87 *x)
 {
 	unsigned sti = x->i->rm & 7u;
 
-	if (x87_is_empty(x, 0) || x87_is_empty(x, sti)) {
-		if (x87_underflow(x))
-			return false;
-		x87_set(x, 0, f80_indefinite());
-	} else if (cond_true(x->flags, x->arg)) {
+	if (x87_is_empty(x, 0) || x87_is_empty(x, sti))
+		return x87_underflow_to(x, 0);
+	if (cond_true(x->flags, x->arg))
 		x87_set(x, 0, *x87_reg(x, sti));
-	}
 	return true;
 }
 
@@ -217,13 +214,29 @@ static bool fincstp(struct x87 *x)
 }
 
 const struct x87_op x87_moves[INSN_COUNT] = {
-	[INSN_FLD] = {fld}, [INSN_FILD] = {fild}, [INSN_FST] = {fst}, [INSN_FSTP] = {fst, 0, 1},
-	[INSN_FIST] = {fist}, [INSN_FISTP] = {fist, 0, 1}, [INSN_FISTTP] = {fist, TRUNCATE, 1},
-	[INSN_FLD1] = {fld_constant, 0}, [INSN_FLDL2T] = {fld_constant, 1}, [INSN_FLDL2E] = {fld_constant, 2},
-	[INSN_FLDPI] = {fld_constant, 3}, [INSN_FLDLG2] = {fld_constant, 4}, [INSN_FLDLN2] = {fld_constant, 5},
+	[INSN_FLD] = {fld},
+	[INSN_FILD] = {fild},
+	[INSN_FST] = {fst},
+	[INSN_FSTP] = {fst, 0, 1},
+	[INSN_FIST] = {fist},
+	[INSN_FISTP] = {fist, 0, 1},
+	[INSN_FISTTP] = {fist, TRUNCATE, 1},
+	[INSN_FLD1] = {fld_constant, 0},
+	[INSN_FLDL2T] = {fld_constant, 1},
+	[INSN_FLDL2E] = {fld_constant, 2},
+	[INSN_FLDPI] = {fld_constant, 3},
+	[INSN_FLDLG2] = {fld_constant, 4},
+	[INSN_FLDLN2] = {fld_constant, 5},
 	[INSN_FLDZ] = {fld_constant, 6},
-	[INSN_FXCH] = {fxch}, [INSN_FINCSTP] = {fincstp, 1}, [INSN_FDECSTP] = {fincstp, 7},
-	[INSN_FCMOVB] = {fcmov, 2, 0, true}, [INSN_FCMOVNB] = {fcmov, 3, 0, true}, [INSN_FCMOVE] = {fcmov, 4, 0, true},
-	[INSN_FCMOVNE] = {fcmov, 5, 0, true}, [INSN_FCMOVBE] = {fcmov, 6, 0, true}, [INSN_FCMOVNBE] = {fcmov, 7, 0, true},
-	[INSN_FCMOVU] = {fcmov, 10, 0, true}, [INSN_FCMOVNU] = {fcmov, 11, 0, true},
+	[INSN_FXCH] = {fxch},
+	[INSN_FINCSTP] = {fincstp, 1},
+	[INSN_FDECSTP] = {fincstp, 7},
+	[INSN_FCMOVB] = {fcmov, 2, 0, true},
+	[INSN_FCMOVNB] = {fcmov, 3, 0, true},
+	[INSN_FCMOVE] = {fcmov, 4, 0, true},
+	[INSN_FCMOVNE] = {fcmov, 5, 0, true},
+	[INSN_FCMOVBE] = {fcmov, 6, 0, true},
+	[INSN_FCMOVNBE] = {fcmov, 7, 0, true},
+	[INSN_FCMOVU] = {fcmov, 10, 0, true},
+	[INSN_FCMOVNU] = {fcmov, 11, 0, true},
 };

@@ -36,7 +36,7 @@ struct x87_image {
 
 struct x87 {
 	const struct insn *i;
-	u8 arg; /* of the table */
+	u8 arg;	      /* of the table */
 	u16 fcw, fsw; /* FSW without TOP, ES and B */
 	u8 top;
 	u8 used; /* bit n: reg[n] is not empty */
@@ -70,11 +70,16 @@ void x87_get(struct x87 *x);
 void x87_put(struct x87 *x);
 u16 x87_fsw(const struct x87 *x); /* with TOP, ES and B */
 void x87_set_fsw(struct x87 *x, u16 fsw);
-void x87_init(struct x87 *x); /* FNINIT */
+void x87_init(struct x87 *x);			   /* FNINIT */
 void x87_env(struct cpu *c, const struct insn *i); /* x87-env.c: FNSTENV, FLDENV, FNSAVE, FRSTOR */
 bool x87_host(const struct insn *i);		   /* x87-host.c: false if the instruction is not one of its */
 
 /* ---- registers ---- */
+
+static inline struct f80 f80_indefinite(void)
+{
+	return (struct f80){0xc000000000000000, 0xffff}; /* real_default() */
+}
 
 static inline unsigned x87_index(const struct x87 *x, unsigned st)
 {
@@ -123,10 +128,20 @@ static inline bool x87_raise(struct x87 *x, unsigned e)
 	return e & ~(unsigned)x->fcw & FP_ALL;
 }
 
+/* An empty register is read. */
 static inline bool x87_underflow(struct x87 *x)
 {
 	x->fsw &= (u16)~FSW_C1;
 	return x87_raise(x, FP_INVALID | FSW_STACK);
+}
+
+/* The same, with what becomes of ST(st) if that is masked. */
+static inline bool x87_underflow_to(struct x87 *x, unsigned st)
+{
+	if (x87_underflow(x))
+		return false;
+	x87_set(x, st, f80_indefinite());
+	return true;
 }
 
 /* Of a push. */
@@ -142,11 +157,6 @@ static inline void x87_set_codes(struct x87 *x, unsigned codes)
 }
 
 /* ---- values ---- */
-
-static inline struct f80 f80_indefinite(void)
-{
-	return (struct f80){0xc000000000000000, 0xffff}; /* real_default() */
-}
 
 static inline struct f80 f80_pack(const struct real *r)
 {
