@@ -323,6 +323,15 @@ static void fetch_operand(struct cpu *c, const struct insn *i, unsigned k, union
 	}
 }
 
+/* Not so if there is memory where a register could be and the other one is of SSE: CVTPI2PS, CVTPI2PD. */
+static bool uses_mmx(const struct insn *i)
+{
+	for (unsigned k = 0; k < i->d->nopnd; k++)
+		if (is_mmx(i->d->opnd[k].kind) && !is_memory(i, i->d->opnd[k].kind))
+			return true;
+	return false;
+}
+
 /* Memory comes first: a register of the MMX changes the state of the x87 when it is looked at. */
 static void fetch(struct cpu *c, struct vec_insn *v, u64 la)
 {
@@ -339,7 +348,7 @@ static void fetch(struct cpu *c, struct vec_insn *v, u64 la)
 			mmu_read(c, la, &v->s[n], i->mem_size, c->view);
 		n++;
 	}
-	if ((i->d->attr & ATTR_MMX) && (x87_status() & 0x80))
+	if (uses_mmx(i) && (x87_status() & 0x80))
 		cpu_raise(c, EXC_MF);
 	for (unsigned k = 0; k < i->d->nopnd; k++) {
 		const struct opnd *o = &i->d->opnd[k];
@@ -351,13 +360,16 @@ static void fetch(struct cpu *c, struct vec_insn *v, u64 la)
 		vec_get(register_of(i, i->d->opnd[0].kind), &v->r);
 }
 
-/* Floating-point exceptions are noted in MXCSR; one that is not masked is raised. */
+/* Floating-point exceptions are noted in MXCSR; one that is not masked is raised, after the x87 has gone over to MMX. */
 static void take_exceptions(struct cpu *c, const struct vec_insn *v)
 {
 	if (v->raised & ~v->mxcsr)
 		mxcsr_set(v->mxcsr | v->raised);
-	if (v->raised & ~(v->mxcsr >> MXCSR_MASK_SHIFT))
-		cpu_raise(c, c->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
+	if (!(v->raised & ~(v->mxcsr >> MXCSR_MASK_SHIFT)))
+		return;
+	if (uses_mmx(v->i))
+		mmx_get(0);
+	cpu_raise(c, c->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
 }
 
 static void put_result(struct cpu *c, struct vec_insn *v)
