@@ -102,8 +102,8 @@ void native_on_signal(int sig, siginfo_t *info, void *ucontext)
 	greg_t *g = ((ucontext_t *)ucontext)->uc_mcontext.gregs;
 	struct outcome *o = catching;
 
-	if (!o) { /* an engine's own: translated code, vector stubs */
-		if (!jit_signal(sig, info, ucontext) && !vector_signal(sig, info, ucontext))
+	if (!o) { /* an engine's own: translated code */
+		if (!jit_signal(sig, info, ucontext))
 			signal(sig, SIG_DFL);
 		return;
 	}

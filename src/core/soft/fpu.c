@@ -9,7 +9,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include "vector/vector.h"
 #include "fpu.h"
 
 #define X87 1u
@@ -75,7 +74,7 @@ u32 fpu_size(void)
 bool fpu_init(struct fpu *f)
 {
 	*f = (struct fpu){0};
-	if (!(fpu_features() & 2) || !vector_init())
+	if (!(fpu_features() & 2))
 		return false;
 	f->area = aligned_alloc(64, (FPU_AREA_MAX + 63) & ~63ul);
 	f->host_area = aligned_alloc(64, 64);

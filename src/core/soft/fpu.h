@@ -28,7 +28,7 @@ bool fpu_init(struct fpu *f); /* false: no memory */
 void fpu_free(struct fpu *f);
 void fpu_reset(struct fpu *f); /* what Linux KVM gives a new vCPU: FCW 0x37f, MXCSR 0x1f80, the rest 0 */
 void fpu_written(struct fpu *f); /* somebody else wrote to the area */
-void fpu_enter(struct fpu *f);
-void fpu_leave(struct fpu *f);
+NOINLINE void fpu_enter(struct fpu *f);
+NOINLINE void fpu_leave(struct fpu *f);
 u32 fpu_size(void);	/* bytes of an XSAVE area with every component a guest may enable */
 u64 fpu_features(void); /* XCR0 bits a guest may set: x87, SSE, and AVX if the host has it */

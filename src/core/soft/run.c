@@ -13,7 +13,6 @@
 #include "cpu/host.h"
 #include "cpu/insn.h"
 #include "cpu/interp.h"
-#include "vector/vector.h"
 #include "jit/jit.h"
 #include "kvmclock.h"
 #include "mmu.h"
@@ -22,14 +21,14 @@
 
 #define INTERP_SLICE (1u << 20)
 
-/* ---- host signals that belong to translated code or vector stubs ---- */
+/* ---- host signals that belong to translated code ---- */
 
 static const int caught[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
 static struct sigaction previous[ARRAY_SIZE(caught)];
 
 static void on_signal(int sig, siginfo_t *info, void *ucontext)
 {
-	if (jit_signal(sig, info, ucontext) || vector_signal(sig, info, ucontext))
+	if (jit_signal(sig, info, ucontext))
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(caught); i++) {
 		const struct sigaction *p = &previous[i];

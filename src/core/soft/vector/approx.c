@@ -6,7 +6,7 @@
  */
 #include "sse.h"
 
-static void host_rcp(u32 (*x)[4])
+static NOINLINE void host_rcp(u32 (*x)[4])
 {
 	u64 saved[2];
 
@@ -18,7 +18,7 @@ static void host_rcp(u32 (*x)[4])
 			 : "+m"(*x), "=&m"(saved));
 }
 
-static void host_rsqrt(u32 (*x)[4])
+static NOINLINE void host_rsqrt(u32 (*x)[4])
 {
 	u64 saved[2];
 

@@ -3,10 +3,7 @@
  * Vector instructions of the interpreter: checks, operands, faults, results. What they compute is in the tables' functions
  * (vec.h). Called through insn_desc.exec, and by the translator for its checks.
  */
-#include <signal.h>
-#include <string.h>
 #include "../cpu/decode.h"
-#include "stub.h"
 #include "vec.h"
 
 static bool is_state(const struct insn *i)
@@ -54,108 +51,6 @@ void vector_check(struct cpu *c, const struct insn *i)
 		cpu_raise(c, EXC_NM);
 }
 
-/*
- * An x87 store that raises an unmasked exception does not store (inexact ones do): the buffer then still has what was
- * put there before.
- */
-#define UNTOUCHED 0xa5
-
-static bool stored(const struct insn *i, const struct stub_frame *f)
-{
-	if (likely(!(i->d->attr & ATTR_X87) || !(x87_status() & 0x80)))
-		return true;
-	for (unsigned n = 0; n < i->mem_size; n++)
-		if (f->mem[n] != UNTOUCHED)
-			return true;
-	return false;
-}
-
-static void raise_stub_fault(struct cpu *c, const struct insn *i, u64 sig)
-{
-	if (sig == SIGILL)
-		cpu_raise(c, EXC_UD);
-	if (sig != SIGFPE)
-		cpu_raise_err(c, EXC_GP, 0);
-	if (!(i->d->attr & (ATTR_SSE | ATTR_VEX)))
-		cpu_raise(c, EXC_MF);
-	if ((i->d->attr & ATTR_MMX) && (x87_status() & 0x80)) /* conversions: either unit may complain, x87 first */
-		cpu_raise(c, EXC_MF);
-	cpu_raise(c, c->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
-}
-
-static unsigned gpr_operand(const struct insn *i, bool *ret_written)
-{
-	for (unsigned n = 0; n < i->d->nopnd; n++) {
-		const struct opnd *o = &i->d->opnd[n];
-
-		if (o->kind == OP_G || ((o->kind == OP_E || o->kind == OP_R) && !i->mem)) {
-			*ret_written = o->acc & ACC_W;
-			return o->kind == OP_G ? i->reg : i->rm;
-		}
-		if (o->kind == OP_REG) {
-			*ret_written = true;
-			return o->reg;
-		}
-	}
-	return BASE_NONE;
-}
-
-/* Registers and flags in, the instruction, registers and flags out. The memory operand is f->mem. */
-static void execute(struct cpu *c, const struct insn *i, struct stub_frame *f)
-{
-	const struct insn_desc *d = i->d;
-	bool written = false;
-	unsigned gpr = gpr_operand(i, &written), how = 0;
-	struct stub_code s;
-
-	stub_encode(&s, i);
-	if (gpr != BASE_NONE || d->implicit_read || d->implicit_written) {
-		how |= STUB_GPR;
-		f->rax = c->gpr[gpr != BASE_NONE ? gpr : RAX];
-		f->rcx = c->gpr[RCX];
-		f->rdx = c->gpr[RDX];
-	}
-	if (d->flags_read) {
-		how |= STUB_FLAGS_IN;
-		f->flags = (c->rflags & FL_ARITH) | FL_1 | FL_IF;
-	}
-	if (d->flags_written)
-		how |= STUB_FLAGS_OUT;
-	stub_run(&s, how, f);
-	if (unlikely(f->fault))
-		raise_stub_fault(c, i, f->fault);
-	if (written)
-		c->gpr[gpr] = f->rax;
-	if (d->implicit_written & (1u << RCX))
-		c->gpr[RCX] = f->rcx;
-	if (d->flags_written)
-		c->rflags = (c->rflags & ~(u64)d->flags_written) | (f->flags & d->flags_written);
-}
-
-/*
- * A store that is not plain memory may leave the instruction (to user space) after it was executed: x87 state, which a
- * store may pop, is then put back, because the instruction will be executed again.
- */
-static void store_slowly(struct cpu *c, const struct insn *i, u64 la, struct stub_frame *f)
-{
-	u8 before[512] __attribute__((aligned(16)));
-	jmp_buf *outer = c->fault_jmp, here;
-	int why;
-
-	mmu_check_write(c, la, i->mem_size, c->view);
-	__asm__ volatile("fxsave64 %0" : "=m"(before));
-	execute(c, i, f);
-	c->fault_jmp = &here;
-	why = setjmp(here);
-	if (!why && stored(i, f))
-		mmu_write(c, la, f->mem, i->mem_size, c->view);
-	c->fault_jmp = outer;
-	if (why) {
-		__asm__ volatile("fxrstor64 %0" : : "m"(before));
-		longjmp(*outer, why);
-	}
-}
-
 /* Comes before the check for canonical form: always #GP(0), even through the stack segment. */
 static void check_alignment(struct cpu *c, const struct insn *i)
 {
@@ -165,34 +60,6 @@ static void check_alignment(struct cpu *c, const struct insn *i)
 		la += c->seg[i->seg].base;
 	if (la & (i->mem_size - 1u))
 		cpu_raise_err(c, EXC_GP, 0);
-}
-
-static void with_memory(struct cpu *c, const struct insn *i)
-{
-	bool write = i->mem_acc & ACC_W;
-	struct stub_frame f;
-	void *p;
-	u64 la;
-
-	if (i->d->attr & ATTR_ALIGN)
-		check_alignment(c, i);
-	la = insn_la(c, i, i->mem_size, write);
-	if (!write) {
-		mmu_read(c, la, f.mem, i->mem_size, c->view);
-		execute(c, i, &f);
-		return;
-	}
-	memset(f.mem, UNTOUCHED, 16);
-	p = mmu_ptr(c, la, i->mem_size, MMU_WRITE, c->view);
-	if (!p) {
-		store_slowly(c, i, la, &f);
-		return;
-	}
-	execute(c, i, &f);
-	if (stored(i, &f)) {
-		memcpy(p, f.mem, i->mem_size);
-		mmu_wrote(c);
-	}
 }
 
 static void load_mxcsr(struct cpu *c, const struct insn *i)
@@ -242,7 +109,7 @@ static void zero_vectors(struct cpu *c, const struct insn *i)
 
 /* ---- ordinary instructions ---- */
 
-static const struct vec_op *find(unsigned op)
+const struct vec_op *vec_find(unsigned op)
 {
 	static const struct vec_op *const tables[] = {
 		vec_moves, vec_integer, vec_shifts, vec_shuffles, vec_crypto, vec_text, vec_floats,
@@ -441,20 +308,8 @@ static void ordinary(struct cpu *c, const struct insn *i, const struct vec_op *o
 	put(c, &v, la);
 }
 
-static void with_stub(struct cpu *c, const struct insn *i)
-{
-	struct stub_frame f;
-
-	if (i->mem)
-		with_memory(c, i);
-	else
-		execute(c, i, &f);
-}
-
 void vector_exec(struct cpu *c, const struct insn *i)
 {
-	const struct vec_op *op;
-
 	vector_check(c, i);
 	check_pending(c, i);
 	switch (i->d->op) {
@@ -462,11 +317,8 @@ void vector_exec(struct cpu *c, const struct insn *i)
 	case INSN_VLDMXCSR:
 		load_mxcsr(c, i);
 		return;
-	case INSN_FLDENV:
-	case INSN_FNSTENV:
-	case INSN_FRSTOR:
-	case INSN_FNSAVE:
-		vector_state(c, i);
+	case INSN_EMMS:
+		x87_exec(c, i);
 		return;
 	case INSN_VZEROUPPER:
 	case INSN_VZEROALL:
@@ -475,17 +327,12 @@ void vector_exec(struct cpu *c, const struct insn *i)
 	default:
 		break;
 	}
-	if (is_state(i)) {
+	if (i->d->attr & ATTR_X87)
+		x87_exec(c, i);
+	else if (is_state(i))
 		vector_state(c, i);
-		return;
-	}
-	if (i->d->attr & ATTR_MASKED) {
+	else if (i->d->attr & ATTR_MASKED)
 		vector_masked(c, i);
-		return;
-	}
-	op = find(i->d->op);
-	if (op)
-		ordinary(c, i, op);
 	else
-		with_stub(c, i);
+		ordinary(c, i, vec_find(i->d->op));
 }

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Instructions that save and load vector state: FXSAVE, XSAVE and their kin, and the x87 environment. The host's own
- * instruction fills or takes a buffer here; the guest's memory gets what its mode and XCR0 show. Instruction and data
- * pointers are stored as zero: the host's registers hold host addresses. Sources: SDM vol. 1, chapters 8, 10, 13.
+ * Instructions that save and load vector state: FXSAVE, XSAVE and their kin (the x87's own are in x87-env.c). The host's
+ * own instruction fills or takes a buffer here; the guest's memory gets what its mode and XCR0 show. Instruction and data
+ * pointers are stored as zero: the host's registers may hold host addresses. Sources: SDM vol. 1, chapters 8, 10, 13.
  */
-#include <signal.h>
 #include <string.h>
 #include "../fpu.h"
 #include "../cpu/decode.h"
-#include "stub.h"
 #include "vec.h"
 
 #define HEADER	    FPU_XSTATE_BV
@@ -194,57 +192,6 @@ static void xrstor(struct cpu *c, const struct insn *i)
 		__asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
 }
 
-/* ---- x87 environment: 28 bytes as 32-bit protected mode stores it <-> 14 bytes of 16-bit operand size ---- */
-
-static void run_env(struct cpu *c, const struct insn *i, struct stub_frame *f)
-{
-	struct stub_code s;
-
-	stub_encode(&s, i);
-	stub_run(&s, 0, f);
-	if (f->fault)
-		cpu_raise(c, f->fault == SIGFPE ? EXC_MF : EXC_GP);
-}
-
-static void env_store(struct cpu *c, const struct insn *i)
-{
-	unsigned regs = i->d->op == INSN_FNSAVE ? 80 : 0, env = i->opsize == 2 ? 14 : 28;
-	u64 la = area_la(c, i, env + regs, 1, true);
-	struct stub_frame f;
-
-	mmu_check_write(c, la, env + regs, c->view);
-	run_env(c, i, &f);
-	memset(f.mem + 12, 0, 16);
-	if (env == 14) {
-		memcpy(f.mem + 2, f.mem + 4, 2);
-		memcpy(f.mem + 4, f.mem + 8, 2);
-		memset(f.mem + 6, 0, 8);
-		memmove(f.mem + 14, f.mem + 28, regs);
-	} else {
-		memset(f.mem + 2, 0xff, 2);
-		memset(f.mem + 6, 0xff, 2);
-		memset(f.mem + 10, 0xff, 2);
-		memset(f.mem + 26, 0xff, 2);
-	}
-	mmu_write(c, la, f.mem, env + regs, c->view);
-}
-
-static void env_load(struct cpu *c, const struct insn *i)
-{
-	unsigned regs = i->d->op == INSN_FRSTOR ? 80 : 0, env = i->opsize == 2 ? 14 : 28;
-	u64 la = area_la(c, i, env + regs, 1, false);
-	struct stub_frame f;
-
-	mmu_read(c, la, f.mem, env + regs, c->view);
-	if (env == 14) {
-		memmove(f.mem + 28, f.mem + 14, regs);
-		memmove(f.mem + 8, f.mem + 4, 2);
-		memmove(f.mem + 4, f.mem + 2, 2);
-	}
-	memset(f.mem + 12, 0, 16);
-	run_env(c, i, &f);
-}
-
 void vector_state(struct cpu *c, const struct insn *i)
 {
 	switch (i->d->op) {
@@ -256,14 +203,6 @@ void vector_state(struct cpu *c, const struct insn *i)
 		break;
 	case INSN_XRSTOR:
 		xrstor(c, i);
-		break;
-	case INSN_FNSTENV:
-	case INSN_FNSAVE:
-		env_store(c, i);
-		break;
-	case INSN_FLDENV:
-	case INSN_FRSTOR:
-		env_load(c, i);
 		break;
 	default:
 		xsave(c, i);

@@ -114,22 +114,26 @@ struct vec_op {
 extern const struct vec_op vec_moves[INSN_COUNT], vec_integer[INSN_COUNT], vec_shifts[INSN_COUNT], vec_shuffles[INSN_COUNT],
 	vec_crypto[INSN_COUNT], vec_text[INSN_COUNT], vec_floats[INSN_COUNT];
 
+/* What an ordinary instruction has in one of the tables. NULL: the x87, or one that exec.c, mask.c or state.c does. */
+const struct vec_op *vec_find(unsigned op);
+
 /* INSN_x and INSN_Vx do the same. */
 #define VEC_BOTH(op, ...) [INSN_##op] = {__VA_ARGS__}, [INSN_V##op] = {__VA_ARGS__}
 
 /* ---- the live registers (regs.c) ---- */
 
-void vec_get(unsigned n, union vec *v);		/* without AVX the upper half is 0 */
-void vec_set(unsigned n, const union vec *v);	/* all 32 bytes */
-void vec_set_low(unsigned n, const union vec *v); /* 16 bytes, the others stay */
+NOINLINE void vec_get(unsigned n, union vec *v);	   /* without AVX the upper half is 0 */
+NOINLINE void vec_set(unsigned n, const union vec *v);	   /* all 32 bytes */
+NOINLINE void vec_set_low(unsigned n, const union vec *v); /* 16 bytes, the others stay */
 /* As an MMX instruction does: the x87 stack becomes full, its top 0. */
-u64 mmx_get(unsigned n);
-void mmx_set(unsigned n, u64 v);
+NOINLINE u64 mmx_get(unsigned n);
+NOINLINE void mmx_set(unsigned n, u64 v);
 u32 mxcsr_get(void);
 void mxcsr_set(u32 v);
 u16 x87_status(void);
 
 /* ---- families that access memory themselves ---- */
 
-void vector_state(struct cpu *c, const struct insn *i);	 /* state.c: FXSAVE, XSAVE, FNSAVE... */
+void vector_state(struct cpu *c, const struct insn *i);	 /* state.c: FXSAVE, XSAVE... */
 void vector_masked(struct cpu *c, const struct insn *i); /* mask.c: MASKMOV*, VMASKMOV*, gathers */
+void x87_exec(struct cpu *c, const struct insn *i);	 /* x87.c: the x87, and EMMS */

@@ -9,6 +9,3 @@
 void vector_exec(struct cpu *c, const struct insn *i); /* raises #NM/#UD/#GP/#MF/#XM as the instruction would */
 /* CR0.TS/EM, CR4.OSFXSR/OSXSAVE, XCR0 checks alone: raises or returns (the translator asks before it copies). */
 void vector_check(struct cpu *c, const struct insn *i);
-/* Until every instruction is C: SIGFPE etc. inside a stub, and the stubs' memory. */
-bool vector_signal(int sig, void *siginfo, void *ucontext);
-bool vector_init(void);
