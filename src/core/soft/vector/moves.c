@@ -112,13 +112,13 @@ static void sign_mask(struct vec_insn *v)
 }
 
 /* From elements of `size` to those of `arg` bytes. */
-static void move_zero_extended(struct vec_insn *v)
+static void zero_extended(struct vec_insn *v)
 {
 	for (unsigned n = 0; n < v->bytes / v->arg; n++)
 		set_element(&v->r, n, v->arg, element(&v->s[0], n, v->size));
 }
 
-static void move_sign_extended(struct vec_insn *v)
+static void sign_extended(struct vec_insn *v)
 {
 	for (unsigned n = 0; n < v->bytes / v->arg; n++)
 		set_element(&v->r, n, v->arg, (u64)sign_extend(element(&v->s[0], n, v->size), v->size));
@@ -130,26 +130,67 @@ static void stmxcsr(struct vec_insn *v)
 }
 
 const struct vec_op vec_moves[INSN_COUNT] = {
-	VEC_BOTH(MOVUPS, move, SZ_X), VEC_BOTH(MOVUPD, move, SZ_X), VEC_BOTH(MOVAPS, move, SZ_X), VEC_BOTH(MOVAPD, move, SZ_X),
-	VEC_BOTH(MOVDQA, move, SZ_X), VEC_BOTH(MOVDQU, move, SZ_X), VEC_BOTH(LDDQU, move, SZ_X), VEC_BOTH(MOVNTDQA, move, SZ_X),
-	VEC_BOTH(MOVNTPS, move, SZ_X), VEC_BOTH(MOVNTPD, move, SZ_X), VEC_BOTH(MOVNTDQ, move, SZ_X),
-	VEC_BOTH(MOVD, move, SZ_Y), VEC_BOTH(MOVQ, move, 8),
-	[INSN_MOVNTQ] = {move, 8}, [INSN_MOVQ2DQ] = {move, 8}, [INSN_MOVDQ2Q] = {move, 8},
-	VEC_BOTH(MOVSS, move_low, 4), VEC_BOTH(MOVSD, move_low, 8),
-	VEC_BOTH(MOVLPS, move_half, 8, 0), VEC_BOTH(MOVLPD, move_half, 8, 0), VEC_BOTH(MOVHPS, move_half, 8, 1),
-	VEC_BOTH(MOVHPD, move_half, 8, 1), VEC_BOTH(MOVLHPS, move_half, 8, 1), VEC_BOTH(MOVHLPS, move_high_to_low, 8, 0),
-	VEC_BOTH(MOVSLDUP, duplicate, 4, 0), VEC_BOTH(MOVSHDUP, duplicate, 4, 1), VEC_BOTH(MOVDDUP, duplicate, 8, 0),
-	VEC_BOTH(MOVMSKPS, sign_mask, 4), VEC_BOTH(MOVMSKPD, sign_mask, 8), VEC_BOTH(PMOVMSKB, sign_mask, 1),
-	VEC_BOTH(PMOVSXBW, move_sign_extended, 1, 2), VEC_BOTH(PMOVSXBD, move_sign_extended, 1, 4), VEC_BOTH(PMOVSXBQ, move_sign_extended, 1, 8),
-	VEC_BOTH(PMOVSXWD, move_sign_extended, 2, 4), VEC_BOTH(PMOVSXWQ, move_sign_extended, 2, 8), VEC_BOTH(PMOVSXDQ, move_sign_extended, 4, 8),
-	VEC_BOTH(PMOVZXBW, move_zero_extended, 1, 2), VEC_BOTH(PMOVZXBD, move_zero_extended, 1, 4), VEC_BOTH(PMOVZXBQ, move_zero_extended, 1, 8),
-	VEC_BOTH(PMOVZXWD, move_zero_extended, 2, 4), VEC_BOTH(PMOVZXWQ, move_zero_extended, 2, 8), VEC_BOTH(PMOVZXDQ, move_zero_extended, 4, 8),
-	VEC_BOTH(PEXTRB, extract, 1), VEC_BOTH(PEXTRW, extract, 2), VEC_BOTH(PEXTRD, extract, SZ_Y), VEC_BOTH(EXTRACTPS, extract, 4),
-	VEC_BOTH(PINSRB, insert, 1), VEC_BOTH(PINSRW, insert, 2), VEC_BOTH(PINSRD, insert, SZ_Y), VEC_BOTH(INSERTPS, insertps),
-	[INSN_VINSERTF128] = {insert_half}, [INSN_VINSERTI128] = {insert_half},
-	[INSN_VEXTRACTF128] = {extract_half}, [INSN_VEXTRACTI128] = {extract_half},
-	[INSN_VBROADCASTSS] = {broadcast, 4}, [INSN_VBROADCASTSD] = {broadcast, 8}, [INSN_VBROADCASTF128] = {broadcast, 16},
-	[INSN_VBROADCASTI128] = {broadcast, 16}, [INSN_VPBROADCASTB] = {broadcast, 1}, [INSN_VPBROADCASTW] = {broadcast, 2},
-	[INSN_VPBROADCASTD] = {broadcast, 4}, [INSN_VPBROADCASTQ] = {broadcast, 8},
+	VEC_BOTH(MOVUPS, move, SZ_X),
+	VEC_BOTH(MOVUPD, move, SZ_X),
+	VEC_BOTH(MOVAPS, move, SZ_X),
+	VEC_BOTH(MOVAPD, move, SZ_X),
+	VEC_BOTH(MOVDQA, move, SZ_X),
+	VEC_BOTH(MOVDQU, move, SZ_X),
+	VEC_BOTH(LDDQU, move, SZ_X),
+	VEC_BOTH(MOVNTDQA, move, SZ_X),
+	VEC_BOTH(MOVNTPS, move, SZ_X),
+	VEC_BOTH(MOVNTPD, move, SZ_X),
+	VEC_BOTH(MOVNTDQ, move, SZ_X),
+	VEC_BOTH(MOVD, move, SZ_Y),
+	VEC_BOTH(MOVQ, move, 8),
+	[INSN_MOVNTQ] = {move, 8},
+	[INSN_MOVQ2DQ] = {move, 8},
+	[INSN_MOVDQ2Q] = {move, 8},
+	VEC_BOTH(MOVSS, move_low, 4),
+	VEC_BOTH(MOVSD, move_low, 8),
+	VEC_BOTH(MOVLPS, move_half, 8, 0),
+	VEC_BOTH(MOVLPD, move_half, 8, 0),
+	VEC_BOTH(MOVHPS, move_half, 8, 1),
+	VEC_BOTH(MOVHPD, move_half, 8, 1),
+	VEC_BOTH(MOVLHPS, move_half, 8, 1),
+	VEC_BOTH(MOVHLPS, move_high_to_low, 8, 0),
+	VEC_BOTH(MOVSLDUP, duplicate, 4, 0),
+	VEC_BOTH(MOVSHDUP, duplicate, 4, 1),
+	VEC_BOTH(MOVDDUP, duplicate, 8, 0),
+	VEC_BOTH(MOVMSKPS, sign_mask, 4),
+	VEC_BOTH(MOVMSKPD, sign_mask, 8),
+	VEC_BOTH(PMOVMSKB, sign_mask, 1),
+	VEC_BOTH(PMOVSXBW, sign_extended, 1, 2),
+	VEC_BOTH(PMOVSXBD, sign_extended, 1, 4),
+	VEC_BOTH(PMOVSXBQ, sign_extended, 1, 8),
+	VEC_BOTH(PMOVSXWD, sign_extended, 2, 4),
+	VEC_BOTH(PMOVSXWQ, sign_extended, 2, 8),
+	VEC_BOTH(PMOVSXDQ, sign_extended, 4, 8),
+	VEC_BOTH(PMOVZXBW, zero_extended, 1, 2),
+	VEC_BOTH(PMOVZXBD, zero_extended, 1, 4),
+	VEC_BOTH(PMOVZXBQ, zero_extended, 1, 8),
+	VEC_BOTH(PMOVZXWD, zero_extended, 2, 4),
+	VEC_BOTH(PMOVZXWQ, zero_extended, 2, 8),
+	VEC_BOTH(PMOVZXDQ, zero_extended, 4, 8),
+	VEC_BOTH(PEXTRB, extract, 1),
+	VEC_BOTH(PEXTRW, extract, 2),
+	VEC_BOTH(PEXTRD, extract, SZ_Y),
+	VEC_BOTH(EXTRACTPS, extract, 4),
+	VEC_BOTH(PINSRB, insert, 1),
+	VEC_BOTH(PINSRW, insert, 2),
+	VEC_BOTH(PINSRD, insert, SZ_Y),
+	VEC_BOTH(INSERTPS, insertps),
+	[INSN_VINSERTF128] = {insert_half},
+	[INSN_VINSERTI128] = {insert_half},
+	[INSN_VEXTRACTF128] = {extract_half},
+	[INSN_VEXTRACTI128] = {extract_half},
+	[INSN_VBROADCASTSS] = {broadcast, 4},
+	[INSN_VBROADCASTSD] = {broadcast, 8},
+	[INSN_VBROADCASTF128] = {broadcast, 16},
+	[INSN_VBROADCASTI128] = {broadcast, 16},
+	[INSN_VPBROADCASTB] = {broadcast, 1},
+	[INSN_VPBROADCASTW] = {broadcast, 2},
+	[INSN_VPBROADCASTD] = {broadcast, 4},
+	[INSN_VPBROADCASTQ] = {broadcast, 8},
 	VEC_BOTH(STMXCSR, stmxcsr),
 };
