@@ -468,6 +468,10 @@ int main(int argc, char **argv)
 	status = jobs_run(opt.only != ~0ull ? 1 : opt.jobs, opt.cases, work, &cases);
 	if (status == 77)
 		return status;
+	if (!cases) {
+		printf("no case for this processor: is there a row %s?\n", opt.row ? opt.row : "at all");
+		return 1;
+	}
 	printf("%s bit, %s: %llu cases on %u engines, they %s this processor%s\n", test_mode == MODE_LONG64 ? "64" : "32",
 	       opt.sequences ? "sequences" : "every row", (unsigned long long)cases, opt.engines,
 	       status ? "DIFFER from" : "agree with", undefined_known ? ", in undefined flags too" : "");
