@@ -121,6 +121,8 @@ void gen_vector(struct test_case *t)
 		fcw = (u16)(0x007f | (r >> 8 & 0xf00));
 	if ((r & 0xf0) == 0x10)
 		fcw &= (u16) ~(1u << (r >> 32 & 7) % 6);
+	else if ((r & 0xf0) == 0x20)
+		fcw &= (u16) ~(rng() & 0x3f);
 	if (r & 2)
 		fsw = (u16)(r >> 16 & 0x7f00);
 	if ((r & 0xf00) == 0)
@@ -131,6 +133,8 @@ void gen_vector(struct test_case *t)
 		mxcsr |= (u32)(r >> 50 & 1) << 15 | (u32)(r >> 51 & 1) << 6;
 	if ((r & 0xf000) == 0)
 		mxcsr &= ~(0x80u << (r >> 56) % 6);
+	else if ((r & 0xf000) == 0x1000)
+		mxcsr &= ~((u32)rng() & 0x1f80);
 	memcpy(t->vec, &fcw, 2);
 	memcpy(t->vec + 2, &fsw, 2);
 	t->vec[4] = r >> 48 & 1 ? 0xff : r >> 49 & 1 ? 0 : (u8)rng();

@@ -175,7 +175,7 @@ static void forgive(void)
 	if (both && (d->exec == exec_cmps || d->exec == exec_pusha) && want.vector == got.vector)
 		got.cr2 = want.cr2;
 	/* an access that wraps at 4 GiB */
-	if (both && test_mode != MODE_LONG64 && want.vector == 14 && got.vector == 13)
+	if (both && test_mode != MODE_LONG64 && want.vector == 14 && (got.vector == 13 || got.vector == 12))
 		got = want;
 	/* FS and GS: AMD's processors look at the offset as well, Intel's at the sum alone */
 	if (both && test_mode == MODE_LONG64 && want.vector == 13 && got.vector == 14 && !offset_is_canonical())
