@@ -2,7 +2,7 @@
 /*
  * Binary floating point in integers (IEEE 754-2019; SDM vol. 1, 4.8, 8.5, 11.5): a number is taken apart, computed exactly
  * or with a sticky last bit, and rounded once, to any of the processor's formats. What SSE and the x87 do differently
- * (NaNs, denormal operands, what an unmasked exception leaves) is in sse.c and x87*.c, which call this.
+ * (NaNs, denormal operands, what an unmasked exception leaves) is in floats.c, sse*.c and x87*.c, which call this.
  */
 #pragma once
 #include "../types.h"
