@@ -48,14 +48,16 @@ static void sample(u64 *ret_tsc, u64 *ret_ns)
 	}
 }
 
+/* Sleeps meanwhile: a process that starts has other threads that want the processors. */
 static void clock_calibrate(void)
 {
+	struct timespec rest = {.tv_nsec = 4000000};
 	u64 tsc, ns;
 
 	sample(&host_clock.tsc0, &host_clock.ns0);
-	do
-		sample(&tsc, &ns);
-	while (ns - host_clock.ns0 < 4000000);
+	while (clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, &rest) == EINTR)
+		;
+	sample(&tsc, &ns);
 	tsc -= host_clock.tsc0;
 	ns -= host_clock.ns0;
 	host_clock.hz = (u64)((unsigned __int128)tsc * 1000000000u / ns);
