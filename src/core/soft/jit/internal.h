@@ -105,15 +105,15 @@ struct recipe {
 #define FLAGS_RECIPE 0x80u /* in cpu.saved_flags: the number of a recipe, no image */
 
 struct block {
-	struct block *next; /* in code_page.blocks[] */
-	struct code_page *page;
-	struct site *sites;
-	u32 start, entry_saved, entry_host, code_end; /* offsets in the code memory */
-	u16 offset; /* in the guest page */
-	u16 insns;
-	u16 site_count;
+	struct block *next; /* in code_page.blocks[]; what block_find() reads is close to it */
+	u16 offset;	    /* in the guest page */
 	u8 key;
 	bool wants_flags; /* its code reads flags that it was entered with */
+	u32 entry_saved, entry_host, start, code_end; /* offsets in the code memory */
+	struct code_page *page;
+	struct site *sites;
+	u16 insns;
+	u16 site_count;
 	bool is_path;	  /* made from a struct path */
 	u8 path_tries;	  /* times that a path was looked for from here */
 };
