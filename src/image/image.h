@@ -31,24 +31,22 @@ struct image_req {
 
 struct image;
 struct image_queue;
+struct image_file;
+struct image_format;
 
-struct image_format {
-	const char *name;
-	bool (*open)(struct image *img, GVariant *options, GError **error);
-	void (*close)(struct image *img);
-	struct image_queue *(*queue_new)(struct image *img, GMainContext *context, unsigned depth, GError **error);
-	void (*queue_free)(struct image_queue *q); /* waits for what is under way */
-	void (*submit)(struct image_queue *q, struct image_req *req);
-	void (*kick)(struct image_queue *q); /* everything submitted so far goes to the host */
-};
-
+/*
+ * An open image: one layer, its file, and what it stands on. Immutable after image_open(), except for size (image_resize())
+ * and what a format keeps in state.
+ */
 struct image {
 	const struct image_format *format;
 	char *path;
-	uint64_t size; /* bytes, a multiple of 512 */
+	uint64_t size; /* bytes, a multiple of 512; atomic */
 	bool readonly;
-	bool discard; /* DISCARD deallocates */
-	struct image *next;
+	bool discard;		 /* DISCARD deallocates */
+	struct image_file *file; /* where the format's structures are */
+	struct image_file *data; /* where guest data is: the same one but for a qcow2 data file */
+	struct image *backing;	 /* owned; what this layer does not have is read from there; NULL: zeroes */
 	void *state;
 };
 
@@ -70,3 +68,48 @@ struct image_queue *image_queue_new(struct image *img, GMainContext *context, un
 void image_queue_free(struct image_queue *q);
 void image_submit(struct image_queue *q, struct image_req *req);
 void image_kick(struct image_queue *q);
+
+/*
+ * ---- synchronous access, for tools, jobs and what a queue cannot do at once ----
+ *
+ * Any thread, any number at a time; overlapping writes are the caller's to order. Offsets and lengths are bytes, inside of
+ * the image; 0 or a negative errno. What is written is durable after image_flush() alone.
+ */
+enum image_kind {
+	IMAGE_HOLE,	  /* not in this layer: the backing image's bytes, zeroes where that is shorter or absent */
+	IMAGE_ZERO,	  /* zeroes, whatever is behind */
+	IMAGE_DATA,
+	IMAGE_COMPRESSED, /* data that is not in the file as it is */
+};
+
+/* A run of one kind. */
+struct image_extent {
+	enum image_kind kind;
+	bool has_at;   /* DATA: the bytes are at `at` of img->data, as they are */
+	bool allocated; /* ZERO: there is room in the file for it all the same */
+	uint64_t at;
+	uint64_t len; /* from the offset that was asked for; at most what was asked, never 0 */
+	unsigned depth; /* image_status(): how many layers down; 0 is the image itself */
+};
+
+int image_read(struct image *img, uint64_t offset, void *buf, uint64_t len);
+int image_write(struct image *img, uint64_t offset, const void *buf, uint64_t len);
+int image_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigned flags);
+int image_discard(struct image *img, uint64_t offset, uint64_t len);
+int image_flush(struct image *img);
+/* The run at offset in this layer alone. */
+int image_map(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret);
+/* The same through the chain: HOLE when no layer has it; else which one, and its kind there. */
+int image_status(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret);
+/* Whole-cluster write of data that is stored compressed; -ENOTSUP: the format has no such thing. At most one cluster. */
+int image_write_compressed(struct image *img, uint64_t offset, const void *buf, uint64_t len);
+
+enum image_prealloc { IMAGE_PREALLOC_OFF, IMAGE_PREALLOC_METADATA, IMAGE_PREALLOC_FALLOC, IMAGE_PREALLOC_FULL };
+bool image_resize(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error);
+
+/*
+ * Makes an image file. Options, a{sv}: file (s), format (s), size (t), backing (s), backing-format (s), and the format's own,
+ * named and spelled as qemu-img's -o (strings: "cluster_size" "64k"). An option that the format does not have is an error that
+ * names it.
+ */
+bool image_create(GVariant *options, GError **error);

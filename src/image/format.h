@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What an image format is: a row of image_formats[] (table.c), one file or a few for each. Formats are synchronous and work
+ * through struct image_file alone; queues (queue.c) ask map_now() first and give the host what needs no more than a transfer,
+ * and have threads do the rest with the same functions that tools use. Private to src/image.
+ */
+#pragma once
+#include "file.h"
+#include "image.h"
+
+struct image_check {
+	uint64_t corruptions, leaks;	   /* that are there now */
+	uint64_t corruptions_fixed, leaks_fixed;
+	uint64_t check_errors;		   /* what could not be looked at */
+	uint64_t total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters; /* 0: the format does not say */
+	uint64_t end_offset;		   /* bytes of the file that the image needs */
+};
+enum { IMAGE_FIX_LEAKS = 1, IMAGE_FIX_ERRORS = 2 };
+/* A line for each fault, as it is found. */
+typedef void image_report(void *opaque, const char *text);
+
+struct image_snapshot {
+	char *id, *name;
+	uint64_t vm_state_size, size; /* bytes; size: of the disk */
+	uint64_t date_sec;
+	uint32_t date_nsec;
+	uint64_t vm_clock_nsec, icount; /* icount: UINT64_MAX, unknown */
+};
+
+struct image_format {
+	const char *name;
+	bool plain; /* raw: bytes of the file are bytes of the disk */
+	/* Could the first bytes (512, or what the file has) be this format's? For tools that are told to guess. */
+	bool (*probe)(const uint8_t *head, size_t len);
+	/*
+	 * img->file is open and locked, img->path, readonly and format are set. Sets size, discard, data, state and, through
+	 * image_open_backing(), backing. Every number in the file is checked here or where it is used.
+	 */
+	bool (*open)(struct image *img, GVariant *options, GError **error);
+	void (*close)(struct image *img); /* writes back what is to be written; errors are logged */
+
+	int (*map)(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret);
+	/* The same if that needs no I/O and nobody has to be waited for; false otherwise. NULL: map() is always like that. */
+	bool (*map_now)(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret);
+	/* Bytes of one extent that map() calls COMPRESSED. */
+	int (*read_compressed)(struct image *img, uint64_t offset, void *buf, uint64_t len);
+	/* NULL: the format is read only. */
+	int (*write)(struct image *img, uint64_t offset, const void *buf, uint64_t len);
+	int (*write_zeroes)(struct image *img, uint64_t offset, uint64_t len, unsigned flags);
+	int (*discard)(struct image *img, uint64_t offset, uint64_t len);
+	int (*write_compressed)(struct image *img, uint64_t offset, const void *buf, uint64_t len);
+	int (*flush)(struct image *img); /* what the format keeps back, in the right order, then the files */
+
+	bool (*resize)(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error);
+	/* The file is there, empty and locked; size 0 to 2^63. Options as for image_create(). */
+	bool (*create)(struct image_file *file, uint64_t size, GVariant *options, GError **error);
+	const char *const *create_options; /* names, NULL-terminated */
+	/* "format-specific" of qemu-img info: adds a{sv} members under their JSON names. */
+	void (*info)(struct image *img, GVariantBuilder *members);
+	uint64_t (*cluster_size)(struct image *img); /* NULL: none */
+	bool (*check)(struct image *img, unsigned fix, image_report *report, void *opaque, struct image_check *ret, GError **error);
+
+	/* Internal snapshots; NULL: none. list: array of struct image_snapshot, to be freed by image_snapshots_free(). */
+	GArray *(*snapshots)(struct image *img);
+	bool (*snapshot_create)(struct image *img, const char *name, GError **error);
+	bool (*snapshot_apply)(struct image *img, const char *id_or_name, GError **error);
+	bool (*snapshot_delete)(struct image *img, const char *id_or_name, GError **error);
+	/* Changes the backing file's name in the header alone. format NULL: none is noted. name NULL: no backing file. */
+	bool (*set_backing)(struct image *img, const char *name, const char *format, GError **error);
+};
+
+/*
+ * Opens the image that this one stands on: name as it stands in the file (relative to the directory of img->path), format
+ * NULL: it is probed, with a warning. Read only. Refuses a chain that is a loop or deeper than 200.
+ */
+bool image_open_backing(struct image *img, const char *name, const char *format, GVariant *options, GError **error);
+void image_snapshots_free(GArray *snapshots);
+
+extern const struct image_format image_raw, image_qcow2, image_vmdk, image_vpc, image_vhdx, image_vdi;
