@@ -60,9 +60,7 @@ static int amend_image(struct img_args *args, struct image *img)
 		}
 	all = g_variant_ref_sink(g_variant_dict_end(&values));
 	if (ok && any) {
-		image_lock_out(img);
 		ok = img->format->amend(img, all, &error) || !img_fail_error(NULL, error);
-		image_let_in(img);
 	}
 	size = img_new_get(&n, "size");
 	if (ok && size && !image_resize(img, g_ascii_strtoull(size, NULL, 10), IMAGE_PREALLOC_OFF, &error))

@@ -100,12 +100,15 @@ enum {
 	IMG_SHARED = 2,
 	IMG_ALONE = 4, /* what it stands on is not opened */
 	IMG_SPEC = 8,  /* the name is a list of --image-opts */
+	IMG_UNSAFE = 16, /* what is flushed need not be safe on disk; for one image in a process */
 };
 /* The flags that the command line has. */
 unsigned img_open_flags(const struct img_args *args);
 /* format NULL: guessed from the content, with a warning where a raw image is to be written. */
 struct image *img_open(const char *name, const char *format, unsigned flags);
 struct image *img_try_open(const char *name, const char *format, unsigned flags, GError **error);
+/* As it was at a snapshot: "ID_OR_NAME", "snapshot.id=ID", "snapshot.name=NAME". */
+struct image *img_open_snapshot(const char *name, const char *format, unsigned flags, const char *which);
 /* A backing file's name as it stands in base, seen from here. */
 char *img_resolve(const char *base, const char *name);
 /* The list "a=b,c=d" as names and values by turns, NULL-terminated; a comma in a value is doubled. A word alone is "on",

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Opens images for the commands. Unlike kv-vmm a tool guesses a format that it is not told: users of qemu-img are used to it, and
- * who runs a tool sees what it found. A raw image that is to be written gets a warning, since a guest could have made it look
- * like another format.
+ * who runs a tool sees what it found.
  */
 #include <errno.h>
 #include <string.h>
@@ -70,7 +69,29 @@ static bool read_spec(const char *text, char **ret_path, char **ret_format, GErr
 	return true;
 }
 
-struct image *img_try_open(const char *name, const char *format, unsigned flags, GError **error)
+/* A file that nobody has made safe on disk. */
+static int no_flush(struct image_file *f)
+{
+	return 0;
+}
+
+/*
+ * What a conversion writes is made again if the host fails: image_flush() is to write out what the format keeps back, so that
+ * errors are seen, and not to wait for the disk. One target in a process.
+ */
+static void make_unsafe(struct image *img)
+{
+	static struct image_file_type type;
+
+	if (img->data->type != img->file->type)
+		return;
+	type = *img->file->type;
+	type.flush = no_flush;
+	img->file->type = &type;
+	img->data->type = &type;
+}
+
+static struct image *open_image(const char *name, const char *format, unsigned flags, const char *snapshot, GError **error)
 {
 	g_autofree char *spec_path = NULL, *spec_format = NULL;
 	g_autoptr(GVariant) all = NULL;
@@ -101,11 +122,63 @@ struct image *img_try_open(const char *name, const char *format, unsigned flags,
 		g_variant_dict_insert(&options, "force-share", "b", TRUE);
 	if (flags & IMG_ALONE)
 		g_variant_dict_insert(&options, "backing", "s", "");
+	if (snapshot)
+		g_variant_dict_insert(&options, "snapshot", "s", snapshot);
 	all = g_variant_ref_sink(g_variant_dict_end(&options));
 	img = image_open(all, error);
-	if (img && img->guessed && (flags & IMG_RW))
-		g_printerr("WARNING: Image format was not specified for '%s' and probing guessed raw.\n"
-			   "         A guest can write what looks like another format: give the format with -f.\n", name);
+	if (img && (flags & IMG_UNSAFE))
+		make_unsafe(img);
+	return img;
+}
+
+struct image *img_try_open(const char *name, const char *format, unsigned flags, GError **error)
+{
+	return open_image(name, format, flags, NULL, error);
+}
+
+/* "ID_OR_NAME", "snapshot.id=ID", "snapshot.name=NAME": the snapshot's number. */
+static char *find_snapshot(struct image *img, const char *which)
+{
+	g_auto(GStrv) words = strchr(which, '=') ? img_split_options(which) : g_strsplit("", ",", 0);
+	const char *id = NULL, *name = NULL;
+	GArray *list = img->format->snapshots ? img->format->snapshots(img) : NULL;
+	char *found = NULL;
+
+	for (char **w = words; *w; w += 2) {
+		if (strcmp(w[0], "snapshot.id") == 0)
+			id = w[1];
+		else if (strcmp(w[0], "snapshot.name") == 0)
+			name = w[1];
+	}
+	for (unsigned i = 0; list && i < list->len && !found; i++) {
+		const struct image_snapshot *s = &g_array_index(list, struct image_snapshot, i);
+
+		if (id || name ? (!id || strcmp(s->id, id) == 0) && (!name || strcmp(s->name, name) == 0) :
+				 strcmp(s->id, which) == 0 || strcmp(s->name, which) == 0)
+			found = g_strdup(s->id);
+	}
+	if (list)
+		image_snapshots_free(list);
+	return found;
+}
+
+struct image *img_open_snapshot(const char *name, const char *format, unsigned flags, const char *which)
+{
+	struct image *img = img_open(name, format, flags);
+	g_autofree char *id = img ? find_snapshot(img, which) : NULL;
+	bool can = img && img->format->opens_snapshots;
+	GError *error = NULL;
+
+	if (img && !id)
+		img_fail("Failed to load snapshot: there is no '%s' in '%s'", which, name);
+	else if (img && !can)
+		img_fail("Failed to load snapshot: %s images are not read at a snapshot", img->format->name);
+	image_close(img);
+	if (!id || !can)
+		return NULL;
+	img = open_image(name, format, flags, id, &error);
+	if (!img)
+		img_fail_error(NULL, error);
 	return img;
 }
 

@@ -65,9 +65,7 @@ static int change(struct image *img, const char *what, snapshot_function *functi
 
 	if (!function)
 		return img_fail("%s: format %s has no snapshots", text, img->format->name);
-	image_lock_out(img);
 	ok = function(img, name, &error);
-	image_let_in(img);
 	return ok ? 0 : img_fail_error(text, error);
 }
 
