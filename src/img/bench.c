@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "file-queue.h"
 #include "img.h"
 
 static const struct img_option options[] = {
@@ -17,8 +18,8 @@ static const struct img_option options[] = {
 	{ IMG_PATTERN, "pattern", "BYTE", "what to write; 0" },
 	{ IMG_FLUSH_INTERVAL, "flush-interval", "N", "flush after so many requests" },
 	{ IMG_NO_DRAIN, "no-drain", NULL, "do not wait for the requests before a flush" },
-	{ 'i', NULL, "AIO", "threads, native or io_uring" },
-	{ 'n', NULL, NULL, "native AIO: io_uring" },
+	{ 'i', NULL, "AIO", "threads, or native or io_uring: io_uring" },
+	{ 'n', NULL, NULL, "-i native" },
 	IMG_OPTION_CACHE,
 	IMG_OPTION_QUIET,
 	IMG_OPTION_SHARE,
@@ -64,8 +65,6 @@ static bool read_options(struct bench *b, uint64_t *ret_pattern)
 		b->step = b->size;
 	return true;
 }
-
-static void go_on(struct bench *b);
 
 static void completed(struct image_req *req, int res)
 {
@@ -135,7 +134,7 @@ static bool run(struct bench *b)
 	       " in parallel (starting at offset %" G_GUINT64_FORMAT ", step size %" G_GUINT64_FORMAT ")\n", b->count,
 	       b->write ? "write" : "read", b->size, b->depth, b->offset, b->step);
 	if (b->interval)
-		printf("Sending flush every %" G_GUINT64_FORMAT " %srequests\n", b->interval, b->no_drain ? "" : "");
+		printf("Sending flush every %" G_GUINT64_FORMAT " requests\n", b->interval);
 	start = g_get_monotonic_time();
 	for (go_on(b); b->flying; go_on(b))
 		g_main_context_iteration(NULL, TRUE);
@@ -147,20 +146,37 @@ static bool run(struct bench *b)
 	return !b->res;
 }
 
+/* -i, -n: the last one given counts in QEMU; here -i does. */
+static bool find_aio(struct img_args *args, int *ret)
+{
+	const char *name = args->value['i'] ? args->value['i'] : img_has(args, 'n') ? "native" : NULL;
+
+	*ret = FILE_ENGINE_AUTO;
+	if (name && strcmp(name, "threads") == 0)
+		*ret = FILE_ENGINE_THREADS;
+	else if (name && (strcmp(name, "native") == 0 || strcmp(name, "io_uring") == 0))
+		*ret = FILE_ENGINE_URING;
+	else if (name)
+		return img_fail("Invalid aio option: %s", name), false;
+	return true;
+}
+
 static int bench(struct img_args *args)
 {
 	struct bench b = { .args = args, .count = 75000, .depth = 64, .size = 4096, .write = img_has(args, 'w'),
 			   .no_drain = img_has(args, IMG_NO_DRAIN) };
 	uint64_t pattern;
 	bool flush, ok;
+	int aio;
 
 	if (args->n != 1)
 		return img_usage(args, "Expecting one image file name");
-	if (!img_cache(args->value['t'], &flush) || !read_options(&b, &pattern))
+	if (!img_cache(args->value['t'], &flush) || !read_options(&b, &pattern) || !find_aio(args, &aio))
 		return 1;
 	b.img = img_open(args->word[0], args->value['f'], img_open_flags(args) | (b.write ? IMG_RW : 0));
 	if (!b.img)
 		return 1;
+	b.img->aio = aio;
 	if (!b.img->size) {
 		image_close(b.img);
 		return img_fail("'%s' is empty", args->word[0]);

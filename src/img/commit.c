@@ -16,7 +16,7 @@ enum {
 
 static const struct img_option options[] = {
 	IMG_OPTION_FORMAT,
-	{ 'b', NULL, "FILE", "into which one; the next one when left out. The image is kept as it is" },
+	{ 'b', NULL, "FILE", "into this one, not the next; implies -d" },
 	{ 'd', NULL, NULL, "do not empty the image afterwards" },
 	{ 'r', NULL, "RATE", "bytes a second at most" },
 	IMG_OPTION_PROGRESS,

@@ -17,12 +17,12 @@ static const struct img_option options[] = {
 	{ 'O', NULL, "FORMAT", "what to make; raw when left out" },
 	{ 'o', NULL, "NAME=VALUE,...", "the new image's options; -o help lists them" },
 	{ 'c', NULL, NULL, "compress" },
-	{ 'B', NULL, "FILE", "let the new image stand on FILE: what the source's top layer has" },
+	{ 'B', NULL, "FILE", "stand on FILE, with what the top layer has" },
 	{ 'F', NULL, "FORMAT", "the format of that" },
-	{ 'l', NULL, "SNAPSHOT", "a snapshot of the source: ID_OR_NAME, snapshot.id=, snapshot.name=" },
+	{ 'l', NULL, "SNAPSHOT", "ID_OR_NAME, snapshot.id=ID or snapshot.name=NAME" },
 	{ 'n', NULL, NULL, "the target is there; write into it" },
 	{ IMG_TARGET_IS_ZERO, "target-is-zero", NULL, "with -n: the target has zeroes only" },
-	{ 'S', NULL, "SIZE", "so many zeroes become a hole; 4k; 0: everything is written" },
+	{ 'S', NULL, "SIZE", "so many zeroes are a hole; 4k. 0: all is written" },
 	{ 'm', NULL, "N", "how many copy at the same time, 1 to 16" },
 	{ 'W', NULL, NULL, "write in any order" },
 	{ 'C', NULL, NULL, "let the kernel copy" },
@@ -30,18 +30,18 @@ static const struct img_option options[] = {
 	{ IMG_SALVAGE, "salvage", NULL, "what cannot be read becomes zeroes" },
 	IMG_OPTION_PROGRESS,
 	IMG_OPTION_QUIET,
-	{ 't', NULL, "CACHE", "any but unsafe, the default: safe on disk at the end" },
+	{ 't', NULL, "CACHE", "unsafe, the default; others: safe on disk at the end" },
 	IMG_OPTION_SRC_CACHE,
 	IMG_OPTION_SHARE,
-	{ IMG_BITMAPS, "bitmaps", NULL, "dirty bitmaps too; not supported" },
-	{ IMG_TARGET_IMAGE_OPTS, "target-image-opts", NULL, "with -n: the target is such a list" },
+	{ IMG_BITMAPS, "bitmaps", NULL, NULL },
+	{ IMG_TARGET_IMAGE_OPTS, "target-image-opts", NULL, "with -n: TARGET is such a list" },
 	IMG_OPTION_COMMON,
 	{},
 };
 
 struct conversion {
 	struct img_args *args;
-	const char *target, *format; /* format: NULL with -n: guessed */
+	const char *target, *format; /* format NULL: in the list of options */
 	struct image **img;
 	struct img_source *source;
 	struct img_new n;
@@ -212,7 +212,7 @@ static int convert(struct img_args *args)
 	bool src_flush, ok = false;
 	int status;
 
-	c.format = args->value['O'] ? args->value['O'] : img_has(args, 'n') ? NULL : "raw";
+	c.format = args->value['O'] ? args->value['O'] : img_has(args, IMG_TARGET_IMAGE_OPTS) ? NULL : "raw";
 	if (img_options_help(c.format ? c.format : "raw", args->o ? args->o->str : NULL, args->n > 1, &status))
 		return status;
 	if (args->n < 2)

@@ -245,7 +245,8 @@ bool img_new_create(const struct img_new *n, const char *file, GError **error)
 			g_variant_dict_insert(&options, name, "s", n->value[i]);
 	}
 	/* Whether it is there, and how large, its caller has looked at. */
-	g_variant_dict_insert(&options, "backing-unchecked", "b", TRUE);
+	if (img_new_get(n, "backing_file"))
+		g_variant_dict_insert(&options, "backing-unchecked", "b", TRUE);
 	all = g_variant_ref_sink(g_variant_dict_end(&options));
 	return image_create(all, error);
 }
@@ -293,7 +294,10 @@ bool img_options_help(const char *format, const char *options, bool with_file, i
 		*ret_status = img_fail("Unknown file format '%s'", format);
 		return true;
 	}
-	printf("Supported %s options:\n", format);
+	if (with_file)
+		puts("Supported options:");
+	else
+		printf("Supported %s options:\n", format);
 	print_options(table, with_file, false);
 	if (!with_file)
 		puts("\nThe protocol level may support further options.\n"

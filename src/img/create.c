@@ -11,7 +11,7 @@ static const struct img_option options[] = {
 	{ 'o', NULL, "NAME=VALUE,...", "the format's options; -o help lists them" },
 	{ 'u', NULL, NULL, "do not look at what it stands on" },
 	IMG_OPTION_QUIET,
-	{ IMG_OBJECT, "object", "DEF", "a QEMU object; not supported" },
+	{ IMG_OBJECT, "object", "DEF", NULL },
 	{},
 };
 

@@ -25,7 +25,7 @@ struct img_option {
 	int key; /* 0 ends a table */
 	const char *name; /* long, or NULL */
 	const char *arg;  /* what follows; NULL: nothing */
-	const char *help;
+	const char *help; /* NULL: QEMU has it, and it is accepted or refused here; --help does not tell */
 };
 
 struct img_args {
@@ -49,13 +49,13 @@ extern const struct img_command img_amend, img_bench, img_bitmap, img_check, img
 
 /* What most commands have. */
 #define IMG_OPTION_COMMON \
-	{ IMG_IMAGE_OPTS, "image-opts", NULL, "FILE is a list driver=FORMAT,file.filename=PATH" }, \
-	{ IMG_OBJECT, "object", "DEF", "a QEMU object; not supported" }
+	{ IMG_IMAGE_OPTS, "image-opts", NULL, "FILE is driver=FORMAT,file.filename=PATH" }, \
+	{ IMG_OBJECT, "object", "DEF", NULL }
 #define IMG_OPTION_FORMAT { 'f', NULL, "FORMAT", "the image's format; guessed when left out" }
 #define IMG_OPTION_SHARE { 'U', "force-share", NULL, "take no locks: others may be writing" }
 #define IMG_OPTION_QUIET { 'q', NULL, NULL, "print errors only" }
-#define IMG_OPTION_PROGRESS { 'p', NULL, NULL, "show progress; without it SIGUSR1 prints how far it is" }
-#define IMG_OPTION_CACHE { 't', NULL, "CACHE", "writeback, none, writethrough, directsync or unsafe" }
+#define IMG_OPTION_PROGRESS { 'p', NULL, NULL, "show progress; without it SIGUSR1 prints it" }
+#define IMG_OPTION_CACHE { 't', NULL, "CACHE", "writeback, none, writethrough, directsync, unsafe" }
 #define IMG_OPTION_SRC_CACHE { 'T', NULL, "CACHE", "the same for what is read" }
 #define IMG_OPTION_OUTPUT { IMG_OUTPUT, "output", "human|json", "how to print; human is the default" }
 

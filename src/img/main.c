@@ -9,11 +9,6 @@
 
 #include "img.h"
 
-const struct img_command *const img_commands[] = {
-	&img_amend, &img_bench, &img_bitmap, &img_check, &img_commit, &img_compare, &img_convert, &img_create, &img_dd,
-	&img_info, &img_map, &img_measure, &img_rebase, &img_resize, &img_snapshot, NULL,
-};
-
 static void help(void)
 {
 	puts("usage: kv-img COMMAND [option]... [file]...\nDisk images: raw, qcow2 and others.\n");
@@ -25,17 +20,26 @@ static void help(void)
 	puts("\nSizes are bytes or have a suffix k, M, G, T, P or E (powers of 1024).");
 }
 
+static void print_option(const struct img_option *o)
+{
+	GString *left = g_string_new(NULL);
+
+	if (o->key < IMG_OBJECT)
+		g_string_append_printf(left, "-%c%s", o->key, o->name ? ", " : "");
+	if (o->name)
+		g_string_append_printf(left, "--%s", o->name);
+	if (o->arg)
+		g_string_append_printf(left, " %s", o->arg);
+	printf("  %-24s %s\n", left->str, o->help);
+	g_string_free(left, TRUE);
+}
+
 void img_help(const struct img_command *command)
 {
 	printf("usage: kv-img %s %s\n%s\n", command->name, command->usage, command->help);
-	for (const struct img_option *o = command->options; o->key; o++) {
-		g_autofree char *name = o->key < IMG_OBJECT ? g_strdup_printf("-%c%s%s", o->key, o->name ? ", --" : "",
-									   o->name ? o->name : "") :
-							   g_strdup_printf("--%s", o->name);
-		g_autofree char *left = g_strdup_printf("%s%s%s", name, o->arg ? " " : "", o->arg ? o->arg : "");
-
-		printf("  %-26s %s\n", left, o->help);
-	}
+	for (const struct img_option *o = command->options; o->key; o++)
+		if (o->help)
+			print_option(o);
 }
 
 /* getopt's two notations of a command's table. */
@@ -125,7 +129,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (strcmp(argv[1], "-V") == 0 || strcmp(argv[1], "--version") == 0) {
-		puts("kv-img " KV_VERSION);
+		puts("kv-img (Kvasir) " KV_VERSION);
 		return 0;
 	}
 	if (argv[1][0] == '-')

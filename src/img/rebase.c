@@ -17,7 +17,7 @@ enum {
 
 static const struct img_option options[] = {
 	IMG_OPTION_FORMAT,
-	{ 'b', NULL, "FILE", "what it is to stand on, as seen from where it is; \"\": nothing" },
+	{ 'b', NULL, "FILE", "what to stand on, seen from where it is; \"\": nothing" },
 	{ 'F', NULL, "FORMAT", "the format of that" },
 	{ 'u', NULL, NULL, "change the name alone" },
 	IMG_OPTION_PROGRESS,
