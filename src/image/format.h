@@ -63,8 +63,8 @@ struct image_format {
 	int (*discard)(struct image *img, uint64_t offset, uint64_t len); /* img->discard alone */
 	int (*write_compressed)(struct image *img, uint64_t offset, const void *buf, uint64_t len);
 	/*
-	 * Its two halves, for tools that want clusters compressed by many threads and stored in order. compress(): any thread; out
-	 * has room for a cluster; *ret_len 0: it does not become smaller, and is to be written as it is. NULL: there are no halves.
+	 * Its two halves, for tools that want clusters compressed by many threads and stored in order. compress(): any thread;
+	 * out has room for a cluster; *ret_len 0: it does not become smaller, and is to be written as it is. NULL: no halves.
 	 */
 	int (*compress)(struct image *img, const void *buf, uint64_t len, void *out, uint64_t *ret_len);
 	int (*write_packed)(struct image *img, uint64_t offset, const void *packed, uint64_t len);

@@ -7,8 +7,8 @@
 
 static const struct img_option options[] = {
 	IMG_OPTION_FORMAT,
-	{ 'o', NULL, "NAME=VALUE,...", "what to change; -o help lists it" },
-	{ IMG_FORCE, "force", NULL, "accepted; there is nothing it would force" },
+	{'o', NULL, "NAME=VALUE,...", "what to change; -o help lists it"},
+	{IMG_FORCE, "force", NULL, "accepted; there is nothing it would force"},
 	IMG_OPTION_PROGRESS,
 	IMG_OPTION_QUIET,
 	IMG_OPTION_CACHE,
@@ -96,4 +96,4 @@ static int amend(struct img_args *args)
 	return status;
 }
 
-const struct img_command img_amend = { "amend", "[option]... -o OPTIONS FILE", "changes an image's options", options, amend };
+const struct img_command img_amend = {"amend", "[option]... -o OPTIONS FILE", "changes an image's options", options, amend};

@@ -9,17 +9,17 @@
 
 static const struct img_option options[] = {
 	IMG_OPTION_FORMAT,
-	{ 'c', NULL, "N", "how many requests; 75000" },
-	{ 'd', NULL, "N", "how many at the same time; 64" },
-	{ 's', NULL, "SIZE", "bytes of a request; 4k" },
-	{ 'S', NULL, "SIZE", "from one request's start to the next; -s" },
-	{ 'o', NULL, "OFFSET", "where to begin" },
-	{ 'w', NULL, NULL, "write; what is in the image is lost" },
-	{ IMG_PATTERN, "pattern", "BYTE", "what to write; 0" },
-	{ IMG_FLUSH_INTERVAL, "flush-interval", "N", "flush after so many requests" },
-	{ IMG_NO_DRAIN, "no-drain", NULL, "do not wait for the requests before a flush" },
-	{ 'i', NULL, "AIO", "threads, or native or io_uring: io_uring" },
-	{ 'n', NULL, NULL, "-i native" },
+	{'c', NULL, "N", "how many requests; 75000"},
+	{'d', NULL, "N", "how many at the same time; 64"},
+	{'s', NULL, "SIZE", "bytes of a request; 4k"},
+	{'S', NULL, "SIZE", "from one request's start to the next; -s"},
+	{'o', NULL, "OFFSET", "where to begin"},
+	{'w', NULL, NULL, "write; what is in the image is lost"},
+	{IMG_PATTERN, "pattern", "BYTE", "what to write; 0"},
+	{IMG_FLUSH_INTERVAL, "flush-interval", "N", "flush after so many requests"},
+	{IMG_NO_DRAIN, "no-drain", NULL, "do not wait for the requests before a flush"},
+	{'i', NULL, "AIO", "threads, or native or io_uring: io_uring"},
+	{'n', NULL, NULL, "-i native"},
 	IMG_OPTION_CACHE,
 	IMG_OPTION_QUIET,
 	IMG_OPTION_SHARE,
@@ -83,7 +83,7 @@ static void send_flush(struct bench *b)
 {
 	struct image_req *req = &b->req[b->depth];
 
-	*req = (struct image_req){ .op = IMAGE_FLUSH, .complete = completed, .opaque = b };
+	*req = (struct image_req){.op = IMAGE_FLUSH, .complete = completed, .opaque = b};
 	b->flushing = true;
 	b->since_flush = 0;
 	b->flying++;
@@ -94,8 +94,13 @@ static void send_one(struct bench *b)
 {
 	struct image_req *req = b->idle[--b->n_idle];
 
-	*req = (struct image_req){ .op = b->write ? IMAGE_WRITE : IMAGE_READ, .iov = &b->iov, .n_iov = 1, .offset = b->offset,
-				   .len = b->size, .complete = completed, .opaque = b };
+	*req = (struct image_req){.op = b->write ? IMAGE_WRITE : IMAGE_READ,
+				  .iov = &b->iov,
+				  .n_iov = 1,
+				  .offset = b->offset,
+				  .len = b->size,
+				  .complete = completed,
+				  .opaque = b};
 	b->sent++;
 	b->since_flush++;
 	b->flying++;
@@ -131,8 +136,8 @@ static bool run(struct bench *b)
 	if (!b->queue)
 		return img_fail_error(NULL, error), false;
 	printf("Sending %" G_GUINT64_FORMAT " %s requests, %" G_GUINT64_FORMAT " bytes each, %" G_GUINT64_FORMAT
-	       " in parallel (starting at offset %" G_GUINT64_FORMAT ", step size %" G_GUINT64_FORMAT ")\n", b->count,
-	       b->write ? "write" : "read", b->size, b->depth, b->offset, b->step);
+	       " in parallel (starting at offset %" G_GUINT64_FORMAT ", step size %" G_GUINT64_FORMAT ")\n",
+	       b->count, b->write ? "write" : "read", b->size, b->depth, b->offset, b->step);
 	if (b->interval)
 		printf("Sending flush every %" G_GUINT64_FORMAT " requests\n", b->interval);
 	start = g_get_monotonic_time();
@@ -163,8 +168,12 @@ static bool find_aio(struct img_args *args, int *ret)
 
 static int bench(struct img_args *args)
 {
-	struct bench b = { .args = args, .count = 75000, .depth = 64, .size = 4096, .write = img_has(args, 'w'),
-			   .no_drain = img_has(args, IMG_NO_DRAIN) };
+	struct bench b = {.args = args,
+			  .count = 75000,
+			  .depth = 64,
+			  .size = 4096,
+			  .write = img_has(args, 'w'),
+			  .no_drain = img_has(args, IMG_NO_DRAIN)};
 	uint64_t pattern;
 	bool flush, ok;
 	int aio;
@@ -181,7 +190,7 @@ static int bench(struct img_args *args)
 		image_close(b.img);
 		return img_fail("'%s' is empty", args->word[0]);
 	}
-	b.iov = (struct iovec){ g_malloc0(b.size), b.size };
+	b.iov = (struct iovec){g_malloc0(b.size), b.size};
 	memset(b.iov.iov_base, pattern, b.size);
 	b.req = g_new0(struct image_req, b.depth + 1);
 	b.idle = g_new0(struct image_req *, b.depth);
@@ -195,4 +204,4 @@ static int bench(struct img_args *args)
 	return !ok;
 }
 
-const struct img_command img_bench = { "bench", "[option]... FILE", "how long requests take", options, bench };
+const struct img_command img_bench = {"bench", "[option]... FILE", "how long requests take", options, bench};

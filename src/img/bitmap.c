@@ -11,4 +11,4 @@ static int bitmap(struct img_args *args)
 	return img_fail("bitmap: dirty bitmaps are not supported; use qemu-img bitmap");
 }
 
-const struct img_command img_bitmap = { "bitmap", "...", "dirty bitmaps; not supported", options, bitmap };
+const struct img_command img_bitmap = {"bitmap", "...", "dirty bitmaps; not supported", options, bitmap};

@@ -18,7 +18,7 @@ enum {
 static const struct img_option options[] = {
 	IMG_OPTION_FORMAT,
 	IMG_OPTION_OUTPUT,
-	{ 'r', "repair", "leaks|all", "repair lost clusters, or whatever can be" },
+	{'r', "repair", "leaks|all", "repair lost clusters, or whatever can be"},
 	IMG_OPTION_QUIET,
 	IMG_OPTION_SRC_CACHE,
 	IMG_OPTION_SHARE,
@@ -63,16 +63,20 @@ static void print_human(const struct image_check *c)
 		puts("No errors were found on the image.");
 	if (c->corruptions)
 		printf("\n%" G_GUINT64_FORMAT " errors were found on the image.\n"
-		       "Data may be corrupted, or further writes to the image may corrupt it.\n", c->corruptions);
+		       "Data may be corrupted, or further writes to the image may corrupt it.\n",
+		       c->corruptions);
 	if (c->leaks)
 		printf("\n%" G_GUINT64_FORMAT " leaked clusters were found on the image.\n"
-		       "This means waste of disk space, but no harm to data.\n", c->leaks);
+		       "This means waste of disk space, but no harm to data.\n",
+		       c->leaks);
 	if (c->check_errors)
 		printf("\n%" G_GUINT64_FORMAT " internal errors have occurred during the check.\n", c->check_errors);
 	if (c->total_clusters && c->allocated_clusters)
-		printf("%" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " = %0.2f%% allocated, %0.2f%% fragmented, %0.2f%% compressed clusters\n",
+		printf("%" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT
+		       " = %0.2f%% allocated, %0.2f%% fragmented, %0.2f%% compressed clusters\n",
 		       c->allocated_clusters, c->total_clusters, c->allocated_clusters * 100.0 / c->total_clusters,
-		       c->fragmented_clusters * 100.0 / c->allocated_clusters, c->compressed_clusters * 100.0 / c->allocated_clusters);
+		       c->fragmented_clusters * 100.0 / c->allocated_clusters,
+		       c->compressed_clusters * 100.0 / c->allocated_clusters);
 	if (c->end_offset)
 		printf("Image end offset: %" G_GUINT64_FORMAT "\n", c->end_offset);
 }
@@ -80,14 +84,15 @@ static void print_human(const struct image_check *c)
 /* After a repair: what was repaired, and what is still wrong. */
 static bool look_again(struct image *img, struct img_args *args, bool json, struct image_check *c, GError **error)
 {
-	struct image_check again = { 0 };
+	struct image_check again = {0};
 
 	if (!c->corruptions_fixed && !c->leaks_fixed)
 		return true;
 	if (!json)
-		img_say(args, "The following inconsistencies were found and repaired:\n\n    %" G_GUINT64_FORMAT " leaked clusters\n"
-			"    %" G_GUINT64_FORMAT " corruptions\n\nDouble checking the fixed image now...\n", c->leaks_fixed,
-			c->corruptions_fixed);
+		img_say(args,
+			"The following inconsistencies were found and repaired:\n\n    %" G_GUINT64_FORMAT " leaked clusters\n"
+			"    %" G_GUINT64_FORMAT " corruptions\n\nDouble checking the fixed image now...\n",
+			c->leaks_fixed, c->corruptions_fixed);
 	if (!img->format->check(img, 0, print_fault, NULL, &again, error))
 		return false;
 	again.leaks_fixed = c->leaks_fixed;
@@ -98,7 +103,7 @@ static bool look_again(struct image *img, struct img_args *args, bool json, stru
 
 static int check_image(struct image *img, struct img_args *args, bool json, unsigned fix)
 {
-	struct image_check c = { 0 };
+	struct image_check c = {0};
 	GError *error = NULL;
 
 	if (!img->format->check) {
@@ -140,4 +145,5 @@ static int check(struct img_args *args)
 	return status;
 }
 
-const struct img_command img_check = { "check", "[option]... FILE", "looks for faults in an image, and repairs it", options, check };
+const struct img_command img_check = {"check", "[option]... FILE", "looks for faults in an image, and repairs it", options,
+				      check};

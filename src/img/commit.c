@@ -16,9 +16,9 @@ enum {
 
 static const struct img_option options[] = {
 	IMG_OPTION_FORMAT,
-	{ 'b', NULL, "FILE", "into this one, not the next; implies -d" },
-	{ 'd', NULL, NULL, "do not empty the image afterwards" },
-	{ 'r', NULL, "RATE", "bytes a second at most" },
+	{'b', NULL, "FILE", "into this one, not the next; implies -d"},
+	{'d', NULL, NULL, "do not empty the image afterwards"},
+	{'r', NULL, "RATE", "bytes a second at most"},
 	IMG_OPTION_PROGRESS,
 	IMG_OPTION_QUIET,
 	IMG_OPTION_CACHE,
@@ -37,7 +37,8 @@ static bool is_same(const char *path, const char *name)
 {
 	struct stat a, b;
 
-	return strcmp(path, name) == 0 || (stat(path, &a) == 0 && stat(name, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino);
+	return strcmp(path, name) == 0 ||
+	       (stat(path, &a) == 0 && stat(name, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino);
 }
 
 /* Opens the layers; the base is the one called `name`, or the next. */
@@ -75,10 +76,17 @@ static bool hide_rest(struct chain *c, unsigned i)
 
 static bool copy_layer(struct chain *c, unsigned i)
 {
-	struct img_source source = { .img = c->layer[i], .len = c->layer[i]->size };
+	struct img_source source = {.img = c->layer[i], .len = c->layer[i]->size};
 	struct img_copy copy = {
-		.source = &source, .n_source = 1, .target = c->base, .on_backing = true, .zero_from = UINT64_MAX, .threads = 4,
-		.progress_from = 100.0 * (c->n - 1 - i) / c->n, .progress_to = 100.0 * (c->n - i) / c->n, .rate = c->rate,
+		.source = &source,
+		.n_source = 1,
+		.target = c->base,
+		.on_backing = true,
+		.zero_from = UINT64_MAX,
+		.threads = 4,
+		.progress_from = 100.0 * (c->n - 1 - i) / c->n,
+		.progress_to = 100.0 * (c->n - i) / c->n,
+		.rate = c->rate,
 	};
 
 	return img_copy(&copy) && hide_rest(c, i);
@@ -141,4 +149,4 @@ static int commit(struct img_args *args)
 	return !ok;
 }
 
-const struct img_command img_commit = { "commit", "[option]... FILE", "writes an image into what it stands on", options, commit };
+const struct img_command img_commit = {"commit", "[option]... FILE", "writes an image into what it stands on", options, commit};

@@ -111,8 +111,8 @@ bool img_size(const char *what, const char *text, uint64_t min, uint64_t max, ui
 		if (max == UINT64_MAX)
 			img_fail("Invalid %s specified. Must be at least %" G_GUINT64_FORMAT ".", what, min);
 		else
-			img_fail("Invalid %s specified. Must be between %" G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT ".",
-				 what, min, max);
+			img_fail("Invalid %s specified. Must be between %" G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT ".", what,
+				 min, max);
 		return false;
 	}
 	*ret = size;
@@ -136,7 +136,7 @@ bool img_number(const char *text, uint64_t *ret)
 
 char *img_human_size(uint64_t size)
 {
-	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
 	double value = size;
 	unsigned i = 0;
 
@@ -158,7 +158,7 @@ bool img_wants_json(const struct img_args *args, bool *ret)
 
 bool img_cache(const char *name, bool *ret_flush)
 {
-	static const char *const modes[] = { "writeback", "none", "off", "writethrough", "directsync", NULL };
+	static const char *const modes[] = {"writeback", "none", "off", "writethrough", "directsync", NULL};
 
 	*ret_flush = name && strcmp(name, "unsafe") != 0;
 	if (!*ret_flush || g_strv_contains(modes, name))

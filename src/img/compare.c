@@ -17,9 +17,9 @@ enum {
 };
 
 static const struct img_option options[] = {
-	{ 'f', NULL, "FORMAT", "of the first image; guessed when left out" },
-	{ 'F', NULL, "FORMAT", "of the second image" },
-	{ 's', NULL, NULL, "strict: sizes and what is allocated count as well" },
+	{'f', NULL, "FORMAT", "of the first image; guessed when left out"},
+	{'F', NULL, "FORMAT", "of the second image"},
+	{'s', NULL, NULL, "strict: sizes and what is allocated count as well"},
 	IMG_OPTION_PROGRESS,
 	IMG_OPTION_QUIET,
 	IMG_OPTION_SRC_CACHE,
@@ -178,7 +178,7 @@ static int compare_images(struct comparison *c)
 
 static int compare(struct img_args *args)
 {
-	struct comparison c = { .args = args };
+	struct comparison c = {.args = args};
 	unsigned flags = img_open_flags(args);
 	int status = CANNOT_OPEN;
 	bool flush;
@@ -198,5 +198,5 @@ static int compare(struct img_args *args)
 	return status;
 }
 
-const struct img_command img_compare = { "compare", "[option]... FILE FILE", "tells whether two images have the same content",
-					 options, compare };
+const struct img_command img_compare = {"compare", "[option]... FILE FILE", "tells whether two images have the same content",
+					options, compare};

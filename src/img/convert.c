@@ -13,28 +13,28 @@ enum {
 };
 
 static const struct img_option options[] = {
-	{ 'f', NULL, "FORMAT", "what the sources are; guessed when left out" },
-	{ 'O', NULL, "FORMAT", "what to make; raw when left out" },
-	{ 'o', NULL, "NAME=VALUE,...", "the new image's options; -o help lists them" },
-	{ 'c', NULL, NULL, "compress" },
-	{ 'B', NULL, "FILE", "stand on FILE, with what the top layer has" },
-	{ 'F', NULL, "FORMAT", "the format of that" },
-	{ 'l', NULL, "SNAPSHOT", "ID_OR_NAME, snapshot.id=ID or snapshot.name=NAME" },
-	{ 'n', NULL, NULL, "the target is there; write into it" },
-	{ IMG_TARGET_IS_ZERO, "target-is-zero", NULL, "with -n: the target has zeroes only" },
-	{ 'S', NULL, "SIZE", "so many zeroes are a hole; 4k. 0: all is written" },
-	{ 'm', NULL, "N", "how many copy at the same time, 1 to 16" },
-	{ 'W', NULL, NULL, "write in any order" },
-	{ 'C', NULL, NULL, "let the kernel copy" },
-	{ 'r', NULL, "RATE", "bytes a second at most" },
-	{ IMG_SALVAGE, "salvage", NULL, "what cannot be read becomes zeroes" },
+	{'f', NULL, "FORMAT", "what the sources are; guessed when left out"},
+	{'O', NULL, "FORMAT", "what to make; raw when left out"},
+	{'o', NULL, "NAME=VALUE,...", "the new image's options; -o help lists them"},
+	{'c', NULL, NULL, "compress"},
+	{'B', NULL, "FILE", "stand on FILE, with what the top layer has"},
+	{'F', NULL, "FORMAT", "the format of that"},
+	{'l', NULL, "SNAPSHOT", "ID_OR_NAME, snapshot.id=ID or snapshot.name=NAME"},
+	{'n', NULL, NULL, "the target is there; write into it"},
+	{IMG_TARGET_IS_ZERO, "target-is-zero", NULL, "with -n: the target has zeroes only"},
+	{'S', NULL, "SIZE", "so many zeroes are a hole; 4k. 0: all is written"},
+	{'m', NULL, "N", "how many copy at the same time, 1 to 16"},
+	{'W', NULL, NULL, "write in any order"},
+	{'C', NULL, NULL, "let the kernel copy"},
+	{'r', NULL, "RATE", "bytes a second at most"},
+	{IMG_SALVAGE, "salvage", NULL, "what cannot be read becomes zeroes"},
 	IMG_OPTION_PROGRESS,
 	IMG_OPTION_QUIET,
-	{ 't', NULL, "CACHE", "unsafe, the default; others: safe on disk at the end" },
+	{'t', NULL, "CACHE", "unsafe, the default; others: safe on disk at the end"},
 	IMG_OPTION_SRC_CACHE,
 	IMG_OPTION_SHARE,
-	{ IMG_BITMAPS, "bitmaps", NULL, NULL },
-	{ IMG_TARGET_IMAGE_OPTS, "target-image-opts", NULL, "with -n: TARGET is such a list" },
+	{IMG_BITMAPS, "bitmaps", NULL, NULL},
+	{IMG_TARGET_IMAGE_OPTS, "target-image-opts", NULL, "with -n: TARGET is such a list"},
 	IMG_OPTION_COMMON,
 	{},
 };
@@ -56,12 +56,15 @@ static bool check_numbers(struct conversion *c)
 	uint64_t n = img_has(args, 'c') ? MAX(g_get_num_processors(), 2) : THREADS;
 
 	c->copy.sparse = SPARSE;
-	if (args->value['S'] && (img_parse_size(args->value['S'], &c->copy.sparse) < 0 || c->copy.sparse % 512 ||
-				 c->copy.sparse > SPARSE_MAX))
+	if (args->value['S'] &&
+	    (img_parse_size(args->value['S'], &c->copy.sparse) < 0 || c->copy.sparse % 512 || c->copy.sparse > SPARSE_MAX))
 		return img_fail("Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to %d. "
-				"Select 0 to disable sparse detection (fully allocates output).", SPARSE_MAX), false;
+				"Select 0 to disable sparse detection (fully allocates output).",
+				SPARSE_MAX),
+		       false;
 	if (args->value['m'] && (!img_number(args->value['m'], &n) || !n || n > THREADS_MAX))
-		return img_fail("Invalid number of coroutines. Allowed number of coroutines is between 1 and %d", THREADS_MAX), false;
+		return img_fail("Invalid number of coroutines. Allowed number of coroutines is between 1 and %d", THREADS_MAX),
+		       false;
 	c->copy.threads = n;
 	return !args->value['r'] || img_size("rate limit", args->value['r'], 0, INT64_MAX, &c->copy.rate);
 }
@@ -74,18 +77,18 @@ static bool check_options(struct conversion *c)
 		bool wrong;
 		const char *text;
 	} rules[] = {
-		{ img_has(args, 'C') && img_has(args, 'S'), "Cannot enable copy offloading when -S is used" },
-		{ img_has(args, 'C') && img_has(args, 'c'), "Cannot enable copy offloading when -c is used" },
-		{ img_has(args, 'n') && args->o, "-o has no effect when skipping image creation; leave it out" },
-		{ img_has(args, 'n') && img_has(args, 'B'), "-B has no effect when skipping image creation; leave it out" },
-		{ img_has(args, IMG_TARGET_IS_ZERO) && !img_has(args, 'n'), "--target-is-zero requires use of -n flag" },
-		{ img_has(args, IMG_TARGET_IMAGE_OPTS) && !img_has(args, 'n'), "--target-image-opts requires use of -n flag" },
-		{ img_has(args, 'F') && !img_has(args, 'B'), "-F can only be used with -B" },
-		{ img_has(args, 'B') && !img_has(args, 'F'), "Use of backing file requires explicit backing format" },
-		{ img_has(args, 'B') && args->n > 2,
-		  "Having a backing file for the target makes no sense when concatenating multiple input images" },
-		{ img_has(args, 'l') && args->n > 2, "No support for concatenating multiple snapshot" },
-		{ img_has(args, IMG_BITMAPS), "--bitmaps: dirty bitmaps are not supported" },
+		{img_has(args, 'C') && img_has(args, 'S'), "Cannot enable copy offloading when -S is used"},
+		{img_has(args, 'C') && img_has(args, 'c'), "Cannot enable copy offloading when -c is used"},
+		{img_has(args, 'n') && args->o, "-o has no effect when skipping image creation; leave it out"},
+		{img_has(args, 'n') && img_has(args, 'B'), "-B has no effect when skipping image creation; leave it out"},
+		{img_has(args, IMG_TARGET_IS_ZERO) && !img_has(args, 'n'), "--target-is-zero requires use of -n flag"},
+		{img_has(args, IMG_TARGET_IMAGE_OPTS) && !img_has(args, 'n'), "--target-image-opts requires use of -n flag"},
+		{img_has(args, 'F') && !img_has(args, 'B'), "-F can only be used with -B"},
+		{img_has(args, 'B') && !img_has(args, 'F'), "Use of backing file requires explicit backing format"},
+		{img_has(args, 'B') && args->n > 2,
+		 "Having a backing file for the target makes no sense when concatenating multiple input images"},
+		{img_has(args, 'l') && args->n > 2, "No support for concatenating multiple snapshot"},
+		{img_has(args, IMG_BITMAPS), "--bitmaps: dirty bitmaps are not supported"},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(rules); i++)
@@ -102,11 +105,12 @@ static bool open_sources(struct conversion *c)
 	c->img = g_new0(struct image *, n + 1);
 	c->source = g_new0(struct img_source, n);
 	for (unsigned i = 0; i < n; i++) {
-		c->img[i] = args->value['l'] ? img_open_snapshot(args->word[i], args->value['f'], img_open_flags(args), args->value['l']) :
-					       img_open(args->word[i], args->value['f'], img_open_flags(args));
+		c->img[i] = args->value['l']
+				    ? img_open_snapshot(args->word[i], args->value['f'], img_open_flags(args), args->value['l'])
+				    : img_open(args->word[i], args->value['f'], img_open_flags(args));
 		if (!c->img[i])
 			return false;
-		c->source[i] = (struct img_source){ c->img[i], 0, c->img[i]->size };
+		c->source[i] = (struct img_source){c->img[i], 0, c->img[i]->size};
 		if (c->img[i]->size > INT64_MAX - c->total)
 			return img_fail("the images are more than 2^63 bytes together"), false;
 		c->total += c->img[i]->size;
@@ -164,9 +168,9 @@ static bool create_target(struct conversion *c)
 static bool open_target(struct conversion *c)
 {
 	bool there = img_has(c->args, 'n');
-	struct image *target = img_open(c->target, c->format,
-					IMG_RW | (c->flush ? 0 : IMG_UNSAFE) |
-						(img_has(c->args, IMG_TARGET_IMAGE_OPTS) ? IMG_SPEC : 0));
+	struct image *target =
+		img_open(c->target, c->format,
+			 IMG_RW | (c->flush ? 0 : IMG_UNSAFE) | (img_has(c->args, IMG_TARGET_IMAGE_OPTS) ? IMG_SPEC : 0));
 
 	c->copy.target = target;
 	if (!target)
@@ -208,7 +212,7 @@ static bool convert_all(struct conversion *c)
 
 static int convert(struct img_args *args)
 {
-	struct conversion c = { .args = args };
+	struct conversion c = {.args = args};
 	bool src_flush, ok = false;
 	int status;
 
@@ -234,5 +238,5 @@ static int convert(struct img_args *args)
 	return !ok;
 }
 
-const struct img_command img_convert = { "convert", "[option]... FILE... TARGET", "copies images into one of another kind", options,
-					 convert };
+const struct img_command img_convert = {"convert", "[option]... FILE... TARGET", "copies images into one of another kind",
+					options, convert};

@@ -91,7 +91,7 @@ static int look(struct job *j, uint64_t at, enum piece *ret, uint64_t *ret_len)
 			left = MIN(left, j->c->zero_from - at);
 		res = j->c->on_backing ? image_map(s->img, s->from + in, left, &e) : image_status(s->img, s->from + in, left, &e);
 		if (res < 0 && j->c->salvage)
-			e = (struct image_extent){ .kind = IMAGE_DATA, .len = MIN(left, CHUNK) };
+			e = (struct image_extent){.kind = IMAGE_DATA, .len = MIN(left, CHUNK)};
 		else if (res < 0)
 			return res;
 		j->map_at = at;
@@ -145,7 +145,7 @@ static int take_locked(struct job *j, struct range *r)
 	}
 	if (j->next >= j->total)
 		return 0;
-	*r = (struct range){ .offset = j->next, .what = what, .ticket = j->ticket++ };
+	*r = (struct range){.offset = j->next, .what = what, .ticket = j->ticket++};
 	if (what == ZEROES)
 		len = MIN(len, ZERO_CHUNK);
 	while (what == COPY && len < CHUNK && r->offset + len < j->total) {
@@ -379,9 +379,9 @@ static bool do_range(struct job *j, struct range *r, uint8_t *buf, struct packed
 			done = offload(j, r);
 		rest.offset += done;
 		rest.len -= done;
-		ok = !rest.len || (read_range(j, &rest, buf) && (!j->packs || pack(j, &rest, buf, p)) && wait_turn(j, r) &&
-				   (j->c->compress ? write_compressed(j, &rest, buf, p) :
-						     write_sparse(j, rest.offset, buf, rest.len)));
+		ok = !rest.len ||
+		     (read_range(j, &rest, buf) && (!j->packs || pack(j, &rest, buf, p)) && wait_turn(j, r) &&
+		      (j->c->compress ? write_compressed(j, &rest, buf, p) : write_sparse(j, rest.offset, buf, rest.len)));
 	}
 	if (ok)
 		end_turn(j, r);
@@ -394,7 +394,7 @@ static void *work(void *opaque)
 	g_autofree uint8_t *buf = g_malloc(CHUNK);
 	g_autofree uint8_t *bytes = j->packs ? g_malloc(CHUNK) : NULL;
 	g_autofree uint64_t *len = j->packs ? g_new0(uint64_t, CHUNK / j->unit) : NULL;
-	struct packed p = { bytes, len };
+	struct packed p = {bytes, len};
 	struct range r;
 
 	while (take(j, &r) && do_range(j, &r, buf, &p))
@@ -408,8 +408,9 @@ static bool reflink(const struct img_copy *c)
 	const struct img_source *s = &c->source[0];
 	struct image_file *to = c->target->file;
 
-	if (!c->reflink || c->n_source != 1 || s->from || !c->zeroed || c->on_backing || !c->sparse || c->target->size != s->len ||
-	    !s->img->format->plain || !c->target->format->plain || s->img->size != s->len || to->fd < 0 || s->img->file->fd < 0)
+	if (!c->reflink || c->n_source != 1 || s->from || !c->zeroed || c->on_backing || !c->sparse ||
+	    c->target->size != s->len || !s->img->format->plain || !c->target->format->plain || s->img->size != s->len ||
+	    to->fd < 0 || s->img->file->fd < 0)
 		return false;
 	if (ioctl(to->fd, FICLONE, s->img->file->fd) < 0)
 		return false;
@@ -430,7 +431,7 @@ static void run_threads(struct job *j)
 
 bool img_copy(const struct img_copy *c)
 {
-	struct job j = { .c = c, .unit = 1, .in_order = !c->any_order };
+	struct job j = {.c = c, .unit = 1, .in_order = !c->any_order};
 	const struct image_format *format = c->target->format;
 	g_autofree uint64_t *start = g_new(uint64_t, c->n_source);
 

@@ -15,78 +15,104 @@ struct img_create_option {
 	const char *name;
 	enum value_type type;
 	const char *help;
-	const char *standard; /* what is printed when it is not given */
+	const char *standard;				      /* what is printed when it is not given */
 	enum { CREATE = 0, AMEND = 1, FILE_LEVEL = 2 } where; /* amend has it as well; it is the file's and no format's */
 };
 
-#define NOCOW { "nocow", BOOL, "Turn off copy-on-write (valid only on btrfs)", NULL, FILE_LEVEL }
-#define EXTENT { "extent_size_hint", SIZE, "Extent size hint for the image file, 0 to disable", NULL, FILE_LEVEL }
-#define PREALLOC { "preallocation", STRING, "Preallocation mode (allowed values: off, falloc, full)", NULL, FILE_LEVEL }
+#define NOCOW                                                                                                                    \
+	{                                                                                                                        \
+		"nocow", BOOL, "Turn off copy-on-write (valid only on btrfs)", NULL, FILE_LEVEL                                  \
+	}
+#define EXTENT                                                                                                                   \
+	{                                                                                                                        \
+		"extent_size_hint", SIZE, "Extent size hint for the image file, 0 to disable", NULL, FILE_LEVEL                  \
+	}
+#define PREALLOC                                                                                                                 \
+	{                                                                                                                        \
+		"preallocation", STRING, "Preallocation mode (allowed values: off, falloc, full)", NULL, FILE_LEVEL              \
+	}
 
 static const struct img_create_option raw_options[] = {
-	{ "size", SIZE, "Virtual disk size" }, NOCOW, PREALLOC, EXTENT, {},
+	{"size", SIZE, "Virtual disk size"}, NOCOW, PREALLOC, EXTENT, {},
 };
 
 static const struct img_create_option qcow2_options[] = {
-	{ "cluster_size", SIZE, "qcow2 cluster size", "65536" },
-	{ "extended_l2", BOOL, "Extended L2 tables", "off" },
-	{ "preallocation", STRING, "Preallocation mode (allowed values: off, metadata, falloc, full)" },
-	{ "compression_type", STRING, "Compression method used for image cluster compression", "zlib" },
-	{ "size", SIZE, "Virtual disk size", NULL, AMEND },
-	{ "compat", STRING, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL, AMEND },
-	{ "backing_file", STRING, "File name of a base image", NULL, AMEND },
-	{ "backing_fmt", STRING, "Image format of the base image", NULL, AMEND },
-	{ "data_file", STRING, "File name of an external data file", NULL, AMEND },
-	{ "data_file_raw", BOOL, "The external data file must stay valid as a raw image", NULL, AMEND },
-	{ "lazy_refcounts", BOOL, "Postpone refcount updates", "off", AMEND },
-	{ "refcount_bits", NUMBER, "Width of a reference count entry in bits", "16", AMEND },
-	NOCOW, EXTENT, {},
+	{"cluster_size", SIZE, "qcow2 cluster size", "65536"},
+	{"extended_l2", BOOL, "Extended L2 tables", "off"},
+	{"preallocation", STRING, "Preallocation mode (allowed values: off, metadata, falloc, full)"},
+	{"compression_type", STRING, "Compression method used for image cluster compression", "zlib"},
+	{"size", SIZE, "Virtual disk size", NULL, AMEND},
+	{"compat", STRING, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL, AMEND},
+	{"backing_file", STRING, "File name of a base image", NULL, AMEND},
+	{"backing_fmt", STRING, "Image format of the base image", NULL, AMEND},
+	{"data_file", STRING, "File name of an external data file", NULL, AMEND},
+	{"data_file_raw", BOOL, "The external data file must stay valid as a raw image", NULL, AMEND},
+	{"lazy_refcounts", BOOL, "Postpone refcount updates", "off", AMEND},
+	{"refcount_bits", NUMBER, "Width of a reference count entry in bits", "16", AMEND},
+	NOCOW,
+	EXTENT,
+	{},
 };
 
 static const struct img_create_option vmdk_options[] = {
-	{ "size", SIZE, "Virtual disk size" },
-	{ "adapter_type", STRING, "Virtual adapter type, can be one of ide (default), lsilogic, buslogic or legacyESX" },
-	{ "backing_file", STRING, "File name of a base image" },
-	{ "backing_fmt", STRING, "Must be 'vmdk' if present" },
-	{ "compat6", BOOL, "VMDK version 6 image", "off" },
-	{ "hwversion", STRING, "VMDK hardware version", "undefined" },
-	{ "toolsversion", STRING, "VMware guest tools version" },
-	{ "subformat", STRING, "VMDK flat extent format, can be one of {monolithicSparse (default) | monolithicFlat | "
-			       "twoGbMaxExtentSparse | twoGbMaxExtentFlat | streamOptimized} " },
-	{ "zeroed_grain", BOOL, "Enable efficient zero writes using the zeroed-grain GTE feature" },
-	NOCOW, PREALLOC, EXTENT, {},
+	{"size", SIZE, "Virtual disk size"},
+	{"adapter_type", STRING, "Virtual adapter type, can be one of ide (default), lsilogic, buslogic or legacyESX"},
+	{"backing_file", STRING, "File name of a base image"},
+	{"backing_fmt", STRING, "Must be 'vmdk' if present"},
+	{"compat6", BOOL, "VMDK version 6 image", "off"},
+	{"hwversion", STRING, "VMDK hardware version", "undefined"},
+	{"toolsversion", STRING, "VMware guest tools version"},
+	{"subformat", STRING,
+	 "VMDK flat extent format, can be one of {monolithicSparse (default) | monolithicFlat | "
+	 "twoGbMaxExtentSparse | twoGbMaxExtentFlat | streamOptimized} "},
+	{"zeroed_grain", BOOL, "Enable efficient zero writes using the zeroed-grain GTE feature"},
+	NOCOW,
+	PREALLOC,
+	EXTENT,
+	{},
 };
 
 static const struct img_create_option vpc_options[] = {
-	{ "size", SIZE, "Virtual disk size" },
-	{ "subformat", STRING, "Type of virtual hard disk format. Supported formats are {dynamic (default) | fixed} " },
-	{ "force_size", BOOL, "Force disk size calculation to use the actual size specified, rather than using the nearest "
-			      "CHS-based calculation" },
-	NOCOW, PREALLOC, EXTENT, {},
+	{"size", SIZE, "Virtual disk size"},
+	{"subformat", STRING, "Type of virtual hard disk format. Supported formats are {dynamic (default) | fixed} "},
+	{"force_size", BOOL,
+	 "Force disk size calculation to use the actual size specified, rather than using the nearest "
+	 "CHS-based calculation"},
+	NOCOW,
+	PREALLOC,
+	EXTENT,
+	{},
 };
 
 static const struct img_create_option vhdx_options[] = {
-	{ "size", SIZE, "Virtual disk size; max of 64TB." },
-	{ "log_size", SIZE, "Log size; min 1MB.", "1048576" },
-	{ "block_size", SIZE, "Block Size; min 1MB, max 256MB. 0 means auto-calculate based on image size.", "0" },
-	{ "subformat", STRING, "VHDX format type, can be either 'dynamic' or 'fixed'. Default is 'dynamic'." },
-	{ "block_state_zero", BOOL, "Force use of payload blocks of type 'ZERO'. Non-standard, but default.  Do not set to 'off' "
-				    "when using 'qemu-img convert' with subformat=dynamic." },
-	NOCOW, PREALLOC, EXTENT, {},
+	{"size", SIZE, "Virtual disk size; max of 64TB."},
+	{"log_size", SIZE, "Log size; min 1MB.", "1048576"},
+	{"block_size", SIZE, "Block Size; min 1MB, max 256MB. 0 means auto-calculate based on image size.", "0"},
+	{"subformat", STRING, "VHDX format type, can be either 'dynamic' or 'fixed'. Default is 'dynamic'."},
+	{"block_state_zero", BOOL,
+	 "Force use of payload blocks of type 'ZERO'. Non-standard, but default.  Do not set to 'off' "
+	 "when using 'qemu-img convert' with subformat=dynamic."},
+	NOCOW,
+	PREALLOC,
+	EXTENT,
+	{},
 };
 
 static const struct img_create_option vdi_options[] = {
-	{ "size", SIZE, "Virtual disk size" },
-	{ "static", BOOL, "VDI static (pre-allocated) image", "off" },
-	NOCOW, PREALLOC, EXTENT, {},
+	{"size", SIZE, "Virtual disk size"},
+	{"static", BOOL, "VDI static (pre-allocated) image", "off"},
+	NOCOW,
+	PREALLOC,
+	EXTENT,
+	{},
 };
 
 static const struct {
 	const char *format;
 	const struct img_create_option *options;
 } tables[] = {
-	{ "raw", raw_options },	  { "qcow2", qcow2_options }, { "vmdk", vmdk_options },
-	{ "vpc", vpc_options },	  { "vhdx", vhdx_options },   { "vdi", vdi_options },
+	{"raw", raw_options}, {"qcow2", qcow2_options}, {"vmdk", vmdk_options},
+	{"vpc", vpc_options}, {"vhdx", vhdx_options},	{"vdi", vdi_options},
 };
 
 static const struct img_create_option *find_table(const char *format)
@@ -118,8 +144,10 @@ static char *read_value(const struct img_create_option *o, const char *value, co
 	uint64_t number;
 
 	if (o->type == SIZE && img_parse_size(value, &number) < 0) {
-		fail_at(prefix, "Parameter '%s' expects a non-negative number below 2^64, optionally with a suffix k, M, G, T, P or E, "
-			"not '%s'", o->name, value);
+		fail_at(prefix,
+			"Parameter '%s' expects a non-negative number below 2^64, optionally with a suffix k, M, G, T, P or E, "
+			"not '%s'",
+			o->name, value);
 		return NULL;
 	}
 	if (o->type == NUMBER && !img_number(value, &number)) {
@@ -127,7 +155,7 @@ static char *read_value(const struct img_create_option *o, const char *value, co
 		return NULL;
 	}
 	if (o->type == BOOL) {
-		static const char *const words[] = { "on", "off", "yes", "no", "true", "false", "y", "n", NULL };
+		static const char *const words[] = {"on", "off", "yes", "no", "true", "false", "y", "n", NULL};
 
 		if (!g_strv_contains(words, value)) {
 			fail_at(prefix, "Parameter '%s' expects 'on' or 'off', not '%s'", o->name, value);
@@ -155,8 +183,10 @@ bool img_new_parse(struct img_new *n, const char *prefix, const char *format, co
 	n->format = image_format_find(format);
 	n->table = find_table(format);
 	if (!n->format || !n->format->create || !n->table)
-		return fail_at(prefix, n->format ? "Format driver '%s' does not support image creation" : "Unknown file format '%s'",
-			       format, ""), false;
+		return fail_at(prefix,
+			       n->format ? "Format driver '%s' does not support image creation" : "Unknown file format '%s'",
+			       format, ""),
+		       false;
 	if (options && !is_list(options))
 		return img_fail("Invalid option list: %s", options), false;
 	words = img_split_options(options ? options : "");
@@ -258,7 +288,7 @@ static int compare_names(const void *a, const void *b)
 
 static void print_options(const struct img_create_option *table, bool file_level, bool amend)
 {
-	static const char *const types[] = { "str", "bool (on/off)", "num", "size" };
+	static const char *const types[] = {"str", "bool (on/off)", "num", "size"};
 	const struct img_create_option *rows[IMG_MAX_OPTIONS];
 	unsigned n = 0;
 

@@ -5,13 +5,13 @@
 #include "img.h"
 
 static const struct img_option options[] = {
-	{ 'f', NULL, "FORMAT", "the new image's format; raw when left out" },
-	{ 'b', NULL, "FILE", "what it stands on, as seen from where it is" },
-	{ 'F', NULL, "FORMAT", "the format of that" },
-	{ 'o', NULL, "NAME=VALUE,...", "the format's options; -o help lists them" },
-	{ 'u', NULL, NULL, "do not look at what it stands on" },
+	{'f', NULL, "FORMAT", "the new image's format; raw when left out"},
+	{'b', NULL, "FILE", "what it stands on, as seen from where it is"},
+	{'F', NULL, "FORMAT", "the format of that"},
+	{'o', NULL, "NAME=VALUE,...", "the format's options; -o help lists them"},
+	{'u', NULL, NULL, "do not look at what it stands on"},
 	IMG_OPTION_QUIET,
-	{ IMG_OBJECT, "object", "DEF", NULL },
+	{IMG_OBJECT, "object", "DEF", NULL},
 	{},
 };
 
@@ -103,4 +103,4 @@ static int create(struct img_args *args)
 	return status;
 }
 
-const struct img_command img_create = { "create", "[option]... FILE [SIZE]", "makes an empty image", options, create };
+const struct img_command img_create = {"create", "[option]... FILE [SIZE]", "makes an empty image", options, create};

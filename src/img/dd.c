@@ -5,11 +5,7 @@
 #include "img.h"
 
 static const struct img_option options[] = {
-	IMG_OPTION_FORMAT,
-	{ 'O', NULL, "FORMAT", "what to make; raw when left out" },
-	IMG_OPTION_SHARE,
-	IMG_OPTION_COMMON,
-	{},
+	IMG_OPTION_FORMAT, {'O', NULL, "FORMAT", "what to make; raw when left out"}, IMG_OPTION_SHARE, IMG_OPTION_COMMON, {},
 };
 
 struct operands {
@@ -44,8 +40,8 @@ static uint64_t bytes_of(uint64_t blocks, uint64_t bs)
 static int copy_part(const struct operands *o, const char *format, struct image *in)
 {
 	uint64_t from = bytes_of(o->skip, o->bs), len = from < in->size ? in->size - from : 0;
-	struct img_source source = { .img = in, .from = from };
-	struct img_copy copy = { .source = &source, .n_source = 1, .sparse = 4096, .zeroed = true, .threads = 4 };
+	struct img_source source = {.img = in, .from = from};
+	struct img_copy copy = {.source = &source, .n_source = 1, .sparse = 4096, .zeroed = true, .threads = 4};
 	g_autofree char *size = NULL;
 	GError *error = NULL;
 	struct img_new n;
@@ -81,7 +77,7 @@ static int copy_part(const struct operands *o, const char *format, struct image 
 
 static int dd(struct img_args *args)
 {
-	struct operands o = { .bs = 512 };
+	struct operands o = {.bs = 512};
 	struct image *in;
 	int status;
 
@@ -98,5 +94,5 @@ static int dd(struct img_args *args)
 	return status;
 }
 
-const struct img_command img_dd = { "dd", "[option]... if=FILE of=FILE [bs=SIZE] [count=N] [skip=N]", "copies a part of an image",
-				    options, dd };
+const struct img_command img_dd = {"dd", "[option]... if=FILE of=FILE [bs=SIZE] [count=N] [skip=N]", "copies a part of an image",
+				   options, dd};

@@ -16,13 +16,28 @@
 
 /* Options without a letter; those with one have it as their key. */
 enum img_key {
-	IMG_OBJECT = 128, IMG_IMAGE_OPTS, IMG_TARGET_IMAGE_OPTS, IMG_OUTPUT, IMG_CHAIN, IMG_TARGET_IS_ZERO, IMG_SALVAGE,
-	IMG_BITMAPS, IMG_START, IMG_LENGTH, IMG_SIZE_OF, IMG_SHRINK, IMG_PREALLOC, IMG_FORCE, IMG_FLUSH_INTERVAL, IMG_PATTERN,
-	IMG_NO_DRAIN, IMG_KEYS,
+	IMG_OBJECT = 128,
+	IMG_IMAGE_OPTS,
+	IMG_TARGET_IMAGE_OPTS,
+	IMG_OUTPUT,
+	IMG_CHAIN,
+	IMG_TARGET_IS_ZERO,
+	IMG_SALVAGE,
+	IMG_BITMAPS,
+	IMG_START,
+	IMG_LENGTH,
+	IMG_SIZE_OF,
+	IMG_SHRINK,
+	IMG_PREALLOC,
+	IMG_FORCE,
+	IMG_FLUSH_INTERVAL,
+	IMG_PATTERN,
+	IMG_NO_DRAIN,
+	IMG_KEYS,
 };
 
 struct img_option {
-	int key; /* 0 ends a table */
+	int key;	  /* 0 ends a table */
 	const char *name; /* long, or NULL */
 	const char *arg;  /* what follows; NULL: nothing */
 	const char *help; /* NULL: QEMU has it, and it is accepted or refused here; --help does not tell */
@@ -48,6 +63,7 @@ extern const struct img_command img_amend, img_bench, img_bitmap, img_check, img
 	img_dd, img_info, img_map, img_measure, img_rebase, img_resize, img_snapshot;
 
 /* What most commands have. */
+/* clang-format off */
 #define IMG_OPTION_COMMON \
 	{ IMG_IMAGE_OPTS, "image-opts", NULL, "FILE is driver=FORMAT,file.filename=PATH" }, \
 	{ IMG_OBJECT, "object", "DEF", NULL }
@@ -58,6 +74,7 @@ extern const struct img_command img_amend, img_bench, img_bitmap, img_check, img
 #define IMG_OPTION_CACHE { 't', NULL, "CACHE", "writeback, none, writethrough, directsync, unsafe" }
 #define IMG_OPTION_SRC_CACHE { 'T', NULL, "CACHE", "the same for what is read" }
 #define IMG_OPTION_OUTPUT { IMG_OUTPUT, "output", "human|json", "how to print; human is the default" }
+/* clang-format on */
 
 static inline bool img_has(const struct img_args *args, int key)
 {
@@ -98,8 +115,8 @@ void img_progress_end(void);
 enum {
 	IMG_RW = 1,
 	IMG_SHARED = 2,
-	IMG_ALONE = 4, /* what it stands on is not opened */
-	IMG_SPEC = 8,  /* the name is a list of --image-opts */
+	IMG_ALONE = 4,	 /* what it stands on is not opened */
+	IMG_SPEC = 8,	 /* the name is a list of --image-opts */
 	IMG_UNSAFE = 16, /* what is flushed need not be safe on disk; for one image in a process */
 };
 /* The flags that the command line has. */
@@ -159,13 +176,13 @@ struct img_copy {
 	const struct img_source *source;
 	unsigned n_source;
 	struct image *target;
-	uint64_t sparse; /* zeroes of this many bytes become holes; 0: everything is written */
-	bool zeroed;	 /* the target reads as zeroes */
-	bool on_backing; /* what the sources' top layer does not have is not copied */
+	uint64_t sparse;    /* zeroes of this many bytes become holes; 0: everything is written */
+	bool zeroed;	    /* the target reads as zeroes */
+	bool on_backing;    /* what the sources' top layer does not have is not copied */
 	uint64_t zero_from; /* with on_backing: where the target's backing image ends */
 	bool compress, any_order, salvage, quiet, reflink, offload;
 	unsigned threads;
-	uint64_t rate; /* bytes a second; 0: no limit */
+	uint64_t rate;			   /* bytes a second; 0: no limit */
 	double progress_from, progress_to; /* percent */
 };
 bool img_copy(const struct img_copy *copy);

@@ -15,12 +15,8 @@ enum {
 };
 
 static const struct img_option options[] = {
-	IMG_OPTION_FORMAT,
-	IMG_OPTION_OUTPUT,
-	{ IMG_CHAIN, "backing-chain", NULL, "what it stands on as well, down to the last" },
-	IMG_OPTION_SHARE,
-	IMG_OPTION_COMMON,
-	{},
+	IMG_OPTION_FORMAT, IMG_OPTION_OUTPUT, {IMG_CHAIN, "backing-chain", NULL, "what it stands on as well, down to the last"},
+	IMG_OPTION_SHARE,  IMG_OPTION_COMMON, {},
 };
 
 /* Bytes on disk of the image's files; -1: not known. */
@@ -143,13 +139,15 @@ static void print_value(json_t *value, int level)
 	size_t i;
 
 	if (json_is_object(value)) {
-		json_object_foreach(value, key, item) {
+		json_object_foreach(value, key, item)
+		{
 			g_autofree char *name = g_strdelimit(g_strdup(key), "-", ' ');
 
 			print_item(name, item, level);
 		}
 	} else if (json_is_array(value)) {
-		json_array_foreach(value, i, item) {
+		json_array_foreach(value, i, item)
+		{
 			g_autofree char *name = g_strdup_printf("[%zu]", i);
 
 			print_item(name, item, level);
@@ -261,4 +259,4 @@ static int info(struct img_args *args)
 	return !ok;
 }
 
-const struct img_command img_info = { "info", "[option]... FILE", "prints what an image is", options, info };
+const struct img_command img_info = {"info", "[option]... FILE", "prints what an image is", options, info};

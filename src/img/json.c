@@ -45,8 +45,9 @@ static json_t *order_object(json_t *value)
 	unsigned n = 0;
 	const char *key;
 
-	json_object_foreach(value, key, item) {
-		members[n] = (struct member){ key, item, chain_of(key), n };
+	json_object_foreach(value, key, item)
+	{
+		members[n] = (struct member){key, item, chain_of(key), n};
 		n++;
 	}
 	qsort(members, n, sizeof(members[0]), compare_members);
@@ -65,8 +66,7 @@ json_t *img_json_order(json_t *value)
 	if (!json_is_array(value))
 		return json_incref(value);
 	out = json_array();
-	json_array_foreach(value, i, item)
-		json_array_append_new(out, img_json_order(item));
+	json_array_foreach(value, i, item) json_array_append_new(out, img_json_order(item));
 	return out;
 }
 

@@ -48,14 +48,14 @@ static char *make_getopt(const struct img_command *command, struct option *longs
 	GString *letters = g_string_new(":h");
 	unsigned n = 0;
 
-	longs[n++] = (struct option){ "help", no_argument, NULL, 'h' };
+	longs[n++] = (struct option){"help", no_argument, NULL, 'h'};
 	for (const struct img_option *o = command->options; o->key; o++) {
 		if (o->key < IMG_OBJECT)
 			g_string_append_printf(letters, "%c%s", o->key, o->arg ? ":" : "");
 		if (o->name && n + 1 < max)
-			longs[n++] = (struct option){ o->name, o->arg ? required_argument : no_argument, NULL, o->key };
+			longs[n++] = (struct option){o->name, o->arg ? required_argument : no_argument, NULL, o->key};
 	}
-	longs[n] = (struct option){ NULL, 0, NULL, 0 };
+	longs[n] = (struct option){NULL, 0, NULL, 0};
 	return g_string_free(letters, FALSE);
 }
 
@@ -98,9 +98,10 @@ static int parse(struct img_args *args, int argc, char **argv)
 
 static int run(const struct img_command *command, int argc, char **argv)
 {
-	struct img_args args = { .command = command };
-	const char *last = command->size_last && argc > 2 && argv[argc - 1][0] == '-' && g_ascii_isdigit(argv[argc - 1][1]) ?
-				   argv[argc - 1] : NULL;
+	struct img_args args = {.command = command};
+	const char *last = command->size_last && argc > 2 && argv[argc - 1][0] == '-' && g_ascii_isdigit(argv[argc - 1][1])
+				   ? argv[argc - 1]
+				   : NULL;
 	char **words;
 	int status = parse(&args, argc - (last != NULL), argv);
 

@@ -11,8 +11,8 @@
 static const struct img_option options[] = {
 	IMG_OPTION_FORMAT,
 	IMG_OPTION_OUTPUT,
-	{ IMG_START, "start-offset", "SIZE", "where to begin" },
-	{ IMG_LENGTH, "max-length", "SIZE", "how much to look at" },
+	{IMG_START, "start-offset", "SIZE", "where to begin"},
+	{IMG_LENGTH, "max-length", "SIZE", "how much to look at"},
 	IMG_OPTION_SHARE,
 	IMG_OPTION_COMMON,
 	{},
@@ -41,9 +41,15 @@ static int find_entry(struct image *img, uint64_t offset, uint64_t len, struct e
 		len = MIN(len, img->backing->size - offset);
 	}
 	*ret = (struct entry){
-		.start = offset, .len = len, .depth = depth, .at = e.at, .file = img->data->name,
-		.present = e.kind != IMAGE_HOLE, .zero = e.kind == IMAGE_HOLE || e.kind == IMAGE_ZERO,
-		.data = e.kind == IMAGE_DATA || e.kind == IMAGE_COMPRESSED, .has_at = e.has_at,
+		.start = offset,
+		.len = len,
+		.depth = depth,
+		.at = e.at,
+		.file = img->data->name,
+		.present = e.kind != IMAGE_HOLE,
+		.zero = e.kind == IMAGE_HOLE || e.kind == IMAGE_ZERO,
+		.data = e.kind == IMAGE_DATA || e.kind == IMAGE_COMPRESSED,
+		.has_at = e.has_at,
 	};
 	if (img->format->plain) {
 		ret->has_at = true;
@@ -65,7 +71,8 @@ static bool print_human(const struct entry *e)
 		return true;
 	if (!e->has_at)
 		return img_fail("File contains external, encrypted or compressed clusters."), false;
-	printf("%#-16" G_GINT64_MODIFIER "x%#-16" G_GINT64_MODIFIER "x%#-16" G_GINT64_MODIFIER "x%s\n", e->start, e->len, e->at, e->file);
+	printf("%#-16" G_GINT64_MODIFIER "x%#-16" G_GINT64_MODIFIER "x%#-16" G_GINT64_MODIFIER "x%s\n", e->start, e->len, e->at,
+	       e->file);
 	return true;
 }
 
@@ -76,8 +83,10 @@ static const char *word(bool value)
 
 static void print_json(const struct entry *e, bool last)
 {
-	printf("{ \"start\": %" G_GUINT64_FORMAT ", \"length\": %" G_GUINT64_FORMAT ", \"depth\": %u, \"present\": %s, \"zero\": %s, "
-	       "\"data\": %s", e->start, e->len, e->depth, word(e->present), word(e->zero), word(e->data));
+	printf("{ \"start\": %" G_GUINT64_FORMAT ", \"length\": %" G_GUINT64_FORMAT
+	       ", \"depth\": %u, \"present\": %s, \"zero\": %s, "
+	       "\"data\": %s",
+	       e->start, e->len, e->depth, word(e->present), word(e->zero), word(e->data));
 	if (e->has_at)
 		printf(", \"offset\": %" G_GUINT64_FORMAT, e->at);
 	fputs(last ? "}" : "},\n", stdout);
@@ -85,7 +94,7 @@ static void print_json(const struct entry *e, bool last)
 
 static bool print_all(struct image *img, uint64_t start, uint64_t end, bool json)
 {
-	struct entry run = { .start = start }, next;
+	struct entry run = {.start = start}, next;
 	bool any = false;
 
 	for (uint64_t at = start; at < end; at += next.len) {
@@ -139,4 +148,4 @@ static int map(struct img_args *args)
 	return !ok;
 }
 
-const struct img_command img_map = { "map", "[option]... FILE", "prints where an image's data is", options, map };
+const struct img_command img_map = {"map", "[option]... FILE", "prints where an image's data is", options, map};

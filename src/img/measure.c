@@ -13,10 +13,10 @@ enum {
 
 static const struct img_option options[] = {
 	IMG_OPTION_FORMAT,
-	{ 'O', NULL, "FORMAT", "the new image's format; raw when left out" },
-	{ 'o', NULL, "NAME=VALUE,...", "the new image's options" },
-	{ IMG_SIZE_OF, "size", "SIZE", "of an empty disk, in the place of FILE" },
-	{ 'l', NULL, "SNAPSHOT", "a snapshot in FILE" },
+	{'O', NULL, "FORMAT", "the new image's format; raw when left out"},
+	{'o', NULL, "NAME=VALUE,...", "the new image's options"},
+	{IMG_SIZE_OF, "size", "SIZE", "of an empty disk, in the place of FILE"},
+	{'l', NULL, "SNAPSHOT", "a snapshot in FILE"},
 	IMG_OPTION_OUTPUT,
 	IMG_OPTION_SHARE,
 	IMG_OPTION_COMMON,
@@ -129,7 +129,8 @@ static void print_sizes(const struct size_of *s, bool json, bool bitmaps)
 	json_t *o;
 
 	if (!json) {
-		printf("required size: %" G_GUINT64_FORMAT "\nfully allocated size: %" G_GUINT64_FORMAT "\n", s->required, s->full);
+		printf("required size: %" G_GUINT64_FORMAT "\nfully allocated size: %" G_GUINT64_FORMAT "\n", s->required,
+		       s->full);
 		if (bitmaps)
 			puts("bitmaps size: 0");
 		return;
@@ -160,7 +161,7 @@ static int measure_as(struct img_args *args, struct img_new *n, bool json)
 		return 1;
 	}
 	size = align_up(size, 512);
-	sizes = (struct size_of){ size, size };
+	sizes = (struct size_of){size, size};
 	ok = !qcow2 || measure_qcow2(n, source, size, &sizes);
 	if (ok)
 		print_sizes(&sizes, json, qcow2 && source && may_have_bitmaps(source));
@@ -193,4 +194,4 @@ static int measure(struct img_args *args)
 	return status;
 }
 
-const struct img_command img_measure = { "measure", "[option]... [FILE]", "how large a new image will be", options, measure };
+const struct img_command img_measure = {"measure", "[option]... [FILE]", "how large a new image will be", options, measure};

@@ -57,8 +57,10 @@ static bool read_spec(const char *text, char **ret_path, char **ret_format, GErr
 		else if (strcmp(w[0], "file.filename") == 0 || strcmp(w[0], "filename") == 0)
 			path = w[1];
 		else if ((strcmp(w[0], "file.driver") != 0 || strcmp(w[1], "file") != 0) && strcmp(w[0], "read-only") != 0)
-			return kv_fail(error, KV_ERROR_UNSUPPORTED, "--image-opts: %s=%s is not supported; there are driver, "
-				       "file.driver=file and file.filename", w[0], w[1]);
+			return kv_fail(error, KV_ERROR_UNSUPPORTED,
+				       "--image-opts: %s=%s is not supported; there are driver, "
+				       "file.driver=file and file.filename",
+				       w[0], w[1]);
 	}
 	if (!path)
 		return kv_fail(error, KV_ERROR_USAGE, "--image-opts: '%s' has no file.filename", text);
@@ -153,8 +155,8 @@ static char *find_snapshot(struct image *img, const char *which)
 	for (unsigned i = 0; list && i < list->len && !found; i++) {
 		const struct image_snapshot *s = &g_array_index(list, struct image_snapshot, i);
 
-		if (id || name ? (!id || strcmp(s->id, id) == 0) && (!name || strcmp(s->name, name) == 0) :
-				 strcmp(s->id, which) == 0 || strcmp(s->name, which) == 0)
+		if (id || name ? (!id || strcmp(s->id, id) == 0) && (!name || strcmp(s->name, name) == 0)
+			       : strcmp(s->id, which) == 0 || strcmp(s->name, which) == 0)
 			found = g_strdup(s->id);
 	}
 	if (list)

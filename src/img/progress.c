@@ -24,7 +24,7 @@ static void on_usr1(int signal)
 
 void img_progress_start(bool show, double step)
 {
-	struct sigaction action = { .sa_handler = on_usr1, .sa_flags = SA_RESTART };
+	struct sigaction action = {.sa_handler = on_usr1, .sa_flags = SA_RESTART};
 
 	progress.show = show;
 	progress.running = true;

@@ -17,9 +17,9 @@ enum {
 
 static const struct img_option options[] = {
 	IMG_OPTION_FORMAT,
-	{ 'b', NULL, "FILE", "what to stand on, seen from where it is; \"\": nothing" },
-	{ 'F', NULL, "FORMAT", "the format of that" },
-	{ 'u', NULL, NULL, "change the name alone" },
+	{'b', NULL, "FILE", "what to stand on, seen from where it is; \"\": nothing"},
+	{'F', NULL, "FORMAT", "the format of that"},
+	{'u', NULL, NULL, "change the name alone"},
 	IMG_OPTION_PROGRESS,
 	IMG_OPTION_QUIET,
 	IMG_OPTION_CACHE,
@@ -76,8 +76,8 @@ static int write_changes(struct rebase *r, uint64_t offset, uint64_t len)
 		to = MIN(to, len);
 		if (from >= len)
 			break;
-		res = img_is_zero(r->was + from, to - from) ? image_write_zeroes(r->img, offset + from, to - from, 0) :
-							      image_write(r->img, offset + from, r->was + from, to - from);
+		res = img_is_zero(r->was + from, to - from) ? image_write_zeroes(r->img, offset + from, to - from, 0)
+							    : image_write(r->img, offset + from, r->was + from, to - from);
 	}
 	return res;
 }
@@ -147,7 +147,7 @@ static bool rebase_safely(struct rebase *r, const char *name, const char *format
 static bool rebase_image(struct img_args *args, struct image *img)
 {
 	const char *name = args->value['b'], *format = args->value['F'];
-	struct rebase r = { .img = img };
+	struct rebase r = {.img = img};
 	GError *error = NULL;
 	int res;
 
@@ -155,7 +155,8 @@ static bool rebase_image(struct img_args *args, struct image *img)
 		name = NULL;
 	if (!img->format->set_backing)
 		return img_fail("Could not change the backing file to '%s': %s images stand on no other ones", name ? name : "",
-				img->format->name), false;
+				img->format->name),
+		       false;
 	if (name && !format)
 		return img_fail("Could not change the backing file to '%s': backing format must be specified", name), false;
 	if (!img_has(args, 'u') && !rebase_safely(&r, name, format))
@@ -196,5 +197,5 @@ static int rebase(struct img_args *args)
 	return !ok;
 }
 
-const struct img_command img_rebase = { "rebase", "[option]... -b FILE -F FORMAT FILE", "lets an image stand on another one", options,
-					rebase };
+const struct img_command img_rebase = {"rebase", "[option]... -b FILE -F FORMAT FILE", "lets an image stand on another one",
+				       options, rebase};

@@ -7,8 +7,8 @@
 
 static const struct img_option options[] = {
 	IMG_OPTION_FORMAT,
-	{ IMG_PREALLOC, "preallocation", "MODE", "how new space is made: off, metadata, falloc or full" },
-	{ IMG_SHRINK, "shrink", NULL, "make it smaller: what is behind the new end is lost" },
+	{IMG_PREALLOC, "preallocation", "MODE", "how new space is made: off, metadata, falloc or full"},
+	{IMG_SHRINK, "shrink", NULL, "make it smaller: what is behind the new end is lost"},
 	IMG_OPTION_QUIET,
 	IMG_OPTION_COMMON,
 	{},
@@ -16,7 +16,7 @@ static const struct img_option options[] = {
 
 static bool find_prealloc(const char *name, enum image_prealloc *ret)
 {
-	static const char *const names[] = { "off", "metadata", "falloc", "full" };
+	static const char *const names[] = {"off", "metadata", "falloc", "full"};
 
 	*ret = IMAGE_PREALLOC_OFF;
 	for (unsigned i = 0; name && i < G_N_ELEMENTS(names); i++)
@@ -35,7 +35,8 @@ static bool new_size(const char *text, uint64_t now, uint64_t *ret)
 
 	if (img_parse_size(text + (sign != 0), &size) < 0) {
 		img_fail("Parameter 'size' expects a non-negative number below 2^64");
-		fputs("Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.\n", stderr);
+		fputs("Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.\n",
+		      stderr);
 		return false;
 	}
 	if (sign == '-' ? size >= now : (sign && size > INT64_MAX - now))
@@ -58,8 +59,9 @@ static int resize_image(struct img_args *args, struct image *img, const char *te
 		return img_fail("Preallocation can only be used for growing images");
 	if (size < before && !img_has(args, IMG_SHRINK)) {
 		img_fail("Use the --shrink option to perform a shrink operation.");
-		return img_fail("warning: Shrinking an image will delete all data beyond the shrunken image's end. Before performing "
-				"such an operation, make sure there is no important data there.");
+		return img_fail(
+			"warning: Shrinking an image will delete all data beyond the shrunken image's end. Before performing "
+			"such an operation, make sure there is no important data there.");
 	}
 	if (!image_resize(img, size, prealloc, &error))
 		return img_fail_error(NULL, error);
@@ -85,4 +87,5 @@ static int resize(struct img_args *args)
 	return status;
 }
 
-const struct img_command img_resize = { "resize", "[option]... FILE [+|-]SIZE", "makes a disk larger or smaller", options, resize, true };
+const struct img_command img_resize = {"resize", "[option]... FILE [+|-]SIZE", "makes a disk larger or smaller", options, resize,
+				       true};

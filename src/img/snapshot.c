@@ -7,10 +7,10 @@
 #include "img.h"
 
 static const struct img_option options[] = {
-	{ 'l', NULL, NULL, "list them (the default)" },
-	{ 'c', NULL, "NAME", "make one" },
-	{ 'a', NULL, "NAME", "go back to one, by its name or number" },
-	{ 'd', NULL, "NAME", "delete one" },
+	{'l', NULL, NULL, "list them (the default)"},
+	{'c', NULL, "NAME", "make one"},
+	{'a', NULL, "NAME", "go back to one, by its name or number"},
+	{'d', NULL, "NAME", "delete one"},
 	IMG_OPTION_QUIET,
 	IMG_OPTION_SHARE,
 	IMG_OPTION_COMMON,
@@ -98,5 +98,5 @@ static int snapshot(struct img_args *args)
 	return status;
 }
 
-const struct img_command img_snapshot = { "snapshot", "[-l | -c NAME | -a NAME | -d NAME] FILE", "snapshots inside of an image",
-					  options, snapshot };
+const struct img_command img_snapshot = {"snapshot", "[-l | -c NAME | -a NAME | -d NAME] FILE", "snapshots inside of an image",
+					 options, snapshot};
