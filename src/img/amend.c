@@ -45,13 +45,14 @@ static int amend_image(struct img_args *args, struct image *img)
 	GVariantDict values;
 	struct img_new n;
 	GError *error = NULL;
-	bool ok, any = false;
+	bool ok, any;
 
-	if (!img->format->amend)
+	if (!img_can_amend(format, "size", &any))
 		return img_fail("Format driver '%s' does not support option amendment", format);
 	if (!img_new_parse(&n, NULL, format, args->o->str))
 		return 1;
 	ok = check_options(format, &n);
+	any = false;
 	g_variant_dict_init(&values, NULL);
 	for (unsigned i = 0; i < IMG_MAX_OPTIONS; i++)
 		if (n.value[i] && strcmp(img_new_name(&n, i), "size") != 0) {
@@ -59,9 +60,10 @@ static int amend_image(struct img_args *args, struct image *img)
 			any = true;
 		}
 	all = g_variant_ref_sink(g_variant_dict_end(&values));
-	if (ok && any) {
+	if (ok && any && !img->format->amend)
+		ok = !img_fail("%s images cannot be changed in that; convert it with -o %s", format, args->o->str);
+	else if (ok && any)
 		ok = img->format->amend(img, all, &error) || !img_fail_error(NULL, error);
-	}
 	size = img_new_get(&n, "size");
 	if (ok && size && !image_resize(img, g_ascii_strtoull(size, NULL, 10), IMAGE_PREALLOC_OFF, &error))
 		ok = !img_fail_error(NULL, error);

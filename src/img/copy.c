@@ -266,6 +266,12 @@ static uint64_t run_of(const struct job *j, uint64_t offset, const uint8_t *buf,
 	return at;
 }
 
+/* Data that is zeroes: nothing where the target has no other ones. */
+static int write_hole(struct job *j, uint64_t offset, uint64_t len)
+{
+	return j->c->zeroed && !j->c->on_backing ? 0 : image_write_zeroes(j->c->target, offset, len, IMAGE_MAY_UNMAP);
+}
+
 static bool write_sparse(struct job *j, uint64_t offset, const uint8_t *buf, uint64_t len)
 {
 	struct image *target = j->c->target;
@@ -277,8 +283,8 @@ static bool write_sparse(struct job *j, uint64_t offset, const uint8_t *buf, uin
 		n = j->c->sparse ? run_of(j, offset + at, buf + at, len - at, &zero) : len;
 		if (!zero)
 			res = image_write(target, offset + at, buf + at, n);
-		else if (!j->c->zeroed || (j->c->on_backing && offset + at < j->c->zero_from))
-			res = image_write_zeroes(target, offset + at, n, IMAGE_MAY_UNMAP);
+		else
+			res = write_hole(j, offset + at, n);
 		if (res < 0)
 			return fail(j, "writing", offset + at, res);
 	}
@@ -288,13 +294,8 @@ static bool write_sparse(struct job *j, uint64_t offset, const uint8_t *buf, uin
 /* Clusters of a range as they will be in the file, one behind the other. */
 struct packed {
 	uint8_t *bytes;
-	uint64_t *len; /* 0: not written; UINT64_MAX: does not become smaller */
+	uint64_t *len; /* 0: zeroes; UINT64_MAX: does not become smaller */
 };
-
-static bool is_left_out(const struct job *j, uint64_t offset, const uint8_t *buf, uint64_t len)
-{
-	return j->c->sparse && j->c->zeroed && !(j->c->on_backing && offset < j->c->zero_from) && img_is_zero(buf, len);
-}
 
 static bool pack(struct job *j, const struct range *r, const uint8_t *buf, struct packed *p)
 {
@@ -302,34 +303,40 @@ static bool pack(struct job *j, const struct range *r, const uint8_t *buf, struc
 
 	for (uint64_t at = 0, i = 0; at < r->len; at += j->unit, i++) {
 		uint64_t n = MIN(j->unit, r->len - at);
-		int res;
+		int res = 0;
 
 		p->len[i] = 0;
-		if (is_left_out(j, r->offset + at, buf + at, n))
-			continue;
-		res = target->format->compress(target, buf + at, n, p->bytes + at, &p->len[i]);
+		if (!j->c->sparse || !img_is_zero(buf + at, n)) {
+			res = target->format->compress(target, buf + at, n, p->bytes + at, &p->len[i]);
+			p->len[i] = p->len[i] ? p->len[i] : UINT64_MAX;
+		}
 		if (res < 0)
 			return fail(j, "compressing", r->offset + at, res);
-		if (!p->len[i])
-			p->len[i] = UINT64_MAX;
 	}
 	return true;
 }
 
-static bool write_compressed(struct job *j, const struct range *r, const uint8_t *buf, const struct packed *p)
+/* One cluster; packed: its length, 0 and UINT64_MAX as above, or what it is when there are no halves. */
+static int write_cluster(struct job *j, uint64_t offset, const uint8_t *buf, uint64_t len, const uint8_t *bytes, uint64_t packed)
 {
 	struct image *target = j->c->target;
 
+	if (!packed)
+		return write_hole(j, offset, len);
+	if (!j->packs)
+		return image_write_compressed(target, offset, buf, len);
+	if (packed == UINT64_MAX)
+		return image_write(target, offset, buf, len);
+	return target->format->write_packed(target, offset, bytes, packed);
+}
+
+static bool write_compressed(struct job *j, const struct range *r, const uint8_t *buf, const struct packed *p)
+{
 	for (uint64_t at = 0, i = 0; at < r->len; at += j->unit, i++) {
 		uint64_t n = MIN(j->unit, r->len - at);
-		int res = 0;
+		uint64_t packed = j->packs ? p->len[i] : !j->c->sparse || !img_is_zero(buf + at, n);
+		int res = write_cluster(j, r->offset + at, buf + at, n, j->packs ? p->bytes + at : NULL, packed);
 
-		if (!j->packs && !is_left_out(j, r->offset + at, buf + at, n))
-			res = image_write_compressed(target, r->offset + at, buf + at, n);
-		else if (j->packs && p->len[i] == UINT64_MAX)
-			res = image_write(target, r->offset + at, buf + at, n);
-		else if (j->packs && p->len[i])
-			res = target->format->write_packed(target, r->offset + at, p->bytes + at, p->len[i]);
 		if (res < 0)
 			return fail(j, "writing", r->offset + at, res);
 	}

@@ -339,7 +339,9 @@ int img_amend_help(const char *format)
 {
 	const struct image_format *f = image_format_find(format);
 
-	if (!f || !f->amend)
+	bool known;
+
+	if (!f || !img_can_amend(format, "size", &known))
 		return img_fail(f ? "Format driver '%s' does not support option amendment" : "Unknown file format '%s'", format);
 	printf("Amend options for '%s':\n", format);
 	print_options(find_table(format), false, true);

@@ -166,17 +166,45 @@ static const char *text_of(json_t *o, const char *key)
 	return json_string_value(json_object_get(o, key));
 }
 
-static void print_human(struct image *img, json_t *o)
+static uint64_t number_of(json_t *o, const char *key)
 {
-	g_autofree char *size = img_human_size(img->size);
-	json_t *actual = json_object_get(o, "actual-size"), *cluster = json_object_get(o, "cluster-size");
-	g_autofree char *disk = actual ? img_human_size(json_integer_value(actual)) : g_strdup("unavailable");
+	return json_integer_value(json_object_get(o, key));
+}
+
+static void print_snapshots(json_t *rows)
+{
+	g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(struct image_snapshot));
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+	{
+		struct image_snapshot s = {
+			.id = (char *)text_of(row, "id"),
+			.name = (char *)text_of(row, "name"),
+			.vm_state_size = number_of(row, "vm-state-size"),
+			.date_sec = number_of(row, "date-sec"),
+			.vm_clock_nsec = number_of(row, "vm-clock-sec") * 1000000000 + number_of(row, "vm-clock-nsec"),
+			.icount = json_object_get(row, "icount") ? number_of(row, "icount") : UINT64_MAX,
+		};
+
+		g_array_append_val(list, s);
+	}
+	puts("Snapshot list:");
+	img_print_snapshots(list);
+}
+
+static void print_human(json_t *o)
+{
+	g_autofree char *size = img_human_size(number_of(o, "virtual-size"));
+	g_autofree char *disk =
+		json_object_get(o, "actual-size") ? img_human_size(number_of(o, "actual-size")) : g_strdup("unavailable");
 	const char *backing = text_of(o, "backing-filename"), *full = text_of(o, "full-backing-filename");
 
-	printf("image: %s\nfile format: %s\nvirtual size: %s (%" G_GUINT64_FORMAT " bytes)\ndisk size: %s\n", img->path,
-	       img->format->name, size, img->size, disk);
-	if (cluster)
-		printf("cluster_size: %" JSON_INTEGER_FORMAT "\n", json_integer_value(cluster));
+	printf("image: %s\nfile format: %s\nvirtual size: %s (%" G_GUINT64_FORMAT " bytes)\ndisk size: %s\n",
+	       text_of(o, "filename"), text_of(o, "format"), size, number_of(o, "virtual-size"), disk);
+	if (json_object_get(o, "cluster-size"))
+		printf("cluster_size: %" G_GUINT64_FORMAT "\n", number_of(o, "cluster-size"));
 	if (json_is_true(json_object_get(o, "dirty-flag")))
 		puts("cleanly shut down: no");
 	if (backing) {
@@ -187,13 +215,8 @@ static void print_human(struct image *img, json_t *o)
 		if (text_of(o, "backing-filename-format"))
 			printf("backing file format: %s\n", text_of(o, "backing-filename-format"));
 	}
-	if (json_object_get(o, "snapshots")) {
-		GArray *list = img->format->snapshots(img);
-
-		puts("Snapshot list:");
-		img_print_snapshots(list);
-		image_snapshots_free(list);
-	}
+	if (json_object_get(o, "snapshots"))
+		print_snapshots(json_object_get(o, "snapshots"));
 	if (json_object_get(o, "format-specific")) {
 		json_t *ordered = img_json_order(json_object_get(json_object_get(o, "format-specific"), "data"));
 
@@ -203,58 +226,60 @@ static void print_human(struct image *img, json_t *o)
 	}
 }
 
-/* One layer; json: where its object goes. The next one's name and format come back, NULL at the end of the chain. */
-static bool one_layer(char **name, char **format, unsigned flags, bool first, json_t *list)
+/* One layer. The next one's name and format come back, NULL at the end of the chain. */
+static bool one_layer(char **name, char **format, unsigned flags, json_t *list)
 {
 	struct image *img = img_open(*name, *format, flags | IMG_ALONE);
-	json_t *object;
 
 	if (!img)
 		return false;
-	object = describe(img);
-	if (list) {
-		json_array_append(list, object);
-	} else {
-		if (!first)
-			putchar('\n');
-		print_human(img, object);
-	}
-	json_decref(object);
+	json_array_append_new(list, describe(img));
 	g_free(*format);
 	*format = g_strdup(img->backing_format);
-	{
-		char *next = img->backing_name && *img->backing_name ? img_resolve(img->path, img->backing_name) : NULL;
-
-		g_free(*name);
-		*name = next;
-	}
+	g_free(*name);
+	*name = img->backing_name && *img->backing_name ? img_resolve(img->path, img->backing_name) : NULL;
 	image_close(img);
 	return true;
+}
+
+static void print_list(json_t *list, bool json, bool chain)
+{
+	json_t *layer;
+	size_t i;
+
+	if (json) {
+		img_json_print(json_incref(chain ? list : json_array_get(list, 0)));
+		return;
+	}
+	json_array_foreach(list, i, layer)
+	{
+		if (i)
+			putchar('\n');
+		print_human(layer);
+	}
 }
 
 static int info(struct img_args *args)
 {
 	g_autofree char *name = NULL, *format = g_strdup(args->value['f']);
 	unsigned flags = img_open_flags(args);
+	bool json, ok = true, chain = img_has(args, IMG_CHAIN);
 	json_t *list;
-	bool json, ok = true;
 
 	if (!img_wants_json(args, &json))
 		return 1;
 	if (args->n != 1)
 		return img_usage(args, "Expecting one image file name");
 	name = g_strdup(args->word[0]);
-	list = json ? json_array() : NULL;
-	for (unsigned i = 0; name && ok && (i == 0 || img_has(args, IMG_CHAIN)); i++) {
+	list = json_array();
+	for (unsigned i = 0; name && ok && (i == 0 || chain); i++) {
 		if (i == MAX_CHAIN)
 			ok = !img_fail("'%s': more than %d images stand on each other, or in a circle", args->word[0], MAX_CHAIN);
 		else
-			ok = one_layer(&name, &format, i ? flags & ~IMG_SPEC : flags, i == 0, list);
+			ok = one_layer(&name, &format, i ? flags & ~IMG_SPEC : flags, list);
 	}
-	if (ok && json && img_has(args, IMG_CHAIN))
-		img_json_print(json_incref(list));
-	else if (ok && json)
-		img_json_print(json_incref(json_array_get(list, 0)));
+	if (ok)
+		print_list(list, json, chain);
 	json_decref(list);
 	return !ok;
 }

@@ -57,16 +57,39 @@ static int list_snapshots(struct image *img)
 
 typedef bool snapshot_function(struct image *img, const char *name, GError **error);
 
-static int change(struct image *img, const char *what, snapshot_function *function, const char *name)
+static int change(struct image *img, const char *what, snapshot_function *function, const char *name, const char *which)
 {
 	g_autofree char *text = g_strdup_printf("Could not %s snapshot '%s'", what, name);
 	GError *error = NULL;
-	bool ok;
 
 	if (!function)
 		return img_fail("%s: format %s has no snapshots", text, img->format->name);
-	ok = function(img, name, &error);
-	return ok ? 0 : img_fail_error(text, error);
+	if (!which)
+		return img_fail("%s: snapshot not found", text);
+	return function(img, which, &error) ? 0 : img_fail_error(text, error);
+}
+
+/* A name is deleted, not a number that is one too: the number of the snapshot that has the name. NULL: there is none. */
+static char *find_named(struct image *img, const char *name)
+{
+	GArray *list = img->format->snapshots ? img->format->snapshots(img) : NULL;
+	char *id = NULL;
+
+	for (unsigned i = 0; list && i < list->len && !id; i++) {
+		const struct image_snapshot *s = &g_array_index(list, struct image_snapshot, i);
+
+		if (strcmp(s->name, name) == 0)
+			id = g_strdup(s->id);
+	}
+	image_snapshots_free(list);
+	return id;
+}
+
+static int delete (struct image *img, const char *name)
+{
+	g_autofree char *id = find_named(img, name);
+
+	return change(img, "delete", img->format->snapshot_delete, name, id);
 }
 
 static int snapshot(struct img_args *args)
@@ -87,11 +110,11 @@ static int snapshot(struct img_args *args)
 	if (!img)
 		return 1;
 	if (args->value['c'])
-		status = change(img, "create", img->format->snapshot_create, args->value['c']);
+		status = change(img, "create", img->format->snapshot_create, args->value['c'], args->value['c']);
 	else if (args->value['a'])
-		status = change(img, "apply", img->format->snapshot_apply, args->value['a']);
+		status = change(img, "apply", img->format->snapshot_apply, args->value['a'], args->value['a']);
 	else if (args->value['d'])
-		status = change(img, "delete", img->format->snapshot_delete, args->value['d']);
+		status = delete (img, args->value['d']);
 	else
 		status = list_snapshots(img);
 	image_close(img);
