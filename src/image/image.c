@@ -259,8 +259,8 @@ static bool open_override(struct image *img, GVariant *options, GError **error)
 	if (!*path)
 		return true;
 	if (!has_option(img->format, "backing"))
-		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': %s images stand on no other ones; leave out backing=", img->path,
-			       img->format->name);
+		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': %s images stand on no other ones; leave out backing=",
+			       img->path, img->format->name);
 	return open_backing(img, path, format, options, error);
 }
 
@@ -371,7 +371,7 @@ static bool look_at_backing(const char *file, const char *name, const char *form
 	*ret_size = img->size;
 	if (!format)
 		ok = kv_fail(error, KV_ERROR_USAGE,
-			     "the backing file '%s' needs its format as well, which is not to be guessed later; it seems to be %s",
+			     "the backing file '%s' needs its format as well, for it is not to be guessed; it seems to be %s",
 			     name, img->format->name);
 	image_close(img);
 	return ok;
