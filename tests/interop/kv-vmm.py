@@ -120,8 +120,8 @@ def case_disk(bed):
 
 
 def case_formats(bed):
-    """Images that qemu-img has made, some of them on top of a raw file: the guest reads, writes and discards; qemu-img finds no
-    fault afterwards and reads what was written. Twice, with io_uring and with threads, so that the second run finds the first's."""
+    """Images that qemu-img has made, one of them on top of a raw file: the guest reads and writes; qemu-img finds no fault afterwards
+    and reads what was written. Twice, with io_uring and with threads, so that the second run finds what the first has left."""
     if not shutil.which('qemu-img'):
         raise Skipped('no qemu-img')
     model = bytearray(random.Random(1).randbytes(4 << 20)) + bytearray(DISK - (4 << 20))
