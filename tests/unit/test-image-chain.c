@@ -502,6 +502,32 @@ static void test_guess(void **state)
 	image_close(img);
 }
 
+/* A raw disk that was only guessed to be one cannot be made to look like another format, in one write or two. */
+static void test_disguise(void **state)
+{
+	g_autoptr(GRand) rand = g_rand_new_with_seed(6);
+	struct image_queue *q;
+	struct image *img;
+	uint8_t data[1024] = "TOYIMAGE";
+
+	make_raw("base", data + 8, sizeof(data) - 8);
+	img = open_good("base", ", 'format': <'auto'>");
+	assert_int_equal(image_write(img, 0, data, sizeof(data)), -EPERM);
+	assert_int_equal(image_write(img, 4, data + 4, 4), 0);
+	assert_int_equal(image_write(img, 0, data, 4), -EPERM);
+	q = image_queue_new(img, NULL, DEPTH, NULL);
+	assert_int_equal(run(q, rand, IMAGE_WRITE, 0, data, sizeof(data)), -EPERM);
+	assert_int_equal(run(q, rand, IMAGE_WRITE, 512, data, 512), 0);
+	assert_int_equal(run(q, rand, IMAGE_WRITE_ZEROES, 0, NULL, 512), 0);
+	assert_int_equal(run(q, rand, IMAGE_READ, 512, data, 512), 0);
+	assert_memory_equal(data, "TOYIMAGE", 8);
+	image_queue_free(q);
+	image_close(img);
+	img = open_good("base", ", 'format': <'raw'>");
+	assert_int_equal(image_write(img, 0, data, 8), 0);
+	image_close(img);
+}
+
 /* ---- making and resizing ---- */
 
 static bool create_text(const char *name, const char *extra, GError **error)
@@ -663,7 +689,8 @@ int main(void)
 		cmocka_unit_test(test_lock_out),     cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_status),	     cmocka_unit_test(test_backing_names),
 		cmocka_unit_test(test_loops),	     cmocka_unit_test(test_chain_locks),
-		cmocka_unit_test(test_guess),	     cmocka_unit_test(test_create),
+		cmocka_unit_test(test_guess),	     cmocka_unit_test(test_disguise),
+		cmocka_unit_test(test_create),
 		cmocka_unit_test(test_raw_create),   cmocka_unit_test(test_raw_resize),
 		cmocka_unit_test(test_file_end),
 	};
