@@ -74,6 +74,9 @@ static bool open_images(struct vmm *vmm, GError **error)
 		vmm->images[i] = image_open(keys, error);
 		if (!vmm->images[i])
 			return false;
+		if (!vmm->images[i]->size)
+			return kv_fail(error, KV_ERROR_INVALID, "disk '%s' is empty; give it a size, as with truncate -s 8G",
+				       vmm->images[i]->path);
 	}
 	return true;
 }
