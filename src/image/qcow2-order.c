@@ -16,6 +16,8 @@
 #include "log.h"
 #include "qcow2.h"
 
+enum { MAX_GONE = 4096 };
+
 int qcow2_corrupt(struct qcow2 *s, const char *format, ...)
 {
 	g_autofree char *text = NULL;
@@ -24,12 +26,12 @@ int qcow2_corrupt(struct qcow2 *s, const char *format, ...)
 	va_start(args, format);
 	text = g_strdup_vprintf(format, args);
 	va_end(args);
-	if (s->broken)
+	if (s->broken || s->checking)
 		return -EIO;
 	kv_log_warn("disk '%s' is corrupt: %s; nothing is written to it from now on; check and repair a copy of it", s->img->path,
 		    text);
 	s->broken = true;
-	if (s->file->readonly || s->checking || s->version < 3)
+	if (s->file->readonly || s->version < 3)
 		return -EIO;
 	s->incompatible |= QCOW2_CORRUPT;
 	qcow2_header_features(s);
@@ -145,6 +147,11 @@ int qcow2_flush_locked(struct qcow2 *s)
 	if (res == 0)
 		res = qcow2_sync(s);
 	return res < 0 ? res : qcow2_free_gone(s);
+}
+
+int qcow2_settle(struct qcow2 *s)
+{
+	return s->gone->len > MAX_GONE ? qcow2_flush_locked(s) : 0;
 }
 
 int qcow2_flush(struct image *img)

@@ -386,7 +386,7 @@ static int alloc_once(struct qcow2 *s, uint64_t n, bool all, uint64_t *ret_first
 
 int qcow2_alloc(struct qcow2 *s, uint64_t n, bool all, uint64_t *ret_offset, uint64_t *ret_n)
 {
-	uint64_t first, got;
+	uint64_t first = 0, got;
 	int res = alloc_once(s, n, all, &first, &got);
 
 	if (res == 0 && beyond_device(s, first, got)) {

@@ -21,6 +21,7 @@
  */
 #pragma once
 #include <glib.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -246,6 +247,7 @@ int qcow2_write_refcounts(struct qcow2 *s);    /* refcounts and their table */
 int qcow2_clean_l2(struct qcow2 *s);	       /* L2 slices, after all they point to */
 int qcow2_clean_refcounts(struct qcow2 *s);    /* the refcount cache's clean() */
 int qcow2_flush_locked(struct qcow2 *s);       /* everything; then what is gone is free */
+int qcow2_settle(struct qcow2 *s);	       /* after a change: too much is gone and not free yet */
 int qcow2_will_write(struct qcow2 *s);	       /* before the first change */
 int qcow2_flush(struct image *img);
 void qcow2_l1_set(struct qcow2 *s, uint32_t index, uint64_t entry);
@@ -343,7 +345,9 @@ int qcow2_inflate(const struct qcow2 *s, const void *src, size_t src_len, void *
 extern const char *const qcow2_create_options[];
 bool qcow2_create(struct image_file *file, uint64_t size, GVariant *options, GError **error);
 bool qcow2_resize(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error);
-int qcow2_grow_l1(struct qcow2 *s, uint64_t size, bool exact);
+/* A table of its own, in whole clusters. */
+int qcow2_write_l1_copy(struct qcow2 *s, const uint64_t *l1, uint32_t n, uint64_t at);
+int qcow2_grow_l1(struct qcow2 *s, uint64_t size);
 bool qcow2_check(struct image *img, unsigned fix, image_report *report, void *opaque, struct image_check *ret, GError **error);
 
 bool qcow2_snapshots_read(struct qcow2 *s, GError **error);
@@ -357,3 +361,31 @@ bool qcow2_snapshot_delete(struct image *img, const char *id_or_name, GError **e
 typedef bool qcow2_bitmap_visit(struct qcow2 *s, uint8_t *entry, const char *name, void *opaque);
 int qcow2_bitmaps_each(struct qcow2 *s, qcow2_bitmap_visit *visit, void *opaque);
 int qcow2_bitmaps_in_use(struct qcow2 *s); /* those that record changes cannot be trusted from now on */
+
+/* ---- qcow2-count.c: what references there are, found by walking everything ---- */
+struct qcow2_count {
+	struct qcow2 *s;
+	GHashTable *chunks; /* of 64 clusters that something refers to */
+	uint64_t end;	    /* clusters of the file */
+	unsigned fix;
+	image_report *report;
+	void *opaque;
+	struct image_check *ret;
+	bool rebuild; /* the refcount structures cannot be repaired where they are */
+};
+void qcow2_count_init(struct qcow2_count *c, struct qcow2 *s);
+void qcow2_count_clear(struct qcow2_count *c);
+uint64_t qcow2_count_get(const struct qcow2_count *c, uint64_t cluster);
+bool qcow2_count_any(const struct qcow2_count *c, uint64_t first, uint64_t n); /* both multiples of 64 */
+void qcow2_count_add(struct qcow2_count *c, uint64_t cluster);
+/* Calls visit() for each cluster with references. */
+typedef void qcow2_count_visit(struct qcow2_count *c, uint64_t cluster, uint64_t count);
+void qcow2_count_each(struct qcow2_count *c, qcow2_count_visit *visit);
+uint64_t qcow2_count_last(const struct qcow2_count *c); /* the last cluster with references; 0: the header */
+int qcow2_count_all(struct qcow2_count *c);		/* but for the refcount structures */
+/* A line of the report; corruption or leak. */
+void qcow2_count_say(struct qcow2_count *c, uint64_t *counter, const char *format, ...) G_GNUC_PRINTF(3, 4);
+/* References to [offset, offset + len): false when it is not inside of the file. */
+bool qcow2_count_range(struct qcow2_count *c, uint64_t offset, uint64_t len, const char *what);
+/* qcow2-rebuild.c: new refcount structures behind everything else. */
+int qcow2_rebuild(struct qcow2_count *c);
