@@ -76,7 +76,7 @@ struct image_format {
 	/* The file is there, empty and locked; size: a multiple of 512 below 2^63. Options as for image_create(). */
 	bool (*create)(struct image_file *file, uint64_t size, GVariant *options, GError **error);
 	const char *const *create_options; /* names, NULL-terminated; "backing": it can stand on another image */
-	/* "format-specific" of qemu-img info: adds a{sv} members under their JSON names. */
+	/* "format-specific" of qemu-img info: adds a{sv} members under their JSON names. "dirty-flag" (b) is the image's own. */
 	void (*info)(struct image *img, GVariantBuilder *members);
 	uint64_t (*cluster_size)(struct image *img); /* NULL: none */
 	bool (*check)(struct image *img, unsigned fix, image_report *report, void *opaque, struct image_check *ret,

@@ -15,7 +15,7 @@ enum { DEFLATE_WINDOW = -12, INFLATE_WINDOW = -15, DEFLATE_MEMORY = 9, ZSTD_WIND
 
 static int inflate_zlib(const void *src, size_t src_len, void *dst, size_t dst_len)
 {
-	z_stream z = { .next_in = (Bytef *)src, .avail_in = src_len, .next_out = dst, .avail_out = dst_len };
+	z_stream z = {.next_in = (Bytef *)src, .avail_in = src_len, .next_out = dst, .avail_out = dst_len};
 
 	if (inflateInit2(&z, INFLATE_WINDOW) != Z_OK)
 		return -ENOMEM;
@@ -27,8 +27,8 @@ static int inflate_zlib(const void *src, size_t src_len, void *dst, size_t dst_l
 static int inflate_zstd(const void *src, size_t src_len, void *dst, size_t dst_len)
 {
 	ZSTD_DCtx *d = ZSTD_createDCtx();
-	ZSTD_inBuffer in = { src, src_len, 0 };
-	ZSTD_outBuffer out = { dst, dst_len, 0 };
+	ZSTD_inBuffer in = {src, src_len, 0};
+	ZSTD_outBuffer out = {dst, dst_len, 0};
 
 	if (!d)
 		return -ENOMEM;
@@ -51,7 +51,7 @@ int qcow2_inflate(const struct qcow2 *s, const void *src, size_t src_len, void *
 /* The length, or 0 when it does not become shorter than dst_len. */
 static size_t deflate_zlib(const void *src, size_t src_len, void *dst, size_t dst_len)
 {
-	z_stream z = { .next_in = (Bytef *)src, .avail_in = src_len, .next_out = dst, .avail_out = dst_len };
+	z_stream z = {.next_in = (Bytef *)src, .avail_in = src_len, .next_out = dst, .avail_out = dst_len};
 	size_t len = 0;
 
 	if (deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, DEFLATE_WINDOW, DEFLATE_MEMORY, Z_DEFAULT_STRATEGY) != Z_OK)
@@ -92,7 +92,7 @@ static int take_room(struct qcow2 *s, uint64_t offset, size_t len, struct qcow2_
 
 static int link_packed(struct qcow2 *s, uint64_t offset, uint64_t at, size_t len)
 {
-	struct qcow2_entry old, e = { 0 };
+	struct qcow2_entry old, e = {0};
 	uint64_t sectors = ((at + len - 1) >> 9) - (at >> 9);
 	int res = qcow2_l2_get(s, offset, &old);
 
@@ -104,13 +104,15 @@ static int link_packed(struct qcow2 *s, uint64_t offset, uint64_t at, size_t len
 	return res;
 }
 
-static int store(struct image *img, uint64_t offset, const void *packed, size_t len)
+int qcow2_write_packed(struct image *img, uint64_t offset, const void *packed, uint64_t len)
 {
 	struct qcow2 *s = qcow2_state(img);
 	struct qcow2_busy busy;
 	uint64_t at;
 	int res;
 
+	if (!qcow2_aligned(s, offset) || !len || len >= s->cluster_size || qcow2_has_data_file(s))
+		return -EINVAL;
 	g_mutex_lock(&s->lock);
 	res = take_room(s, offset, len, &busy, &at);
 	g_mutex_unlock(&s->lock);
@@ -129,20 +131,36 @@ static int store(struct image *img, uint64_t offset, const void *packed, size_t 
 	return res;
 }
 
-int qcow2_write_compressed(struct image *img, uint64_t offset, const void *buf, uint64_t len)
+/* What is shorter than a cluster ends with zeroes. */
+int qcow2_compress(struct image *img, const void *buf, uint64_t len, void *out, uint64_t *ret_len)
 {
 	struct qcow2 *s = qcow2_state(img);
 	g_autofree uint8_t *whole = NULL;
-	g_autofree uint8_t *packed = NULL;
-	size_t packed_len;
 
 	if (qcow2_has_data_file(s))
 		return -ENOTSUP;
-	if (!qcow2_aligned(s, offset) || len > s->cluster_size || (len < s->cluster_size && offset + len < img->size))
+	if (len > s->cluster_size)
 		return -EINVAL;
-	whole = g_malloc0(s->cluster_size);
-	memcpy(whole, buf, len);
-	packed = g_malloc(s->cluster_size);
-	packed_len = (s->zstd ? deflate_zstd : deflate_zlib)(whole, s->cluster_size, packed, s->cluster_size - 1);
-	return packed_len ? store(img, offset, packed, packed_len) : qcow2_write(img, offset, buf, len);
+	if (len < s->cluster_size) {
+		whole = g_malloc0(s->cluster_size);
+		memcpy(whole, buf, len);
+		buf = whole;
+	}
+	*ret_len = (s->zstd ? deflate_zstd : deflate_zlib)(buf, s->cluster_size, out, s->cluster_size - 1);
+	return 0;
+}
+
+int qcow2_write_compressed(struct image *img, uint64_t offset, const void *buf, uint64_t len)
+{
+	struct qcow2 *s = qcow2_state(img);
+	g_autofree uint8_t *packed = g_malloc(s->cluster_size);
+	uint64_t packed_len;
+	int res;
+
+	if (!qcow2_aligned(s, offset) || (len < s->cluster_size && offset + len < img->size))
+		return -EINVAL;
+	res = qcow2_compress(img, buf, len, packed, &packed_len);
+	if (res < 0)
+		return res;
+	return packed_len ? qcow2_write_packed(img, offset, packed, packed_len) : qcow2_write(img, offset, buf, len);
 }

@@ -80,7 +80,8 @@ static int clear_room(struct qcow2 *s, uint64_t at, uint64_t len, enum image_pre
 	int res = 0;
 
 	if (prealloc == IMAGE_PREALLOC_METADATA)
-		return at < image_file_size(f) || f->device ? f->type->write_zeroes(f, at, len, true) : 0;
+		return at < image_file_size(f) || f->device ? f->type->write_zeroes(f, at, len, true) :
+							      image_file_grow(f, at + len, IMAGE_PREALLOC_OFF);
 	if (prealloc == IMAGE_PREALLOC_FALLOC)
 		return f->type->write_zeroes(f, at, len, false);
 	zeroes = g_malloc0(CHUNK);

@@ -358,11 +358,10 @@ static void fill_new(struct qcow2 *s, struct qcow2_snapshot *sn, const char *nam
 	gint64 now = g_get_real_time();
 
 	*sn = (struct qcow2_snapshot){ .l1_offset = l1_offset, .l1_size = s->l1_size, .extra_len = EXTRA };
-	sn->info = (struct image_snapshot){ .id = free_id(s), .name = g_strdup(name), .size = s->img->size, .icount = UINT64_MAX,
+	sn->info = (struct image_snapshot){ .id = free_id(s), .name = g_strdup(name), .size = s->img->size, .icount = 0,
 					    .date_sec = now / G_USEC_PER_SEC, .date_nsec = now % G_USEC_PER_SEC * 1000 };
 	sn->extra = g_malloc0(EXTRA);
 	qcow2_put64(sn->extra + 8, s->img->size);
-	qcow2_put64(sn->extra + 16, UINT64_MAX);
 }
 
 /* Counts up, then flags down, then the snapshot. */
@@ -561,4 +560,30 @@ bool qcow2_snapshot_delete(struct image *img, const char *id_or_name, GError **e
 	res = delete(s, i);
 	g_mutex_unlock(&s->lock);
 	return fail(s, res, "delete", id_or_name, error);
+}
+
+/* ---- reading ---- */
+
+/* The disk as it was: the snapshot's L1 table is the active one of an image that is not written. */
+bool qcow2_snapshot_open(struct qcow2 *s, const char *id, GError **error)
+{
+	const struct qcow2_snapshot *sn;
+	uint64_t span = 1ULL << qcow2_l2_span_bits(s), *l1 = NULL;
+	unsigned i;
+	int res;
+
+	if (!s->img->readonly)
+		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': a snapshot is only read; give readonly=on", s->img->path);
+	if (!find(s, id, &i, error))
+		return false;
+	sn = &g_array_index(s->snapshots, struct qcow2_snapshot, i);
+	if (sn->info.size > INT64_MAX - 511 || sn->info.size / span + !!(sn->info.size % span) > sn->l1_size)
+		return bad_table(s, error);
+	res = read_l1(s, sn, 0, &l1);
+	g_free(s->l1);
+	s->l1 = l1;
+	s->l1_size = sn->l1_size;
+	s->l1_offset = sn->l1_offset;
+	s->img->size = align_up(sn->info.size, 512);
+	return res == 0 || kv_fail_errno(error, -res, "disk '%s': cannot read snapshot '%s'", s->img->path, id);
 }

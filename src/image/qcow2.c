@@ -148,6 +148,13 @@ static bool prepare_writing(struct qcow2 *s, GError **error)
 	return !(s->incompatible & QCOW2_DIRTY) || recover(s, error);
 }
 
+static bool open_snapshot(struct qcow2 *s, GVariant *options, GError **error)
+{
+	const char *id;
+
+	return !g_variant_lookup(options, "snapshot", "&s", &id) || qcow2_snapshot_open(s, id, error);
+}
+
 static bool open_tables(struct qcow2 *s, GVariant *options, GError **error)
 {
 	if (!qcow2_header_read(s, &s->img->size, error))
@@ -157,7 +164,7 @@ static bool open_tables(struct qcow2 *s, GVariant *options, GError **error)
 	qcow2_cache_init(&s->refcount_cache, s, QCOW2_REFCOUNT_CACHE, qcow2_clean_refcounts);
 	return read_table(s, s->l1_offset, s->l1_size, "L1 table", &s->l1, error) &&
 	       read_table(s, s->reftable_offset, s->reftable_size, "refcount table", &s->reftable, error) &&
-	       qcow2_snapshots_read(s, error);
+	       qcow2_snapshots_read(s, error) && open_snapshot(s, options, error);
 }
 
 static bool qcow2_open(struct image *img, GVariant *options, GError **error)
@@ -248,6 +255,7 @@ static void qcow2_info(struct image *img, GVariantBuilder *m)
 	g_variant_builder_add(m, "{sv}", "compat", g_variant_new_string(s->version < 3 ? "0.10" : "1.1"));
 	g_variant_builder_add(m, "{sv}", "compression-type", g_variant_new_string(s->zstd ? "zstd" : "zlib"));
 	g_variant_builder_add(m, "{sv}", "refcount-bits", g_variant_new_int64(1 << s->refcount_order));
+	g_variant_builder_add(m, "{sv}", "dirty-flag", g_variant_new_boolean(s->incompatible & QCOW2_DIRTY));
 	if (s->version < 3)
 		return;
 	g_variant_builder_add(m, "{sv}", "lazy-refcounts", g_variant_new_boolean(s->compatible & QCOW2_LAZY_REFCOUNTS));
@@ -299,6 +307,8 @@ const struct image_format image_qcow2 = {
 	.write_zeroes = qcow2_write_zeroes,
 	.discard = qcow2_discard,
 	.write_compressed = qcow2_write_compressed,
+	.compress = qcow2_compress,
+	.write_packed = qcow2_write_packed,
 	.flush = qcow2_flush,
 	.resize = qcow2_resize,
 	.create = qcow2_create,
@@ -310,5 +320,8 @@ const struct image_format image_qcow2 = {
 	.snapshot_create = qcow2_snapshot_create,
 	.snapshot_apply = qcow2_snapshot_apply,
 	.snapshot_delete = qcow2_snapshot_delete,
+	.opens_snapshots = true,
+	.amend = qcow2_amend,
+	.empty = qcow2_empty,
 	.set_backing = qcow2_set_backing,
 };

@@ -13,7 +13,7 @@
  *   qcow2-write.c     writes, with copying from what is behind
  *   qcow2-zero.c      zeroes and discards
  *   qcow2-compress.c  compressed clusters
- *   qcow2-create.c    new images; qcow2-resize.c their size; qcow2-snapshot.c; qcow2-check.c; qcow2-bitmap.c
+ *   qcow2-create.c    new images; qcow2-resize.c their size; qcow2-amend.c their options; qcow2-snapshot.c; qcow2-check.c; qcow2-bitmap.c
  *
  * Threads: `lock` is for all metadata in memory. Guest data is transferred without it: a write that needs new clusters notes the
  * guest clusters it works on (`busy`), and others wait for those. Crash safety: nothing points to what is not on the disk yet,
@@ -339,6 +339,8 @@ int qcow2_drop(struct qcow2 *s, uint64_t offset, uint64_t len);
 
 /* ---- qcow2-compress.c ---- */
 int qcow2_write_compressed(struct image *img, uint64_t offset, const void *buf, uint64_t len);
+int qcow2_compress(struct image *img, const void *buf, uint64_t len, void *out, uint64_t *ret_len);
+int qcow2_write_packed(struct image *img, uint64_t offset, const void *packed, uint64_t len);
 int qcow2_inflate(const struct qcow2 *s, const void *src, size_t src_len, void *dst, size_t dst_len);
 
 /* ---- the rest ---- */
@@ -356,6 +358,11 @@ GArray *qcow2_snapshots_list(struct image *img);
 bool qcow2_snapshot_create(struct image *img, const char *name, GError **error);
 bool qcow2_snapshot_apply(struct image *img, const char *id_or_name, GError **error);
 bool qcow2_snapshot_delete(struct image *img, const char *id_or_name, GError **error);
+bool qcow2_snapshot_open(struct qcow2 *s, const char *id, GError **error); /* readonly, from open() */
+
+/* qcow2-amend.c */
+bool qcow2_amend(struct image *img, GVariant *options, GError **error);
+bool qcow2_empty(struct image *img, GError **error);
 
 /* qcow2-bitmap.c: each bitmap of the directory; false ends it. */
 typedef bool qcow2_bitmap_visit(struct qcow2 *s, uint8_t *entry, const char *name, void *opaque);

@@ -137,7 +137,7 @@ static int check(struct img_args *args)
 		return img_usage(args, "Unknown option value for -r (expecting 'leaks' or 'all'): %s", repair);
 	if (args->n != 1)
 		return img_usage(args, "Expecting one image file name");
-	img = img_open(args->word[0], args->value['f'], img_open_flags(args) | IMG_ALONE | (fix ? IMG_RW : 0));
+	img = img_open(args->word[0], args->value['f'], img_open_flags(args) | IMG_ALONE | IMG_CHECKING | (fix ? IMG_RW : 0));
 	if (!img)
 		return 1;
 	status = check_image(img, args, json, fix);

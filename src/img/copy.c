@@ -327,7 +327,7 @@ static int write_cluster(struct job *j, uint64_t offset, const uint8_t *buf, uin
 		return image_write_compressed(target, offset, buf, len);
 	if (packed == UINT64_MAX)
 		return image_write(target, offset, buf, len);
-	return target->format->write_packed(target, offset, bytes, packed);
+	return image_write_packed(target, offset, bytes, packed);
 }
 
 static bool write_compressed(struct job *j, const struct range *r, const uint8_t *buf, const struct packed *p)

@@ -122,6 +122,8 @@ static struct image *open_image(const char *name, const char *format, unsigned f
 	g_variant_dict_insert(&options, "readonly", "b", !(flags & IMG_RW));
 	if (flags & IMG_SHARED)
 		g_variant_dict_insert(&options, "force-share", "b", TRUE);
+	if (flags & IMG_CHECKING)
+		g_variant_dict_insert(&options, "check", "b", TRUE);
 	if (flags & IMG_ALONE)
 		g_variant_dict_insert(&options, "backing", "s", "");
 	if (snapshot)

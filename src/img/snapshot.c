@@ -7,7 +7,7 @@
 #include "img.h"
 
 static const struct img_option options[] = {
-	{'l', NULL, NULL, "list them (the default)"},
+	{'l', NULL, NULL, "list them"},
 	{'c', NULL, "NAME", "make one"},
 	{'a', NULL, "NAME", "go back to one, by its name or number"},
 	{'d', NULL, "NAME", "delete one"},
@@ -115,7 +115,7 @@ static int snapshot(struct img_args *args)
 		status = change(img, "apply", img->format->snapshot_apply, args->value['a'], args->value['a']);
 	else if (args->value['d'])
 		status = delete (img, args->value['d']);
-	else
+	else if (args->value['l'])
 		status = list_snapshots(img);
 	image_close(img);
 	return status;
