@@ -115,10 +115,10 @@ void img_progress_end(void);
 enum {
 	IMG_RW = 1,
 	IMG_SHARED = 2,
-	IMG_ALONE = 4,	 /* what it stands on is not opened */
-	IMG_SPEC = 8,	 /* the name is a list of --image-opts */
+	IMG_ALONE = 4,	   /* what it stands on is not opened */
+	IMG_SPEC = 8,	   /* the name is a list of --image-opts */
 	IMG_CHECKING = 32, /* what is wrong in it does not matter */
-	IMG_UNSAFE = 16, /* what is flushed need not be safe on disk; for one image in a process */
+	IMG_UNSAFE = 16,   /* what is flushed need not be safe on disk; for one image in a process */
 };
 /* The flags that the command line has. */
 unsigned img_open_flags(const struct img_args *args);
