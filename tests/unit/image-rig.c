@@ -117,8 +117,8 @@ static bool one(struct image *img, struct image_queue *q, GRand *rand, uint8_t *
 	if (res == 0 && (op != IMAGE_READ || memcmp(data, model + offset, len) == 0) &&
 	    (op != IMAGE_DISCARD || after_discard(img, model, data, offset, len)))
 		return true;
-	fprintf(stderr, "%s: operation %d at %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " bytes: %s\n", img->path, op, offset, len,
-		res ? g_strerror(-res) : "other data");
+	fprintf(stderr, "%s: operation %d at %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " bytes: %s\n", img->path, op, offset,
+		len, res ? g_strerror(-res) : "other data");
 	return false;
 }
 
