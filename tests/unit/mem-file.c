@@ -29,7 +29,7 @@ static int resize(struct mem_file *f, uint64_t size)
 	g_byte_array_set_size(f->bytes, size);
 	if (size > old)
 		memset(f->bytes->data + old, 0, size - old);
-	f->base.size = size;
+	__atomic_store_n(&f->base.size, size, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -52,10 +52,13 @@ static void apply(struct mem_file *f, const struct mem_record *r, uint64_t from,
 static int mem_read(struct image_file *file, uint64_t offset, void *buf, uint64_t len)
 {
 	struct mem_file *f = of(file);
-	uint64_t inside = offset < f->bytes->len ? MIN(len, f->bytes->len - offset) : 0;
+	uint64_t inside;
 
+	g_mutex_lock(&f->lock);
+	inside = offset < f->bytes->len ? MIN(len, f->bytes->len - offset) : 0;
 	if (inside)
 		memcpy(buf, f->bytes->data + offset, inside);
+	g_mutex_unlock(&f->lock);
 	memset((char *)buf + inside, 0, len - inside);
 	return 0;
 }
@@ -68,8 +71,10 @@ static int change(struct mem_file *f, enum mem_op op, uint64_t offset, uint64_t 
 		return -EIO;
 	if (offset > LIMIT || len > LIMIT - offset)
 		return -ENOSPC;
+	g_mutex_lock(&f->lock);
 	note(f, op, offset, len, bytes);
 	apply(f, &r, 0, len);
+	g_mutex_unlock(&f->lock);
 	return 0;
 }
 

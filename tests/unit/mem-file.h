@@ -16,6 +16,7 @@ struct mem_record {
 
 struct mem_file {
 	struct image_file base;
+	GMutex lock;
 	GByteArray *bytes;
 	GArray *log;  /* struct mem_record; NULL: nothing is noted */
 	int fail_in;  /* > 0: this many writes from now one fails */

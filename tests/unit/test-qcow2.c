@@ -14,7 +14,7 @@
 #include "format.h"
 #include "mem-file.h"
 
-enum { SECTOR = 512, STEPS = 60, CRASHES = 150 };
+enum { SECTOR = 512, STEPS = 60, CRASHES = 60, SEEDS = 2, FAIL_SEEDS = 10, THREADS = 4, ROUNDS = 300 };
 
 /* For each sector of the disk which bytes it may be full of: those that were flushed last, and all that came later. */
 struct model {
@@ -365,13 +365,139 @@ static void test_crash(void **state)
 	const char *seed = g_getenv("TEST_SEED");
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(setups); i++)
-		for (unsigned k = 0; k < 4; k++)
+		for (unsigned k = 0; k < SEEDS; k++)
 			one_setup(setups + i, (seed ? atoi(seed) : 1) * 100 + i * 10 + k);
+}
+
+/* ---- writes that fail ---- */
+
+/* Part of it may be there, or nothing. */
+static void failing_step(struct work *w)
+{
+	g_autofree uint8_t *buf = NULL;
+	uint64_t offset, len;
+
+	pick(w, &offset, &len, g_rand_boolean(w->rand));
+	w->byte = w->byte % 250 + 1;
+	buf = g_malloc(len);
+	memset(buf, w->byte, len);
+	switch (g_rand_int_range(w->rand, 0, 4)) {
+	case 0:
+	case 1:
+		model_fill(&w->model, offset, len, w->byte);
+		image_write(w->img, offset, buf, len);
+		break;
+	case 2:
+		model_fill(&w->model, offset, len, 0);
+		image_write_zeroes(w->img, offset, len, IMAGE_MAY_UNMAP);
+		break;
+	case 3:
+		image_flush(w->img);
+		break;
+	}
+}
+
+static void one_failure(const struct setup *s, unsigned seed)
+{
+	struct work w = { .setup = s, .rand = g_rand_new_with_seed(seed) };
+
+	w.file = create(s);
+	model_init(&w.model, s);
+	model_flushed(&w.model);
+	w.img = image_of(w.file, "'l2-cache-size': <uint64 1>, 'refcount-cache-size': <uint64 1>");
+	for (unsigned i = 0; i < STEPS; i++) {
+		if (i % 4 == 3)
+			w.file->fail_in = g_rand_int_range(w.rand, 1, 12);
+		failing_step(&w);
+		w.file->fail_in = 0;
+		model_compare(&w.model, w.img, false);
+	}
+	image_end(w.img);
+	w.img = image_of(w.file, "'check': <true>");
+	check_image(w.img, true);
+	model_compare(&w.model, w.img, false);
+	image_end(w.img);
+	model_free(&w.model);
+	mem_file_free(w.file);
+	g_rand_free(w.rand);
+}
+
+static void test_failures(void **state)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(setups); i++)
+		for (unsigned k = 0; k < FAIL_SEEDS; k++)
+			one_failure(setups + i, 1000 + i * 10 + k);
+}
+
+/* ---- threads ---- */
+
+struct thread {
+	const struct setup *setup;
+	struct image *img;
+	unsigned number;
+};
+
+/* Sectors of each cluster belong to the threads by turns, so all of them work on the same clusters. */
+static gpointer write_sectors(gpointer data)
+{
+	struct thread *t = data;
+	GRand *rand = g_rand_new_with_seed(t->number);
+	uint8_t buf[SECTOR], got[SECTOR];
+	g_autofree uint8_t *now = g_malloc0(t->setup->size / SECTOR);
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		uint64_t sector = g_rand_int_range(rand, 0, t->setup->size / SECTOR / THREADS) * THREADS + t->number;
+
+		memset(got, 1, sizeof(got));
+		g_assert(image_read(t->img, sector * SECTOR, got, SECTOR) == 0 && got[0] == now[sector] && got[SECTOR - 1] == got[0]);
+		now[sector] = i % 255 + 1;
+		memset(buf, now[sector], SECTOR);
+		g_assert(image_write(t->img, sector * SECTOR, buf, SECTOR) == 0);
+		if (i % 50 == 0)
+			g_assert(image_flush(t->img) == 0);
+	}
+	for (uint64_t i = t->number; i < t->setup->size / SECTOR; i += THREADS)
+		g_assert(image_read(t->img, i * SECTOR, got, SECTOR) == 0 && got[0] == now[i] && got[SECTOR - 1] == now[i]);
+	g_rand_free(rand);
+	return NULL;
+}
+
+static void compress_all(struct image *img, const struct setup *s)
+{
+	g_autofree uint8_t *zeroes = g_malloc0(s->cluster);
+
+	for (uint64_t at = 0; at + s->cluster <= s->size; at += s->cluster)
+		assert_int_equal(image_write_compressed(img, at, zeroes, s->cluster), 0);
+}
+
+static void test_threads(void **state)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(setups); i++) {
+		struct mem_file *f = create(setups + i);
+		struct image *img = image_of(f, "");
+		struct thread threads[THREADS];
+		GThread *running[THREADS];
+
+		compress_all(img, setups + i);
+		for (unsigned k = 0; k < THREADS; k++) {
+			threads[k] = (struct thread){ setups + i, img, k };
+			running[k] = g_thread_new("writer", write_sectors, threads + k);
+		}
+		for (unsigned k = 0; k < THREADS; k++)
+			g_thread_join(running[k]);
+		image_end(img);
+		img = image_of(f, "");
+		check_image(img, false);
+		image_end(img);
+		mem_file_free(f);
+	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_crash),
 	};
 
