@@ -4,8 +4,7 @@
  * then there may be clusters too many (leaks), nothing else. So:
  *
  *   reference counts go up, the tables that are new are filled, guest data is written
- *     -- flush --   L2 entries point there
- *     -- flush --   L1 entries point to new L2 tables
+ *     -- flush --   L2 entries point to data, L1 entries to tables
  *     -- flush --   counts go down for what nobody points to any more, and it may be used again
  *
  * With lazy refcounts the first line has no counts: the dirty bit is set instead, and who opens the image next makes them anew.
@@ -139,11 +138,8 @@ int qcow2_flush_locked(struct qcow2 *s)
 		return -EIO;
 	if (has_pointers(s))
 		res = qcow2_clean_l2(s);
-	if (res == 0 && s->l1_from < s->l1_to) {
-		res = qcow2_sync(s);
-		if (res == 0)
-			res = write_l1(s);
-	}
+	if (res == 0)
+		res = write_l1(s);
 	if (res == 0)
 		res = qcow2_sync(s);
 	return res < 0 ? res : qcow2_free_gone(s);

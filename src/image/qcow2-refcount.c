@@ -200,8 +200,6 @@ static int switch_table(struct qcow2 *s, uint64_t *table, uint64_t entries, uint
 		qcow2_put64(bytes + i * 8, table[i]);
 	res = qcow2_pwrite(s, offset, bytes, entries * 8);
 	if (res == 0)
-		res = qcow2_cache_write(&s->refcount_cache);
-	if (res == 0)
 		res = qcow2_sync(s);
 	qcow2_put64(head, offset);
 	qcow2_put32(head + 8, entries * 8 >> s->cluster_bits);

@@ -61,13 +61,10 @@ static bool read_table(struct qcow2 *s, uint64_t offset, uint32_t n, const char 
 	return true;
 }
 
-static uint64_t cache_option(GVariant *options)
+static uint64_t cache_option(GVariant *options, const char *name, guint64 bytes)
 {
-	guint64 bytes = QCOW2_L2_CACHE;
-
-	if (g_variant_lookup(options, "l2-cache-size", "t", &bytes))
-		bytes = MIN(bytes, QCOW2_MAX_L1);
-	return bytes;
+	g_variant_lookup(options, name, "t", &bytes);
+	return MIN(bytes, QCOW2_MAX_L1);
 }
 
 static bool open_data_file(struct qcow2 *s, GVariant *options, GError **error)
@@ -108,7 +105,7 @@ static bool open_backing(struct qcow2 *s, GVariant *options, GError **error)
 
 static void report_line(void *opaque, const char *text)
 {
-	kv_log_info("disk '%s': %s", ((struct image *)opaque)->path, text);
+	kv_log_debug("disk '%s': %s", ((struct image *)opaque)->path, text);
 }
 
 /* Somebody with lazy refcounts did not come to an end: they are counted anew. */
@@ -160,8 +157,9 @@ static bool open_tables(struct qcow2 *s, GVariant *options, GError **error)
 	if (!qcow2_header_read(s, &s->img->size, error))
 		return false;
 	s->img->size = align_up(s->img->size, 512);
-	qcow2_cache_init(&s->l2_cache, s, cache_option(options), qcow2_clean_l2);
-	qcow2_cache_init(&s->refcount_cache, s, QCOW2_REFCOUNT_CACHE, qcow2_clean_refcounts);
+	qcow2_cache_init(&s->l2_cache, s, cache_option(options, "l2-cache-size", QCOW2_L2_CACHE), qcow2_clean_l2);
+	qcow2_cache_init(&s->refcount_cache, s, cache_option(options, "refcount-cache-size", QCOW2_REFCOUNT_CACHE),
+			 qcow2_clean_refcounts);
 	return read_table(s, s->l1_offset, s->l1_size, "L1 table", &s->l1, error) &&
 	       read_table(s, s->reftable_offset, s->reftable_size, "refcount table", &s->reftable, error) &&
 	       qcow2_snapshots_read(s, error) && open_snapshot(s, options, error);
