@@ -406,7 +406,10 @@ int qcow2_alloc(struct qcow2 *s, uint64_t n, bool all, uint64_t *ret_offset, uin
 	return 0;
 }
 
-/* Compressed clusters share clusters of the file: this one goes on behind the last one, if there is room and it is sure. */
+/*
+ * Compressed clusters share clusters of the file: this one goes on behind the last one, and on in the next cluster of the file if
+ * that is free.
+ */
 int qcow2_alloc_bytes(struct qcow2 *s, uint32_t len, uint64_t *ret_offset)
 {
 	uint32_t room = s->free_byte ? s->cluster_size - (s->free_byte & (s->cluster_size - 1)) : 0;
@@ -420,6 +423,8 @@ int qcow2_alloc_bytes(struct qcow2 *s, uint32_t len, uint64_t *ret_offset)
 		if (res < 0)
 			return res;
 		*ret_offset = offset;
+		if (room && offset == s->free_byte + room && qcow2_refcount_add(s, qcow2_cluster(s, s->free_byte), 1, 1) == 0)
+			*ret_offset = s->free_byte;
 	}
 	s->free_byte = *ret_offset + len;
 	if (qcow2_aligned(s, s->free_byte))
