@@ -113,8 +113,8 @@ int foreign_append(struct image_file *f, uint64_t offset, uint64_t len)
 
 static bool goes_on(const struct image_extent *a, const struct image_extent *b)
 {
-	return a->kind == b->kind && a->allocated == b->allocated && a->has_at == b->has_at && a->kind != IMAGE_COMPRESSED &&
-	       (!a->has_at || a->at + a->len == b->at);
+	return a->kind == b->kind && a->allocated == b->allocated && a->has_at == b->has_at && a->in_place == b->in_place &&
+	       a->kind != IMAGE_COMPRESSED && (a->kind != IMAGE_DATA || a->at + a->len == b->at);
 }
 
 int foreign_blocks_map(struct image *img, struct foreign_blocks *b, uint64_t offset, uint64_t len, struct image_extent *ret)
@@ -125,7 +125,7 @@ int foreign_blocks_map(struct image *img, struct foreign_blocks *b, uint64_t off
 
 	if (r < 0)
 		return r;
-	if (e.has_at)
+	if (e.kind == IMAGE_DATA)
 		e.at += in_block;
 	e.len = MIN(len, b->size - in_block);
 	while (e.len < len) {
@@ -144,18 +144,17 @@ static int find_room(struct image *img, struct foreign_blocks *b, uint64_t index
 	struct image_extent e = { 0 };
 	int r = b->lookup(img, b, index, &e);
 
+	if (!r && e.kind == IMAGE_COMPRESSED)
+		return -ENOTSUP;
 	if (!r && e.kind != IMAGE_DATA) {
 		g_mutex_lock(&b->lock);
 		e = (struct image_extent){ 0 };
 		r = b->lookup(img, b, index, &e);
 		if (!r && e.kind != IMAGE_DATA) {
 			r = b->allocate(img, b, index, &e.at);
-			e.has_at = true;
 		}
 		g_mutex_unlock(&b->lock);
 	}
-	if (!r && !e.has_at)
-		r = -ENOTSUP;
 	if (!r)
 		*ret_at = e.at;
 	return r;
@@ -187,7 +186,7 @@ int foreign_blocks_zero(struct image *img, struct foreign_blocks *b, uint64_t of
 		int r = foreign_blocks_map(img, b, offset, len, &e);
 
 		if (!r && e.kind == IMAGE_DATA)
-			r = e.has_at ? b->file->type->write_zeroes(b->file, e.at, e.len, may_unmap) : -ENOTSUP;
+			r = b->file->type->write_zeroes(b->file, e.at, e.len, may_unmap);
 		else if (!r && e.kind == IMAGE_COMPRESSED)
 			r = -ENOTSUP;
 		if (r < 0)

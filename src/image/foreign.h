@@ -64,7 +64,7 @@ int foreign_append(struct image_file *f, uint64_t offset, uint64_t len);
 struct foreign_blocks {
 	struct image_file *file; /* where they are */
 	uint64_t size;		 /* bytes */
-	/* kind, has_at and at of a block; may do I/O. Any thread. */
+	/* kind, has_at, in_place and, of DATA, at of a block; may do I/O. Any thread. */
 	int (*lookup)(struct image *img, struct foreign_blocks *b, uint64_t index, struct image_extent *ret);
 	/* A block that has no room yet gets some, zeroed, and its entry. Under the lock. */
 	int (*allocate)(struct image *img, struct foreign_blocks *b, uint64_t index, uint64_t *ret_at);

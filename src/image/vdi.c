@@ -74,7 +74,7 @@ static int vdi_lookup(struct image *img, struct foreign_blocks *b, uint64_t inde
 		return -EIO;
 	ret->kind = e == FREE ? IMAGE_HOLE : e == ZERO ? IMAGE_ZERO : IMAGE_DATA;
 	if (ret->kind == IMAGE_DATA) {
-		ret->has_at = true;
+		ret->has_at = ret->in_place = true;
 		ret->at = vdi->data + e * vdi->blocks.size;
 	}
 	return 0;

@@ -65,7 +65,7 @@ struct vpc {
 	uint64_t bitmap;	/* bytes of one, whole sectors */
 	uint64_t end;		/* of the last block; the footer's place */
 	bool footer_lost;	/* overwritten by a new block */
-	uint8_t *whole;		/* a byte for each block: its bitmap is known to have all bits set */
+	uint8_t *whole;		/* a byte for each block: all bits of its bitmap are set, by us */
 };
 
 static bool vpc_probe(const uint8_t *head, size_t len)
@@ -89,6 +89,11 @@ static uint32_t entry(const struct vpc *vpc, uint64_t index)
 	return GUINT32_FROM_BE(foreign_table_get32(&vpc->table, index));
 }
 
+static bool is_whole(const struct vpc *vpc, uint64_t index)
+{
+	return __atomic_load_n(&vpc->whole[index], __ATOMIC_RELAXED);
+}
+
 static int vpc_lookup(struct image *img, struct foreign_blocks *b, uint64_t index, struct image_extent *ret)
 {
 	struct vpc *vpc = img->state;
@@ -102,6 +107,7 @@ static int vpc_lookup(struct image *img, struct foreign_blocks *b, uint64_t inde
 		return -EIO;
 	ret->kind = IMAGE_DATA;
 	ret->has_at = true;
+	ret->in_place = is_whole(vpc, index);
 	ret->at = at + vpc->bitmap;
 	return 0;
 }
@@ -136,31 +142,16 @@ static int vpc_allocate(struct image *img, struct foreign_blocks *b, uint64_t in
 	return 0;
 }
 
-static bool is_whole(const struct vpc *vpc, uint64_t index)
-{
-	return __atomic_load_n(&vpc->whole[index], __ATOMIC_RELAXED);
-}
-
-/* Looks whether a block's bitmap has all bits set; set: and sets them. */
-static int look_at_bitmap(struct image *img, uint64_t index, bool set)
+/* A block that was there before is written to for the first time. */
+static int make_whole(struct image *img, uint64_t index)
 {
 	struct vpc *vpc = img->state;
 	uint32_t e = entry(vpc, index);
-	g_autofree uint8_t *bits = NULL;
-	uint64_t n = 0;
 	int r;
 
 	if (e == FREE || is_whole(vpc, index))
 		return 0;
-	bits = g_malloc(vpc->bitmap);
-	r = img->file->type->read(img->file, (uint64_t)e * SECTOR, bits, vpc->bitmap);
-	while (!r && n < vpc->blocks.size / SECTOR && bits[n / 8] & 0x80 >> n % 8)
-		n++;
-	if (!r && n < vpc->blocks.size / SECTOR) {
-		if (!set)
-			return 0;
-		r = set_bitmap(img, (uint64_t)e * SECTOR);
-	}
+	r = set_bitmap(img, (uint64_t)e * SECTOR);
 	if (!r)
 		__atomic_store_n(&vpc->whole[index], 1, __ATOMIC_RELAXED);
 	return r;
@@ -337,34 +328,11 @@ static bool vpc_open(struct image *img, GVariant *options, GError **error)
 static int vpc_map(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
 {
 	struct vpc *vpc = img->state;
-	int r;
 
-	if (vpc->fixed) {
-		*ret = (struct image_extent){ .kind = IMAGE_DATA, .has_at = true, .at = offset, .len = len };
-		return 0;
-	}
-	r = foreign_blocks_map(img, &vpc->blocks, offset, len, ret);
-	if (!r && ret->kind == IMAGE_DATA && !img->readonly)
-		r = look_at_bitmap(img, offset / vpc->blocks.size, false);
-	return r;
-}
-
-/* What may be written without us: blocks whose bitmaps are known. */
-static bool vpc_map_now(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
-{
-	struct vpc *vpc = img->state;
-	uint64_t block = vpc->blocks.size, end;
-
-	if (vpc->fixed)
-		return vpc_map(img, offset, len, ret) == 0;
-	if (foreign_blocks_map(img, &vpc->blocks, offset, len, ret) < 0)
-		return false;
-	if (ret->kind != IMAGE_DATA || img->readonly)
-		return true;
-	for (end = offset; end < offset + ret->len && is_whole(vpc, end / block);)
-		end = (end / block + 1) * block;
-	ret->len = MIN(ret->len, end - offset);
-	return ret->len > 0;
+	if (!vpc->fixed)
+		return foreign_blocks_map(img, &vpc->blocks, offset, len, ret);
+	*ret = (struct image_extent){ .kind = IMAGE_DATA, .has_at = true, .in_place = true, .at = offset, .len = len };
+	return 0;
 }
 
 static int vpc_write(struct image *img, uint64_t offset, const void *buf, uint64_t len)
@@ -375,7 +343,7 @@ static int vpc_write(struct image *img, uint64_t offset, const void *buf, uint64
 	if (vpc->fixed)
 		return img->file->type->write(img->file, offset, buf, len);
 	for (uint64_t i = offset / vpc->blocks.size; !r && i * vpc->blocks.size < offset + len; i++)
-		r = look_at_bitmap(img, i, true);
+		r = make_whole(img, i);
 	return r ? r : foreign_blocks_write(img, &vpc->blocks, offset, buf, len);
 }
 
@@ -546,7 +514,6 @@ const struct image_format image_vpc = {
 	.open = vpc_open,
 	.close = vpc_close,
 	.map = vpc_map,
-	.map_now = vpc_map_now,
 	.write = vpc_write,
 	.write_zeroes = vpc_write_zeroes,
 	.discard = vpc_discard,
