@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "image.h"
+
 struct image_file;
 
 struct image_file_type {
@@ -34,9 +36,11 @@ struct image_file {
 };
 
 enum { IMAGE_FILE_CREATE = 1, IMAGE_FILE_SHARE = 2 /* readers beside a writer: no locks (-U) */ };
-/* Opens and locks (lock.h). CREATE: makes it, or empties what is there. */
+/* Opens and locks (lock.h). CREATE: makes it, or empties what is there (a device stays as it is). */
 struct image_file *image_file_open(const char *path, bool readonly, unsigned flags, GError **error);
 void image_file_close(struct image_file *f); /* NULL is fine */
+/* Makes the file longer or keeps its size: bytes that become part of it are allocated (FALLOC) or written (FULL). */
+int image_file_grow(struct image_file *f, uint64_t size, enum image_prealloc prealloc);
 
 static inline uint64_t image_file_size(const struct image_file *f)
 {

@@ -297,6 +297,7 @@ def case_rejected(bed):
         (['--kernel', bed.kernel, '--initrd', '/no/such'], "--initrd: cannot read '/no/such': No such file or directory"),
         (['--kernel', bed.kernel, '--disk', 'file=/no/such'], "cannot open disk '/no/such': No such file or directory"),
         (['--kernel', bed.kernel, '--disk', f'file={empty}'], f"disk '{empty}' is empty"),
+        (['--kernel', bed.kernel, '--disk', f'file={bed.disk},format=auto'], "is for disks that the guest does not write"),
         (['--kernel', bed.kernel, '--disk', f'file={bed.disk}', '--disk', f'file={bed.disk}'],
          f"disk '{bed.disk}' is open for writing in another process"),
         (['--kernel', bed.kernel, '--net', 'user,hostfwd=tcp:1'], "hostfwd 'tcp:1': a part is missing"),
