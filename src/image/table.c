@@ -4,5 +4,8 @@
 
 const struct image_format *const image_formats[] = {
 	&image_raw,
+	&image_vmdk,
+	&image_vpc,
+	&image_vdi,
 	NULL,
 };

@@ -114,10 +114,9 @@ static bool open_only_extent(struct image *img, GError **error)
 }
 
 /* A file beside the descriptor. */
-static struct image_file *open_beside(struct image *img, const char *name, GVariant *options, GError **error)
+static struct image_file *open_beside(struct image *img, const char *name, GError **error)
 {
 	g_autofree char *folder = NULL, *path = NULL;
-	gboolean share = FALSE;
 
 	if (!*name || strchr(name, '/') || strcmp(name, "..") == 0 || strcmp(name, ".") == 0) {
 		kv_fail(error, KV_ERROR_UNSUPPORTED,
@@ -125,10 +124,9 @@ static struct image_file *open_beside(struct image *img, const char *name, GVari
 			img->path, name);
 		return NULL;
 	}
-	g_variant_lookup(options, "force-share", "b", &share);
 	folder = g_path_get_dirname(img->path);
 	path = g_build_filename(folder, name, NULL);
-	return image_file_open(path, img->readonly, share ? IMAGE_FILE_SHARE : 0, error);
+	return image_file_open(path, img->readonly, img->share ? IMAGE_FILE_SHARE : 0, error);
 }
 
 /* One line of the descriptor: ACCESS SECTORS TYPE "NAME" [OFFSET]. */
@@ -173,11 +171,11 @@ static bool kind_of_type(struct image *img, const struct extent_line *l, enum vm
 		       img->path, l->type);
 }
 
-static bool open_extent(struct image *img, const struct extent_line *l, GVariant *options, GError **error)
+static bool open_extent(struct image *img, const struct extent_line *l, GError **error)
 {
 	struct vmdk *vmdk = img->state;
 	struct vmdk_extent *x;
-	enum vmdk_kind kind;
+	enum vmdk_kind kind = VMDK_ZERO;
 
 	if (!kind_of_type(img, l, &kind, error))
 		return false;
@@ -188,7 +186,7 @@ static bool open_extent(struct image *img, const struct extent_line *l, GVariant
 	x->at = l->offset * VMDK_SECTOR;
 	g_mutex_init(&x->blocks.lock);
 	if (kind != VMDK_ZERO) {
-		x->file = open_beside(img, l->name, options, error);
+		x->file = open_beside(img, l->name, error);
 		x->owns_file = true;
 		if (!x->file)
 			return false;
@@ -202,7 +200,7 @@ static bool open_extent(struct image *img, const struct extent_line *l, GVariant
 	return true;
 }
 
-static bool open_extents(struct image *img, const char *text, GVariant *options, GError **error)
+static bool open_extents(struct image *img, const char *text, GError **error)
 {
 	static const char *const access[] = { "RW ", "RDONLY ", "NOACCESS " };
 
@@ -212,7 +210,7 @@ static bool open_extents(struct image *img, const char *text, GVariant *options,
 			struct extent_line l;
 
 			if (strncmp(line, access[i], strlen(access[i])) == 0 &&
-			    (!parse_extent(img, line, &l, error) || !open_extent(img, &l, options, error)))
+			    (!parse_extent(img, line, &l, error) || !open_extent(img, &l, error)))
 				return false;
 		}
 	}
@@ -221,8 +219,10 @@ static bool open_extents(struct image *img, const char *text, GVariant *options,
 
 /* ---- open ---- */
 
-static bool open_descriptor_file(struct image *img, GVariant *options, GError **error)
+static bool open_descriptor_file(struct image *img, GError **error)
 {
+	struct vmdk *vmdk = img->state;
+	struct vmdk_extent *only;
 	uint64_t len = image_file_size(img->file);
 	g_autofree char *text = NULL;
 
@@ -231,8 +231,15 @@ static bool open_descriptor_file(struct image *img, GVariant *options, GError **
 	text = g_malloc0(len + 1);
 	if (!foreign_read(img->file, 0, text, len, error) || !read_keys(img, text, error))
 		return false;
-	find_cid(img->state, text, 0);
-	return open_extents(img, text, options, error);
+	find_cid(vmdk, text, 0);
+	if (!open_extents(img, text, error))
+		return false;
+	only = vmdk->n_extents == 1 ? &vmdk->extents[0] : NULL;
+	if (only && only->file) { /* now image.c's to close */
+		img->data = only->file;
+		only->owns_file = false;
+	}
+	return true;
 }
 
 static bool open_one_file(struct image *img, GError **error)
@@ -255,7 +262,6 @@ static void vmdk_free(struct image *img)
 {
 	struct vmdk *vmdk = g_steal_pointer(&img->state);
 
-	img->data = img->file;
 	for (unsigned i = 0; i < vmdk->n_extents; i++) {
 		struct vmdk_extent *x = &vmdk->extents[i];
 
@@ -285,7 +291,7 @@ static bool vmdk_open(struct image *img, GVariant *options, GError **error)
 		ok = kv_fail(error, KV_ERROR_INVALID, "'%s' is no vmdk image: it begins with no header and no descriptor; name its format",
 			     img->path);
 	if (ok)
-		ok = memcmp(head, "KDMV", 4) == 0 ? open_one_file(img, error) : open_descriptor_file(img, options, error);
+		ok = memcmp(head, "KDMV", 4) == 0 ? open_one_file(img, error) : open_descriptor_file(img, error);
 	if (!ok) {
 		vmdk_free(img);
 		return false;
