@@ -6,6 +6,7 @@ const struct image_format *const image_formats[] = {
 	&image_raw,
 	&image_vmdk,
 	&image_vpc,
+	&image_vhdx,
 	&image_vdi,
 	NULL,
 };

@@ -23,10 +23,10 @@ KINDS = [
     ('vpc', ['subformat=fixed', 'force_size=on'], False),
     ('vmdk', [], True),
     ('vmdk', ['subformat=monolithicSparse', 'adapter_type=lsilogic', 'hwversion=7'], True),
-    #('vhdx', [], True),
-    #('vhdx', ['block_size=1M'], True),
-    #('vhdx', ['block_size=2M', 'log_size=2M', 'block_state_zero=off'], True),
-    #('vhdx', ['subformat=fixed'], True),
+    ('vhdx', [], True),
+    ('vhdx', ['block_size=1M'], True),
+    ('vhdx', ['block_size=2M', 'log_size=2M', 'block_state_zero=off'], True),
+    ('vhdx', ['subformat=fixed'], True),
 ]
 # only QEMU makes these; what can be written, we write to
 THEIRS = [
@@ -178,21 +178,21 @@ def case_write_theirs(bed):
 
 def case_not_flushed(bed):
     """A writer that is killed loses what it did not flush, and nothing else."""
-    size = 9 * M
+    size = 40 * M
     for form, options, checks in KINDS:
+        if options and options[0] in ('subformat=fixed', 'static=on'):
+            continue
         what, image, raw = f'{form} {options}', bed.path(form), bed.path('raw')
         bed.io(image, form, 'create', size, *options)
         bed.io(raw, 'raw', 'create', size)
         flushed = f'w 4096 1048576 3\nw {5 * M} 512 9\nf\n'
-        bed.io(image, form, 'run', script=flushed + f'w {7 * M} 100352 7\nk\n')
+        bed.io(image, form, 'run', script=flushed + f'w {37 * M} 100352 7\nk\n')
         bed.io(raw, 'raw', 'run', script=flushed)
-        if 'fixed' not in what and 'static' not in what:
-            check_same(bed, raw, image, form, what)
-        bed.io(raw, 'raw', 'run', script=f'w {7 * M} 100352 8\n')
-        bed.io(image, form, 'run', script=f'w {7 * M} 100352 8\n')
         check_same(bed, raw, image, form, what)
-        if 'vdi' not in what: # VirtualBox's count of blocks may be too large
-            check_image(bed, image, form, checks, what)
+        bed.io(raw, 'raw', 'run', script=f'w {33 * M} 100352 8\n')
+        bed.io(image, form, 'run', script=f'w {33 * M} 100352 8\n')
+        check_same(bed, raw, image, form, what)
+        check_image(bed, image, form, checks, what)
 
 
 def case_geometry(bed):
@@ -279,6 +279,127 @@ def case_vdi_check(bed):
     bed.refused('differencing', image, 'vdi', 'info')
     changed(0x1b8, 4)
     bed.refused('stands on another image', image, 'vdi', 'info')
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def with_crc(data):
+    data = data[:4] + bytes(4) + data[8:]
+    return data[:4] + struct.pack('<I', crc32c(data)) + data[8:]
+
+
+GUID = bytes(range(1, 17))
+
+
+def log_entry(sequence, tail, changes):
+    """changes: (offset, 4096 bytes or a number of zeroes)"""
+    descriptors, sectors = b'', b''
+    for offset, what in changes:
+        if isinstance(what, int):
+            descriptors += b'zero' + struct.pack('<IQQQ', 0, what, offset, sequence)
+            continue
+        descriptors += b'desc' + what[-4:] + what[:8] + struct.pack('<QQ', offset, sequence)
+        sectors += b'data' + struct.pack('<I', sequence >> 32) + what[8:-4] + struct.pack('<I', sequence & 0xffffffff)
+    head = b'loge' + struct.pack('<IIIQII', 0, 4096 + len(sectors), tail, sequence, len(changes), 0) + GUID + struct.pack('<QQ', 0, 0)
+    return with_crc((head + descriptors).ljust(4096, b'\0') + sectors)
+
+
+def vhdx_with_log(good, entries):
+    """entries: (offset in the log, bytes); what goes beyond its end comes to its start."""
+    image, size = bytearray(good), M
+    current = max((65536, 131072), key=lambda at: good[at + 8:at + 16][::-1])
+    image[current:current + 4096] = with_crc(good[current:current + 48] + GUID + good[current + 64:current + 4096])
+    image[M:2 * M] = bytes(M)
+    for at, entry in entries:
+        for i in range(0, len(entry), 4096):
+            image[M + (at + i) % size:M + (at + i) % size + 4096] = entry[i:i + 4096]
+    return bytes(image)
+
+
+def case_vhdx_log(bed):
+    """A log that is not empty is replayed, in memory or in the file, to the same that QEMU makes of it."""
+    image, raw = bed.path('vhdx'), bed.path('raw')
+    bed.io(image, 'vhdx', 'create', 9 * M, 'block_size=1M')
+    bed.io(image, 'vhdx', 'run', script=f'w 0 512 1\nw {3 * M} 5120 2\nw {8 * M} 512 3\n')
+    tool('qemu-img', 'convert', '-O', 'raw', image, raw)
+    with open(image, 'rb') as f:
+        good = f.read()
+    bat = good[2 * M:2 * M + 4096]
+    old = bytearray(good)
+    old[2 * M:2 * M + 4096] = struct.pack('<Q', 2) * 512 # all blocks zeroes
+    half = bat[:16] + struct.pack('<Q', 2) * 510
+    last = M - 8192
+    cases = [
+        ('one entry', [(0, log_entry(5, 0, [(2 * M, bat)]))]),
+        ('a wrong one first', [(0, log_entry(1, 0, [(2 * M, half)])), (8192, log_entry(7, 8192, [(2 * M, bat)]))]),
+        ('three that wrap', [(last, log_entry(5, last, [(2 * M, half)])), (0, log_entry(6, last, [(2 * M, 4096), (3 * M - 4096, half)])),
+                             (8192, log_entry(7, last, [(2 * M, bat)]))]),
+        ('one that wraps', [(M - 4096, log_entry(9, M - 4096, [(2 * M, bat)]))]),
+    ]
+    for name, entries in cases:
+        ours, theirs = bed.path('vhdx'), bed.path('vhdx')
+        for path in ours, theirs:
+            with open(path, 'wb') as f:
+                f.write(vhdx_with_log(bytes(old), entries))
+        tool('qemu-img', 'check', '-r', 'all', '-f', 'vhdx', theirs)
+        tool('qemu-img', 'compare', '-f', 'raw', '-F', 'vhdx', raw, theirs)
+        dumped = bed.path('dump')
+        bed.io(ours, 'vhdx', 'dump', dumped)
+        tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', raw, dumped)
+        with open(ours, 'rb') as f:
+            check(f.read() == vhdx_with_log(bytes(old), entries), f'{name}: reading changed the file')
+        bed.io(ours, 'vhdx', 'run', script='')
+        check_same(bed, raw, ours, 'vhdx', name)
+    broken = bytearray(log_entry(5, 0, [(2 * M, bat)]))
+    broken[5000] ^= 1
+    for name, entries, words in [
+            ('data', [(0, log_entry(5, 0, [(6 * M, bat)]))], 'more than the block table'),
+            ('headers', [(0, log_entry(5, 0, [(65536, bat)]))], 'changes what it may not')]:
+        with open(image, 'wb') as f:
+            f.write(vhdx_with_log(bytes(old), entries))
+        bed.refused(words, image, 'vhdx', 'info')
+    with open(image, 'wb') as f: # no good entry: nothing was begun
+        f.write(vhdx_with_log(good, [(0, bytes(broken))]))
+    bed.io(image, 'vhdx', 'run', script='')
+    check_same(bed, raw, image, 'vhdx', 'a bad entry')
+
+
+def case_vhdx_check(bed):
+    """Faults of the table; a header that is bad; parents."""
+    image = bed.path('vhdx')
+    bed.io(image, 'vhdx', 'create', 9 * M, 'block_size=1M')
+    bed.io(image, 'vhdx', 'run', script=f'w 0 512 1\nw {3 * M} 512 2\n')
+    with open(image, 'rb') as f:
+        good = f.read()
+
+    def write(*changes):
+        data = bytearray(good)
+        for at, new in changes:
+            data[at:at + len(new)] = new
+        with open(image, 'wb') as f:
+            f.write(data)
+    where = good[2 * M:2 * M + 8]
+    for entry, words in [(where, 'in common'), (struct.pack('<Q', 99 * M | 6), 'beyond the end'), (struct.pack('<Q', 2 * M | 6), 'own structures'),
+                         (struct.pack('<Q', 7), 'makes no sense')]:
+        write((2 * M + 24, entry))
+        done = bed.io(image, 'vhdx', 'check', good=False)
+        check(done.returncode == 2 and words in done.stdout, f'vhdx check does not find "{words}"', done.stdout, done.stderr)
+    for changes, words in [([(65536, b'x')], None), ([(131072, b'x')], None), ([(65536, b'x'), (131072, b'x')], 'neither of its headers'),
+                           ([(196608, b'x')], None), ([(196608, b'x'), (262144, b'x')], 'neither of its lists'),
+                           ([(3 * M + 65536 + 4, b'\2')], 'differencing'), ([(3 * M + 65536 + 2, b'\x11')], 'power of two'),
+                           ([(3 * M + 65536 + 8, b'\1')], 'whole sectors'), ([(3 * M, b'x')], 'metadata is not where')]:
+        write(*changes)
+        if words:
+            bed.refused(words, image, 'vhdx', 'info')
+        else:
+            bed.io(image, 'vhdx', 'info')
 
 
 def case_vmdk_info(bed):
