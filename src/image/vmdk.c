@@ -145,7 +145,7 @@ static bool parse_extent(struct image *img, const char *line, struct extent_line
 	if (n < 5)
 		ret->offset = 0;
 	if (n < 3 || ret->sectors > INT64_MAX / VMDK_SECTOR || ret->offset > INT64_MAX / VMDK_SECTOR ||
-	    !g_utf8_validate(ret->type, -1, NULL))
+	    !g_utf8_validate(ret->type, -1, NULL) || (n >= 4 && !g_utf8_validate(ret->name, -1, NULL)))
 		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s': an extent's line in the descriptor makes no sense", img->path);
 	if (strcmp(ret->access, "NOACCESS") == 0 || (strcmp(ret->access, "RDONLY") == 0 && !img->readonly))
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "vmdk '%s' has an extent that is %s; %s", img->path, ret->access,
@@ -506,13 +506,14 @@ static void vmdk_info(struct image *img, GVariantBuilder *members)
 	g_variant_builder_init(&extents, G_VARIANT_TYPE("aa{sv}"));
 	for (unsigned i = 0; i < vmdk->n_extents; i++) {
 		struct vmdk_extent *x = &vmdk->extents[i];
+		g_autofree char *name = g_utf8_make_valid(x->file ? x->file->name : "", -1);
 		GVariantBuilder e;
 
 		g_variant_builder_init(&e, G_VARIANT_TYPE("a{sv}"));
 		if (x->compressed)
 			g_variant_builder_add(&e, "{sv}", "compressed", g_variant_new_boolean(TRUE));
 		g_variant_builder_add(&e, "{sv}", "virtual-size", g_variant_new_uint64(x->size));
-		g_variant_builder_add(&e, "{sv}", "filename", g_variant_new_string(x->file ? x->file->name : ""));
+		g_variant_builder_add(&e, "{sv}", "filename", g_variant_new_string(name));
 		if (x->kind == VMDK_SPARSE)
 			g_variant_builder_add(&e, "{sv}", "cluster-size", g_variant_new_uint64(x->blocks.size));
 		g_variant_builder_add(&e, "{sv}", "format", g_variant_new_string(x->type));
