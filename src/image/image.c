@@ -103,8 +103,9 @@ static const struct image_format *guess_format(struct image *img, bool allowed, 
 	if (strcmp(name, "raw") == 0) {
 		img->guessed = allowed;
 		if (allowed && !img->readonly)
-			kv_log_warn("disk '%s': no format was given and it was guessed to be raw, which is dangerous: its user "
-				    "could write the header of another format there; give the format raw",
+			kv_log_warn("disk '%s': its format was not given and is guessed to be raw. That is dangerous, as whoever "
+				    "writes it could make it look like another format; writes that would are refused. Give the "
+				    "format raw explicitly",
 				    img->path);
 		return &image_raw;
 	}
