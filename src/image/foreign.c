@@ -202,8 +202,8 @@ bool foreign_table_load(struct foreign_table *t, struct image_file *f, const cha
 {
 	if (bytes > FOREIGN_TABLE_MAX)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "%s has a block table of %" PRIu64 " bytes, more than %d; larger blocks make it smaller", what, bytes,
-			       FOREIGN_TABLE_MAX);
+			       "%s has a block table of %" PRIu64 " bytes, more than %d; larger blocks make it smaller", what,
+			       bytes, FOREIGN_TABLE_MAX);
 	if (!range_inside(offset, bytes, image_file_size(f)))
 		return kv_fail(error, KV_ERROR_INVALID,
 			       "%s: its block table (%" PRIu64 " bytes at %" PRIu64

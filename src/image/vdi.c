@@ -51,7 +51,7 @@ struct vdi {
 	struct foreign_blocks blocks;
 	struct foreign_table table;
 	uint32_t data, n_blocks;
-	uint32_t next; /* the number of the next new block */
+	uint32_t next;	    /* the number of the next new block */
 	uint32_t allocated; /* as the header has it */
 };
 
@@ -101,15 +101,17 @@ static bool check_kind(struct image *img, const uint8_t *h, GError **error)
 	uint32_t type = get_le32(h + H_TYPE), version = get_le32(h + H_VERSION);
 
 	if (!vdi_probe(h, HEADER))
-		return kv_fail(error, KV_ERROR_INVALID, "'%s' is no vdi image: there is no signature; name its format", img->path);
+		return kv_fail(error, KV_ERROR_INVALID, "'%s' is no vdi image: there is no signature; name its format",
+			       img->path);
 	if (version != VERSION)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "vdi '%s' has version %u.%u; only 1.1 is supported", img->path,
 			       version >> 16, version & 0xffff);
 	if (type != TYPE_DYNAMIC && type != TYPE_STATIC)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "vdi '%s' has type %u (undo or differencing); only dynamic and static images are supported, merge it "
-			       "with its parent in VirtualBox",
-			       img->path, type);
+		return kv_fail(
+			error, KV_ERROR_UNSUPPORTED,
+			"vdi '%s' has type %u (undo or differencing); only dynamic and static images are supported, merge it "
+			"with its parent in VirtualBox",
+			img->path, type);
 	if (memcmp(h + H_UUID_LINK, none, 16) != 0 || memcmp(h + H_UUID_PARENT, none, 16) != 0)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
 			       "vdi '%s' stands on another image, which is not supported; merge them in VirtualBox", img->path);
@@ -130,11 +132,13 @@ static bool check_sizes(struct image *img, const uint8_t *h, GError **error)
 			       get_le32(h + H_SECTOR_SIZE));
 	if (block < 4096 || block > 256 << 20 || (block & (block - 1)) || get_le32(h + H_BLOCK_EXTRA))
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "vdi '%s' has blocks of %" PRIu64 " + %u bytes; a power of two from 4 KiB to 256 MiB and 0 are supported",
+			       "vdi '%s' has blocks of %" PRIu64
+			       " + %u bytes; a power of two from 4 KiB to 256 MiB and 0 are supported",
 			       img->path, block, get_le32(h + H_BLOCK_EXTRA));
 	if (size > vdi->n_blocks * block)
 		return kv_fail(error, KV_ERROR_INVALID,
-			       "vdi '%s' says that its disk has %" PRIu64 " bytes, more than its %u blocks hold; the header is damaged",
+			       "vdi '%s' says that its disk has %" PRIu64
+			       " bytes, more than its %u blocks hold; the header is damaged",
 			       img->path, size, vdi->n_blocks);
 	if (vdi->data % SECTOR || vdi->data < get_le32(h + H_TABLE) + 4ull * vdi->n_blocks || get_le32(h + H_TABLE) < HEADER)
 		return kv_fail(error, KV_ERROR_INVALID,
@@ -153,10 +157,11 @@ static bool find_next(struct image *img, GError **error)
 		uint32_t e = entry(vdi, i);
 
 		if (e < ZERO && e >= vdi->n_blocks && !img->readonly)
-			return kv_fail(error, KV_ERROR_INVALID,
-				       "vdi '%s': block %u is at place %u of %u; the table is damaged, open it read only to save what "
-				       "can be read",
-				       img->path, i, e, vdi->n_blocks);
+			return kv_fail(
+				error, KV_ERROR_INVALID,
+				"vdi '%s': block %u is at place %u of %u; the table is damaged, open it read only to save what "
+				"can be read",
+				img->path, i, e, vdi->n_blocks);
 		if (e < vdi->n_blocks)
 			vdi->next = MAX(vdi->next, e + 1);
 	}
@@ -257,7 +262,9 @@ static void vdi_close(struct image *img)
 
 static void put_header(uint8_t *h, uint64_t size, uint32_t n_blocks, uint32_t table, bool fixed)
 {
-	strcpy((char *)h + H_TEXT, "<<< Oracle VM VirtualBox Disk Image >>>\n");
+	static const char text[] = "<<< Oracle VM VirtualBox Disk Image >>>\n";
+
+	memcpy(h + H_TEXT, text, sizeof(text));
 	put_le32(h + H_SIGNATURE, SIGNATURE);
 	put_le32(h + H_VERSION, VERSION);
 	put_le32(h + H_HEADER_SIZE, 0x180);
@@ -299,7 +306,8 @@ static uint64_t vdi_cluster_size(struct image *img)
 	return ((struct vdi *)img->state)->blocks.size;
 }
 
-static void report_fault(image_report *report, void *opaque, struct image_check *ret, const char *format, ...) G_GNUC_PRINTF(4, 5);
+static void report_fault(image_report *report, void *opaque, struct image_check *ret, const char *format, ...)
+	G_GNUC_PRINTF(4, 5);
 static void report_fault(image_report *report, void *opaque, struct image_check *ret, const char *format, ...)
 {
 	g_autofree char *text = NULL;
@@ -312,7 +320,8 @@ static void report_fault(image_report *report, void *opaque, struct image_check 
 	report(opaque, text);
 }
 
-static bool vdi_check(struct image *img, unsigned fix, image_report *report, void *opaque, struct image_check *ret, GError **error)
+static bool vdi_check(struct image *img, unsigned fix, image_report *report, void *opaque, struct image_check *ret,
+		      GError **error)
 {
 	struct vdi *vdi = img->state;
 	g_autofree uint8_t *used = g_malloc0(vdi->n_blocks / 8 + 1);

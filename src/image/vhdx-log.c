@@ -47,7 +47,7 @@ struct entry {
 struct ring {
 	const uint8_t *bytes; /* twice, so that an entry that wraps is in one piece */
 	uint64_t len;
-	uint64_t effort; /* bytes that may still be summed up */
+	uint64_t effort;       /* bytes that may still be summed up */
 	struct entry *entries; /* one for each sector */
 };
 
@@ -147,8 +147,8 @@ static bool add_records(struct vhdx_log *log, const uint8_t *e, GError **error)
 			data += SECTOR;
 		}
 		if (r.offset < VHDX_REGIONS_AT || r.offset > INT64_MAX || r.len > INT64_MAX - r.offset)
-			return kv_fail(error, KV_ERROR_INVALID, "the log changes what it may not (%" PRIu64 " bytes at %" PRIu64 ")", r.len,
-				       r.offset);
+			return kv_fail(error, KV_ERROR_INVALID,
+				       "the log changes what it may not (%" PRIu64 " bytes at %" PRIu64 ")", r.len, r.offset);
 		g_array_append_val(log->records, r);
 	}
 	log->file_size = get_le64(e + E_FILE_SIZE);
@@ -160,7 +160,8 @@ static bool collect(struct vhdx_log *log, const struct ring *ring, uint64_t head
 	uint64_t at = ring->entries[head / SECTOR].tail;
 
 	if (get_le64(ring->bytes + head + E_FLUSHED_SIZE) > file_size)
-		return kv_fail(error, KV_ERROR_INVALID, "by its log the file had at least %" PRIu64 " bytes, now %" PRIu64 "; it is cut off",
+		return kv_fail(error, KV_ERROR_INVALID,
+			       "by its log the file had at least %" PRIu64 " bytes, now %" PRIu64 "; it is cut off",
 			       get_le64(ring->bytes + head + E_FLUSHED_SIZE), file_size);
 	for (;; at = (at + ring->entries[at / SECTOR].len) % ring->len) {
 		if (!add_records(log, ring->bytes + at, error))
@@ -178,7 +179,8 @@ bool vhdx_log_load(struct vhdx_log *log, struct image_file *f, uint64_t at, uint
 
 	if (!len || len % SECTOR || len > LOG_MAX || !range_inside(at, len, image_file_size(f)))
 		return kv_fail(error, len > LOG_MAX ? KV_ERROR_UNSUPPORTED : KV_ERROR_INVALID,
-			       "its log, which is not empty, has %" PRIu64 " bytes at %" PRIu64 "; up to %d inside of the file are supported",
+			       "its log, which is not empty, has %" PRIu64 " bytes at %" PRIu64
+			       "; up to %d inside of the file are supported",
 			       len, at, LOG_MAX);
 	log->bytes = g_malloc(2 * len);
 	ring.bytes = log->bytes;

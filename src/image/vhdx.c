@@ -111,7 +111,8 @@ static bool read_headers(struct image *img, GError **error)
 		uint64_t a = get_le64(h[0] + VHDX_H_SEQUENCE), b = get_le64(h[1] + VHDX_H_SEQUENCE);
 
 		if (a == b && memcmp(h[0], h[1], VHDX_HEADER) != 0) /* Disk2VHD writes the same one twice */
-			return kv_fail(error, KV_ERROR_INVALID, "its two headers have the same number and differ; the file is damaged");
+			return kv_fail(error, KV_ERROR_INVALID,
+				       "its two headers have the same number and differ; the file is damaged");
 		vhdx->current = b > a;
 	} else {
 		vhdx->current = good[1];
@@ -186,8 +187,8 @@ static bool read_log(struct image *img, GError **error)
 	if (get_le16(h + VHDX_H_LOG_VERSION) != 0)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "its log, which is not empty, has version %u; only 0 is supported",
 			       get_le16(h + VHDX_H_LOG_VERSION));
-	return vhdx_log_load(&vhdx->log, img->file, get_le64(h + VHDX_H_LOG_AT), get_le32(h + VHDX_H_LOG_SIZE), h + VHDX_H_LOG_GUID,
-			     error) &&
+	return vhdx_log_load(&vhdx->log, img->file, get_le64(h + VHDX_H_LOG_AT), get_le32(h + VHDX_H_LOG_SIZE),
+			     h + VHDX_H_LOG_GUID, error) &&
 	       (img->readonly || replay(img, error));
 }
 
@@ -206,7 +207,8 @@ static bool read_changed(struct image *img, uint64_t at, void *buf, uint64_t len
 
 static bool regions_good(const uint8_t *t)
 {
-	return memcmp(t, "regi", 4) == 0 && get_le32(t + 8) <= ENTRIES_MAX && get_le32(t + 4) == vhdx_checksum(t, VHDX_REGIONS, 4);
+	return memcmp(t, "regi", 4) == 0 && get_le32(t + 8) <= ENTRIES_MAX &&
+	       get_le32(t + 4) == vhdx_checksum(t, VHDX_REGIONS, 4);
 }
 
 static bool find_region(struct image *img, const uint8_t *e, GError **error)
@@ -219,7 +221,8 @@ static bool find_region(struct image *img, const uint8_t *e, GError **error)
 		return !(get_le32(e + 28) & REQUIRED_REGION) ||
 		       kv_fail(error, KV_ERROR_UNSUPPORTED, "it has a region of a kind that is not known and must be understood");
 	if (r.at < VHDX_BLOCK_MIN || r.at % VHDX_BLOCK_MIN || !r.len || r.at > INT64_MAX)
-		return kv_fail(error, KV_ERROR_INVALID, "a region (%" PRIu64 " bytes at %" PRIu64 ") makes no sense", r.len, r.at);
+		return kv_fail(error, KV_ERROR_INVALID, "a region (%" PRIu64 " bytes at %" PRIu64 ") makes no sense", r.len,
+			       r.at);
 	*(is_bat ? &vhdx->bat : &vhdx->metadata) = r;
 	return true;
 }
@@ -251,7 +254,8 @@ static bool read_item(struct image *img, const uint8_t *e, uint64_t *ret, unsign
 	uint32_t at = get_le32(e + 16);
 
 	if (get_le32(e + 20) < len || at < VHDX_METADATA || !range_inside(at, len, vhdx->metadata.len))
-		return kv_fail(error, KV_ERROR_INVALID, "an item of its metadata (%u bytes at %u) makes no sense", get_le32(e + 20), at);
+		return kv_fail(error, KV_ERROR_INVALID, "an item of its metadata (%u bytes at %u) makes no sense",
+			       get_le32(e + 20), at);
 	if (!read_changed(img, vhdx->metadata.at + at, value, len, error))
 		return false;
 	*ret = get_le64(value);
@@ -287,7 +291,8 @@ static bool find_item(struct image *img, const uint8_t *e, struct items *items, 
 		return !known[i].value || read_item(img, e, known[i].value, known[i].len, error);
 	}
 	return !(get_le32(e + 24) & VHDX_ITEM_REQUIRED) ||
-	       kv_fail(error, KV_ERROR_UNSUPPORTED, "its metadata has an item of a kind that is not known and must be understood");
+	       kv_fail(error, KV_ERROR_UNSUPPORTED,
+		       "its metadata has an item of a kind that is not known and must be understood");
 }
 
 static bool read_metadata(struct image *img, struct items *items, GError **error)
@@ -315,14 +320,17 @@ static bool set_sizes(struct image *img, const struct items *items, GError **err
 	vhdx->flags = items->file >> 32;
 	vhdx->sector = items->logical;
 	if (items->has_parent || vhdx->flags & VHDX_FILE_HAS_PARENT)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "it is a differencing image, which is not supported; merge it with its parent in "
-							    "Hyper-V");
+		return kv_fail(error, KV_ERROR_UNSUPPORTED,
+			       "it is a differencing image, which is not supported; merge it with its parent in "
+			       "Hyper-V");
 	if (block < VHDX_BLOCK_MIN || block > VHDX_BLOCK_MAX || (block & (block - 1)))
-		return kv_fail(error, KV_ERROR_INVALID, "it has blocks of %" PRIu64 " bytes; a power of two from 1M to 256M is possible", block);
+		return kv_fail(error, KV_ERROR_INVALID,
+			       "it has blocks of %" PRIu64 " bytes; a power of two from 1M to 256M is possible", block);
 	if (vhdx->sector != 512 && vhdx->sector != 4096)
 		return kv_fail(error, KV_ERROR_INVALID, "it has sectors of %u bytes; 512 and 4096 are possible", vhdx->sector);
 	if (items->size > SIZE_MAX_BYTES || items->size % vhdx->sector)
-		return kv_fail(error, KV_ERROR_INVALID, "its disk has %" PRIu64 " bytes; whole sectors up to 64 TiB are possible", items->size);
+		return kv_fail(error, KV_ERROR_INVALID, "its disk has %" PRIu64 " bytes; whole sectors up to 64 TiB are possible",
+			       items->size);
 	img->size = items->size;
 	vhdx->blocks.size = block;
 	vhdx->ratio = vhdx_chunk_ratio(block, vhdx->sector);
@@ -346,9 +354,10 @@ static bool check_log(struct image *img, GError **error)
 		const struct vhdx_log_record *r = &g_array_index(vhdx->log.records, struct vhdx_log_record, i);
 
 		if (!inside(r, &front) && !inside(r, &vhdx->bat) && !inside(r, &vhdx->metadata))
-			return kv_fail(error, KV_ERROR_UNSUPPORTED,
-				       "its log, which is not empty, changes more than the block table; open it for writing once, which "
-				       "replays the log");
+			return kv_fail(
+				error, KV_ERROR_UNSUPPORTED,
+				"its log, which is not empty, changes more than the block table; open it for writing once, which "
+				"replays the log");
 	}
 	return true;
 }
@@ -359,8 +368,9 @@ static bool read_table(struct image *img, GError **error)
 	uint64_t bytes = vhdx_table_entries(img->size, vhdx->blocks.size, vhdx->sector) * 8;
 
 	if (bytes > vhdx->bat.len)
-		return kv_fail(error, KV_ERROR_INVALID, "its block table has %" PRIu64 " bytes and needs %" PRIu64 "; the file is damaged",
-			       vhdx->bat.len, bytes);
+		return kv_fail(error, KV_ERROR_INVALID,
+			       "its block table has %" PRIu64 " bytes and needs %" PRIu64 "; the file is damaged", vhdx->bat.len,
+			       bytes);
 	if (!foreign_table_load(&vhdx->table, img->file, "it", vhdx->bat.at, bytes, error))
 		return false;
 	vhdx_log_apply(&vhdx->log, vhdx->bat.at, vhdx->table.raw, bytes);
@@ -514,7 +524,8 @@ static void check_entry(struct image *img, uint64_t index, GArray *places, image
 		g_array_append_val(places, p);
 }
 
-static bool vhdx_check(struct image *img, unsigned fix, image_report *report, void *opaque, struct image_check *ret, GError **error)
+static bool vhdx_check(struct image *img, unsigned fix, image_report *report, void *opaque, struct image_check *ret,
+		       GError **error)
 {
 	g_autoptr(GArray) places = g_array_new(FALSE, FALSE, sizeof(struct place));
 	struct vhdx *vhdx = img->state;

@@ -7,9 +7,9 @@
 #include "foreign.h"
 
 enum {
-	VHDX_HEADER = 4096,		  /* bytes that the checksum is of */
-	VHDX_HEADER_AT = 64 << 10,	  /* the first; the other one as far behind it */
-	VHDX_REGIONS_AT = 192 << 10,	  /* likewise */
+	VHDX_HEADER = 4096,	     /* bytes that the checksum is of */
+	VHDX_HEADER_AT = 64 << 10,   /* the first; the other one as far behind it */
+	VHDX_REGIONS_AT = 192 << 10, /* likewise */
 	VHDX_REGIONS = 64 << 10,
 	VHDX_METADATA = 64 << 10, /* bytes of its table; items are behind it */
 	VHDX_BLOCK_MIN = 1 << 20, /* also what everything is aligned to */
@@ -56,8 +56,8 @@ uint64_t vhdx_table_entries(uint64_t size, uint64_t block, uint32_t sector);
 
 /* What the log says is to be changed, in order. */
 struct vhdx_log {
-	GArray *records; /* struct vhdx_log_record; NULL: there is nothing */
-	uint8_t *bytes;	 /* of the log */
+	GArray *records;    /* struct vhdx_log_record; NULL: there is nothing */
+	uint8_t *bytes;	    /* of the log */
 	uint64_t file_size; /* that the file has to have afterwards */
 };
 struct vhdx_log_record {

@@ -7,8 +7,8 @@
 
 const char *const vmdk_create_options[] = { "subformat", "adapter_type", "hwversion", NULL };
 
-static const char *const subformats[] = { "monolithicSparse", "streamOptimized", "monolithicFlat", "twoGbMaxExtentSparse",
-					  "twoGbMaxExtentFlat", NULL };
+static const char *const subformats[] = { "monolithicSparse",	 "streamOptimized",    "monolithicFlat",
+					 "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", NULL };
 enum { MONOLITHIC_SPARSE, STREAM_OPTIMIZED };
 static const char *const adapters[] = { "ide", "buslogic", "lsilogic", "legacyESX", NULL };
 
@@ -50,9 +50,11 @@ bool vmdk_create(struct image_file *f, uint64_t size, GVariant *options, GError 
 		return false;
 	if (subformat > STREAM_OPTIMIZED)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "subformat=%s can be read, but not made; choose monolithicSparse or streamOptimized", subformats[subformat]);
+			       "subformat=%s can be read, but not made; choose monolithicSparse or streamOptimized",
+			       subformats[subformat]);
 	if (strpbrk(name, "\"\r\n"))
-		return kv_fail(error, KV_ERROR_USAGE, "'%s': a vmdk descriptor cannot hold this name; choose one without quotes", f->name);
+		return kv_fail(error, KV_ERROR_USAGE, "'%s': a vmdk descriptor cannot hold this name; choose one without quotes",
+			       f->name);
 	text = descriptor_of(name, size, subformats[subformat], adapters[adapter], hw_version);
 	return vmdk_sparse_create(f, size, subformat == STREAM_OPTIMIZED, text, error);
 }

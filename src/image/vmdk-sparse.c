@@ -70,12 +70,14 @@ static bool read_header(struct image_file *f, uint64_t at, uint8_t *h, GError **
 	if (!foreign_read(f, at, h, HEADER, error))
 		return false;
 	if (memcmp(h, "KDMV", 4) != 0)
-		return kv_fail(error, KV_ERROR_INVALID, "'%s' is no sparse vmdk extent: there is no signature at %" PRIu64, f->name, at);
+		return kv_fail(error, KV_ERROR_INVALID, "'%s' is no sparse vmdk extent: there is no signature at %" PRIu64,
+			       f->name, at);
 	if (get_le32(h + H_VERSION) < 1 || get_le32(h + H_VERSION) > 3)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "vmdk '%s' has version %u; 1 to 3 are supported", f->name,
 			       get_le32(h + H_VERSION));
 	if (get_le32(h + H_FLAGS) & FLAG_LINE_ENDS && memcmp(h + H_LINE_ENDS, line_ends, 4) != 0)
-		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s' was damaged by a transfer as text; copy it again, as binary", f->name);
+		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s' was damaged by a transfer as text; copy it again, as binary",
+			       f->name);
 	return true;
 }
 
@@ -94,8 +96,9 @@ bool vmdk_sparse_descriptor(struct image_file *f, char **ret_text, uint64_t *ret
 		return true;
 	if (len > DESCRIPTOR_MAX / SECTOR || at > image_file_size(f) / SECTOR)
 		return kv_fail(error, KV_ERROR_INVALID,
-			       "vmdk '%s': its descriptor (%" PRIu64 " sectors at %" PRIu64 ") makes no sense; the header is damaged", f->name,
-			       len, at);
+			       "vmdk '%s': its descriptor (%" PRIu64 " sectors at %" PRIu64
+			       ") makes no sense; the header is damaged",
+			       f->name, len, at);
 	text = g_malloc0(len * SECTOR + 1);
 	if (!foreign_read(f, at * SECTOR, text, len * SECTOR, error)) {
 		g_free(text);
@@ -118,17 +121,21 @@ static bool check_sizes(struct vmdk_extent *x, const uint8_t *h, GError **error)
 	const char *name = x->file->name;
 
 	if (!grain || grain > (x->compressed ? COMPRESSED_GRAIN_MAX : GRAIN_MAX) / SECTOR || (grain & (grain - 1)))
-		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s' has grains of %" PRIu64 " sectors, which makes no sense", name, grain);
+		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s' has grains of %" PRIu64 " sectors, which makes no sense", name,
+			       grain);
 	if (!entries || entries > 512)
-		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s' has grain tables of %u entries; 1 to 512 make sense", name, entries);
+		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s' has grain tables of %u entries; 1 to 512 make sense", name,
+			       entries);
 	grains = capacity / grain + (capacity % grain != 0);
 	if (capacity > INT64_MAX / SECTOR || grains / entries + 1 > TABLES_MAX / 4 / entries)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "vmdk '%s' has a disk of %" PRIu64 " sectors, whose grain tables would have more than %d MiB; that is not "
+			       "vmdk '%s' has a disk of %" PRIu64
+			       " sectors, whose grain tables would have more than %d MiB; that is not "
 			       "supported",
 			       name, capacity, TABLES_MAX >> 20);
 	if (x->size > capacity * SECTOR)
-		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s' has %" PRIu64 " sectors, fewer than the descriptor says", name, capacity);
+		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s' has %" PRIu64 " sectors, fewer than the descriptor says", name,
+			       capacity);
 	if (!x->size)
 		x->size = capacity * SECTOR;
 	x->blocks.size = grain * SECTOR;
@@ -144,7 +151,8 @@ static uint32_t *read_directory(struct vmdk_extent *x, uint64_t sector, GError *
 	if (sector > image_file_size(x->file) / SECTOR ||
 	    !range_inside(sector * SECTOR, 4ull * x->n_tables, image_file_size(x->file))) {
 		kv_fail(error, KV_ERROR_INVALID,
-			"vmdk '%s': its grain directory (%u entries in sector %" PRIu64 ") is not inside of the file, which is cut off or "
+			"vmdk '%s': its grain directory (%u entries in sector %" PRIu64
+			") is not inside of the file, which is cut off or "
 			"damaged",
 			x->file->name, x->n_tables, sector);
 		return NULL;
@@ -173,7 +181,8 @@ static bool prepare_writing(struct vmdk_extent *x, const uint8_t *h, GError **er
 			       x->file->name);
 	x->next = get_le64(h + H_OVERHEAD) * SECTOR;
 	if (x->next < HEADER || x->next > image_file_size(x->file))
-		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s': grains are to start beyond the end of the file", x->file->name);
+		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s': grains are to start beyond the end of the file",
+			       x->file->name);
 	return true;
 }
 
@@ -201,8 +210,9 @@ bool vmdk_sparse_open(struct image *img, struct vmdk_extent *x, GError **error)
 	x->compressed = flags & FLAG_COMPRESSED;
 	x->has_zero_grains = flags & FLAG_ZERO_GRAINS;
 	if (x->compressed && (get_le16(h + H_COMPRESSION) != 1 || !(flags & FLAG_MARKERS)))
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "vmdk '%s' is compressed by method %u %s markers; only 1 with markers is supported",
-			       x->file->name, get_le16(h + H_COMPRESSION), flags & FLAG_MARKERS ? "with" : "without");
+		return kv_fail(error, KV_ERROR_UNSUPPORTED,
+			       "vmdk '%s' is compressed by method %u %s markers; only 1 with markers is supported", x->file->name,
+			       get_le16(h + H_COMPRESSION), flags & FLAG_MARKERS ? "with" : "without");
 	if (!check_sizes(x, h, error))
 		return false;
 	x->directory = read_directory(x, get_le64(h + H_DIRECTORY), error);
@@ -570,7 +580,8 @@ bool vmdk_sparse_create(struct image_file *f, uint64_t size, bool stream, const 
 	int r;
 
 	if (n > TABLES_MAX / 4 / NEW_ENTRIES - 1)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "a vmdk image holds less than %" PRIu64 " bytes; choose qcow2 for more",
+		return kv_fail(error, KV_ERROR_UNSUPPORTED,
+			       "a vmdk image holds less than %" PRIu64 " bytes; choose qcow2 for more",
 			       (uint64_t)TABLES_MAX / 4 * NEW_GRAIN * SECTOR);
 	put_header(h, sectors, stream);
 	overhead = stream ? NEW_GRAIN : align_up(first + 2 * each, NEW_GRAIN);

@@ -70,10 +70,12 @@ static bool read_keys(struct image *img, const char *text, GError **error)
 	len = strcspn(type + 1, "\"\r\n");
 	vmdk->create_type = g_strndup(type + 1, MIN(len, 64));
 	if (!g_utf8_validate(vmdk->create_type, -1, NULL))
-		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s': its createType is no text; the descriptor is damaged", img->path);
+		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s': its createType is no text; the descriptor is damaged",
+			       img->path);
 	if (vmdk->parent_cid != NO_PARENT)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "vmdk '%s' stands on another image (parentCID %08x), which is not supported; consolidate its snapshots in "
+			       "vmdk '%s' stands on another image (parentCID %08x), which is not supported; consolidate its "
+			       "snapshots in "
 			       "VMware, or convert it with qemu-img",
 			       img->path, vmdk->parent_cid);
 	return true;
@@ -120,7 +122,8 @@ static struct image_file *open_beside(struct image *img, const char *name, GErro
 
 	if (!*name || strchr(name, '/') || strcmp(name, "..") == 0 || strcmp(name, ".") == 0) {
 		kv_fail(error, KV_ERROR_UNSUPPORTED,
-			"vmdk '%s' names the extent '%s', which is not a file of its own directory; move it there and correct the descriptor",
+			"vmdk '%s' names the extent '%s', which is not a file of its own directory; move it there and correct "
+			"the descriptor",
 			img->path, name);
 		return NULL;
 	}
@@ -146,7 +149,8 @@ static bool parse_extent(struct image *img, const char *line, struct extent_line
 		ret->offset = 0;
 	if (n < 3 || ret->sectors > INT64_MAX / VMDK_SECTOR || ret->offset > INT64_MAX / VMDK_SECTOR ||
 	    !g_utf8_validate(ret->type, -1, NULL) || (n >= 4 && !g_utf8_validate(ret->name, -1, NULL)))
-		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s': an extent's line in the descriptor makes no sense", img->path);
+		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s': an extent's line in the descriptor makes no sense",
+			       img->path);
 	if (strcmp(ret->access, "NOACCESS") == 0 || (strcmp(ret->access, "RDONLY") == 0 && !img->readonly))
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "vmdk '%s' has an extent that is %s; %s", img->path, ret->access,
 			       ret->access[0] == 'N' ? "that is not supported" : "open it read only");
@@ -165,10 +169,11 @@ static bool kind_of_type(struct image *img, const struct extent_line *l, enum vm
 			*ret = kinds[i].kind;
 			if (*ret == VMDK_ZERO || l->has_name)
 				return true;
-			return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s': an extent of type %s has no file", img->path, l->type);
+			return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s': an extent of type %s has no file", img->path,
+				       l->type);
 		}
-	return kv_fail(error, KV_ERROR_UNSUPPORTED, "vmdk '%s' has an extent of type %s; FLAT, VMFS, SPARSE and ZERO are supported",
-		       img->path, l->type);
+	return kv_fail(error, KV_ERROR_UNSUPPORTED,
+		       "vmdk '%s' has an extent of type %s; FLAT, VMFS, SPARSE and ZERO are supported", img->path, l->type);
 }
 
 static bool open_extent(struct image *img, const struct extent_line *l, GError **error)
@@ -192,8 +197,9 @@ static bool open_extent(struct image *img, const struct extent_line *l, GError *
 			return false;
 	}
 	if (kind == VMDK_FLAT && !range_inside(x->at, x->size, image_file_size(x->file)))
-		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s': the extent '%s' has fewer bytes than the descriptor says; it is cut off",
-			       img->path, l->name);
+		return kv_fail(error, KV_ERROR_INVALID,
+			       "vmdk '%s': the extent '%s' has fewer bytes than the descriptor says; it is cut off", img->path,
+			       l->name);
 	if (kind == VMDK_SPARSE && x->size && !vmdk_sparse_open(img, x, error))
 		return false;
 	img->size += x->size;
@@ -227,7 +233,8 @@ static bool open_descriptor_file(struct image *img, GError **error)
 	g_autofree char *text = NULL;
 
 	if (len > DESCRIPTOR_FILE_MAX)
-		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s': %" PRIu64 " bytes are too many for a descriptor", img->path, len);
+		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s': %" PRIu64 " bytes are too many for a descriptor", img->path,
+			       len);
 	text = g_malloc0(len + 1);
 	if (!foreign_read(img->file, 0, text, len, error) || !read_keys(img, text, error))
 		return false;
@@ -250,8 +257,8 @@ static bool open_one_file(struct image *img, GError **error)
 	if (!vmdk_sparse_descriptor(img->file, &text, &at, error))
 		return false;
 	if (!text)
-		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s' is an extent without a descriptor; name the .vmdk that describes it",
-			       img->path);
+		return kv_fail(error, KV_ERROR_INVALID,
+			       "vmdk '%s' is an extent without a descriptor; name the .vmdk that describes it", img->path);
 	if (!read_keys(img, text, error))
 		return false;
 	find_cid(img->state, text, at);
@@ -288,8 +295,8 @@ static bool vmdk_open(struct image *img, GVariant *options, GError **error)
 	g_mutex_init(&vmdk->lock);
 	ok = foreign_read(img->file, 0, head, sizeof(head), error);
 	if (ok && !vmdk_probe(head, sizeof(head)))
-		ok = kv_fail(error, KV_ERROR_INVALID, "'%s' is no vmdk image: it begins with no header and no descriptor; name its format",
-			     img->path);
+		ok = kv_fail(error, KV_ERROR_INVALID,
+			     "'%s' is no vmdk image: it begins with no header and no descriptor; name its format", img->path);
 	if (ok)
 		ok = memcmp(head, "KDMV", 4) == 0 ? open_one_file(img, error) : open_descriptor_file(img, error);
 	if (!ok) {

@@ -20,8 +20,8 @@ struct vmdk_extent {
 	uint64_t at;	      /* FLAT: where in the file */
 	/* SPARSE: */
 	bool compressed, has_zero_grains;
-	bool streams;	 /* compressed, and grain tables come at the end of the file */
-	bool dirty;	 /* tables are; under blocks.lock like all that writing needs */
+	bool streams;	    /* compressed, and grain tables come at the end of the file */
+	bool dirty;	    /* tables are; under blocks.lock like all that writing needs */
 	uint32_t n_entries; /* of a grain table */
 	uint32_t n_tables;
 	uint32_t *directory, *copy; /* sectors of grain tables; copy: of a second set, NULL: none */

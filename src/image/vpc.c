@@ -54,7 +54,7 @@ enum {
 };
 #define FREE 0xffffffffu
 /* The largest geometry, which also means that there is none; and the largest disk. */
-#define CHS_MAX (65535ull * 16 * 255)
+#define CHS_MAX	    (65535ull * 16 * 255)
 #define SECTORS_MAX 0xff000000ull
 
 struct vpc {
@@ -62,10 +62,10 @@ struct vpc {
 	uint8_t footer[FOOTER];
 	struct foreign_blocks blocks;
 	struct foreign_table table;
-	uint64_t bitmap;	/* bytes of one, whole sectors */
-	uint64_t end;		/* of the last block; the footer's place */
-	bool footer_lost;	/* overwritten by a new block */
-	uint8_t *whole;		/* a byte for each block: all bits of its bitmap are set, by us */
+	uint64_t bitmap;  /* bytes of one, whole sectors */
+	uint64_t end;	  /* of the last block; the footer's place */
+	bool footer_lost; /* overwritten by a new block */
+	uint8_t *whole;	  /* a byte for each block: all bits of its bitmap are set, by us */
 };
 
 static bool vpc_probe(const uint8_t *head, size_t len)
@@ -179,7 +179,8 @@ static bool read_footer(struct image *img, GError **error)
 		return false;
 	if (!vpc_probe(vpc->footer, FOOTER))
 		return kv_fail(error, KV_ERROR_INVALID,
-			       "'%s' is no vpc image: there is no footer at its end and no copy at its start; name its format", img->path);
+			       "'%s' is no vpc image: there is no footer at its end and no copy at its start; name its format",
+			       img->path);
 	if (!footer_good(vpc->footer))
 		return kv_fail(error, KV_ERROR_INVALID, "vpc '%s': the checksum of its footer is wrong; the file is damaged",
 			       img->path);
@@ -206,8 +207,8 @@ static bool find_size(struct image *img, GError **error)
 		sectors = be64_at(f + F_SIZE) / SECTOR;
 	if (sectors > SECTORS_MAX)
 		return kv_fail(error, KV_ERROR_INVALID,
-			       "vpc '%s' says that its disk has %" PRIu64 " sectors, more than the format allows (2040 GiB)", img->path,
-			       sectors);
+			       "vpc '%s' says that its disk has %" PRIu64 " sectors, more than the format allows (2040 GiB)",
+			       img->path, sectors);
 	img->size = sectors * SECTOR;
 	return true;
 }
@@ -219,8 +220,8 @@ static bool open_fixed(struct image *img, GError **error)
 	vpc->fixed = true;
 	if (image_file_size(img->file) < FOOTER || img->size > image_file_size(img->file) - FOOTER)
 		return kv_fail(error, KV_ERROR_INVALID,
-			       "vpc '%s' has a fixed disk of %" PRIu64 " bytes, but the file has %" PRIu64 "; it is cut off", img->path,
-			       img->size, image_file_size(img->file));
+			       "vpc '%s' has a fixed disk of %" PRIu64 " bytes, but the file has %" PRIu64 "; it is cut off",
+			       img->path, img->size, image_file_size(img->file));
 	return true;
 }
 
@@ -230,13 +231,16 @@ static bool check_header(struct image *img, const uint8_t *h, GError **error)
 	uint64_t block = be32_at(h + H_BLOCK_SIZE);
 
 	if (memcmp(h, "cxsparse", 8) != 0)
-		return kv_fail(error, KV_ERROR_INVALID, "vpc '%s': the header of dynamic images is not where the footer says (%" PRIu64 ")",
-			       img->path, be64_at(vpc->footer + F_HEADER));
+		return kv_fail(error, KV_ERROR_INVALID,
+			       "vpc '%s': the header of dynamic images is not where the footer says (%" PRIu64 ")", img->path,
+			       be64_at(vpc->footer + F_HEADER));
 	if (be32_at(h + H_CHECKSUM) != checksum(h, HEADER, H_CHECKSUM))
-		return kv_fail(error, KV_ERROR_INVALID, "vpc '%s': the checksum of its header is wrong; the file is damaged", img->path);
+		return kv_fail(error, KV_ERROR_INVALID, "vpc '%s': the checksum of its header is wrong; the file is damaged",
+			       img->path);
 	if (block < SECTOR || block > 256 << 20 || (block & (block - 1)))
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "vpc '%s' has blocks of %" PRIu64 " bytes; a power of two from 512 to 256 MiB is supported", img->path, block);
+			       "vpc '%s' has blocks of %" PRIu64 " bytes; a power of two from 512 to 256 MiB is supported",
+			       img->path, block);
 	if (img->size > be32_at(h + H_ENTRIES) * block)
 		return kv_fail(error, KV_ERROR_INVALID,
 			       "vpc '%s': its %u blocks of %" PRIu64 " bytes are not enough for a disk of %" PRIu64, img->path,
@@ -259,7 +263,8 @@ static bool find_end(struct image *img, uint64_t n, GError **error)
 			continue;
 		if (end > image_file_size(img->file) && !img->readonly)
 			return kv_fail(error, KV_ERROR_INVALID,
-				       "vpc '%s': block %" PRIu64 " is beyond the end of the file, which is cut off or damaged; open it "
+				       "vpc '%s': block %" PRIu64
+				       " is beyond the end of the file, which is cut off or damaged; open it "
 				       "read only to save what can be read",
 				       img->path, i);
 		vpc->end = MAX(vpc->end, end);
@@ -276,8 +281,10 @@ static bool open_dynamic(struct image *img, GError **error)
 	uint8_t h[HEADER];
 
 	if (!range_inside(at, HEADER, image_file_size(img->file)))
-		return kv_fail(error, KV_ERROR_INVALID, "vpc '%s': the header of dynamic images is to be at %" PRIu64
-			       ", which is not in the file; it is cut off or damaged", img->path, at);
+		return kv_fail(error, KV_ERROR_INVALID,
+			       "vpc '%s': the header of dynamic images is to be at %" PRIu64
+			       ", which is not in the file; it is cut off or damaged",
+			       img->path, at);
 	if (!foreign_read(img->file, at, h, sizeof(h), error) || !check_header(img, h, error))
 		return false;
 	n = img->size / vpc->blocks.size + (img->size % vpc->blocks.size != 0);
@@ -473,7 +480,8 @@ static bool create_dynamic(struct image_file *file, const uint8_t *footer, uint6
 	be32_to(h + H_CHECKSUM, checksum(h, HEADER, H_CHECKSUM));
 	memset(table, 0xff, bytes);
 	return foreign_write(file, FOOTER + HEADER, table, bytes, error) && foreign_write(file, FOOTER, h, sizeof(h), error) &&
-	       foreign_write(file, FOOTER + HEADER + bytes, footer, FOOTER, error) && foreign_write(file, 0, footer, FOOTER, error);
+	       foreign_write(file, FOOTER + HEADER + bytes, footer, FOOTER, error) &&
+	       foreign_write(file, 0, footer, FOOTER, error);
 }
 
 static bool vpc_create(struct image_file *file, uint64_t size, GVariant *options, GError **error)
@@ -495,8 +503,8 @@ static bool vpc_create(struct image_file *file, uint64_t size, GVariant *options
 	if (sectors > SECTORS_MAX)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "a vpc image holds at most 2040 GiB; choose vhdx or qcow2 for more");
 	put_footer(footer, sectors, &g, subformat == 1, force);
-	return subformat == 1 ? foreign_write(file, sectors * SECTOR, footer, FOOTER, error) :
-				create_dynamic(file, footer, sectors, error);
+	return subformat == 1 ? foreign_write(file, sectors * SECTOR, footer, FOOTER, error)
+			      : create_dynamic(file, footer, sectors, error);
 }
 
 static uint64_t vpc_cluster_size(struct image *img)

@@ -152,7 +152,9 @@ static int run_line(struct image *img, const char *line)
 		return image_discard(img, offset, len);
 	buf = g_malloc(len + 1);
 	fill(buf, offset, len, seed);
-	return op == 'w' ? image_write(img, offset, buf, len) : op == 'c' ? image_write_compressed(img, offset, buf, len) : -EINVAL;
+	return op == 'w'   ? image_write(img, offset, buf, len)
+	       : op == 'c' ? image_write_compressed(img, offset, buf, len)
+			   : -EINVAL;
 }
 
 static int run(struct image *img)
@@ -163,7 +165,7 @@ static int run(struct image *img)
 		int r = run_line(img, line);
 
 		if (r < 0) {
-			fprintf(stderr, "%s: %s\n", strtok(line, "\n"), strerror(-r));
+			fprintf(stderr, "%.*s: %s\n", (int)strcspn(line, "\n"), line, strerror(-r));
 			return 1;
 		}
 	}
