@@ -17,11 +17,13 @@
 
 #include "error.h"
 #include "gate.h"
+#include "image-rig.h"
 #include "toy-image.h"
 
 enum {
 	REQUESTS = 1500,
 	DEPTH = 32,
+	BUSY_ROUNDS = 300,
 	RAW_SIZE = TOY_SIZE - 100 * 512, /* shorter than what stands on it */
 };
 
@@ -61,12 +63,6 @@ static void expect(const char *name, const char *extra, const char *message)
 		fail_msg("'%s' lacks '%s'", error->message, message);
 }
 
-static void fill(GRand *rand, uint8_t *data, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		data[i] = g_rand_int(rand);
-}
-
 static void make_toy(const char *name, const char *backing, const char *format)
 {
 	g_autofree char *path = in_dir(name);
@@ -81,96 +77,14 @@ static void make_raw(const char *name, const void *data, size_t len)
 	assert_true(g_file_set_contents(path, data, len, NULL));
 }
 
-/* ---- one request at a time against a model ---- */
-
-struct wait {
-	struct image_req req;
-	struct iovec iov[8];
-	bool over;
-	int res;
-};
-
-static void on_complete(struct image_req *req, int res)
-{
-	struct wait *w = req->opaque;
-
-	w->over = true;
-	w->res = res;
-}
-
-static void start(struct image_queue *q, struct wait *w)
-{
-	w->req.complete = on_complete;
-	w->req.opaque = w;
-	w->over = false;
-	image_submit(q, &w->req);
-	assert_false(w->over);
-}
-
-static int run(struct image_queue *q, GRand *rand, enum image_op op, uint64_t offset, uint8_t *data, uint64_t len)
-{
-	struct wait w = { .req = { .op = op, .offset = offset, .len = len, .iov = w.iov } };
-	uint64_t left = data ? len : 0;
-
-	/* Into odd parts, some of them empty. */
-	while (left) {
-		size_t part = w.req.n_iov == 7 ? left : (size_t)g_rand_int_range(rand, 0, MIN(left, 20000) + 1);
-
-		w.iov[w.req.n_iov++] = (struct iovec){ data + (len - left), part };
-		left -= part;
-	}
-	start(q, &w);
-	image_kick(q);
-	while (!w.over)
-		g_main_context_iteration(NULL, TRUE);
-	return w.res;
-}
-
-static void random_request(struct image *img, struct image_queue *q, GRand *rand, uint8_t *model)
-{
-	static uint8_t data[64 << 10];
-	uint64_t len = 512 * g_rand_int_range(rand, 1, 128);
-	uint64_t offset = 512 * g_rand_int_range(rand, 0, (TOY_SIZE - len) / 512 + 1);
-	uint64_t whole = (offset + TOY_CLUSTER - 1) / TOY_CLUSTER * TOY_CLUSTER;
-
-	switch (g_rand_int_range(rand, 0, 12)) {
-	case 0:
-		assert_int_equal(run(q, rand, IMAGE_WRITE_ZEROES, offset, NULL, len), 0);
-		memset(model + offset, 0, len);
-		break;
-	case 1:
-		assert_int_equal(run(q, rand, IMAGE_DISCARD, offset, NULL, len), 0);
-		for (; whole + TOY_CLUSTER <= offset + len; whole += TOY_CLUSTER)
-			memset(model + whole, 0, TOY_CLUSTER);
-		break;
-	case 2:
-		assert_int_equal(run(q, rand, IMAGE_FLUSH, 0, NULL, 0), 0);
-		break;
-	case 3:
-		assert_int_equal(image_read(img, offset, data, len), 0);
-		assert_memory_equal(data, model + offset, len);
-		break;
-	case 4:
-	case 5:
-	case 6:
-		fill(rand, data, len);
-		assert_int_equal(run(q, rand, IMAGE_WRITE, offset, data, len), 0);
-		memcpy(model + offset, data, len);
-		break;
-	default:
-		memset(data, 0xa5, len);
-		assert_int_equal(run(q, rand, IMAGE_READ, offset, data, len), 0);
-		assert_memory_equal(data, model + offset, len);
-	}
-}
+/* ---- against a model ---- */
 
 static void requests(struct image *img, GRand *rand, uint8_t *model, unsigned n)
 {
 	struct image_queue *q = image_queue_new(img, NULL, DEPTH, NULL);
 
 	assert_non_null(q);
-	for (unsigned i = 0; i < n; i++)
-		random_request(img, q, rand, model);
+	assert_true(rig_random(img, q, rand, model, 0, TOY_SIZE, n));
 	image_queue_free(q);
 }
 
@@ -181,7 +95,7 @@ static void against_model(const char *extra)
 	struct image *img;
 
 	/* top stands on middle, which has some clusters and stands on a raw file, which is shorter. */
-	fill(rand, model, RAW_SIZE);
+	rig_fill(rand, model, RAW_SIZE);
 	make_raw("base", model, RAW_SIZE);
 	make_toy("middle", "base", "raw");
 	img = open_good("middle", ", 'format': <'toy'>");
@@ -221,7 +135,7 @@ static void test_direct(void **state)
 	struct image *img;
 	unsigned maps, writes;
 
-	fill(rand, data, sizeof(data));
+	rig_fill(rand, data, sizeof(data));
 	make_raw("base", data, sizeof(data));
 	make_toy("top", "base", "raw");
 	img = open_good("top", ", 'format': <'toy'>");
@@ -232,18 +146,18 @@ static void test_direct(void **state)
 	q = image_queue_new(img, NULL, DEPTH, NULL);
 	maps = toy_maps;
 	writes = toy_writes;
-	assert_int_equal(run(q, rand, IMAGE_READ, 0, back, sizeof(back)), 0);
+	assert_int_equal(rig_run(q, rand, IMAGE_READ, 0, back, sizeof(back)), 0);
 	assert_memory_equal(back, data, sizeof(data));
-	assert_int_equal(run(q, rand, IMAGE_READ, sizeof(data) + 512, back, sizeof(back)), 0); /* beyond the base */
+	assert_int_equal(rig_run(q, rand, IMAGE_READ, sizeof(data) + 512, back, sizeof(back)), 0); /* beyond the base */
 	for (unsigned i = 0; i < sizeof(back); i++)
 		assert_int_equal(back[i], 0);
-	fill(rand, data + TOY_CLUSTER, 512);
-	assert_int_equal(run(q, rand, IMAGE_WRITE, TOY_CLUSTER, data + TOY_CLUSTER, 512), 0);
+	rig_fill(rand, data + TOY_CLUSTER, 512);
+	assert_int_equal(rig_run(q, rand, IMAGE_WRITE, TOY_CLUSTER, data + TOY_CLUSTER, 512), 0);
 	assert_int_equal(toy_maps, maps);
 	assert_int_equal(toy_writes, writes);
-	assert_int_equal(run(q, rand, IMAGE_READ, TOY_CLUSTER, back, TOY_CLUSTER), 0);
+	assert_int_equal(rig_run(q, rand, IMAGE_READ, TOY_CLUSTER, back, TOY_CLUSTER), 0);
 	assert_memory_equal(back, data + TOY_CLUSTER, TOY_CLUSTER);
-	assert_int_equal(run(q, rand, IMAGE_WRITE, 0, data, 512), 0); /* allocates */
+	assert_int_equal(rig_run(q, rand, IMAGE_WRITE, 0, data, 512), 0); /* allocates */
 	assert_true(toy_writes > writes);
 	image_queue_free(q);
 	image_close(img);
@@ -251,65 +165,14 @@ static void test_direct(void **state)
 
 /* ---- many at a time ---- */
 
-enum {
-	BUSY_CLUSTERS = 16, /* few, so that a freed one is soon another's */
-	BUSY_ROUNDS = 300,
-	BUSY_DEPTH = 48,
-};
-
-static void expect_own_data(struct image *img)
-{
-	uint32_t data[TOY_CLUSTER / 4];
-
-	for (uint32_t i = 0; i < BUSY_CLUSTERS; i++) {
-		assert_int_equal(image_read(img, i * TOY_CLUSTER, data, sizeof(data)), 0);
-		for (unsigned k = 0; k < G_N_ELEMENTS(data); k++)
-			if (data[k] && data[k] != i + 1)
-				fail_msg("cluster %u has data of cluster %u", i, data[k] - 1);
-	}
-}
-
-/*
- * Writes, reads and discards of the same clusters, all under way at once: a transfer must never reach a cluster that a
- * discard has given to somebody else. Every word that is written names its cluster.
- */
+/* A transfer must never reach a cluster that a discard has given to somebody else. */
 static void test_discard_under_transfers(void **state)
 {
-	static uint32_t data[BUSY_CLUSTERS][TOY_CLUSTER / 4], back[BUSY_DEPTH][TOY_CLUSTER / 4];
-	g_autoptr(GRand) rand = g_rand_new_with_seed(5);
-	static struct wait w[BUSY_DEPTH];
-	struct image_queue *q[2];
 	struct image *img;
 
-	for (uint32_t i = 0; i < BUSY_CLUSTERS; i++)
-		for (unsigned k = 0; k < TOY_CLUSTER / 4; k++)
-			data[i][k] = i + 1;
 	make_toy("busy", NULL, NULL);
 	img = open_good("busy", ", 'format': <'toy'>");
-	q[0] = image_queue_new(img, NULL, DEPTH, NULL);
-	q[1] = image_queue_new(img, NULL, DEPTH, NULL);
-	for (unsigned round = 0; round < BUSY_ROUNDS; round++) {
-		for (unsigned i = 0; i < BUSY_DEPTH; i++) {
-			uint32_t cluster = g_rand_int_range(rand, 0, BUSY_CLUSTERS);
-			enum image_op op = (const enum image_op[]){ IMAGE_WRITE, IMAGE_WRITE, IMAGE_READ, IMAGE_DISCARD,
-								   IMAGE_WRITE }[g_rand_int_range(rand, 0, 5)];
-
-			w[i].iov[0] = (struct iovec){ op == IMAGE_READ ? back[i] : data[cluster], TOY_CLUSTER };
-			w[i].req = (struct image_req){ .op = op, .offset = cluster * TOY_CLUSTER, .len = TOY_CLUSTER,
-						       .iov = w[i].iov, .n_iov = 1 };
-			start(q[i % 2], &w[i]);
-		}
-		image_kick(q[0]);
-		image_kick(q[1]);
-		for (unsigned i = 0; i < BUSY_DEPTH; i++) {
-			while (!w[i].over)
-				g_main_context_iteration(NULL, TRUE);
-			assert_int_equal(w[i].res, 0);
-		}
-		expect_own_data(img);
-	}
-	image_queue_free(q[0]);
-	image_queue_free(q[1]);
+	rig_busy(img, TOY_CLUSTER, BUSY_ROUNDS);
 	image_close(img);
 }
 
@@ -317,7 +180,7 @@ static void test_discard_under_transfers(void **state)
 static void test_lock_out(void **state)
 {
 	static uint8_t data[TOY_CLUSTER];
-	struct wait before = {}, meanwhile = {};
+	struct rig_wait before = {}, meanwhile = {};
 	struct image_queue *q;
 	struct image *img;
 
@@ -328,11 +191,11 @@ static void test_lock_out(void **state)
 	before.iov[0] = meanwhile.iov[0] = (struct iovec){ data, sizeof(data) };
 	before.req = (struct image_req){ .op = IMAGE_WRITE, .len = sizeof(data), .iov = before.iov, .n_iov = 1 };
 	meanwhile.req = (struct image_req){ .op = IMAGE_READ, .len = sizeof(data), .iov = meanwhile.iov, .n_iov = 1 };
-	start(q, &before);
+	rig_start(q, &before);
 	image_lock_out(img);
 	assert_false(gate_try_enter(img->gate));
 	assert_false(before.over);
-	start(q, &meanwhile);
+	rig_start(q, &meanwhile);
 	image_kick(q);
 	while (!before.over)
 		g_main_context_iteration(NULL, TRUE);
@@ -516,10 +379,10 @@ static void test_disguise(void **state)
 	assert_int_equal(image_write(img, 4, data + 4, 4), 0);
 	assert_int_equal(image_write(img, 0, data, 4), -EPERM);
 	q = image_queue_new(img, NULL, DEPTH, NULL);
-	assert_int_equal(run(q, rand, IMAGE_WRITE, 0, data, sizeof(data)), -EPERM);
-	assert_int_equal(run(q, rand, IMAGE_WRITE, 512, data, 512), 0);
-	assert_int_equal(run(q, rand, IMAGE_WRITE_ZEROES, 0, NULL, 512), 0);
-	assert_int_equal(run(q, rand, IMAGE_READ, 512, data, 512), 0);
+	assert_int_equal(rig_run(q, rand, IMAGE_WRITE, 0, data, sizeof(data)), -EPERM);
+	assert_int_equal(rig_run(q, rand, IMAGE_WRITE, 512, data, 512), 0);
+	assert_int_equal(rig_run(q, rand, IMAGE_WRITE_ZEROES, 0, NULL, 512), 0);
+	assert_int_equal(rig_run(q, rand, IMAGE_READ, 512, data, 512), 0);
 	assert_memory_equal(data, "TOYIMAGE", 8);
 	image_queue_free(q);
 	image_close(img);
