@@ -168,6 +168,20 @@ int image_write_compressed(struct image *img, uint64_t offset, const void *buf, 
 	return res;
 }
 
+int image_write_packed(struct image *img, uint64_t offset, const void *packed, uint64_t len)
+{
+	int res = check_write(img, offset, 1);
+
+	if (res < 0)
+		return res;
+	if (!img->format->write_packed)
+		return -ENOTSUP;
+	gate_enter(img->gate);
+	res = img->format->write_packed(img, offset, packed, len);
+	gate_leave(img->gate);
+	return res;
+}
+
 int image_flush(struct image *img)
 {
 	int res;

@@ -62,6 +62,12 @@ struct image_format {
 	int (*write_zeroes)(struct image *img, uint64_t offset, uint64_t len, unsigned flags);
 	int (*discard)(struct image *img, uint64_t offset, uint64_t len); /* img->discard alone */
 	int (*write_compressed)(struct image *img, uint64_t offset, const void *buf, uint64_t len);
+	/*
+	 * Its two halves, for tools that want clusters compressed by many threads and stored in order. compress(): any thread;
+	 * out has room for a cluster; *ret_len 0: it does not become smaller, and is to be written as it is. NULL: no halves.
+	 */
+	int (*compress)(struct image *img, const void *buf, uint64_t len, void *out, uint64_t *ret_len);
+	int (*write_packed)(struct image *img, uint64_t offset, const void *packed, uint64_t len);
 	/* What the format keeps back, in the right order, then the files, whether it has written to them or queue.c. */
 	int (*flush)(struct image *img);
 
@@ -70,7 +76,7 @@ struct image_format {
 	/* The file is there, empty and locked; size: a multiple of 512 below 2^63. Options as for image_create(). */
 	bool (*create)(struct image_file *file, uint64_t size, GVariant *options, GError **error);
 	const char *const *create_options; /* names, NULL-terminated; "backing": it can stand on another image */
-	/* "format-specific" of qemu-img info: adds a{sv} members under their JSON names. */
+	/* "format-specific" of qemu-img info: adds a{sv} members under their JSON names. "dirty-flag" (b) is the image's own. */
 	void (*info)(struct image *img, GVariantBuilder *members);
 	uint64_t (*cluster_size)(struct image *img); /* NULL: none */
 	bool (*check)(struct image *img, unsigned fix, image_report *report, void *opaque, struct image_check *ret,
@@ -81,6 +87,11 @@ struct image_format {
 	bool (*snapshot_create)(struct image *img, const char *name, GError **error);
 	bool (*snapshot_apply)(struct image *img, const char *id_or_name, GError **error);
 	bool (*snapshot_delete)(struct image *img, const char *id_or_name, GError **error);
+	bool opens_snapshots; /* open() has the option "snapshot" (s), an id: the disk as it was then, read only */
+	/* Changes options (names and spelling of create()) but for the size and the backing file. NULL: none can change. */
+	bool (*amend)(struct image *img, GVariant *options, GError **error);
+	/* Every cluster becomes a HOLE. NULL: cannot. */
+	bool (*empty)(struct image *img, GError **error);
 	/* Changes the backing file's name in the header alone. format NULL: none is noted. name NULL: no backing file. */
 	bool (*set_backing)(struct image *img, const char *name, const char *format, GError **error);
 };

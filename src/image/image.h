@@ -125,6 +125,8 @@ int image_map(struct image *img, uint64_t offset, uint64_t len, struct image_ext
 int image_status(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret);
 /* Whole-cluster write of data that is stored compressed; -ENOTSUP: the format has no such thing. At most one cluster. */
 int image_write_compressed(struct image *img, uint64_t offset, const void *buf, uint64_t len);
+/* Its second half, behind the format's compress(): bytes for the cluster at offset. */
+int image_write_packed(struct image *img, uint64_t offset, const void *packed, uint64_t len);
 
 enum image_prealloc { IMAGE_PREALLOC_OFF, IMAGE_PREALLOC_METADATA, IMAGE_PREALLOC_FALLOC, IMAGE_PREALLOC_FULL };
 /* Sizes are rounded up to 512. Shrinking drops what is behind the new end. */

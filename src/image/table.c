@@ -3,6 +3,7 @@
 #include "format.h"
 
 const struct image_format *const image_formats[] = {
+	&image_qcow2,
 	&image_raw,
 	&image_vmdk,
 	&image_vpc,
