@@ -375,20 +375,27 @@ int vmdk_sparse_read_compressed(struct vmdk_extent *x, uint64_t offset, void *bu
 	return 0;
 }
 
-/* Marker, data, and zeroes up to a sector's end; for g_free(). */
-static uint8_t *pack_grain(struct vmdk_extent *x, uint64_t sector, const void *grain, uint64_t *ret_len)
+int vmdk_sparse_compress(struct vmdk_extent *x, const void *buf, uint64_t len, void *out, uint64_t *ret_len)
 {
-	uLongf len = compressBound(x->blocks.size);
-	uint8_t *packed = g_malloc0(GRAIN_MARKER + len + SECTOR);
+	g_autofree uint8_t *padded = NULL;
+	uLongf packed = *ret_len;
 
-	if (compress2(packed + GRAIN_MARKER, &len, grain, x->blocks.size, Z_DEFAULT_COMPRESSION) != Z_OK) {
-		g_free(packed);
-		return NULL;
+	if (!x->compressed || !len || len > x->blocks.size)
+		return -ENOTSUP;
+	if (len < x->blocks.size) {
+		padded = g_malloc0(x->blocks.size);
+		memcpy(padded, buf, len);
 	}
-	put_le64(packed + M_VALUE, sector);
-	put_le32(packed + M_SIZE, len);
-	*ret_len = align_up(GRAIN_MARKER + len, SECTOR);
-	return packed;
+	*ret_len = 0;
+	switch (compress2(out, &packed, padded ? padded : buf, x->blocks.size, Z_DEFAULT_COMPRESSION)) {
+	case Z_OK:
+		*ret_len = packed;
+		return 0;
+	case Z_BUF_ERROR:
+		return 0;
+	default:
+		return -EIO;
+	}
 }
 
 static int append_grain(struct vmdk_extent *x, uint64_t index, const uint8_t *packed, uint64_t len)
@@ -411,23 +418,31 @@ static int append_grain(struct vmdk_extent *x, uint64_t index, const uint8_t *pa
 	return 0;
 }
 
-static int write_grain(struct vmdk_extent *x, uint64_t offset, const void *buf, uint64_t len)
+int vmdk_sparse_write_packed(struct vmdk_extent *x, uint64_t offset, const void *packed, uint64_t len)
 {
-	g_autofree uint8_t *padded = NULL, *packed = NULL;
-	uint64_t packed_len = 0;
+	uint64_t room = align_up(GRAIN_MARKER + len, SECTOR);
+	g_autofree uint8_t *marked = NULL;
 	int r;
 
-	if (len < x->blocks.size) {
-		padded = g_malloc0(x->blocks.size);
-		memcpy(padded, buf, len);
-	}
-	packed = pack_grain(x, offset / SECTOR, padded ? padded : buf, &packed_len);
-	if (!packed)
-		return -EIO;
+	if (!x->compressed || offset % x->blocks.size || !len || len > 2 * x->blocks.size)
+		return -ENOTSUP;
+	marked = g_malloc0(room);
+	put_le64(marked + M_VALUE, offset / SECTOR);
+	put_le32(marked + M_SIZE, len);
+	memcpy(marked + GRAIN_MARKER, packed, len);
 	g_mutex_lock(&x->blocks.lock);
-	r = append_grain(x, offset / x->blocks.size, packed, packed_len);
+	r = append_grain(x, offset / x->blocks.size, marked, room);
 	g_mutex_unlock(&x->blocks.lock);
 	return r;
+}
+
+static int write_grain(struct vmdk_extent *x, uint64_t offset, const void *buf, uint64_t len)
+{
+	uint64_t packed_len = compressBound(x->blocks.size);
+	g_autofree uint8_t *packed = g_malloc(packed_len);
+	int r = vmdk_sparse_compress(x, buf, len, packed, &packed_len);
+
+	return r ? r : vmdk_sparse_write_packed(x, offset, packed, packed_len);
 }
 
 int vmdk_sparse_write_compressed(struct vmdk_extent *x, uint64_t offset, const void *buf, uint64_t len)

@@ -444,6 +444,32 @@ static int vmdk_write_compressed(struct image *img, uint64_t offset, const void 
 	return r ? r : vmdk_sparse_write_compressed(x, offset - x->start, buf, len);
 }
 
+/* Streams are one extent. */
+static bool vmdk_compressed_only(struct image *img)
+{
+	struct vmdk *vmdk = img->state;
+
+	return vmdk->n_extents == 1 && vmdk->extents[0].compressed;
+}
+
+static int vmdk_compress(struct image *img, const void *buf, uint64_t len, void *out, uint64_t *ret_len)
+{
+	struct vmdk *vmdk = img->state;
+
+	if (!vmdk_compressed_only(img))
+		return -ENOTSUP;
+	*ret_len = vmdk->extents[0].blocks.size;
+	return vmdk_sparse_compress(&vmdk->extents[0], buf, len, out, ret_len);
+}
+
+static int vmdk_write_packed(struct image *img, uint64_t offset, const void *packed, uint64_t len)
+{
+	struct vmdk *vmdk = img->state;
+	int r = vmdk_compressed_only(img) ? change_cid(img) : -ENOTSUP;
+
+	return r ? r : vmdk_sparse_write_packed(&vmdk->extents[0], offset, packed, len);
+}
+
 static int zero_extent(struct image *img, struct vmdk_extent *x, uint64_t offset, uint64_t len, bool may_unmap)
 {
 	if (x->kind == VMDK_ZERO)
@@ -556,6 +582,9 @@ const struct image_format image_vmdk = {
 	.write_zeroes = vmdk_write_zeroes,
 	.discard = vmdk_discard,
 	.write_compressed = vmdk_write_compressed,
+	.compress = vmdk_compress,
+	.write_packed = vmdk_write_packed,
+	.compressed_only = vmdk_compressed_only,
 	.flush = vmdk_flush,
 	.create = vmdk_create,
 	.create_options = vmdk_create_options,

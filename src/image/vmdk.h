@@ -51,6 +51,9 @@ bool vmdk_sparse_is_loaded(struct vmdk_extent *x, uint64_t offset, uint64_t *len
 int vmdk_sparse_read_compressed(struct vmdk_extent *x, uint64_t offset, void *buf, uint64_t len);
 /* Whole grains (the last one may be short) that are not there yet. */
 int vmdk_sparse_write_compressed(struct vmdk_extent *x, uint64_t offset, const void *buf, uint64_t len);
+/* Its two halves. *ret_len: what out has room for; 0: that is not enough. */
+int vmdk_sparse_compress(struct vmdk_extent *x, const void *buf, uint64_t len, void *out, uint64_t *ret_len);
+int vmdk_sparse_write_packed(struct vmdk_extent *x, uint64_t offset, const void *packed, uint64_t len);
 int vmdk_sparse_flush(struct vmdk_extent *x);
 
 /* A new sparse extent, empty; descriptor: for its header, NULL: none. */

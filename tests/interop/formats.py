@@ -470,6 +470,36 @@ def case_vmdk_refused(bed):
     bed.refused('can be read, but not made', bed.path('vmdk'), 'vmdk', 'create', M, 'subformat=monolithicFlat')
 
 
+def case_convert(bed):
+    """kv-img makes every kind from a raw file, and a raw file of it again; its info says what qemu-img's does."""
+    kv_img = os.environ.get('KV_IMG')
+    if not kv_img:
+        raise Skipped('KV_IMG does not say where kv-img is')
+    raw = make_raw(bed, 9 * M + 512, 11)
+    stream = ('vmdk', ['subformat=streamOptimized'], True)
+    for form, options, checks, *more in [*KINDS, stream, (*stream, '-c')]:
+        what, image, back = f'{form} {options} {more}', bed.path(form), bed.path('raw')
+        tool(kv_img, 'convert', '-f', 'raw', '-O', form, *more, *with_options(options), raw, image)
+        check_same(bed, raw, image, form, what)
+        check_image(bed, image, form, checks, what)
+        tool(kv_img, 'convert', '-f', form, '-O', 'raw', image, back)
+        tool('qemu-img', 'compare', '-f', 'raw', '-F', form, back, image)
+        ours, theirs = (json.loads(tool(img, 'info', '-f', form, '--output=json', image).stdout) for img in (kv_img, 'qemu-img'))
+        for key in 'virtual-size', 'format', 'cluster-size', 'format-specific', 'actual-size':
+            check(ours.get(key) == theirs.get(key), f'{what}: info has another {key}', ours, theirs)
+    with open(raw, 'rb') as f: # grains come in order, for readers that cannot seek
+        data = f.read()
+    grains = [int(line.split()[0]) for line in bed.io(image, 'vmdk', 'map').stdout.splitlines() if line.endswith('compressed')]
+    check(grains and len(grains) < len(data) // 65536, 'a stream has no grains, or grains of zeroes')
+    with open(image, 'rb') as f:
+        f.seek(65536)
+        for grain in grains:
+            at = f.tell()
+            lba, size = struct.unpack('<QI', f.read(12))
+            check(lba * 512 == grain, f'grain {grain} is not the next in the stream, but {lba * 512}')
+            f.seek(at + (12 + size + 511) // 512 * 512)
+
+
 if __name__ == '__main__':
     if os.access('/dev/shm', os.W_OK): # for the many flushes
         tempfile.tempdir = '/dev/shm'
