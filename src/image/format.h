@@ -68,6 +68,8 @@ struct image_format {
 	 */
 	int (*compress)(struct image *img, const void *buf, uint64_t len, void *out, uint64_t *ret_len);
 	int (*write_packed)(struct image *img, uint64_t offset, const void *packed, uint64_t len);
+	/* write() takes nothing but whole clusters, once, and compresses them: better given to write_compressed(). NULL: no. */
+	bool (*compressed_only)(struct image *img);
 	/* What the format keeps back, in the right order, then the files, whether it has written to them or queue.c. */
 	int (*flush)(struct image *img);
 

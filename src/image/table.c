@@ -5,5 +5,9 @@
 const struct image_format *const image_formats[] = {
 	&image_qcow2,
 	&image_raw,
+	&image_vmdk,
+	&image_vpc,
+	&image_vhdx,
+	&image_vdi,
 	NULL,
 };

@@ -184,6 +184,12 @@ static bool open_target(struct conversion *c)
 	return true;
 }
 
+/* Written in no other way, also without -c: streamOptimized VMDK images. */
+static bool only_compressed(struct image *target)
+{
+	return target->format->compressed_only && target->format->compressed_only(target);
+}
+
 static bool convert_all(struct conversion *c)
 {
 	struct img_args *args = c->args;
@@ -193,7 +199,7 @@ static bool convert_all(struct conversion *c)
 	/* A file cannot be its own target: creating it would empty it. The lock says so. */
 	if (!open_sources(c) || (!img_has(args, 'n') && !create_target(c)) || !open_target(c))
 		return false;
-	c->copy.compress = img_has(args, 'c');
+	c->copy.compress = img_has(args, 'c') || only_compressed(c->copy.target);
 	c->copy.any_order = img_has(args, 'W');
 	c->copy.salvage = img_has(args, IMG_SALVAGE);
 	c->copy.quiet = img_has(args, 'q');
