@@ -25,12 +25,6 @@ struct entry {
 	const char *file;
 };
 
-/* Without backing images a hole is this layer's own zeroes. */
-static bool is_bottom(const struct image_format *format)
-{
-	return !format->create_options || !g_strv_contains(format->create_options, "backing");
-}
-
 static int find_entry(struct image *img, uint64_t offset, uint64_t len, struct entry *ret)
 {
 	struct image_extent e;
@@ -52,7 +46,7 @@ static int find_entry(struct image *img, uint64_t offset, uint64_t len, struct e
 		.depth = depth,
 		.at = e.at,
 		.file = img->data->name,
-		.present = e.kind != IMAGE_HOLE || is_bottom(img->format),
+		.present = e.kind != IMAGE_HOLE || !img_can_stand(img->format->name),
 		.zero = e.kind == IMAGE_HOLE || e.kind == IMAGE_ZERO,
 		.data = e.kind == IMAGE_DATA || e.kind == IMAGE_COMPRESSED,
 		.has_at = e.has_at,
