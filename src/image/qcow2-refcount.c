@@ -93,6 +93,17 @@ int qcow2_refcount_get(struct qcow2 *s, uint64_t cluster, uint64_t *ret)
 	return res;
 }
 
+static void put(struct qcow2 *s, uint8_t *slice, uint64_t cluster, uint64_t count)
+{
+	qcow2_refcount_put(slice, in_slice(s, cluster), s->refcount_order, count);
+	qcow2_cache_dirty(&s->refcount_cache, slice);
+	if (count)
+		return;
+	s->free_hint = MIN(s->free_hint, cluster);
+	if (s->free_byte && qcow2_cluster(s, s->free_byte) == cluster)
+		s->free_byte = 0;
+}
+
 static int change_one(struct qcow2 *s, uint64_t cluster, int delta)
 {
 	uint8_t *slice;
@@ -107,15 +118,22 @@ static int change_one(struct qcow2 *s, uint64_t cluster, int delta)
 				     cluster << s->cluster_bits);
 	if (delta > 0 && count >= qcow2_refcount_max(s))
 		return -EOVERFLOW;
-	count += delta;
-	qcow2_refcount_put(slice, in_slice(s, cluster), s->refcount_order, count);
-	qcow2_cache_dirty(&s->refcount_cache, slice);
-	if (!count) {
-		s->free_hint = MIN(s->free_hint, cluster);
-		if (s->free_byte && qcow2_cluster(s, s->free_byte) == cluster)
-			s->free_byte = 0;
-	}
+	put(s, slice, cluster, count + delta);
 	return 0;
+}
+
+int qcow2_refcount_set(struct qcow2 *s, uint64_t cluster, uint64_t count)
+{
+	uint8_t *slice;
+	int res = find_slice(s, cluster, &slice);
+
+	if (res == 0 && count > qcow2_refcount_max(s))
+		res = -EOVERFLOW;
+	if (res == 0 && !slice)
+		res = -EIO;
+	if (res == 0)
+		put(s, slice, cluster, count);
+	return res;
 }
 
 int qcow2_refcount_add(struct qcow2 *s, uint64_t first, uint64_t n, int delta)
