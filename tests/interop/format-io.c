@@ -42,12 +42,15 @@ static int create(const char *file, const char *format, int argc, char **argv)
 
 static struct image *open_image(const char *file, const char *format, bool readonly, GError **error)
 {
+	const char *member = g_getenv("MEMBER"); /* of an OVA */
 	GVariantBuilder b;
 
 	g_variant_builder_init(&b, G_VARIANT_TYPE("a{sv}"));
 	g_variant_builder_add(&b, "{sv}", "file", g_variant_new_string(file));
 	g_variant_builder_add(&b, "{sv}", "format", g_variant_new_string(format));
 	g_variant_builder_add(&b, "{sv}", "readonly", g_variant_new_boolean(readonly));
+	if (member)
+		g_variant_builder_add(&b, "{sv}", "member", g_variant_new_string(member));
 	g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_builder_end(&b));
 
 	return image_open(options, error);

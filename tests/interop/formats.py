@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 
 from cases import Skipped, check, run
@@ -468,6 +469,47 @@ def case_vmdk_refused(bed):
     with open(image, encoding='ascii') as f:
         check('CID=12345678' not in f.read(), 'the CID is the old one')
     bed.refused('can be read, but not made', bed.path('vmdk'), 'vmdk', 'create', M, 'subformat=monolithicFlat')
+
+
+def case_ova(bed):
+    """The disk of an OVA, of every kind of tar; which one, if there are two."""
+    raw, disk = make_raw(bed, 9 * M, 5), os.path.join(bed.folder, 'a-disk1.vmdk')
+    tool('qemu-img', 'convert', '-f', 'raw', '-O', 'vmdk', '-o', 'subformat=streamOptimized', raw, disk)
+    text = os.path.join(bed.folder, 'a.ovf')
+    with open(text, 'w', encoding='ascii') as f:
+        f.write('<Envelope/>' * 100)
+    long = os.path.join(bed.folder, 'n' * 120 + '.vmdk')
+    shutil.copy(disk, long)
+
+    def make(names, form, **more):
+        ova = bed.path('ova')
+        with tarfile.open(ova, 'w', format=form) as tar:
+            for name in names:
+                tar.add(name, os.path.basename(name), **more)
+        return ova
+    for form in tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT:
+        for name in (disk, long) if form != tarfile.USTAR_FORMAT else (disk,):
+            ova, dumped = make([text, name], form), bed.path('dump')
+            for image_format in 'auto', 'vmdk':
+                bed.io(ova, image_format, 'dump', dumped)
+                tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', raw, dumped)
+    two = make([text, disk, long], tarfile.GNU_FORMAT)
+    bed.refused('has 2 disks; name one of them with member=: a-disk1.vmdk, nnn', two, 'auto', 'info')
+    os.environ['MEMBER'] = 'a-disk1.vmdk'
+    bed.io(two, 'vmdk', 'dump', dumped)
+    bed.refused('can only be read', two, 'vmdk', 'run')
+    os.environ['MEMBER'] = 'b.vmdk'
+    bed.refused("no file 'b.vmdk'", two, 'vmdk', 'info')
+    del os.environ['MEMBER']
+    tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', raw, dumped)
+    bed.refused('has no disk', make([text], tarfile.GNU_FORMAT), 'auto', 'info')
+    with open(two, 'r+b') as f:
+        f.truncate(65536)
+    bed.refused('cut off', two, 'auto', 'info')
+    with open(two, 'r+b') as f:
+        f.write(b'b')
+    bed.refused('makes no sense', two, 'auto', 'info')
+    check('size 65536' in bed.io(two, 'raw', 'info').stdout, 'an OVA is not raw when that is said')
 
 
 def case_convert(bed):
