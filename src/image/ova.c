@@ -225,7 +225,7 @@ static bool read_member(struct image_file *f, uint64_t *at, const uint8_t *h, st
 
 static bool read_members(struct image_file *f, GArray *members, GError **error)
 {
-	struct extended x = {0};
+	struct extended x = { 0 };
 	uint8_t h[BLOCK];
 	uint64_t at = 0;
 	bool ok = true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Images of other programs' formats, and OVA files with such: opened, mapped, read, checked, written to. An input is a file, or "pieces: " and pieces of
- * a file that is larger than a corpus should be (offset, 8 bytes; length, 4; bytes). Each is tried as it is and with all its
- * checksums made right, which mutations would else never get past.
+ * Images of other programs' formats, and OVA files with such: opened, mapped, read, checked, written to. An input is a file, or
+ * "pieces: " and pieces of a file that is larger than a corpus should be (offset, 8 bytes; length, 4; bytes). Each is tried as
+ * it is and with all its checksums made right, which mutations would else never get past.
  */
 #include <fcntl.h>
 #include <glib/gstdio.h>

@@ -135,6 +135,18 @@ static void fill(unsigned char *buf, uint64_t offset, uint64_t len, unsigned see
 		buf[i] = seed + (offset + i) / 512 + (offset + i) % 251;
 }
 
+/* Are they all this byte? */
+static int expect(struct image *img, uint64_t offset, uint64_t len, unsigned byte)
+{
+	g_autofree unsigned char *buf = g_malloc(len + 1);
+	int r = image_read(img, offset, buf, len);
+
+	for (uint64_t i = 0; !r && i < len; i++)
+		if (buf[i] != byte)
+			r = -EBADMSG;
+	return r;
+}
+
 static int run_line(struct image *img, const char *line)
 {
 	uint64_t offset = 0, len = 0;
@@ -151,6 +163,8 @@ static int run_line(struct image *img, const char *line)
 		return -EINVAL;
 	if (op == 'z')
 		return image_write_zeroes(img, offset, len, seed);
+	if (op == 'e')
+		return expect(img, offset, len, seed);
 	if (op == 'd')
 		return image_discard(img, offset, len);
 	buf = g_malloc(len + 1);
