@@ -142,6 +142,20 @@ def check_image(bed, image, form, checks, what):
     check(done.returncode in (0, 63), f'{what}: our check finds faults', done.stdout, done.stderr)
 
 
+def check_copies(image, form, options, what):
+    """What a format has twice is twice the same."""
+    with open(image, 'rb') as f:
+        data = f.read()
+    if form == 'vpc' and 'subformat=fixed' not in options:
+        check(data[:512] == data[-512:], f'{what}: the footer is not at the end')
+    elif form == 'vmdk' and data[:4] == b'KDMV':
+        copy, directory = (struct.unpack('<Q', data[at:at + 8])[0] * 512 for at in (48, 56))
+        tables = struct.unpack('<Q', data[12:20])[0] // (128 * 512) + 1
+        for at in range(0, tables * 4, 4):
+            a, b = (struct.unpack('<I', data[d + at:d + at + 4])[0] * 512 for d in (copy, directory))
+            check(data[a:a + 2048] == data[b:b + 2048], f'{what}: the second set of grain tables is another')
+
+
 def change(bed, image, form, raw, size, seed):
     script = random_script(seed, size)
     bed.io(image, form, 'run', script=script)
@@ -160,6 +174,7 @@ def case_write_ours(bed):
                 change(bed, image, form, raw, size, size + go)
                 check_same(bed, raw, image, form, f'{what}, go {go}')
                 check_image(bed, image, form, checks, what)
+                check_copies(image, form, options, what)
 
 
 def case_write_theirs(bed):
@@ -371,6 +386,7 @@ def case_vhdx_log(bed):
         ('a wrong one first', [(0, log_entry(1, 0, [(2 * M, half)])), (8192, log_entry(7, 8192, [(2 * M, bat)]))]),
         ('three that wrap', [(last, log_entry(5, last, [(2 * M, half)])), (0, log_entry(6, last, [(2 * M, 4096), (3 * M - 4096, half)])),
                              (8192, log_entry(7, last, [(2 * M, bat)]))]),
+        ('a gap before the newest', [(0, log_entry(5, 0, [(2 * M, bat)])), (8192, log_entry(7, 0, [(2 * M, half)]))]),
         ('one that wraps', [(M - 4096, log_entry(9, M - 4096, [(2 * M, bat)]))]),
     ]
     for name, entries in cases:
