@@ -394,8 +394,9 @@ def case_vhdx_log(bed):
         for path in ours, theirs:
             with open(path, 'wb') as f:
                 f.write(vhdx_with_log(bytes(old), entries))
-        tool('qemu-img', 'check', '-r', 'all', '-f', 'vhdx', theirs)
-        tool('qemu-img', 'compare', '-f', 'raw', '-F', 'vhdx', raw, theirs)
+        if 'gap' not in name: # QEMU does not ask whether the tail is in the sequence, as [MS-VHDX] has it
+            tool('qemu-img', 'check', '-r', 'all', '-f', 'vhdx', theirs)
+            tool('qemu-img', 'compare', '-f', 'raw', '-F', 'vhdx', raw, theirs)
         dumped = bed.path('dump')
         bed.io(ours, 'vhdx', 'dump', dumped)
         tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', raw, dumped)
