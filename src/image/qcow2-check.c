@@ -40,18 +40,8 @@ static void count_refcounts(struct qcow2_count *c)
 static int repair_count(struct qcow2_count *c, uint64_t cluster, uint64_t have, uint64_t want)
 {
 	unsigned needs = have > want ? IMAGE_FIX_LEAKS : IMAGE_FIX_ERRORS;
-	struct qcow2 *s = c->s;
-	int res = 0;
 
-	if (!(c->fix & needs))
-		return 0;
-	if (want > qcow2_refcount_max(s))
-		return -EOVERFLOW;
-	for (; have < want && res == 0; have++)
-		res = qcow2_refcount_add(s, cluster, 1, 1);
-	for (; have > want && res == 0; have--)
-		res = qcow2_refcount_add(s, cluster, 1, -1);
-	return res;
+	return c->fix & needs ? qcow2_refcount_set(c->s, cluster, want) : 0;
 }
 
 static int compare(struct qcow2_count *c, uint64_t cluster, uint64_t have, uint64_t want)

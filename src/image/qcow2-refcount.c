@@ -93,6 +93,17 @@ int qcow2_refcount_get(struct qcow2 *s, uint64_t cluster, uint64_t *ret)
 	return res;
 }
 
+static void put(struct qcow2 *s, uint8_t *slice, uint64_t cluster, uint64_t count)
+{
+	qcow2_refcount_put(slice, in_slice(s, cluster), s->refcount_order, count);
+	qcow2_cache_dirty(&s->refcount_cache, slice);
+	if (count)
+		return;
+	s->free_hint = MIN(s->free_hint, cluster);
+	if (s->free_byte && qcow2_cluster(s, s->free_byte) == cluster)
+		s->free_byte = 0;
+}
+
 static int change_one(struct qcow2 *s, uint64_t cluster, int delta)
 {
 	uint8_t *slice;
@@ -107,15 +118,22 @@ static int change_one(struct qcow2 *s, uint64_t cluster, int delta)
 				     cluster << s->cluster_bits);
 	if (delta > 0 && count >= qcow2_refcount_max(s))
 		return -EOVERFLOW;
-	count += delta;
-	qcow2_refcount_put(slice, in_slice(s, cluster), s->refcount_order, count);
-	qcow2_cache_dirty(&s->refcount_cache, slice);
-	if (!count) {
-		s->free_hint = MIN(s->free_hint, cluster);
-		if (s->free_byte && qcow2_cluster(s, s->free_byte) == cluster)
-			s->free_byte = 0;
-	}
+	put(s, slice, cluster, count + delta);
 	return 0;
+}
+
+int qcow2_refcount_set(struct qcow2 *s, uint64_t cluster, uint64_t count)
+{
+	uint8_t *slice;
+	int res = find_slice(s, cluster, &slice);
+
+	if (res == 0 && count > qcow2_refcount_max(s))
+		res = -EOVERFLOW;
+	if (res == 0 && !slice)
+		res = -EIO;
+	if (res == 0)
+		put(s, slice, cluster, count);
+	return res;
 }
 
 int qcow2_refcount_add(struct qcow2 *s, uint64_t first, uint64_t n, int delta)
@@ -406,7 +424,10 @@ int qcow2_alloc(struct qcow2 *s, uint64_t n, bool all, uint64_t *ret_offset, uin
 	return 0;
 }
 
-/* Compressed clusters share clusters of the file: this one goes on behind the last one, if there is room and it is sure. */
+/*
+ * Compressed clusters share clusters of the file: this one goes on behind the last one, and on in the next cluster of the file if
+ * that is free.
+ */
 int qcow2_alloc_bytes(struct qcow2 *s, uint32_t len, uint64_t *ret_offset)
 {
 	uint32_t room = s->free_byte ? s->cluster_size - (s->free_byte & (s->cluster_size - 1)) : 0;
@@ -420,6 +441,8 @@ int qcow2_alloc_bytes(struct qcow2 *s, uint32_t len, uint64_t *ret_offset)
 		if (res < 0)
 			return res;
 		*ret_offset = offset;
+		if (room && offset == s->free_byte + room && qcow2_refcount_add(s, qcow2_cluster(s, s->free_byte), 1, 1) == 0)
+			*ret_offset = s->free_byte;
 	}
 	s->free_byte = *ret_offset + len;
 	if (qcow2_aligned(s, s->free_byte))

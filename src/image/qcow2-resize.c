@@ -91,18 +91,18 @@ static int clear_room(struct qcow2 *s, uint64_t at, uint64_t len, enum image_pre
 }
 
 /* A data file does not become longer than the disk. */
-static int place_run(struct qcow2 *s, uint64_t offset, uint64_t end, uint64_t want, enum image_prealloc prealloc, uint64_t *ret_n)
+static int place_run(struct qcow2 *s, uint64_t offset, uint64_t end, enum image_prealloc prealloc, uint64_t *n, uint64_t *top)
 {
 	uint64_t at = offset, len;
 	int res = qcow2_l2_prepare(s, offset);
 
-	*ret_n = want;
 	if (res == 0 && !qcow2_has_data_file(s))
-		res = qcow2_alloc(s, want, false, &at, ret_n);
-	len = *ret_n << s->cluster_bits;
+		res = qcow2_alloc(s, *n, false, &at, n);
+	len = *n << s->cluster_bits;
+	*top = MAX(*top, at + len);
 	if (res == 0)
 		res = clear_room(s, at, qcow2_has_data_file(s) ? MIN(len, end - at) : len, prealloc);
-	for (uint64_t i = 0; i < *ret_n && res == 0; i++) {
+	for (uint64_t i = 0; i < *n && res == 0; i++) {
 		struct qcow2_entry e = { .word = (at + (i << s->cluster_bits)) | QCOW2_COPIED };
 
 		res = qcow2_l2_set(s, offset + (i << s->cluster_bits), &e);
@@ -127,19 +127,19 @@ static int count_empty(struct qcow2 *s, uint64_t offset, uint64_t end, uint64_t 
 
 static int preallocate(struct qcow2 *s, uint64_t from, uint64_t end, enum image_prealloc prealloc)
 {
-	uint64_t offset = align_down(from, s->cluster_size), n = 0, skip;
+	uint64_t offset = align_down(from, s->cluster_size), n = 0, skip, top = 0;
 	struct image_file *f = s->img->data;
 	int res = 0;
 
 	while (offset < end && res == 0) {
 		res = count_empty(s, offset, end, &n, &skip);
 		if (res == 0 && n)
-			res = place_run(s, offset, end, n, prealloc, &n);
+			res = place_run(s, offset, end, prealloc, &n, &top);
 		offset += (n + skip) << s->cluster_bits;
 	}
 	/* Readers of the file, and of a data file, find all of it. */
-	end = f == s->file ? align_up(image_file_size(f), s->cluster_size) : end;
-	return res < 0 ? res : image_file_grow(f, end, prealloc == IMAGE_PREALLOC_METADATA ? IMAGE_PREALLOC_OFF : prealloc);
+	top = f == s->file ? top : end;
+	return res < 0 ? res : image_file_grow(f, top, prealloc == IMAGE_PREALLOC_METADATA ? IMAGE_PREALLOC_OFF : prealloc);
 }
 
 /* ---- larger ---- */

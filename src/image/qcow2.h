@@ -258,6 +258,7 @@ uint64_t qcow2_refcount_max(const struct qcow2 *s);
 uint64_t qcow2_refcount_entry(const void *block, uint64_t index, unsigned order);
 void qcow2_refcount_put(void *block, uint64_t index, unsigned order, uint64_t value);
 int qcow2_refcount_get(struct qcow2 *s, uint64_t cluster, uint64_t *ret);
+int qcow2_refcount_set(struct qcow2 *s, uint64_t cluster, uint64_t count); /* in a block that is there */
 int qcow2_refcount_add(struct qcow2 *s, uint64_t first, uint64_t n, int delta); /* delta: 1 or -1 */
 /* At most n clusters in a row, at least one; all: n or -ENOSPC. Their refcount is 1. The first one's offset is returned. */
 int qcow2_alloc(struct qcow2 *s, uint64_t n, bool all, uint64_t *ret_offset, uint64_t *ret_n);

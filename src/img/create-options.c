@@ -353,6 +353,11 @@ const char *img_new_name(const struct img_new *n, unsigned row)
 	return n->table[row].name;
 }
 
+bool img_can_stand(const char *format)
+{
+	return find_row(find_table(format), "backing_file") >= 0;
+}
+
 bool img_can_amend(const char *format, const char *name, bool *ret_known)
 {
 	const struct img_create_option *table = find_table(format);

@@ -163,6 +163,8 @@ bool img_options_help(const char *format, const char *options, bool with_file, i
 bool img_asks_for_help(const char *options);
 int img_amend_help(const char *format); /* the exit status */
 const char *img_new_name(const struct img_new *n, unsigned row);
+/* Are there backing images in the format? Where not, a hole is the layer's own zeroes. */
+bool img_can_stand(const char *format);
 bool img_can_amend(const char *format, const char *name, bool *ret_known);
 
 /* ---- snapshot.c ---- */

@@ -46,7 +46,7 @@ static int find_entry(struct image *img, uint64_t offset, uint64_t len, struct e
 		.depth = depth,
 		.at = e.at,
 		.file = img->data->name,
-		.present = e.kind != IMAGE_HOLE,
+		.present = e.kind != IMAGE_HOLE || !img_can_stand(img->format->name),
 		.zero = e.kind == IMAGE_HOLE || e.kind == IMAGE_ZERO,
 		.data = e.kind == IMAGE_DATA || e.kind == IMAGE_COMPRESSED,
 		.has_at = e.has_at,
