@@ -36,7 +36,7 @@ KINDS = [
 ]
 # QEMU's are another kind of stream than ours
 THEIRS = [('vmdk', ['subformat=streamOptimized'], False)]
-SIZES = [512, 1000 * K, 3 * M + 512, 9 * M + 7 * 512]
+SIZES = [512, 3 * M + 512, 9 * M + 7 * 512]
 
 
 class Bed:
