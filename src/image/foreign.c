@@ -105,7 +105,7 @@ int foreign_append(struct image_file *f, uint64_t offset, uint64_t len)
 	if (f->device && end > size)
 		return -ENOSPC;
 	if (offset < size)
-		r = f->type->write_zeroes(f, offset, MIN(len, size - offset), false);
+		r = f->type->write_zeroes(f, offset, MIN(len, size - offset), true);
 	if (!r && end > size)
 		r = f->type->truncate(f, end);
 	return r;

@@ -16,6 +16,7 @@
 #include "format.h"
 #include "gate.h"
 #include "log.h"
+#include "ova.h"
 
 enum {
 	SECTOR = 512,
@@ -27,6 +28,7 @@ enum {
 struct layer {
 	const char *path;
 	const char *format; /* NULL: raw, unless it looks like something else */
+	const char *member; /* of an OVA; NULL: its only disk */
 	bool guess, readonly, share;
 	int aio;
 	const struct image *above;
@@ -156,6 +158,23 @@ static bool check_size(struct image *img, GError **error)
 		       img->size);
 }
 
+/* A disk in an OVA: when it is named, or when the caller takes what the file looks like. Read only. */
+static struct image_file *open_member(const struct layer *l, struct image_file *f, GError **error)
+{
+	uint8_t head[HEAD] = {};
+	bool taken = l->guess || (l->format && strcmp(l->format, "raw") != 0);
+
+	if (!f || (!l->member && (!taken || !l->readonly)))
+		return f;
+	if (!l->member && (f->type->read(f, 0, head, sizeof(head)) < 0 || !ova_looks_like(l->path, head, sizeof(head))))
+		return f;
+	if (l->readonly)
+		return ova_open_member(f, l->member, error);
+	kv_fail(error, KV_ERROR_USAGE, "disk '%s': a file in it can only be read; give readonly=on", l->path);
+	image_file_close(f);
+	return NULL;
+}
+
 static struct image *open_layer(const struct layer *l, GVariant *options, GError **error)
 {
 	struct image *img = g_new0(struct image, 1);
@@ -165,7 +184,7 @@ static struct image *open_layer(const struct layer *l, GVariant *options, GError
 	img->share = l->share;
 	img->aio = l->aio;
 	img->above = l->above;
-	img->file = image_file_open(l->path, l->readonly, l->share ? IMAGE_FILE_SHARE : 0, error);
+	img->file = open_member(l, image_file_open(l->path, l->readonly, l->share ? IMAGE_FILE_SHARE : 0, error), error);
 	img->data = img->file;
 	if (!img->file || !set_format(img, l, error) || !img->format->open(img, options, error) || !check_size(img, error)) {
 		free_image(img);
@@ -292,6 +311,7 @@ struct image *image_open(GVariant *options, GError **error)
 		return NULL;
 	}
 	g_variant_lookup(options, "format", "&s", &l.format);
+	g_variant_lookup(options, "member", "&s", &l.member);
 	g_variant_lookup(options, "readonly", "b", &readonly);
 	g_variant_lookup(options, "force-share", "b", &share);
 	if (share && !readonly) {

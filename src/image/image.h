@@ -75,6 +75,8 @@ extern const struct image_format *const image_formats[]; /* NULL-terminated */
  *   file (s)              required; a regular file or a block device
  *   format (s)            a format's name. "auto": guess from the first bytes, which a guest may have written, so not for
  *                         its disks. Not given: raw, but a file that looks like another format's is refused
+ *   member (s)            the file is an OVA, and this is the name of a disk in it; with readonly alone. Not given: where a
+ *                         format is guessed or is not raw, the only disk of a file that is an OVA by its name and looks
  *   readonly (b)
  *   force-share (b)       no locks; with readonly alone. What is read may change at any time
  *   backing (s)           stand on this file, whatever the image says; a path like `file`. "": on none

@@ -230,6 +230,7 @@ void vhdx_log_apply(const struct vhdx_log *log, uint64_t offset, void *buf, uint
 
 int vhdx_log_replay(const struct vhdx_log *log, struct image_file *f)
 {
+	uint64_t size = image_file_size(f);
 	uint8_t sector[SECTOR];
 	int r = 0;
 
@@ -238,12 +239,14 @@ int vhdx_log_replay(const struct vhdx_log *log, struct image_file *f)
 	for (unsigned i = 0; !r && i < log->records->len; i++) {
 		const struct vhdx_log_record *rec = &g_array_index(log->records, struct vhdx_log_record, i);
 
-		if (!rec->sector) {
-			r = f->type->write_zeroes(f, rec->offset, rec->len, false);
+		if (!rec->sector) { /* what the file did not have is zeroes already */
+			if (rec->offset < size)
+				r = f->type->write_zeroes(f, rec->offset, MIN(rec->len, size - rec->offset), true);
 			continue;
 		}
 		make_sector(rec, sector);
 		r = f->type->write(f, rec->offset, sector, SECTOR);
+		size = MAX(size, rec->offset + SECTOR);
 	}
 	return r ? r : f->type->flush(f);
 }

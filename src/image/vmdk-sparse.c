@@ -498,11 +498,12 @@ static int put_marked(struct image_file *f, uint64_t *at, uint32_t type, const v
 	return r;
 }
 
-static void put_header(uint8_t *h, uint64_t sectors, bool stream)
+static void put_header(uint8_t *h, uint64_t sectors, bool stream, bool zero_grains)
 {
 	memcpy(h + H_MAGIC, "KDMV", 4);
-	put_le32(h + H_VERSION, stream ? 3 : 1);
-	put_le32(h + H_FLAGS, FLAG_LINE_ENDS | (stream ? FLAG_COMPRESSED | FLAG_MARKERS : FLAG_COPY));
+	put_le32(h + H_VERSION, stream ? 3 : zero_grains ? 2 : 1);
+	put_le32(h + H_FLAGS,
+		 FLAG_LINE_ENDS | (zero_grains ? FLAG_ZERO_GRAINS : 0) | (stream ? FLAG_COMPRESSED | FLAG_MARKERS : FLAG_COPY));
 	put_le64(h + H_CAPACITY, sectors);
 	put_le64(h + H_GRAIN, NEW_GRAIN);
 	put_le32(h + H_TABLE_ENTRIES, NEW_ENTRIES);
@@ -587,7 +588,8 @@ static bool put_descriptor(struct image_file *f, uint8_t *h, const char *text, G
 	return foreign_write(f, SECTOR, room, sizeof(room), error);
 }
 
-bool vmdk_sparse_create(struct image_file *f, uint64_t size, bool stream, const char *descriptor, GError **error)
+bool vmdk_sparse_create(struct image_file *f, uint64_t size, bool stream, bool zero_grains, const char *descriptor,
+			GError **error)
 {
 	uint64_t sectors = size / SECTOR, reach = NEW_GRAIN * NEW_ENTRIES, n = sectors / reach + (sectors % reach != 0);
 	uint64_t each = (4 * n + SECTOR - 1) / SECTOR + n * (NEW_ENTRIES * 4 / SECTOR), first = 1 + NEW_DESCRIPTOR, overhead;
@@ -598,7 +600,7 @@ bool vmdk_sparse_create(struct image_file *f, uint64_t size, bool stream, const 
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
 			       "a vmdk image holds less than %" PRIu64 " bytes; choose qcow2 for more",
 			       (uint64_t)TABLES_MAX / 4 * NEW_GRAIN * SECTOR);
-	put_header(h, sectors, stream);
+	put_header(h, sectors, stream, zero_grains);
 	overhead = stream ? NEW_GRAIN : align_up(first + 2 * each, NEW_GRAIN);
 	put_le64(h + H_OVERHEAD, overhead);
 	put_le64(h + H_DIRECTORY, stream ? AT_END : first + each);

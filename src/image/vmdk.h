@@ -57,6 +57,7 @@ int vmdk_sparse_write_packed(struct vmdk_extent *x, uint64_t offset, const void 
 int vmdk_sparse_flush(struct vmdk_extent *x);
 
 /* A new sparse extent, empty; descriptor: for its header, NULL: none. */
-bool vmdk_sparse_create(struct image_file *f, uint64_t size, bool stream, const char *descriptor, GError **error);
+bool vmdk_sparse_create(struct image_file *f, uint64_t size, bool stream, bool zero_grains, const char *descriptor,
+			GError **error);
 extern const char *const vmdk_create_options[];
 bool vmdk_create(struct image_file *f, uint64_t size, GVariant *options, GError **error);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Images of other programs' formats: opened, mapped, read, checked, written to. An input is a file, or "pieces: " and pieces of
- * a file that is larger than a corpus should be (offset, 8 bytes; length, 4; bytes). Each is tried as it is and with all its
- * checksums made right, which mutations would else never get past.
+ * Images of other programs' formats, and OVA files with such: opened, mapped, read, checked, written to. An input is a file, or
+ * "pieces: " and pieces of a file that is larger than a corpus should be (offset, 8 bytes; length, 4; bytes). Each is tried as
+ * it is and with all its checksums made right, which mutations would else never get past.
  */
 #include <fcntl.h>
 #include <glib/gstdio.h>
@@ -35,7 +35,7 @@ static void make_folder(void)
 	folder = g_dir_make_tmp("kv-fuzz-XXXXXX", NULL);
 	if (!folder)
 		abort();
-	path = g_build_filename(folder, "image", NULL);
+	path = g_build_filename(folder, "image.ova", NULL);
 	atexit(remove_folder);
 }
 
@@ -74,6 +74,18 @@ static void mend_vhdx(uint8_t *p, size_t len)
 	put_le32(p + 4, vhdx_checksum(p, len, 4));
 }
 
+static void mend_tar(uint8_t *h)
+{
+	unsigned sum = 0;
+	char text[8];
+
+	memset(h + 148, ' ', 8);
+	for (unsigned i = 0; i < 512; i++)
+		sum += h[i];
+	g_snprintf(text, sizeof(text), "%06o", sum);
+	memcpy(h + 148, text, 7);
+}
+
 /* In [at, end), which is aligned; what begins there may reach up to size. */
 static void mend(uint8_t *p, size_t at, size_t end, size_t size)
 {
@@ -88,6 +100,8 @@ static void mend(uint8_t *p, size_t at, size_t end, size_t size)
 			mend_vhdx(p + at, VHDX_REGIONS);
 		else if (memcmp(p + at, "loge", 4) == 0 && range_inside(at, get_le32(p + at + 8), MIN(size, at + (64 << 10))))
 			mend_vhdx(p + at, MAX(get_le32(p + at + 8), 64));
+		else if (memcmp(p + at + 257, "ustar", 5) == 0)
+			mend_tar(p + at);
 	}
 }
 
@@ -224,6 +238,8 @@ static void use(const uint8_t *data, size_t size, bool right_sums)
 	close(fd);
 	if (strcmp(image_format_guess(head, sizeof(head)), "raw") != 0)
 		format = image_format_guess(head, sizeof(head));
+	else if (memcmp(head + 257, "ustar", 5) == 0)
+		format = "auto";
 	img = open_image(format, true);
 	if (img) {
 		use_info(img);

@@ -42,12 +42,15 @@ static int create(const char *file, const char *format, int argc, char **argv)
 
 static struct image *open_image(const char *file, const char *format, bool readonly, GError **error)
 {
+	const char *member = g_getenv("MEMBER"); /* of an OVA */
 	GVariantBuilder b;
 
 	g_variant_builder_init(&b, G_VARIANT_TYPE("a{sv}"));
 	g_variant_builder_add(&b, "{sv}", "file", g_variant_new_string(file));
 	g_variant_builder_add(&b, "{sv}", "format", g_variant_new_string(format));
 	g_variant_builder_add(&b, "{sv}", "readonly", g_variant_new_boolean(readonly));
+	if (member)
+		g_variant_builder_add(&b, "{sv}", "member", g_variant_new_string(member));
 	g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_builder_end(&b));
 
 	return image_open(options, error);
@@ -132,6 +135,18 @@ static void fill(unsigned char *buf, uint64_t offset, uint64_t len, unsigned see
 		buf[i] = seed + (offset + i) / 512 + (offset + i) % 251;
 }
 
+/* Are they all this byte? */
+static int expect(struct image *img, uint64_t offset, uint64_t len, unsigned byte)
+{
+	g_autofree unsigned char *buf = g_malloc(len + 1);
+	int r = image_read(img, offset, buf, len);
+
+	for (uint64_t i = 0; !r && i < len; i++)
+		if (buf[i] != byte)
+			r = -EBADMSG;
+	return r;
+}
+
 static int run_line(struct image *img, const char *line)
 {
 	uint64_t offset = 0, len = 0;
@@ -148,6 +163,8 @@ static int run_line(struct image *img, const char *line)
 		return -EINVAL;
 	if (op == 'z')
 		return image_write_zeroes(img, offset, len, seed);
+	if (op == 'e')
+		return expect(img, offset, len, seed);
 	if (op == 'd')
 		return image_discard(img, offset, len);
 	buf = g_malloc(len + 1);

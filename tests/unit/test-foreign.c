@@ -263,7 +263,7 @@ static void test_options(void **state)
 		{ "vhdx", ", 'block_size': <'-1'>", "block_size=-1 is not a size" },
 		{ "vhdx", ", 'block_size': <'99999999999999T'>", "is not a size" },
 		{ "vhdx", ", 'log_size': <'512k'>", "log_size=524288 is not possible" },
-		{ "vmdk", ", 'subformat': <'twoGbMaxExtentFlat'>", "can be read, but not made" },
+		{ "vmdk", ", 'compat6': <'on'>, 'hwversion': <'9'>", "give one of them" },
 		{ "vmdk", ", 'adapter_type': <'nvme'>", "adapter_type=nvme is not known" },
 	};
 
