@@ -148,7 +148,7 @@ static int fetch_packed(struct qcow2 *s, uint64_t offset, uint8_t **ret, uint64_
 		g_mutex_unlock(&s->lock);
 		if (last && res == 0)
 			return 0;
-		g_free(*ret);
+		g_clear_pointer(ret, g_free);
 		if (res < 0)
 			return res;
 	}

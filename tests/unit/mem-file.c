@@ -14,7 +14,7 @@ static struct mem_file *of(struct image_file *f)
 
 static void note(struct mem_file *f, enum mem_op op, uint64_t offset, uint64_t len, const void *bytes)
 {
-	struct mem_record r = { op, offset, len, bytes ? g_memdup2(bytes, len) : NULL };
+	struct mem_record r = { op, offset, len, bytes && f->log ? g_memdup2(bytes, len) : NULL };
 
 	if (f->log)
 		g_array_append_val(f->log, r);
