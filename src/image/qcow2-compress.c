@@ -15,7 +15,7 @@ enum { DEFLATE_WINDOW = -12, INFLATE_WINDOW = -15, DEFLATE_MEMORY = 9, ZSTD_WIND
 
 static int inflate_zlib(const void *src, size_t src_len, void *dst, size_t dst_len)
 {
-	z_stream z = { .next_in = (Bytef *)src, .avail_in = src_len, .next_out = dst, .avail_out = dst_len };
+	z_stream z = {.next_in = (Bytef *)src, .avail_in = src_len, .next_out = dst, .avail_out = dst_len};
 
 	if (inflateInit2(&z, INFLATE_WINDOW) != Z_OK)
 		return -ENOMEM;
@@ -27,8 +27,8 @@ static int inflate_zlib(const void *src, size_t src_len, void *dst, size_t dst_l
 static int inflate_zstd(const void *src, size_t src_len, void *dst, size_t dst_len)
 {
 	ZSTD_DCtx *d = ZSTD_createDCtx();
-	ZSTD_inBuffer in = { src, src_len, 0 };
-	ZSTD_outBuffer out = { dst, dst_len, 0 };
+	ZSTD_inBuffer in = {src, src_len, 0};
+	ZSTD_outBuffer out = {dst, dst_len, 0};
 
 	if (!d)
 		return -ENOMEM;
@@ -51,7 +51,7 @@ int qcow2_inflate(const struct qcow2 *s, const void *src, size_t src_len, void *
 /* The length, or 0 when it does not become shorter than dst_len. */
 static size_t deflate_zlib(const void *src, size_t src_len, void *dst, size_t dst_len)
 {
-	z_stream z = { .next_in = (Bytef *)src, .avail_in = src_len, .next_out = dst, .avail_out = dst_len };
+	z_stream z = {.next_in = (Bytef *)src, .avail_in = src_len, .next_out = dst, .avail_out = dst_len};
 	size_t len = 0;
 
 	if (deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, DEFLATE_WINDOW, DEFLATE_MEMORY, Z_DEFAULT_STRATEGY) != Z_OK)
@@ -92,7 +92,7 @@ static int take_room(struct qcow2 *s, uint64_t offset, size_t len, struct qcow2_
 
 static int link_packed(struct qcow2 *s, uint64_t offset, uint64_t at, size_t len)
 {
-	struct qcow2_entry old, e = { 0 };
+	struct qcow2_entry old, e = {0};
 	uint64_t sectors = ((at + len - 1) >> 9) - (at >> 9);
 	int res = qcow2_l2_get(s, offset, &old);
 
