@@ -73,7 +73,8 @@ struct image_format {
 	/* "format-specific" of qemu-img info: adds a{sv} members under their JSON names. */
 	void (*info)(struct image *img, GVariantBuilder *members);
 	uint64_t (*cluster_size)(struct image *img); /* NULL: none */
-	bool (*check)(struct image *img, unsigned fix, image_report *report, void *opaque, struct image_check *ret, GError **error);
+	bool (*check)(struct image *img, unsigned fix, image_report *report, void *opaque, struct image_check *ret,
+		      GError **error);
 
 	/* Internal snapshots; NULL: none. list: array of struct image_snapshot, to be freed by image_snapshots_free(). */
 	GArray *(*snapshots)(struct image *img);

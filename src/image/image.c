@@ -103,8 +103,9 @@ static const struct image_format *guess_format(struct image *img, bool allowed, 
 	if (strcmp(name, "raw") == 0) {
 		img->guessed = allowed;
 		if (allowed && !img->readonly)
-			kv_log_warn("disk '%s': no format was given and it was guessed to be raw, which is dangerous: its user "
-				    "could write the header of another format there; give the format raw",
+			kv_log_warn("disk '%s': its format was not given and is guessed to be raw. That is dangerous, as whoever "
+				    "writes it could make it look like another format; writes that would are refused. Give the "
+				    "format raw explicitly",
 				    img->path);
 		return &image_raw;
 	}
@@ -259,8 +260,8 @@ static bool open_override(struct image *img, GVariant *options, GError **error)
 	if (!*path)
 		return true;
 	if (!has_option(img->format, "backing"))
-		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': %s images stand on no other ones; leave out backing=", img->path,
-			       img->format->name);
+		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': %s images stand on no other ones; leave out backing=",
+			       img->path, img->format->name);
 	return open_backing(img, path, format, options, error);
 }
 
@@ -371,7 +372,7 @@ static bool look_at_backing(const char *file, const char *name, const char *form
 	*ret_size = img->size;
 	if (!format)
 		ok = kv_fail(error, KV_ERROR_USAGE,
-			     "the backing file '%s' needs its format as well, which is not to be guessed later; it seems to be %s",
+			     "the backing file '%s' needs its format as well, for it is not to be guessed; it seems to be %s",
 			     name, img->format->name);
 	image_close(img);
 	return ok;

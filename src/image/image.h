@@ -49,7 +49,7 @@ struct image {
 	uint64_t size; /* bytes, a multiple of 512; atomic */
 	bool readonly;
 	bool share;		 /* no locks */
-	bool guessed;		 /* raw, because the first bytes looked like nothing else */
+	bool guessed;		 /* raw, because the first bytes looked like nothing else; such writes are refused (-EPERM) */
 	bool discard;		 /* DISCARD deallocates */
 	struct image_file *file; /* where the format's structures are */
 	struct image_file *data; /* where guest data is: the same one but for a qcow2 data file */

@@ -321,10 +321,10 @@ void image_submit(struct image_queue *base, struct image_req *req)
 		file_queue_post(q->io, req, res);
 		return;
 	}
-	if (img->format->plain) { /* a file's queue as it is, with its own flushes and holes */
+	if (img->format->plain && !img->guessed) { /* a file's queue as it is, with its own flushes and holes */
 		req->fd = img->data->fd;
 		req->at = req->offset;
-	} else if (req->op == IMAGE_READ || req->op == IMAGE_WRITE) {
+	} else if (req->op == IMAGE_READ || (req->op == IMAGE_WRITE && !img->guessed)) {
 		n = plan(img, req, pieces);
 	}
 	if (n)

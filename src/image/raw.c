@@ -3,6 +3,7 @@
  * Raw images: a file or a block device whose bytes are the disk's. Holes are kept and made. A row of image_formats[].
  */
 #include <errno.h>
+#include <string.h>
 
 #include "bytes.h"
 #include "error.h"
@@ -41,8 +42,21 @@ static bool raw_map_now(struct image *img, uint64_t offset, uint64_t len, struct
 	return true;
 }
 
+/* Would a disk whose format was guessed to be raw be guessed to be something else after this write? */
+static bool disguises(struct image *img, uint64_t offset, const void *buf, uint64_t len)
+{
+	uint8_t head[SECTOR];
+
+	if (!img->guessed || offset >= SECTOR || img->file->type->read(img->file, 0, head, SECTOR) < 0)
+		return false;
+	memcpy(head + offset, buf, MIN(len, SECTOR - offset));
+	return strcmp(image_format_guess(head, SECTOR), "raw") != 0;
+}
+
 static int raw_write(struct image *img, uint64_t offset, const void *buf, uint64_t len)
 {
+	if (disguises(img, offset, buf, len))
+		return -EPERM;
 	return img->file->type->write(img->file, offset, buf, len);
 }
 
