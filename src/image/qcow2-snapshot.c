@@ -121,6 +121,16 @@ GArray *qcow2_snapshots_list(struct image *img)
 	return list;
 }
 
+void image_snapshots_free(GArray *snapshots)
+{
+	for (unsigned i = 0; snapshots && i < snapshots->len; i++) {
+		g_free(g_array_index(snapshots, struct image_snapshot, i).id);
+		g_free(g_array_index(snapshots, struct image_snapshot, i).name);
+	}
+	if (snapshots)
+		g_array_free(snapshots, TRUE);
+}
+
 /* ---- and to bytes ---- */
 
 static void append_one(GByteArray *out, const struct qcow2_snapshot *sn)

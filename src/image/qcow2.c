@@ -178,8 +178,11 @@ static bool qcow2_open(struct image *img, GVariant *options, GError **error)
 /* What is left for the next one to find: no leaks, no dirty bit. */
 static int finish(struct qcow2 *s)
 {
-	int res = qcow2_flush_locked(s);
+	int res;
 
+	if (!s->written)
+		return 0;
+	res = qcow2_flush_locked(s);
 	if (res == 0)
 		res = qcow2_write_refcounts(s);
 	if (res == 0)

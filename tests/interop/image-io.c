@@ -195,10 +195,8 @@ static void do_snapshots(struct image *img, char **w)
 		struct image_snapshot *sn = &g_array_index(list, struct image_snapshot, i);
 
 		printf("%s %s %" PRIu64 "\n", sn->id, sn->name, sn->size);
-		g_free(sn->id);
-		g_free(sn->name);
 	}
-	g_array_free(list, TRUE);
+	image_snapshots_free(list);
 }
 
 static void do_snapshot(struct image *img, char **w)
