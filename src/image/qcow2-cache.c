@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Slices of tables in memory: L2 tables and refcount blocks are up to 2 MiB, but a slice of 4 KiB serves most requests. A bounded
- * number of them, in sets of eight; the one that was used longest ago makes room. What is dirty is written by the cache's clean(),
- * which knows what has to be on the disk before it. Callers hold the image's lock.
+ * number of them, in sets of eight; the one that was used longest ago makes room. What is dirty is written by the cache's
+ * clean(), which knows what has to be on the disk before it. Callers hold the image's lock.
  */
 #include <string.h>
 
@@ -92,7 +92,7 @@ int qcow2_cache_get(struct qcow2_cache *c, uint64_t at, uint8_t **ret)
 		res = c->file->type->read(c->file, at, bytes_of(c, slice), c->slice_size);
 		if (res < 0)
 			return res;
-		*slice = (struct qcow2_slice){ .at = at, .used = ++c->clock, .valid = true };
+		*slice = (struct qcow2_slice){.at = at, .used = ++c->clock, .valid = true};
 	}
 	*ret = bytes_of(c, slice);
 	return 0;

@@ -24,14 +24,16 @@ static void count_refcounts(struct qcow2_count *c)
 		if (!s->reftable[i])
 			continue;
 		if (s->reftable[i] != at || !qcow2_aligned(s, at) || at > QCOW2_OFFSET) {
-			qcow2_count_say(c, &c->ret->corruptions, "ERROR refcount block %u is not cluster aligned; refcount table entry "
-					"corrupted", i);
+			qcow2_count_say(c, &c->ret->corruptions,
+					"ERROR refcount block %u is not cluster aligned; refcount table entry "
+					"corrupted",
+					i);
 			c->rebuild = true;
 		} else if (!qcow2_count_range(c, at, s->cluster_size, "refcount block")) {
 			c->rebuild = true;
 		} else if (qcow2_count_get(c, qcow2_cluster(s, at)) != 1) {
-			qcow2_count_say(c, &c->ret->corruptions, "ERROR refcount block %u at %#" PRIx64 " is used for something else", i,
-					at);
+			qcow2_count_say(c, &c->ret->corruptions,
+					"ERROR refcount block %u at %#" PRIx64 " is used for something else", i, at);
 			c->rebuild = true;
 		}
 	}
@@ -51,8 +53,8 @@ static int compare(struct qcow2_count *c, uint64_t cluster, uint64_t have, uint6
 	if (have == want)
 		return 0;
 	qcow2_count_say(c, have > want ? &c->ret->leaks : &c->ret->corruptions,
-			"%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64, have > want ? "Leaked" : "ERROR", cluster, have,
-			want);
+			"%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64, have > want ? "Leaked" : "ERROR",
+			cluster, have, want);
 	return repair_count(c, cluster, have, want);
 }
 
@@ -98,7 +100,8 @@ static int compare_all(struct qcow2_count *c)
 
 /* ---- "copied" flags ---- */
 
-/* A crash between the steps of a snapshot may leave flags that agree with what refers to a cluster while its count is too high. */
+/* A crash between the steps of a snapshot may leave flags that agree with what refers to a cluster while its count is too high.
+ */
 static int flag_is_right(struct qcow2_count *c, uint64_t at, bool flag, uint64_t *ret_have, bool *ret)
 {
 	uint64_t cluster = qcow2_cluster(c->s, at), want = qcow2_count_get(c, cluster);
@@ -151,8 +154,8 @@ static int check_flags(struct qcow2_count *c)
 		res = flag_is_right(c, table, s->l1[i] & QCOW2_COPIED, &have, &right);
 		if (res == 0 && !right) {
 			qcow2_count_say(c, &c->ret->corruptions,
-					"ERROR OFLAG_COPIED L2 cluster: l1_index=%u l1_entry=%" PRIx64 " refcount=%" PRIu64, i, s->l1[i],
-					have);
+					"ERROR OFLAG_COPIED L2 cluster: l1_index=%u l1_entry=%" PRIx64 " refcount=%" PRIu64, i,
+					s->l1[i], have);
 			if (c->fix & IMAGE_FIX_ERRORS)
 				qcow2_l1_set(s, i, table | (have == 1 ? QCOW2_COPIED : 0));
 		}
@@ -183,10 +186,10 @@ static int run_steps(struct qcow2_count *c)
 
 static int run_once(struct qcow2 *s, unsigned fix, image_report *report, void *opaque, struct image_check *ret)
 {
-	struct qcow2_count c = { .fix = fix, .report = report, .opaque = opaque, .ret = ret };
+	struct qcow2_count c = {.fix = fix, .report = report, .opaque = opaque, .ret = ret};
 	int res;
 
-	*ret = (struct image_check){ .total_clusters = qcow2_clusters(s, s->img->size) };
+	*ret = (struct image_check){.total_clusters = qcow2_clusters(s, s->img->size)};
 	qcow2_count_init(&c, s);
 	res = run_steps(&c);
 	qcow2_count_clear(&c);
@@ -209,7 +212,8 @@ static int clear_marks(struct qcow2 *s, unsigned fix, const struct image_check *
 {
 	int res;
 
-	if (!(s->incompatible & (QCOW2_DIRTY | QCOW2_CORRUPT)) || ret->corruptions || ret->check_errors || !(fix & IMAGE_FIX_ERRORS))
+	if (!(s->incompatible & (QCOW2_DIRTY | QCOW2_CORRUPT)) || ret->corruptions || ret->check_errors ||
+	    !(fix & IMAGE_FIX_ERRORS))
 		return 0;
 	s->incompatible &= ~(uint64_t)(QCOW2_DIRTY | QCOW2_CORRUPT);
 	res = qcow2_header_features(s);

@@ -121,10 +121,10 @@ bool qcow2_count_range(struct qcow2_count *c, uint64_t offset, uint64_t len, con
 /* ---- the mapping ---- */
 
 struct table {
-	uint64_t at;	 /* in the file */
-	uint64_t guest;	 /* where its first cluster is on the disk */
+	uint64_t at;	/* in the file */
+	uint64_t guest; /* where its first cluster is on the disk */
 	bool active;
-	uint64_t next;	 /* where data would go on without a gap */
+	uint64_t next; /* where data would go on without a gap */
 };
 
 static bool count_data(struct qcow2_count *c, struct table *t, const struct qcow2_entry *e)
@@ -154,7 +154,8 @@ static const char *fault_of(struct qcow2 *s, const struct table *t, unsigned i, 
 
 	if (e->word & QCOW2_COMPRESSED) {
 		qcow2_packed_range(s, e->word, &at, &len);
-		return e->word & QCOW2_COPIED || at > QCOW2_OFFSET || qcow2_has_data_file(s) ? "compressed cluster with flags" : NULL;
+		return e->word & QCOW2_COPIED || at > QCOW2_OFFSET || qcow2_has_data_file(s) ? "compressed cluster with flags"
+											     : NULL;
 	}
 	if (!qcow2_aligned(s, at))
 		return "offset is not a cluster's";
@@ -199,8 +200,9 @@ static int count_table(struct qcow2_count *c, struct table *t)
 		const char *fault = fault_of(s, t, i, &e);
 
 		if (fault)
-			qcow2_count_say(c, &c->ret->corruptions, "ERROR L2 entry %u of the table at %#" PRIx64 ", %#" PRIx64 ": %s", i,
-					t->at, e.word, fault);
+			qcow2_count_say(c, &c->ret->corruptions,
+					"ERROR L2 entry %u of the table at %#" PRIx64 ", %#" PRIx64 ": %s", i, t->at, e.word,
+					fault);
 		if (fault || !count_data(c, t, &e))
 			res = empty_entry(c, t, (uint64_t)i * s->entry_size);
 	}
@@ -215,7 +217,7 @@ static int count_l1(struct qcow2_count *c, const uint64_t *l1, uint32_t n, bool 
 	int res = 0;
 
 	for (uint32_t i = 0; i < n && res == 0; i++) {
-		struct table t = { l1[i] & QCOW2_OFFSET, (uint64_t)i << qcow2_l2_span_bits(s), active, 0 };
+		struct table t = {l1[i] & QCOW2_OFFSET, (uint64_t)i << qcow2_l2_span_bits(s), active, 0};
 		bool good = !(l1[i] & ~(QCOW2_OFFSET | QCOW2_COPIED)) && qcow2_aligned(s, t.at);
 
 		if (!l1[i])
@@ -275,7 +277,8 @@ static bool count_bitmap(struct qcow2 *s, uint8_t *entry, const char *name, void
 		uint64_t data = GUINT64_FROM_BE(table[i]) & QCOW2_OFFSET;
 
 		if (data && !qcow2_aligned(s, data))
-			qcow2_count_say(c, &c->ret->corruptions, "ERROR bitmap '%s': %#" PRIx64 " is not a cluster's offset", name, data);
+			qcow2_count_say(c, &c->ret->corruptions, "ERROR bitmap '%s': %#" PRIx64 " is not a cluster's offset",
+					name, data);
 		else if (data)
 			qcow2_count_range(c, data, s->cluster_size, "a bitmap");
 	}

@@ -10,8 +10,8 @@
 #include "qcow2.h"
 
 const char *const qcow2_create_options[] = {
-	"backing",	"cluster_size",	  "compat",	   "compression_type", "data_file", "data_file_raw",
-	"extended_l2",	"lazy_refcounts", "preallocation", "refcount_bits",    NULL,
+	"backing",     "cluster_size",	 "compat",	  "compression_type", "data_file", "data_file_raw",
+	"extended_l2", "lazy_refcounts", "preallocation", "refcount_bits",    NULL,
 };
 
 struct choice {
@@ -19,11 +19,10 @@ struct choice {
 	unsigned value;
 };
 
-static const struct choice switches[] = { { "on", 1 }, { "off", 0 }, { "true", 1 }, { "false", 0 }, { NULL, 0 } };
-static const struct choice compats[] = { { "1.1", 3 }, { "v3", 3 }, { "0.10", 2 }, { "v2", 2 }, { NULL, 0 } };
-static const struct choice compressions[] = { { "zlib", 0 }, { "zstd", 1 }, { NULL, 0 } };
-static const struct choice widths[] = { { "1", 0 },  { "2", 1 },  { "4", 2 },  { "8", 3 }, { "16", 4 },
-					{ "32", 5 }, { "64", 6 }, { NULL, 0 } };
+static const struct choice switches[] = {{"on", 1}, {"off", 0}, {"true", 1}, {"false", 0}, {NULL, 0}};
+static const struct choice compats[] = {{"1.1", 3}, {"v3", 3}, {"0.10", 2}, {"v2", 2}, {NULL, 0}};
+static const struct choice compressions[] = {{"zlib", 0}, {"zstd", 1}, {NULL, 0}};
+static const struct choice widths[] = {{"1", 0}, {"2", 1}, {"4", 2}, {"8", 3}, {"16", 4}, {"32", 5}, {"64", 6}, {NULL, 0}};
 
 static bool take_choice(GVariant *options, const char *name, const struct choice *list, unsigned *value, GError **error)
 {
@@ -73,7 +72,7 @@ struct wish {
 
 static bool take_options(GVariant *options, struct wish *w, GError **error)
 {
-	*w = (struct wish){ .version = 3, .bits = 16, .order = 4 };
+	*w = (struct wish){.version = 3, .bits = 16, .order = 4};
 	g_variant_lookup(options, "backing", "&s", &w->backing);
 	g_variant_lookup(options, "backing-format", "&s", &w->backing_format);
 	g_variant_lookup(options, "data_file", "&s", &w->data_file);
@@ -92,21 +91,21 @@ static bool check_wish(struct wish *w, GError **error)
 		bool wrong;
 		const char *why;
 	} rules[] = {
-		{ w->version < 3 && w->order != 4, "refcount_bits other than 16 need compat=1.1" },
-		{ w->version < 3 && w->lazy, "lazy_refcounts need compat=1.1" },
-		{ w->version < 3 && w->extended, "extended_l2 needs compat=1.1" },
-		{ w->version < 3 && w->zstd, "compression_type other than zlib needs compat=1.1" },
-		{ w->version < 3 && w->data_file, "data_file needs compat=1.1" },
-		{ w->extended && w->bits < 14, "extended_l2 needs a cluster_size of 16k at least" },
-		{ w->raw && !w->data_file, "data_file_raw needs data_file" },
-		{ w->raw && w->backing, "data_file_raw and a backing file exclude each other" },
-		{ w->backing && w->prealloc != IMAGE_PREALLOC_OFF && !w->extended,
-		  "preallocation with a backing file needs extended_l2" },
-		{ w->backing && (!*w->backing || strlen(w->backing) > QCOW2_MAX_NAME),
-		  "the name of the backing file has 1 to 1023 bytes" },
-		{ w->backing_format && strlen(w->backing_format) > 15, "the name of the backing format is too long" },
-		{ w->data_file && (!*w->data_file || strlen(w->data_file) > QCOW2_MAX_NAME),
-		  "the name of the data file has 1 to 1023 bytes" },
+		{w->version < 3 && w->order != 4, "refcount_bits other than 16 need compat=1.1"},
+		{w->version < 3 && w->lazy, "lazy_refcounts need compat=1.1"},
+		{w->version < 3 && w->extended, "extended_l2 needs compat=1.1"},
+		{w->version < 3 && w->zstd, "compression_type other than zlib needs compat=1.1"},
+		{w->version < 3 && w->data_file, "data_file needs compat=1.1"},
+		{w->extended && w->bits < 14, "extended_l2 needs a cluster_size of 16k at least"},
+		{w->raw && !w->data_file, "data_file_raw needs data_file"},
+		{w->raw && w->backing, "data_file_raw and a backing file exclude each other"},
+		{w->backing && w->prealloc != IMAGE_PREALLOC_OFF && !w->extended,
+		 "preallocation with a backing file needs extended_l2"},
+		{w->backing && (!*w->backing || strlen(w->backing) > QCOW2_MAX_NAME),
+		 "the name of the backing file has 1 to 1023 bytes"},
+		{w->backing_format && strlen(w->backing_format) > 15, "the name of the backing format is too long"},
+		{w->data_file && (!*w->data_file || strlen(w->data_file) > QCOW2_MAX_NAME),
+		 "the name of the data file has 1 to 1023 bytes"},
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(rules); i++)
@@ -127,8 +126,8 @@ static void fill_state(struct qcow2 *s, const struct wish *w)
 	s->zstd = w->zstd;
 	s->extended = w->extended;
 	s->compatible = w->lazy ? QCOW2_LAZY_REFCOUNTS : 0;
-	s->incompatible = (w->data_file ? QCOW2_DATA_FILE : 0) | (w->zstd ? QCOW2_COMPRESSION : 0) |
-			  (w->extended ? QCOW2_EXTENDED_L2 : 0);
+	s->incompatible =
+		(w->data_file ? QCOW2_DATA_FILE : 0) | (w->zstd ? QCOW2_COMPRESSION : 0) | (w->extended ? QCOW2_EXTENDED_L2 : 0);
 	s->autoclear = w->raw ? QCOW2_RAW_DATA_FILE : 0;
 	s->backing = g_strdup(w->backing);
 	s->backing_format = g_strdup(w->backing ? w->backing_format : NULL);
@@ -139,8 +138,8 @@ static void fill_state(struct qcow2 *s, const struct wish *w)
 /* Cluster 0: header, 1: refcount table, 2: its first block. */
 static bool write_first(struct image_file *file, const struct wish *w, GError **error)
 {
-	struct image img = { .path = file->name, .file = file, .data = file };
-	struct qcow2 s = { .img = &img, .file = file };
+	struct image img = {.path = file->name, .file = file, .data = file};
+	struct qcow2 s = {.img = &img, .file = file};
 	g_autofree uint8_t *tables = NULL;
 	int res;
 	bool ok;
@@ -155,8 +154,8 @@ static bool write_first(struct image_file *file, const struct wish *w, GError **
 	for (int i = 0; i < 3; i++)
 		qcow2_refcount_put(tables + s.cluster_size, i, s.refcount_order, 1);
 	res = qcow2_pwrite(&s, s.cluster_size, tables, 2ULL * s.cluster_size);
-	ok = res == 0 ? qcow2_header_write(&s, 0, error) :
-			kv_fail_errno(error, -res, "disk '%s': cannot write its tables", file->name);
+	ok = res == 0 ? qcow2_header_write(&s, 0, error)
+		      : kv_fail_errno(error, -res, "disk '%s': cannot write its tables", file->name);
 	qcow2_header_free(&s);
 	g_array_free(s.snapshots, TRUE);
 	return ok;
@@ -185,7 +184,7 @@ static bool set_size(struct image *img, uint64_t size, enum image_prealloc preal
 
 bool qcow2_create(struct image_file *file, uint64_t size, GVariant *options, GError **error)
 {
-	struct image img = { .format = &image_qcow2, .path = file->name, .file = file, .data = file };
+	struct image img = {.format = &image_qcow2, .path = file->name, .file = file, .data = file};
 	g_autoptr(GVariant) bare = g_variant_ref_sink(g_variant_new_parsed("{'backing': <''>}"));
 	struct image_file *data;
 	struct wish w;

@@ -102,11 +102,11 @@ static bool in_tables(const struct qcow2 *s, uint64_t at, uint64_t len)
 	const struct {
 		uint64_t offset, len;
 	} tables[] = {
-		{ 0, s->cluster_size },
-		{ s->l1_offset, s->l1_size * 8ULL },
-		{ s->reftable_offset, s->reftable_size * 8ULL },
-		{ s->snapshots_offset, s->snapshots_len },
-		{ s->bitmaps_offset, s->bitmaps_len },
+		{0, s->cluster_size},
+		{s->l1_offset, s->l1_size * 8ULL},
+		{s->reftable_offset, s->reftable_size * 8ULL},
+		{s->snapshots_offset, s->snapshots_len},
+		{s->bitmaps_offset, s->bitmaps_len},
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)
@@ -138,7 +138,8 @@ static bool add_table(struct qcow2 *s, uint64_t offset, const char *what, GError
 	if (qcow2_aligned(s, offset) && !in_tables(s, offset, s->cluster_size) && add(s->guard, qcow2_cluster(s, offset)))
 		return true;
 	return kv_fail(error, KV_ERROR_INVALID,
-		       "disk '%s' is corrupt: a%s at %#" PRIx64 " of the file overlaps other metadata; it can be read, and a copy be "
+		       "disk '%s' is corrupt: a%s at %#" PRIx64
+		       " of the file overlaps other metadata; it can be read, and a copy be "
 		       "checked and repaired",
 		       s->img->path, what, offset);
 }
@@ -149,8 +150,7 @@ bool qcow2_guard_build(struct qcow2 *s, GError **error)
 	s->guard->size = FIRST_SIZE;
 	s->guard->slots = g_new0(uint64_t, FIRST_SIZE);
 	for (uint32_t i = 0; i < s->reftable_size; i++)
-		if (s->reftable[i] & QCOW2_REFBLOCK &&
-		    !add_table(s, s->reftable[i] & QCOW2_REFBLOCK, " refcount block", error))
+		if (s->reftable[i] & QCOW2_REFBLOCK && !add_table(s, s->reftable[i] & QCOW2_REFBLOCK, " refcount block", error))
 			return false;
 	for (uint32_t i = 0; i < s->l1_size; i++)
 		if (s->l1[i] & QCOW2_OFFSET && !add_table(s, s->l1[i] & QCOW2_OFFSET, "n L2 table", error))

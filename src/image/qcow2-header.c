@@ -31,9 +31,9 @@ static const struct {
 	uint8_t type, bit;
 	const char *name;
 } features[] = {
-	{ 0, 0, "dirty bit" },		 { 0, 1, "corrupt bit" },	{ 0, 2, "external data file" },
-	{ 0, 3, "compression type" },	 { 0, 4, "extended L2 entries" }, { 1, 0, "lazy refcounts" },
-	{ 2, 0, "bitmaps" },		 { 2, 1, "raw external data" },
+	{0, 0, "dirty bit"},	    {0, 1, "corrupt bit"},	   {0, 2, "external data file"},
+	{0, 3, "compression type"}, {0, 4, "extended L2 entries"}, {1, 0, "lazy refcounts"},
+	{2, 0, "bitmaps"},	    {2, 1, "raw external data"},
 };
 
 static bool bad(struct qcow2 *s, GError **error, const char *what)
@@ -133,7 +133,7 @@ static bool take_bitmaps(struct qcow2 *s, const uint8_t *data, uint32_t len, GEr
 
 static bool take_extension(struct qcow2 *s, uint32_t type, const uint8_t *data, uint32_t len, GError **error)
 {
-	struct qcow2_extension e = { .type = type, .len = len };
+	struct qcow2_extension e = {.type = type, .len = len};
 
 	switch (type) {
 	case EXT_BACKING_FORMAT:
@@ -233,8 +233,7 @@ static bool check_tables(struct qcow2 *s, const uint8_t *h, uint64_t size, GErro
 		return bad(s, error, "its L1 table has an impossible size or place");
 	if (size > INT64_MAX || size / span + !!(size % span) > s->l1_size)
 		return bad(s, error, "its L1 table is too small for its size");
-	if ((!clusters && !s->checking) ||
-	    !table_fits(s, s->reftable_offset, s->reftable_size * 8ULL, QCOW2_MAX_REFTABLE))
+	if ((!clusters && !s->checking) || !table_fits(s, s->reftable_offset, s->reftable_size * 8ULL, QCOW2_MAX_REFTABLE))
 		return bad(s, error, "its refcount table has an impossible size or place");
 	if (n > QCOW2_MAX_SNAPSHOTS || !table_fits(s, s->snapshots_offset, n, QCOW2_MAX_SNAPSHOTS))
 		return bad(s, error, "its snapshot table has an impossible size or place");
@@ -253,8 +252,8 @@ bool qcow2_header_read(struct qcow2 *s, uint64_t *ret_size, GError **error)
 		return bad(s, error, "it does not begin as one");
 	s->version = qcow2_get32(h + 4);
 	if (s->version != 2 && s->version != 3)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' is qcow2 of version %u; 2 and 3 are supported", s->img->path,
-			       s->version);
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' is qcow2 of version %u; 2 and 3 are supported",
+			       s->img->path, s->version);
 	s->cluster_bits = qcow2_get32(h + 20);
 	if (s->cluster_bits < 9 || s->cluster_bits > 21)
 		return bad(s, error, "its cluster size is not between 512 bytes and 2 MiB");
@@ -317,7 +316,7 @@ static void append_extension(GByteArray *out, uint32_t type, const void *data, u
 
 static void append_features(GByteArray *out)
 {
-	uint8_t table[G_N_ELEMENTS(features) * FEATURE_ENTRY] = { 0 };
+	uint8_t table[G_N_ELEMENTS(features) * FEATURE_ENTRY] = {0};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(features); i++) {
 		table[i * FEATURE_ENTRY] = features[i].type;
@@ -329,7 +328,7 @@ static void append_features(GByteArray *out)
 
 static void append_bitmaps(struct qcow2 *s, GByteArray *out)
 {
-	uint8_t e[24] = { 0 };
+	uint8_t e[24] = {0};
 
 	qcow2_put32(e, s->n_bitmaps);
 	qcow2_put64(e + 8, s->bitmaps_len);
@@ -384,7 +383,7 @@ static void append_extensions(struct qcow2 *s, GByteArray *out)
 bool qcow2_header_write(struct qcow2 *s, uint64_t size, GError **error)
 {
 	g_autoptr(GByteArray) out = g_byte_array_new();
-	uint8_t h[QCOW2_HEADER_NEW] = { 0 };
+	uint8_t h[QCOW2_HEADER_NEW] = {0};
 	uint32_t used;
 	int res;
 
@@ -399,10 +398,11 @@ bool qcow2_header_write(struct qcow2 *s, uint64_t size, GError **error)
 		g_byte_array_append(out, (const uint8_t *)s->backing, strlen(s->backing));
 	}
 	if (out->len > s->cluster_size)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "disk '%s': its header with these names needs %u bytes, its clusters have %u; give shorter names or "
-			       "larger clusters",
-			       s->img->path, out->len, s->cluster_size);
+		return kv_fail(
+			error, KV_ERROR_UNSUPPORTED,
+			"disk '%s': its header with these names needs %u bytes, its clusters have %u; give shorter names or "
+			"larger clusters",
+			s->img->path, out->len, s->cluster_size);
 	used = out->len;
 	g_byte_array_set_size(out, s->cluster_size);
 	memset(out->data + used, 0, s->cluster_size - used);

@@ -35,7 +35,7 @@ static unsigned slice_entries(const struct qcow2 *s)
 struct qcow2_entry qcow2_l2_entry(const struct qcow2 *s, const uint8_t *p, uint64_t index)
 {
 	p += index * s->entry_size;
-	return (struct qcow2_entry){ .word = qcow2_get64(p), .bits = s->extended ? qcow2_get64(p + 8) : 0 };
+	return (struct qcow2_entry){.word = qcow2_get64(p), .bits = s->extended ? qcow2_get64(p + 8) : 0};
 }
 
 int qcow2_l2_look(struct qcow2 *s, uint64_t offset, bool now, const uint8_t **ret, uint64_t *ret_n)
@@ -130,7 +130,8 @@ int qcow2_entry_check(struct qcow2 *s, uint64_t offset, const struct qcow2_entry
 		good = false;
 	if (qcow2_has_data_file(s) && qcow2_entry_placed(s, e) && at != (offset & ~(uint64_t)(s->cluster_size - 1)))
 		good = false;
-	return good ? 0 : qcow2_corrupt(s, "the entry of the cluster at %#" PRIx64 ", %#" PRIx64 ", is impossible", offset, e->word);
+	return good ? 0
+		    : qcow2_corrupt(s, "the entry of the cluster at %#" PRIx64 ", %#" PRIx64 ", is impossible", offset, e->word);
 }
 
 int qcow2_l2_get(struct qcow2 *s, uint64_t offset, struct qcow2_entry *ret)
@@ -139,7 +140,7 @@ int qcow2_l2_get(struct qcow2 *s, uint64_t offset, struct qcow2_entry *ret)
 	uint64_t n;
 	int res = qcow2_l2_look(s, offset, false, &p, &n);
 
-	*ret = (struct qcow2_entry){ 0 };
+	*ret = (struct qcow2_entry){0};
 	if (res < 0 || !p)
 		return res;
 	*ret = qcow2_l2_entry(s, p, 0);

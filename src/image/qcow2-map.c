@@ -12,7 +12,7 @@ static int unit_extent(struct qcow2 *s, uint64_t offset, const struct qcow2_entr
 {
 	uint64_t in_cluster = offset & (s->cluster_size - 1), unit = e->word & QCOW2_COMPRESSED ? s->cluster_size : s->sub_size;
 
-	*ret = (struct image_extent){ .len = unit - (offset & (unit - 1)) };
+	*ret = (struct image_extent){.len = unit - (offset & (unit - 1))};
 	switch (qcow2_entry_kind(s, e, in_cluster >> s->sub_bits)) {
 	case QCOW2_HOLE:
 	case QCOW2_ROOM:
@@ -93,7 +93,7 @@ static int map_locked(struct qcow2 *s, uint64_t offset, uint64_t len, bool now, 
 		if (p)
 			return done ? 0 : map_slice(s, at, len, p, n, ret);
 		done += (n << s->cluster_bits) - (at & (s->cluster_size - 1));
-		*ret = (struct image_extent){ .kind = IMAGE_HOLE, .len = MIN(done, len) };
+		*ret = (struct image_extent){.kind = IMAGE_HOLE, .len = MIN(done, len)};
 	}
 	return 0;
 }

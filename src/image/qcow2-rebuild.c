@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Refcount structures that cannot be repaired where they are: new ones are made from what has been counted, behind everything that
- * is in the file. The old ones are free then.
+ * Refcount structures that cannot be repaired where they are: new ones are made from what has been counted, behind everything
+ * that is in the file. The old ones are free then.
  */
 #include <errno.h>
 
@@ -91,8 +91,8 @@ static void use(struct qcow2 *s, uint64_t *table, uint64_t n, uint64_t offset)
 
 int qcow2_rebuild(struct qcow2_count *c)
 {
-	struct plan p = { 0 };
-	struct qcow2_count fresh = { .fix = c->fix, .ret = &(struct image_check){ 0 } };
+	struct plan p = {0};
+	struct qcow2_count fresh = {.fix = c->fix, .ret = &(struct image_check){0}};
 	uint64_t offset, n, *table;
 	uint8_t head[12];
 	int res;

@@ -461,7 +461,7 @@ void qcow2_release(struct qcow2 *s, uint64_t offset, uint64_t bytes)
 
 void qcow2_gone(struct qcow2 *s, uint64_t offset, uint64_t bytes, bool hole)
 {
-	struct qcow2_gone run = { .first = qcow2_cluster(s, offset), .hole = hole }, *last;
+	struct qcow2_gone run = {.first = qcow2_cluster(s, offset), .hole = hole}, *last;
 
 	run.n = qcow2_clusters(s, offset + bytes) - run.first;
 	last = s->gone->len ? &g_array_index(s->gone, struct qcow2_gone, s->gone->len - 1) : NULL;

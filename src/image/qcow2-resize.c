@@ -103,7 +103,7 @@ static int place_run(struct qcow2 *s, uint64_t offset, uint64_t end, enum image_
 	if (res == 0)
 		res = clear_room(s, at, qcow2_has_data_file(s) ? MIN(len, end - at) : len, prealloc);
 	for (uint64_t i = 0; i < *n && res == 0; i++) {
-		struct qcow2_entry e = { .word = (at + (i << s->cluster_bits)) | QCOW2_COPIED };
+		struct qcow2_entry e = {.word = (at + (i << s->cluster_bits)) | QCOW2_COPIED};
 
 		res = qcow2_l2_set(s, offset + (i << s->cluster_bits), &e);
 	}
@@ -262,10 +262,11 @@ bool qcow2_resize(struct image *img, uint64_t size, enum image_prealloc prealloc
 	int res;
 
 	if (s->n_bitmaps)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' has bitmaps, which are made for its size; remove them first",
-			       img->path);
+		return kv_fail(error, KV_ERROR_UNSUPPORTED,
+			       "disk '%s' has bitmaps, which are made for its size; remove them first", img->path);
 	if (s->snapshots->len && (size < img->size || s->version < 3))
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' has snapshots that need its size; delete them first", img->path);
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' has snapshots that need its size; delete them first",
+			       img->path);
 	if (prealloc != IMAGE_PREALLOC_OFF && img->backing && !s->extended)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
 			       "disk '%s': preallocation in an image with a backing file needs extended_l2", img->path);

@@ -328,17 +328,19 @@ static int begin(struct qcow2 *s)
 static bool fail(struct qcow2 *s, int res, const char *what, const char *name, GError **error)
 {
 	if (res == -EOVERFLOW)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "disk '%s': cannot %s snapshot '%s': its reference counts of %u bits are too small; convert it to an "
-			       "image with refcount_bits=16",
-			       s->img->path, what, name, 1u << s->refcount_order);
+		return kv_fail(
+			error, KV_ERROR_UNSUPPORTED,
+			"disk '%s': cannot %s snapshot '%s': its reference counts of %u bits are too small; convert it to an "
+			"image with refcount_bits=16",
+			s->img->path, what, name, 1u << s->refcount_order);
 	return res == 0 || kv_fail_errno(error, -res, "disk '%s': cannot %s snapshot '%s'", s->img->path, what, name);
 }
 
 static bool allowed(struct qcow2 *s, GError **error)
 {
 	if (qcow2_has_data_file(s))
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' has a data file, and no snapshots therefore", s->img->path);
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' has a data file, and no snapshots therefore",
+			       s->img->path);
 	return true;
 }
 
@@ -357,9 +359,13 @@ static void fill_new(struct qcow2 *s, struct qcow2_snapshot *sn, const char *nam
 {
 	gint64 now = g_get_real_time();
 
-	*sn = (struct qcow2_snapshot){ .l1_offset = l1_offset, .l1_size = s->l1_size, .extra_len = EXTRA };
-	sn->info = (struct image_snapshot){ .id = free_id(s), .name = g_strdup(name), .size = s->img->size, .icount = 0,
-					    .date_sec = now / G_USEC_PER_SEC, .date_nsec = now % G_USEC_PER_SEC * 1000 };
+	*sn = (struct qcow2_snapshot){.l1_offset = l1_offset, .l1_size = s->l1_size, .extra_len = EXTRA};
+	sn->info = (struct image_snapshot){.id = free_id(s),
+					   .name = g_strdup(name),
+					   .size = s->img->size,
+					   .icount = 0,
+					   .date_sec = now / G_USEC_PER_SEC,
+					   .date_nsec = now % G_USEC_PER_SEC * 1000};
 	sn->extra = g_malloc0(EXTRA);
 	qcow2_put64(sn->extra + 8, s->img->size);
 }
@@ -403,7 +409,8 @@ bool qcow2_snapshot_create(struct image *img, const char *name, GError **error)
 	if (!allowed(s, error))
 		return false;
 	if (strlen(name) > UINT16_MAX || s->snapshots->len >= QCOW2_MAX_SNAPSHOTS)
-		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': the name is too long or there are too many snapshots", img->path);
+		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': the name is too long or there are too many snapshots",
+			       img->path);
 	g_mutex_lock(&s->lock);
 	res = create(s, name);
 	g_mutex_unlock(&s->lock);
@@ -517,15 +524,15 @@ bool qcow2_snapshot_apply(struct image *img, const char *id_or_name, GError **er
 	if (sn->info.size > INT64_MAX - 511 || sn->info.size / span + !!(sn->info.size % span) > MAX(sn->l1_size, s->l1_size))
 		return bad_table(s, error);
 	if (s->n_bitmaps && sn->info.size != img->size)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' has bitmaps, and the snapshot another size; remove them first",
-			       img->path);
+		return kv_fail(error, KV_ERROR_UNSUPPORTED,
+			       "disk '%s' has bitmaps, and the snapshot another size; remove them first", img->path);
 	g_mutex_lock(&s->lock);
 	res = apply(s, sn);
 	g_mutex_unlock(&s->lock);
 	return fail(s, res, "apply", id_or_name, error);
 }
 
-static int delete(struct qcow2 *s, unsigned i)
+static int delete (struct qcow2 *s, unsigned i)
 {
 	struct qcow2_snapshot sn = g_array_index(s->snapshots, struct qcow2_snapshot, i);
 	g_autofree uint64_t *l1 = NULL;
@@ -557,7 +564,7 @@ bool qcow2_snapshot_delete(struct image *img, const char *id_or_name, GError **e
 	if (!allowed(s, error) || !find(s, id_or_name, &i, error))
 		return false;
 	g_mutex_lock(&s->lock);
-	res = delete(s, i);
+	res = delete (s, i);
 	g_mutex_unlock(&s->lock);
 	return fail(s, res, "delete", id_or_name, error);
 }

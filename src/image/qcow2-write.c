@@ -27,7 +27,7 @@ void qcow2_busy_wait(struct qcow2 *s, uint64_t first, uint64_t last)
 
 void qcow2_busy_begin(struct qcow2 *s, struct qcow2_busy *b, uint64_t first, uint64_t last)
 {
-	*b = (struct qcow2_busy){ .first = first, .last = last, .next = s->busy };
+	*b = (struct qcow2_busy){.first = first, .last = last, .next = s->busy};
 	s->busy = b;
 }
 
@@ -48,10 +48,10 @@ void qcow2_wait_all(struct qcow2 *s)
 
 /* What is done in one go. */
 struct run {
-	uint64_t offset, len;	/* of the guest's data */
-	uint64_t host;		/* of the first cluster */
-	uint64_t from, to;	/* guest bytes that are in place afterwards; from <= offset, to >= offset + len */
-	bool in_place, fresh;	/* fresh: clusters that were taken for this */
+	uint64_t offset, len; /* of the guest's data */
+	uint64_t host;	      /* of the first cluster */
+	uint64_t from, to;    /* guest bytes that are in place afterwards; from <= offset, to >= offset + len */
+	bool in_place, fresh; /* fresh: clusters that were taken for this */
 	struct qcow2_busy busy;
 };
 
@@ -266,7 +266,7 @@ static int finish(struct qcow2 *s, struct run *run, int res)
 static int write_run(struct image *img, uint64_t offset, const void *buf, uint64_t len, uint64_t *ret_done)
 {
 	struct qcow2 *s = qcow2_state(img);
-	struct run run = { .offset = offset };
+	struct run run = {.offset = offset};
 	int res;
 
 	g_mutex_lock(&s->lock);

@@ -17,8 +17,8 @@ enum what { ZEROES, ZEROES_UNMAP, DISCARD, DROP };
 static struct qcow2_entry zero_entry(const struct qcow2 *s, uint64_t place)
 {
 	if (s->extended)
-		return (struct qcow2_entry){ place, ALL_ZEROES };
-	return (struct qcow2_entry){ place | QCOW2_ZERO, 0 };
+		return (struct qcow2_entry){place, ALL_ZEROES};
+	return (struct qcow2_entry){place | QCOW2_ZERO, 0};
 }
 
 /* What becomes of an entry. Version 2 has no zeroes, but where nothing is behind, nothing is zero. */

@@ -78,8 +78,8 @@ static bool open_data_file(struct qcow2 *s, GVariant *options, GError **error)
 	if (g_variant_lookup(options, "data-file", "&s", &given))
 		path = g_strdup(given);
 	else if (!s->data_name || !*s->data_name)
-		return kv_fail(error, KV_ERROR_USAGE, "disk '%s' has its data in another file and does not say which; give data-file=",
-			       img->path);
+		return kv_fail(error, KV_ERROR_USAGE,
+			       "disk '%s' has its data in another file and does not say which; give data-file=", img->path);
 	else if (g_path_is_absolute(s->data_name))
 		path = g_strdup(s->data_name);
 	else
@@ -98,8 +98,8 @@ static bool open_backing(struct qcow2 *s, GVariant *options, GError **error)
 	if (!s->backing || !*s->backing)
 		return true;
 	if (qcow2_raw_data_file(s))
-		return kv_fail(error, KV_ERROR_INVALID, "disk '%s' has a raw data file and a backing file, which exclude each other",
-			       s->img->path);
+		return kv_fail(error, KV_ERROR_INVALID,
+			       "disk '%s' has a raw data file and a backing file, which exclude each other", s->img->path);
 	return image_open_backing(s->img, s->backing, s->backing_format, options, error);
 }
 
@@ -137,9 +137,10 @@ static bool clear_unknown(struct qcow2 *s, GError **error)
 static bool prepare_writing(struct qcow2 *s, GError **error)
 {
 	if (s->incompatible & QCOW2_CORRUPT)
-		return kv_fail(error, KV_ERROR_INVALID,
-			       "disk '%s' is marked as corrupt and can only be read; repair it (a copy at first), or give readonly=on",
-			       s->img->path);
+		return kv_fail(
+			error, KV_ERROR_INVALID,
+			"disk '%s' is marked as corrupt and can only be read; repair it (a copy at first), or give readonly=on",
+			s->img->path);
 	if (!qcow2_guard_build(s, error) || !clear_unknown(s, error))
 		return false;
 	return !(s->incompatible & QCOW2_DIRTY) || recover(s, error);
@@ -184,8 +185,11 @@ static bool qcow2_open(struct image *img, GVariant *options, GError **error)
 /* What is left for the next one to find: no leaks, no dirty bit. */
 static int finish(struct qcow2 *s)
 {
-	int res = qcow2_flush_locked(s);
+	int res;
 
+	if (!s->written)
+		return 0;
+	res = qcow2_flush_locked(s);
 	if (res == 0)
 		res = qcow2_write_refcounts(s);
 	if (res == 0)
@@ -276,8 +280,8 @@ static bool qcow2_set_backing(struct image *img, const char *name, const char *f
 	s->backing = g_strdup(name);
 	s->backing_format = name ? g_strdup(format) : NULL;
 	if (name && (!*name || strlen(name) > QCOW2_MAX_NAME || (format && strlen(format) > 15)))
-		kv_fail(error, KV_ERROR_USAGE, "disk '%s': a backing file's name has 1 to %d bytes, its format's at most 15", img->path,
-			QCOW2_MAX_NAME);
+		kv_fail(error, KV_ERROR_USAGE, "disk '%s': a backing file's name has 1 to %d bytes, its format's at most 15",
+			img->path, QCOW2_MAX_NAME);
 	else if (name && qcow2_raw_data_file(s))
 		kv_fail(error, KV_ERROR_USAGE, "disk '%s' has a raw data file and can have no backing file", img->path);
 	else

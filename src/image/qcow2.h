@@ -39,7 +39,14 @@ enum {
 	QCOW2_SLICE = 4096,
 };
 
-enum { QCOW2_DIRTY = 1, QCOW2_CORRUPT = 2, QCOW2_DATA_FILE = 4, QCOW2_COMPRESSION = 8, QCOW2_EXTENDED_L2 = 16, QCOW2_INCOMPAT_KNOWN = 31 };
+enum {
+	QCOW2_DIRTY = 1,
+	QCOW2_CORRUPT = 2,
+	QCOW2_DATA_FILE = 4,
+	QCOW2_COMPRESSION = 8,
+	QCOW2_EXTENDED_L2 = 16,
+	QCOW2_INCOMPAT_KNOWN = 31
+};
 enum { QCOW2_LAZY_REFCOUNTS = 1 };
 enum { QCOW2_BITMAPS = 1, QCOW2_RAW_DATA_FILE = 2, QCOW2_AUTOCLEAR_KNOWN = 3 };
 
@@ -47,10 +54,10 @@ enum { QCOW2_BITMAPS = 1, QCOW2_RAW_DATA_FILE = 2, QCOW2_AUTOCLEAR_KNOWN = 3 };
 enum {
 	QCOW2_AT_BACKING = 8,
 	QCOW2_AT_SIZE = 24,
-	QCOW2_AT_L1 = 36,	/* u32 entries, u64 offset */
-	QCOW2_AT_REFTABLE = 48, /* u64 offset, u32 clusters */
+	QCOW2_AT_L1 = 36,	 /* u32 entries, u64 offset */
+	QCOW2_AT_REFTABLE = 48,	 /* u64 offset, u32 clusters */
 	QCOW2_AT_SNAPSHOTS = 60, /* u32 number, u64 offset */
-	QCOW2_AT_FEATURES = 72, /* u64 incompatible, compatible, autoclear */
+	QCOW2_AT_FEATURES = 72,	 /* u64 incompatible, compatible, autoclear */
 	QCOW2_HEADER_V2 = 72,
 	QCOW2_HEADER_V3 = 104,
 	QCOW2_HEADER_NEW = 112, /* what we write */
@@ -161,7 +168,7 @@ struct qcow2 {
 	uint64_t incompatible, compatible, autoclear;
 	bool zstd, extended;
 	char *backing, *backing_format, *data_name;
-	GArray *extensions; /* struct qcow2_extension: those we do not know */
+	GArray *extensions;   /* struct qcow2_extension: those we do not know */
 	uint8_t *header_rest; /* fields behind ours */
 
 	/* Derived. */
@@ -242,13 +249,13 @@ int qcow2_header_features(struct qcow2 *s); /* the feature fields alone */
 void qcow2_set_geometry(struct qcow2 *s);
 
 /* ---- qcow2-order.c ---- */
-int qcow2_sync(struct qcow2 *s);	       /* both files */
-int qcow2_write_refcounts(struct qcow2 *s);    /* refcounts and their table */
-int qcow2_clean_l2(struct qcow2 *s);	       /* L2 slices, after all they point to */
-int qcow2_clean_refcounts(struct qcow2 *s);    /* the refcount cache's clean() */
-int qcow2_flush_locked(struct qcow2 *s);       /* everything; then what is gone is free */
-int qcow2_settle(struct qcow2 *s);	       /* after a change: too much is gone and not free yet */
-int qcow2_will_write(struct qcow2 *s);	       /* before the first change */
+int qcow2_sync(struct qcow2 *s);	    /* both files */
+int qcow2_write_refcounts(struct qcow2 *s); /* refcounts and their table */
+int qcow2_clean_l2(struct qcow2 *s);	    /* L2 slices, after all they point to */
+int qcow2_clean_refcounts(struct qcow2 *s); /* the refcount cache's clean() */
+int qcow2_flush_locked(struct qcow2 *s);    /* everything; then what is gone is free */
+int qcow2_settle(struct qcow2 *s);	    /* after a change: too much is gone and not free yet */
+int qcow2_will_write(struct qcow2 *s);	    /* before the first change */
 int qcow2_flush(struct image *img);
 void qcow2_l1_set(struct qcow2 *s, uint32_t index, uint64_t entry);
 void qcow2_reftable_set(struct qcow2 *s, uint32_t index, uint64_t entry);
@@ -258,7 +265,7 @@ uint64_t qcow2_refcount_max(const struct qcow2 *s);
 uint64_t qcow2_refcount_entry(const void *block, uint64_t index, unsigned order);
 void qcow2_refcount_put(void *block, uint64_t index, unsigned order, uint64_t value);
 int qcow2_refcount_get(struct qcow2 *s, uint64_t cluster, uint64_t *ret);
-int qcow2_refcount_set(struct qcow2 *s, uint64_t cluster, uint64_t count); /* in a block that is there */
+int qcow2_refcount_set(struct qcow2 *s, uint64_t cluster, uint64_t count);	/* in a block that is there */
 int qcow2_refcount_add(struct qcow2 *s, uint64_t first, uint64_t n, int delta); /* delta: 1 or -1 */
 /* At most n clusters in a row, at least one; all: n or -ENOSPC. Their refcount is 1. The first one's offset is returned. */
 int qcow2_alloc(struct qcow2 *s, uint64_t n, bool all, uint64_t *ret_offset, uint64_t *ret_n);

@@ -110,7 +110,7 @@ static void do_flush(struct image *img, char **w)
 
 static void do_resize(struct image *img, char **w)
 {
-	static const char *const names[] = { "off", "metadata", "falloc", "full" };
+	static const char *const names[] = {"off", "metadata", "falloc", "full"};
 	enum image_prealloc prealloc = IMAGE_PREALLOC_OFF;
 	GError *error = NULL;
 
@@ -139,7 +139,7 @@ static void do_dump(struct image *img, char **w)
 
 static void do_map(struct image *img, char **w)
 {
-	static const char *const names[] = { "hole", "zero", "data", "compressed" };
+	static const char *const names[] = {"hole", "zero", "data", "compressed"};
 	struct image_extent e;
 
 	for (uint64_t at = 0; at < img->size; at += e.len) {
@@ -195,10 +195,8 @@ static void do_snapshots(struct image *img, char **w)
 		struct image_snapshot *sn = &g_array_index(list, struct image_snapshot, i);
 
 		printf("%s %s %" PRIu64 "\n", sn->id, sn->name, sn->size);
-		g_free(sn->id);
-		g_free(sn->name);
 	}
-	g_array_free(list, TRUE);
+	image_snapshots_free(list);
 }
 
 static void do_snapshot(struct image *img, char **w)
@@ -238,10 +236,9 @@ static const struct {
 	const char *name;
 	void (*run)(struct image *img, char **words);
 } commands[] = {
-	{ "write", do_write },	 { "compressed", do_write },	 { "zero", do_zero },	      { "discard", do_discard },
-	{ "read", do_read },	 { "flush", do_flush },		 { "resize", do_resize },     { "dump", do_dump },
-	{ "map", do_map },	 { "info", do_info },		 { "check", do_check },	      { "snapshots", do_snapshots },
-	{ "snapshot", do_snapshot }, { "backing", do_backing }, { "abort", do_abort },
+	{"write", do_write}, {"compressed", do_write},	  {"zero", do_zero},	     {"discard", do_discard}, {"read", do_read},
+	{"flush", do_flush}, {"resize", do_resize},	  {"dump", do_dump},	     {"map", do_map},	      {"info", do_info},
+	{"check", do_check}, {"snapshots", do_snapshots}, {"snapshot", do_snapshot}, {"backing", do_backing}, {"abort", do_abort},
 };
 
 static void run(struct image *img, const char *line)

@@ -14,7 +14,7 @@ static struct mem_file *of(struct image_file *f)
 
 static void note(struct mem_file *f, enum mem_op op, uint64_t offset, uint64_t len, const void *bytes)
 {
-	struct mem_record r = { op, offset, len, bytes ? g_memdup2(bytes, len) : NULL };
+	struct mem_record r = {op, offset, len, bytes && f->log ? g_memdup2(bytes, len) : NULL};
 
 	if (f->log)
 		g_array_append_val(f->log, r);
@@ -65,7 +65,7 @@ static int mem_read(struct image_file *file, uint64_t offset, void *buf, uint64_
 
 static int change(struct mem_file *f, enum mem_op op, uint64_t offset, uint64_t len, const void *bytes)
 {
-	struct mem_record r = { op, offset, len, (uint8_t *)bytes };
+	struct mem_record r = {op, offset, len, (uint8_t *)bytes};
 
 	if (f->fail_in && --f->fail_in == 0)
 		return -EIO;
@@ -132,7 +132,7 @@ struct mem_file *mem_file_new(const void *bytes, size_t len)
 {
 	struct mem_file *f = g_new0(struct mem_file, 1);
 
-	f->base = (struct image_file){ .type = &mem_type, .name = (char *)"memory", .fd = -1, .size = len };
+	f->base = (struct image_file){.type = &mem_type, .name = (char *)"memory", .fd = -1, .size = len};
 	f->bytes = g_byte_array_new();
 	if (len)
 		g_byte_array_append(f->bytes, bytes, len);

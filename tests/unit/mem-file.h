@@ -18,8 +18,8 @@ struct mem_file {
 	struct image_file base;
 	GMutex lock;
 	GByteArray *bytes;
-	GArray *log;  /* struct mem_record; NULL: nothing is noted */
-	int fail_in;  /* > 0: this many writes from now one fails */
+	GArray *log; /* struct mem_record; NULL: nothing is noted */
+	int fail_in; /* > 0: this many writes from now one fails */
 };
 
 struct mem_file *mem_file_new(const void *bytes, size_t len);
