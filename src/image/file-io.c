@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One request to a file or block device with ordinary system calls: what the threads of
- * file-queue.c run, and the rest of a transfer that io_uring cut short. Holes and zeroes are
- * made with fallocate(2) where the file system can, else written.
+ * One request to a file or block device (req->fd, req->at) with ordinary system calls: what the threads of file-queue.c run,
+ * the rest of a transfer that io_uring cut short, and what file-posix.c is made of. Holes and zeroes are made with
+ * fallocate(2) where the file system can, else written.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,15 +42,14 @@ static void zero_iov(const struct iovec *iov, unsigned n)
 		memset(iov[i].iov_base, 0, iov[i].iov_len);
 }
 
-static int transfer(int fd, struct image_req *req)
+static int transfer(struct image_req *req)
 {
 	struct iovec rest[IOV_MAX];
 
 	while (req->done < req->len) {
 		unsigned n = rest_of_iov(req, rest);
-		off_t at = req->offset + req->done;
-		ssize_t got = req->op == IMAGE_READ ? preadv(fd, rest, n, at) :
-						      pwritev(fd, rest, n, at);
+		off_t at = req->at + req->done;
+		ssize_t got = req->op == IMAGE_READ ? preadv(req->fd, rest, n, at) : pwritev(req->fd, rest, n, at);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -68,12 +67,12 @@ static int transfer(int fd, struct image_req *req)
 	return 0;
 }
 
-static int allocate(int fd, int mode, const struct image_req *req)
+static int allocate(int mode, const struct image_req *req)
 {
 	int r;
 
 	do {
-		r = fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, req->offset, req->len);
+		r = fallocate(req->fd, mode | FALLOC_FL_KEEP_SIZE, req->at, req->len);
 	} while (r < 0 && errno == EINTR);
 	return r < 0 ? -errno : 0;
 }
@@ -83,21 +82,20 @@ static bool cannot(int res)
 	return res == -EOPNOTSUPP || res == -ENOSYS || res == -EINVAL || res == -ENODEV;
 }
 
-static int write_zeroes(int fd, const struct image_req *req)
+static int write_zeroes(const struct image_req *req)
 {
 	static const char zeroes[ZERO_CHUNK];
 	uint64_t done = 0;
 	int res = -EOPNOTSUPP;
 
 	if (req->flags & IMAGE_MAY_UNMAP)
-		res = allocate(fd, FALLOC_FL_PUNCH_HOLE, req);
+		res = allocate(FALLOC_FL_PUNCH_HOLE, req);
 	if (cannot(res))
-		res = allocate(fd, FALLOC_FL_ZERO_RANGE, req);
+		res = allocate(FALLOC_FL_ZERO_RANGE, req);
 	if (!cannot(res))
 		return res;
 	while (done < req->len) {
-		ssize_t got = pwrite(fd, zeroes, MIN(req->len - done, sizeof(zeroes)),
-				     req->offset + done);
+		ssize_t got = pwrite(req->fd, zeroes, MIN(req->len - done, sizeof(zeroes)), req->at + done);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -108,22 +106,22 @@ static int write_zeroes(int fd, const struct image_req *req)
 	return 0;
 }
 
-int file_io(int fd, struct image_req *req)
+int file_io(struct image_req *req)
 {
 	int res = -EINVAL;
 
 	switch (req->op) {
 	case IMAGE_READ:
 	case IMAGE_WRITE:
-		return transfer(fd, req);
+		return transfer(req);
 	case IMAGE_FLUSH:
-		return fdatasync(fd) < 0 ? -errno : 0;
+		return fdatasync(req->fd) < 0 ? -errno : 0;
 	case IMAGE_DISCARD:
 		/* Advice: a file that cannot have holes keeps its bytes. */
-		res = allocate(fd, FALLOC_FL_PUNCH_HOLE, req);
+		res = allocate(FALLOC_FL_PUNCH_HOLE, req);
 		return cannot(res) ? 0 : res;
 	case IMAGE_WRITE_ZEROES:
-		return req->len ? write_zeroes(fd, req) : 0;
+		return req->len ? write_zeroes(req) : 0;
 	}
 	return res;
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Asynchronous file I/O. A queue has an io_uring of its own for reads, writes and flushes, so
- * that queues do not contend; what io_uring does not do (holes), does not finish (short
- * transfers) or does not exist for goes to a thread pool that all queues share. Completions
- * come back through one GSource, which watches the ring and an eventfd of the threads.
+ * Asynchronous file I/O. A queue has an io_uring of its own for reads, writes and flushes, so that queues do not contend; what
+ * io_uring does not do (holes, formats), does not finish (short transfers) or does not exist for goes to a thread pool that all
+ * queues share. Completions come back through one GSource, which watches the ring and an eventfd of the threads.
  */
 #include "file-queue.h"
 
@@ -16,23 +15,25 @@
 #include <liburing.h>
 
 #include "error.h"
+#include "gate.h"
 #include "log.h"
 
 enum {
-	POOL_THREADS = 4,
+	POOL_THREADS = 16, /* those that wait in a gate among them */
 	RING_MAX = 1024,
 	BATCH = 64, /* completions taken at a time */
 	RETRY_MS = 10,
 };
 
 struct file_queue {
-	struct image_queue base;
-	int fd;
+	const char *name;
+	file_queue_work *work;
+	void *opaque;
 	int event_fd;
 	bool uring;
 	struct io_uring ring;
 	GMutex lock; /* the ring and the list */
-	struct image_req *done; /* from the threads; result in req->done */
+	struct image_req *done; /* over, and complete() not called; result in req->done */
 	unsigned in_flight;	/* atomic */
 	GSource *source;
 };
@@ -53,16 +54,23 @@ static void wake(struct file_queue *q)
 
 	/* A full counter is a pending wake-up as well. */
 	if (write(q->event_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		kv_log_warn("disk '%s': cannot wake its queue: %s", q->base.image->path,
-			    g_strerror(errno));
+		kv_log_warn("disk '%s': cannot wake its queue: %s", q->name, g_strerror(errno));
+}
+
+/* A request is over. Holds lock. */
+static void add_done(struct file_queue *q, struct image_req *req, int res)
+{
+	if (req->layer)
+		gate_leave(req->layer->gate);
+	req->done = (uint64_t)(int64_t)res;
+	req->link = q->done;
+	q->done = req;
 }
 
 static void post(struct file_queue *q, struct image_req *req, int res)
 {
-	req->done = (uint64_t)(int64_t)res;
 	g_mutex_lock(&q->lock);
-	req->link = q->done;
-	q->done = req;
+	add_done(q, req, res);
 	/* Under the lock: once the last request is out of the list, the queue may go away. */
 	wake(q);
 	g_mutex_unlock(&q->lock);
@@ -78,7 +86,7 @@ static void pool_run(gpointer data, gpointer unused)
 	struct pool_job job = *(struct pool_job *)data;
 
 	g_free(data);
-	post(job.q, job.req, file_io(job.q->fd, job.req));
+	post(job.q, job.req, job.req->fd < 0 ? job.q->work(job.q->opaque, job.req) : file_io(job.req));
 }
 
 static void pool_push(struct file_queue *q, struct image_req *req)
@@ -111,7 +119,7 @@ static bool ring_push(struct file_queue *q, struct image_req *req)
 {
 	struct io_uring_sqe *sqe;
 
-	if (!q->uring || req->op > IMAGE_FLUSH || req->n_iov > IOV_MAX)
+	if (!q->uring || req->fd < 0 || req->op > IMAGE_FLUSH || req->n_iov > IOV_MAX)
 		return false;
 	g_mutex_lock(&q->lock);
 	sqe = io_uring_get_sqe(&q->ring);
@@ -121,38 +129,43 @@ static bool ring_push(struct file_queue *q, struct image_req *req)
 	}
 	if (sqe) {
 		if (req->op == IMAGE_READ)
-			io_uring_prep_readv(sqe, q->fd, req->iov, req->n_iov, req->offset);
+			io_uring_prep_readv(sqe, req->fd, req->iov, req->n_iov, req->at);
 		else if (req->op == IMAGE_WRITE)
-			io_uring_prep_writev(sqe, q->fd, req->iov, req->n_iov, req->offset);
+			io_uring_prep_writev(sqe, req->fd, req->iov, req->n_iov, req->at);
 		else
-			io_uring_prep_fsync(sqe, q->fd, IORING_FSYNC_DATASYNC);
+			io_uring_prep_fsync(sqe, req->fd, IORING_FSYNC_DATASYNC);
 		io_uring_sqe_set_data(sqe, req);
 	}
 	g_mutex_unlock(&q->lock);
 	return sqe;
 }
 
-void file_queue_submit(struct image_queue *base, struct image_req *req)
+void file_queue_submit(struct file_queue *q, struct image_req *req)
 {
-	struct file_queue *q = (struct file_queue *)base;
-
 	__atomic_add_fetch(&q->in_flight, 1, __ATOMIC_RELAXED);
 	req->done = 0;
-	if (req->offset > INT64_MAX || req->len > INT64_MAX - req->offset)
-		post(q, req, -EINVAL);
-	else if (!ring_push(q, req))
+	if (!ring_push(q, req))
 		pool_push(q, req);
 }
 
-void file_queue_kick(struct image_queue *base)
+void file_queue_post(struct file_queue *q, struct image_req *req, int res)
 {
-	struct file_queue *q = (struct file_queue *)base;
+	__atomic_add_fetch(&q->in_flight, 1, __ATOMIC_RELAXED);
+	req->layer = NULL;
+	post(q, req, res);
+}
 
-	if (!q->uring)
-		return;
-	g_mutex_lock(&q->lock);
-	if (io_uring_sq_ready(&q->ring))
+/* Holds lock. */
+static void kick(struct file_queue *q)
+{
+	if (q->uring && io_uring_sq_ready(&q->ring))
 		ring_submit(q);
+}
+
+void file_queue_kick(struct file_queue *q)
+{
+	g_mutex_lock(&q->lock);
+	kick(q);
 	g_mutex_unlock(&q->lock);
 }
 
@@ -172,31 +185,53 @@ static bool ring_result(struct file_queue *q, struct image_req *req, int res)
 	return false;
 }
 
-static unsigned take_finished(struct file_queue *q, struct finished *out)
+/* What the ring has finished, to the list: true when there may be more. Holds lock. */
+static bool reap_ring(struct file_queue *q)
 {
 	struct io_uring_cqe *cqes[BATCH];
-	unsigned n = 0, seen = 0;
-	struct image_req *req;
+	unsigned seen;
+
+	if (!q->uring)
+		return false;
+	/* A full completion ring keeps more in the kernel until it is asked. */
+	if (io_uring_cq_has_overflow(&q->ring))
+		io_uring_get_events(&q->ring);
+	seen = io_uring_peek_batch_cqe(&q->ring, cqes, BATCH);
+	for (unsigned i = 0; i < seen; i++) {
+		struct image_req *req = io_uring_cqe_get_data(cqes[i]);
+
+		if (ring_result(q, req, cqes[i]->res))
+			add_done(q, req, MIN(cqes[i]->res, 0));
+	}
+	io_uring_cq_advance(&q->ring, seen);
+	return seen == BATCH;
+}
+
+void file_queue_collect(struct file_queue *q)
+{
+	g_mutex_lock(&q->lock);
+	kick(q);
+	while (reap_ring(q))
+		;
+	if (q->done)
+		wake(q);
+	g_mutex_unlock(&q->lock);
+}
+
+static unsigned take_finished(struct file_queue *q, struct finished *out)
+{
+	unsigned n = 0;
+	bool more;
 
 	g_mutex_lock(&q->lock);
-	if (q->uring) {
-		/* A full completion ring keeps more in the kernel until it is asked. */
-		if (io_uring_cq_has_overflow(&q->ring))
-			io_uring_get_events(&q->ring);
-		seen = io_uring_peek_batch_cqe(&q->ring, cqes, BATCH / 2);
-		for (unsigned i = 0; i < seen; i++) {
-			req = io_uring_cqe_get_data(cqes[i]);
-			if (ring_result(q, req, cqes[i]->res))
-				out[n++] = (struct finished){ req, MIN(cqes[i]->res, 0) };
-		}
-		io_uring_cq_advance(&q->ring, seen);
-	}
-	while (q->done && n < BATCH) {
-		req = q->done;
+	more = reap_ring(q);
+	for (; q->done && n < BATCH; n++) {
+		struct image_req *req = q->done;
+
 		q->done = req->link;
-		out[n++] = (struct finished){ req, (int)(int64_t)req->done };
+		out[n] = (struct finished){ req, (int)(int64_t)req->done };
 	}
-	if (q->done || seen == BATCH / 2)
+	if (q->done || more)
 		wake(q);
 	g_mutex_unlock(&q->lock);
 	return n;
@@ -220,7 +255,7 @@ static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer 
 
 	/* Empty when only the ring woke us. */
 	if (read(q->event_fd, &count, sizeof(count)) > 0)
-		file_queue_kick(&q->base);
+		file_queue_kick(q);
 	run_completions(q);
 	return G_SOURCE_CONTINUE;
 }
@@ -258,17 +293,17 @@ static bool open_ring(struct file_queue *q, enum file_engine engine, unsigned de
 	return true;
 }
 
-struct image_queue *file_queue_new(struct image *img, int fd, enum file_engine engine,
-				   GMainContext *context, unsigned depth, GError **error)
+struct file_queue *file_queue_new(const char *name, enum file_engine engine, GMainContext *context, unsigned depth,
+				  file_queue_work *work, void *opaque, GError **error)
 {
 	struct file_queue *q = g_new0(struct file_queue, 1);
 
-	q->base.image = img;
-	q->base.context = context;
-	q->fd = fd;
+	q->name = name;
+	q->work = work;
+	q->opaque = opaque;
 	q->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (q->event_fd < 0) {
-		kv_fail_errno(error, errno, "disk '%s': cannot make an eventfd", img->path);
+		kv_fail_errno(error, errno, "disk '%s': cannot make an eventfd", name);
 		g_free(q);
 		return NULL;
 	}
@@ -284,18 +319,17 @@ struct image_queue *file_queue_new(struct image *img, int fd, enum file_engine e
 	if (q->uring)
 		g_source_add_unix_fd(q->source, q->ring.ring_fd, G_IO_IN);
 	g_source_attach(q->source, context);
-	return &q->base;
+	return q;
 }
 
-void file_queue_free(struct image_queue *base)
+void file_queue_free(struct file_queue *q)
 {
-	struct file_queue *q = (struct file_queue *)base;
 	GSource *source = q->source;
 	struct pollfd fds[2] = { { .fd = q->event_fd, .events = POLLIN },
 				 { .fd = q->uring ? q->ring.ring_fd : -1, .events = POLLIN } };
 
 	while (__atomic_load_n(&q->in_flight, __ATOMIC_ACQUIRE)) {
-		file_queue_kick(base);
+		file_queue_kick(q);
 		run_completions(q);
 		/* The context's thread may take the wake-up: look again soon. */
 		if (__atomic_load_n(&q->in_flight, __ATOMIC_ACQUIRE))
@@ -306,9 +340,4 @@ void file_queue_free(struct image_queue *base)
 	g_mutex_unlock(&q->lock);
 	g_source_destroy(source);
 	g_source_unref(source);
-}
-
-bool file_queue_is_uring(const struct image_queue *base)
-{
-	return ((const struct file_queue *)base)->uring;
 }

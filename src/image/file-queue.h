@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A queue of asynchronous requests to one file descriptor: io_uring, or a few threads where
- * the kernel has none. What raw.c is made of; formats that keep their data in one file use it
- * as well. The contract is that of image.h's queues; image_queue_free() may also be called by
- * another thread than the context's, and then runs the last completions itself.
+ * A queue of asynchronous transfers between memory and file descriptors: io_uring, or a few threads where the kernel has none;
+ * the same threads do what needs more than a transfer. What queue.c is made of: its contract is that of image.h's queues;
+ * file_queue_free() may also be called by another thread than the context's, and then runs the last completions itself.
  */
 #pragma once
 
@@ -13,12 +12,21 @@
 
 enum file_engine { FILE_ENGINE_AUTO, FILE_ENGINE_URING, FILE_ENGINE_THREADS };
 
-struct image_queue *file_queue_new(struct image *img, int fd, enum file_engine engine,
-				   GMainContext *context, unsigned depth, GError **error);
-void file_queue_free(struct image_queue *q);
-void file_queue_submit(struct image_queue *q, struct image_req *req);
-void file_queue_kick(struct image_queue *q);
-bool file_queue_is_uring(const struct image_queue *q);
+struct file_queue;
+/* A request that is not a transfer, in a thread: 0 or a negative errno. */
+typedef int file_queue_work(void *opaque, struct image_req *req);
 
-/* One request in the calling thread: 0 or a negative errno. */
-int file_io(int fd, struct image_req *req);
+/* name: of the disk, for messages; it lives as long as the queue. */
+struct file_queue *file_queue_new(const char *name, enum file_engine engine, GMainContext *context, unsigned depth,
+				  file_queue_work *work, void *opaque, GError **error);
+void file_queue_free(struct file_queue *q);
+/* req->fd and at: where; fd -1: by work(). req->layer: its gate, which the caller has entered, is left at the end. */
+void file_queue_submit(struct file_queue *q, struct image_req *req);
+/* The request has ended with res; complete() runs in the context. */
+void file_queue_post(struct file_queue *q, struct image_req *req, int res);
+void file_queue_kick(struct file_queue *q);
+/* Any thread: whatever the kernel has finished has left its gates after this. complete() is the context's all the same. */
+void file_queue_collect(struct file_queue *q);
+
+/* One transfer in the calling thread, at req->at of req->fd: 0 or a negative errno. */
+int file_io(struct image_req *req);

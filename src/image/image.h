@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Disk images as devices and tools see them: an open image, and queues of asynchronous requests to it. Formats are rows of
- * image_formats[] (table.c); an image may stand on another one (`next`).
+ * Disk images as devices and tools see them: an open image, queues of asynchronous requests to it, and synchronous access.
+ * Formats are rows of image_formats[] (table.c); an image may stand on another one (`backing`).
  *
  * Threads: open, close and queue creation in the main thread. A queue belongs to the thread of its GMainContext: submit and
  * kick are called there or under the caller's own lock (one caller at a time), and complete() runs in that context, also
@@ -25,31 +25,41 @@ struct image_req {
 	/* res: 0, or a negative errno (-ENOTSUP: the image cannot do this kind) */
 	void (*complete)(struct image_req *req, int res);
 	void *opaque;
-	struct image_req *link; /* the image's own, while the request is under way */
-	uint64_t done;		/* likewise: bytes of a short transfer that are through */
+	/* The image's own, while the request is under way: */
+	struct image_req *link;
+	uint64_t done; /* bytes of a short transfer that are through; at last the result */
+	uint64_t at;   /* a plain transfer: where in fd; */
+	int fd;	       /* -1: a thread does it through the format */
+	struct image *layer; /* whose gate is to be left; NULL: none's */
 };
 
 struct image;
 struct image_queue;
+struct image_file;
+struct image_format;
+struct image_gate;
 
-struct image_format {
-	const char *name;
-	bool (*open)(struct image *img, GVariant *options, GError **error);
-	void (*close)(struct image *img);
-	struct image_queue *(*queue_new)(struct image *img, GMainContext *context, unsigned depth, GError **error);
-	void (*queue_free)(struct image_queue *q); /* waits for what is under way */
-	void (*submit)(struct image_queue *q, struct image_req *req);
-	void (*kick)(struct image_queue *q); /* everything submitted so far goes to the host */
-};
-
+/*
+ * An open image: one layer, its file, and what it stands on. Immutable after image_open(), except for size (image_resize())
+ * and what a format keeps in state.
+ */
 struct image {
 	const struct image_format *format;
 	char *path;
-	uint64_t size; /* bytes, a multiple of 512 */
+	uint64_t size; /* bytes, a multiple of 512; atomic */
 	bool readonly;
-	bool discard; /* DISCARD deallocates */
-	struct image *next;
-	void *state;
+	bool share;		 /* no locks */
+	bool guessed;		 /* raw, because the first bytes looked like nothing else; such writes are refused (-EPERM) */
+	bool discard;		 /* DISCARD deallocates */
+	struct image_file *file; /* where the format's structures are */
+	struct image_file *data; /* where guest data is: the same one but for a qcow2 data file */
+	struct image *backing;	 /* owned; what this layer does not have is read from there; NULL: zeroes */
+	char *backing_name, *backing_format; /* as they stand in the file; NULL: none */
+	void *state;			     /* the format's */
+	/* image.c's own: */
+	const struct image *above; /* which image this one is the backing of; NULL: none's */
+	struct image_gate *gate;   /* gate.h */
+	int aio;		   /* enum file_engine */
 };
 
 struct image_queue {
@@ -60,8 +70,19 @@ struct image_queue {
 extern const struct image_format *const image_formats[]; /* NULL-terminated */
 
 /*
- * Options, a{sv}: file (s, required), format (s; default raw), readonly (b). Takes a lock on the file that other kv and QEMU
- * processes respect: writers exclude everybody, readers each other not (KV_ERROR_BUSY names the file).
+ * Takes a lock on the file that other kv and QEMU processes respect: writers exclude everybody, readers each other not
+ * (KV_ERROR_BUSY names the file). Options, a{sv}:
+ *   file (s)              required; a regular file or a block device
+ *   format (s)            a format's name. "auto": guess from the first bytes, which a guest may have written, so not for
+ *                         its disks. Not given: raw, but a file that looks like another format's is refused
+ *   member (s)            the file is an OVA, and this is the name of a disk in it; with readonly alone. Not given: where a
+ *                         format is guessed or is not raw, the only disk of a file that is an OVA by its name and looks
+ *   readonly (b)
+ *   force-share (b)       no locks; with readonly alone. What is read may change at any time
+ *   backing (s)           stand on this file, whatever the image says; a path like `file`. "": on none
+ *   backing-format (s)    the format of `backing`; not given: guessed
+ *   backing-writable (b)  the first backing image is opened for writing, as a commit needs it
+ *   aio (s)               auto, io_uring or threads: what queues work with
  */
 struct image *image_open(GVariant *options, GError **error);
 void image_close(struct image *img); /* NULL is fine; its queues are gone before */
@@ -70,3 +91,62 @@ struct image_queue *image_queue_new(struct image *img, GMainContext *context, un
 void image_queue_free(struct image_queue *q);
 void image_submit(struct image_queue *q, struct image_req *req);
 void image_kick(struct image_queue *q);
+
+/*
+ * ---- synchronous access, for tools, jobs and what a queue cannot do at once ----
+ *
+ * Any thread, any number at a time; overlapping writes are the caller's to order. Offsets and lengths are bytes, inside of
+ * the image; 0 or a negative errno. What is written is durable after image_flush() alone.
+ */
+enum image_kind {
+	IMAGE_HOLE,	  /* not in this layer: the backing image's bytes, zeroes where that is shorter or absent */
+	IMAGE_ZERO,	  /* zeroes, whatever is behind */
+	IMAGE_DATA,
+	IMAGE_COMPRESSED, /* data that is not in the file as it is */
+};
+
+/* A run of one kind. */
+struct image_extent {
+	enum image_kind kind;
+	bool has_at;	/* DATA: the bytes are at `at` of img->data, as they are. (Others are read like COMPRESSED.) */
+	bool in_place;	/* has_at: may be overwritten there, no metadata changes with that */
+	bool allocated; /* ZERO: there is room in the file for it all the same */
+	uint64_t at;
+	uint64_t len; /* from the offset that was asked for; at most what was asked, never 0 */
+	unsigned depth; /* image_status(): how many layers down; 0 is the image itself */
+};
+
+int image_read(struct image *img, uint64_t offset, void *buf, uint64_t len);
+int image_write(struct image *img, uint64_t offset, const void *buf, uint64_t len);
+int image_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigned flags);
+int image_discard(struct image *img, uint64_t offset, uint64_t len);
+int image_flush(struct image *img);
+/* The run at offset in this layer alone. */
+int image_map(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret);
+/* The same through the chain: HOLE when no layer has it; else which one, and its kind there. */
+int image_status(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret);
+/* Whole-cluster write of data that is stored compressed; -ENOTSUP: the format has no such thing. At most one cluster. */
+int image_write_compressed(struct image *img, uint64_t offset, const void *buf, uint64_t len);
+/* Its second half, behind the format's compress(): bytes for the cluster at offset. */
+int image_write_packed(struct image *img, uint64_t offset, const void *packed, uint64_t len);
+
+enum image_prealloc { IMAGE_PREALLOC_OFF, IMAGE_PREALLOC_METADATA, IMAGE_PREALLOC_FALLOC, IMAGE_PREALLOC_FULL };
+/* Sizes are rounded up to 512. Shrinking drops what is behind the new end. */
+bool image_resize(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error);
+
+/*
+ * What changes where data is, beyond one write (snapshots, jobs): between these nobody else reads or writes, requests wait.
+ * Any thread, not nested. discard, write_zeroes and resize do it themselves.
+ */
+void image_lock_out(struct image *img);
+void image_let_in(struct image *img);
+
+/*
+ * Makes an image file. Options, a{sv}: file (s), format (s; raw), size (t; not given: the backing image's), backing (s),
+ * backing-format (s), backing-unchecked (b: it need not exist), and the format's own, named and spelled as qemu-img's -o
+ * (strings: "cluster_size" "64k"). An option that the format does not have is an error that names it.
+ */
+bool image_create(GVariant *options, GError **error);
+const struct image_format *image_format_find(const char *name); /* NULL: no such one */
+/* Which format do the first bytes of a file look like? "raw" when none. */
+const char *image_format_guess(const uint8_t *head, size_t len);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Locks on image files between processes, on the bytes QEMU uses, so that either program
- * notices the other. Called by raw.c.
+ * notices the other. Called by file-posix.c.
  */
 #pragma once
 

@@ -1,170 +1,125 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Raw images: a file or a block device whose bytes are the disk's. Holes are kept and made.
- * A row of image_formats[].
+ * Raw images: a file or a block device whose bytes are the disk's. Holes are kept and made. A row of image_formats[].
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <linux/fs.h>
 
 #include "bytes.h"
 #include "error.h"
-#include "file-queue.h"
-#include "formats.h"
-#include "lock.h"
+#include "format.h"
 
 enum {
 	SECTOR = 512,
 };
 
-struct raw {
-	int fd;
-	enum file_engine engine;
-};
-
-/* Containers of other formats, refused unless the user says that he means raw. */
-static const struct {
-	const char *name;
-	unsigned offset;
-	const char *magic;
-	unsigned len;
-} foreign[] = {
-	{ "qcow2", 0, "QFI\xfb", 4 },	 { "vmdk", 0, "KDMV", 4 },
-	{ "vhdx", 0, "vhdxfile", 8 },	 { "vpc", 0, "conectix", 8 },
-	{ "vdi", 64, "\x7f\x10\xda\xbe", 4 }, { "qed", 0, "QED\0", 4 },
-};
-
-static bool refuse_foreign(struct image *img, int fd, GError **error)
-{
-	char head[SECTOR];
-	ssize_t got = pread(fd, head, sizeof(head), 0);
-
-	for (size_t i = 0; i < G_N_ELEMENTS(foreign); i++) {
-		size_t end = foreign[i].offset + foreign[i].len;
-
-		if (got >= (ssize_t)end &&
-		    memcmp(head + foreign[i].offset, foreign[i].magic, foreign[i].len) == 0)
-			return kv_fail(error, KV_ERROR_UNSUPPORTED,
-				       "disk '%s' is a %s image and only raw is supported; convert it, or "
-				       "give format=raw to use it as it is",
-				       img->path, foreign[i].name);
-	}
-	return true;
-}
-
-static bool find_size(struct image *img, int fd, GError **error)
-{
-	struct stat st;
-	uint64_t size;
-
-	if (fstat(fd, &st) < 0)
-		return kv_fail_errno(error, errno, "disk '%s': cannot read its size", img->path);
-	if (S_ISREG(st.st_mode))
-		size = st.st_size;
-	else if (!S_ISBLK(st.st_mode))
-		return kv_fail(error, KV_ERROR_INVALID,
-			       "disk '%s' is neither a file nor a block device", img->path);
-	else if (ioctl(fd, BLKGETSIZE64, &size) < 0)
-		return kv_fail_errno(error, errno, "disk '%s': cannot read its size", img->path);
-	if (!size)
-		return kv_fail(error, KV_ERROR_INVALID,
-			       "disk '%s' is empty; give it a size, as with truncate -s 8G", img->path);
-	img->size = align_up(size, SECTOR);
-	return true;
-}
-
-static bool find_engine(GVariant *options, struct raw *raw, GError **error)
-{
-	const char *aio = "auto";
-
-	g_variant_lookup(options, "aio", "&s", &aio);
-	if (strcmp(aio, "auto") == 0)
-		raw->engine = FILE_ENGINE_AUTO;
-	else if (strcmp(aio, "io_uring") == 0)
-		raw->engine = FILE_ENGINE_URING;
-	else if (strcmp(aio, "threads") == 0)
-		raw->engine = FILE_ENGINE_THREADS;
-	else
-		return kv_fail(error, KV_ERROR_USAGE, "aio=%s is not known; give auto, io_uring or threads",
-			       aio);
-	return true;
-}
-
-/* A block device that takes no writes opens for writing all the same. */
-static bool refuses_writes(int fd)
-{
-	int readonly = 0;
-
-	return ioctl(fd, BLKROGET, &readonly) == 0 && readonly;
-}
-
-static int open_file(struct image *img, GError **error)
-{
-	/* Not blocking: a FIFO would wait for its other end. */
-	int fd = open(img->path, (img->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
-	bool hint;
-
-	if (fd >= 0 && !img->readonly && refuses_writes(fd)) {
-		close(fd);
-		fd = -1;
-		errno = EROFS;
-	}
-	hint = fd < 0 && !img->readonly && (errno == EACCES || errno == EROFS);
-
-	if (fd < 0)
-		kv_fail_errno(error, errno, "cannot open disk '%s'%s", img->path,
-			      hint ? " for writing (readonly=on reads only)" : "");
-	return fd;
-}
-
-static void raw_close(struct image *img)
-{
-	struct raw *raw = img->state;
-
-	if (raw->fd >= 0)
-		close(raw->fd);
-	g_free(raw);
-}
-
 static bool raw_open(struct image *img, GVariant *options, GError **error)
 {
-	struct raw *raw = g_new0(struct raw, 1);
-	const char *format;
-
-	img->state = raw;
-	raw->fd = -1;
-	if (find_engine(options, raw, error))
-		raw->fd = open_file(img, error);
-	if (raw->fd < 0 || !find_size(img, raw->fd, error) ||
-	    !image_lock(raw->fd, img->path, img->readonly, error) ||
-	    (!g_variant_lookup(options, "format", "&s", &format) &&
-	     !refuse_foreign(img, raw->fd, error))) {
-		raw_close(img);
-		return false;
-	}
+	img->size = align_up(image_file_size(img->file), SECTOR);
 	img->discard = !img->readonly;
 	return true;
 }
 
-static struct image_queue *raw_queue_new(struct image *img, GMainContext *context, unsigned depth,
-					 GError **error)
+static void raw_close(struct image *img)
 {
-	struct raw *raw = img->state;
-
-	return file_queue_new(img, raw->fd, raw->engine, context, depth, error);
 }
+
+static int raw_map(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
+{
+	uint64_t run;
+	bool data = img->file->type->has_data(img->file, offset, len, &run);
+
+	*ret = (struct image_extent){
+		.kind = data ? IMAGE_DATA : IMAGE_ZERO, .has_at = data, .in_place = data, .at = data ? offset : 0, .len = run
+	};
+	return 0;
+}
+
+/* To read or write it does not matter where the file has holes. */
+static bool raw_map_now(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
+{
+	*ret = (struct image_extent){ .kind = IMAGE_DATA, .has_at = true, .in_place = true, .at = offset, .len = len };
+	return true;
+}
+
+/* Would a disk whose format was guessed to be raw be guessed to be something else after this write? */
+static bool disguises(struct image *img, uint64_t offset, const void *buf, uint64_t len)
+{
+	uint8_t head[SECTOR];
+
+	if (!img->guessed || offset >= SECTOR || img->file->type->read(img->file, 0, head, SECTOR) < 0)
+		return false;
+	memcpy(head + offset, buf, MIN(len, SECTOR - offset));
+	return strcmp(image_format_guess(head, SECTOR), "raw") != 0;
+}
+
+static int raw_write(struct image *img, uint64_t offset, const void *buf, uint64_t len)
+{
+	if (disguises(img, offset, buf, len))
+		return -EPERM;
+	return img->file->type->write(img->file, offset, buf, len);
+}
+
+static int raw_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigned flags)
+{
+	return img->file->type->write_zeroes(img->file, offset, len, flags & IMAGE_MAY_UNMAP);
+}
+
+static int raw_discard(struct image *img, uint64_t offset, uint64_t len)
+{
+	return img->file->type->discard(img->file, offset, len);
+}
+
+static int raw_flush(struct image *img)
+{
+	return img->file->type->flush(img->file);
+}
+
+static bool set_size(struct image_file *file, uint64_t size, enum image_prealloc prealloc, GError **error)
+{
+	int res;
+
+	if (file->device && size > image_file_size(file))
+		return kv_fail(error, KV_ERROR_INVALID,
+			       "disk '%s' is a device of %" G_GUINT64_FORMAT " bytes and does not become larger", file->name,
+			       image_file_size(file));
+	if (prealloc == IMAGE_PREALLOC_METADATA)
+		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': raw images have no metadata; give preallocation=falloc or full",
+			       file->name);
+	res = size < image_file_size(file) ? file->type->truncate(file, size) : image_file_grow(file, size, prealloc);
+	if (res < 0)
+		return kv_fail_errno(error, -res, "disk '%s': cannot make it %" G_GUINT64_FORMAT " bytes long", file->name, size);
+	return true;
+}
+
+static bool raw_resize(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error)
+{
+	if (img->file->device && size < img->size)
+		return kv_fail(error, KV_ERROR_INVALID, "disk '%s' is a device and does not become smaller", img->path);
+	return set_size(img->file, size, prealloc, error);
+}
+
+static bool raw_create(struct image_file *file, uint64_t size, GVariant *options, GError **error)
+{
+	enum image_prealloc prealloc;
+
+	return image_prealloc_option(options, &prealloc, error) && set_size(file, size, prealloc, error);
+}
+
+static const char *const create_options[] = { "preallocation", NULL };
 
 const struct image_format image_raw = {
 	.name = "raw",
+	.plain = true,
 	.open = raw_open,
 	.close = raw_close,
-	.queue_new = raw_queue_new,
-	.queue_free = file_queue_free,
-	.submit = file_queue_submit,
-	.kick = file_queue_kick,
+	.map = raw_map,
+	.map_now = raw_map_now,
+	.write = raw_write,
+	.write_zeroes = raw_write_zeroes,
+	.discard = raw_discard,
+	.flush = raw_flush,
+	.resize = raw_resize,
+	.create = raw_create,
+	.create_options = create_options,
 };

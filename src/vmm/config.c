@@ -62,6 +62,31 @@ static unsigned count(GVariant *list)
 	return list ? g_variant_n_children(list) : 0;
 }
 
+/* One disk. A guest that writes a raw one could make it look like any format, and so name files of the host to be read. */
+static struct image *open_disk(GVariant *keys, GError **error)
+{
+	const char *format = "raw", *file = "";
+	gboolean readonly = FALSE;
+	struct image *img;
+
+	g_variant_lookup(keys, "file", "&s", &file);
+	g_variant_lookup(keys, "format", "&s", &format);
+	g_variant_lookup(keys, "readonly", "b", &readonly);
+	if (strcmp(format, "auto") == 0 && !readonly) {
+		kv_fail(error, KV_ERROR_USAGE,
+			"disk '%s': format=auto is for disks that the guest does not write; give the format that it has, or "
+			"readonly=on",
+			file);
+		return NULL;
+	}
+	img = image_open(keys, error);
+	if (img && !img->size) {
+		kv_fail(error, KV_ERROR_INVALID, "disk '%s' is empty; give it a size, as with truncate -s 8G", file);
+		g_clear_pointer(&img, image_close);
+	}
+	return img;
+}
+
 static bool open_images(struct vmm *vmm, GError **error)
 {
 	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "disk", NULL);
@@ -71,7 +96,7 @@ static bool open_images(struct vmm *vmm, GError **error)
 	for (unsigned i = 0; i < n; i++) {
 		g_autoptr(GVariant) keys = g_variant_get_child_value(list, i);
 
-		vmm->images[i] = image_open(keys, error);
+		vmm->images[i] = open_disk(keys, error);
 		if (!vmm->images[i])
 			return false;
 	}

@@ -14,7 +14,7 @@ enum {
 };
 
 static const char *const accels[] = { "auto", "kvm", "soft", NULL };
-static const char *const disk_formats[] = { "raw", NULL };
+static const char *const disk_formats[] = { "raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi", "auto", NULL };
 static const char *const disk_engines[] = { "auto", "io_uring", "threads", NULL };
 static const char *const net_kinds[] = { "none", "user", NULL };
 static const char *const console_kinds[] = { "stdio", "pty", "file", "unix", NULL };
@@ -26,7 +26,7 @@ static const char *const only_off[] = { "off", NULL };
 static const struct option disk_keys[] = {
 	{ "file", OPTION_FILE, "PATH", "image file or block device", .required = true, .first = true },
 	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)" },
-	{ "format", OPTION_CHOICE, "raw", "format of the file (raw)", .choices = disk_formats },
+	{ "format", OPTION_CHOICE, "raw|qcow2|vmdk|vpc|vhdx|vdi|auto", "format of the file (raw)", .choices = disk_formats },
 	{ "aio", OPTION_CHOICE, "auto|io_uring|threads", "how the file is read and written (auto)",
 	  .choices = disk_engines },
 	{},

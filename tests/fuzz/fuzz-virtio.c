@@ -41,8 +41,8 @@ enum {
 static uint8_t disk[DISK];
 static struct image_req *queued;
 
-static struct image_queue *disk_queue_new(struct image *img, GMainContext *context, unsigned depth,
-					  GError **error)
+/* image.h's queues, in place of the library's. */
+struct image_queue *image_queue_new(struct image *img, GMainContext *context, unsigned depth, GError **error)
 {
 	struct image_queue *q = g_new0(struct image_queue, 1);
 
@@ -50,12 +50,12 @@ static struct image_queue *disk_queue_new(struct image *img, GMainContext *conte
 	return q;
 }
 
-static void disk_queue_free(struct image_queue *q)
+void image_queue_free(struct image_queue *q)
 {
 	g_free(q);
 }
 
-static void disk_submit(struct image_queue *q, struct image_req *r)
+void image_submit(struct image_queue *q, struct image_req *r)
 {
 	r->link = queued;
 	queued = r;
@@ -97,16 +97,11 @@ static gboolean disk_complete(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
-static void disk_kick(struct image_queue *q)
+void image_kick(struct image_queue *q)
 {
 	if (queued)
 		g_idle_add(disk_complete, NULL);
 }
-
-static const struct image_format disk_format = {
-	.name = "fuzz", .queue_new = disk_queue_new, .queue_free = disk_queue_free,
-	.submit = disk_submit, .kick = disk_kick,
-};
 
 static void net_take(struct netdev *dev, const struct virtio_net_hdr *hdr, const struct iovec *iov,
 		     unsigned n_iov)
@@ -400,7 +395,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f.core.mmio = bus_new("mmio");
 	f.core.context = g_main_context_default();
 	f.core.request = request;
-	f.img = (struct image){ .format = &disk_format, .size = DISK, .discard = true };
+	f.img = (struct image){ .size = DISK, .discard = true };
 	f.net = (struct netdev){ .backend = &net_backend, .link_up = true, .offloads = ~0ull };
 	if (!strcmp(FUZZ_DEVICE, "virtio-blk"))
 		backend.image = &f.img;

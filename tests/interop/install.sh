@@ -27,16 +27,22 @@ program=$work/moved/bin/kv-vmm
 version=$(cd / && "$program" --version) || fail "kv-vmm --version fails"
 case $version in "kv-vmm (Kvasir) "*) ;; *) fail "kv-vmm --version says '$version'" ;; esac
 ldd "$program" | grep -q "libkvcore.so.* => $work/moved/" || fail "kv-vmm does not use the libkvcore beside it"
-page=$(find "$work/moved/share/man/man1" -name 'kv-vmm.1*' 2>/dev/null | head -n 1)
-[ -n "$page" ] || fail "no share/man/man1/kv-vmm.1"
-if command -v man >/dev/null; then
-	man --warnings -l "$page" >"$work/text" 2>"$work/warnings" || fail "man cannot show the page"
-	[ ! -s "$work/warnings" ] || { cat "$work/warnings"; fail "the man page has errors"; }
-	grep -q 'run a virtual machine' "$work/text" || fail "the man page is empty"
-fi
+version=$("$work/moved/bin/kv-img" --version) || fail "kv-img --version fails"
+case $version in "kv-img (Kvasir) "*) ;; *) fail "kv-img --version says '$version'" ;; esac
+check_page() { # name, a text that it has
+	page=$(find "$work/moved/share/man/man1" -name "$1*" 2>/dev/null | head -n 1)
+	[ -n "$page" ] || fail "no share/man/man1/$1"
+	command -v man >/dev/null || return 0
+	man --warnings -l "$page" >"$work/text" 2>"$work/warnings" || fail "man cannot show $1"
+	[ ! -s "$work/warnings" ] || { cat "$work/warnings"; fail "$1 has errors"; }
+	grep -q "$2" "$work/text" || fail "$1 is empty"
+}
+check_page kv-vmm.1 'run a virtual machine'
+check_page kv-img.1 'convert and look at disk images'
 completion=$work/moved/share/bash-completion/completions/kv-vmm.bash
 [ -f "$completion" ] || fail "no bash completion"
 [ -f "$work/moved/share/zsh/site-functions/_kv-vmm" ] || fail "no zsh completion"
+[ -f "$work/moved/share/bash-completion/completions/kv-img.bash" ] || fail "no bash completion of kv-img"
 complete() { # words after kv-vmm, the last one unfinished: what bash offers
 	bash -c 'source "$1"; shift; compopt() { :; }
 		COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
@@ -55,5 +61,8 @@ if command -v bash >/dev/null; then
 	expect "user" --net us
 	expect "readonly=" --disk rea
 	expect "unix" --qmp un
+	got=$(bash -c 'source "$1"; COMP_WORDS=(kv-img conv); COMP_CWORD=1; _kv_img; echo "${COMPREPLY[*]}"' - \
+		"$work/moved/share/bash-completion/completions/kv-img.bash")
+	[ "$got" = convert ] || fail "completion of 'kv-img conv' is '$got'"
 fi
 exit 0

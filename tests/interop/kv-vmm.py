@@ -4,8 +4,10 @@
 tools, the host's sockets, a terminal).   usage: kv-vmm.py KV-VMM SOURCE-ROOT CASE...
 Exit status 77: something needed is not installed."""
 import glob
+import hashlib
 import os
 import pty
+import random
 import re
 import select
 import shutil
@@ -115,6 +117,45 @@ def case_disk(bed):
         check(data == b''.join(b'%d\n' % i for i in range(1, 400001)), 'the file is not what the guest wrote', text)
     text = bed.run('--disk', f'{bed.disk},readonly=on', run='echo x > /dev/vda; cat /sys/block/vda/ro')
     check('\n1\r\n' in text, 'not read-only', text)
+
+
+def case_formats(bed):
+    """Images that qemu-img has made, one of them on top of a raw file: the guest reads and writes; qemu-img finds no fault afterwards
+    and reads what was written. Twice, with io_uring and with threads, so that the second run finds what the first has left."""
+    if not shutil.which('qemu-img'):
+        raise Skipped('no qemu-img')
+    model = bytearray(random.Random(1).randbytes(4 << 20)) + bytearray(DISK - (4 << 20))
+    written = b''.join(b'%d\n' % i for i in range(1, 400001))
+    with open(bed.disk, 'wb') as file:
+        file.write(model)
+    missing = []
+    kinds = [('qcow2',), ('vmdk',), ('vpc', '-o', 'force_size=on'), ('vhdx',), ('vdi',), ('qcow2', '-b', bed.disk, '-F', 'raw')]
+    for name, *options in kinds:
+        image, result = f'{bed.folder}/image', f'{bed.folder}/result'
+        make = ['create', '-f', name, *options, image] if '-b' in options else ['convert', '-O', name, *options, bed.disk, image]
+        subprocess.run(['qemu-img', *make], check=True, stdout=subprocess.DEVNULL)
+        expected = bytearray(model)
+        for engine, at in ('io_uring', 0x1fe00), ('threads', 0x1802000):
+            expected[at:at + len(written)] = written
+            done = subprocess.run(bed.command('--disk', f'file={image},format={name},aio={engine}',
+                                              run=f'md5sum < /dev/vda; seq 400000 > x; dd if=x of=/dev/vda bs=512 seek={at // 512} '
+                                                  'conv=notrunc,fsync 2>/dev/null; echo 3 > /proc/sys/vm/drop_caches; '
+                                                  'md5sum < /dev/vda'),
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT,
+                                  check=False)
+            text = done.stdout.decode('utf-8', 'replace')
+            if f"format '{name}' is not known" in text:
+                missing.append(name)
+                break
+            check(done.returncode == 0, f'{name}: exit status {done.returncode}', text)
+            check(hashlib.md5(expected).hexdigest() in text, f'{name}: the guest does not read what it has written', text)
+            if name not in ('vmdk', 'vpc'):
+                subprocess.run(['qemu-img', 'check', '-q', '-f', name, image], check=True)
+            subprocess.run(['qemu-img', 'convert', '-f', name, '-O', 'raw', image, result], check=True)
+            with open(result, 'rb') as file:
+                check(file.read() == expected, f'{name}: qemu-img reads something else', text)
+    if missing:
+        raise Skipped(f'no {", ".join(missing)} in this build')
 
 
 def case_block_device(bed):
@@ -297,6 +338,7 @@ def case_rejected(bed):
         (['--kernel', bed.kernel, '--initrd', '/no/such'], "--initrd: cannot read '/no/such': No such file or directory"),
         (['--kernel', bed.kernel, '--disk', 'file=/no/such'], "cannot open disk '/no/such': No such file or directory"),
         (['--kernel', bed.kernel, '--disk', f'file={empty}'], f"disk '{empty}' is empty"),
+        (['--kernel', bed.kernel, '--disk', f'file={bed.disk},format=auto'], "is for disks that the guest does not write"),
         (['--kernel', bed.kernel, '--disk', f'file={bed.disk}', '--disk', f'file={bed.disk}'],
          f"disk '{bed.disk}' is open for writing in another process"),
         (['--kernel', bed.kernel, '--net', 'user,hostfwd=tcp:1'], "hostfwd 'tcp:1': a part is missing"),

@@ -23,11 +23,11 @@ enum {
 	DATA = RIG_DATA + 0x1000,
 };
 
-/* --- an image in memory; requests complete in the context, or when the test lets them --- */
+/* --- an image in memory; requests complete in the context, or when the test lets them. image.h's queues, in place of the
+ * library's --- */
 
 struct ram_image {
 	struct image img;
-	struct image_format format;
 	uint8_t bytes[SECTORS * 512];
 	bool hold;	 /* keep requests until false */
 	int fail;	 /* errno of all requests */
@@ -82,8 +82,7 @@ static gboolean complete_all(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
-static struct image_queue *ram_queue_new(struct image *img, GMainContext *context, unsigned depth,
-					 GError **error)
+struct image_queue *image_queue_new(struct image *img, GMainContext *context, unsigned depth, GError **error)
 {
 	struct ram_image *m = img->state;
 	struct image_queue *q = &m->queue[m->n_queues++];
@@ -92,12 +91,12 @@ static struct image_queue *ram_queue_new(struct image *img, GMainContext *contex
 	return q;
 }
 
-static void ram_queue_free(struct image_queue *q)
+void image_queue_free(struct image_queue *q)
 {
 	((struct ram_image *)q->image->state)->n_queues--;
 }
 
-static void ram_submit(struct image_queue *q, struct image_req *r)
+void image_submit(struct image_queue *q, struct image_req *r)
 {
 	struct ram_image *m = q->image->state;
 
@@ -106,7 +105,7 @@ static void ram_submit(struct image_queue *q, struct image_req *r)
 	m->tail = &r->link;
 }
 
-static void ram_kick(struct image_queue *q)
+void image_kick(struct image_queue *q)
 {
 	struct ram_image *m = q->image->state;
 
@@ -122,9 +121,6 @@ struct blk_test {
 
 static void open_disk(struct blk_test *t, GVariant *options)
 {
-	t->m.format = (struct image_format){ .name = "memory", .queue_new = ram_queue_new,
-		.queue_free = ram_queue_free, .submit = ram_submit, .kick = ram_kick };
-	t->m.img.format = &t->m.format;
 	t->m.img.size = sizeof(t->m.bytes);
 	t->m.img.state = &t->m;
 	t->m.tail = &t->m.waiting;

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Files and block devices: the synchronous calls of file.h, over the requests of file-io.c. Locked like QEMU locks them
+ * (lock.c). Called by image.c and the formats.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <linux/fs.h>
+
+#include "error.h"
+#include "file-queue.h"
+#include "file.h"
+#include "lock.h"
+
+enum {
+	FILE_MODE = 0644,
+	WRITE_CHUNK = 64 << 10,
+};
+
+static bool too_far(uint64_t offset, uint64_t len)
+{
+	return offset > INT64_MAX || len > INT64_MAX - offset;
+}
+
+static int run(struct image_file *f, enum image_op op, unsigned flags, uint64_t offset, void *buf, uint64_t len)
+{
+	struct iovec iov = { buf, len };
+	struct image_req req = {
+		.op = op, .flags = flags, .iov = &iov, .n_iov = 1, .at = offset, .offset = offset, .len = len, .fd = f->fd
+	};
+
+	return too_far(offset, len) ? -EINVAL : file_io(&req);
+}
+
+static void has_grown(struct image_file *f, uint64_t end)
+{
+	uint64_t size = image_file_size(f);
+
+	while (end > size &&
+	       !__atomic_compare_exchange_n(&f->size, &size, end, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
+static int posix_read(struct image_file *f, uint64_t offset, void *buf, uint64_t len)
+{
+	return run(f, IMAGE_READ, 0, offset, buf, len);
+}
+
+static int posix_write(struct image_file *f, uint64_t offset, const void *buf, uint64_t len)
+{
+	int res = run(f, IMAGE_WRITE, 0, offset, (void *)buf, len);
+
+	if (res == 0 && len)
+		has_grown(f, offset + len);
+	return res;
+}
+
+/* fallocate() makes holes without making the file longer; one byte does, and hurts no write beside it as ftruncate() might. */
+static int posix_write_zeroes(struct image_file *f, uint64_t offset, uint64_t len, bool may_unmap)
+{
+	int res = run(f, IMAGE_WRITE_ZEROES, may_unmap ? IMAGE_MAY_UNMAP : 0, offset, NULL, len);
+
+	if (res < 0 || !len || f->device || offset + len <= image_file_size(f))
+		return res;
+	return posix_write(f, offset + len - 1, "", 1);
+}
+
+static int posix_discard(struct image_file *f, uint64_t offset, uint64_t len)
+{
+	return len ? run(f, IMAGE_DISCARD, 0, offset, NULL, len) : 0;
+}
+
+static int posix_flush(struct image_file *f)
+{
+	return f->readonly ? 0 : run(f, IMAGE_FLUSH, 0, 0, NULL, 0);
+}
+
+static int posix_truncate(struct image_file *f, uint64_t size)
+{
+	int r;
+
+	if (f->device)
+		return size <= image_file_size(f) ? 0 : -ENOTSUP;
+	if (size > INT64_MAX)
+		return -EFBIG;
+	do {
+		r = ftruncate(f->fd, size);
+	} while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return -errno;
+	__atomic_store_n(&f->size, size, __ATOMIC_RELAXED);
+	return 0;
+}
+
+static bool posix_has_data(struct image_file *f, uint64_t offset, uint64_t len, uint64_t *ret_len)
+{
+	off_t data, hole;
+
+	*ret_len = len;
+	if (too_far(offset, len))
+		return true;
+	data = lseek(f->fd, offset, SEEK_DATA);
+	if (data < 0)
+		return errno != ENXIO; /* nothing but a hole up to the end, or beyond it */
+	if ((uint64_t)data > offset) {
+		*ret_len = MIN(len, data - offset);
+		return false;
+	}
+	hole = lseek(f->fd, offset, SEEK_HOLE);
+	if (hole > 0 && (uint64_t)hole > offset)
+		*ret_len = MIN(len, hole - offset);
+	return true;
+}
+
+static void posix_close(struct image_file *f)
+{
+	close(f->fd);
+}
+
+static const struct image_file_type posix_type = {
+	.read = posix_read,
+	.write = posix_write,
+	.write_zeroes = posix_write_zeroes,
+	.discard = posix_discard,
+	.flush = posix_flush,
+	.truncate = posix_truncate,
+	.has_data = posix_has_data,
+	.close = posix_close,
+};
+
+/* A block device that takes no writes opens for writing all the same. */
+static bool refuses_writes(int fd)
+{
+	int readonly = 0;
+
+	return ioctl(fd, BLKROGET, &readonly) == 0 && readonly;
+}
+
+static int open_fd(const char *path, bool readonly, bool create, GError **error)
+{
+	/* Not blocking: a FIFO would wait for its other end. */
+	int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | (create ? O_CREAT : 0) | O_CLOEXEC | O_NONBLOCK, FILE_MODE);
+	bool hint;
+
+	if (fd >= 0 && !readonly && refuses_writes(fd)) {
+		close(fd);
+		fd = -1;
+		errno = EROFS;
+	}
+	hint = fd < 0 && !readonly && !create && (errno == EACCES || errno == EROFS);
+	if (fd < 0)
+		kv_fail_errno(error, errno, "cannot %s disk '%s'%s", create ? "create" : "open", path,
+			      hint ? " for writing (readonly=on reads only)" : "");
+	return fd;
+}
+
+static bool find_size(struct image_file *f, GError **error)
+{
+	struct stat st;
+	uint64_t size;
+
+	if (fstat(f->fd, &st) < 0)
+		return kv_fail_errno(error, errno, "disk '%s': cannot read its size", f->name);
+	f->device = S_ISBLK(st.st_mode);
+	if (S_ISREG(st.st_mode))
+		f->size = st.st_size;
+	else if (!f->device)
+		return kv_fail(error, KV_ERROR_INVALID, "disk '%s' is neither a file nor a block device", f->name);
+	else if (ioctl(f->fd, BLKGETSIZE64, &size) < 0)
+		return kv_fail_errno(error, errno, "disk '%s': cannot read its size", f->name);
+	else
+		f->size = size;
+	return true;
+}
+
+struct image_file *image_file_open(const char *path, bool readonly, unsigned flags, GError **error)
+{
+	bool create = flags & IMAGE_FILE_CREATE;
+	int res = 0, fd = open_fd(path, readonly, create, error);
+	struct image_file *f;
+
+	if (fd < 0)
+		return NULL;
+	f = g_new(struct image_file, 1);
+	*f = (struct image_file){ .type = &posix_type, .name = g_strdup(path), .fd = fd, .readonly = readonly };
+	if (find_size(f, error) && ((flags & IMAGE_FILE_SHARE) || image_lock(fd, path, readonly, error))) {
+		if (create && !f->device) /* not before the lock */
+			res = posix_truncate(f, 0);
+		if (res == 0)
+			return f;
+		kv_fail_errno(error, -res, "disk '%s': cannot empty it", path);
+	}
+	image_file_close(f);
+	return NULL;
+}
+
+void image_file_close(struct image_file *f)
+{
+	if (!f)
+		return;
+	f->type->close(f);
+	g_free(f->name);
+	g_free(f);
+}
+
+static int allocate(struct image_file *f, uint64_t from, uint64_t to)
+{
+	int r;
+
+	if (f->fd < 0)
+		return -ENOTSUP;
+	do {
+		r = fallocate(f->fd, 0, from, to - from);
+	} while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : 0;
+}
+
+static int write_all(struct image_file *f, uint64_t from, uint64_t to)
+{
+	static const char zeroes[WRITE_CHUNK];
+	int res = 0;
+
+	for (; from < to && res == 0; from += MIN(to - from, WRITE_CHUNK))
+		res = f->type->write(f, from, zeroes, MIN(to - from, WRITE_CHUNK));
+	return res;
+}
+
+int image_file_grow(struct image_file *f, uint64_t size, enum image_prealloc prealloc)
+{
+	uint64_t old = image_file_size(f);
+	int res;
+
+	if (size <= old)
+		return 0;
+	if (size > INT64_MAX)
+		return -EFBIG;
+	res = f->type->truncate(f, size);
+	if (res == 0 && prealloc == IMAGE_PREALLOC_FALLOC)
+		res = allocate(f, old, size);
+	if (res == 0 && prealloc == IMAGE_PREALLOC_FULL)
+		res = write_all(f, old, size);
+	if (res < 0)
+		f->type->truncate(f, old);
+	return res;
+}

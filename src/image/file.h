@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Where an image's bytes are: a regular file or a block device (file-posix.c); an NBD export is to be another row. Synchronous,
+ * any thread, any number of calls at a time; 0 or a negative errno. Reading beyond the end gives zeroes; writing there makes the
+ * file longer. Private to src/image.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "image.h"
+
+struct image_file;
+
+struct image_file_type {
+	int (*read)(struct image_file *f, uint64_t offset, void *buf, uint64_t len);
+	int (*write)(struct image_file *f, uint64_t offset, const void *buf, uint64_t len);
+	int (*write_zeroes)(struct image_file *f, uint64_t offset, uint64_t len, bool may_unmap);
+	int (*discard)(struct image_file *f, uint64_t offset, uint64_t len); /* advice */
+	int (*flush)(struct image_file *f);
+	int (*truncate)(struct image_file *f, uint64_t size);
+	/* Is there data at offset? The run's length goes to *ret_len, at most len. Errors count as data. */
+	bool (*has_data)(struct image_file *f, uint64_t offset, uint64_t len, uint64_t *ret_len);
+	void (*close)(struct image_file *f);
+};
+
+struct image_file {
+	const struct image_file_type *type;
+	char *name;
+	int fd; /* for io_uring and copy_file_range; -1: none */
+	bool readonly;
+	bool device; /* cannot grow */
+	uint64_t size; /* atomic; of the file, not rounded */
+};
+
+enum { IMAGE_FILE_CREATE = 1, IMAGE_FILE_SHARE = 2 /* readers beside a writer: no locks (-U) */ };
+/* Opens and locks (lock.h). CREATE: makes it, or empties what is there (a device stays as it is). */
+struct image_file *image_file_open(const char *path, bool readonly, unsigned flags, GError **error);
+void image_file_close(struct image_file *f); /* NULL is fine */
+/* Makes the file longer or keeps its size: bytes that become part of it are allocated (FALLOC) or written (FULL). */
+int image_file_grow(struct image_file *f, uint64_t size, enum image_prealloc prealloc);
+
+static inline uint64_t image_file_size(const struct image_file *f)
+{
+	return __atomic_load_n(&f->size, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Writing. A run of data that is the image's own is overwritten without the lock. Else clusters are taken, or the place that a
+ * cluster has already is used; the data is written there, and what the guest has around it copied, without the lock but with the
+ * guest clusters noted as busy; at last the entries change, in memory. What is interrupted before that leaves leaks.
+ */
+#include <errno.h>
+
+#include "bytes.h"
+#include "qcow2.h"
+
+enum { MAX_RUN = 8 << 20 };
+
+void qcow2_busy_wait(struct qcow2 *s, uint64_t first, uint64_t last)
+{
+	const struct qcow2_busy *b = s->busy;
+
+	while (b) {
+		if (b->first <= last && first <= b->last) {
+			g_cond_wait(&s->idle, &s->lock);
+			b = s->busy;
+		} else {
+			b = b->next;
+		}
+	}
+}
+
+void qcow2_busy_begin(struct qcow2 *s, struct qcow2_busy *b, uint64_t first, uint64_t last)
+{
+	*b = (struct qcow2_busy){.first = first, .last = last, .next = s->busy};
+	s->busy = b;
+}
+
+void qcow2_busy_end(struct qcow2 *s, struct qcow2_busy *b)
+{
+	struct qcow2_busy **p = &s->busy;
+
+	while (*p != b)
+		p = &(*p)->next;
+	*p = b->next;
+	g_cond_broadcast(&s->idle);
+}
+
+void qcow2_wait_all(struct qcow2 *s)
+{
+	qcow2_busy_wait(s, 0, UINT64_MAX);
+}
+
+/* What is done in one go. */
+struct run {
+	uint64_t offset, len; /* of the guest's data */
+	uint64_t host;	      /* of the first cluster */
+	uint64_t from, to;    /* guest bytes that are in place afterwards; from <= offset, to >= offset + len */
+	bool in_place, fresh; /* fresh: clusters that were taken for this */
+	struct qcow2_busy busy;
+};
+
+static bool is_busy(const struct qcow2 *s, uint64_t cluster)
+{
+	for (const struct qcow2_busy *b = s->busy; b; b = b->next)
+		if (b->first <= cluster && cluster <= b->last)
+			return true;
+	return false;
+}
+
+static bool own(const struct qcow2_entry *e)
+{
+	return e->word & QCOW2_COPIED && !(e->word & QCOW2_COMPRESSED);
+}
+
+/* Data from here on that is the image's own, in one piece. 0: none. */
+static int find_in_place(struct qcow2 *s, struct run *run, uint64_t len)
+{
+	uint64_t done = 0;
+
+	while (done < len) {
+		uint64_t at = run->offset + done, in_cluster = at & (s->cluster_size - 1);
+		struct qcow2_entry e;
+		int res = qcow2_l2_get(s, at, &e);
+
+		if (res < 0)
+			return done ? 0 : res;
+		if (!own(&e) || qcow2_entry_kind(s, &e, in_cluster >> s->sub_bits) != QCOW2_DATA)
+			return 0;
+		if (!done)
+			run->host = qcow2_entry_offset(&e) + in_cluster;
+		else if (qcow2_entry_offset(&e) + in_cluster != run->host + done)
+			return 0;
+		done += MIN(len - done, s->sub_size - (at & (s->sub_size - 1)));
+		run->in_place = true;
+		run->len = done;
+	}
+	return 0;
+}
+
+/* Extended L2: what is copied from another place is copied whole; so one at a time. */
+static bool alone(const struct qcow2 *s, const struct qcow2_entry *e)
+{
+	return s->extended && e->word;
+}
+
+/* How many clusters from the first on need a new place: it and others of the same slice. */
+static int count_new(struct qcow2 *s, uint64_t offset, uint64_t len, uint64_t *ret)
+{
+	uint64_t want = qcow2_clusters(s, offset + len) - qcow2_cluster(s, offset), n, i;
+	const uint8_t *p;
+	int res = qcow2_l2_look(s, offset, false, &p, &n);
+
+	if (res < 0)
+		return res;
+	want = MIN(want, MAX(MAX_RUN >> s->cluster_bits, 1));
+	want = MIN(want, n);
+	for (i = 1; p && i < want; i++) {
+		struct qcow2_entry e = qcow2_l2_entry(s, p, i);
+
+		if ((own(&e) && qcow2_entry_placed(s, &e)) || alone(s, &e) || is_busy(s, qcow2_cluster(s, offset) + i) ||
+		    qcow2_entry_check(s, offset + (i << s->cluster_bits), &e) < 0)
+			break;
+	}
+	*ret = MIN(i, want);
+	return 0;
+}
+
+static int take_clusters(struct qcow2 *s, struct run *run, uint64_t want, uint64_t *ret_n)
+{
+	if (qcow2_has_data_file(s)) {
+		run->host = align_down(run->offset, s->cluster_size);
+		*ret_n = want;
+		return 0;
+	}
+	run->fresh = true;
+	return qcow2_alloc(s, want, false, &run->host, ret_n);
+}
+
+/* The parts of the run's first and last cluster that have to be copied. */
+static void find_edges(struct qcow2 *s, struct run *run, const struct qcow2_entry *first)
+{
+	bool whole = run->fresh && ((first->word & QCOW2_COMPRESSED) || first->bits & UINT32_MAX);
+	uint64_t unit = whole || !s->extended ? s->cluster_size : s->sub_size;
+
+	run->from = align_down(run->offset, unit);
+	run->to = align_up(run->offset + run->len, unit);
+}
+
+static int plan_new(struct qcow2 *s, struct run *run, uint64_t len)
+{
+	uint64_t first = qcow2_cluster(s, run->offset), n = 1, start = align_down(run->offset, s->cluster_size);
+	struct qcow2_entry e;
+	int res = qcow2_l2_prepare(s, run->offset);
+
+	if (res == 0)
+		res = qcow2_l2_get(s, run->offset, &e);
+	if (res < 0)
+		return res;
+	if (own(&e) && qcow2_entry_placed(s, &e)) {
+		run->host = qcow2_entry_offset(&e);
+		if (!qcow2_has_data_file(s) && qcow2_is_metadata(s, run->host, s->cluster_size))
+			return qcow2_corrupt(s, "guest data is mapped to metadata at %#" PRIx64 " of the file", run->host);
+	} else {
+		if (!alone(s, &e))
+			res = count_new(s, run->offset, len, &n);
+		if (res == 0)
+			res = take_clusters(s, run, n, &n);
+		if (res < 0)
+			return res;
+	}
+	run->len = MIN(len, start + (n << s->cluster_bits) - run->offset);
+	find_edges(s, run, &e);
+	qcow2_busy_begin(s, &run->busy, first, first + n - 1);
+	return 0;
+}
+
+static int plan(struct qcow2 *s, struct run *run, uint64_t len)
+{
+	uint64_t first = qcow2_cluster(s, run->offset);
+	int res = qcow2_will_write(s);
+
+	if (res < 0)
+		return res;
+	qcow2_busy_wait(s, first, first);
+	res = find_in_place(s, run, len);
+	if (res < 0)
+		return res;
+	if (!run->in_place)
+		return plan_new(s, run, len);
+	if (!qcow2_has_data_file(s) && qcow2_is_metadata(s, run->host, run->len))
+		return qcow2_corrupt(s, "guest data is mapped to metadata at %#" PRIx64 " of the file", run->host);
+	return 0;
+}
+
+/* What the guest has in [from, to), to where it will be; zeroes that are there already are left alone. */
+static int copy_edge(struct image *img, const struct run *run, uint64_t from, uint64_t to)
+{
+	struct qcow2 *s = qcow2_state(img);
+	uint64_t at = run->host + (from - align_down(run->offset, s->cluster_size));
+	g_autofree uint8_t *buf = NULL;
+	int res;
+
+	if (from == to)
+		return 0;
+	if (qcow2_reads_zero(img, from, to - from)) {
+		/* Nothing has ever been written there when the file ends before it. */
+		if (run->fresh && !img->data->device && image_file_size(img->data) <= at)
+			return 0;
+		return img->data->type->write_zeroes(img->data, at, to - from, true);
+	}
+	buf = g_malloc(to - from);
+	res = qcow2_read_guest(img, from, buf, to - from);
+	return res < 0 ? res : img->data->type->write(img->data, at, buf, to - from);
+}
+
+static int transfer(struct image *img, const struct run *run, const void *buf)
+{
+	struct qcow2 *s = qcow2_state(img);
+	uint64_t at = run->host;
+	int res;
+
+	if (run->in_place)
+		return img->data->type->write(img->data, at, buf, run->len);
+	at += run->offset & (s->cluster_size - 1);
+	res = copy_edge(img, run, run->from, run->offset);
+	if (res == 0)
+		res = img->data->type->write(img->data, at, buf, run->len);
+	return res < 0 ? res : copy_edge(img, run, run->offset + run->len, run->to);
+}
+
+/* Which subclusters of this cluster are in place now. */
+static uint64_t new_bits(const struct qcow2 *s, const struct run *run, uint64_t cluster_at, uint64_t old)
+{
+	uint64_t from = MAX(run->from, cluster_at) - cluster_at, to = MIN(run->to, cluster_at + s->cluster_size) - cluster_at;
+	unsigned first = from >> s->sub_bits, n = (to >> s->sub_bits) - first;
+	uint64_t mask = ((1ULL << n) - 1) << first;
+
+	return (old | mask) & ~(mask << 32);
+}
+
+static int link_cluster(struct qcow2 *s, const struct run *run, uint64_t at)
+{
+	uint64_t host = run->host + (at - align_down(run->offset, s->cluster_size));
+	struct qcow2_entry old, e;
+	int res = qcow2_l2_get(s, at, &old);
+
+	if (res < 0)
+		return res;
+	e.word = host | QCOW2_COPIED;
+	e.bits = s->extended ? new_bits(s, run, at, old.bits) : 0;
+	res = qcow2_l2_set(s, at, &e);
+	if (res == 0 && run->fresh)
+		qcow2_entry_gone(s, &old, false);
+	return res;
+}
+
+static int finish(struct qcow2 *s, struct run *run, int res)
+{
+	uint64_t start = align_down(run->offset, s->cluster_size), end = align_up(run->offset + run->len, s->cluster_size);
+	uint64_t at = start;
+
+	for (; at < end && res == 0; at += s->cluster_size)
+		res = link_cluster(s, run, at);
+	if (res < 0 && run->fresh && at == start)
+		qcow2_release(s, run->host, end - start);
+	qcow2_busy_end(s, &run->busy);
+	return res < 0 ? res : qcow2_settle(s);
+}
+
+static int write_run(struct image *img, uint64_t offset, const void *buf, uint64_t len, uint64_t *ret_done)
+{
+	struct qcow2 *s = qcow2_state(img);
+	struct run run = {.offset = offset};
+	int res;
+
+	g_mutex_lock(&s->lock);
+	res = plan(s, &run, len);
+	g_mutex_unlock(&s->lock);
+	if (res < 0)
+		return res;
+	res = transfer(img, &run, buf);
+	if (!run.in_place) {
+		g_mutex_lock(&s->lock);
+		res = finish(s, &run, res);
+		g_mutex_unlock(&s->lock);
+	}
+	*ret_done = run.len;
+	return res;
+}
+
+int qcow2_write(struct image *img, uint64_t offset, const void *buf, uint64_t len)
+{
+	int res = 0;
+
+	while (len && res == 0) {
+		uint64_t done = 0;
+
+		res = write_run(img, offset, buf, len, &done);
+		offset += done;
+		buf = (const uint8_t *)buf + done;
+		len -= done;
+	}
+	return res;
+}

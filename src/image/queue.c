@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Asynchronous requests to an image of any format (image.h). Where each part of a request is a run of bytes of some file of
+ * the chain, or zeroes, it goes to the kernel at once, with the caller's buffers; everything else (allocation, decompression,
+ * discards) is done by threads with the synchronous functions of access.c.
+ *
+ * A transfer that the kernel does on its own must find its cluster where it was looked up. The rule: it is in the gate of the
+ * layer that it reads or writes, from before map_now() until it has ended, and whatever moves or frees clusters locks that
+ * gate first (gate.h). While somebody does or waits for that, requests go to the threads, which may wait in the gate; this
+ * thread never does. Writes go to the kernel only where map_now() says that they change no metadata (in_place), and to the
+ * image itself.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "file-queue.h"
+#include "format.h"
+#include "gate.h"
+
+enum {
+	PIECES_MAX = 16, /* of a request; one in more is for the threads */
+	BOUNCE = 1 << 20,
+};
+
+struct queue {
+	struct image_queue base;
+	struct file_queue *io;
+	struct gate_node *nodes; /* one for each layer */
+	unsigned n_nodes;
+};
+
+struct gate_node {
+	struct gate_queue base;
+	struct queue *q;
+};
+
+struct piece {
+	bool zero;
+	int fd;
+	uint64_t at, len;
+	struct image *layer; /* in whose gate we are */
+};
+
+/* A request in several pieces. It is over with the last of them. */
+struct split {
+	struct image_req *req;
+	unsigned pending; /* atomic */
+	int res;	  /* atomic */
+	struct image_req part[PIECES_MAX];
+	struct iovec iov[];
+};
+
+/* ---- buffers ---- */
+
+static uint64_t iov_len(const struct iovec *iov, unsigned n)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		if (!checked_add(sum, iov[i].iov_len, &sum))
+			return 0;
+	return sum;
+}
+
+/* `len` bytes of the request's buffers from `skip` on, to dst (n_iov + 1 at most); how many iovecs that are. */
+static unsigned iov_slice(const struct image_req *req, uint64_t skip, uint64_t len, struct iovec *dst)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < req->n_iov && len; i++) {
+		uint64_t here = req->iov[i].iov_len, take;
+
+		if (skip >= here) {
+			skip -= here;
+			continue;
+		}
+		take = MIN(here - skip, len);
+		dst[n++] = (struct iovec){ (char *)req->iov[i].iov_base + skip, take };
+		skip = 0;
+		len -= take;
+	}
+	return n;
+}
+
+static void zero_slice(const struct image_req *req, uint64_t skip, uint64_t len)
+{
+	for (unsigned i = 0; i < req->n_iov && len; i++) {
+		uint64_t here = req->iov[i].iov_len, take = skip < here ? MIN(here - skip, len) : 0;
+
+		if (take)
+			memset((char *)req->iov[i].iov_base + skip, 0, take);
+		skip -= MIN(skip, here);
+		len -= take;
+	}
+}
+
+/* Between the request's buffers and buf. */
+static void copy_slice(const struct image_req *req, uint64_t skip, char *buf, uint64_t len)
+{
+	for (unsigned i = 0; i < req->n_iov && len; i++) {
+		uint64_t here = req->iov[i].iov_len, take = skip < here ? MIN(here - skip, len) : 0;
+		char *at = (char *)req->iov[i].iov_base + skip;
+
+		if (take && req->op == IMAGE_READ)
+			memcpy(at, buf, take);
+		else if (take)
+			memcpy(buf, at, take);
+		skip -= MIN(skip, here);
+		buf += take;
+		len -= take;
+	}
+}
+
+/* ---- in a thread ---- */
+
+static int transfer_all(struct image *img, struct image_req *req)
+{
+	g_autofree char *bounce = NULL;
+	int res = 0;
+
+	if (req->n_iov == 1)
+		return req->op == IMAGE_READ ? image_read(img, req->offset, req->iov->iov_base, req->len) :
+					       image_write(img, req->offset, req->iov->iov_base, req->len);
+	bounce = g_malloc(MIN(req->len, BOUNCE));
+	for (uint64_t done = 0; done < req->len && res == 0; done += BOUNCE) {
+		uint64_t n = MIN(req->len - done, BOUNCE);
+
+		if (req->op == IMAGE_WRITE) {
+			copy_slice(req, done, bounce, n);
+			res = image_write(img, req->offset + done, bounce, n);
+		} else {
+			res = image_read(img, req->offset + done, bounce, n);
+			if (res == 0)
+				copy_slice(req, done, bounce, n);
+		}
+	}
+	return res;
+}
+
+static int work(void *opaque, struct image_req *req)
+{
+	struct image *img = opaque;
+
+	switch (req->op) {
+	case IMAGE_READ:
+	case IMAGE_WRITE:
+		return transfer_all(img, req);
+	case IMAGE_FLUSH:
+		return image_flush(img);
+	case IMAGE_DISCARD:
+		return image_discard(img, req->offset, req->len);
+	case IMAGE_WRITE_ZEROES:
+		return image_write_zeroes(img, req->offset, req->len, req->flags);
+	}
+	return -EINVAL;
+}
+
+/* ---- by the kernel ---- */
+
+static bool map_now(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
+{
+	struct image_extent e = {};
+	bool ok = img->format->map_now ? img->format->map_now(img, offset, len, &e) : img->format->map(img, offset, len, &e) == 0;
+
+	*ret = e;
+	return ok && image_extent_valid(&e, len);
+}
+
+/* Where the front of a range is: in the gate then if it is not zeroes. False: a thread is to find out. */
+static bool locate(struct image *img, bool write, uint64_t offset, uint64_t len, struct piece *ret)
+{
+	struct image_extent e;
+
+	for (;; img = img->backing) {
+		bool known;
+
+		if (!gate_try_enter(img->gate))
+			return false;
+		known = map_now(img, offset, len, &e);
+		if (known && e.kind == IMAGE_DATA && e.has_at && img->data->fd >= 0 && (!write || e.in_place)) {
+			*ret = (struct piece){ .fd = img->data->fd, .at = e.at, .len = e.len, .layer = img };
+			return true;
+		}
+		gate_leave(img->gate);
+		if (!known || write || (e.kind != IMAGE_ZERO && e.kind != IMAGE_HOLE))
+			return false;
+		len = e.kind == IMAGE_HOLE ? image_in_backing(img, offset, e.len) : 0;
+		if (!len) {
+			*ret = (struct piece){ .zero = true, .len = e.len };
+			return true;
+		}
+	}
+}
+
+static void leave(const struct piece *p)
+{
+	if (p->layer)
+		gate_leave(p->layer->gate);
+}
+
+/* True when p goes on where `last` ends, which is longer then. */
+static bool joined(struct piece *last, const struct piece *p)
+{
+	if (last->zero != p->zero || last->layer != p->layer || (!p->zero && last->at + last->len != p->at))
+		return false;
+	last->len += p->len;
+	leave(p);
+	return true;
+}
+
+/* The pieces of a request; 0: it is one for the threads. */
+static unsigned plan(struct image *img, const struct image_req *req, struct piece *pieces)
+{
+	struct piece p;
+	unsigned n = 0;
+
+	for (uint64_t done = 0; done < req->len; done += p.len) {
+		bool ok = locate(img, req->op == IMAGE_WRITE, req->offset + done, req->len - done, &p);
+
+		if (ok && n && joined(&pieces[n - 1], &p))
+			continue;
+		if (ok && n < PIECES_MAX) {
+			pieces[n++] = p;
+			continue;
+		}
+		if (ok)
+			leave(&p);
+		while (n)
+			leave(&pieces[--n]);
+		return 0;
+	}
+	return n;
+}
+
+static void part_done(struct image_req *part, int res)
+{
+	struct split *s = part->opaque;
+	int none = 0;
+
+	if (res < 0)
+		__atomic_compare_exchange_n(&s->res, &none, res, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	if (__atomic_sub_fetch(&s->pending, 1, __ATOMIC_ACQ_REL))
+		return;
+	s->req->complete(s->req, s->res);
+	g_free(s);
+}
+
+static void submit_split(struct queue *q, struct image_req *req, const struct piece *pieces, unsigned n)
+{
+	struct split *s = g_malloc(sizeof(*s) + (req->n_iov + n) * sizeof(struct iovec));
+	struct iovec *iov = s->iov;
+	unsigned parts = 0;
+
+	s->req = req;
+	s->res = 0;
+	for (uint64_t done = 0; n; done += pieces->len, pieces++, n--) {
+		struct image_req *part = &s->part[parts];
+
+		if (pieces->zero) {
+			zero_slice(req, done, pieces->len);
+			continue;
+		}
+		*part = (struct image_req){ .op = req->op, .iov = iov, .offset = req->offset + done, .len = pieces->len,
+					    .complete = part_done, .opaque = s,
+					    .at = pieces->at, .fd = pieces->fd, .layer = pieces->layer };
+		part->n_iov = iov_slice(req, done, pieces->len, iov);
+		iov += part->n_iov;
+		parts++;
+	}
+	s->pending = parts;
+	/* The last one may be over, and s gone, before the loop is. */
+	for (unsigned i = 0; i < parts; i++)
+		file_queue_submit(q->io, &s->part[i]);
+}
+
+static void submit_pieces(struct queue *q, struct image_req *req, const struct piece *pieces, unsigned n)
+{
+	if (n > 1) {
+		submit_split(q, req, pieces, n);
+		return;
+	}
+	if (pieces->zero) {
+		zero_slice(req, 0, req->len);
+		file_queue_post(q->io, req, 0);
+		return;
+	}
+	req->fd = pieces->fd;
+	req->at = pieces->at;
+	req->layer = pieces->layer;
+	file_queue_submit(q->io, req);
+}
+
+/* What is wrong with a request: 0 or a negative errno. */
+static int check(const struct image *img, const struct image_req *req)
+{
+	if (req->op == IMAGE_FLUSH)
+		return 0;
+	if (!range_inside(req->offset, req->len, __atomic_load_n(&img->size, __ATOMIC_RELAXED)))
+		return -EINVAL;
+	if (req->op == IMAGE_READ)
+		return iov_len(req->iov, req->n_iov) == req->len ? 0 : -EINVAL;
+	if (img->readonly)
+		return -EROFS;
+	if (req->op == IMAGE_DISCARD)
+		return img->discard ? 0 : -ENOTSUP;
+	return req->op == IMAGE_WRITE && iov_len(req->iov, req->n_iov) != req->len ? -EINVAL : 0;
+}
+
+void image_submit(struct image_queue *base, struct image_req *req)
+{
+	struct queue *q = (struct queue *)base;
+	struct image *img = base->image;
+	struct piece pieces[PIECES_MAX];
+	int res = check(img, req);
+	unsigned n = 0;
+
+	req->layer = NULL;
+	req->fd = -1;
+	if (res < 0 || (!req->len && req->op != IMAGE_FLUSH)) {
+		file_queue_post(q->io, req, res);
+		return;
+	}
+	if (img->format->plain && !img->guessed) { /* a file's queue as it is, with its own flushes and holes */
+		req->fd = img->data->fd;
+		req->at = req->offset;
+	} else if (req->op == IMAGE_READ || (req->op == IMAGE_WRITE && !img->guessed)) {
+		n = plan(img, req, pieces);
+	}
+	if (n)
+		submit_pieces(q, req, pieces, n);
+	else
+		file_queue_submit(q->io, req);
+}
+
+void image_kick(struct image_queue *q)
+{
+	file_queue_kick(((struct queue *)q)->io);
+}
+
+/* ---- queues ---- */
+
+static void collect(struct gate_queue *node)
+{
+	file_queue_collect(((struct gate_node *)node)->q->io);
+}
+
+static void add_nodes(struct queue *q)
+{
+	struct gate_node *node;
+
+	for (struct image *i = q->base.image; i; i = i->backing)
+		q->n_nodes++;
+	node = q->nodes = g_new0(struct gate_node, q->n_nodes);
+	for (struct image *i = q->base.image; i; i = i->backing, node++) {
+		*node = (struct gate_node){ .base.collect = collect, .q = q };
+		gate_add_queue(i->gate, &node->base);
+	}
+}
+
+struct image_queue *image_queue_new(struct image *img, GMainContext *context, unsigned depth, GError **error)
+{
+	struct queue *q = g_new0(struct queue, 1);
+
+	q->base = (struct image_queue){ img, context };
+	q->io = file_queue_new(img->path, img->aio, context, depth, work, img, error);
+	if (!q->io) {
+		g_free(q);
+		return NULL;
+	}
+	add_nodes(q);
+	return &q->base;
+}
+
+void image_queue_free(struct image_queue *base)
+{
+	struct queue *q = (struct queue *)base;
+	struct gate_node *node;
+
+	if (!q)
+		return;
+	node = q->nodes;
+	for (struct image *i = base->image; i; i = i->backing, node++)
+		gate_remove_queue(i->gate, &node->base);
+	file_queue_free(q->io);
+	g_free(q->nodes);
+	g_free(q);
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Opens images for the commands. Unlike kv-vmm a tool guesses a format that it is not told: users of qemu-img are used to it, and
+ * who runs a tool sees what it found.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "error.h"
+#include "img.h"
+
+unsigned img_open_flags(const struct img_args *args)
+{
+	return (img_has(args, 'U') ? IMG_SHARED : 0) | (img_has(args, IMG_IMAGE_OPTS) ? IMG_SPEC : 0);
+}
+
+char **img_split_options(const char *text)
+{
+	GPtrArray *out = g_ptr_array_new();
+	g_autoptr(GString) word = g_string_new(NULL);
+
+	for (const char *p = text;; p++) {
+		char *eq;
+
+		if (*p && (*p != ',' || p[1] == ',')) {
+			p += *p == ',';
+			g_string_append_c(word, *p);
+			continue;
+		}
+		eq = strchr(word->str, '=');
+		if (eq) {
+			g_ptr_array_add(out, g_strndup(word->str, eq - word->str));
+			g_ptr_array_add(out, g_strdup(eq + 1));
+		} else if (word->len) {
+			bool off = g_str_has_prefix(word->str, "no") && strcmp(word->str, "nocow") != 0;
+
+			g_ptr_array_add(out, g_strdup(word->str + (off ? 2 : 0)));
+			g_ptr_array_add(out, g_strdup(off ? "off" : "on"));
+		}
+		g_string_truncate(word, 0);
+		if (!*p)
+			break;
+	}
+	g_ptr_array_add(out, NULL);
+	return (char **)g_ptr_array_free(out, FALSE);
+}
+
+/* --image-opts: which file and format. */
+static bool read_spec(const char *text, char **ret_path, char **ret_format, GError **error)
+{
+	g_auto(GStrv) words = img_split_options(text);
+	const char *path = NULL, *format = NULL;
+
+	for (char **w = words; *w; w += 2) {
+		if (strcmp(w[0], "driver") == 0)
+			format = w[1];
+		else if (strcmp(w[0], "file.filename") == 0 || strcmp(w[0], "filename") == 0)
+			path = w[1];
+		else if ((strcmp(w[0], "file.driver") != 0 || strcmp(w[1], "file") != 0) && strcmp(w[0], "read-only") != 0)
+			return kv_fail(error, KV_ERROR_UNSUPPORTED,
+				       "--image-opts: %s=%s is not supported; there are driver, "
+				       "file.driver=file and file.filename",
+				       w[0], w[1]);
+	}
+	if (!path)
+		return kv_fail(error, KV_ERROR_USAGE, "--image-opts: '%s' has no file.filename", text);
+	if (format && strcmp(format, "file") == 0)
+		format = "raw";
+	*ret_path = g_strdup(path);
+	*ret_format = g_strdup(format);
+	return true;
+}
+
+/* A file that nobody has made safe on disk. */
+static int no_flush(struct image_file *f)
+{
+	return 0;
+}
+
+/*
+ * What a conversion writes is made again if the host fails: image_flush() is to write out what the format keeps back, so that
+ * errors are seen, and not to wait for the disk. One target in a process.
+ */
+static void make_unsafe(struct image *img)
+{
+	static struct image_file_type type;
+
+	if (img->data->type != img->file->type)
+		return;
+	type = *img->file->type;
+	type.flush = no_flush;
+	img->file->type = &type;
+	img->data->type = &type;
+}
+
+static struct image *open_image(const char *name, const char *format, unsigned flags, const char *snapshot, GError **error)
+{
+	g_autofree char *spec_path = NULL, *spec_format = NULL;
+	g_autoptr(GVariant) all = NULL;
+	GVariantDict options;
+	struct image *img;
+
+	if (flags & IMG_SPEC) {
+		if (format) {
+			kv_fail(error, KV_ERROR_USAGE, "--image-opts and a format are mutually exclusive");
+			return NULL;
+		}
+		if (!read_spec(name, &spec_path, &spec_format, error))
+			return NULL;
+		name = spec_path;
+		format = spec_format;
+	} else if (g_str_has_prefix(name, "file:")) {
+		name += strlen("file:");
+	}
+	if (format && !image_format_find(format)) {
+		kv_fail(error, KV_ERROR_UNSUPPORTED, "Could not open '%s': Unknown driver '%s'", name, format);
+		return NULL;
+	}
+	g_variant_dict_init(&options, NULL);
+	g_variant_dict_insert(&options, "file", "s", name);
+	g_variant_dict_insert(&options, "format", "s", format ? format : "auto");
+	g_variant_dict_insert(&options, "readonly", "b", !(flags & IMG_RW));
+	if (flags & IMG_SHARED)
+		g_variant_dict_insert(&options, "force-share", "b", TRUE);
+	if (flags & IMG_CHECKING)
+		g_variant_dict_insert(&options, "check", "b", TRUE);
+	if (flags & IMG_ALONE)
+		g_variant_dict_insert(&options, "backing", "s", "");
+	if (snapshot)
+		g_variant_dict_insert(&options, "snapshot", "s", snapshot);
+	all = g_variant_ref_sink(g_variant_dict_end(&options));
+	img = image_open(all, error);
+	if (img && (flags & IMG_UNSAFE))
+		make_unsafe(img);
+	return img;
+}
+
+struct image *img_try_open(const char *name, const char *format, unsigned flags, GError **error)
+{
+	return open_image(name, format, flags, NULL, error);
+}
+
+/* "ID_OR_NAME", "snapshot.id=ID", "snapshot.name=NAME": the snapshot's number. */
+static char *find_snapshot(struct image *img, const char *which)
+{
+	g_auto(GStrv) words = strchr(which, '=') ? img_split_options(which) : g_strsplit("", ",", 0);
+	const char *id = NULL, *name = NULL;
+	GArray *list = img->format->snapshots ? img->format->snapshots(img) : NULL;
+	char *found = NULL;
+
+	for (char **w = words; *w; w += 2) {
+		if (strcmp(w[0], "snapshot.id") == 0)
+			id = w[1];
+		else if (strcmp(w[0], "snapshot.name") == 0)
+			name = w[1];
+	}
+	for (unsigned i = 0; list && i < list->len && !found; i++) {
+		const struct image_snapshot *s = &g_array_index(list, struct image_snapshot, i);
+
+		if (id || name ? (!id || strcmp(s->id, id) == 0) && (!name || strcmp(s->name, name) == 0)
+			       : strcmp(s->id, which) == 0 || strcmp(s->name, which) == 0)
+			found = g_strdup(s->id);
+	}
+	if (list)
+		image_snapshots_free(list);
+	return found;
+}
+
+struct image *img_open_snapshot(const char *name, const char *format, unsigned flags, const char *which)
+{
+	struct image *img = img_open(name, format, flags);
+	g_autofree char *id = img ? find_snapshot(img, which) : NULL;
+	bool can = img && img->format->opens_snapshots;
+	GError *error = NULL;
+
+	if (img && !id)
+		img_fail("Failed to load snapshot: there is no '%s' in '%s'", which, name);
+	else if (img && !can)
+		img_fail("Failed to load snapshot: %s images are not read at a snapshot", img->format->name);
+	image_close(img);
+	if (!id || !can)
+		return NULL;
+	img = open_image(name, format, flags, id, &error);
+	if (!img)
+		img_fail_error(NULL, error);
+	return img;
+}
+
+struct image *img_open(const char *name, const char *format, unsigned flags)
+{
+	GError *error = NULL;
+	struct image *img = img_try_open(name, format, flags, &error);
+
+	if (!img)
+		img_fail_error(NULL, error);
+	return img;
+}
+
+char *img_resolve(const char *base, const char *name)
+{
+	const char *slash = strrchr(base, '/');
+
+	if (name[0] == '/' || !slash)
+		return g_strdup(name);
+	return g_strdup_printf("%.*s%s", (int)(slash - base + 1), base, name);
+}

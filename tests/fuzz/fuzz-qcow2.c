@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A qcow2 image in memory that somebody made up: opened, read, mapped, checked, written where it can be, repaired. Nothing may be
+ * read or written outside of the file, nothing may take for ever, and what is repaired is consistent afterwards.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format.h"
+#include "log.h"
+#include "../unit/mem-file.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { READ_MAX = 256 << 10, MAPS_MAX = 2000 };
+
+static struct image *open_image(struct mem_file *f, const char *options)
+{
+	g_autoptr(GVariant) o = g_variant_ref_sink(g_variant_new_parsed(options));
+	struct image *img = g_new0(struct image, 1);
+	GError *error = NULL;
+
+	img->format = &image_qcow2;
+	img->path = f->base.name;
+	img->file = img->data = &f->base;
+	if (img->format->open(img, o, &error)) {
+		img->size = img->size > INT64_MAX ? 0 : img->size;
+		return img;
+	}
+	if (!error)
+		abort();
+	g_error_free(error);
+	g_free(img->backing_name);
+	g_free(img->backing_format);
+	g_free(img);
+	return NULL;
+}
+
+static void end_image(struct image *img)
+{
+	img->format->close(img);
+	g_free(img->backing_name);
+	g_free(img->backing_format);
+	g_free(img);
+}
+
+static void look(struct image *img)
+{
+	g_autofree uint8_t *buf = g_malloc(READ_MAX);
+	struct image_extent e;
+	GVariantBuilder b;
+	uint64_t at = 0;
+
+	for (unsigned i = 0; at < img->size && i < MAPS_MAX; i++) {
+		if (image_map(img, at, img->size - at, &e) < 0)
+			e.len = 512;
+		at += e.len;
+	}
+	image_read(img, 0, buf, MIN(img->size, READ_MAX));
+	image_read(img, img->size - MIN(img->size, 4096), buf, MIN(img->size, 4096));
+	g_variant_builder_init(&b, G_VARIANT_TYPE_VARDICT);
+	img->format->info(img, &b);
+	g_variant_unref(g_variant_ref_sink(g_variant_builder_end(&b)));
+}
+
+static void change(struct image *img)
+{
+	g_autofree uint8_t *buf = g_malloc0(64 << 10);
+	uint64_t last = img->size - MIN(img->size, 4096), cluster = img->format->cluster_size(img);
+	GError *error = NULL;
+
+	for (uint64_t at = 0; at < MIN(img->size, 32 << 10); at += 6 << 10)
+		image_write(img, at, buf, MIN(2048, img->size - at));
+	image_write(img, last, buf, img->size - last);
+	if (cluster <= 64 << 10 && img->size >= 4 * cluster)
+		image_write_compressed(img, 3 * cluster, buf, cluster);
+	image_write_zeroes(img, 0, MIN(img->size, 5000), IMAGE_MAY_UNMAP);
+	image_discard(img, 0, MIN(img->size, 16 << 10));
+	image_flush(img);
+	if (!img->format->snapshot_create(img, "x", &error))
+		g_clear_error(&error);
+	image_write(img, 0, buf, MIN(2048, img->size));
+	if (!img->format->snapshot_apply(img, "1", &error))
+		g_clear_error(&error);
+	if (!img->format->snapshot_delete(img, "1", &error))
+		g_clear_error(&error);
+	if (img->size < 1 << 30 && !image_resize(img, img->size + 8192, IMAGE_PREALLOC_OFF, &error))
+		g_clear_error(&error);
+}
+
+static bool check(struct image *img, unsigned fix, struct image_check *r)
+{
+	GError *error = NULL;
+	bool ok = img->format->check(img, fix, NULL, NULL, r, &error);
+
+	g_clear_error(&error);
+	return ok;
+}
+
+/* Twice: what is found to be repaired has to stay so. */
+static void repair(struct mem_file *f)
+{
+	struct image *img = open_image(f, "{'check': <true>, 'backing': <''>}");
+	struct image_check r, again;
+	bool clean;
+
+	if (!img)
+		return;
+	clean = check(img, IMAGE_FIX_LEAKS | IMAGE_FIX_ERRORS, &r) && !r.corruptions && !r.leaks && !r.check_errors;
+	end_image(img);
+	img = open_image(f, "{'check': <true>, 'backing': <''>}");
+	if (img && clean && (!check(img, 0, &again) || again.corruptions || again.leaks))
+		abort();
+	if (img)
+		end_image(img);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct mem_file *f = mem_file_new(data, size);
+	struct image *img;
+
+	kv_log_set_quiet(true);
+	f->base.readonly = true;
+	img = open_image(f, "{'backing': <''>}");
+	if (img) {
+		struct image_check r;
+
+		look(img);
+		img->readonly = true;
+		check(img, 0, &r);
+		end_image(img);
+	}
+	f->base.readonly = false;
+	img = open_image(f, "{'backing': <''>}");
+	if (img) {
+		change(img);
+		look(img);
+		end_image(img);
+	}
+	repair(f);
+	mem_file_free(f);
+	return 0;
+}

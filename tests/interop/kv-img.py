@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""kv-img against qemu-img: every line of a group (tests/interop/kv-img/GROUP) is run with both, each in a folder of its own; status,
+standard output, whether there are error messages, and the images that result have to be the same.   usage: kv-img.py KV-IMG GROUP...
+Exit status 77: QEMU's tools are not installed.
+
+A line is a shell command; `img` is the tool. In front of it may stand
+  ~     do not compare its standard output
+  both  run QEMU's tools in both folders, to make what is worked on: `both qemu-img create ...`
+  same  FILE FORMAT: the file has the same content in both folders, passes QEMU's check, and QEMU says the same of it (info)
+  mine  kv-img alone, where QEMU does something else on purpose; it has to end with status 0"""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import cases
+from cases import Skipped, check
+
+LIMIT = 60
+# What differs from run to run, or is the host's file system's business.
+BLUR = [
+    (r'disk size: .*', 'disk size'), (r'"actual-size": \d+', '"actual-size"'), (r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d', 'DATE'),
+    (r'"date-n?sec": \d+', '"date"'), (r'(    \([\d.]+/100%\)\r)+', 'progress\r'), (r'in [\d.]+ seconds', 'in seconds'),
+]
+
+
+class Bed:
+    def __init__(self, program, folder):
+        for tool in 'qemu-img', 'qemu-io':
+            if not shutil.which(tool):
+                raise Skipped(f'no {tool}')
+        self.program = os.path.abspath(program)
+        self.folder = {'qemu': f'{folder}/qemu', 'kv': f'{folder}/kv'}
+        for who, tool in ('qemu', shutil.which('qemu-img')), ('kv', self.program):
+            os.mkdir(self.folder[who])
+            os.mkdir(f'{folder}/{who}-bin')
+            os.symlink(tool, f'{folder}/{who}-bin/img')
+        self.bin = folder
+
+    def run(self, who, command):
+        env = dict(os.environ, PATH=f'{self.bin}/{who}-bin:{os.environ["PATH"]}', LC_ALL='C', TZ='UTC')
+        return subprocess.run(['bash', '-c', command], cwd=self.folder[who], env=env, stdin=subprocess.DEVNULL, timeout=LIMIT,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+
+
+def blur(data):
+    text = data.decode('utf-8', 'replace')
+    for pattern, instead in BLUR:
+        text = re.sub(pattern, instead, text)
+    return text
+
+
+def show(who, done):
+    return f'{who}: status {done.returncode}\n{done.stdout.decode("utf-8", "replace")}{done.stderr.decode("utf-8", "replace")}'
+
+
+def line_both(bed, command):
+    for who in bed.folder:
+        done = bed.run(who, command)
+        check(done.returncode == 0, f'"{command}" fails', show(who, done))
+
+
+def line_same(bed, words):
+    name, fmt = words.split()
+    files = {who: f'{folder}/{name}' for who, folder in bed.folder.items()}
+    compared = bed.run('kv', f'qemu-img compare -f {fmt} -F {fmt} {files["qemu"]} {files["kv"]}')
+    check(compared.returncode == 0 and b'Warning' not in compared.stdout, f'{name} is not the same', show('qemu-img compare', compared))
+    if fmt in ('qcow2', 'vdi', 'vhdx'):
+        done = bed.run('kv', f'qemu-img check -f {fmt} {name}')
+        check(done.returncode == 0, f'{name} has faults', show('qemu-img check', done))
+    info = {who: blur(bed.run(who, f'qemu-img info -f {fmt} --output=json {name}').stdout) for who in bed.folder}
+    check(info['qemu'] == info['kv'], f'{name} is another image', info['qemu'], info['kv'])
+
+
+def line_mine(bed, command):
+    done = bed.run('kv', command)
+    check(done.returncode == 0, f'"{command}" fails', show('kv', done))
+
+
+def line_compare(bed, command, output=True):
+    done = {who: bed.run(who, command) for who in bed.folder}
+    both = [show(who, each) for who, each in done.items()]
+    qemu, kv = done['qemu'], done['kv']
+    check(qemu.returncode == kv.returncode, f'"{command}": another status', *both)
+    check(not output or blur(qemu.stdout) == blur(kv.stdout), f'"{command}": other output', *both)
+    check(bool(qemu.stderr) == bool(kv.stderr), f'"{command}": messages on one side only', *both)
+
+
+WORDS = {'~': lambda bed, rest: line_compare(bed, rest, output=False), 'both': line_both, 'same': line_same, 'mine': line_mine}
+
+
+def run_group(bed, name):
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(f'{here}/kv-img/{name}', encoding='utf-8') as file:
+        lines = [line.strip() for line in file if line.strip() and not line.startswith('#')]
+    check(lines, f'group {name} is empty')
+    for line in lines:
+        first, _, rest = line.partition(' ')
+        if first in WORDS:
+            WORDS[first](bed, rest)
+        else:
+            line_compare(bed, line)
+
+
+def case_help(bed):
+    """Each command's help fits a screen."""
+    text = bed.run('kv', 'img --help').stdout.decode()
+    names = re.findall(r'^  ([a-z]+) ', text, re.M)
+    check(len(names) >= 15, 'too few commands', text)
+    for name in names:
+        done = bed.run('kv', f'img {name} --help')
+        lines = done.stdout.decode().splitlines()
+        check(done.returncode == 0 and len(lines) >= 2, f'{name} --help', show('kv', done))
+        check(len(lines) <= 24 and max(map(len, lines)) <= 80, f'{name} --help does not fit 24 lines of 80', done.stdout.decode())
+
+
+def case_start(bed):
+    """It starts in a millisecond because it does not load these."""
+    libraries = subprocess.run(['ldd', bed.program], stdout=subprocess.PIPE, check=True).stdout.decode()
+    for word in 'libgio', 'libgobject', 'json-glib':
+        check(word not in libraries, f'kv-img loads {word}', libraries)
+
+
+def case_signal(bed):
+    """SIGUSR1 prints how far a conversion is, and does not end it."""
+    path = f'{bed.folder["kv"]}/signal.raw'
+    with open(path, 'wb') as file:
+        for at in range(0, 64 << 20, 4096):
+            file.seek(at)
+            file.write(b'data')
+    process = subprocess.Popen([bed.program, 'convert', '-r', '32M', '-f', 'raw', path, f'{path}.out'], stderr=subprocess.PIPE)
+    text, end = b'', time.monotonic() + LIMIT
+    while not text and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.2)
+        process.send_signal(signal.SIGUSR1)
+        if os.path.exists(f'{path}.out') and os.stat(f'{path}.out').st_blocks:
+            text = process.stderr.readline()
+    check(re.fullmatch(rb'    \([\d.]+/100%\)\n', text), f'no progress: {text}')
+    process.stderr.close()
+    check(process.wait(LIMIT) == 0, f'status {process.returncode}')
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    groups = {f'case_{name}': lambda bed, name=name: run_group(bed, name) for name in os.listdir(f'{here}/kv-img')}
+    functions = {name: value for name, value in globals().items() if name.startswith('case_')}
+    return cases.run({**functions, **groups}, sys.argv[2:], lambda folder: Bed(sys.argv[1], folder))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * An image file in memory that remembers what was written to it, so that a crash can be played: everything up to a flush is
+ * there, of what came later any part. For tests of formats.
+ */
+#pragma once
+#include "file.h"
+
+enum mem_op { MEM_WRITE, MEM_ZEROES, MEM_TRUNCATE, MEM_FLUSH };
+
+struct mem_record {
+	enum mem_op op;
+	uint64_t offset, len; /* TRUNCATE: len */
+	uint8_t *bytes;
+};
+
+struct mem_file {
+	struct image_file base;
+	GMutex lock;
+	GByteArray *bytes;
+	GArray *log; /* struct mem_record; NULL: nothing is noted */
+	int fail_in; /* > 0: this many writes from now one fails */
+};
+
+struct mem_file *mem_file_new(const void *bytes, size_t len);
+void mem_file_free(struct mem_file *f);
+void mem_file_record(struct mem_file *f); /* from now on */
+/* What may be there after a crash behind n records of `log`, with the bytes that were there before them. */
+struct mem_file *mem_file_crash(const struct mem_file *before, const GArray *log, unsigned n, GRand *rand);
