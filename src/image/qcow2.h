@@ -13,7 +13,8 @@
  *   qcow2-write.c     writes, with copying from what is behind
  *   qcow2-zero.c      zeroes and discards
  *   qcow2-compress.c  compressed clusters
- *   qcow2-create.c    new images; qcow2-resize.c their size; qcow2-amend.c their options; qcow2-snapshot.c; qcow2-check.c; qcow2-bitmap.c
+ *   qcow2-create.c    new images; qcow2-resize.c their size; qcow2-snapshot.c; qcow2-amend.c; qcow2-check.c, qcow2-rebuild.c and
+ *                     qcow2-count.c (what is referred to); qcow2-bitmap.c
  *
  * Threads: `lock` is for all metadata in memory. Guest data is transferred without it: a write that needs new clusters notes the
  * guest clusters it works on (`busy`), and others wait for those. Crash safety: nothing points to what is not on the disk yet,
