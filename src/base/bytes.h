@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Little-endian integers in unaligned bytes, alignment, and sums and products that say when they overflow. */
+/* Little- and big-endian integers in unaligned bytes, alignment, and sums and products that say when they overflow. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,6 +39,36 @@ static inline void put_le64(void *p, uint64_t v)
 	memcpy(p, &v, sizeof(v));
 }
 /* `align` is a power of two. */
+static inline uint16_t get_be16(const void *p)
+{
+	return __builtin_bswap16(get_le16(p));
+}
+
+static inline uint32_t get_be32(const void *p)
+{
+	return __builtin_bswap32(get_le32(p));
+}
+
+static inline uint64_t get_be64(const void *p)
+{
+	return __builtin_bswap64(get_le64(p));
+}
+
+static inline void put_be16(void *p, uint16_t v)
+{
+	put_le16(p, __builtin_bswap16(v));
+}
+
+static inline void put_be32(void *p, uint32_t v)
+{
+	put_le32(p, __builtin_bswap32(v));
+}
+
+static inline void put_be64(void *p, uint64_t v)
+{
+	put_le64(p, __builtin_bswap64(v));
+}
+
 static inline uint64_t align_down(uint64_t v, uint64_t align)
 {
 	return v & ~(align - 1);

@@ -7,44 +7,8 @@
 #pragma once
 #include <inttypes.h>
 
+#include "bytes.h"
 #include "format.h"
-
-static inline uint16_t be16_at(const void *p)
-{
-	uint16_t v;
-
-	__builtin_memcpy(&v, p, sizeof(v));
-	return GUINT16_FROM_BE(v);
-}
-static inline uint32_t be32_at(const void *p)
-{
-	uint32_t v;
-
-	__builtin_memcpy(&v, p, sizeof(v));
-	return GUINT32_FROM_BE(v);
-}
-static inline uint64_t be64_at(const void *p)
-{
-	uint64_t v;
-
-	__builtin_memcpy(&v, p, sizeof(v));
-	return GUINT64_FROM_BE(v);
-}
-static inline void be16_to(void *p, uint16_t v)
-{
-	v = GUINT16_TO_BE(v);
-	__builtin_memcpy(p, &v, sizeof(v));
-}
-static inline void be32_to(void *p, uint32_t v)
-{
-	v = GUINT32_TO_BE(v);
-	__builtin_memcpy(p, &v, sizeof(v));
-}
-static inline void be64_to(void *p, uint64_t v)
-{
-	v = GUINT64_TO_BE(v);
-	__builtin_memcpy(p, &v, sizeof(v));
-}
 
 /* ---- options of create, strings as qemu-img has them; *ret keeps its value if the option is not given ---- */
 bool foreign_option_bool(GVariant *options, const char *name, bool *ret, GError **error);

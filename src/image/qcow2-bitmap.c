@@ -21,8 +21,8 @@ static int visit_all(struct qcow2 *s, uint8_t *dir, qcow2_bitmap_visit *visit, v
 
 		if (room < ENTRY)
 			return -EIO;
-		name_len = qcow2_get16(dir + at + 18);
-		extra = qcow2_get32(dir + at + 20);
+		name_len = get_be16(dir + at + 18);
+		extra = get_be32(dir + at + 20);
 		len = align_up(ENTRY + (uint64_t)name_len + extra, 8);
 		if (len > room)
 			return -EIO;
@@ -45,10 +45,10 @@ int qcow2_bitmaps_each(struct qcow2 *s, qcow2_bitmap_visit *visit, void *opaque)
 
 static bool mark(struct qcow2 *s, uint8_t *entry, const char *name, void *opaque)
 {
-	uint32_t flags = qcow2_get32(entry + AT_FLAGS);
+	uint32_t flags = get_be32(entry + AT_FLAGS);
 
 	if (flags & AUTO && !(flags & IN_USE)) {
-		qcow2_put32(entry + AT_FLAGS, flags | IN_USE);
+		put_be32(entry + AT_FLAGS, flags | IN_USE);
 		*(bool *)opaque = true;
 	}
 	return true;

@@ -121,7 +121,7 @@ static int check_table_flags(struct qcow2_count *c, uint64_t table)
 
 		res = qcow2_cache_get(&s->l2_cache, table + at, &slice);
 		for (uint32_t i = 0; i < s->l2_cache.slice_size && res == 0; i += s->entry_size) {
-			uint64_t word = qcow2_get64(slice + i), have;
+			uint64_t word = get_be64(slice + i), have;
 			bool right;
 
 			if (word & QCOW2_COMPRESSED || !(word & QCOW2_OFFSET) || qcow2_has_data_file(s))
@@ -133,7 +133,7 @@ static int check_table_flags(struct qcow2_count *c, uint64_t table)
 					"ERROR OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%" PRIu64, word, have);
 			if (!(c->fix & IMAGE_FIX_ERRORS))
 				continue;
-			qcow2_put64(slice + i, (word & ~QCOW2_COPIED) | (have == 1 ? QCOW2_COPIED : 0));
+			put_be64(slice + i, (word & ~QCOW2_COPIED) | (have == 1 ? QCOW2_COPIED : 0));
 			qcow2_cache_dirty(&s->l2_cache, slice);
 		}
 	}

@@ -182,9 +182,9 @@ static int empty_entry(struct qcow2_count *c, const struct table *t, uint64_t at
 		return res;
 	memset(slice + in_slice, 0, s->entry_size);
 	if (s->version >= 3 && s->extended)
-		qcow2_put64(slice + in_slice + 8, 0xffffffffULL << 32);
+		put_be64(slice + in_slice + 8, 0xffffffffULL << 32);
 	else if (s->version >= 3)
-		qcow2_put64(slice + in_slice, QCOW2_ZERO);
+		put_be64(slice + in_slice, QCOW2_ZERO);
 	qcow2_cache_dirty(&s->l2_cache, slice);
 	return 0;
 }
@@ -263,7 +263,7 @@ static int count_snapshots(struct qcow2_count *c)
 static bool count_bitmap(struct qcow2 *s, uint8_t *entry, const char *name, void *opaque)
 {
 	struct qcow2_count *c = opaque;
-	uint64_t at = qcow2_get64(entry), n = qcow2_get32(entry + 8);
+	uint64_t at = get_be64(entry), n = get_be32(entry + 8);
 	g_autofree uint64_t *table = NULL;
 
 	if (!qcow2_aligned(s, at) || !qcow2_count_range(c, at, n * 8, "a bitmap's table"))

@@ -150,7 +150,7 @@ static bool write_first(struct image_file *file, const struct wish *w, GError **
 	tables = g_malloc0(2ULL * s.cluster_size);
 	s.reftable_offset = s.cluster_size;
 	s.reftable_size = s.cluster_size / 8;
-	qcow2_put64(tables, 2ULL * s.cluster_size);
+	put_be64(tables, 2ULL * s.cluster_size);
 	for (int i = 0; i < 3; i++)
 		qcow2_refcount_put(tables + s.cluster_size, i, s.refcount_order, 1);
 	res = qcow2_pwrite(&s, s.cluster_size, tables, 2ULL * s.cluster_size);

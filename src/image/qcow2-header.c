@@ -122,9 +122,9 @@ static bool take_bitmaps(struct qcow2 *s, const uint8_t *data, uint32_t len, GEr
 		return bad(s, error, "its bitmaps extension has a wrong length");
 	if (!(s->autoclear & QCOW2_BITMAPS))
 		return true; /* somebody wrote who does not know bitmaps: they are void */
-	s->n_bitmaps = qcow2_get32(data);
-	s->bitmaps_len = qcow2_get64(data + 8);
-	s->bitmaps_offset = qcow2_get64(data + 16);
+	s->n_bitmaps = get_be32(data);
+	s->bitmaps_len = get_be64(data + 8);
+	s->bitmaps_offset = get_be64(data + 16);
 	if (!s->n_bitmaps || s->n_bitmaps > 65535 || !s->bitmaps_len ||
 	    !table_fits(s, s->bitmaps_offset, s->bitmaps_len, QCOW2_MAX_SNAPSHOT_TABLE))
 		return bad(s, error, "its directory of bitmaps has an impossible size or place");
@@ -163,7 +163,7 @@ static bool read_extensions(struct qcow2 *s, const uint8_t *head, uint64_t end, 
 	uint64_t at = s->header_len;
 
 	while (at + 8 <= end) {
-		uint32_t type = qcow2_get32(head + at), len = qcow2_get32(head + at + 4);
+		uint32_t type = get_be32(head + at), len = get_be32(head + at + 4);
 
 		if (type == EXT_END)
 			return true;
@@ -180,8 +180,8 @@ static bool read_extensions(struct qcow2 *s, const uint8_t *head, uint64_t end, 
 /* The backing name is in the first cluster, extensions are before it. */
 static bool read_rest(struct qcow2 *s, const uint8_t *first, GError **error)
 {
-	uint64_t at = qcow2_get64(first + QCOW2_AT_BACKING), end = s->cluster_size;
-	uint32_t len = qcow2_get32(first + QCOW2_AT_BACKING + 8);
+	uint64_t at = get_be64(first + QCOW2_AT_BACKING), end = s->cluster_size;
+	uint32_t len = get_be32(first + QCOW2_AT_BACKING + 8);
 	g_autofree uint8_t *head = g_malloc(s->cluster_size);
 
 	if (!read_bytes(s, 0, head, s->cluster_size, error))
@@ -199,11 +199,11 @@ static bool read_rest(struct qcow2 *s, const uint8_t *first, GError **error)
 
 static bool read_v3(struct qcow2 *s, const uint8_t *h, GError **error)
 {
-	s->incompatible = qcow2_get64(h + QCOW2_AT_FEATURES);
-	s->compatible = qcow2_get64(h + QCOW2_AT_FEATURES + 8);
-	s->autoclear = qcow2_get64(h + QCOW2_AT_FEATURES + 16);
-	s->refcount_order = qcow2_get32(h + 96);
-	s->header_len = qcow2_get32(h + 100);
+	s->incompatible = get_be64(h + QCOW2_AT_FEATURES);
+	s->compatible = get_be64(h + QCOW2_AT_FEATURES + 8);
+	s->autoclear = get_be64(h + QCOW2_AT_FEATURES + 16);
+	s->refcount_order = get_be32(h + 96);
+	s->header_len = get_be32(h + 100);
 	s->extended = s->incompatible & QCOW2_EXTENDED_L2;
 	if (s->refcount_order > 6)
 		return bad(s, error, "its reference counts are wider than 64 bits");
@@ -221,14 +221,14 @@ static bool read_v3(struct qcow2 *s, const uint8_t *h, GError **error)
 
 static bool check_tables(struct qcow2 *s, const uint8_t *h, uint64_t size, GError **error)
 {
-	uint64_t clusters = qcow2_get32(h + QCOW2_AT_REFTABLE + 8), span = 1ULL << qcow2_l2_span_bits(s);
-	uint32_t n = qcow2_get32(h + QCOW2_AT_SNAPSHOTS);
+	uint64_t clusters = get_be32(h + QCOW2_AT_REFTABLE + 8), span = 1ULL << qcow2_l2_span_bits(s);
+	uint32_t n = get_be32(h + QCOW2_AT_SNAPSHOTS);
 
-	s->l1_size = qcow2_get32(h + QCOW2_AT_L1);
-	s->l1_offset = qcow2_get64(h + QCOW2_AT_L1 + 4);
-	s->reftable_offset = qcow2_get64(h + QCOW2_AT_REFTABLE);
+	s->l1_size = get_be32(h + QCOW2_AT_L1);
+	s->l1_offset = get_be64(h + QCOW2_AT_L1 + 4);
+	s->reftable_offset = get_be64(h + QCOW2_AT_REFTABLE);
 	s->reftable_size = clusters <= QCOW2_MAX_REFTABLE ? clusters << s->cluster_bits >> 3 : UINT32_MAX;
-	s->snapshots_offset = qcow2_get64(h + QCOW2_AT_SNAPSHOTS + 4);
+	s->snapshots_offset = get_be64(h + QCOW2_AT_SNAPSHOTS + 4);
 	if (!table_fits(s, s->l1_offset, s->l1_size * 8ULL, QCOW2_MAX_L1))
 		return bad(s, error, "its L1 table has an impossible size or place");
 	if (size > INT64_MAX || size / span + !!(size % span) > s->l1_size)
@@ -250,21 +250,21 @@ bool qcow2_header_read(struct qcow2 *s, uint64_t *ret_size, GError **error)
 		return false;
 	if (memcmp(h, "QFI\xfb", 4) != 0)
 		return bad(s, error, "it does not begin as one");
-	s->version = qcow2_get32(h + 4);
+	s->version = get_be32(h + 4);
 	if (s->version != 2 && s->version != 3)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' is qcow2 of version %u; 2 and 3 are supported",
 			       s->img->path, s->version);
-	s->cluster_bits = qcow2_get32(h + 20);
+	s->cluster_bits = get_be32(h + 20);
 	if (s->cluster_bits < 9 || s->cluster_bits > 21)
 		return bad(s, error, "its cluster size is not between 512 bytes and 2 MiB");
 	s->cluster_size = 1u << s->cluster_bits;
-	s->crypt = qcow2_get32(h + 32);
+	s->crypt = get_be32(h + 32);
 	s->refcount_order = 4;
 	s->header_len = QCOW2_HEADER_V2;
 	if (s->version == 3 && !read_v3(s, h, error))
 		return false;
 	qcow2_set_geometry(s);
-	size = qcow2_get64(h + QCOW2_AT_SIZE);
+	size = get_be64(h + QCOW2_AT_SIZE);
 	if (!check_tables(s, h, size, error) || !read_rest(s, h, error))
 		return false;
 	*ret_size = size;
@@ -293,9 +293,9 @@ int qcow2_header_features(struct qcow2 *s)
 
 	if (s->version < 3)
 		return 0;
-	qcow2_put64(bytes, s->incompatible);
-	qcow2_put64(bytes + 8, s->compatible);
-	qcow2_put64(bytes + 16, s->autoclear);
+	put_be64(bytes, s->incompatible);
+	put_be64(bytes + 8, s->compatible);
+	put_be64(bytes + 16, s->autoclear);
 	return qcow2_pwrite(s, QCOW2_AT_FEATURES, bytes, sizeof(bytes));
 }
 
@@ -306,8 +306,8 @@ static void append_extension(GByteArray *out, uint32_t type, const void *data, u
 	static const uint8_t pad[8];
 	uint8_t head[8];
 
-	qcow2_put32(head, type);
-	qcow2_put32(head + 4, len);
+	put_be32(head, type);
+	put_be32(head + 4, len);
 	g_byte_array_append(out, head, sizeof(head));
 	if (len)
 		g_byte_array_append(out, data, len);
@@ -330,32 +330,32 @@ static void append_bitmaps(struct qcow2 *s, GByteArray *out)
 {
 	uint8_t e[24] = {0};
 
-	qcow2_put32(e, s->n_bitmaps);
-	qcow2_put64(e + 8, s->bitmaps_len);
-	qcow2_put64(e + 16, s->bitmaps_offset);
+	put_be32(e, s->n_bitmaps);
+	put_be64(e + 8, s->bitmaps_len);
+	put_be64(e + 16, s->bitmaps_offset);
 	append_extension(out, EXT_BITMAPS, e, sizeof(e));
 }
 
 static void fixed_part(struct qcow2 *s, uint64_t size, uint8_t *h)
 {
 	memcpy(h, "QFI\xfb", 4);
-	qcow2_put32(h + 4, s->version);
-	qcow2_put32(h + 20, s->cluster_bits);
-	qcow2_put64(h + QCOW2_AT_SIZE, size);
-	qcow2_put32(h + 32, s->crypt);
-	qcow2_put32(h + QCOW2_AT_L1, s->l1_size);
-	qcow2_put64(h + QCOW2_AT_L1 + 4, s->l1_offset);
-	qcow2_put64(h + QCOW2_AT_REFTABLE, s->reftable_offset);
-	qcow2_put32(h + QCOW2_AT_REFTABLE + 8, qcow2_clusters(s, s->reftable_size * 8ULL));
-	qcow2_put32(h + QCOW2_AT_SNAPSHOTS, s->snapshots->len);
-	qcow2_put64(h + QCOW2_AT_SNAPSHOTS + 4, s->snapshots_offset);
+	put_be32(h + 4, s->version);
+	put_be32(h + 20, s->cluster_bits);
+	put_be64(h + QCOW2_AT_SIZE, size);
+	put_be32(h + 32, s->crypt);
+	put_be32(h + QCOW2_AT_L1, s->l1_size);
+	put_be64(h + QCOW2_AT_L1 + 4, s->l1_offset);
+	put_be64(h + QCOW2_AT_REFTABLE, s->reftable_offset);
+	put_be32(h + QCOW2_AT_REFTABLE + 8, qcow2_clusters(s, s->reftable_size * 8ULL));
+	put_be32(h + QCOW2_AT_SNAPSHOTS, s->snapshots->len);
+	put_be64(h + QCOW2_AT_SNAPSHOTS + 4, s->snapshots_offset);
 	if (s->version < 3)
 		return;
-	qcow2_put64(h + QCOW2_AT_FEATURES, s->incompatible);
-	qcow2_put64(h + QCOW2_AT_FEATURES + 8, s->compatible);
-	qcow2_put64(h + QCOW2_AT_FEATURES + 16, s->autoclear);
-	qcow2_put32(h + 96, s->refcount_order);
-	qcow2_put32(h + 100, MAX(s->header_len, QCOW2_HEADER_NEW));
+	put_be64(h + QCOW2_AT_FEATURES, s->incompatible);
+	put_be64(h + QCOW2_AT_FEATURES + 8, s->compatible);
+	put_be64(h + QCOW2_AT_FEATURES + 16, s->autoclear);
+	put_be32(h + 96, s->refcount_order);
+	put_be32(h + 100, MAX(s->header_len, QCOW2_HEADER_NEW));
 	h[AT_COMPRESSION] = s->zstd;
 }
 
@@ -393,8 +393,8 @@ bool qcow2_header_write(struct qcow2 *s, uint64_t size, GError **error)
 		g_byte_array_append(out, s->header_rest, s->header_len - QCOW2_HEADER_NEW);
 	append_extensions(s, out);
 	if (s->backing) {
-		qcow2_put64(out->data + QCOW2_AT_BACKING, out->len);
-		qcow2_put32(out->data + QCOW2_AT_BACKING + 8, strlen(s->backing));
+		put_be64(out->data + QCOW2_AT_BACKING, out->len);
+		put_be32(out->data + QCOW2_AT_BACKING + 8, strlen(s->backing));
 		g_byte_array_append(out, (const uint8_t *)s->backing, strlen(s->backing));
 	}
 	if (out->len > s->cluster_size)

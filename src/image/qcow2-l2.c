@@ -35,7 +35,7 @@ static unsigned slice_entries(const struct qcow2 *s)
 struct qcow2_entry qcow2_l2_entry(const struct qcow2 *s, const uint8_t *p, uint64_t index)
 {
 	p += index * s->entry_size;
-	return (struct qcow2_entry){.word = qcow2_get64(p), .bits = s->extended ? qcow2_get64(p + 8) : 0};
+	return (struct qcow2_entry){.word = get_be64(p), .bits = s->extended ? get_be64(p + 8) : 0};
 }
 
 int qcow2_l2_look(struct qcow2 *s, uint64_t offset, bool now, const uint8_t **ret, uint64_t *ret_n)
@@ -205,9 +205,9 @@ int qcow2_l2_set(struct qcow2 *s, uint64_t offset, const struct qcow2_entry *e)
 		return res;
 	if (!p)
 		return -EIO;
-	qcow2_put64((uint8_t *)p, e->word);
+	put_be64((uint8_t *)p, e->word);
 	if (s->extended)
-		qcow2_put64((uint8_t *)p + 8, e->bits);
+		put_be64((uint8_t *)p + 8, e->bits);
 	qcow2_cache_dirty(&s->l2_cache, p);
 	return 0;
 }

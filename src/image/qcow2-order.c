@@ -51,7 +51,7 @@ static int write_words(struct qcow2 *s, uint64_t at, const uint64_t *words, uint
 	g_autofree uint8_t *bytes = g_malloc(n * 8ULL);
 
 	for (uint32_t i = 0; i < n; i++)
-		qcow2_put64(bytes + i * 8ULL, words[i]);
+		put_be64(bytes + i * 8ULL, words[i]);
 	return qcow2_pwrite(s, at, bytes, n * 8ULL);
 }
 

@@ -71,7 +71,7 @@ static int write_all(struct qcow2_count *c, const struct plan *p, uint64_t *tabl
 		table[i] = next++ << c->s->cluster_bits;
 	}
 	for (uint64_t i = 0; i < n; i++)
-		qcow2_put64(bytes + i * 8, table[i]);
+		put_be64(bytes + i * 8, table[i]);
 	if (res == 0)
 		res = qcow2_pwrite(c->s, (p->at + p->blocks) << c->s->cluster_bits, bytes, n * 8);
 	return res < 0 ? res : qcow2_sync(c->s);
@@ -113,8 +113,8 @@ int qcow2_rebuild(struct qcow2_count *c)
 	table = g_new0(uint64_t, n);
 	res = write_all(&fresh, &p, table);
 	qcow2_count_clear(&fresh);
-	qcow2_put64(head, offset);
-	qcow2_put32(head + 8, p.clusters);
+	put_be64(head, offset);
+	put_be32(head + 8, p.clusters);
 	if (res == 0)
 		res = qcow2_pwrite(c->s, QCOW2_AT_REFTABLE, head, sizeof(head));
 	if (res == 0)

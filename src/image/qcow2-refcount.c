@@ -24,11 +24,11 @@ uint64_t qcow2_refcount_entry(const void *block, uint64_t index, unsigned order)
 	case 3:
 		return p[index];
 	case 4:
-		return qcow2_get16(p + index * 2);
+		return get_be16(p + index * 2);
 	case 5:
-		return qcow2_get32(p + index * 4);
+		return get_be32(p + index * 4);
 	case 6:
-		return qcow2_get64(p + index * 8);
+		return get_be64(p + index * 8);
 	default:
 		return p[index >> (3 - order)] >> ((index << order) & 7) & ((1u << (1u << order)) - 1);
 	}
@@ -44,13 +44,13 @@ void qcow2_refcount_put(void *block, uint64_t index, unsigned order, uint64_t va
 		p[index] = value;
 		return;
 	case 4:
-		qcow2_put16(p + index * 2, value);
+		put_be16(p + index * 2, value);
 		return;
 	case 5:
-		qcow2_put32(p + index * 4, value);
+		put_be32(p + index * 4, value);
 		return;
 	case 6:
-		qcow2_put64(p + index * 8, value);
+		put_be64(p + index * 8, value);
 		return;
 	}
 	byte = p + (index >> (3 - order));
@@ -215,12 +215,12 @@ static int switch_table(struct qcow2 *s, uint64_t *table, uint64_t entries, uint
 	int res;
 
 	for (uint64_t i = 0; i < entries; i++)
-		qcow2_put64(bytes + i * 8, table[i]);
+		put_be64(bytes + i * 8, table[i]);
 	res = qcow2_pwrite(s, offset, bytes, entries * 8);
 	if (res == 0)
 		res = qcow2_sync(s);
-	qcow2_put64(head, offset);
-	qcow2_put32(head + 8, entries * 8 >> s->cluster_bits);
+	put_be64(head, offset);
+	put_be32(head + 8, entries * 8 >> s->cluster_bits);
 	if (res < 0)
 		return res;
 	res = qcow2_pwrite(s, QCOW2_AT_REFTABLE, head, sizeof(head));

@@ -17,7 +17,7 @@ int qcow2_write_l1_copy(struct qcow2 *s, const uint64_t *l1, uint32_t n, uint64_
 	g_autofree uint8_t *copy = g_malloc0(bytes);
 
 	for (uint32_t i = 0; i < n; i++)
-		qcow2_put64(copy + i * 8ULL, l1[i]);
+		put_be64(copy + i * 8ULL, l1[i]);
 	return qcow2_pwrite(s, at, copy, bytes);
 }
 
@@ -45,8 +45,8 @@ int qcow2_grow_l1(struct qcow2 *s, uint64_t size)
 		res = qcow2_write_refcounts(s);
 	if (res == 0)
 		res = qcow2_sync(s);
-	qcow2_put32(head, n);
-	qcow2_put64(head + 4, at);
+	put_be32(head, n);
+	put_be64(head + 4, at);
 	if (res == 0)
 		res = qcow2_pwrite(s, QCOW2_AT_L1, head, sizeof(head));
 	if (res < 0)
@@ -63,7 +63,7 @@ static int write_size(struct qcow2 *s, uint64_t size)
 	uint8_t bytes[8];
 	int res;
 
-	qcow2_put64(bytes, size);
+	put_be64(bytes, size);
 	res = qcow2_flush_locked(s);
 	if (res == 0)
 		res = qcow2_pwrite(s, QCOW2_AT_SIZE, bytes, sizeof(bytes));

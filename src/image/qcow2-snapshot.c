@@ -38,11 +38,11 @@ static void take_extra(struct qcow2 *s, struct qcow2_snapshot *sn)
 	sn->info.size = s->img->size;
 	sn->info.icount = UINT64_MAX;
 	if (sn->extra_len >= 8)
-		sn->info.vm_state_size = qcow2_get64(sn->extra);
+		sn->info.vm_state_size = get_be64(sn->extra);
 	if (sn->extra_len >= 16)
-		sn->info.size = qcow2_get64(sn->extra + 8);
+		sn->info.size = get_be64(sn->extra + 8);
 	if (sn->extra_len >= 24)
-		sn->info.icount = qcow2_get64(sn->extra + 16);
+		sn->info.icount = get_be64(sn->extra + 16);
 }
 
 static bool bad_table(struct qcow2 *s, GError **error)
@@ -66,15 +66,15 @@ static bool read_one(struct qcow2 *s, uint64_t *at, struct qcow2_snapshot *sn, G
 	uint32_t id_len, name_len;
 	int res = qcow2_pread(s, *at, h, sizeof(h));
 
-	sn->l1_offset = qcow2_get64(h);
-	sn->l1_size = qcow2_get32(h + 8);
-	id_len = qcow2_get16(h + 12);
-	name_len = qcow2_get16(h + 14);
-	sn->info.date_sec = qcow2_get32(h + 16);
-	sn->info.date_nsec = qcow2_get32(h + 20);
-	sn->info.vm_clock_nsec = qcow2_get64(h + 24);
-	sn->info.vm_state_size = qcow2_get32(h + 32);
-	sn->extra_len = qcow2_get32(h + 36);
+	sn->l1_offset = get_be64(h);
+	sn->l1_size = get_be32(h + 8);
+	id_len = get_be16(h + 12);
+	name_len = get_be16(h + 14);
+	sn->info.date_sec = get_be32(h + 16);
+	sn->info.date_nsec = get_be32(h + 20);
+	sn->info.vm_clock_nsec = get_be64(h + 24);
+	sn->info.vm_state_size = get_be32(h + 32);
+	sn->extra_len = get_be32(h + 36);
 	if (res == 0 && (sn->extra_len > MAX_EXTRA || !qcow2_aligned(s, sn->l1_offset) || sn->l1_offset > QCOW2_OFFSET ||
 			 sn->l1_size > QCOW2_MAX_L1 / 8))
 		return bad_table(s, error);
@@ -129,15 +129,15 @@ static void append_one(GByteArray *out, const struct qcow2_snapshot *sn)
 	uint8_t h[ENTRY];
 	size_t id_len = strlen(sn->info.id), name_len = strlen(sn->info.name);
 
-	qcow2_put64(h, sn->l1_offset);
-	qcow2_put32(h + 8, sn->l1_size);
-	qcow2_put16(h + 12, id_len);
-	qcow2_put16(h + 14, name_len);
-	qcow2_put32(h + 16, sn->info.date_sec);
-	qcow2_put32(h + 20, sn->info.date_nsec);
-	qcow2_put64(h + 24, sn->info.vm_clock_nsec);
-	qcow2_put32(h + 32, MIN(sn->info.vm_state_size, UINT32_MAX));
-	qcow2_put32(h + 36, sn->extra_len);
+	put_be64(h, sn->l1_offset);
+	put_be32(h + 8, sn->l1_size);
+	put_be16(h + 12, id_len);
+	put_be16(h + 14, name_len);
+	put_be32(h + 16, sn->info.date_sec);
+	put_be32(h + 20, sn->info.date_nsec);
+	put_be64(h + 24, sn->info.vm_clock_nsec);
+	put_be32(h + 32, MIN(sn->info.vm_state_size, UINT32_MAX));
+	put_be32(h + 36, sn->extra_len);
 	g_byte_array_append(out, h, sizeof(h));
 	g_byte_array_append(out, sn->extra, sn->extra_len);
 	g_byte_array_append(out, (const uint8_t *)sn->info.id, id_len);
@@ -153,8 +153,8 @@ static int switch_to(struct qcow2 *s, uint64_t at, uint64_t len)
 
 	if (res == 0)
 		res = qcow2_sync(s);
-	qcow2_put32(head, s->snapshots->len);
-	qcow2_put64(head + 4, at);
+	put_be32(head, s->snapshots->len);
+	put_be64(head + 4, at);
 	if (res == 0)
 		res = qcow2_pwrite(s, QCOW2_AT_SNAPSHOTS, head, sizeof(head));
 	if (res == 0)
@@ -269,14 +269,14 @@ static int flag_table(struct qcow2 *s, uint64_t table)
 
 		res = qcow2_cache_get(&s->l2_cache, table + at, &slice);
 		for (uint32_t i = 0; i < s->l2_cache.slice_size && res == 0; i += s->entry_size) {
-			uint64_t word = qcow2_get64(slice + i), flag;
+			uint64_t word = get_be64(slice + i), flag;
 
 			if (word & QCOW2_COMPRESSED || !(word & QCOW2_OFFSET))
 				continue;
 			res = flag_for(s, word & QCOW2_OFFSET, &flag);
 			if (res < 0 || flag == (word & QCOW2_COPIED))
 				continue;
-			qcow2_put64(slice + i, (word & ~QCOW2_COPIED) | flag);
+			put_be64(slice + i, (word & ~QCOW2_COPIED) | flag);
 			qcow2_cache_dirty(&s->l2_cache, slice);
 		}
 	}
@@ -367,7 +367,7 @@ static void fill_new(struct qcow2 *s, struct qcow2_snapshot *sn, const char *nam
 					   .date_sec = now / G_USEC_PER_SEC,
 					   .date_nsec = now % G_USEC_PER_SEC * 1000};
 	sn->extra = g_malloc0(EXTRA);
-	qcow2_put64(sn->extra + 8, s->img->size);
+	put_be64(sn->extra + 8, s->img->size);
 }
 
 /* Counts up, then flags down, then the snapshot. */
@@ -450,10 +450,10 @@ static int switch_l1(struct qcow2 *s, uint64_t at, uint32_t n, uint64_t size)
 	uint8_t head[24];
 	int res = qcow2_sync(s);
 
-	qcow2_put64(head, size);
-	qcow2_put32(head + 8, s->crypt);
-	qcow2_put32(head + 12, n);
-	qcow2_put64(head + 16, at);
+	put_be64(head, size);
+	put_be32(head + 8, s->crypt);
+	put_be32(head + 12, n);
+	put_be64(head + 16, at);
 	if (res == 0)
 		res = qcow2_pwrite(s, QCOW2_AT_SIZE, head, sizeof(head));
 	return res < 0 ? res : qcow2_sync(s);

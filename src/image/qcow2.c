@@ -14,7 +14,7 @@
 
 static bool qcow2_probe(const uint8_t *head, size_t len)
 {
-	return len >= 8 && memcmp(head, "QFI\xfb", 4) == 0 && (qcow2_get32(head + 4) == 2 || qcow2_get32(head + 4) == 3);
+	return len >= 8 && memcmp(head, "QFI\xfb", 4) == 0 && (get_be32(head + 4) == 2 || get_be32(head + 4) == 3);
 }
 
 static struct qcow2 *state_new(struct image *img)
@@ -223,7 +223,7 @@ static uint64_t qcow2_cluster_size(struct image *img)
 
 static bool add_bitmap(struct qcow2 *s, uint8_t *entry, const char *name, void *opaque)
 {
-	uint32_t flags = qcow2_get32(entry + 12);
+	uint32_t flags = get_be32(entry + 12);
 	GVariantBuilder b, words;
 
 	g_variant_builder_init(&words, G_VARIANT_TYPE("as"));

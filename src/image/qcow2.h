@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bytes.h"
 #include "format.h"
 
 enum {
@@ -69,43 +70,6 @@ enum {
 #define QCOW2_ZERO	 1ULL
 #define QCOW2_OFFSET	 0x00fffffffffffe00ULL
 #define QCOW2_REFBLOCK	 0xfffffffffffffe00ULL
-
-static inline uint64_t qcow2_get64(const void *p)
-{
-	uint64_t v;
-
-	__builtin_memcpy(&v, p, sizeof(v));
-	return GUINT64_FROM_BE(v);
-}
-static inline uint32_t qcow2_get32(const void *p)
-{
-	uint32_t v;
-
-	__builtin_memcpy(&v, p, sizeof(v));
-	return GUINT32_FROM_BE(v);
-}
-static inline uint16_t qcow2_get16(const void *p)
-{
-	uint16_t v;
-
-	__builtin_memcpy(&v, p, sizeof(v));
-	return GUINT16_FROM_BE(v);
-}
-static inline void qcow2_put64(void *p, uint64_t v)
-{
-	v = GUINT64_TO_BE(v);
-	__builtin_memcpy(p, &v, sizeof(v));
-}
-static inline void qcow2_put32(void *p, uint32_t v)
-{
-	v = GUINT32_TO_BE(v);
-	__builtin_memcpy(p, &v, sizeof(v));
-}
-static inline void qcow2_put16(void *p, uint16_t v)
-{
-	v = GUINT16_TO_BE(v);
-	__builtin_memcpy(p, &v, sizeof(v));
-}
 
 /* ---- qcow2-cache.c ---- */
 

@@ -159,7 +159,7 @@ static int make_whole(struct image *img, uint64_t index)
 
 static bool footer_good(const uint8_t *f)
 {
-	return vpc_probe(f, FOOTER) && be32_at(f + F_CHECKSUM) == checksum(f, FOOTER, F_CHECKSUM);
+	return vpc_probe(f, FOOTER) && get_be32(f + F_CHECKSUM) == checksum(f, FOOTER, F_CHECKSUM);
 }
 
 /*
@@ -201,10 +201,10 @@ static bool size_is_geometry(const uint8_t *footer)
 static bool find_size(struct image *img, GError **error)
 {
 	const uint8_t *f = ((struct vpc *)img->state)->footer;
-	uint64_t sectors = (uint64_t)be16_at(f + F_CYLINDERS) * f[F_HEADS] * f[F_SECTORS];
+	uint64_t sectors = (uint64_t)get_be16(f + F_CYLINDERS) * f[F_HEADS] * f[F_SECTORS];
 
 	if (!size_is_geometry(f) || sectors == CHS_MAX)
-		sectors = be64_at(f + F_SIZE) / SECTOR;
+		sectors = get_be64(f + F_SIZE) / SECTOR;
 	if (sectors > SECTORS_MAX)
 		return kv_fail(error, KV_ERROR_INVALID,
 			       "vpc '%s' says that its disk has %" PRIu64 " sectors, more than the format allows (2040 GiB)",
@@ -228,23 +228,23 @@ static bool open_fixed(struct image *img, GError **error)
 static bool check_header(struct image *img, const uint8_t *h, GError **error)
 {
 	struct vpc *vpc = img->state;
-	uint64_t block = be32_at(h + H_BLOCK_SIZE);
+	uint64_t block = get_be32(h + H_BLOCK_SIZE);
 
 	if (memcmp(h, "cxsparse", 8) != 0)
 		return kv_fail(error, KV_ERROR_INVALID,
 			       "vpc '%s': the header of dynamic images is not where the footer says (%" PRIu64 ")", img->path,
-			       be64_at(vpc->footer + F_HEADER));
-	if (be32_at(h + H_CHECKSUM) != checksum(h, HEADER, H_CHECKSUM))
+			       get_be64(vpc->footer + F_HEADER));
+	if (get_be32(h + H_CHECKSUM) != checksum(h, HEADER, H_CHECKSUM))
 		return kv_fail(error, KV_ERROR_INVALID, "vpc '%s': the checksum of its header is wrong; the file is damaged",
 			       img->path);
 	if (block < SECTOR || block > 256 << 20 || (block & (block - 1)))
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
 			       "vpc '%s' has blocks of %" PRIu64 " bytes; a power of two from 512 to 256 MiB is supported",
 			       img->path, block);
-	if (img->size > be32_at(h + H_ENTRIES) * block)
+	if (img->size > get_be32(h + H_ENTRIES) * block)
 		return kv_fail(error, KV_ERROR_INVALID,
 			       "vpc '%s': its %u blocks of %" PRIu64 " bytes are not enough for a disk of %" PRIu64, img->path,
-			       be32_at(h + H_ENTRIES), block, img->size);
+			       get_be32(h + H_ENTRIES), block, img->size);
 	vpc->blocks.size = block;
 	vpc->bitmap = align_up(MAX(block / SECTOR / 8, 1), SECTOR);
 	return true;
@@ -255,7 +255,7 @@ static bool find_end(struct image *img, uint64_t n, GError **error)
 {
 	struct vpc *vpc = img->state;
 
-	vpc->end = align_up(MAX(vpc->table.offset + vpc->table.bytes, be64_at(vpc->footer + F_HEADER) + HEADER), SECTOR);
+	vpc->end = align_up(MAX(vpc->table.offset + vpc->table.bytes, get_be64(vpc->footer + F_HEADER) + HEADER), SECTOR);
 	for (uint64_t i = 0; i < n; i++) {
 		uint64_t end = (uint64_t)entry(vpc, i) * SECTOR + vpc->bitmap + vpc->blocks.size;
 
@@ -277,7 +277,7 @@ static bool open_dynamic(struct image *img, GError **error)
 {
 	g_autofree char *what = g_strdup_printf("vpc '%s'", img->path);
 	struct vpc *vpc = img->state;
-	uint64_t at = be64_at(vpc->footer + F_HEADER), n;
+	uint64_t at = get_be64(vpc->footer + F_HEADER), n;
 	uint8_t h[HEADER];
 
 	if (!range_inside(at, HEADER, image_file_size(img->file)))
@@ -288,7 +288,7 @@ static bool open_dynamic(struct image *img, GError **error)
 	if (!foreign_read(img->file, at, h, sizeof(h), error) || !check_header(img, h, error))
 		return false;
 	n = img->size / vpc->blocks.size + (img->size % vpc->blocks.size != 0);
-	return foreign_table_load(&vpc->table, img->file, what, be64_at(h + H_TABLE), n * 4, error) && find_end(img, n, error);
+	return foreign_table_load(&vpc->table, img->file, what, get_be64(h + H_TABLE), n * 4, error) && find_end(img, n, error);
 }
 
 static void vpc_free(struct image *img)
@@ -304,7 +304,7 @@ static void vpc_free(struct image *img)
 static bool open_type(struct image *img, GError **error)
 {
 	struct vpc *vpc = img->state;
-	uint32_t type = be32_at(vpc->footer + F_TYPE);
+	uint32_t type = get_be32(vpc->footer + F_TYPE);
 
 	if (type == TYPE_FIXED)
 		return open_fixed(img, error);
@@ -448,22 +448,22 @@ static struct geometry geometry_for(uint64_t sectors)
 static void put_footer(uint8_t *f, uint64_t sectors, const struct geometry *g, bool fixed, bool by_size)
 {
 	memcpy(f, "conectix", 8);
-	be32_to(f + F_FEATURES, 2); /* reserved, always set */
-	be32_to(f + F_VERSION, 0x00010000);
-	be64_to(f + F_HEADER, fixed ? UINT64_MAX : FOOTER);
-	be32_to(f + F_TIME, g_get_real_time() / G_USEC_PER_SEC - EPOCH);
+	put_be32(f + F_FEATURES, 2); /* reserved, always set */
+	put_be32(f + F_VERSION, 0x00010000);
+	put_be64(f + F_HEADER, fixed ? UINT64_MAX : FOOTER);
+	put_be32(f + F_TIME, g_get_real_time() / G_USEC_PER_SEC - EPOCH);
 	/* QEMU's names, by which it and others choose between size and geometry */
 	memcpy(f + F_CREATOR, by_size ? "qem2" : "qemu", 4);
-	be32_to(f + F_CREATOR_VERSION, 0x00050003);
+	put_be32(f + F_CREATOR_VERSION, 0x00050003);
 	memcpy(f + F_CREATOR_HOST, "Wi2k", 4);
-	be64_to(f + F_FIRST_SIZE, sectors * SECTOR);
-	be64_to(f + F_SIZE, sectors * SECTOR);
-	be16_to(f + F_CYLINDERS, g->cylinders);
+	put_be64(f + F_FIRST_SIZE, sectors * SECTOR);
+	put_be64(f + F_SIZE, sectors * SECTOR);
+	put_be16(f + F_CYLINDERS, g->cylinders);
 	f[F_HEADS] = g->heads;
 	f[F_SECTORS] = g->sectors;
-	be32_to(f + F_TYPE, fixed ? TYPE_FIXED : TYPE_DYNAMIC);
+	put_be32(f + F_TYPE, fixed ? TYPE_FIXED : TYPE_DYNAMIC);
 	foreign_uuid(f + F_UUID);
-	be32_to(f + F_CHECKSUM, checksum(f, FOOTER, F_CHECKSUM));
+	put_be32(f + F_CHECKSUM, checksum(f, FOOTER, F_CHECKSUM));
 }
 
 static bool create_dynamic(struct image_file *file, const uint8_t *footer, uint64_t sectors, GError **error)
@@ -472,12 +472,12 @@ static bool create_dynamic(struct image_file *file, const uint8_t *footer, uint6
 	g_autofree uint8_t *table = g_malloc(bytes + 1);
 	uint8_t h[HEADER] = "cxsparse";
 
-	be64_to(h + H_NEXT, UINT64_MAX);
-	be64_to(h + H_TABLE, FOOTER + HEADER);
-	be32_to(h + H_VERSION, 0x00010000);
-	be32_to(h + H_ENTRIES, n);
-	be32_to(h + H_BLOCK_SIZE, BLOCK_SIZE);
-	be32_to(h + H_CHECKSUM, checksum(h, HEADER, H_CHECKSUM));
+	put_be64(h + H_NEXT, UINT64_MAX);
+	put_be64(h + H_TABLE, FOOTER + HEADER);
+	put_be32(h + H_VERSION, 0x00010000);
+	put_be32(h + H_ENTRIES, n);
+	put_be32(h + H_BLOCK_SIZE, BLOCK_SIZE);
+	put_be32(h + H_CHECKSUM, checksum(h, HEADER, H_CHECKSUM));
 	memset(table, 0xff, bytes);
 	return foreign_write(file, FOOTER + HEADER, table, bytes, error) && foreign_write(file, FOOTER, h, sizeof(h), error) &&
 	       foreign_write(file, FOOTER + HEADER + bytes, footer, FOOTER, error) &&

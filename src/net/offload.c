@@ -12,6 +12,8 @@
 #include <linux/if_ether.h>
 #include <netinet/in.h>
 
+#include "bytes.h"
+
 
 enum {
 	IP4_MIN = 20,
@@ -51,28 +53,6 @@ uint16_t net_csum_fold(uint32_t sum)
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
 	return ~sum;
-}
-
-static void put_be16(uint8_t *p, uint16_t v)
-{
-	p[0] = v >> 8;
-	p[1] = v;
-}
-
-static void put_be32(uint8_t *p, uint32_t v)
-{
-	put_be16(p, v >> 16);
-	put_be16(p + 2, v);
-}
-
-static uint32_t get_be16(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 8 | p[1];
-}
-
-static uint32_t get_be32(const uint8_t *p)
-{
-	return get_be16(p) << 16 | get_be16(p + 2);
 }
 
 /* The guest left the sum over [start, end) open: the field holds the pseudo header's. */

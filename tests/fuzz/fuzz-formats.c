@@ -66,7 +66,7 @@ static void mend_vpc(uint8_t *p, size_t len, size_t at)
 
 	for (size_t i = 0; i < len; i++)
 		sum += i < at || i >= at + 4 ? p[i] : 0;
-	be32_to(p + at, ~sum);
+	put_be32(p + at, ~sum);
 }
 
 static void mend_vhdx(uint8_t *p, size_t len)
