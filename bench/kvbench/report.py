@@ -4,7 +4,8 @@ import math
 import statistics
 
 # Heading, what is divided by what
-RATIOS = (('ours / native', 'ours', 'native'), ('TCG / native', 'tcg', 'native'), ('TCG / ours', 'tcg', 'ours'))
+RATIOS = (('ours / native', 'ours', 'native'), ('TCG / native', 'tcg', 'native'), ('TCG / ours', 'tcg', 'ours'),
+          ('qemu-img / ours', 'qemu-img', 'ours'))
 
 
 def machines(title, unit, rows, results):
