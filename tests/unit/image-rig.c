@@ -11,6 +11,37 @@
 
 #include <cmocka.h>
 
+#include <glib/gstdio.h>
+
+static char *folder;
+
+int rig_setup(void **state)
+{
+	folder = g_dir_make_tmp("kv-image-XXXXXX", NULL);
+	return folder ? 0 : -1;
+}
+
+char *rig_path(const char *name)
+{
+	return g_build_filename(folder, name, NULL);
+}
+
+int rig_teardown(void **state)
+{
+	GDir *d = g_dir_open(folder, 0, NULL);
+	const char *name;
+
+	while ((name = g_dir_read_name(d))) {
+		g_autofree char *path = rig_path(name);
+
+		g_unlink(path);
+	}
+	g_dir_close(d);
+	g_rmdir(folder);
+	g_free(folder);
+	return 0;
+}
+
 enum {
 	DEPTH = 32,
 	REQUEST_MAX = 64 << 10,

@@ -27,4 +27,8 @@ bool rig_random(struct image *img, struct image_queue *q, GRand *rand, uint8_t *
  * another cluster than that which it was written to.
  */
 void rig_busy(struct image *img, uint32_t cluster, unsigned rounds);
+/* A folder for the tests' files: cmocka's setup and teardown of a group; the path of a file in it, to be freed. */
+int rig_setup(void **state);
+int rig_teardown(void **state);
+char *rig_path(const char *name);
 void rig_fill(GRand *rand, uint8_t *data, size_t len);

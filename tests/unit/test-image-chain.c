@@ -27,16 +27,9 @@ enum {
 	RAW_SIZE = TOY_SIZE - 100 * 512, /* shorter than what stands on it */
 };
 
-static char *dir;
-
-static char *in_dir(const char *name)
-{
-	return g_build_filename(dir, name, NULL);
-}
-
 static struct image *open_text(const char *name, const char *extra, GError **error)
 {
-	g_autofree char *path = in_dir(name);
+	g_autofree char *path = rig_path(name);
 	g_autofree char *text = g_strdup_printf("{'file': <'%s'>%s}", path, extra);
 	g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_new_parsed(text));
 
@@ -65,14 +58,14 @@ static void expect(const char *name, const char *extra, const char *message)
 
 static void make_toy(const char *name, const char *backing, const char *format)
 {
-	g_autofree char *path = in_dir(name);
+	g_autofree char *path = rig_path(name);
 
 	toy_make(path, backing, format);
 }
 
 static void make_raw(const char *name, const void *data, size_t len)
 {
-	g_autofree char *path = in_dir(name);
+	g_autofree char *path = rig_path(name);
 
 	assert_true(g_file_set_contents(path, data, len, NULL));
 }
@@ -272,7 +265,7 @@ static void test_status(void **state)
 
 static void test_backing_names(void **state)
 {
-	g_autofree char *base = in_dir("base"), *sub = in_dir("sub"), *inner = in_dir("sub/inner"), *with = NULL;
+	g_autofree char *base = rig_path("base"), *sub = rig_path("sub"), *inner = rig_path("sub/inner"), *with = NULL;
 	struct image *img;
 	uint8_t data[4];
 
@@ -395,7 +388,7 @@ static void test_disguise(void **state)
 
 static bool create_text(const char *name, const char *extra, GError **error)
 {
-	g_autofree char *path = in_dir(name), *text = g_strdup_printf("{'file': <'%s'>, %s}", path, extra);
+	g_autofree char *path = rig_path(name), *text = g_strdup_printf("{'file': <'%s'>, %s}", path, extra);
 	g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_new_parsed(text));
 
 	return image_create(options, error);
@@ -403,7 +396,7 @@ static bool create_text(const char *name, const char *extra, GError **error)
 
 static void expect_not_made(const char *name, const char *extra, const char *message)
 {
-	g_autofree char *path = in_dir(name);
+	g_autofree char *path = rig_path(name);
 	g_autoptr(GError) error = NULL;
 	bool existed = g_access(path, F_OK) == 0;
 
@@ -442,7 +435,7 @@ static void test_create(void **state)
 
 static void expect_file(const char *name, off_t size, off_t least_blocks, off_t most_blocks)
 {
-	g_autofree char *path = in_dir(name);
+	g_autofree char *path = rig_path(name);
 	struct stat st;
 
 	assert_int_equal(stat(path, &st), 0);
@@ -501,7 +494,7 @@ static void test_raw_resize(void **state)
 /* Bytes behind the end of a file: holes there make it longer, and do not lose what is beside. */
 static void test_file_end(void **state)
 {
-	g_autofree char *path = in_dir("file");
+	g_autofree char *path = rig_path("file");
 	struct image_file *f = image_file_open(path, false, IMAGE_FILE_CREATE, NULL);
 	uint64_t run;
 	char data[8];
@@ -522,28 +515,6 @@ static void test_file_end(void **state)
 	image_file_close(f);
 }
 
-static int setup(void **state)
-{
-	dir = g_dir_make_tmp("kv-chain-XXXXXX", NULL);
-	return dir ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	GDir *d = g_dir_open(dir, 0, NULL);
-	const char *name;
-
-	while ((name = g_dir_read_name(d))) {
-		g_autofree char *path = in_dir(name);
-
-		g_unlink(path);
-	}
-	g_dir_close(d);
-	g_rmdir(dir);
-	g_free(dir);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -558,5 +529,5 @@ int main(void)
 		cmocka_unit_test(test_file_end),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <glib/gstdio.h>
 
 #include "format.h"
 #include "image-rig.h"
@@ -25,16 +24,9 @@ enum {
 	DEPTH = 32,
 };
 
-static char *dir;
-
-static char *in_dir(const char *name)
-{
-	return g_build_filename(dir, name, NULL);
-}
-
 static struct image *open_it(const struct image_format *f, const char *aio)
 {
-	g_autofree char *path = in_dir(f->name), *text = NULL;
+	g_autofree char *path = rig_path(f->name), *text = NULL;
 	g_autoptr(GVariant) options = NULL;
 	g_autoptr(GError) error = NULL;
 	struct image *img;
@@ -49,7 +41,7 @@ static struct image *open_it(const struct image_format *f, const char *aio)
 
 static void make_it(const struct image_format *f, uint64_t size, const char *base)
 {
-	g_autofree char *path = in_dir(f->name), *text = NULL, *backing = NULL;
+	g_autofree char *path = rig_path(f->name), *text = NULL, *backing = NULL;
 	g_autoptr(GVariant) options = NULL;
 	g_autoptr(GError) error = NULL;
 
@@ -182,7 +174,7 @@ static void test_overlay(void **state)
 	const struct image_format *f = *state;
 	g_autoptr(GRand) rand = g_rand_new_with_seed(8);
 	g_autofree uint8_t *model = g_malloc0(SIZE);
-	g_autofree char *base = in_dir("base"), *before = NULL, *after = NULL;
+	g_autofree char *base = rig_path("base"), *before = NULL, *after = NULL;
 	gsize len;
 
 	if (!f->create_options || !g_strv_contains(f->create_options, "backing"))
@@ -199,28 +191,6 @@ static void test_overlay(void **state)
 	assert_memory_equal(before, after, len);
 }
 
-static int setup(void **state)
-{
-	dir = g_dir_make_tmp("kv-formats-XXXXXX", NULL);
-	return dir ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	GDir *d = g_dir_open(dir, 0, NULL);
-	const char *name;
-
-	while ((name = g_dir_read_name(d))) {
-		g_autofree char *path = in_dir(name);
-
-		g_unlink(path);
-	}
-	g_dir_close(d);
-	g_rmdir(dir);
-	g_free(dir);
-	return 0;
-}
-
 int main(void)
 {
 	struct CMUnitTest tests[32] = {};
@@ -230,5 +200,5 @@ int main(void)
 		tests[n++] = (struct CMUnitTest){ (*f)->name, test_format, NULL, NULL, (void *)*f };
 		tests[n++] = (struct CMUnitTest){ "overlay", test_overlay, NULL, NULL, (void *)*f };
 	}
-	return _cmocka_run_group_tests("formats", tests, n, setup, teardown);
+	return _cmocka_run_group_tests("formats", tests, n, rig_setup, rig_teardown);
 }

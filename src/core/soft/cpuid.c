@@ -85,7 +85,7 @@ static u32 *reg_of(struct kvm_cpuid_entry2 *e, u8 reg)
 	return reg == EAX ? &e->eax : reg == EBX ? &e->ebx : reg == ECX ? &e->ecx : &e->edx;
 }
 
-/* The bits the decoder, interpreter and vector stubs implement in one register of one leaf, given the host's. */
+/* The bits that decoder, interpreter and translator implement in one register of one leaf, given the host's. */
 static u32 features(u32 leaf, u32 sub, u8 reg, u32 host)
 {
 	u32 implemented = 0, without_host = 0, drop = 0;
