@@ -129,6 +129,8 @@ static void pv_eoi(void **state)
 
 	irq_send_msi(vm, &msi);
 	assert_int_equal(lapic_accept(v), 0x63);
+	assert_true(lapic_msr_write(v, PV_EOI, 8 | 1)); /* the same again: nothing has ended */
+	assert_int_equal(rig_apic_read(v, 0xa0), 0x60);
 	assert_true(lapic_msr_write(v, PV_EOI, 0));
 	assert_int_equal(rig_memory[8], 0);
 	assert_int_equal(rig_apic_read(v, 0xa0), 0x60);

@@ -31,9 +31,9 @@ void pv_eoi_take_back(struct lapic *l)
 
 bool pv_eoi_enable(struct lapic *l, u64 msr)
 {
+	pv_eoi_settle(l); /* before the byte is written: it may be the same one */
 	if ((msr & 2) || ((msr & 1) && !write_byte(l, msr, 0)))
 		return false;
-	pv_eoi_settle(l);
 	l->vcpu->pv_eoi_msr = msr;
 	return true;
 }
