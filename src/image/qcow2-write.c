@@ -108,7 +108,7 @@ static int count_new(struct qcow2 *s, uint64_t offset, uint64_t len, uint64_t *r
 
 	if (res < 0)
 		return res;
-	want = MIN(want, MAX(MAX_RUN >> s->cluster_bits, 1));
+	want = MIN(want, MAX((uint64_t)MAX_RUN >> s->cluster_bits, 1));
 	want = MIN(want, n);
 	for (i = 1; p && i < want; i++) {
 		struct qcow2_entry e = qcow2_l2_entry(s, p, i);
