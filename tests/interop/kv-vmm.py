@@ -356,10 +356,11 @@ def case_rejected(bed):
 
 
 def on_terminal(command):
-    """A process on a terminal of its own: it, and the terminal's two ends."""
+    """A process on a terminal of its own: it, the terminal's two ends, and the terminal's settings before it started."""
     master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
     process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
-    return process, master, slave
+    return process, master, slave, before
 
 
 def read_until(fd, what):
@@ -373,8 +374,7 @@ def read_until(fd, what):
 
 def case_terminal(bed):
     """Keys reach the guest, Ctrl-A X leaves, and the terminal is as before; after a crash as well."""
-    process, master, slave = on_terminal(bed.command(run='sh < /dev/console > /dev/console 2>&1'))
-    before = termios.tcgetattr(slave)
+    process, master, slave, before = on_terminal(bed.command(run='sh < /dev/console > /dev/console 2>&1'))
     try:
         read_until(master, '@init')
         time.sleep(1)
@@ -386,7 +386,7 @@ def case_terminal(bed):
         check(termios.tcgetattr(slave) == before, 'the terminal is not restored')
     finally:
         stop(process)
-    process, master, slave = on_terminal(bed.command(run='sleep 1000'))
+    process, master, slave, before = on_terminal(bed.command(run='sleep 1000'))
     try:
         read_until(master, '@init')
         process.send_signal(signal.SIGABRT)
