@@ -35,7 +35,7 @@ struct image_file {
 	uint64_t size; /* atomic; of the file, not rounded */
 };
 
-enum { IMAGE_FILE_CREATE = 1, IMAGE_FILE_SHARE = 2 /* readers beside a writer: no locks (-U) */ };
+enum { IMAGE_FILE_CREATE = 1, IMAGE_FILE_SHARE = 2 /* readers beside a writer: no locks (-U) */, IMAGE_FILE_DIRECT = 4 /* O_DIRECT */ };
 /* Opens and locks (lock.h). CREATE: makes it, or empties what is there (a device stays as it is). */
 struct image_file *image_file_open(const char *path, bool readonly, unsigned flags, GError **error);
 void image_file_close(struct image_file *f); /* NULL is fine */

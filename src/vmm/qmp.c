@@ -2,8 +2,10 @@
 /* The QMP server of --qmp and the table of its commands. See qmp.h. */
 #include "qmp.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "disk.h"
 #include "error.h"
 #include "machine.h"
 #include "server.h"
@@ -79,6 +81,20 @@ void qmp_event_cause(struct vmm *vmm, const char *name, bool guest, const char *
 	json_object_set_boolean_member(data, "guest", guest);
 	json_object_set_string_member(data, "reason", reason);
 	qmp_event(vmm, name, data);
+}
+
+void qmp_event_io_error(struct vmm *vmm, struct disk *d, const struct disk_error *e)
+{
+	static const char *const actions[] = { [DISK_REPORT] = "report", [DISK_IGNORE] = "ignore", [DISK_STOP] = "stop" };
+	JsonObject *data = json_object_new();
+
+	json_object_set_string_member(data, "device", disk_id(d));
+	json_object_set_string_member(data, "operation", e->read ? "read" : "write");
+	json_object_set_string_member(data, "action", actions[e->action]);
+	if (e->nospace_counts)
+		json_object_set_boolean_member(data, "nospace", e->err == ENOSPC);
+	json_object_set_string_member(data, "reason", g_strerror(e->err));
+	qmp_event(vmm, "BLOCK_IO_ERROR", data);
 }
 
 char *qmp_vcpu_path(unsigned index)

@@ -12,8 +12,8 @@
 #include "core.h"
 
 struct chardev;
-struct image;
 struct machine;
+struct machine_disk;
 struct netdev;
 struct qmp_server;
 
@@ -23,7 +23,8 @@ struct vmm {
 	int kvm_fd;
 	struct chardev *console;
 	struct chardev *virtio_console; /* NULL: none */
-	struct image **images;	 /* NULL-terminated */
+	struct machine_disk *disks;
+	unsigned n_disks;
 	struct netdev **netdevs; /* NULL-terminated */
 	struct machine *machine;
 	struct qmp_server *qmp; /* NULL: none */
@@ -34,7 +35,9 @@ struct vmm {
 	GSource *signals;
 	int signal_fd;
 	bool power_pressed;
-	bool stopped; /* by the user; the guest waits for vmm_cont() */
+	bool stopped; /* the guest waits for vmm_cont() */
+	bool io_error;	       /* ... because a drive's request failed */
+	GSource *io_error_stop; /* on its way to stop it for that, or NULL */
 	int status; /* of the process */
 };
 
@@ -44,6 +47,10 @@ struct vmm {
  */
 bool vmm_open(struct vmm *vmm, GVariant *options, GError **error);
 void vmm_close(struct vmm *vmm);
+
+/* disks.c: the drives of --disk. Closing is due after a failure, too. */
+bool vmm_open_disks(struct vmm *vmm, GError **error);
+void vmm_close_disks(struct vmm *vmm);
 
 /* Run until the guest or the user ends it; answers the exit status of the process. */
 int vmm_run(struct vmm *vmm);
