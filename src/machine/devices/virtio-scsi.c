@@ -59,14 +59,19 @@ static struct virtio_scsi_config *config_of(struct virtio_scsi *s)
 	return (struct virtio_scsi_config *)s->dev.v.config;
 }
 
+static uint32_t field(const void *p)
+{
+	return GUINT32_FROM_LE(__atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED));
+}
+
 static uint32_t sense_size(struct virtio_scsi *s)
 {
-	return MIN(GUINT32_FROM_LE(__atomic_load_n(&config_of(s)->sense_size, __ATOMIC_RELAXED)), FIELD_MAX);
+	return MIN(field(&config_of(s)->sense_size), FIELD_MAX);
 }
 
 static uint32_t cdb_size(struct virtio_scsi *s)
 {
-	return MIN(GUINT32_FROM_LE(__atomic_load_n(&config_of(s)->cdb_size, __ATOMIC_RELAXED)), FIELD_MAX);
+	return MIN(field(&config_of(s)->cdb_size), FIELD_MAX);
 }
 
 /* ---- addresses: 1, the target, the LUN in flat or peripheral form (section 5.6.6.1) ---- */
@@ -414,7 +419,7 @@ static void scsi_notify(struct virtio_device *v, struct virtqueue *vq)
 static void config_written(struct virtio_device *v, const uint8_t *before, unsigned offset, unsigned len)
 {
 	struct virtio_scsi *s = v->owner;
-	uint32_t sense = sense_size(s), cdb = cdb_size(s);
+	uint32_t sense = field(&config_of(s)->sense_size), cdb = field(&config_of(s)->cdb_size);
 
 	memcpy(v->config, before, v->config_size);
 	if (sense >= SENSE_MIN && sense <= FIELD_MAX)
@@ -441,28 +446,28 @@ static void fill_config(struct virtio_scsi *s)
 	memcpy(s->dev.v.config, &c, sizeof(c));
 }
 
-static void drop_all(struct virtio_scsi *s, struct scsi_lun *lun)
+/* Failed commands, and who waits for them. */
+static void drop_kept(struct virtio_scsi *s)
 {
-	for (unsigned i = 0; i < lun->n_io; i++)
-		disk_queue_drop(lun->io[i], drop);
-	__atomic_store_n(&s->busy[lun->target], 0, __ATOMIC_RELEASE);
-}
-
-static void controller_reset(struct virtio_device *v)
-{
-	struct virtio_scsi *s = v->owner;
-
 	for (unsigned i = 0; i < s->n_targets; i++)
-		if (s->lun[i]) {
-			drop_all(s, s->lun[i]);
-			scsi_lun_reset(s->lun[i]);
-		}
+		for (unsigned q = 0; s->lun[i] && q < s->lun[i]->n_io; q++)
+			disk_queue_drop(s->lun[i]->io[q], drop);
 	while (s->tmf) {
 		struct tmf *t = s->tmf;
 
 		s->tmf = t->next;
 		g_free(t);
 	}
+}
+
+static void controller_reset(struct virtio_device *v)
+{
+	struct virtio_scsi *s = v->owner;
+
+	drop_kept(s);
+	for (unsigned i = 0; i < s->n_targets; i++)
+		if (s->lun[i])
+			scsi_lun_reset(s->lun[i]);
 	s->event_missed = false;
 	fill_config(s);
 }
@@ -532,6 +537,12 @@ static bool scsi_create(struct device *dev, GVariant *options, const struct devi
 	return true;
 }
 
+static bool scsi_after_load(void *dev, GError **error)
+{
+	drop_kept(dev);
+	return virtio_pci_after_load(dev, error);
+}
+
 static const struct state_field scsi_fields[] = {
 	VIRTIO_PCI_STATE(struct virtio_scsi, dev),
 	STATE_INT(struct virtio_scsi, event_missed, STATE_BOOL),
@@ -543,7 +554,7 @@ static const struct state_desc scsi_state = {
 	.version = 1,
 	.oldest = 1,
 	.fields = scsi_fields,
-	.after_load = virtio_pci_after_load,
+	.after_load = scsi_after_load,
 };
 
 const struct device_class device_virtio_scsi = {
