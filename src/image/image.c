@@ -144,6 +144,7 @@ static void free_image(struct image *img)
 	if (img->data != img->file)
 		image_file_close(img->data);
 	image_file_close(img->file);
+	image_close(img->storage);
 	gate_free(img->gate);
 	g_rw_lock_clear(&img->watch_lock);
 	g_free(img->path);
@@ -332,6 +333,7 @@ static bool read_options(GVariant *options, struct layer *l, GError **error)
 
 struct image *image_open(GVariant *options, GError **error)
 {
+	gboolean automatic = FALSE;
 	struct layer l = {};
 	struct image *img;
 
@@ -342,18 +344,25 @@ struct image *image_open(GVariant *options, GError **error)
 	if (!read_options(options, &l, error))
 		return NULL;
 	img = open_layer(&l, options, error);
+	if (img)
+		g_variant_lookup(options, "auto-readonly", "b", &automatic);
+	if (img && automatic)
+		img->auto_readonly = img->readonly;
 	if (img && !open_override(img, options, error))
 		g_clear_pointer(&img, image_close);
 	return img;
 }
 
-static bool check_storage(const struct image *storage, const struct layer *l, GError **error)
+static bool check_storage(struct image *storage, const struct layer *l, GError **error)
 {
 	if (!storage->format->plain)
 		return kv_fail(error, KV_ERROR_USAGE, "disk '%s' is a %s image: its file is not free to be another one's",
 			       storage->path, storage->format->name);
-	return l->readonly || !storage->readonly ||
-	       kv_fail(error, KV_ERROR_USAGE, "disk '%s' is open for reading only; give read-only as well", storage->path);
+	if (l->readonly || !storage->readonly)
+		return true;
+	if (storage->auto_readonly)
+		return image_reopen(storage, false, error);
+	return kv_fail(error, KV_ERROR_USAGE, "disk '%s' is open for reading only; give read-only as well", storage->path);
 }
 
 /* The format is told of a backing image by the option of that name, so that it opens none itself. */
@@ -379,6 +388,8 @@ struct image *image_open_on(struct image *storage, struct image *backing, GVaria
 	if (!read_options(options, &l, error) || (storage && !check_storage(storage, &l, error)))
 		return NULL;
 	img = open_layer(&l, backing ? alone : options, error);
+	if (img && storage)
+		img->storage = image_ref(storage);
 	if (img && backing && !has_option(img->format, "backing")) {
 		kv_fail(error, KV_ERROR_USAGE, "disk '%s': %s images stand on no other ones", img->path, img->format->name);
 		g_clear_pointer(&img, image_close);

@@ -51,10 +51,12 @@ struct image {
 	bool readonly;
 	bool share;		 /* no locks */
 	bool guessed;		 /* raw, because the first bytes looked like nothing else; such writes are refused (-EPERM) */
+	bool auto_readonly;	 /* readonly as long as nothing on it wants to write (image_open_on()) */
 	bool discard;		 /* DISCARD deallocates */
 	struct image_file *file; /* where the format's structures are */
 	struct image_file *data; /* where guest data is: the same one but for a qcow2 data file */
 	struct image *backing;	 /* a reference; what this layer does not have is read from there; NULL: zeroes */
+	struct image *storage;	 /* a reference: image_open_on(); NULL: none */
 	char *backing_name, *backing_format; /* as they stand in the file; NULL: none */
 	void *state;			     /* the format's */
 	/* image.c's own: */
@@ -82,6 +84,7 @@ extern const struct image_format *const image_formats[]; /* NULL-terminated */
  *   member (s)            the file is an OVA, and this is the name of a disk in it; with readonly alone. Not given: where a
  *                         format is guessed or is not raw, the only disk of a file that is an OVA by its name and looks
  *   readonly (b)
+ *   auto-readonly (b)     with readonly: an image on it that is to be written reopens it
  *   force-share (b)       no locks; with readonly alone. What is read may change at any time
  *   backing (s)           stand on this file, whatever the image says; a path like `file`. "": on none
  *   backing-format (s)    the format of `backing`; not given: guessed

@@ -219,14 +219,18 @@ bool image_reopen(struct image *img, bool readonly, GError **error)
 			return false;
 		img->readonly = true;
 		/* What is open for more than that does no harm. */
-		reopen_files(img, true, NULL);
+		if (reopen_files(img, true, NULL) && img->storage)
+			img->storage->readonly = true;
 		return true;
 	}
 	if (!reopen_files(img, false, error))
 		return false;
 	img->readonly = false;
-	if (img->format->reopen(img, false, error))
+	if (img->format->reopen(img, false, error)) {
+		if (img->storage)
+			img->storage->readonly = false;
 		return true;
+	}
 	img->readonly = true;
 	reopen_files(img, true, NULL);
 	return false;
