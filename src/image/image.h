@@ -118,7 +118,8 @@ void image_queue_leave(struct image_queue *q);
 
 /*
  * After this no request is under way in any queue over this image (as its own or further down its chain), and what is submitted
- * waits. May run complete()s of the main context's queues; so no lock is held that these take. Nests.
+ * waits. May run complete()s of the main context's queues; so no lock is held that these take, and nothing is done until the end
+ * that waits for a queue to be freed. Nests.
  */
 void image_drain_begin(struct image *img);
 void image_drain_end(struct image *img);

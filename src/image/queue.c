@@ -424,7 +424,9 @@ void image_queue_free(struct image_queue *base)
 
 	if (!q)
 		return;
+	file_queue_wait_idle(q->io);
 	live_queue_remove(&q->live);
+	file_queue_wait_idle(q->io); /* what a drain had held back */
 	queue_chain_leave(base);
 	file_queue_free(q->io);
 	g_free(q);
