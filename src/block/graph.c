@@ -90,7 +90,6 @@ static struct block_node *add_node(struct block_graph *g, const char *name, stru
 
 	n->name = name ? g_strdup(name) : g_strdup_printf("#block%03u", g->serial++);
 	n->img = image_ref(img);
-	n->added = name;
 	n->next = g->nodes;
 	g->nodes = n;
 	return n;

@@ -13,7 +13,7 @@ struct block_graph;
 struct block_node {
 	char *name;
 	struct image *img; /* a reference */
-	bool added;	   /* by name, and stays until graph_del() */
+	bool added;	   /* set by who wants it to stay until graph_del() */
 	const char *job;   /* what kind of job has it; NULL: none */
 	const void *owner; /* that job */
 	struct block_node *next;

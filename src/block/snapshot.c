@@ -82,11 +82,8 @@ struct block_snapshot *snapshot_prepare(struct block_graph *g, struct image *img
 		return NULL;
 	}
 	if (!graph_find_image(g, overlay)) {
-		struct block_node *node = graph_add(g, name, overlay, error);
-
-		if (!node)
+		if (!graph_add(g, name, overlay, error))
 			return NULL;
-		node->added = false; /* it lives as long as its disk has it */
 	} else if (graph_in_use(g, overlay, NULL)) {
 		kv_fail(error, KV_ERROR_BUSY, "The overlay is already in use");
 		return NULL;
