@@ -121,12 +121,13 @@ static void posix_close(struct image_file *f)
 	close(f->fd);
 }
 
-static int open_fd(const char *path, bool readonly, bool create, GError **error);
+static int open_fd(const char *path, bool readonly, unsigned flags, GError **error);
 
 /* The descriptor keeps its number: transfers that are under way go on with what they began with. */
 static bool posix_reopen(struct image_file *f, bool readonly, GError **error)
 {
-	int fd = open_fd(f->name, readonly, false, error);
+	bool direct = fcntl(f->fd, F_GETFL) & O_DIRECT;
+	int fd = open_fd(f->name, readonly, direct ? IMAGE_FILE_DIRECT : 0, error);
 	struct stat old, new;
 	bool ok;
 
@@ -169,22 +170,34 @@ static bool refuses_writes(int fd)
 	return ioctl(fd, BLKROGET, &readonly) == 0 && readonly;
 }
 
-static int open_fd(const char *path, bool readonly, bool create, GError **error)
+/* Some file systems have no O_DIRECT, and say EINVAL. */
+static int fail_open(const char *path, bool readonly, unsigned flags, int err, GError **error)
+{
+	bool create = flags & IMAGE_FILE_CREATE;
+	bool hint = !readonly && !create && (err == EACCES || err == EROFS);
+
+	if (err == EINVAL && (flags & IMAGE_FILE_DIRECT))
+		kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s': its file system has no O_DIRECT; use the page cache (cache=writeback)",
+			path);
+	else
+		kv_fail_errno(error, err, "cannot %s disk '%s'%s", create ? "create" : "open", path,
+			      hint ? " for writing (readonly=on reads only)" : "");
+	return -1;
+}
+
+static int open_fd(const char *path, bool readonly, unsigned flags, GError **error)
 {
 	/* Not blocking: a FIFO would wait for its other end. */
-	int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | (create ? O_CREAT : 0) | O_CLOEXEC | O_NONBLOCK, FILE_MODE);
-	bool hint;
+	int how = (readonly ? O_RDONLY : O_RDWR) | (flags & IMAGE_FILE_CREATE ? O_CREAT : 0) |
+		  (flags & IMAGE_FILE_DIRECT ? O_DIRECT : 0);
+	int fd = open(path, how | O_CLOEXEC | O_NONBLOCK, FILE_MODE);
 
 	if (fd >= 0 && !readonly && refuses_writes(fd)) {
 		close(fd);
 		fd = -1;
 		errno = EROFS;
 	}
-	hint = fd < 0 && !readonly && !create && (errno == EACCES || errno == EROFS);
-	if (fd < 0)
-		kv_fail_errno(error, errno, "cannot %s disk '%s'%s", create ? "create" : "open", path,
-			      hint ? " for writing (readonly=on reads only)" : "");
-	return fd;
+	return fd < 0 ? fail_open(path, readonly, flags, errno, error) : fd;
 }
 
 static bool find_size(struct image_file *f, GError **error)
@@ -209,7 +222,7 @@ static bool find_size(struct image_file *f, GError **error)
 struct image_file *image_file_open(const char *path, bool readonly, unsigned flags, GError **error)
 {
 	bool create = flags & IMAGE_FILE_CREATE;
-	int res = 0, fd = open_fd(path, readonly, create, error);
+	int res = 0, fd = open_fd(path, readonly, flags, error);
 	struct image_file *f;
 
 	if (fd < 0)

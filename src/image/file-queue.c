@@ -179,7 +179,7 @@ static bool ring_result(struct file_queue *q, struct image_req *req, int res)
 		req->done += res;
 		if (req->done >= req->len)
 			return true;
-	} else if (res != -EAGAIN && res != -EINTR && res != -EOPNOTSUPP) {
+	} else if (res != -EAGAIN && res != -EINTR && res != -EOPNOTSUPP && res != -EINVAL) {
 		return true;
 	}
 	pool_push(q, req);

@@ -32,3 +32,5 @@ void file_queue_collect(struct file_queue *q);
 
 /* One transfer in the calling thread, at req->at of req->fd: 0 or a negative errno. */
 int file_io(struct image_req *req);
+/* The rest of one that the kernel called invalid: -EINVAL when that is not for O_DIRECT's sake. */
+int file_bounce(struct image_req *req);

@@ -121,4 +121,10 @@ uint64_t image_in_backing(const struct image *img, uint64_t offset, uint64_t len
 /* An answer of map() or map_now() that asks for nothing out of bounds. */
 bool image_extent_valid(const struct image_extent *e, uint64_t len);
 
+/* How an image's further files are opened. */
+static inline unsigned image_file_flags(const struct image *img)
+{
+	return (img->share ? IMAGE_FILE_SHARE : 0) | (img->direct ? IMAGE_FILE_DIRECT : 0);
+}
+
 extern const struct image_format image_raw, image_qcow2, image_vmdk, image_vpc, image_vhdx, image_vdi;

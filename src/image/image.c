@@ -30,7 +30,7 @@ struct layer {
 	const char *path;
 	const char *format; /* NULL: raw, unless it looks like something else */
 	const char *member; /* of an OVA; NULL: its only disk */
-	bool guess, readonly, share;
+	bool guess, readonly, share, direct;
 	int aio;
 	const struct image *above;
 	struct image_file *file; /* open already; NULL: path's */
@@ -188,10 +188,11 @@ static struct image *open_layer(const struct layer *l, GVariant *options, GError
 	img->path = g_strdup(l->path);
 	img->readonly = l->readonly;
 	img->share = l->share;
+	img->direct = l->direct;
 	img->aio = l->aio;
 	img->above = l->above;
 	img->file = l->file ? image_file_ref(l->file) :
-			      open_member(l, image_file_open(l->path, l->readonly, l->share ? IMAGE_FILE_SHARE : 0, error),
+			      open_member(l, image_file_open(l->path, l->readonly, image_file_flags(img), error),
 					  error);
 	img->data = img->file;
 	if (!img->file || !set_format(img, l, error) || !img->format->open(img, options, error) || !check_size(img, error)) {
@@ -223,7 +224,7 @@ static bool open_backing(struct image *img, const char *path, const char *format
 {
 	g_autoptr(GVariant) none = g_variant_ref_sink(g_variant_new_parsed("@a{sv} {}"));
 	gboolean writable = FALSE;
-	struct layer l = { .path = path, .format = format, .guess = true, .share = img->share, .aio = img->aio, .above = img };
+	struct layer l = { .path = path, .format = format, .guess = true, .share = img->share, .direct = img->direct, .aio = img->aio, .above = img };
 
 	g_variant_lookup(options, "backing-writable", "b", &writable);
 	l.readonly = !writable;
@@ -312,12 +313,13 @@ static bool find_engine(GVariant *options, int *ret, GError **error)
 
 static bool read_options(GVariant *options, struct layer *l, GError **error)
 {
-	gboolean readonly = FALSE, share = FALSE;
+	gboolean readonly = FALSE, share = FALSE, direct = FALSE;
 
 	g_variant_lookup(options, "format", "&s", &l->format);
 	g_variant_lookup(options, "member", "&s", &l->member);
 	g_variant_lookup(options, "readonly", "b", &readonly);
 	g_variant_lookup(options, "force-share", "b", &share);
+	g_variant_lookup(options, "direct", "b", &direct);
 	if (share && !readonly)
 		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': without locks it can only be read; give readonly=on as well",
 			       l->path);
@@ -325,6 +327,7 @@ static bool read_options(GVariant *options, struct layer *l, GError **error)
 		return false;
 	l->readonly = readonly;
 	l->share = share;
+	l->direct = direct;
 	l->guess = g_strcmp0(l->format, "auto") == 0;
 	if (l->guess)
 		l->format = NULL;

@@ -50,6 +50,7 @@ struct image {
 	uint64_t size; /* bytes, a multiple of 512; atomic */
 	bool readonly;
 	bool share;		 /* no locks */
+	bool direct;		 /* past the host's page cache */
 	bool guessed;		 /* raw, because the first bytes looked like nothing else; such writes are refused (-EPERM) */
 	bool auto_readonly;	 /* readonly as long as nothing on it wants to write (image_open_on()) */
 	bool discard;		 /* DISCARD deallocates */
@@ -89,6 +90,7 @@ extern const struct image_format *const image_formats[]; /* NULL-terminated */
  *   backing (s)           stand on this file, whatever the image says; a path like `file`. "": on none
  *   backing-format (s)    the format of `backing`; not given: guessed
  *   backing-writable (b)  the first backing image is opened for writing, as a commit needs it
+ *   direct (b)            O_DIRECT, for the files below as well; buffers and ranges need not be aligned
  *   aio (s)               auto, io_uring or threads: what queues work with
  */
 struct image *image_open(GVariant *options, GError **error);

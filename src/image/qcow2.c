@@ -84,7 +84,7 @@ static bool open_data_file(struct qcow2 *s, GVariant *options, GError **error)
 		path = g_strdup(s->data_name);
 	else
 		path = g_build_filename(folder, s->data_name, NULL);
-	img->data = image_file_open(path, img->readonly, img->share ? IMAGE_FILE_SHARE : 0, error);
+	img->data = image_file_open(path, img->readonly, image_file_flags(img), error);
 	if (!img->data) {
 		img->data = img->file;
 		g_prefix_error(error, "disk '%s': its data file: ", img->path);

@@ -129,7 +129,7 @@ static struct image_file *open_beside(struct image *img, const char *name, GErro
 	}
 	folder = g_path_get_dirname(img->path);
 	path = g_build_filename(folder, name, NULL);
-	return image_file_open(path, img->readonly, img->share ? IMAGE_FILE_SHARE : 0, error);
+	return image_file_open(path, img->readonly, image_file_flags(img), error);
 }
 
 /* One line of the descriptor: ACCESS SECTORS TYPE "NAME" [OFFSET]. */

@@ -6,6 +6,7 @@
 #include "error.h"
 #include "format.h"
 #include "graph.h"
+#include "machine.h"
 #include "qmp-block.h"
 #include "snapshot.h"
 #include "vmm.h"

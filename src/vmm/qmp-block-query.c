@@ -2,7 +2,6 @@
 /* query-block, query-blockstats, query-named-block-nodes. See qmp-block.h. */
 #include <string.h>
 
-#include "bitmap.h"
 #include "disk.h"
 #include "format.h"
 #include "graph.h"
@@ -64,7 +63,6 @@ static JsonObject *device_info(struct vmm *vmm, struct image *img, const struct 
 	json_object_set_boolean_member(cache, "no-flush", FALSE);
 	json_object_set_object_member(o, "cache", cache);
 	json_object_set_int_member(o, "write_threshold", 0);
-	qmp_put_bitmaps(o, img);
 	return o;
 }
 

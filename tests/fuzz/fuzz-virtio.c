@@ -19,6 +19,7 @@
 #include "bytes.h"
 #include "char.h"
 #include "device.h"
+#include "disk.h"
 #include "image.h"
 #include "log.h"
 #include "net.h"
@@ -53,6 +54,15 @@ struct image_queue *image_queue_new(struct image *img, GMainContext *context, un
 void image_queue_free(struct image_queue *q)
 {
 	g_free(q);
+}
+
+void image_close(struct image *img)
+{
+}
+
+bool image_resize(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error)
+{
+	return false;
 }
 
 void image_submit(struct image_queue *q, struct image_req *r)
@@ -398,7 +408,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f.img = (struct image){ .size = DISK, .discard = true };
 	f.net = (struct netdev){ .backend = &net_backend, .link_up = true, .offloads = ~0ull };
 	if (!strcmp(FUZZ_DEVICE, "virtio-blk"))
-		backend.image = &f.img;
+		backend.disk = disk_new("drive", &f.img, NULL, NULL);
 	else if (!strcmp(FUZZ_DEVICE, "virtio-net"))
 		backend.netdev = &f.net;
 	else if (!strcmp(FUZZ_DEVICE, "virtio-console"))
@@ -418,6 +428,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (read_bar(&f, VIRTIO_PCI_COMMON_STATUS, 1))
 		abort();
 	device_free(f.dev);
+	disk_free(backend.disk);
 	pci_bus_free(f.core.pci);
 	bus_free(f.core.mmio);
 	bus_free(f.core.ports);
