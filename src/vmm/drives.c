@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The guest's drives in the block graph: their images are nodes, and a change of the graph gives them another image. See vmm.h. */
 #include "disk.h"
-#include "error.h"
 #include "graph.h"
-#include "log.h"
 #include "machine.h"
 #include "vmm.h"
 
@@ -14,13 +12,7 @@ struct vmm_drive {
 
 static void set_image(struct block_user *u, struct image *img)
 {
-	struct disk *d = ((struct vmm_drive *)u)->disk;
-	GError *error = NULL;
-
-	if (disk_set_image(d, image_ref(img), &error))
-		return;
-	kv_log_error("%s: %s", disk_id(d), error->message);
-	g_error_free(error);
+	disk_replace_image(((struct vmm_drive *)u)->disk, img);
 }
 
 static bool add_drive(struct vmm *vmm, struct vmm_drive *drive, struct disk *disk, GError **error)

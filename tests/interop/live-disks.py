@@ -197,7 +197,7 @@ def case_resize(bed):
         guest.qmp.run('block_resize', device='disk0', size=SIZE * 2)
         time.sleep(0.5)
         guest.enter()
-        check(guest.wait(r'@size (\d+)').group(1) == str(SIZE * 2 // 512), 'another size', guest.text)
+        check(guest.wait(r'@size (\d+)\s').group(1) == str(SIZE * 2 // 512), 'another size', guest.text)
     check(json.loads(tool('qemu-img', 'info', '--output=json', base))['virtual-size'] == SIZE * 2, 'the file has another size')
 
 
