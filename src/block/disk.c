@@ -426,11 +426,34 @@ bool disk_set_image(struct disk *d, struct image *img, GError **error)
 	return true;
 }
 
+void disk_replace_image(struct disk *d, struct image *img)
+{
+	struct image *old = d->image;
+	bool resized = old->size != img->size;
+
+	image_drain_begin(old);
+	image_drain_begin(img);
+	for (unsigned i = 0; i < d->queues->len; i++)
+		image_queue_set_image(((struct disk_queue *)d->queues->pdata[i])->io, img);
+	__atomic_store_n(&d->image, image_ref(img), __ATOMIC_RELEASE);
+	disk_update_special(d);
+	image_drain_end(img);
+	image_drain_end(old);
+	image_close(old);
+	if (resized && d->client && d->client->resized)
+		d->client->resized(d->client_opaque);
+}
+
 bool disk_resize(struct disk *d, uint64_t bytes, GError **error)
 {
+	bool ok;
+
 	if (!d->image)
 		return kv_fail(error, KV_ERROR_USAGE, "%s is empty", d->id);
-	if (!image_resize(d->image, bytes, IMAGE_PREALLOC_OFF, error))
+	image_drain_begin(d->image);
+	ok = image_resize(d->image, bytes, IMAGE_PREALLOC_OFF, error);
+	image_drain_end(d->image);
+	if (!ok)
 		return false;
 	if (d->client && d->client->resized)
 		d->client->resized(d->client_opaque);

@@ -82,8 +82,13 @@ void disk_set_error_func(struct disk *d, disk_error_func *func, void *opaque);
 bool disk_set_throttle(struct disk *d, const struct throttle_config *c, GError **error);
 const struct throttle_config *disk_throttle(const struct disk *d);
 
-/* Another image takes the place, and this reference to it; what is under way ends first. NULL: the drive is empty then. */
+/* Another medium, which takes over this reference; the guest hears of it. NULL: the drive is empty then. */
 bool disk_set_image(struct disk *d, struct image *img, GError **error);
+/*
+ * An image with the same contents takes the place (a snapshot, the end of a mirror): the guest notices nothing, unless it has
+ * another size. A reference is taken. The drive is not empty.
+ */
+void disk_replace_image(struct disk *d, struct image *img);
 /* The device and its driver hear of it. */
 bool disk_resize(struct disk *d, uint64_t bytes, GError **error);
 /* Kept requests go again. In the thread of their contexts, and the guest does not run yet. */

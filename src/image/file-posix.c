@@ -121,6 +121,35 @@ static void posix_close(struct image_file *f)
 	close(f->fd);
 }
 
+static int open_fd(const char *path, bool readonly, unsigned flags, GError **error);
+
+/* The descriptor keeps its number: transfers that are under way go on with what they began with. */
+static bool posix_reopen(struct image_file *f, bool readonly, GError **error)
+{
+	bool direct = fcntl(f->fd, F_GETFL) & O_DIRECT;
+	int fd = open_fd(f->name, readonly, direct ? IMAGE_FILE_DIRECT : 0, error);
+	struct stat old, new;
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	if (fstat(f->fd, &old) < 0 || fstat(fd, &new) < 0 || old.st_dev != new.st_dev || old.st_ino != new.st_ino) {
+		close(fd);
+		return kv_fail(error, KV_ERROR_INVALID, "disk '%s' is another file now than the one that is open", f->name);
+	}
+	if (!f->unlocked)
+		image_unlock(f->fd);
+	ok = f->unlocked || image_lock(fd, f->name, readonly, error);
+	if (ok && dup3(fd, f->fd, O_CLOEXEC) < 0)
+		ok = kv_fail_errno(error, errno, "disk '%s': cannot open it anew", f->name);
+	if (!ok && !f->unlocked)
+		image_lock(f->fd, f->name, f->readonly, NULL);
+	close(fd);
+	if (ok)
+		f->readonly = readonly;
+	return ok;
+}
+
 static const struct image_file_type posix_type = {
 	.read = posix_read,
 	.write = posix_write,
@@ -130,6 +159,7 @@ static const struct image_file_type posix_type = {
 	.truncate = posix_truncate,
 	.has_data = posix_has_data,
 	.close = posix_close,
+	.reopen = posix_reopen,
 };
 
 /* A block device that takes no writes opens for writing all the same. */
@@ -198,7 +228,8 @@ struct image_file *image_file_open(const char *path, bool readonly, unsigned fla
 	if (fd < 0)
 		return NULL;
 	f = g_new(struct image_file, 1);
-	*f = (struct image_file){ .type = &posix_type, .name = g_strdup(path), .fd = fd, .readonly = readonly };
+	*f = (struct image_file){ .type = &posix_type, .name = g_strdup(path), .fd = fd, .readonly = readonly,
+				  .unlocked = flags & IMAGE_FILE_SHARE };
 	if (find_size(f, error) && ((flags & IMAGE_FILE_SHARE) || image_lock(fd, path, readonly, error))) {
 		if (create && !f->device) /* not before the lock */
 			res = posix_truncate(f, 0);
@@ -210,9 +241,15 @@ struct image_file *image_file_open(const char *path, bool readonly, unsigned fla
 	return NULL;
 }
 
+struct image_file *image_file_ref(struct image_file *f)
+{
+	__atomic_add_fetch(&f->more, 1, __ATOMIC_RELAXED);
+	return f;
+}
+
 void image_file_close(struct image_file *f)
 {
-	if (!f)
+	if (!f || __atomic_fetch_sub(&f->more, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
 	f->type->close(f);
 	g_free(f->name);

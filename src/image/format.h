@@ -61,6 +61,7 @@ struct image_format {
 	/* -ENOTSUP, before anything is done, or NULL: zeroes are written like other data. */
 	int (*write_zeroes)(struct image *img, uint64_t offset, uint64_t len, unsigned flags);
 	int (*discard)(struct image *img, uint64_t offset, uint64_t len); /* img->discard alone */
+	int (*populate)(struct image *img, uint64_t offset, uint64_t len); /* image_populate(); any thread, like write() */
 	int (*write_compressed)(struct image *img, uint64_t offset, const void *buf, uint64_t len);
 	/*
 	 * Its two halves, for tools that want clusters compressed by many threads and stored in order. compress(): any thread;
@@ -72,6 +73,12 @@ struct image_format {
 	bool (*compressed_only)(struct image *img);
 	/* What the format keeps back, in the right order, then the files, whether it has written to them or queue.c. */
 	int (*flush)(struct image *img);
+
+	/*
+	 * image_reopen(): the file can be written now (readonly false), or will not be from now on, and everything is to be in
+	 * it. NULL: stays as it was opened.
+	 */
+	bool (*reopen)(struct image *img, bool readonly, GError **error);
 
 	/* Not the same size; image_resize() sets img->size afterwards. prealloc: OFF when it becomes smaller. */
 	bool (*resize)(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error);

@@ -298,3 +298,86 @@ int qcow2_write(struct image *img, uint64_t offset, const void *buf, uint64_t le
 	}
 	return res;
 }
+
+/* ---- what is behind becomes the image's own ---- */
+
+/* The first holes in what is left of the range, inside of one cluster; run->len 0: none. */
+static int find_holes(struct qcow2 *s, struct run *run, uint64_t len)
+{
+	uint64_t end = run->offset + len;
+
+	while (run->offset < end) {
+		uint64_t at = run->offset, unit_end = align_down(at, s->sub_size) + s->sub_size;
+		struct qcow2_entry e;
+		int res = qcow2_l2_get(s, at, &e);
+		enum qcow2_kind kind;
+
+		if (res < 0)
+			return res;
+		kind = qcow2_entry_kind(s, &e, (at & (s->cluster_size - 1)) >> s->sub_bits);
+		if (kind == QCOW2_INVALID)
+			return -EIO;
+		if (kind == QCOW2_HOLE || kind == QCOW2_ROOM) {
+			run->len = MIN(unit_end, end) - at;
+			return 0;
+		}
+		run->offset = MIN(unit_end, end);
+	}
+	return 0;
+}
+
+static int plan_populate(struct qcow2 *s, struct run *run, uint64_t len)
+{
+	uint64_t end = run->offset + len;
+	int res = qcow2_will_write(s);
+
+	while (res == 0) {
+		uint64_t cluster;
+
+		run->len = 0;
+		res = find_holes(s, run, end - run->offset);
+		cluster = qcow2_cluster(s, run->offset);
+		if (res < 0 || !run->len || !is_busy(s, cluster))
+			break;
+		/* Whose write that is, it may make data of the hole. */
+		qcow2_busy_wait(s, cluster, cluster);
+	}
+	return res < 0 || !run->len ? res : plan_new(s, run, run->len);
+}
+
+static int populate_run(struct image *img, uint64_t offset, uint64_t len, uint64_t *ret_done)
+{
+	struct qcow2 *s = qcow2_state(img);
+	struct run run = {.offset = offset};
+	g_autofree uint8_t *buf = NULL;
+	int res;
+
+	g_mutex_lock(&s->lock);
+	res = plan_populate(s, &run, len);
+	g_mutex_unlock(&s->lock);
+	*ret_done = run.offset + run.len - offset;
+	if (res < 0 || !run.len)
+		return res;
+	buf = g_malloc(run.len);
+	res = qcow2_read_guest(img, run.offset, buf, run.len);
+	if (res == 0)
+		res = transfer(img, &run, buf);
+	g_mutex_lock(&s->lock);
+	res = finish(s, &run, res);
+	g_mutex_unlock(&s->lock);
+	return res;
+}
+
+int qcow2_populate(struct image *img, uint64_t offset, uint64_t len)
+{
+	int res = 0;
+
+	while (len && res == 0) {
+		uint64_t done = 0;
+
+		res = populate_run(img, offset, len, &done);
+		offset += done;
+		len -= done;
+	}
+	return res;
+}

@@ -216,6 +216,31 @@ static void qcow2_close(struct image *img)
 	state_free(s);
 }
 
+/* Somebody else may have written before, but nobody could while it was open: what is in memory is what is there. */
+static bool qcow2_reopen(struct image *img, bool readonly, GError **error)
+{
+	struct qcow2 *s = qcow2_state(img);
+	int res = 0;
+
+	if (!readonly) {
+		if (!prepare_writing(s, error))
+			return false;
+		img->discard = true;
+		return true;
+	}
+	g_mutex_lock(&s->lock);
+	if (s->broken)
+		res = -EIO;
+	else
+		res = finish(s);
+	if (res == 0) {
+		s->written = s->lazy = false;
+		img->discard = false;
+	}
+	g_mutex_unlock(&s->lock);
+	return res == 0 || kv_fail_errno(error, -res, "disk '%s': cannot write all of it", img->path);
+}
+
 static uint64_t qcow2_cluster_size(struct image *img)
 {
 	return qcow2_state(img)->cluster_size;
@@ -302,12 +327,14 @@ const struct image_format image_qcow2 = {
 	.probe = qcow2_probe,
 	.open = qcow2_open,
 	.close = qcow2_close,
+	.reopen = qcow2_reopen,
 	.map = qcow2_map,
 	.map_now = qcow2_map_now,
 	.read_compressed = qcow2_read_compressed,
 	.write = qcow2_write,
 	.write_zeroes = qcow2_write_zeroes,
 	.discard = qcow2_discard,
+	.populate = qcow2_populate,
 	.write_compressed = qcow2_write_compressed,
 	.compress = qcow2_compress,
 	.write_packed = qcow2_write_packed,

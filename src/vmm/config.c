@@ -140,7 +140,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	if (!lookup_text(vmm, "kernel", NULL))
 		return kv_fail(error, KV_ERROR_USAGE, "--kernel is missing; give --kernel FILE");
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
-	    !vmm_open_disks(vmm, error) || !open_netdevs(vmm, error) || !open_accel(vmm, error))
+	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !open_netdevs(vmm, error) || !open_accel(vmm, error))
 		return false;
 	return open_consoles(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error);
 }
@@ -153,6 +153,7 @@ void vmm_close(struct vmm *vmm)
 	char_close(vmm->console);
 	for (struct netdev **n = vmm->netdevs; n && *n; n++)
 		net_close(*n);
+	vmm_close_graph(vmm);
 	vmm_close_disks(vmm);
 	g_free(vmm->netdevs);
 	if (vmm->kvm_fd >= 0)

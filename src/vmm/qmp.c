@@ -8,6 +8,7 @@
 #include "disk.h"
 #include "error.h"
 #include "machine.h"
+#include "qmp-block.h"
 #include "server.h"
 #include "vmm.h"
 
@@ -15,11 +16,22 @@
 enum { QEMU_MAJOR = 7, QEMU_MINOR = 2, QEMU_MICRO = 0 };
 
 static const struct qmp_command commands[] = {
+	{ "block_resize", qmp_block_resize, qmp_block_resize_args },
+	{ "block_set_io_throttle", qmp_block_set_io_throttle, qmp_block_set_io_throttle_args },
+	{ "blockdev-add", qmp_blockdev_add, .checks_args = true },
+	{ "blockdev-del", qmp_blockdev_del, qmp_blockdev_del_args },
+	{ "blockdev-snapshot", qmp_blockdev_snapshot, qmp_snapshot_args },
+	{ "blockdev-snapshot-delete-internal-sync", qmp_blockdev_snapshot_delete_internal_sync,
+	  qmp_snapshot_delete_internal_args },
+	{ "blockdev-snapshot-internal-sync", qmp_blockdev_snapshot_internal_sync, qmp_snapshot_internal_args },
+	{ "blockdev-snapshot-sync", qmp_blockdev_snapshot_sync, qmp_snapshot_sync_args },
 	{ "cont", qmp_cont },
+	{ "query-block", qmp_query_block },
 	{ "query-chardev", qmp_query_chardev },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
 	{ "query-kvm", qmp_query_kvm },
 	{ "query-name", qmp_query_name },
+	{ "query-named-block-nodes", qmp_query_named_block_nodes, qmp_query_named_block_nodes_args },
 	{ "query-stats", qmp_query_stats, qmp_stats_args },
 	{ "query-stats-schemas", qmp_query_stats_schemas, qmp_stats_schemas_args },
 	{ "query-status", qmp_query_status },
@@ -28,6 +40,7 @@ static const struct qmp_command commands[] = {
 	{ "stop", qmp_stop },
 	{ "system_powerdown", qmp_system_powerdown },
 	{ "system_reset", qmp_system_reset },
+	{ "transaction", qmp_transaction, qmp_transaction_args },
 	{},
 };
 

@@ -11,11 +11,13 @@
 
 #include "core.h"
 
+struct block_graph;
 struct chardev;
 struct machine;
 struct machine_disk;
 struct netdev;
 struct qmp_server;
+struct vmm_drive;
 
 struct vmm {
 	GVariant *options; /* of options_parse() */
@@ -25,6 +27,8 @@ struct vmm {
 	struct chardev *virtio_console; /* NULL: none */
 	struct machine_disk *disks;
 	unsigned n_disks;
+	struct block_graph *graph;
+	struct vmm_drive *drives; /* n_disks of them */
 	struct netdev **netdevs; /* NULL-terminated */
 	struct machine *machine;
 	struct qmp_server *qmp; /* NULL: none */
@@ -51,6 +55,9 @@ void vmm_close(struct vmm *vmm);
 /* disks.c: the drives of --disk. Closing is due after a failure, too. */
 bool vmm_open_disks(struct vmm *vmm, GError **error);
 void vmm_close_disks(struct vmm *vmm);
+/* drives.c: those drives as users of a graph of images. Likewise. */
+bool vmm_open_graph(struct vmm *vmm, GError **error);
+void vmm_close_graph(struct vmm *vmm);
 
 /* Run until the guest or the user ends it; answers the exit status of the process. */
 int vmm_run(struct vmm *vmm);

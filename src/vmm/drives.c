@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The guest's drives in the block graph: their images are nodes, and a change of the graph gives them another image. See vmm.h. */
+#include "disk.h"
+#include "graph.h"
+#include "machine.h"
+#include "vmm.h"
+
+struct vmm_drive {
+	struct block_user user;
+	struct disk *disk;
+};
+
+static void set_image(struct block_user *u, struct image *img)
+{
+	disk_replace_image(((struct vmm_drive *)u)->disk, img);
+}
+
+static bool add_drive(struct vmm *vmm, struct vmm_drive *drive, struct disk *disk, GError **error)
+{
+	struct image *img = disk_image(disk);
+
+	*drive = (struct vmm_drive){
+		.user = { .what = g_strdup_printf("disk '%s'", disk_id(disk)), .id = disk_id(disk), .img = img, .set_image = set_image },
+		.disk = disk,
+	};
+	graph_add_user(vmm->graph, &drive->user);
+	return !img || graph_add(vmm->graph, NULL, img, error);
+}
+
+bool vmm_open_graph(struct vmm *vmm, GError **error)
+{
+	vmm->graph = graph_new();
+	vmm->drives = g_new0(struct vmm_drive, vmm->n_disks);
+	for (unsigned i = 0; i < vmm->n_disks; i++)
+		if (!add_drive(vmm, &vmm->drives[i], vmm->disks[i].disk, error))
+			return false;
+	return true;
+}
+
+void vmm_close_graph(struct vmm *vmm)
+{
+	for (unsigned i = 0; vmm->drives && i < vmm->n_disks; i++)
+		g_free(vmm->drives[i].user.what);
+	g_clear_pointer(&vmm->drives, g_free);
+	g_clear_pointer(&vmm->graph, graph_free);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* query-block, query-blockstats, query-named-block-nodes. See qmp-block.h. */
+#include <string.h>
+
+#include "disk.h"
+#include "format.h"
+#include "graph.h"
+#include "machine.h"
+#include "qmp-block.h"
+#include "vmm.h"
+
+const struct qmp_member qmp_query_blockstats_args[] = { { "query-nodes", &qmp_boolean, .optional = true }, {} };
+const struct qmp_member qmp_query_named_block_nodes_args[] = { { "flat", &qmp_boolean, .optional = true }, {} };
+
+static unsigned depth_of(const struct image *img)
+{
+	unsigned depth = 0;
+
+	for (const struct image *i = img->backing; i; i = i->backing)
+		depth++;
+	return depth;
+}
+
+static void put_limits(JsonObject *o, const struct disk *d)
+{
+	static const struct {
+		const char *name;
+		enum throttle_kind kind;
+	} rows[] = {
+		{ "bps", THROTTLE_BPS },   { "bps_rd", THROTTLE_BPS_READ },   { "bps_wr", THROTTLE_BPS_WRITE },
+		{ "iops", THROTTLE_IOPS }, { "iops_rd", THROTTLE_IOPS_READ }, { "iops_wr", THROTTLE_IOPS_WRITE },
+	};
+	const struct throttle_config *c = d ? disk_throttle(d) : NULL;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		const struct throttle_limit *l = c ? &c->limit[rows[i].kind] : NULL;
+		g_autofree char *max = g_strconcat(rows[i].name, "_max", NULL);
+
+		json_object_set_int_member(o, rows[i].name, l ? l->avg : 0);
+		if (l && l->max)
+			json_object_set_int_member(o, max, l->max);
+	}
+}
+
+/* BlockDeviceInfo. disk: that has the image itself; NULL: none. */
+static JsonObject *device_info(struct vmm *vmm, struct image *img, const struct disk *disk, bool flat)
+{
+	JsonObject *o = json_object_new(), *cache = json_object_new();
+
+	json_object_set_string_member(o, "file", img->path);
+	json_object_set_string_member(o, "node-name", graph_name(vmm->graph, img));
+	json_object_set_boolean_member(o, "ro", img->readonly);
+	json_object_set_string_member(o, "drv", img->format->name);
+	if (img->backing)
+		json_object_set_string_member(o, "backing_file", img->backing->path);
+	json_object_set_int_member(o, "backing_file_depth", depth_of(img));
+	json_object_set_boolean_member(o, "encrypted", FALSE);
+	json_object_set_string_member(o, "detect_zeroes", "off");
+	put_limits(o, disk);
+	json_object_set_object_member(o, "image", qmp_image_info(img, !flat));
+	json_object_set_boolean_member(cache, "writeback", !disk || disk_is_writeback(disk));
+	json_object_set_boolean_member(cache, "direct", img->direct);
+	json_object_set_boolean_member(cache, "no-flush", FALSE);
+	json_object_set_object_member(o, "cache", cache);
+	json_object_set_int_member(o, "write_threshold", 0);
+	return o;
+}
+
+static JsonObject *disk_info(struct vmm *vmm, const struct machine_disk *d)
+{
+	static const char *const status[] = { [DISK_OK] = "ok", [DISK_FAILED] = "failed", [DISK_NOSPACE] = "nospace" };
+	JsonObject *o = json_object_new();
+	struct image *img = disk_image(d->disk);
+
+	json_object_set_string_member(o, "device", disk_id(d->disk));
+	json_object_set_string_member(o, "qdev", disk_id(d->disk));
+	json_object_set_boolean_member(o, "locked", FALSE);
+	json_object_set_boolean_member(o, "removable", d->cdrom);
+	json_object_set_string_member(o, "type", "unknown");
+	json_object_set_string_member(o, "io-status", status[disk_status(d->disk)]);
+	if (img)
+		json_object_set_object_member(o, "inserted", device_info(vmm, img, d->disk, false));
+	return o;
+}
+
+JsonNode *qmp_query_block(void *opaque, JsonObject *args, GError **error)
+{
+	struct vmm *vmm = opaque;
+	JsonArray *list = json_array_new();
+
+	for (unsigned i = 0; i < vmm->n_disks; i++)
+		json_array_add_object_element(list, disk_info(vmm, &vmm->disks[i]));
+	return qmp_array(list);
+}
+
+JsonNode *qmp_query_named_block_nodes(void *opaque, JsonObject *args, GError **error)
+{
+	bool flat = json_object_get_boolean_member_with_default(args, "flat", FALSE);
+	struct vmm *vmm = opaque;
+	JsonArray *list = json_array_new();
+
+	for (struct block_node *n = graph_nodes(vmm->graph); n; n = n->next) {
+		const struct disk *disk = NULL;
+
+		for (unsigned i = 0; i < vmm->n_disks; i++)
+			if (disk_image(vmm->disks[i].disk) == n->img)
+				disk = vmm->disks[i].disk;
+		json_array_add_object_element(list, device_info(vmm, n->img, disk, flat));
+	}
+	return qmp_array(list);
+}
