@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * An image in memory whose speed and faults the test sets, in place of the library's: image.h's queues, image_close() and
- * image_resize(). Requests complete in the default context, or when the test lets them. For tests of drives and their devices.
+ * An image in memory whose speed and faults the test sets, in place of the library's: image.h's queues, drains,
+ * image_close() and image_resize(). Requests complete in the default context, or when the test lets them. For tests of drives and their devices.
  */
 #pragma once
 #include <stdbool.h>

@@ -294,6 +294,15 @@ static void test_medium(void **state)
 	assert_int_equal(run(&b, &w, IMAGE_READ, 0, 512), 0);
 	assert_true(disk_resize(b.d, 2 * RAM_BYTES, NULL));
 	assert_int_equal(b.resized, 1);
+	/* One with the same contents: nobody is told but of its size. */
+	ram_init(&other);
+	disk_replace_image(b.d, &other.img);
+	assert_int_equal(b.changed, 3);
+	assert_int_equal(b.resized, 2);
+	assert_int_equal(run(&b, &w, IMAGE_READ, 0, 512), 0);
+	assert_int_equal(other.reads, 1);
+	disk_replace_image(b.d, &b.m.img);
+	b.m.closed = 0;
 	close_bed(&b);
 }
 
