@@ -524,14 +524,16 @@ const struct scsi_host *scsi_attach(struct device *controller, struct scsi_lun *
 static bool scsi_create(struct device *dev, GVariant *options, const struct device_backend *backend, GError **error)
 {
 	struct virtio_scsi *s = (struct virtio_scsi *)dev;
+	/* Nothing is plugged in while the guest runs, but without HOTPLUG Linux does not listen to any event. */
+	uint64_t features = 1ull << VIRTIO_SCSI_F_HOTPLUG | 1ull << VIRTIO_SCSI_F_CHANGE;
 
 	s->n_queues = 1;
 	if (options)
 		g_variant_lookup(options, "queues", "u", &s->n_queues);
 	if (s->n_queues < 1 || s->n_queues > SCSI_QUEUES)
 		return kv_fail(error, KV_ERROR_USAGE, "%s: queues is %u; use 1 to %d", dev->id, s->n_queues, SCSI_QUEUES);
-	if (!virtio_pci_create(dev, &scsi_class, 1ull << VIRTIO_SCSI_F_CHANGE, sizeof(struct virtio_scsi_config), REQUEST + s->n_queues,
-			       QUEUE_SIZE, error))
+	if (!virtio_pci_create(dev, &scsi_class, features, sizeof(struct virtio_scsi_config), REQUEST + s->n_queues, QUEUE_SIZE,
+			       error))
 		return false;
 	fill_config(s);
 	return true;
