@@ -47,7 +47,10 @@ struct disk_client {
 	void (*medium_changed)(void *opaque); /* another one, or none; NULL: the device cannot do without */
 };
 
-/* For whoever runs the VM; QMP's BLOCK_IO_ERROR. In a queue's context: to pause the VM is for later, in the main loop. */
+/*
+ * For whoever runs the VM; QMP's BLOCK_IO_ERROR. In a queue's context: to pause the VM is for later, in the main loop. Errors
+ * that do not stop it are told once a second at most.
+ */
 struct disk_error {
 	bool read;
 	enum disk_policy action; /* REPORT, IGNORE or STOP */

@@ -129,8 +129,8 @@ static void io_error(void *opaque, struct disk *d, const struct disk_error *e)
 	qmp_event_io_error(vmm, d, e);
 	if (e->action != DISK_STOP || vmm->io_error_stop)
 		return;
-	kv_log_warn("%s: %s: %s; the machine stands still until QMP's cont", disk_id(d), e->read ? "cannot read" : "cannot write",
-		    g_strerror(e->err));
+	kv_log_warn("%s: %s: %s; the machine stands still%s", disk_id(d), e->read ? "cannot read" : "cannot write",
+		    g_strerror(e->err), vmm->qmp ? " until QMP's cont" : ", and without --qmp it cannot be told to go on");
 	vmm->io_error_stop = g_idle_source_new();
 	g_source_set_priority(vmm->io_error_stop, G_PRIORITY_HIGH);
 	g_source_set_callback(vmm->io_error_stop, io_error_stop, vmm, NULL);
@@ -154,6 +154,7 @@ bool vmm_cont(struct vmm *vmm, GError **error)
 
 void vmm_reset(struct vmm *vmm)
 {
+	vmm->io_error = false;
 	restart(vmm, false, "host-qmp-system-reset");
 }
 

@@ -275,7 +275,8 @@ static bool open_queues(struct scsi_lun *lun, unsigned n, GError **error)
 
 static bool parse(struct scsi_lun *lun, GVariant *options, GError **error)
 {
-	const char *serial = lun->dev.id;
+	g_autofree char *otherwise = g_strndup(lun->dev.id, SCSI_SERIAL);
+	const char *serial = otherwise;
 
 	if (options) {
 		g_variant_lookup(options, "serial", "&s", &serial);
