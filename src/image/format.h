@@ -101,6 +101,16 @@ struct image_format {
 	bool (*amend)(struct image *img, GVariant *options, GError **error);
 	/* Every cluster becomes a HOLE. NULL: cannot. */
 	bool (*empty)(struct image *img, GError **error);
+	/*
+	 * Persistent bitmaps (bitmap.h); NULL: none. Drained, the main thread. load: puts those of the file in img->bitmaps, or
+	 * leaves it as it is. add: it is to be stored from now on; false when it cannot be. change: before it changes in another
+	 * way than by recording. remove: from the file, also one that was never stored; it is in img->bitmaps until afterwards.
+	 */
+	bool (*bitmaps_load)(struct image *img, GError **error);
+	bool (*bitmaps_supported)(const struct image *img);
+	bool (*bitmap_add)(struct image *img, struct image_bitmap *b, GError **error);
+	bool (*bitmap_change)(struct image *img, struct image_bitmap *b, GError **error);
+	bool (*bitmap_remove)(struct image *img, struct image_bitmap *b, GError **error);
 	/* Changes the backing file's name in the header alone. format NULL: none is noted. name NULL: no backing file. */
 	bool (*set_backing)(struct image *img, const char *name, const char *format, GError **error);
 };

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bitmap.h"
 #include "bytes.h"
 #include "error.h"
 #include "file-queue.h"
@@ -140,6 +141,7 @@ static bool set_format(struct image *img, const struct layer *l, GError **error)
 
 static void free_image(struct image *img)
 {
+	image_bitmaps_free(img);
 	image_close(img->backing);
 	if (img->data != img->file)
 		image_file_close(img->data);

@@ -39,6 +39,7 @@ struct image_file;
 struct image_format;
 struct image_gate;
 struct image_watch;
+struct image_bitmap;
 
 /*
  * An open image: one layer, its file, and what it stands on. Immutable after image_open(), except for size (image_resize()),
@@ -67,6 +68,8 @@ struct image {
 	int aio;		     /* enum file_engine */
 	struct image_watch *watches; /* live.c; atomic */
 	GRWLock watch_lock;
+	struct image_bitmap *bitmaps; /* bitmap-list.c's, see bitmap.h */
+	bool bitmaps_loaded;	      /* those of the file are among them */
 };
 
 struct image_queue {
