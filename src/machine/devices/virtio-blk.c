@@ -265,13 +265,18 @@ static void blk_config_written(struct virtio_device *v, const uint8_t *before, u
 		__atomic_store_n(&v->config[WCE], wce, __ATOMIC_RELAXED);
 }
 
+static void drop_kept(struct virtio_blk *b)
+{
+	for (unsigned i = 0; i < b->n_io; i++)
+		disk_queue_drop(b->io[i], drop);
+}
+
 static void blk_reset(struct virtio_device *v)
 {
 	struct virtio_blk *b = v->owner;
 
 	v->config[offsetof(struct virtio_blk_config, wce)] = disk_is_writeback(b->disk);
-	for (unsigned i = 0; i < b->n_io; i++)
-		disk_queue_drop(b->io[i], drop);
+	drop_kept(b);
 }
 
 static void blk_hurry(struct virtio_device *v)
@@ -395,6 +400,13 @@ static bool blk_can_save(struct device *dev, GError **error)
 		       "%s: requests that failed wait to be done again, which a saved state cannot have; let the machine go on", dev->id);
 }
 
+/* What waited belongs to rings that are not there any more. */
+static bool blk_after_load(void *dev, GError **error)
+{
+	drop_kept(dev);
+	return virtio_pci_after_load(dev, error);
+}
+
 static char *blk_stats(struct device *dev)
 {
 	struct virtio_blk *b = (struct virtio_blk *)dev;
@@ -413,7 +425,7 @@ static const struct state_desc blk_state = {
 	.version = 1,
 	.oldest = 1,
 	.fields = blk_fields,
-	.after_load = virtio_pci_after_load,
+	.after_load = blk_after_load,
 };
 
 const struct device_class device_virtio_blk = {
