@@ -128,6 +128,8 @@ bool image_prealloc_option(GVariant *options, enum image_prealloc *ret, GError *
 void image_snapshots_free(GArray *snapshots);
 /* How many bytes of a range the backing image has; it may be shorter, or none. */
 uint64_t image_in_backing(const struct image *img, uint64_t offset, uint64_t len);
+/* map_now(), or what stands for it, with its answer looked at. In the gate. */
+bool image_map_now(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret);
 /* An answer of map() or map_now() that asks for nothing out of bounds. */
 bool image_extent_valid(const struct image_extent *e, uint64_t len);
 

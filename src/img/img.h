@@ -40,6 +40,15 @@ enum img_key {
 	IMG_FLUSH_INTERVAL,
 	IMG_PATTERN,
 	IMG_NO_DRAIN,
+	IMG_CACHE_MODE,
+	IMG_AIO,
+	IMG_DISCARD,
+	IMG_DETECT_ZEROES,
+	IMG_TLS_CREDS,
+	IMG_TLS_PSK,
+	IMG_TLS_VERIFY,
+	IMG_FORK,
+	IMG_PID_FILE,
 	IMG_KEYS,
 };
 
@@ -74,7 +83,7 @@ struct img_command {
 
 extern const struct img_command *const img_commands[]; /* NULL-terminated */
 extern const struct img_command img_amend, img_bench, img_bitmap, img_check, img_commit, img_compare, img_convert, img_create,
-	img_dd, img_info, img_map, img_measure, img_rebase, img_resize, img_snapshot;
+	img_dd, img_info, img_map, img_measure, img_rebase, img_resize, img_serve, img_snapshot;
 
 /* What most commands have. */
 /* clang-format off */
