@@ -146,7 +146,8 @@ struct job *job_commit_new(const struct job_options *options, const struct job_c
 		return NULL;
 	}
 	graph_name_find(&c->name, c->overlay, above(c->top, c->base), c->base, what->backing_file);
-	c->walk = (struct walk){ .job = &c->job, .size = c->top->size, .piece = piece,
+	/* What base has behind top's end stays hidden from the overlay. */
+	c->walk = (struct walk){ .job = &c->job, .size = MAX(c->top->size, MIN(c->overlay->size, c->base->size)), .piece = piece,
 				 .copy = { .source = c->top, .target = c->base, .depth = copy_depth(c->top, c->base),
 					   .zero_flags = IMAGE_MAY_UNMAP } };
 	walk_init(&c->walk);

@@ -20,9 +20,17 @@ static enum copy_what classify(const struct copy *c, const struct image_extent *
 
 int copy_look(const struct copy *c, uint64_t offset, uint64_t len, enum copy_what *ret, uint64_t *ret_len)
 {
+	uint64_t size = __atomic_load_n(&c->source->size, __ATOMIC_RELAXED);
 	struct image_extent e;
-	int res = image_status(c->source, offset, len, &e);
+	int res;
 
+	/* Who stands on source sees zeroes behind its end. */
+	if (offset >= size) {
+		*ret = COPY_ZERO;
+		*ret_len = len;
+		return 0;
+	}
+	res = image_status(c->source, offset, MIN(len, size - offset), &e);
 	if (res < 0)
 		return res;
 	*ret = classify(c, &e);

@@ -76,11 +76,11 @@ static struct job *backup(struct job_options o, const struct job_backup *what)
 	return ok(job, error);
 }
 
-static void expect_fails(bool ok_, GError *error, const char *text)
+static void expect_fails(bool succeeded, GError **error, const char *text)
 {
-	assert_false(ok_);
-	assert_string_equal(error->message, text);
-	g_error_free(error);
+	assert_false(succeeded);
+	assert_string_equal((*error)->message, text);
+	g_clear_error(error);
 }
 
 static void expect_events(const char *text)
@@ -465,25 +465,20 @@ static void test_verbs(void **state)
 	o.speed = 64 << 10;
 	o.manual_finalize = o.manual_dismiss = true;
 	job = mirror(o, source, target, JOB_SYNC_FULL);
-	expect_fails(job_mirror_new(&o, &what, &error), error, "Job ID 'm' already in use");
-	error = NULL;
+	expect_fails(job_mirror_new(&o, &what, &error), &error, "Job ID 'm' already in use");
 	o.id = "1";
-	expect_fails(job_mirror_new(&o, &what, &error), error, "Invalid job ID '1'");
-	error = NULL;
+	expect_fails(job_mirror_new(&o, &what, &error), &error, "Invalid job ID '1'");
 	o.id = "n";
 	{
 		g_autofree char *text = g_strdup_printf("Node '%s' is busy: block device is in use by block job: mirror", source->path);
 
-		expect_fails(job_mirror_new(&o, &what, &error), error, text);
+		expect_fails(job_mirror_new(&o, &what, &error), &error, text);
 	}
 	assert_ptr_equal(job_using(target), job);
-	error = NULL;
-	expect_fails(job_complete(job, &error), error, "Job 'm' in state 'running' cannot accept command verb 'complete'");
-	error = NULL;
-	expect_fails(job_resume(job, &error), error, "Can't resume a job that was not paused");
-	error = NULL;
+	expect_fails(job_complete(job, &error), &error, "Job 'm' in state 'running' cannot accept command verb 'complete'");
+	expect_fails(job_resume(job, &error), &error, "Can't resume a job that was not paused");
 	assert_true(job_pause(job, &error));
-	expect_fails(job_pause(job, &error), error, "Job is already paused");
+	expect_fails(job_pause(job, &error), &error, "Job is already paused");
 	job_wait("m", JOB_PAUSED);
 	assert_false(job_is_busy(job));
 	assert_true(job_set_speed(job, 0, NULL));
@@ -493,17 +488,14 @@ static void test_verbs(void **state)
 	assert_true(job->len > 0);
 	assert_true(job_pause(job, NULL));
 	job_wait("m", JOB_STANDBY);
-	error = NULL;
-	expect_fails(job_complete(job, &error), error, "Job 'm' in state 'standby' cannot accept command verb 'complete'");
+	expect_fails(job_complete(job, &error), &error, "Job 'm' in state 'standby' cannot accept command verb 'complete'");
 	assert_true(job_resume(job, NULL));
 	assert_true(job_complete(job, NULL));
 	job_wait("m", JOB_PENDING);
-	error = NULL;
-	expect_fails(job_pause(job, &error), error, "Job 'm' in state 'pending' cannot accept command verb 'pause'");
+	expect_fails(job_pause(job, &error), &error, "Job 'm' in state 'pending' cannot accept command verb 'pause'");
 	assert_true(job_finalize(job, NULL));
 	assert_int_equal(job->status, JOB_CONCLUDED);
-	error = NULL;
-	expect_fails(job_cancel(job, false, &error), error, "Job 'm' in state 'concluded' cannot accept command verb 'cancel'");
+	expect_fails(job_cancel(job, false, &error), &error, "Job 'm' in state 'concluded' cannot accept command verb 'cancel'");
 	assert_true(job_dismiss(job, NULL));
 	assert_null(job_find("m"));
 	expect_events("created running paused running ready READY standby ready waiting pending PENDING COMPLETED concluded null");
@@ -591,5 +583,6 @@ int main(void)
 		cmocka_unit_test(test_group),	 cmocka_unit_test(test_create),
 	};
 
+	cmocka_set_test_filter(getenv("JOBS_TEST"));
 	return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }
