@@ -130,6 +130,11 @@ void image_snapshots_free(GArray *snapshots);
 uint64_t image_in_backing(const struct image *img, uint64_t offset, uint64_t len);
 /* map_now(), or what stands for it, with its answer looked at. In the gate. */
 bool image_map_now(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret);
+/* A backing image that is written to: what it has may be in the layer above a moment later (access.c). */
+static inline bool image_is_moving(const struct image *backing)
+{
+	return backing && !backing->readonly;
+}
 /* An answer of map() or map_now() that asks for nothing out of bounds. */
 bool image_extent_valid(const struct image_extent *e, uint64_t len);
 

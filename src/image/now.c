@@ -59,6 +59,8 @@ static int read_now(struct image *top, uint64_t offset, char *to, uint64_t len, 
 			below = e.kind == IMAGE_HOLE ? image_in_backing(img, offset, run) : 0;
 			if (!below)
 				break;
+			if (image_is_moving(img->backing))
+				return -EAGAIN;
 			run = below;
 		}
 		if (e.kind == IMAGE_DATA)

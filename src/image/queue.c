@@ -189,6 +189,8 @@ static bool locate(struct image *img, bool write, uint64_t offset, uint64_t len,
 		gate_leave(img->gate);
 		if (!known || write || (e.kind != IMAGE_ZERO && e.kind != IMAGE_HOLE))
 			return false;
+		if (e.kind == IMAGE_HOLE && image_is_moving(img->backing))
+			return false;
 		len = e.kind == IMAGE_HOLE ? image_in_backing(img, offset, e.len) : 0;
 		if (!len) {
 			*ret = (struct piece){ .zero = true, .len = e.len };

@@ -40,29 +40,8 @@ bool vmm_open_graph(struct vmm *vmm, GError **error)
 
 void vmm_close_graph(struct vmm *vmm)
 {
-	if (vmm->sweep)
-		g_source_destroy(vmm->sweep);
-	g_clear_pointer(&vmm->sweep, g_source_unref);
 	for (unsigned i = 0; vmm->drives && i < vmm->n_disks; i++)
 		g_free(vmm->drives[i].user.what);
 	g_clear_pointer(&vmm->drives, g_free);
 	g_clear_pointer(&vmm->graph, graph_free);
-}
-
-static gboolean sweep(gpointer opaque)
-{
-	struct vmm *vmm = opaque;
-
-	g_clear_pointer(&vmm->sweep, g_source_unref);
-	graph_sweep(vmm->graph);
-	return G_SOURCE_REMOVE;
-}
-
-void vmm_sweep_later(struct vmm *vmm)
-{
-	if (vmm->sweep)
-		return;
-	vmm->sweep = g_idle_source_new();
-	g_source_set_callback(vmm->sweep, sweep, vmm, NULL);
-	g_source_attach(vmm->sweep, NULL);
 }

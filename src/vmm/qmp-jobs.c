@@ -491,16 +491,16 @@ static void listen(void *opaque, const struct job_event *e)
 	switch (e->kind) {
 	case JOB_EVENT_STATUS:
 		send_status(vmm, e->job);
-		if (e->job->status == JOB_NULL)
-			vmm_sweep_later(vmm);
 		break;
 	case JOB_EVENT_READY:
 		send_progress(vmm, "BLOCK_JOB_READY", e->job, false);
 		break;
 	case JOB_EVENT_COMPLETED:
+		graph_sweep(vmm->graph); /* who hears of it finds the files closed that nobody has any more */
 		send_progress(vmm, "BLOCK_JOB_COMPLETED", e->job, true);
 		break;
 	case JOB_EVENT_CANCELLED:
+		graph_sweep(vmm->graph);
 		send_progress(vmm, "BLOCK_JOB_CANCELLED", e->job, false);
 		break;
 	case JOB_EVENT_PENDING:

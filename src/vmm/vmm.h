@@ -35,7 +35,6 @@ struct vmm {
 	struct job_owner *job_owner;
 	struct job_group *job_group; /* of the transaction that is being done, when its jobs belong together */
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
-	GSource *sweep;		     /* graph_sweep() is to come, or NULL */
 	struct netdev **netdevs; /* NULL-terminated */
 	struct machine *machine;
 	struct qmp_server *qmp; /* NULL: none */
@@ -65,7 +64,6 @@ void vmm_close_disks(struct vmm *vmm);
 /* drives.c: those drives as users of a graph of images. Likewise. */
 bool vmm_open_graph(struct vmm *vmm, GError **error);
 void vmm_close_graph(struct vmm *vmm);
-void vmm_sweep_later(struct vmm *vmm); /* images may be without users, once what is going on is over */
 /* qmp-jobs.c: block jobs and their events; qmp-nbd.c: exports. At the end, before the graph. */
 void vmm_open_jobs(struct vmm *vmm);
 void vmm_close_jobs(struct vmm *vmm);

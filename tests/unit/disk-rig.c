@@ -143,3 +143,22 @@ bool image_resize(struct image *img, uint64_t size, enum image_prealloc prealloc
 	__atomic_store_n(&img->size, size, __ATOMIC_RELAXED);
 	return true;
 }
+
+struct image *image_ref(struct image *img)
+{
+	return img;
+}
+
+void image_drain_begin(struct image *img)
+{
+	ram_complete(img->state);
+}
+
+void image_drain_end(struct image *img)
+{
+}
+
+void image_queue_set_image(struct image_queue *q, struct image *img)
+{
+	q->image = img;
+}
