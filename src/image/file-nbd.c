@@ -50,7 +50,9 @@ char *image_file_nbd_uri(const char *name, GError **error)
 struct image_file *image_file_open_nbd(const char *name, bool readonly, unsigned flags, GError **error)
 {
 	g_autofree char *uri = image_file_nbd_uri(name, error);
-	image_nbd_connect *connect = uri ? (image_nbd_connect *)kv_module_symbol(IMAGE_NBD_MODULE, IMAGE_NBD_SYMBOL, error) : NULL;
+	image_nbd_connect *connect = NULL;
 
+	if (uri)
+		connect = (image_nbd_connect *)kv_module_symbol(IMAGE_NBD_MODULE, IMAGE_NBD_SYMBOL, error);
 	return connect ? connect(name, uri, readonly, kv_log_warn, error) : NULL;
 }

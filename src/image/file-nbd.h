@@ -14,7 +14,7 @@ char *image_file_nbd_uri(const char *name, GError **error);
 struct image_file *image_file_open_nbd(const char *name, bool readonly, unsigned flags, GError **error);
 
 /* The module's function. warn: where it says what happens later. */
-typedef struct image_file *image_nbd_connect(const char *name, const char *uri, bool readonly, void (*warn)(const char *format, ...),
-					     GError **error);
+typedef struct image_file *image_nbd_connect(const char *name, const char *uri, bool readonly,
+					     void (*warn)(const char *format, ...), GError **error);
 #define IMAGE_NBD_MODULE "kv-nbd-client"
 #define IMAGE_NBD_SYMBOL "kv_nbd_connect"

@@ -270,8 +270,9 @@ static char *backing_path(const char *path, const char *name, GError **error)
 		return g_strdup(name);
 	if (image_file_is_nbd(path)) {
 		kv_fail(error, KV_ERROR_UNSUPPORTED,
-			"disk '%s': its backing file '%s' would be in its folder, which an NBD export has not; give one with backing=", path,
-			name);
+			"disk '%s': its backing file '%s' would be in its folder, which an NBD export has not; give one with "
+			"backing=",
+			path, name);
 		return NULL;
 	}
 	folder = g_path_get_dirname(path);

@@ -25,25 +25,26 @@ enum {
 static const struct img_option options[] = {
 	IMG_OPTION_FORMAT,
 	{'r', "read-only", NULL, "clients cannot write"},
-	{'k', "socket", "PATH", "listen on a Unix socket"},
-	{'p', "port", "PORT", "or on this TCP port; 10809"},
+	{'k', "socket", "PATH", "listen on a Unix socket; or"},
+	{'p', "port", "PORT", "on this TCP port; 10809"},
 	{'b', "bind", "ADDRESS", "of this address; all"},
-	{'x', "export-name", "NAME", "what clients ask for; the empty name"},
+	{'x', "export-name", "NAME", "the export's name; empty"},
 	{'D', "description", "TEXT", "of the export"},
-	{'e', "shared", "N", "so many clients at the same time, 0: any number; 1"},
+	{'e', "shared", "N", "clients at the same time, 0: any number; 1"},
 	{'t', "persistent", NULL, "go on when the last client has left"},
-	{'l', "load-snapshot", "SNAPSHOT", "serve the image as it was then: an id, a name, snapshot.id=ID or snapshot.name=NAME"},
-	{'A', "allocation-depth", NULL, "tell clients which layer data is from"},
-	{IMG_CACHE_MODE, "cache", "CACHE", "writeback, none, unsafe (flushes do not wait for the disk)"},
+	{'l', "load-snapshot", "SNAPSHOT", "the image as it was then (id or name)"},
+	{'A', "allocation-depth", NULL, "tell which layer data is from"},
+	{IMG_CACHE_MODE, "cache", "CACHE", "writeback, none, or unsafe: no flushes"},
 	{IMG_AIO, "aio", "AIO", "threads, or native or io_uring: io_uring"},
-	{IMG_DISCARD, "discard", "DISCARD", "ignore or unmap what clients trim; unmap"},
-	{IMG_TLS_CREDS, "tls-creds", "FOLDER", "TLS, with ca-cert.pem, server-cert.pem and server-key.pem of the folder"},
-	{IMG_TLS_VERIFY, "tls-verify-peer", NULL, "clients need a certificate of the same authority"},
-	{IMG_TLS_PSK, "tls-psk", "FOLDER", "TLS, with the keys in keys.psk of the folder"},
+	{IMG_DISCARD, "discard", "MODE", "ignore or unmap what is trimmed; unmap"},
+	{IMG_TLS_CREDS, "tls-creds", "FOLDER", "use TLS, with certificates and a key there"},
+	{IMG_TLS_VERIFY, "tls-verify-peer", NULL, "clients need a certificate as well"},
+	{IMG_TLS_PSK, "tls-psk", "FOLDER", "use TLS, with keys.psk there"},
 	{IMG_PID_FILE, "pid-file", "PATH", "write the process's number there"},
-	{IMG_FORK, "fork", NULL, "go to the background when clients can connect"},
+	{IMG_FORK, "fork", NULL, "go behind when clients can connect"},
 	IMG_OPTION_SHARE,
-	IMG_OPTION_COMMON,
+	{IMG_IMAGE_OPTS, "image-opts", NULL, "FILE is driver=FORMAT,file.filename=PATH"},
+	{IMG_OBJECT, "object", "DEF", NULL},
 	{'n', "nocache", NULL, NULL},
 	{'v', "verbose", NULL, NULL},
 	{'c', "connect", "DEV", NULL},
@@ -188,7 +189,8 @@ static bool start_listening(struct serve *s, unsigned n_inherited)
 
 	if (n_inherited)
 		return take_inherited(s, n_inherited);
-	fd = path ? kv_listen_unix("NBD socket", path, &error) : nbd_listen_tcp(s->args->value['b'], port ? port : "10809", &error);
+	fd = path ? kv_listen_unix("NBD socket", path, &error) :
+		    nbd_listen_tcp(s->args->value['b'], port ? port : "10809", &error);
 	if (fd < 0)
 		return img_fail_error(NULL, error), false;
 	s->socket = path;

@@ -172,7 +172,8 @@ static int finish(struct nbd_file *f, struct waiter *w, int64_t cookie)
 		return res ? -res : -EIO;
 	}
 	/* Not all of it fitted into the socket: the leader has to wait for room. Full: it is awake already. */
-	if (nbd_aio_get_direction(f->nbd) & LIBNBD_AIO_DIRECTION_WRITE && write(f->wake, &one, sizeof(one)) < 0 && errno != EAGAIN)
+	if (nbd_aio_get_direction(f->nbd) & LIBNBD_AIO_DIRECTION_WRITE && write(f->wake, &one, sizeof(one)) < 0 &&
+	    errno != EAGAIN)
 		f->warn("disk '%s': cannot wake a thread: %s", f->base.name, g_strerror(errno));
 	return wait_for(f, w);
 }
@@ -380,6 +381,7 @@ static bool nbd_has_data(struct image_file *base, uint64_t offset, uint64_t len,
 	struct nbd_file *f = nbd_of(base);
 	uint64_t size = image_file_size(base), from = align_down(offset, f->block);
 	struct extents e = {};
+	const nbd_extent_callback found = { .callback = on_extents, .user_data = &e };
 	struct waiter w = {};
 	uint64_t n;
 	int res;
@@ -391,8 +393,7 @@ static bool nbd_has_data(struct image_file *base, uint64_t offset, uint64_t len,
 		return true;
 	n = MIN(align_up(offset + MIN(len, RANGE_MAX) - from, f->block), size - from);
 	n = MIN(n, RANGE_MAX);
-	res = finish(f, &w,
-		     nbd_aio_block_status(f->nbd, n, from, (nbd_extent_callback){ .callback = on_extents, .user_data = &e }, COMPLETION(&w), 0));
+	res = finish(f, &w, nbd_aio_block_status(f->nbd, n, from, found, COMPLETION(&w), 0));
 	if (res < 0 || !e.known || e.len <= offset - from)
 		return true;
 	*ret_len = MIN(len, e.len - (offset - from));

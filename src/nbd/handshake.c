@@ -73,7 +73,8 @@ static bool take_string(struct data *d, char **ret)
 
 /* ---- replies ---- */
 
-static bool reply(struct nbd_conn *c, uint32_t option, uint32_t type, const void *a, unsigned a_len, const void *b, unsigned b_len)
+static bool reply(struct nbd_conn *c, uint32_t option, uint32_t type, const void *a, unsigned a_len, const void *b,
+		  unsigned b_len)
 {
 	uint8_t *to = conn_out(c, 20 + a_len + b_len);
 

@@ -218,7 +218,9 @@ static void submit(struct slow *s, struct part *p, enum image_op op, unsigned fl
 	struct nbd_conn *c = s->c;
 	bool sized = op == IMAGE_READ || op == IMAGE_WRITE;
 
-	p->req = (struct image_req){ .op = op, .flags = flags, .offset = p->offset, .len = p->len, .complete = slow_done, .opaque = s };
+	p->req = (struct image_req){
+		.op = op, .flags = flags, .offset = p->offset, .len = p->len, .complete = slow_done, .opaque = s
+	};
 	if (sized) {
 		p->iov = (struct iovec){ s->buf + (p->offset - s->r.offset), p->len };
 		p->req.iov = &p->iov;
@@ -514,7 +516,9 @@ static const struct {
 static bool run_one(struct nbd_conn *c)
 {
 	const uint8_t *p = c->in + c->in_at;
-	struct nbd_request r = { .flags = get_be16(p + 4), .type = get_be16(p + 6), .offset = get_be64(p + 16), .len = get_be32(p + 24) };
+	struct nbd_request r = {
+		.flags = get_be16(p + 4), .type = get_be16(p + 6), .offset = get_be64(p + 16), .len = get_be32(p + 24)
+	};
 	unsigned flags = NBD_CMD_FLAG_FUA;
 	int res = 0;
 

@@ -351,7 +351,8 @@ int nbd_listen_tcp(const char *address, const char *port, GError **error)
 	int fd = -1, family, res = getaddrinfo(address, port, &hints, &list);
 
 	if (res) {
-		kv_fail(error, KV_ERROR_USAGE, "cannot listen on '%s', port %s: %s", address ? address : "*", port, gai_strerror(res));
+		kv_fail(error, KV_ERROR_USAGE, "cannot listen on '%s', port %s: %s", address ? address : "*", port,
+			gai_strerror(res));
 		return -1;
 	}
 	/* IPv6 first: without an address it takes IPv4 as well. */

@@ -24,7 +24,8 @@ char *conn_context_name(const struct nbd_export *e, unsigned context)
 	return context < e->n_bitmaps ? g_strconcat("qemu:dirty-bitmap:", e->bitmap[context].name, NULL) : NULL;
 }
 
-static int image_flags(struct nbd_export *e, unsigned context, uint64_t offset, uint64_t len, uint32_t *ret_flags, uint64_t *ret_len)
+static int image_flags(struct nbd_export *e, unsigned context, uint64_t offset, uint64_t len, uint32_t *ret_flags,
+		       uint64_t *ret_len)
 {
 	struct image_extent x;
 	int res = image_status(e->img, offset, len, &x);

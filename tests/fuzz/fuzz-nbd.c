@@ -55,7 +55,9 @@ static struct nbd_server *start(struct image *img)
 {
 	static const struct nbd_bitmap bitmap = { "b", extent, NULL };
 	const struct nbd_server_options s = {};
-	const struct nbd_export_options o = { .name = "x", .writable = true, .allocation_depth = true, .bitmaps = &bitmap, .n_bitmaps = 1 };
+	const struct nbd_export_options o = {
+		.name = "x", .writable = true, .allocation_depth = true, .bitmaps = &bitmap, .n_bitmaps = 1
+	};
 	struct nbd_server *server = nbd_server_new(NULL, &s, NULL);
 
 	nbd_export_add(server, img, &o, NULL);

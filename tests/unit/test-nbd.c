@@ -51,7 +51,8 @@ static int every_other(void *opaque, uint64_t offset, uint64_t len, bool *ret_di
 
 static struct image *open_image(const char *path, bool readonly)
 {
-	g_autofree char *text = g_strdup_printf("{'file': <'%s'>, 'format': <'raw'>, 'readonly': <%s>}", path, readonly ? "true" : "false");
+	g_autofree char *text = g_strdup_printf("{'file': <'%s'>, 'format': <'raw'>, 'readonly': <%s>}", path,
+						readonly ? "true" : "false");
 	g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_new_parsed(text));
 	GError *error = NULL;
 	struct image *i = image_open(options, &error);
@@ -110,7 +111,8 @@ static int connect_to_server(void)
 
 static void send_all(int fd, const void *data, size_t len)
 {
-	assert_int_equal(send(fd, data, len, MSG_NOSIGNAL), len);
+	if (len) /* nothing fails as well when the other side has gone */
+		assert_int_equal(send(fd, data, len, MSG_NOSIGNAL), len);
 }
 
 static void recv_all(int fd, void *data, size_t len)
@@ -677,11 +679,13 @@ static void test_stream(void **state)
 static void test_not_reading(void **state)
 {
 	enum { REQUESTS = 400 };
-	g_autofree uint8_t *data = g_malloc(1 << 20);
+	g_autofree uint8_t *data = g_malloc(1 << 20), *all = g_malloc(REQUESTS * NBD_REQUEST_SIZE);
 	int fd = simple("a");
 
+	/* At once: single ones would fill the socket, and then both sides would wait. */
 	for (unsigned i = 0; i < REQUESTS; i++)
-		request(fd, NBD_CMD_READ, 0, i, DATA_AT, 1 << 20);
+		put_request(all + i * NBD_REQUEST_SIZE, NBD_CMD_READ, 0, i, DATA_AT, 1 << 20);
+	send_all(fd, all, REQUESTS * NBD_REQUEST_SIZE);
 	g_usleep(1000);
 	for (unsigned i = 0; i < REQUESTS; i++) {
 		uint32_t error;
@@ -692,8 +696,9 @@ static void test_not_reading(void **state)
 		assert_memory_equal(data, pattern, DATA);
 	}
 	/* And one that does not come back for them. */
-	for (unsigned i = 0; i < REQUESTS; i++)
-		request(fd, i % 2 ? NBD_CMD_READ : NBD_CMD_FLUSH, 0, i, DATA_AT, i % 2 ? 1 << 20 : 0);
+	for (unsigned i = 0; i < REQUESTS; i += 2)
+		put_request(all + i * NBD_REQUEST_SIZE, NBD_CMD_FLUSH, 0, i, 0, 0);
+	send_all(fd, all, REQUESTS * NBD_REQUEST_SIZE);
 	close(fd);
 }
 
@@ -835,7 +840,7 @@ static void test_names(void **state)
 		else
 			assert_true(!uri && error);
 	}
-	assert_false(image_file_is_nbd("/nbd://x") || image_file_is_nbd("./nbd:x:1") || image_file_is_nbd("nbd") || image_file_is_nbd(""));
+	assert_false(image_file_is_nbd("/nbd://x") || image_file_is_nbd("./nbd:x:1") || image_file_is_nbd("nbd"));
 }
 
 int main(void)
