@@ -10,24 +10,24 @@ struct word {
 	int value;
 };
 
-static const struct word caches[] = { { "writeback", 0 }, { "none", 0 }, { "writethrough", 1 }, { "directsync", 1 }, { "unsafe", 2 }, {} };
-static const struct word discards[] = { { "on", 0 }, { "unmap", 0 }, { "off", 1 }, { "ignore", 1 }, {} };
-static const struct word zeroes[] = { { "off", DISK_ZEROES_OFF }, { "on", DISK_ZEROES_ON }, { "unmap", DISK_ZEROES_UNMAP }, {} };
+static const struct word caches[] = {{"writeback", 0}, {"none", 0}, {"writethrough", 1}, {"directsync", 1}, {"unsafe", 2}, {}};
+static const struct word discards[] = {{"on", 0}, {"unmap", 0}, {"off", 1}, {"ignore", 1}, {}};
+static const struct word zeroes[] = {{"off", DISK_ZEROES_OFF}, {"on", DISK_ZEROES_ON}, {"unmap", DISK_ZEROES_UNMAP}, {}};
 static const struct word write_errors[] = {
-	{ "enospc", DISK_ENOSPC }, { "report", DISK_REPORT }, { "ignore", DISK_IGNORE }, { "stop", DISK_STOP }, {}
-};
-static const struct word read_errors[] = { { "report", DISK_REPORT }, { "ignore", DISK_IGNORE }, { "stop", DISK_STOP }, {} };
+	{"enospc", DISK_ENOSPC}, {"report", DISK_REPORT}, {"ignore", DISK_IGNORE}, {"stop", DISK_STOP}, {}};
+static const struct word read_errors[] = {{"report", DISK_REPORT}, {"ignore", DISK_IGNORE}, {"stop", DISK_STOP}, {}};
 
 static const struct {
 	const char *name;
 	enum throttle_kind kind;
 } limits[] = {
-	{ "bps", THROTTLE_BPS },   { "bps-read", THROTTLE_BPS_READ },	{ "bps-write", THROTTLE_BPS_WRITE },
-	{ "iops", THROTTLE_IOPS }, { "iops-read", THROTTLE_IOPS_READ }, { "iops-write", THROTTLE_IOPS_WRITE },
+	{"bps", THROTTLE_BPS},	 {"bps-read", THROTTLE_BPS_READ},   {"bps-write", THROTTLE_BPS_WRITE},
+	{"iops", THROTTLE_IOPS}, {"iops-read", THROTTLE_IOPS_READ}, {"iops-write", THROTTLE_IOPS_WRITE},
 };
 
 /* The value of a word among those of a table, the first when it is not given. */
-static bool find_word(const struct disk *d, GVariant *options, const char *key, const struct word *words, int *ret, GError **error)
+static bool find_word(const struct disk *d, GVariant *options, const char *key, const struct word *words, int *ret,
+		      GError **error)
 {
 	const char *text = words->name;
 	g_autoptr(GString) known = g_string_new(NULL);
@@ -60,9 +60,9 @@ static bool parse_throttle(struct disk *d, GVariant *options, GError **error)
 	if (!options)
 		return true;
 	for (unsigned i = 0; i < G_N_ELEMENTS(limits); i++)
-		c.limit[limits[i].kind] = (struct throttle_limit){ .avg = find_number(options, limits[i].name, ""),
-								   .max = find_number(options, limits[i].name, "-max"),
-								   .length = find_number(options, limits[i].name, "-max-length") };
+		c.limit[limits[i].kind] = (struct throttle_limit){.avg = find_number(options, limits[i].name, ""),
+								  .max = find_number(options, limits[i].name, "-max"),
+								  .length = find_number(options, limits[i].name, "-max-length")};
 	c.iops_size = find_number(options, "iops-size", "");
 	return disk_set_throttle(d, &c, error);
 }

@@ -217,13 +217,13 @@ static gboolean dispatch(GSource *source, GSourceFunc callback, gpointer data)
 	return G_SOURCE_CONTINUE;
 }
 
-static GSourceFuncs source_funcs = { .dispatch = dispatch };
+static GSourceFuncs source_funcs = {.dispatch = dispatch};
 
 struct disk_queue *disk_queue_new(struct disk *d, GMainContext *context, unsigned depth, GError **error)
 {
 	struct disk_queue *q = g_new0(struct disk_queue, 1);
 
-	*q = (struct disk_queue){ .disk = d, .context = context, .depth = depth };
+	*q = (struct disk_queue){.disk = d, .context = context, .depth = depth};
 	if (d->image) {
 		q->io = image_queue_new(d->image, context, depth, error);
 		if (!q->io) {

@@ -71,7 +71,7 @@ const char *disk_id(const struct disk *d);
 struct image *disk_image(const struct disk *d); /* NULL: empty */
 uint64_t disk_size(const struct disk *d);	/* bytes; 0: empty */
 bool disk_is_empty(const struct disk *d);
-bool disk_is_readonly(const struct disk *d); /* an empty drive is not */
+bool disk_is_readonly(const struct disk *d);  /* an empty drive is not */
 bool disk_is_writeback(const struct disk *d); /* at power-on; the device's cache setting begins with it */
 bool disk_can_discard(const struct disk *d);  /* and is allowed to */
 enum disk_status disk_status(const struct disk *d);

@@ -29,8 +29,8 @@ static void note(struct disk *d, const struct disk_error *e)
 	enum disk_status ok = DISK_OK;
 
 	if (e->action == DISK_STOP)
-		__atomic_compare_exchange_n(&d->status, &ok, e->err == ENOSPC ? DISK_NOSPACE : DISK_FAILED, false, __ATOMIC_RELAXED,
-					    __ATOMIC_RELAXED);
+		__atomic_compare_exchange_n(&d->status, &ok, e->err == ENOSPC ? DISK_NOSPACE : DISK_FAILED, false,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	if (d->error)
 		d->error(d->error_opaque, d, e);
 }
@@ -51,7 +51,7 @@ bool disk_failed(struct disk_req *req, int *res)
 	struct disk *d = req->queue->disk;
 	int err = -*res;
 	bool read = req->op == IMAGE_READ;
-	struct disk_error e = { .read = read, .err = err };
+	struct disk_error e = {.read = read, .err = err};
 
 	if (is_answer(err))
 		return false;

@@ -40,7 +40,8 @@ bool throttle_check(const struct throttle_config *c, GError **error)
 {
 	if (split(&c->limit[THROTTLE_BPS]) || split(&c->limit[THROTTLE_IOPS]))
 		return kv_fail(error, KV_ERROR_USAGE, "a limit of all requests and one of reads or writes cannot be given both");
-	if (c->iops_size && !c->limit[THROTTLE_IOPS].avg && !c->limit[THROTTLE_IOPS_READ].avg && !c->limit[THROTTLE_IOPS_WRITE].avg)
+	if (c->iops_size && !c->limit[THROTTLE_IOPS].avg && !c->limit[THROTTLE_IOPS_READ].avg &&
+	    !c->limit[THROTTLE_IOPS_WRITE].avg)
 		return kv_fail(error, KV_ERROR_USAGE, "the size of requests needs a limit of them as well");
 	for (unsigned i = 0; i < THROTTLE_KINDS; i++)
 		if (!check_limit(&c->limit[i], is_ops(i) ? "requests" : "bytes", error))
@@ -58,13 +59,12 @@ bool throttle_limits(const struct throttle_config *c)
 
 void throttle_set(struct throttle *t, const struct throttle_config *c, int64_t now_ns)
 {
-	*t = (struct throttle){ .config = *c, .last_ns = now_ns };
+	*t = (struct throttle){.config = *c, .last_ns = now_ns};
 }
 
 static bool concerns(unsigned kind, bool write)
 {
-	return kind == THROTTLE_BPS || kind == THROTTLE_IOPS ||
-	       kind == (write ? THROTTLE_BPS_WRITE : THROTTLE_BPS_READ) ||
+	return kind == THROTTLE_BPS || kind == THROTTLE_IOPS || kind == (write ? THROTTLE_BPS_WRITE : THROTTLE_BPS_READ) ||
 	       kind == (write ? THROTTLE_IOPS_WRITE : THROTTLE_IOPS_READ);
 }
 

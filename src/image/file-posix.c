@@ -177,8 +177,8 @@ static int fail_open(const char *path, bool readonly, unsigned flags, int err, G
 	bool hint = !readonly && !create && (err == EACCES || err == EROFS);
 
 	if (err == EINVAL && (flags & IMAGE_FILE_DIRECT))
-		kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s': its file system has no O_DIRECT; use the page cache (cache=writeback)",
-			path);
+		kv_fail(error, KV_ERROR_UNSUPPORTED,
+			"disk '%s': its file system has no O_DIRECT; use the page cache (cache=writeback)", path);
 	else
 		kv_fail_errno(error, err, "cannot %s disk '%s'%s", create ? "create" : "open", path,
 			      hint ? " for writing (readonly=on reads only)" : "");

@@ -39,7 +39,11 @@ struct image_file {
 	int more;      /* atomic; references beside the first */
 };
 
-enum { IMAGE_FILE_CREATE = 1, IMAGE_FILE_SHARE = 2 /* readers beside a writer: no locks (-U) */, IMAGE_FILE_DIRECT = 4 /* O_DIRECT */ };
+enum {
+	IMAGE_FILE_CREATE = 1,
+	IMAGE_FILE_SHARE = 2,  /* readers beside a writer: no locks (-U) */
+	IMAGE_FILE_DIRECT = 4, /* O_DIRECT */
+};
 /* Opens and locks (lock.h). CREATE: makes it, or empties what is there (a device stays as it is). */
 struct image_file *image_file_open(const char *path, bool readonly, unsigned flags, GError **error);
 struct image_file *image_file_ref(struct image_file *f);

@@ -232,7 +232,8 @@ static bool open_backing(struct image *img, const char *path, const char *format
 {
 	g_autoptr(GVariant) none = g_variant_ref_sink(g_variant_new_parsed("@a{sv} {}"));
 	gboolean writable = FALSE;
-	struct layer l = { .path = path, .format = format, .guess = true, .share = img->share, .direct = img->direct, .aio = img->aio, .above = img };
+	struct layer l = { .path = path, .format = format, .guess = true, .share = img->share, .direct = img->direct,
+			   .aio = img->aio, .above = img };
 
 	g_variant_lookup(options, "backing-writable", "b", &writable);
 	l.readonly = !writable;

@@ -73,10 +73,16 @@ static GVariant *overlay_keys(const char *path, const char *below, const char *f
 	return g_variant_ref_sink(g_variant_dict_end(&dict));
 }
 
+static bool has_scheme(const char *file)
+{
+	return file[strcspn(file, ":/")] == ':';
+}
+
 /* What the guest writes goes to a file without a name, which is gone with this process. */
 static struct image *open_overlay(GVariant *keys, GError **error)
 {
-	g_autofree char *below = g_canonicalize_filename(text_of(keys, "file", ""), NULL);
+	const char *file = text_of(keys, "file", "");
+	g_autofree char *below = has_scheme(file) ? g_strdup(file) : g_canonicalize_filename(file, NULL);
 	g_autofree char *path = temporary_file(error);
 	g_autoptr(GVariant) how = NULL, create = NULL;
 	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
@@ -124,7 +130,8 @@ static struct image *open_image(GVariant *keys, GError **error)
 	}
 	img = overlay && !is_on(keys, "readonly") ? open_overlay(keys, error) : image_open(mine, error);
 	if (img && !img->size) {
-		kv_fail(error, KV_ERROR_INVALID, "disk '%s' is empty; give it a size, as with truncate -s 8G", text_of(keys, "file", ""));
+		kv_fail(error, KV_ERROR_INVALID, "disk '%s' is empty; give it a size, as with truncate -s 8G",
+			text_of(keys, "file", ""));
 		g_clear_pointer(&img, image_close);
 	}
 	return img;

@@ -31,9 +31,9 @@ static const char *const only_on[] = { "on", NULL };
 static const char *const only_off[] = { "off", NULL };
 
 #define RATE_MAX 1000000000000000 /* throttle.h */
-#define LIMIT(name, what)                                                                                                          \
-	{ name, OPTION_SIZE, "N", what " a second", .max = RATE_MAX, .rare = true },                                               \
-	{ name "-max", OPTION_SIZE, "N", what " a second in a burst", .max = RATE_MAX, .rare = true },                             \
+#define LIMIT(name, what)                                                                              \
+	{ name, OPTION_SIZE, "N", what " a second", .max = RATE_MAX, .rare = true },                   \
+	{ name "-max", OPTION_SIZE, "N", what " a second in a burst", .max = RATE_MAX, .rare = true }, \
 	{ name "-max-length", OPTION_COUNT, "S", "seconds a burst may last (1)", .min = 1, .max = RATE_MAX, .rare = true }
 
 static const struct option disk_keys[] = {
@@ -45,14 +45,14 @@ static const struct option disk_keys[] = {
 	{ "id", OPTION_TEXT, "NAME", "name of the drive (diskN)", .rare = true },
 	{ "aio", OPTION_CHOICE, "auto|io_uring|threads", "how the file is read and written (auto)",
 	  .choices = disk_engines, .rare = true },
-	{ "cache", OPTION_CHOICE, "writeback|none|writethrough|directsync|unsafe", "the host's page cache, flushes (writeback)",
-	  .choices = disk_caches, .rare = true },
+	{ "cache", OPTION_CHOICE, "writeback|none|writethrough|directsync|unsafe",
+	  "the host's page cache, flushes (writeback)", .choices = disk_caches, .rare = true },
 	{ "discard", OPTION_CHOICE, "on|off", "the guest may give back room (on)", .choices = disk_discards, .rare = true },
 	{ "detect-zeroes", OPTION_CHOICE, "off|on|unmap", "what writes of zeroes become (off)", .choices = disk_zeroes,
 	  .rare = true },
 	{ "snapshot", OPTION_BOOL, "on|off", "writes are forgotten at the end (off)", .rare = true },
-	{ "werror", OPTION_CHOICE, "enospc|report|ignore|stop", "what happens when a write fails (enospc)", .choices = write_errors,
-	  .rare = true },
+	{ "werror", OPTION_CHOICE, "enospc|report|ignore|stop", "what happens when a write fails (enospc)",
+	  .choices = write_errors, .rare = true },
 	{ "rerror", OPTION_CHOICE, "report|ignore|stop", "what happens when a read fails (report)", .choices = read_errors,
 	  .rare = true },
 	{ "serial", OPTION_TEXT, "TEXT", "serial number (the id)", .rare = true },

@@ -41,7 +41,7 @@ static void changed(struct device *controller, unsigned target, uint8_t asc, uin
 {
 }
 
-static const struct scsi_host fuzz_host = { .done = done, .kept = kept, .changed = changed };
+static const struct scsi_host fuzz_host = {.done = done, .kept = kept, .changed = changed};
 
 static void check(bool ok)
 {
@@ -64,10 +64,10 @@ static void finish(struct scsi_lun *lun, struct ram_image *m)
 
 static void command(struct scsi_lun *lun, struct ram_image *m, const uint8_t *record)
 {
-	static const int errors[] = { 0, EIO, ENOSPC, ENOTSUP, EINVAL, ENOMEDIUM };
+	static const int errors[] = {0, EIO, ENOSPC, ENOTSUP, EINVAL, ENOMEDIUM};
 	unsigned len = (record[17] | record[18] << 8) % (DATA_MAX + 1), half = len / 2;
 	g_autofree uint8_t *data = g_malloc(MAX(len, 1u));
-	struct iovec iov[2] = { { data, half }, { data + half, len - half } };
+	struct iovec iov[2] = {{data, half}, {data + half, len - half}};
 	struct scsi_req *r = g_new0(struct scsi_req, 1);
 
 	memset(data, record[19], len);
@@ -98,8 +98,8 @@ static void command(struct scsi_lun *lun, struct ram_image *m, const uint8_t *re
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct ram_image m;
-	struct machine_core core = { .vm_fd = -1 };
-	struct device_backend backend = { 0 };
+	struct machine_core core = {.vm_fd = -1};
+	struct device_backend backend = {0};
 	g_autoptr(GVariant) options = NULL;
 	const struct scsi_host *host;
 	struct scsi_lun *lun;

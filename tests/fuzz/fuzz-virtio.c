@@ -82,6 +82,7 @@ void image_drain_end(struct image *img)
 
 void image_queue_set_image(struct image_queue *q, struct image *img)
 {
+	q->image = img;
 }
 
 void image_submit(struct image_queue *q, struct image_req *r)

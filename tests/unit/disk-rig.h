@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * An image in memory whose speed and faults the test sets, in place of the library's: image.h's queues, image_close() and
- * image_resize(). Requests complete in the default context, or when the test lets them. For tests of drives and their devices.
+ * An image in memory whose speed and faults the test sets, in place of the library's: image.h's queues, drains,
+ * image_close() and image_resize(). Requests complete in the default context, or when the test lets them. For tests of drives and
+ * their devices.
  */
 #pragma once
 #include <stdbool.h>
@@ -18,9 +19,9 @@ enum {
 struct ram_image {
 	struct image img;
 	uint8_t bytes[2 * RAM_BYTES]; /* it may grow */
-	bool hold;	   /* keep requests until ram_complete() */
-	int fail;	   /* errno of all requests, or of those of fail_ops */
-	unsigned fail_ops; /* 1 << op; 0: all */
+	bool hold;		      /* keep requests until ram_complete() */
+	int fail;		      /* errno of all requests, or of those of fail_ops */
+	unsigned fail_ops;	      /* 1 << op; 0: all */
 	unsigned reads, writes, flushes, zeroes, discards, unmaps, closed;
 	struct image_req *waiting, **tail;
 	struct image_queue queue[RAM_QUEUES];

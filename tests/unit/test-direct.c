@@ -33,10 +33,10 @@ static struct image *make(const char *format, const char *name, guint64 size, co
 {
 	g_autofree char *path = rig_path(name);
 	g_autoptr(GError) error = NULL;
-	g_autoptr(GVariant) create = g_variant_ref_sink(
-		g_variant_new_parsed("{'file': <%s>, 'format': <%s>, 'size': <%t>}", path, format, size));
-	g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_new_parsed(
-		"{'file': <%s>, 'format': <%s>, 'direct': <true>, 'aio': <%s>}", path, format, aio));
+	g_autoptr(GVariant) create =
+		g_variant_ref_sink(g_variant_new_parsed("{'file': <%s>, 'format': <%s>, 'size': <%t>}", path, format, size));
+	g_autoptr(GVariant) options = g_variant_ref_sink(
+		g_variant_new_parsed("{'file': <%s>, 'format': <%s>, 'direct': <true>, 'aio': <%s>}", path, format, aio));
 	struct image *img;
 
 	assert_true(image_create(create, NULL));
@@ -95,7 +95,7 @@ static void test_parts(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_requests), cmocka_unit_test(test_parts) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_requests), cmocka_unit_test(test_parts)};
 
 	return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }

@@ -50,7 +50,7 @@ static void on_error(void *opaque, struct disk *d, const struct disk_error *e)
 	b->last = *e;
 }
 
-static const struct disk_client client = { .kept = on_kept, .resized = on_resized, .medium_changed = on_changed };
+static const struct disk_client client = {.kept = on_kept, .resized = on_resized, .medium_changed = on_changed};
 
 static void open_bed(struct bed *b, const char *keys)
 {
@@ -94,8 +94,8 @@ static void start(struct bed *b, struct wait *w, enum image_op op, uint64_t offs
 {
 	bool data = op == IMAGE_READ || op == IMAGE_WRITE;
 
-	w->iov = (struct iovec){ w->data, len };
-	w->req.io = (struct image_req){ .op = op, .offset = offset, .len = len, .iov = data ? &w->iov : NULL, .n_iov = data };
+	w->iov = (struct iovec){w->data, len};
+	w->req.io = (struct image_req){.op = op, .offset = offset, .len = len, .iov = data ? &w->iov : NULL, .n_iov = data};
 	w->req.complete = on_complete;
 	w->over = false;
 	disk_submit(b->q, &w->req);
@@ -113,7 +113,7 @@ static int run(struct bed *b, struct wait *w, enum image_op op, uint64_t offset,
 
 static void test_plain(void **state)
 {
-	struct wait w = { 0 };
+	struct wait w = {0};
 	struct bed b;
 
 	open_bed(&b, NULL);
@@ -138,7 +138,7 @@ static void test_plain(void **state)
 
 static void test_zeroes(void **state)
 {
-	struct wait w = { 0 };
+	struct wait w = {0};
 	struct bed b;
 
 	open_bed(&b, "{'detect-zeroes': <'on'>}");
@@ -170,7 +170,7 @@ static void test_zeroes(void **state)
 
 static void test_caches(void **state)
 {
-	struct wait w = { .data = { 1 } };
+	struct wait w = {.data = {1}};
 	struct bed b;
 
 	open_bed(&b, "{'cache': <'unsafe'>, 'discard': <'off'>}");
@@ -199,20 +199,20 @@ static void test_policies(void **state)
 		int err;
 		enum disk_policy action;
 	} rows[] = {
-		{ NULL, IMAGE_WRITE, ENOSPC, DISK_STOP },
-		{ NULL, IMAGE_WRITE, EIO, DISK_REPORT },
-		{ NULL, IMAGE_READ, ENOSPC, DISK_REPORT },
-		{ NULL, IMAGE_FLUSH, ENOSPC, DISK_STOP },
-		{ "{'werror': <'report'>}", IMAGE_WRITE, ENOSPC, DISK_REPORT },
-		{ "{'werror': <'ignore'>}", IMAGE_WRITE, EIO, DISK_IGNORE },
-		{ "{'werror': <'stop'>}", IMAGE_DISCARD, EIO, DISK_STOP },
-		{ "{'rerror': <'ignore'>}", IMAGE_READ, EIO, DISK_IGNORE },
-		{ "{'rerror': <'stop'>}", IMAGE_READ, EIO, DISK_STOP },
-		{ "{'rerror': <'stop'>}", IMAGE_WRITE, EIO, DISK_REPORT },
+		{NULL, IMAGE_WRITE, ENOSPC, DISK_STOP},
+		{NULL, IMAGE_WRITE, EIO, DISK_REPORT},
+		{NULL, IMAGE_READ, ENOSPC, DISK_REPORT},
+		{NULL, IMAGE_FLUSH, ENOSPC, DISK_STOP},
+		{"{'werror': <'report'>}", IMAGE_WRITE, ENOSPC, DISK_REPORT},
+		{"{'werror': <'ignore'>}", IMAGE_WRITE, EIO, DISK_IGNORE},
+		{"{'werror': <'stop'>}", IMAGE_DISCARD, EIO, DISK_STOP},
+		{"{'rerror': <'ignore'>}", IMAGE_READ, EIO, DISK_IGNORE},
+		{"{'rerror': <'stop'>}", IMAGE_READ, EIO, DISK_STOP},
+		{"{'rerror': <'stop'>}", IMAGE_WRITE, EIO, DISK_REPORT},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
-		struct wait w = { .data = { 1 } };
+		struct wait w = {.data = {1}};
 		struct bed b;
 
 		open_bed(&b, rows[i].keys);
@@ -242,7 +242,7 @@ static void test_policies(void **state)
 /* What the device asks wrongly is its own to know; a write that is durable by a flush is done again as a whole. */
 static void test_retry(void **state)
 {
-	struct wait w = { .data = { 1 } };
+	struct wait w = {.data = {1}};
 	struct bed b;
 
 	open_bed(&b, "{'werror': <'stop'>}");
@@ -268,7 +268,7 @@ static void test_retry(void **state)
 static void test_medium(void **state)
 {
 	static struct ram_image other;
-	struct wait w = { .data = { 1 } }, flying = { 0 };
+	struct wait w = {.data = {1}}, flying = {0};
 	struct bed b;
 
 	open_bed(&b, NULL);
@@ -294,14 +294,23 @@ static void test_medium(void **state)
 	assert_int_equal(run(&b, &w, IMAGE_READ, 0, 512), 0);
 	assert_true(disk_resize(b.d, 2 * RAM_BYTES, NULL));
 	assert_int_equal(b.resized, 1);
+	/* One with the same contents: nobody is told but of its size. */
+	ram_init(&other);
+	disk_replace_image(b.d, &other.img);
+	assert_int_equal(b.changed, 3);
+	assert_int_equal(b.resized, 2);
+	assert_int_equal(run(&b, &w, IMAGE_READ, 0, 512), 0);
+	assert_int_equal(other.reads, 1);
+	disk_replace_image(b.d, &b.m.img);
+	b.m.closed = 0;
 	close_bed(&b);
 }
 
 /* Requests wait in order, and none of them longer than the limit says: it is taken away in the end. */
 static void test_limit(void **state)
 {
-	struct wait w[4] = { 0 };
-	struct throttle_config none = { 0 };
+	struct wait w[4] = {0};
+	struct throttle_config none = {0};
 	struct bed b;
 
 	open_bed(&b, "{'iops-write': <uint64 1>, 'iops-size': <uint64 512>}");
@@ -323,11 +332,11 @@ static void test_rejected(void **state)
 	static const struct {
 		const char *keys, *message;
 	} rows[] = {
-		{ "{'cache': <'fast'>}",
-		  "drive: cache=fast is not known; give one of writeback, none, writethrough, directsync, unsafe" },
-		{ "{'rerror': <'enospc'>}", "drive: rerror=enospc is not known; give one of report, ignore, stop" },
-		{ "{'detect-zeroes': <'unmap'>, 'discard': <'off'>}", "drive: detect-zeroes=unmap needs discard=on" },
-		{ "{'iops': <uint64 9>, 'iops-max': <uint64 8>}", "drive: a burst of requests cannot be lower than their limit" },
+		{"{'cache': <'fast'>}",
+		 "drive: cache=fast is not known; give one of writeback, none, writethrough, directsync, unsafe"},
+		{"{'rerror': <'enospc'>}", "drive: rerror=enospc is not known; give one of report, ignore, stop"},
+		{"{'detect-zeroes': <'unmap'>, 'discard': <'off'>}", "drive: detect-zeroes=unmap needs discard=on"},
+		{"{'iops': <uint64 9>, 'iops-max': <uint64 8>}", "drive: a burst of requests cannot be lower than their limit"},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -345,9 +354,9 @@ static void test_rejected(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_plain),  cmocka_unit_test(test_zeroes), cmocka_unit_test(test_caches),
-		cmocka_unit_test(test_policies), cmocka_unit_test(test_retry), cmocka_unit_test(test_medium),
-		cmocka_unit_test(test_limit),  cmocka_unit_test(test_rejected),
+		cmocka_unit_test(test_plain),	 cmocka_unit_test(test_zeroes),	  cmocka_unit_test(test_caches),
+		cmocka_unit_test(test_policies), cmocka_unit_test(test_retry),	  cmocka_unit_test(test_medium),
+		cmocka_unit_test(test_limit),	 cmocka_unit_test(test_rejected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

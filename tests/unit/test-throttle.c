@@ -40,7 +40,7 @@ static void start(struct throttle *t, const struct throttle_config *c)
 
 static void test_rates(void **state)
 {
-	struct throttle_config c = { .limit = { [THROTTLE_IOPS] = { .avg = 100 } } };
+	struct throttle_config c = {.limit = {[THROTTLE_IOPS] = {.avg = 100}}};
 	struct throttle t;
 	int64_t now = 0;
 
@@ -48,7 +48,7 @@ static void test_rates(void **state)
 	/* A tenth of a second's worth at once, and one more as the bucket is only full above its rim. */
 	assert_in_range(run(&t, false, 4096, &now, 1), 10, 11);
 	assert_in_range(run(&t, true, 4096, &now, 10 * S), 998, 1002);
-	c = (struct throttle_config){ .limit = { [THROTTLE_BPS_WRITE] = { .avg = 1 << 20 } } };
+	c = (struct throttle_config){.limit = {[THROTTLE_BPS_WRITE] = {.avg = 1 << 20}}};
 	start(&t, &c);
 	now = 0;
 	assert_in_range(run(&t, true, 4096, &now, 10 * S), 2560, 2590);
@@ -61,7 +61,7 @@ static void test_rates(void **state)
 
 static void test_bursts(void **state)
 {
-	struct throttle_config c = { .limit = { [THROTTLE_IOPS] = { .avg = 100, .max = 1000 } } };
+	struct throttle_config c = {.limit = {[THROTTLE_IOPS] = {.avg = 100, .max = 1000}}};
 	struct throttle t;
 	int64_t now = 0;
 
@@ -81,7 +81,7 @@ static void test_bursts(void **state)
 
 static void test_sizes(void **state)
 {
-	struct throttle_config c = { .limit = { [THROTTLE_IOPS_READ] = { .avg = 100 } }, .iops_size = 4096 };
+	struct throttle_config c = {.limit = {[THROTTLE_IOPS_READ] = {.avg = 100}}, .iops_size = 4096};
 	struct throttle t;
 	int64_t now = 0;
 
@@ -95,14 +95,14 @@ static void test_sizes(void **state)
 static void test_rejected(void **state)
 {
 	static const struct throttle_config rows[] = {
-		{ .limit = { [THROTTLE_BPS] = { .avg = 1 }, [THROTTLE_BPS_READ] = { .avg = 1 } } },
-		{ .limit = { [THROTTLE_IOPS] = { .avg = 1 }, [THROTTLE_IOPS_WRITE] = { .avg = 1 } } },
-		{ .limit = { [THROTTLE_IOPS] = { .max = 1 } } },
-		{ .limit = { [THROTTLE_IOPS] = { .avg = 2, .max = 1 } } },
-		{ .limit = { [THROTTLE_IOPS] = { .avg = 2, .length = 2 } } },
-		{ .limit = { [THROTTLE_IOPS] = { .avg = 2, .max = 1000000, .length = UINT64_MAX } } },
-		{ .limit = { [THROTTLE_BPS] = { .avg = UINT64_MAX } } },
-		{ .iops_size = 512 },
+		{.limit = {[THROTTLE_BPS] = {.avg = 1}, [THROTTLE_BPS_READ] = {.avg = 1}}},
+		{.limit = {[THROTTLE_IOPS] = {.avg = 1}, [THROTTLE_IOPS_WRITE] = {.avg = 1}}},
+		{.limit = {[THROTTLE_IOPS] = {.max = 1}}},
+		{.limit = {[THROTTLE_IOPS] = {.avg = 2, .max = 1}}},
+		{.limit = {[THROTTLE_IOPS] = {.avg = 2, .length = 2}}},
+		{.limit = {[THROTTLE_IOPS] = {.avg = 2, .max = 1000000, .length = UINT64_MAX}}},
+		{.limit = {[THROTTLE_BPS] = {.avg = UINT64_MAX}}},
+		{.iops_size = 512},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -115,8 +115,8 @@ static void test_rejected(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rates), cmocka_unit_test(test_bursts), cmocka_unit_test(test_sizes),
-					    cmocka_unit_test(test_rejected) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_rates), cmocka_unit_test(test_bursts),
+					   cmocka_unit_test(test_sizes), cmocka_unit_test(test_rejected)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

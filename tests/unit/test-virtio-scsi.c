@@ -41,7 +41,7 @@ struct bed {
 static void open_lun(struct bed *b, unsigned i, const char *cls, const char *keys)
 {
 	g_autoptr(GVariant) dict = keys ? g_variant_ref_sink(g_variant_new_parsed(keys)) : NULL;
-	struct device_backend backend = { .controller = b->r.dev };
+	struct device_backend backend = {.controller = b->r.dev};
 
 	ram_init(&b->m[i]);
 	b->m[i].img.discard = !i;
@@ -55,7 +55,7 @@ static void open_lun(struct bed *b, unsigned i, const char *cls, const char *key
 static uint8_t command(struct bed *b, const uint8_t *cdb, uint32_t out, uint32_t in);
 static void start(struct bed *b)
 {
-	static const uint8_t ready[16] = { 0 };
+	static const uint8_t ready[16] = {0};
 
 	assert_true(rig_negotiate(&b->r, 1ull << VIRTIO_SCSI_F_CHANGE));
 	for (unsigned i = 0; i < 3; i++)
@@ -92,18 +92,18 @@ static void close_bed(struct bed *b)
 
 static unsigned fill(struct bed *b, const uint8_t *cdb, uint32_t out, uint32_t in, struct ring_buf *bufs)
 {
-	struct virtio_scsi_cmd_req h = { .lun = { 1, b->target, 0x40, 0 } };
+	struct virtio_scsi_cmd_req h = {.lun = {1, b->target, 0x40, 0}};
 	unsigned n = 0;
 
 	memcpy(h.cdb, cdb, 16);
 	memcpy(b->r.ram + HEAD, &h, sizeof(h));
 	memset(b->r.ram + ANSWER, 0xee, ANSWER_LEN);
-	bufs[n++] = (struct ring_buf){ HEAD, HEAD_LEN, false };
+	bufs[n++] = (struct ring_buf){HEAD, HEAD_LEN, false};
 	if (out)
-		bufs[n++] = (struct ring_buf){ DATA, out, false };
-	bufs[n++] = (struct ring_buf){ ANSWER, ANSWER_LEN, true };
+		bufs[n++] = (struct ring_buf){DATA, out, false};
+	bufs[n++] = (struct ring_buf){ANSWER, ANSWER_LEN, true};
 	if (in)
-		bufs[n++] = (struct ring_buf){ DATA, in, true };
+		bufs[n++] = (struct ring_buf){DATA, in, true};
 	return n;
 }
 
@@ -138,7 +138,7 @@ static void expect_sense(struct bed *b, uint8_t status, uint8_t key, uint8_t asc
 	assert_int_equal(sense[13], ascq);
 }
 
-#define CDB(...) ((const uint8_t[16]){ __VA_ARGS__ })
+#define CDB(...) ((const uint8_t[16]){__VA_ARGS__})
 
 static void test_identity(void **state)
 {
@@ -207,7 +207,8 @@ static void test_io(void **state)
 	assert_int_equal(command(&b, CDB(0x28, [5] = 3, [8] = 1), 0, 1024), GOOD);
 	assert_int_equal(resid(&b), 512);
 	expect_sense(&b, command(&b, CDB(0x28, [4] = 1, [8] = 1), 0, 512), 5, 0x21, 0);
-	expect_sense(&b, command(&b, CDB(0x88, [2] = 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, [13] = 2), 0, 1024), 5, 0x21, 0);
+	expect_sense(&b, command(&b, CDB(0x88, [2] = 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, [13] = 2), 0, 1024), 5, 0x21,
+		     0);
 	b.m[0].fail = EIO;
 	expect_sense(&b, command(&b, CDB(0x28, [8] = 1), 0, 512), 3, 0x11, 0);
 	assert_int_equal(resid(&b), 512);
@@ -350,7 +351,7 @@ static void test_cd(void **state)
 static void test_resize(void **state)
 {
 	struct bed b;
-	struct ring_buf buf = { EVENT, sizeof(struct virtio_scsi_event), true };
+	struct ring_buf buf = {EVENT, sizeof(struct virtio_scsi_event), true};
 	const uint8_t *e;
 
 	open_bed(&b, NULL);
@@ -380,8 +381,9 @@ static void test_resize(void **state)
 static void test_tmf(void **state)
 {
 	struct bed b;
-	struct virtio_scsi_ctrl_tmf_req t = { .type = VIRTIO_SCSI_T_TMF, .subtype = VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET, .lun = { 1, 0 } };
-	struct ring_buf ctrl[] = { { TMF, sizeof(t), false }, { TMF + 64, 1, true } }, bufs[4];
+	struct virtio_scsi_ctrl_tmf_req t = {
+		.type = VIRTIO_SCSI_T_TMF, .subtype = VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET, .lun = {1, 0}};
+	struct ring_buf ctrl[] = {{TMF, sizeof(t), false}, {TMF + 64, 1, true}}, bufs[4];
 	unsigned n;
 
 	open_bed(&b, NULL);
@@ -417,8 +419,8 @@ static void test_tmf(void **state)
 /* A write that finds the host full is kept and done again; a reset forgets it, and who waited for it. */
 static void test_kept(void **state)
 {
-	struct virtio_scsi_ctrl_tmf_req t = { .type = VIRTIO_SCSI_T_TMF, .subtype = VIRTIO_SCSI_T_TMF_ABORT_TASK, .lun = { 1, 0 } };
-	struct ring_buf ctrl[] = { { TMF, sizeof(t), false }, { TMF + 64, 1, true } }, bufs[4];
+	struct virtio_scsi_ctrl_tmf_req t = {.type = VIRTIO_SCSI_T_TMF, .subtype = VIRTIO_SCSI_T_TMF_ABORT_TASK, .lun = {1, 0}};
+	struct ring_buf ctrl[] = {{TMF, sizeof(t), false}, {TMF + 64, 1, true}}, bufs[4];
 	struct bed b;
 	unsigned n;
 
@@ -457,8 +459,11 @@ static void test_kept(void **state)
 static void test_layouts(void **state)
 {
 	struct bed b;
-	struct ring_buf odd[] = { { HEAD, 7, false }, { HEAD + 7, HEAD_LEN - 7, false }, { ANSWER, 100, true }, { ANSWER + 100, 9, true },
-				  { DATA, 511, true } };
+	struct ring_buf odd[] = {{HEAD, 7, false},
+				 {HEAD + 7, HEAD_LEN - 7, false},
+				 {ANSWER, 100, true},
+				 {ANSWER + 100, 9, true},
+				 {DATA, 511, true}};
 	struct ring_buf bufs[4];
 
 	open_bed(&b, NULL);

@@ -9,7 +9,7 @@
 #include "bytes.h"
 #include "scsi.h"
 #include "scsi-limits.h"
-#include "virtqueue.h"
+#include "virtio.h"
 
 enum {
 	FUA = 8,
@@ -34,13 +34,13 @@ static struct range range_of(const uint8_t *cdb)
 {
 	switch (cdb[0] >> 5) {
 	case 0:
-		return (struct range){ (cdb[1] & 0x1f) << 16 | get_be16(cdb + 2), cdb[4] ? cdb[4] : 256 };
+		return (struct range){(cdb[1] & 0x1f) << 16 | get_be16(cdb + 2), cdb[4] ? cdb[4] : 256};
 	case 4:
-		return (struct range){ get_be64(cdb + 2), get_be32(cdb + 10) };
+		return (struct range){get_be64(cdb + 2), get_be32(cdb + 10)};
 	case 5:
-		return (struct range){ get_be32(cdb + 2), get_be32(cdb + 6) };
+		return (struct range){get_be32(cdb + 2), get_be32(cdb + 6)};
 	default:
-		return (struct range){ get_be32(cdb + 2), get_be16(cdb + 7) };
+		return (struct range){get_be32(cdb + 2), get_be16(cdb + 7)};
 	}
 }
 
@@ -195,7 +195,7 @@ static bool read_capacity10(struct scsi_req *r)
 
 static bool service_action_in(struct scsi_req *r)
 {
-	uint8_t data[CAPACITY_16] = { 0 };
+	uint8_t data[CAPACITY_16] = {0};
 	uint64_t blocks = 1;
 
 	if ((r->cdb[1] & 0x1f) != READ_CAPACITY_16)
@@ -216,7 +216,7 @@ static struct range unmap_range(const struct scsi_req *r, unsigned i)
 {
 	const uint8_t *p = r->buf + (size_t)i * UNMAP_RANGE;
 
-	return (struct range){ get_be64(p), get_be32(p + 8) };
+	return (struct range){get_be64(p), get_be32(p + 8)};
 }
 
 static bool unmap_next(struct scsi_req *r)
@@ -277,7 +277,7 @@ static bool same_next(struct scsi_req *r)
 		return scsi_good(r);
 	r->at += len;
 	r->left -= len;
-	r->buf_iov = (struct iovec){ r->buf, len };
+	r->buf_iov = (struct iovec){r->buf, len};
 	r->disk.io.iov = &r->buf_iov;
 	r->disk.io.n_iov = 1;
 	return submit(r, IMAGE_WRITE, 0, at, len);
@@ -293,7 +293,7 @@ static bool write_same(struct scsi_req *r)
 	const struct range range = range_of(r->cdb);
 	unsigned bits = r->lun->block_bits, size = 1u << bits;
 	bool sixteen = r->cdb[0] >> 5 == 4, no_data = sixteen && (r->cdb[1] & SAME_NO_DATA);
-	uint8_t block[BLOCK_MAX] = { 0 };
+	uint8_t block[BLOCK_MAX] = {0};
 
 	if ((r->cdb[1] & (PROTECT | SAME_ANCHOR)) || !range.blocks || range.blocks > SCSI_SAME_BLOCKS)
 		return scsi_check(r, &scsi_invalid_field);
@@ -315,30 +315,30 @@ static bool write_same(struct scsi_req *r)
 }
 
 const struct scsi_command scsi_read_commands[] = {
-	{ 0x28, SCSI_MEDIUM, read_blocks },
-	{ 0x88, SCSI_MEDIUM, read_blocks },
-	{ 0x08, SCSI_MEDIUM, read_blocks },
-	{ 0xa8, SCSI_MEDIUM, read_blocks },
-	{ 0x25, SCSI_MEDIUM, read_capacity10 },
-	{ 0x2f, SCSI_MEDIUM, verify },
-	{ 0xaf, SCSI_MEDIUM, verify },
-	{ 0x8f, SCSI_MEDIUM, verify },
-	{ 0x35, SCSI_MEDIUM, synchronize_cache },
+	{0x28, SCSI_MEDIUM, read_blocks},
+	{0x88, SCSI_MEDIUM, read_blocks},
+	{0x08, SCSI_MEDIUM, read_blocks},
+	{0xa8, SCSI_MEDIUM, read_blocks},
+	{0x25, SCSI_MEDIUM, read_capacity10},
+	{0x2f, SCSI_MEDIUM, verify},
+	{0xaf, SCSI_MEDIUM, verify},
+	{0x8f, SCSI_MEDIUM, verify},
+	{0x35, SCSI_MEDIUM, synchronize_cache},
 	{},
 };
 
 const struct scsi_command scsi_write_commands[] = {
-	{ 0x2a, SCSI_MEDIUM | SCSI_WRITES, write_blocks },
-	{ 0x8a, SCSI_MEDIUM | SCSI_WRITES, write_blocks },
-	{ 0x0a, SCSI_MEDIUM | SCSI_WRITES, write_blocks },
-	{ 0xaa, SCSI_MEDIUM | SCSI_WRITES, write_blocks },
-	{ 0x2e, SCSI_MEDIUM | SCSI_WRITES, write_and_verify },
-	{ 0x8e, SCSI_MEDIUM | SCSI_WRITES, write_and_verify },
-	{ 0xae, SCSI_MEDIUM | SCSI_WRITES, write_and_verify },
-	{ 0x91, SCSI_MEDIUM, synchronize_cache },
-	{ 0x9e, SCSI_MEDIUM, service_action_in },
-	{ 0x42, SCSI_MEDIUM | SCSI_WRITES, unmap },
-	{ 0x41, SCSI_MEDIUM | SCSI_WRITES, write_same },
-	{ 0x93, SCSI_MEDIUM | SCSI_WRITES, write_same },
+	{0x2a, SCSI_MEDIUM | SCSI_WRITES, write_blocks},
+	{0x8a, SCSI_MEDIUM | SCSI_WRITES, write_blocks},
+	{0x0a, SCSI_MEDIUM | SCSI_WRITES, write_blocks},
+	{0xaa, SCSI_MEDIUM | SCSI_WRITES, write_blocks},
+	{0x2e, SCSI_MEDIUM | SCSI_WRITES, write_and_verify},
+	{0x8e, SCSI_MEDIUM | SCSI_WRITES, write_and_verify},
+	{0xae, SCSI_MEDIUM | SCSI_WRITES, write_and_verify},
+	{0x91, SCSI_MEDIUM, synchronize_cache},
+	{0x9e, SCSI_MEDIUM, service_action_in},
+	{0x42, SCSI_MEDIUM | SCSI_WRITES, unmap},
+	{0x41, SCSI_MEDIUM | SCSI_WRITES, write_same},
+	{0x93, SCSI_MEDIUM | SCSI_WRITES, write_same},
 	{},
 };

@@ -42,7 +42,7 @@ static unsigned put_track(uint8_t *dst, uint8_t number, uint64_t lba, bool msf)
 /* Format 2: points of the lead-in. */
 static unsigned put_point(uint8_t *dst, uint8_t point, uint8_t a, uint8_t b, uint8_t c)
 {
-	const uint8_t entry[11] = { 1, DATA_TRACK, 0, point, 0, 0, 0, 0, a, b, c };
+	const uint8_t entry[11] = {1, DATA_TRACK, 0, point, 0, 0, 0, 0, a, b, c};
 
 	memcpy(dst, entry, sizeof(entry));
 	return sizeof(entry);
@@ -50,7 +50,7 @@ static unsigned put_point(uint8_t *dst, uint8_t point, uint8_t a, uint8_t b, uin
 
 static bool read_toc(struct scsi_req *r)
 {
-	uint8_t data[64] = { [2] = 1, [3] = 1 }, format = r->cdb[2] & 15, start = r->cdb[6];
+	uint8_t data[64] = {[2] = 1, [3] = 1}, format = r->cdb[2] & 15, start = r->cdb[6];
 	uint8_t end[4];
 	bool msf = r->cdb[1] & 2;
 	uint64_t blocks = 0;
@@ -82,7 +82,7 @@ static bool read_toc(struct scsi_req *r)
 
 static bool read_disc_information(struct scsi_req *r)
 {
-	uint8_t data[34] = { [1] = 32, [2] = 0x0e /* complete */, [3] = 1, [4] = 1, [5] = 1, [6] = 1, [7] = 0x20 };
+	uint8_t data[34] = {[1] = 32, [2] = 0x0e /* complete */, [3] = 1, [4] = 1, [5] = 1, [6] = 1, [7] = 0x20};
 
 	if (r->cdb[1] & 7)
 		return scsi_check(r, &scsi_invalid_field);
@@ -97,19 +97,19 @@ struct feature {
 
 /* MMC-5, 5.3; bits 0 and 1 of `version`'s byte (current, persistent) are added below. */
 static const struct feature features[] = {
-	{ 0x0000, 0, 8, { 0, PROFILE_DVD, 0, 0, 0, PROFILE_CD, 0, 0 } },
-	{ 0x0001, 2, 8, { 0, 0, 0, 1 /* SCSI */, 1 } },
-	{ 0x0002, 1, 4, { 2 } },		     /* morphing: GET EVENT STATUS is polled */
-	{ 0x0003, 0, 4, { 0x29 } },		     /* removable: a tray that ejects and locks */
-	{ 0x0010, 0, 8, { 0, 0, 8, 0, 0, 1, 1 } },   /* random readable, 2048 bytes */
-	{ 0x001e, 2, 4, {} },			     /* reads CDs */
-	{ 0x001f, 0, 4, {} },			     /* and DVDs */
-	{ 0x0100, 0, 0, {} },			     /* power management: none to speak of */
+	{0x0000, 0, 8, {0, PROFILE_DVD, 0, 0, 0, PROFILE_CD, 0, 0}},
+	{0x0001, 2, 8, {0, 0, 0, 1 /* SCSI */, 1}},
+	{0x0002, 1, 4, {2}},		       /* morphing: GET EVENT STATUS is polled */
+	{0x0003, 0, 4, {0x29}},		       /* removable: a tray that ejects and locks */
+	{0x0010, 0, 8, {0, 0, 8, 0, 0, 1, 1}}, /* random readable, 2048 bytes */
+	{0x001e, 2, 4, {}},		       /* reads CDs */
+	{0x001f, 0, 4, {}},		       /* and DVDs */
+	{0x0100, 0, 0, {}},		       /* power management: none to speak of */
 };
 
 static bool get_configuration(struct scsi_req *r)
 {
-	uint8_t data[128] = { 0 }, type = r->cdb[1] & 3;
+	uint8_t data[128] = {0}, type = r->cdb[1] & 3;
 	uint16_t first = get_be16(r->cdb + 2), profile = 0;
 	uint64_t blocks;
 	unsigned n = 8;
@@ -142,7 +142,7 @@ static bool get_configuration(struct scsi_req *r)
 static bool get_event_status(struct scsi_req *r)
 {
 	struct scsi_lun *lun = r->lun;
-	uint8_t data[8] = { [2] = NO_EVENT, [3] = 1 << MEDIA_CLASS };
+	uint8_t data[8] = {[2] = NO_EVENT, [3] = 1 << MEDIA_CLASS};
 	unsigned n = 4;
 
 	if (!(r->cdb[1] & 1)) /* we do not hold back an answer */
@@ -160,7 +160,7 @@ static bool get_event_status(struct scsi_req *r)
 
 static bool mechanism_status(struct scsi_req *r)
 {
-	uint8_t data[8] = { [1] = r->lun->tray_open ? 0x10 : 0, [5] = 1 };
+	uint8_t data[8] = {[1] = r->lun->tray_open ? 0x10 : 0, [5] = 1};
 
 	return scsi_reply(r, data, sizeof(data), get_be16(r->cdb + 8));
 }
@@ -172,12 +172,12 @@ static bool nothing_to_do(struct scsi_req *r)
 }
 
 const struct scsi_command scsi_cd_commands[] = {
-	{ 0x2b, SCSI_MEDIUM, nothing_to_do },	 /* SEEK (10) */
-	{ 0x43, SCSI_MEDIUM, read_toc },
-	{ 0x46, SCSI_ALWAYS, get_configuration },
-	{ 0x4a, SCSI_ALWAYS, get_event_status },
-	{ 0x51, SCSI_MEDIUM, read_disc_information },
-	{ 0xbb, 0, nothing_to_do },		 /* SET CD SPEED */
-	{ 0xbd, 0, mechanism_status },
+	{0x2b, SCSI_MEDIUM, nothing_to_do}, /* SEEK (10) */
+	{0x43, SCSI_MEDIUM, read_toc},
+	{0x46, SCSI_ALWAYS, get_configuration},
+	{0x4a, SCSI_ALWAYS, get_event_status},
+	{0x51, SCSI_MEDIUM, read_disc_information},
+	{0xbb, 0, nothing_to_do}, /* SET CD SPEED */
+	{0xbd, 0, mechanism_status},
 	{},
 };

@@ -85,8 +85,8 @@ static unsigned provisioning(const struct scsi_lun *lun, uint8_t *data)
 }
 
 static const struct page pages[] = {
-	{ 0x00, false, supported_pages }, { 0x80, false, serial_number },  { 0x83, false, identification },
-	{ 0xb0, true, block_limits },	  { 0xb1, true, characteristics }, { 0xb2, true, provisioning },
+	{0x00, false, supported_pages}, {0x80, false, serial_number},  {0x83, false, identification},
+	{0xb0, true, block_limits},	{0xb1, true, characteristics}, {0xb2, true, provisioning},
 };
 
 static unsigned supported_pages(const struct scsi_lun *lun, uint8_t *data)
@@ -106,7 +106,7 @@ static uint8_t type_of(const struct scsi_req *r)
 
 static bool vital_data(struct scsi_req *r, uint16_t allocation)
 {
-	uint8_t data[PAGE_MAX] = { type_of(r), r->cdb[2] };
+	uint8_t data[PAGE_MAX] = {type_of(r), r->cdb[2]};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(pages); i++) {
 		unsigned len;
@@ -124,7 +124,8 @@ bool scsi_inquiry(struct scsi_req *r)
 {
 	uint16_t allocation = get_be16(r->cdb + 3);
 	uint8_t data[STANDARD] = {
-		[0] = type_of(r), [1] = r->lun->cdrom ? REMOVABLE : 0, [2] = SPC_3, [3] = 0x12 /* hierarchical LUNs, this format */,
+		[0] = type_of(r),   [1] = r->lun->cdrom ? REMOVABLE : 0,
+		[2] = SPC_3,	    [3] = 0x12 /* hierarchical LUNs, this format */,
 		[4] = STANDARD - 5, [7] = 2 /* command queueing */
 	};
 

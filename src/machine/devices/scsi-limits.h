@@ -3,7 +3,7 @@
 #pragma once
 
 enum {
-	SCSI_GRANULARITY = 8,	     /* a page of the host */
+	SCSI_GRANULARITY = 8, /* a page of the host */
 	SCSI_UNMAP_RANGES = 255,
 	SCSI_UNMAP_BLOCKS = 1 << 22, /* of one range */
 	SCSI_SAME_BLOCKS = 1 << 22,

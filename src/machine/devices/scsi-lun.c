@@ -10,7 +10,7 @@
 #include "classes.h"
 #include "error.h"
 #include "scsi.h"
-#include "virtqueue.h"
+#include "virtio.h"
 
 enum {
 	QUEUE_DEPTH = 256,
@@ -21,13 +21,13 @@ enum {
 	DESCRIPTOR_SENSE = 8, /* bytes */
 };
 
-const struct scsi_sense scsi_no_sense = { 0, 0, 0 }, scsi_no_medium = { 2, 0x3a, 1 }, scsi_tray_open = { 2, 0x3a, 2 },
-			scsi_invalid_opcode = { 5, 0x20, 0 }, scsi_invalid_field = { 5, 0x24, 0 },
-			scsi_invalid_parameter = { 5, 0x26, 0 }, scsi_parameter_length = { 5, 0x1a, 0 },
-			scsi_no_lun = { 5, 0x25, 0 }, scsi_out_of_range = { 5, 0x21, 0 }, scsi_write_protected = { 7, 0x27, 0 },
-			scsi_no_saving = { 5, 0x39, 0 }, scsi_removal_prevented = { 5, 0x53, 2 }, scsi_read_error = { 3, 0x11, 0 },
-			scsi_write_error = { 3, 0x0c, 0 }, scsi_no_space = { 7, 0x27, 7 }, scsi_reset_happened = { 6, 0x29, 0 },
-			scsi_medium_changed = { 6, 0x28, 0 }, scsi_capacity_changed = { 6, 0x2a, 9 };
+const struct scsi_sense scsi_no_sense = {0, 0, 0}, scsi_no_medium = {2, 0x3a, 1}, scsi_tray_open = {2, 0x3a, 2},
+			scsi_invalid_opcode = {5, 0x20, 0}, scsi_invalid_field = {5, 0x24, 0},
+			scsi_invalid_parameter = {5, 0x26, 0}, scsi_parameter_length = {5, 0x1a, 0}, scsi_no_lun = {5, 0x25, 0},
+			scsi_out_of_range = {5, 0x21, 0}, scsi_write_protected = {7, 0x27, 0}, scsi_no_saving = {5, 0x39, 0},
+			scsi_removal_prevented = {5, 0x53, 2}, scsi_read_error = {3, 0x11, 0}, scsi_write_error = {3, 0x0c, 0},
+			scsi_no_space = {7, 0x27, 7}, scsi_reset_happened = {6, 0x29, 0}, scsi_medium_changed = {6, 0x28, 0},
+			scsi_capacity_changed = {6, 0x2a, 9};
 
 /* Bits of lun->attention; the first one goes first. */
 enum { ATTENTION_RESET, ATTENTION_MEDIUM, ATTENTION_CAPACITY };
@@ -103,7 +103,7 @@ static bool test_unit_ready(struct scsi_req *r)
 static bool request_sense(struct scsi_req *r)
 {
 	const struct scsi_sense *sense = r->other_lun ? &scsi_no_lun : scsi_take_attention(r->lun);
-	uint8_t data[SCSI_SENSE] = { 0 };
+	uint8_t data[SCSI_SENSE] = {0};
 	uint64_t blocks;
 
 	if (!sense && r->lun->cdrom && !scsi_medium(r->lun, &blocks))
@@ -124,7 +124,7 @@ static bool request_sense(struct scsi_req *r)
 /* A target has LUN 0 alone. */
 static bool report_luns(struct scsi_req *r)
 {
-	uint8_t data[16] = { [3] = 8 };
+	uint8_t data[16] = {[3] = 8};
 	uint32_t allocation = get_be32(r->cdb + 6);
 
 	if (r->cdb[2] > 2 || allocation < sizeof(data))
@@ -162,21 +162,21 @@ static bool prevent_allow(struct scsi_req *r)
 }
 
 const struct scsi_command scsi_common_commands[] = {
-	{ 0x00, SCSI_MEDIUM, test_unit_ready },
-	{ 0x03, SCSI_ALWAYS | SCSI_ANY_LUN, request_sense },
-	{ 0x12, SCSI_ALWAYS | SCSI_ANY_LUN, scsi_inquiry },
-	{ 0x1b, 0, start_stop },
-	{ 0x1e, 0, prevent_allow },
-	{ 0xa0, SCSI_ALWAYS | SCSI_ANY_LUN, report_luns },
+	{0x00, SCSI_MEDIUM, test_unit_ready},
+	{0x03, SCSI_ALWAYS | SCSI_ANY_LUN, request_sense},
+	{0x12, SCSI_ALWAYS | SCSI_ANY_LUN, scsi_inquiry},
+	{0x1b, 0, start_stop},
+	{0x1e, 0, prevent_allow},
+	{0xa0, SCSI_ALWAYS | SCSI_ANY_LUN, report_luns},
 	{},
 };
 
 /* ---- the way of a command ---- */
 
-static const struct scsi_command *const disk_tables[] = { scsi_read_commands, scsi_write_commands, scsi_common_commands,
-							  scsi_mode_commands, NULL };
-static const struct scsi_command *const cd_tables[] = { scsi_read_commands, scsi_common_commands, scsi_mode_commands,
-							scsi_cd_commands, NULL };
+static const struct scsi_command *const disk_tables[] = {scsi_read_commands, scsi_write_commands, scsi_common_commands,
+							 scsi_mode_commands, NULL};
+static const struct scsi_command *const cd_tables[] = {scsi_read_commands, scsi_common_commands, scsi_mode_commands,
+						       scsi_cd_commands, NULL};
 
 static const struct scsi_command *find_command(const struct scsi_lun *lun, uint8_t opcode)
 {
@@ -251,8 +251,8 @@ static void cd_medium_changed(void *opaque)
 	lun->host->changed(lun->controller, lun->target, scsi_medium_changed.asc, scsi_medium_changed.ascq);
 }
 
-static const struct disk_client disk_client = { .kept = lun_kept, .resized = lun_resized };
-static const struct disk_client cd_client = { .kept = lun_kept, .resized = lun_resized, .medium_changed = cd_medium_changed };
+static const struct disk_client disk_client = {.kept = lun_kept, .resized = lun_resized};
+static const struct disk_client cd_client = {.kept = lun_kept, .resized = lun_resized, .medium_changed = cd_medium_changed};
 
 /* ---- the device ---- */
 
@@ -282,7 +282,8 @@ static bool parse(struct scsi_lun *lun, GVariant *options, GError **error)
 		g_variant_lookup(options, "wwn", "t", &lun->wwn);
 	}
 	if (strlen(serial) > SCSI_SERIAL)
-		return kv_fail(error, KV_ERROR_USAGE, "%s: serial '%s' is longer than %d characters", lun->dev.id, serial, SCSI_SERIAL);
+		return kv_fail(error, KV_ERROR_USAGE, "%s: serial '%s' is longer than %d characters", lun->dev.id, serial,
+			       SCSI_SERIAL);
 	g_strlcpy(lun->serial, serial, sizeof(lun->serial));
 	return true;
 }
@@ -352,27 +353,25 @@ static bool lun_can_save(struct device *dev, GError **error)
 	if (!disk_has_kept(((struct scsi_lun *)dev)->disk))
 		return true;
 	return kv_fail(error, KV_ERROR_INVALID,
-		       "%s: requests that failed wait to be done again, which a saved state cannot have; let the machine go on", dev->id);
+		       "%s: requests that failed wait to be done again, which a saved state cannot have; let the machine go on",
+		       dev->id);
 }
 
 static char *lun_stats(struct device *dev)
 {
 	const struct scsi_lun *lun = (const struct scsi_lun *)dev;
 
-	return g_strdup_printf("%s.reads %" G_GUINT64_FORMAT "\n%s.writes %" G_GUINT64_FORMAT "\n", dev->id, lun->requests[0], dev->id,
-			       lun->requests[1]);
+	return g_strdup_printf("%s.reads %" G_GUINT64_FORMAT "\n%s.writes %" G_GUINT64_FORMAT "\n", dev->id, lun->requests[0],
+			       dev->id, lun->requests[1]);
 }
 
 static const struct state_field lun_fields[] = {
-	STATE_INT(struct scsi_lun, writeback, STATE_BOOL),
-	STATE_INT(struct scsi_lun, tray_open, STATE_BOOL),
-	STATE_INT(struct scsi_lun, locked, STATE_BOOL),
-	STATE_INT(struct scsi_lun, media_event, STATE_U8),
-	STATE_INT(struct scsi_lun, attention, STATE_U32),
-	STATE_END,
+	STATE_INT(struct scsi_lun, writeback, STATE_BOOL), STATE_INT(struct scsi_lun, tray_open, STATE_BOOL),
+	STATE_INT(struct scsi_lun, locked, STATE_BOOL),	   STATE_INT(struct scsi_lun, media_event, STATE_U8),
+	STATE_INT(struct scsi_lun, attention, STATE_U32),  STATE_END,
 };
 
-static const struct state_desc lun_state = { .name = "scsi-lun", .version = 1, .oldest = 1, .fields = lun_fields };
+static const struct state_desc lun_state = {.name = "scsi-lun", .version = 1, .oldest = 1, .fields = lun_fields};
 
 const struct device_class device_scsi_disk = {
 	.name = "scsi-disk",

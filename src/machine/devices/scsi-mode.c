@@ -7,7 +7,7 @@
 
 #include "bytes.h"
 #include "scsi.h"
-#include "virtqueue.h"
+#include "virtio.h"
 
 enum {
 	PAGE_RECOVERY = 0x01,
@@ -31,11 +31,17 @@ struct mode_page {
 };
 
 static const struct mode_page pages[] = {
-	{ PAGE_RECOVERY, 10, true, true, { 0x80 /* AWRE */ } },
-	{ PAGE_CACHING, 18, true, false, {} },
-	{ PAGE_CONTROL, 10, true, false, { [1] = 0x10 /* commands may change their order */ } },
-	{ PAGE_CD_CAPABILITIES, 20, false, true,
-	  { [0] = 0x3b /* reads CD-R, CD-RW, DVD */, [4] = 0x29 /* locks, ejects, a tray */, [6] = 0x16 /* speed, 32 x 176 kB/s */, [12] = 0x16 } },
+	{PAGE_RECOVERY, 10, true, true, {0x80 /* AWRE */}},
+	{PAGE_CACHING, 18, true, false, {}},
+	{PAGE_CONTROL, 10, true, false, {[1] = 0x10 /* commands may change their order */}},
+	{PAGE_CD_CAPABILITIES,
+	 20,
+	 false,
+	 true,
+	 {[0] = 0x3b /* reads CD-R, CD-RW, DVD */,
+	  [4] = 0x29 /* locks, ejects, a tray */,
+	  [6] = 0x16 /* speed, 32 x 176 kB/s */,
+	  [12] = 0x16}},
 };
 
 static bool has_page(const struct scsi_lun *lun, const struct mode_page *p)
@@ -90,7 +96,7 @@ static bool mode_sense(struct scsi_req *r, bool ten)
 {
 	const struct scsi_lun *lun = r->lun;
 	unsigned header = ten ? 8 : 4, descriptor = 0, n;
-	uint8_t data[DATA_MAX] = { 0 }, pc = r->cdb[2] >> 6;
+	uint8_t data[DATA_MAX] = {0}, pc = r->cdb[2] >> 6;
 	uint8_t device = lun->cdrom ? 0 : DPO_FUA | (disk_is_readonly(lun->disk) ? WRITE_PROTECTED : 0);
 
 	if (pc == PC_SAVED)
@@ -187,5 +193,5 @@ static bool mode_select10(struct scsi_req *r)
 }
 
 const struct scsi_command scsi_mode_commands[] = {
-	{ 0x15, 0, mode_select6 }, { 0x1a, 0, mode_sense6 }, { 0x55, 0, mode_select10 }, { 0x5a, 0, mode_sense10 }, {},
+	{0x15, 0, mode_select6}, {0x1a, 0, mode_sense6}, {0x55, 0, mode_select10}, {0x5a, 0, mode_sense10}, {},
 };

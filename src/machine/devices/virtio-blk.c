@@ -397,7 +397,9 @@ static bool blk_can_save(struct device *dev, GError **error)
 	if (!disk_has_kept(((struct virtio_blk *)dev)->disk))
 		return true;
 	return kv_fail(error, KV_ERROR_INVALID,
-		       "%s: requests that failed wait to be done again, which a saved state cannot have; let the machine go on", dev->id);
+		       "%s: requests that failed wait to be done again, which a saved state cannot "
+		       "have; let the machine go on",
+		       dev->id);
 }
 
 /* What waited belongs to rings that are not there any more. */

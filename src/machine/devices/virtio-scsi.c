@@ -41,8 +41,8 @@ struct virtio_scsi {
 	unsigned busy[SCSI_TARGETS]; /* commands under way; atomic */
 	unsigned n_targets, n_queues;
 	struct scsi_lun *kick[SCSI_QUEUES]; /* by queue: submitted to and not kicked yet */
-	struct tmf *tmf;    /* that wait for a unit to be idle; the control queue's lock */
-	bool event_missed; /* the event queue's lock */
+	struct tmf *tmf;		    /* that wait for a unit to be idle; the control queue's lock */
+	bool event_missed;		    /* the event queue's lock */
 };
 
 struct hba_req {
@@ -97,7 +97,7 @@ static void finish(struct hba_req *r, uint8_t response)
 	struct virtio_scsi *s = r->s;
 	struct scsi_req *c = &r->scsi;
 	uint32_t in = 0;
-	uint8_t answer[ANSWER + SCSI_SENSE] = { 0 };
+	uint8_t answer[ANSWER + SCSI_SENSE] = {0};
 
 	if (!response) {
 		bool check = c->status == SCSI_CHECK_CONDITION;
@@ -189,7 +189,7 @@ static struct hba_req *new_request(struct virtio_scsi *s, struct virtqueue *vq, 
 	size_t vectors_at = (chain_at + virtq_chain_size(chain) + 7) & ~7ul;
 	struct hba_req *r = g_malloc(vectors_at + (chain->n_out + chain->n_in) * sizeof(struct iovec));
 
-	*r = (struct hba_req){ .s = s, .vq = vq };
+	*r = (struct hba_req){.s = s, .vq = vq};
 	r->chain = virtq_chain_copy(chain, (char *)r + chain_at);
 	if (split(r, (struct iovec *)((char *)r + vectors_at)))
 		return r;
@@ -216,7 +216,7 @@ static void start_command(struct virtio_scsi *s, struct virtqueue *vq, struct vi
 {
 	struct hba_req *r = new_request(s, vq, chain);
 	struct scsi_lun *lun;
-	uint8_t head[HEAD + SCSI_CDB] = { 0 };
+	uint8_t head[HEAD + SCSI_CDB] = {0};
 
 	if (!r) {
 		virtq_break(vq, "SCSI command without its header or room for the answer");
@@ -279,7 +279,7 @@ static void wait_for_unit(struct virtio_scsi *s, const struct virtq_chain *chain
 	size_t chain_at = (sizeof(struct tmf) + 7) & ~7ul;
 	struct tmf *t = g_malloc(chain_at + virtq_chain_size(chain));
 
-	*t = (struct tmf){ .target = lun->target, .next = s->tmf };
+	*t = (struct tmf){.target = lun->target, .next = s->tmf};
 	t->chain = virtq_chain_copy((struct virtq_chain *)chain, (char *)t + chain_at);
 	s->tmf = t;
 	disk_hurry(lun->disk);
@@ -306,7 +306,8 @@ static void start_tmf(struct virtio_scsi *s, struct virtqueue *vq, const struct 
 		response = VIRTIO_SCSI_S_FUNCTION_REJECTED;
 	}
 	if (response == VIRTIO_SCSI_S_OK) {
-		if (get_le32(req + 4) >= VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET && get_le32(req + 4) <= VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET)
+		if (get_le32(req + 4) >= VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET &&
+		    get_le32(req + 4) <= VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET)
 			scsi_lun_reset(lun);
 		if (__atomic_load_n(&s->busy[lun->target], __ATOMIC_ACQUIRE)) {
 			wait_for_unit(s, chain, lun);
@@ -318,8 +319,8 @@ static void start_tmf(struct virtio_scsi *s, struct virtqueue *vq, const struct 
 
 static void start_control(struct virtio_scsi *s, struct virtqueue *vq, struct virtq_chain *chain)
 {
-	uint8_t req[sizeof(struct virtio_scsi_ctrl_tmf_req)] = { 0 };
-	const uint8_t nothing[5] = { 0 }; /* event_actual, response OK */
+	uint8_t req[sizeof(struct virtio_scsi_ctrl_tmf_req)] = {0};
+	const uint8_t nothing[5] = {0}; /* event_actual, response OK */
 	size_t len = virtq_iov_read(chain->out, chain->n_out, 0, req, sizeof(req));
 
 	if (len >= sizeof(req) && get_le32(req) == VIRTIO_SCSI_T_TMF && chain->in_len >= 1) {
@@ -340,7 +341,7 @@ static void start_control(struct virtio_scsi *s, struct virtqueue *vq, struct vi
 static bool put_event(struct virtio_scsi *s, struct virtqueue *vq, uint32_t event, const uint8_t *address, uint32_t reason)
 {
 	struct virtq_chain *chain = virtq_pop(vq);
-	struct virtio_scsi_event e = { .event = GUINT32_TO_LE(event), .reason = GUINT32_TO_LE(reason) };
+	struct virtio_scsi_event e = {.event = GUINT32_TO_LE(event), .reason = GUINT32_TO_LE(reason)};
 
 	if (!chain)
 		return false;
@@ -373,7 +374,7 @@ static void on_changed(struct device *controller, unsigned target, uint8_t asc, 
 
 static void event_buffers(struct virtio_scsi *s, struct virtqueue *vq)
 {
-	const uint8_t address[8] = { 0 };
+	const uint8_t address[8] = {0};
 
 	if (s->event_missed && put_event(s, vq, VIRTIO_SCSI_T_EVENTS_MISSED | VIRTIO_SCSI_T_NO_EVENT, address, 0))
 		s->event_missed = false;
@@ -501,7 +502,7 @@ static void on_detach(struct device *controller, unsigned target)
 	s->lun[target] = NULL;
 }
 
-static const struct scsi_host host = { .done = on_done, .kept = on_kept, .changed = on_changed, .detach = on_detach };
+static const struct scsi_host host = {.done = on_done, .kept = on_kept, .changed = on_changed, .detach = on_detach};
 
 const struct scsi_host *scsi_attach(struct device *controller, struct scsi_lun *lun, unsigned *ret_target, unsigned *ret_queues,
 				    GError **error)
@@ -509,7 +510,8 @@ const struct scsi_host *scsi_attach(struct device *controller, struct scsi_lun *
 	struct virtio_scsi *s = (struct virtio_scsi *)controller;
 
 	if (s->n_targets == SCSI_TARGETS) {
-		kv_fail(error, KV_ERROR_USAGE, "%s: %s has %d disks, and no room for more", lun->dev.id, controller->id, SCSI_TARGETS);
+		kv_fail(error, KV_ERROR_USAGE, "%s: %s has %d disks, and no room for more", lun->dev.id, controller->id,
+			SCSI_TARGETS);
 		return NULL;
 	}
 	*ret_target = s->n_targets++;
@@ -524,14 +526,16 @@ const struct scsi_host *scsi_attach(struct device *controller, struct scsi_lun *
 static bool scsi_create(struct device *dev, GVariant *options, const struct device_backend *backend, GError **error)
 {
 	struct virtio_scsi *s = (struct virtio_scsi *)dev;
+	/* Nothing is plugged in while the guest runs, but without HOTPLUG Linux does not listen to any event. */
+	uint64_t features = 1ull << VIRTIO_SCSI_F_HOTPLUG | 1ull << VIRTIO_SCSI_F_CHANGE;
 
 	s->n_queues = 1;
 	if (options)
 		g_variant_lookup(options, "queues", "u", &s->n_queues);
 	if (s->n_queues < 1 || s->n_queues > SCSI_QUEUES)
 		return kv_fail(error, KV_ERROR_USAGE, "%s: queues is %u; use 1 to %d", dev->id, s->n_queues, SCSI_QUEUES);
-	if (!virtio_pci_create(dev, &scsi_class, 1ull << VIRTIO_SCSI_F_CHANGE, sizeof(struct virtio_scsi_config), REQUEST + s->n_queues,
-			       QUEUE_SIZE, error))
+	if (!virtio_pci_create(dev, &scsi_class, features, sizeof(struct virtio_scsi_config), REQUEST + s->n_queues, QUEUE_SIZE,
+			       error))
 		return false;
 	fill_config(s);
 	return true;
