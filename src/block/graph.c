@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "format.h"
+#include "job.h"
 
 enum { NAME_MAX_LEN = 31 }; /* as QEMU has it */
 
@@ -133,10 +134,10 @@ bool graph_in_use(struct block_graph *g, const struct image *img, const struct i
 
 bool graph_is_free(struct block_graph *g, const struct image *img, GError **error)
 {
-	const struct block_node *n = graph_find_image(g, img);
+	const struct job *job = job_using(img);
 
-	return !n || !n->job ||
-	       kv_fail(error, KV_ERROR_BUSY, "Node '%s' is busy: block device is in use by block job: %s", n->name, n->job);
+	return !job || kv_fail(error, KV_ERROR_BUSY, "Node '%s' is busy: block device is in use by block job: %s",
+			       graph_name(g, img), job_type_name(job->type));
 }
 
 bool graph_del(struct block_graph *g, struct block_node *node, GError **error)
@@ -228,30 +229,4 @@ void graph_sweep(struct block_graph *g)
 		}
 		n = next;
 	}
-}
-
-bool graph_claim(struct block_graph *g, struct image *top, struct image *base, const char *job, const void *owner,
-		 GError **error)
-{
-	for (struct image *i = top; i && i != base; i = i->backing)
-		if (!graph_is_free(g, i, error))
-			return false;
-	for (struct image *i = top; i && i != base; i = i->backing) {
-		struct block_node *n = graph_find_image(g, i);
-
-		if (!n)
-			continue;
-		n->job = job;
-		n->owner = owner;
-	}
-	return true;
-}
-
-void graph_release(struct block_graph *g, const void *owner)
-{
-	for (struct block_node *n = g->nodes; n; n = n->next)
-		if (n->owner == owner) {
-			n->job = NULL;
-			n->owner = NULL;
-		}
 }

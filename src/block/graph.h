@@ -14,8 +14,6 @@ struct block_node {
 	char *name;
 	struct image *img; /* a reference */
 	bool added;	   /* set by who wants it to stay until graph_del() */
-	const char *job;   /* what kind of job has it; NULL: none */
-	const void *owner; /* that job */
 	struct block_node *next;
 };
 
@@ -56,8 +54,5 @@ void graph_replace(struct block_graph *g, struct image *from, struct image *to);
 /* Nodes that nobody needs any more are gone. After anything that drops references. */
 void graph_sweep(struct block_graph *g);
 
-/* A job has the images from top down to base (NULL: all) until they are released; an error when another one has one of them. */
-bool graph_claim(struct block_graph *g, struct image *top, struct image *base, const char *job, const void *owner,
-		 GError **error);
-void graph_release(struct block_graph *g, const void *owner);
+/* No job has the image; an error in QEMU's words. */
 bool graph_is_free(struct block_graph *g, const struct image *img, GError **error);

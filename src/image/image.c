@@ -10,8 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bitmap.h"
 #include "bytes.h"
 #include "error.h"
+#include "file-nbd.h"
 #include "file-queue.h"
 #include "format.h"
 #include "gate.h"
@@ -140,6 +142,7 @@ static bool set_format(struct image *img, const struct layer *l, GError **error)
 
 static void free_image(struct image *img)
 {
+	image_bitmaps_free(img);
 	image_close(img->backing);
 	if (img->data != img->file)
 		image_file_close(img->data);
@@ -179,6 +182,11 @@ static struct image_file *open_member(const struct layer *l, struct image_file *
 	return NULL;
 }
 
+static struct image_file *open_name(const char *name, bool readonly, unsigned flags, GError **error)
+{
+	return (image_file_is_nbd(name) ? image_file_open_nbd : image_file_open)(name, readonly, flags, error);
+}
+
 static struct image *open_layer(const struct layer *l, GVariant *options, GError **error)
 {
 	struct image *img = g_new0(struct image, 1);
@@ -192,7 +200,7 @@ static struct image *open_layer(const struct layer *l, GVariant *options, GError
 	img->aio = l->aio;
 	img->above = l->above;
 	img->file = l->file ? image_file_ref(l->file) :
-			      open_member(l, image_file_open(l->path, l->readonly, image_file_flags(img), error),
+			      open_member(l, open_name(l->path, l->readonly, image_file_flags(img), error),
 					  error);
 	img->data = img->file;
 	if (!img->file || !set_format(img, l, error) || !img->format->open(img, options, error) || !check_size(img, error)) {
@@ -238,7 +246,7 @@ static bool open_backing(struct image *img, const char *path, const char *format
 	return img->backing;
 }
 
-/* "json:{...}", "nbd://host": only before the first slash, like QEMU, or no file could have a colon in its name. */
+/* "json:{...}", "http://host": only before the first slash, like QEMU, or no file could have a colon in its name. */
 static bool has_protocol(const char *name)
 {
 	return name[strcspn(name, ":/")] == ':';
@@ -250,15 +258,24 @@ static char *backing_path(const char *path, const char *name, GError **error)
 
 	if (g_str_has_prefix(name, "file:"))
 		return g_strdup(name + strlen("file:"));
+	if (image_file_is_nbd(name))
+		return g_strdup(name);
 	if (has_protocol(name)) {
 		kv_fail(error, KV_ERROR_UNSUPPORTED,
-			"disk '%s': its backing file '%s' is not the name of a file, and nothing else is supported; give another "
-			"one with backing=",
+			"disk '%s': its backing file '%s' is neither the name of a file nor an NBD export; give another one "
+			"with backing=",
 			path, name);
 		return NULL;
 	}
 	if (g_path_is_absolute(name))
 		return g_strdup(name);
+	if (image_file_is_nbd(path)) {
+		kv_fail(error, KV_ERROR_UNSUPPORTED,
+			"disk '%s': its backing file '%s' would be in its folder, which an NBD export has not; give one with "
+			"backing=",
+			path, name);
+		return NULL;
+	}
 	folder = g_path_get_dirname(path);
 	return strcmp(folder, ".") == 0 ? g_strdup(name) : g_build_filename(folder, name, NULL);
 }
@@ -523,7 +540,7 @@ bool image_create(GVariant *options, GError **error)
 	if (!check_create_options(format, options, error) || !find_size(path, options, &size, error))
 		return false;
 	existed = access(path, F_OK) == 0;
-	file = image_file_open(path, false, IMAGE_FILE_CREATE, error);
+	file = open_name(path, false, IMAGE_FILE_CREATE, error);
 	if (!file)
 		return false;
 	ok = format->create(file, size, options, error);

@@ -39,6 +39,7 @@ struct image_file;
 struct image_format;
 struct image_gate;
 struct image_watch;
+struct image_bitmap;
 
 /*
  * An open image: one layer, its file, and what it stands on. Immutable after image_open(), except for size (image_resize()),
@@ -67,6 +68,8 @@ struct image {
 	int aio;		     /* enum file_engine */
 	struct image_watch *watches; /* live.c; atomic */
 	GRWLock watch_lock;
+	struct image_bitmap *bitmaps; /* bitmap-list.c's, see bitmap.h */
+	bool bitmaps_loaded;	      /* those of the file are among them */
 };
 
 struct image_queue {
@@ -107,6 +110,13 @@ struct image_queue *image_queue_new(struct image *img, GMainContext *context, un
 void image_queue_free(struct image_queue *q);
 void image_submit(struct image_queue *q, struct image_req *req);
 void image_kick(struct image_queue *q);
+/*
+ * The same at once, in the queue's thread, if all is where it needs no waiting for: in the page cache and, to be written, in its
+ * place already. -EAGAIN: it is not, or not all (submit the request, which does it anew); 0 or another negative errno: it is
+ * over. ret_zero: all that was read is zeroes which no layer has as data.
+ */
+int image_read_now(struct image_queue *q, uint64_t offset, void *buf, uint64_t len, bool *ret_zero);
+int image_write_now(struct image_queue *q, uint64_t offset, const void *buf, uint64_t len);
 /*
  * Around synchronous access to q->image in place of a request, for the thread that submits: a drain waits for its end. False:
  * the image is drained; submit a request.

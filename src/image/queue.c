@@ -162,7 +162,7 @@ static int work(void *opaque, struct image_req *req)
 
 /* ---- by the kernel ---- */
 
-static bool map_now(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
+bool image_map_now(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
 {
 	struct image_extent e = {};
 	bool ok = img->format->map_now ? img->format->map_now(img, offset, len, &e) : img->format->map(img, offset, len, &e) == 0;
@@ -181,13 +181,15 @@ static bool locate(struct image *img, bool write, uint64_t offset, uint64_t len,
 
 		if (!gate_try_enter(img->gate))
 			return false;
-		known = map_now(img, offset, len, &e);
+		known = image_map_now(img, offset, len, &e);
 		if (known && e.kind == IMAGE_DATA && e.has_at && img->data->fd >= 0 && (!write || e.in_place)) {
 			*ret = (struct piece){ .fd = img->data->fd, .at = e.at, .len = e.len, .layer = img };
 			return true;
 		}
 		gate_leave(img->gate);
 		if (!known || write || (e.kind != IMAGE_ZERO && e.kind != IMAGE_HOLE))
+			return false;
+		if (e.kind == IMAGE_HOLE && image_is_moving(img->backing))
 			return false;
 		len = e.kind == IMAGE_HOLE ? image_in_backing(img, offset, e.len) : 0;
 		if (!len) {

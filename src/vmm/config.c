@@ -153,6 +153,8 @@ void vmm_close(struct vmm *vmm)
 	char_close(vmm->console);
 	for (struct netdev **n = vmm->netdevs; n && *n; n++)
 		net_close(*n);
+	vmm_nbd_stop(vmm);
+	vmm_close_jobs(vmm);
 	vmm_close_graph(vmm);
 	vmm_close_disks(vmm);
 	g_free(vmm->netdevs);

@@ -30,6 +30,7 @@ static bool add_drive(struct vmm *vmm, struct vmm_drive *drive, struct disk *dis
 bool vmm_open_graph(struct vmm *vmm, GError **error)
 {
 	vmm->graph = graph_new();
+	vmm_open_jobs(vmm);
 	vmm->drives = g_new0(struct vmm_drive, vmm->n_disks);
 	for (unsigned i = 0; i < vmm->n_disks; i++)
 		if (!add_drive(vmm, &vmm->drives[i], vmm->disks[i].disk, error))

@@ -63,6 +63,7 @@ static JsonObject *device_info(struct vmm *vmm, struct image *img, const struct 
 	json_object_set_boolean_member(cache, "no-flush", FALSE);
 	json_object_set_object_member(o, "cache", cache);
 	json_object_set_int_member(o, "write_threshold", 0);
+	qmp_put_bitmaps(o, img);
 	return o;
 }
 

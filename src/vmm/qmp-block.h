@@ -45,4 +45,29 @@ struct qmp_action {
 /* One action alone, as a command of its own. */
 JsonNode *qmp_run_action(const struct qmp_action *action, void *opaque, JsonObject *args, GError **error);
 
-extern const struct qmp_action qmp_action_snapshot, qmp_action_snapshot_sync, qmp_action_snapshot_internal;
+extern const struct qmp_action qmp_action_snapshot, qmp_action_snapshot_sync, qmp_action_snapshot_internal, qmp_action_backup,
+	qmp_action_bitmap_add, qmp_action_bitmap_remove, qmp_action_bitmap_clear, qmp_action_bitmap_enable,
+	qmp_action_bitmap_disable, qmp_action_bitmap_merge;
+
+/* qmp-jobs.c: starting jobs; verbs of block-job-* (with "device") and job-* (with "id"); queries */
+extern const struct qmp_member qmp_block_commit_args[], qmp_block_stream_args[], qmp_blockdev_mirror_args[],
+	qmp_blockdev_backup_args[], qmp_job_id_args[], qmp_block_job_args[], qmp_block_job_cancel_args[],
+	qmp_block_job_set_speed_args[];
+qmp_run qmp_block_commit, qmp_block_stream, qmp_blockdev_mirror, qmp_blockdev_backup;
+qmp_run qmp_job_pause, qmp_job_resume, qmp_job_complete, qmp_job_finalize, qmp_job_dismiss, qmp_job_cancel,
+	qmp_block_job_set_speed;
+qmp_run qmp_query_jobs, qmp_query_block_jobs;
+
+/* qmp-bitmaps.c */
+extern const struct qmp_member qmp_bitmap_add_args[], qmp_bitmap_args[], qmp_bitmap_merge_args[];
+qmp_run qmp_bitmap_add, qmp_bitmap_remove, qmp_bitmap_clear, qmp_bitmap_enable, qmp_bitmap_disable, qmp_bitmap_merge;
+struct image_bitmap;
+/* A bitmap's name, in img's chain, or {"node", "name"}, that can be read. */
+struct image_bitmap *qmp_find_bitmap_of(struct vmm *vmm, struct image *img, JsonNode *which, GError **error);
+void qmp_put_bitmaps(JsonObject *o, struct image *img); /* "dirty-bitmaps" of an image's node */
+
+/* qmp-nbd.c */
+extern const struct qmp_member qmp_nbd_server_start_args[], qmp_nbd_server_add_args[], qmp_nbd_server_remove_args[],
+	qmp_block_export_add_args[], qmp_block_export_del_args[];
+qmp_run qmp_nbd_server_start, qmp_nbd_server_add, qmp_nbd_server_remove, qmp_nbd_server_stop;
+qmp_run qmp_block_export_add, qmp_block_export_del, qmp_query_block_exports;

@@ -11,9 +11,8 @@
 #include "error.h"
 #include "graph.h"
 #include "listen.h"
+#include "nbd-server.h"
 #include "qmp-block.h"
-#include "server.h"
-#include "nbd/server.h"
 #include "vmm.h"
 
 struct vmm_export {

@@ -13,11 +13,14 @@
 
 struct block_graph;
 struct chardev;
+struct job_group;
+struct job_owner;
 struct machine;
 struct machine_disk;
 struct netdev;
 struct qmp_server;
 struct vmm_drive;
+struct vmm_nbd;
 
 struct vmm {
 	GVariant *options; /* of options_parse() */
@@ -29,6 +32,9 @@ struct vmm {
 	unsigned n_disks;
 	struct block_graph *graph;
 	struct vmm_drive *drives; /* n_disks of them */
+	struct job_owner *job_owner;
+	struct job_group *job_group; /* of the transaction that is being done, when its jobs belong together */
+	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
 	struct netdev **netdevs; /* NULL-terminated */
 	struct machine *machine;
 	struct qmp_server *qmp; /* NULL: none */
@@ -58,6 +64,10 @@ void vmm_close_disks(struct vmm *vmm);
 /* drives.c: those drives as users of a graph of images. Likewise. */
 bool vmm_open_graph(struct vmm *vmm, GError **error);
 void vmm_close_graph(struct vmm *vmm);
+/* qmp-jobs.c: block jobs and their events; qmp-nbd.c: exports. At the end, before the graph. */
+void vmm_open_jobs(struct vmm *vmm);
+void vmm_close_jobs(struct vmm *vmm);
+void vmm_nbd_stop(struct vmm *vmm);
 
 /* Run until the guest or the user ends it; answers the exit status of the process. */
 int vmm_run(struct vmm *vmm);

@@ -238,6 +238,223 @@ def case_nodes(bed):
     sound(base, top)
 
 
+def chain(bed, guest, n):
+    """n snapshots on top of each other, with writes in between; their files."""
+    files = []
+    for index in range(n):
+        files.append(bed.path(f'layer{index}.qcow2'))
+        guest.qmp.run('blockdev-snapshot-sync', device='disk0', **{'snapshot-file': files[-1],
+                                                                   'snapshot-node-name': f'layer{index}'})
+        guest.busy(0.3)
+    return files
+
+
+def case_commit(bed):
+    """A layer in the middle into the one below it, then the active layer into the base, while the guest writes."""
+    base = bed.image()
+    with bed.guest(base) as guest:
+        guest.busy(0.3)
+        first, second, third = chain(bed, guest, 3)
+        guest.job('block-commit', 'middle', device='disk0', **{'top-node': 'layer1', 'base-node': 'layer0'})
+        guest.done('middle')
+        check(guest.block()['inserted']['backing_file_depth'] == 2, 'the layer is still there', guest.block())
+        guest.job('block-commit', 'active', device='disk0', speed=200 << 20)
+        data = guest.job_event('BLOCK_JOB_READY', 'active')
+        check(data['type'] == 'commit', 'another job', data)
+        guest.busy(0.3)
+        jobs = guest.qmp.run('query-block-jobs')
+        check(len(jobs) == 1 and jobs[0]['ready'] and jobs[0]['status'] == 'ready', 'not ready', jobs)
+        guest.qmp.run('block-job-complete', device='active')
+        guest.done('active')
+        block = guest.block()
+        check(block['inserted']['file'] == base and block['inserted']['backing_file_depth'] == 0, 'not the base', block)
+        guest.busy(0.3)
+        seen = guest.sum()
+        guest.quit()
+    check(content(base) == seen, 'the base is not what the guest has seen')
+    sound(base, first, second, third)
+
+
+def case_stream(bed):
+    """Part of a chain, then all of it, becomes the top layer's own, while the guest writes."""
+    base = bed.image()
+    with bed.guest(base) as guest:
+        guest.busy(0.3)
+        first, second, third = chain(bed, guest, 3)
+        guest.job('block-stream', 'part', device='disk0', **{'base-node': 'layer0'})
+        guest.done('part')
+        check(guest.block()['inserted']['backing_file_depth'] == 2, 'another depth', guest.block())
+        info = json.loads(tool('qemu-img', 'info', '-U', '--output=json', third))
+        check(info['backing-filename'] == first, 'the header names another one', info)
+        guest.job('block-stream', 'whole', device='disk0')
+        guest.done('whole')
+        check(guest.block()['inserted']['backing_file_depth'] == 0, 'there is still a chain', guest.block())
+        os.unlink(base)
+        os.unlink(first)
+        guest.busy(0.3)
+        seen = guest.sum()
+        guest.quit()
+    check(content(third) == seen, 'the image is not what the guest has seen')
+    sound(third)
+
+
+def case_mirror(bed):
+    """To another format and back, with pauses and another speed; one that is cancelled is a copy of then."""
+    base, target, copy = bed.image(), bed.path('target.raw'), bed.path('copy.qcow2')
+    with open(target, 'wb') as file:
+        file.truncate(SIZE)
+    tool('qemu-img', 'create', '-f', 'qcow2', '-o', 'extended_l2=on', copy, str(SIZE))
+    with bed.guest(base) as guest:
+        guest.busy(0.3)
+        guest.qmp.run('blockdev-add', driver='raw', file={'driver': 'file', 'filename': target}, **{'node-name': 'target'})
+        guest.job('blockdev-mirror', 'there', device='disk0', target='target', sync='full', speed=1 << 20)
+        guest.qmp.run('block-job-pause', device='there')
+        check(guest.qmp.run('query-block-jobs')[0]['paused'], 'not paused')
+        guest.qmp.run('block-job-resume', device='there')
+        answer = guest.qmp.ask({'execute': 'block-job-complete', 'arguments': {'device': 'there'}})
+        check('cannot accept command verb' in answer['error']['desc'], 'completed before it is ready', answer)
+        guest.qmp.run('block-job-set-speed', device='there', speed=0)
+        guest.job_event('BLOCK_JOB_READY', 'there')
+        guest.busy(0.3)
+        guest.qmp.run('block-job-complete', device='there')
+        guest.done('there')
+        block = guest.block()
+        check(block['inserted']['node-name'] == 'target' and block['inserted']['drv'] == 'raw', 'not the target', block)
+        sound(base)
+        guest.busy(0.3)
+        guest.qmp.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': copy}, **{'node-name': 'copy'})
+        guest.job('blockdev-mirror', 'copy', device='disk0', target='copy', sync='full')
+        guest.job_event('BLOCK_JOB_READY', 'copy')
+        guest.enter()
+        seen = guest.wait(r'@sum ([0-9a-f]{32})').group(1)
+        guest.qmp.run('block-job-cancel', device='copy')
+        guest.done('copy')
+        guest.qmp.run('blockdev-del', **{'node-name': 'copy'})
+        check(content(copy) == seen, 'the copy differs')
+        guest.quit()
+    check(content(target, 'raw') == seen, 'the target is not what the guest has seen')
+    sound(copy)
+
+
+def case_backup(bed):
+    """Full, then incremental by a bitmap, several times, each as the disk was when it began; in one transaction with a new bitmap."""
+    base, full, parts = bed.image(), bed.path('full.qcow2'), [bed.path(f'part{index}.qcow2') for index in range(2)]
+    tool('qemu-img', 'create', '-f', 'qcow2', full, str(SIZE))
+    with bed.guest(base) as guest:
+        guest.busy(0.3)
+        guest.qmp.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': full}, **{'node-name': 'full'})
+        node = guest.block()['inserted']['node-name']
+        guest.qmp.run('transaction', actions=[
+            {'type': 'block-dirty-bitmap-add', 'data': {'node': node, 'name': 'since', 'persistent': True}},
+            {'type': 'blockdev-backup', 'data': {'device': 'disk0', 'job-id': 'full', 'target': 'full', 'sync': 'full',
+                                                 'speed': 20 << 20}}])
+        guest.done('full')
+        guest.qmp.run('blockdev-del', **{'node-name': 'full'})
+        last = full
+        for index, part in enumerate(parts):
+            guest.busy(0.3)
+            tool('qemu-img', 'create', '-f', 'qcow2', '-b', last, '-F', 'qcow2', part)
+            guest.qmp.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': part}, **{'node-name': 'part'})
+            if index == len(parts) - 1:
+                guest.enter()
+                seen = guest.wait(r'@sum ([0-9a-f]{32})').group(1)
+            guest.job('blockdev-backup', 'part', device='disk0', target='part', sync='incremental', bitmap='since')
+            guest.done('part')
+            guest.qmp.run('blockdev-del', **{'node-name': 'part'})
+            last = part
+        bitmaps = guest.block()['inserted']['dirty-bitmaps']
+        check(bitmaps[0]['name'] == 'since' and bitmaps[0]['count'] == 0 and bitmaps[0]['persistent'], 'another bitmap', bitmaps)
+        guest.quit()
+    check(content(last) == seen, 'full and incremental backups are not the disk')
+    info = json.loads(tool('qemu-img', 'info', '--output=json', base))
+    check([row['name'] for row in info['format-specific']['data']['bitmaps']] == ['since'], 'the bitmap is not stored', info)
+    sound(base, full, *parts)
+
+
+def case_pull_backup(bed):
+    """A backup that a client pulls: a scratch image on the disk takes what is overwritten, and is exported by NBD with a bitmap."""
+    if not shutil.which('nbdcopy'):
+        raise Skipped('no nbdcopy')
+    base, scratch, pulled, socket = bed.image(), bed.path('scratch.qcow2'), bed.path('pulled'), bed.path('nbd')
+    tool('qemu-img', 'create', '-f', 'qcow2', scratch, str(SIZE))
+    with bed.guest(base) as guest:
+        node = guest.block()['inserted']['node-name']
+        guest.qmp.run('block-dirty-bitmap-add', node=node, name='dirty')
+        guest.busy(0.5)
+        guest.qmp.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': scratch}, backing=node,
+                      **{'node-name': 'scratch'})
+        guest.qmp.run('nbd-server-start', addr={'type': 'unix', 'data': {'path': socket}})
+        guest.qmp.run('transaction', actions=[
+            {'type': 'block-dirty-bitmap-disable', 'data': {'node': node, 'name': 'dirty'}},
+            {'type': 'blockdev-backup', 'data': {'device': 'disk0', 'job-id': 'pull', 'target': 'scratch', 'sync': 'none'}}])
+        guest.qmp.run('block-export-add', type='nbd', id='x', name='disk', bitmaps=[{'node': node, 'name': 'dirty'}],
+                      **{'node-name': 'scratch'})
+        uri = f'nbd+unix:///disk?socket={socket}'
+        tool('nbdcopy', uri, pulled)
+        with open(pulled, 'rb') as file:
+            first = hashlib.md5(file.read()).hexdigest()
+        guest.busy(0.5)
+        tool('nbdcopy', uri, pulled)
+        with open(pulled, 'rb') as file:
+            check(hashlib.md5(file.read()).hexdigest() == first, 'the point in time moves')
+        ranges = tool('nbdinfo', '--map=qemu:dirty-bitmap:dirty', uri)
+        check(' 1 ' in re.sub(r' +', ' ', ranges), 'nothing is dirty', ranges)
+        check([row['id'] for row in guest.qmp.run('query-block-exports')] == ['x'], 'another export')
+        guest.qmp.run('block-job-cancel', device='pull')
+        guest.job_event('BLOCK_JOB_CANCELLED', 'pull')
+        guest.qmp.run('nbd-server-stop')
+        guest.qmp.run('blockdev-del', **{'node-name': 'scratch'})
+        seen = guest.sum()
+        guest.quit()
+    check(content(base) == seen, 'the image is not what the guest has seen')
+    sound(base)
+
+
+def case_jobs(bed):
+    """States, verbs and events of a job that is finalized and dismissed by hand, and QEMU's words for what it refuses."""
+    base, target = bed.image(), bed.image('target.qcow2')
+    with bed.guest(base) as guest:
+        guest.qmp.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': target}, **{'node-name': 'target'})
+        guest.job('blockdev-backup', 'b', device='disk0', target='target', sync='full',
+                  **{'auto-finalize': False, 'auto-dismiss': False})
+        guest.job_event('BLOCK_JOB_PENDING', 'b')
+        job = guest.qmp.run('query-jobs')[0]
+        check(job['id'] == 'b' and job['status'] == 'pending' and job['type'] == 'backup', 'another job', job)
+        for command, words in [
+                ({'execute': 'job-dismiss', 'arguments': {'id': 'b'}}, "Job 'b' in state 'pending' cannot accept command verb 'dismiss'"),
+                ({'execute': 'job-pause', 'arguments': {'id': 'x'}}, 'Job not found'),
+                ({'execute': 'block-job-cancel', 'arguments': {'device': 'x'}}, "Block job 'x' not found"),
+                ({'execute': 'blockdev-backup', 'arguments': {'device': 'disk0', 'job-id': 'b', 'target': 'target', 'sync': 'full'}},
+                 "Job ID 'b' already in use"),
+                ({'execute': 'blockdev-del', 'arguments': {'node-name': 'target'}}, 'is busy: block device is in use by block job: backup'),
+                ({'execute': 'block_resize', 'arguments': {'device': 'disk0', 'size': SIZE * 2}}, 'busy')]:
+            answer = guest.qmp.ask(command)
+            check(words in answer.get('error', {}).get('desc', ''), f'not "{words}"', answer)
+        guest.qmp.run('job-finalize', id='b')
+        guest.done('b')
+        check(guest.qmp.run('query-jobs')[0]['status'] == 'concluded', 'not concluded')
+        guest.qmp.run('job-dismiss', id='b')
+        check(guest.qmp.run('query-jobs') == [], 'there are jobs')
+        guest.quit()
+
+
+def case_killed(bed):
+    """kill -9 in the middle of a mirror, a commit, a stream and a backup: every image opens and is sound, leaks aside."""
+    for command in 'block-commit', 'block-stream', 'blockdev-mirror', 'blockdev-backup':
+        base, target = bed.image(), bed.image('target.qcow2')
+        with bed.guest(base) as guest:
+            guest.busy(0.3)
+            files = chain(bed, guest, 2)
+            guest.qmp.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': target}, **{'node-name': 'target'})
+            more = {} if command.startswith('block-') else {'target': 'target', 'sync': 'full'}
+            guest.job(command, 'job', device='disk0', speed=4 << 20, **more)
+            guest.busy(0.4)
+        for path in (base, target, *files):
+            done = subprocess.run(['qemu-img', 'check', path], capture_output=True, text=True, check=False)
+            check(done.returncode in (0, 3), f'{command}: {path} is damaged', done.stdout, done.stderr)
+        content(files[-1])
+
+
 def main():
     program, root, *names = sys.argv[1:]
     return cases.run(globals(), names, lambda folder: Bed(program, root, folder))
