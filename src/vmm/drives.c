@@ -27,6 +27,25 @@ static bool add_drive(struct vmm *vmm, struct vmm_drive *drive, struct disk *dis
 	return !img || graph_add(vmm->graph, NULL, img, error);
 }
 
+/* The old image's node goes with it where nobody else has it. */
+bool vmm_set_medium(struct vmm *vmm, unsigned index, struct image *img, GError **error)
+{
+	struct vmm_drive *drive = &vmm->drives[index];
+	struct image *old = drive->user.img;
+
+	if (old && !graph_is_free(vmm->graph, old, error))
+		return false;
+	if (img && !graph_find_image(vmm->graph, img) && !graph_add(vmm->graph, NULL, img, error))
+		return false;
+	if (!disk_set_image(drive->disk, img ? image_ref(img) : NULL, error)) {
+		image_close(img);
+		return false;
+	}
+	drive->user.img = img;
+	graph_sweep(vmm->graph);
+	return true;
+}
+
 bool vmm_open_graph(struct vmm *vmm, GError **error)
 {
 	vmm->graph = graph_new();

@@ -137,10 +137,17 @@ static void io_error(void *opaque, struct disk *d, const struct disk_error *e)
 	g_source_attach(vmm->io_error_stop, NULL);
 }
 
-static void watch_disks(struct vmm *vmm, disk_error_func *func)
+static void tray_moved(void *opaque, struct disk *d, bool open)
 {
-	for (unsigned i = 0; i < vmm->n_disks; i++)
-		disk_set_error_func(vmm->disks[i].disk, func, vmm);
+	qmp_event_tray(opaque, d, open);
+}
+
+static void watch_disks(struct vmm *vmm, bool on)
+{
+	for (unsigned i = 0; i < vmm->n_disks; i++) {
+		disk_set_error_func(vmm->disks[i].disk, on ? io_error : NULL, vmm);
+		disk_set_tray_func(vmm->disks[i].disk, on ? tray_moved : NULL, vmm);
+	}
 }
 
 bool vmm_cont(struct vmm *vmm, GError **error)
@@ -216,7 +223,7 @@ int vmm_run(struct vmm *vmm)
 	char_set_quit(vmm->console, quit_key, vmm);
 	if (vmm->virtio_console)
 		char_set_quit(vmm->virtio_console, quit_key, vmm);
-	watch_disks(vmm, io_error);
+	watch_disks(vmm, true);
 	vmm->running = g_get_monotonic_time();
 	if (machine_run(vmm->machine, ended, vmm, &error))
 		g_main_loop_run(vmm->loop);
@@ -224,7 +231,7 @@ int vmm_run(struct vmm *vmm)
 		fail(vmm, error);
 	qmp_close(vmm);
 	machine_pause(vmm->machine);
-	watch_disks(vmm, NULL);
+	watch_disks(vmm, false);
 	if (vmm->io_error_stop)
 		g_source_destroy(vmm->io_error_stop);
 	g_clear_pointer(&vmm->io_error_stop, g_source_unref);

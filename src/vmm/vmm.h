@@ -15,6 +15,7 @@ struct block_graph;
 struct chardev;
 struct job_group;
 struct job_owner;
+struct image;
 struct machine;
 struct machine_disk;
 struct netdev;
@@ -63,6 +64,8 @@ bool vmm_open_disks(struct vmm *vmm, GError **error);
 void vmm_close_disks(struct vmm *vmm);
 /* drives.c: those drives as users of a graph of images. Likewise. */
 bool vmm_open_graph(struct vmm *vmm, GError **error);
+/* Another medium for a drive, an open image (a reference is taken), or none. */
+bool vmm_set_medium(struct vmm *vmm, unsigned index, struct image *img, GError **error);
 void vmm_close_graph(struct vmm *vmm);
 /* qmp-jobs.c: block jobs and their events; qmp-nbd.c: exports. At the end, before the graph. */
 void vmm_open_jobs(struct vmm *vmm);
