@@ -5,11 +5,6 @@
 #include "machine.h"
 #include "vmm.h"
 
-struct vmm_drive {
-	struct block_user user;
-	struct disk *disk;
-};
-
 static void set_image(struct block_user *u, struct image *img)
 {
 	disk_replace_image(((struct vmm_drive *)u)->disk, img);
@@ -40,8 +35,10 @@ bool vmm_open_graph(struct vmm *vmm, GError **error)
 
 void vmm_close_graph(struct vmm *vmm)
 {
-	for (unsigned i = 0; vmm->drives && i < vmm->n_disks; i++)
+	for (unsigned i = 0; vmm->drives && i < vmm->n_disks; i++) {
 		g_free(vmm->drives[i].user.what);
+		image_close(vmm->drives[i].medium);
+	}
 	g_clear_pointer(&vmm->drives, g_free);
 	g_clear_pointer(&vmm->graph, graph_free);
 }

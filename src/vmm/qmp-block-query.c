@@ -67,11 +67,12 @@ static JsonObject *device_info(struct vmm *vmm, struct image *img, const struct 
 	return o;
 }
 
-static JsonObject *disk_info(struct vmm *vmm, const struct machine_disk *d)
+static JsonObject *disk_info(struct vmm *vmm, unsigned index)
 {
+	const struct machine_disk *d = &vmm->disks[index];
 	static const char *const status[] = { [DISK_OK] = "ok", [DISK_FAILED] = "failed", [DISK_NOSPACE] = "nospace" };
 	JsonObject *o = json_object_new();
-	struct image *img = disk_image(d->disk);
+	struct image *img = vmm->drives[index].user.img;
 
 	json_object_set_string_member(o, "device", disk_id(d->disk));
 	json_object_set_string_member(o, "qdev", disk_id(d->disk));
@@ -79,6 +80,8 @@ static JsonObject *disk_info(struct vmm *vmm, const struct machine_disk *d)
 	json_object_set_boolean_member(o, "removable", d->cdrom);
 	json_object_set_string_member(o, "type", "unknown");
 	json_object_set_string_member(o, "io-status", status[disk_status(d->disk)]);
+	if (d->cdrom)
+		json_object_set_boolean_member(o, "tray_open", vmm->drives[index].tray_open);
 	if (img)
 		json_object_set_object_member(o, "inserted", device_info(vmm, img, d->disk, false));
 	return o;
@@ -90,7 +93,7 @@ JsonNode *qmp_query_block(void *opaque, JsonObject *args, GError **error)
 	JsonArray *list = json_array_new();
 
 	for (unsigned i = 0; i < vmm->n_disks; i++)
-		json_array_add_object_element(list, disk_info(vmm, &vmm->disks[i]));
+		json_array_add_object_element(list, disk_info(vmm, i));
 	return qmp_array(list);
 }
 

@@ -66,6 +66,11 @@ struct image_bitmap;
 struct image_bitmap *qmp_find_bitmap_of(struct vmm *vmm, struct image *img, JsonNode *which, GError **error);
 void qmp_put_bitmaps(JsonObject *o, struct image *img); /* "dirty-bitmaps" of an image's node */
 
+/* qmp-medium.c */
+extern const struct qmp_member qmp_eject_args[], qmp_medium_args[], qmp_insert_medium_args[], qmp_change_medium_args[];
+qmp_run qmp_eject, qmp_blockdev_open_tray, qmp_blockdev_close_tray, qmp_blockdev_remove_medium, qmp_blockdev_insert_medium,
+	qmp_blockdev_change_medium;
+
 /* qmp-nbd.c */
 extern const struct qmp_member qmp_nbd_server_start_args[], qmp_nbd_server_add_args[], qmp_nbd_server_remove_args[],
 	qmp_block_export_add_args[], qmp_block_export_del_args[];

@@ -10,17 +10,25 @@
 #include <glib.h>
 
 #include "core.h"
+#include "graph.h"
 
-struct block_graph;
 struct chardev;
+struct disk;
 struct job_group;
 struct job_owner;
 struct machine;
 struct machine_disk;
 struct netdev;
 struct qmp_server;
-struct vmm_drive;
 struct vmm_nbd;
+
+/* A guest's disk as a user of the graph. */
+struct vmm_drive {
+	struct block_user user; /* its img: what is in the drive or lies in its open tray */
+	struct disk *disk;
+	struct image *medium; /* a CD-ROM drive's, once its tray was open: a reference for what lies in it */
+	bool tray_open;
+};
 
 struct vmm {
 	GVariant *options; /* of options_parse() */
