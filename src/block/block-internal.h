@@ -40,6 +40,7 @@ struct disk_queue {
 	struct disk_list waiting; /* for the throttle, in order */
 	struct disk_list kept;	  /* failed */
 	bool hurry;		  /* let all of them through; lock */
+	struct disk_stats stats;  /* the context's thread writes, others look */
 };
 
 static inline void disk_list_init(struct disk_list *l)

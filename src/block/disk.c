@@ -54,6 +54,25 @@ static void send_flush(struct disk_req *req)
 	image_kick(req->at);
 }
 
+/* The device's answer. */
+static void finish(struct disk_req *req, int res)
+{
+	struct disk_stats *s = &req->queue->stats;
+	uint64_t end = req->io.offset + req->io.len;
+
+	s->last = g_get_monotonic_time();
+	if (res < 0) {
+		s->by[req->op].failed++;
+	} else {
+		s->by[req->op].done++;
+		s->by[req->op].bytes += req->io.len;
+		s->by[req->op].us += s->last - req->submitted;
+		if (req->op == IMAGE_WRITE && end > s->highest)
+			s->highest = end;
+	}
+	req->complete(req, res);
+}
+
 static void end_slow(struct disk_req *req, int res)
 {
 	if (res == 0 && req->durable && req->io.op != IMAGE_FLUSH && !req->queue->disk->unsafe) {
@@ -62,7 +81,7 @@ static void end_slow(struct disk_req *req, int res)
 	}
 	if (res < 0 && disk_failed(req, &res))
 		return;
-	req->complete(req, res);
+	finish(req, res);
 }
 
 static void on_complete(struct image_req *io, int res)
@@ -70,7 +89,7 @@ static void on_complete(struct image_req *io, int res)
 	struct disk_req *req = (struct disk_req *)io;
 
 	if (G_LIKELY(res == 0 && !req->durable))
-		req->complete(req, 0);
+		finish(req, 0);
 	else
 		end_slow(req, res);
 }
@@ -160,6 +179,7 @@ void disk_submit(struct disk_queue *q, struct disk_req *req)
 {
 	req->queue = q;
 	req->op = req->io.op;
+	req->submitted = g_get_monotonic_time();
 	req->io.complete = on_complete;
 	if (G_UNLIKELY(q->disk->special))
 		submit_special(q, req);
@@ -210,7 +230,7 @@ static gboolean dispatch(GSource *source, GSourceFunc callback, gpointer data)
 	g_source_set_ready_time(source, -1);
 	while ((req = next_posted(q)))
 		if (req->res == 0 || !disk_failed(req, &req->res))
-			req->complete(req, req->res);
+			finish(req, req->res);
 	while ((req = next_admitted(q)))
 		pass_on(q, req);
 	disk_kick(q);
@@ -332,6 +352,23 @@ bool disk_can_discard(const struct disk *d)
 	const struct image *img = image_of(d);
 
 	return img && img->discard && !d->no_discard;
+}
+
+void disk_stats(const struct disk *d, struct disk_stats *ret)
+{
+	*ret = (struct disk_stats){};
+	for (unsigned i = 0; i < d->queues->len; i++) {
+		const struct disk_stats *s = &((const struct disk_queue *)d->queues->pdata[i])->stats;
+
+		for (int op = 0; op < DISK_OPS; op++) {
+			ret->by[op].done += s->by[op].done;
+			ret->by[op].failed += s->by[op].failed;
+			ret->by[op].bytes += s->by[op].bytes;
+			ret->by[op].us += s->by[op].us;
+		}
+		ret->highest = MAX(ret->highest, s->highest);
+		ret->last = MAX(ret->last, s->last);
+	}
 }
 
 void disk_set_client(struct disk *d, const struct disk_client *client, void *opaque)

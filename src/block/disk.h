@@ -32,7 +32,8 @@ struct disk_req {
 	struct disk_queue *queue;
 	struct image_queue *at;
 	struct disk_req *next;
-	enum image_op op; /* as it was asked */
+	enum image_op op;  /* as it was asked */
+	int64_t submitted; /* g_get_monotonic_time() */
 	int res;
 };
 
@@ -41,6 +42,18 @@ struct disk_tray {
 };
 /* The tray has moved, by the guest or disk_move_tray(). In the main loop's context. */
 typedef void disk_tray_func(void *opaque, struct disk *d, bool open);
+
+enum { DISK_OPS = IMAGE_WRITE_ZEROES + 1 };
+
+/* What the device's requests have been, those that were answered. */
+struct disk_stats {
+	struct {
+		uint64_t done, failed, bytes; /* bytes: of those done */
+		uint64_t us;		      /* from submit to complete, summed up */
+	} by[DISK_OPS];			      /* by image_op */
+	uint64_t highest;		      /* the furthest byte written */
+	int64_t last;			      /* when the last one ended, g_get_monotonic_time(); 0: never */
+};
 
 /* The device. kept() in the queue's context, the others in the main thread. */
 struct disk_client {
@@ -89,6 +102,8 @@ bool disk_is_writeback(const struct disk *d); /* at power-on; the device's cache
 bool disk_can_discard(const struct disk *d);  /* and is allowed to */
 enum disk_status disk_status(const struct disk *d);
 bool disk_has_kept(const struct disk *d); /* failed requests that wait */
+
+void disk_stats(const struct disk *d, struct disk_stats *ret); /* the main thread */
 
 void disk_set_client(struct disk *d, const struct disk_client *client, void *opaque); /* NULL: none */
 void disk_set_error_func(struct disk *d, disk_error_func *func, void *opaque);

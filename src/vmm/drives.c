@@ -5,11 +5,6 @@
 #include "machine.h"
 #include "vmm.h"
 
-struct vmm_drive {
-	struct block_user user;
-	struct disk *disk;
-};
-
 static void set_image(struct block_user *u, struct image *img)
 {
 	disk_replace_image(((struct vmm_drive *)u)->disk, img);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* query-block, query-blockstats, query-named-block-nodes. See qmp-block.h. */
+/* query-block, query-named-block-nodes, query-blockstats. See qmp-block.h. */
 #include <string.h>
 
 #include "disk.h"
@@ -67,11 +67,12 @@ static JsonObject *device_info(struct vmm *vmm, struct image *img, const struct 
 	return o;
 }
 
-static JsonObject *disk_info(struct vmm *vmm, const struct machine_disk *d)
+static JsonObject *disk_info(struct vmm *vmm, unsigned index)
 {
+	const struct machine_disk *d = &vmm->disks[index];
 	static const char *const status[] = { [DISK_OK] = "ok", [DISK_FAILED] = "failed", [DISK_NOSPACE] = "nospace" };
 	JsonObject *o = json_object_new();
-	struct image *img = disk_image(d->disk);
+	struct image *img = vmm->drives[index].user.img;
 	struct disk_tray tray;
 	bool has_tray = disk_tray(d->disk, &tray);
 
@@ -94,7 +95,7 @@ JsonNode *qmp_query_block(void *opaque, JsonObject *args, GError **error)
 	JsonArray *list = json_array_new();
 
 	for (unsigned i = 0; i < vmm->n_disks; i++)
-		json_array_add_object_element(list, disk_info(vmm, &vmm->disks[i]));
+		json_array_add_object_element(list, disk_info(vmm, i));
 	return qmp_array(list);
 }
 
@@ -111,6 +112,88 @@ JsonNode *qmp_query_named_block_nodes(void *opaque, JsonObject *args, GError **e
 			if (disk_image(vmm->disks[i].disk) == n->img)
 				disk = vmm->disks[i].disk;
 		json_array_add_object_element(list, device_info(vmm, n->img, disk, flat));
+	}
+	return qmp_array(list);
+}
+
+/* ---- statistics ---- */
+
+static void put_op(JsonObject *o, const char *prefix, const char *what, uint64_t value)
+{
+	g_autofree char *name = g_strdup_printf("%s%s", prefix, what);
+
+	json_object_set_int_member(o, name, value);
+}
+
+/* BlockDeviceStats; s NULL: of a node, which are not counted. */
+static JsonObject *device_stats(const struct disk_stats *s)
+{
+	static const struct {
+		const char *name;
+		enum image_op op, also; /* the same one: no other */
+	} rows[] = {
+		{ "rd", IMAGE_READ, IMAGE_READ },
+		{ "wr", IMAGE_WRITE, IMAGE_WRITE_ZEROES },
+		{ "flush", IMAGE_FLUSH, IMAGE_FLUSH },
+		{ "unmap", IMAGE_DISCARD, IMAGE_DISCARD },
+	};
+	static const struct disk_stats none;
+	JsonObject *o = json_object_new();
+
+	s = s ? s : &none;
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		bool two = rows[i].also != rows[i].op;
+		enum image_op a = rows[i].op, b = rows[i].also;
+		g_autofree char *failed = g_strdup_printf("failed_%s_operations", rows[i].name);
+		g_autofree char *invalid = g_strdup_printf("invalid_%s_operations", rows[i].name);
+
+		if (a != IMAGE_FLUSH) {
+			put_op(o, rows[i].name, "_bytes", s->by[a].bytes + (two ? s->by[b].bytes : 0));
+			put_op(o, rows[i].name, "_merged", 0);
+		}
+		put_op(o, rows[i].name, "_operations", s->by[a].done + (two ? s->by[b].done : 0));
+		put_op(o, rows[i].name, "_total_time_ns", (s->by[a].us + (two ? s->by[b].us : 0)) * 1000);
+		json_object_set_int_member(o, failed, s->by[a].failed + (two ? s->by[b].failed : 0));
+		json_object_set_int_member(o, invalid, 0);
+	}
+	json_object_set_int_member(o, "wr_highest_offset", s->highest);
+	if (s->last)
+		json_object_set_int_member(o, "idle_time_ns", (g_get_monotonic_time() - s->last) * 1000);
+	json_object_set_boolean_member(o, "account_invalid", TRUE);
+	json_object_set_boolean_member(o, "account_failed", TRUE);
+	json_object_set_array_member(o, "timed_stats", json_array_new());
+	return o;
+}
+
+static JsonObject *node_stats(struct vmm *vmm, const struct image *img)
+{
+	JsonObject *o = json_object_new();
+
+	json_object_set_string_member(o, "node-name", graph_name(vmm->graph, img));
+	json_object_set_object_member(o, "stats", device_stats(NULL));
+	if (img->backing)
+		json_object_set_object_member(o, "backing", node_stats(vmm, img->backing));
+	return o;
+}
+
+JsonNode *qmp_query_blockstats(void *opaque, JsonObject *args, GError **error)
+{
+	bool nodes = json_object_get_boolean_member_with_default(args, "query-nodes", FALSE);
+	struct vmm *vmm = opaque;
+	JsonArray *list = json_array_new();
+
+	for (const struct block_node *n = nodes ? graph_nodes(vmm->graph) : NULL; n; n = n->next)
+		json_array_add_object_element(list, node_stats(vmm, n->img));
+	for (unsigned i = 0; !nodes && i < vmm->n_disks; i++) {
+		const struct image *img = vmm->drives[i].user.img;
+		JsonObject *o = img ? node_stats(vmm, img) : json_object_new();
+		struct disk_stats s;
+
+		disk_stats(vmm->disks[i].disk, &s);
+		json_object_set_string_member(o, "device", disk_id(vmm->disks[i].disk));
+		json_object_set_string_member(o, "qdev", disk_id(vmm->disks[i].disk));
+		json_object_set_object_member(o, "stats", device_stats(&s));
+		json_array_add_object_element(list, o);
 	}
 	return qmp_array(list);
 }

@@ -163,12 +163,13 @@ JsonNode *qmp_blockdev_insert_medium(void *opaque, JsonObject *args, GError **er
 	return NULL;
 }
 
+/* A format that is not given is raw, as with --disk: the guest cannot have written a disc, but who made it may be anybody. */
 static struct image *open_medium(JsonObject *args, GError **error)
 {
 	const char *format = text_of(args, "format");
 	g_autoptr(GVariant) options = g_variant_ref_sink(
 		g_variant_new_parsed("{'file': <%s>, 'format': <%s>, 'readonly': <true>}", text_of(args, "filename"),
-				     format ? format : "auto")); /* read only: to guess is safe */
+				     format ? format : "raw"));
 
 	if (g_strcmp0(text_of(args, "read-only-mode"), "read-write"))
 		return image_open(options, error);

@@ -64,6 +64,7 @@ static const struct qmp_command commands[] = {
 	{ "query-block", qmp_query_block },
 	{ "query-block-exports", qmp_query_block_exports },
 	{ "query-block-jobs", qmp_query_block_jobs },
+	{ "query-blockstats", qmp_query_blockstats, qmp_query_blockstats_args },
 	{ "query-chardev", qmp_query_chardev },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
 	{ "query-jobs", qmp_query_jobs },

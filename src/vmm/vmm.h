@@ -10,9 +10,10 @@
 #include <glib.h>
 
 #include "core.h"
+#include "graph.h"
 
-struct block_graph;
 struct chardev;
+struct disk;
 struct job_group;
 struct job_owner;
 struct image;
@@ -20,8 +21,13 @@ struct machine;
 struct machine_disk;
 struct netdev;
 struct qmp_server;
-struct vmm_drive;
 struct vmm_nbd;
+
+/* A guest's disk as a user of the graph. */
+struct vmm_drive {
+	struct block_user user; /* its img: what is in the drive */
+	struct disk *disk;
+};
 
 struct vmm {
 	GVariant *options; /* of options_parse() */

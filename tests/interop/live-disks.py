@@ -157,6 +157,9 @@ def case_snapshot(bed):
             {'type': 'blockdev-snapshot-sync', 'data': {'device': 'disk1', 'snapshot-file': '/no/such/folder/x'}}]}})
         check('error' in answer, 'a snapshot into nowhere', answer)
         block = guest.block()
+        stats = {row['device']: row['stats'] for row in guest.qmp.run('query-blockstats')}
+        check(stats['disk0']['wr_operations'] > 10 and stats['disk0']['wr_bytes'] > 10 * 4096 and
+              stats['disk0']['wr_total_time_ns'] > 0 and not stats['disk1']['wr_operations'], 'other statistics', stats)
         check(block['inserted']['file'] == second and block['inserted']['node-name'] == 'top' and
               block['inserted']['backing_file_depth'] == 2, 'another image', block)
         seen = guest.sum()
