@@ -157,7 +157,8 @@ JsonNode *qmp_blockdev_insert_medium(void *opaque, JsonObject *args, GError **er
 	if (!disk_is_empty(d))
 		kv_fail(error, KV_ERROR_USAGE, "There already is a medium in device '%s'", name_of(args));
 	else if (!node->img->readonly)
-		kv_fail(error, KV_ERROR_USAGE, "Node '%s' is writable, which a medium here cannot be; add it with read-only", name);
+		kv_fail(error, KV_ERROR_USAGE, "Node '%s' is writable, which a medium here cannot be; add it with read-only",
+			name);
 	else if (vmm_set_medium(vmm, index, node->img, error))
 		return qmp_nothing();
 	return NULL;

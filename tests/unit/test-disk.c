@@ -239,6 +239,29 @@ static void test_policies(void **state)
 	}
 }
 
+/* A guest cannot flood who listens, but each error that stops it is told. */
+static void test_floods(void **state)
+{
+	struct wait w[2] = {{.data = {1}}, {.data = {1}}};
+	struct bed b;
+
+	open_bed(&b, NULL);
+	b.m.fail = EIO;
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(run(&b, &w[0], IMAGE_WRITE, 0, 512), -EIO);
+	assert_in_range(b.errors, 1, 5);
+	b.errors = 0;
+	b.m.fail = ENOSPC;
+	start(&b, &w[0], IMAGE_WRITE, 0, 512);
+	start(&b, &w[1], IMAGE_WRITE, 0, 512);
+	turn();
+	assert_int_equal(b.errors, 2);
+	b.m.fail = 0;
+	disk_resume(b.d);
+	turn();
+	close_bed(&b);
+}
+
 /* What the device asks wrongly is its own to know; a write that is durable by a flush is done again as a whole. */
 static void test_retry(void **state)
 {
@@ -354,9 +377,9 @@ static void test_rejected(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_plain),	 cmocka_unit_test(test_zeroes),	  cmocka_unit_test(test_caches),
-		cmocka_unit_test(test_policies), cmocka_unit_test(test_retry),	  cmocka_unit_test(test_medium),
-		cmocka_unit_test(test_limit),	 cmocka_unit_test(test_rejected),
+		cmocka_unit_test(test_plain),	 cmocka_unit_test(test_zeroes), cmocka_unit_test(test_caches),
+		cmocka_unit_test(test_policies), cmocka_unit_test(test_floods), cmocka_unit_test(test_retry),
+		cmocka_unit_test(test_medium),	 cmocka_unit_test(test_limit),	cmocka_unit_test(test_rejected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
