@@ -23,6 +23,8 @@ struct image_file_type {
 	int (*truncate)(struct image_file *f, uint64_t size);
 	/* Is there data at offset? The run's length goes to *ret_len, at most len. Errors count as data. */
 	bool (*has_data)(struct image_file *f, uint64_t offset, uint64_t len, uint64_t *ret_len);
+	/* Advice: all of a range that holds nothing yet is written next. NULL: it makes no difference. */
+	void (*will_fill)(struct image_file *f, uint64_t offset, uint64_t len);
 	void (*close)(struct image_file *f);
 };
 
@@ -32,6 +34,7 @@ struct image_file {
 	int fd; /* for io_uring and copy_file_range; -1: none */
 	bool readonly;
 	bool device; /* cannot grow */
+	bool slow_growth; /* the file system is quicker when room is allocated before it is written */
 	uint64_t size; /* atomic; of the file, not rounded */
 };
 
@@ -41,6 +44,12 @@ struct image_file *image_file_open(const char *path, bool readonly, unsigned fla
 void image_file_close(struct image_file *f); /* NULL is fine */
 /* Makes the file longer or keeps its size: bytes that become part of it are allocated (FALLOC) or written (FULL). */
 int image_file_grow(struct image_file *f, uint64_t size, enum image_prealloc prealloc);
+
+static inline void image_file_will_fill(struct image_file *f, uint64_t offset, uint64_t len)
+{
+	if (f->type->will_fill)
+		f->type->will_fill(f, offset, len);
+}
 
 static inline uint64_t image_file_size(const struct image_file *f)
 {

@@ -217,6 +217,8 @@ static int transfer(struct image *img, const struct run *run, const void *buf)
 
 	if (run->in_place)
 		return img->data->type->write(img->data, at, buf, run->len);
+	if (run->fresh && image_file_size(img->data) <= at)
+		image_file_will_fill(img->data, at, align_up(run->to - align_down(run->offset, s->cluster_size), s->cluster_size));
 	at += run->offset & (s->cluster_size - 1);
 	res = copy_edge(img, run, run->from, run->offset);
 	if (res == 0)

@@ -27,14 +27,20 @@ struct range {
 	enum piece what;
 };
 
+struct waiter {
+	GCond turned;
+	bool waits;
+};
+
 struct job {
 	const struct img_copy *c;
 	uint64_t *start; /* of each source */
 	uint64_t total, unit;
 	bool in_order, packs, offload;
+	unsigned n_threads;
 	GMutex lock;
 	/* Under the lock: */
-	GCond turned;
+	struct waiter *waiter; /* of ticket i: i % n_threads, since no more are under way */
 	uint64_t next, ticket, turn, done;
 	bool failed;
 	uint64_t map_at, map_len; /* what the last look at metadata said */
@@ -42,13 +48,22 @@ struct job {
 	uint64_t began; /* microseconds */
 };
 
+static void wake(struct job *j, uint64_t ticket)
+{
+	struct waiter *w = j->waiter + ticket % j->n_threads;
+
+	if (w->waits)
+		g_cond_signal(&w->turned);
+}
+
 static bool fail(struct job *j, const char *what, uint64_t offset, int res)
 {
 	g_mutex_lock(&j->lock);
 	if (!j->failed)
 		img_fail("error while %s at byte %" G_GUINT64_FORMAT ": %s", what, offset, g_strerror(-res));
 	j->failed = true;
-	g_cond_broadcast(&j->turned);
+	for (unsigned i = 0; i < j->n_threads; i++)
+		wake(j, i);
 	g_mutex_unlock(&j->lock);
 	return false;
 }
@@ -225,13 +240,16 @@ static bool read_range(struct job *j, const struct range *r, uint8_t *buf)
 /* In order: waits until everybody before has written. */
 static bool wait_turn(struct job *j, const struct range *r)
 {
+	struct waiter *w = j->waiter + r->ticket % j->n_threads;
 	bool ok;
 
 	if (!j->in_order)
 		return true;
 	g_mutex_lock(&j->lock);
+	w->waits = true;
 	while (j->turn != r->ticket && !j->failed)
-		g_cond_wait(&j->turned, &j->lock);
+		g_cond_wait(&w->turned, &j->lock);
+	w->waits = false;
 	ok = !j->failed;
 	g_mutex_unlock(&j->lock);
 	return ok;
@@ -242,7 +260,7 @@ static void end_turn(struct job *j, const struct range *r)
 	g_mutex_lock(&j->lock);
 	if (j->in_order) {
 		j->turn = r->ticket + 1;
-		g_cond_broadcast(&j->turned);
+		wake(j, j->turn);
 	}
 	account(j, r->len);
 	g_mutex_unlock(&j->lock);
@@ -281,6 +299,8 @@ static bool write_sparse(struct job *j, uint64_t offset, const uint8_t *buf, uin
 		int res = 0;
 
 		n = j->c->sparse ? run_of(j, offset + at, buf + at, len - at, &zero) : len;
+		if (!zero && target->format->plain && j->c->zeroed)
+			image_file_will_fill(target->file, offset + at, n);
 		if (!zero)
 			res = image_write(target, offset + at, buf + at, n);
 		else
@@ -428,12 +448,19 @@ static void run_threads(struct job *j)
 {
 	unsigned n = MIN(MAX(j->c->threads, 1), j->total / CHUNK + 1);
 	g_autofree GThread **threads = g_new(GThread *, n);
+	g_autofree struct waiter *waiter = g_new0(struct waiter, n);
 
+	j->n_threads = n;
+	j->waiter = waiter;
+	for (unsigned i = 0; i < n; i++)
+		g_cond_init(&waiter[i].turned);
 	for (unsigned i = 1; i < n; i++)
 		threads[i] = g_thread_new("copy", work, j);
 	work(j);
 	for (unsigned i = 1; i < n; i++)
 		g_thread_join(threads[i]);
+	for (unsigned i = 0; i < n; i++)
+		g_cond_clear(&waiter[i].turned);
 }
 
 bool img_copy(const struct img_copy *c)
@@ -459,9 +486,7 @@ bool img_copy(const struct img_copy *c)
 	j.offload = c->offload && format->plain && !c->compress && c->target->file->fd >= 0;
 	j.began = g_get_monotonic_time();
 	g_mutex_init(&j.lock);
-	g_cond_init(&j.turned);
 	run_threads(&j);
-	g_cond_clear(&j.turned);
 	g_mutex_clear(&j.lock);
 	return !j.failed;
 }
