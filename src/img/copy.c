@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Copies images: the inside of convert, commit and dd. Threads take ranges of 2 MiB in order, read them at the same time, and
+ * Copies images: the inside of convert, commit and dd. Threads take ranges of 1 MiB in order, read them at the same time, and
  * write them in their order (a file that is written in order lies on its disk in order) or, when asked to, as they come. What
  * reads as zeroes is found twice: by the metadata, before anything is read, and by looking at the data.
  */
@@ -15,7 +15,7 @@
 #include "img.h"
 
 enum {
-	CHUNK = 2 << 20,
+	CHUNK = 1 << 20, /* a core's own cache has room for it */
 	ZERO_CHUNK = 1 << 30,
 	SECTOR = 512,
 };
@@ -35,7 +35,7 @@ struct waiter {
 struct job {
 	const struct img_copy *c;
 	uint64_t *start; /* of each source */
-	uint64_t total, unit;
+	uint64_t total, unit, chunk; /* chunk: a whole number of units */
 	bool in_order, packs, offload;
 	unsigned n_threads;
 	GMutex lock;
@@ -163,14 +163,14 @@ static int take_locked(struct job *j, struct range *r)
 	*r = (struct range){.offset = j->next, .what = what, .ticket = j->ticket++};
 	if (what == ZEROES)
 		len = MIN(len, ZERO_CHUNK);
-	while (what == COPY && len < CHUNK && r->offset + len < j->total) {
+	while (what == COPY && len < j->chunk && r->offset + len < j->total) {
 		res = look_units(j, r->offset + len, &what, &more);
 		if (res < 0)
 			return res;
 		if (what == COPY)
 			len += more;
 	}
-	r->len = r->what == COPY ? MIN(len, CHUNK) : len;
+	r->len = r->what == COPY ? MIN(len, j->chunk) : len;
 	j->next += r->len;
 	return 1;
 }
@@ -219,6 +219,12 @@ static void salvage(struct job *j, struct image *img, uint64_t offset, uint8_t *
 	}
 }
 
+/* A raw image needs no look at where its holes are. */
+static int read_source(struct image *img, uint64_t offset, uint8_t *buf, uint64_t len)
+{
+	return img->format->plain ? img->data->type->read(img->data, offset, buf, len) : image_read(img, offset, buf, len);
+}
+
 static bool read_range(struct job *j, const struct range *r, uint8_t *buf)
 {
 	for (uint64_t at = 0, n; at < r->len; at += n) {
@@ -228,7 +234,7 @@ static bool read_range(struct job *j, const struct range *r, uint8_t *buf)
 		int res;
 
 		n = MIN(r->len - at, s->len - in);
-		res = image_read(s->img, s->from + in, buf + at, n);
+		res = read_source(s->img, s->from + in, buf + at, n);
 		if (res < 0 && !j->c->salvage)
 			return fail(j, "reading", r->offset + at, res);
 		if (res < 0)
@@ -418,9 +424,9 @@ static bool do_range(struct job *j, struct range *r, uint8_t *buf, struct packed
 static void *work(void *opaque)
 {
 	struct job *j = opaque;
-	g_autofree uint8_t *buf = g_malloc(CHUNK);
-	g_autofree uint8_t *bytes = j->packs ? g_malloc(CHUNK) : NULL;
-	g_autofree uint64_t *len = j->packs ? g_new0(uint64_t, CHUNK / j->unit) : NULL;
+	g_autofree uint8_t *buf = g_malloc(j->chunk);
+	g_autofree uint8_t *bytes = j->packs ? g_malloc(j->chunk) : NULL;
+	g_autofree uint64_t *len = j->packs ? g_new0(uint64_t, j->chunk / j->unit) : NULL;
 	struct packed p = {bytes, len};
 	struct range r;
 
@@ -446,7 +452,7 @@ static bool reflink(const struct img_copy *c)
 
 static void run_threads(struct job *j)
 {
-	unsigned n = MIN(MAX(j->c->threads, 1), j->total / CHUNK + 1);
+	unsigned n = MIN(MAX(j->c->threads, 1), j->total / j->chunk + 1);
 	g_autofree GThread **threads = g_new(GThread *, n);
 	g_autofree struct waiter *waiter = g_new0(struct waiter, n);
 
@@ -483,6 +489,7 @@ bool img_copy(const struct img_copy *c)
 		j.packs = format->compress && format->write_packed;
 		j.in_order = j.in_order && j.packs;
 	}
+	j.chunk = MAX(CHUNK / j.unit, 1) * j.unit;
 	j.offload = c->offload && format->plain && !c->compress && c->target->file->fd >= 0;
 	j.began = g_get_monotonic_time();
 	g_mutex_init(&j.lock);
