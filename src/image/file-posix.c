@@ -129,6 +129,18 @@ static void posix_will_fill(struct image_file *f, uint64_t offset, uint64_t len)
 		(void)!fallocate(f->fd, FALLOC_FL_KEEP_SIZE, offset, len);
 }
 
+static int posix_share(struct image_file *f, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at)
+{
+	struct file_clone_range range = { from->fd, at, len, offset };
+
+	if (from->fd < 0 || too_far(offset, len) || too_far(at, len) || at + len > image_file_size(from))
+		return -EINVAL;
+	if (ioctl(f->fd, FICLONERANGE, &range) < 0)
+		return -errno;
+	has_grown(f, offset + len);
+	return 0;
+}
+
 static void posix_close(struct image_file *f)
 {
 	close(f->fd);
@@ -143,6 +155,7 @@ static const struct image_file_type posix_type = {
 	.truncate = posix_truncate,
 	.has_data = posix_has_data,
 	.will_fill = posix_will_fill,
+	.share = posix_share,
 	.close = posix_close,
 };
 

@@ -25,6 +25,11 @@ struct image_file_type {
 	bool (*has_data)(struct image_file *f, uint64_t offset, uint64_t len, uint64_t *ret_len);
 	/* Advice: all of a range that holds nothing yet is written next. NULL: it makes no difference. */
 	void (*will_fill)(struct image_file *f, uint64_t offset, uint64_t len);
+	/*
+	 * The bytes at `at` of another file, without a copy: both files have the same blocks until one is written to. All numbers
+	 * are multiples of the file systems' blocks. Any error: it cannot be done. NULL: never.
+	 */
+	int (*share)(struct image_file *f, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at);
 	void (*close)(struct image_file *f);
 };
 

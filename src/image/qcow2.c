@@ -306,6 +306,7 @@ const struct image_format image_qcow2 = {
 	.map_now = qcow2_map_now,
 	.read_compressed = qcow2_read_compressed,
 	.write = qcow2_write,
+	.write_shared = qcow2_write_shared,
 	.write_zeroes = qcow2_write_zeroes,
 	.discard = qcow2_discard,
 	.write_compressed = qcow2_write_compressed,

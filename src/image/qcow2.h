@@ -298,6 +298,7 @@ bool qcow2_reads_zero(struct image *img, uint64_t offset, uint64_t len); /* for 
 
 /* ---- qcow2-write.c ---- */
 int qcow2_write(struct image *img, uint64_t offset, const void *buf, uint64_t len);
+int qcow2_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at);
 /* Guest clusters first to last are this thread's until qcow2_busy_end(). With the lock. */
 void qcow2_busy_wait(struct qcow2 *s, uint64_t first, uint64_t last);
 void qcow2_busy_begin(struct qcow2 *s, struct qcow2_busy *b, uint64_t first, uint64_t last);

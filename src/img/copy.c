@@ -18,6 +18,7 @@ enum {
 	CHUNK = 1 << 20, /* a core's own cache has room for it */
 	ZERO_CHUNK = 1 << 30,
 	SECTOR = 512,
+	BLOCK = 4096, /* what file systems share; where theirs are larger they refuse */
 };
 
 enum piece { SKIP, ZEROES, COPY };
@@ -37,6 +38,7 @@ struct job {
 	uint64_t *start; /* of each source */
 	uint64_t total, unit, chunk; /* chunk: a whole number of units */
 	bool in_order, packs, offload;
+	uint64_t share_unit; /* under the lock; 0: nothing can be shared */
 	unsigned n_threads;
 	GMutex lock;
 	/* Under the lock: */
@@ -92,6 +94,28 @@ static enum piece classify(const struct job *j, const struct image *img, const s
 	return j->c->zeroed ? SKIP : ZEROES;
 }
 
+/* Data that the target can have without a copy; *len is as much of it as that holds for, or for as much as it does not. */
+static bool share(struct job *j, const struct image *img, const struct image_extent *e, uint64_t at, uint64_t *len)
+{
+	uint64_t unit = j->share_unit;
+	int res;
+
+	if (!unit || e->kind != IMAGE_DATA || !e->has_at || e->len < unit || e->at % BLOCK)
+		return false;
+	if (at % unit) {
+		*len = MIN(*len, unit - at % unit);
+		return false;
+	}
+	for (unsigned i = 0; i < e->depth; i++)
+		img = img->backing;
+	res = image_write_shared(j->c->target, at, align_down(*len, unit), img->data, e->at);
+	if (res == 0)
+		*len = align_down(*len, unit);
+	else if (res != -EEXIST)
+		j->share_unit = 0;
+	return res == 0;
+}
+
 /* What is at a place as the metadata have it, and how far that goes. */
 static int look(struct job *j, uint64_t at, enum piece *ret, uint64_t *ret_len)
 {
@@ -112,6 +136,8 @@ static int look(struct job *j, uint64_t at, enum piece *ret, uint64_t *ret_len)
 		j->map_at = at;
 		j->map_len = e.len;
 		j->map_what = classify(j, s->img, &e, at);
+		if (j->map_what == COPY && share(j, s->img, &e, at, &j->map_len))
+			j->map_what = SKIP;
 	}
 	*ret = j->map_what;
 	*ret_len = j->map_at + j->map_len - at;
@@ -450,6 +476,11 @@ static bool reflink(const struct img_copy *c)
 	return to->type->truncate(to, c->target->size) == 0;
 }
 
+static bool may_share(const struct img_copy *c)
+{
+	return c->reflink && c->zeroed && c->sparse && !c->compress && !c->salvage && !c->rate;
+}
+
 static void run_threads(struct job *j)
 {
 	unsigned n = MIN(MAX(j->c->threads, 1), j->total / j->chunk + 1);
@@ -490,6 +521,8 @@ bool img_copy(const struct img_copy *c)
 		j.in_order = j.in_order && j.packs;
 	}
 	j.chunk = MAX(CHUNK / j.unit, 1) * j.unit;
+	if (may_share(c))
+		j.share_unit = MAX(format->cluster_size ? format->cluster_size(c->target) : 0, BLOCK);
 	j.offload = c->offload && format->plain && !c->compress && c->target->file->fd >= 0;
 	j.began = g_get_monotonic_time();
 	g_mutex_init(&j.lock);
