@@ -227,7 +227,7 @@ static int share(struct image *img, const struct run *run, const struct data *da
 static int transfer(struct image *img, const struct run *run, const struct data *data)
 {
 	struct qcow2 *s = qcow2_state(img);
-	uint64_t at = run->host;
+	uint64_t at = run->host, start = align_down(run->offset, s->cluster_size);
 	int res;
 
 	if (data->from)
@@ -235,7 +235,7 @@ static int transfer(struct image *img, const struct run *run, const struct data 
 	if (run->in_place)
 		return img->data->type->write(img->data, at, data->bytes, run->len);
 	if (run->fresh && image_file_size(img->data) <= at)
-		image_file_will_fill(img->data, at, align_up(run->to - align_down(run->offset, s->cluster_size), s->cluster_size));
+		image_file_will_fill(img->data, at, align_up(run->to - start, s->cluster_size));
 	at += run->offset & (s->cluster_size - 1);
 	res = copy_edge(img, run, run->from, run->offset);
 	if (res == 0)
