@@ -185,14 +185,16 @@ static bool qcow2_open(struct image *img, GVariant *options, GError **error)
 /* What is left for the next one to find: no leaks, no dirty bit. */
 static int finish(struct qcow2 *s)
 {
+	bool counts;
 	int res;
 
 	if (!s->written)
 		return 0;
 	res = qcow2_flush_locked(s);
+	counts = s->refcount_cache.n_dirty || s->reftable_from < s->reftable_to;
 	if (res == 0)
 		res = qcow2_write_refcounts(s);
-	if (res == 0)
+	if (res == 0 && counts)
 		res = qcow2_sync(s);
 	if (res < 0 || !s->lazy)
 		return res;
