@@ -190,10 +190,11 @@ static bool qcow2_open(struct image *img, GVariant *options, GError **error)
 static int finish_counts(struct qcow2 *s)
 {
 	int res = qcow2_flush_locked(s);
+	bool counts = s->refcount_cache.n_dirty || s->reftable_from < s->reftable_to;
 
 	if (res == 0)
 		res = qcow2_write_refcounts(s);
-	if (res == 0)
+	if (res == 0 && counts)
 		res = qcow2_sync(s);
 	if (res < 0 || !s->lazy)
 		return res;
@@ -345,6 +346,7 @@ const struct image_format image_qcow2 = {
 	.map_now = qcow2_map_now,
 	.read_compressed = qcow2_read_compressed,
 	.write = qcow2_write,
+	.write_shared = qcow2_write_shared,
 	.write_zeroes = qcow2_write_zeroes,
 	.discard = qcow2_discard,
 	.populate = qcow2_populate,

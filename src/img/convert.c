@@ -55,7 +55,7 @@ struct conversion {
 static bool check_numbers(struct conversion *c)
 {
 	struct img_args *args = c->args;
-	uint64_t n = img_has(args, 'c') ? MAX(g_get_num_processors(), THREADS) : THREADS;
+	uint64_t n = MIN(g_get_num_processors() + 2, THREADS);
 
 	c->copy.sparse = SPARSE;
 	if (args->value['S'] &&
