@@ -192,7 +192,7 @@ int qcow2_bitmap_write(struct qcow2 *s, const struct image_bitmap *b, uint64_t *
 
 	while (res == 0 && (run = next_run(s, b, table, &i, n))) {
 		res = write_run(s, b, table, i, &run);
-		i += run;
+		i += res == 0 ? run : 0;
 	}
 	if (res == 0)
 		res = write_table(s, table, n, &at);

@@ -334,24 +334,45 @@ static bool is_trusted(const struct qcow2_bitmap *one)
 	return one->table_offset && !(one->flags & QCOW2_BITMAP_IN_USE);
 }
 
-static bool will_differ(const struct qcow2_bitmap *one)
+/* Marks those that `choose` (and opaque) picks. What could not be written is not marked, and is tried again. */
+static int mark(struct qcow2 *s, bool (*choose)(const struct qcow2_bitmap *one, const void *opaque), const void *opaque)
 {
-	return one->flags & QCOW2_BITMAP_AUTO || one->bitmap->recording || one->bitmap->changed;
-}
-
-int qcow2_bitmaps_in_use(struct qcow2 *s, bool all)
-{
+	g_autoptr(GArray) before = g_array_copy(s->bitmaps);
 	bool any = false;
+	int res;
 
 	for (unsigned i = 0; i < s->bitmaps->len; i++) {
 		struct qcow2_bitmap *one = nth(s, i);
 
-		if (!is_trusted(one) || (!all && !will_differ(one)))
+		if (!is_trusted(one) || !choose(one, opaque))
 			continue;
 		one->flags |= QCOW2_BITMAP_IN_USE;
 		any = true;
 	}
-	return any ? write_flags(s) : 0;
+	res = any ? write_flags(s) : 0;
+	for (unsigned i = 0; i < s->bitmaps->len && res < 0; i++)
+		nth(s, i)->flags = g_array_index(before, struct qcow2_bitmap, i).flags;
+	return res;
+}
+
+static bool is_any(const struct qcow2_bitmap *one, const void *opaque)
+{
+	return true;
+}
+
+static bool will_differ(const struct qcow2_bitmap *one, const void *opaque)
+{
+	return one->flags & QCOW2_BITMAP_AUTO || one->bitmap->recording || one->bitmap->changed;
+}
+
+static bool is_this(const struct qcow2_bitmap *one, const void *opaque)
+{
+	return one->bitmap == opaque;
+}
+
+int qcow2_bitmaps_in_use(struct qcow2 *s, bool all)
+{
+	return s->bitmaps->len ? mark(s, all ? is_any : will_differ, NULL) : 0;
 }
 
 /* ---- the end ---- */
@@ -479,15 +500,10 @@ static unsigned find(struct qcow2 *s, const struct image_bitmap *b)
 bool qcow2_bitmap_change(struct image *img, struct image_bitmap *b, GError **error)
 {
 	struct qcow2 *s = qcow2_state(img);
-	struct qcow2_bitmap *one;
-	int res = 0;
+	int res;
 
 	g_mutex_lock(&s->lock);
-	one = nth(s, find(s, b));
-	if (s->written && is_trusted(one)) {
-		one->flags |= QCOW2_BITMAP_IN_USE;
-		res = write_flags(s);
-	}
+	res = s->written ? mark(s, is_this, b) : 0;
 	b->changed |= res == 0;
 	g_mutex_unlock(&s->lock);
 	return res == 0 || kv_fail_errno(error, -res, "disk '%s': cannot mark its bitmap '%s'", img->path, b->name);

@@ -171,6 +171,7 @@ struct qcow2 {
 	bool checking; /* opened for check(): nothing is refused or repaired */
 	bool past;     /* a snapshot is shown */
 	bool written;  /* the first change has been announced (qcow2_will_write) */
+	bool unfinished; /* there was an error when everything was to be on the disk */
 	bool lazy;     /* refcounts may wait, the dirty bit is on the disk */
 	bool broken;   /* nothing is written any more */
 };
