@@ -13,6 +13,7 @@
 
 #include "bitmap.h"
 #include "format.h"
+#include "image-rig.h"
 #include "mem-file.h"
 
 enum { SECTOR = 512, STEPS = 80, CRASHES = 150, SEEDS = 3, FAIL_SEEDS = 60, THREADS = 4, ROUNDS = 400, NAMES = 64 };
@@ -570,12 +571,95 @@ static void test_threads(void **state)
 	}
 }
 
+/* ---- a guest's queue, and files ---- */
+
+enum { QUEUE_SIZE = 4 << 20, QUEUE_STEPS = 300, GRANULE = 4096 };
+
+static struct image *open_file(const char *path, bool readonly)
+{
+	g_autofree char *text = g_strdup_printf("{'file': <'%s'>, 'format': <'qcow2'>, 'readonly': <%s>}", path,
+						readonly ? "true" : "false");
+	g_autoptr(GVariant) o = g_variant_ref_sink(g_variant_new_parsed(text));
+	GError *error = NULL;
+	struct image *img = image_open(o, &error);
+
+	if (!img)
+		fail_msg("%s", error->message);
+	return img;
+}
+
+/* Requests of all kinds, of which each marks what it was for. */
+static void run_requests(struct image *img, GRand *rand, uint8_t *dirty)
+{
+	static const enum image_op ops[] = {IMAGE_WRITE, IMAGE_WRITE, IMAGE_WRITE, IMAGE_READ,
+					    IMAGE_DISCARD, IMAGE_WRITE_ZEROES, IMAGE_FLUSH};
+	struct image_queue *q = image_queue_new(img, NULL, 16, NULL);
+	uint8_t *data = g_malloc0(64 << 10);
+
+	assert_non_null(q);
+	for (unsigned i = 0; i < QUEUE_STEPS; i++) {
+		enum image_op op = ops[g_rand_int_range(rand, 0, G_N_ELEMENTS(ops))];
+		uint64_t at = g_rand_int_range(rand, 0, QUEUE_SIZE / SECTOR / 4) * SECTOR;
+		uint64_t len = g_rand_int_range(rand, 1, 20) * SECTOR;
+
+		assert_int_equal(rig_run(q, rand, op, at, op == IMAGE_READ || op == IMAGE_WRITE ? data : NULL, len), 0);
+		if (op != IMAGE_READ && op != IMAGE_FLUSH)
+			memset(dirty + at / GRANULE, 1, (at + len - 1) / GRANULE - at / GRANULE + 1);
+	}
+	image_queue_free(q);
+	g_free(data);
+}
+
+static void compare(struct image *img, const uint8_t *dirty)
+{
+	const struct image_bitmap *b = find(img, "b");
+
+	for (uint64_t i = 0; i < QUEUE_SIZE / GRANULE; i++)
+		assert_int_equal(image_bitmap_get(b, i * GRANULE), dirty[i]);
+}
+
+static void test_queue(void **state)
+{
+	g_autofree char *path = rig_path("queue"), *text = NULL;
+	g_autofree uint8_t *dirty = g_malloc0(QUEUE_SIZE / GRANULE);
+	g_autoptr(GVariant) o = NULL;
+	GRand *rand = g_rand_new_with_seed(7);
+	struct image *img;
+	GError *error = NULL;
+
+	text = g_strdup_printf("{'file': <'%s'>, 'format': <'qcow2'>, 'size': <uint64 %u>}", path, QUEUE_SIZE);
+	o = g_variant_ref_sink(g_variant_new_parsed(text));
+	assert_true(image_create(o, &error));
+	img = open_file(path, false);
+	add(img, "b", GRANULE, false);
+	for (unsigned i = 0; i < 4; i++) {
+		run_requests(img, rand, dirty);
+		compare(img, dirty);
+		/* Read only and back: stored in between. */
+		assert_true(image_reopen(img, true, &error));
+		{
+			struct image *other = open_file(path, true);
+
+			compare(other, dirty);
+			image_close(other);
+		}
+		assert_true(image_reopen(img, false, &error));
+		if (i == 1) {
+			image_close(img);
+			img = open_file(path, false);
+		}
+	}
+	image_close(img);
+	g_rand_free(rand);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stored), cmocka_unit_test(test_resize),	cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_crash),  cmocka_unit_test(test_failures), cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_queue),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }
