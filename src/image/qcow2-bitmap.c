@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Persistent bitmaps (QEMU, docs/interop/qcow2.rst, "Bitmaps"): their directory, and when it is written. An image that is open for
- * writing has them all in memory. Before its first change those that record are marked as in use, where they stand; what says
+ * Persistent bitmaps (QEMU, docs/interop/qcow2.rst, "Bitmaps"): their directory, and when it is written. An image that is open
+ * for writing has them all in memory. Before its first change those that record are marked as in use, where they stand; what says
  * that after a crash is not to be trusted. At the end those that changed are stored elsewhere, then a new directory, and one
  * write of the header changes from the old to the new one.
  */
@@ -85,14 +85,14 @@ struct entry {
 
 static bool bad(struct qcow2 *s, GError **error, const char *name, const char *what)
 {
-	return kv_fail(error, KV_ERROR_INVALID, "disk '%s': its bitmap '%s' %s; use a backup, or repair a copy", s->img->path, name,
-		       what);
+	return kv_fail(error, KV_ERROR_INVALID, "disk '%s': its bitmap '%s' %s; use a backup, or repair a copy", s->img->path,
+		       name, what);
 }
 
 static bool bad_directory(struct qcow2 *s, GError **error)
 {
-	return kv_fail(error, KV_ERROR_INVALID, "disk '%s': its directory of bitmaps makes no sense; use a backup, or repair a copy",
-		       s->img->path);
+	return kv_fail(error, KV_ERROR_INVALID,
+		       "disk '%s': its directory of bitmaps makes no sense; use a backup, or repair a copy", s->img->path);
 }
 
 static bool take_entry(struct qcow2 *s, const uint8_t *p, uint64_t room, struct entry *e, GError **error)
@@ -480,7 +480,8 @@ bool qcow2_bitmap_add(struct image *img, struct image_bitmap *b, GError **error)
 	const char *why = obstacle(s, b);
 
 	if (why)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "Can't make bitmap '%s' persistent in '%s': %s", b->name, img->path, why);
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "Can't make bitmap '%s' persistent in '%s': %s", b->name, img->path,
+			       why);
 	g_mutex_lock(&s->lock);
 	g_array_append_val(s->bitmaps, one);
 	g_mutex_unlock(&s->lock);
@@ -547,7 +548,8 @@ bool qcow2_bitmaps_can_resize(struct qcow2 *s, uint64_t size, GError **error)
 			return false;
 		if (!size || too_much(s, size, b->granularity))
 			return kv_fail(error, KV_ERROR_UNSUPPORTED,
-				       "disk '%s' cannot have this size with its bitmap '%s'; remove it, or give it a larger granularity",
+				       "disk '%s' cannot have this size with its bitmap '%s'; remove it, or give it a larger "
+				       "granularity",
 				       s->img->path, b->name);
 	}
 	return true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Persistent bitmaps of qcow2, in memory: whatever a crash or a failing write leaves, a bitmap that says that it can be trusted has
- * every granule in it that differs from what the disk was when it was made. Also what is stored comes back, for odd sizes too.
+ * Persistent bitmaps of qcow2, in memory: whatever a crash or a failing write leaves, a bitmap that says that it can be trusted
+ * has every granule in it that differs from what the disk was when it was made. Also what is stored comes back, for odd sizes too.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -175,7 +175,8 @@ static void remove_bitmap(struct work *w)
 /* Errors, where there are any, leave what was or what was to be. */
 static int change(struct work *w)
 {
-	uint64_t first = g_rand_int_range(w->rand, 0, sectors(w)), n = g_rand_int_range(w->rand, 1, MIN(40, sectors(w) - first) + 1);
+	uint64_t first = g_rand_int_range(w->rand, 0, sectors(w));
+	uint64_t n = g_rand_int_range(w->rand, 1, MIN(40, sectors(w) - first) + 1);
 	g_autofree uint8_t *buf = g_malloc(n * SECTOR);
 	bool zero = g_rand_int_range(w->rand, 0, 4) == 0;
 
@@ -253,7 +254,7 @@ static unsigned check_bitmaps(const struct work *w, struct image *img)
 	if (!image_bitmaps_load(img, &error))
 		fail_msg("%s", error->message);
 	for (const struct image_bitmap *b = img->bitmaps; b; b = b->next) {
-		unsigned n = atoi(b->name + 1);
+		unsigned n = g_ascii_strtoull(b->name + 1, NULL, 10);
 
 		if (b->inconsistent)
 			continue;
