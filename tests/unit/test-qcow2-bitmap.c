@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Persistent bitmaps of qcow2, in memory: whatever a crash or a failing write leaves, a bitmap that says that it can be trusted
- * has every granule in it that differs from what the disk was when it was made. Also what is stored comes back, for odd sizes too.
+ * has every granule in it that differs from what the disk was when it was made. Also what is stored comes back, for odd sizes
+ * too.
  */
 #include <setjmp.h>
 #include <stdarg.h>
