@@ -435,7 +435,7 @@ bool qcow2_bitmaps_store(struct qcow2 *s, bool *ret_written, GError **error)
 
 bool qcow2_bitmaps_supported(const struct image *img)
 {
-	return qcow2_state(img)->version >= 3 && !qcow2_state(img)->past;
+	return qcow2_state(img)->version >= 3;
 }
 
 static uint64_t directory_len(const struct qcow2 *s)

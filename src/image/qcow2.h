@@ -61,6 +61,7 @@ enum {
 	QCOW2_AT_REFTABLE = 48,	 /* u64 offset, u32 clusters */
 	QCOW2_AT_SNAPSHOTS = 60, /* u32 number, u64 offset */
 	QCOW2_AT_FEATURES = 72,	 /* u64 incompatible, compatible, autoclear */
+	QCOW2_AT_REFCOUNT_ORDER = 96,
 	QCOW2_HEADER_V2 = 72,
 	QCOW2_HEADER_V3 = 104,
 	QCOW2_HEADER_NEW = 112, /* what we write */

@@ -92,6 +92,7 @@ static bool check_options(struct conversion *c)
 		{img_has(args, 'l') && args->n > 2, "No support for concatenating multiple snapshot"},
 		{img_has(args, IMG_SKIP_BROKEN) && !img_has(args, IMG_BITMAPS),
 		 "Use of --skip-broken-bitmaps requires --bitmaps"},
+		{img_has(args, IMG_BITMAPS) && img_has(args, 'l'), "Bitmaps are of the disk as it is, not of a snapshot"},
 		{img_has(args, IMG_BITMAPS) && args->n > 2, "Copying bitmaps only possible with single source"},
 	};
 

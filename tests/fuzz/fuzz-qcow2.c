@@ -76,6 +76,7 @@ static void look(struct image *img)
 static void change(struct image *img)
 {
 	g_autofree uint8_t *buf = g_malloc0(64 << 10);
+	g_autoptr(GVariant) width = g_variant_ref_sink(g_variant_new_parsed("{'refcount_bits': <'64'>}"));
 	uint64_t last = img->size - MIN(img->size, 4096), cluster = img->format->cluster_size(img);
 	GError *error = NULL;
 
@@ -94,6 +95,9 @@ static void change(struct image *img)
 		g_clear_error(&error);
 	if (!img->format->snapshot_delete(img, "1", &error))
 		g_clear_error(&error);
+	if (!img->format->amend(img, width, &error))
+		g_clear_error(&error);
+	image_write(img, 0, buf, MIN(2048, img->size));
 	if (img->size < 1 << 30 && !image_resize(img, img->size + 8192, IMAGE_PREALLOC_OFF, &error))
 		g_clear_error(&error);
 }
