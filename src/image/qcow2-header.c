@@ -122,8 +122,8 @@ static bool take_bitmaps(struct qcow2 *s, const uint8_t *data, uint32_t len, GEr
 	if (len != 24)
 		return bad(s, error, "its bitmaps extension has a wrong length");
 	if (!(s->autoclear & QCOW2_BITMAPS)) {
-		kv_log_warn("disk '%s' was written by a program that knows nothing of bitmaps: those in it are void; a check with "
-			    "repair gives their room back",
+		kv_log_warn("disk '%s' was written by a program without bitmaps: those in it are void; a check with repair "
+			    "gives their room back",
 			    s->img->path);
 		return true;
 	}

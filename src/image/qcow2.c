@@ -206,14 +206,17 @@ static int finish_counts(struct qcow2 *s)
 /* What is left for the next one to find: bitmaps that can be trusted, no leaks, no dirty bit. */
 static bool finish(struct qcow2 *s, GError **error)
 {
-	int res = s->broken ? -EIO : s->written ? qcow2_flush_locked(s) : 0;
+	int res = s->broken ? -EIO : s->written || s->unfinished ? qcow2_flush_locked(s) : 0;
 	bool stored = false, ok;
 
 	if (res < 0)
 		return kv_fail_errno(error, -res, "disk '%s': cannot write all of it", s->img->path);
 	ok = qcow2_bitmaps_store(s, &stored, error);
-	if (s->written || stored)
+	if (s->written || s->unfinished || stored)
 		res = finish_counts(s);
+	/* Also after an error: the next change is the first one for bitmaps that can be trusted now. */
+	s->unfinished = res < 0;
+	s->written &= !ok;
 	if (!ok || res == 0)
 		return ok;
 	return kv_fail_errno(error, -res, "disk '%s': cannot write all of it", s->img->path);
@@ -248,7 +251,7 @@ static bool qcow2_reopen(struct image *img, bool readonly, GError **error)
 	g_mutex_lock(&s->lock);
 	ok = finish(s, error);
 	if (ok) {
-		s->written = s->lazy = false;
+		s->lazy = false;
 		img->discard = false;
 	}
 	g_mutex_unlock(&s->lock);

@@ -61,6 +61,7 @@ enum {
 	QCOW2_AT_REFTABLE = 48,	 /* u64 offset, u32 clusters */
 	QCOW2_AT_SNAPSHOTS = 60, /* u32 number, u64 offset */
 	QCOW2_AT_FEATURES = 72,	 /* u64 incompatible, compatible, autoclear */
+	QCOW2_AT_REFCOUNT_ORDER = 96,
 	QCOW2_HEADER_V2 = 72,
 	QCOW2_HEADER_V3 = 104,
 	QCOW2_HEADER_NEW = 112, /* what we write */
@@ -171,6 +172,7 @@ struct qcow2 {
 	bool checking; /* opened for check(): nothing is refused or repaired */
 	bool past;     /* a snapshot is shown */
 	bool written;  /* the first change has been announced (qcow2_will_write) */
+	bool unfinished; /* there was an error when everything was to be on the disk */
 	bool lazy;     /* refcounts may wait, the dirty bit is on the disk */
 	bool broken;   /* nothing is written any more */
 };
