@@ -17,7 +17,7 @@
 #include "jobs-rig.h"
 #include "mem-file.h"
 
-enum { SECTOR = 512, LAYERS = 4, TARGET = LAYERS, FILES, CRASHES = 80, FIRST = 40, MIDDLE = 30, LAST = 60 };
+enum { SECTOR = 512, LAYERS = 4, TARGET = LAYERS, FILES, CRASHES = 80, AROUND = 20, FIRST = 40, MIDDLE = 30, LAST = 60 };
 
 /* ---- a chain in memory ---- */
 
@@ -40,7 +40,9 @@ static const struct setup setups[] = {
 	  .size = { 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20 } },
 };
 
-static const char *const names[FILES] = { "L0", "L1", "L2", "L3", "target" };
+/* So long that a header of 512 bytes ends within. */
+#define NAME(x) "a-name-that-does-not-fit-in-the-first-sector-of-the-header-" x
+static const char *const names[FILES] = { NAME("0"), NAME("one"), NAME("2-which-is-longer"), NAME("three"), "target" };
 
 static GVariant *parse(const char *a, const char *b)
 {
@@ -113,6 +115,7 @@ struct world {
 	uint64_t id, sectors;
 	uint64_t *first;     /* ids at the beginning */
 	GArray *events;	     /* struct event; the guest's thread */
+	uint64_t pending;    /* when the job began to change the chain */
 	uint64_t pivot;	     /* when the guest went on with `pivoted`; 0: never */
 	unsigned pivoted;
 	uint64_t *backup;    /* what target has from backed_up on */
@@ -351,6 +354,12 @@ static bool replace(void *opaque, struct image *from, struct image *to, GError *
 	return true;
 }
 
+static void note_pending(void *opaque, const struct job_event *e)
+{
+	if (e->kind == JOB_EVENT_STATUS && e->job->status == JOB_PENDING)
+		world->pending = mem_now();
+}
+
 static const struct job_owner owner = { .replace = replace };
 
 /* ---- jobs ---- */
@@ -413,6 +422,7 @@ static void one_job(struct job *(*begin)(struct world *w, const struct job_optio
 
 		world_begin(&w, setups + i, seed + 10 * i);
 		let_guest(&w, MIDDLE);
+		job_set_listener(note_pending, NULL);
 		assert_non_null(begin(&w, &o));
 		if (pivots) {
 			job_wait("j", JOB_READY);
@@ -430,8 +440,8 @@ static void one_job(struct job *(*begin)(struct world *w, const struct job_optio
 			crash(&w, first + g_rand_int_range(w.rand, 0, now - first + 1));
 		}
 		/* Around the change of the chain. */
-		for (unsigned k = 0; w.pivot && k < CRASHES; k++)
-			crash(&w, w.pivot + g_rand_int_range(w.rand, 0, 40) - 20);
+		for (unsigned k = 0; k < 8 * AROUND; k++)
+			crash(&w, w.pending + k / 8);
 		crash(&w, mem_now());
 		world_end(&w);
 	}
