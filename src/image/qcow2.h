@@ -146,6 +146,7 @@ struct qcow2 {
 	char *backing, *backing_format, *data_name;
 	GArray *extensions;   /* struct qcow2_extension: those we do not know */
 	uint8_t *header_rest; /* fields behind ours */
+	uint32_t head_end, backing_at, backing_len; /* in the file now: the end of the extensions; the backing file's name */
 
 	/* Derived. */
 	unsigned l2_bits, entry_size, sub_bits, refblock_bits; /* bits: log2 of entries a table */
