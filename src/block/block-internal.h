@@ -24,7 +24,10 @@ struct disk {
 	const struct disk_client *client;
 	void *client_opaque;
 	disk_error_func *error;
+	int64_t told_us; /* when error() was last called for something the guest was told, or never to know */
 	void *error_opaque;
+	disk_tray_func *moved;
+	void *moved_opaque;
 };
 
 struct disk_queue {

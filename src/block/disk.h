@@ -49,6 +49,12 @@ struct disk_stats {
 	int64_t last;			      /* when the last one ended, g_get_monotonic_time(); 0: never */
 };
 
+struct disk_tray {
+	bool open, locked;
+};
+/* The tray has moved, by the guest or disk_move_tray(). In the main loop's context. */
+typedef void disk_tray_func(void *opaque, struct disk *d, bool open);
+
 /* The device. kept() in the queue's context, the others in the main thread. */
 struct disk_client {
 	/*
@@ -58,9 +64,16 @@ struct disk_client {
 	void (*kept)(struct disk_req *req, bool kept);
 	void (*resized)(void *opaque);
 	void (*medium_changed)(void *opaque); /* another one, or none; NULL: the device cannot do without */
+	/* Of a drive with a tray; all or none of them. */
+	void (*tray)(void *opaque, struct disk_tray *ret);
+	void (*move_tray)(void *opaque, bool open); /* whether it is locked or not */
+	void (*ask_eject)(void *opaque, bool unlock); /* the guest is asked to open it */
 };
 
-/* For whoever runs the VM; QMP's BLOCK_IO_ERROR. In a queue's context: to pause the VM is for later, in the main loop. */
+/*
+ * For whoever runs the VM; QMP's BLOCK_IO_ERROR. In a queue's context: to pause the VM is for later, in the main loop. Errors
+ * that do not stop it are told once a second at most.
+ */
 struct disk_error {
 	bool read;
 	enum disk_policy action; /* REPORT, IGNORE or STOP */
@@ -97,7 +110,10 @@ void disk_set_error_func(struct disk *d, disk_error_func *func, void *opaque);
 bool disk_set_throttle(struct disk *d, const struct throttle_config *c, GError **error);
 const struct throttle_config *disk_throttle(const struct disk *d);
 
-/* Another medium, which takes over this reference; the guest hears of it. NULL: the drive is empty then. */
+/*
+ * Another medium, whose reference it takes unless it fails; the guest hears of it when the tray is shut, or is going to be. NULL:
+ * the drive is empty then.
+ */
 bool disk_set_image(struct disk *d, struct image *img, GError **error);
 /*
  * An image with the same contents takes the place (a snapshot, the end of a mirror): the guest notices nothing, unless it has
@@ -110,6 +126,12 @@ bool disk_resize(struct disk *d, uint64_t bytes, GError **error);
 void disk_resume(struct disk *d);
 /* What waits for its turn because of a limit goes now: somebody waits for the drive to rest. */
 void disk_hurry(struct disk *d);
+
+bool disk_tray(const struct disk *d, struct disk_tray *ret); /* false: the drive has none, and its medium stays */
+void disk_move_tray(struct disk *d, bool open);
+void disk_ask_eject(struct disk *d, bool unlock);
+void disk_set_tray_func(struct disk *d, disk_tray_func *func, void *opaque);
+void disk_tray_moved(struct disk *d, bool open); /* for the device */
 
 struct disk_queue *disk_queue_new(struct disk *d, GMainContext *context, unsigned depth, GError **error);
 void disk_queue_free(struct disk_queue *q);

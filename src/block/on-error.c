@@ -23,11 +23,26 @@ static enum disk_policy decide(const struct disk *d, bool read, int err)
 	return p;
 }
 
+/* A guest can make as many errors as it likes where they do not stop it. */
+static bool too_many(struct disk *d, const struct disk_error *e)
+{
+	int64_t now = g_get_monotonic_time();
+
+	if (e->action == DISK_STOP)
+		return false;
+	if (d->told_us && now - d->told_us < G_USEC_PER_SEC)
+		return true;
+	d->told_us = now;
+	return false;
+}
+
 static void note(struct disk *d, const struct disk_error *e)
 {
 	/* The first failure counts. */
 	enum disk_status ok = DISK_OK;
 
+	if (too_many(d, e))
+		return;
 	if (e->action == DISK_STOP)
 		__atomic_compare_exchange_n(&d->status, &ok, e->err == ENOSPC ? DISK_NOSPACE : DISK_FAILED, false,
 					    __ATOMIC_RELAXED, __ATOMIC_RELAXED);

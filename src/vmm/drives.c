@@ -22,6 +22,25 @@ static bool add_drive(struct vmm *vmm, struct vmm_drive *drive, struct disk *dis
 	return !img || graph_add(vmm->graph, NULL, img, error);
 }
 
+/* The old image's node goes with it where nobody else has it. */
+bool vmm_set_medium(struct vmm *vmm, unsigned index, struct image *img, GError **error)
+{
+	struct vmm_drive *drive = &vmm->drives[index];
+	struct image *old = drive->user.img;
+
+	if (old && !graph_is_free(vmm->graph, old, error))
+		return false;
+	if (img && !graph_find_image(vmm->graph, img) && !graph_add(vmm->graph, NULL, img, error))
+		return false;
+	if (!disk_set_image(drive->disk, img ? image_ref(img) : NULL, error)) {
+		image_close(img);
+		return false;
+	}
+	drive->user.img = img;
+	graph_sweep(vmm->graph);
+	return true;
+}
+
 bool vmm_open_graph(struct vmm *vmm, GError **error)
 {
 	vmm->graph = graph_new();
@@ -35,10 +54,8 @@ bool vmm_open_graph(struct vmm *vmm, GError **error)
 
 void vmm_close_graph(struct vmm *vmm)
 {
-	for (unsigned i = 0; vmm->drives && i < vmm->n_disks; i++) {
+	for (unsigned i = 0; vmm->drives && i < vmm->n_disks; i++)
 		g_free(vmm->drives[i].user.what);
-		image_close(vmm->drives[i].medium);
-	}
 	g_clear_pointer(&vmm->drives, g_free);
 	g_clear_pointer(&vmm->graph, graph_free);
 }

@@ -73,15 +73,17 @@ static JsonObject *disk_info(struct vmm *vmm, unsigned index)
 	static const char *const status[] = { [DISK_OK] = "ok", [DISK_FAILED] = "failed", [DISK_NOSPACE] = "nospace" };
 	JsonObject *o = json_object_new();
 	struct image *img = vmm->drives[index].user.img;
+	struct disk_tray tray;
+	bool has_tray = disk_tray(d->disk, &tray);
 
 	json_object_set_string_member(o, "device", disk_id(d->disk));
 	json_object_set_string_member(o, "qdev", disk_id(d->disk));
-	json_object_set_boolean_member(o, "locked", FALSE);
+	json_object_set_boolean_member(o, "locked", has_tray && tray.locked);
 	json_object_set_boolean_member(o, "removable", d->cdrom);
+	if (has_tray)
+		json_object_set_boolean_member(o, "tray_open", tray.open);
 	json_object_set_string_member(o, "type", "unknown");
 	json_object_set_string_member(o, "io-status", status[disk_status(d->disk)]);
-	if (d->cdrom)
-		json_object_set_boolean_member(o, "tray_open", vmm->drives[index].tray_open);
 	if (img)
 		json_object_set_object_member(o, "inserted", device_info(vmm, img, d->disk, false));
 	return o;

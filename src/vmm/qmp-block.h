@@ -26,6 +26,12 @@ extern const struct qmp_member qmp_snapshot_sync_args[], qmp_snapshot_args[], qm
 qmp_run qmp_blockdev_snapshot_sync, qmp_blockdev_snapshot, qmp_blockdev_snapshot_internal_sync,
 	qmp_blockdev_snapshot_delete_internal_sync, qmp_block_resize, qmp_block_set_io_throttle;
 
+/* qmp-medium.c */
+extern const struct qmp_member qmp_tray_args[], qmp_open_tray_args[], qmp_remove_medium_args[], qmp_insert_medium_args[],
+	qmp_change_medium_args[];
+qmp_run qmp_blockdev_open_tray, qmp_blockdev_close_tray, qmp_blockdev_remove_medium, qmp_blockdev_insert_medium,
+	qmp_blockdev_change_medium, qmp_eject;
+
 /* qmp-transaction.c */
 extern const struct qmp_member qmp_transaction_args[];
 qmp_run qmp_transaction;
@@ -65,11 +71,6 @@ struct image_bitmap;
 /* A bitmap's name, in img's chain, or {"node", "name"}, that can be read. */
 struct image_bitmap *qmp_find_bitmap_of(struct vmm *vmm, struct image *img, JsonNode *which, GError **error);
 void qmp_put_bitmaps(JsonObject *o, struct image *img); /* "dirty-bitmaps" of an image's node */
-
-/* qmp-medium.c */
-extern const struct qmp_member qmp_eject_args[], qmp_medium_args[], qmp_insert_medium_args[], qmp_change_medium_args[];
-qmp_run qmp_eject, qmp_blockdev_open_tray, qmp_blockdev_close_tray, qmp_blockdev_remove_medium, qmp_blockdev_insert_medium,
-	qmp_blockdev_change_medium;
 
 /* qmp-nbd.c */
 extern const struct qmp_member qmp_nbd_server_start_args[], qmp_nbd_server_add_args[], qmp_nbd_server_remove_args[],

@@ -1,193 +1,195 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * CD-ROM drives over QMP: eject and blockdev-change-medium, and the single steps that they are made of (qapi/block.json). While
- * the tray is open the guest finds no medium; what lies in it goes in with it. See qmp-block.h.
- */
-#include <string.h>
-
+/* QMP commands about the media of drives with a tray: open, shut, take out, put in. See qmp-block.h. */
 #include "disk.h"
 #include "error.h"
-#include "format.h"
 #include "graph.h"
+#include "image.h"
 #include "machine.h"
 #include "qmp-block.h"
 #include "vmm.h"
 
-static const char *const read_only_modes[] = { "retain", "read-only", NULL };
-static const struct qmp_type read_only_mode = { .kind = QMP_ENUM, .values = read_only_modes };
+static const char *const readonly_names[] = { "retain", "read-only", "read-write", NULL };
+static const struct qmp_type readonly_mode = { .kind = QMP_ENUM, .values = readonly_names };
 
-#define WHICH { "device", &qmp_string, .optional = true }, { "id", &qmp_string, .optional = true }
-
-const struct qmp_member qmp_eject_args[] = { WHICH, { "force", &qmp_boolean, .optional = true }, {} };
-const struct qmp_member qmp_medium_args[] = { WHICH, {} };
-const struct qmp_member qmp_insert_medium_args[] = { WHICH, { "node-name", &qmp_string }, {} };
+#define DRIVE { "device", &qmp_string, .optional = true }, { "id", &qmp_string, .optional = true }
+const struct qmp_member qmp_tray_args[] = { DRIVE, {} };
+const struct qmp_member qmp_open_tray_args[] = { DRIVE, { "force", &qmp_boolean, .optional = true }, {} };
+const struct qmp_member qmp_remove_medium_args[] = { { "id", &qmp_string }, {} };
+const struct qmp_member qmp_insert_medium_args[] = { { "id", &qmp_string }, { "node-name", &qmp_string }, {} };
 const struct qmp_member qmp_change_medium_args[] = {
-	WHICH,
+	DRIVE,
 	{ "filename", &qmp_string },
 	{ "format", &qmp_string, .optional = true },
 	{ "force", &qmp_boolean, .optional = true },
-	{ "read-only-mode", &read_only_mode, .optional = true },
+	{ "read-only-mode", &readonly_mode, .optional = true },
 	{},
 };
 
-static struct vmm_drive *find_drive(struct vmm *vmm, JsonObject *args, GError **error)
+static const char *text_of(JsonObject *args, const char *name)
 {
-	const char *device = json_object_get_string_member_with_default(args, "device", NULL);
-	const char *id = json_object_get_string_member_with_default(args, "id", device);
+	return json_object_get_string_member_with_default(args, name, NULL);
+}
 
-	for (unsigned i = 0; id && i < vmm->n_disks; i++) {
-		if (strcmp(disk_id(vmm->disks[i].disk), id))
-			continue;
-		if (vmm->disks[i].cdrom)
-			return &vmm->drives[i];
-		kv_fail(error, KV_ERROR_USAGE, "Device '%s' is not removable", id);
+static bool is_forced(JsonObject *args)
+{
+	return json_object_get_boolean_member_with_default(args, "force", FALSE);
+}
+
+static const char *name_of(JsonObject *args)
+{
+	const char *device = text_of(args, "device");
+
+	return device ? device : text_of(args, "id");
+}
+
+/* The drive that is named; it has a tray. */
+static struct disk *find(struct vmm *vmm, JsonObject *args, unsigned *ret_index, struct disk_tray *ret_tray, GError **error)
+{
+	const char *name = name_of(args);
+
+	if (!text_of(args, "device") == !text_of(args, "id")) {
+		kv_fail(error, KV_ERROR_USAGE, "Need exactly one of 'device' and 'id'");
 		return NULL;
 	}
-	qmp_fail(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", id ? id : "");
+	for (unsigned i = 0; i < vmm->n_disks; i++) {
+		struct disk *d = vmm->disks[i].disk;
+
+		if (g_strcmp0(disk_id(d), name))
+			continue;
+		*ret_index = i;
+		if (disk_tray(d, ret_tray))
+			return d;
+		kv_fail(error, KV_ERROR_USAGE, "Device '%s' is not removable", name);
+		return NULL;
+	}
+	qmp_fail(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", name);
 	return NULL;
 }
 
-static void tray_moved(struct vmm *vmm, const struct vmm_drive *d)
+/* False: it is locked, and the guest is asked to open it. */
+static bool open_tray(struct disk *d, const struct disk_tray *tray, JsonObject *args, GError **error)
 {
-	JsonObject *data = json_object_new();
-
-	json_object_set_string_member(data, "device", disk_id(d->disk));
-	json_object_set_string_member(data, "id", disk_id(d->disk));
-	json_object_set_boolean_member(data, "tray-open", d->tray_open);
-	qmp_event(vmm, "DEVICE_TRAY_MOVED", data);
-}
-
-/* What the guest finds: what lies in the tray, when it is closed. */
-static bool show(struct vmm *vmm, struct vmm_drive *d, GError **error)
-{
-	struct image *img = d->tray_open ? NULL : d->user.img;
-
-	if (img == disk_image(d->disk) || disk_set_image(d->disk, img ? image_ref(img) : NULL, error)) {
-		graph_sweep(vmm->graph);
+	if (tray->open)
+		return true;
+	if (tray->locked)
+		disk_ask_eject(d, is_forced(args));
+	if (!tray->locked || is_forced(args)) {
+		disk_move_tray(d, true);
 		return true;
 	}
-	image_close(img);
-	return false;
-}
-
-static bool move_tray(struct vmm *vmm, struct vmm_drive *d, bool open, GError **error)
-{
-	if (d->tray_open == open)
-		return true;
-	d->tray_open = open;
-	if (show(vmm, d, error)) {
-		tray_moved(vmm, d);
-		return true;
-	}
-	d->tray_open = !open;
-	return false;
-}
-
-/* Into the open tray, or out of it: the drive's reference is the tray's while it is open. */
-static void lay(struct vmm *vmm, struct vmm_drive *d, struct image *img)
-{
-	struct image *old = d->user.img;
-
-	d->user.img = img;
-	image_close(d->medium);
-	d->medium = img ? image_ref(img) : NULL;
-	if (old != img)
-		graph_sweep(vmm->graph);
-}
-
-static bool open_tray(struct vmm *vmm, struct vmm_drive *d, GError **error)
-{
-	if (!d->medium && d->user.img)
-		d->medium = image_ref(d->user.img);
-	return move_tray(vmm, d, true, error);
+	return kv_fail(error, KV_ERROR_USAGE,
+		       "Device '%s' is locked and force was not specified, wait for tray to open and try again", name_of(args));
 }
 
 JsonNode *qmp_blockdev_open_tray(void *opaque, JsonObject *args, GError **error)
 {
-	struct vmm_drive *d = find_drive(opaque, args, error);
+	struct disk_tray tray;
+	unsigned index;
+	struct disk *d = find(opaque, args, &index, &tray, error);
 
-	return d && open_tray(opaque, d, error) ? qmp_nothing() : NULL;
+	if (!d)
+		return NULL;
+	open_tray(d, &tray, args, NULL); /* locked: the guest will do it */
+	return qmp_nothing();
 }
 
 JsonNode *qmp_blockdev_close_tray(void *opaque, JsonObject *args, GError **error)
 {
-	struct vmm_drive *d = find_drive(opaque, args, error);
+	struct disk_tray tray;
+	unsigned index;
+	struct disk *d = find(opaque, args, &index, &tray, error);
 
-	return d && move_tray(opaque, d, false, error) ? qmp_nothing() : NULL;
+	if (!d)
+		return NULL;
+	disk_move_tray(d, false);
+	return qmp_nothing();
 }
 
-static bool tray_is_open(const struct vmm_drive *d, GError **error)
+static bool check_open(struct disk *d, JsonObject *args, GError **error)
 {
-	return d->tray_open || kv_fail(error, KV_ERROR_USAGE, "Tray of device '%s' is not open", disk_id(d->disk));
+	struct disk_tray tray;
+
+	if (disk_tray(d, &tray) && tray.open)
+		return true;
+	return kv_fail(error, KV_ERROR_USAGE, "Tray of device '%s' is not open", name_of(args));
 }
 
 JsonNode *qmp_blockdev_remove_medium(void *opaque, JsonObject *args, GError **error)
 {
-	struct vmm_drive *d = find_drive(opaque, args, error);
+	struct disk_tray tray;
+	unsigned index;
+	struct disk *d = find(opaque, args, &index, &tray, error);
 
-	if (!d || !tray_is_open(d, error))
+	if (!d || !check_open(d, args, error) || (!disk_is_empty(d) && !vmm_set_medium(opaque, index, NULL, error)))
 		return NULL;
-	lay(opaque, d, NULL);
-	return qmp_nothing();
-}
-
-JsonNode *qmp_blockdev_insert_medium(void *opaque, JsonObject *args, GError **error)
-{
-	struct block_graph *g = ((struct vmm *)opaque)->graph;
-	struct vmm_drive *d = find_drive(opaque, args, error);
-	struct image *img;
-
-	if (!d || !tray_is_open(d, error))
-		return NULL;
-	if (d->user.img)
-		return qmp_fail(error, QMP_ERROR_GENERIC, "There already is a medium in device '%s'", disk_id(d->disk));
-	img = graph_lookup(g, NULL, json_object_get_string_member(args, "node-name"), error);
-	if (!img)
-		return NULL;
-	if (graph_in_use(g, img, NULL))
-		return qmp_fail(error, QMP_ERROR_GENERIC, "Node '%s' is already in use", graph_name(g, img));
-	lay(opaque, d, img);
 	return qmp_nothing();
 }
 
 JsonNode *qmp_eject(void *opaque, JsonObject *args, GError **error)
 {
-	struct vmm_drive *d = find_drive(opaque, args, error);
+	struct disk_tray tray;
+	unsigned index;
+	struct disk *d = find(opaque, args, &index, &tray, error);
 
-	if (!d || !open_tray(opaque, d, error))
+	if (!d || !open_tray(d, &tray, args, error) || (!disk_is_empty(d) && !vmm_set_medium(opaque, index, NULL, error)))
 		return NULL;
-	lay(opaque, d, NULL);
 	return qmp_nothing();
 }
 
-/* A format that is not given is raw, as with --disk: the guest cannot have written a CD-ROM, but who made it may be anybody. */
+JsonNode *qmp_blockdev_insert_medium(void *opaque, JsonObject *args, GError **error)
+{
+	struct vmm *vmm = opaque;
+	const char *name = text_of(args, "node-name");
+	struct block_node *node = graph_find(vmm->graph, name);
+	struct disk_tray tray;
+	unsigned index;
+	struct disk *d;
+
+	if (!node)
+		kv_fail(error, KV_ERROR_USAGE, "Node '%s' not found", name);
+	else if (graph_in_use(vmm->graph, node->img, NULL))
+		kv_fail(error, KV_ERROR_USAGE, "Node '%s' is already in use", name);
+	if (!node || graph_in_use(vmm->graph, node->img, NULL))
+		return NULL;
+	d = find(vmm, args, &index, &tray, error);
+	if (!d || !check_open(d, args, error))
+		return NULL;
+	if (!disk_is_empty(d))
+		kv_fail(error, KV_ERROR_USAGE, "There already is a medium in device '%s'", name_of(args));
+	else if (!node->img->readonly)
+		kv_fail(error, KV_ERROR_USAGE, "Node '%s' is writable, which a medium here cannot be; add it with read-only", name);
+	else if (vmm_set_medium(vmm, index, node->img, error))
+		return qmp_nothing();
+	return NULL;
+}
+
 static struct image *open_medium(JsonObject *args, GError **error)
 {
-	const char *format = json_object_get_string_member_with_default(args, "format", "raw");
-	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
-	g_autoptr(GVariant) options = NULL;
+	const char *format = text_of(args, "format");
+	g_autoptr(GVariant) options = g_variant_ref_sink(
+		g_variant_new_parsed("{'file': <%s>, 'format': <%s>, 'readonly': <true>}", text_of(args, "filename"),
+				     format ? format : "auto")); /* read only: to guess is safe */
 
-	g_variant_dict_insert(&dict, "file", "s", json_object_get_string_member(args, "filename"));
-	g_variant_dict_insert(&dict, "format", "s", format);
-	g_variant_dict_insert(&dict, "readonly", "b", TRUE);
-	options = g_variant_ref_sink(g_variant_dict_end(&dict));
-	return image_open(options, error);
+	if (g_strcmp0(text_of(args, "read-only-mode"), "read-write"))
+		return image_open(options, error);
+	kv_fail(error, KV_ERROR_USAGE, "Device '%s' only reads; give another read-only-mode", name_of(args));
+	return NULL;
 }
 
 JsonNode *qmp_blockdev_change_medium(void *opaque, JsonObject *args, GError **error)
 {
-	struct vmm_drive *d = find_drive(opaque, args, error);
+	struct disk_tray tray;
+	unsigned index;
+	struct disk *d = find(opaque, args, &index, &tray, error);
 	struct image *img = d ? open_medium(args, error) : NULL;
-	struct vmm *vmm = opaque;
 	bool ok;
 
 	if (!img)
 		return NULL;
-	ok = graph_add(vmm->graph, NULL, img, error) && open_tray(vmm, d, error);
-	if (ok)
-		lay(vmm, d, img);
+	ok = open_tray(d, &tray, args, error) && vmm_set_medium(opaque, index, img, error);
 	image_close(img);
-	ok = ok && move_tray(vmm, d, false, error);
-	graph_sweep(vmm->graph);
-	return ok ? qmp_nothing() : NULL;
+	if (!ok)
+		return NULL;
+	disk_move_tray(d, false);
+	return qmp_nothing();
 }

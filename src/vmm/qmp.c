@@ -38,19 +38,19 @@ static const struct qmp_command commands[] = {
 	{ "blockdev-add", qmp_blockdev_add, .checks_args = true },
 	{ "blockdev-backup", qmp_blockdev_backup, qmp_blockdev_backup_args },
 	{ "blockdev-change-medium", qmp_blockdev_change_medium, qmp_change_medium_args },
-	{ "blockdev-close-tray", qmp_blockdev_close_tray, qmp_medium_args },
+	{ "blockdev-close-tray", qmp_blockdev_close_tray, qmp_tray_args },
 	{ "blockdev-del", qmp_blockdev_del, qmp_blockdev_del_args },
 	{ "blockdev-insert-medium", qmp_blockdev_insert_medium, qmp_insert_medium_args },
 	{ "blockdev-mirror", qmp_blockdev_mirror, qmp_blockdev_mirror_args },
-	{ "blockdev-open-tray", qmp_blockdev_open_tray, qmp_medium_args },
-	{ "blockdev-remove-medium", qmp_blockdev_remove_medium, qmp_medium_args },
+	{ "blockdev-open-tray", qmp_blockdev_open_tray, qmp_open_tray_args },
+	{ "blockdev-remove-medium", qmp_blockdev_remove_medium, qmp_remove_medium_args },
 	{ "blockdev-snapshot", qmp_blockdev_snapshot, qmp_snapshot_args },
 	{ "blockdev-snapshot-delete-internal-sync", qmp_blockdev_snapshot_delete_internal_sync,
 	  qmp_snapshot_delete_internal_args },
 	{ "blockdev-snapshot-internal-sync", qmp_blockdev_snapshot_internal_sync, qmp_snapshot_internal_args },
 	{ "blockdev-snapshot-sync", qmp_blockdev_snapshot_sync, qmp_snapshot_sync_args },
 	{ "cont", qmp_cont },
-	{ "eject", qmp_eject, qmp_eject_args },
+	{ "eject", qmp_eject, qmp_open_tray_args },
 	{ "job-cancel", qmp_job_cancel, qmp_job_id_args },
 	{ "job-complete", qmp_job_complete, qmp_job_id_args },
 	{ "job-dismiss", qmp_job_dismiss, qmp_job_id_args },
@@ -147,6 +147,16 @@ void qmp_event_io_error(struct vmm *vmm, struct disk *d, const struct disk_error
 		json_object_set_boolean_member(data, "nospace", e->err == ENOSPC);
 	json_object_set_string_member(data, "reason", g_strerror(e->err));
 	qmp_event(vmm, "BLOCK_IO_ERROR", data);
+}
+
+void qmp_event_tray(struct vmm *vmm, struct disk *d, bool open)
+{
+	JsonObject *data = json_object_new();
+
+	json_object_set_string_member(data, "device", disk_id(d));
+	json_object_set_string_member(data, "id", disk_id(d));
+	json_object_set_boolean_member(data, "tray-open", open);
+	qmp_event(vmm, "DEVICE_TRAY_MOVED", data);
 }
 
 char *qmp_vcpu_path(unsigned index)

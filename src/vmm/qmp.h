@@ -24,6 +24,9 @@ void qmp_event_cause(struct vmm *vmm, const char *name, bool guest, const char *
 /* BLOCK_IO_ERROR */
 void qmp_event_io_error(struct vmm *vmm, struct disk *d, const struct disk_error *e);
 
+/* DEVICE_TRAY_MOVED */
+void qmp_event_tray(struct vmm *vmm, struct disk *d, bool open);
+
 /* The vCPU's name in QEMU's object tree; g_free. */
 char *qmp_vcpu_path(unsigned index);
 

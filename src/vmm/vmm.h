@@ -16,6 +16,7 @@ struct chardev;
 struct disk;
 struct job_group;
 struct job_owner;
+struct image;
 struct machine;
 struct machine_disk;
 struct netdev;
@@ -24,10 +25,8 @@ struct vmm_nbd;
 
 /* A guest's disk as a user of the graph. */
 struct vmm_drive {
-	struct block_user user; /* its img: what is in the drive or lies in its open tray */
+	struct block_user user; /* its img: what is in the drive */
 	struct disk *disk;
-	struct image *medium; /* a CD-ROM drive's, once its tray was open: a reference for what lies in it */
-	bool tray_open;
 };
 
 struct vmm {
@@ -71,6 +70,8 @@ bool vmm_open_disks(struct vmm *vmm, GError **error);
 void vmm_close_disks(struct vmm *vmm);
 /* drives.c: those drives as users of a graph of images. Likewise. */
 bool vmm_open_graph(struct vmm *vmm, GError **error);
+/* Another medium for a drive, an open image (a reference is taken), or none. */
+bool vmm_set_medium(struct vmm *vmm, unsigned index, struct image *img, GError **error);
 void vmm_close_graph(struct vmm *vmm);
 /* qmp-jobs.c: block jobs and their events; qmp-nbd.c: exports. At the end, before the graph. */
 void vmm_open_jobs(struct vmm *vmm);

@@ -246,49 +246,60 @@ def case_resize(bed):
 
 
 def case_medium(bed):
-    """A CD-ROM drive that is empty at first: discs come, are changed and go, by QMP, and the guest reads each."""
-    discs = [bed.file(f'disc{i}', 1 << 20, random.Random(i).randbytes(1 << 20)) for i in range(3)]
+    """A CD-ROM drive that starts empty: a disc goes in, another one, none; the guest reads what is there. QEMU's errors."""
+    discs = [bed.file(f'disc{i}', (i + 1) << 20, random.Random(i).randbytes((i + 1) << 20)) for i in range(3)]
     socket = f'{bed.folder}/qmp-medium'
-    process = bed.start('--disk', 'media=cdrom,id=cd0', '--disk', bed.file('fixed'), '--qmp', f'unix:{socket}',
-                        run='while read line; do echo @disc $(md5sum 2>/dev/null < /dev/sr0), $line; done < /dev/console')
-    text = ''
+    process = bed.start('--disk', 'media=cdrom,id=cd', '--disk', f'{bed.disk},id=hd', '--qmp', f'unix:{socket}',
+                        run='i=0; while :; do read x < /dev/console; i=$((i+1)); sum=$(md5sum < /dev/sr0 2>/dev/null); '
+                            'echo @read$i $sum $(cat /sys/block/sr0/size); done')
+    seen = [0]
 
-    def found(what):
-        nonlocal text
-        process.stdin.write(f'{what}\n'.encode())
+    def guest_reads():
+        seen[0] += 1
+        process.stdin.write(b'\n')
         process.stdin.flush()
-        text = kv_vmm.wait_for(process, f', {what}')
-        return re.search(rf'@disc (\S*?) ?-?, {what}', text).group(1)
+        text = kv_vmm.wait_for(process, f'@read{seen[0]} ')
+        while not text.split(f'@read{seen[0]} ')[1].count('\n'):
+            text += kv_vmm.wait_for(process, '\n')
+        return text.split(f'@read{seen[0]} ')[1].split()[0]
 
     try:
         kv_vmm.wait_for(process, '@init')
         client = qmp.Client(socket)
-        drive = client.run('query-block')[0]
-        check(drive['device'] == 'cd0' and drive['removable'] and 'inserted' not in drive, 'another drive', drive)
-        check(found('none') == '', 'there is a disc', text)
-        client.run('blockdev-change-medium', id='cd0', filename=discs[0])
-        check(client.event('DEVICE_TRAY_MOVED')['data']['tray-open'], 'the tray is not opened')
-        check(found('first') == md5(discs[0]), 'not the first disc', text)
-        client.run('blockdev-change-medium', id='cd0', filename=discs[1], format='raw')
-        check(found('second') == md5(discs[1]), 'not the second disc', text)
-        client.run('eject', id='cd0')
-        check(found('ejected') == '', 'there is still a disc', text)
-        client.run('blockdev-add', driver='file', filename=discs[2], **{'node-name': 'third', 'read-only': True})
-        client.run('blockdev-insert-medium', id='cd0', **{'node-name': 'third'})
-        check(found('open') == '', 'the tray is closed', text)
-        client.run('blockdev-close-tray', id='cd0')
-        check(found('third') == md5(discs[2]), 'not the third disc', text)
-        check('inserted' in client.run('query-block')[0], 'no medium')
-        for command, words in [({'execute': 'eject', 'arguments': {'id': 'disk1'}}, "Device 'disk1' is not removable"),
-                               ({'execute': 'eject', 'arguments': {'id': 'x'}}, "Device 'x' not found"),
-                               ({'execute': 'blockdev-remove-medium', 'arguments': {'id': 'cd0'}},
-                                "Tray of device 'cd0' is not open"),
-                               ({'execute': 'blockdev-del', 'arguments': {'node-name': 'third'}}, 'Node third is in use')]:
-            answer = client.ask(command)
-            check(words in answer.get('error', {}).get('desc', ''), f'not "{words}"', answer)
-        client.run('blockdev-open-tray', id='cd0')
-        client.run('blockdev-remove-medium', id='cd0')
-        client.run('blockdev-del', **{'node-name': 'third'})
+        info = {row['device']: row for row in client.run('query-block')}
+        check(info['cd']['removable'] and not info['cd']['tray_open'] and 'inserted' not in info['cd'], 'another drive', info)
+        check('tray_open' not in info['hd'] and info['hd']['inserted']['file'] == bed.disk, 'another disk', info)
+        check(len(guest_reads()) != 32, 'something is in an empty drive')
+        client.run('blockdev-change-medium', id='cd', filename=discs[0])
+        check(client.event('DEVICE_TRAY_MOVED')['data'] == {'device': 'cd', 'id': 'cd', 'tray-open': True}, 'another event')
+        check(client.event('DEVICE_TRAY_MOVED')['data']['tray-open'] is False, 'another event')
+        check(guest_reads() == md5(discs[0]), 'not the first disc')
+        client.run('blockdev-change-medium', device='cd', filename=discs[1], format='raw')
+        check(guest_reads() == md5(discs[1]), 'not the second disc')
+        answer = client.ask({'execute': 'blockdev-remove-medium', 'arguments': {'id': 'cd'}})
+        check(answer['error']['desc'] == "Tray of device 'cd' is not open", 'another error', answer)
+        client.run('blockdev-open-tray', id='cd')
+        client.run('blockdev-remove-medium', id='cd')
+        client.run('blockdev-add', **{'node-name': 'third', 'driver': 'raw', 'read-only': True,
+                                      'file': {'driver': 'file', 'filename': discs[2]}})
+        client.run('blockdev-insert-medium', id='cd', **{'node-name': 'third'})
+        check({row['device']: row for row in client.run('query-block')}['cd']['tray_open'], 'the tray is shut')
+        client.run('blockdev-close-tray', id='cd')
+        check(guest_reads() == md5(discs[2]), 'not the third disc')
+        client.run('eject', id='cd')
+        check(len(guest_reads()) != 32, 'a disc is still read')
+        check('inserted' not in {row['device']: row for row in client.run('query-block')}['cd'], 'the disc is still there')
+        for command, arguments, message in [
+                ('eject', {'id': 'hd'}, "Device 'hd' is not removable"),
+                ('eject', {'id': 'no'}, "Device 'no' not found"),
+                ('eject', {}, "Need exactly one of 'device' and 'id'"),
+                ('blockdev-insert-medium', {'id': 'cd', 'node-name': 'no'}, "Node 'no' not found"),
+                ('blockdev-change-medium', {'id': 'cd', 'filename': '/no/such'}, 'cannot open disk'),
+                ('blockdev-change-medium', {'id': 'cd', 'filename': discs[0], 'read-only-mode': 'read-write'}, 'only reads')]:
+            answer = client.ask({'execute': command, 'arguments': arguments})
+            check(message in answer['error']['desc'], f'{command}: not "{message}"', answer)
+        client.run('quit')
+        check(process.wait(kv_vmm.LIMIT) == 0, f'status {process.returncode}')
     finally:
         kv_vmm.stop(process)
 

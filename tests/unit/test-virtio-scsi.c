@@ -297,15 +297,26 @@ static void test_mode(void **state)
 	close_bed(&b);
 }
 
+static void on_moved(void *opaque, struct disk *d, bool open)
+{
+	unsigned *moves = opaque;
+
+	assert_int_equal(open, *moves % 2 == 0);
+	++*moves;
+}
+
 static void test_cd(void **state)
 {
 	static struct ram_image other;
+	struct disk_tray tray;
+	unsigned moves = 0;
 	struct bed b;
 	uint8_t *data;
 
 	open_bed(&b, NULL);
 	data = b.r.ram + DATA;
 	b.target = 1;
+	disk_set_tray_func(b.disk[1], on_moved, &moves);
 	assert_int_equal(command(&b, CDB(0x12, 0, 0, 0, 36), 0, 36), GOOD);
 	assert_int_equal(data[0], 5);
 	assert_int_equal(data[1], 0x80);
@@ -331,10 +342,13 @@ static void test_cd(void **state)
 	expect_sense(&b, command(&b, CDB(0x00), 0, 0), 2, 0x3a, 2);
 	assert_int_equal(command(&b, CDB(0x4a, 1, [4] = 0x10, [8] = 8), 0, 8), GOOD);
 	assert_int_equal(data[5], 3);
-	/* Another disc: the tray is shut, and the guest told. */
+	/* Another disc, which the guest is told of when the tray is shut. */
 	ram_init(&other);
 	other.img.size = 4096;
 	assert_true(disk_set_image(b.disk[1], &other.img, NULL));
+	expect_sense(&b, command(&b, CDB(0x00), 0, 0), 2, 0x3a, 2);
+	assert_true(disk_tray(b.disk[1], &tray) && tray.open && !tray.locked);
+	disk_move_tray(b.disk[1], false);
 	expect_sense(&b, command(&b, CDB(0x00), 0, 0), 6, 0x28, 0);
 	assert_int_equal(command(&b, CDB(0x00), 0, 0), GOOD);
 	assert_int_equal(command(&b, CDB(0x4a, 1, [4] = 0x10, [8] = 8), 0, 8), GOOD);
@@ -342,8 +356,18 @@ static void test_cd(void **state)
 	assert_int_equal(data[5], 2);
 	assert_int_equal(command(&b, CDB(0x25), 0, 8), GOOD);
 	assert_int_equal(get_be32(data), 1);
+	assert_int_equal(command(&b, CDB(0x1e, [4] = 1), 0, 0), GOOD);
+	assert_true(disk_tray(b.disk[1], &tray) && !tray.open && tray.locked);
+	disk_ask_eject(b.disk[1], true);
+	assert_int_equal(command(&b, CDB(0x4a, 1, [4] = 0x10, [8] = 8), 0, 8), GOOD);
+	assert_int_equal(data[4], 1);
+	assert_int_equal(command(&b, CDB(0x1b, [4] = 2), 0, 0), GOOD);
+	assert_int_equal(command(&b, CDB(0x1b, [4] = 3), 0, 0), GOOD);
+	expect_sense(&b, command(&b, CDB(0x00), 0, 0), 6, 0x28, 0);
+	assert_int_equal(moves, 4);
 	assert_true(disk_set_image(b.disk[1], NULL, NULL));
 	expect_sense(&b, command(&b, CDB(0x28, [8] = 1), 0, 2048), 2, 0x3a, 1);
+	assert_false(disk_tray(b.disk[0], &tray));
 	close_bed(&b);
 }
 

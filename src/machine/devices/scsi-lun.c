@@ -21,6 +21,9 @@ enum {
 	DESCRIPTOR_SENSE = 8, /* bytes */
 };
 
+/* lun->media_event (MMC-5, 6.6.2.6). */
+enum { MEDIA_EJECT = 1, MEDIA_NEW = 2, MEDIA_REMOVED = 3 };
+
 const struct scsi_sense scsi_no_sense = {0, 0, 0}, scsi_no_medium = {2, 0x3a, 1}, scsi_tray_open = {2, 0x3a, 2},
 			scsi_invalid_opcode = {5, 0x20, 0}, scsi_invalid_field = {5, 0x24, 0},
 			scsi_invalid_parameter = {5, 0x26, 0}, scsi_parameter_length = {5, 0x1a, 0}, scsi_no_lun = {5, 0x25, 0},
@@ -136,6 +139,23 @@ static bool report_luns(struct scsi_req *r)
 	return scsi_reply(r, data, sizeof(data), allocation);
 }
 
+/* A medium that can be read from now on. */
+static void announce_medium(struct scsi_lun *lun)
+{
+	lun->media_event = MEDIA_NEW;
+	add_attention(lun, ATTENTION_MEDIUM);
+}
+
+static void move_tray(struct scsi_lun *lun, bool open)
+{
+	if (lun->tray_open == open)
+		return;
+	lun->tray_open = open;
+	if (!open && !disk_is_empty(lun->disk))
+		announce_medium(lun);
+	disk_tray_moved(lun->disk, open);
+}
+
 static bool start_stop(struct scsi_req *r)
 {
 	struct scsi_lun *lun = r->lun;
@@ -146,11 +166,7 @@ static bool start_stop(struct scsi_req *r)
 		return scsi_good(r);
 	if (!start && !lun->tray_open && lun->locked)
 		return scsi_check(r, &scsi_removal_prevented);
-	if (start && lun->tray_open && !disk_is_empty(lun->disk)) {
-		lun->media_event = 2;
-		add_attention(lun, ATTENTION_MEDIUM);
-	}
-	lun->tray_open = !start;
+	move_tray(lun, !start);
 	return scsi_good(r);
 }
 
@@ -231,28 +247,65 @@ static void lun_kept(struct disk_req *req, bool kept)
 	r->lun->host->kept(r, kept);
 }
 
+static void tell(struct scsi_lun *lun, const struct scsi_sense *sense)
+{
+	lun->host->changed(lun->controller, lun->target, sense->asc, sense->ascq);
+}
+
 static void lun_resized(void *opaque)
 {
 	struct scsi_lun *lun = opaque;
 
 	add_attention(lun, ATTENTION_CAPACITY);
-	lun->host->changed(lun->controller, lun->target, scsi_capacity_changed.asc, scsi_capacity_changed.ascq);
+	tell(lun, &scsi_capacity_changed);
 }
 
+/* Behind an open tray nobody sees it before that shuts. */
 static void cd_medium_changed(void *opaque)
 {
 	struct scsi_lun *lun = opaque;
-	bool there = !disk_is_empty(lun->disk);
 
-	lun->tray_open = false;
-	lun->media_event = there ? 2 : 3;
-	if (there)
-		add_attention(lun, ATTENTION_MEDIUM);
-	lun->host->changed(lun->controller, lun->target, scsi_medium_changed.asc, scsi_medium_changed.ascq);
+	if (lun->tray_open)
+		return;
+	if (disk_is_empty(lun->disk))
+		lun->media_event = MEDIA_REMOVED;
+	else
+		announce_medium(lun);
+	tell(lun, &scsi_medium_changed);
+}
+
+static void cd_tray(void *opaque, struct disk_tray *ret)
+{
+	const struct scsi_lun *lun = opaque;
+
+	*ret = (struct disk_tray){.open = lun->tray_open, .locked = lun->locked};
+}
+
+static void cd_move_tray(void *opaque, bool open)
+{
+	struct scsi_lun *lun = opaque;
+
+	move_tray(lun, open);
+	tell(lun, &scsi_medium_changed);
+}
+
+static void cd_ask_eject(void *opaque, bool unlock)
+{
+	struct scsi_lun *lun = opaque;
+
+	lun->media_event = MEDIA_EJECT;
+	if (unlock)
+		lun->locked = false;
+	tell(lun, &scsi_medium_changed);
 }
 
 static const struct disk_client disk_client = {.kept = lun_kept, .resized = lun_resized};
-static const struct disk_client cd_client = {.kept = lun_kept, .resized = lun_resized, .medium_changed = cd_medium_changed};
+static const struct disk_client cd_client = {.kept = lun_kept,
+					     .resized = lun_resized,
+					     .medium_changed = cd_medium_changed,
+					     .tray = cd_tray,
+					     .move_tray = cd_move_tray,
+					     .ask_eject = cd_ask_eject};
 
 /* ---- the device ---- */
 
@@ -275,7 +328,8 @@ static bool open_queues(struct scsi_lun *lun, unsigned n, GError **error)
 
 static bool parse(struct scsi_lun *lun, GVariant *options, GError **error)
 {
-	const char *serial = lun->dev.id;
+	g_autofree char *otherwise = g_strndup(lun->dev.id, SCSI_SERIAL);
+	const char *serial = otherwise;
 
 	if (options) {
 		g_variant_lookup(options, "serial", "&s", &serial);

@@ -337,7 +337,8 @@ static bool blk_create(struct device *dev, GVariant *options,
 		       const struct device_backend *backend, GError **error)
 {
 	struct virtio_blk *b = (struct virtio_blk *)dev;
-	const char *serial = dev->id;
+	g_autofree char *otherwise = g_strndup(dev->id, VIRTIO_BLK_ID_BYTES);
+	const char *serial = otherwise;
 	uint32_t queues = 1;
 	uint64_t features = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |
 			    1ull << VIRTIO_BLK_F_TOPOLOGY | 1ull << VIRTIO_BLK_F_FLUSH |
