@@ -37,12 +37,6 @@ struct disk_req {
 	int res;
 };
 
-struct disk_tray {
-	bool open, locked;
-};
-/* The tray has moved, by the guest or disk_move_tray(). In the main loop's context. */
-typedef void disk_tray_func(void *opaque, struct disk *d, bool open);
-
 enum { DISK_OPS = IMAGE_WRITE_ZEROES + 1 };
 
 /* What the device's requests have been, those that were answered. */
@@ -54,6 +48,12 @@ struct disk_stats {
 	uint64_t highest;		      /* the furthest byte written */
 	int64_t last;			      /* when the last one ended, g_get_monotonic_time(); 0: never */
 };
+
+struct disk_tray {
+	bool open, locked;
+};
+/* The tray has moved, by the guest or disk_move_tray(). In the main loop's context. */
+typedef void disk_tray_func(void *opaque, struct disk *d, bool open);
 
 /* The device. kept() in the queue's context, the others in the main thread. */
 struct disk_client {

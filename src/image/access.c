@@ -234,6 +234,21 @@ int image_write_packed(struct image *img, uint64_t offset, const void *packed, u
 	return res;
 }
 
+int image_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at)
+{
+	int res = begin_change(img, offset, len);
+
+	if (res <= 0)
+		return res;
+	if (!img->format->write_shared)
+		return -ENOTSUP;
+	gate_enter(img->gate);
+	res = img->format->write_shared(img, offset, len, from, at);
+	gate_leave(img->gate);
+	image_watch_after(img, offset, len);
+	return res;
+}
+
 int image_flush(struct image *img)
 {
 	int res;

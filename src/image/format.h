@@ -71,6 +71,11 @@ struct image_format {
 	int (*write_packed)(struct image *img, uint64_t offset, const void *packed, uint64_t len);
 	/* write() takes nothing but whole clusters, once, and compresses them: better given to write_compressed(). NULL: no. */
 	bool (*compressed_only)(struct image *img);
+	/*
+	 * A write of what another file has at `at`, with its blocks (file.h, share()): whole clusters, and blocks. After an error
+	 * some may be written. -EEXIST: there is data already. NULL: never.
+	 */
+	int (*write_shared)(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at);
 	/* What the format keeps back, in the right order, then the files, whether it has written to them or queue.c. */
 	int (*flush)(struct image *img);
 

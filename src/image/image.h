@@ -203,6 +203,9 @@ int image_write_compressed(struct image *img, uint64_t offset, const void *buf, 
 /* Its second half, behind the format's compress(): bytes for the cluster at offset. */
 int image_write_packed(struct image *img, uint64_t offset, const void *packed, uint64_t len);
 
+/* The bytes at `at` of another file, whose blocks become the image's as well (format.h). Any error: they are to be copied. */
+int image_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at);
+
 enum image_prealloc { IMAGE_PREALLOC_OFF, IMAGE_PREALLOC_METADATA, IMAGE_PREALLOC_FALLOC, IMAGE_PREALLOC_FULL };
 /* Sizes are rounded up to 512. Shrinking drops what is behind the new end. */
 bool image_resize(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error);

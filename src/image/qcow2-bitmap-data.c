@@ -101,8 +101,8 @@ bool qcow2_bitmap_read(struct qcow2 *s, uint64_t table_offset, struct image_bitm
 	for (uint64_t i = 0; i < n && res == 0; i++) {
 		if (!entry_valid(s, table[i]))
 			return kv_fail(error, KV_ERROR_INVALID,
-				       "disk '%s': its bitmap '%s' has the impossible entry %#" PRIx64 " in its table", s->img->path,
-				       b->name, table[i]);
+				       "disk '%s': its bitmap '%s' has the impossible entry %#" PRIx64 " in its table",
+				       s->img->path, b->name, table[i]);
 		res = read_cluster(s, b, i, table[i], buf);
 	}
 	return res == 0 || kv_fail_errno(error, -res, "disk '%s': cannot read its bitmap '%s'", s->img->path, b->name);
@@ -192,7 +192,7 @@ int qcow2_bitmap_write(struct qcow2 *s, const struct image_bitmap *b, uint64_t *
 
 	while (res == 0 && (run = next_run(s, b, table, &i, n))) {
 		res = write_run(s, b, table, i, &run);
-		i += run;
+		i += res == 0 ? run : 0;
 	}
 	if (res == 0)
 		res = write_table(s, table, n, &at);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Persistent bitmaps (QEMU, docs/interop/qcow2.rst, "Bitmaps"): their directory, and when it is written. An image that is open for
- * writing has them all in memory. Before its first change those that record are marked as in use, where they stand; what says
+ * Persistent bitmaps (QEMU, docs/interop/qcow2.rst, "Bitmaps"): their directory, and when it is written. An image that is open
+ * for writing has them all in memory. Before its first change those that record are marked as in use, where they stand; what says
  * that after a crash is not to be trusted. At the end those that changed are stored elsewhere, then a new directory, and one
  * write of the header changes from the old to the new one.
  */
@@ -85,14 +85,14 @@ struct entry {
 
 static bool bad(struct qcow2 *s, GError **error, const char *name, const char *what)
 {
-	return kv_fail(error, KV_ERROR_INVALID, "disk '%s': its bitmap '%s' %s; use a backup, or repair a copy", s->img->path, name,
-		       what);
+	return kv_fail(error, KV_ERROR_INVALID, "disk '%s': its bitmap '%s' %s; use a backup, or repair a copy", s->img->path,
+		       name, what);
 }
 
 static bool bad_directory(struct qcow2 *s, GError **error)
 {
-	return kv_fail(error, KV_ERROR_INVALID, "disk '%s': its directory of bitmaps makes no sense; use a backup, or repair a copy",
-		       s->img->path);
+	return kv_fail(error, KV_ERROR_INVALID,
+		       "disk '%s': its directory of bitmaps makes no sense; use a backup, or repair a copy", s->img->path);
 }
 
 static bool take_entry(struct qcow2 *s, const uint8_t *p, uint64_t room, struct entry *e, GError **error)
@@ -334,24 +334,45 @@ static bool is_trusted(const struct qcow2_bitmap *one)
 	return one->table_offset && !(one->flags & QCOW2_BITMAP_IN_USE);
 }
 
-static bool will_differ(const struct qcow2_bitmap *one)
+/* Marks those that `choose` (and opaque) picks. What could not be written is not marked, and is tried again. */
+static int mark(struct qcow2 *s, bool (*choose)(const struct qcow2_bitmap *one, const void *opaque), const void *opaque)
 {
-	return one->flags & QCOW2_BITMAP_AUTO || one->bitmap->recording || one->bitmap->changed;
-}
-
-int qcow2_bitmaps_in_use(struct qcow2 *s, bool all)
-{
+	g_autoptr(GArray) before = g_array_copy(s->bitmaps);
 	bool any = false;
+	int res;
 
 	for (unsigned i = 0; i < s->bitmaps->len; i++) {
 		struct qcow2_bitmap *one = nth(s, i);
 
-		if (!is_trusted(one) || (!all && !will_differ(one)))
+		if (!is_trusted(one) || !choose(one, opaque))
 			continue;
 		one->flags |= QCOW2_BITMAP_IN_USE;
 		any = true;
 	}
-	return any ? write_flags(s) : 0;
+	res = any ? write_flags(s) : 0;
+	for (unsigned i = 0; i < s->bitmaps->len && res < 0; i++)
+		nth(s, i)->flags = g_array_index(before, struct qcow2_bitmap, i).flags;
+	return res;
+}
+
+static bool is_any(const struct qcow2_bitmap *one, const void *opaque)
+{
+	return true;
+}
+
+static bool will_differ(const struct qcow2_bitmap *one, const void *opaque)
+{
+	return one->flags & QCOW2_BITMAP_AUTO || one->bitmap->recording || one->bitmap->changed;
+}
+
+static bool is_this(const struct qcow2_bitmap *one, const void *opaque)
+{
+	return one->bitmap == opaque;
+}
+
+int qcow2_bitmaps_in_use(struct qcow2 *s, bool all)
+{
+	return s->bitmaps->len ? mark(s, all ? is_any : will_differ, NULL) : 0;
 }
 
 /* ---- the end ---- */
@@ -414,7 +435,7 @@ bool qcow2_bitmaps_store(struct qcow2 *s, bool *ret_written, GError **error)
 
 bool qcow2_bitmaps_supported(const struct image *img)
 {
-	return qcow2_state(img)->version >= 3 && !qcow2_state(img)->past;
+	return qcow2_state(img)->version >= 3;
 }
 
 static uint64_t directory_len(const struct qcow2 *s)
@@ -459,7 +480,8 @@ bool qcow2_bitmap_add(struct image *img, struct image_bitmap *b, GError **error)
 	const char *why = obstacle(s, b);
 
 	if (why)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "Can't make bitmap '%s' persistent in '%s': %s", b->name, img->path, why);
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "Can't make bitmap '%s' persistent in '%s': %s", b->name, img->path,
+			       why);
 	g_mutex_lock(&s->lock);
 	g_array_append_val(s->bitmaps, one);
 	g_mutex_unlock(&s->lock);
@@ -479,15 +501,10 @@ static unsigned find(struct qcow2 *s, const struct image_bitmap *b)
 bool qcow2_bitmap_change(struct image *img, struct image_bitmap *b, GError **error)
 {
 	struct qcow2 *s = qcow2_state(img);
-	struct qcow2_bitmap *one;
-	int res = 0;
+	int res;
 
 	g_mutex_lock(&s->lock);
-	one = nth(s, find(s, b));
-	if (s->written && is_trusted(one)) {
-		one->flags |= QCOW2_BITMAP_IN_USE;
-		res = write_flags(s);
-	}
+	res = s->written ? mark(s, is_this, b) : 0;
 	b->changed |= res == 0;
 	g_mutex_unlock(&s->lock);
 	return res == 0 || kv_fail_errno(error, -res, "disk '%s': cannot mark its bitmap '%s'", img->path, b->name);
@@ -531,7 +548,8 @@ bool qcow2_bitmaps_can_resize(struct qcow2 *s, uint64_t size, GError **error)
 			return false;
 		if (!size || too_much(s, size, b->granularity))
 			return kv_fail(error, KV_ERROR_UNSUPPORTED,
-				       "disk '%s' cannot have this size with its bitmap '%s'; remove it, or give it a larger granularity",
+				       "disk '%s' cannot have this size with its bitmap '%s'; remove it, or give it a larger "
+				       "granularity",
 				       s->img->path, b->name);
 	}
 	return true;

@@ -319,10 +319,11 @@ static int flags_then_counts(struct qcow2 *s)
 
 static int begin(struct qcow2 *s)
 {
+	bool changed = s->written;
 	int res = qcow2_will_write(s);
 
 	qcow2_wait_all(s);
-	return res < 0 ? res : qcow2_flush_locked(s);
+	return res < 0 || !changed ? res : qcow2_flush_locked(s);
 }
 
 static bool fail(struct qcow2 *s, int res, const char *what, const char *name, GError **error)

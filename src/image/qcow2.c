@@ -190,10 +190,11 @@ static bool qcow2_open(struct image *img, GVariant *options, GError **error)
 static int finish_counts(struct qcow2 *s)
 {
 	int res = qcow2_flush_locked(s);
+	bool counts = s->refcount_cache.n_dirty || s->reftable_from < s->reftable_to;
 
 	if (res == 0)
 		res = qcow2_write_refcounts(s);
-	if (res == 0)
+	if (res == 0 && counts)
 		res = qcow2_sync(s);
 	if (res < 0 || !s->lazy)
 		return res;
@@ -205,14 +206,17 @@ static int finish_counts(struct qcow2 *s)
 /* What is left for the next one to find: bitmaps that can be trusted, no leaks, no dirty bit. */
 static bool finish(struct qcow2 *s, GError **error)
 {
-	int res = s->broken ? -EIO : s->written ? qcow2_flush_locked(s) : 0;
+	int res = s->broken ? -EIO : s->written || s->unfinished ? qcow2_flush_locked(s) : 0;
 	bool stored = false, ok;
 
 	if (res < 0)
 		return kv_fail_errno(error, -res, "disk '%s': cannot write all of it", s->img->path);
 	ok = qcow2_bitmaps_store(s, &stored, error);
-	if (s->written || stored)
+	if (s->written || s->unfinished || stored)
 		res = finish_counts(s);
+	/* Also after an error: the next change is the first one for bitmaps that can be trusted now. */
+	s->unfinished = res < 0;
+	s->written &= !ok;
 	if (!ok || res == 0)
 		return ok;
 	return kv_fail_errno(error, -res, "disk '%s': cannot write all of it", s->img->path);
@@ -247,7 +251,7 @@ static bool qcow2_reopen(struct image *img, bool readonly, GError **error)
 	g_mutex_lock(&s->lock);
 	ok = finish(s, error);
 	if (ok) {
-		s->written = s->lazy = false;
+		s->lazy = false;
 		img->discard = false;
 	}
 	g_mutex_unlock(&s->lock);
@@ -345,6 +349,7 @@ const struct image_format image_qcow2 = {
 	.map_now = qcow2_map_now,
 	.read_compressed = qcow2_read_compressed,
 	.write = qcow2_write,
+	.write_shared = qcow2_write_shared,
 	.write_zeroes = qcow2_write_zeroes,
 	.discard = qcow2_discard,
 	.populate = qcow2_populate,

@@ -61,6 +61,7 @@ enum {
 	QCOW2_AT_REFTABLE = 48,	 /* u64 offset, u32 clusters */
 	QCOW2_AT_SNAPSHOTS = 60, /* u32 number, u64 offset */
 	QCOW2_AT_FEATURES = 72,	 /* u64 incompatible, compatible, autoclear */
+	QCOW2_AT_REFCOUNT_ORDER = 96,
 	QCOW2_HEADER_V2 = 72,
 	QCOW2_HEADER_V3 = 104,
 	QCOW2_HEADER_NEW = 112, /* what we write */
@@ -145,6 +146,7 @@ struct qcow2 {
 	char *backing, *backing_format, *data_name;
 	GArray *extensions;   /* struct qcow2_extension: those we do not know */
 	uint8_t *header_rest; /* fields behind ours */
+	uint32_t head_end, backing_at, backing_len; /* in the file now: the end of the extensions; the backing file's name */
 
 	/* Derived. */
 	unsigned l2_bits, entry_size, sub_bits, refblock_bits; /* bits: log2 of entries a table */
@@ -171,6 +173,7 @@ struct qcow2 {
 	bool checking; /* opened for check(): nothing is refused or repaired */
 	bool past;     /* a snapshot is shown */
 	bool written;  /* the first change has been announced (qcow2_will_write) */
+	bool unfinished; /* there was an error when everything was to be on the disk */
 	bool lazy;     /* refcounts may wait, the dirty bit is on the disk */
 	bool broken;   /* nothing is written any more */
 };
@@ -311,6 +314,7 @@ bool qcow2_reads_zero(struct image *img, uint64_t offset, uint64_t len); /* for 
 /* ---- qcow2-write.c ---- */
 int qcow2_write(struct image *img, uint64_t offset, const void *buf, uint64_t len);
 int qcow2_populate(struct image *img, uint64_t offset, uint64_t len);
+int qcow2_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at);
 /* Guest clusters first to last are this thread's until qcow2_busy_end(). With the lock. */
 void qcow2_busy_wait(struct qcow2 *s, uint64_t first, uint64_t last);
 void qcow2_busy_begin(struct qcow2 *s, struct qcow2_busy *b, uint64_t first, uint64_t last);
@@ -377,19 +381,29 @@ void qcow2_bitmap_drop(struct qcow2 *s, uint64_t table_offset, uint32_t table_si
 /* ---- qcow2-count.c: what references there are, found by walking everything ---- */
 struct qcow2_count {
 	struct qcow2 *s;
-	GHashTable *chunks; /* of 64 clusters that something refers to */
-	uint64_t end;	    /* clusters of the file */
+	struct qcow2_count_slot *slots; /* hash table of chunks of clusters that something refers to */
+	size_t n_slots, n_chunks;	/* n_slots: a power of two */
+	uint64_t end;			/* clusters of the file */
 	unsigned fix;
 	image_report *report;
 	void *opaque;
 	struct image_check *ret;
 	bool rebuild; /* the refcount structures cannot be repaired where they are */
+	bool doubt;   /* counts or "copied" flags are wrong somewhere */
 };
+/* A chunk's words: how many references a cluster has, and which flags the active tables have for it. */
+enum {
+	QCOW2_COUNT_CHUNK = 64,
+	QCOW2_COUNT_MASK = (1 << 30) - 1, /* more are as many */
+	QCOW2_COUNT_COPIED = 1 << 30,
+};
+#define QCOW2_COUNT_SHARED (1u << 31) /* an entry without the flag */
 void qcow2_count_init(struct qcow2_count *c, struct qcow2 *s);
 void qcow2_count_clear(struct qcow2_count *c);
 uint64_t qcow2_count_get(const struct qcow2_count *c, uint64_t cluster);
 bool qcow2_count_any(const struct qcow2_count *c, uint64_t first, uint64_t n); /* both multiples of 64 */
 void qcow2_count_add(struct qcow2_count *c, uint64_t cluster);
+const uint32_t *qcow2_count_chunk(const struct qcow2_count *c, uint64_t cluster); /* a multiple of 64; NULL: nothing */
 /* Calls visit() for each cluster with references. */
 typedef void qcow2_count_visit(struct qcow2_count *c, uint64_t cluster, uint64_t count);
 void qcow2_count_each(struct qcow2_count *c, qcow2_count_visit *visit);

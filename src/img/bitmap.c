@@ -155,8 +155,8 @@ static int bitmap(struct img_args *args)
 	return !ok;
 }
 
-const struct img_command img_bitmap = {"bitmap", "[option]... ACTION... FILE BITMAP", "changes a persistent dirty bitmap", options,
-				       bitmap};
+const struct img_command img_bitmap = {"bitmap", "[option]... ACTION... FILE BITMAP", "changes a persistent dirty bitmap",
+				       options, bitmap};
 
 /* ---- for convert and measure ---- */
 
@@ -204,7 +204,7 @@ bool img_bitmaps_copy(struct image *source, struct image *target, bool skip_brok
 	return image_reopen(target, true, &error) || (img_fail_error(NULL, error), false);
 }
 
-/* As if nothing of them were alike, those that are inconsistent as well, as QEMU counts; in the directory an entry has 24 bytes and its name. */
+/* As if no bits were alike, and with those that are inconsistent. In the directory an entry has 24 bytes and its name. */
 uint64_t img_bitmaps_size(struct image *source, uint64_t cluster)
 {
 	uint64_t sum = 0, directory = 0;

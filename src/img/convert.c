@@ -32,10 +32,10 @@ static const struct img_option options[] = {
 	IMG_OPTION_PROGRESS,
 	IMG_OPTION_QUIET,
 	{'t', NULL, "CACHE", "unsafe, the default; others: safe on disk at the end"},
-	IMG_OPTION_SRC_CACHE,
+	{'T', NULL, "CACHE", NULL},
 	IMG_OPTION_SHARE,
 	{IMG_BITMAPS, "bitmaps", NULL, "copy the persistent bitmaps, too"},
-	{IMG_SKIP_BROKEN, "skip-broken-bitmaps", NULL, "but for those that are inconsistent"},
+	{IMG_SKIP_BROKEN, "skip-broken-bitmaps", NULL, NULL},
 	{IMG_TARGET_IMAGE_OPTS, "target-image-opts", NULL, "with -n: TARGET is such a list"},
 	IMG_OPTION_COMMON,
 	{},
@@ -55,7 +55,7 @@ struct conversion {
 static bool check_numbers(struct conversion *c)
 {
 	struct img_args *args = c->args;
-	uint64_t n = img_has(args, 'c') ? MAX(g_get_num_processors(), THREADS) : THREADS;
+	uint64_t n = MIN(g_get_num_processors() + 2, THREADS);
 
 	c->copy.sparse = SPARSE;
 	if (args->value['S'] &&
@@ -92,6 +92,7 @@ static bool check_options(struct conversion *c)
 		{img_has(args, 'l') && args->n > 2, "No support for concatenating multiple snapshot"},
 		{img_has(args, IMG_SKIP_BROKEN) && !img_has(args, IMG_BITMAPS),
 		 "Use of --skip-broken-bitmaps requires --bitmaps"},
+		{img_has(args, IMG_BITMAPS) && img_has(args, 'l'), "Bitmaps are of the disk as it is, not of a snapshot"},
 		{img_has(args, IMG_BITMAPS) && args->n > 2, "Copying bitmaps only possible with single source"},
 	};
 

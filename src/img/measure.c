@@ -113,7 +113,8 @@ static bool have_bitmaps(const struct img_new *n, const struct image *source)
 {
 	const char *compat = img_new_get(n, "compat");
 
-	return source && image_bitmaps_supported(source) && (!compat || (strcmp(compat, "0.10") != 0 && strcmp(compat, "v2") != 0));
+	return source && image_bitmaps_supported(source) &&
+	       (!compat || (strcmp(compat, "0.10") != 0 && strcmp(compat, "v2") != 0));
 }
 
 static void print_sizes(const struct size_of *s, bool json, bool bitmaps)
@@ -146,8 +147,9 @@ static int measure_as(struct img_args *args, struct img_new *n, bool json)
 	if (!qcow2 && !n->format->plain)
 		return img_fail("Block driver '%s' does not support size measurement", n->format->name);
 	if (args->n) {
-		source = args->value['l'] ? img_open_snapshot(args->word[0], args->value['f'], img_open_flags(args), args->value['l'])
-					  : img_open(args->word[0], args->value['f'], img_open_flags(args));
+		source = args->value['l']
+				 ? img_open_snapshot(args->word[0], args->value['f'], img_open_flags(args), args->value['l'])
+				 : img_open(args->word[0], args->value['f'], img_open_flags(args));
 		if (!source)
 			return 1;
 		size = source->size;
