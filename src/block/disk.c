@@ -193,6 +193,12 @@ void disk_kick(struct disk_queue *q)
 		image_kick(q->io);
 }
 
+void disk_reap(struct disk_queue *q)
+{
+	if (q->io)
+		image_reap(q->io);
+}
+
 /* ---- a queue's source ---- */
 
 static struct disk_req *next_posted(struct disk_queue *q)

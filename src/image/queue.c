@@ -363,6 +363,11 @@ void image_kick(struct image_queue *q)
 	file_queue_kick(((struct queue *)q)->io);
 }
 
+void image_reap(struct image_queue *q)
+{
+	file_queue_reap(((struct queue *)q)->io);
+}
+
 /* ---- queues ---- */
 
 static void collect(struct gate_queue *node)

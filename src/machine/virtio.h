@@ -35,6 +35,8 @@ struct virtio_class {
 	uint32_t pci_class;
 	/* Queue work: chains may wait on @vq. Holds vq->lock. */
 	void (*notify)(struct virtio_device *v, struct virtqueue *vq);
+	/* After it, without vq->lock: ends what has ended meanwhile. True: chains have come, notify again. May be NULL. */
+	bool (*settle)(struct virtio_device *v, struct virtqueue *vq);
 	/* The driver wrote v->config[offset..]; put back from @before what it may not change. */
 	void (*config_written)(struct virtio_device *v, const uint8_t *before, unsigned offset,
 			       unsigned len);
@@ -86,6 +88,7 @@ struct virtio_device {
 	unsigned in_flight; /* chains with a backend; atomic */
 	GMutex idle_lock;
 	GCond idle;
+	unsigned idle_waiters; /* under idle_lock */
 };
 
 /*

@@ -27,10 +27,30 @@ enum {
 	DISCARD_SECTORS = 1 << 22, /* 2 GiB */
 };
 
+/*
+ * A guest that keeps many requests under way need not wake us for each few: after a round we sleep for as long as it takes some
+ * more to come, notifications being off. What that finds says whether it was worth it; if not, it is not tried again for a while.
+ */
+struct pace {
+	unsigned popped;	/* requests of the last round */
+	bool napped;		/* before that round */
+	unsigned wait, backoff; /* rounds until it is tried again; what it will be if that is in vain */
+	unsigned us;
+};
+enum {
+	NAP_AIM = 12, /* requests that a nap is to find */
+	NAP_FEW = 5,
+	NAP_US_MIN = 10,
+	NAP_US_MAX = 200,
+	BACKOFF_MIN = 32,
+	BACKOFF_MAX = 4096,
+};
+
 struct virtio_blk {
 	struct virtio_pci_device dev;
 	struct disk *disk;
 	struct disk_queue *io[QUEUES_MAX];
+	struct pace pace[QUEUES_MAX];
 	unsigned n_io;
 	char serial[VIRTIO_BLK_ID_BYTES];
 	uint64_t requests[2]; /* reads, writes: for --stats */
@@ -235,23 +255,69 @@ static void start_request(struct virtio_blk *b, struct virtqueue *vq, struct vir
 	}
 }
 
+/* Notifications stay off until blk_settle(): many requests of a busy guest come while the ones before are done. */
 static void blk_notify(struct virtio_device *v, struct virtqueue *vq)
 {
 	struct virtio_blk *b = v->owner;
 	struct virtq_chain *chain;
-	unsigned budget = 2 * vq->size;
+	unsigned n = 0;
 
-	do {
-		virtq_disable_notify(vq);
-		while (budget && (chain = virtq_pop(vq))) {
-			budget--;
-			start_request(b, vq, chain);
-		}
-	} while (budget && virtq_enable_notify(vq));
-	if (!budget)
-		virtio_queue_kick(v, vq->index);
+	virtq_disable_notify(vq);
+	while (n < vq->size && (chain = virtq_pop(vq))) {
+		start_request(b, vq, chain);
+		n++;
+	}
+	b->pace[vq->index].popped = n;
 	disk_kick(b->io[vq->index]);
 	virtio_queue_flush(v, vq);
+}
+
+static void nap_in_vain(struct pace *p)
+{
+	p->napped = false;
+	p->wait = p->backoff;
+	p->backoff = MIN(2 * p->backoff, BACKOFF_MAX);
+}
+
+static bool wants_nap(struct pace *p)
+{
+	if (!p->popped)
+		return false;
+	if (!p->napped)
+		return !p->wait || !--p->wait;
+	if (p->popped < NAP_FEW) {
+		nap_in_vain(p);
+		return false;
+	}
+	p->backoff = BACKOFF_MIN;
+	p->us = CLAMP(p->us * NAP_AIM / p->popped, NAP_US_MIN, NAP_US_MAX);
+	return true;
+}
+
+static bool is_at_work(struct virtio_device *v, const struct virtqueue *vq)
+{
+	return virtio_live(v) && vq->started && !vq->broken;
+}
+
+static bool blk_settle(struct virtio_device *v, struct virtqueue *vq)
+{
+	struct virtio_blk *b = v->owner;
+	struct pace *p = &b->pace[vq->index];
+	bool more;
+
+	disk_reap(b->io[vq->index]);
+	if (wants_nap(p)) {
+		g_usleep(p->us);
+		p->napped = true;
+	}
+	g_mutex_lock(&vq->lock);
+	more = is_at_work(v, vq) && p->napped && !virtq_empty(vq);
+	if (p->napped && !more)
+		nap_in_vain(p);
+	if (!more)
+		more = is_at_work(v, vq) && virtq_enable_notify(vq);
+	g_mutex_unlock(&vq->lock);
+	return more;
 }
 
 static void blk_config_written(struct virtio_device *v, const uint8_t *before, unsigned offset,
@@ -289,6 +355,7 @@ static const struct virtio_class blk_class = {
 	.id = VIRTIO_ID_BLOCK,
 	.pci_class = 0x010000,
 	.notify = blk_notify,
+	.settle = blk_settle,
 	.config_written = blk_config_written,
 	.reset = blk_reset,
 	.hurry = blk_hurry,
@@ -363,6 +430,8 @@ static bool blk_create(struct device *dev, GVariant *options,
 	else
 		features |= 1ull << VIRTIO_BLK_F_WRITE_ZEROES |
 			    (disk_can_discard(b->disk) ? 1ull << VIRTIO_BLK_F_DISCARD : 0);
+	for (unsigned i = 0; i < queues; i++)
+		b->pace[i] = (struct pace){ .wait = BACKOFF_MIN, .backoff = BACKOFF_MIN, .us = NAP_US_MAX };
 	for (; b->n_io < queues; b->n_io++) {
 		b->io[b->n_io] = disk_queue_new(b->disk, dev->core->context, QUEUE_SIZE, error);
 		if (!b->io[b->n_io]) {
