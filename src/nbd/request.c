@@ -592,11 +592,13 @@ static bool wait_for_more(struct nbd_conn *c, GPollFD *p)
 		return conn_fill(c, true);
 	if (take && c->tls && c->tls_module->pending(c->tls))
 		return conn_fill(c, false);
-	p->fd = take ? c->fd : -1; /* without it: a client that has gone would not let us sleep */
+	p->events = take ? G_IO_IN : 0;
 	p->revents = 0;
 	g_main_context_iteration(c->context, TRUE);
 	kick(c);
-	return !(take && p->revents) || conn_fill(c, false);
+	if (!take) /* a client that has gone would not let us sleep */
+		return !p->revents;
+	return !p->revents || conn_fill(c, false);
 }
 
 static bool open_queue(struct nbd_conn *c)
@@ -612,7 +614,7 @@ static bool open_queue(struct nbd_conn *c)
 
 void conn_serve(struct nbd_conn *c)
 {
-	GPollFD p = { .fd = -1, .events = G_IO_IN };
+	GPollFD p = { .fd = c->fd };
 
 	if (open_queue(c)) {
 		bool more = true;
@@ -624,13 +626,12 @@ void conn_serve(struct nbd_conn *c)
 			kick(c);
 			more = conn_send(c) && go && wait_for_more(c, &p);
 		}
-		p.fd = -1;
+		g_main_context_remove_poll(c->context, &p);
 		while (c->n_slow) {
 			g_main_context_iteration(c->context, TRUE);
 			kick(c);
 		}
 		conn_send(c);
-		g_main_context_remove_poll(c->context, &p);
 		image_queue_free(c->queue);
 	}
 	g_main_context_unref(c->context);

@@ -288,6 +288,9 @@ def case_client(bed):
                   merged((e['start'], e['length'], e['zero']) for e in theirs), f'{who}: map', ours, theirs)
             if fmt == 'qcow2':
                 bed.kv('check', bed.uri('c'))
+                place = {'driver': 'nbd', 'server': {'type': 'unix', 'path': bed.path('c')}}
+                bed.kv('compare', 'json:' + json.dumps({'driver': fmt, 'file': place}), 'want')
+                bed.kv('info', '--image-opts', f'driver={fmt},file.driver=nbd,file.path={bed.path("c")}')
             process.terminate()
             process.wait(LIMIT)
 
