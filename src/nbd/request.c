@@ -18,7 +18,7 @@ enum {
 	SLOW_MAX = 128,
 	SLOW_BYTES = 32 << 20, /* with this many under way no request more is begun */
 	PARTS_MAX = 32,
-	REPLIES = 8, /* sent together while there are requests to work on */
+	REPLIES = 16, /* sent together while there are requests to work on */
 	REPLY_BYTES = 64 << 10,
 };
 
