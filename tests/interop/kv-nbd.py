@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,16 @@ TOOLS = 'qemu-img', 'qemu-io', 'qemu-nbd', 'nbdinfo', 'nbdcopy'
 # The disk of most cases: data, a hole, data, zeroes that have room, a hole.
 SIZE = 64 * MIB
 FILL = ('write -P 1 0 3M', 'write -P 2 20M 100k', 'write -z 30M 2M', 'write -P 3 63M 1M')
+
+
+def listens(path):
+    """The file is there before its socket listens."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 class Bed:
@@ -51,7 +62,7 @@ class Bed:
         process = subprocess.Popen(words, cwd=self.folder, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.running.append(process)
         end = time.monotonic() + LIMIT
-        while not os.path.exists(sock):
+        while not listens(sock):
             check(process.poll() is None and time.monotonic() < end, f'{words[0]} does not start',
                   process.stderr.read().decode() if process.poll() is not None else '')
             time.sleep(.005)
