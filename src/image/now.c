@@ -11,19 +11,11 @@
 #include "bytes.h"
 #include "format.h"
 #include "gate.h"
+#include "live.h"
 
 static uint64_t size_of(const struct image *img)
 {
 	return __atomic_load_n(&img->size, __ATOMIC_RELAXED);
-}
-
-static bool map_now(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
-{
-	struct image_extent e = {};
-	bool ok = img->format->map_now ? img->format->map_now(img, offset, len, &e) : img->format->map(img, offset, len, &e) == 0;
-
-	*ret = e;
-	return ok && image_extent_valid(&e, len);
 }
 
 /* In the gate. All of it, or -EAGAIN. */
@@ -43,7 +35,7 @@ static int one_run(struct image *img, bool write, uint64_t offset, void *buf, ui
 
 	if (!gate_try_enter(img->gate))
 		return -EAGAIN;
-	if (map_now(img, offset, len, e)) {
+	if (image_map_now(img, offset, len, e)) {
 		if (e->kind == IMAGE_DATA && e->has_at && img->data->fd >= 0 && (!write || e->in_place))
 			res = transfer(img->data->fd, write, e->at, buf, e->len);
 		else if (!write && (e->kind == IMAGE_ZERO || e->kind == IMAGE_HOLE))
@@ -53,15 +45,10 @@ static int one_run(struct image *img, bool write, uint64_t offset, void *buf, ui
 	return res;
 }
 
-int image_read_now(struct image_queue *q, uint64_t offset, void *buf, uint64_t len, bool *ret_zero)
+static int read_now(struct image *top, uint64_t offset, char *to, uint64_t len, bool *ret_zero)
 {
-	bool zero = true;
-	char *to = buf;
-
-	if (!range_inside(offset, len, size_of(q->image)))
-		return -EINVAL;
 	while (len) {
-		struct image *img = q->image;
+		struct image *img = top;
 		uint64_t run = len, below;
 		struct image_extent e;
 
@@ -72,39 +59,66 @@ int image_read_now(struct image_queue *q, uint64_t offset, void *buf, uint64_t l
 			below = e.kind == IMAGE_HOLE ? image_in_backing(img, offset, run) : 0;
 			if (!below)
 				break;
+			if (image_is_moving(img->backing))
+				return -EAGAIN;
 			run = below;
 		}
 		if (e.kind == IMAGE_DATA)
-			zero = false;
+			*ret_zero = false;
 		else
 			memset(to, 0, run);
 		offset += run;
 		to += run;
 		len -= run;
 	}
-	*ret_zero = zero;
 	return 0;
+}
+
+int image_read_now(struct image_queue *q, uint64_t offset, void *buf, uint64_t len, bool *ret_zero)
+{
+	int res;
+
+	if (!range_inside(offset, len, size_of(q->image)))
+		return -EINVAL;
+	if (!image_queue_enter(q))
+		return -EAGAIN;
+	*ret_zero = true;
+	res = read_now(q->image, offset, buf, len, ret_zero);
+	image_queue_leave(q);
+	return res;
+}
+
+static int write_now(struct image *img, uint64_t offset, const char *from, uint64_t len)
+{
+	uint64_t at = offset, left = len;
+	int res = img->guessed || image_watched_before(img) ? -EAGAIN : 0;
+
+	while (left && res == 0) {
+		struct image_extent e;
+
+		res = one_run(img, true, at, (void *)from, left, &e);
+		if (res < 0)
+			break;
+		at += e.len;
+		from += e.len;
+		left -= e.len;
+	}
+	if (left < len)
+		image_watch_after(img, offset, len);
+	return res;
 }
 
 int image_write_now(struct image_queue *q, uint64_t offset, const void *buf, uint64_t len)
 {
-	struct image *img = q->image;
-	const char *from = buf;
+	int res;
 
-	if (img->readonly)
+	if (q->image->readonly)
 		return -EROFS;
-	if (!range_inside(offset, len, size_of(img)))
+	if (!range_inside(offset, len, size_of(q->image)))
 		return -EINVAL;
-	if (img->guessed)
+	if (!image_queue_enter(q))
 		return -EAGAIN;
-	while (len) {
-		struct image_extent e;
-
-		if (one_run(img, true, offset, (void *)from, len, &e) < 0)
-			return -EAGAIN;
-		offset += e.len;
-		from += e.len;
-		len -= e.len;
-	}
-	return 0;
+	res = write_now(q->image, offset, buf, len);
+	image_queue_leave(q);
+	return res;
 }

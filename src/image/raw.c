@@ -24,6 +24,12 @@ static void raw_close(struct image *img)
 {
 }
 
+static bool raw_reopen(struct image *img, bool readonly, GError **error)
+{
+	img->discard = !readonly;
+	return true;
+}
+
 static int raw_map(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
 {
 	uint64_t run;
@@ -58,6 +64,11 @@ static int raw_write(struct image *img, uint64_t offset, const void *buf, uint64
 	if (disguises(img, offset, buf, len))
 		return -EPERM;
 	return img->file->type->write(img->file, offset, buf, len);
+}
+
+static int raw_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at)
+{
+	return img->guessed || !img->file->type->share ? -ENOTSUP : img->file->type->share(img->file, offset, len, from, at);
 }
 
 static int raw_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigned flags)
@@ -113,10 +124,12 @@ const struct image_format image_raw = {
 	.plain = true,
 	.open = raw_open,
 	.close = raw_close,
+	.reopen = raw_reopen,
 	.map = raw_map,
 	.map_now = raw_map_now,
 	.write = raw_write,
 	.write_zeroes = raw_write_zeroes,
+	.write_shared = raw_write_shared,
 	.discard = raw_discard,
 	.flush = raw_flush,
 	.resize = raw_resize,

@@ -16,7 +16,7 @@
 #include "img.h"
 #include "listen.h"
 #include "log.h"
-#include "server.h"
+#include "nbd-server.h"
 
 enum {
 	FIRST_FD = 3, /* of systemd's socket activation, sd_listen_fds(3) */

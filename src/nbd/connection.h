@@ -6,7 +6,7 @@
  */
 #pragma once
 #include "proto.h"
-#include "server.h"
+#include "nbd-server.h"
 #include "tls.h"
 
 enum {

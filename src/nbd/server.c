@@ -4,7 +4,7 @@
  * threads of their own (connection.c), which ask here for exports and say here that they are over; the context's thread joins
  * them then. See server.h.
  */
-#include "server.h"
+#include "nbd-server.h"
 
 #include <errno.h>
 #include <netdb.h>

@@ -12,7 +12,7 @@
 
 #include "bytes.h"
 #include "proto.h"
-#include "server.h"
+#include "nbd-server.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

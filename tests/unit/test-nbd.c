@@ -16,7 +16,7 @@
 #include "image-rig.h"
 #include "listen.h"
 #include "proto.h"
-#include "server.h"
+#include "nbd-server.h"
 
 enum {
 	DISK = 4 << 20,
