@@ -149,6 +149,27 @@ def case_map(bed):
         check(depth == want_depth, f'qemu:allocation-depth of {name} is not that of qemu-nbd', depth, want_depth)
 
 
+def case_bitmap(bed):
+    """A bitmap that QEMU made and filled, as qemu-nbd tells it; and what clients write is in it when the server has ended."""
+    bed.disk('a', 'qcow2')
+    bed.run('qemu-img', 'bitmap', '--add', '-f', 'qcow2', 'a', 'b0')
+    bed.run('qemu-io', '-f', 'qcow2', '-c', 'write 5M 100k', '-c', 'write 40M 1M', 'a')
+    context = 'qemu:dirty-bitmap:b0'
+    theirs = bed.start(['qemu-nbd', '-r', '-t', '-B', 'b0', '-f', 'qcow2', '-k', bed.path('q'), 'a'], bed.path('q'))
+    want = nbd_map(bed, context, bed.uri('q'))
+    bed.stop(theirs)
+    process = bed.serve('-r', '-t', '-B', 'b0', '-f', 'qcow2', 'a')
+    check(nbd_map(bed, context) == want, 'another bitmap than that of qemu-nbd', want, nbd_map(bed, context))
+    bed.stop(process)
+    process = bed.serve('-t', '-B', 'b0', '-f', 'qcow2', 'a')
+    bed.run('qemu-io', '-f', 'raw', '-c', 'write 50M 4k', '-c', 'write -z 52M 1M', bed.uri())
+    ours = nbd_map(bed, context)
+    bed.stop(process)
+    theirs = bed.start(['qemu-nbd', '-r', '-t', '-B', 'b0', '-f', 'qcow2', '-k', bed.path('q'), 'a'], bed.path('q'))
+    check(nbd_map(bed, context, bed.uri('q')) == ours and ours != want, 'what was written is not in the bitmap', ours)
+    bed.stop(theirs)
+
+
 def case_copy(bed):
     """nbdcopy with several connections, both ways; and QEMU."""
     bed.disk('a', 'qcow2')
@@ -255,7 +276,7 @@ def case_ends(bed):
         bed.stop(process, number)
         process = bed.serve('-t', '-f', 'raw', 'a')
     bed.stop(process)
-    for words in (['-c', '/dev/nbd0'], ['-s'], ['-B', 'b'], ['-o', '1'], ['--cache=writethrough'], ['-e', 'x'], ['-k', 's', '-p', '1']):
+    for words in (['-c', '/dev/nbd0'], ['-s'], ['-B', 'nowhere'], ['-o', '1'], ['--cache=writethrough'], ['-e', 'x'], ['-k', 's', '-p', '1']):
         check('kv-img: ' in bed.kv('serve', *words, 'a', status=1), 'no message')
 
 
