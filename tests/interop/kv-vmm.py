@@ -129,7 +129,10 @@ def case_nbd(bed):
         file.write(b'from the server')
     server = subprocess.Popen(['qemu-nbd', '-t', '-e', '4', '-f', 'raw', '-k', sock, bed.disk])
     try:
-        while not os.path.exists(sock):
+        while True:  # the file is there before its socket listens
+            with socket.socket(socket.AF_UNIX) as client:
+                if client.connect_ex(sock) == 0:
+                    break
             check(server.poll() is None, 'qemu-nbd does not start')
             time.sleep(.01)
         subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', uri, '-F', 'raw', top], check=True)
