@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Compressed clusters, as bytes: ours are read by a zlib that is called as QEMU calls it, and what QEMU's zlib reads is read here,
+ * Compressed clusters, as bytes: ours are read by a zlib that is called as QEMU calls it; what QEMU's zlib reads is read here,
  * also streams that do not end with the cluster; other ones are errors. Run by meson test.
  */
 #include <errno.h>
