@@ -9,6 +9,7 @@
 #include "bytes.h"
 #include "format.h"
 #include "gate.h"
+#include "live.h"
 
 enum {
 	ZERO_CHUNK = 64 << 10,
@@ -58,10 +59,29 @@ static int read_extent(struct image *img, uint64_t offset, void *buf, const stru
 	return img->format->read_compressed ? img->format->read_compressed(img, offset, buf, e->len) : -ENOTSUP;
 }
 
+/*
+ * A backing image that others write to, as a guest's disk that is backed up: its old bytes come into this layer before new ones
+ * take their place. So what was read from below is good if this layer still does not have it.
+ */
+static bool overtaken(struct image *img, uint64_t offset, uint64_t len)
+{
+	struct image_extent e;
+	int res;
+
+	if (!image_is_moving(img->backing))
+		return false;
+	gate_enter(img->gate);
+	res = map(img, offset, len, &e);
+	gate_leave(img->gate);
+	return res < 0 || e.kind != IMAGE_HOLE || e.len < len;
+}
+
 int image_read(struct image *img, uint64_t offset, void *buf, uint64_t len)
 {
 	int res = check_range(img, offset, len);
 
+	if (res == 0 && len && img->format->plain) /* wherever it has holes */
+		return img->data->type->read(img->data, offset, buf, len);
 	while (len && res == 0) {
 		struct image_extent e;
 
@@ -74,6 +94,8 @@ int image_read(struct image *img, uint64_t offset, void *buf, uint64_t len)
 			break;
 		if (e.kind == IMAGE_HOLE)
 			res = image_read_backing(img, offset, buf, e.len);
+		if (res == 0 && e.kind == IMAGE_HOLE && overtaken(img, offset, e.len))
+			continue;
 		offset += e.len;
 		len -= e.len;
 		buf = (char *)buf + e.len;
@@ -98,15 +120,26 @@ int image_read_backing(struct image *img, uint64_t offset, void *buf, uint64_t l
 	return res;
 }
 
-int image_write(struct image *img, uint64_t offset, const void *buf, uint64_t len)
+/* Before a change: 1 when it is to be done, then image_watch_after(); 0 when there is nothing to do. */
+static int begin_change(struct image *img, uint64_t offset, uint64_t len)
 {
 	int res = check_write(img, offset, len);
 
-	if (res < 0 || !len)
+	if (res == 0 && len)
+		res = image_watch_before(img, offset, len);
+	return res < 0 ? res : len > 0;
+}
+
+int image_write(struct image *img, uint64_t offset, const void *buf, uint64_t len)
+{
+	int res = begin_change(img, offset, len);
+
+	if (res <= 0)
 		return res;
 	gate_enter(img->gate);
 	res = img->format->write(img, offset, buf, len);
 	gate_leave(img->gate);
+	image_watch_after(img, offset, len);
 	return res;
 }
 
@@ -127,72 +160,92 @@ static int write_zero_bytes(struct image *img, uint64_t offset, uint64_t len)
 
 int image_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigned flags)
 {
-	int res = check_write(img, offset, len);
+	int res = begin_change(img, offset, len);
 
-	if (res < 0 || !len)
+	if (res <= 0)
 		return res;
 	res = -ENOTSUP;
 	if (img->format->write_zeroes) {
 		gate_lock(img->gate);
 		res = img->format->write_zeroes(img, offset, len, flags);
 		gate_unlock(img->gate);
+		image_watch_after(img, offset, len);
 	}
 	return res == -ENOTSUP ? write_zero_bytes(img, offset, len) : res;
 }
 
 int image_discard(struct image *img, uint64_t offset, uint64_t len)
 {
-	int res = check_write(img, offset, len);
+	int res = begin_change(img, offset, len);
 
-	if (res < 0 || !len)
+	if (res <= 0)
 		return res;
 	if (!img->discard || !img->format->discard)
 		return -ENOTSUP;
 	gate_lock(img->gate);
 	res = img->format->discard(img, offset, len);
 	gate_unlock(img->gate);
+	image_watch_after(img, offset, len);
+	return res;
+}
+
+int image_populate(struct image *img, uint64_t offset, uint64_t len)
+{
+	int res = check_write(img, offset, len);
+
+	if (res < 0 || !len)
+		return res;
+	if (!img->format->populate)
+		return -ENOTSUP;
+	gate_enter(img->gate);
+	res = img->format->populate(img, offset, len);
+	gate_leave(img->gate);
 	return res;
 }
 
 int image_write_compressed(struct image *img, uint64_t offset, const void *buf, uint64_t len)
 {
-	int res = check_write(img, offset, len);
+	int res = begin_change(img, offset, len);
 
-	if (res < 0 || !len)
+	if (res <= 0)
 		return res;
 	if (!img->format->write_compressed)
 		return -ENOTSUP;
 	gate_enter(img->gate);
 	res = img->format->write_compressed(img, offset, buf, len);
 	gate_leave(img->gate);
+	image_watch_after(img, offset, len);
 	return res;
 }
 
 int image_write_packed(struct image *img, uint64_t offset, const void *packed, uint64_t len)
 {
-	int res = check_write(img, offset, 1);
+	uint64_t cluster = img->format->cluster_size ? img->format->cluster_size(img) : 1, size = size_of(img);
+	int res = begin_change(img, offset, offset < size ? MIN(cluster, size - offset) : 1);
 
-	if (res < 0)
+	if (res <= 0)
 		return res;
 	if (!img->format->write_packed)
 		return -ENOTSUP;
 	gate_enter(img->gate);
 	res = img->format->write_packed(img, offset, packed, len);
 	gate_leave(img->gate);
+	image_watch_after(img, offset, cluster);
 	return res;
 }
 
 int image_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at)
 {
-	int res = check_write(img, offset, len);
+	int res = begin_change(img, offset, len);
 
-	if (res < 0 || !len)
+	if (res <= 0)
 		return res;
 	if (!img->format->write_shared)
 		return -ENOTSUP;
 	gate_enter(img->gate);
 	res = img->format->write_shared(img, offset, len, from, at);
 	gate_leave(img->gate);
+	image_watch_after(img, offset, len);
 	return res;
 }
 

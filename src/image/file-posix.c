@@ -146,6 +146,35 @@ static void posix_close(struct image_file *f)
 	close(f->fd);
 }
 
+static int open_fd(const char *path, bool readonly, unsigned flags, GError **error);
+
+/* The descriptor keeps its number: transfers that are under way go on with what they began with. */
+static bool posix_reopen(struct image_file *f, bool readonly, GError **error)
+{
+	bool direct = fcntl(f->fd, F_GETFL) & O_DIRECT;
+	int fd = open_fd(f->name, readonly, direct ? IMAGE_FILE_DIRECT : 0, error);
+	struct stat old, new;
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	if (fstat(f->fd, &old) < 0 || fstat(fd, &new) < 0 || old.st_dev != new.st_dev || old.st_ino != new.st_ino) {
+		close(fd);
+		return kv_fail(error, KV_ERROR_INVALID, "disk '%s' is another file now than the one that is open", f->name);
+	}
+	if (!f->unlocked)
+		image_unlock(f->fd);
+	ok = f->unlocked || image_lock(fd, f->name, readonly, error);
+	if (ok && dup3(fd, f->fd, O_CLOEXEC) < 0)
+		ok = kv_fail_errno(error, errno, "disk '%s': cannot open it anew", f->name);
+	if (!ok && !f->unlocked)
+		image_lock(f->fd, f->name, f->readonly, NULL);
+	close(fd);
+	if (ok)
+		f->readonly = readonly;
+	return ok;
+}
+
 static const struct image_file_type posix_type = {
 	.read = posix_read,
 	.write = posix_write,
@@ -157,6 +186,7 @@ static const struct image_file_type posix_type = {
 	.will_fill = posix_will_fill,
 	.share = posix_share,
 	.close = posix_close,
+	.reopen = posix_reopen,
 };
 
 /* A block device that takes no writes opens for writing all the same. */
@@ -167,22 +197,34 @@ static bool refuses_writes(int fd)
 	return ioctl(fd, BLKROGET, &readonly) == 0 && readonly;
 }
 
-static int open_fd(const char *path, bool readonly, bool create, GError **error)
+/* Some file systems have no O_DIRECT, and say EINVAL. */
+static int fail_open(const char *path, bool readonly, unsigned flags, int err, GError **error)
+{
+	bool create = flags & IMAGE_FILE_CREATE;
+	bool hint = !readonly && !create && (err == EACCES || err == EROFS);
+
+	if (err == EINVAL && (flags & IMAGE_FILE_DIRECT))
+		kv_fail(error, KV_ERROR_UNSUPPORTED,
+			"disk '%s': its file system has no O_DIRECT; use the page cache (cache=writeback)", path);
+	else
+		kv_fail_errno(error, err, "cannot %s disk '%s'%s", create ? "create" : "open", path,
+			      hint ? " for writing (readonly=on reads only)" : "");
+	return -1;
+}
+
+static int open_fd(const char *path, bool readonly, unsigned flags, GError **error)
 {
 	/* Not blocking: a FIFO would wait for its other end. */
-	int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | (create ? O_CREAT : 0) | O_CLOEXEC | O_NONBLOCK, FILE_MODE);
-	bool hint;
+	int how = (readonly ? O_RDONLY : O_RDWR) | (flags & IMAGE_FILE_CREATE ? O_CREAT : 0) |
+		  (flags & IMAGE_FILE_DIRECT ? O_DIRECT : 0);
+	int fd = open(path, how | O_CLOEXEC | O_NONBLOCK, FILE_MODE);
 
 	if (fd >= 0 && !readonly && refuses_writes(fd)) {
 		close(fd);
 		fd = -1;
 		errno = EROFS;
 	}
-	hint = fd < 0 && !readonly && !create && (errno == EACCES || errno == EROFS);
-	if (fd < 0)
-		kv_fail_errno(error, errno, "cannot %s disk '%s'%s", create ? "create" : "open", path,
-			      hint ? " for writing (readonly=on reads only)" : "");
-	return fd;
+	return fd < 0 ? fail_open(path, readonly, flags, errno, error) : fd;
 }
 
 static bool find_size(struct image_file *f, GError **error)
@@ -209,13 +251,14 @@ static bool find_size(struct image_file *f, GError **error)
 struct image_file *image_file_open(const char *path, bool readonly, unsigned flags, GError **error)
 {
 	bool create = flags & IMAGE_FILE_CREATE;
-	int res = 0, fd = open_fd(path, readonly, create, error);
+	int res = 0, fd = open_fd(path, readonly, flags, error);
 	struct image_file *f;
 
 	if (fd < 0)
 		return NULL;
 	f = g_new(struct image_file, 1);
-	*f = (struct image_file){ .type = &posix_type, .name = g_strdup(path), .fd = fd, .readonly = readonly };
+	*f = (struct image_file){ .type = &posix_type, .name = g_strdup(path), .fd = fd, .readonly = readonly,
+				  .unlocked = flags & IMAGE_FILE_SHARE };
 	if (find_size(f, error) && ((flags & IMAGE_FILE_SHARE) || image_lock(fd, path, readonly, error))) {
 		if (create && !f->device) /* not before the lock */
 			res = posix_truncate(f, 0);
@@ -227,9 +270,15 @@ struct image_file *image_file_open(const char *path, bool readonly, unsigned fla
 	return NULL;
 }
 
+struct image_file *image_file_ref(struct image_file *f)
+{
+	__atomic_add_fetch(&f->more, 1, __ATOMIC_RELAXED);
+	return f;
+}
+
 void image_file_close(struct image_file *f)
 {
-	if (!f)
+	if (!f || __atomic_fetch_sub(&f->more, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
 	f->type->close(f);
 	g_free(f->name);

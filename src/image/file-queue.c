@@ -26,7 +26,8 @@ enum {
 };
 
 struct file_queue {
-	const char *name;
+	char *name;
+	GMainContext *context;
 	file_queue_work *work;
 	void *opaque;
 	int event_fd;
@@ -178,7 +179,7 @@ static bool ring_result(struct file_queue *q, struct image_req *req, int res)
 		req->done += res;
 		if (req->done >= req->len)
 			return true;
-	} else if (res != -EAGAIN && res != -EINTR && res != -EOPNOTSUPP) {
+	} else if (res != -EAGAIN && res != -EINTR && res != -EOPNOTSUPP && res != -EINVAL) {
 		return true;
 	}
 	pool_push(q, req);
@@ -268,6 +269,7 @@ static void source_finalize(GSource *source)
 		io_uring_queue_exit(&q->ring);
 	close(q->event_fd);
 	g_mutex_clear(&q->lock);
+	g_free(q->name);
 	g_free(q);
 }
 
@@ -298,17 +300,20 @@ struct file_queue *file_queue_new(const char *name, enum file_engine engine, GMa
 {
 	struct file_queue *q = g_new0(struct file_queue, 1);
 
-	q->name = name;
+	q->name = g_strdup(name);
+	q->context = context;
 	q->work = work;
 	q->opaque = opaque;
 	q->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (q->event_fd < 0) {
 		kv_fail_errno(error, errno, "disk '%s': cannot make an eventfd", name);
+		g_free(q->name);
 		g_free(q);
 		return NULL;
 	}
 	if (!open_ring(q, engine, depth, error)) {
 		close(q->event_fd);
+		g_free(q->name);
 		g_free(q);
 		return NULL;
 	}
@@ -322,22 +327,39 @@ struct file_queue *file_queue_new(const char *name, enum file_engine engine, GMa
 	return q;
 }
 
-void file_queue_free(struct file_queue *q)
+/* Until nothing is under way; run: completions here, as the context's thread may be waiting for us. */
+static void wait_idle(struct file_queue *q, bool run)
 {
-	GSource *source = q->source;
 	struct pollfd fds[2] = { { .fd = q->event_fd, .events = POLLIN },
 				 { .fd = q->uring ? q->ring.ring_fd : -1, .events = POLLIN } };
 
 	while (__atomic_load_n(&q->in_flight, __ATOMIC_ACQUIRE)) {
 		file_queue_kick(q);
-		run_completions(q);
+		if (run)
+			run_completions(q);
 		/* The context's thread may take the wake-up: look again soon. */
 		if (__atomic_load_n(&q->in_flight, __ATOMIC_ACQUIRE))
-			poll(fds, G_N_ELEMENTS(fds), RETRY_MS);
+			poll(fds, run ? G_N_ELEMENTS(fds) : 0, run ? RETRY_MS : 1);
 	}
 	/* A thread that posted the last request may still hold the lock. */
 	g_mutex_lock(&q->lock);
 	g_mutex_unlock(&q->lock);
+}
+
+void file_queue_wait_idle(struct file_queue *q)
+{
+	bool ours = g_main_context_acquire(q->context);
+
+	wait_idle(q, ours);
+	if (ours)
+		g_main_context_release(q->context);
+}
+
+void file_queue_free(struct file_queue *q)
+{
+	GSource *source = q->source;
+
+	wait_idle(q, true);
 	g_source_destroy(source);
 	g_source_unref(source);
 }

@@ -16,7 +16,7 @@ struct file_queue;
 /* A request that is not a transfer, in a thread: 0 or a negative errno. */
 typedef int file_queue_work(void *opaque, struct image_req *req);
 
-/* name: of the disk, for messages; it lives as long as the queue. */
+/* name: of the disk, for messages. */
 struct file_queue *file_queue_new(const char *name, enum file_engine engine, GMainContext *context, unsigned depth,
 				  file_queue_work *work, void *opaque, GError **error);
 void file_queue_free(struct file_queue *q);
@@ -25,8 +25,12 @@ void file_queue_submit(struct file_queue *q, struct image_req *req);
 /* The request has ended with res; complete() runs in the context. */
 void file_queue_post(struct file_queue *q, struct image_req *req, int res);
 void file_queue_kick(struct file_queue *q);
+/* Returns when nothing is under way; runs complete()s itself unless another thread runs the context. */
+void file_queue_wait_idle(struct file_queue *q);
 /* Any thread: whatever the kernel has finished has left its gates after this. complete() is the context's all the same. */
 void file_queue_collect(struct file_queue *q);
 
 /* One transfer in the calling thread, at req->at of req->fd: 0 or a negative errno. */
 int file_io(struct image_req *req);
+/* The rest of one that the kernel called invalid: -EINVAL when that is not for O_DIRECT's sake. */
+int file_bounce(struct image_req *req);

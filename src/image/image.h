@@ -38,10 +38,12 @@ struct image_queue;
 struct image_file;
 struct image_format;
 struct image_gate;
+struct image_watch;
+struct image_bitmap;
 
 /*
- * An open image: one layer, its file, and what it stands on. Immutable after image_open(), except for size (image_resize())
- * and what a format keeps in state.
+ * An open image: one layer, its file, and what it stands on. Immutable after image_open(), except for size (image_resize()),
+ * what live.c changes (backing, readonly, watches) and what a format keeps in state.
  */
 struct image {
 	const struct image_format *format;
@@ -49,17 +51,25 @@ struct image {
 	uint64_t size; /* bytes, a multiple of 512; atomic */
 	bool readonly;
 	bool share;		 /* no locks */
+	bool direct;		 /* past the host's page cache */
 	bool guessed;		 /* raw, because the first bytes looked like nothing else; such writes are refused (-EPERM) */
+	bool auto_readonly;	 /* readonly as long as nothing on it wants to write (image_open_on()) */
 	bool discard;		 /* DISCARD deallocates */
 	struct image_file *file; /* where the format's structures are */
 	struct image_file *data; /* where guest data is: the same one but for a qcow2 data file */
-	struct image *backing;	 /* owned; what this layer does not have is read from there; NULL: zeroes */
+	struct image *backing;	 /* a reference; what this layer does not have is read from there; NULL: zeroes */
+	struct image *storage;	 /* a reference: image_open_on(); NULL: none */
 	char *backing_name, *backing_format; /* as they stand in the file; NULL: none */
 	void *state;			     /* the format's */
 	/* image.c's own: */
-	const struct image *above; /* which image this one is the backing of; NULL: none's */
-	struct image_gate *gate;   /* gate.h */
-	int aio;		   /* enum file_engine */
+	int refs;		     /* atomic */
+	const struct image *above;   /* while it is opened: which image this one is the backing of */
+	struct image_gate *gate;     /* gate.h */
+	int aio;		     /* enum file_engine */
+	struct image_watch *watches; /* live.c; atomic */
+	GRWLock watch_lock;
+	struct image_bitmap *bitmaps; /* bitmap-list.c's, see bitmap.h */
+	bool bitmaps_loaded;	      /* those of the file are among them */
 };
 
 struct image_queue {
@@ -78,19 +88,77 @@ extern const struct image_format *const image_formats[]; /* NULL-terminated */
  *   member (s)            the file is an OVA, and this is the name of a disk in it; with readonly alone. Not given: where a
  *                         format is guessed or is not raw, the only disk of a file that is an OVA by its name and looks
  *   readonly (b)
+ *   auto-readonly (b)     with readonly: an image on it that is to be written reopens it
  *   force-share (b)       no locks; with readonly alone. What is read may change at any time
  *   backing (s)           stand on this file, whatever the image says; a path like `file`. "": on none
  *   backing-format (s)    the format of `backing`; not given: guessed
  *   backing-writable (b)  the first backing image is opened for writing, as a commit needs it
+ *   direct (b)            O_DIRECT, for the files below as well; buffers and ranges need not be aligned
  *   aio (s)               auto, io_uring or threads: what queues work with
  */
 struct image *image_open(GVariant *options, GError **error);
-void image_close(struct image *img); /* NULL is fine; its queues are gone before */
+/*
+ * The same over what is open already, as a block graph has it: storage, a raw image whose file this one's structures are in
+ * (NULL: option `file`), and backing, what it stands on (NULL: as the options say). References are taken of both.
+ */
+struct image *image_open_on(struct image *storage, struct image *backing, GVariant *options, GError **error);
+struct image *image_ref(struct image *img);
+void image_close(struct image *img); /* drops a reference; with the last one its queues are gone before; NULL is fine */
 
+/* name of the queue's messages: the image's path at that time. */
 struct image_queue *image_queue_new(struct image *img, GMainContext *context, unsigned depth, GError **error);
 void image_queue_free(struct image_queue *q);
 void image_submit(struct image_queue *q, struct image_req *req);
 void image_kick(struct image_queue *q);
+/*
+ * The same at once, in the queue's thread, if all is where it needs no waiting for: in the page cache and, to be written, in its
+ * place already. -EAGAIN: it is not, or not all (submit the request, which does it anew); 0 or another negative errno: it is
+ * over. ret_zero: all that was read is zeroes which no layer has as data.
+ */
+int image_read_now(struct image_queue *q, uint64_t offset, void *buf, uint64_t len, bool *ret_zero);
+int image_write_now(struct image_queue *q, uint64_t offset, const void *buf, uint64_t len);
+/*
+ * Around synchronous access to q->image in place of a request, for the thread that submits: a drain waits for its end. False:
+ * the image is drained; submit a request.
+ */
+bool image_queue_enter(struct image_queue *q);
+void image_queue_leave(struct image_queue *q);
+
+/*
+ * ---- changes while queues are in use (live.c); the main thread alone, and not from inside of a complete() ----
+ */
+
+/*
+ * After this no request is under way in any queue over this image (as its own or further down its chain), and what is submitted
+ * waits. May run complete()s of the main context's queues; so no lock is held that these take, and nothing is done until the end
+ * that waits for a queue to be freed. Nests.
+ */
+void image_drain_begin(struct image *img);
+void image_drain_end(struct image *img);
+/* Drained (both images, or the queue has nothing to do with others): what is submitted from now on is img's. */
+void image_queue_set_image(struct image_queue *q, struct image *img);
+/* Drained: img stands on another one, or on none, from now on. Its file says what it did (format->set_backing()). */
+void image_set_backing_image(struct image *img, struct image *backing);
+/*
+ * Opens the file anew for reading alone or for writing, too, with the locks for that; nobody writes to the image meanwhile.
+ * After an error it is as it was.
+ */
+bool image_reopen(struct image *img, bool readonly, GError **error);
+
+/* Somebody who wants to know of changes of the disk's bytes: bitmaps and jobs. Adding and removing is for a drained image. */
+struct image_watch {
+	/*
+	 * Before bytes change: may wait and do I/O; an error becomes the writer's. In the writer's thread; a queue has a
+	 * thread of the pool do it. NULL: the kernel may write at once.
+	 */
+	int (*before)(struct image_watch *w, uint64_t offset, uint64_t len);
+	/* After they have changed, or may have (an error). Any thread; must not wait. May be NULL. */
+	void (*after)(struct image_watch *w, uint64_t offset, uint64_t len);
+	void (*resized)(struct image_watch *w, uint64_t size); /* locked out; NULL: does not matter */
+	struct image_watch *next; /* live.c's */
+};
+void image_watch_add(struct image *img, struct image_watch *w);
+void image_watch_remove(struct image *img, struct image_watch *w);
 
 /*
  * ---- synchronous access, for tools, jobs and what a queue cannot do at once ----
@@ -125,6 +193,11 @@ int image_flush(struct image *img);
 int image_map(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret);
 /* The same through the chain: HOLE when no layer has it; else which one, and its kind there. */
 int image_status(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret);
+/*
+ * Makes what a range has from the backing image this layer's own; what the layer has already stays, also what is written at the
+ * same time. -ENOTSUP: the format cannot.
+ */
+int image_populate(struct image *img, uint64_t offset, uint64_t len);
 /* Whole-cluster write of data that is stored compressed; -ENOTSUP: the format has no such thing. At most one cluster. */
 int image_write_compressed(struct image *img, uint64_t offset, const void *buf, uint64_t len);
 /* Its second half, behind the format's compress(): bytes for the cluster at offset. */

@@ -83,3 +83,11 @@ bool image_lock(int fd, const char *path, bool readonly, GError **error)
 					  "; stop it, use a copy or give readonly=on");
 	return true;
 }
+
+void image_unlock(int fd)
+{
+	struct flock fl = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = USES_BASE,
+			    .l_len = BARS_BASE + PERMISSIONS - USES_BASE };
+
+	fcntl(fd, F_OFD_SETLK, &fl);
+}

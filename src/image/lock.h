@@ -14,3 +14,6 @@
  * lives. False with KV_ERROR_BUSY when another process stands in the way.
  */
 bool image_lock(int fd, const char *path, bool readonly, GError **error);
+
+/* All of them are given back. */
+void image_unlock(int fd);

@@ -8,6 +8,7 @@
 
 #include "bytes.h"
 #include "error.h"
+#include "log.h"
 #include "qcow2.h"
 
 enum {
@@ -23,17 +24,18 @@ enum {
 	MAX_EXTENSIONS = 64,
 	FEATURE_ENTRY = 48,
 	FEATURE_NAME = 46,
+	SECTOR = 512,
 	FEATURES_FROM = 4096, /* cluster size: smaller ones have no room for a table of names */
 	AT_COMPRESSION = 104,
 };
 
+/* Those that others may not ignore; with all of them the header is longer than a sector (qcow2_header_write()). */
 static const struct {
 	uint8_t type, bit;
 	const char *name;
 } features[] = {
 	{0, 0, "dirty bit"},	    {0, 1, "corrupt bit"},	   {0, 2, "external data file"},
-	{0, 3, "compression type"}, {0, 4, "extended L2 entries"}, {1, 0, "lazy refcounts"},
-	{2, 0, "bitmaps"},	    {2, 1, "raw external data"},
+	{0, 3, "compression type"}, {0, 4, "extended L2 entries"},
 };
 
 static bool bad(struct qcow2 *s, GError **error, const char *what)
@@ -120,8 +122,12 @@ static bool take_bitmaps(struct qcow2 *s, const uint8_t *data, uint32_t len, GEr
 {
 	if (len != 24)
 		return bad(s, error, "its bitmaps extension has a wrong length");
-	if (!(s->autoclear & QCOW2_BITMAPS))
-		return true; /* somebody wrote who does not know bitmaps: they are void */
+	if (!(s->autoclear & QCOW2_BITMAPS)) {
+		kv_log_warn("disk '%s' was written by a program without bitmaps: those in it are void; a check with repair "
+			    "gives their room back",
+			    s->img->path);
+		return true;
+	}
 	s->n_bitmaps = get_be32(data);
 	s->bitmaps_len = get_be64(data + 8);
 	s->bitmaps_offset = get_be64(data + 16);
@@ -162,9 +168,11 @@ static bool read_extensions(struct qcow2 *s, const uint8_t *head, uint64_t end, 
 {
 	uint64_t at = s->header_len;
 
+	s->head_end = at;
 	while (at + 8 <= end) {
 		uint32_t type = get_be32(head + at), len = get_be32(head + at + 4);
 
+		s->head_end = at + 8;
 		if (type == EXT_END)
 			return true;
 		at += 8;
@@ -191,6 +199,8 @@ static bool read_rest(struct qcow2 *s, const uint8_t *first, GError **error)
 			return bad(s, error, "the name of its backing file is not inside of the first cluster");
 		end = at;
 		s->backing = string_of(head + at, len);
+		s->backing_at = at;
+		s->backing_len = len;
 	}
 	if (s->header_len > QCOW2_HEADER_NEW)
 		s->header_rest = g_memdup2(head + QCOW2_HEADER_NEW, s->header_len - QCOW2_HEADER_NEW);
@@ -361,30 +371,63 @@ static void fixed_part(struct qcow2 *s, uint64_t size, uint8_t *h)
 
 static void append_extensions(struct qcow2 *s, GByteArray *out)
 {
-	bool named = false;
-
+	/* In the sector of the features, so that they change together. */
+	if (s->n_bitmaps)
+		append_bitmaps(s, out);
 	if (s->backing_format && *s->backing_format)
 		append_extension(out, EXT_BACKING_FORMAT, s->backing_format, strlen(s->backing_format));
 	if (s->data_name && qcow2_has_data_file(s))
 		append_extension(out, EXT_DATA_FILE, s->data_name, strlen(s->data_name));
-	if (s->n_bitmaps)
-		append_bitmaps(s, out);
 	for (unsigned i = 0; i < s->extensions->len; i++) {
 		const struct qcow2_extension *e = &g_array_index(s->extensions, struct qcow2_extension, i);
 
-		named |= e->type == EXT_FEATURES;
-		append_extension(out, e->type, e->data, e->len);
+		if (e->type != EXT_FEATURES) /* it is made anew */
+			append_extension(out, e->type, e->data, e->len);
 	}
-	if (!named && s->version >= 3 && s->cluster_size >= FEATURES_FROM)
+	if (s->version >= 3 && s->cluster_size >= FEATURES_FROM)
 		append_features(out);
 	append_extension(out, EXT_END, NULL, 0);
+}
+
+static bool overlap(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
+{
+	return a < b + b_len && b < a + a_len;
+}
+
+/*
+ * Where a name can be while the header in the first sector is still the old one; 0: nowhere. Behind what else is there as long as
+ * all of it is in the first sector, which is written at once.
+ */
+static uint32_t name_place(const struct qcow2 *s, uint32_t head, uint32_t len)
+{
+	if (head + len <= SECTOR)
+		return head;
+	for (uint32_t at = SECTOR; at + len <= s->cluster_size; at += SECTOR)
+		if (!overlap(at, len, s->backing_at, s->backing_len) && !overlap(at, len, 0, s->head_end))
+			return at;
+	return 0;
+}
+
+/* A crash leaves the old header or the new one: its first sector changes last, and is alone in saying where the name is. */
+static int write_in_order(struct qcow2 *s, const uint8_t *sector, uint32_t at)
+{
+	uint32_t len = s->backing ? strlen(s->backing) : 0;
+	int res = 0;
+
+	if (len && at >= SECTOR) {
+		res = qcow2_pwrite(s, at, s->backing, len);
+		if (res == 0)
+			res = qcow2_sync(s);
+	}
+	return res < 0 ? res : qcow2_pwrite(s, 0, sector, SECTOR);
 }
 
 bool qcow2_header_write(struct qcow2 *s, uint64_t size, GError **error)
 {
 	g_autoptr(GByteArray) out = g_byte_array_new();
+	uint32_t used, head, at, len = s->backing ? strlen(s->backing) : 0;
 	uint8_t h[QCOW2_HEADER_NEW] = {0};
-	uint32_t used;
+	bool whole = !s->head_end; /* there is none yet */
 	int res;
 
 	fixed_part(s, size, h);
@@ -392,20 +435,30 @@ bool qcow2_header_write(struct qcow2 *s, uint64_t size, GError **error)
 	if (s->header_rest)
 		g_byte_array_append(out, s->header_rest, s->header_len - QCOW2_HEADER_NEW);
 	append_extensions(s, out);
-	if (s->backing) {
-		put_be64(out->data + QCOW2_AT_BACKING, out->len);
-		put_be32(out->data + QCOW2_AT_BACKING + 8, strlen(s->backing));
-		g_byte_array_append(out, (const uint8_t *)s->backing, strlen(s->backing));
-	}
-	if (out->len > s->cluster_size)
+	head = at = out->len;
+	used = head + len;
+	if (used > s->cluster_size)
 		return kv_fail(
 			error, KV_ERROR_UNSUPPORTED,
 			"disk '%s': its header with these names needs %u bytes, its clusters have %u; give shorter names or "
 			"larger clusters",
-			s->img->path, out->len, s->cluster_size);
-	used = out->len;
+			s->img->path, used, s->cluster_size);
+	if (!whole && head <= SECTOR)
+		at = name_place(s, head, len);
+	whole |= !at || head > SECTOR;
+	at = at ? at : head;
 	g_byte_array_set_size(out, s->cluster_size);
-	memset(out->data + used, 0, s->cluster_size - used);
-	res = qcow2_pwrite(s, 0, out->data, s->cluster_size);
-	return res == 0 || kv_fail_errno(error, -res, "disk '%s': cannot write its header", s->img->path);
+	memset(out->data + head, 0, s->cluster_size - head);
+	if (s->backing) {
+		put_be64(out->data + QCOW2_AT_BACKING, at);
+		put_be32(out->data + QCOW2_AT_BACKING + 8, len);
+		memcpy(out->data + at, s->backing, len);
+	}
+	res = whole ? qcow2_pwrite(s, 0, out->data, s->cluster_size) : write_in_order(s, out->data, at);
+	if (res < 0)
+		return kv_fail_errno(error, -res, "disk '%s': cannot write its header", s->img->path);
+	s->backing_at = s->backing ? at : 0;
+	s->backing_len = len;
+	s->head_end = head;
+	return true;
 }

@@ -5,11 +5,12 @@
  * guest clusters noted as busy; at last the entries change, in memory. What is interrupted before that leaves leaks.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "bytes.h"
 #include "qcow2.h"
 
-enum { MAX_RUN = 8 << 20 };
+enum { MAX_RUN = 8 << 20, MAX_POPULATE = 1 << 20 };
 
 void qcow2_busy_wait(struct qcow2 *s, uint64_t first, uint64_t last)
 {
@@ -331,4 +332,167 @@ int qcow2_write_shared(struct image *img, uint64_t offset, uint64_t len, struct 
 	if (!qcow2_aligned(s, offset | len) || !img->data->type->share)
 		return -EINVAL;
 	return write_data(img, offset, (struct data){.from = from, .at = at}, len);
+}
+
+/* ---- what is behind becomes the image's own ---- */
+
+/* Is there a hole at run->offset? How far that goes in its (sub)cluster, at most len, becomes run->len. */
+static int look_for_hole(struct qcow2 *s, struct run *run, uint64_t len, bool *ret)
+{
+	uint64_t at = run->offset;
+	struct qcow2_entry e;
+	int res = qcow2_l2_get(s, at, &e);
+	enum qcow2_kind kind;
+
+	if (res < 0)
+		return res;
+	kind = qcow2_entry_kind(s, &e, (at & (s->cluster_size - 1)) >> s->sub_bits);
+	if (kind == QCOW2_INVALID)
+		return -EIO;
+	run->len = MIN(align_down(at, s->sub_size) + s->sub_size - at, len);
+	*ret = kind == QCOW2_HOLE || kind == QCOW2_ROOM;
+	return 0;
+}
+
+/* The first hole of what is left of the range, which nobody is writing to; run->len 0: there is none. */
+static int find_hole(struct qcow2 *s, struct run *run, uint64_t len)
+{
+	uint64_t end = run->offset + len;
+
+	while (run->offset < end) {
+		uint64_t cluster = qcow2_cluster(s, run->offset);
+		bool hole;
+		int res;
+
+		/* Whose write that is, it may make data of the hole. */
+		qcow2_busy_wait(s, cluster, cluster);
+		res = look_for_hole(s, run, end - run->offset, &hole);
+		if (res < 0 || hole)
+			return res;
+		run->offset += run->len;
+	}
+	run->len = 0;
+	return 0;
+}
+
+/* Holes in whole clusters behind the first one: read and written at once. */
+static void widen_hole(struct qcow2 *s, struct run *run, uint64_t len)
+{
+	uint64_t at = run->offset + run->len;
+
+	while (!s->extended && len - run->len >= s->cluster_size && run->len < MAX_POPULATE &&
+	       !is_busy(s, qcow2_cluster(s, at))) {
+		struct qcow2_entry e;
+
+		if (qcow2_l2_get(s, at, &e) < 0 || qcow2_entry_kind(s, &e, 0) != QCOW2_HOLE)
+			break;
+		run->len += s->cluster_size;
+		at += s->cluster_size;
+	}
+}
+
+/* Whole (sub)clusters of zeroes need no room. */
+static int link_zeroes(struct qcow2 *s, const struct run *run)
+{
+	uint64_t end = run->offset + run->len;
+	int res = 0;
+
+	for (uint64_t at = run->offset; at < end && res == 0; at += s->sub_size) {
+		struct qcow2_entry e;
+
+		res = qcow2_l2_prepare(s, at);
+		if (res == 0)
+			res = qcow2_l2_get(s, at, &e);
+		if (res < 0)
+			break;
+		if (s->extended)
+			e.bits |= 1ULL << (32 + ((at & (s->cluster_size - 1)) >> s->sub_bits));
+		else
+			e.word = QCOW2_ZERO;
+		res = qcow2_l2_set(s, at, &e);
+	}
+	return res < 0 ? res : qcow2_settle(s);
+}
+
+static bool may_be_zeroes(const struct qcow2 *s, const struct run *run)
+{
+	uint64_t end = run->offset + run->len;
+
+	return s->version >= 3 && !qcow2_has_data_file(s) && !(run->offset & (s->sub_size - 1)) &&
+	       (!(end & (s->sub_size - 1)) || end == s->img->size);
+}
+
+static bool all_zero(const uint8_t *p, uint64_t len)
+{
+	return !p[0] && memcmp(p, p + 1, len - 1) == 0;
+}
+
+/* Finds a hole, and it is ours until populate_end(). */
+static int populate_begin(struct qcow2 *s, struct run *run, uint64_t len)
+{
+	uint64_t end = run->offset + len;
+	int res;
+
+	g_mutex_lock(&s->lock);
+	res = qcow2_will_write(s);
+	if (res == 0)
+		res = find_hole(s, run, len);
+	if (res == 0 && run->len) {
+		widen_hole(s, run, end - run->offset);
+		qcow2_busy_begin(s, &run->busy, qcow2_cluster(s, run->offset), qcow2_cluster(s, run->offset + run->len - 1));
+	}
+	g_mutex_unlock(&s->lock);
+	return res;
+}
+
+/* Zeroes are noted; for data, places are taken for as much of it as lies in one piece, and that stays ours. */
+static int populate_plan(struct qcow2 *s, struct run *run, bool zeroes, int res)
+{
+	g_mutex_lock(&s->lock);
+	qcow2_busy_end(s, &run->busy);
+	if (res == 0)
+		res = zeroes ? link_zeroes(s, run) : plan_new(s, run, run->len);
+	g_mutex_unlock(&s->lock);
+	return res;
+}
+
+static int populate_run(struct image *img, uint64_t offset, uint64_t len, uint64_t *ret_done)
+{
+	struct qcow2 *s = qcow2_state(img);
+	struct run run = {.offset = offset};
+	g_autofree uint8_t *buf = NULL;
+	bool zeroes = false;
+	int res = populate_begin(s, &run, len);
+
+	*ret_done = run.offset + run.len - offset;
+	if (res < 0 || !run.len)
+		return res;
+	if (!qcow2_reads_zero(img, run.offset, run.len) || !may_be_zeroes(s, &run)) {
+		buf = g_malloc(run.len);
+		res = qcow2_read_guest(img, run.offset, buf, run.len);
+	}
+	zeroes = may_be_zeroes(s, &run) && (!buf || (res == 0 && all_zero(buf, run.len)));
+	res = populate_plan(s, &run, zeroes, res);
+	if (res < 0 || zeroes)
+		return res;
+	*ret_done = run.offset + run.len - offset;
+	res = transfer(img, &run, &(struct data){.bytes = buf});
+	g_mutex_lock(&s->lock);
+	res = finish(s, &run, res);
+	g_mutex_unlock(&s->lock);
+	return res;
+}
+
+int qcow2_populate(struct image *img, uint64_t offset, uint64_t len)
+{
+	int res = 0;
+
+	while (len && res == 0) {
+		uint64_t done = 0;
+
+		res = populate_run(img, offset, len, &done);
+		offset += done;
+		len -= done;
+	}
+	return res;
 }

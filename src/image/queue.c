@@ -17,6 +17,7 @@
 #include "file-queue.h"
 #include "format.h"
 #include "gate.h"
+#include "live.h"
 
 enum {
 	PIECES_MAX = 16, /* of a request; one in more is for the threads */
@@ -25,6 +26,7 @@ enum {
 
 struct queue {
 	struct image_queue base;
+	struct live_queue live;
 	struct file_queue *io;
 	struct gate_node *nodes; /* one for each layer */
 	unsigned n_nodes;
@@ -32,6 +34,7 @@ struct queue {
 
 struct gate_node {
 	struct gate_queue base;
+	struct image_gate *gate;
 	struct queue *q;
 };
 
@@ -45,6 +48,7 @@ struct piece {
 /* A request in several pieces. It is over with the last of them. */
 struct split {
 	struct image_req *req;
+	struct image *watched; /* tell those who watch it of the write; NULL: nobody does */
 	unsigned pending; /* atomic */
 	int res;	  /* atomic */
 	struct image_req part[PIECES_MAX];
@@ -140,7 +144,7 @@ static int transfer_all(struct image *img, struct image_req *req)
 
 static int work(void *opaque, struct image_req *req)
 {
-	struct image *img = opaque;
+	struct image *img = ((struct queue *)opaque)->base.image;
 
 	switch (req->op) {
 	case IMAGE_READ:
@@ -158,7 +162,7 @@ static int work(void *opaque, struct image_req *req)
 
 /* ---- by the kernel ---- */
 
-static bool map_now(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
+bool image_map_now(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
 {
 	struct image_extent e = {};
 	bool ok = img->format->map_now ? img->format->map_now(img, offset, len, &e) : img->format->map(img, offset, len, &e) == 0;
@@ -177,13 +181,15 @@ static bool locate(struct image *img, bool write, uint64_t offset, uint64_t len,
 
 		if (!gate_try_enter(img->gate))
 			return false;
-		known = map_now(img, offset, len, &e);
+		known = image_map_now(img, offset, len, &e);
 		if (known && e.kind == IMAGE_DATA && e.has_at && img->data->fd >= 0 && (!write || e.in_place)) {
 			*ret = (struct piece){ .fd = img->data->fd, .at = e.at, .len = e.len, .layer = img };
 			return true;
 		}
 		gate_leave(img->gate);
 		if (!known || write || (e.kind != IMAGE_ZERO && e.kind != IMAGE_HOLE))
+			return false;
+		if (e.kind == IMAGE_HOLE && image_is_moving(img->backing))
 			return false;
 		len = e.kind == IMAGE_HOLE ? image_in_backing(img, offset, e.len) : 0;
 		if (!len) {
@@ -242,6 +248,8 @@ static void part_done(struct image_req *part, int res)
 		__atomic_compare_exchange_n(&s->res, &none, res, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	if (__atomic_sub_fetch(&s->pending, 1, __ATOMIC_ACQ_REL))
 		return;
+	if (s->watched)
+		image_watch_after(s->watched, s->req->offset, s->req->len);
 	s->req->complete(s->req, s->res);
 	g_free(s);
 }
@@ -253,6 +261,7 @@ static void submit_split(struct queue *q, struct image_req *req, const struct pi
 	unsigned parts = 0;
 
 	s->req = req;
+	s->watched = req->op == IMAGE_WRITE && image_watched(q->base.image) ? q->base.image : NULL;
 	s->res = 0;
 	for (uint64_t done = 0; n; done += pieces->len, pieces++, n--) {
 		struct image_req *part = &s->part[parts];
@@ -276,7 +285,7 @@ static void submit_split(struct queue *q, struct image_req *req, const struct pi
 
 static void submit_pieces(struct queue *q, struct image_req *req, const struct piece *pieces, unsigned n)
 {
-	if (n > 1) {
+	if (n > 1 || (req->op == IMAGE_WRITE && image_watched(q->base.image))) {
 		submit_split(q, req, pieces, n);
 		return;
 	}
@@ -307,10 +316,16 @@ static int check(const struct image *img, const struct image_req *req)
 	return req->op == IMAGE_WRITE && iov_len(req->iov, req->n_iov) != req->len ? -EINVAL : 0;
 }
 
-void image_submit(struct image_queue *base, struct image_req *req)
+/* Raw images' requests go to the file's queue as they are, with its own flushes and holes, when nobody wants to know. */
+static bool passes(struct image *img, const struct image_req *req)
 {
-	struct queue *q = (struct queue *)base;
-	struct image *img = base->image;
+	return img->format->plain && !img->guessed && (req->op == IMAGE_READ || req->op == IMAGE_FLUSH || !image_watched(img)) &&
+	       img->data->fd >= 0;
+}
+
+static void submit(struct queue *q, struct image_req *req)
+{
+	struct image *img = q->base.image;
 	struct piece pieces[PIECES_MAX];
 	int res = check(img, req);
 	unsigned n = 0;
@@ -321,16 +336,26 @@ void image_submit(struct image_queue *base, struct image_req *req)
 		file_queue_post(q->io, req, res);
 		return;
 	}
-	if (img->format->plain && !img->guessed) { /* a file's queue as it is, with its own flushes and holes */
+	if (passes(img, req)) {
 		req->fd = img->data->fd;
 		req->at = req->offset;
-	} else if (req->op == IMAGE_READ || (req->op == IMAGE_WRITE && !img->guessed)) {
+	} else if (req->op == IMAGE_READ || (req->op == IMAGE_WRITE && !img->guessed && !image_watched_before(img))) {
 		n = plan(img, req, pieces);
 	}
 	if (n)
 		submit_pieces(q, req, pieces, n);
 	else
 		file_queue_submit(q->io, req);
+}
+
+void image_submit(struct image_queue *base, struct image_req *req)
+{
+	struct queue *q = (struct queue *)base;
+
+	if (!live_enter(&q->live, req))
+		return;
+	submit(q, req);
+	live_leave(&q->live);
 }
 
 void image_kick(struct image_queue *q)
@@ -345,17 +370,38 @@ static void collect(struct gate_queue *node)
 	file_queue_collect(((struct gate_node *)node)->q->io);
 }
 
-static void add_nodes(struct queue *q)
+struct live_queue *queue_live(struct image_queue *q)
 {
+	return &((struct queue *)q)->live;
+}
+
+void queue_wait_idle(struct image_queue *q)
+{
+	file_queue_wait_idle(((struct queue *)q)->io);
+}
+
+void queue_chain_join(struct image_queue *base)
+{
+	struct queue *q = (struct queue *)base;
 	struct gate_node *node;
 
 	for (struct image *i = q->base.image; i; i = i->backing)
 		q->n_nodes++;
 	node = q->nodes = g_new0(struct gate_node, q->n_nodes);
 	for (struct image *i = q->base.image; i; i = i->backing, node++) {
-		*node = (struct gate_node){ .base.collect = collect, .q = q };
+		*node = (struct gate_node){ .base.collect = collect, .gate = i->gate, .q = q };
 		gate_add_queue(i->gate, &node->base);
 	}
+}
+
+void queue_chain_leave(struct image_queue *base)
+{
+	struct queue *q = (struct queue *)base;
+
+	for (unsigned i = 0; i < q->n_nodes; i++)
+		gate_remove_queue(q->nodes[i].gate, &q->nodes[i].base);
+	g_clear_pointer(&q->nodes, g_free);
+	q->n_nodes = 0;
 }
 
 struct image_queue *image_queue_new(struct image *img, GMainContext *context, unsigned depth, GError **error)
@@ -363,26 +409,27 @@ struct image_queue *image_queue_new(struct image *img, GMainContext *context, un
 	struct queue *q = g_new0(struct queue, 1);
 
 	q->base = (struct image_queue){ img, context };
-	q->io = file_queue_new(img->path, img->aio, context, depth, work, img, error);
+	q->io = file_queue_new(img->path, img->aio, context, depth, work, q, error);
 	if (!q->io) {
 		g_free(q);
 		return NULL;
 	}
-	add_nodes(q);
+	q->live.q = &q->base;
+	queue_chain_join(&q->base);
+	live_queue_add(&q->live);
 	return &q->base;
 }
 
 void image_queue_free(struct image_queue *base)
 {
 	struct queue *q = (struct queue *)base;
-	struct gate_node *node;
 
 	if (!q)
 		return;
-	node = q->nodes;
-	for (struct image *i = base->image; i; i = i->backing, node++)
-		gate_remove_queue(i->gate, &node->base);
+	file_queue_wait_idle(q->io);
+	live_queue_remove(&q->live);
+	file_queue_wait_idle(q->io); /* what a drain had held back */
+	queue_chain_leave(base);
 	file_queue_free(q->io);
-	g_free(q->nodes);
 	g_free(q);
 }

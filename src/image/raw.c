@@ -24,6 +24,12 @@ static void raw_close(struct image *img)
 {
 }
 
+static bool raw_reopen(struct image *img, bool readonly, GError **error)
+{
+	img->discard = !readonly;
+	return true;
+}
+
 static int raw_map(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
 {
 	uint64_t run;
@@ -118,6 +124,7 @@ const struct image_format image_raw = {
 	.plain = true,
 	.open = raw_open,
 	.close = raw_close,
+	.reopen = raw_reopen,
 	.map = raw_map,
 	.map_now = raw_map_now,
 	.write = raw_write,

@@ -268,6 +268,12 @@ static void fence_queues(struct virtio_device *v)
 	}
 }
 
+static void hurry(struct virtio_device *v)
+{
+	if (v->cls->hurry)
+		v->cls->hurry(v);
+}
+
 static bool wait_idle(struct virtio_device *v, int64_t until_us)
 {
 	bool ok = true;
@@ -283,6 +289,7 @@ static bool wait_idle(struct virtio_device *v, int64_t until_us)
 static void drain(struct virtio_device *v)
 {
 	fence_queues(v);
+	hurry(v);
 	while (!is_idle(v)) {
 		if (g_main_context_acquire(v->context)) {
 			g_main_context_iteration(v->context, TRUE);
@@ -320,6 +327,7 @@ static void start_reset(struct virtio_device *v)
 	__atomic_store_n(&v->live, false, __ATOMIC_RELEASE);
 	fence_queues(v);
 	v->resetting = true;
+	hurry(v);
 	if (is_idle(v) || wait_idle(v, g_get_monotonic_time() + RESET_WAIT_US))
 		finish_reset(v);
 }

@@ -42,6 +42,8 @@ struct virtio_class {
 	void (*started)(struct virtio_device *v);
 	/* Back to power-on values; nothing is in flight. May be NULL. */
 	void (*reset)(struct virtio_device *v);
+	/* Somebody waits for what is in flight: do not put it off. Any thread. May be NULL. */
+	void (*hurry)(struct virtio_device *v);
 };
 
 /* How a transport raises interrupts: a queue's, or with @vq NULL the configuration's. */

@@ -119,6 +119,39 @@ def case_disk(bed):
     check('\n1\r\n' in text, 'not read-only', text)
 
 
+def case_nbd(bed):
+    """A disk that is an NBD export, and one that stands on one: the guest reads and writes, and QEMU finds what it wrote."""
+    if not shutil.which('qemu-nbd') or not shutil.which('qemu-io'):
+        raise Skipped('no qemu-nbd or no qemu-io')
+    sock, top = f'{bed.folder}/nbd', f'{bed.folder}/top'
+    uri = f'nbd+unix:///?socket={sock}'
+    with open(bed.disk, 'r+b') as file:
+        file.write(b'from the server')
+    server = subprocess.Popen(['qemu-nbd', '-t', '-e', '4', '-f', 'raw', '-k', sock, bed.disk])
+    try:
+        while not os.path.exists(sock):
+            check(server.poll() is None, 'qemu-nbd does not start')
+            time.sleep(.01)
+        subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', uri, '-F', 'raw', top], check=True)
+        for disk, where in (f'file={uri}', 64), (f'file={top},format=qcow2', 65):
+            text = bed.run('--disk', disk,
+                           run='dd if=/dev/vda bs=64 count=1 2>/dev/null; seq 100000 > x; wc -c < x; '
+                               f'dd if=x of=/dev/vda bs=64k seek={where} conv=notrunc,fsync 2>/dev/null')
+            check('from the server' in text, 'the guest does not read the export', text)
+    finally:
+        server.terminate()
+        server.wait()
+    text = b''.join(b'%d\n' % i for i in range(1, 100001))
+    with open(bed.disk, 'rb') as file:
+        file.seek(64 << 16)
+        check(file.read(len(text)) == text, 'the export has not what the guest wrote')
+    subprocess.run(['qemu-img', 'rebase', '-u', '-f', 'qcow2', '-b', bed.disk, '-F', 'raw', top], check=True)
+    subprocess.run(['qemu-img', 'convert', '-O', 'raw', top, f'{bed.folder}/flat'], check=True)
+    with open(f'{bed.folder}/flat', 'rb') as file:
+        file.seek(65 << 16)
+        check(file.read(len(text)) == text, 'the image on top has not what the guest wrote')
+
+
 def case_formats(bed):
     """Images that qemu-img has made, one of them on top of a raw file: the guest reads and writes; qemu-img finds no fault afterwards
     and reads what was written. Twice, with io_uring and with threads, so that the second run finds what the first has left."""

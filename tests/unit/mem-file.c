@@ -12,9 +12,27 @@ static struct mem_file *of(struct image_file *f)
 	return (struct mem_file *)f;
 }
 
+static uint64_t clock_now;
+
+uint64_t mem_now(void)
+{
+	return __atomic_load_n(&clock_now, __ATOMIC_SEQ_CST);
+}
+
+unsigned mem_file_records(const struct mem_file *f, uint64_t before)
+{
+	unsigned n = 0;
+
+	while (n < f->log->len && g_array_index(f->log, struct mem_record, n).when < before)
+		n++;
+	return n;
+}
+
+/* Under the lock. */
 static void note(struct mem_file *f, enum mem_op op, uint64_t offset, uint64_t len, const void *bytes)
 {
-	struct mem_record r = {op, offset, len, bytes && f->log ? g_memdup2(bytes, len) : NULL};
+	struct mem_record r = {op, offset, len, __atomic_fetch_add(&clock_now, 1, __ATOMIC_SEQ_CST),
+			       bytes && f->log ? g_memdup2(bytes, len) : NULL};
 
 	if (f->log)
 		g_array_append_val(f->log, r);
@@ -49,33 +67,45 @@ static void apply(struct mem_file *f, const struct mem_record *r, uint64_t from,
 		memset(f->bytes->data + r->offset + from, 0, len);
 }
 
+/* Under the lock. */
+static int fails(struct mem_file *f, int *in)
+{
+	if (!*in || --*in)
+		return 0;
+	return f->fail_code ? f->fail_code : -EIO;
+}
+
 static int mem_read(struct image_file *file, uint64_t offset, void *buf, uint64_t len)
 {
 	struct mem_file *f = of(file);
 	uint64_t inside;
+	int res;
 
 	g_mutex_lock(&f->lock);
+	res = fails(f, &f->fail_reads_in);
 	inside = offset < f->bytes->len ? MIN(len, f->bytes->len - offset) : 0;
 	if (inside)
 		memcpy(buf, f->bytes->data + offset, inside);
 	g_mutex_unlock(&f->lock);
 	memset((char *)buf + inside, 0, len - inside);
-	return 0;
+	return res;
 }
 
 static int change(struct mem_file *f, enum mem_op op, uint64_t offset, uint64_t len, const void *bytes)
 {
-	struct mem_record r = {op, offset, len, (uint8_t *)bytes};
+	struct mem_record r = {.op = op, .offset = offset, .len = len, .bytes = (uint8_t *)bytes};
+	int res;
 
-	if (f->fail_in && --f->fail_in == 0)
-		return -EIO;
 	if (offset > LIMIT || len > LIMIT - offset)
 		return -ENOSPC;
 	g_mutex_lock(&f->lock);
-	note(f, op, offset, len, bytes);
-	apply(f, &r, 0, len);
+	res = fails(f, &f->fail_in);
+	if (res == 0) {
+		note(f, op, offset, len, bytes);
+		apply(f, &r, 0, len);
+	}
 	g_mutex_unlock(&f->lock);
-	return 0;
+	return res;
 }
 
 static int mem_write(struct image_file *f, uint64_t offset, const void *buf, uint64_t len)
@@ -98,7 +128,9 @@ static int mem_discard(struct image_file *f, uint64_t offset, uint64_t len)
 
 static int mem_flush(struct image_file *f)
 {
+	g_mutex_lock(&of(f)->lock);
 	note(of(f), MEM_FLUSH, 0, 0, NULL);
+	g_mutex_unlock(&of(f)->lock);
 	return 0;
 }
 

@@ -11,6 +11,7 @@ enum mem_op { MEM_WRITE, MEM_ZEROES, MEM_TRUNCATE, MEM_FLUSH };
 struct mem_record {
 	enum mem_op op;
 	uint64_t offset, len; /* TRUNCATE: len */
+	uint64_t when;	      /* mem_now(): in which order, among all files */
 	uint8_t *bytes;
 };
 
@@ -20,10 +21,15 @@ struct mem_file {
 	GByteArray *bytes;
 	GArray *log; /* struct mem_record; NULL: nothing is noted */
 	int fail_in; /* > 0: this many writes from now one fails */
+	int fail_reads_in; /* the same of reads */
+	int fail_code; /* how: a negative errno; 0: -EIO */
 };
 
 struct mem_file *mem_file_new(const void *bytes, size_t len);
 void mem_file_free(struct mem_file *f);
 void mem_file_record(struct mem_file *f); /* from now on */
+/* The number that the next record of any file gets, and how many records of a file are before that. */
+uint64_t mem_now(void);
+unsigned mem_file_records(const struct mem_file *f, uint64_t before);
 /* What may be there after a crash behind n records of `log`, with the bytes that were there before them. */
 struct mem_file *mem_file_crash(const struct mem_file *before, const GArray *log, unsigned n, GRand *rand);
