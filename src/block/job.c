@@ -33,7 +33,8 @@ static void *listener_opaque;
 /* ---- names and tables ---- */
 
 static const char *const type_names[] = {
-	[JOB_COMMIT] = "commit", [JOB_STREAM] = "stream", [JOB_MIRROR] = "mirror", [JOB_BACKUP] = "backup", [JOB_CREATE] = "create",
+	[JOB_COMMIT] = "commit", [JOB_STREAM] = "stream", [JOB_MIRROR] = "mirror",
+	[JOB_BACKUP] = "backup", [JOB_CREATE] = "create",
 };
 static const char *const status_names[JOB_STATUS_N] = {
 	[JOB_UNDEFINED] = "undefined", [JOB_CREATED] = "created",     [JOB_RUNNING] = "running", [JOB_PAUSED] = "paused",
@@ -257,7 +258,11 @@ bool job_use_chain(struct job *job, struct image *img, GError **error)
 /* QEMU's id_wellformed(). */
 static bool id_is_fine(const char *id)
 {
-	return g_ascii_isalpha(*id) && strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == strlen(id);
+	bool fine = g_ascii_isalpha(*id);
+
+	for (; *id; id++)
+		fine = fine && (g_ascii_isalnum(*id) || strchr("-._", *id));
+	return fine;
 }
 
 /* ---- groups ---- */
@@ -738,7 +743,7 @@ enum { IS_READ = 1, NO_SPACE = 2, ACTION_SHIFT = 2 };
 
 static void on_error(struct job *job, unsigned what)
 {
-	struct job_event event = { .kind = JOB_EVENT_ERROR, .job = job, .is_read = what & IS_READ, .action = what >> ACTION_SHIFT };
+	struct job_event event = { JOB_EVENT_ERROR, job, what & IS_READ, what >> ACTION_SHIFT };
 
 	if (listener)
 		listener(listener_opaque, &event);

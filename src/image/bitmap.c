@@ -42,7 +42,8 @@ static void resized(struct image_watch *w, uint64_t size)
 	struct image_bitmap *b = (struct image_bitmap *)((char *)w - offsetof(struct image_bitmap, watch));
 
 	if (image_bitmap_resize(b, size) < 0) {
-		kv_log_warn("disk '%s': its bitmap '%s' cannot become so large and is void", b->img->path, b->name ? b->name : "");
+		kv_log_warn("disk '%s': its bitmap '%s' cannot become so large and is void", b->img->path,
+			    b->name ? b->name : "");
 		b->inconsistent = true;
 		b->recording = false;
 	}

@@ -189,8 +189,10 @@ static struct image *open_layer(const struct layer *l, GVariant *options, GError
 	img->share = l->share;
 	img->aio = l->aio;
 	img->above = l->above;
-	img->file = l->file ? image_file_ref(l->file) :
-			      open_member(l, image_file_open(l->path, l->readonly, l->share ? IMAGE_FILE_SHARE : 0, error), error);
+	if (l->file)
+		img->file = image_file_ref(l->file);
+	else
+		img->file = open_member(l, image_file_open(l->path, l->readonly, l->share ? IMAGE_FILE_SHARE : 0, error), error);
 	img->data = img->file;
 	if (!img->file || !set_format(img, l, error) || !img->format->open(img, options, error) || !check_size(img, error)) {
 		free_image(img);

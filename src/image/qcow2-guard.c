@@ -146,6 +146,7 @@ static bool add_table(struct qcow2 *s, uint64_t offset, const char *what, GError
 
 bool qcow2_guard_build(struct qcow2 *s, GError **error)
 {
+	qcow2_guard_free(s);
 	s->guard = g_new0(struct qcow2_guard, 1);
 	s->guard->size = FIRST_SIZE;
 	s->guard->slots = g_new0(uint64_t, FIRST_SIZE);

@@ -33,7 +33,8 @@ static const struct setup setups[] = {
 		       "'cluster_size': <'4k'>" },
 	  .size = { 1 << 20, 1 << 20, 700 << 10, 1 << 20, 1 << 20 } },
 	{ .format = { "raw", "qcow2", "qcow2", "qcow2", "raw" }, .target_on = -1,
-	  .options = { "", "'cluster_size': <'64k'>", "'cluster_size': <'2k'>", "'cluster_size': <'16k'>, 'extended_l2': <'on'>", "" },
+	  .options = { "", "'cluster_size': <'64k'>", "'cluster_size': <'2k'>", "'cluster_size': <'16k'>, 'extended_l2': <'on'>",
+		       "" },
 	  .size = { 600 << 10, 1 << 20, 1 << 20, 1 << 20, 1 << 20 } },
 	{ .format = { "raw", "qcow2", "qcow2", "qcow2", "qcow2" }, .target_on = 2,
 	  .options = { "", "", "'cluster_size': <'2k'>", "'cluster_size': <'1k'>", "'cluster_size': <'8k'>" },
@@ -524,7 +525,8 @@ static void test_errors(void **state)
 		if (strstr(failures[i].events, "paused")) {
 			job_wait("j", JOB_PAUSED);
 			assert_true(job_is_paused(job));
-			assert_string_equal(job_io_status_name(job->io_status), failures[i].code == -ENOSPC ? "nospace" : "failed");
+			assert_string_equal(job_io_status_name(job->io_status),
+					    failures[i].code == -ENOSPC ? "nospace" : "failed");
 			assert_true(job_resume(job, NULL));
 			assert_int_equal(job->io_status, JOB_IO_OK);
 		}

@@ -124,9 +124,8 @@ static void one_stream(const struct chain_spec *spec, int base, unsigned seed)
 	expect_events("created running waiting pending COMPLETED concluded null");
 	assert_ptr_equal(top->backing, base < 0 ? NULL : c.layer[base]);
 	guest_wait(g, ROUNDS);
-	model = g_memdup2(g->model, g->size);
 	guest_stop(g);
-	model = (g_free(model), contents(top));
+	model = contents(top);
 	top_path = g_strdup(c.path[c.n - 1]);
 	chain_close(&c);
 	expect_file(top_path, "qcow2", model, spec->size[spec->n - 1], name);
@@ -272,7 +271,7 @@ static void test_mirror_cancel(void **state)
 	scribble(source, rand, 3);
 	assert_int_equal(image_write_zeroes(source, 0, 32 * MB, IMAGE_MAY_UNMAP), 0);
 	g = guest_start(source, 1);
-	g->pause_us = 2000;
+	__atomic_store_n(&g->pause_us, 2000, __ATOMIC_RELAXED);
 	mirror(options("m"), source, target, JOB_SYNC_FULL);
 	job_wait("m", JOB_READY);
 	guest_wait(g, 3);
@@ -470,7 +469,8 @@ static void test_verbs(void **state)
 	expect_fails(job_mirror_new(&o, &what, &error), &error, "Invalid job ID '1'");
 	o.id = "n";
 	{
-		g_autofree char *text = g_strdup_printf("Node '%s' is busy: block device is in use by block job: mirror", source->path);
+		g_autofree char *text =
+			g_strdup_printf("Node '%s' is busy: block device is in use by block job: mirror", source->path);
 
 		expect_fails(job_mirror_new(&o, &what, &error), &error, text);
 	}
@@ -498,7 +498,8 @@ static void test_verbs(void **state)
 	expect_fails(job_cancel(job, false, &error), &error, "Job 'm' in state 'concluded' cannot accept command verb 'cancel'");
 	assert_true(job_dismiss(job, NULL));
 	assert_null(job_find("m"));
-	expect_events("created running paused running ready READY standby ready waiting pending PENDING COMPLETED concluded null");
+	expect_events("created running paused running ready READY standby ready waiting pending PENDING COMPLETED concluded "
+		      "null");
 	image_close(target);
 	image_close(source);
 }
