@@ -506,7 +506,7 @@ static const struct {
 	{ JOB_ON_ERROR_ENOSPC, false, -EIO, "created running ERROR:write:report aborting COMPLETED concluded" },
 };
 
-/* A backup and a mirror, whose source or target fails once. */
+/* A backup whose source or target fails once. */
 static void test_errors(void **state)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(failures); i++) {
@@ -542,6 +542,71 @@ static void test_errors(void **state)
 		image_drain_end(w.layer[3]);
 		let_guest(&w, MIDDLE);
 		world_close(&w);
+		world_end(&w);
+	}
+}
+
+static const struct {
+	struct job *(*begin)(struct world *w, const struct job_options *o);
+	unsigned file; /* that fails once */
+	bool ready;
+	enum job_on_error policy;
+	const char *events;
+} others[] = {
+	{ begin_mirror, TARGET, false, JOB_ON_ERROR_REPORT, "created running ERROR:write:report aborting COMPLETED concluded" },
+	{ begin_mirror, TARGET, true, JOB_ON_ERROR_IGNORE,
+	  "created running ERROR:write:ignore ready READY waiting pending COMPLETED concluded" },
+	{ begin_mirror, TARGET, true, JOB_ON_ERROR_STOP,
+	  "created running ERROR:write:stop paused running ready READY waiting pending COMPLETED concluded" },
+	{ begin_active_commit, 1, true, JOB_ON_ERROR_STOP,
+	  "created running ERROR:write:stop paused running ready READY waiting pending COMPLETED concluded" },
+	{ begin_commit, 0, false, JOB_ON_ERROR_REPORT, "created running ERROR:write:report aborting COMPLETED concluded" },
+	{ begin_commit, 0, false, JOB_ON_ERROR_STOP,
+	  "created running ERROR:write:stop paused running waiting pending COMPLETED concluded" },
+	{ begin_commit, 0, false, JOB_ON_ERROR_IGNORE, "created running ERROR:write:ignore waiting pending COMPLETED concluded" },
+	{ begin_stream, 3, false, JOB_ON_ERROR_STOP,
+	  "created running ERROR:read:stop paused running waiting pending COMPLETED concluded" },
+	/* What a stream left out is an error at its end. */
+	{ begin_stream, 3, false, JOB_ON_ERROR_IGNORE, "created running ERROR:read:ignore aborting COMPLETED concluded" },
+};
+
+/* The other jobs; the guest sees the same after all of it. */
+static void test_other_errors(void **state)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(others); i++) {
+		struct job_options o = { .id = "j", .owner = &owner, .on_source_error = others[i].policy,
+					 .on_target_error = others[i].policy, .manual_dismiss = true };
+		struct image *backing;
+		struct world w;
+		bool fails;
+
+		world_begin(&w, setups + 1, 900 + i);
+		backing = w.layer[3]->backing;
+		image_drain_begin(w.layer[3]);
+		w.backup = read_ids(w.layer[3]);
+		/* The first write of layer 0 makes it longer. */
+		fail_later(w.files[others[i].file], false, others[i].file ? 1 : 2, -EIO);
+		events_begin();
+		assert_non_null(others[i].begin(&w, &o));
+		if (strstr(others[i].events, "paused")) {
+			job_wait("j", JOB_PAUSED);
+			assert_true(job_resume(job_find("j"), NULL));
+		}
+		if (others[i].ready) {
+			job_wait("j", JOB_READY);
+			assert_true(job_complete(job_find("j"), NULL));
+		}
+		job_wait("j", JOB_CONCLUDED);
+		expect_events(others[i].events);
+		fails = job_find("j")->result < 0;
+		assert_true(fails == (strstr(others[i].events, "aborting") != NULL));
+		assert_true(!fails || w.layer[3]->backing == backing);
+		assert_true(job_dismiss(job_find("j"), NULL));
+		compare_backup(&w, w.q->image);
+		image_drain_end(w.layer[3]);
+		let_guest(&w, MIDDLE);
+		world_close(&w);
+		crash(&w, mem_now());
 		world_end(&w);
 	}
 }
@@ -589,7 +654,8 @@ static void test_cbw_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_errors), cmocka_unit_test(test_cbw_errors),    cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_errors), cmocka_unit_test(test_other_errors),  cmocka_unit_test(test_cbw_errors),
+		cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_commit), cmocka_unit_test(test_active_commit), cmocka_unit_test(test_mirror),
 		cmocka_unit_test(test_backup),
 	};
