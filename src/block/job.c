@@ -650,6 +650,30 @@ bool job_dismiss(struct job *job, GError **error)
 	return true;
 }
 
+void job_cancel_all(void)
+{
+	while (jobs) {
+		GList *all = job_list();
+		bool done = false;
+
+		/* One of a group may take others with it. */
+		for (GList *l = all; l && !done; l = l->next) {
+			struct job *job = l->data;
+
+			if (job->status == JOB_CONCLUDED) {
+				do_dismiss(job);
+				done = true;
+			} else if (!job->forced) {
+				job_cancel(job, true, NULL);
+				done = true;
+			}
+		}
+		g_list_free(all);
+		if (!done)
+			g_main_context_iteration(NULL, TRUE);
+	}
+}
+
 bool job_is_ready(const struct job *job)
 {
 	return job->status == JOB_READY || job->status == JOB_STANDBY;

@@ -111,6 +111,9 @@ bool job_complete(struct job *job, GError **error);
 bool job_finalize(struct job *job, GError **error);
 bool job_dismiss(struct job *job, GError **error);
 
+/* At the end of the process: all are forced to an end, which is waited for in the main loop, and none is left. */
+void job_cancel_all(void);
+
 bool job_is_ready(const struct job *job);
 bool job_is_paused(const struct job *job); /* asked to: block jobs' "paused" */
 bool job_is_busy(struct job *job);

@@ -552,6 +552,36 @@ static void test_group(void **state)
 	}
 }
 
+/* A running one, one that waits for it, and one that nobody dismisses. */
+static void test_cancel_all(void **state)
+{
+	struct image *source[2] = { new_image("s0", "qcow2", "", 4 * MB), new_image("s1", "qcow2", "", 4 * MB) };
+	struct image *target[2] = { new_image("t0", "raw", "", 4 * MB), new_image("t1", "raw", "", 4 * MB) };
+	struct job_group *group = job_group_new();
+	g_autoptr(GRand) rand = g_rand_new_with_seed(1);
+
+	scribble(source[0], rand, 50);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct job_backup what = { .source = source[i], .target = target[i], .sync = JOB_SYNC_FULL };
+		struct job_options o = options(i ? "b" : "a");
+
+		o.group = group;
+		o.speed = i ? 0 : 1024;
+		o.manual_dismiss = true;
+		job_start(backup(o, &what));
+	}
+	job_group_unref(group);
+	job_wait("b", JOB_WAITING);
+	assert_true(job_pause(job_find("a"), NULL));
+	job_cancel_all();
+	assert_null(job_list());
+	assert_null(job_using(source[0]));
+	for (unsigned i = 0; i < 2; i++) {
+		image_close(source[i]);
+		image_close(target[i]);
+	}
+}
+
 static void test_create(void **state)
 {
 	g_autofree char *path = rig_path("made");
@@ -581,7 +611,7 @@ int main(void)
 		cmocka_unit_test(test_stream),	 cmocka_unit_test(test_commit),	       cmocka_unit_test(test_active_commit),
 		cmocka_unit_test(test_mirror),	 cmocka_unit_test(test_mirror_cancel), cmocka_unit_test(test_backup),
 		cmocka_unit_test(test_incremental), cmocka_unit_test(test_cancel),    cmocka_unit_test(test_verbs),
-		cmocka_unit_test(test_group),	 cmocka_unit_test(test_create),
+		cmocka_unit_test(test_group),	 cmocka_unit_test(test_cancel_all),    cmocka_unit_test(test_create),
 	};
 
 	cmocka_set_test_filter(getenv("JOBS_TEST"));
