@@ -165,6 +165,7 @@ struct job_mirror {
 	uint32_t granularity;	      /* 0: chosen; a power of two from 512 to 64 MiB */
 	uint64_t buf_size;	      /* bytes under way at most; 0: chosen */
 	bool no_unmap;
+	bool write_blocking; /* copy-mode: writes end when target has them */
 };
 struct job *job_mirror_new(const struct job_options *options, const struct job_mirror *what, GError **error);
 

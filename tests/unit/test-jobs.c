@@ -298,6 +298,50 @@ static void test_mirror_cancel(void **state)
 	image_close(source);
 }
 
+/* A write that has ended is on both disks. */
+static void test_write_blocking(void **state)
+{
+	static const char *const formats[] = { "raw", "qcow2" };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(formats); i++) {
+		struct image *source = new_image("source", formats[i], "", 8 * MB), *target = new_image("target", "qcow2", "", 8 * MB);
+		const struct job_mirror what = { .source = source, .target = target, .sync = JOB_SYNC_FULL, .write_blocking = true };
+		struct job_options o = options("m");
+		g_autoptr(GRand) rand = g_rand_new_with_seed(5);
+		GError *error = NULL;
+		struct guest *g;
+		struct job *job;
+
+		scribble(source, rand, 60);
+		g = guest_start(source, 50 + i);
+		job = ok(job_mirror_new(&o, &what, &error), error);
+		job_wait("m", JOB_READY);
+		while (job->offset != job->len)
+			g_main_context_iteration(NULL, FALSE);
+		/* From now on nobody copies but writers. */
+		assert_true(job_pause(job, NULL));
+		job_wait("m", JOB_STANDBY);
+		for (unsigned k = 0; k < 5; k++) {
+			g_autofree uint8_t *now = NULL;
+
+			guest_wait(g, 4);
+			image_drain_begin(source);
+			now = contents(source);
+			expect_contents(target, now, source->size);
+			image_drain_end(source);
+		}
+		assert_true(job_resume(job, NULL));
+		assert_true(job_complete(job, NULL));
+		job_wait("m", JOB_NULL);
+		assert_ptr_equal(g->q->image, target);
+		guest_wait(g, 4);
+		guest_stop(g);
+		expect_clean(target, false);
+		image_close(target);
+		image_close(source);
+	}
+}
+
 /* ---- backup ---- */
 
 static void one_backup(const struct chain_spec *spec, const char *format, const char *target_options, struct job_backup what,
@@ -610,7 +654,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stream),	 cmocka_unit_test(test_commit),	       cmocka_unit_test(test_active_commit),
 		cmocka_unit_test(test_mirror),	 cmocka_unit_test(test_mirror_cancel), cmocka_unit_test(test_backup),
-		cmocka_unit_test(test_incremental), cmocka_unit_test(test_cancel),    cmocka_unit_test(test_verbs),
+		cmocka_unit_test(test_write_blocking), cmocka_unit_test(test_incremental), cmocka_unit_test(test_cancel),    cmocka_unit_test(test_verbs),
 		cmocka_unit_test(test_group),	 cmocka_unit_test(test_cancel_all),    cmocka_unit_test(test_create),
 	};
 
