@@ -111,6 +111,9 @@ bool job_complete(struct job *job, GError **error);
 bool job_finalize(struct job *job, GError **error);
 bool job_dismiss(struct job *job, GError **error);
 
+/* At the end of the process: all are forced to an end, which is waited for in the main loop, and none is left. */
+void job_cancel_all(void);
+
 bool job_is_ready(const struct job *job);
 bool job_is_paused(const struct job *job); /* asked to: block jobs' "paused" */
 bool job_is_busy(struct job *job);
@@ -162,6 +165,7 @@ struct job_mirror {
 	uint32_t granularity;	      /* 0: chosen; a power of two from 512 to 64 MiB */
 	uint64_t buf_size;	      /* bytes under way at most; 0: chosen */
 	bool no_unmap;
+	bool write_blocking; /* copy-mode: writes end when target has them */
 };
 struct job *job_mirror_new(const struct job_options *options, const struct job_mirror *what, GError **error);
 

@@ -154,7 +154,10 @@ struct image_watch {
 	 * thread of the pool do it. NULL: the kernel may write at once.
 	 */
 	int (*before)(struct image_watch *w, uint64_t offset, uint64_t len);
-	/* After they have changed, or may have (an error). Any thread; must not wait. May be NULL. */
+	/*
+	 * After they have changed, or may have (an error). Any thread, and must not wait; with `before`, the writer's thread,
+	 * and the write has not ended before this has: it may do I/O. May be NULL.
+	 */
 	void (*after)(struct image_watch *w, uint64_t offset, uint64_t len);
 	void (*resized)(struct image_watch *w, uint64_t size); /* locked out; NULL: does not matter */
 	struct image_watch *next; /* live.c's */
