@@ -610,7 +610,7 @@ static bool wait_for_more(struct nbd_conn *c)
 {
 	bool take = room(c) && !have_request(c);
 
-	if (c->finished)
+	if (c->finished || (room(c) && have_request(c)))
 		return true;
 	if (!c->n_running)
 		return conn_fill(c, true);
