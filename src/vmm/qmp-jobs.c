@@ -159,7 +159,8 @@ static bool find_below(void *opaque, struct image *top, const char *node, const 
 			*ret = node || strcmp(i->path, file) == 0 ? i : i->backing;
 			return true;
 		}
-	return node ? kv_fail(error, KV_ERROR_USAGE, "Node '%s' is not a backing image of '%s'", node, graph_name(graph_of(opaque), top)) :
+	return node ? kv_fail(error, KV_ERROR_USAGE, "Node '%s' is not a backing image of '%s'", node,
+			      graph_name(graph_of(opaque), top)) :
 		      kv_fail(error, KV_ERROR_USAGE, "Can't find '%s' in the backing chain", file);
 }
 
@@ -207,7 +208,8 @@ JsonNode *qmp_block_stream(void *opaque, JsonObject *args, GError **error)
 
 static bool read_sync(JsonObject *args, enum job_sync *ret)
 {
-	static const enum job_sync values[] = { JOB_SYNC_TOP, JOB_SYNC_FULL, JOB_SYNC_NONE, JOB_SYNC_INCREMENTAL, JOB_SYNC_BITMAP };
+	static const enum job_sync values[] = { JOB_SYNC_TOP, JOB_SYNC_FULL, JOB_SYNC_NONE, JOB_SYNC_INCREMENTAL,
+						JOB_SYNC_BITMAP };
 
 	for (size_t i = 0; i < G_N_ELEMENTS(values); i++)
 		if (strcmp(sync_names[i], json_object_get_string_member(args, "sync")) == 0)
