@@ -251,7 +251,8 @@ static bool add_export(struct vmm *vmm, const char *id, const char *device, cons
 	if (options->writable && img->readonly)
 		return kv_fail(error, KV_ERROR_USAGE, "Block node is read-only");
 	if (options->writable && graph_in_use(vmm->graph, img, NULL))
-		return kv_fail(error, KV_ERROR_BUSY, "disk '%s' is in use, and cannot be exported for writing as well", img->path);
+		return kv_fail(error, KV_ERROR_BUSY, "disk '%s' is in use, and cannot be exported for writing as well",
+			       img->path);
 	e = g_new0(struct vmm_export, 1);
 	*e = (struct vmm_export){ .vmm = vmm, .id = g_strdup(id), .img = image_ref(img) };
 	e->user = (struct block_user){ .what = g_strdup_printf("export '%s'", id), .img = img };
