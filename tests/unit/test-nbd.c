@@ -716,7 +716,8 @@ static void test_drain(void **state)
 	struct chunk c;
 
 	for (unsigned i = 0; i < REQUESTS; i++)
-		put_request(all + i * NBD_REQUEST_SIZE, i % 2 ? NBD_CMD_READ : NBD_CMD_FLUSH, 0, i, i % 2 ? DATA_AT : 0, i % 2 << 20);
+		put_request(all + i * NBD_REQUEST_SIZE, i % 2 ? NBD_CMD_READ : NBD_CMD_FLUSH, 0, i, i % 2 ? DATA_AT : 0,
+			    i % 2 << 20);
 	send_all(fd, all, REQUESTS * NBD_REQUEST_SIZE);
 	for (unsigned i = 0; i < 20; i++) {
 		image_drain_begin(img);
@@ -895,7 +896,8 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_greeting),	TEST(test_options), TEST(test_export_name), TEST(test_contexts), TEST(test_simple),
-		TEST(test_refused),	TEST(test_structured), TEST(test_status), TEST(test_stream), TEST(test_not_reading), TEST(test_drain),
+		TEST(test_refused),	TEST(test_structured), TEST(test_status), TEST(test_stream),
+		TEST(test_not_reading), TEST(test_drain),
 		TEST(test_remove),	TEST(test_add), TEST(test_resize), TEST(test_limit), cmocka_unit_test(test_names),
 	};
 
