@@ -2,6 +2,7 @@
 """kv-img against qemu-img: whole commands on the same files, warm in the page cache, one tool after the other in each round.
 Called by bench/run (images)."""
 import collections
+import contextlib
 import os
 import random
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from . import report
+from . import fragmented, report
 
 MIB = 1 << 20
 SIZE = 4096  # MiB, every second one data
@@ -21,8 +22,17 @@ LARGE = (
     ('convert qcow2 to raw', '{tool} convert -O raw data.qcow2 made'),
     ('convert -c, zlib', '{tool} convert -c -O qcow2 text.raw made'),
     ('convert -c, zstd', '{tool} convert -c -O qcow2 -o compression_type=zstd text.raw made'),
+    ('convert from zlib', '{tool} convert -O raw packed.qcow2 made'),
     ('compare raw with qcow2', '{tool} compare data.raw data.qcow2'),
     ('check', '{tool} check data.qcow2'),
+    ('check, 64 GiB, fragmented', '{tool} check fragmented.qcow2'),
+)
+# On a file system where files can share blocks.
+SHARED = (
+    ('convert raw to qcow2', '{tool} convert -O qcow2 data.raw made'),
+    ('convert qcow2 to raw', '{tool} convert -O raw data.qcow2 made'),
+    ('convert raw to raw', '{tool} convert -O raw data.raw made'),
+    ('convert qcow2 to qcow2', '{tool} convert -O qcow2 data.qcow2 made'),
 )
 SMALL = (
     ('create', '{tool} create -q -f qcow2 made 1G'),
@@ -51,7 +61,8 @@ def fill(folder):
                 with open(path, 'rb') as file:
                     shutil.copyfileobj(file, out)
         out.truncate(TEXT * MIB)
-    for command in ('convert -O qcow2 data.raw data.qcow2', 'create -q -f qcow2 small.qcow2 1G'):
+    fragmented.make(f'{folder}/fragmented.qcow2', 64 << 30, 2 << 30)
+    for command in ('convert -O qcow2 data.raw data.qcow2', 'convert -c -O qcow2 text.raw packed.qcow2', 'create -q -f qcow2 small.qcow2 1G'):
         subprocess.run(['qemu-img', *command.split()], cwd=folder, check=True)
 
 
@@ -65,6 +76,37 @@ def seconds(command, folder, times):
         subprocess.run(words, cwd=folder, check=True, stdout=subprocess.DEVNULL)
         total += time.perf_counter() - before
     return total / times
+
+
+@contextlib.contextmanager
+def xfs(folder):
+    """A new file system with the large files, in one of them; None where that cannot be made."""
+    place = f'{folder}/xfs'
+    os.mkdir(place)
+    commands = f'truncate -s 16G {place}.img && mkfs.xfs -q -m reflink=1 {place}.img && mount -o loop {place}.img {place}'
+    if subprocess.run(commands, shell=True, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        print('images: no xfs (it takes root, mkfs.xfs and a loop device): shared blocks are left out', file=sys.stderr)
+        yield None
+        return
+    try:
+        for name in 'data.raw', 'data.qcow2':
+            subprocess.run(['cp', '--sparse=always', f'{folder}/{name}', place], check=True)
+        os.sync()
+        yield place
+    finally:
+        subprocess.run(['umount', place], check=True)
+
+
+def run_shared(context, tools):
+    rows = collections.defaultdict(lambda: collections.defaultdict(list))
+    with xfs(context.folder) as place:
+        if not place:
+            return
+        for number in range(context.args.runs):
+            for name, command in SHARED:
+                for column, tool in list(tools.items())[::1 if number % 2 else -1]:
+                    rows[name][column].append(seconds(command.format(tool=tool), place, 1))
+    report.matrix('disk images: on a file system with shared blocks', 's', list(tools), rows, {'all': list(rows)}, context.results)
 
 
 def run(context):
@@ -85,3 +127,4 @@ def run(context):
         print(f'images: round {number + 1} of {context.args.runs}', file=sys.stderr)
     report.matrix('disk images: whole commands', 's', list(tools), rows, {'all': list(rows)}, context.results)
     report.matrix('disk images: commands on a small one', 'ms', list(tools), small, {'all': list(small)}, context.results)
+    run_shared(context, tools)

@@ -8,14 +8,14 @@
 
 #include "error.h"
 #include "format.h"
-#include "graph.h"
+#include "relink.h"
 #include "mirror.h"
 #include "walk.h"
 
 struct commit {
 	struct job job;
 	struct image *overlay, *top, *base; /* the job has references */
-	struct graph_name name;
+	struct relink_name name;
 	struct walk walk;
 	bool was_readonly, overlay_was_readonly, drained;
 };
@@ -43,18 +43,18 @@ static bool commit_prepare(struct job *job, GError **error)
 {
 	struct commit *c = (struct commit *)job;
 	struct image *top = c->top;
-	struct graph_name old = { g_strdup(c->overlay->backing_name), g_strdup(c->overlay->backing_format) };
+	struct relink_name old = { g_strdup(c->overlay->backing_name), g_strdup(c->overlay->backing_format) };
 	bool ok;
 
 	image_drain_begin(c->overlay);
 	image_drain_begin(top);
 	c->drained = true;
-	ok = graph_set_backing(c->overlay, c->base, &c->name, error);
-	if (ok && !graph_replace(job, top, c->base, error)) {
+	ok = relink_set_backing(c->overlay, c->base, &c->name, error);
+	if (ok && !relink_replace(job, top, c->base, error)) {
 		ok = false;
-		graph_set_backing(c->overlay, top, &old, NULL);
+		relink_set_backing(c->overlay, top, &old, NULL);
 	}
-	graph_name_clear(&old);
+	relink_name_clear(&old);
 	return ok;
 }
 
@@ -67,10 +67,10 @@ static void commit_end(struct job *job)
 		image_drain_end(c->overlay);
 	}
 	if (c->was_readonly)
-		graph_make_readonly(c->base);
+		relink_make_readonly(c->base);
 	if (c->overlay_was_readonly)
-		graph_make_readonly(c->overlay);
-	graph_name_clear(&c->name);
+		relink_make_readonly(c->overlay);
+	relink_name_clear(&c->name);
 	walk_clear(&c->walk);
 }
 
@@ -106,15 +106,15 @@ static bool use_images(struct commit *c, GError **error)
 /* Both are made ready to be written; undone after an error. */
 static bool make_writable(struct commit *c, GError **error)
 {
-	if (!graph_make_writable(c->overlay, &c->overlay_was_readonly, error))
+	if (!relink_make_writable(c->overlay, &c->overlay_was_readonly, error))
 		return false;
-	if (graph_make_writable(c->base, &c->was_readonly, error) &&
+	if (relink_make_writable(c->base, &c->was_readonly, error) &&
 	    (c->base->size >= c->top->size || image_resize(c->base, c->top->size, IMAGE_PREALLOC_OFF, error)))
 		return true;
 	if (c->overlay_was_readonly)
-		graph_make_readonly(c->overlay);
+		relink_make_readonly(c->overlay);
 	if (c->was_readonly)
-		graph_make_readonly(c->base);
+		relink_make_readonly(c->base);
 	return false;
 }
 
@@ -133,7 +133,7 @@ struct job *job_commit_new(const struct job_options *options, const struct job_c
 		return NULL;
 	if (what->active == what->top)
 		return mirror_commit_new(options, what->active, what->base, error);
-	if (!graph_can_rename(above(what->active, what->top), error))
+	if (!relink_can_rename(above(what->active, what->top), error))
 		return NULL;
 	c = (struct commit *)job_new(&driver, sizeof(*c), options, error);
 	if (!c)
@@ -145,7 +145,7 @@ struct job *job_commit_new(const struct job_options *options, const struct job_c
 		job_drop(&c->job);
 		return NULL;
 	}
-	graph_name_find(&c->name, c->overlay, above(c->top, c->base), c->base, what->backing_file);
+	relink_name_find(&c->name, c->overlay, above(c->top, c->base), c->base, what->backing_file);
 	/* What base has behind top's end stays hidden from the overlay. */
 	c->walk = (struct walk){ .job = &c->job, .size = MAX(c->top->size, MIN(c->overlay->size, c->base->size)), .piece = piece,
 				 .copy = { .source = c->top, .target = c->base, .depth = copy_depth(c->top, c->base),

@@ -38,12 +38,15 @@ int copy_look(const struct copy *c, uint64_t offset, uint64_t len, enum copy_wha
 	return 0;
 }
 
+/* And will, whatever guests write: a target may stand on the disk that is copied. */
 static bool reads_zero(struct image *img, uint64_t offset, uint64_t len)
 {
 	while (len) {
 		struct image_extent e;
 
 		if (image_status(img, offset, len, &e) < 0 || (e.kind != IMAGE_ZERO && e.kind != IMAGE_HOLE))
+			return false;
+		if (image_is_moving(img->backing) && (e.kind == IMAGE_HOLE || e.depth))
 			return false;
 		offset += e.len;
 		len -= e.len;

@@ -1,86 +1,232 @@
-/* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See graph.h. Called by stream.c, commit.c and mirror.c. */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See graph.h. Called by kv-vmm's configuration and QMP commands, and for jobs. */
 #include "graph.h"
 
 #include <string.h>
 
 #include "error.h"
 #include "format.h"
-#include "log.h"
+#include "job.h"
 
-static bool same_folder(const char *a, const char *b)
+enum { NAME_MAX_LEN = 31 }; /* as QEMU has it */
+
+struct block_graph {
+	struct block_node *nodes; /* the last one first */
+	struct block_user *users;
+	unsigned serial;
+};
+
+struct block_graph *graph_new(void)
 {
-	g_autofree char *x = g_path_get_dirname(a), *y = g_path_get_dirname(b);
-
-	return strcmp(x, y) == 0;
+	return g_new0(struct block_graph, 1);
 }
 
-/* A name in a header is relative to its own file: it goes on if that is in the same folder, else it becomes absolute. */
-void graph_name_find(struct graph_name *n, const struct image *img, const struct image *above, const struct image *base,
-		     const char *given)
+static void free_node(struct block_node *n)
 {
-	*n = (struct graph_name){};
-	if (!base)
-		return;
-	n->format = g_strdup(base->format->name);
-	if (given)
-		n->name = g_strdup(given);
-	else if (above->backing_name && same_folder(img->path, above->path))
-		n->name = g_strdup(above->backing_name);
-	else
-		n->name = g_canonicalize_filename(base->path, NULL);
-}
-
-void graph_name_clear(struct graph_name *n)
-{
+	image_close(n->img);
 	g_free(n->name);
-	g_free(n->format);
+	g_free(n);
 }
 
-bool graph_can_rename(const struct image *img, GError **error)
+void graph_free(struct block_graph *g)
 {
-	return img->format->set_backing || kv_fail(error, KV_ERROR_UNSUPPORTED,
-						    "disk '%s': the header of a %s image cannot be given another backing file",
-						    img->path, img->format->name);
+	if (!g)
+		return;
+	while (g->nodes) {
+		struct block_node *n = g->nodes;
+
+		g->nodes = n->next;
+		free_node(n);
+	}
+	g_free(g);
 }
 
-bool graph_set_backing(struct image *img, struct image *base, const struct graph_name *n, GError **error)
+struct block_node *graph_nodes(struct block_graph *g)
 {
-	if (!img->format->set_backing(img, n->name, n->format, error))
+	return g->nodes;
+}
+
+struct block_user *graph_users(struct block_graph *g)
+{
+	return g->users;
+}
+
+struct block_node *graph_find(struct block_graph *g, const char *name)
+{
+	for (struct block_node *n = g->nodes; n; n = n->next)
+		if (strcmp(n->name, name) == 0)
+			return n;
+	return NULL;
+}
+
+struct block_node *graph_find_image(struct block_graph *g, const struct image *img)
+{
+	for (struct block_node *n = g->nodes; n; n = n->next)
+		if (n->img == img)
+			return n;
+	return NULL;
+}
+
+const char *graph_name(struct block_graph *g, const struct image *img)
+{
+	const struct block_node *n = graph_find_image(g, img);
+
+	return n ? n->name : "";
+}
+
+bool graph_name_valid(const char *name, GError **error)
+{
+	bool ok = g_ascii_isalpha(name[0]);
+
+	for (const char *p = name; *p && ok; p++)
+		ok = g_ascii_isalnum(*p) || strchr("-._", *p);
+	if (!ok)
+		return kv_fail(error, KV_ERROR_USAGE, "Invalid node-name: '%s'", name);
+	return strlen(name) <= NAME_MAX_LEN || kv_fail(error, KV_ERROR_USAGE, "Node name too long");
+}
+
+static struct block_node *add_node(struct block_graph *g, const char *name, struct image *img)
+{
+	struct block_node *n = g_new0(struct block_node, 1);
+
+	n->name = name ? g_strdup(name) : g_strdup_printf("#block%03u", g->serial++);
+	n->img = image_ref(img);
+	n->next = g->nodes;
+	g->nodes = n;
+	return n;
+}
+
+struct block_node *graph_add(struct block_graph *g, const char *name, struct image *img, GError **error)
+{
+	if (name && !graph_name_valid(name, error))
+		return NULL;
+	if (name && (graph_find(g, name) || graph_find_user(g, name))) {
+		kv_fail(error, KV_ERROR_USAGE, graph_find(g, name) ? "Duplicate nodes with node-name='%s'" :
+								      "node-name=%s is conflicting with a device id", name);
+		return NULL;
+	}
+	for (struct image *i = img->backing; i; i = i->backing)
+		if (!graph_find_image(g, i))
+			add_node(g, NULL, i);
+	return add_node(g, name, img);
+}
+
+static void unlink_node(struct block_graph *g, struct block_node *node)
+{
+	for (struct block_node **at = &g->nodes; *at; at = &(*at)->next)
+		if (*at == node) {
+			*at = node->next;
+			free_node(node);
+			return;
+		}
+}
+
+bool graph_in_use(struct block_graph *g, const struct image *img, const struct image *except)
+{
+	for (const struct block_user *u = g->users; u; u = u->next)
+		if (u->img == img)
+			return true;
+	for (const struct block_node *n = g->nodes; n; n = n->next)
+		if (n->img != img && n->img != except && (n->img->backing == img || n->img->storage == img))
+			return true;
+	return false;
+}
+
+bool graph_is_free(struct block_graph *g, const struct image *img, GError **error)
+{
+	const struct job *job = job_using(img);
+
+	return !job || kv_fail(error, KV_ERROR_BUSY, "Node '%s' is busy: block device is in use by block job: %s",
+			       graph_name(g, img), job_type_name(job->type));
+}
+
+bool graph_del(struct block_graph *g, struct block_node *node, GError **error)
+{
+	if (!node->added)
+		return kv_fail(error, KV_ERROR_USAGE, "Node %s is not owned by the monitor", node->name);
+	if (!graph_is_free(g, node->img, error))
 		return false;
-	g_free(img->backing_name);
-	g_free(img->backing_format);
-	img->backing_name = g_strdup(n->name);
-	img->backing_format = g_strdup(n->format);
-	image_set_backing_image(img, base);
+	if (graph_in_use(g, node->img, NULL))
+		return kv_fail(error, KV_ERROR_BUSY, "Node %s is in use", node->name);
+	unlink_node(g, node);
+	graph_sweep(g);
 	return true;
 }
 
-bool graph_replace(struct job *job, struct image *from, struct image *to, GError **error)
+void graph_add_user(struct block_graph *g, struct block_user *u)
 {
-	return !job->owner || !job->owner->replace || job->owner->replace(job->owner->opaque, from, to, error);
+	struct block_user **at = &g->users;
+
+	while (*at)
+		at = &(*at)->next;
+	u->next = NULL;
+	*at = u;
 }
 
-bool graph_make_writable(struct image *img, bool *ret_was, GError **error)
+void graph_remove_user(struct block_graph *g, struct block_user *u)
 {
-	bool ok;
-
-	if (!img->readonly)
-		return true;
-	image_drain_begin(img);
-	ok = image_reopen(img, false, error);
-	image_drain_end(img);
-	if (ok)
-		*ret_was = true;
-	return ok;
+	for (struct block_user **at = &g->users; *at; at = &(*at)->next)
+		if (*at == u) {
+			*at = u->next;
+			return;
+		}
 }
 
-void graph_make_readonly(struct image *img)
+struct block_user *graph_find_user(struct block_graph *g, const char *id)
 {
-	g_autoptr(GError) error = NULL;
+	for (struct block_user *u = g->users; u; u = u->next)
+		if (u->id && strcmp(u->id, id) == 0)
+			return u;
+	return NULL;
+}
 
-	image_drain_begin(img);
-	if (!image_reopen(img, true, &error))
-		kv_log_warn("%s", error->message);
-	image_drain_end(img);
+struct image *graph_lookup(struct block_graph *g, const char *device, const char *node, GError **error)
+{
+	struct block_user *u = device ? graph_find_user(g, device) : NULL;
+	struct block_node *n = node ? graph_find(g, node) : NULL;
+
+	if (u && u->img)
+		return u->img;
+	if (u) {
+		kv_fail(error, KV_ERROR_USAGE, "Device '%s' has no medium", device);
+		return NULL;
+	}
+	if (n)
+		return n->img;
+	kv_fail(error, KV_ERROR_USAGE, "Cannot find device='%s' nor node-name='%s'", device ? device : "", node ? node : "");
+	return NULL;
+}
+
+void graph_replace(struct block_graph *g, struct image *from, struct image *to)
+{
+	image_ref(from);
+	image_drain_begin(from);
+	image_drain_begin(to);
+	for (struct block_user *u = g->users; u; u = u->next)
+		if (u->img == from && u->set_image) {
+			u->img = to;
+			u->set_image(u, to);
+		}
+	for (struct block_node *n = g->nodes; n; n = n->next)
+		if (n->img->backing == from && n->img != to)
+			image_set_backing_image(n->img, to);
+	image_drain_end(to);
+	image_drain_end(from);
+	image_close(from);
+	graph_sweep(g);
+}
+
+void graph_sweep(struct block_graph *g)
+{
+	struct block_node *n = g->nodes;
+
+	while (n) {
+		struct block_node *next = n->next;
+
+		if (!n->added && __atomic_load_n(&n->img->refs, __ATOMIC_ACQUIRE) == 1) {
+			unlink_node(g, n);
+			next = g->nodes; /* what it stood on may be free now */
+		}
+		n = next;
+	}
 }

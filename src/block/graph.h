@@ -1,22 +1,58 @@
-/* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What jobs do to the graph of images, in the main thread. Private to src/block. */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The block graph of a VM: its images by node name, who uses them, and changes of who stands on what while guests run (QEMU's
+ * docs/interop/qmp, block-core: "node-name"). A node is a name for a struct image; what is under an image is a node as well,
+ * with a name of ours ("#block12") unless it was given one. Nodes that were added by name stay until they are removed; others
+ * go with their last user. Main thread only.
+ */
 #pragma once
-#include "driver.h"
+#include "image.h"
 
-/* What the header of `img` is to say when it stands on base, whose users above call it what `above`'s header says. */
-struct graph_name {
-	char *name, *format;
+struct block_graph;
+
+struct block_node {
+	char *name;
+	struct image *img; /* a reference */
+	bool added;	   /* set by who wants it to stay until graph_del() */
+	struct block_node *next;
 };
-void graph_name_find(struct graph_name *n, const struct image *img, const struct image *above, const struct image *base,
-		     const char *given);
-void graph_name_clear(struct graph_name *n);
 
-/* Is there a header that can say it? */
-bool graph_can_rename(const struct image *img, GError **error);
-/* Drained, and flushed: img stands on base (NULL: on none), in its header and in memory. */
-bool graph_set_backing(struct image *img, struct image *base, const struct graph_name *n, GError **error);
-/* Users of `from` use `to`; both are drained. */
-bool graph_replace(struct job *job, struct image *from, struct image *to, GError **error);
-/* Opened for writing for the job's time: *ret_was says whether that is to be undone. */
-bool graph_make_writable(struct image *img, bool *ret_was, GError **error);
-void graph_make_readonly(struct image *img);
+/* Who uses an image as a whole: a guest's disk, an export. Embedded in what it is of. */
+struct block_user {
+	char *what; /* for messages: "disk 'disk0'" */
+	const char *id; /* of a guest's disk, by which commands may name it; NULL: none */
+	struct image *img; /* not a reference: the owner has one */
+	/* The image is another one from now on, drained; the user takes its reference. NULL: it stays with the one it has. */
+	void (*set_image)(struct block_user *u, struct image *img);
+	struct block_user *next; /* the graph's */
+};
+
+struct block_graph *graph_new(void);
+void graph_free(struct block_graph *g);
+
+/* Its nodes, and those under it. name NULL: one of ours. Takes a reference. */
+struct block_node *graph_add(struct block_graph *g, const char *name, struct image *img, GError **error);
+bool graph_del(struct block_graph *g, struct block_node *node, GError **error);
+struct block_node *graph_find(struct block_graph *g, const char *name);
+struct block_node *graph_find_image(struct block_graph *g, const struct image *img);
+struct block_node *graph_nodes(struct block_graph *g); /* a list */
+/* The name of an image's node; "" when it has none. */
+const char *graph_name(struct block_graph *g, const struct image *img);
+bool graph_name_valid(const char *name, GError **error);
+
+void graph_add_user(struct block_graph *g, struct block_user *u);
+void graph_remove_user(struct block_graph *g, struct block_user *u);
+struct block_user *graph_users(struct block_graph *g); /* a list */
+struct block_user *graph_find_user(struct block_graph *g, const char *id);
+/* By a guest disk's id or a node's name; an error in QEMU's words. */
+struct image *graph_lookup(struct block_graph *g, const char *device, const char *node, GError **error);
+/* A user or an image above other than `except`. */
+bool graph_in_use(struct block_graph *g, const struct image *img, const struct image *except);
+
+/* Everybody who uses or stands on `from`, but `to`, does so on `to`. Drains both. */
+void graph_replace(struct block_graph *g, struct image *from, struct image *to);
+/* Nodes that nobody needs any more are gone. After anything that drops references. */
+void graph_sweep(struct block_graph *g);
+
+/* No job has the image; an error in QEMU's words. */
+bool graph_is_free(struct block_graph *g, const struct image *img, GError **error);

@@ -13,7 +13,7 @@
 #include "copy.h"
 #include "error.h"
 #include "format.h"
-#include "graph.h"
+#include "relink.h"
 #include "mirror.h"
 
 enum {
@@ -260,7 +260,7 @@ static bool mirror_prepare(struct job *job, GError **error)
 		return kv_fail_errno(error, -res, "disk '%s': the last of it cannot be copied", m->source->path);
 	if (job_is_soft_cancelled(job))
 		return true;
-	m->replaced = graph_replace(job, m->replaces, m->target, error);
+	m->replaced = relink_replace(job, m->replaces, m->target, error);
 	return m->replaced;
 }
 
@@ -278,7 +278,7 @@ static void mirror_end(struct job *job)
 	image_drain_end(m->target);
 	image_drain_end(m->source);
 	if (m->was_readonly && !m->replaced)
-		graph_make_readonly(m->target);
+		relink_make_readonly(m->target);
 	image_bitmap_free(m->dirty);
 	spans_clear(&m->spans);
 }
@@ -401,11 +401,11 @@ struct job *mirror_commit_new(const struct job_options *options, struct image *a
 	if (!m)
 		return NULL;
 	m->copy.depth = copy_depth(active, base);
-	if (graph_make_writable(base, &m->was_readonly, error) &&
+	if (relink_make_writable(base, &m->was_readonly, error) &&
 	    (base->size >= active->size || image_resize(base, active->size, IMAGE_PREALLOC_OFF, error)) && begin(m, &what, error))
 		return &m->job;
 	if (m->was_readonly)
-		graph_make_readonly(base);
+		relink_make_readonly(base);
 	job_drop(&m->job);
 	return NULL;
 }

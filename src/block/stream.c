@@ -8,13 +8,13 @@
 
 #include "error.h"
 #include "format.h"
-#include "graph.h"
+#include "relink.h"
 #include "walk.h"
 
 struct stream {
 	struct job job;
 	struct image *top, *base; /* the job has references */
-	struct graph_name name;
+	struct relink_name name;
 	struct walk walk;
 	bool was_readonly, drained;
 };
@@ -45,7 +45,7 @@ static bool stream_prepare(struct job *job, GError **error)
 
 	image_drain_begin(s->top);
 	s->drained = true;
-	return graph_set_backing(s->top, s->base, &s->name, error);
+	return relink_set_backing(s->top, s->base, &s->name, error);
 }
 
 static void stream_end(struct job *job)
@@ -55,8 +55,8 @@ static void stream_end(struct job *job)
 	if (s->drained)
 		image_drain_end(s->top);
 	if (s->was_readonly)
-		graph_make_readonly(s->top);
-	graph_name_clear(&s->name);
+		relink_make_readonly(s->top);
+	relink_name_clear(&s->name);
 	walk_clear(&s->walk);
 }
 
@@ -77,7 +77,7 @@ static bool check(const struct job_options *options, const struct job_stream *wh
 	if (!what->top->format->populate)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s': data cannot be streamed into a %s image", what->top->path,
 			       what->top->format->name);
-	return graph_can_rename(what->top, error);
+	return relink_can_rename(what->top, error);
 }
 
 struct job *job_stream_new(const struct job_options *options, const struct job_stream *what, GError **error)
@@ -91,7 +91,7 @@ struct job *job_stream_new(const struct job_options *options, const struct job_s
 	if (!s)
 		return NULL;
 	if (!job_use(&s->job, what->top, true, error) || !job_use_chain(&s->job, what->top->backing, error) ||
-	    !graph_make_writable(what->top, &s->was_readonly, error)) {
+	    !relink_make_writable(what->top, &s->was_readonly, error)) {
 		job_drop(&s->job);
 		return NULL;
 	}
@@ -99,7 +99,7 @@ struct job *job_stream_new(const struct job_options *options, const struct job_s
 	s->base = what->base;
 	while (above->backing != what->base)
 		above = above->backing;
-	graph_name_find(&s->name, s->top, above, s->base, what->backing_file);
+	relink_name_find(&s->name, s->top, above, s->base, what->backing_file);
 	s->walk = (struct walk){ .job = &s->job, .size = s->top->size, .piece = piece, .skip_errors = true,
 				 .copy = { .source = s->top, .from = 1,
 					   .depth = s->base ? copy_depth(s->top, s->base) : UINT_MAX } };

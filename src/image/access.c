@@ -59,10 +59,29 @@ static int read_extent(struct image *img, uint64_t offset, void *buf, const stru
 	return img->format->read_compressed ? img->format->read_compressed(img, offset, buf, e->len) : -ENOTSUP;
 }
 
+/*
+ * A backing image that others write to, as a guest's disk that is backed up: its old bytes come into this layer before new ones
+ * take their place. So what was read from below is good if this layer still does not have it.
+ */
+static bool overtaken(struct image *img, uint64_t offset, uint64_t len)
+{
+	struct image_extent e;
+	int res;
+
+	if (!image_is_moving(img->backing))
+		return false;
+	gate_enter(img->gate);
+	res = map(img, offset, len, &e);
+	gate_leave(img->gate);
+	return res < 0 || e.kind != IMAGE_HOLE || e.len < len;
+}
+
 int image_read(struct image *img, uint64_t offset, void *buf, uint64_t len)
 {
 	int res = check_range(img, offset, len);
 
+	if (res == 0 && len && img->format->plain) /* wherever it has holes */
+		return img->data->type->read(img->data, offset, buf, len);
 	while (len && res == 0) {
 		struct image_extent e;
 
@@ -75,6 +94,8 @@ int image_read(struct image *img, uint64_t offset, void *buf, uint64_t len)
 			break;
 		if (e.kind == IMAGE_HOLE)
 			res = image_read_backing(img, offset, buf, e.len);
+		if (res == 0 && e.kind == IMAGE_HOLE && overtaken(img, offset, e.len))
+			continue;
 		offset += e.len;
 		len -= e.len;
 		buf = (char *)buf + e.len;
@@ -210,6 +231,21 @@ int image_write_packed(struct image *img, uint64_t offset, const void *packed, u
 	res = img->format->write_packed(img, offset, packed, len);
 	gate_leave(img->gate);
 	image_watch_after(img, offset, cluster);
+	return res;
+}
+
+int image_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at)
+{
+	int res = begin_change(img, offset, len);
+
+	if (res <= 0)
+		return res;
+	if (!img->format->write_shared)
+		return -ENOTSUP;
+	gate_enter(img->gate);
+	res = img->format->write_shared(img, offset, len, from, at);
+	gate_leave(img->gate);
+	image_watch_after(img, offset, len);
 	return res;
 }
 

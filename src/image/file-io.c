@@ -54,7 +54,7 @@ static int transfer(struct image_req *req)
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
-			return -errno;
+			return errno == EINVAL ? file_bounce(req) : -errno;
 		if (got == 0 && req->op == IMAGE_WRITE)
 			return -EIO;
 		if (got == 0) {
@@ -85,7 +85,6 @@ static bool cannot(int res)
 static int write_zeroes(const struct image_req *req)
 {
 	static const char zeroes[ZERO_CHUNK];
-	uint64_t done = 0;
 	int res = -EOPNOTSUPP;
 
 	if (req->flags & IMAGE_MAY_UNMAP)
@@ -94,16 +93,15 @@ static int write_zeroes(const struct image_req *req)
 		res = allocate(FALLOC_FL_ZERO_RANGE, req);
 	if (!cannot(res))
 		return res;
-	while (done < req->len) {
-		ssize_t got = pwrite(req->fd, zeroes, MIN(req->len - done, sizeof(zeroes)), req->at + done);
+	res = 0;
+	for (uint64_t done = 0; done < req->len && res == 0; done += ZERO_CHUNK) {
+		struct iovec iov = { (void *)zeroes, MIN(req->len - done, ZERO_CHUNK) };
+		struct image_req part = { .op = IMAGE_WRITE, .iov = &iov, .n_iov = 1, .fd = req->fd, .at = req->at + done,
+					  .len = iov.iov_len };
 
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return got ? -errno : -EIO;
-		done += got;
+		res = transfer(&part);
 	}
-	return 0;
+	return res;
 }
 
 int file_io(struct image_req *req)

@@ -42,6 +42,7 @@ struct file_queue {
 struct file_source {
 	GSource base;
 	struct file_queue *q; /* freed with the source, which a running dispatch keeps */
+	gpointer event_tag;
 };
 
 struct finished {
@@ -179,7 +180,7 @@ static bool ring_result(struct file_queue *q, struct image_req *req, int res)
 		req->done += res;
 		if (req->done >= req->len)
 			return true;
-	} else if (res != -EAGAIN && res != -EINTR && res != -EOPNOTSUPP) {
+	} else if (res != -EAGAIN && res != -EINTR && res != -EOPNOTSUPP && res != -EINVAL) {
 		return true;
 	}
 	pool_push(q, req);
@@ -249,15 +250,20 @@ static void run_completions(struct file_queue *q)
 	}
 }
 
+void file_queue_reap(struct file_queue *q)
+{
+	if (q->uring && io_uring_cq_ready(&q->ring))
+		run_completions(q);
+}
+
 static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer data)
 {
-	struct file_queue *q = ((struct file_source *)source)->q;
+	struct file_source *s = (struct file_source *)source;
 	uint64_t count;
 
-	/* Empty when only the ring woke us. */
-	if (read(q->event_fd, &count, sizeof(count)) > 0)
-		file_queue_kick(q);
-	run_completions(q);
+	if (g_source_query_unix_fd(source, s->event_tag) && read(s->q->event_fd, &count, sizeof(count)) > 0)
+		file_queue_kick(s->q);
+	run_completions(s->q);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -320,7 +326,9 @@ struct file_queue *file_queue_new(const char *name, enum file_engine engine, GMa
 	g_mutex_init(&q->lock);
 	q->source = g_source_new(&source_funcs, sizeof(struct file_source));
 	((struct file_source *)q->source)->q = q;
-	g_source_add_unix_fd(q->source, q->event_fd, G_IO_IN);
+	((struct file_source *)q->source)->event_tag = g_source_add_unix_fd(q->source, q->event_fd, G_IO_IN);
+	/* Else GLib takes the descriptors out of its poll and wakes itself up for each, at every dispatch. */
+	g_source_set_can_recurse(q->source, TRUE);
 	if (q->uring)
 		g_source_add_unix_fd(q->source, q->ring.ring_fd, G_IO_IN);
 	g_source_attach(q->source, context);

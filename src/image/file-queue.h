@@ -25,6 +25,7 @@ void file_queue_submit(struct file_queue *q, struct image_req *req);
 /* The request has ended with res; complete() runs in the context. */
 void file_queue_post(struct file_queue *q, struct image_req *req, int res);
 void file_queue_kick(struct file_queue *q);
+void file_queue_reap(struct file_queue *q); /* image_reap() */
 /* Returns when nothing is under way; runs complete()s itself unless another thread runs the context. */
 void file_queue_wait_idle(struct file_queue *q);
 /* Any thread: whatever the kernel has finished has left its gates after this. complete() is the context's all the same. */
@@ -32,3 +33,5 @@ void file_queue_collect(struct file_queue *q);
 
 /* One transfer in the calling thread, at req->at of req->fd: 0 or a negative errno. */
 int file_io(struct image_req *req);
+/* The rest of one that the kernel called invalid: -EINVAL when that is not for O_DIRECT's sake. */
+int file_bounce(struct image_req *req);

@@ -23,6 +23,13 @@ struct image_file_type {
 	int (*truncate)(struct image_file *f, uint64_t size);
 	/* Is there data at offset? The run's length goes to *ret_len, at most len. Errors count as data. */
 	bool (*has_data)(struct image_file *f, uint64_t offset, uint64_t len, uint64_t *ret_len);
+	/* Advice: all of a range that holds nothing yet is written next. NULL: it makes no difference. */
+	void (*will_fill)(struct image_file *f, uint64_t offset, uint64_t len);
+	/*
+	 * The bytes at `at` of another file, without a copy: both files have the same blocks until one is written to. All numbers
+	 * are multiples of the file systems' blocks. Any error: it cannot be done. NULL: never.
+	 */
+	int (*share)(struct image_file *f, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at);
 	void (*close)(struct image_file *f);
 	/* For reading alone or for writing, too, under the same name, with its locks; on an error nothing has changed. */
 	bool (*reopen)(struct image_file *f, bool readonly, GError **error);
@@ -35,17 +42,28 @@ struct image_file {
 	bool readonly;
 	bool device; /* cannot grow */
 	bool unlocked; /* opened with SHARE */
+	bool slow_growth; /* the file system is quicker when room is allocated before it is written */
 	uint64_t size; /* atomic; of the file, not rounded */
 	int more;      /* atomic; references beside the first */
 };
 
-enum { IMAGE_FILE_CREATE = 1, IMAGE_FILE_SHARE = 2 /* readers beside a writer: no locks (-U) */ };
+enum {
+	IMAGE_FILE_CREATE = 1,
+	IMAGE_FILE_SHARE = 2,  /* readers beside a writer: no locks (-U) */
+	IMAGE_FILE_DIRECT = 4, /* O_DIRECT */
+};
 /* Opens and locks (lock.h). CREATE: makes it, or empties what is there (a device stays as it is). */
 struct image_file *image_file_open(const char *path, bool readonly, unsigned flags, GError **error);
 struct image_file *image_file_ref(struct image_file *f);
 void image_file_close(struct image_file *f); /* drops a reference; NULL is fine */
 /* Makes the file longer or keeps its size: bytes that become part of it are allocated (FALLOC) or written (FULL). */
 int image_file_grow(struct image_file *f, uint64_t size, enum image_prealloc prealloc);
+
+static inline void image_file_will_fill(struct image_file *f, uint64_t offset, uint64_t len)
+{
+	if (f->type->will_fill)
+		f->type->will_fill(f, offset, len);
+}
 
 static inline uint64_t image_file_size(const struct image_file *f)
 {

@@ -71,6 +71,11 @@ struct image_format {
 	int (*write_packed)(struct image *img, uint64_t offset, const void *packed, uint64_t len);
 	/* write() takes nothing but whole clusters, once, and compresses them: better given to write_compressed(). NULL: no. */
 	bool (*compressed_only)(struct image *img);
+	/*
+	 * A write of what another file has at `at`, with its blocks (file.h, share()): whole clusters, and blocks. After an error
+	 * some may be written. -EEXIST: there is data already. NULL: never.
+	 */
+	int (*write_shared)(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at);
 	/* What the format keeps back, in the right order, then the files, whether it has written to them or queue.c. */
 	int (*flush)(struct image *img);
 
@@ -101,6 +106,16 @@ struct image_format {
 	bool (*amend)(struct image *img, GVariant *options, GError **error);
 	/* Every cluster becomes a HOLE. NULL: cannot. */
 	bool (*empty)(struct image *img, GError **error);
+	/*
+	 * Persistent bitmaps (bitmap.h); NULL: none. Drained, the main thread. load: puts those of the file in img->bitmaps, or
+	 * leaves it as it is. add: it is to be stored from now on; false when it cannot be. change: before it changes in another
+	 * way than by recording. remove: from the file, also one that was never stored; it is in img->bitmaps until afterwards.
+	 */
+	bool (*bitmaps_load)(struct image *img, GError **error);
+	bool (*bitmaps_supported)(const struct image *img);
+	bool (*bitmap_add)(struct image *img, struct image_bitmap *b, GError **error);
+	bool (*bitmap_change)(struct image *img, struct image_bitmap *b, GError **error);
+	bool (*bitmap_remove)(struct image *img, struct image_bitmap *b, GError **error);
 	/* Changes the backing file's name in the header alone. format NULL: none is noted. name NULL: no backing file. */
 	bool (*set_backing)(struct image *img, const char *name, const char *format, GError **error);
 };
@@ -118,7 +133,20 @@ bool image_prealloc_option(GVariant *options, enum image_prealloc *ret, GError *
 void image_snapshots_free(GArray *snapshots);
 /* How many bytes of a range the backing image has; it may be shorter, or none. */
 uint64_t image_in_backing(const struct image *img, uint64_t offset, uint64_t len);
+/* map_now(), or what stands for it, with its answer looked at. In the gate. */
+bool image_map_now(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret);
+/* A backing image that is written to: what it has may be in the layer above a moment later (access.c). */
+static inline bool image_is_moving(const struct image *backing)
+{
+	return backing && !backing->readonly;
+}
 /* An answer of map() or map_now() that asks for nothing out of bounds. */
 bool image_extent_valid(const struct image_extent *e, uint64_t len);
+
+/* How an image's further files are opened. */
+static inline unsigned image_file_flags(const struct image *img)
+{
+	return (img->share ? IMAGE_FILE_SHARE : 0) | (img->direct ? IMAGE_FILE_DIRECT : 0);
+}
 
 extern const struct image_format image_raw, image_qcow2, image_vmdk, image_vpc, image_vhdx, image_vdi;

@@ -10,8 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bitmap.h"
 #include "bytes.h"
 #include "error.h"
+#include "file-nbd.h"
 #include "file-queue.h"
 #include "format.h"
 #include "gate.h"
@@ -30,7 +32,7 @@ struct layer {
 	const char *path;
 	const char *format; /* NULL: raw, unless it looks like something else */
 	const char *member; /* of an OVA; NULL: its only disk */
-	bool guess, readonly, share;
+	bool guess, readonly, share, direct;
 	int aio;
 	const struct image *above;
 	struct image_file *file; /* open already; NULL: path's */
@@ -140,10 +142,12 @@ static bool set_format(struct image *img, const struct layer *l, GError **error)
 
 static void free_image(struct image *img)
 {
+	image_bitmaps_free(img);
 	image_close(img->backing);
 	if (img->data != img->file)
 		image_file_close(img->data);
 	image_file_close(img->file);
+	image_close(img->storage);
 	gate_free(img->gate);
 	g_rw_lock_clear(&img->watch_lock);
 	g_free(img->path);
@@ -178,6 +182,11 @@ static struct image_file *open_member(const struct layer *l, struct image_file *
 	return NULL;
 }
 
+static struct image_file *open_name(const char *name, bool readonly, unsigned flags, GError **error)
+{
+	return (image_file_is_nbd(name) ? image_file_open_nbd : image_file_open)(name, readonly, flags, error);
+}
+
 static struct image *open_layer(const struct layer *l, GVariant *options, GError **error)
 {
 	struct image *img = g_new0(struct image, 1);
@@ -187,12 +196,13 @@ static struct image *open_layer(const struct layer *l, GVariant *options, GError
 	img->path = g_strdup(l->path);
 	img->readonly = l->readonly;
 	img->share = l->share;
+	img->direct = l->direct;
 	img->aio = l->aio;
 	img->above = l->above;
 	if (l->file)
 		img->file = image_file_ref(l->file);
 	else
-		img->file = open_member(l, image_file_open(l->path, l->readonly, l->share ? IMAGE_FILE_SHARE : 0, error), error);
+		img->file = open_member(l, open_name(l->path, l->readonly, image_file_flags(img), error), error);
 	img->data = img->file;
 	if (!img->file || !set_format(img, l, error) || !img->format->open(img, options, error) || !check_size(img, error)) {
 		free_image(img);
@@ -223,7 +233,8 @@ static bool open_backing(struct image *img, const char *path, const char *format
 {
 	g_autoptr(GVariant) none = g_variant_ref_sink(g_variant_new_parsed("@a{sv} {}"));
 	gboolean writable = FALSE;
-	struct layer l = { .path = path, .format = format, .guess = true, .share = img->share, .aio = img->aio, .above = img };
+	struct layer l = { .path = path, .format = format, .guess = true, .share = img->share, .direct = img->direct,
+			   .aio = img->aio, .above = img };
 
 	g_variant_lookup(options, "backing-writable", "b", &writable);
 	l.readonly = !writable;
@@ -236,7 +247,7 @@ static bool open_backing(struct image *img, const char *path, const char *format
 	return img->backing;
 }
 
-/* "json:{...}", "nbd://host": only before the first slash, like QEMU, or no file could have a colon in its name. */
+/* "json:{...}", "http://host": only before the first slash, like QEMU, or no file could have a colon in its name. */
 static bool has_protocol(const char *name)
 {
 	return name[strcspn(name, ":/")] == ':';
@@ -248,15 +259,24 @@ static char *backing_path(const char *path, const char *name, GError **error)
 
 	if (g_str_has_prefix(name, "file:"))
 		return g_strdup(name + strlen("file:"));
+	if (image_file_is_nbd(name))
+		return g_strdup(name);
 	if (has_protocol(name)) {
 		kv_fail(error, KV_ERROR_UNSUPPORTED,
-			"disk '%s': its backing file '%s' is not the name of a file, and nothing else is supported; give another "
-			"one with backing=",
+			"disk '%s': its backing file '%s' is neither the name of a file nor an NBD export; give another one "
+			"with backing=",
 			path, name);
 		return NULL;
 	}
 	if (g_path_is_absolute(name))
 		return g_strdup(name);
+	if (image_file_is_nbd(path)) {
+		kv_fail(error, KV_ERROR_UNSUPPORTED,
+			"disk '%s': its backing file '%s' would be in its folder, which an NBD export has not; give one with "
+			"backing=",
+			path, name);
+		return NULL;
+	}
 	folder = g_path_get_dirname(path);
 	return strcmp(folder, ".") == 0 ? g_strdup(name) : g_build_filename(folder, name, NULL);
 }
@@ -312,12 +332,13 @@ static bool find_engine(GVariant *options, int *ret, GError **error)
 
 static bool read_options(GVariant *options, struct layer *l, GError **error)
 {
-	gboolean readonly = FALSE, share = FALSE;
+	gboolean readonly = FALSE, share = FALSE, direct = FALSE;
 
 	g_variant_lookup(options, "format", "&s", &l->format);
 	g_variant_lookup(options, "member", "&s", &l->member);
 	g_variant_lookup(options, "readonly", "b", &readonly);
 	g_variant_lookup(options, "force-share", "b", &share);
+	g_variant_lookup(options, "direct", "b", &direct);
 	if (share && !readonly)
 		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': without locks it can only be read; give readonly=on as well",
 			       l->path);
@@ -325,6 +346,7 @@ static bool read_options(GVariant *options, struct layer *l, GError **error)
 		return false;
 	l->readonly = readonly;
 	l->share = share;
+	l->direct = direct;
 	l->guess = g_strcmp0(l->format, "auto") == 0;
 	if (l->guess)
 		l->format = NULL;
@@ -333,6 +355,7 @@ static bool read_options(GVariant *options, struct layer *l, GError **error)
 
 struct image *image_open(GVariant *options, GError **error)
 {
+	gboolean automatic = FALSE;
 	struct layer l = {};
 	struct image *img;
 
@@ -343,18 +366,25 @@ struct image *image_open(GVariant *options, GError **error)
 	if (!read_options(options, &l, error))
 		return NULL;
 	img = open_layer(&l, options, error);
+	if (img)
+		g_variant_lookup(options, "auto-readonly", "b", &automatic);
+	if (img && automatic)
+		img->auto_readonly = img->readonly;
 	if (img && !open_override(img, options, error))
 		g_clear_pointer(&img, image_close);
 	return img;
 }
 
-static bool check_storage(const struct image *storage, const struct layer *l, GError **error)
+static bool check_storage(struct image *storage, const struct layer *l, GError **error)
 {
 	if (!storage->format->plain)
 		return kv_fail(error, KV_ERROR_USAGE, "disk '%s' is a %s image: its file is not free to be another one's",
 			       storage->path, storage->format->name);
-	return l->readonly || !storage->readonly ||
-	       kv_fail(error, KV_ERROR_USAGE, "disk '%s' is open for reading only; give read-only as well", storage->path);
+	if (l->readonly || !storage->readonly)
+		return true;
+	if (storage->auto_readonly)
+		return image_reopen(storage, false, error);
+	return kv_fail(error, KV_ERROR_USAGE, "disk '%s' is open for reading only; give read-only as well", storage->path);
 }
 
 /* The format is told of a backing image by the option of that name, so that it opens none itself. */
@@ -380,6 +410,8 @@ struct image *image_open_on(struct image *storage, struct image *backing, GVaria
 	if (!read_options(options, &l, error) || (storage && !check_storage(storage, &l, error)))
 		return NULL;
 	img = open_layer(&l, backing ? alone : options, error);
+	if (img && storage)
+		img->storage = image_ref(storage);
 	if (img && backing && !has_option(img->format, "backing")) {
 		kv_fail(error, KV_ERROR_USAGE, "disk '%s': %s images stand on no other ones", img->path, img->format->name);
 		g_clear_pointer(&img, image_close);
@@ -509,7 +541,7 @@ bool image_create(GVariant *options, GError **error)
 	if (!check_create_options(format, options, error) || !find_size(path, options, &size, error))
 		return false;
 	existed = access(path, F_OK) == 0;
-	file = image_file_open(path, false, IMAGE_FILE_CREATE, error);
+	file = open_name(path, false, IMAGE_FILE_CREATE, error);
 	if (!file)
 		return false;
 	ok = format->create(file, size, options, error);

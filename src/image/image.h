@@ -39,6 +39,7 @@ struct image_file;
 struct image_format;
 struct image_gate;
 struct image_watch;
+struct image_bitmap;
 
 /*
  * An open image: one layer, its file, and what it stands on. Immutable after image_open(), except for size (image_resize()),
@@ -50,11 +51,14 @@ struct image {
 	uint64_t size; /* bytes, a multiple of 512; atomic */
 	bool readonly;
 	bool share;		 /* no locks */
+	bool direct;		 /* past the host's page cache */
 	bool guessed;		 /* raw, because the first bytes looked like nothing else; such writes are refused (-EPERM) */
+	bool auto_readonly;	 /* readonly as long as nothing on it wants to write (image_open_on()) */
 	bool discard;		 /* DISCARD deallocates */
 	struct image_file *file; /* where the format's structures are */
 	struct image_file *data; /* where guest data is: the same one but for a qcow2 data file */
 	struct image *backing;	 /* a reference; what this layer does not have is read from there; NULL: zeroes */
+	struct image *storage;	 /* a reference: image_open_on(); NULL: none */
 	char *backing_name, *backing_format; /* as they stand in the file; NULL: none */
 	void *state;			     /* the format's */
 	/* image.c's own: */
@@ -64,6 +68,8 @@ struct image {
 	int aio;		     /* enum file_engine */
 	struct image_watch *watches; /* live.c; atomic */
 	GRWLock watch_lock;
+	struct image_bitmap *bitmaps; /* bitmap-list.c's, see bitmap.h */
+	bool bitmaps_loaded;	      /* those of the file are among them */
 };
 
 struct image_queue {
@@ -82,10 +88,12 @@ extern const struct image_format *const image_formats[]; /* NULL-terminated */
  *   member (s)            the file is an OVA, and this is the name of a disk in it; with readonly alone. Not given: where a
  *                         format is guessed or is not raw, the only disk of a file that is an OVA by its name and looks
  *   readonly (b)
+ *   auto-readonly (b)     with readonly: an image on it that is to be written reopens it
  *   force-share (b)       no locks; with readonly alone. What is read may change at any time
  *   backing (s)           stand on this file, whatever the image says; a path like `file`. "": on none
  *   backing-format (s)    the format of `backing`; not given: guessed
  *   backing-writable (b)  the first backing image is opened for writing, as a commit needs it
+ *   direct (b)            O_DIRECT, for the files below as well; buffers and ranges need not be aligned
  *   aio (s)               auto, io_uring or threads: what queues work with
  */
 struct image *image_open(GVariant *options, GError **error);
@@ -102,6 +110,15 @@ struct image_queue *image_queue_new(struct image *img, GMainContext *context, un
 void image_queue_free(struct image_queue *q);
 void image_submit(struct image_queue *q, struct image_req *req);
 void image_kick(struct image_queue *q);
+/* What has ended by now is completed now, and not at the next turn of the loop. The context's thread, with no lock that matters. */
+void image_reap(struct image_queue *q);
+/*
+ * The same at once, in the queue's thread, if all is where it needs no waiting for: in the page cache and, to be written, in its
+ * place already. -EAGAIN: it is not, or not all (submit the request, which does it anew); 0 or another negative errno: it is
+ * over. ret_zero: all that was read is zeroes which no layer has as data.
+ */
+int image_read_now(struct image_queue *q, uint64_t offset, void *buf, uint64_t len, bool *ret_zero);
+int image_write_now(struct image_queue *q, uint64_t offset, const void *buf, uint64_t len);
 /*
  * Around synchronous access to q->image in place of a request, for the thread that submits: a drain waits for its end. False:
  * the image is drained; submit a request.
@@ -115,7 +132,8 @@ void image_queue_leave(struct image_queue *q);
 
 /*
  * After this no request is under way in any queue over this image (as its own or further down its chain), and what is submitted
- * waits. May run complete()s of the main context's queues; so no lock is held that these take. Nests.
+ * waits. May run complete()s of the main context's queues; so no lock is held that these take, and nothing is done until the end
+ * that waits for a queue to be freed. Nests.
  */
 void image_drain_begin(struct image *img);
 void image_drain_end(struct image *img);
@@ -189,6 +207,9 @@ int image_populate(struct image *img, uint64_t offset, uint64_t len);
 int image_write_compressed(struct image *img, uint64_t offset, const void *buf, uint64_t len);
 /* Its second half, behind the format's compress(): bytes for the cluster at offset. */
 int image_write_packed(struct image *img, uint64_t offset, const void *packed, uint64_t len);
+
+/* The bytes at `at` of another file, whose blocks become the image's as well (format.h). Any error: they are to be copied. */
+int image_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at);
 
 enum image_prealloc { IMAGE_PREALLOC_OFF, IMAGE_PREALLOC_METADATA, IMAGE_PREALLOC_FALLOC, IMAGE_PREALLOC_FULL };
 /* Sizes are rounded up to 512. Shrinking drops what is behind the new end. */

@@ -10,9 +10,34 @@
 #include "file.h"
 #include "format.h"
 
-static GMutex queues_lock;
-static struct live_queue *queues;
+/* A drain, of which there may be several at once: the image and the queues that it holds. */
+struct drain {
+	struct image *img;
+	GPtrArray *queues; /* struct live_queue, which are not freed while they are here */
+	struct drain *next;
+};
 
+static GMutex queues_lock; /* the lists, and pins */
+static GCond unpinned;
+static struct live_queue *queues;
+static struct drain *drains;
+
+static bool has_image(const struct image_queue *q, const struct image *img)
+{
+	for (const struct image *i = q->image; i; i = i->backing)
+		if (i == img)
+			return true;
+	return false;
+}
+
+/* Holds queues_lock. */
+static void pin(struct drain *d, struct live_queue *l)
+{
+	l->pins++;
+	g_ptr_array_add(d->queues, l);
+}
+
+/* A new queue over an image that is drained right now is held from the beginning. */
 void live_queue_add(struct live_queue *l)
 {
 	g_mutex_init(&l->lock);
@@ -20,12 +45,20 @@ void live_queue_add(struct live_queue *l)
 	g_mutex_lock(&queues_lock);
 	l->next = queues;
 	queues = l;
+	for (struct drain *d = drains; d; d = d->next)
+		if (has_image(l->q, d->img)) {
+			pin(d, l);
+			if (!l->held++)
+				queue_chain_leave(l->q);
+		}
 	g_mutex_unlock(&queues_lock);
 }
 
 void live_queue_remove(struct live_queue *l)
 {
 	g_mutex_lock(&queues_lock);
+	while (l->pins)
+		g_cond_wait(&unpinned, &queues_lock);
 	for (struct live_queue **at = &queues; *at; at = &(*at)->next)
 		if (*at == l) {
 			*at = l->next;
@@ -71,36 +104,6 @@ void image_queue_leave(struct image_queue *q)
 	live_leave(queue_live(q));
 }
 
-static bool has_image(const struct image_queue *q, const struct image *img)
-{
-	for (const struct image *i = q->image; i; i = i->backing)
-		if (i == img)
-			return true;
-	return false;
-}
-
-/* The queues over an image; g_free. Queues come and go in the main thread, which we are. */
-static struct live_queue **queues_of(const struct image *img)
-{
-	GPtrArray *list = g_ptr_array_new();
-
-	g_mutex_lock(&queues_lock);
-	for (struct live_queue *l = queues; l; l = l->next)
-		if (has_image(l->q, img))
-			g_ptr_array_add(list, l);
-	g_mutex_unlock(&queues_lock);
-	g_ptr_array_add(list, NULL);
-	return (struct live_queue **)g_ptr_array_free(list, FALSE);
-}
-
-/* A drain, of which there may be several at once: the image and the queues that it holds. */
-struct drain {
-	struct image *img;
-	struct live_queue **queues;
-	struct drain *next;
-};
-static struct drain *drains;
-
 static void hold(struct live_queue *l)
 {
 	if (__atomic_fetch_add(&l->held, 1, __ATOMIC_SEQ_CST))
@@ -141,30 +144,64 @@ static void release(struct live_queue *l)
 		resubmit(l);
 }
 
+/* Others may be added meanwhile. */
+static struct live_queue *drained_queue(struct drain *d, unsigned i)
+{
+	struct live_queue *l;
+
+	g_mutex_lock(&queues_lock);
+	l = g_ptr_array_index(d->queues, i);
+	g_mutex_unlock(&queues_lock);
+	return l;
+}
+
 void image_drain_begin(struct image *img)
 {
 	struct drain *d = g_new(struct drain, 1);
+	unsigned n;
 
-	*d = (struct drain){ .img = img, .queues = queues_of(img), .next = drains };
-	for (struct live_queue **l = d->queues; *l; l++)
-		hold(*l);
+	*d = (struct drain){ .img = img, .queues = g_ptr_array_new() };
+	g_mutex_lock(&queues_lock);
+	for (struct live_queue *l = queues; l; l = l->next)
+		if (has_image(l->q, img))
+			pin(d, l);
+	n = d->queues->len;
+	d->next = drains;
 	drains = d;
+	g_mutex_unlock(&queues_lock);
+	for (unsigned i = 0; i < n; i++)
+		hold(drained_queue(d, i));
+}
+
+static struct drain *take_drain(struct image *img)
+{
+	struct drain *d = NULL;
+
+	g_mutex_lock(&queues_lock);
+	for (struct drain **at = &drains; *at && !d; at = d ? at : &(*at)->next)
+		if ((*at)->img == img) {
+			d = *at;
+			*at = d->next;
+		}
+	g_mutex_unlock(&queues_lock);
+	return d;
 }
 
 void image_drain_end(struct image *img)
 {
-	for (struct drain **at = &drains; *at; at = &(*at)->next) {
-		struct drain *d = *at;
+	struct drain *d = take_drain(img);
 
-		if (d->img != img)
-			continue;
-		*at = d->next;
-		for (struct live_queue **l = d->queues; *l; l++)
-			release(*l);
-		g_free(d->queues);
-		g_free(d);
+	for (unsigned i = 0; d && i < d->queues->len; i++)
+		release(g_ptr_array_index(d->queues, i));
+	if (!d)
 		return;
-	}
+	g_mutex_lock(&queues_lock);
+	for (unsigned i = 0; i < d->queues->len; i++)
+		((struct live_queue *)g_ptr_array_index(d->queues, i))->pins--;
+	g_cond_broadcast(&unpinned);
+	g_mutex_unlock(&queues_lock);
+	g_ptr_array_free(d->queues, TRUE);
+	g_free(d);
 }
 
 void image_queue_set_image(struct image_queue *q, struct image *img)
@@ -219,14 +256,18 @@ bool image_reopen(struct image *img, bool readonly, GError **error)
 			return false;
 		img->readonly = true;
 		/* What is open for more than that does no harm. */
-		reopen_files(img, true, NULL);
+		if (reopen_files(img, true, NULL) && img->storage)
+			img->storage->readonly = true;
 		return true;
 	}
 	if (!reopen_files(img, false, error))
 		return false;
 	img->readonly = false;
-	if (img->format->reopen(img, false, error))
+	if (img->format->reopen(img, false, error)) {
+		if (img->storage)
+			img->storage->readonly = false;
 		return true;
+	}
 	img->readonly = true;
 	reopen_files(img, true, NULL);
 	return false;

@@ -10,11 +10,13 @@ struct live_queue {
 	struct image_queue *q;
 	unsigned held;	 /* drains that hold it; atomic */
 	unsigned inside; /* submitters and synchronous users; atomic */
+	unsigned pins;	 /* drains that have it: it is not freed */
 	GMutex lock;	 /* waiting */
 	struct image_req *waiting, **waiting_end;
 	struct live_queue *next;
 };
 void live_queue_add(struct live_queue *l);
+/* Nothing is under way; waits until no drain has it. */
 void live_queue_remove(struct live_queue *l);
 /* False: the queue is held, and the request (NULL: none) waits; else a matching live_leave() is due. */
 bool live_enter(struct live_queue *l, struct image_req *req);

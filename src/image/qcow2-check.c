@@ -5,6 +5,7 @@
  * more, so what is reported as left is what is there. Lines are worded as qemu-img check words them.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "error.h"
 #include "qcow2.h"
@@ -58,6 +59,60 @@ static int compare(struct qcow2_count *c, uint64_t cluster, uint64_t have, uint6
 	return repair_count(c, cluster, have, want);
 }
 
+/* Flags that agree with neither count (see flag_is_right()). */
+static bool flags_wrong(uint32_t word, uint64_t have)
+{
+	uint32_t count = word & QCOW2_COUNT_MASK;
+
+	return (word & QCOW2_COUNT_COPIED && have != 1 && count != 1) || (word & QCOW2_COUNT_SHARED && have == 1 && count == 1);
+}
+
+static int compare_one(struct qcow2_count *c, uint64_t cluster, uint64_t have, uint32_t word)
+{
+	uint64_t want = word & QCOW2_COUNT_MASK;
+
+	c->doubt |= have != want || flags_wrong(word, have);
+	return have || want ? compare(c, cluster, have, want) : 0;
+}
+
+/* In nearly all images a cluster that is used has one reference and the flag. */
+static bool all_plain(const uint8_t *counts, const uint32_t *words)
+{
+	uint32_t other = 0;
+
+	for (unsigned i = 0; i < QCOW2_COUNT_CHUNK; i++) {
+		uint32_t have = (uint32_t)counts[2 * i] << 8 | counts[2 * i + 1];
+
+		other |= (have ^ (words[i] & ~QCOW2_COUNT_COPIED)) | (have & ~1u);
+	}
+	return !other;
+}
+
+static int compare_chunk(struct qcow2_count *c, uint64_t first, const uint8_t *block, uint64_t i)
+{
+	static const uint32_t none[QCOW2_COUNT_CHUNK];
+	static const uint8_t zeroes[QCOW2_COUNT_CHUNK * 8];
+	unsigned order = c->s->refcount_order;
+	const uint8_t *counts = block + (i << order) / 8;
+	const uint32_t *words = qcow2_count_chunk(c, first + i);
+	int res = 0;
+
+	if (!words && memcmp(counts, zeroes, ((size_t)QCOW2_COUNT_CHUNK << order) / 8) == 0)
+		return 0;
+	words = words ? words : none;
+	if (order == 4 && all_plain(counts, words)) {
+		unsigned last = QCOW2_COUNT_CHUNK;
+
+		while (last && !words[last - 1])
+			last--;
+		c->ret->end_offset = MAX(c->ret->end_offset, (first + i + last) << c->s->cluster_bits);
+		return 0;
+	}
+	for (unsigned k = 0; k < QCOW2_COUNT_CHUNK && res == 0; k++)
+		res = compare_one(c, first + i + k, qcow2_refcount_entry(block, i + k, order), words[k]);
+	return res;
+}
+
 static int compare_block(struct qcow2_count *c, uint64_t index)
 {
 	struct qcow2 *s = c->s;
@@ -65,12 +120,8 @@ static int compare_block(struct qcow2_count *c, uint64_t index)
 	g_autofree uint8_t *block = g_malloc(s->cluster_size);
 	int res = qcow2_pread(s, s->reftable[index], block, s->cluster_size);
 
-	for (uint64_t i = 0; i < n && res == 0; i++) {
-		uint64_t have = qcow2_refcount_entry(block, i, s->refcount_order), want = qcow2_count_get(c, first + i);
-
-		if (have || want)
-			res = compare(c, first + i, have, want);
-	}
+	for (uint64_t i = 0; i < n && res == 0; i += QCOW2_COUNT_CHUNK)
+		res = compare_chunk(c, first, block, i);
 	return res;
 }
 
@@ -140,6 +191,7 @@ static int check_table_flags(struct qcow2_count *c, uint64_t table)
 	return res;
 }
 
+/* Data's flags were seen with the counts; what is wrong with which entry takes another look. */
 static int check_flags(struct qcow2_count *c)
 {
 	struct qcow2 *s = c->s;
@@ -159,7 +211,7 @@ static int check_flags(struct qcow2_count *c)
 			if (c->fix & IMAGE_FIX_ERRORS)
 				qcow2_l1_set(s, i, table | (have == 1 ? QCOW2_COPIED : 0));
 		}
-		if (res == 0)
+		if (res == 0 && c->doubt)
 			res = check_table_flags(c, table);
 	}
 	return res;
@@ -180,6 +232,7 @@ static int run_steps(struct qcow2_count *c)
 		res = compare_all(c);
 	if (res == 0 && c->rebuild && c->fix & IMAGE_FIX_ERRORS)
 		res = qcow2_rebuild(c);
+	c->doubt |= c->rebuild || c->ret->corruptions || c->ret->leaks;
 	/* Flags are nothing to go by while counts cannot be read. */
 	return res < 0 || (c->rebuild && !(c->fix & IMAGE_FIX_ERRORS)) ? res : check_flags(c);
 }

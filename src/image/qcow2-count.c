@@ -5,87 +5,138 @@
  * them grows with what is in the file, not with what its size pretends.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include "qcow2.h"
 
-enum { CHUNK = 64 };
+enum {
+	CHUNK = QCOW2_COUNT_CHUNK,
+	FIRST_SLOTS = 64,
+	TABLES_AHEAD = 16,
+	SKIP = 8, /* entries that are looked at together */
+};
+
+struct chunk {
+	uint64_t index;
+	uint32_t words[CHUNK];
+};
+
+/* Open addressing. The index is beside the pointer, so that looking for one touches no other. */
+struct qcow2_count_slot {
+	uint64_t index;
+	struct chunk *chunk; /* NULL: free */
+};
+
+static struct qcow2_count_slot *find_slot(const struct qcow2_count *c, uint64_t index)
+{
+	size_t i = index * 0x9e3779b97f4a7c15ULL >> 20 & (c->n_slots - 1);
+
+	while (c->slots[i].chunk && c->slots[i].index != index)
+		i = (i + 1) & (c->n_slots - 1);
+	return c->slots + i;
+}
+
+static void set_slots(struct qcow2_count *c, size_t n)
+{
+	g_autofree struct qcow2_count_slot *old = c->slots;
+	size_t n_old = c->n_slots;
+
+	c->slots = g_new0(struct qcow2_count_slot, n);
+	c->n_slots = n;
+	for (size_t i = 0; i < n_old; i++)
+		if (old[i].chunk)
+			*find_slot(c, old[i].index) = old[i];
+}
 
 void qcow2_count_init(struct qcow2_count *c, struct qcow2 *s)
 {
 	c->s = s;
-	c->chunks = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+	set_slots(c, FIRST_SLOTS);
 	c->end = qcow2_clusters(s, image_file_size(s->file));
 }
 
 void qcow2_count_clear(struct qcow2_count *c)
 {
-	g_clear_pointer(&c->chunks, g_hash_table_unref);
+	for (size_t i = 0; i < c->n_slots; i++)
+		g_free(c->slots[i].chunk);
+	g_clear_pointer(&c->slots, g_free);
+	c->n_slots = 0;
 }
 
-struct chunk {
-	gint64 index;
-	uint32_t counts[CHUNK];
-};
-
-static struct chunk *find_chunk(const struct qcow2_count *c, uint64_t cluster)
+static struct chunk *get_chunk(struct qcow2_count *c, uint64_t index)
 {
-	gint64 index = cluster / CHUNK;
+	struct qcow2_count_slot *slot = find_slot(c, index);
 
-	return g_hash_table_lookup(c->chunks, &index);
+	if (slot->chunk)
+		return slot->chunk;
+	if (++c->n_chunks * 2 > c->n_slots) {
+		set_slots(c, c->n_slots * 2);
+		slot = find_slot(c, index);
+	}
+	slot->index = index;
+	slot->chunk = g_new0(struct chunk, 1);
+	slot->chunk->index = index;
+	return slot->chunk;
+}
+
+static void refer(struct qcow2_count *c, uint64_t cluster, uint32_t flag)
+{
+	uint32_t *word = get_chunk(c, cluster / CHUNK)->words + cluster % CHUNK;
+
+	*word = (*word + ((*word & QCOW2_COUNT_MASK) < QCOW2_COUNT_MASK)) | flag;
+}
+
+const uint32_t *qcow2_count_chunk(const struct qcow2_count *c, uint64_t cluster)
+{
+	const struct chunk *chunk = find_slot(c, cluster / CHUNK)->chunk;
+
+	return chunk ? chunk->words : NULL;
 }
 
 uint64_t qcow2_count_get(const struct qcow2_count *c, uint64_t cluster)
 {
-	const struct chunk *chunk = find_chunk(c, cluster);
+	const uint32_t *words = qcow2_count_chunk(c, cluster);
 
-	return chunk ? chunk->counts[cluster % CHUNK] : 0;
+	return words ? words[cluster % CHUNK] & QCOW2_COUNT_MASK : 0;
 }
 
 void qcow2_count_add(struct qcow2_count *c, uint64_t cluster)
 {
-	struct chunk *chunk = find_chunk(c, cluster);
-
-	if (!chunk) {
-		chunk = g_new0(struct chunk, 1);
-		chunk->index = cluster / CHUNK;
-		g_hash_table_insert(c->chunks, &chunk->index, chunk);
-	}
-	chunk->counts[cluster % CHUNK] += chunk->counts[cluster % CHUNK] < UINT32_MAX;
+	refer(c, cluster, 0);
 }
 
 bool qcow2_count_any(const struct qcow2_count *c, uint64_t first, uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i += CHUNK)
-		if (find_chunk(c, first + i))
+		if (qcow2_count_chunk(c, first + i))
 			return true;
 	return false;
 }
 
 void qcow2_count_each(struct qcow2_count *c, qcow2_count_visit *visit)
 {
-	struct chunk *chunk;
-	GHashTableIter iter;
+	for (size_t i = 0; i < c->n_slots; i++) {
+		const struct chunk *chunk = c->slots[i].chunk;
 
-	g_hash_table_iter_init(&iter, c->chunks);
-	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&chunk))
-		for (unsigned i = 0; i < CHUNK; i++)
-			if (chunk->counts[i])
-				visit(c, (uint64_t)chunk->index * CHUNK + i, chunk->counts[i]);
+		for (unsigned k = 0; chunk && k < CHUNK; k++)
+			if (chunk->words[k])
+				visit(c, chunk->index * CHUNK + k, chunk->words[k] & QCOW2_COUNT_MASK);
+	}
 }
 
 uint64_t qcow2_count_last(const struct qcow2_count *c)
 {
 	uint64_t last = 0;
-	struct chunk *chunk;
-	GHashTableIter iter;
 
-	g_hash_table_iter_init(&iter, c->chunks);
-	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&chunk))
-		for (unsigned i = 0; i < CHUNK; i++)
-			if (chunk->counts[i])
-				last = MAX(last, (uint64_t)chunk->index * CHUNK + i);
+	for (size_t i = 0; i < c->n_slots; i++) {
+		const struct chunk *chunk = c->slots[i].chunk;
+
+		for (unsigned k = 0; chunk && k < CHUNK; k++)
+			if (chunk->words[k])
+				last = MAX(last, chunk->index * CHUNK + k);
+	}
 	return last;
 }
 
@@ -103,7 +154,7 @@ void qcow2_count_say(struct qcow2_count *c, uint64_t *counter, const char *forma
 	c->report(c->opaque, text);
 }
 
-bool qcow2_count_range(struct qcow2_count *c, uint64_t offset, uint64_t len, const char *what)
+static bool count_range(struct qcow2_count *c, uint64_t offset, uint64_t len, uint32_t flag, const char *what)
 {
 	uint64_t first = qcow2_cluster(c->s, offset), n = qcow2_clusters(c->s, offset + len) - first;
 
@@ -114,8 +165,13 @@ bool qcow2_count_range(struct qcow2_count *c, uint64_t offset, uint64_t len, con
 		return false;
 	}
 	for (uint64_t i = 0; i < n; i++)
-		qcow2_count_add(c, first + i);
+		refer(c, first + i, flag);
 	return true;
+}
+
+bool qcow2_count_range(struct qcow2_count *c, uint64_t offset, uint64_t len, const char *what)
+{
+	return count_range(c, offset, len, 0, what);
 }
 
 /* ---- the mapping ---- */
@@ -132,6 +188,7 @@ static bool count_data(struct qcow2_count *c, struct table *t, const struct qcow
 	struct qcow2 *s = c->s;
 	uint64_t at = qcow2_entry_offset(e), len = s->cluster_size;
 	bool packed = e->word & QCOW2_COMPRESSED;
+	uint32_t flag = e->word & QCOW2_COPIED ? QCOW2_COUNT_COPIED : QCOW2_COUNT_SHARED;
 
 	if (packed)
 		qcow2_packed_range(s, e->word, &at, &len);
@@ -144,7 +201,9 @@ static bool count_data(struct qcow2_count *c, struct table *t, const struct qcow
 		if (!packed)
 			t->next = at + len;
 	}
-	return qcow2_has_data_file(s) || qcow2_count_range(c, at, len, packed ? "compressed data" : "data");
+	if (packed || !t->active)
+		flag = 0;
+	return qcow2_has_data_file(s) || count_range(c, at, len, flag, packed ? "compressed data" : "data");
 }
 
 /* What makes an entry impossible, as words; NULL: it is fine. */
@@ -189,24 +248,50 @@ static int empty_entry(struct qcow2_count *c, const struct table *t, uint64_t at
 	return 0;
 }
 
-static int count_table(struct qcow2_count *c, struct table *t)
+/* Most tables are mostly empty: is this and what comes with it? (A table has a multiple of SKIP entries.) */
+static bool nothing(const uint8_t *p, size_t len)
+{
+	uint64_t all = 0, word;
+
+	for (size_t i = 0; i < len; i += sizeof(word)) {
+		memcpy(&word, p + i, sizeof(word));
+		all |= word;
+	}
+	return !all;
+}
+
+static int count_entry(struct qcow2_count *c, struct table *t, const uint8_t *bytes, unsigned i)
 {
 	struct qcow2 *s = c->s;
-	g_autofree uint8_t *bytes = g_malloc(s->cluster_size);
+	struct qcow2_entry e = qcow2_l2_entry(s, bytes, i);
+	const char *fault = fault_of(s, t, i, &e);
+
+	if (fault)
+		qcow2_count_say(c, &c->ret->corruptions, "ERROR L2 entry %u of the table at %#" PRIx64 ", %#" PRIx64 ": %s", i,
+				t->at, e.word, fault);
+	return fault || !count_data(c, t, &e) ? empty_entry(c, t, (uint64_t)i * s->entry_size) : 0;
+}
+
+static int count_table(struct qcow2_count *c, struct table *t, uint8_t *bytes)
+{
+	struct qcow2 *s = c->s;
 	int res = qcow2_pread(s, t->at, bytes, s->cluster_size);
 
-	for (unsigned i = 0; i < 1u << s->l2_bits && res == 0; i++) {
-		struct qcow2_entry e = qcow2_l2_entry(s, bytes, i);
-		const char *fault = fault_of(s, t, i, &e);
-
-		if (fault)
-			qcow2_count_say(c, &c->ret->corruptions,
-					"ERROR L2 entry %u of the table at %#" PRIx64 ", %#" PRIx64 ": %s", i, t->at, e.word,
-					fault);
-		if (fault || !count_data(c, t, &e))
-			res = empty_entry(c, t, (uint64_t)i * s->entry_size);
+	for (unsigned i = 0; i < 1u << s->l2_bits && res == 0; i += SKIP) {
+		if (nothing(bytes + (size_t)i * s->entry_size, (size_t)SKIP * s->entry_size))
+			continue;
+		for (unsigned k = i; k < i + SKIP && res == 0; k++)
+			if (!nothing(bytes + (size_t)k * s->entry_size, s->entry_size))
+				res = count_entry(c, t, bytes, k);
 	}
 	return res;
+}
+
+/* So that a disk always has some to read. */
+static void read_ahead(struct qcow2 *s, uint64_t entry)
+{
+	if (entry & QCOW2_OFFSET && s->file->fd >= 0)
+		posix_fadvise(s->file->fd, entry & QCOW2_OFFSET, s->cluster_size, POSIX_FADV_WILLNEED);
 }
 
 /* An L2 table that is there twice is a loop in what the guest sees; it is walked once. */
@@ -214,12 +299,17 @@ static int count_l1(struct qcow2_count *c, const uint64_t *l1, uint32_t n, bool 
 {
 	g_autoptr(GHashTable) seen = g_hash_table_new(g_int64_hash, g_int64_equal);
 	struct qcow2 *s = c->s;
+	g_autofree uint8_t *bytes = g_malloc(s->cluster_size);
 	int res = 0;
 
+	for (uint32_t i = 0; i < MIN(n, TABLES_AHEAD); i++)
+		read_ahead(s, l1[i]);
 	for (uint32_t i = 0; i < n && res == 0; i++) {
 		struct table t = {l1[i] & QCOW2_OFFSET, (uint64_t)i << qcow2_l2_span_bits(s), active, 0};
 		bool good = !(l1[i] & ~(QCOW2_OFFSET | QCOW2_COPIED)) && qcow2_aligned(s, t.at);
 
+		if (i + TABLES_AHEAD < n)
+			read_ahead(s, l1[i + TABLES_AHEAD]);
 		if (!l1[i])
 			continue;
 		if (!good)
@@ -230,7 +320,7 @@ static int count_l1(struct qcow2_count *c, const uint64_t *l1, uint32_t n, bool 
 			good = !t.at || qcow2_count_range(c, t.at, s->cluster_size, "L2 table");
 		g_hash_table_add(seen, (gpointer)(l1 + i));
 		if (good && t.at)
-			res = count_table(c, &t);
+			res = count_table(c, &t, bytes);
 		else if (!good && active && c->fix & IMAGE_FIX_ERRORS)
 			qcow2_l1_set(s, i, 0);
 	}

@@ -182,25 +182,46 @@ static bool set_size(struct image *img, uint64_t size, enum image_prealloc preal
 	return res == 0 || kv_fail_errno(error, -res, "disk '%s': cannot write it", img->path);
 }
 
-bool qcow2_create(struct image_file *file, uint64_t size, GVariant *options, GError **error)
+static bool create(struct image_file *file, uint64_t size, const struct wish *w, GError **error)
 {
 	struct image img = {.format = &image_qcow2, .path = file->name, .file = file, .data = file};
 	g_autoptr(GVariant) bare = g_variant_ref_sink(g_variant_new_parsed("{'backing': <''>}"));
-	struct image_file *data;
-	struct wish w;
 	bool ok;
 
-	if (!take_options(options, &w, error) || !check_wish(&w, error))
+	if (!write_first(file, w, error) || !image_qcow2.open(&img, bare, error))
 		return false;
-	if (w.data_file && !make_data_file(file->name, w.data_file, &data, error))
-		return false;
-	if (!write_first(file, &w, error) || !image_qcow2.open(&img, bare, error))
-		return false;
-	ok = set_size(&img, size, w.prealloc, error);
+	ok = set_size(&img, size, w->prealloc, error);
 	image_qcow2.close(&img);
 	if (img.data != file)
 		image_file_close(img.data);
 	g_free(img.backing_name);
 	g_free(img.backing_format);
 	return ok;
+}
+
+static int no_flush(struct image_file *file)
+{
+	return 0;
+}
+
+/* Half an image is none, so what is written in which order does not matter here: it is all flushed once, at the end. */
+bool qcow2_create(struct image_file *file, uint64_t size, GVariant *options, GError **error)
+{
+	const struct image_file_type *type = file->type;
+	struct image_file_type unordered = *type;
+	struct image_file *data;
+	struct wish w;
+	bool ok;
+	int res;
+
+	if (!take_options(options, &w, error) || !check_wish(&w, error))
+		return false;
+	if (w.data_file && !make_data_file(file->name, w.data_file, &data, error))
+		return false;
+	unordered.flush = no_flush;
+	file->type = &unordered;
+	ok = create(file, size, &w, error);
+	file->type = type;
+	res = ok ? type->flush(file) : 0;
+	return ok && (res == 0 || kv_fail_errno(error, -res, "disk '%s': cannot write it", file->name));
 }

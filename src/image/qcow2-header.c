@@ -8,6 +8,7 @@
 
 #include "bytes.h"
 #include "error.h"
+#include "log.h"
 #include "qcow2.h"
 
 enum {
@@ -121,8 +122,12 @@ static bool take_bitmaps(struct qcow2 *s, const uint8_t *data, uint32_t len, GEr
 {
 	if (len != 24)
 		return bad(s, error, "its bitmaps extension has a wrong length");
-	if (!(s->autoclear & QCOW2_BITMAPS))
-		return true; /* somebody wrote who does not know bitmaps: they are void */
+	if (!(s->autoclear & QCOW2_BITMAPS)) {
+		kv_log_warn("disk '%s' was written by a program without bitmaps: those in it are void; a check with repair "
+			    "gives their room back",
+			    s->img->path);
+		return true;
+	}
 	s->n_bitmaps = get_be32(data);
 	s->bitmaps_len = get_be64(data + 8);
 	s->bitmaps_offset = get_be64(data + 16);
@@ -366,12 +371,13 @@ static void fixed_part(struct qcow2 *s, uint64_t size, uint8_t *h)
 
 static void append_extensions(struct qcow2 *s, GByteArray *out)
 {
+	/* In the sector of the features, so that they change together. */
+	if (s->n_bitmaps)
+		append_bitmaps(s, out);
 	if (s->backing_format && *s->backing_format)
 		append_extension(out, EXT_BACKING_FORMAT, s->backing_format, strlen(s->backing_format));
 	if (s->data_name && qcow2_has_data_file(s))
 		append_extension(out, EXT_DATA_FILE, s->data_name, strlen(s->data_name));
-	if (s->n_bitmaps)
-		append_bitmaps(s, out);
 	for (unsigned i = 0; i < s->extensions->len; i++) {
 		const struct qcow2_extension *e = &g_array_index(s->extensions, struct qcow2_extension, i);
 

@@ -184,8 +184,7 @@ int qcow2_will_write(struct qcow2 *s)
 		return -EIO;
 	if (s->written)
 		return 0;
-	if (s->n_bitmaps)
-		res = qcow2_bitmaps_in_use(s);
+	res = qcow2_bitmaps_in_use(s, false);
 	if (res == 0 && (s->compatible & QCOW2_LAZY_REFCOUNTS) && !s->checking)
 		res = mark_dirty(s);
 	s->written = res == 0;

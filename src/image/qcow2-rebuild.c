@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Refcount structures that cannot be repaired where they are: new ones are made from what has been counted, behind everything
- * that is in the file. The old ones are free then.
+ * Refcount structures that cannot be repaired where they are, or are to have another width: new ones are made from what has been
+ * counted, behind everything that is in the file. The old ones are free then.
  */
 #include <errno.h>
 
@@ -89,12 +89,26 @@ static void use(struct qcow2 *s, uint64_t *table, uint64_t n, uint64_t offset)
 	qcow2_cache_init(&s->refcount_cache, s, QCOW2_REFCOUNT_CACHE, qcow2_clean_refcounts);
 }
 
+/* Where they are and how wide the counts are, in one write of the sector that has both. */
+static int switch_to(struct qcow2 *s, uint64_t offset, uint32_t clusters)
+{
+	uint8_t head[QCOW2_HEADER_V3];
+	int res = qcow2_pread(s, 0, head, sizeof(head));
+
+	put_be64(head + QCOW2_AT_REFTABLE, offset);
+	put_be32(head + QCOW2_AT_REFTABLE + 8, clusters);
+	if (s->version >= 3)
+		put_be32(head + QCOW2_AT_REFCOUNT_ORDER, s->refcount_order);
+	if (res == 0)
+		res = qcow2_pwrite(s, 0, head, s->version < 3 ? QCOW2_HEADER_V2 : QCOW2_HEADER_V3);
+	return res < 0 ? res : qcow2_sync(s);
+}
+
 int qcow2_rebuild(struct qcow2_count *c)
 {
 	struct plan p = {0};
 	struct qcow2_count fresh = {.fix = c->fix, .ret = &(struct image_check){0}};
 	uint64_t offset, n, *table;
-	uint8_t head[12];
 	int res;
 
 	/* Without the old structures: what refers to clusters otherwise. */
@@ -113,12 +127,8 @@ int qcow2_rebuild(struct qcow2_count *c)
 	table = g_new0(uint64_t, n);
 	res = write_all(&fresh, &p, table);
 	qcow2_count_clear(&fresh);
-	put_be64(head, offset);
-	put_be32(head + 8, p.clusters);
 	if (res == 0)
-		res = qcow2_pwrite(c->s, QCOW2_AT_REFTABLE, head, sizeof(head));
-	if (res == 0)
-		res = qcow2_sync(c->s);
+		res = switch_to(c->s, offset, p.clusters);
 	if (res < 0)
 		g_free(table);
 	else

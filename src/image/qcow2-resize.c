@@ -261,16 +261,20 @@ bool qcow2_resize(struct image *img, uint64_t size, enum image_prealloc prealloc
 	struct qcow2 *s = qcow2_state(img);
 	int res;
 
-	if (s->n_bitmaps)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "disk '%s' has bitmaps, which are made for its size; remove them first", img->path);
 	if (s->snapshots->len && (size < img->size || s->version < 3))
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' has snapshots that need its size; delete them first",
 			       img->path);
 	if (prealloc != IMAGE_PREALLOC_OFF && img->backing && !s->extended)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
 			       "disk '%s': preallocation in an image with a backing file needs extended_l2", img->path);
-	res = size > img->size ? grow(img, size, prealloc) : shrink(img, size);
+	if (!qcow2_bitmaps_can_resize(s, size, error))
+		return false;
+	/* In memory they follow (bitmap.c); those on the disk are for the old size. */
+	g_mutex_lock(&s->lock);
+	res = qcow2_bitmaps_in_use(s, true);
+	g_mutex_unlock(&s->lock);
+	if (res == 0)
+		res = size > img->size ? grow(img, size, prealloc) : shrink(img, size);
 	if (res == -EFBIG)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
 			       "disk '%s' cannot have this size with clusters of %u bytes; use larger clusters", img->path,

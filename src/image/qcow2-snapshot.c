@@ -319,10 +319,11 @@ static int flags_then_counts(struct qcow2 *s)
 
 static int begin(struct qcow2 *s)
 {
+	bool changed = s->written;
 	int res = qcow2_will_write(s);
 
 	qcow2_wait_all(s);
-	return res < 0 ? res : qcow2_flush_locked(s);
+	return res < 0 || !changed ? res : qcow2_flush_locked(s);
 }
 
 static bool fail(struct qcow2 *s, int res, const char *what, const char *name, GError **error)
@@ -523,9 +524,9 @@ bool qcow2_snapshot_apply(struct image *img, const char *id_or_name, GError **er
 	sn = &g_array_index(s->snapshots, struct qcow2_snapshot, i);
 	if (sn->info.size > INT64_MAX - 511 || sn->info.size / span + !!(sn->info.size % span) > MAX(sn->l1_size, s->l1_size))
 		return bad_table(s, error);
-	if (s->n_bitmaps && sn->info.size != img->size)
+	if (img->bitmaps || s->n_bitmaps)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "disk '%s' has bitmaps, and the snapshot another size; remove them first", img->path);
+			       "disk '%s' has dirty bitmaps, which would not know what changes; remove them first", img->path);
 	g_mutex_lock(&s->lock);
 	res = apply(s, sn);
 	g_mutex_unlock(&s->lock);
@@ -592,5 +593,6 @@ bool qcow2_snapshot_open(struct qcow2 *s, const char *id, GError **error)
 	s->l1_size = sn->l1_size;
 	s->l1_offset = sn->l1_offset;
 	s->img->size = align_up(sn->info.size, 512);
+	s->past = true;
 	return res == 0 || kv_fail_errno(error, -res, "disk '%s': cannot read snapshot '%s'", s->img->path, id);
 }

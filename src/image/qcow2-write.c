@@ -210,18 +210,37 @@ static int copy_edge(struct image *img, const struct run *run, uint64_t from, ui
 	return res < 0 ? res : img->data->type->write(img->data, at, buf, to - from);
 }
 
-static int transfer(struct image *img, const struct run *run, const void *buf)
+/* What is written: bytes, or the blocks of another file. */
+struct data {
+	const uint8_t *bytes;
+	struct image_file *from;
+	uint64_t at;
+};
+
+static int share(struct image *img, const struct run *run, const struct data *data)
+{
+	/* Data that is there is overwritten only by who may fail in the middle. */
+	if (run->in_place || run->from != run->offset || run->to != run->offset + run->len)
+		return -EEXIST;
+	return img->data->type->share(img->data, run->host, run->len, data->from, data->at);
+}
+
+static int transfer(struct image *img, const struct run *run, const struct data *data)
 {
 	struct qcow2 *s = qcow2_state(img);
-	uint64_t at = run->host;
+	uint64_t at = run->host, start = align_down(run->offset, s->cluster_size);
 	int res;
 
+	if (data->from)
+		return share(img, run, data);
 	if (run->in_place)
-		return img->data->type->write(img->data, at, buf, run->len);
+		return img->data->type->write(img->data, at, data->bytes, run->len);
+	if (run->fresh && image_file_size(img->data) <= at)
+		image_file_will_fill(img->data, at, align_up(run->to - start, s->cluster_size));
 	at += run->offset & (s->cluster_size - 1);
 	res = copy_edge(img, run, run->from, run->offset);
 	if (res == 0)
-		res = img->data->type->write(img->data, at, buf, run->len);
+		res = img->data->type->write(img->data, at, data->bytes, run->len);
 	return res < 0 ? res : copy_edge(img, run, run->offset + run->len, run->to);
 }
 
@@ -264,7 +283,7 @@ static int finish(struct qcow2 *s, struct run *run, int res)
 	return res < 0 ? res : qcow2_settle(s);
 }
 
-static int write_run(struct image *img, uint64_t offset, const void *buf, uint64_t len, uint64_t *ret_done)
+static int write_run(struct image *img, uint64_t offset, const struct data *data, uint64_t len, uint64_t *ret_done)
 {
 	struct qcow2 *s = qcow2_state(img);
 	struct run run = {.offset = offset};
@@ -275,7 +294,7 @@ static int write_run(struct image *img, uint64_t offset, const void *buf, uint64
 	g_mutex_unlock(&s->lock);
 	if (res < 0)
 		return res;
-	res = transfer(img, &run, buf);
+	res = transfer(img, &run, data);
 	if (!run.in_place) {
 		g_mutex_lock(&s->lock);
 		res = finish(s, &run, res);
@@ -285,19 +304,34 @@ static int write_run(struct image *img, uint64_t offset, const void *buf, uint64
 	return res;
 }
 
-int qcow2_write(struct image *img, uint64_t offset, const void *buf, uint64_t len)
+static int write_data(struct image *img, uint64_t offset, struct data data, uint64_t len)
 {
 	int res = 0;
 
 	while (len && res == 0) {
 		uint64_t done = 0;
 
-		res = write_run(img, offset, buf, len, &done);
+		res = write_run(img, offset, &data, len, &done);
 		offset += done;
-		buf = (const uint8_t *)buf + done;
+		data.bytes += data.from ? 0 : done;
+		data.at += done;
 		len -= done;
 	}
 	return res;
+}
+
+int qcow2_write(struct image *img, uint64_t offset, const void *buf, uint64_t len)
+{
+	return write_data(img, offset, (struct data){.bytes = buf}, len);
+}
+
+int qcow2_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at)
+{
+	struct qcow2 *s = qcow2_state(img);
+
+	if (!qcow2_aligned(s, offset | len) || !img->data->type->share)
+		return -EINVAL;
+	return write_data(img, offset, (struct data){.from = from, .at = at}, len);
 }
 
 /* ---- what is behind becomes the image's own ---- */
@@ -442,7 +476,7 @@ static int populate_run(struct image *img, uint64_t offset, uint64_t len, uint64
 	if (res < 0 || zeroes)
 		return res;
 	*ret_done = run.offset + run.len - offset;
-	res = transfer(img, &run, buf);
+	res = transfer(img, &run, &(struct data){.bytes = buf});
 	g_mutex_lock(&s->lock);
 	res = finish(s, &run, res);
 	g_mutex_unlock(&s->lock);

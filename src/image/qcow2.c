@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bitmap.h"
 #include "bytes.h"
 #include "error.h"
 #include "log.h"
@@ -26,6 +27,7 @@ static struct qcow2 *state_new(struct image *img)
 	s->extensions = g_array_new(FALSE, TRUE, sizeof(struct qcow2_extension));
 	s->snapshots = g_array_new(FALSE, TRUE, sizeof(struct qcow2_snapshot));
 	s->gone = g_array_new(FALSE, FALSE, sizeof(struct qcow2_gone));
+	s->bitmaps = g_array_new(FALSE, FALSE, sizeof(struct qcow2_bitmap));
 	g_mutex_init(&s->lock);
 	g_cond_init(&s->idle);
 	img->state = s;
@@ -41,6 +43,7 @@ static void state_free(struct qcow2 *s)
 	qcow2_snapshots_free(s);
 	qcow2_header_free(s);
 	g_array_free(s->gone, TRUE);
+	g_array_free(s->bitmaps, TRUE);
 	g_free(s->l1);
 	g_free(s->reftable);
 	g_cond_clear(&s->idle);
@@ -84,7 +87,7 @@ static bool open_data_file(struct qcow2 *s, GVariant *options, GError **error)
 		path = g_strdup(s->data_name);
 	else
 		path = g_build_filename(folder, s->data_name, NULL);
-	img->data = image_file_open(path, img->readonly, img->share ? IMAGE_FILE_SHARE : 0, error);
+	img->data = image_file_open(path, img->readonly, image_file_flags(img), error);
 	if (!img->data) {
 		img->data = img->file;
 		g_prefix_error(error, "disk '%s': its data file: ", img->path);
@@ -143,7 +146,9 @@ static bool prepare_writing(struct qcow2 *s, GError **error)
 			s->img->path);
 	if (!qcow2_guard_build(s, error) || !clear_unknown(s, error))
 		return false;
-	return !(s->incompatible & QCOW2_DIRTY) || recover(s, error);
+	if (s->incompatible & QCOW2_DIRTY && !recover(s, error))
+		return false;
+	return image_bitmaps_load(s->img, error);
 }
 
 static bool open_snapshot(struct qcow2 *s, GVariant *options, GError **error)
@@ -182,17 +187,14 @@ static bool qcow2_open(struct image *img, GVariant *options, GError **error)
 	return false;
 }
 
-/* What is left for the next one to find: no leaks, no dirty bit. */
-static int finish(struct qcow2 *s)
+static int finish_counts(struct qcow2 *s)
 {
-	int res;
+	int res = qcow2_flush_locked(s);
+	bool counts = s->refcount_cache.n_dirty || s->reftable_from < s->reftable_to;
 
-	if (!s->written)
-		return 0;
-	res = qcow2_flush_locked(s);
 	if (res == 0)
 		res = qcow2_write_refcounts(s);
-	if (res == 0)
+	if (res == 0 && counts)
 		res = qcow2_sync(s);
 	if (res < 0 || !s->lazy)
 		return res;
@@ -201,17 +203,35 @@ static int finish(struct qcow2 *s)
 	return res < 0 ? res : qcow2_sync(s);
 }
 
+/* What is left for the next one to find: bitmaps that can be trusted, no leaks, no dirty bit. */
+static bool finish(struct qcow2 *s, GError **error)
+{
+	int res = s->broken ? -EIO : s->written || s->unfinished ? qcow2_flush_locked(s) : 0;
+	bool stored = false, ok;
+
+	if (res < 0)
+		return kv_fail_errno(error, -res, "disk '%s': cannot write all of it", s->img->path);
+	ok = qcow2_bitmaps_store(s, &stored, error);
+	if (s->written || s->unfinished || stored)
+		res = finish_counts(s);
+	/* Also after an error: the next change is the first one for bitmaps that can be trusted now. */
+	s->unfinished = res < 0;
+	s->written &= !ok;
+	if (!ok || res == 0)
+		return ok;
+	return kv_fail_errno(error, -res, "disk '%s': cannot write all of it", s->img->path);
+}
+
 static void qcow2_close(struct image *img)
 {
 	struct qcow2 *s = qcow2_state(img);
-	int res;
+	g_autoptr(GError) error = NULL;
 
 	if (!img->readonly && !s->broken) {
 		g_mutex_lock(&s->lock);
-		res = finish(s);
+		if (!finish(s, &error))
+			kv_log_warn("disk '%s' could not be closed properly: %s; check it", img->path, error->message);
 		g_mutex_unlock(&s->lock);
-		if (res < 0)
-			kv_log_warn("disk '%s' could not be closed properly: %s; check it", img->path, g_strerror(-res));
 	}
 	state_free(s);
 }
@@ -220,7 +240,7 @@ static void qcow2_close(struct image *img)
 static bool qcow2_reopen(struct image *img, bool readonly, GError **error)
 {
 	struct qcow2 *s = qcow2_state(img);
-	int res = 0;
+	bool ok;
 
 	if (!readonly) {
 		if (!prepare_writing(s, error))
@@ -229,16 +249,13 @@ static bool qcow2_reopen(struct image *img, bool readonly, GError **error)
 		return true;
 	}
 	g_mutex_lock(&s->lock);
-	if (s->broken)
-		res = -EIO;
-	else
-		res = finish(s);
-	if (res == 0) {
-		s->written = s->lazy = false;
+	ok = finish(s, error);
+	if (ok) {
+		s->lazy = false;
 		img->discard = false;
 	}
 	g_mutex_unlock(&s->lock);
-	return res == 0 || kv_fail_errno(error, -res, "disk '%s': cannot write all of it", img->path);
+	return ok;
 }
 
 static uint64_t qcow2_cluster_size(struct image *img)
@@ -336,6 +353,7 @@ const struct image_format image_qcow2 = {
 	.map_now = qcow2_map_now,
 	.read_compressed = qcow2_read_compressed,
 	.write = qcow2_write,
+	.write_shared = qcow2_write_shared,
 	.write_zeroes = qcow2_write_zeroes,
 	.discard = qcow2_discard,
 	.populate = qcow2_populate,
@@ -357,4 +375,9 @@ const struct image_format image_qcow2 = {
 	.amend = qcow2_amend,
 	.empty = qcow2_empty,
 	.set_backing = qcow2_set_backing,
+	.bitmaps_load = qcow2_bitmaps_load,
+	.bitmaps_supported = qcow2_bitmaps_supported,
+	.bitmap_add = qcow2_bitmap_add,
+	.bitmap_change = qcow2_bitmap_change,
+	.bitmap_remove = qcow2_bitmap_remove,
 };

@@ -14,7 +14,8 @@
  *   qcow2-zero.c      zeroes and discards
  *   qcow2-compress.c  compressed clusters
  *   qcow2-create.c    new images; qcow2-resize.c their size; qcow2-snapshot.c; qcow2-amend.c; qcow2-check.c, qcow2-rebuild.c and
- *                     qcow2-count.c (what is referred to); qcow2-bitmap.c
+ *                     qcow2-count.c (what is referred to)
+ *   qcow2-bitmap.c    persistent bitmaps: the directory; qcow2-bitmap-data.c their bits
  *
  * Threads: `lock` is for all metadata in memory. Guest data is transferred without it: a write that needs new clusters notes the
  * guest clusters it works on (`busy`), and others wait for those. Crash safety: nothing points to what is not on the disk yet,
@@ -60,6 +61,7 @@ enum {
 	QCOW2_AT_REFTABLE = 48,	 /* u64 offset, u32 clusters */
 	QCOW2_AT_SNAPSHOTS = 60, /* u32 number, u64 offset */
 	QCOW2_AT_FEATURES = 72,	 /* u64 incompatible, compatible, autoclear */
+	QCOW2_AT_REFCOUNT_ORDER = 96,
 	QCOW2_HEADER_V2 = 72,
 	QCOW2_HEADER_V3 = 104,
 	QCOW2_HEADER_NEW = 112, /* what we write */
@@ -106,6 +108,15 @@ struct qcow2_snapshot {
 	uint64_t l1_offset;
 	uint32_t l1_size, extra_len;
 	uint8_t *extra; /* as it stands in the file */
+};
+
+enum { QCOW2_BITMAP_IN_USE = 1, QCOW2_BITMAP_AUTO = 2 };
+
+/* A persistent bitmap. */
+struct qcow2_bitmap {
+	uint32_t flags, table_size; /* as the directory has them; entries */
+	uint64_t table_offset;	    /* 0: not in the directory yet */
+	struct image_bitmap *bitmap;
 };
 
 /* Clusters that go when nothing on the disk points to them any more. */
@@ -157,9 +168,12 @@ struct qcow2 {
 	GArray *snapshots; /* struct qcow2_snapshot */
 	uint32_t n_bitmaps;
 	uint64_t bitmaps_len, bitmaps_offset;
+	GArray *bitmaps; /* struct qcow2_bitmap: the directory, and what is to be stored; empty until they are loaded */
 
 	bool checking; /* opened for check(): nothing is refused or repaired */
+	bool past;     /* a snapshot is shown */
 	bool written;  /* the first change has been announced (qcow2_will_write) */
+	bool unfinished; /* there was an error when everything was to be on the disk */
 	bool lazy;     /* refcounts may wait, the dirty bit is on the disk */
 	bool broken;   /* nothing is written any more */
 };
@@ -300,6 +314,7 @@ bool qcow2_reads_zero(struct image *img, uint64_t offset, uint64_t len); /* for 
 /* ---- qcow2-write.c ---- */
 int qcow2_write(struct image *img, uint64_t offset, const void *buf, uint64_t len);
 int qcow2_populate(struct image *img, uint64_t offset, uint64_t len);
+int qcow2_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at);
 /* Guest clusters first to last are this thread's until qcow2_busy_end(). With the lock. */
 void qcow2_busy_wait(struct qcow2 *s, uint64_t first, uint64_t last);
 void qcow2_busy_begin(struct qcow2 *s, struct qcow2_busy *b, uint64_t first, uint64_t last);
@@ -342,24 +357,53 @@ bool qcow2_empty(struct image *img, GError **error);
 /* qcow2-bitmap.c: each bitmap of the directory; false ends it. */
 typedef bool qcow2_bitmap_visit(struct qcow2 *s, uint8_t *entry, const char *name, void *opaque);
 int qcow2_bitmaps_each(struct qcow2 *s, qcow2_bitmap_visit *visit, void *opaque);
-int qcow2_bitmaps_in_use(struct qcow2 *s); /* those that record changes cannot be trusted from now on */
+/*
+ * Says on the disk that those that record, or were changed, cannot be trusted from now on; all: every one. With the lock, like
+ * the next one.
+ */
+int qcow2_bitmaps_in_use(struct qcow2 *s, bool all);
+/* What has changed, and nothing is in use any more. *ret_written: something was to be done. */
+bool qcow2_bitmaps_store(struct qcow2 *s, bool *ret_written, GError **error);
+bool qcow2_bitmaps_load(struct image *img, GError **error);
+bool qcow2_bitmaps_supported(const struct image *img);
+bool qcow2_bitmaps_can_resize(struct qcow2 *s, uint64_t size, GError **error);
+bool qcow2_bitmap_add(struct image *img, struct image_bitmap *b, GError **error);
+bool qcow2_bitmap_change(struct image *img, struct image_bitmap *b, GError **error);
+bool qcow2_bitmap_remove(struct image *img, struct image_bitmap *b, GError **error);
+
+/* qcow2-bitmap-data.c: tables and the clusters behind them. With the lock. */
+uint64_t qcow2_bitmap_clusters(const struct qcow2 *s, uint64_t size, uint32_t granularity);
+bool qcow2_bitmap_read(struct qcow2 *s, uint64_t table_offset, struct image_bitmap *b, GError **error);
+int qcow2_bitmap_write(struct qcow2 *s, const struct image_bitmap *b, uint64_t *ret_offset, uint32_t *ret_size);
+/* Gives back a table and what it points to: at once, or when the disk does not say any more that they are in use. */
+void qcow2_bitmap_drop(struct qcow2 *s, uint64_t table_offset, uint32_t table_size, bool at_once);
 
 /* ---- qcow2-count.c: what references there are, found by walking everything ---- */
 struct qcow2_count {
 	struct qcow2 *s;
-	GHashTable *chunks; /* of 64 clusters that something refers to */
-	uint64_t end;	    /* clusters of the file */
+	struct qcow2_count_slot *slots; /* hash table of chunks of clusters that something refers to */
+	size_t n_slots, n_chunks;	/* n_slots: a power of two */
+	uint64_t end;			/* clusters of the file */
 	unsigned fix;
 	image_report *report;
 	void *opaque;
 	struct image_check *ret;
 	bool rebuild; /* the refcount structures cannot be repaired where they are */
+	bool doubt;   /* counts or "copied" flags are wrong somewhere */
 };
+/* A chunk's words: how many references a cluster has, and which flags the active tables have for it. */
+enum {
+	QCOW2_COUNT_CHUNK = 64,
+	QCOW2_COUNT_MASK = (1 << 30) - 1, /* more are as many */
+	QCOW2_COUNT_COPIED = 1 << 30,
+};
+#define QCOW2_COUNT_SHARED (1u << 31) /* an entry without the flag */
 void qcow2_count_init(struct qcow2_count *c, struct qcow2 *s);
 void qcow2_count_clear(struct qcow2_count *c);
 uint64_t qcow2_count_get(const struct qcow2_count *c, uint64_t cluster);
 bool qcow2_count_any(const struct qcow2_count *c, uint64_t first, uint64_t n); /* both multiples of 64 */
 void qcow2_count_add(struct qcow2_count *c, uint64_t cluster);
+const uint32_t *qcow2_count_chunk(const struct qcow2_count *c, uint64_t cluster); /* a multiple of 64; NULL: nothing */
 /* Calls visit() for each cluster with references. */
 typedef void qcow2_count_visit(struct qcow2_count *c, uint64_t cluster, uint64_t count);
 void qcow2_count_each(struct qcow2_count *c, qcow2_count_visit *visit);

@@ -162,7 +162,7 @@ static int work(void *opaque, struct image_req *req)
 
 /* ---- by the kernel ---- */
 
-static bool map_now(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
+bool image_map_now(struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
 {
 	struct image_extent e = {};
 	bool ok = img->format->map_now ? img->format->map_now(img, offset, len, &e) : img->format->map(img, offset, len, &e) == 0;
@@ -181,13 +181,15 @@ static bool locate(struct image *img, bool write, uint64_t offset, uint64_t len,
 
 		if (!gate_try_enter(img->gate))
 			return false;
-		known = map_now(img, offset, len, &e);
+		known = image_map_now(img, offset, len, &e);
 		if (known && e.kind == IMAGE_DATA && e.has_at && img->data->fd >= 0 && (!write || e.in_place)) {
 			*ret = (struct piece){ .fd = img->data->fd, .at = e.at, .len = e.len, .layer = img };
 			return true;
 		}
 		gate_leave(img->gate);
 		if (!known || write || (e.kind != IMAGE_ZERO && e.kind != IMAGE_HOLE))
+			return false;
+		if (e.kind == IMAGE_HOLE && image_is_moving(img->backing))
 			return false;
 		len = e.kind == IMAGE_HOLE ? image_in_backing(img, offset, e.len) : 0;
 		if (!len) {
@@ -361,6 +363,11 @@ void image_kick(struct image_queue *q)
 	file_queue_kick(((struct queue *)q)->io);
 }
 
+void image_reap(struct image_queue *q)
+{
+	file_queue_reap(((struct queue *)q)->io);
+}
+
 /* ---- queues ---- */
 
 static void collect(struct gate_queue *node)
@@ -424,7 +431,9 @@ void image_queue_free(struct image_queue *base)
 
 	if (!q)
 		return;
+	file_queue_wait_idle(q->io);
 	live_queue_remove(&q->live);
+	file_queue_wait_idle(q->io); /* what a drain had held back */
 	queue_chain_leave(base);
 	file_queue_free(q->io);
 	g_free(q);

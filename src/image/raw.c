@@ -66,6 +66,11 @@ static int raw_write(struct image *img, uint64_t offset, const void *buf, uint64
 	return img->file->type->write(img->file, offset, buf, len);
 }
 
+static int raw_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at)
+{
+	return img->guessed || !img->file->type->share ? -ENOTSUP : img->file->type->share(img->file, offset, len, from, at);
+}
+
 static int raw_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigned flags)
 {
 	return img->file->type->write_zeroes(img->file, offset, len, flags & IMAGE_MAY_UNMAP);
@@ -124,6 +129,7 @@ const struct image_format image_raw = {
 	.map_now = raw_map_now,
 	.write = raw_write,
 	.write_zeroes = raw_write_zeroes,
+	.write_shared = raw_write_shared,
 	.discard = raw_discard,
 	.flush = raw_flush,
 	.resize = raw_resize,

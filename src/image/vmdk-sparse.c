@@ -560,6 +560,47 @@ int vmdk_sparse_flush(struct vmdk_extent *x)
 	return r ? r : x->file->type->flush(x->file);
 }
 
+/* ---- check ---- */
+
+static void fault(struct vmdk_extent *x, image_report *report, void *opaque, struct image_check *ret, const char *what,
+		  uint64_t index, uint32_t sector)
+{
+	g_autofree char *text = g_strdup_printf("ERROR %s %" PRIu64 " is behind the end of the file '%s', at sector %u", what,
+						index, x->file->name, sector);
+
+	ret->corruptions++;
+	if (report)
+		report(opaque, text);
+}
+
+static void check_table(struct vmdk_extent *x, uint32_t i, const uint32_t *table, image_report *report, void *opaque,
+			struct image_check *ret)
+{
+	for (uint32_t k = 0; k < x->n_entries; k++) {
+		uint32_t sector = GUINT32_FROM_LE(table[k]);
+
+		if (sector == GRAIN_ABSENT || (sector == GRAIN_ZERO && x->has_zero_grains))
+			continue;
+		if ((uint64_t)sector * SECTOR >= image_file_size(x->file))
+			fault(x, report, opaque, ret, "grain", (uint64_t)i * x->n_entries + k, sector);
+	}
+}
+
+void vmdk_sparse_check(struct vmdk_extent *x, image_report *report, void *opaque, struct image_check *ret)
+{
+	for (uint32_t i = 0; i < x->n_tables; i++) {
+		uint32_t *table;
+		int r = get_table(x, i, &table);
+
+		if (r == -EIO)
+			fault(x, report, opaque, ret, "grain table", i, x->directory[i]);
+		else if (r < 0)
+			ret->check_errors++;
+		else if (table)
+			check_table(x, i, table, report, opaque, ret);
+	}
+}
+
 /* ---- create ---- */
 
 /* A directory and its tables from `sector` on; the next free sector. */

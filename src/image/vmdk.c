@@ -3,7 +3,8 @@
  * VMware's VMDK: a descriptor, a text that names the image's extents, and the extents: sparse ones (vmdk-sparse.c), flat files
  * and zeroes. The descriptor is in the header of the only extent (monolithicSparse, streamOptimized) or a file of its own
  * (monolithicFlat, twoGbMaxExtent...), whose extents have to be beside it: an image that comes from elsewhere names no file of
- * another directory. Images that stand on others are refused. A row of image_formats[].
+ * another directory. Images that stand on others (VMware's snapshots) are read; their parent has to be what it was when they
+ * were made, which its CID says. A row of image_formats[].
  *
  * The first write gives the image a new CID, as it is to be; until then no extent is in_place.
  */
@@ -17,7 +18,7 @@
 #include "error.h"
 #include "log.h"
 
-enum { EXTENTS_MAX = 4096, DESCRIPTOR_FILE_MAX = 1 << 20 };
+enum { EXTENTS_MAX = 4096, DESCRIPTOR_FILE_MAX = 1 << 20, NAME_MAX_BYTES = 1023 };
 #define NO_PARENT 0xffffffffu
 
 static bool vmdk_probe(const uint8_t *head, size_t len)
@@ -56,6 +57,23 @@ static bool find_hex(const char *text, const char *key, uint32_t *ret)
 	return value && sscanf(value, "%8" SCNx32, ret) == 1;
 }
 
+static bool read_parent(struct image *img, const char *text, GError **error)
+{
+	struct vmdk *vmdk = img->state;
+	const char *hint = find_value(text, "parentFileNameHint");
+	size_t len = hint && *hint == '"' ? strcspn(hint + 1, "\"\r\n") : 0;
+
+	if (!len || len > NAME_MAX_BYTES || hint[len + 1] != '"' || !g_utf8_validate(hint + 1, len, NULL))
+		return kv_fail(error, KV_ERROR_INVALID,
+			       "vmdk '%s' stands on another image (parentCID %08x), and its descriptor does not say which",
+			       img->path, vmdk->parent_cid);
+	if (!img->readonly)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED,
+			       "vmdk '%s' stands on another image and can only be read; convert it to write to it", img->path);
+	vmdk->parent = g_strndup(hint + 1, len);
+	return true;
+}
+
 static bool read_keys(struct image *img, const char *text, GError **error)
 {
 	struct vmdk *vmdk = img->state;
@@ -72,13 +90,7 @@ static bool read_keys(struct image *img, const char *text, GError **error)
 	if (!g_utf8_validate(vmdk->create_type, -1, NULL))
 		return kv_fail(error, KV_ERROR_INVALID, "vmdk '%s': its createType is no text; the descriptor is damaged",
 			       img->path);
-	if (vmdk->parent_cid != NO_PARENT)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "vmdk '%s' stands on another image (parentCID %08x), which is not supported; consolidate its "
-			       "snapshots in "
-			       "VMware, or convert it with qemu-img",
-			       img->path, vmdk->parent_cid);
-	return true;
+	return vmdk->parent_cid == NO_PARENT || read_parent(img, text, error);
 }
 
 /* Where the digits are that the first write changes. */
@@ -129,7 +141,7 @@ static struct image_file *open_beside(struct image *img, const char *name, GErro
 	}
 	folder = g_path_get_dirname(img->path);
 	path = g_build_filename(folder, name, NULL);
-	return image_file_open(path, img->readonly, img->share ? IMAGE_FILE_SHARE : 0, error);
+	return image_file_open(path, img->readonly, image_file_flags(img), error);
 }
 
 /* One line of the descriptor: ACCESS SECTORS TYPE "NAME" [OFFSET]. */
@@ -280,8 +292,27 @@ static void vmdk_free(struct image *img)
 	}
 	g_free(vmdk->extents);
 	g_free(vmdk->create_type);
+	g_free(vmdk->parent);
 	g_mutex_clear(&vmdk->lock);
 	g_free(vmdk);
+}
+
+/* Grains that are not here are there. It must not have changed since. */
+static bool open_parent(struct image *img, GVariant *options, GError **error)
+{
+	struct vmdk *vmdk = img->state;
+	const struct vmdk *parent;
+
+	if (!vmdk->parent)
+		return true;
+	if (!image_open_backing(img, vmdk->parent, "vmdk", options, error))
+		return false;
+	parent = img->backing ? img->backing->state : NULL;
+	return !parent || parent->cid == vmdk->parent_cid ||
+	       kv_fail(error, KV_ERROR_INVALID,
+		       "vmdk '%s' stands on '%s', which was written to since (its CID is %08x, not %08x): what is read would be "
+		       "wrong",
+		       img->path, img->backing->path, parent->cid, vmdk->parent_cid);
 }
 
 static bool vmdk_open(struct image *img, GVariant *options, GError **error)
@@ -299,6 +330,8 @@ static bool vmdk_open(struct image *img, GVariant *options, GError **error)
 			     "'%s' is no vmdk image: it begins with no header and no descriptor; name its format", img->path);
 	if (ok)
 		ok = memcmp(head, "KDMV", 4) == 0 ? open_one_file(img, error) : open_descriptor_file(img, error);
+	if (ok)
+		ok = open_parent(img, options, error);
 	if (!ok) {
 		vmdk_free(img);
 		return false;
@@ -558,6 +591,19 @@ static void vmdk_info(struct image *img, GVariantBuilder *members)
 	g_variant_builder_add(members, "{sv}", "extents", g_variant_builder_end(&extents));
 }
 
+static bool vmdk_check(struct image *img, unsigned fix, image_report *report, void *opaque, struct image_check *ret,
+		       GError **error)
+{
+	struct vmdk *vmdk = img->state;
+
+	if (fix)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "vmdk '%s': faults in it are found, but not repaired", img->path);
+	for (unsigned i = 0; i < vmdk->n_extents; i++)
+		if (vmdk->extents[i].kind == VMDK_SPARSE && vmdk->extents[i].size)
+			vmdk_sparse_check(&vmdk->extents[i], report, opaque, ret);
+	return true;
+}
+
 /* The grain size, if all extents have the same. */
 static uint64_t vmdk_cluster_size(struct image *img)
 {
@@ -590,4 +636,5 @@ const struct image_format image_vmdk = {
 	.create_options = vmdk_create_options,
 	.info = vmdk_info,
 	.cluster_size = vmdk_cluster_size,
+	.check = vmdk_check,
 };

@@ -33,7 +33,7 @@ struct vmdk_extent {
 struct vmdk {
 	struct vmdk_extent *extents;
 	unsigned n_extents;
-	char *create_type;
+	char *create_type, *parent; /* parent: its name; NULL: none */
 	uint32_t cid, parent_cid;
 	uint64_t cid_at; /* of its digits in img->file; 0: none */
 	unsigned cid_digits;
@@ -55,6 +55,8 @@ int vmdk_sparse_write_compressed(struct vmdk_extent *x, uint64_t offset, const v
 int vmdk_sparse_compress(struct vmdk_extent *x, const void *buf, uint64_t len, void *out, uint64_t *ret_len);
 int vmdk_sparse_write_packed(struct vmdk_extent *x, uint64_t offset, const void *packed, uint64_t len);
 int vmdk_sparse_flush(struct vmdk_extent *x);
+/* A fault for each table and grain that is not in the file; how many grains there are is added to ret. */
+void vmdk_sparse_check(struct vmdk_extent *x, image_report *report, void *opaque, struct image_check *ret);
 
 /* A new sparse extent, empty; descriptor: for its header, NULL: none. */
 bool vmdk_sparse_create(struct image_file *f, uint64_t size, bool stream, bool zero_grains, const char *descriptor,

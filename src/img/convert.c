@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bitmap.h"
 #include "img.h"
 
 enum {
@@ -31,9 +32,10 @@ static const struct img_option options[] = {
 	IMG_OPTION_PROGRESS,
 	IMG_OPTION_QUIET,
 	{'t', NULL, "CACHE", "unsafe, the default; others: safe on disk at the end"},
-	IMG_OPTION_SRC_CACHE,
+	{'T', NULL, "CACHE", NULL},
 	IMG_OPTION_SHARE,
-	{IMG_BITMAPS, "bitmaps", NULL, NULL},
+	{IMG_BITMAPS, "bitmaps", NULL, "copy the persistent bitmaps, too"},
+	{IMG_SKIP_BROKEN, "skip-broken-bitmaps", NULL, NULL},
 	{IMG_TARGET_IMAGE_OPTS, "target-image-opts", NULL, "with -n: TARGET is such a list"},
 	IMG_OPTION_COMMON,
 	{},
@@ -53,7 +55,7 @@ struct conversion {
 static bool check_numbers(struct conversion *c)
 {
 	struct img_args *args = c->args;
-	uint64_t n = img_has(args, 'c') ? MAX(g_get_num_processors(), THREADS) : THREADS;
+	uint64_t n = MIN(g_get_num_processors() + 2, THREADS);
 
 	c->copy.sparse = SPARSE;
 	if (args->value['S'] &&
@@ -88,7 +90,10 @@ static bool check_options(struct conversion *c)
 		{img_has(args, 'B') && args->n > 2,
 		 "Having a backing file for the target makes no sense when concatenating multiple input images"},
 		{img_has(args, 'l') && args->n > 2, "No support for concatenating multiple snapshot"},
-		{img_has(args, IMG_BITMAPS), "--bitmaps: dirty bitmaps are not supported"},
+		{img_has(args, IMG_SKIP_BROKEN) && !img_has(args, IMG_BITMAPS),
+		 "Use of --skip-broken-bitmaps requires --bitmaps"},
+		{img_has(args, IMG_BITMAPS) && img_has(args, 'l'), "Bitmaps are of the disk as it is, not of a snapshot"},
+		{img_has(args, IMG_BITMAPS) && args->n > 2, "Copying bitmaps only possible with single source"},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(rules); i++)
@@ -193,12 +198,15 @@ static bool only_compressed(struct image *target)
 static bool convert_all(struct conversion *c)
 {
 	struct img_args *args = c->args;
-	GError *error = NULL;
+	bool bitmaps = img_has(args, IMG_BITMAPS), skip_broken = img_has(args, IMG_SKIP_BROKEN);
 	int res;
 
 	/* A file cannot be its own target: creating it would empty it. The lock says so. */
-	if (!open_sources(c) || (!img_has(args, 'n') && !create_target(c)) || !open_target(c))
+	if (!open_sources(c) || (bitmaps && !img_bitmaps_check(c->img[0], skip_broken)) ||
+	    (!img_has(args, 'n') && !create_target(c)) || !open_target(c))
 		return false;
+	if (bitmaps && !image_bitmaps_supported(c->copy.target))
+		return img_fail("Format driver '%s' does not support bitmaps", c->copy.target->format->name), false;
 	c->copy.compress = img_has(args, 'c') || only_compressed(c->copy.target);
 	c->copy.any_order = img_has(args, 'W');
 	c->copy.salvage = img_has(args, IMG_SALVAGE);
@@ -212,8 +220,7 @@ static bool convert_all(struct conversion *c)
 	if (res < 0)
 		return img_fail("%s: cannot write all of it: %s", c->target, g_strerror(-res)), false;
 	img_progress(100);
-	g_clear_error(&error);
-	return true;
+	return !bitmaps || img_bitmaps_copy(c->img[0], c->copy.target, skip_broken);
 }
 
 static int convert(struct img_args *args)

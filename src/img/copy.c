@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Copies images: the inside of convert, commit and dd. Threads take ranges of 2 MiB in order, read them at the same time, and
+ * Copies images: the inside of convert, commit and dd. Threads take ranges of 1 MiB in order, read them at the same time, and
  * write them in their order (a file that is written in order lies on its disk in order) or, when asked to, as they come. What
  * reads as zeroes is found twice: by the metadata, before anything is read, and by looking at the data.
  */
@@ -15,9 +15,10 @@
 #include "img.h"
 
 enum {
-	CHUNK = 2 << 20,
+	CHUNK = 1 << 20, /* a core's own cache has room for it */
 	ZERO_CHUNK = 1 << 30,
 	SECTOR = 512,
+	BLOCK = 4096, /* what file systems share; where theirs are larger they refuse */
 };
 
 enum piece { SKIP, ZEROES, COPY };
@@ -27,14 +28,21 @@ struct range {
 	enum piece what;
 };
 
+struct waiter {
+	GCond turned;
+	bool waits;
+};
+
 struct job {
 	const struct img_copy *c;
 	uint64_t *start; /* of each source */
-	uint64_t total, unit;
+	uint64_t total, unit, chunk; /* chunk: a whole number of units */
 	bool in_order, packs, offload;
+	uint64_t share_unit; /* under the lock; 0: nothing can be shared */
+	unsigned n_threads;
 	GMutex lock;
 	/* Under the lock: */
-	GCond turned;
+	struct waiter *waiter; /* of ticket i: i % n_threads, since no more are under way */
 	uint64_t next, ticket, turn, done;
 	bool failed;
 	uint64_t map_at, map_len; /* what the last look at metadata said */
@@ -42,13 +50,22 @@ struct job {
 	uint64_t began; /* microseconds */
 };
 
+static void wake(struct job *j, uint64_t ticket)
+{
+	struct waiter *w = j->waiter + ticket % j->n_threads;
+
+	if (w->waits)
+		g_cond_signal(&w->turned);
+}
+
 static bool fail(struct job *j, const char *what, uint64_t offset, int res)
 {
 	g_mutex_lock(&j->lock);
 	if (!j->failed)
 		img_fail("error while %s at byte %" G_GUINT64_FORMAT ": %s", what, offset, g_strerror(-res));
 	j->failed = true;
-	g_cond_broadcast(&j->turned);
+	for (unsigned i = 0; i < j->n_threads; i++)
+		wake(j, i);
 	g_mutex_unlock(&j->lock);
 	return false;
 }
@@ -77,6 +94,28 @@ static enum piece classify(const struct job *j, const struct image *img, const s
 	return j->c->zeroed ? SKIP : ZEROES;
 }
 
+/* Data that the target can have without a copy; *len is as much of it as that holds for, or for as much as it does not. */
+static bool share(struct job *j, const struct image *img, const struct image_extent *e, uint64_t at, uint64_t *len)
+{
+	uint64_t unit = j->share_unit;
+	int res;
+
+	if (!unit || e->kind != IMAGE_DATA || !e->has_at || e->len < unit || e->at % BLOCK)
+		return false;
+	if (at % unit) {
+		*len = MIN(*len, unit - at % unit);
+		return false;
+	}
+	for (unsigned i = 0; i < e->depth; i++)
+		img = img->backing;
+	res = image_write_shared(j->c->target, at, align_down(*len, unit), img->data, e->at);
+	if (res == 0)
+		*len = align_down(*len, unit);
+	else if (res != -EEXIST)
+		j->share_unit = 0;
+	return res == 0;
+}
+
 /* What is at a place as the metadata have it, and how far that goes. */
 static int look(struct job *j, uint64_t at, enum piece *ret, uint64_t *ret_len)
 {
@@ -97,6 +136,8 @@ static int look(struct job *j, uint64_t at, enum piece *ret, uint64_t *ret_len)
 		j->map_at = at;
 		j->map_len = e.len;
 		j->map_what = classify(j, s->img, &e, at);
+		if (j->map_what == COPY && share(j, s->img, &e, at, &j->map_len))
+			j->map_what = SKIP;
 	}
 	*ret = j->map_what;
 	*ret_len = j->map_at + j->map_len - at;
@@ -148,14 +189,14 @@ static int take_locked(struct job *j, struct range *r)
 	*r = (struct range){.offset = j->next, .what = what, .ticket = j->ticket++};
 	if (what == ZEROES)
 		len = MIN(len, ZERO_CHUNK);
-	while (what == COPY && len < CHUNK && r->offset + len < j->total) {
+	while (what == COPY && len < j->chunk && r->offset + len < j->total) {
 		res = look_units(j, r->offset + len, &what, &more);
 		if (res < 0)
 			return res;
 		if (what == COPY)
 			len += more;
 	}
-	r->len = r->what == COPY ? MIN(len, CHUNK) : len;
+	r->len = r->what == COPY ? MIN(len, j->chunk) : len;
 	j->next += r->len;
 	return 1;
 }
@@ -204,6 +245,12 @@ static void salvage(struct job *j, struct image *img, uint64_t offset, uint8_t *
 	}
 }
 
+/* A raw image needs no look at where its holes are. */
+static int read_source(struct image *img, uint64_t offset, uint8_t *buf, uint64_t len)
+{
+	return img->format->plain ? img->data->type->read(img->data, offset, buf, len) : image_read(img, offset, buf, len);
+}
+
 static bool read_range(struct job *j, const struct range *r, uint8_t *buf)
 {
 	for (uint64_t at = 0, n; at < r->len; at += n) {
@@ -213,7 +260,7 @@ static bool read_range(struct job *j, const struct range *r, uint8_t *buf)
 		int res;
 
 		n = MIN(r->len - at, s->len - in);
-		res = image_read(s->img, s->from + in, buf + at, n);
+		res = read_source(s->img, s->from + in, buf + at, n);
 		if (res < 0 && !j->c->salvage)
 			return fail(j, "reading", r->offset + at, res);
 		if (res < 0)
@@ -225,13 +272,16 @@ static bool read_range(struct job *j, const struct range *r, uint8_t *buf)
 /* In order: waits until everybody before has written. */
 static bool wait_turn(struct job *j, const struct range *r)
 {
+	struct waiter *w = j->waiter + r->ticket % j->n_threads;
 	bool ok;
 
 	if (!j->in_order)
 		return true;
 	g_mutex_lock(&j->lock);
+	w->waits = true;
 	while (j->turn != r->ticket && !j->failed)
-		g_cond_wait(&j->turned, &j->lock);
+		g_cond_wait(&w->turned, &j->lock);
+	w->waits = false;
 	ok = !j->failed;
 	g_mutex_unlock(&j->lock);
 	return ok;
@@ -242,7 +292,7 @@ static void end_turn(struct job *j, const struct range *r)
 	g_mutex_lock(&j->lock);
 	if (j->in_order) {
 		j->turn = r->ticket + 1;
-		g_cond_broadcast(&j->turned);
+		wake(j, j->turn);
 	}
 	account(j, r->len);
 	g_mutex_unlock(&j->lock);
@@ -281,6 +331,8 @@ static bool write_sparse(struct job *j, uint64_t offset, const uint8_t *buf, uin
 		int res = 0;
 
 		n = j->c->sparse ? run_of(j, offset + at, buf + at, len - at, &zero) : len;
+		if (!zero && target->format->plain && j->c->zeroed)
+			image_file_will_fill(target->file, offset + at, n);
 		if (!zero)
 			res = image_write(target, offset + at, buf + at, n);
 		else
@@ -398,9 +450,9 @@ static bool do_range(struct job *j, struct range *r, uint8_t *buf, struct packed
 static void *work(void *opaque)
 {
 	struct job *j = opaque;
-	g_autofree uint8_t *buf = g_malloc(CHUNK);
-	g_autofree uint8_t *bytes = j->packs ? g_malloc(CHUNK) : NULL;
-	g_autofree uint64_t *len = j->packs ? g_new0(uint64_t, CHUNK / j->unit) : NULL;
+	g_autofree uint8_t *buf = g_malloc(j->chunk);
+	g_autofree uint8_t *bytes = j->packs ? g_malloc(j->chunk) : NULL;
+	g_autofree uint64_t *len = j->packs ? g_new0(uint64_t, j->chunk / j->unit) : NULL;
 	struct packed p = {bytes, len};
 	struct range r;
 
@@ -424,16 +476,28 @@ static bool reflink(const struct img_copy *c)
 	return to->type->truncate(to, c->target->size) == 0;
 }
 
+static bool may_share(const struct img_copy *c)
+{
+	return c->reflink && c->zeroed && c->sparse && !c->compress && !c->salvage && !c->rate;
+}
+
 static void run_threads(struct job *j)
 {
-	unsigned n = MIN(MAX(j->c->threads, 1), j->total / CHUNK + 1);
+	unsigned n = MIN(MAX(j->c->threads, 1), j->total / j->chunk + 1);
 	g_autofree GThread **threads = g_new(GThread *, n);
+	g_autofree struct waiter *waiter = g_new0(struct waiter, n);
 
+	j->n_threads = n;
+	j->waiter = waiter;
+	for (unsigned i = 0; i < n; i++)
+		g_cond_init(&waiter[i].turned);
 	for (unsigned i = 1; i < n; i++)
 		threads[i] = g_thread_new("copy", work, j);
 	work(j);
 	for (unsigned i = 1; i < n; i++)
 		g_thread_join(threads[i]);
+	for (unsigned i = 0; i < n; i++)
+		g_cond_clear(&waiter[i].turned);
 }
 
 bool img_copy(const struct img_copy *c)
@@ -456,12 +520,13 @@ bool img_copy(const struct img_copy *c)
 		j.packs = format->compress && format->write_packed;
 		j.in_order = j.in_order && j.packs;
 	}
+	j.chunk = MAX(CHUNK / j.unit, 1) * j.unit;
+	if (may_share(c))
+		j.share_unit = MAX(format->cluster_size ? format->cluster_size(c->target) : 0, BLOCK);
 	j.offload = c->offload && format->plain && !c->compress && c->target->file->fd >= 0;
 	j.began = g_get_monotonic_time();
 	g_mutex_init(&j.lock);
-	g_cond_init(&j.turned);
 	run_threads(&j);
-	g_cond_clear(&j.turned);
 	g_mutex_clear(&j.lock);
 	return !j.failed;
 }

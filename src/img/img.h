@@ -24,6 +24,13 @@ enum img_key {
 	IMG_TARGET_IS_ZERO,
 	IMG_SALVAGE,
 	IMG_BITMAPS,
+	IMG_SKIP_BROKEN,
+	IMG_ADD,
+	IMG_REMOVE,
+	IMG_CLEAR,
+	IMG_ENABLE,
+	IMG_DISABLE,
+	IMG_MERGE,
 	IMG_START,
 	IMG_LENGTH,
 	IMG_SIZE_OF,
@@ -33,6 +40,15 @@ enum img_key {
 	IMG_FLUSH_INTERVAL,
 	IMG_PATTERN,
 	IMG_NO_DRAIN,
+	IMG_CACHE_MODE,
+	IMG_AIO,
+	IMG_DISCARD,
+	IMG_DETECT_ZEROES,
+	IMG_TLS_CREDS,
+	IMG_TLS_PSK,
+	IMG_TLS_VERIFY,
+	IMG_FORK,
+	IMG_PID_FILE,
 	IMG_KEYS,
 };
 
@@ -43,10 +59,17 @@ struct img_option {
 	const char *help; /* NULL: QEMU has it, and it is accepted or refused here; --help does not tell */
 };
 
+/* An option as it was given. */
+struct img_given {
+	int key;
+	const char *value;
+};
+
 struct img_args {
 	const struct img_command *command;
 	const char *value[IMG_KEYS]; /* by key: the last one; "" where an option has no argument; NULL: not given */
 	GString *o;		     /* all -o, with commas between them */
+	GArray *given;		     /* struct img_given: all of them, in order */
 	int n;			     /* what is no option */
 	char **word;
 };
@@ -60,7 +83,7 @@ struct img_command {
 
 extern const struct img_command *const img_commands[]; /* NULL-terminated */
 extern const struct img_command img_amend, img_bench, img_bitmap, img_check, img_commit, img_compare, img_convert, img_create,
-	img_dd, img_info, img_map, img_measure, img_rebase, img_resize, img_snapshot;
+	img_dd, img_info, img_map, img_measure, img_rebase, img_resize, img_serve, img_snapshot;
 
 /* What most commands have. */
 /* clang-format off */
@@ -133,6 +156,10 @@ char *img_resolve(const char *base, const char *name);
  * with "no" in front "off". */
 char **img_split_options(const char *text);
 
+/* ---- spec.c: an image's name in parts; both are to be freed, the format may be NULL ---- */
+bool img_read_image_opts(const char *text, char **ret_path, char **ret_format, GError **error);
+bool img_read_json(const char *text, char **ret_path, char **ret_format, GError **error); /* behind "json:" */
+
 /* ---- json.c: JSON as QEMU writes it ---- */
 typedef struct json_t json_t;
 /* Takes the object; prints it with a newline, members in QEMU's order. */
@@ -166,6 +193,13 @@ const char *img_new_name(const struct img_new *n, unsigned row);
 /* Are there backing images in the format? Where not, a hole is the layer's own zeroes. */
 bool img_can_stand(const char *format);
 bool img_can_amend(const char *format, const char *name, bool *ret_known);
+
+/* ---- bitmap.c ---- */
+/* convert --bitmaps: false after a message when the source has none that can be copied. */
+bool img_bitmaps_check(struct image *source, bool skip_broken);
+bool img_bitmaps_copy(struct image *source, struct image *target, bool skip_broken);
+/* What a copy of them takes in an image with clusters of this size; QEMU's estimate. */
+uint64_t img_bitmaps_size(struct image *source, uint64_t cluster);
 
 /* ---- snapshot.c ---- */
 void img_print_snapshots(GArray *list);

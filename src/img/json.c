@@ -5,6 +5,7 @@
  */
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "img.h"
@@ -70,12 +71,26 @@ json_t *img_json_order(json_t *value)
 	return out;
 }
 
+/* Nothing in brackets takes two lines. Strings are escaped, and end with a quote, so a line's end says what it is. */
+static void print_line(const char *line)
+{
+	size_t len = strlen(line), comma = len && line[len - 1] == ',', end = len - comma;
+
+	if (end >= 2 && (memcmp(line + end - 2, "[]", 2) == 0 || memcmp(line + end - 2, "{}", 2) == 0))
+		printf("%.*s\n%*s%s\n", (int)end - 1, line, (int)strspn(line, " "), "", line + end - 1);
+	else
+		puts(line);
+}
+
 void img_json_print(json_t *value)
 {
 	json_t *ordered = img_json_order(value);
+	char *text = json_dumps(ordered, JSON_INDENT(4) | JSON_ENSURE_ASCII);
+	g_auto(GStrv) lines = g_strsplit(text ? text : "", "\n", -1);
 
-	json_dumpf(ordered, stdout, JSON_INDENT(4) | JSON_ENSURE_ASCII);
-	putchar('\n');
+	for (char **line = lines; *line; line++)
+		print_line(*line);
+	free(text);
 	json_decref(ordered);
 	json_decref(value);
 }

@@ -61,7 +61,10 @@ static char *make_getopt(const struct img_command *command, struct option *longs
 
 static void add_value(struct img_args *args, int key, const char *value)
 {
-	args->value[key] = value ? value : "";
+	struct img_given given = {key, value ? value : ""};
+
+	args->value[key] = given.value;
+	g_array_append_val(args->given, given);
 	if (key == 'o' && value) {
 		if (args->o)
 			g_string_append_printf(args->o, ",%s", value);
@@ -98,7 +101,8 @@ static int parse(struct img_args *args, int argc, char **argv)
 
 static int run(const struct img_command *command, int argc, char **argv)
 {
-	struct img_args args = {.command = command};
+	g_autoptr(GArray) given = g_array_new(FALSE, FALSE, sizeof(struct img_given));
+	struct img_args args = {.command = command, .given = given};
 	const char *last = command->size_last && argc > 2 && argv[argc - 1][0] == '-' && g_ascii_isdigit(argv[argc - 1][1])
 				   ? argv[argc - 1]
 				   : NULL;

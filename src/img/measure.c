@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bitmap.h"
 #include "bytes.h"
 #include "img.h"
 
@@ -24,7 +25,7 @@ static const struct img_option options[] = {
 };
 
 struct size_of {
-	uint64_t required, full;
+	uint64_t required, full, bitmaps;
 };
 
 static uint64_t number_of(const struct img_new *n, const char *name, uint64_t standard)
@@ -107,21 +108,13 @@ static bool measure_qcow2(const struct img_new *n, struct image *source, uint64_
 	return true;
 }
 
-/* Only qcow2 version 3 can have bitmaps; of those an image has, none are copied here. */
-static bool may_have_bitmaps(struct image *img)
+/* Only qcow2 version 3 has bitmaps. */
+static bool have_bitmaps(const struct img_new *n, const struct image *source)
 {
-	g_autoptr(GVariant) all = NULL;
-	const char *compat = NULL;
-	GVariantBuilder members;
-	bool yes;
+	const char *compat = img_new_get(n, "compat");
 
-	if (strcmp(img->format->name, "qcow2") != 0 || !img->format->info)
-		return false;
-	g_variant_builder_init(&members, G_VARIANT_TYPE_VARDICT);
-	img->format->info(img, &members);
-	all = g_variant_ref_sink(g_variant_builder_end(&members));
-	yes = g_variant_lookup(all, "compat", "&s", &compat) && strcmp(compat, "0.10") != 0;
-	return yes;
+	return source && image_bitmaps_supported(source) &&
+	       (!compat || (strcmp(compat, "0.10") != 0 && strcmp(compat, "v2") != 0));
 }
 
 static void print_sizes(const struct size_of *s, bool json, bool bitmaps)
@@ -132,14 +125,14 @@ static void print_sizes(const struct size_of *s, bool json, bool bitmaps)
 		printf("required size: %" G_GUINT64_FORMAT "\nfully allocated size: %" G_GUINT64_FORMAT "\n", s->required,
 		       s->full);
 		if (bitmaps)
-			puts("bitmaps size: 0");
+			printf("bitmaps size: %" G_GUINT64_FORMAT "\n", s->bitmaps);
 		return;
 	}
 	o = json_object();
 	json_object_set_new(o, "required", json_integer(s->required));
 	json_object_set_new(o, "fully-allocated", json_integer(s->full));
 	if (bitmaps)
-		json_object_set_new(o, "bitmaps", json_integer(0));
+		json_object_set_new(o, "bitmaps", json_integer(s->bitmaps));
 	img_json_print(o);
 }
 
@@ -147,13 +140,16 @@ static int measure_as(struct img_args *args, struct img_new *n, bool json)
 {
 	struct image *source = NULL;
 	struct size_of sizes;
-	bool qcow2 = strcmp(n->format->name, "qcow2") == 0, ok;
+	bool qcow2 = strcmp(n->format->name, "qcow2") == 0, ok, bitmaps;
 	uint64_t size = 0;
+	GError *error = NULL;
 
 	if (!qcow2 && !n->format->plain)
 		return img_fail("Block driver '%s' does not support size measurement", n->format->name);
 	if (args->n) {
-		source = img_open(args->word[0], args->value['f'], img_open_flags(args));
+		source = args->value['l']
+				 ? img_open_snapshot(args->word[0], args->value['f'], img_open_flags(args), args->value['l'])
+				 : img_open(args->word[0], args->value['f'], img_open_flags(args));
 		if (!source)
 			return 1;
 		size = source->size;
@@ -161,10 +157,15 @@ static int measure_as(struct img_args *args, struct img_new *n, bool json)
 		return 1;
 	}
 	size = align_up(size, 512);
-	sizes = (struct size_of){size, size};
+	sizes = (struct size_of){.required = size, .full = size};
 	ok = !qcow2 || measure_qcow2(n, source, size, &sizes);
+	bitmaps = qcow2 && have_bitmaps(n, source);
+	if (ok && bitmaps && !image_bitmaps_load(source, &error))
+		ok = !img_fail_error(NULL, error);
+	if (ok && bitmaps)
+		sizes.bitmaps = img_bitmaps_size(source, number_of(n, "cluster_size", 65536));
 	if (ok)
-		print_sizes(&sizes, json, qcow2 && source && may_have_bitmaps(source));
+		print_sizes(&sizes, json, bitmaps);
 	image_close(source);
 	return !ok;
 }
@@ -185,8 +186,6 @@ static int measure(struct img_args *args)
 		return img_fail("Either --size N or one filename must be specified.");
 	if (args->n && img_has(args, IMG_SIZE_OF))
 		return img_fail("--size N cannot be used together with a filename.");
-	if (img_has(args, 'l'))
-		return img_fail("-l is not supported: apply the snapshot to a copy of the image and measure that");
 	if (!img_new_parse(&n, NULL, args->value['O'] ? args->value['O'] : "raw", args->o ? args->o->str : NULL))
 		return 1;
 	status = measure_as(args, &n, json);

@@ -13,7 +13,7 @@
 #include "state.h"
 
 struct chardev;
-struct image;
+struct disk;
 struct netdev;
 struct pci_bus;
 struct device;
@@ -32,10 +32,11 @@ struct machine_core {
 	void (*request)(void *machine, enum machine_request what);
 };
 
-/* The host side of a device, by kind; at most one is set. */
+/* The host side of a device, by kind; at most one is set, and for a disk maybe its controller. */
 struct device_backend {
 	struct chardev *chardev;
-	struct image *image;
+	struct disk *disk;
+	struct device *controller; /* that a disk is attached to */
 	struct netdev *netdev;
 };
 
@@ -51,6 +52,8 @@ struct device_class {
 	void (*pause)(struct device *dev);
 	void (*resume)(struct device *dev);
 	const struct state_desc *state;
+	/* False and why when the device, which is paused, has something that its state cannot have. NULL: it always can. */
+	bool (*can_save)(struct device *dev, GError **error);
 	char *(*stats)(struct device *dev); /* lines for --stats, g_free; may be NULL */
 };
 

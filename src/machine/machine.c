@@ -479,6 +479,12 @@ bool machine_save(struct machine *m, GByteArray *out, GError **error)
 {
 	if (m->running)
 		return kv_fail(error, KV_ERROR_INVALID, "the machine has to be paused before it is saved");
+	for (unsigned i = 0; i < m->devices->len; i++) {
+		struct device *d = m->devices->pdata[i];
+
+		if (d->cls->can_save && !d->cls->can_save(d, error))
+			return false;
+	}
 	if (!save_kvm(m, out, error))
 		return false;
 	for (unsigned i = 0; i < m->devices->len; i++) {

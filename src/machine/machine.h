@@ -10,8 +10,18 @@
 #include <sys/types.h>
 
 struct chardev;
-struct image;
+struct disk;
 struct netdev;
+
+enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI };
+
+/* A drive and the device that the guest has it by. */
+struct machine_disk {
+	struct disk *disk;
+	enum machine_bus bus;
+	bool cdrom;	   /* SCSI alone */
+	GVariant *options; /* of the device, a{sv}: serial (s), queues (u), wwn (t); NULL: none */
+};
 
 struct machine_config {
 	const char *name;
@@ -21,7 +31,8 @@ struct machine_config {
 	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL */
 	struct chardev *console;	      /* first serial port; NULL: none */
 	struct chardev *virtio_console;	      /* hvc0; NULL: none */
-	struct image **images;		      /* NULL-terminated; the machine does not own backends */
+	const struct machine_disk *disks;     /* n_disks of them; the machine does not own backends */
+	unsigned n_disks;
 	struct netdev **netdevs;	      /* NULL-terminated */
 };
 

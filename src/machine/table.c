@@ -11,10 +11,13 @@ const struct device_class *const device_table[] = {
 	&device_mc146818,
 	&device_ns16550,
 	&device_pci_host,
+	&device_scsi_cd,
+	&device_scsi_disk,
 	&device_virtio_balloon,
 	&device_virtio_blk,
 	&device_virtio_console,
 	&device_virtio_net,
 	&device_virtio_rng,
+	&device_virtio_scsi,
 	NULL,
 };

@@ -21,6 +21,7 @@ enum {
 	FEATURE_PAGES = 2, /* of 32 bits */
 	RESET_WAIT_US = 50000,
 	BREAKS_LOGGED = 5,
+	ROUNDS_MAX = 16, /* of one queue, before others have their turn */
 };
 
 struct virtio_queue_source {
@@ -41,19 +42,29 @@ bool virtio_live(struct virtio_device *v)
 	       !__atomic_load_n(&v->paused, __ATOMIC_ACQUIRE);
 }
 
+static void work(struct virtio_device *v, struct virtqueue *vq)
+{
+	g_mutex_lock(&vq->lock);
+	if (virtio_live(v) && vq->started)
+		v->cls->notify(v, vq);
+	if (vq->broken)
+		virtio_break(v, vq->why);
+	g_mutex_unlock(&vq->lock);
+}
+
 static gboolean queue_dispatch(GSource *source, GSourceFunc callback, gpointer data)
 {
 	struct virtio_queue_source *s = (struct virtio_queue_source *)source;
+	unsigned rounds = 0;
 	uint64_t count;
 
 	if (read(s->fd, &count, sizeof(count)) < 0)
 		return G_SOURCE_CONTINUE;
-	g_mutex_lock(&s->vq->lock);
-	if (virtio_live(s->v) && s->vq->started)
-		s->v->cls->notify(s->v, s->vq);
-	if (s->vq->broken)
-		virtio_break(s->v, s->vq->why);
-	g_mutex_unlock(&s->vq->lock);
+	do {
+		work(s->v, s->vq);
+	} while (s->v->cls->settle && s->v->cls->settle(s->v, s->vq) && ++rounds < ROUNDS_MAX);
+	if (rounds == ROUNDS_MAX)
+		virtio_queue_kick(s->v, s->vq->index);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -250,7 +261,8 @@ void virtio_request_end(struct virtio_device *v)
 	if (__atomic_sub_fetch(&v->in_flight, 1, __ATOMIC_ACQ_REL))
 		return;
 	g_mutex_lock(&v->idle_lock);
-	g_cond_broadcast(&v->idle);
+	if (v->idle_waiters) /* GLib asks the kernel even if there is nobody */
+		g_cond_broadcast(&v->idle);
 	g_mutex_unlock(&v->idle_lock);
 }
 
@@ -268,13 +280,21 @@ static void fence_queues(struct virtio_device *v)
 	}
 }
 
+static void hurry(struct virtio_device *v)
+{
+	if (v->cls->hurry)
+		v->cls->hurry(v);
+}
+
 static bool wait_idle(struct virtio_device *v, int64_t until_us)
 {
 	bool ok = true;
 
 	g_mutex_lock(&v->idle_lock);
+	v->idle_waiters++;
 	while (!is_idle(v) && ok)
 		ok = g_cond_wait_until(&v->idle, &v->idle_lock, until_us);
+	v->idle_waiters--;
 	g_mutex_unlock(&v->idle_lock);
 	return is_idle(v);
 }
@@ -283,6 +303,7 @@ static bool wait_idle(struct virtio_device *v, int64_t until_us)
 static void drain(struct virtio_device *v)
 {
 	fence_queues(v);
+	hurry(v);
 	while (!is_idle(v)) {
 		if (g_main_context_acquire(v->context)) {
 			g_main_context_iteration(v->context, TRUE);
@@ -320,6 +341,7 @@ static void start_reset(struct virtio_device *v)
 	__atomic_store_n(&v->live, false, __ATOMIC_RELEASE);
 	fence_queues(v);
 	v->resetting = true;
+	hurry(v);
 	if (is_idle(v) || wait_idle(v, g_get_monotonic_time() + RESET_WAIT_US))
 		finish_reset(v);
 }

@@ -35,6 +35,8 @@ struct virtio_class {
 	uint32_t pci_class;
 	/* Queue work: chains may wait on @vq. Holds vq->lock. */
 	void (*notify)(struct virtio_device *v, struct virtqueue *vq);
+	/* After it, without vq->lock: ends what has ended meanwhile. True: chains have come, notify again. May be NULL. */
+	bool (*settle)(struct virtio_device *v, struct virtqueue *vq);
 	/* The driver wrote v->config[offset..]; put back from @before what it may not change. */
 	void (*config_written)(struct virtio_device *v, const uint8_t *before, unsigned offset,
 			       unsigned len);
@@ -42,6 +44,8 @@ struct virtio_class {
 	void (*started)(struct virtio_device *v);
 	/* Back to power-on values; nothing is in flight. May be NULL. */
 	void (*reset)(struct virtio_device *v);
+	/* Somebody waits for what is in flight: do not put it off. Any thread. May be NULL. */
+	void (*hurry)(struct virtio_device *v);
 };
 
 /* How a transport raises interrupts: a queue's, or with @vq NULL the configuration's. */
@@ -84,6 +88,7 @@ struct virtio_device {
 	unsigned in_flight; /* chains with a backend; atomic */
 	GMutex idle_lock;
 	GCond idle;
+	unsigned idle_waiters; /* under idle_lock */
 };
 
 /*

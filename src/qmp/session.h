@@ -13,6 +13,7 @@ struct qmp_command {
 	/* Answers a value, or NULL with the error set. args are checked; what they are made of is gone after the call. */
 	JsonNode *(*run)(void *opaque, JsonObject *args, GError **error);
 	const struct qmp_member *args; /* NULL: takes none */
+	bool checks_args;	       /* run() does it: their shape is not one that a table can have */
 };
 
 struct qmp_session {

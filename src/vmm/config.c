@@ -8,7 +8,6 @@
 
 #include "char.h"
 #include "error.h"
-#include "image.h"
 #include "log.h"
 #include "machine.h"
 #include "net.h"
@@ -62,47 +61,6 @@ static unsigned count(GVariant *list)
 	return list ? g_variant_n_children(list) : 0;
 }
 
-/* One disk. A guest that writes a raw one could make it look like any format, and so name files of the host to be read. */
-static struct image *open_disk(GVariant *keys, GError **error)
-{
-	const char *format = "raw", *file = "";
-	gboolean readonly = FALSE;
-	struct image *img;
-
-	g_variant_lookup(keys, "file", "&s", &file);
-	g_variant_lookup(keys, "format", "&s", &format);
-	g_variant_lookup(keys, "readonly", "b", &readonly);
-	if (strcmp(format, "auto") == 0 && !readonly) {
-		kv_fail(error, KV_ERROR_USAGE,
-			"disk '%s': format=auto is for disks that the guest does not write; give the format that it has, or "
-			"readonly=on",
-			file);
-		return NULL;
-	}
-	img = image_open(keys, error);
-	if (img && !img->size) {
-		kv_fail(error, KV_ERROR_INVALID, "disk '%s' is empty; give it a size, as with truncate -s 8G", file);
-		g_clear_pointer(&img, image_close);
-	}
-	return img;
-}
-
-static bool open_images(struct vmm *vmm, GError **error)
-{
-	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "disk", NULL);
-	unsigned n = count(list);
-
-	vmm->images = g_new0(struct image *, n + 1);
-	for (unsigned i = 0; i < n; i++) {
-		g_autoptr(GVariant) keys = g_variant_get_child_value(list, i);
-
-		vmm->images[i] = open_disk(keys, error);
-		if (!vmm->images[i])
-			return false;
-	}
-	return true;
-}
-
 static bool open_netdevs(struct vmm *vmm, GError **error)
 {
 	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "net", NULL);
@@ -143,7 +101,8 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.append = lookup_text(vmm, "append", NULL),
 		.console = vmm->console,
 		.virtio_console = vmm->virtio_console,
-		.images = vmm->images,
+		.disks = vmm->disks,
+		.n_disks = vmm->n_disks,
 		.netdevs = vmm->netdevs,
 	};
 
@@ -181,7 +140,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	if (!lookup_text(vmm, "kernel", NULL))
 		return kv_fail(error, KV_ERROR_USAGE, "--kernel is missing; give --kernel FILE");
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
-	    !open_images(vmm, error) || !open_netdevs(vmm, error) || !open_accel(vmm, error))
+	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !open_netdevs(vmm, error) || !open_accel(vmm, error))
 		return false;
 	return open_consoles(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error);
 }
@@ -194,10 +153,11 @@ void vmm_close(struct vmm *vmm)
 	char_close(vmm->console);
 	for (struct netdev **n = vmm->netdevs; n && *n; n++)
 		net_close(*n);
-	for (struct image **i = vmm->images; i && *i; i++)
-		image_close(*i);
+	vmm_nbd_stop(vmm);
+	vmm_close_jobs(vmm);
+	vmm_close_graph(vmm);
+	vmm_close_disks(vmm);
 	g_free(vmm->netdevs);
-	g_free(vmm->images);
 	if (vmm->kvm_fd >= 0)
 		kvcore_close(vmm->kvm_fd);
 	g_clear_pointer(&vmm->options, g_variant_unref);

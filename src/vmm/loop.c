@@ -13,6 +13,7 @@
 #include <glib-unix.h>
 
 #include "char.h"
+#include "disk.h"
 #include "error.h"
 #include "log.h"
 #include "machine.h"
@@ -106,17 +107,61 @@ void vmm_stop(struct vmm *vmm)
 	qmp_event(vmm, "STOP", NULL);
 }
 
+/* The main loop may be run from inside of a pause or reset: not then. */
+static gboolean io_error_stop(gpointer opaque)
+{
+	struct vmm *vmm = opaque;
+
+	if (machine_busy(vmm->machine))
+		return G_SOURCE_CONTINUE;
+	g_clear_pointer(&vmm->io_error_stop, g_source_unref);
+	if (vmm->stopped)
+		return G_SOURCE_REMOVE;
+	vmm_stop(vmm);
+	vmm->io_error = true;
+	return G_SOURCE_REMOVE;
+}
+
+static void io_error(void *opaque, struct disk *d, const struct disk_error *e)
+{
+	struct vmm *vmm = opaque;
+
+	qmp_event_io_error(vmm, d, e);
+	if (e->action != DISK_STOP || vmm->io_error_stop)
+		return;
+	kv_log_warn("%s: %s: %s; the machine stands still%s", disk_id(d), e->read ? "cannot read" : "cannot write",
+		    g_strerror(e->err), vmm->qmp ? " until QMP's cont" : ", and without --qmp it cannot be told to go on");
+	vmm->io_error_stop = g_idle_source_new();
+	g_source_set_priority(vmm->io_error_stop, G_PRIORITY_HIGH);
+	g_source_set_callback(vmm->io_error_stop, io_error_stop, vmm, NULL);
+	g_source_attach(vmm->io_error_stop, NULL);
+}
+
+static void tray_moved(void *opaque, struct disk *d, bool open)
+{
+	qmp_event_tray(opaque, d, open);
+}
+
+static void watch_disks(struct vmm *vmm, bool on)
+{
+	for (unsigned i = 0; i < vmm->n_disks; i++) {
+		disk_set_error_func(vmm->disks[i].disk, on ? io_error : NULL, vmm);
+		disk_set_tray_func(vmm->disks[i].disk, on ? tray_moved : NULL, vmm);
+	}
+}
+
 bool vmm_cont(struct vmm *vmm, GError **error)
 {
 	if (!vmm->stopped)
 		return true;
 	qmp_event(vmm, "RESUME", NULL);
-	vmm->stopped = false;
+	vmm->stopped = vmm->io_error = false;
 	return machine_run(vmm->machine, ended, vmm, error);
 }
 
 void vmm_reset(struct vmm *vmm)
 {
+	vmm->io_error = false;
 	restart(vmm, false, "host-qmp-system-reset");
 }
 
@@ -178,6 +223,7 @@ int vmm_run(struct vmm *vmm)
 	char_set_quit(vmm->console, quit_key, vmm);
 	if (vmm->virtio_console)
 		char_set_quit(vmm->virtio_console, quit_key, vmm);
+	watch_disks(vmm, true);
 	vmm->running = g_get_monotonic_time();
 	if (machine_run(vmm->machine, ended, vmm, &error))
 		g_main_loop_run(vmm->loop);
@@ -185,6 +231,10 @@ int vmm_run(struct vmm *vmm)
 		fail(vmm, error);
 	qmp_close(vmm);
 	machine_pause(vmm->machine);
+	watch_disks(vmm, false);
+	if (vmm->io_error_stop)
+		g_source_destroy(vmm->io_error_stop);
+	g_clear_pointer(&vmm->io_error_stop, g_source_unref);
 	if (vmm->signals) {
 		g_source_destroy(vmm->signals);
 		g_source_unref(vmm->signals);

@@ -16,6 +16,13 @@ enum {
 static const char *const accels[] = { "auto", "kvm", "soft", NULL };
 static const char *const disk_formats[] = { "raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi", "auto", NULL };
 static const char *const disk_engines[] = { "auto", "io_uring", "threads", NULL };
+static const char *const disk_buses[] = { "virtio", "scsi", NULL };
+static const char *const disk_media[] = { "disk", "cdrom", NULL };
+static const char *const disk_caches[] = { "writeback", "none", "writethrough", "directsync", "unsafe", NULL };
+static const char *const disk_discards[] = { "on", "off", "unmap", "ignore", NULL };
+static const char *const disk_zeroes[] = { "off", "on", "unmap", NULL };
+static const char *const write_errors[] = { "enospc", "report", "ignore", "stop", NULL };
+static const char *const read_errors[] = { "report", "ignore", "stop", NULL };
 static const char *const net_kinds[] = { "none", "user", NULL };
 static const char *const console_kinds[] = { "stdio", "pty", "file", "unix", NULL };
 
@@ -23,12 +30,42 @@ static const char *const qmp_kinds[] = { "unix", NULL };
 static const char *const only_on[] = { "on", NULL };
 static const char *const only_off[] = { "off", NULL };
 
+#define RATE_MAX 1000000000000000 /* throttle.h */
+#define LIMIT(name, what)                                                                              \
+	{ name, OPTION_SIZE, "N", what " a second", .max = RATE_MAX, .rare = true },                   \
+	{ name "-max", OPTION_SIZE, "N", what " a second in a burst", .max = RATE_MAX, .rare = true }, \
+	{ name "-max-length", OPTION_COUNT, "S", "seconds a burst may last (1)", .min = 1, .max = RATE_MAX, .rare = true }
+
 static const struct option disk_keys[] = {
-	{ "file", OPTION_FILE, "PATH", "image file or block device", .required = true, .first = true },
+	{ "file", OPTION_FILE, "PATH", "image file or block device", .first = true },
 	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)" },
 	{ "format", OPTION_CHOICE, "raw|qcow2|vmdk|vpc|vhdx|vdi|auto", "format of the file (raw)", .choices = disk_formats },
+	{ "bus", OPTION_CHOICE, "virtio|scsi", "the controller that the guest finds it at (virtio)", .choices = disk_buses },
+	{ "media", OPTION_CHOICE, "disk|cdrom", "what the drive is (disk)", .choices = disk_media, .rare = true },
+	{ "id", OPTION_TEXT, "NAME", "name of the drive (diskN)", .rare = true },
 	{ "aio", OPTION_CHOICE, "auto|io_uring|threads", "how the file is read and written (auto)",
-	  .choices = disk_engines },
+	  .choices = disk_engines, .rare = true },
+	{ "cache", OPTION_CHOICE, "writeback|none|writethrough|directsync|unsafe",
+	  "the host's page cache, flushes (writeback)", .choices = disk_caches, .rare = true },
+	{ "discard", OPTION_CHOICE, "on|off", "the guest may give back room (on)", .choices = disk_discards, .rare = true },
+	{ "detect-zeroes", OPTION_CHOICE, "off|on|unmap", "what writes of zeroes become (off)", .choices = disk_zeroes,
+	  .rare = true },
+	{ "snapshot", OPTION_BOOL, "on|off", "writes are forgotten at the end (off)", .rare = true },
+	{ "werror", OPTION_CHOICE, "enospc|report|ignore|stop", "what happens when a write fails (enospc)",
+	  .choices = write_errors, .rare = true },
+	{ "rerror", OPTION_CHOICE, "report|ignore|stop", "what happens when a read fails (report)", .choices = read_errors,
+	  .rare = true },
+	{ "serial", OPTION_TEXT, "TEXT", "serial number (the id)", .rare = true },
+	{ "wwn", OPTION_TEXT, "0xN", "world wide name of a SCSI disk", .rare = true },
+	{ "queues", OPTION_COUNT, "N", "queues of a virtio disk (one a processor, at most 8)", .min = 1, .max = 16,
+	  .rare = true },
+	LIMIT("iops", "requests"),
+	LIMIT("iops-read", "reads"),
+	LIMIT("iops-write", "writes"),
+	LIMIT("bps", "bytes"),
+	LIMIT("bps-read", "bytes read"),
+	LIMIT("bps-write", "bytes written"),
+	{ "iops-size", OPTION_SIZE, "SIZE", "bytes that count as one request", .max = RATE_MAX, .rare = true },
 	{},
 };
 
@@ -59,7 +96,7 @@ const struct option option_table[] = {
 	{ "kernel", OPTION_FILE, "FILE", "bzImage or ELF vmlinux to boot" },
 	{ "initrd", OPTION_FILE, "FILE", "initial RAM disk of the kernel" },
 	{ "append", OPTION_TEXT, "TEXT", "kernel command line" },
-	{ "disk", OPTION_KEYS, "KEYS", "a disk; may be repeated", .keys = disk_keys, .repeat = true },
+	{ "disk", OPTION_KEYS, "KEYS", "a disk; may be repeated (more keys: man kv-vmm)", .keys = disk_keys, .repeat = true },
 	{ "net", OPTION_KEYS, "KEYS", "a network card; may be repeated", .keys = net_keys,
 	  .repeat = true },
 	{ "console", OPTION_CHARDEV, "stdio|pty|file:PATH|unix:PATH", "serial console (stdio)",
@@ -128,9 +165,15 @@ const char *options_nearest(const struct option *table, const char *name)
 static char *known_names(const struct option *table)
 {
 	GString *s = g_string_new(NULL);
+	bool rare = false;
 
-	for (const struct option *o = table; o->name; o++)
-		g_string_append_printf(s, "%s%s", s->len ? ", " : "", o->name);
+	for (const struct option *o = table; o->name; o++) {
+		rare |= o->rare;
+		if (!o->rare)
+			g_string_append_printf(s, "%s%s", s->len ? ", " : "", o->name);
+	}
+	if (rare)
+		g_string_append(s, " and those in man kv-vmm");
 	return g_string_free(s, FALSE);
 }
 
@@ -444,10 +487,10 @@ static void help_line(GString *s, const char *lead, const struct option *o, cons
 		g_string_append_printf(s, "%*s%s\n", (int)(HELP_COLUMN - (s->len - start)), "", o->help);
 }
 
-/* A key with one value is no choice, and left to the man page. */
+/* Rare keys, and those with one value, which are no choice, are left to the man page. */
 static bool is_choosable(const struct option *key)
 {
-	return !key->choices || (key->choices[0] && key->choices[1]);
+	return !key->rare && (!key->choices || (key->choices[0] && key->choices[1]));
 }
 
 char *options_help(void)

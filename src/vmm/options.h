@@ -38,6 +38,7 @@ struct option {
 	const struct option *keys; /* ends with a NULL name */
 	bool repeat;
 	bool required; /* of a key */
+	bool rare;     /* of a key: the man page has it, --help has not */
 	bool first;    /* a key whose name may be left out when it comes first */
 };
 

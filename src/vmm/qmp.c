@@ -2,10 +2,13 @@
 /* The QMP server of --qmp and the table of its commands. See qmp.h. */
 #include "qmp.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "disk.h"
 #include "error.h"
 #include "machine.h"
+#include "qmp-block.h"
 #include "server.h"
 #include "vmm.h"
 
@@ -13,11 +16,61 @@
 enum { QEMU_MAJOR = 7, QEMU_MINOR = 2, QEMU_MICRO = 0 };
 
 static const struct qmp_command commands[] = {
+	{ "block-commit", qmp_block_commit, qmp_block_commit_args },
+	{ "block-dirty-bitmap-add", qmp_bitmap_add, qmp_bitmap_add_args },
+	{ "block-dirty-bitmap-clear", qmp_bitmap_clear, qmp_bitmap_args },
+	{ "block-dirty-bitmap-disable", qmp_bitmap_disable, qmp_bitmap_args },
+	{ "block-dirty-bitmap-enable", qmp_bitmap_enable, qmp_bitmap_args },
+	{ "block-dirty-bitmap-merge", qmp_bitmap_merge, qmp_bitmap_merge_args },
+	{ "block-dirty-bitmap-remove", qmp_bitmap_remove, qmp_bitmap_args },
+	{ "block-export-add", qmp_block_export_add, qmp_block_export_add_args },
+	{ "block-export-del", qmp_block_export_del, qmp_block_export_del_args },
+	{ "block-job-cancel", qmp_job_cancel, qmp_block_job_cancel_args },
+	{ "block-job-complete", qmp_job_complete, qmp_block_job_args },
+	{ "block-job-dismiss", qmp_job_dismiss, qmp_job_id_args },
+	{ "block-job-finalize", qmp_job_finalize, qmp_job_id_args },
+	{ "block-job-pause", qmp_job_pause, qmp_block_job_args },
+	{ "block-job-resume", qmp_job_resume, qmp_block_job_args },
+	{ "block-job-set-speed", qmp_block_job_set_speed, qmp_block_job_set_speed_args },
+	{ "block-stream", qmp_block_stream, qmp_block_stream_args },
+	{ "block_resize", qmp_block_resize, qmp_block_resize_args },
+	{ "block_set_io_throttle", qmp_block_set_io_throttle, qmp_block_set_io_throttle_args },
+	{ "blockdev-add", qmp_blockdev_add, .checks_args = true },
+	{ "blockdev-backup", qmp_blockdev_backup, qmp_blockdev_backup_args },
+	{ "blockdev-change-medium", qmp_blockdev_change_medium, qmp_change_medium_args },
+	{ "blockdev-close-tray", qmp_blockdev_close_tray, qmp_tray_args },
+	{ "blockdev-del", qmp_blockdev_del, qmp_blockdev_del_args },
+	{ "blockdev-insert-medium", qmp_blockdev_insert_medium, qmp_insert_medium_args },
+	{ "blockdev-mirror", qmp_blockdev_mirror, qmp_blockdev_mirror_args },
+	{ "blockdev-open-tray", qmp_blockdev_open_tray, qmp_open_tray_args },
+	{ "blockdev-remove-medium", qmp_blockdev_remove_medium, qmp_remove_medium_args },
+	{ "blockdev-snapshot", qmp_blockdev_snapshot, qmp_snapshot_args },
+	{ "blockdev-snapshot-delete-internal-sync", qmp_blockdev_snapshot_delete_internal_sync,
+	  qmp_snapshot_delete_internal_args },
+	{ "blockdev-snapshot-internal-sync", qmp_blockdev_snapshot_internal_sync, qmp_snapshot_internal_args },
+	{ "blockdev-snapshot-sync", qmp_blockdev_snapshot_sync, qmp_snapshot_sync_args },
 	{ "cont", qmp_cont },
+	{ "eject", qmp_eject, qmp_open_tray_args },
+	{ "job-cancel", qmp_job_cancel, qmp_job_id_args },
+	{ "job-complete", qmp_job_complete, qmp_job_id_args },
+	{ "job-dismiss", qmp_job_dismiss, qmp_job_id_args },
+	{ "job-finalize", qmp_job_finalize, qmp_job_id_args },
+	{ "job-pause", qmp_job_pause, qmp_job_id_args },
+	{ "job-resume", qmp_job_resume, qmp_job_id_args },
+	{ "nbd-server-add", qmp_nbd_server_add, qmp_nbd_server_add_args },
+	{ "nbd-server-remove", qmp_nbd_server_remove, qmp_nbd_server_remove_args },
+	{ "nbd-server-start", qmp_nbd_server_start, qmp_nbd_server_start_args },
+	{ "nbd-server-stop", qmp_nbd_server_stop },
+	{ "query-block", qmp_query_block },
+	{ "query-block-exports", qmp_query_block_exports },
+	{ "query-block-jobs", qmp_query_block_jobs },
+	{ "query-blockstats", qmp_query_blockstats, qmp_query_blockstats_args },
 	{ "query-chardev", qmp_query_chardev },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
+	{ "query-jobs", qmp_query_jobs },
 	{ "query-kvm", qmp_query_kvm },
 	{ "query-name", qmp_query_name },
+	{ "query-named-block-nodes", qmp_query_named_block_nodes, qmp_query_named_block_nodes_args },
 	{ "query-stats", qmp_query_stats, qmp_stats_args },
 	{ "query-stats-schemas", qmp_query_stats_schemas, qmp_stats_schemas_args },
 	{ "query-status", qmp_query_status },
@@ -26,6 +79,7 @@ static const struct qmp_command commands[] = {
 	{ "stop", qmp_stop },
 	{ "system_powerdown", qmp_system_powerdown },
 	{ "system_reset", qmp_system_reset },
+	{ "transaction", qmp_transaction, qmp_transaction_args },
 	{},
 };
 
@@ -79,6 +133,30 @@ void qmp_event_cause(struct vmm *vmm, const char *name, bool guest, const char *
 	json_object_set_boolean_member(data, "guest", guest);
 	json_object_set_string_member(data, "reason", reason);
 	qmp_event(vmm, name, data);
+}
+
+void qmp_event_io_error(struct vmm *vmm, struct disk *d, const struct disk_error *e)
+{
+	static const char *const actions[] = { [DISK_REPORT] = "report", [DISK_IGNORE] = "ignore", [DISK_STOP] = "stop" };
+	JsonObject *data = json_object_new();
+
+	json_object_set_string_member(data, "device", disk_id(d));
+	json_object_set_string_member(data, "operation", e->read ? "read" : "write");
+	json_object_set_string_member(data, "action", actions[e->action]);
+	if (e->nospace_counts)
+		json_object_set_boolean_member(data, "nospace", e->err == ENOSPC);
+	json_object_set_string_member(data, "reason", g_strerror(e->err));
+	qmp_event(vmm, "BLOCK_IO_ERROR", data);
+}
+
+void qmp_event_tray(struct vmm *vmm, struct disk *d, bool open)
+{
+	JsonObject *data = json_object_new();
+
+	json_object_set_string_member(data, "device", disk_id(d));
+	json_object_set_string_member(data, "id", disk_id(d));
+	json_object_set_boolean_member(data, "tray-open", open);
+	qmp_event(vmm, "DEVICE_TRAY_MOVED", data);
 }
 
 char *qmp_vcpu_path(unsigned index)

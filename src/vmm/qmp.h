@@ -8,6 +8,8 @@
 
 #include "session.h"
 
+struct disk;
+struct disk_error;
 struct vmm;
 
 /* keys: of --qmp. The server answers when the main loop runs. */
@@ -18,6 +20,12 @@ void qmp_close(struct vmm *vmm); /* no-op when there is none */
 void qmp_event(struct vmm *vmm, const char *name, JsonObject *data);
 /* One of those with {guest, reason}: SHUTDOWN, RESET. */
 void qmp_event_cause(struct vmm *vmm, const char *name, bool guest, const char *reason);
+
+/* BLOCK_IO_ERROR */
+void qmp_event_io_error(struct vmm *vmm, struct disk *d, const struct disk_error *e);
+
+/* DEVICE_TRAY_MOVED */
+void qmp_event_tray(struct vmm *vmm, struct disk *d, bool open);
 
 /* The vCPU's name in QEMU's object tree; g_free. */
 char *qmp_vcpu_path(unsigned index);

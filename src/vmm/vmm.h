@@ -10,12 +10,24 @@
 #include <glib.h>
 
 #include "core.h"
+#include "graph.h"
 
 struct chardev;
+struct disk;
+struct job_group;
+struct job_owner;
 struct image;
 struct machine;
+struct machine_disk;
 struct netdev;
 struct qmp_server;
+struct vmm_nbd;
+
+/* A guest's disk as a user of the graph. */
+struct vmm_drive {
+	struct block_user user; /* its img: what is in the drive */
+	struct disk *disk;
+};
 
 struct vmm {
 	GVariant *options; /* of options_parse() */
@@ -23,7 +35,13 @@ struct vmm {
 	int kvm_fd;
 	struct chardev *console;
 	struct chardev *virtio_console; /* NULL: none */
-	struct image **images;	 /* NULL-terminated */
+	struct machine_disk *disks;
+	unsigned n_disks;
+	struct block_graph *graph;
+	struct vmm_drive *drives; /* n_disks of them */
+	struct job_owner *job_owner;
+	struct job_group *job_group; /* of the transaction that is being done, when its jobs belong together */
+	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
 	struct netdev **netdevs; /* NULL-terminated */
 	struct machine *machine;
 	struct qmp_server *qmp; /* NULL: none */
@@ -34,7 +52,9 @@ struct vmm {
 	GSource *signals;
 	int signal_fd;
 	bool power_pressed;
-	bool stopped; /* by the user; the guest waits for vmm_cont() */
+	bool stopped; /* the guest waits for vmm_cont() */
+	bool io_error;	       /* ... because a drive's request failed */
+	GSource *io_error_stop; /* on its way to stop it for that, or NULL */
 	int status; /* of the process */
 };
 
@@ -44,6 +64,19 @@ struct vmm {
  */
 bool vmm_open(struct vmm *vmm, GVariant *options, GError **error);
 void vmm_close(struct vmm *vmm);
+
+/* disks.c: the drives of --disk. Closing is due after a failure, too. */
+bool vmm_open_disks(struct vmm *vmm, GError **error);
+void vmm_close_disks(struct vmm *vmm);
+/* drives.c: those drives as users of a graph of images. Likewise. */
+bool vmm_open_graph(struct vmm *vmm, GError **error);
+/* Another medium for a drive, an open image (a reference is taken), or none. */
+bool vmm_set_medium(struct vmm *vmm, unsigned index, struct image *img, GError **error);
+void vmm_close_graph(struct vmm *vmm);
+/* qmp-jobs.c: block jobs and their events; qmp-nbd.c: exports. At the end, before the graph. */
+void vmm_open_jobs(struct vmm *vmm);
+void vmm_close_jobs(struct vmm *vmm);
+void vmm_nbd_stop(struct vmm *vmm);
 
 /* Run until the guest or the user ends it; answers the exit status of the process. */
 int vmm_run(struct vmm *vmm);

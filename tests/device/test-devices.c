@@ -18,6 +18,7 @@
 #include <linux/pci_regs.h>
 
 #include "char.h"
+#include "disk.h"
 #include "image.h"
 #include "net.h"
 #include "pci.h"
@@ -38,14 +39,20 @@ static void request(void *machine, enum machine_request what)
 
 static void open_backend(struct world *w, const char *cls)
 {
-	if (!strcmp(cls, "virtio-blk")) {
+	bool scsi = g_str_has_prefix(cls, "scsi-");
+
+	if (scsi || !strcmp(cls, "virtio-blk")) {
+		struct image *img;
 		GVariantDict d;
 
 		g_variant_dict_init(&d, NULL);
 		g_variant_dict_insert(&d, "file", "s", disk_path);
 		g_variant_dict_insert(&d, "readonly", "b", TRUE);
-		w->backend.image = image_open(g_variant_dict_end(&d), NULL);
-		assert_non_null(w->backend.image);
+		img = image_open(g_variant_dict_end(&d), NULL);
+		assert_non_null(img);
+		w->backend.disk = disk_new("drive", img, NULL, NULL);
+		if (scsi)
+			w->backend.controller = device_new(&w->core, "virtio-scsi", "hba", NULL, NULL, NULL);
 	} else if (!strcmp(cls, "virtio-net")) {
 		w->backend.netdev = net_open("none", NULL, NULL, NULL);
 		assert_non_null(w->backend.netdev);
@@ -74,7 +81,8 @@ static void world_open(struct world *w, const char *cls)
 static void world_close(struct world *w)
 {
 	device_free(w->dev);
-	image_close(w->backend.image);
+	device_free(w->backend.controller);
+	disk_free(w->backend.disk);
 	net_close(w->backend.netdev);
 	char_close(w->backend.chardev);
 	pci_bus_free(w->core.pci);

@@ -150,6 +150,8 @@ static struct image *open_image(const char *format, bool readonly)
 	g_variant_builder_add(&b, "{sv}", "file", g_variant_new_string(path));
 	g_variant_builder_add(&b, "{sv}", "format", g_variant_new_string(format));
 	g_variant_builder_add(&b, "{sv}", "readonly", g_variant_new_boolean(readonly));
+	/* No other file. */
+	g_variant_builder_add(&b, "{sv}", "backing", g_variant_new_string(""));
 	g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_builder_end(&b));
 
 	img = image_open(options, &error);

@@ -19,6 +19,7 @@
 #include "bytes.h"
 #include "char.h"
 #include "device.h"
+#include "disk.h"
 #include "image.h"
 #include "log.h"
 #include "net.h"
@@ -34,12 +35,14 @@ enum {
 	NOTIFY = 0x3000,
 	DEVICE = 0x2000,
 	DISK = 1 << 16,
+	FULL_AT = 7 << 9,
 };
 
 /* --- backends: all of them, the device takes what it needs --- */
 
 static uint8_t disk[DISK];
 static struct image_req *queued;
+static bool full; /* a write at FULL_AT finds the host full */
 
 /* image.h's queues, in place of the library's. */
 struct image_queue *image_queue_new(struct image *img, GMainContext *context, unsigned depth, GError **error)
@@ -53,6 +56,37 @@ struct image_queue *image_queue_new(struct image *img, GMainContext *context, un
 void image_queue_free(struct image_queue *q)
 {
 	g_free(q);
+}
+
+void image_close(struct image *img)
+{
+}
+
+bool image_resize(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error)
+{
+	return false;
+}
+
+void image_reap(struct image_queue *q)
+{
+}
+
+struct image *image_ref(struct image *img)
+{
+	return img;
+}
+
+void image_drain_begin(struct image *img)
+{
+}
+
+void image_drain_end(struct image *img)
+{
+}
+
+void image_queue_set_image(struct image_queue *q, struct image *img)
+{
+	q->image = img;
 }
 
 void image_submit(struct image_queue *q, struct image_req *r)
@@ -71,6 +105,8 @@ static int disk_run(struct image_req *r)
 		abort(); /* the device let it through */
 	if (r->op != IMAGE_READ && r->op != IMAGE_WRITE)
 		return -ENOTSUP;
+	if (r->op == IMAGE_WRITE && at == FULL_AT && full)
+		return -ENOSPC;
 	for (unsigned i = 0; i < r->n_iov; i++) {
 		if (at + r->iov[i].iov_len > r->offset + r->len)
 			abort();
@@ -148,6 +184,8 @@ void char_resume(struct chardev *c)
 struct fuzz {
 	struct machine_core core;
 	struct device *dev;
+	struct device *lun; /* of a SCSI controller, or NULL */
+	struct disk *disk;
 	struct image img;
 	struct netdev net;
 	struct chardev chr;
@@ -274,6 +312,13 @@ static void falsify(struct fuzz *f, unsigned what, unsigned bit)
 	((uint8_t *)fields[what].field)[bit / 8 % fields[what].size] ^= 1 << bit % 8;
 }
 
+static void resume(struct fuzz *f)
+{
+	f->dev->cls->resume(f->dev);
+	if (f->lun)
+		f->lun->cls->resume(f->lun);
+}
+
 static void save_and_load(struct fuzz *f)
 {
 	GByteArray *stream = g_byte_array_new();
@@ -290,7 +335,7 @@ static void save_and_load(struct fuzz *f)
 	if (!state_load(bytes, &offset, f->dev->cls->state, f->dev->id, f->dev, &error))
 		f->dev->cls->reset(f->dev);
 	g_clear_error(&error);
-	f->dev->cls->resume(f->dev);
+	resume(f);
 	g_bytes_unref(bytes);
 	g_byte_array_free(stream, TRUE);
 }
@@ -352,7 +397,12 @@ static void step(struct fuzz *f)
 		map_bar(f);
 		break;
 	case 10:
+		full = op & 0x10;
 		run_context();
+		if (op & 0x20) {
+			f->dev->cls->pause(f->dev);
+			resume(f);
+		}
 		break;
 	default:
 		add_chain(f);
@@ -389,6 +439,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz f = { .data = data, .left = MIN(size, 4096) };
 	struct device_backend backend = { 0 };
 
+	full = false;
+
 	f.core.vm_fd = -1;
 	f.core.mem = mem_new(-1);
 	f.core.ports = bus_new("port");
@@ -397,8 +449,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f.core.request = request;
 	f.img = (struct image){ .size = DISK, .discard = true };
 	f.net = (struct netdev){ .backend = &net_backend, .link_up = true, .offloads = ~0ull };
+	f.disk = disk_new("drive", &f.img, NULL, NULL);
 	if (!strcmp(FUZZ_DEVICE, "virtio-blk"))
-		backend.image = &f.img;
+		backend.disk = f.disk;
 	else if (!strcmp(FUZZ_DEVICE, "virtio-net"))
 		backend.netdev = &f.net;
 	else if (!strcmp(FUZZ_DEVICE, "virtio-console"))
@@ -409,6 +462,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f.dev = f.core.pci ? device_new(&f.core, FUZZ_DEVICE, "fuzz", NULL, &backend, NULL) : NULL;
 	if (!f.dev)
 		abort();
+	if (!strcmp(FUZZ_DEVICE, "virtio-scsi"))
+		f.lun = device_new(&f.core, "scsi-disk", "lun",
+				   NULL, &(struct device_backend){ .disk = f.disk, .controller = f.dev }, NULL);
 	map_bar(&f);
 	while (f.left)
 		step(&f);
@@ -417,7 +473,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	map_bar(&f);
 	if (read_bar(&f, VIRTIO_PCI_COMMON_STATUS, 1))
 		abort();
+	device_free(f.lun);
 	device_free(f.dev);
+	disk_free(f.disk);
 	pci_bus_free(f.core.pci);
 	bus_free(f.core.mmio);
 	bus_free(f.core.ports);

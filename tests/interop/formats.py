@@ -517,6 +517,23 @@ def case_vmdk_refused(bed):
     bed.refused('without quotes', bed.path('a"b'), 'vmdk', 'create', M)
 
 
+def case_vmdk_check(bed):
+    """Grains and tables that are not in the file are found."""
+    image = bed.path('vmdk')
+    bed.io(image, 'vmdk', 'create', 9 * M)
+    bed.io(image, 'vmdk', 'run', script=f'w 0 512 1\nw {5 * M} 512 2\n')
+    bed.io(image, 'vmdk', 'check')
+    with open(image, 'rb') as f:
+        good = f.read()
+    directory = struct.unpack_from('<Q', good, 56)[0] * 512
+    table = struct.unpack_from('<I', good, directory)[0] * 512
+    for at, words in (directory, 'grain table 0'), (table, 'grain 0'), (table + 4 * 80, 'grain 80'):
+        with open(image, 'wb') as f:
+            f.write(good[:at] + struct.pack('<I', 1 << 20) + good[at + 4:])
+        done = bed.io(image, 'vmdk', 'check', good=False)
+        check(done.returncode == 2 and words in done.stdout, f'vmdk check does not find {words}', done.stdout, done.stderr)
+
+
 def case_vmdk_split(bed):
     """More than one extent of 2 GiB, and writes across their border."""
     for options in ['subformat=twoGbMaxExtentFlat'], ['subformat=twoGbMaxExtentSparse']:

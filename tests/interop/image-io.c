@@ -7,7 +7,8 @@
  *
  * Commands: write OFF LEN BYTE; compressed OFF LEN BYTE; zero OFF LEN [unmap]; discard OFF LEN; read OFF LEN BYTE (fails when
  * other bytes are there); flush; resize SIZE [PREALLOC]; dump FILE; map; info; check [leaks|all]; snapshots; snapshot
- * create|apply|delete NAME; backing NAME FORMAT; abort (exits without closing).
+ * create|apply|delete NAME; backing NAME FORMAT; bitmap add NAME GRANULARITY, bitmap remove|clear|enable|disable NAME; bitmaps (a
+ * line for each: name, flags, runs that are dirty); abort (exits without closing).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bitmap.h"
 #include "format.h"
 
 enum { CHUNK = 1 << 20 };
@@ -226,6 +228,47 @@ static void do_backing(struct image *img, char **w)
 		die("backing", error);
 }
 
+static bool change_bitmap(struct image *img, struct image_bitmap *b, const char *what, GError **error)
+{
+	if (strcmp(what, "remove") == 0)
+		return image_bitmap_remove(img, b, error);
+	if (strcmp(what, "clear") == 0)
+		return image_bitmap_reset(img, b, error);
+	return image_bitmap_record(img, b, strcmp(what, "enable") == 0, error);
+}
+
+static void do_bitmap(struct image *img, char **w)
+{
+	GError *error = NULL;
+	struct image_bitmap *b;
+
+	if (!w[1] || !w[2])
+		die("bitmap what?", NULL);
+	if (strcmp(w[1], "add") == 0) {
+		if (!image_bitmap_add(img, w[2], number(w[3]), true, false, &error))
+			die("bitmap", error);
+		return;
+	}
+	b = image_bitmap_find(img, w[2], &error);
+	if (!b || !change_bitmap(img, b, w[1], &error))
+		die("bitmap", error);
+}
+
+static void do_bitmaps(struct image *img, char **w)
+{
+	GError *error = NULL;
+	uint64_t offset, len;
+
+	if (!image_bitmaps_load(img, &error))
+		die("bitmaps", error);
+	for (const struct image_bitmap *b = img->bitmaps; b; b = b->next) {
+		printf("%s %s", b->name, b->inconsistent ? "in-use" : b->recording ? "auto" : "-");
+		for (uint64_t at = 0; image_bitmap_next(b, true, at, b->size, &offset, &len); at = offset + len)
+			printf(" %" PRIu64 "+%" PRIu64, offset, len);
+		putchar('\n');
+	}
+}
+
 static void do_abort(struct image *img, char **w)
 {
 	fflush(stdout);
@@ -239,6 +282,7 @@ static const struct {
 	{"write", do_write}, {"compressed", do_write},	  {"zero", do_zero},	     {"discard", do_discard}, {"read", do_read},
 	{"flush", do_flush}, {"resize", do_resize},	  {"dump", do_dump},	     {"map", do_map},	      {"info", do_info},
 	{"check", do_check}, {"snapshots", do_snapshots}, {"snapshot", do_snapshot}, {"backing", do_backing}, {"abort", do_abort},
+	{"bitmap", do_bitmap}, {"bitmaps", do_bitmaps},
 };
 
 static void run(struct image *img, const char *line)

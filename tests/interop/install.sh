@@ -29,6 +29,9 @@ case $version in "kv-vmm (Kvasir) "*) ;; *) fail "kv-vmm --version says '$versio
 ldd "$program" | grep -q "libkvcore.so.* => $work/moved/" || fail "kv-vmm does not use the libkvcore beside it"
 version=$("$work/moved/bin/kv-img" --version) || fail "kv-img --version fails"
 case $version in "kv-img (Kvasir) "*) ;; *) fail "kv-img --version says '$version'" ;; esac
+# Its modules are found from there: a name that cannot be reached says what libnbd says.
+"$work/moved/bin/kv-img" info 'nbd+unix:///?socket=/nowhere' 2>&1 | grep -q nbd_connect_uri || fail "kv-img does not find its modules"
+"$work/moved/bin/kv-img" serve --tls-creds /nowhere -r "$0" 2>&1 | grep -q ca-cert.pem || fail "kv-img does not find GnuTLS"
 check_page() { # name, a text that it has
 	page=$(find "$work/moved/share/man/man1" -name "$1*" 2>/dev/null | head -n 1)
 	[ -n "$page" ] || fail "no share/man/man1/$1"
@@ -38,7 +41,7 @@ check_page() { # name, a text that it has
 	grep -q "$2" "$work/text" || fail "$1 is empty"
 }
 check_page kv-vmm.1 'run a virtual machine'
-check_page kv-img.1 'convert and look at disk images'
+check_page kv-img.1 'convert, serve and look at disk images'
 completion=$work/moved/share/bash-completion/completions/kv-vmm.bash
 [ -f "$completion" ] || fail "no bash completion"
 [ -f "$work/moved/share/zsh/site-functions/_kv-vmm" ] || fail "no zsh completion"

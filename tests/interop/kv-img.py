@@ -145,6 +145,54 @@ def case_signal(bed):
     check(process.wait(LIMIT) == 0, f'status {process.returncode}')
 
 
+def shares(path):
+    """How many of a file's extents are shared, and all of them."""
+    lines = subprocess.run(['filefrag', '-v', path], stdout=subprocess.PIPE, check=True).stdout.decode().splitlines()
+    extents = [line for line in lines if re.match(r' +\d+:', line)]
+    return sum('shared' in line for line in extents), len(extents)
+
+
+def fill(path, blocks):
+    """Data between holes that fit no cluster, and one place with zeroes that are written."""
+    with open(path, 'wb') as file:
+        file.truncate(64 << 20)
+        for number in range(blocks):
+            file.seek(number * 2 << 20 | 5 << 12)
+            file.write(os.urandom(4096) * 200)
+        file.seek(33 << 20)
+        file.write(bytes(1 << 20))
+
+
+def case_shared_blocks(bed):
+    """Where a file system can, a copy has its source's blocks; it is the same and sound, and keeps its bytes when the source changes."""
+    for tool in 'mkfs.xfs', 'filefrag', 'mount':
+        if not shutil.which(tool):
+            raise Skipped(f'no {tool}')
+    folder = f'{bed.folder["kv"]}/xfs'
+    os.mkdir(folder)
+    commands = f'truncate -s 512M {folder}.img && mkfs.xfs -q -m reflink=1 {folder}.img && mount -o loop {folder}.img {folder}'
+    if bed.run('kv', commands).returncode != 0:
+        raise Skipped('cannot mount an xfs')
+    try:
+        fill(f'{folder}/a.raw', 20)
+        os.sync()
+        for source, name, kind, options in (
+                ('a.raw', 'a.qcow2', 'qcow2', ''), ('a.qcow2', 'b.raw', 'raw', ''), ('a.raw', 'c.raw', 'raw', ''),
+                ('a.qcow2', 'd.qcow2', 'qcow2', '-o cluster_size=4k'), ('a.raw', 'e.vdi', 'vdi', '')):
+            done = bed.run('kv', f'cd xfs && img convert -O {kind} {options} {source} {name} && qemu-img compare -F {kind} a.raw {name}')
+            check(done.returncode == 0, f'{source} to {kind}', show('kv', done))
+            shared, extents = shares(f'{folder}/{name}')
+            check(shared >= 20 if kind != 'vdi' else not shared, f'{source} to {kind}: {shared} of {extents} extents are shared')
+            if kind == 'qcow2':
+                checked = bed.run('kv', f'cd xfs && qemu-img check {name}')
+                check(checked.returncode == 0, f'{name} has faults', show('qemu-img check', checked))
+        done = bed.run('kv', 'cd xfs && qemu-img convert -O raw a.qcow2 before && cp a.qcow2 f.qcow2 && qemu-io -f raw -c "write -P 1 0 64M" a.raw '
+                             '&& qemu-img compare -F raw a.qcow2 before && qemu-io -c "write -P 2 0 64M" f.qcow2 && qemu-img check f.qcow2')
+        check(done.returncode == 0, 'a copy changes with its source', show('kv', done))
+    finally:
+        bed.run('kv', f'umount {folder}')
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     groups = {f'case_{name}': lambda bed, name=name: run_group(bed, name) for name in os.listdir(f'{here}/kv-img')}

@@ -41,7 +41,8 @@ KINDS = {
 
 
 def run(*words, status=0, feed=None):
-    done = subprocess.run([str(w) for w in words], input=feed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    done = subprocess.run([str(w) for w in words], input=feed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace',
+                          timeout=60)
     if status is not None and done.returncode != status:
         sys.exit(f'{" ".join(map(str, words))}: status {done.returncode}, not {status}\n{feed or ""}\n{done.stdout}')
     return done.stdout
@@ -460,31 +461,173 @@ def case_data_file():
                 os.unlink(left)
 
 
+def our_bitmaps(path):
+    """What we read: name to flag and the runs that are dirty."""
+    found = {}
+    for line in ours(path, 'bitmaps', options=['readonly=on']).splitlines():
+        if line.startswith('kv: '):
+            continue
+        name, flag, *runs = line.split()
+        found[name] = flag, [tuple(int(n) for n in r.split('+')) for r in runs]
+    return found
+
+
+def their_bitmap(path, name):
+    """What QEMU tells a client of NBD is dirty."""
+    out = run('nbdinfo', '--json', f'--map=qemu:dirty-bitmap:{name}', '--',
+              '[', 'qemu-nbd', '-r', '-f', 'qcow2', '-B', name, path, ']')
+    return [(e['offset'], e['length']) for e in json.loads(out) if e['type']]
+
+
+def runs_of(dirty, granularity, size):
+    """Granules that are dirty, as runs of bytes."""
+    runs = []
+    for g in sorted(dirty):
+        at, end = g * granularity, min((g + 1) * granularity, size)
+        if runs and sum(runs[-1]) == at:
+            runs[-1] = runs[-1][0], end - runs[-1][0]
+        else:
+            runs.append((at, end - at))
+    return runs
+
+
 def case_bitmaps():
+    """Sessions of both by turns, with bitmaps that either made: what is written is dirty for both, and nothing else."""
+    if not shutil.which('nbdinfo'):
+        print('nbdinfo is missing')
+        sys.exit(77)
+
+    def work(name, kind, path, disk):
+        make(path, kind, disk.size, 'us')
+        kinds, dirty, still = {}, {}, set()
+        r = random.Random(name)
+        for n in range(10):
+            if n < 4:
+                one, granularity = f'b{n}', r.choice([512, 4 * K, 64 * K, M])
+                kinds[one], dirty[one] = granularity, set()
+                if n % 2:
+                    img('bitmap', '--add', '-g', granularity, path, one)
+                else:
+                    ours(path, f'bitmap add {one} {granularity}')
+            steps = disk.steps(30, compress=n > 4)
+            if n % 2:
+                we_do(path, steps)
+            else:
+                they_do(path, steps)
+            for _, offset, length, _ in steps:
+                for one, granularity in kinds.items():
+                    if length and one not in still:
+                        dirty[one].update(range(offset // granularity, (offset + length - 1) // granularity + 1))
+            if n == 5:
+                ours(path, 'bitmap clear b0', 'bitmap disable b1')
+                dirty['b0'] = set()
+                still.add('b1')
+            if n == 7:
+                img('bitmap', '--merge', 'b1', path, 'b0')
+                g0, g1 = kinds['b0'], kinds['b1']
+                for at, length in runs_of(dirty['b1'], g1, disk.size):
+                    dirty['b0'].update(range(at // g0, (at + length - 1) // g0 + 1))
+                ours(path, 'bitmap remove b2')
+                del kinds['b2'], dirty['b2']
+            mine = our_bitmaps(path)
+            if set(mine) != set(kinds):
+                sys.exit(f'{name}, {n}: bitmaps {sorted(mine)}, should be {sorted(kinds)}')
+            for one, granularity in kinds.items():
+                want = runs_of(dirty[one], granularity, disk.size)
+                flag = '-' if one in still else 'auto'
+                if mine[one] != (flag, want):
+                    sys.exit(f'{name}, {n}: bitmap {one}: {mine[one]}, should be {flag} {want}')
+            one = r.choice(sorted(kinds))
+            theirs, want = their_bitmap(path, one), runs_of(dirty[one], kinds[one], disk.size)
+            if theirs != want:
+                sys.exit(f'{name}, {n}: bitmap {one} for QEMU: {theirs}, should be {want}')
+            same(path, disk.data, f'{name}, {n}: with bitmaps')
+    each(9, work, ['default', 'tiny-64', '4k', 'ext-16k', 'zstd', 'lazy'])
+
+
+def case_bitmap_rules():
     make('b.qcow2', '', 4 * M)
     img('bitmap', '--add', '-g', '64k', 'b.qcow2', 'auto')
     img('bitmap', '--add', '--disable', 'b.qcow2', 'still')
-    run('qemu-io', '-f', 'qcow2', '-c', 'write -q 0 1M', 'b.qcow2')
 
     def flags():
-        return {b['name']: b['flags'] for b in info('b.qcow2')['format-specific']['data']['bitmaps']}
+        return {b['name']: sorted(b['flags']) for b in info('b.qcow2')['format-specific']['data']['bitmaps']}
 
-    ours('b.qcow2', 'read 0 512 0xcd', 'check', 'info')
-    if flags() != {'auto': ['auto'], 'still': []}:
-        sys.exit(f'bitmaps after reading: {flags()}')
-    ours('b.qcow2', 'write 2M 64k 3')
-    if sorted(flags()['auto']) != ['auto', 'in-use'] or flags()['still']:
-        sys.exit(f'bitmaps after writing: {flags()}')
-    check('b.qcow2', 'bitmaps')
-    if 'bitmaps' not in ours('b.qcow2', 'resize 8M', status=1):
-        sys.exit('resized with bitmaps')
+    before = open('b.qcow2', 'rb').read()
+    ours('b.qcow2', 'read 0 512 0', 'check', 'info', 'flush')
+    if open('b.qcow2', 'rb').read() != before:
+        sys.exit('reading has changed the image')
+    # Who did not come to an end leaves what records in use, and nothing else.
+    ours('b.qcow2', 'write 2M 64k 3', 'flush', 'abort')
+    if flags() != {'auto': ['auto', 'in-use'], 'still': []}:
+        sys.exit(f'bitmaps after a crash: {flags()}')
+    ours('b.qcow2', 'write 3M 64k 3')
+    if our_bitmaps('b.qcow2') != {'auto': ('in-use', []), 'still': ('-', [])} or 'in-use' not in flags()['auto']:
+        sys.exit('one in use is trusted again')
+    check('b.qcow2', 'bitmaps in use')
+    refuse('b.qcow2', ['auto', 'inconsistent'], 'bitmap clear auto')
+    refuse('b.qcow2', ['auto', 'inconsistent'], 'resize 8M')
+    refuse('b.qcow2', ['already exists'], 'bitmap add auto 512')
     ours('b.qcow2', 'backing base.raw raw')
     if set(flags()) != {'auto', 'still'} or info('b.qcow2')['backing-filename'] != 'base.raw':
         sys.exit('bitmaps are lost with a new header')
     ours('b.qcow2', 'backing', 'check', options=['backing='])
     img('bitmap', '--remove', 'b.qcow2', 'auto')
-    img('bitmap', '--remove', 'b.qcow2', 'still')
+    ours('b.qcow2', 'snapshot create s')
+    refuse('b.qcow2', ['dirty bitmaps'], 'snapshot apply s')
+    ours('b.qcow2', 'bitmap remove still', 'snapshot apply s')
     check('b.qcow2', 'no bitmaps')
+    # A program that knows no bitmaps: they are void, and what they took is lost until a repair.
+    ours('b.qcow2', 'bitmap add void 64k', 'write 0 64k 1')
+    patch('b.qcow2', 95, b'\0')
+    if our_bitmaps('b.qcow2') or 'bitmaps:' in img('info', 'b.qcow2'):
+        sys.exit('void bitmaps are there')
+    ours('b.qcow2', 'check leaks', status=None)
+    img('check', 'b.qcow2')
+    make('old.qcow2', 'compat=0.10', M)
+    refuse('old.qcow2', ['v2'], 'bitmap add x 64k')
+
+
+def case_bitmap_hostile():
+    """Every byte of the directory and of a table changed in some ways: an error or sense, and QEMU agrees which where it can tell."""
+    make('h.qcow2', 'cluster_size=4k', 4 * M)
+    ours('h.qcow2', 'bitmap add first 4k', 'bitmap add second 64k', 'write 1M 64k 1')
+    with open('h.qcow2', 'rb') as f:
+        data = f.read()
+    at = data.index(b'first') - 24
+    table = int.from_bytes(data[at:at + 8], 'big')
+    places = [(at + i, v) for i in range(64) for v in (0, 1, 0x80, 0xff)] + [(table + i, v) for i in range(8) for v in (1, 2, 0xff)]
+    bad = 0
+    for place, value in places:
+        if data[place] == value:
+            continue
+        shutil.copy('h.qcow2', 'x.qcow2')
+        patch('x.qcow2', place, bytes([value]))
+        mine = run(IO, 'open', 'x.qcow2', 'qcow2', '--', 'bitmaps', status=None)
+        theirs = run('qemu-img', 'info', 'x.qcow2', status=None)
+        # They do not look where tables are and what is in them, and end names where a zero is.
+        unseen = table <= place < table + 8 or (place - at) % 32 < 8 or value == 0
+        if ('image-io' in mine) != ('qemu-img: ' in theirs) and not unseen:
+            sys.exit(f'byte {place - at} of the directory as {value}: {mine} {theirs}')
+        bad += 'image-io' in mine
+        ours('x.qcow2', 'check all', options=['check=on'], status=None)
+    if bad < 40:
+        sys.exit(f'only {bad} of the changes are refused')
+    # What is wrong inside of one is no matter for the others, and is removed.
+    shutil.copy('h.qcow2', 'x.qcow2')
+    patch('x.qcow2', table, b'\1')
+    ours('x.qcow2', 'write 2M 64k 1')
+    mine = our_bitmaps('x.qcow2')
+    if mine != {'first': ('in-use', []), 'second': ('auto', [(M, 64 * K), (2 * M, 64 * K)])}:
+        sys.exit(f'a bitmap with a bad table: {mine}')
+    ours('x.qcow2', 'bitmap remove first')
+    ours('x.qcow2', 'check leaks', status=None)
+    check('x.qcow2', 'removed with a bad table')
+    # An open for reading alone does not look.
+    shutil.copy('h.qcow2', 'x.qcow2')
+    patch('x.qcow2', at + 16, b'\7')
+    ours('x.qcow2', 'read 1M 64k 1', options=['readonly=on'])
+    refuse('x.qcow2', ['first', 'type'], 'write 1M 64k 1')
 
 
 def refuse(path, words, *commands, options=()):

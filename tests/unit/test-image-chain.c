@@ -279,10 +279,10 @@ static void test_backing_names(void **state)
 	assert_int_equal(image_read(img, 0, data, 4), 0);
 	assert_memory_equal(data, "base", 4);
 	image_close(img);
-	make_toy("nbd", "nbd://host/x", "raw");
-	expect("nbd", ", 'format': <'toy'>", "its backing file 'nbd://host/x' is not the name of a file");
+	make_toy("nbd", "nbd:host", "raw");
+	expect("nbd", ", 'format': <'toy'>", "'nbd:host' is no NBD export; give nbd://HOST:PORT/NAME");
 	make_toy("json", "json:{\"driver\":\"raw\"}", NULL);
-	expect("json", ", 'format': <'toy'>", "is not the name of a file, and nothing else is supported");
+	expect("json", ", 'format': <'toy'>", "is neither the name of a file nor an NBD export");
 	img = open_good("json", ", 'format': <'toy'>, 'backing': <''>");
 	assert_null(img->backing);
 	assert_non_null(img->backing_name);

@@ -71,7 +71,8 @@ static unsigned index_of(const char *name)
 /* The image over this file; takes no reference of the file, which is not closed. */
 static struct image *open_over(const struct setup *s, struct mem_file *f, unsigned i, bool readonly, struct image *backing)
 {
-	struct image storage = { .format = &image_raw, .path = (char *)names[i], .file = &f->base, .data = &f->base };
+	struct image storage = { .format = &image_raw, .path = (char *)names[i], .file = &f->base, .data = &f->base,
+				 .refs = 1 };
 	g_autofree char *text = g_strdup_printf("'format': <'%s'>, 'readonly': <%s>, 'aio': <'threads'>%s", s->format[i],
 						readonly ? "true" : "false", backing ? "" : ", 'backing': <''>");
 	g_autoptr(GVariant) o = parse(text, "");
@@ -80,6 +81,7 @@ static struct image *open_over(const struct setup *s, struct mem_file *f, unsign
 
 	if (!img)
 		fail_msg("%s: %s", names[i], error->message);
+	img->storage = NULL; /* it is gone when we return */
 	return img;
 }
 

@@ -3,6 +3,7 @@
  * qcow2 in memory: whatever part of the writes since the last flush a crash keeps, the image has at most leaks, and guest data
  * that was flushed is there. Also writers in threads, failing writes, and what map_now() may say.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -191,6 +192,28 @@ static void do_write(struct work *w)
 	assert_int_equal(image_write(w->img, offset, buf, len), 0);
 }
 
+/* Blocks of another file, or a copy where the image has data already. */
+static void do_shared(struct work *w)
+{
+	g_autofree uint8_t *buf = NULL;
+	uint64_t offset, len;
+	struct mem_file *from;
+	int res;
+
+	pick(w, &offset, &len, true);
+	w->byte = w->byte % 250 + 1;
+	buf = g_malloc(len);
+	memset(buf, w->byte, len);
+	model_fill(&w->model, offset, len, w->byte);
+	moment(w);
+	from = mem_file_new(buf, len);
+	res = image_write_shared(w->img, offset, len, &from->base, 0);
+	if (res == -EEXIST)
+		res = image_write(w->img, offset, buf, len);
+	assert_int_equal(res, 0);
+	mem_file_free(from);
+}
+
 static void do_compressed(struct work *w)
 {
 	g_autofree uint8_t *buf = NULL;
@@ -262,8 +285,8 @@ static void do_snapshot(struct work *w)
 
 static void step(struct work *w)
 {
-	static void (*const steps[])(struct work *) = {do_write, do_write,   do_write,	  do_write, do_compressed,
-						       do_zero,	 do_discard, do_snapshot, do_flush};
+	static void (*const steps[])(struct work *) = {do_write,	do_write, do_write,   do_write,	   do_shared,
+						       do_compressed, do_zero,	do_discard, do_snapshot, do_flush};
 
 	steps[g_rand_int_range(w->rand, 0, G_N_ELEMENTS(steps))](w);
 	model_compare(&w->model, w->img, true);

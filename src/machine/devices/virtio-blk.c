@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The virtio disk (virtio 1.2, section 5.2): requests from any number of queues to a disk
- * image, asynchronously. A request keeps a copy of its chain; the image writes straight into
+ * The virtio disk (virtio 1.2, section 5.2): requests from any number of queues to a drive,
+ * asynchronously. A request keeps a copy of its chain; the drive's image writes straight into
  * guest memory and the completion, in the queue's context, pushes the chain.
  */
 #include <errno.h>
@@ -11,8 +11,8 @@
 
 #include "bytes.h"
 #include "classes.h"
+#include "disk.h"
 #include "error.h"
-#include "image.h"
 #include "virtio-pci.h"
 
 enum {
@@ -27,23 +27,42 @@ enum {
 	DISCARD_SECTORS = 1 << 22, /* 2 GiB */
 };
 
+/*
+ * A guest that keeps many requests under way need not wake us for each few: after a round we sleep for as long as it takes some
+ * more to come, notifications being off. What that finds says whether it was worth it; if not, it is not tried again for a while.
+ */
+struct pace {
+	unsigned popped;	/* requests of the last round */
+	bool napped;		/* before that round */
+	unsigned wait, backoff; /* rounds until it is tried again; what it will be if that is in vain */
+	unsigned us;
+};
+enum {
+	NAP_AIM = 12, /* requests that a nap is to find */
+	NAP_FEW = 5,
+	NAP_US_MIN = 10,
+	NAP_US_MAX = 200,
+	BACKOFF_MIN = 32,
+	BACKOFF_MAX = 4096,
+};
+
 struct virtio_blk {
 	struct virtio_pci_device dev;
-	struct image *image;
-	struct image_queue *io[QUEUES_MAX];
+	struct disk *disk;
+	struct disk_queue *io[QUEUES_MAX];
+	struct pace pace[QUEUES_MAX];
 	unsigned n_io;
 	char serial[VIRTIO_BLK_ID_BYTES];
 	uint64_t requests[2]; /* reads, writes: for --stats */
 };
 
 struct blk_req {
-	struct image_req io;
+	struct disk_req disk; /* first */
 	struct virtio_blk *b;
 	struct virtqueue *vq;
 	struct virtq_chain *chain; /* behind the struct */
 	uint8_t *status;
 	bool status_in_data; /* the status byte was cut off the last data segment */
-	bool flush_after;
 };
 
 /* Drop @len bytes from the front of the device-readable part. */
@@ -89,15 +108,15 @@ static bool writethrough(struct virtio_blk *b)
 
 static void submit(struct blk_req *r, enum image_op op, unsigned flags)
 {
-	r->io.op = op;
-	r->io.flags = flags;
-	image_submit(r->b->io[r->vq->index], &r->io);
+	r->disk.io.op = op;
+	r->disk.io.flags = flags;
+	disk_submit(r->b->io[r->vq->index], &r->disk);
 }
 
-/* An image request ended, in the queue's context. */
-static void complete(struct image_req *io, int res)
+/* The drive is done with a request, in the queue's context. */
+static void complete(struct disk_req *req, int res)
 {
-	struct blk_req *r = io->opaque;
+	struct blk_req *r = (struct blk_req *)req;
 	struct virtio_blk *b = r->b;
 	struct virtqueue *vq = r->vq;
 	uint8_t status = VIRTIO_BLK_S_OK;
@@ -105,20 +124,30 @@ static void complete(struct image_req *io, int res)
 	if (res < 0)
 		status = res == -ENOTSUP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
 	g_mutex_lock(&vq->lock);
-	if (res >= 0 && r->flush_after) {
-		r->flush_after = false;
-		submit(r, IMAGE_FLUSH, 0);
-		image_kick(b->io[vq->index]);
-	} else {
-		finish(r, status);
-		virtio_queue_flush(&b->dev.v, vq);
-	}
+	finish(r, status);
+	virtio_queue_flush(&b->dev.v, vq);
 	g_mutex_unlock(&vq->lock);
+}
+
+/* A failed one waits for the VM to go on: neither pause nor reset wait for it. */
+static void kept(struct disk_req *req, bool on)
+{
+	struct virtio_device *v = &((struct blk_req *)req)->b->dev.v;
+
+	if (on)
+		virtio_request_end(v);
+	else
+		virtio_request_begin(v);
+}
+
+static void drop(struct disk_req *req)
+{
+	g_free(req);
 }
 
 static bool in_image(struct virtio_blk *b, uint64_t sector, uint64_t bytes)
 {
-	uint64_t sectors = b->image->size >> SECTOR_BITS;
+	uint64_t sectors = disk_size(b->disk) >> SECTOR_BITS;
 
 	return sector <= sectors && bytes >> SECTOR_BITS <= sectors - sector;
 }
@@ -130,7 +159,7 @@ static void start_io(struct blk_req *r, uint64_t sector, bool write)
 	uint64_t len = write ? c->out_len : c->in_len - 1;
 
 	if (len % (1 << SECTOR_BITS) || !in_image(b, sector, len) ||
-	    (write && b->image->readonly)) {
+	    (write && disk_is_readonly(b->disk))) {
 		finish(r, VIRTIO_BLK_S_IOERR);
 		return;
 	}
@@ -138,11 +167,11 @@ static void start_io(struct blk_req *r, uint64_t sector, bool write)
 		finish(r, VIRTIO_BLK_S_OK);
 		return;
 	}
-	r->io.iov = write ? c->out : c->in;
-	r->io.n_iov = write ? c->n_out : c->n_in;
-	r->io.offset = sector << SECTOR_BITS;
-	r->io.len = len;
-	r->flush_after = write && writethrough(b);
+	r->disk.io.iov = write ? c->out : c->in;
+	r->disk.io.n_iov = write ? c->n_out : c->n_in;
+	r->disk.io.offset = sector << SECTOR_BITS;
+	r->disk.io.len = len;
+	r->disk.durable = write && writethrough(b);
 	__atomic_add_fetch(&b->requests[write], 1, __ATOMIC_RELAXED);
 	submit(r, write ? IMAGE_WRITE : IMAGE_READ, 0);
 }
@@ -155,7 +184,7 @@ static void start_range(struct blk_req *r, bool zeroes)
 	uint64_t sector, len;
 	uint32_t flags;
 
-	if (b->image->readonly || c->out_len != sizeof(range)) {
+	if (disk_is_readonly(b->disk) || c->out_len != sizeof(range)) {
 		finish(r, VIRTIO_BLK_S_IOERR);
 		return;
 	}
@@ -171,9 +200,9 @@ static void start_range(struct blk_req *r, bool zeroes)
 		finish(r, VIRTIO_BLK_S_IOERR);
 		return;
 	}
-	r->io.offset = sector << SECTOR_BITS;
-	r->io.len = len;
-	r->flush_after = zeroes && writethrough(b);
+	r->disk.io.offset = sector << SECTOR_BITS;
+	r->disk.io.len = len;
+	r->disk.durable = zeroes && writethrough(b);
 	submit(r, zeroes ? IMAGE_WRITE_ZEROES : IMAGE_DISCARD,
 	       zeroes && (flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) ? IMAGE_MAY_UNMAP : 0);
 }
@@ -191,8 +220,7 @@ static void start_request(struct virtio_blk *b, struct virtqueue *vq, struct vir
 	}
 	r = g_malloc(chain_at + virtq_chain_size(chain));
 	*r = (struct blk_req){ .b = b, .vq = vq };
-	r->io.complete = complete;
-	r->io.opaque = r;
+	r->disk.complete = complete;
 	virtio_request_begin(&b->dev.v);
 	r->chain = virtq_chain_copy(chain, (char *)r + chain_at);
 	chain = r->chain;
@@ -227,23 +255,69 @@ static void start_request(struct virtio_blk *b, struct virtqueue *vq, struct vir
 	}
 }
 
+/* Notifications stay off until blk_settle(): many requests of a busy guest come while the ones before are done. */
 static void blk_notify(struct virtio_device *v, struct virtqueue *vq)
 {
 	struct virtio_blk *b = v->owner;
 	struct virtq_chain *chain;
-	unsigned budget = 2 * vq->size;
+	unsigned n = 0;
 
-	do {
-		virtq_disable_notify(vq);
-		while (budget && (chain = virtq_pop(vq))) {
-			budget--;
-			start_request(b, vq, chain);
-		}
-	} while (budget && virtq_enable_notify(vq));
-	if (!budget)
-		virtio_queue_kick(v, vq->index);
-	image_kick(b->io[vq->index]);
+	virtq_disable_notify(vq);
+	while (n < vq->size && (chain = virtq_pop(vq))) {
+		start_request(b, vq, chain);
+		n++;
+	}
+	b->pace[vq->index].popped = n;
+	disk_kick(b->io[vq->index]);
 	virtio_queue_flush(v, vq);
+}
+
+static void nap_in_vain(struct pace *p)
+{
+	p->napped = false;
+	p->wait = p->backoff;
+	p->backoff = MIN(2 * p->backoff, BACKOFF_MAX);
+}
+
+static bool wants_nap(struct pace *p)
+{
+	if (!p->popped)
+		return false;
+	if (!p->napped)
+		return !p->wait || !--p->wait;
+	if (p->popped < NAP_FEW) {
+		nap_in_vain(p);
+		return false;
+	}
+	p->backoff = BACKOFF_MIN;
+	p->us = CLAMP(p->us * NAP_AIM / p->popped, NAP_US_MIN, NAP_US_MAX);
+	return true;
+}
+
+static bool is_at_work(struct virtio_device *v, const struct virtqueue *vq)
+{
+	return virtio_live(v) && vq->started && !vq->broken;
+}
+
+static bool blk_settle(struct virtio_device *v, struct virtqueue *vq)
+{
+	struct virtio_blk *b = v->owner;
+	struct pace *p = &b->pace[vq->index];
+	bool more;
+
+	disk_reap(b->io[vq->index]);
+	if (wants_nap(p)) {
+		g_usleep(p->us);
+		p->napped = true;
+	}
+	g_mutex_lock(&vq->lock);
+	more = is_at_work(v, vq) && p->napped && !virtq_empty(vq);
+	if (p->napped && !more)
+		nap_in_vain(p);
+	if (!more)
+		more = is_at_work(v, vq) && virtq_enable_notify(vq);
+	g_mutex_unlock(&vq->lock);
+	return more;
 }
 
 static void blk_config_written(struct virtio_device *v, const uint8_t *before, unsigned offset,
@@ -257,9 +331,23 @@ static void blk_config_written(struct virtio_device *v, const uint8_t *before, u
 		__atomic_store_n(&v->config[WCE], wce, __ATOMIC_RELAXED);
 }
 
+static void drop_kept(struct virtio_blk *b)
+{
+	for (unsigned i = 0; i < b->n_io; i++)
+		disk_queue_drop(b->io[i], drop);
+}
+
 static void blk_reset(struct virtio_device *v)
 {
-	v->config[offsetof(struct virtio_blk_config, wce)] = 1;
+	struct virtio_blk *b = v->owner;
+
+	v->config[offsetof(struct virtio_blk_config, wce)] = disk_is_writeback(b->disk);
+	drop_kept(b);
+}
+
+static void blk_hurry(struct virtio_device *v)
+{
+	disk_hurry(((struct virtio_blk *)v->owner)->disk);
 }
 
 static const struct virtio_class blk_class = {
@@ -267,19 +355,21 @@ static const struct virtio_class blk_class = {
 	.id = VIRTIO_ID_BLOCK,
 	.pci_class = 0x010000,
 	.notify = blk_notify,
+	.settle = blk_settle,
 	.config_written = blk_config_written,
 	.reset = blk_reset,
+	.hurry = blk_hurry,
 };
 
 static void fill_config(struct virtio_blk *b, unsigned queues)
 {
 	struct virtio_blk_config c = {
-		.capacity = GUINT64_TO_LE(b->image->size >> SECTOR_BITS),
+		.capacity = GUINT64_TO_LE(disk_size(b->disk) >> SECTOR_BITS),
 		.seg_max = GUINT32_TO_LE(SEG_MAX),
 		.blk_size = GUINT32_TO_LE(1 << SECTOR_BITS),
 		.physical_block_exp = BLOCK_BITS - SECTOR_BITS,
 		.min_io_size = GUINT16_TO_LE(1 << (BLOCK_BITS - SECTOR_BITS)),
-		.wce = 1,
+		.wce = disk_is_writeback(b->disk),
 		.num_queues = GUINT16_TO_LE(queues),
 		.max_discard_sectors = GUINT32_TO_LE(DISCARD_SECTORS),
 		.max_discard_seg = GUINT32_TO_LE(DISCARD_SEGS),
@@ -292,24 +382,37 @@ static void fill_config(struct virtio_blk *b, unsigned queues)
 	memcpy(b->dev.v.config, &c, sizeof(c));
 }
 
+static void blk_resized(void *opaque)
+{
+	struct virtio_blk *b = opaque;
+	uint64_t *capacity = (uint64_t *)(b->dev.v.config + offsetof(struct virtio_blk_config, capacity));
+
+	__atomic_store_n(capacity, GUINT64_TO_LE(disk_size(b->disk) >> SECTOR_BITS), __ATOMIC_RELAXED);
+	virtio_config_changed(&b->dev.v);
+}
+
+static const struct disk_client disk_client = { .kept = kept, .resized = blk_resized };
+
 static void close_queues(struct virtio_blk *b)
 {
+	disk_set_client(b->disk, NULL, NULL);
 	while (b->n_io)
-		image_queue_free(b->io[--b->n_io]);
+		disk_queue_free(b->io[--b->n_io]);
 }
 
 static bool blk_create(struct device *dev, GVariant *options,
 		       const struct device_backend *backend, GError **error)
 {
 	struct virtio_blk *b = (struct virtio_blk *)dev;
-	const char *serial = dev->id;
+	g_autofree char *otherwise = g_strndup(dev->id, VIRTIO_BLK_ID_BYTES);
+	const char *serial = otherwise;
 	uint32_t queues = 1;
 	uint64_t features = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |
 			    1ull << VIRTIO_BLK_F_TOPOLOGY | 1ull << VIRTIO_BLK_F_FLUSH |
 			    1ull << VIRTIO_BLK_F_CONFIG_WCE | 1ull << VIRTIO_BLK_F_MQ;
 
-	b->image = backend ? backend->image : NULL;
-	if (!b->image)
+	b->disk = backend ? backend->disk : NULL;
+	if (!b->disk || disk_is_empty(b->disk))
 		return kv_fail(error, KV_ERROR_USAGE, "%s: a disk needs an image", dev->id);
 	if (options) {
 		g_variant_lookup(options, "serial", "&s", &serial);
@@ -322,13 +425,15 @@ static bool blk_create(struct device *dev, GVariant *options,
 		return kv_fail(error, KV_ERROR_USAGE, "%s: serial '%s' is longer than %d characters",
 			       dev->id, serial, VIRTIO_BLK_ID_BYTES);
 	memcpy(b->serial, serial, strlen(serial));
-	if (b->image->readonly)
+	if (disk_is_readonly(b->disk))
 		features |= 1ull << VIRTIO_BLK_F_RO;
 	else
 		features |= 1ull << VIRTIO_BLK_F_WRITE_ZEROES |
-			    (b->image->discard ? 1ull << VIRTIO_BLK_F_DISCARD : 0);
+			    (disk_can_discard(b->disk) ? 1ull << VIRTIO_BLK_F_DISCARD : 0);
+	for (unsigned i = 0; i < queues; i++)
+		b->pace[i] = (struct pace){ .wait = BACKOFF_MIN, .backoff = BACKOFF_MIN, .us = NAP_US_MAX };
 	for (; b->n_io < queues; b->n_io++) {
-		b->io[b->n_io] = image_queue_new(b->image, dev->core->context, QUEUE_SIZE, error);
+		b->io[b->n_io] = disk_queue_new(b->disk, dev->core->context, QUEUE_SIZE, error);
 		if (!b->io[b->n_io]) {
 			close_queues(b);
 			return false;
@@ -340,6 +445,7 @@ static bool blk_create(struct device *dev, GVariant *options,
 		return false;
 	}
 	fill_config(b, queues);
+	disk_set_client(b->disk, &disk_client, b);
 	return true;
 }
 
@@ -347,6 +453,30 @@ static void blk_destroy(struct device *dev)
 {
 	virtio_pci_destroy(dev);
 	close_queues((struct virtio_blk *)dev);
+}
+
+/* Kept requests go on with the VM. */
+static void blk_resume(struct device *dev)
+{
+	virtio_pci_resume(dev);
+	disk_resume(((struct virtio_blk *)dev)->disk);
+}
+
+static bool blk_can_save(struct device *dev, GError **error)
+{
+	if (!disk_has_kept(((struct virtio_blk *)dev)->disk))
+		return true;
+	return kv_fail(error, KV_ERROR_INVALID,
+		       "%s: requests that failed wait to be done again, which a saved state cannot "
+		       "have; let the machine go on",
+		       dev->id);
+}
+
+/* What waited belongs to rings that are not there any more. */
+static bool blk_after_load(void *dev, GError **error)
+{
+	drop_kept(dev);
+	return virtio_pci_after_load(dev, error);
 }
 
 static char *blk_stats(struct device *dev)
@@ -367,7 +497,7 @@ static const struct state_desc blk_state = {
 	.version = 1,
 	.oldest = 1,
 	.fields = blk_fields,
-	.after_load = virtio_pci_after_load,
+	.after_load = blk_after_load,
 };
 
 const struct device_class device_virtio_blk = {
@@ -378,7 +508,8 @@ const struct device_class device_virtio_blk = {
 	.reset = virtio_pci_reset,
 	.destroy = blk_destroy,
 	.pause = virtio_pci_pause,
-	.resume = virtio_pci_resume,
+	.resume = blk_resume,
+	.can_save = blk_can_save,
 	.state = &blk_state,
 	.stats = blk_stats,
 };

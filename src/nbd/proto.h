@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Numbers of the NBD protocol (the NBD project's doc/proto.md), as the server uses them. Integers on the wire are big-endian.
+ * Private to src/nbd and its tests.
+ */
+#pragma once
+#include <stdint.h>
+
+#define NBD_MAGIC 0x4e42444d41474943ull		/* "NBDMAGIC" */
+#define NBD_OPTS_MAGIC 0x49484156454f5054ull	/* "IHAVEOPT" */
+#define NBD_REP_MAGIC 0x0003e889045565a9ull
+#define NBD_REQUEST_MAGIC 0x25609513u
+#define NBD_SIMPLE_REPLY_MAGIC 0x67446698u
+#define NBD_STRUCTURED_REPLY_MAGIC 0x668e33efu
+
+enum {
+	NBD_OPTION_SIZE = 16,  /* bytes of headers */
+	NBD_REQUEST_SIZE = 28,
+	NBD_SIMPLE_REPLY_SIZE = 16,
+	NBD_CHUNK_SIZE = 20,
+	NBD_MAX_STRING = 4096,
+	NBD_MAX_PAYLOAD = 32 << 20,
+};
+
+enum { NBD_FLAG_FIXED_NEWSTYLE = 1, NBD_FLAG_NO_ZEROES = 2 }; /* of both sides */
+
+enum nbd_option {
+	NBD_OPT_EXPORT_NAME = 1,
+	NBD_OPT_ABORT,
+	NBD_OPT_LIST,
+	NBD_OPT_PEEK_EXPORT,
+	NBD_OPT_STARTTLS,
+	NBD_OPT_INFO,
+	NBD_OPT_GO,
+	NBD_OPT_STRUCTURED_REPLY,
+	NBD_OPT_LIST_META_CONTEXT,
+	NBD_OPT_SET_META_CONTEXT,
+};
+
+#define NBD_REP_ERR 0x80000000u
+enum nbd_option_reply {
+	NBD_REP_ACK = 1,
+	NBD_REP_SERVER = 2,
+	NBD_REP_INFO = 3,
+	NBD_REP_META_CONTEXT = 4,
+};
+#define NBD_REP_ERR_UNSUP (NBD_REP_ERR + 1)
+#define NBD_REP_ERR_POLICY (NBD_REP_ERR + 2)
+#define NBD_REP_ERR_INVALID (NBD_REP_ERR + 3)
+#define NBD_REP_ERR_TLS_REQD (NBD_REP_ERR + 5)
+#define NBD_REP_ERR_UNKNOWN (NBD_REP_ERR + 6)
+#define NBD_REP_ERR_SHUTDOWN (NBD_REP_ERR + 7)
+#define NBD_REP_ERR_TOO_BIG (NBD_REP_ERR + 9)
+
+enum { NBD_INFO_EXPORT, NBD_INFO_NAME, NBD_INFO_DESCRIPTION, NBD_INFO_BLOCK_SIZE };
+
+enum {
+	NBD_FLAG_HAS_FLAGS = 1 << 0,
+	NBD_FLAG_READ_ONLY = 1 << 1,
+	NBD_FLAG_SEND_FLUSH = 1 << 2,
+	NBD_FLAG_SEND_FUA = 1 << 3,
+	NBD_FLAG_SEND_TRIM = 1 << 5,
+	NBD_FLAG_SEND_WRITE_ZEROES = 1 << 6,
+	NBD_FLAG_SEND_DF = 1 << 7,
+	NBD_FLAG_CAN_MULTI_CONN = 1 << 8,
+	NBD_FLAG_SEND_CACHE = 1 << 10,
+};
+
+enum nbd_command {
+	NBD_CMD_READ,
+	NBD_CMD_WRITE,
+	NBD_CMD_DISC,
+	NBD_CMD_FLUSH,
+	NBD_CMD_TRIM,
+	NBD_CMD_CACHE,
+	NBD_CMD_WRITE_ZEROES,
+	NBD_CMD_BLOCK_STATUS,
+};
+
+enum {
+	NBD_CMD_FLAG_FUA = 1 << 0,
+	NBD_CMD_FLAG_NO_HOLE = 1 << 1,
+	NBD_CMD_FLAG_DF = 1 << 2,
+	NBD_CMD_FLAG_REQ_ONE = 1 << 3,
+};
+
+enum {
+	NBD_REPLY_TYPE_NONE = 0,
+	NBD_REPLY_TYPE_OFFSET_DATA = 1,
+	NBD_REPLY_TYPE_OFFSET_HOLE = 2,
+	NBD_REPLY_TYPE_BLOCK_STATUS = 5,
+	NBD_REPLY_TYPE_ERROR = 32769,
+	NBD_REPLY_FLAG_DONE = 1,
+};
+
+enum { NBD_STATE_HOLE = 1, NBD_STATE_ZERO = 2 }; /* base:allocation */
+enum { NBD_STATE_DIRTY = 1 };			 /* qemu:dirty-bitmap */
+
+enum nbd_error {
+	NBD_EPERM = 1,
+	NBD_EIO = 5,
+	NBD_ENOMEM = 12,
+	NBD_EINVAL = 22,
+	NBD_ENOSPC = 28,
+	NBD_EOVERFLOW = 75,
+	NBD_ENOTSUP = 95,
+	NBD_ESHUTDOWN = 108,
+};

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The drives of --disk: from keys to an open image, the drive around it, and what the machine's device is told. See vmm.h. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "disk.h"
+#include "error.h"
+#include "image.h"
+#include "machine.h"
+#include "vmm.h"
+
+static const char *text_of(GVariant *keys, const char *name, const char *otherwise)
+{
+	const char *text = otherwise;
+
+	g_variant_lookup(keys, name, "&s", &text);
+	return text;
+}
+
+static bool has(GVariant *keys, const char *name)
+{
+	g_autoptr(GVariant) value = g_variant_lookup_value(keys, name, NULL);
+
+	return value;
+}
+
+static bool is_on(GVariant *keys, const char *name)
+{
+	gboolean on = FALSE;
+
+	g_variant_lookup(keys, name, "b", &on);
+	return on;
+}
+
+static bool is_cdrom(GVariant *keys)
+{
+	return strcmp(text_of(keys, "media", "disk"), "cdrom") == 0;
+}
+
+static bool is_direct(GVariant *keys)
+{
+	const char *cache = text_of(keys, "cache", "writeback");
+
+	return strcmp(cache, "none") == 0 || strcmp(cache, "directsync") == 0;
+}
+
+/* ---- snapshot=on ---- */
+
+static char *temporary_file(GError **error)
+{
+	const char *folder = g_getenv("TMPDIR");
+	char *path = g_build_filename(folder && *folder ? folder : "/var/tmp", "kv-vmm-XXXXXX", NULL);
+	int fd = g_mkstemp(path);
+
+	if (fd >= 0) {
+		close(fd);
+		return path;
+	}
+	kv_fail_errno(error, errno, "snapshot=on: cannot make '%s'", path);
+	g_free(path);
+	return NULL;
+}
+
+static GVariant *overlay_keys(const char *path, const char *below, const char *format)
+{
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+
+	g_variant_dict_insert(&dict, "file", "s", path);
+	g_variant_dict_insert(&dict, "format", "s", "qcow2");
+	g_variant_dict_insert(&dict, "backing", "s", below);
+	g_variant_dict_insert(&dict, "backing-format", "s", format);
+	return g_variant_ref_sink(g_variant_dict_end(&dict));
+}
+
+static bool has_scheme(const char *file)
+{
+	return file[strcspn(file, ":/")] == ':';
+}
+
+/* What the guest writes goes to a file without a name, which is gone with this process. */
+static struct image *open_overlay(GVariant *keys, GError **error)
+{
+	const char *file = text_of(keys, "file", "");
+	g_autofree char *below = has_scheme(file) ? g_strdup(file) : g_canonicalize_filename(file, NULL);
+	g_autofree char *path = temporary_file(error);
+	g_autoptr(GVariant) how = NULL, create = NULL;
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+	struct image *img;
+
+	if (!path)
+		return NULL;
+	create = overlay_keys(path, below, text_of(keys, "format", "raw"));
+	/* The image says already what it stands on. */
+	g_variant_dict_insert(&dict, "file", "s", path);
+	g_variant_dict_insert(&dict, "format", "s", "qcow2");
+	g_variant_dict_insert(&dict, "aio", "s", text_of(keys, "aio", "auto"));
+	how = g_variant_ref_sink(g_variant_dict_end(&dict));
+	img = image_create(create, error) ? image_open(how, error) : NULL;
+	unlink(path);
+	return img;
+}
+
+/* ---- images ---- */
+
+static GVariant *image_keys(GVariant *keys)
+{
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(keys);
+
+	g_variant_dict_remove(&dict, "snapshot");
+	g_variant_dict_insert(&dict, "direct", "b", is_direct(keys));
+	if (is_cdrom(keys))
+		g_variant_dict_insert(&dict, "readonly", "b", TRUE);
+	return g_variant_ref_sink(g_variant_dict_end(&dict));
+}
+
+/* A guest that writes a raw image could make it look like any format, and so name files of the host to be read. */
+static struct image *open_image(GVariant *keys, GError **error)
+{
+	g_autoptr(GVariant) mine = image_keys(keys);
+	bool guess = strcmp(text_of(keys, "format", "raw"), "auto") == 0, overlay = is_on(keys, "snapshot") && !is_cdrom(keys);
+	struct image *img;
+
+	if (guess && (overlay || !is_on(mine, "readonly"))) {
+		kv_fail(error, KV_ERROR_USAGE,
+			"disk '%s': format=auto is for disks that the guest does not write; give the format that it has, or "
+			"readonly=on",
+			text_of(keys, "file", ""));
+		return NULL;
+	}
+	img = overlay && !is_on(keys, "readonly") ? open_overlay(keys, error) : image_open(mine, error);
+	if (img && !img->size) {
+		kv_fail(error, KV_ERROR_INVALID, "disk '%s' is empty; give it a size, as with truncate -s 8G",
+			text_of(keys, "file", ""));
+		g_clear_pointer(&img, image_close);
+	}
+	return img;
+}
+
+/* ---- devices ---- */
+
+static bool parse_wwn(GVariant *keys, GVariantDict *dict, GError **error)
+{
+	const char *text = text_of(keys, "wwn", NULL);
+	guint64 wwn = 0;
+
+	if (!text)
+		return true;
+	if (g_str_has_prefix(text, "0x") && g_ascii_string_to_unsigned(text + 2, 16, 1, UINT64_MAX, &wwn, NULL)) {
+		g_variant_dict_insert(dict, "wwn", "t", wwn);
+		return true;
+	}
+	return kv_fail(error, KV_ERROR_USAGE, "--disk: wwn: '%s' is not valid; give a number as 0x5000c50015ea71ac", text);
+}
+
+static bool device_options(GVariant *keys, struct machine_disk *ret, GError **error)
+{
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+	const char *serial = text_of(keys, "serial", NULL);
+	guint64 queues = 0;
+
+	if (serial)
+		g_variant_dict_insert(&dict, "serial", "s", serial);
+	if (g_variant_lookup(keys, "queues", "t", &queues))
+		g_variant_dict_insert(&dict, "queues", "u", (guint32)queues);
+	if (!parse_wwn(keys, &dict, error))
+		return false;
+	ret->options = g_variant_ref_sink(g_variant_dict_end(&dict));
+	return true;
+}
+
+/* Keys that do not go together. */
+static bool check_keys(GVariant *keys, const struct machine_disk *d, GError **error)
+{
+	const char *file = text_of(keys, "file", NULL);
+
+	if (!file && !d->cdrom)
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: file is missing; give file=PATH");
+	if (d->cdrom && d->bus != MACHINE_BUS_SCSI)
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: media=cdrom is for bus=scsi");
+	if (d->bus == MACHINE_BUS_SCSI && has(keys, "queues"))
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: queues is for bus=virtio");
+	if (d->bus == MACHINE_BUS_VIRTIO && text_of(keys, "wwn", NULL))
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: wwn is for bus=scsi");
+	return true;
+}
+
+static bool open_disk(unsigned index, GVariant *keys, struct machine_disk *d, GError **error)
+{
+	g_autofree char *id = g_strdup_printf("disk%u", index);
+	const char *bus;
+	struct image *img = NULL;
+
+	d->cdrom = is_cdrom(keys);
+	bus = text_of(keys, "bus", d->cdrom ? "scsi" : "virtio");
+	d->bus = strcmp(bus, "scsi") == 0 ? MACHINE_BUS_SCSI : MACHINE_BUS_VIRTIO;
+	if (!check_keys(keys, d, error) || !device_options(keys, d, error))
+		return false;
+	if (text_of(keys, "file", NULL)) {
+		img = open_image(keys, error);
+		if (!img)
+			return false;
+	}
+	d->disk = disk_new(text_of(keys, "id", id), img, keys, error);
+	return d->disk;
+}
+
+bool vmm_open_disks(struct vmm *vmm, GError **error)
+{
+	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "disk", NULL);
+	unsigned n = list ? g_variant_n_children(list) : 0;
+
+	vmm->disks = g_new0(struct machine_disk, n);
+	for (; vmm->n_disks < n; vmm->n_disks++) {
+		g_autoptr(GVariant) keys = g_variant_get_child_value(list, vmm->n_disks);
+		struct machine_disk *d = &vmm->disks[vmm->n_disks];
+
+		if (open_disk(vmm->n_disks, keys, d, error))
+			continue;
+		g_clear_pointer(&d->options, g_variant_unref);
+		return false;
+	}
+	return true;
+}
+
+void vmm_close_disks(struct vmm *vmm)
+{
+	for (unsigned i = 0; i < vmm->n_disks; i++) {
+		disk_free(vmm->disks[i].disk);
+		g_clear_pointer(&vmm->disks[i].options, g_variant_unref);
+	}
+	g_free(vmm->disks);
+}

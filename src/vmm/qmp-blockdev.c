@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * blockdev-add and blockdev-del: from QEMU's BlockdevOptions (qapi/block-core.json) to open images that stand on each other. A
+ * driver is a row here: "file" and its like are raw images whose file a format's image may be in. What QEMU has and we have not is
+ * refused by name. See qmp-block.h.
+ */
+#include "qmp-block.h"
+
+#include <string.h>
+
+#include "error.h"
+#include "format.h"
+#include "graph.h"
+#include "vmm.h"
+
+enum { DEPTH_MAX = 64 };
+
+enum key_kind {
+	KEY_STRING,
+	KEY_FLAG,
+	KEY_SIZE,
+	KEY_ONLY,    /* a flag that has to be what we do anyway: `only` */
+	KEY_SPECIAL, /* looked at by its driver's function */
+};
+
+struct key {
+	const char *name; /* QEMU's, with a dot where an object is nested */
+	enum key_kind kind;
+	const char *option; /* image_open()'s */
+	bool only;
+};
+
+static const struct key common_keys[] = {
+	{ "driver", KEY_SPECIAL },
+	{ "node-name", KEY_SPECIAL },
+	{ "discard", KEY_SPECIAL },
+	{ "detect-zeroes", KEY_SPECIAL },
+	{ "cache", KEY_SPECIAL },
+	{ "read-only", KEY_FLAG, "readonly" },
+	{ "auto-read-only", KEY_FLAG, "auto-readonly" },
+	{ "force-share", KEY_FLAG, "force-share" },
+	{},
+};
+
+static const struct key file_keys[] = {
+	{ "filename", KEY_STRING, "file" },
+	{ "aio", KEY_STRING, "aio" },
+	{ "locking", KEY_SPECIAL },
+	{ "drop-cache", KEY_ONLY, NULL, true },
+	{ "x-check-cache-dropped", KEY_ONLY, NULL, false },
+	{},
+};
+
+static const struct key nbd_keys[] = { { "server", KEY_SPECIAL }, { "export", KEY_SPECIAL }, {} };
+static const struct key format_keys[] = { { "file", KEY_SPECIAL }, {} };
+
+static const struct key qcow2_keys[] = {
+	{ "file", KEY_SPECIAL },
+	{ "backing", KEY_SPECIAL },
+	{ "l2-cache-size", KEY_SIZE, "l2-cache-size" },
+	{ "refcount-cache-size", KEY_SIZE, "refcount-cache-size" },
+	{ "pass-discard-request", KEY_ONLY, NULL, true },
+	{ "pass-discard-snapshot", KEY_ONLY, NULL, true },
+	{},
+};
+
+enum driver_kind { DRIVER_FILE, DRIVER_NBD, DRIVER_FORMAT };
+
+struct driver {
+	const char *name;
+	enum driver_kind kind;
+	const struct key *keys;
+};
+
+static const struct driver drivers[] = {
+	{ "file", DRIVER_FILE, file_keys },	{ "host_device", DRIVER_FILE, file_keys }, { "nbd", DRIVER_NBD, nbd_keys },
+	{ "raw", DRIVER_FORMAT, format_keys },	{ "qcow2", DRIVER_FORMAT, qcow2_keys },	   { "vmdk", DRIVER_FORMAT, format_keys },
+	{ "vpc", DRIVER_FORMAT, format_keys },	{ "vhdx", DRIVER_FORMAT, format_keys },	   { "vdi", DRIVER_FORMAT, format_keys },
+};
+
+/* One blockdev-add: what is opened on the way is named at once, and forgotten when something fails. */
+struct adding {
+	struct vmm *vmm;
+	unsigned depth;
+};
+
+static struct image *open_node(struct adding *a, JsonObject *o, GError **error);
+
+static const struct key *find_key(const struct key *keys, const char *name)
+{
+	for (; keys->name; keys++)
+		if (strcmp(keys->name, name) == 0)
+			return keys;
+	return NULL;
+}
+
+static bool is_type(JsonNode *v, GType type)
+{
+	return JSON_NODE_HOLDS_VALUE(v) && json_node_get_value_type(v) == type;
+}
+
+static bool wrong_type(const char *name, const char *expected, GError **error)
+{
+	qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter type for '%s', expected: %s", name, expected);
+	return false;
+}
+
+static bool take_key(const struct key *key, JsonNode *v, GVariantDict *dict, GError **error)
+{
+	switch (key->kind) {
+	case KEY_STRING:
+		if (!is_type(v, G_TYPE_STRING))
+			return wrong_type(key->name, "string", error);
+		g_variant_dict_insert(dict, key->option, "s", json_node_get_string(v));
+		return true;
+	case KEY_FLAG:
+		if (!is_type(v, G_TYPE_BOOLEAN))
+			return wrong_type(key->name, "boolean", error);
+		g_variant_dict_insert(dict, key->option, "b", json_node_get_boolean(v));
+		return true;
+	case KEY_SIZE:
+		if (!is_type(v, G_TYPE_INT64) || json_node_get_int(v) < 0)
+			return wrong_type(key->name, "integer", error);
+		g_variant_dict_insert(dict, key->option, "t", (guint64)json_node_get_int(v));
+		return true;
+	case KEY_ONLY:
+		if (!is_type(v, G_TYPE_BOOLEAN))
+			return wrong_type(key->name, "boolean", error);
+		return json_node_get_boolean(v) == key->only ||
+		       kv_fail(error, KV_ERROR_UNSUPPORTED, "'%s' cannot be %s here", key->name, key->only ? "off" : "on");
+	case KEY_SPECIAL:
+		return true;
+	}
+	return false;
+}
+
+static bool take_keys(const struct driver *d, JsonObject *o, GVariantDict *dict, GError **error)
+{
+	JsonObjectIter iter;
+	const char *name;
+	JsonNode *value;
+
+	json_object_iter_init_ordered(&iter, o);
+	while (json_object_iter_next_ordered(&iter, &name, &value)) {
+		const struct key *key = find_key(common_keys, name);
+
+		if (!key)
+			key = find_key(d->keys, name);
+		if (!key) {
+			qmp_fail(error, QMP_ERROR_GENERIC, "Parameter '%s' is unexpected", name);
+			return false;
+		}
+		if (!take_key(key, value, dict, error))
+			return false;
+	}
+	return true;
+}
+
+static const char *get_string(JsonObject *o, const char *name)
+{
+	JsonNode *v = json_object_get_member(o, name);
+
+	return v && is_type(v, G_TYPE_STRING) ? json_node_get_string(v) : NULL;
+}
+
+static bool get_flag(JsonObject *o, const char *name, bool otherwise)
+{
+	JsonNode *v = json_object_get_member(o, name);
+
+	return v && is_type(v, G_TYPE_BOOLEAN) ? json_node_get_boolean(v) : otherwise;
+}
+
+/* {"direct": true, "no-flush": false}; whether writes wait for the disk is the guest's decision. */
+static bool take_cache(JsonObject *o, GVariantDict *dict, GError **error)
+{
+	JsonNode *v = json_object_get_member(o, "cache");
+
+	if (!v)
+		return true;
+	if (!JSON_NODE_HOLDS_OBJECT(v))
+		return wrong_type("cache", "object", error);
+	if (get_flag(json_node_get_object(v), "no-flush", false))
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "cache.no-flush is a guest disk's: give cache=unsafe with --disk");
+	g_variant_dict_insert(dict, "direct", "b", get_flag(json_node_get_object(v), "direct", false));
+	return true;
+}
+
+static bool check_word(JsonObject *o, const char *name, const char *const *words, GError **error)
+{
+	const char *text = get_string(o, name);
+
+	if (!json_object_has_member(o, name))
+		return true;
+	if (!text)
+		return wrong_type(name, "string", error);
+	if (g_strv_contains(words, text))
+		return true;
+	qmp_fail(error, QMP_ERROR_GENERIC, "Parameter '%s' does not accept value '%s'", name, text);
+	return false;
+}
+
+/* Guest disks have these themselves (--disk discard=, detect-zeroes=): a node takes the words that it can keep. */
+static bool check_words(JsonObject *o, GError **error)
+{
+	static const char *const discard[] = { "ignore", "unmap", NULL }, *const zeroes[] = { "off", NULL },
+				  *const locking[] = { "auto", "on", "off", NULL };
+
+	return check_word(o, "discard", discard, error) && check_word(o, "detect-zeroes", zeroes, error) &&
+	       check_word(o, "locking", locking, error);
+}
+
+/* "file": a node's name or another object. */
+static struct image *open_reference(struct adding *a, JsonObject *o, const char *name, GError **error)
+{
+	JsonNode *v = json_object_get_member(o, name);
+	struct block_node *node;
+
+	if (!v) {
+		qmp_fail(error, QMP_ERROR_GENERIC, "Parameter '%s' is missing", name);
+		return NULL;
+	}
+	if (JSON_NODE_HOLDS_OBJECT(v))
+		return open_node(a, json_node_get_object(v), error);
+	if (!is_type(v, G_TYPE_STRING)) {
+		wrong_type(name, "BlockdevRef", error);
+		return NULL;
+	}
+	node = graph_find(a->vmm->graph, json_node_get_string(v));
+	if (node)
+		return image_ref(node->img);
+	qmp_fail(error, QMP_ERROR_GENERIC, "Cannot find device='' nor node-name='%s'", json_node_get_string(v));
+	return NULL;
+}
+
+static struct image *open_format(struct adding *a, const struct driver *d, JsonObject *o, GVariantDict *dict, GError **error)
+{
+	JsonNode *below = json_object_get_member(o, "backing");
+	g_autoptr(GVariant) options = NULL;
+	struct image *storage = open_reference(a, o, "file", error), *backing = NULL, *img = NULL;
+
+	if (!storage)
+		return NULL;
+	if (below && JSON_NODE_HOLDS_NULL(below))
+		g_variant_dict_insert(dict, "backing", "s", "");
+	else if (below && !(backing = open_reference(a, o, "backing", error)))
+		goto out;
+	g_variant_dict_insert(dict, "format", "s", d->name);
+	options = g_variant_ref_sink(g_variant_dict_end(dict));
+	img = image_open_on(storage, backing, options, error);
+out:
+	image_close(storage);
+	image_close(backing);
+	return img;
+}
+
+/* An NBD export as the URI that image_open() knows. */
+static char *nbd_uri(JsonObject *o, GError **error)
+{
+	const char *export = get_string(o, "export"), *type, *path, *host, *port;
+	JsonNode *v = json_object_get_member(o, "server");
+	g_autofree char *name = g_uri_escape_string(export ? export : "", NULL, FALSE);
+	JsonObject *server;
+
+	if (!v || !JSON_NODE_HOLDS_OBJECT(v)) {
+		qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'server' is missing");
+		return NULL;
+	}
+	server = json_node_get_object(v);
+	type = get_string(server, "type");
+	path = get_string(server, "path");
+	host = get_string(server, "host");
+	port = get_string(server, "port");
+	if (g_strcmp0(type, "unix") == 0 && path) {
+		g_autofree char *socket = g_uri_escape_string(path, "/", FALSE);
+
+		return g_strdup_printf("nbd+unix:///%s?socket=%s", name, socket);
+	}
+	if (g_strcmp0(type, "inet") == 0 && host && port)
+		return strchr(host, ':') ? g_strdup_printf("nbd://[%s]:%s/%s", host, port, name) :
+					   g_strdup_printf("nbd://%s:%s/%s", host, port, name);
+	qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'server.type' needs unix with a path, or inet with host and port");
+	return NULL;
+}
+
+static struct image *open_storage(const struct driver *d, JsonObject *o, GVariantDict *dict, GError **error)
+{
+	g_autofree char *uri = d->kind == DRIVER_NBD ? nbd_uri(o, error) : NULL;
+	g_autoptr(GVariant) options = NULL;
+
+	if (d->kind == DRIVER_NBD && !uri)
+		return NULL;
+	if (uri)
+		g_variant_dict_insert(dict, "file", "s", uri);
+	if (d->kind == DRIVER_FILE && !get_string(o, "filename")) {
+		qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'filename' is missing");
+		return NULL;
+	}
+	if (get_string(o, "aio") && strcmp(get_string(o, "aio"), "native") == 0)
+		g_variant_dict_insert(dict, "aio", "s", "auto");
+	if (get_flag(o, "auto-read-only", false))
+		g_variant_dict_insert(dict, "readonly", "b", TRUE);
+	g_variant_dict_insert(dict, "format", "s", "raw");
+	options = g_variant_ref_sink(g_variant_dict_end(dict));
+	return image_open(options, error);
+}
+
+static const struct driver *find_driver(JsonObject *o, GError **error)
+{
+	const char *name = get_string(o, "driver");
+
+	for (size_t i = 0; name && i < G_N_ELEMENTS(drivers); i++)
+		if (strcmp(drivers[i].name, name) == 0)
+			return &drivers[i];
+	if (name)
+		qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'driver' does not accept value '%s'", name);
+	else
+		qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'driver' is missing");
+	return NULL;
+}
+
+static struct image *open_image(struct adding *a, JsonObject *o, GError **error)
+{
+	const struct driver *d = find_driver(o, error);
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+
+	if (!d || !check_words(o, error) || !take_keys(d, o, &dict, error) || !take_cache(o, &dict, error))
+		return NULL;
+	return d->kind == DRIVER_FORMAT ? open_format(a, d, o, &dict, error) : open_storage(d, o, &dict, error);
+}
+
+static struct image *open_node(struct adding *a, JsonObject *o, GError **error)
+{
+	const char *name = get_string(o, "node-name");
+	struct image *img = NULL;
+
+	if (a->depth++ >= DEPTH_MAX)
+		kv_fail(error, KV_ERROR_USAGE, "images are more than %d deep", DEPTH_MAX);
+	else
+		img = open_image(a, o, error);
+	a->depth--;
+	if (img && !graph_add(a->vmm->graph, name, img, error))
+		g_clear_pointer(&img, image_close);
+	return img;
+}
+
+const struct qmp_member qmp_blockdev_del_args[] = { { "node-name", &qmp_string }, {} };
+
+JsonNode *qmp_blockdev_add(void *opaque, JsonObject *args, GError **error)
+{
+	struct adding a = { .vmm = opaque };
+	struct block_graph *g = a.vmm->graph;
+	struct image *img;
+
+	if (!get_string(args, "driver"))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'driver' is missing");
+	if (!get_string(args, "node-name"))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "'node-name' must be specified for the root node");
+	img = open_node(&a, args, error);
+	if (img)
+		graph_find_image(g, img)->added = true;
+	image_close(img);
+	graph_sweep(g);
+	return img ? qmp_nothing() : NULL;
+}
+
+JsonNode *qmp_blockdev_del(void *opaque, JsonObject *args, GError **error)
+{
+	struct block_graph *g = ((struct vmm *)opaque)->graph;
+	const char *name = json_object_get_string_member(args, "node-name");
+	struct block_node *node = graph_find(g, name);
+
+	if (!node)
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Failed to find node with node-name='%s'", name);
+	return graph_del(g, node, error) ? qmp_nothing() : NULL;
+}

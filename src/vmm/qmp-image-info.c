@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* An image as QEMU's ImageInfo (qapi/block-core.json). Called by queries; see qmp-block.h. */
+#include <sys/stat.h>
+
+#include "format.h"
+#include "qmp-block.h"
+
+static void put_snapshots(JsonObject *o, struct image *img)
+{
+	GArray *list = img->format->snapshots ? img->format->snapshots(img) : NULL;
+	JsonArray *rows = json_array_new();
+
+	for (guint i = 0; list && i < list->len; i++) {
+		const struct image_snapshot *s = &g_array_index(list, struct image_snapshot, i);
+		JsonObject *row = json_object_new();
+
+		json_object_set_string_member(row, "id", s->id);
+		json_object_set_string_member(row, "name", s->name);
+		json_object_set_int_member(row, "vm-state-size", s->vm_state_size);
+		json_object_set_int_member(row, "date-sec", s->date_sec);
+		json_object_set_int_member(row, "date-nsec", s->date_nsec);
+		json_object_set_int_member(row, "vm-clock-sec", s->vm_clock_nsec / 1000000000);
+		json_object_set_int_member(row, "vm-clock-nsec", s->vm_clock_nsec % 1000000000);
+		if (s->icount != UINT64_MAX)
+			json_object_set_int_member(row, "icount", s->icount);
+		json_array_add_object_element(rows, row);
+	}
+	if (json_array_get_length(rows))
+		json_object_set_array_member(o, "snapshots", rows);
+	else
+		json_array_unref(rows);
+	if (list)
+		image_snapshots_free(list);
+}
+
+/* The format's own members; the dirty flag is the image's. */
+static void put_specific(JsonObject *o, struct image *img)
+{
+	g_autoptr(GVariant) members = NULL;
+	g_autoptr(JsonNode) node = NULL;
+	bool dirty = false;
+	GVariantBuilder b;
+	JsonObject *box;
+
+	if (!img->format->info)
+		return;
+	g_variant_builder_init(&b, G_VARIANT_TYPE_VARDICT);
+	img->format->info(img, &b);
+	members = g_variant_ref_sink(g_variant_builder_end(&b));
+	node = json_gvariant_serialize(members);
+	if (json_object_has_member(json_node_get_object(node), "dirty-flag")) {
+		dirty = json_object_get_boolean_member(json_node_get_object(node), "dirty-flag");
+		json_object_remove_member(json_node_get_object(node), "dirty-flag");
+	}
+	json_object_set_boolean_member(o, "dirty-flag", dirty);
+	box = json_object_new();
+	json_object_set_string_member(box, "type", img->format->name);
+	json_object_set_member(box, "data", g_steal_pointer(&node));
+	json_object_set_object_member(o, "format-specific", box);
+}
+
+JsonObject *qmp_image_info(struct image *img, bool backing)
+{
+	JsonObject *o = json_object_new();
+	struct stat st;
+
+	json_object_set_string_member(o, "filename", img->path);
+	json_object_set_string_member(o, "format", img->format->name);
+	json_object_set_int_member(o, "virtual-size", __atomic_load_n(&img->size, __ATOMIC_RELAXED));
+	if (img->file->fd >= 0 && fstat(img->file->fd, &st) == 0)
+		json_object_set_int_member(o, "actual-size", (gint64)st.st_blocks * 512);
+	if (img->format->cluster_size)
+		json_object_set_int_member(o, "cluster-size", img->format->cluster_size(img));
+	put_specific(o, img);
+	put_snapshots(o, img);
+	if (!img->backing)
+		return o;
+	json_object_set_string_member(o, "backing-filename", img->backing->path);
+	json_object_set_string_member(o, "full-backing-filename", img->backing->path);
+	json_object_set_string_member(o, "backing-filename-format", img->backing->format->name);
+	if (backing)
+		json_object_set_object_member(o, "backing-image", qmp_image_info(img->backing, true));
+	return o;
+}
