@@ -694,6 +694,13 @@ bool job_is_busy(struct job *job)
 	return busy;
 }
 
+/* Both change while they are read; clients expect no offset beyond the length. */
+void job_progress(struct job *job, uint64_t *ret_offset, uint64_t *ret_len)
+{
+	*ret_offset = __atomic_load_n(&job->offset, __ATOMIC_RELAXED);
+	*ret_len = MAX(__atomic_load_n(&job->len, __ATOMIC_RELAXED), *ret_offset);
+}
+
 /* ---- in the job's threads ---- */
 
 /* Under the lock. */

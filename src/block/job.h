@@ -73,7 +73,7 @@ struct job {
 	enum job_on_error on_source_error, on_target_error;
 	enum job_io_status io_status;
 	uint64_t speed;
-	uint64_t offset, len; /* progress, of any unit; atomic */
+	uint64_t offset, len; /* job_progress() */
 	int result;	      /* 0 or a negative errno */
 	char *error;	      /* NULL: none */
 	/* job.c's own: */
@@ -117,6 +117,7 @@ void job_cancel_all(void);
 bool job_is_ready(const struct job *job);
 bool job_is_paused(const struct job *job); /* asked to: block jobs' "paused" */
 bool job_is_busy(struct job *job);
+void job_progress(struct job *job, uint64_t *ret_offset, uint64_t *ret_len);
 
 /* ---- events ---- */
 enum job_event_kind {
