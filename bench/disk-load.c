@@ -71,8 +71,8 @@ static uint64_t load(aio_context_t context, unsigned depth, double until)
 int main(int argc, char **argv)
 {
 	int write = argc == 5 && strcmp(argv[2], "write") == 0, fd;
-	unsigned depth = argc == 5 ? atoi(argv[3]) : 0;
-	double seconds = argc == 5 ? atof(argv[4]) : 0, start;
+	unsigned depth = argc == 5 ? strtoul(argv[3], NULL, 10) : 0;
+	double seconds = argc == 5 ? strtod(argv[4], NULL) : 0, start;
 	aio_context_t context = 0;
 	uint64_t size, done;
 	char *buffers;
