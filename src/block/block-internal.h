@@ -40,6 +40,8 @@ struct disk_queue {
 	struct disk_list waiting; /* for the throttle, in order */
 	struct disk_list kept;	  /* failed */
 	bool hurry;		  /* let all of them through; lock */
+	void (*batch)(void *opaque); /* NULL: none */
+	void *batch_opaque;
 	struct disk_stats stats;  /* the context's thread writes, others look */
 };
 

@@ -199,6 +199,14 @@ void disk_reap(struct disk_queue *q)
 		image_reap(q->io);
 }
 
+void disk_queue_on_batch(struct disk_queue *q, void (*batch)(void *opaque), void *opaque)
+{
+	q->batch = batch;
+	q->batch_opaque = opaque;
+	if (q->io)
+		image_queue_on_batch(q->io, batch, opaque);
+}
+
 /* ---- a queue's source ---- */
 
 static struct disk_req *next_posted(struct disk_queue *q)
@@ -237,6 +245,8 @@ static gboolean dispatch(GSource *source, GSourceFunc callback, gpointer data)
 	while ((req = next_posted(q)))
 		if (req->res == 0 || !disk_failed(req, &req->res))
 			finish(req, req->res);
+	if (q->batch)
+		q->batch(q->batch_opaque);
 	while ((req = next_admitted(q)))
 		pass_on(q, req);
 	disk_kick(q);
@@ -431,8 +441,10 @@ static bool open_queues(struct disk *d, struct image *img, struct image_queue **
 		const struct disk_queue *q = d->queues->pdata[i];
 
 		queues[i] = image_queue_new(img, q->context, q->depth, error);
-		if (queues[i])
+		if (queues[i]) {
+			image_queue_on_batch(queues[i], q->batch, q->batch_opaque);
 			continue;
+		}
 		while (i--)
 			image_queue_free(queues[i]);
 		return false;

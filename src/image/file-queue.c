@@ -36,6 +36,8 @@ struct file_queue {
 	GMutex lock; /* the ring and the list */
 	struct image_req *done; /* over, and complete() not called; result in req->done */
 	unsigned in_flight;	/* atomic */
+	void (*batch)(void *opaque); /* NULL: none */
+	void *batch_opaque;
 	GSource *source;
 };
 
@@ -248,6 +250,14 @@ static void run_completions(struct file_queue *q)
 		list[i].req->complete(list[i].req, list[i].res);
 		__atomic_sub_fetch(&q->in_flight, 1, __ATOMIC_RELEASE);
 	}
+	if (n && q->batch)
+		q->batch(q->batch_opaque);
+}
+
+void file_queue_on_batch(struct file_queue *q, void (*batch)(void *opaque), void *opaque)
+{
+	q->batch = batch;
+	q->batch_opaque = opaque;
 }
 
 void file_queue_reap(struct file_queue *q)

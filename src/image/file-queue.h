@@ -26,6 +26,7 @@ void file_queue_submit(struct file_queue *q, struct image_req *req);
 void file_queue_post(struct file_queue *q, struct image_req *req, int res);
 void file_queue_kick(struct file_queue *q);
 void file_queue_reap(struct file_queue *q); /* image_reap() */
+void file_queue_on_batch(struct file_queue *q, void (*batch)(void *opaque), void *opaque); /* image_queue_on_batch() */
 /* Returns when nothing is under way; runs complete()s itself unless another thread runs the context. */
 void file_queue_wait_idle(struct file_queue *q);
 /* Any thread: whatever the kernel has finished has left its gates after this. complete() is the context's all the same. */

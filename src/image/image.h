@@ -112,6 +112,8 @@ void image_submit(struct image_queue *q, struct image_req *req);
 void image_kick(struct image_queue *q);
 /* What has ended is completed now, and not at the next turn of the loop. The context's thread, with no lock that matters. */
 void image_reap(struct image_queue *q);
+/* Called behind complete()s that came together, in the same thread: for what is better done once for all of them. */
+void image_queue_on_batch(struct image_queue *q, void (*batch)(void *opaque), void *opaque);
 /*
  * The same at once, in the queue's thread, if all is where it needs no waiting for: in the page cache and, to be written, in its
  * place already. -EAGAIN: it is not, or not all (submit the request, which does it anew); 0 or another negative errno: it is

@@ -368,6 +368,11 @@ void image_reap(struct image_queue *q)
 	file_queue_reap(((struct queue *)q)->io);
 }
 
+void image_queue_on_batch(struct image_queue *q, void (*batch)(void *opaque), void *opaque)
+{
+	file_queue_on_batch(((struct queue *)q)->io, batch, opaque);
+}
+
 /* ---- queues ---- */
 
 static void collect(struct gate_queue *node)

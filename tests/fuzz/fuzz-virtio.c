@@ -53,8 +53,18 @@ struct image_queue *image_queue_new(struct image *img, GMainContext *context, un
 	return q;
 }
 
+static void (*batch)(void *opaque); /* of virtio-blk's one queue */
+static void *batch_opaque;
+
+void image_queue_on_batch(struct image_queue *q, void (*fn)(void *opaque), void *opaque)
+{
+	batch = fn;
+	batch_opaque = opaque;
+}
+
 void image_queue_free(struct image_queue *q)
 {
+	batch = NULL;
 	g_free(q);
 }
 
@@ -130,6 +140,8 @@ static gboolean disk_complete(gpointer data)
 		list = r->link;
 		r->complete(r, disk_run(r));
 	}
+	if (batch)
+		batch(batch_opaque);
 	return G_SOURCE_REMOVE;
 }
 

@@ -82,6 +82,17 @@ void ram_complete(struct ram_image *m)
 		list = r->link;
 		r->complete(r, run(m, r));
 	}
+	for (unsigned i = 0; i < RAM_QUEUES; i++)
+		if (m->batch[i].fn)
+			m->batch[i].fn(m->batch[i].opaque);
+}
+
+void image_queue_on_batch(struct image_queue *q, void (*batch)(void *opaque), void *opaque)
+{
+	struct ram_image *m = q->image->state;
+
+	m->batch[q - m->queue].fn = batch;
+	m->batch[q - m->queue].opaque = opaque;
 }
 
 struct image_queue *image_queue_new(struct image *img, GMainContext *context, unsigned depth, GError **error)
@@ -104,6 +115,7 @@ void image_queue_free(struct image_queue *q)
 
 	while (m->waiting)
 		ram_complete(m);
+	m->batch[q - m->queue].fn = NULL;
 	m->n_queues--;
 	q->image = NULL;
 }

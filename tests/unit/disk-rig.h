@@ -25,6 +25,10 @@ struct ram_image {
 	unsigned reads, writes, flushes, zeroes, discards, unmaps, closed;
 	struct image_req *waiting, **tail;
 	struct image_queue queue[RAM_QUEUES];
+	struct {
+		void (*fn)(void *opaque);
+		void *opaque;
+	} batch[RAM_QUEUES]; /* of each queue */
 	unsigned n_queues;
 	guint source;
 };

@@ -38,12 +38,20 @@ struct pace {
 	unsigned us;
 };
 enum {
-	NAP_AIM = 12, /* requests that a nap is to find */
+	NAP_AIM = 16, /* requests that a nap is to find */
 	NAP_FEW = 5,
+	NAPS = 3, /* in a row, when there is nothing: a guest whose requests have all ended begins anew */
 	NAP_US_MIN = 10,
 	NAP_US_MAX = 200,
 	BACKOFF_MIN = 32,
 	BACKOFF_MAX = 4096,
+};
+
+/* What is over and not told: the guest is interrupted once for all that ends together. */
+struct ended {
+	struct virtio_blk *b;
+	struct virtqueue *vq;
+	unsigned n; /* vq->lock */
 };
 
 struct virtio_blk {
@@ -51,6 +59,7 @@ struct virtio_blk {
 	struct disk *disk;
 	struct disk_queue *io[QUEUES_MAX];
 	struct pace pace[QUEUES_MAX];
+	struct ended ended[QUEUES_MAX];
 	unsigned n_io;
 	char serial[VIRTIO_BLK_ID_BYTES];
 	uint64_t requests[2]; /* reads, writes: for --stats */
@@ -80,7 +89,7 @@ static void skip_out(struct virtq_chain *c, uint32_t len)
 	}
 }
 
-/* The request is over: status byte, used ring. Holds vq->lock; the caller flushes the queue. */
+/* The request is over: status byte, used ring. Holds vq->lock; the guest learns of it by tell(). */
 static void finish(struct blk_req *r, uint8_t status)
 {
 	struct virtq_chain *c = r->chain;
@@ -92,8 +101,25 @@ static void finish(struct blk_req *r, uint8_t status)
 	else
 		c->n_in++;
 	virtq_push(r->vq, c, c->in_len);
-	virtio_request_end(&r->b->dev.v);
+	r->b->ended[r->vq->index].n++;
 	g_free(r);
+}
+
+/* Holds vq->lock. */
+static void tell(struct ended *e)
+{
+	virtio_queue_flush(&e->b->dev.v, e->vq);
+	for (; e->n; e->n--)
+		virtio_request_end(&e->b->dev.v);
+}
+
+static void tell_batch(void *opaque)
+{
+	struct ended *e = opaque;
+
+	g_mutex_lock(&e->vq->lock);
+	tell(e);
+	g_mutex_unlock(&e->vq->lock);
 }
 
 static bool writethrough(struct virtio_blk *b)
@@ -117,7 +143,6 @@ static void submit(struct blk_req *r, enum image_op op, unsigned flags)
 static void complete(struct disk_req *req, int res)
 {
 	struct blk_req *r = (struct blk_req *)req;
-	struct virtio_blk *b = r->b;
 	struct virtqueue *vq = r->vq;
 	uint8_t status = VIRTIO_BLK_S_OK;
 
@@ -125,7 +150,6 @@ static void complete(struct disk_req *req, int res)
 		status = res == -ENOTSUP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
 	g_mutex_lock(&vq->lock);
 	finish(r, status);
-	virtio_queue_flush(&b->dev.v, vq);
 	g_mutex_unlock(&vq->lock);
 }
 
@@ -269,7 +293,7 @@ static void blk_notify(struct virtio_device *v, struct virtqueue *vq)
 	}
 	b->pace[vq->index].popped = n;
 	disk_kick(b->io[vq->index]);
-	virtio_queue_flush(v, vq);
+	tell(&b->ended[vq->index]);
 }
 
 static void nap_in_vain(struct pace *p)
@@ -299,6 +323,25 @@ static bool is_at_work(struct virtio_device *v, const struct virtqueue *vq)
 	return virtio_live(v) && vq->started && !vq->broken;
 }
 
+/* True: there are requests. */
+static bool nap(struct pace *p, struct virtio_device *v, struct virtqueue *vq)
+{
+	bool found = false;
+
+	p->napped = true;
+	for (unsigned i = 0; i < NAPS && !found; i++) {
+		g_usleep(p->us);
+		g_mutex_lock(&vq->lock);
+		found = is_at_work(v, vq) && !virtq_empty(vq);
+		g_mutex_unlock(&vq->lock);
+		if (!found)
+			p->us = MIN(2 * p->us, NAP_US_MAX);
+	}
+	if (!found)
+		nap_in_vain(p);
+	return found;
+}
+
 static bool blk_settle(struct virtio_device *v, struct virtqueue *vq)
 {
 	struct virtio_blk *b = v->owner;
@@ -306,16 +349,10 @@ static bool blk_settle(struct virtio_device *v, struct virtqueue *vq)
 	bool more;
 
 	disk_reap(b->io[vq->index]);
-	if (wants_nap(p)) {
-		g_usleep(p->us);
-		p->napped = true;
-	}
+	if (wants_nap(p) && nap(p, v, vq))
+		return true;
 	g_mutex_lock(&vq->lock);
-	more = is_at_work(v, vq) && p->napped && !virtq_empty(vq);
-	if (p->napped && !more)
-		nap_in_vain(p);
-	if (!more)
-		more = is_at_work(v, vq) && virtq_enable_notify(vq);
+	more = is_at_work(v, vq) && virtq_enable_notify(vq);
 	g_mutex_unlock(&vq->lock);
 	return more;
 }
@@ -443,6 +480,10 @@ static bool blk_create(struct device *dev, GVariant *options,
 			       QUEUE_SIZE, error)) {
 		close_queues(b);
 		return false;
+	}
+	for (unsigned i = 0; i < queues; i++) {
+		b->ended[i] = (struct ended){ .b = b, .vq = &b->dev.v.queues[i] };
+		disk_queue_on_batch(b->io[i], tell_batch, &b->ended[i]);
 	}
 	fill_config(b, queues);
 	disk_set_client(b->disk, &disk_client, b);
