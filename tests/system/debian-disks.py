@@ -46,7 +46,7 @@ class Bed:
         for name in 'debian.raw', 'vmlinuz', 'initrd.img':
             if not os.path.exists(f'{guest}/{name}'):
                 raise Skipped(f'no guest in {guest} (tools/make-guest)')
-        for program in 'qemu-img', 'e2fsck', 'debugfs', 'mke2fs':
+        for program in 'qemu-img', 'e2fsck', 'debugfs':
             if not shutil.which(program):
                 raise Skipped(f'no {program}')
 
