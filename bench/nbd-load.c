@@ -98,7 +98,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	before = now();
-	if (!run(nbd, strcmp(argv[2], "write") == 0, depth, count, strtoull(argv[5], NULL, 0), strtoull(argv[6], NULL, 0) / SIZE)) {
+	if (!run(nbd, strcmp(argv[2], "write") == 0, depth, count, strtoull(argv[5], NULL, 0),
+		 strtoull(argv[6], NULL, 0) / SIZE)) {
 		fprintf(stderr, "nbd-load: a request has failed\n");
 		return 1;
 	}

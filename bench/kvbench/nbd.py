@@ -4,6 +4,7 @@ content and are in the page cache, one server after the other in each round. Cal
 import collections
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -43,11 +44,13 @@ def serve(words, folder):
     if os.path.exists(path):
         os.unlink(path)
     process = subprocess.Popen([*words, '-t', '-k', path], cwd=folder, stdin=subprocess.DEVNULL)
-    while not os.path.exists(path):
+    while True:  # the file is there before its socket listens
+        with socket.socket(socket.AF_UNIX) as client:
+            if client.connect_ex(path) == 0:
+                return process
         if process.poll() is not None:
             sys.exit(f'nbd: {words[0]} does not start')
         time.sleep(.005)
-    return process
 
 
 def microseconds(load, server, case, depth, column, folder):

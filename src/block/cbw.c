@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See cbw.h. A cluster is copied by one at a time, the job or a writer; a writer waits until all of its clusters are copied. A bit
- * of todo is cleared when that begins, and set again if it fails. Called by backup.c and, in writers' threads, by live.c.
+ * See cbw.h. A cluster is copied by one at a time, the job or a writer; a writer waits until all of its clusters are copied. A
+ * bit of todo is cleared when that begins, and set again if it fails. Called by backup.c and, in writers' threads, by live.c.
  */
 #include "cbw.h"
 

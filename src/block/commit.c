@@ -89,8 +89,8 @@ static bool check(const struct job_options *options, const struct job_commit *wh
 		return kv_fail(error, KV_ERROR_USAGE, "Node '%s' is not a backing image of '%s'", job_name_of(options, what->top),
 			       job_name_of(options, what->active));
 	if (!copy_depth(what->top, what->base))
-		return kv_fail(error, KV_ERROR_USAGE, "Node '%s' is not a backing image of '%s'", job_name_of(options, what->base),
-			       job_name_of(options, what->top));
+		return kv_fail(error, KV_ERROR_USAGE, "Node '%s' is not a backing image of '%s'",
+			       job_name_of(options, what->base), job_name_of(options, what->top));
 	return what->base->format->write || kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s': %s images can only be read",
 						    what->base->path, what->base->format->name);
 }

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See graph.h. Called by kv-vmm's configuration and QMP commands, and for jobs. */
 #include "graph.h"
 

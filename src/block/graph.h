@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The block graph of a VM: its images by node name, who uses them, and changes of who stands on what while guests run (QEMU's
  * docs/interop/qmp, block-core: "node-name"). A node is a name for a struct image; what is under an image is a node as well,

@@ -33,7 +33,8 @@ static void *listener_opaque;
 /* ---- names and tables ---- */
 
 static const char *const type_names[] = {
-	[JOB_COMMIT] = "commit", [JOB_STREAM] = "stream", [JOB_MIRROR] = "mirror", [JOB_BACKUP] = "backup", [JOB_CREATE] = "create",
+	[JOB_COMMIT] = "commit", [JOB_STREAM] = "stream", [JOB_MIRROR] = "mirror",
+	[JOB_BACKUP] = "backup", [JOB_CREATE] = "create",
 };
 static const char *const status_names[JOB_STATUS_N] = {
 	[JOB_UNDEFINED] = "undefined", [JOB_CREATED] = "created",     [JOB_RUNNING] = "running", [JOB_PAUSED] = "paused",
@@ -257,7 +258,11 @@ bool job_use_chain(struct job *job, struct image *img, GError **error)
 /* QEMU's id_wellformed(). */
 static bool id_is_fine(const char *id)
 {
-	return g_ascii_isalpha(*id) && strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == strlen(id);
+	bool fine = g_ascii_isalpha(*id);
+
+	for (; *id; id++)
+		fine = fine && (g_ascii_isalnum(*id) || strchr("-._", *id));
+	return fine;
 }
 
 /* ---- groups ---- */
@@ -645,6 +650,30 @@ bool job_dismiss(struct job *job, GError **error)
 	return true;
 }
 
+void job_cancel_all(void)
+{
+	while (jobs) {
+		GList *all = job_list();
+		bool done = false;
+
+		/* One of a group may take others with it. */
+		for (GList *l = all; l && !done; l = l->next) {
+			struct job *job = l->data;
+
+			if (job->status == JOB_CONCLUDED) {
+				do_dismiss(job);
+				done = true;
+			} else if (!job->forced) {
+				job_cancel(job, true, NULL);
+				done = true;
+			}
+		}
+		g_list_free(all);
+		if (!done)
+			g_main_context_iteration(NULL, TRUE);
+	}
+}
+
 bool job_is_ready(const struct job *job)
 {
 	return job->status == JOB_READY || job->status == JOB_STANDBY;
@@ -663,6 +692,13 @@ bool job_is_busy(struct job *job)
 	busy = job->thread && !job->over && job->active;
 	g_mutex_unlock(&job->lock);
 	return busy;
+}
+
+/* Both change while they are read; clients expect no offset beyond the length. */
+void job_progress(struct job *job, uint64_t *ret_offset, uint64_t *ret_len)
+{
+	*ret_offset = __atomic_load_n(&job->offset, __ATOMIC_RELAXED);
+	*ret_len = MAX(__atomic_load_n(&job->len, __ATOMIC_RELAXED), *ret_offset);
 }
 
 /* ---- in the job's threads ---- */
@@ -738,7 +774,7 @@ enum { IS_READ = 1, NO_SPACE = 2, ACTION_SHIFT = 2 };
 
 static void on_error(struct job *job, unsigned what)
 {
-	struct job_event event = { .kind = JOB_EVENT_ERROR, .job = job, .is_read = what & IS_READ, .action = what >> ACTION_SHIFT };
+	struct job_event event = { JOB_EVENT_ERROR, job, what & IS_READ, what >> ACTION_SHIFT };
 
 	if (listener)
 		listener(listener_opaque, &event);

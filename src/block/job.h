@@ -73,7 +73,7 @@ struct job {
 	enum job_on_error on_source_error, on_target_error;
 	enum job_io_status io_status;
 	uint64_t speed;
-	uint64_t offset, len; /* progress, of any unit; atomic */
+	uint64_t offset, len; /* job_progress() */
 	int result;	      /* 0 or a negative errno */
 	char *error;	      /* NULL: none */
 	/* job.c's own: */
@@ -111,9 +111,13 @@ bool job_complete(struct job *job, GError **error);
 bool job_finalize(struct job *job, GError **error);
 bool job_dismiss(struct job *job, GError **error);
 
+/* At the end of the process: all are forced to an end, which is waited for in the main loop, and none is left. */
+void job_cancel_all(void);
+
 bool job_is_ready(const struct job *job);
 bool job_is_paused(const struct job *job); /* asked to: block jobs' "paused" */
 bool job_is_busy(struct job *job);
+void job_progress(struct job *job, uint64_t *ret_offset, uint64_t *ret_len);
 
 /* ---- events ---- */
 enum job_event_kind {
@@ -162,6 +166,7 @@ struct job_mirror {
 	uint32_t granularity;	      /* 0: chosen; a power of two from 512 to 64 MiB */
 	uint64_t buf_size;	      /* bytes under way at most; 0: chosen */
 	bool no_unmap;
+	bool write_blocking; /* copy-mode: writes end when target has them */
 };
 struct job *job_mirror_new(const struct job_options *options, const struct job_mirror *what, GError **error);
 

@@ -3,7 +3,8 @@
  * blockdev-mirror, and block-commit of an image that is in use. A dirty bitmap has what source and target may differ in: at the
  * start what is to be copied, then what guests write. Pass after pass it is copied; a bit is cleared before its bytes are read,
  * and a write marks it when the bytes are there, so none is missed. When little is left the job is ready and goes on. To complete
- * it the source is drained, in the main thread, the last of it is copied and flushed, and target takes source's place.
+ * it the source is drained, in the main thread, the last of it is copied and flushed, and target takes source's place. With
+ * copy-mode=write-blocking a writer copies what it has written before its write ends, so guests cannot be quicker than the job.
  */
 #include <errno.h>
 
@@ -27,8 +28,10 @@ struct mirror {
 	struct image *source, *target, *replaces; /* the job has references */
 	struct copy copy;
 	struct image_bitmap *dirty;
+	struct image_watch active; /* write-blocking */
 	uint64_t chunk;
 	unsigned workers;
+	bool blocking;
 	bool none;	  /* nothing to begin with */
 	bool was_readonly; /* target */
 	bool drained, replaced;
@@ -50,31 +53,39 @@ static void show_progress(struct mirror *m)
 	job_set_progress(&m->job, copied, copied + image_bitmap_count(m->dirty));
 }
 
-/* What is next in this pass and not under way, as far as a chunk goes. Its bits are clear then. */
-static bool take(struct mirror *m, struct span *ret)
+/* What is dirty in [from, to) and not under way, as far as a chunk goes. Its bits are clear then. Under the lock. */
+static bool take_in(struct mirror *m, uint64_t from, uint64_t to, struct span *ret)
 {
-	uint64_t size = m->dirty->size, offset, len;
-	const struct span *busy;
-	bool found = false;
+	uint64_t offset, len;
 
-	g_mutex_lock(&m->spans.lock);
-	while (!found && image_bitmap_next(m->dirty, true, m->next, size, &offset, &len)) {
+	while (image_bitmap_next(m->dirty, true, from, to, &offset, &len)) {
+		const struct span *busy;
+
 		len = MIN(len, m->chunk);
 		busy = spans_find(&m->spans, offset, offset + len);
 		if (busy && busy->from <= offset) {
-			m->next = busy->to;
+			from = busy->to;
 			continue;
 		}
 		if (busy)
 			len = busy->from - offset;
-		found = true;
-	}
-	if (found) {
 		*ret = (struct span){ .from = offset, .to = offset + len };
 		spans_add(&m->spans, ret);
 		image_bitmap_clear(m->dirty, offset, len);
-		m->next = ret->to;
+		return true;
 	}
+	return false;
+}
+
+/* What is next in this pass. */
+static bool take(struct mirror *m, struct span *ret)
+{
+	bool found;
+
+	g_mutex_lock(&m->spans.lock);
+	found = take_in(m, m->next, m->dirty->size, ret);
+	if (found)
+		m->next = ret->to;
 	g_mutex_unlock(&m->spans.lock);
 	return found;
 }
@@ -90,6 +101,44 @@ static void give_back(struct mirror *m, struct span *span, bool ok)
 	g_mutex_unlock(&m->spans.lock);
 	show_progress(m);
 }
+
+/* ---- write-blocking: a write has ended when target has it as well ---- */
+
+static int let_write(struct image_watch *w, uint64_t offset, uint64_t len)
+{
+	return 0;
+}
+
+/* The bitmap, whose watch comes first, has marked the range. What fails stays marked, and is the job's to fail with. */
+static void copy_now(struct image_watch *w, uint64_t offset, uint64_t len)
+{
+	struct mirror *m = (struct mirror *)((char *)w - offsetof(struct mirror, active));
+	uint64_t unit = m->dirty->granularity, to = MIN(align_up(offset + len, unit), m->dirty->size);
+	g_autofree void *buf = NULL;
+	struct span span;
+	int res = 0;
+
+	offset = align_down(offset, unit);
+	g_mutex_lock(&m->spans.lock);
+	while (res == 0) {
+		bool is_read;
+
+		if (take_in(m, offset, to, &span)) {
+			g_mutex_unlock(&m->spans.lock);
+			buf = buf ? buf : g_malloc(m->chunk);
+			res = copy_range(&m->copy, span.from, span.to - span.from, buf, &is_read);
+			give_back(m, &span, res == 0);
+			g_mutex_lock(&m->spans.lock);
+		} else if (spans_find(&m->spans, offset, to)) {
+			g_cond_wait(&m->spans.changed, &m->spans.lock);
+		} else {
+			break;
+		}
+	}
+	g_mutex_unlock(&m->spans.lock);
+}
+
+/* ---- passes ---- */
 
 static bool may_complete(struct mirror *m)
 {
@@ -239,6 +288,8 @@ static void mirror_end(struct job *job)
 		image_drain_begin(m->target);
 	}
 	image_bitmap_detach(m->dirty);
+	if (m->blocking)
+		image_watch_remove(m->source, &m->active);
 	image_drain_end(m->target);
 	image_drain_end(m->source);
 	if (m->was_readonly && !m->replaced)
@@ -313,7 +364,12 @@ static bool begin(struct mirror *m, const struct job_mirror *what, GError **erro
 	m->copy.source = m->source;
 	m->copy.target = m->target;
 	m->copy.zero_flags = what->no_unmap ? 0 : IMAGE_MAY_UNMAP;
+	m->blocking = what->write_blocking;
+	m->active = (struct image_watch){ .before = let_write, .after = copy_now };
 	image_drain_begin(m->source);
+	/* The last one that is added is the first one that is told. */
+	if (m->blocking)
+		image_watch_add(m->source, &m->active);
 	image_bitmap_attach(m->dirty, m->source);
 	image_drain_end(m->source);
 	job_created(&m->job);

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Snapshots of disks in use: external ones, where a new image takes the writes and the old one stays under it as it is. In two
  * halves, so that several disks' are one (a QMP transaction): what can fail is prepared, then all of them take place at once.

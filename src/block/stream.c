@@ -72,8 +72,8 @@ static bool check(const struct job_options *options, const struct job_stream *wh
 	if (!what->top->backing)
 		return kv_fail(error, KV_ERROR_USAGE, "Node '%s' has no backing file", job_name_of(options, what->top));
 	if (what->base && !copy_depth(what->top, what->base))
-		return kv_fail(error, KV_ERROR_USAGE, "Node '%s' is not a backing image of '%s'", job_name_of(options, what->base),
-			       job_name_of(options, what->top));
+		return kv_fail(error, KV_ERROR_USAGE, "Node '%s' is not a backing image of '%s'",
+			       job_name_of(options, what->base), job_name_of(options, what->top));
 	if (!what->top->format->populate)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s': data cannot be streamed into a %s image", what->top->path,
 			       what->top->format->name);

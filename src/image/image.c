@@ -199,9 +199,10 @@ static struct image *open_layer(const struct layer *l, GVariant *options, GError
 	img->direct = l->direct;
 	img->aio = l->aio;
 	img->above = l->above;
-	img->file = l->file ? image_file_ref(l->file) :
-			      open_member(l, open_name(l->path, l->readonly, image_file_flags(img), error),
-					  error);
+	if (l->file)
+		img->file = image_file_ref(l->file);
+	else
+		img->file = open_member(l, open_name(l->path, l->readonly, image_file_flags(img), error), error);
 	img->data = img->file;
 	if (!img->file || !set_format(img, l, error) || !img->format->open(img, options, error) || !check_size(img, error)) {
 		free_image(img);

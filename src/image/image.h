@@ -110,7 +110,7 @@ struct image_queue *image_queue_new(struct image *img, GMainContext *context, un
 void image_queue_free(struct image_queue *q);
 void image_submit(struct image_queue *q, struct image_req *req);
 void image_kick(struct image_queue *q);
-/* What has ended by now is completed now, and not at the next turn of the loop. The context's thread, with no lock that matters. */
+/* What has ended is completed now, and not at the next turn of the loop. The context's thread, with no lock that matters. */
 void image_reap(struct image_queue *q);
 /*
  * The same at once, in the queue's thread, if all is where it needs no waiting for: in the page cache and, to be written, in its
@@ -154,7 +154,10 @@ struct image_watch {
 	 * thread of the pool do it. NULL: the kernel may write at once.
 	 */
 	int (*before)(struct image_watch *w, uint64_t offset, uint64_t len);
-	/* After they have changed, or may have (an error). Any thread; must not wait. May be NULL. */
+	/*
+	 * After they have changed, or may have (an error). Any thread, and must not wait; with `before`, the writer's thread,
+	 * and the write has not ended before this has: it may do I/O. May be NULL.
+	 */
 	void (*after)(struct image_watch *w, uint64_t offset, uint64_t len);
 	void (*resized)(struct image_watch *w, uint64_t size); /* locked out; NULL: does not matter */
 	struct image_watch *next; /* live.c's */

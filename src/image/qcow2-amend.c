@@ -10,32 +10,44 @@
 #include "error.h"
 #include "qcow2.h"
 
-static bool unsupported(struct image *img, const char *what, GError **error)
+enum { CHUNK = 1 << 20 };
+
+static bool is_on(const char *value)
 {
-	return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s': %s cannot be changed in place; convert it to a new image",
-		       img->path, what);
+	return strcmp(value, "on") == 0 || strcmp(value, "true") == 0 || value[0] == 'y';
 }
 
-/* Upwards alone: version 3 has all that version 2 has. */
+static bool is_version(const char *value, unsigned version)
+{
+	static const char *const names[][2] = {{"0.10", "v2"}, {"1.1", "v3"}};
+
+	return strcmp(value, names[version - 2][0]) == 0 || strcmp(value, names[version - 2][1]) == 0;
+}
+
+/* Version 3 has all that version 2 has; for the other way see downgrade(). */
 static bool amend_compat(struct image *img, const char *value, GError **error)
 {
 	struct qcow2 *s = qcow2_state(img);
-	bool three = strcmp(value, "1.1") == 0 || strcmp(value, "v3") == 0;
 
-	if (!three && strcmp(value, "0.10") != 0 && strcmp(value, "v2") != 0)
-		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': compat=%s is not known; give 0.10 or 1.1", img->path, value);
-	if (three == (s->version == 3))
+	if (is_version(value, 3)) {
+		s->version = 3;
 		return true;
-	if (!three)
-		return unsupported(img, "compat=1.1 to 0.10", error);
-	s->version = 3;
+	}
+	if (!is_version(value, 2))
+		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': compat=%s is not known; give 0.10 or 1.1", img->path, value);
+	if (s->version == 2)
+		return true;
+	s->version = 2;
+	s->incompatible = s->compatible = s->autoclear = 0;
+	s->header_len = QCOW2_HEADER_V2;
+	g_clear_pointer(&s->header_rest, g_free);
 	return true;
 }
 
 static bool amend_lazy(struct image *img, const char *value, GError **error)
 {
 	struct qcow2 *s = qcow2_state(img);
-	bool on = strcmp(value, "on") == 0 || strcmp(value, "true") == 0 || value[0] == 'y';
+	bool on = is_on(value);
 
 	if (on && s->version < 3)
 		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': lazy_refcounts need compat=1.1", img->path);
@@ -60,7 +72,7 @@ static bool amend_data_file(struct image *img, const char *value, GError **error
 static bool amend_data_file_raw(struct image *img, const char *value, GError **error)
 {
 	struct qcow2 *s = qcow2_state(img);
-	bool on = strcmp(value, "on") == 0 || strcmp(value, "true") == 0 || value[0] == 'y';
+	bool on = is_on(value);
 
 	if (on && !qcow2_raw_data_file(s))
 		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': data_file_raw cannot be set on existing images", img->path);
@@ -85,7 +97,7 @@ static bool amend_header(struct image *img, GVariant *options, GError **error)
 {
 	struct qcow2 *s = qcow2_state(img);
 	unsigned version = s->version;
-	uint64_t compatible = s->compatible, autoclear = s->autoclear;
+	uint64_t compatible = s->compatible, autoclear = s->autoclear, incompatible = s->incompatible;
 	char *data_name = s->data_name;
 	const char *value;
 	bool ok = true;
@@ -105,6 +117,7 @@ static bool amend_header(struct image *img, GVariant *options, GError **error)
 		g_free(s->data_name);
 	s->data_name = data_name;
 	s->version = version;
+	s->incompatible = incompatible;
 	s->compatible = compatible;
 	s->autoclear = autoclear;
 	return false;
@@ -166,15 +179,98 @@ static bool amend_refcount_bits(struct image *img, const char *value, GError **e
 	return qcow2_guard_build(s, error);
 }
 
+/* ---- to version 2 ---- */
+
+/* Why an image cannot be of version 2; NULL: it can. */
+static const char *obstacle(const struct qcow2 *s)
+{
+	if (qcow2_has_data_file(s))
+		return "it has a data file";
+	if (s->extended)
+		return "it has extended L2 entries";
+	if (s->zstd)
+		return "it is compressed with zstd";
+	if (s->refcount_order != 4)
+		return "that needs refcount_bits=16";
+	if (s->snapshots->len)
+		return "its snapshots may have zeroes that version 2 cannot say; delete them";
+	if (s->bitmaps->len)
+		return "it has bitmaps, which version 2 cannot have; remove them";
+	return NULL;
+}
+
+/* Where nothing is behind, nothing is zero; else the zeroes are written. */
+static int expand_run(struct image *img, uint64_t at, uint64_t len)
+{
+	struct qcow2 *s = qcow2_state(img);
+	g_autofree uint8_t *zeroes = s->backing ? g_malloc0(MIN(len, CHUNK)) : NULL;
+	int res = 0;
+
+	if (!zeroes) {
+		g_mutex_lock(&s->lock);
+		res = qcow2_drop(s, at, align_up(len, s->cluster_size));
+		g_mutex_unlock(&s->lock);
+		return res;
+	}
+	for (uint64_t n; len && res == 0; at += n, len -= n) {
+		n = MIN(len, CHUNK);
+		res = qcow2_write(img, at, zeroes, n);
+	}
+	return res;
+}
+
+static int expand_zeroes(struct image *img)
+{
+	struct image_extent e = {0};
+	int res = 0;
+
+	for (uint64_t at = 0; at < img->size && res == 0; at += e.len) {
+		res = qcow2_map(img, at, img->size - at, &e);
+		if (res == 0 && e.kind == IMAGE_ZERO)
+			res = expand_run(img, at, e.len);
+	}
+	return res;
+}
+
+/* All that version 2 does not have is gone when the header changes. */
+static bool prepare_downgrade(struct image *img, GError **error)
+{
+	struct qcow2 *s = qcow2_state(img);
+	const char *why = obstacle(s);
+	int res;
+
+	if (why)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' cannot become compat=0.10: %s", img->path, why);
+	if (s->lazy)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' was written to already; close it first", img->path);
+	s->compatible &= ~(uint64_t)QCOW2_LAZY_REFCOUNTS;
+	res = expand_zeroes(img);
+	g_mutex_lock(&s->lock);
+	if (res == 0)
+		res = qcow2_flush_locked(s);
+	g_mutex_unlock(&s->lock);
+	return res == 0 || kv_fail_errno(error, -res, "disk '%s': cannot write its zeroes", img->path);
+}
+
 bool qcow2_amend(struct image *img, GVariant *options, GError **error)
 {
 	struct qcow2 *s = qcow2_state(img);
-	const char *bits;
-	bool ok;
+	const char *compat = NULL, *bits = NULL;
+	bool ok = true, down;
 
+	g_variant_lookup(options, "compat", "&s", &compat);
+	g_variant_lookup(options, "refcount_bits", "&s", &bits);
+	down = compat && s->version > 2 && is_version(compat, 2);
 	g_mutex_lock(&s->lock);
-	ok = amend_header(img, options, error);
-	if (ok && g_variant_lookup(options, "refcount_bits", "&s", &bits))
+	/* The width first where version 3 is what can have both. */
+	if (down && bits)
+		ok = amend_refcount_bits(img, bits, error);
+	g_mutex_unlock(&s->lock);
+	if (ok && down)
+		ok = prepare_downgrade(img, error);
+	g_mutex_lock(&s->lock);
+	ok = ok && amend_header(img, options, error);
+	if (ok && bits)
 		ok = amend_refcount_bits(img, bits, error);
 	g_mutex_unlock(&s->lock);
 	return ok;

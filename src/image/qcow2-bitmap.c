@@ -11,6 +11,7 @@
 #include "bitmap.h"
 #include "bytes.h"
 #include "error.h"
+#include "log.h"
 #include "qcow2.h"
 
 enum {
@@ -85,14 +86,15 @@ struct entry {
 
 static bool bad(struct qcow2 *s, GError **error, const char *name, const char *what)
 {
-	return kv_fail(error, KV_ERROR_INVALID, "disk '%s': its bitmap '%s' %s; use a backup, or repair a copy", s->img->path,
-		       name, what);
+	return kv_fail(error, KV_ERROR_INVALID, "disk '%s': its bitmap '%s' %s; convert it to an image without bitmaps",
+		       s->img->path, name, what);
 }
 
 static bool bad_directory(struct qcow2 *s, GError **error)
 {
 	return kv_fail(error, KV_ERROR_INVALID,
-		       "disk '%s': its directory of bitmaps makes no sense; use a backup, or repair a copy", s->img->path);
+		       "disk '%s': its directory of bitmaps makes no sense; convert it to an image without bitmaps",
+		       s->img->path);
 }
 
 static bool take_entry(struct qcow2 *s, const uint8_t *p, uint64_t room, struct entry *e, GError **error)
@@ -135,24 +137,38 @@ static const char *fault_of(struct qcow2 *s, const struct entry *e)
 }
 
 /* One that says nothing has no bits here. */
-static struct image_bitmap *load_entry(struct qcow2 *s, const struct entry *e, const char *name, GError **error)
+static struct image_bitmap *new_bitmap(struct qcow2 *s, const struct entry *e, const char *name, bool void_one, GError **error)
 {
-	bool in_use = e->flags & QCOW2_BITMAP_IN_USE;
 	struct image_bitmap *b;
 	int err;
 
-	b = image_bitmap_new(name, in_use ? 0 : s->img->size, 1u << e->bits, &err);
+	b = image_bitmap_new(name, void_one ? 0 : s->img->size, 1u << e->bits, &err);
 	if (!b) {
 		bad(s, error, name, "is too large");
 		return NULL;
 	}
 	b->persistent = true;
-	b->inconsistent = in_use;
-	b->recording = !in_use && e->flags & QCOW2_BITMAP_AUTO;
-	if (in_use || qcow2_bitmap_read(s, e->table_offset, b, error))
+	b->inconsistent = void_one;
+	b->recording = !void_one && e->flags & QCOW2_BITMAP_AUTO;
+	return b;
+}
+
+/* What makes no sense inside of it harms nobody else: it can be removed. */
+static struct image_bitmap *load_entry(struct qcow2 *s, const struct entry *e, const char *name, GError **error)
+{
+	bool in_use = e->flags & QCOW2_BITMAP_IN_USE;
+	struct image_bitmap *b = new_bitmap(s, e, name, in_use, error);
+	g_autoptr(GError) reason = NULL;
+
+	if (!b || in_use || qcow2_bitmap_read(s, e->table_offset, b, &reason))
 		return b;
 	image_bitmap_free(b);
-	return NULL;
+	if (!g_error_matches(reason, KV_ERROR, KV_ERROR_INVALID)) {
+		g_propagate_error(error, g_steal_pointer(&reason));
+		return NULL;
+	}
+	kv_log_warn("%s; it is taken for inconsistent", reason->message);
+	return new_bitmap(s, e, name, true, error);
 }
 
 static bool load_one(struct qcow2 *s, const struct entry *e, GHashTable *names, uint64_t *total, GError **error)

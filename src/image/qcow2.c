@@ -316,9 +316,12 @@ static void qcow2_info(struct image *img, GVariantBuilder *m)
 static bool qcow2_set_backing(struct image *img, const char *name, const char *format, GError **error)
 {
 	struct qcow2 *s = qcow2_state(img);
-	g_autofree char *old = s->backing, *old_format = s->backing_format;
+	g_autofree char *old = NULL, *old_format = NULL;
 	bool ok = false;
 
+	g_mutex_lock(&s->lock);
+	old = s->backing;
+	old_format = s->backing_format;
 	s->backing = g_strdup(name);
 	s->backing_format = name ? g_strdup(format) : NULL;
 	if (name && (!*name || strlen(name) > QCOW2_MAX_NAME || (format && strlen(format) > 15)))
@@ -330,13 +333,14 @@ static bool qcow2_set_backing(struct image *img, const char *name, const char *f
 		ok = qcow2_header_write(s, img->size, error);
 	if (ok && qcow2_sync(s) < 0)
 		ok = kv_fail(error, KV_ERROR_SYSTEM, "disk '%s': cannot write its header", img->path);
-	if (ok)
-		return true;
-	g_free(s->backing);
-	g_free(s->backing_format);
-	s->backing = g_steal_pointer(&old);
-	s->backing_format = g_steal_pointer(&old_format);
-	return false;
+	if (!ok) {
+		g_free(s->backing);
+		g_free(s->backing_format);
+		s->backing = g_steal_pointer(&old);
+		s->backing_format = g_steal_pointer(&old_format);
+	}
+	g_mutex_unlock(&s->lock);
+	return ok;
 }
 
 const struct image_format image_qcow2 = {

@@ -156,6 +156,10 @@ char *img_resolve(const char *base, const char *name);
  * with "no" in front "off". */
 char **img_split_options(const char *text);
 
+/* ---- spec.c: an image's name in parts; both are to be freed, the format may be NULL ---- */
+bool img_read_image_opts(const char *text, char **ret_path, char **ret_format, GError **error);
+bool img_read_json(const char *text, char **ret_path, char **ret_format, GError **error); /* behind "json:" */
+
 /* ---- json.c: JSON as QEMU writes it ---- */
 typedef struct json_t json_t;
 /* Takes the object; prints it with a newline, members in QEMU's order. */

@@ -45,30 +45,16 @@ char **img_split_options(const char *text)
 	return (char **)g_ptr_array_free(out, FALSE);
 }
 
-/* --image-opts: which file and format. */
-static bool read_spec(const char *text, char **ret_path, char **ret_format, GError **error)
+/* Is the name one of parts? Which file and format it means then. */
+static bool read_parts(const char *name, unsigned flags, const char *format, char **ret_path, char **ret_format, GError **error)
 {
-	g_auto(GStrv) words = img_split_options(text);
-	const char *path = NULL, *format = NULL;
+	bool json = !(flags & IMG_SPEC);
 
-	for (char **w = words; *w; w += 2) {
-		if (strcmp(w[0], "driver") == 0)
-			format = w[1];
-		else if (strcmp(w[0], "file.filename") == 0 || strcmp(w[0], "filename") == 0)
-			path = w[1];
-		else if ((strcmp(w[0], "file.driver") != 0 || strcmp(w[1], "file") != 0) && strcmp(w[0], "read-only") != 0)
-			return kv_fail(error, KV_ERROR_UNSUPPORTED,
-				       "--image-opts: %s=%s is not supported; there are driver, "
-				       "file.driver=file and file.filename",
-				       w[0], w[1]);
-	}
-	if (!path)
-		return kv_fail(error, KV_ERROR_USAGE, "--image-opts: '%s' has no file.filename", text);
-	if (format && strcmp(format, "file") == 0)
-		format = "raw";
-	*ret_path = g_strdup(path);
-	*ret_format = g_strdup(format);
-	return true;
+	if (!(json ? img_read_json(name + strlen("json:"), ret_path, ret_format, error)
+		   : img_read_image_opts(name, ret_path, ret_format, error)))
+		return false;
+	return !format || !*ret_format || strcmp(format, *ret_format) == 0 ||
+	       kv_fail(error, KV_ERROR_USAGE, "'%s': the format is %s or %s", name, format, *ret_format);
 }
 
 /* A file that nobody has made safe on disk. */
@@ -105,10 +91,12 @@ static struct image *open_image(const char *name, const char *format, unsigned f
 			kv_fail(error, KV_ERROR_USAGE, "--image-opts and a format are mutually exclusive");
 			return NULL;
 		}
-		if (!read_spec(name, &spec_path, &spec_format, error))
+	}
+	if (flags & IMG_SPEC || g_str_has_prefix(name, "json:")) {
+		if (!read_parts(name, flags, format, &spec_path, &spec_format, error))
 			return NULL;
 		name = spec_path;
-		format = spec_format;
+		format = format ? format : spec_format;
 	} else if (g_str_has_prefix(name, "file:")) {
 		name += strlen("file:");
 	}

@@ -12,6 +12,7 @@
 
 #include <glib-unix.h>
 
+#include "bitmap.h"
 #include "file-queue.h"
 #include "img.h"
 #include "listen.h"
@@ -34,6 +35,7 @@ static const struct img_option options[] = {
 	{'t', "persistent", NULL, "go on when the last client has left"},
 	{'l', "load-snapshot", "SNAPSHOT", "the image as it was then (id or name)"},
 	{'A', "allocation-depth", NULL, "tell which layer data is from"},
+	{'B', "bitmap", "NAME", "tell what this bitmap has"},
 	{IMG_CACHE_MODE, "cache", "CACHE", "writeback, none, or unsafe: no flushes"},
 	{IMG_AIO, "aio", "AIO", "threads, or native or io_uring: io_uring"},
 	{IMG_DISCARD, "discard", "MODE", "ignore or unmap what is trimmed; unmap"},
@@ -43,7 +45,7 @@ static const struct img_option options[] = {
 	{IMG_PID_FILE, "pid-file", "PATH", "write the process's number there"},
 	{IMG_FORK, "fork", NULL, "go behind when clients can connect"},
 	IMG_OPTION_SHARE,
-	{IMG_IMAGE_OPTS, "image-opts", NULL, "FILE is driver=FORMAT,file.filename=PATH"},
+	{IMG_IMAGE_OPTS, "image-opts", NULL, NULL},
 	{IMG_OBJECT, "object", "DEF", NULL},
 	{'n', "nocache", NULL, NULL},
 	{'v', "verbose", NULL, NULL},
@@ -51,7 +53,6 @@ static const struct img_option options[] = {
 	{'d', "disconnect", NULL, NULL},
 	{'s', "snapshot", NULL, NULL},
 	{'o', "offset", "OFFSET", NULL},
-	{'B', "bitmap", "NAME", NULL},
 	{'L', "list", NULL, NULL},
 	{IMG_DETECT_ZEROES, "detect-zeroes", "MODE", NULL},
 	{},
@@ -66,7 +67,6 @@ static const struct {
 	{'d', "-d is not supported: disconnect the kernel's device with nbd-client(8)"},
 	{'s', "-s is not supported: make an image on top of it, kv-img create -b, and serve that"},
 	{'o', "-o is not supported: exports begin where the image does"},
-	{'B', "-B is not supported: bitmaps are not served"},
 	{'L', "-L is not supported: nbdinfo --list has a server's exports"},
 };
 
@@ -273,10 +273,34 @@ static bool tell_parent(struct serve *s)
 	return true;
 }
 
+/* -B: of the image or of one below it. */
+static bool find_bitmap(struct serve *s, struct nbd_bitmap *ret)
+{
+	const char *name = s->args->value['B'];
+	struct image_bitmap *b = NULL;
+	GError *error = NULL;
+
+	if (!name)
+		return true;
+	for (struct image *i = s->img; i && !b; i = i->backing) {
+		g_clear_error(&error);
+		b = image_bitmap_find(i, name, &error);
+		if (b && !image_bitmap_usable(i, b, false, &error))
+			return img_fail_error(NULL, error), false;
+	}
+	if (!b)
+		return img_fail_error(NULL, error), false;
+	*ret = nbd_bitmap_of(b);
+	return true;
+}
+
 static bool add_export(struct serve *s)
 {
 	struct img_args *args = s->args;
+	struct nbd_bitmap bitmap;
 	const struct nbd_export_options o = {
+		.bitmaps = &bitmap,
+		.n_bitmaps = img_has(args, 'B'),
 		.name = args->value['x'] ? args->value['x'] : "",
 		.description = args->value['D'],
 		.writable = !s->img->readonly,
@@ -285,6 +309,8 @@ static bool add_export(struct serve *s)
 	};
 	GError *error = NULL;
 
+	if (!find_bitmap(s, &bitmap))
+		return false;
 	return nbd_export_add(s->server, s->img, &o, &error) || (img_fail_error(NULL, error), false);
 }
 
@@ -306,21 +332,24 @@ static bool make_server(struct serve *s, unsigned shared)
 	return s->server || (img_fail_error(NULL, error), false);
 }
 
-static bool run(struct serve *s, unsigned shared, unsigned n_inherited)
+static void catch_signals(struct serve *s)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	bool ok;
 
-	if (!open_served(s) || !make_server(s, shared) || !add_export(s) || !start_listening(s, n_inherited))
-		return false;
 	s->loop = g_main_loop_new(NULL, FALSE);
 	for (size_t i = 0; i < G_N_ELEMENTS(signals); i++)
 		g_unix_signal_add(signals[i], told_to_end, s);
-	ok = write_pid(s) && tell_parent(s);
-	if (ok)
-		g_main_loop_run(s->loop);
-	g_main_loop_unref(s->loop);
-	return ok;
+}
+
+static bool run(struct serve *s, unsigned shared, unsigned n_inherited)
+{
+	if (!open_served(s) || !make_server(s, shared) || !add_export(s))
+		return false;
+	catch_signals(s); /* before anybody can know that we are there */
+	if (!start_listening(s, n_inherited) || !write_pid(s) || !tell_parent(s))
+		return false;
+	g_main_loop_run(s->loop);
+	return true;
 }
 
 static int serve(struct img_args *args)
@@ -337,6 +366,8 @@ static int serve(struct img_args *args)
 	if (!go_behind(&s, &status))
 		return status;
 	ok = run(&s, shared, n_inherited);
+	if (s.loop)
+		g_main_loop_unref(s.loop);
 	nbd_server_free(s.server);
 	image_close(s.img);
 	if (s.socket)

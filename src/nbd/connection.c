@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A connection's thread and its bytes: one receive takes as many requests as there are, one send has as many replies as there
- * are. The socket blocks, so a client that is waited for costs one system call; a client that does not take its replies stops
- * its own thread, and with that the memory that it has.
+ * are. A client that is waited for costs one system call, which blocks when the queue has nothing of it. A client that does not
+ * take its replies stops its own thread, and with that the memory that it has; what it has in the queue ends all the same.
  */
 #include "connection.h"
 
@@ -12,20 +12,35 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "error.h"
-#include "log.h"
+enum {
+	DRAINED_US = 500,
+};
 
 /* ---- the socket ---- */
 
-/* During the handshake: is there something before the time is up? */
-static bool in_time(struct nbd_conn *c, short events)
+void conn_kick(struct nbd_conn *c)
+{
+	if (c->submitted)
+		image_kick(c->queue);
+	c->submitted = false;
+}
+
+void conn_turn(struct nbd_conn *c, unsigned events, bool wait)
+{
+	conn_kick(c);
+	c->poll.events = events;
+	c->poll.revents = 0;
+	g_main_context_iteration(c->context, wait);
+	conn_kick(c); /* the end of a request may be the beginning of a flush */
+}
+
+/* During the handshake: is the socket ready before the time is up? */
+static bool in_time(struct nbd_conn *c, unsigned events)
 {
 	struct pollfd p = { .fd = c->fd, .events = events };
-	int64_t left = c->deadline ? (c->deadline - g_get_monotonic_time()) / 1000 : 0;
+	int64_t left = (c->deadline - g_get_monotonic_time()) / 1000;
 	int n;
 
-	if (!c->deadline)
-		return true;
 	do {
 		n = left > 0 ? poll(&p, 1, left) : 0;
 	} while (n < 0 && errno == EINTR);
@@ -33,30 +48,67 @@ static bool in_time(struct nbd_conn *c, short events)
 	return n > 0;
 }
 
+bool conn_wait(struct nbd_conn *c, unsigned events)
+{
+	struct pollfd p = { .fd = c->fd, .events = events };
+	int n;
+
+	if (c->deadline)
+		return in_time(c, events);
+	while (c->n_running) {
+		conn_turn(c, events, true);
+		if (c->poll.revents)
+			return true;
+	}
+	do {
+		n = poll(&p, 1, -1);
+	} while (n < 0 && errno == EINTR);
+	return n > 0;
+}
+
+struct image *conn_enter_image(struct nbd_conn *c)
+{
+	while (!image_queue_enter(c->queue)) {
+		conn_turn(c, 0, false);
+		g_usleep(DRAINED_US);
+	}
+	return c->queue->image;
+}
+
+void conn_leave_image(struct nbd_conn *c)
+{
+	image_queue_leave(c->queue);
+}
+
 static ssize_t socket_recv(void *opaque, void *buf, size_t len)
 {
 	struct nbd_conn *c = opaque;
+	/* With nothing else to do the kernel may wait. */
+	bool block = c->may_wait && !c->deadline && !c->n_running;
 	ssize_t n;
 
-	if (c->may_wait && !in_time(c, POLLIN))
-		return -1;
 	do {
-		n = recv(c->fd, buf, len, c->may_wait ? 0 : MSG_DONTWAIT);
-	} while (n < 0 && errno == EINTR);
+		n = recv(c->fd, buf, len, block ? 0 : MSG_DONTWAIT);
+	} while (n < 0 && (errno == EINTR || (errno == EAGAIN && c->may_wait && conn_wait(c, G_IO_IN))));
 	return n;
+}
+
+static ssize_t send_parts(struct nbd_conn *c, struct iovec *iov, unsigned n)
+{
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n };
+	ssize_t sent;
+
+	do {
+		sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} while (sent < 0 && (errno == EINTR || (errno == EAGAIN && conn_wait(c, G_IO_OUT))));
+	return sent;
 }
 
 static ssize_t socket_send(void *opaque, const void *buf, size_t len)
 {
-	struct nbd_conn *c = opaque;
-	ssize_t n;
+	struct iovec iov = { (void *)buf, len };
 
-	if (!in_time(c, POLLOUT))
-		return -1;
-	do {
-		n = send(c->fd, buf, len, MSG_NOSIGNAL | (c->deadline ? MSG_DONTWAIT : 0));
-	} while (n < 0 && (errno == EINTR || (c->deadline && errno == EAGAIN && in_time(c, POLLOUT))));
-	return n;
+	return send_parts(opaque, &iov, 1);
 }
 
 bool conn_start_tls(struct nbd_conn *c, GError **error)
@@ -150,17 +202,7 @@ static void clear_out(struct nbd_conn *c)
 
 static ssize_t send_some(struct nbd_conn *c, struct iovec *iov, unsigned n)
 {
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n };
-	ssize_t sent;
-
-	if (c->tls)
-		return c->tls_module->send(c->tls, iov->iov_base, iov->iov_len);
-	if (n == 1 || c->deadline)
-		return socket_send(c, iov->iov_base, iov->iov_len);
-	do {
-		sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
-	} while (sent < 0 && errno == EINTR);
-	return sent;
+	return c->tls ? c->tls_module->send(c->tls, iov->iov_base, iov->iov_len) : send_parts(c, iov, n);
 }
 
 bool conn_send(struct nbd_conn *c)

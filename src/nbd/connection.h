@@ -59,12 +59,15 @@ struct nbd_conn {
 	char *meta_export;	   /* whose contexts were chosen */
 	uint32_t contexts;	   /* bits */
 
-	/* Requests. */
+	/* Requests. The context is the thread's as long as it serves. */
 	GMainContext *context;
+	GPollFD poll; /* the socket, in the context */
 	struct image_queue *queue;
-	unsigned n_slow; /* under way in the queue; */
+	unsigned n_running; /* in the queue; */
+	unsigned n_slow;    /* these and those that are not answered yet; */
 	uint64_t slow_bytes;
-	bool submitted; /* since the last kick */
+	struct slow *finished, **finished_end; /* to be answered */
+	bool submitted;			       /* since the last kick */
 };
 
 struct nbd_request {
@@ -75,6 +78,15 @@ struct nbd_request {
 };
 
 /* ---- connection.c: bytes ---- */
+
+/*
+ * Waits until the socket is ready (G_IO_IN, G_IO_OUT), or will never be, and lets requests of the queue end meanwhile: who
+ * drains the image must not wait for a client. False: the time is up.
+ */
+bool conn_wait(struct nbd_conn *c, unsigned events);
+/* One turn of the context: until the socket is ready for events, or something of the queue is over. */
+void conn_turn(struct nbd_conn *c, unsigned events, bool wait);
+void conn_kick(struct nbd_conn *c);
 
 /* Until at least n bytes are in the buffer, n <= IN_SIZE. */
 bool conn_need(struct nbd_conn *c, unsigned n);
@@ -90,6 +102,9 @@ void conn_out_add(struct nbd_conn *c, unsigned len);
 void conn_out_ref(struct nbd_conn *c, const void *from, size_t len, void *to_free);
 bool conn_send(struct nbd_conn *c);
 bool conn_start_tls(struct nbd_conn *c, GError **error);
+/* The image, for synchronous access while nothing is sent or received; conn_leave_image(). Waits while it is drained. */
+struct image *conn_enter_image(struct nbd_conn *c);
+void conn_leave_image(struct nbd_conn *c);
 /* The connection's thread. */
 void *conn_run(void *c);
 void conn_free(struct nbd_conn *c);

@@ -26,6 +26,9 @@ struct nbd_bitmap {
 };
 
 enum { NBD_BITMAPS_MAX = 16 };
+/* One of src/image/bitmap.h's, which stays there, and named as it is, as long as the export. */
+struct image_bitmap;
+struct nbd_bitmap nbd_bitmap_of(struct image_bitmap *b);
 
 struct nbd_export_options {
 	const char *name;	 /* at most 4096 bytes, as all strings here */

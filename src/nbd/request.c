@@ -18,7 +18,7 @@ enum {
 	SLOW_MAX = 128,
 	SLOW_BYTES = 32 << 20, /* with this many under way no request more is begun */
 	PARTS_MAX = 32,
-	REPLIES = 8, /* sent together while there are requests to work on */
+	REPLIES = 16, /* sent together while there are requests to work on */
 	REPLY_BYTES = 64 << 10,
 };
 
@@ -34,8 +34,10 @@ struct slow {
 	struct nbd_conn *c;
 	struct nbd_request r;
 	uint8_t *buf; /* r.len bytes; NULL: it has none */
+	uint64_t has_bytes;
 	int res;
 	unsigned pending, n_parts;
+	struct slow *next; /* finished */
 	struct part part[];
 };
 
@@ -227,14 +229,16 @@ static void submit(struct slow *s, struct part *p, enum image_op op, unsigned fl
 		p->req.n_iov = 1;
 	}
 	s->pending++;
+	c->n_running++;
 	c->submitted = true;
 	image_submit(c->queue, &p->req);
 }
 
 static void slow_begin(struct slow *s)
 {
+	s->has_bytes = s->buf ? s->r.len : 0;
 	s->c->n_slow++;
-	s->c->slow_bytes += s->buf ? s->r.len : 0;
+	s->c->slow_bytes += s->has_bytes;
 }
 
 /* A request that is one of the image's. Takes buf over. */
@@ -270,13 +274,30 @@ static bool durable(const struct nbd_conn *c, const struct nbd_request *r)
 	return (r->flags & NBD_CMD_FLAG_FUA) && !c->export->ignore_flush;
 }
 
-/* In the connection's thread. A reply that cannot be sent shows at the next receive. */
+/* A reply that cannot be sent shows at the next receive. */
+static void answer_finished(struct nbd_conn *c)
+{
+	while (c->finished) {
+		struct slow *s = c->finished;
+
+		c->finished = s->next;
+		if (!c->finished)
+			c->finished_end = &c->finished;
+		slow_reply(s);
+		c->n_slow--;
+		c->slow_bytes -= s->has_bytes;
+		slow_free(s);
+	}
+}
+
+/* In the connection's thread, perhaps in the middle of sending something: replies are made later. */
 static void slow_done(struct image_req *req, int res)
 {
 	struct slow *s = req->opaque;
 	struct nbd_conn *c = s->c;
 	bool advice = req->op == IMAGE_DISCARD && res == -ENOTSUP;
 
+	c->n_running--;
 	if (res < 0 && !advice)
 		s->res = res;
 	if (--s->pending)
@@ -286,10 +307,9 @@ static void slow_done(struct image_req *req, int res)
 		submit(s, &s->part[0], IMAGE_FLUSH, 0);
 		return;
 	}
-	c->n_slow--;
-	c->slow_bytes -= s->buf ? s->r.len : 0;
-	slow_reply(s);
-	slow_free(s);
+	s->next = NULL;
+	*c->finished_end = s;
+	c->finished_end = &s->next;
 }
 
 /* ---- reads ---- */
@@ -311,9 +331,10 @@ static int read_small(struct nbd_conn *c, const struct nbd_request *r)
 	if (!to)
 		return -EPIPE;
 	res = image_read_now(c->queue, r->offset, to + head, r->len, &zero);
-	if (res == -EAGAIN && alone(c)) {
+	if (res == -EAGAIN && alone(c) && image_queue_enter(c->queue)) {
 		zero = false;
-		res = image_read(c->export->img, r->offset, to + head, r->len);
+		res = image_read(c->queue->image, r->offset, to + head, r->len);
+		image_queue_leave(c->queue);
 	}
 	if (res < 0)
 		return res;
@@ -342,6 +363,7 @@ static bool read_whole(struct nbd_conn *c, const struct nbd_request *r)
 /* Data and zeroes of a range by turns, at most PARTS_MAX, the last of which is then called data; 0: it could not be found out. */
 static unsigned find_parts(struct nbd_conn *c, const struct nbd_request *r, struct part *parts)
 {
+	struct image *img = conn_enter_image(c);
 	unsigned n = 0;
 	struct image_extent e;
 
@@ -353,14 +375,17 @@ static unsigned find_parts(struct nbd_conn *c, const struct nbd_request *r, stru
 			parts[n - 1].len = r->offset + r->len - parts[n - 1].offset;
 			break;
 		}
-		if (image_status(c->export->img, r->offset + done, r->len - done, &e) < 0)
-			return 0;
+		if (image_status(img, r->offset + done, r->len - done, &e) < 0) {
+			n = 0;
+			break;
+		}
 		zero = e.kind == IMAGE_HOLE || e.kind == IMAGE_ZERO;
 		if (n && parts[n - 1].zero == zero)
 			parts[n - 1].len += e.len;
 		else
 			parts[n++] = (struct part){ .offset = r->offset + done, .len = e.len, .zero = zero };
 	}
+	conn_leave_image(c);
 	return n;
 }
 
@@ -447,12 +472,16 @@ static bool written(struct nbd_conn *c, const struct nbd_request *r, int res)
 /* -EAGAIN: not at once. */
 static int write_now(struct nbd_conn *c, const struct nbd_request *r, const void *data)
 {
-	struct image *img = c->export->img;
 	int res = r->len <= AT_ONCE ? image_write_now(c->queue, r->offset, data, r->len) : -EAGAIN;
 
 	/* New clusters need nothing to be read where there is no backing image: a thread would not be quicker. */
-	if (res == -EAGAIN && r->len <= SMALL && !img->backing)
-		res = image_write(img, r->offset, data, r->len);
+	if (res == -EAGAIN && r->len <= SMALL && image_queue_enter(c->queue)) {
+		struct image *img = c->queue->image;
+
+		if (!img->backing)
+			res = image_write(img, r->offset, data, r->len);
+		image_queue_leave(c->queue);
+	}
 	return res;
 }
 
@@ -576,62 +605,63 @@ static bool run_all(struct nbd_conn *c)
 	return true;
 }
 
-static void kick(struct nbd_conn *c)
-{
-	if (c->submitted)
-		image_kick(c->queue);
-	c->submitted = false;
-}
-
 /* For bytes of the client or the end of a request. */
-static bool wait_for_more(struct nbd_conn *c, GPollFD *p)
+static bool wait_for_more(struct nbd_conn *c)
 {
 	bool take = room(c) && !have_request(c);
 
-	if (!c->n_slow)
+	if (c->finished || (room(c) && have_request(c)))
+		return true;
+	if (!c->n_running)
 		return conn_fill(c, true);
 	if (take && c->tls && c->tls_module->pending(c->tls))
 		return conn_fill(c, false);
-	p->fd = take ? c->fd : -1; /* without it: a client that has gone would not let us sleep */
-	p->revents = 0;
-	g_main_context_iteration(c->context, TRUE);
-	kick(c);
-	return !(take && p->revents) || conn_fill(c, false);
+	conn_turn(c, take ? G_IO_IN : 0, true);
+	if (!take) /* a client that has gone would not let us sleep */
+		return !c->poll.revents;
+	return !c->poll.revents || conn_fill(c, false);
 }
 
 static bool open_queue(struct nbd_conn *c)
 {
 	g_autoptr(GError) error = NULL;
 
-	c->context = g_main_context_new();
 	c->queue = image_queue_new(c->export->img, c->context, QUEUE_DEPTH, &error);
 	if (!c->queue)
 		kv_log_warn("NBD: export '%s': %s", c->export->name, error->message);
 	return c->queue;
 }
 
+static void serve(struct nbd_conn *c)
+{
+	bool more = true;
+
+	c->poll.fd = c->fd;
+	g_main_context_add_poll(c->context, &c->poll, G_PRIORITY_DEFAULT);
+	while (more) {
+		bool go = run_all(c);
+
+		conn_kick(c);
+		answer_finished(c);
+		more = conn_send(c) && go && wait_for_more(c);
+	}
+	g_main_context_remove_poll(c->context, &c->poll);
+	while (c->n_running)
+		conn_turn(c, 0, true);
+	answer_finished(c);
+	conn_send(c);
+}
+
 void conn_serve(struct nbd_conn *c)
 {
-	GPollFD p = { .fd = -1, .events = G_IO_IN };
-
+	c->context = g_main_context_new();
+	c->finished_end = &c->finished;
+	/* Ours, or a drain would run the ends of requests in its own thread. */
+	g_main_context_acquire(c->context);
 	if (open_queue(c)) {
-		bool more = true;
-
-		g_main_context_add_poll(c->context, &p, G_PRIORITY_DEFAULT);
-		while (more) {
-			bool go = run_all(c);
-
-			kick(c);
-			more = conn_send(c) && go && wait_for_more(c, &p);
-		}
-		p.fd = -1;
-		while (c->n_slow) {
-			g_main_context_iteration(c->context, TRUE);
-			kick(c);
-		}
-		conn_send(c);
-		g_main_context_remove_poll(c->context, &p);
+		serve(c);
 		image_queue_free(c->queue);
 	}
+	g_main_context_release(c->context);
 	g_main_context_unref(c->context);
 }

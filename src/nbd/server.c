@@ -23,6 +23,7 @@ enum {
 	HANDSHAKE_US = 30 * G_USEC_PER_SEC,
 	CONNECTIONS_MAX = 1024,
 	BACKLOG = 128,
+	RETRY_US = 100000, /* after a client that could not be accepted, for want of descriptors */
 };
 
 struct listener {
@@ -292,10 +293,22 @@ static GSourceFuncs reaper_funcs = { .dispatch = reap };
 static gboolean accept_one(GSource *source, GSourceFunc callback, gpointer data)
 {
 	struct listener *l = (struct listener *)source;
-	int fd = l->s->n_conns < l->s->max ? accept4(l->fd, NULL, NULL, SOCK_CLOEXEC) : -1;
+	int fd = -1;
 
-	if (fd >= 0)
+	if (g_source_get_ready_time(source) != -1) {
+		g_source_set_ready_time(source, -1);
+		listen_or_not(l->s);
+		return G_SOURCE_CONTINUE;
+	}
+	if (l->s->n_conns < l->s->max)
+		fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0) {
 		add_conn(l->s, fd);
+	} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+		/* It still waits, and would wake us at once. */
+		g_source_modify_unix_fd(source, l->tag, 0);
+		g_source_set_ready_time(source, g_get_monotonic_time() + RETRY_US);
+	}
 	return G_SOURCE_CONTINUE;
 }
 
@@ -306,6 +319,7 @@ void nbd_server_listen(struct nbd_server *s, int fd)
 	GSource *source = g_source_new(&listener_funcs, sizeof(struct listener));
 	struct listener *l = (struct listener *)source;
 
+	listen(fd, BACKLOG); /* more than other sockets of ours have: clients open several connections at once */
 	l->s = s;
 	l->fd = fd;
 	l->tag = g_source_add_unix_fd(source, fd, G_IO_IN);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bitmap.h"
 #include "bytes.h"
 #include "connection.h"
 
@@ -24,11 +25,29 @@ char *conn_context_name(const struct nbd_export *e, unsigned context)
 	return context < e->n_bitmaps ? g_strconcat("qemu:dirty-bitmap:", e->bitmap[context].name, NULL) : NULL;
 }
 
-static int image_flags(struct nbd_export *e, unsigned context, uint64_t offset, uint64_t len, uint32_t *ret_flags,
+static int bitmap_extent(void *opaque, uint64_t offset, uint64_t len, bool *ret_dirty, uint64_t *ret_len)
+{
+	const struct image_bitmap *b = opaque;
+	uint64_t at;
+
+	*ret_dirty = image_bitmap_get(b, offset);
+	if (image_bitmap_next(b, !*ret_dirty, offset, offset + len, &at, ret_len))
+		*ret_len = at - offset;
+	else
+		*ret_len = len;
+	return 0;
+}
+
+struct nbd_bitmap nbd_bitmap_of(struct image_bitmap *b)
+{
+	return (struct nbd_bitmap){ b->name, bitmap_extent, b };
+}
+
+static int image_flags(struct image *img, unsigned context, uint64_t offset, uint64_t len, uint32_t *ret_flags,
 		       uint64_t *ret_len)
 {
 	struct image_extent x;
-	int res = image_status(e->img, offset, len, &x);
+	int res = image_status(img, offset, len, &x);
 	bool zero;
 
 	if (res < 0)
@@ -52,7 +71,7 @@ static int bitmap_flags(const struct nbd_bitmap *b, uint64_t offset, uint64_t le
 }
 
 /* The chunk's payload; how many bytes, or a negative errno. */
-static int collect(struct nbd_conn *c, unsigned context, const struct nbd_request *r, uint8_t *to)
+static int collect(struct nbd_conn *c, struct image *img, unsigned context, const struct nbd_request *r, uint8_t *to)
 {
 	struct nbd_export *e = c->export;
 	uint32_t last = 0, flags;
@@ -63,7 +82,7 @@ static int collect(struct nbd_conn *c, unsigned context, const struct nbd_reques
 	to += 4;
 	for (uint64_t done = 0; done < r->len; done += len) {
 		uint64_t at = r->offset + done, left = r->len - done;
-		int res = context < CONTEXT_BITMAP ? image_flags(e, context, at, left, &flags, &len) :
+		int res = context < CONTEXT_BITMAP ? image_flags(img, context, at, left, &flags, &len) :
 						     bitmap_flags(&e->bitmap[context - CONTEXT_BITMAP], at, left, &flags, &len);
 
 		if (res < 0)
@@ -100,7 +119,8 @@ bool conn_block_status(struct nbd_conn *c, const struct nbd_request *r)
 		to = conn_out(c, NBD_CHUNK_SIZE + 4 + EXTENTS_MAX * EXTENT_SIZE);
 		if (!to)
 			return false;
-		len = collect(c, i, r, to + NBD_CHUNK_SIZE);
+		len = collect(c, conn_enter_image(c), i, r, to + NBD_CHUNK_SIZE);
+		conn_leave_image(c);
 		if (len < 0)
 			return conn_reply_error(c, r, len);
 		conn_put_chunk(to, r, NBD_REPLY_TYPE_BLOCK_STATUS, !left, len);

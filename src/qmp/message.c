@@ -42,6 +42,13 @@ JsonNode *qmp_array(JsonArray *array)
 	return node;
 }
 
+void qmp_put_text(JsonObject *o, const char *name, const char *text)
+{
+	g_autofree char *valid = g_utf8_make_valid(text, -1);
+
+	json_object_set_string_member(o, name, valid);
+}
+
 JsonNode *qmp_nothing(void)
 {
 	return qmp_object(json_object_new());

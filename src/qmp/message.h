@@ -26,6 +26,9 @@ JsonNode *qmp_fail(GError **error, enum qmp_error code, const char *format, ...)
 /* {}, the answer of a command that has none. */
 JsonNode *qmp_nothing(void);
 
+/* A member of any bytes, such as a file's name: what is not UTF-8 is replaced. */
+void qmp_put_text(JsonObject *o, const char *name, const char *text);
+
 /* Takes the object or array over. */
 JsonNode *qmp_object(JsonObject *object);
 JsonNode *qmp_array(JsonArray *array);

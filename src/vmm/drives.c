@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The guest's drives in the block graph: their images are nodes, and a change of the graph gives them another image. See vmm.h. */
+/* The guest's drives in the block graph: their images are nodes; a change of the graph gives them another one. See vmm.h. */
 #include "disk.h"
 #include "graph.h"
 #include "machine.h"
@@ -15,7 +15,10 @@ static bool add_drive(struct vmm *vmm, struct vmm_drive *drive, struct disk *dis
 	struct image *img = disk_image(disk);
 
 	*drive = (struct vmm_drive){
-		.user = { .what = g_strdup_printf("disk '%s'", disk_id(disk)), .id = disk_id(disk), .img = img, .set_image = set_image },
+		.user.what = g_strdup_printf("disk '%s'", disk_id(disk)),
+		.user.id = disk_id(disk),
+		.user.img = img,
+		.user.set_image = set_image,
 		.disk = disk,
 	};
 	graph_add_user(vmm->graph, &drive->user);

@@ -215,7 +215,8 @@ static bool prepare_remove(void *opaque, JsonObject *data, void **state, GError 
 	if (!b)
 		return false;
 	if (b->busy)
-		return kv_fail(error, KV_ERROR_BUSY, "Bitmap '%s' is currently in use by another operation and cannot be used", b->name);
+		return kv_fail(error, KV_ERROR_BUSY, "Bitmap '%s' is currently in use by another operation and cannot be used",
+			       b->name);
 	*state = change_new(img, b);
 	return true;
 }
@@ -232,7 +233,9 @@ static bool commit_remove(void *opaque, void *state, GError **error)
 }
 
 const struct qmp_action qmp_action_bitmap_add = { "block-dirty-bitmap-add", qmp_bitmap_add_args, prepare_add, NULL, undo, clean };
-const struct qmp_action qmp_action_bitmap_clear = { "block-dirty-bitmap-clear", qmp_bitmap_args, prepare_clear, NULL, undo, clean };
+const struct qmp_action qmp_action_bitmap_clear = {
+	"block-dirty-bitmap-clear", qmp_bitmap_args, prepare_clear, NULL, undo, clean
+};
 const struct qmp_action qmp_action_bitmap_enable = {
 	"block-dirty-bitmap-enable", qmp_bitmap_args, prepare_enable, NULL, undo, clean
 };
@@ -286,7 +289,7 @@ void qmp_put_bitmaps(JsonObject *o, struct image *img)
 	for (const struct image_bitmap *b = img->bitmaps; b; b = b->next) {
 		JsonObject *row = json_object_new();
 
-		json_object_set_string_member(row, "name", b->name);
+		qmp_put_text(row, "name", b->name);
 		json_object_set_boolean_member(row, "recording", b->recording && !b->inconsistent);
 		json_object_set_boolean_member(row, "persistent", b->persistent);
 		json_object_set_boolean_member(row, "busy", b->busy);

@@ -217,20 +217,6 @@ JsonNode *qmp_blockdev_snapshot_internal_sync(void *opaque, JsonObject *args, GE
 	return qmp_run_action(&qmp_action_snapshot_internal, opaque, args, error);
 }
 
-static JsonNode *snapshot_info(const struct image_snapshot *s)
-{
-	JsonObject *o = json_object_new();
-
-	json_object_set_string_member(o, "id", s->id);
-	json_object_set_string_member(o, "name", s->name);
-	json_object_set_int_member(o, "vm-state-size", s->vm_state_size);
-	json_object_set_int_member(o, "date-sec", s->date_sec);
-	json_object_set_int_member(o, "date-nsec", s->date_nsec);
-	json_object_set_int_member(o, "vm-clock-sec", s->vm_clock_nsec / 1000000000);
-	json_object_set_int_member(o, "vm-clock-nsec", s->vm_clock_nsec % 1000000000);
-	return qmp_object(o);
-}
-
 JsonNode *qmp_blockdev_snapshot_delete_internal_sync(void *opaque, JsonObject *args, GError **error)
 {
 	const char *id = optional(args, "id"), *name = optional(args, "name");
@@ -254,7 +240,7 @@ JsonNode *qmp_blockdev_snapshot_delete_internal_sync(void *opaque, JsonObject *a
 		image_drain_begin(img);
 		image_lock_out(img);
 		if (img->format->snapshot_delete(img, s->id, error))
-			answer = snapshot_info(s);
+			answer = qmp_object(qmp_snapshot_info(s));
 		image_let_in(img);
 		image_drain_end(img);
 	}

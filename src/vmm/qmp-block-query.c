@@ -47,12 +47,12 @@ static JsonObject *device_info(struct vmm *vmm, struct image *img, const struct 
 {
 	JsonObject *o = json_object_new(), *cache = json_object_new();
 
-	json_object_set_string_member(o, "file", img->path);
+	qmp_put_text(o, "file", img->path);
 	json_object_set_string_member(o, "node-name", graph_name(vmm->graph, img));
 	json_object_set_boolean_member(o, "ro", img->readonly);
 	json_object_set_string_member(o, "drv", img->format->name);
 	if (img->backing)
-		json_object_set_string_member(o, "backing_file", img->backing->path);
+		qmp_put_text(o, "backing_file", img->backing->path);
 	json_object_set_int_member(o, "backing_file_depth", depth_of(img));
 	json_object_set_boolean_member(o, "encrypted", FALSE);
 	json_object_set_string_member(o, "detect_zeroes", "off");

@@ -17,8 +17,10 @@ qmp_run qmp_blockdev_add, qmp_blockdev_del;
 extern const struct qmp_member qmp_query_blockstats_args[], qmp_query_named_block_nodes_args[];
 qmp_run qmp_query_block, qmp_query_blockstats, qmp_query_named_block_nodes;
 
-/* qmp-image-info.c: ImageInfo; backing: with what it stands on inside. */
+/* qmp-image-info.c: ImageInfo; backing: with what it stands on inside. SnapshotInfo. */
 JsonObject *qmp_image_info(struct image *img, bool backing);
+struct image_snapshot;
+JsonObject *qmp_snapshot_info(const struct image_snapshot *s);
 
 /* qmp-block-live.c: snapshots, sizes, limits */
 extern const struct qmp_member qmp_snapshot_sync_args[], qmp_snapshot_args[], qmp_snapshot_internal_args[],

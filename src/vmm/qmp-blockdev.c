@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * blockdev-add and blockdev-del: from QEMU's BlockdevOptions (qapi/block-core.json) to open images that stand on each other. A
- * driver is a row here: "file" and its like are raw images whose file a format's image may be in. What QEMU has and we have not is
- * refused by name. See qmp-block.h.
+ * blockdev-add and blockdev-del: from QEMU's BlockdevOptions (qapi/block-core.json) to open images that stand on each other.
+ * A driver is a row here: "file" and its like are raw images whose file a format's image may be in. What QEMU has and we have
+ * not is refused by name. See qmp-block.h.
  */
 #include "qmp-block.h"
 

@@ -5,32 +5,34 @@
 #include "format.h"
 #include "qmp-block.h"
 
+JsonObject *qmp_snapshot_info(const struct image_snapshot *s)
+{
+	JsonObject *o = json_object_new();
+
+	qmp_put_text(o, "id", s->id);
+	qmp_put_text(o, "name", s->name);
+	json_object_set_int_member(o, "vm-state-size", s->vm_state_size);
+	json_object_set_int_member(o, "date-sec", s->date_sec);
+	json_object_set_int_member(o, "date-nsec", s->date_nsec);
+	json_object_set_int_member(o, "vm-clock-sec", s->vm_clock_nsec / 1000000000);
+	json_object_set_int_member(o, "vm-clock-nsec", s->vm_clock_nsec % 1000000000);
+	if (s->icount != UINT64_MAX)
+		json_object_set_int_member(o, "icount", s->icount);
+	return o;
+}
+
 static void put_snapshots(JsonObject *o, struct image *img)
 {
 	GArray *list = img->format->snapshots ? img->format->snapshots(img) : NULL;
 	JsonArray *rows = json_array_new();
 
-	for (guint i = 0; list && i < list->len; i++) {
-		const struct image_snapshot *s = &g_array_index(list, struct image_snapshot, i);
-		JsonObject *row = json_object_new();
-
-		json_object_set_string_member(row, "id", s->id);
-		json_object_set_string_member(row, "name", s->name);
-		json_object_set_int_member(row, "vm-state-size", s->vm_state_size);
-		json_object_set_int_member(row, "date-sec", s->date_sec);
-		json_object_set_int_member(row, "date-nsec", s->date_nsec);
-		json_object_set_int_member(row, "vm-clock-sec", s->vm_clock_nsec / 1000000000);
-		json_object_set_int_member(row, "vm-clock-nsec", s->vm_clock_nsec % 1000000000);
-		if (s->icount != UINT64_MAX)
-			json_object_set_int_member(row, "icount", s->icount);
-		json_array_add_object_element(rows, row);
-	}
+	for (guint i = 0; list && i < list->len; i++)
+		json_array_add_object_element(rows, qmp_snapshot_info(&g_array_index(list, struct image_snapshot, i)));
 	if (json_array_get_length(rows))
 		json_object_set_array_member(o, "snapshots", rows);
 	else
 		json_array_unref(rows);
-	if (list)
-		image_snapshots_free(list);
+	image_snapshots_free(list);
 }
 
 /* The format's own members; the dirty flag is the image's. */
@@ -64,7 +66,7 @@ JsonObject *qmp_image_info(struct image *img, bool backing)
 	JsonObject *o = json_object_new();
 	struct stat st;
 
-	json_object_set_string_member(o, "filename", img->path);
+	qmp_put_text(o, "filename", img->path);
 	json_object_set_string_member(o, "format", img->format->name);
 	json_object_set_int_member(o, "virtual-size", __atomic_load_n(&img->size, __ATOMIC_RELAXED));
 	if (img->file->fd >= 0 && fstat(img->file->fd, &st) == 0)
@@ -75,8 +77,8 @@ JsonObject *qmp_image_info(struct image *img, bool backing)
 	put_snapshots(o, img);
 	if (!img->backing)
 		return o;
-	json_object_set_string_member(o, "backing-filename", img->backing->path);
-	json_object_set_string_member(o, "full-backing-filename", img->backing->path);
+	qmp_put_text(o, "backing-filename", img->backing->path);
+	qmp_put_text(o, "full-backing-filename", img->backing->path);
 	json_object_set_string_member(o, "backing-filename-format", img->backing->format->name);
 	if (backing)
 		json_object_set_object_member(o, "backing-image", qmp_image_info(img->backing, true));

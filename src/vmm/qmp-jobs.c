@@ -28,7 +28,7 @@ static struct block_graph *graph_of(void *opaque)
 
 static const char *const on_error_names[] = { "report", "ignore", "enospc", "stop", "auto", NULL };
 static const char *const sync_names[] = { "top", "full", "none", "incremental", "bitmap", NULL };
-static const char *const copy_mode_names[] = { "background", NULL };
+static const char *const copy_mode_names[] = { "background", "write-blocking", NULL };
 static const char *const bitmap_mode_names[] = { "on-success", "never", "always", NULL };
 static const struct qmp_type on_error = { .kind = QMP_ENUM, .values = on_error_names };
 static const struct qmp_type sync_type = { .kind = QMP_ENUM, .values = sync_names };
@@ -159,7 +159,8 @@ static bool find_below(void *opaque, struct image *top, const char *node, const 
 			*ret = node || strcmp(i->path, file) == 0 ? i : i->backing;
 			return true;
 		}
-	return node ? kv_fail(error, KV_ERROR_USAGE, "Node '%s' is not a backing image of '%s'", node, graph_name(graph_of(opaque), top)) :
+	return node ? kv_fail(error, KV_ERROR_USAGE, "Node '%s' is not a backing image of '%s'", node,
+			      graph_name(graph_of(opaque), top)) :
 		      kv_fail(error, KV_ERROR_USAGE, "Can't find '%s' in the backing chain", file);
 }
 
@@ -207,7 +208,8 @@ JsonNode *qmp_block_stream(void *opaque, JsonObject *args, GError **error)
 
 static bool read_sync(JsonObject *args, enum job_sync *ret)
 {
-	static const enum job_sync values[] = { JOB_SYNC_TOP, JOB_SYNC_FULL, JOB_SYNC_NONE, JOB_SYNC_INCREMENTAL, JOB_SYNC_BITMAP };
+	static const enum job_sync values[] = { JOB_SYNC_TOP, JOB_SYNC_FULL, JOB_SYNC_NONE, JOB_SYNC_INCREMENTAL,
+						JOB_SYNC_BITMAP };
 
 	for (size_t i = 0; i < G_N_ELEMENTS(values); i++)
 		if (strcmp(sync_names[i], json_object_get_string_member(args, "sync")) == 0)
@@ -235,6 +237,7 @@ JsonNode *qmp_blockdev_mirror(void *opaque, JsonObject *args, GError **error)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'granularity' expects a power of 2 in range [512B, 64MB]");
 	if (buf_size < 0)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'buf-size' expects a non-negative value");
+	what.write_blocking = g_strcmp0(optional(args, "copy-mode"), "write-blocking") == 0;
 	what.granularity = granularity;
 	what.buf_size = buf_size;
 	return started(job_mirror_new(&options, &what, error));
@@ -385,10 +388,13 @@ JsonNode *qmp_block_job_set_speed(void *opaque, JsonObject *args, GError **error
 
 /* ---- queries ---- */
 
-static void put_progress(JsonObject *o, const struct job *job, const char *now, const char *all)
+static void put_progress(JsonObject *o, struct job *job, const char *now, const char *all)
 {
-	json_object_set_int_member(o, now, __atomic_load_n(&job->offset, __ATOMIC_RELAXED));
-	json_object_set_int_member(o, all, __atomic_load_n(&job->len, __ATOMIC_RELAXED));
+	uint64_t offset, len;
+
+	job_progress(job, &offset, &len);
+	json_object_set_int_member(o, now, offset);
+	json_object_set_int_member(o, all, len);
 }
 
 JsonNode *qmp_query_jobs(void *opaque, JsonObject *args, GError **error)
@@ -397,7 +403,7 @@ JsonNode *qmp_query_jobs(void *opaque, JsonObject *args, GError **error)
 	JsonArray *list = json_array_new();
 
 	for (GList *l = jobs; l; l = l->next) {
-		const struct job *job = l->data;
+		struct job *job = l->data;
 		JsonObject *o = json_object_new();
 
 		put_progress(o, job, "current-progress", "total-progress");
@@ -452,7 +458,7 @@ static void send_status(struct vmm *vmm, const struct job *job)
 	qmp_event(vmm, "JOB_STATUS_CHANGE", data);
 }
 
-static void send_progress(struct vmm *vmm, const char *name, const struct job *job, bool with_error)
+static void send_progress(struct vmm *vmm, const char *name, struct job *job, bool with_error)
 {
 	JsonObject *data = json_object_new();
 
@@ -530,26 +536,9 @@ void vmm_open_jobs(struct vmm *vmm)
 	job_set_listener(listen, vmm);
 }
 
-/* Jobs that are still there end at once, where they are. */
 void vmm_close_jobs(struct vmm *vmm)
 {
-	GList *jobs;
-
-	while ((jobs = job_list())) {
-		for (GList *l = jobs; l; l = l->next) {
-			struct job *job = l->data;
-
-			if (job->status == JOB_CONCLUDED)
-				job_dismiss(job, NULL);
-			else
-				job_cancel(job, true, NULL);
-		}
-		g_list_free(jobs);
-		jobs = job_list();
-		if (jobs)
-			g_main_context_iteration(NULL, TRUE);
-		g_list_free(jobs);
-	}
+	job_cancel_all();
 	job_set_listener(NULL, NULL);
 	g_clear_pointer(&vmm->job_owner, g_free);
 }

@@ -217,20 +217,6 @@ static struct vmm_export *find_export(struct vmm *vmm, const char *id)
 	return NULL;
 }
 
-static int bitmap_extent(void *opaque, uint64_t offset, uint64_t len, bool *ret_dirty, uint64_t *ret_len)
-{
-	const struct image_bitmap *b = opaque;
-	uint64_t at;
-
-	*ret_dirty = image_bitmap_get(b, offset);
-	*ret_len = len;
-	if (image_bitmap_next(b, !*ret_dirty, offset, offset + len, &at, ret_len))
-		*ret_len = at - offset;
-	else
-		*ret_len = len;
-	return 0;
-}
-
 /* The bitmaps of an export, by name, or {"node", "name"}; they are busy as long as it is there. */
 static bool take_bitmaps(struct vmm_export *e, struct image **img, JsonArray *names, struct nbd_bitmap *rows, GError **error)
 {
@@ -244,7 +230,7 @@ static bool take_bitmaps(struct vmm_export *e, struct image **img, JsonArray *na
 
 		if (!b)
 			return false;
-		rows[i] = (struct nbd_bitmap){ b->name, bitmap_extent, b };
+		rows[i] = nbd_bitmap_of(b);
 		b->busy = true;
 		e->bitmaps[e->n_bitmaps++] = b;
 	}
@@ -265,7 +251,8 @@ static bool add_export(struct vmm *vmm, const char *id, const char *device, cons
 	if (options->writable && img->readonly)
 		return kv_fail(error, KV_ERROR_USAGE, "Block node is read-only");
 	if (options->writable && graph_in_use(vmm->graph, img, NULL))
-		return kv_fail(error, KV_ERROR_BUSY, "disk '%s' is in use, and cannot be exported for writing as well", img->path);
+		return kv_fail(error, KV_ERROR_BUSY, "disk '%s' is in use, and cannot be exported for writing as well",
+			       img->path);
 	e = g_new0(struct vmm_export, 1);
 	*e = (struct vmm_export){ .vmm = vmm, .id = g_strdup(id), .img = image_ref(img) };
 	e->user = (struct block_user){ .what = g_strdup_printf("export '%s'", id), .img = img };

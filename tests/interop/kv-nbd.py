@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,16 @@ TOOLS = 'qemu-img', 'qemu-io', 'qemu-nbd', 'nbdinfo', 'nbdcopy'
 # The disk of most cases: data, a hole, data, zeroes that have room, a hole.
 SIZE = 64 * MIB
 FILL = ('write -P 1 0 3M', 'write -P 2 20M 100k', 'write -z 30M 2M', 'write -P 3 63M 1M')
+
+
+def listens(path):
+    """The file is there before its socket listens."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 class Bed:
@@ -51,7 +62,7 @@ class Bed:
         process = subprocess.Popen(words, cwd=self.folder, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.running.append(process)
         end = time.monotonic() + LIMIT
-        while not os.path.exists(sock):
+        while not listens(sock):
             check(process.poll() is None and time.monotonic() < end, f'{words[0]} does not start',
                   process.stderr.read().decode() if process.poll() is not None else '')
             time.sleep(.005)
@@ -136,6 +147,27 @@ def case_map(bed):
         bed.stop(theirs)
         check(ours == want, f'base:allocation of {name} is not that of qemu-nbd', ours, want)
         check(depth == want_depth, f'qemu:allocation-depth of {name} is not that of qemu-nbd', depth, want_depth)
+
+
+def case_bitmap(bed):
+    """A bitmap that QEMU made and filled, as qemu-nbd tells it; and what clients write is in it when the server has ended."""
+    bed.disk('a', 'qcow2')
+    bed.run('qemu-img', 'bitmap', '--add', '-f', 'qcow2', 'a', 'b0')
+    bed.run('qemu-io', '-f', 'qcow2', '-c', 'write 5M 100k', '-c', 'write 40M 1M', 'a')
+    context = 'qemu:dirty-bitmap:b0'
+    theirs = bed.start(['qemu-nbd', '-r', '-t', '-B', 'b0', '-f', 'qcow2', '-k', bed.path('q'), 'a'], bed.path('q'))
+    want = nbd_map(bed, context, bed.uri('q'))
+    bed.stop(theirs)
+    process = bed.serve('-r', '-t', '-B', 'b0', '-f', 'qcow2', 'a')
+    check(nbd_map(bed, context) == want, 'another bitmap than that of qemu-nbd', want, nbd_map(bed, context))
+    bed.stop(process)
+    process = bed.serve('-t', '-B', 'b0', '-f', 'qcow2', 'a')
+    bed.run('qemu-io', '-f', 'raw', '-c', 'write 50M 4k', '-c', 'write -z 52M 1M', bed.uri())
+    ours = nbd_map(bed, context)
+    bed.stop(process)
+    theirs = bed.start(['qemu-nbd', '-r', '-t', '-B', 'b0', '-f', 'qcow2', '-k', bed.path('q'), 'a'], bed.path('q'))
+    check(nbd_map(bed, context, bed.uri('q')) == ours and ours != want, 'what was written is not in the bitmap', ours)
+    bed.stop(theirs)
 
 
 def case_copy(bed):
@@ -244,7 +276,7 @@ def case_ends(bed):
         bed.stop(process, number)
         process = bed.serve('-t', '-f', 'raw', 'a')
     bed.stop(process)
-    for words in (['-c', '/dev/nbd0'], ['-s'], ['-B', 'b'], ['-o', '1'], ['--cache=writethrough'], ['-e', 'x'], ['-k', 's', '-p', '1']):
+    for words in (['-c', '/dev/nbd0'], ['-s'], ['-B', 'nowhere'], ['-o', '1'], ['--cache=writethrough'], ['-e', 'x'], ['-k', 's', '-p', '1']):
         check('kv-img: ' in bed.kv('serve', *words, 'a', status=1), 'no message')
 
 
@@ -288,6 +320,9 @@ def case_client(bed):
                   merged((e['start'], e['length'], e['zero']) for e in theirs), f'{who}: map', ours, theirs)
             if fmt == 'qcow2':
                 bed.kv('check', bed.uri('c'))
+                place = {'driver': 'nbd', 'server': {'type': 'unix', 'path': bed.path('c')}}
+                bed.kv('compare', 'json:' + json.dumps({'driver': fmt, 'file': place}), 'want')
+                bed.kv('info', '--image-opts', f'driver={fmt},file.driver=nbd,file.path={bed.path("c")}')
             process.terminate()
             process.wait(LIMIT)
 

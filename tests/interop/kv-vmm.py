@@ -5,6 +5,7 @@ tools, the host's sockets, a terminal).   usage: kv-vmm.py KV-VMM SOURCE-ROOT CA
 Exit status 77: something needed is not installed."""
 import glob
 import hashlib
+import json
 import os
 import pty
 import random
@@ -129,7 +130,10 @@ def case_nbd(bed):
         file.write(b'from the server')
     server = subprocess.Popen(['qemu-nbd', '-t', '-e', '4', '-f', 'raw', '-k', sock, bed.disk])
     try:
-        while not os.path.exists(sock):
+        while True:  # the file is there before its socket listens
+            with socket.socket(socket.AF_UNIX) as client:
+                if client.connect_ex(sock) == 0:
+                    break
             check(server.poll() is None, 'qemu-nbd does not start')
             time.sleep(.01)
         subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', uri, '-F', 'raw', top], check=True)
@@ -189,6 +193,37 @@ def case_formats(bed):
                 check(file.read() == expected, f'{name}: qemu-img reads something else', text)
     if missing:
         raise Skipped(f'no {", ".join(missing)} in this build')
+
+
+def dirty_ranges(image, name):
+    out = subprocess.run(['nbdinfo', '--json', f'--map=qemu:dirty-bitmap:{name}', '--',
+                          '[', 'qemu-nbd', '-r', '-f', 'qcow2', '-B', name, image, ']'], check=True, stdout=subprocess.PIPE).stdout
+    return [(e['offset'], e['length']) for e in json.loads(out) if e['type']]
+
+
+def case_bitmaps(bed):
+    """What a guest writes is dirty in the persistent bitmaps of its disk, as QEMU reads them, and nothing else; by both engines."""
+    for tool in 'qemu-img', 'qemu-nbd', 'nbdinfo':
+        if not shutil.which(tool):
+            raise Skipped(f'no {tool}')
+    image = f'{bed.folder}/image'
+    subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', image, '64M'], check=True)
+    subprocess.run(['qemu-img', 'bitmap', '--add', '-g', '4k', image, 'all'], check=True)
+    for engine, at in ('io_uring', 5), ('threads', 40):
+        subprocess.run(['qemu-img', 'bitmap', '--add', '-g', '4k', image, engine], check=True)
+        # The second time it is there and goes to the kernel at once.
+        done = subprocess.run(bed.command('--disk', f'file={image},format=qcow2,aio={engine}',
+                                          run='for i in 1 2; do '
+                                              f'dd if=/dev/zero bs=64k count=2 seek={at * 16} of=/dev/vda conv=notrunc,fsync; '
+                                              f'dd if=/dev/zero bs=4k count=1 seek=$(({at * 256} + 256 * i)) of=/dev/vda '
+                                              'conv=notrunc,fsync; done'),
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT, check=False)
+        check(done.returncode == 0, f'{engine}: exit status {done.returncode}', done.stdout.decode('utf-8', 'replace'))
+        want = [(at << 20, 128 << 10), (at + 1 << 20, 4096), (at + 2 << 20, 4096)]
+        check(dirty_ranges(image, engine) == want, f'{engine}: dirty are', dirty_ranges(image, engine), want)
+    first = [(5 << 20, 128 << 10), (6 << 20, 4096), (7 << 20, 4096)]
+    check(dirty_ranges(image, 'all') == first + want, 'what both engines wrote is not dirty', dirty_ranges(image, 'all'))
+    subprocess.run(['qemu-img', 'check', '-q', '-f', 'qcow2', image], check=True)
 
 
 def case_block_device(bed):

@@ -326,7 +326,7 @@ def case_mirror(bed):
         sound(base)
         guest.busy(0.3)
         guest.qmp.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': copy}, **{'node-name': 'copy'})
-        guest.job('blockdev-mirror', 'copy', device='disk0', target='copy', sync='full')
+        guest.job('blockdev-mirror', 'copy', device='disk0', target='copy', sync='full', **{'copy-mode': 'write-blocking'})
         guest.job_event('BLOCK_JOB_READY', 'copy')
         guest.enter()
         seen = guest.wait(r'@sum ([0-9a-f]{32})').group(1)

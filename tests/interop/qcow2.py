@@ -613,6 +613,16 @@ def case_bitmap_hostile():
         ours('x.qcow2', 'check all', options=['check=on'], status=None)
     if bad < 40:
         sys.exit(f'only {bad} of the changes are refused')
+    # What is wrong inside of one is no matter for the others, and is removed.
+    shutil.copy('h.qcow2', 'x.qcow2')
+    patch('x.qcow2', table, b'\1')
+    ours('x.qcow2', 'write 2M 64k 1')
+    mine = our_bitmaps('x.qcow2')
+    if mine != {'first': ('in-use', []), 'second': ('auto', [(M, 64 * K), (2 * M, 64 * K)])}:
+        sys.exit(f'a bitmap with a bad table: {mine}')
+    ours('x.qcow2', 'bitmap remove first')
+    ours('x.qcow2', 'check leaks', status=None)
+    check('x.qcow2', 'removed with a bad table')
     # An open for reading alone does not look.
     shutil.copy('h.qcow2', 'x.qcow2')
     patch('x.qcow2', at + 16, b'\7')

@@ -114,7 +114,8 @@ void chain_make(struct chain *c, const struct chain_spec *spec, GRand *rand)
 
 		c->path[i] = rig_path(name);
 		if (i)
-			backing = g_strdup_printf(", 'backing': <'layer%u'>, 'backing-format': <'%s'>", i - 1, spec->format[i - 1]);
+			backing = g_strdup_printf(", 'backing': <'layer%u'>, 'backing-format': <'%s'>", i - 1,
+						  spec->format[i - 1]);
 		o = parse("{'file': <'%s'>, 'format': <'%s'>, 'size': <uint64 %" G_GUINT64_FORMAT ">%s%s%s}", c->path[i],
 			  spec->format[i], spec->size[i], spec->options[i] && *spec->options[i] ? ", " : "",
 			  spec->options[i] ? spec->options[i] : "", backing ? backing : "");
@@ -266,7 +267,7 @@ static gpointer guest_main(gpointer data)
 		for (unsigned i = 0; i < BATCH; i++)
 			settle(g, slots + i);
 		__atomic_add_fetch(&g->rounds, 1, __ATOMIC_RELEASE);
-		g_usleep(g->pause_us);
+		g_usleep(__atomic_load_n(&g->pause_us, __ATOMIC_RELAXED));
 	}
 	for (unsigned i = 0; i < BATCH; i++)
 		g_free(slots[i].data);

@@ -38,7 +38,7 @@ struct guest {
 	uint8_t *model;
 	uint64_t size;
 	int stop;	  /* atomic */
-	unsigned pause_us; /* between batches */
+	unsigned pause_us; /* between batches; atomic */
 	unsigned rounds;  /* atomic; batches that are over */
 	bool errors_are_fine;
 	struct guest *next;

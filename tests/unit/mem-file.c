@@ -145,6 +145,15 @@ static bool mem_has_data(struct image_file *f, uint64_t offset, uint64_t len, ui
 	return true;
 }
 
+/* A file system that can has it as a copy that comes all at once. */
+static int mem_share(struct image_file *f, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at)
+{
+	g_autofree uint8_t *bytes = g_malloc(len);
+	int res = mem_read(from, at, bytes, len);
+
+	return res < 0 ? res : mem_write(f, offset, bytes, len);
+}
+
 static void mem_close(struct image_file *f)
 {
 }
@@ -157,6 +166,7 @@ static const struct image_file_type mem_type = {
 	.flush = mem_flush,
 	.truncate = mem_truncate,
 	.has_data = mem_has_data,
+	.share = mem_share,
 	.close = mem_close,
 };
 

@@ -84,7 +84,7 @@ static void test_drain(void **state)
 
 	/* A queue of another thread. */
 	g = guest_start(c.layer[1], 3);
-	g->pause_us = 0;
+	__atomic_store_n(&g->pause_us, 0, __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < SWITCHES; i++) {
 		g_autofree uint8_t *a = NULL;
 

@@ -146,11 +146,53 @@ static void test_resolve(void **state)
 	}
 }
 
+static void test_parts(void **state)
+{
+	static const struct {
+		bool json;
+		const char *text, *path, *format; /* path NULL: wrong, and format is what the message has */
+	} cases[] = {
+		{false, "driver=qcow2,file.filename=a", "a", "qcow2"},
+		{false, "file.driver=file,file.filename=nbd:x", "./nbd:x", NULL},
+		{false, "driver=file,filename=a", "a", "raw"},
+		{false, "driver=nbd,path=/s,export=a b", "nbd+unix:///a%20b?socket=/s", "raw"},
+		{false, "driver=nbd,server.type=unix,server.path=/s", "nbd+unix:///?socket=/s", "raw"},
+		{false, "driver=vdi,file.driver=nbd,file.host=h,file.port=1", "nbd://h:1/", "vdi"},
+		{false, "file.driver=nbd,file.host=::1", "nbd://[::1]:10809/", NULL},
+		{false, "driver=raw", NULL, "has no file.filename"},
+		{false, "driver=raw,file.driver=http,file.filename=x", NULL, "driver 'http'"},
+		{false, "driver=raw,offset=1,file.filename=x", NULL, "offset=1 is not supported"},
+		{false, "file.driver=nbd", NULL, "either server.host or server.path"},
+		{false, "file.driver=nbd,file.server.type=vsock", NULL, "not 'vsock'"},
+		{true, "{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\",\"filename\":\"a\"}}", "a", "qcow2"},
+		{true, "{\"driver\":\"qcow2\",\"file.filename\":\"a\",\"read-only\":true}", "a", "qcow2"},
+		{true, "{\"driver\":\"nbd\",\"server\":{\"type\":\"inet\",\"host\":\"h\",\"port\":10}}", "nbd://h:10/",
+		 "raw"},
+		{true, "{\"file\":{\"driver\":\"nbd\",\"server.path\":\"/s\",\"export\":\"e\"}}",
+		 "nbd+unix:///e?socket=/s", NULL},
+		{true, "{\"file\":[]}", NULL, "member 'file'"},
+		{true, "[]", NULL, "is no JSON object"},
+		{true, "{", NULL, "is no JSON object"},
+		{true, "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}}}}}", NULL, "objects in each other"},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *path = NULL, *format = NULL;
+		g_autoptr(GError) error = NULL;
+		bool ok = (cases[i].json ? img_read_json : img_read_image_opts)(cases[i].text, &path, &format, &error);
+
+		if (ok != (cases[i].path != NULL) || (!ok && !strstr(error->message, cases[i].format)) ||
+		    (ok && (strcmp(path, cases[i].path) || g_strcmp0(format, cases[i].format))))
+			fail_msg("'%s' is %s, %s, %s", cases[i].text, path, format, error ? error->message : "no error");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse_size), cmocka_unit_test(test_human_size), cmocka_unit_test(test_split_options),
-		cmocka_unit_test(test_json_order), cmocka_unit_test(test_is_zero),    cmocka_unit_test(test_resolve),
+		cmocka_unit_test(test_json_order), cmocka_unit_test(test_is_zero),
+		cmocka_unit_test(test_parts),	   cmocka_unit_test(test_resolve),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

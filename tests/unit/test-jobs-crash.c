@@ -33,7 +33,8 @@ static const struct setup setups[] = {
 		       "'cluster_size': <'4k'>" },
 	  .size = { 1 << 20, 1 << 20, 700 << 10, 1 << 20, 1 << 20 } },
 	{ .format = { "raw", "qcow2", "qcow2", "qcow2", "raw" }, .target_on = -1,
-	  .options = { "", "'cluster_size': <'64k'>", "'cluster_size': <'2k'>", "'cluster_size': <'16k'>, 'extended_l2': <'on'>", "" },
+	  .options = { "", "'cluster_size': <'64k'>", "'cluster_size': <'2k'>", "'cluster_size': <'16k'>, 'extended_l2': <'on'>",
+		       "" },
 	  .size = { 600 << 10, 1 << 20, 1 << 20, 1 << 20, 1 << 20 } },
 	{ .format = { "raw", "qcow2", "qcow2", "qcow2", "qcow2" }, .target_on = 2,
 	  .options = { "", "", "'cluster_size': <'2k'>", "'cluster_size': <'1k'>", "'cluster_size': <'8k'>" },
@@ -70,7 +71,8 @@ static unsigned index_of(const char *name)
 /* The image over this file; takes no reference of the file, which is not closed. */
 static struct image *open_over(const struct setup *s, struct mem_file *f, unsigned i, bool readonly, struct image *backing)
 {
-	struct image storage = { .format = &image_raw, .path = (char *)names[i], .file = &f->base, .data = &f->base };
+	struct image storage = { .format = &image_raw, .path = (char *)names[i], .file = &f->base, .data = &f->base,
+				 .refs = 1 };
 	g_autofree char *text = g_strdup_printf("'format': <'%s'>, 'readonly': <%s>, 'aio': <'threads'>%s", s->format[i],
 						readonly ? "true" : "false", backing ? "" : ", 'backing': <''>");
 	g_autoptr(GVariant) o = parse(text, "");
@@ -79,6 +81,7 @@ static struct image *open_over(const struct setup *s, struct mem_file *f, unsign
 
 	if (!img)
 		fail_msg("%s: %s", names[i], error->message);
+	img->storage = NULL; /* it is gone when we return */
 	return img;
 }
 
@@ -505,7 +508,7 @@ static const struct {
 	{ JOB_ON_ERROR_ENOSPC, false, -EIO, "created running ERROR:write:report aborting COMPLETED concluded" },
 };
 
-/* A backup and a mirror, whose source or target fails once. */
+/* A backup whose source or target fails once. */
 static void test_errors(void **state)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(failures); i++) {
@@ -524,7 +527,8 @@ static void test_errors(void **state)
 		if (strstr(failures[i].events, "paused")) {
 			job_wait("j", JOB_PAUSED);
 			assert_true(job_is_paused(job));
-			assert_string_equal(job_io_status_name(job->io_status), failures[i].code == -ENOSPC ? "nospace" : "failed");
+			assert_string_equal(job_io_status_name(job->io_status),
+					    failures[i].code == -ENOSPC ? "nospace" : "failed");
 			assert_true(job_resume(job, NULL));
 			assert_int_equal(job->io_status, JOB_IO_OK);
 		}
@@ -540,6 +544,71 @@ static void test_errors(void **state)
 		image_drain_end(w.layer[3]);
 		let_guest(&w, MIDDLE);
 		world_close(&w);
+		world_end(&w);
+	}
+}
+
+static const struct {
+	struct job *(*begin)(struct world *w, const struct job_options *o);
+	unsigned file; /* that fails once */
+	bool ready;
+	enum job_on_error policy;
+	const char *events;
+} others[] = {
+	{ begin_mirror, TARGET, false, JOB_ON_ERROR_REPORT, "created running ERROR:write:report aborting COMPLETED concluded" },
+	{ begin_mirror, TARGET, true, JOB_ON_ERROR_IGNORE,
+	  "created running ERROR:write:ignore ready READY waiting pending COMPLETED concluded" },
+	{ begin_mirror, TARGET, true, JOB_ON_ERROR_STOP,
+	  "created running ERROR:write:stop paused running ready READY waiting pending COMPLETED concluded" },
+	{ begin_active_commit, 1, true, JOB_ON_ERROR_STOP,
+	  "created running ERROR:write:stop paused running ready READY waiting pending COMPLETED concluded" },
+	{ begin_commit, 0, false, JOB_ON_ERROR_REPORT, "created running ERROR:write:report aborting COMPLETED concluded" },
+	{ begin_commit, 0, false, JOB_ON_ERROR_STOP,
+	  "created running ERROR:write:stop paused running waiting pending COMPLETED concluded" },
+	{ begin_commit, 0, false, JOB_ON_ERROR_IGNORE, "created running ERROR:write:ignore waiting pending COMPLETED concluded" },
+	{ begin_stream, 3, false, JOB_ON_ERROR_STOP,
+	  "created running ERROR:read:stop paused running waiting pending COMPLETED concluded" },
+	/* What a stream left out is an error at its end. */
+	{ begin_stream, 3, false, JOB_ON_ERROR_IGNORE, "created running ERROR:read:ignore aborting COMPLETED concluded" },
+};
+
+/* The other jobs; the guest sees the same after all of it. */
+static void test_other_errors(void **state)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(others); i++) {
+		struct job_options o = { .id = "j", .owner = &owner, .on_source_error = others[i].policy,
+					 .on_target_error = others[i].policy, .manual_dismiss = true };
+		struct image *backing;
+		struct world w;
+		bool fails;
+
+		world_begin(&w, setups + 1, 900 + i);
+		backing = w.layer[3]->backing;
+		image_drain_begin(w.layer[3]);
+		w.backup = read_ids(w.layer[3]);
+		/* The first write of layer 0 makes it longer. */
+		fail_later(w.files[others[i].file], false, others[i].file ? 1 : 2, -EIO);
+		events_begin();
+		assert_non_null(others[i].begin(&w, &o));
+		if (strstr(others[i].events, "paused")) {
+			job_wait("j", JOB_PAUSED);
+			assert_true(job_resume(job_find("j"), NULL));
+		}
+		if (others[i].ready) {
+			job_wait("j", JOB_READY);
+			assert_true(job_complete(job_find("j"), NULL));
+		}
+		job_wait("j", JOB_CONCLUDED);
+		expect_events(others[i].events);
+		fails = job_find("j")->result < 0;
+		assert_true(fails == (strstr(others[i].events, "aborting") != NULL));
+		assert_true(!fails || w.layer[3]->backing == backing);
+		assert_true(job_dismiss(job_find("j"), NULL));
+		compare_backup(&w, w.q->image);
+		image_drain_end(w.layer[3]);
+		let_guest(&w, MIDDLE);
+		world_close(&w);
+		crash(&w, mem_now());
 		world_end(&w);
 	}
 }
@@ -587,7 +656,8 @@ static void test_cbw_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_errors), cmocka_unit_test(test_cbw_errors),    cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_errors), cmocka_unit_test(test_other_errors),  cmocka_unit_test(test_cbw_errors),
+		cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_commit), cmocka_unit_test(test_active_commit), cmocka_unit_test(test_mirror),
 		cmocka_unit_test(test_backup),
 	};

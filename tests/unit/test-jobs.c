@@ -124,9 +124,8 @@ static void one_stream(const struct chain_spec *spec, int base, unsigned seed)
 	expect_events("created running waiting pending COMPLETED concluded null");
 	assert_ptr_equal(top->backing, base < 0 ? NULL : c.layer[base]);
 	guest_wait(g, ROUNDS);
-	model = g_memdup2(g->model, g->size);
 	guest_stop(g);
-	model = (g_free(model), contents(top));
+	model = contents(top);
 	top_path = g_strdup(c.path[c.n - 1]);
 	chain_close(&c);
 	expect_file(top_path, "qcow2", model, spec->size[spec->n - 1], name);
@@ -273,7 +272,7 @@ static void test_mirror_cancel(void **state)
 	scribble(source, rand, 3);
 	assert_int_equal(image_write_zeroes(source, 0, 32 * MB, IMAGE_MAY_UNMAP), 0);
 	g = guest_start(source, 1);
-	g->pause_us = 2000;
+	__atomic_store_n(&g->pause_us, 2000, __ATOMIC_RELAXED);
 	mirror(options("m"), source, target, JOB_SYNC_FULL);
 	job_wait("m", JOB_READY);
 	guest_wait(g, 3);
@@ -299,6 +298,54 @@ static void test_mirror_cancel(void **state)
 	assert_int_equal(e.len, 64 * MB);
 	image_close(target);
 	image_close(source);
+}
+
+/* A write that has ended is on both disks. */
+static void test_write_blocking(void **state)
+{
+	static const char *const formats[] = { "raw", "qcow2" };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(formats); i++) {
+		struct image *source = new_image("source", formats[i], "", 8 * MB);
+		struct image *target = new_image("target", "qcow2", "", 8 * MB);
+		const struct job_mirror what = { .source = source, .target = target, .write_blocking = true };
+		uint64_t offset, len;
+		struct job_options o = options("m");
+		g_autoptr(GRand) rand = g_rand_new_with_seed(5);
+		GError *error = NULL;
+		struct guest *g;
+		struct job *job;
+
+		scribble(source, rand, 60);
+		g = guest_start(source, 50 + i);
+		job = ok(job_mirror_new(&o, &what, &error), error);
+		job_wait("m", JOB_READY);
+		do {
+			g_main_context_iteration(NULL, FALSE);
+			job_progress(job, &offset, &len);
+		} while (offset != len);
+		/* From now on nobody copies but writers. */
+		assert_true(job_pause(job, NULL));
+		job_wait("m", JOB_STANDBY);
+		for (unsigned k = 0; k < 5; k++) {
+			g_autofree uint8_t *now = NULL;
+
+			guest_wait(g, 4);
+			image_drain_begin(source);
+			now = contents(source);
+			expect_contents(target, now, source->size);
+			image_drain_end(source);
+		}
+		assert_true(job_resume(job, NULL));
+		assert_true(job_complete(job, NULL));
+		job_wait("m", JOB_NULL);
+		assert_ptr_equal(g->q->image, target);
+		guest_wait(g, 4);
+		guest_stop(g);
+		expect_clean(target, false);
+		image_close(target);
+		image_close(source);
+	}
 }
 
 /* ---- backup ---- */
@@ -459,6 +506,7 @@ static void test_verbs(void **state)
 	const struct job_mirror what = { .source = source, .target = target };
 	g_autoptr(GRand) rand = g_rand_new_with_seed(1);
 	struct job_options o = options("m");
+	uint64_t offset, len;
 	GError *error = NULL;
 	struct job *job;
 
@@ -472,7 +520,8 @@ static void test_verbs(void **state)
 	expect_fails(job_mirror_new(&o, &what, &error), &error, "Invalid job ID '1'");
 	o.id = "n";
 	{
-		g_autofree char *text = g_strdup_printf("Node '%s' is busy: block device is in use by block job: mirror", source->path);
+		g_autofree char *text =
+			g_strdup_printf("Node '%s' is busy: block device is in use by block job: mirror", source->path);
 
 		expect_fails(job_mirror_new(&o, &what, &error), &error, text);
 	}
@@ -486,8 +535,9 @@ static void test_verbs(void **state)
 	assert_true(job_set_speed(job, 0, NULL));
 	assert_true(job_resume(job, NULL));
 	job_wait("m", JOB_READY);
-	assert_int_equal(job->offset, job->len);
-	assert_true(job->len > 0);
+	job_progress(job, &offset, &len);
+	assert_int_equal(offset, len);
+	assert_true(len > 0);
 	assert_true(job_pause(job, NULL));
 	job_wait("m", JOB_STANDBY);
 	expect_fails(job_complete(job, &error), &error, "Job 'm' in state 'standby' cannot accept command verb 'complete'");
@@ -500,7 +550,8 @@ static void test_verbs(void **state)
 	expect_fails(job_cancel(job, false, &error), &error, "Job 'm' in state 'concluded' cannot accept command verb 'cancel'");
 	assert_true(job_dismiss(job, NULL));
 	assert_null(job_find("m"));
-	expect_events("created running paused running ready READY standby ready waiting pending PENDING COMPLETED concluded null");
+	expect_events("created running paused running ready READY standby ready waiting pending PENDING COMPLETED concluded "
+		      "null");
 	image_close(target);
 	image_close(source);
 }
@@ -553,6 +604,36 @@ static void test_group(void **state)
 	}
 }
 
+/* A running one, one that waits for it, and one that nobody dismisses. */
+static void test_cancel_all(void **state)
+{
+	struct image *source[2] = { new_image("s0", "qcow2", "", 4 * MB), new_image("s1", "qcow2", "", 4 * MB) };
+	struct image *target[2] = { new_image("t0", "raw", "", 4 * MB), new_image("t1", "raw", "", 4 * MB) };
+	struct job_group *group = job_group_new();
+	g_autoptr(GRand) rand = g_rand_new_with_seed(1);
+
+	scribble(source[0], rand, 50);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct job_backup what = { .source = source[i], .target = target[i], .sync = JOB_SYNC_FULL };
+		struct job_options o = options(i ? "b" : "a");
+
+		o.group = group;
+		o.speed = i ? 0 : 1024;
+		o.manual_dismiss = true;
+		job_start(backup(o, &what));
+	}
+	job_group_unref(group);
+	job_wait("b", JOB_WAITING);
+	assert_true(job_pause(job_find("a"), NULL));
+	job_cancel_all();
+	assert_null(job_list());
+	assert_null(job_using(source[0]));
+	for (unsigned i = 0; i < 2; i++) {
+		image_close(source[i]);
+		image_close(target[i]);
+	}
+}
+
 static void test_create(void **state)
 {
 	g_autofree char *path = rig_path("made");
@@ -581,8 +662,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stream),	 cmocka_unit_test(test_commit),	       cmocka_unit_test(test_active_commit),
 		cmocka_unit_test(test_mirror),	 cmocka_unit_test(test_mirror_cancel), cmocka_unit_test(test_backup),
+		cmocka_unit_test(test_write_blocking),
 		cmocka_unit_test(test_incremental), cmocka_unit_test(test_cancel),    cmocka_unit_test(test_verbs),
-		cmocka_unit_test(test_group),	 cmocka_unit_test(test_create),
+		cmocka_unit_test(test_group),	 cmocka_unit_test(test_cancel_all),    cmocka_unit_test(test_create),
 	};
 
 	cmocka_set_test_filter(getenv("JOBS_TEST"));

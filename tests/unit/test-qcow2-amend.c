@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Another width of a qcow2 image's reference counts: the content stays, counts are right, and a crash at any moment leaves an
- * image with the old or the new ones.
+ * Another width of a qcow2 image's reference counts, another version: the content stays, counts are right, and a crash at any
+ * moment leaves an image with the old or the new ones.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -68,15 +68,21 @@ static void write_some(struct image *img, GRand *rand, uint8_t *content)
 	}
 }
 
-static bool amend(struct image *img, unsigned bits)
+static bool amend_as(struct image *img, const char *options)
 {
-	g_autofree char *text = g_strdup_printf("'refcount_bits': <'%u'>", bits);
-	g_autoptr(GVariant) o = parse(text);
+	g_autoptr(GVariant) o = parse(options);
 	GError *error = NULL;
 	bool ok = img->format->amend(img, o, &error);
 
 	g_clear_error(&error);
 	return ok;
+}
+
+static bool amend(struct image *img, unsigned bits)
+{
+	g_autofree char *text = g_strdup_printf("'refcount_bits': <'%u'>", bits);
+
+	return amend_as(img, text);
 }
 
 static void replay(const struct mem_file *before, const struct mem_file *f, GRand *rand, const uint8_t *content)
@@ -138,6 +144,48 @@ static void test_width(void **state)
 				one(widths[i / 4], widths[i % 4], i % 3 ? 512 : 4096, snapshot);
 }
 
+/* Version 2 has no zeroes: they become holes, which read the same. */
+static void test_downgrade(void **state)
+{
+	for (unsigned seed = 0; seed < 10; seed++) {
+		struct mem_file *f = mem_file_new(NULL, 0), *before;
+		GRand *rand = g_rand_new_with_seed(seed);
+		g_autofree uint8_t *content = g_malloc0(SIZE);
+		const char *options = seed % 2 ? "'cluster_size': <'512'>, 'lazy_refcounts': <'on'>" : "'cluster_size': <'2k'>";
+		g_autoptr(GVariant) o = parse(options);
+		struct image *img;
+
+		assert_true(image_qcow2.create(&f->base, SIZE, o, NULL));
+		img = open_image(f, "");
+		write_some(img, rand, content);
+		for (unsigned i = 0; i < 10; i++) {
+			uint64_t at = g_rand_int_range(rand, 0, SIZE / 4096 - 10) * 4096;
+			uint64_t len = g_rand_int_range(rand, 1, 10) * 4096;
+
+			memset(content + at, 0, len);
+			assert_int_equal(image_write_zeroes(img, at, len, i % 2 ? IMAGE_MAY_UNMAP : 0), 0);
+		}
+		end_image(img);
+		before = mem_file_new(f->bytes->data, f->bytes->len);
+		mem_file_record(f);
+		img = open_image(f, "");
+		assert_true(amend_as(img, "'compat': <'0.10'>"));
+		check(img, content, false);
+		end_image(img);
+		replay(before, f, rand, content);
+		img = open_image(f, "");
+		check(img, content, false);
+		write_some(img, rand, content);
+		check(img, content, false);
+		assert_true(amend_as(img, "'compat': <'1.1'>, 'refcount_bits': <'8'>"));
+		check(img, content, false);
+		end_image(img);
+		mem_file_free(before);
+		mem_file_free(f);
+		g_rand_free(rand);
+	}
+}
+
 static void test_refused(void **state)
 {
 	struct mem_file *f = mem_file_new(NULL, 0);
@@ -159,6 +207,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_width),
+		cmocka_unit_test(test_downgrade),
 		cmocka_unit_test(test_refused),
 	};
 

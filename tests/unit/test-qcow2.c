@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qcow2 in memory: whatever part of the writes since the last flush a crash keeps, the image has at most leaks, and guest data
- * that was flushed is there. Also writers in threads, failing writes, and what map_now() may say.
+ * qcow2, and raw, in memory: whatever part of the writes since the last flush a crash keeps, the image has at most leaks, and
+ * guest data that was flushed is there. Also writers in threads, failing writes, and what map_now() may say.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,9 +25,10 @@ struct model {
 };
 
 struct setup {
-	const char *options; /* of image_create() */
+	const char *options; /* of create() */
 	uint64_t size, cluster, cache;
 	bool snapshots, lazy;
+	const struct image_format *format; /* NULL: qcow2 */
 };
 
 static const struct setup setups[] = {
@@ -38,7 +40,9 @@ static const struct setup setups[] = {
 	{"'cluster_size': <'2k'>, 'compat': <'0.10'>", 300 << 10, 2048, 1, true},
 	{"'cluster_size': <'2k'>, 'lazy_refcounts': <'on'>", 300 << 10, 2048, 1, false, true},
 	{"'cluster_size': <'64k'>, 'compression_type': <'zstd'>", 2 << 20, 65536, 1 << 20, true},
+	{"", 200 << 10, 4096, 1, false, .format = &image_raw},
 };
+static const struct image_format *tested = &image_qcow2;
 
 static GVariant *parse(const char *options)
 {
@@ -53,7 +57,7 @@ static struct image *image_of(struct mem_file *f, const char *options)
 	struct image *img = g_new0(struct image, 1);
 	GError *error = NULL;
 
-	img->format = &image_qcow2;
+	img->format = tested;
 	img->path = f->base.name;
 	img->file = img->data = &f->base;
 	if (!img->format->open(img, o, &error)) {
@@ -75,7 +79,7 @@ static struct mem_file *create(const struct setup *s)
 	g_autoptr(GVariant) o = parse(s->options);
 	GError *error = NULL;
 
-	assert_true(image_qcow2.create(&f->base, s->size, o, &error));
+	assert_true(tested->create(&f->base, s->size, o, &error));
 	return f;
 }
 
@@ -191,6 +195,28 @@ static void do_write(struct work *w)
 	assert_int_equal(image_write(w->img, offset, buf, len), 0);
 }
 
+/* Blocks of another file, or a copy where the image has data already. */
+static void do_shared(struct work *w)
+{
+	g_autofree uint8_t *buf = NULL;
+	uint64_t offset, len;
+	struct mem_file *from;
+	int res;
+
+	pick(w, &offset, &len, true);
+	w->byte = w->byte % 250 + 1;
+	buf = g_malloc(len);
+	memset(buf, w->byte, len);
+	model_fill(&w->model, offset, len, w->byte);
+	moment(w);
+	from = mem_file_new(buf, len);
+	res = image_write_shared(w->img, offset, len, &from->base, 0);
+	if (res == -EEXIST)
+		res = image_write(w->img, offset, buf, len);
+	assert_int_equal(res, 0);
+	mem_file_free(from);
+}
+
 static void do_compressed(struct work *w)
 {
 	g_autofree uint8_t *buf = NULL;
@@ -203,7 +229,8 @@ static void do_compressed(struct work *w)
 	memset(buf, w->byte, len);
 	model_fill(&w->model, offset, len, w->byte);
 	moment(w);
-	assert_int_equal(image_write_compressed(w->img, offset, buf, len), 0);
+	assert_int_equal(tested->compress ? image_write_compressed(w->img, offset, buf, len) :
+					    image_write(w->img, offset, buf, len), 0);
 }
 
 static void do_zero(struct work *w)
@@ -220,6 +247,8 @@ static void do_discard(struct work *w)
 {
 	uint64_t offset, len;
 
+	if (tested->plain) /* advice to the file, which need not read as zeroes */
+		return;
 	pick(w, &offset, &len, true);
 	model_fill(&w->model, offset, len, 0);
 	moment(w);
@@ -262,8 +291,8 @@ static void do_snapshot(struct work *w)
 
 static void step(struct work *w)
 {
-	static void (*const steps[])(struct work *) = {do_write, do_write,   do_write,	  do_write, do_compressed,
-						       do_zero,	 do_discard, do_snapshot, do_flush};
+	static void (*const steps[])(struct work *) = {do_write,	do_write, do_write,   do_write,	   do_shared,
+						       do_compressed, do_zero,	do_discard, do_snapshot, do_flush};
 
 	steps[g_rand_int_range(w->rand, 0, G_N_ELEMENTS(steps))](w);
 	model_compare(&w->model, w->img, true);
@@ -282,6 +311,8 @@ static void check_image(struct image *img, bool leaks)
 	struct image_check r;
 	GError *error = NULL;
 
+	if (!img->format->check)
+		return;
 	assert_true(img->format->check(img, 0, print_line, text, &r, &error));
 	if (r.corruptions || r.check_errors || (r.leaks && !leaks))
 		fail_msg("%s", text->str);
@@ -333,6 +364,7 @@ static void one_setup(const struct setup *s, unsigned seed)
 	g_autofree char *options = g_strdup_printf("'l2-cache-size': <uint64 %u>, 'refcount-cache-size': <uint64 %u>",
 						   (unsigned)s->cache, (unsigned)s->cache);
 
+	tested = s->format ? s->format : &image_qcow2;
 	w.file = create(s);
 	before = mem_file_new(w.file->bytes->data, w.file->bytes->len);
 	mem_file_record(w.file);
@@ -358,6 +390,7 @@ static void one_setup(const struct setup *s, unsigned seed)
 	mem_file_free(before);
 	mem_file_free(w.file);
 	g_rand_free(w.rand);
+	tested = &image_qcow2;
 }
 
 static void test_crash(void **state)
@@ -424,7 +457,8 @@ static void test_failures(void **state)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(setups); i++)
 		for (unsigned k = 0; k < FAIL_SEEDS; k++)
-			one_failure(setups + i, 1000 + i * 10 + k);
+			if (!setups[i].format)
+				one_failure(setups + i, 1000 + i * 10 + k);
 }
 
 /* ---- threads ---- */
@@ -471,7 +505,7 @@ static void compress_all(struct image *img, const struct setup *s)
 
 static void test_threads(void **state)
 {
-	for (unsigned i = 0; i < G_N_ELEMENTS(setups); i++) {
+	for (unsigned i = 0; i < G_N_ELEMENTS(setups) && !setups[i].format; i++) {
 		struct mem_file *f = create(setups + i);
 		struct image *img = image_of(f, "");
 		struct thread threads[THREADS];
