@@ -288,14 +288,15 @@ def grow(guest, device):
 
 
 def mirrors(guest):
-    """To a raw file and from there to qcow2; (path, format, rows before, rows after) of what is left."""
+    """To a raw file and from there to qcow2, once in either mode; (path, format, rows before, rows after) of what is left."""
     left, size = [], guest.inserted()['image']['virtual-size']
-    targets = [('there.raw', 'raw'), ('back.qcow2', 'qcow2')]
-    for name, kind in targets:
+    targets = [('there.raw', 'raw', 'background'), ('back.qcow2', 'qcow2', 'write-blocking')]
+    for name, kind, mode in targets:
         source, path = guest.inserted(), guest.bed.path(name)
         tool('qemu-img', 'create', '-q', '-f', kind, path, str(size))
         guest.add(name.split('.')[0], path, kind)
-        guest.qmp.run('blockdev-mirror', device='root', target=name.split('.')[0], sync='full', speed=SPEED, **{'job-id': name})
+        guest.qmp.run('blockdev-mirror', device='root', target=name.split('.')[0], sync='full', speed=SPEED,
+                      **{'job-id': name, 'copy-mode': mode})
         guest.job_event('BLOCK_JOB_READY', name)
         guest.wait_rows(3)
         least = guest.rows()
