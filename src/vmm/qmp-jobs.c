@@ -69,7 +69,7 @@ const struct qmp_member qmp_blockdev_mirror_args[] = {
 	{ "target", &qmp_string },
 	{ "replaces", &qmp_string, .optional = true },
 	{ "sync", &sync_type },
-	{ "granularity", &qmp_integer, .optional = true },
+	{ "granularity", &qmp_uint32, .optional = true },
 	{ "buf-size", &qmp_integer, .optional = true },
 	{ "on-source-error", &on_error, .optional = true },
 	{ "on-target-error", &on_error, .optional = true },

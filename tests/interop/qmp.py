@@ -335,6 +335,9 @@ SAME_ERRORS = [
     b'{"execute":"query-stats","arguments":{"target":"vm","providers":[{"provider":"x"}]}}',
     b'{"execute":"query-stats","arguments":{"target":"vm","providers":[{"provider":"kvm","z":1}]}}',
     b'{"execute":"query-stats-schemas","arguments":{"provider":"x"}}',
+    b'{"execute":"block-dirty-bitmap-add","arguments":{"node":"x","name":"y","granularity":-1}}',
+    b'{"execute":"block-dirty-bitmap-add","arguments":{"node":"x","name":"y","granularity":4294967296}}',
+    b'{"execute":"block-dirty-bitmap-add","arguments":{"node":"x","name":"y","granularity":1.5}}',
 ]
 
 # What json-glib finds is told in its words; both answer with an error of one class.
@@ -412,12 +415,49 @@ class Schema:
             return False
         return True
 
+    def members(self, command):
+        """Of a command's arguments, those that have to be there: names to types."""
+        entry = self.types[self.commands[command]['arg-type']]
+        return {member['name']: member['type'] for member in entry['members'] if 'default' not in member}
+
+    def sample(self, name):
+        """Some value of a type."""
+        entry = self.types[name]
+        kind = entry['meta-type']
+        if kind == 'object':
+            value = {member['name']: self.sample(member['type']) for member in entry['members'] if 'default' not in member}
+            for variant in entry.get('variants', []):
+                if value.get(entry['tag']) == variant['case']:
+                    value.update(self.sample(variant['type']))
+            return value
+        if kind == 'alternate':
+            return self.sample(entry['members'][0]['type'])
+        return {'array': [], 'enum': entry.get('values', [''])[0],
+                'builtin': {'string': 'x', 'int': 1, 'number': 1, 'boolean': True}.get(entry.get('json-type'))}[kind]
+
+
+def argument_faults(schema, command):
+    """Arguments that a command does not take: none of what it needs, each of a wrong type, one too many."""
+    entry = schema.types[schema.commands[command]['arg-type']]
+    needed = {name: schema.sample(kind) for name, kind in schema.members(command).items()}
+    if needed:
+        yield {}
+    for member in entry['members']:
+        if not member['type'].startswith('['):
+            yield {**needed, member['name']: []}
+        else:
+            yield {**needed, member['name']: 5}
+    # What is too many is told last, behind what is wrong with a union's own members.
+    if 'tag' not in entry and command != 'nbd-server-start':
+        yield {**needed, 'x-y-z': 1}
+
 
 def case_schema(bed):
-    """Every command of ours is QEMU's, and what it answers fits QEMU's schema; events as well."""
+    """Every command of ours is QEMU's, it refuses what QEMU refuses, and what it answers fits QEMU's schema; events as well."""
     arguments = {'query-stats': [{'target': 'vm'}, {'target': 'vcpu'}], 'query-stats-schemas': [{}, {'provider': 'kvm'}]}
     with bed.start('--cpus', '2', '--name', 'x') as vmm, bed.qemu() as qemu:
-        client, schema = vmm.client(), Schema(qemu.client())
+        client, twin = vmm.client(), qemu.client()
+        schema = Schema(twin)
         names = [command['name'] for command in client.run('query-commands')]
         check(len(names) == len(set(names)), 'a command is there twice', names)
         # Those that change the machine in the order that they can be run in.
@@ -426,9 +466,21 @@ def case_schema(bed):
             check(name in schema.commands and name in names, f'{name}: not in both')
             if name == 'qmp_capabilities':
                 continue
-            for given in arguments.get(name, [{}]):
+            for given in argument_faults(schema, name):
+                message = {'execute': name, 'arguments': given}
+                got, wanted = client.ask(message), twin.ask(message)
+                # There are optional arguments that we have not.
+                lacking = any(f"Parameter '{member}' is unexpected" == got.get('error', {}).get('desc') for member in given)
+                check('error' in got and (got == wanted or lacking and 'x-y-z' not in given),
+                      f'{json.dumps(message)}: not the same error', got, wanted)
+            for given in arguments.get(name, [] if schema.members(name) else [{}]):
+                message = {'execute': name, 'arguments': given}
+                got = client.ask(message)
+                if 'error' in got:
+                    check(got == twin.ask(message), f'{json.dumps(message)}: not the same error', got)
+                    continue
                 schema.fits(schema.commands[name]['arg-type'], given, name)
-                schema.fits(schema.commands[name]['ret-type'], client.run(name, **given), name)
+                schema.fits(schema.commands[name]['ret-type'], got['return'], name)
     with bed.start() as vmm:
         client, seen = vmm.client(), []
         for name in order:
