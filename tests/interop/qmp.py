@@ -5,6 +5,7 @@ text, JSON's own faults aside. The guest is a few bytes long.   usage: qmp.py KV
 Exit status 77: QEMU is needed and not installed."""
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -492,6 +493,59 @@ def case_schema(bed):
             schema.fits(schema.events[event['event']]['arg-type'], event.get('data', {}), event['event'])
             check(set(event) <= {'event', 'data', 'timestamp'} and set(event['timestamp']) == {'seconds', 'microseconds'},
                   'another shape', event)
+
+
+def shape(value, at=''):
+    """Paths of an answer's members and their types; those of a list's items are one."""
+    if isinstance(value, dict):
+        return {path for key, inner in value.items() for path in shape(inner, f'{at}.{key}')} | {f'{at} object'}
+    if isinstance(value, list):
+        return {path for item in value for path in shape(item, f'{at}[]')} | {f'{at} array'}
+    return {f'{at} {"boolean" if isinstance(value, bool) else "number" if isinstance(value, (int, float)) else "string"}'}
+
+
+# What QEMU has beyond us: statistics of the file below an image.
+ONLY_QEMU = re.compile(r'[^ ]*\.parent[. ]')
+
+
+def case_shapes(bed):
+    """Disks, nodes, statistics and jobs are told with the members and types that QEMU has for the same images."""
+    for tool in 'qemu-img', 'qemu-system-x86_64':
+        if not shutil.which(tool):
+            raise Skipped(f'no {tool}')
+    sides = {}
+    for side in 'ours', 'theirs':
+        base, top, target, disc = (bed.path(f'{name}-{side}') for name in ('base', 'top', 'target', 'disc'))
+        subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', base, '8M'], check=True)
+        subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', base, '-F', 'qcow2', top], check=True)
+        subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', target, '8M'], check=True)
+        subprocess.run(['qemu-img', 'snapshot', '-c', 'one', top], check=True)
+        subprocess.run(['qemu-io', '-c', 'write 0 4M', top], check=True, stdout=subprocess.DEVNULL)
+        with open(disc, 'wb') as file:
+            file.truncate(1 << 20)
+        if side == 'ours':
+            machine = bed.start('--disk', f'file={top},format=qcow2,id=disk0', '--disk', f'file={disc},media=cdrom,id=cd0')
+        else:
+            machine = bed.qemu('-M', 'q35', '-m', '64M', '-drive', f'file={top},format=qcow2,id=disk0,if=none', '-device',
+                               'virtio-blk-pci,drive=disk0', '-device', 'virtio-scsi-pci', '-drive',
+                               f'file={disc},format=raw,media=cdrom,id=cd0,if=none', '-device', 'scsi-cd,drive=cd0')
+        with machine as vm:
+            client = vm.client()
+            node = next(row for row in client.run('query-block') if row['device'] == 'disk0')['inserted']['node-name']
+            client.run('block-dirty-bitmap-add', node=node, name='b', persistent=True)
+            client.run('block_set_io_throttle', device='disk0', bps=1 << 30, bps_max=2 << 30, bps_rd=0, bps_wr=0, iops=0, iops_rd=0,
+                       iops_wr=0)
+            client.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': target}, **{'node-name': 'target'})
+            sides[side] = {command: client.run(command) for command in (
+                'query-block', 'query-named-block-nodes', 'query-blockstats')}
+            client.run('blockdev-backup', device='disk0', target='target', sync='full', speed=1 << 16, **{'job-id': 'slow'})
+            sides[side].update({command: client.run(command) for command in ('query-block-jobs', 'query-jobs')})
+            schema = Schema(client) if side == 'theirs' else None
+    for command, answer in sides['ours'].items():
+        schema.fits(schema.commands[command]['ret-type'], answer, command)
+        ours, theirs = shape(answer), shape(sides['theirs'][command])
+        more, less = ours - theirs, {path for path in theirs - ours if not ONLY_QEMU.match(path)}
+        check(not more and not less, f'{command}: other members', f'only here: {sorted(more)}', f'only in QEMU: {sorted(less)}')
 
 
 def memory(process):
