@@ -245,6 +245,13 @@ static struct image *open_reference(struct adding *a, JsonObject *o, const char 
 	return NULL;
 }
 
+struct image *qmp_open_reference(struct vmm *vmm, JsonObject *o, const char *name, GError **error)
+{
+	struct adding a = { .vmm = vmm };
+
+	return open_reference(&a, o, name, error);
+}
+
 static struct image *open_format(struct adding *a, const struct driver *d, JsonObject *o, GVariantDict *dict, GError **error)
 {
 	JsonNode *below = json_object_get_member(o, "backing");
@@ -253,6 +260,8 @@ static struct image *open_format(struct adding *a, const struct driver *d, JsonO
 
 	if (!storage)
 		return NULL;
+	if (!graph_is_free(a->vmm->graph, storage, error))
+		goto out;
 	if (below && JSON_NODE_HOLDS_NULL(below))
 		g_variant_dict_insert(dict, "backing", "s", "");
 	else if (below && !(backing = open_reference(a, o, "backing", error)))

@@ -494,6 +494,9 @@ static void listen(void *opaque, const struct job_event *e)
 {
 	struct vmm *vmm = opaque;
 
+	/* blockdev-create is no block job. */
+	if (e->job->type == JOB_CREATE && e->kind != JOB_EVENT_STATUS)
+		return graph_sweep(vmm->graph);
 	switch (e->kind) {
 	case JOB_EVENT_STATUS:
 		send_status(vmm, e->job);

@@ -449,7 +449,7 @@ def argument_faults(schema, command):
         else:
             yield {**needed, member['name']: 5}
     # What is too many is told last, behind what is wrong with a union's own members.
-    if 'tag' not in entry and command != 'nbd-server-start':
+    if 'tag' not in entry and command not in ('nbd-server-start', 'blockdev-create'):
         yield {**needed, 'x-y-z': 1}
 
 
@@ -546,6 +546,73 @@ def case_shapes(bed):
         ours, theirs = shape(answer), shape(sides['theirs'][command])
         more, less = ours - theirs, {path for path in theirs - ours if not ONLY_QEMU.match(path)}
         check(not more and not less, f'{command}: other members', f'only here: {sorted(more)}', f'only in QEMU: {sorted(less)}')
+
+
+CREATED = [
+    ('qcow2', {'size': 64 << 20}),
+    ('qcow2', {'size': 3 << 20, 'cluster-size': 4096, 'lazy-refcounts': True, 'refcount-bits': 8, 'compression-type': 'zstd'}),
+    ('qcow2', {'size': 1 << 20, 'version': 'v2'}), ('qcow2', {'size': 8 << 20, 'extended-l2': True, 'preallocation': 'metadata'}),
+    ('qcow2', {'size': 1 << 30, 'backing-file': 'elsewhere', 'backing-fmt': 'raw'}), ('vdi', {'size': 5 << 20}),
+    ('vhdx', {'size': 64 << 20, 'block-size': 1 << 20, 'subformat': 'dynamic'}), ('vmdk', {'size': 32 << 20, 'adapter-type': 'ide'}),
+    ('vpc', {'size': 8 << 20, 'subformat': 'fixed', 'force-size': True}),
+]
+
+
+def case_create(bed):
+    """blockdev-create beside QEMU's: the same jobs, events and errors, and images that qemu-img finds to be the same."""
+    if not shutil.which('qemu-img'):
+        raise Skipped('no qemu-img')
+
+    def conclude(client, arguments):
+        client.run('blockdev-create', **{'job-id': 'c'}, options=arguments)
+        while client.event('JOB_STATUS_CHANGE')['data']['status'] != 'concluded':
+            pass
+        jobs = client.run('query-jobs')
+        client.run('job-dismiss', id='c')
+        while client.event('JOB_STATUS_CHANGE')['data']['status'] != 'null':
+            pass
+        check(not client.events, 'other events', client.events)
+        return jobs
+
+    def create(client, path, driver, more):
+        jobs = conclude(client, {'driver': 'file', 'filename': path, 'size': 0})
+        client.run('blockdev-add', driver='file', filename=path, **{'node-name': 'file'})
+        jobs += conclude(client, {'driver': driver, 'file': 'file', **more})
+        client.run('blockdev-add', driver=driver, file='file', **({'backing': None} if driver == 'qcow2' else {}),
+                   **{'node-name': 'image'})
+        for node in 'image', 'file':
+            client.run('blockdev-del', **{'node-name': node})
+        info = json.loads(subprocess.run(['qemu-img', 'info', '--output=json', path], check=True, capture_output=True).stdout)
+        for key in 'filename', 'actual-size', 'full-backing-filename':
+            info.pop(key, None)
+        data = info.get('format-specific', {}).get('data', {})
+        for key in 'cid', 'extents':
+            data.pop(key, None)
+        return jobs, info
+
+    with bed.start() as vmm, bed.qemu() as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        for driver, more in CREATED:
+            got, wanted = (create(client, bed.path(driver), driver, more) for client in (ours, theirs))
+            check(got == wanted, f'{driver} {more}: not the same', list(got), list(wanted))
+        path = bed.path('raw')
+        conclude(ours, {'driver': 'file', 'filename': path, 'size': 1 << 20, 'preallocation': 'falloc'})
+        check(os.path.getsize(path) == 1 << 20 and os.stat(path).st_blocks >= 2048, 'not the room that was asked for')
+        job = conclude(ours, {'driver': 'file', 'filename': '/no/such/folder/x', 'size': 0})[0]
+        check('/no/such/folder/x' in job['error'] and job['type'] == 'create', 'no error', job)
+        ours.run('blockdev-add', driver='raw', file={'driver': 'file', 'filename': path, 'node-name': 'below'}, **{'node-name': 'above'})
+        answer = ours.ask({'execute': 'blockdev-create', 'arguments': {
+            'job-id': 'c', 'options': {'driver': 'qcow2', 'file': 'below', 'size': 1 << 20}}})
+        check(answer.get('error', {}).get('desc') == 'Node below is in use', 'a file in use is written', answer)
+        for given in {'driver': 'qcow2', 'file': 'nothing', 'size': 1 << 20}, {'driver': 'qcow2', 'size': 1}, \
+                {'driver': 'qcow2', 'file': 'x', 'size': -1.5}, {'driver': 'qcow2', 'file': 'x', 'size': 1, 'version': 'v9'}, \
+                {'driver': 'file', 'filename': 5, 'size': 1}, {'driver': 'qcow2', 'file': 'x', 'size': 1, 'filename': 'x'}:
+            message = {'execute': 'blockdev-create', 'arguments': {'job-id': 'c', 'options': given}}
+            got = ours.ask(message)
+            check('error' in got, f'{given}: no error', got)
+            if given.get('file') != 'nothing':  # QEMU's job finds that out
+                wanted = theirs.ask(message)
+                check(got == wanted, f'{given}: not the same error', got, wanted)
 
 
 def memory(process):
