@@ -184,5 +184,5 @@ struct job_backup {
 };
 struct job *job_backup_new(const struct job_options *options, const struct job_backup *what, GError **error);
 
-/* create.c: image_create() as a job. */
-struct job *job_create_new(const struct job_options *options, GVariant *create, GError **error);
+/* create.c: image_create() as a job, or, with storage, image_create_on(). */
+struct job *job_create_new(const struct job_options *options, struct image *storage, GVariant *create, GError **error);

@@ -145,6 +145,21 @@ static bool may_complete(struct mirror *m)
 	return job_is_completing(&m->job) && is_little(m);
 }
 
+/* What a speed is for: how much of a range is data. Zeroes cost little, and a guest that trims has a disk full of them. */
+static uint64_t weight(const struct mirror *m, const struct span *span)
+{
+	uint64_t n = 0, data = 0;
+
+	for (uint64_t offset = span->from; offset < span->to; offset += n) {
+		enum copy_what what;
+
+		if (copy_look(&m->copy, offset, span->to - offset, &what, &n) < 0)
+			return span->to - span->from;
+		data += what == COPY_DATA ? n : 0;
+	}
+	return data;
+}
+
 /* A pass of one thread. */
 static int work(struct job *job)
 {
@@ -156,7 +171,7 @@ static int work(struct job *job)
 		bool is_read;
 		int res;
 
-		job_pace(job, span.to - span.from);
+		job_pace(job, weight(m, &span));
 		res = copy_range(&m->copy, span.from, span.to - span.from, buf, &is_read);
 		give_back(m, &span, res == 0);
 		if (res < 0)

@@ -522,9 +522,26 @@ static bool find_size(const char *file, GVariant *options, uint64_t *ret, GError
 	return true;
 }
 
+/* What is to be made: NULL with the error set when the options are wrong. */
+static const struct image_format *check_create(const char *path, GVariant *options, uint64_t *ret_size, GError **error)
+{
+	const char *name = "raw";
+	const struct image_format *format;
+
+	g_variant_lookup(options, "format", "&s", &name);
+	format = find_format(name, path, error);
+	if (!format)
+		return NULL;
+	if (!format->create) {
+		kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s': %s images cannot be made", path, name);
+		return NULL;
+	}
+	return check_create_options(format, options, error) && find_size(path, options, ret_size, error) ? format : NULL;
+}
+
 bool image_create(GVariant *options, GError **error)
 {
-	const char *path, *name = "raw";
+	const char *path;
 	const struct image_format *format;
 	struct image_file *file;
 	uint64_t size;
@@ -532,13 +549,8 @@ bool image_create(GVariant *options, GError **error)
 
 	if (!g_variant_lookup(options, "file", "&s", &path))
 		return kv_fail(error, KV_ERROR_USAGE, "an image needs file=PATH");
-	g_variant_lookup(options, "format", "&s", &name);
-	format = find_format(name, path, error);
+	format = check_create(path, options, &size, error);
 	if (!format)
-		return false;
-	if (!format->create)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s': %s images cannot be made", path, name);
-	if (!check_create_options(format, options, error) || !find_size(path, options, &size, error))
 		return false;
 	existed = access(path, F_OK) == 0;
 	file = open_name(path, false, IMAGE_FILE_CREATE, error);
@@ -548,6 +560,29 @@ bool image_create(GVariant *options, GError **error)
 	if (!ok && !existed)
 		unlink(path);
 	image_file_close(file);
+	return ok;
+}
+
+bool image_create_on(struct image *storage, GVariant *options, GError **error)
+{
+	const struct layer writer = {};
+	const struct image_format *format;
+	struct image_file *file = storage->file;
+	uint64_t size;
+	int res = 0;
+	bool ok;
+
+	if (!check_storage(storage, &writer, error))
+		return false;
+	format = check_create(storage->path, options, &size, error);
+	if (!format)
+		return false;
+	if (!file->device)
+		res = file->type->truncate(file, 0);
+	if (res < 0)
+		return kv_fail_errno(error, -res, "disk '%s': cannot be emptied", storage->path);
+	ok = format->create(file, size, options, error);
+	__atomic_store_n(&storage->size, align_up(image_file_size(file), SECTOR), __ATOMIC_RELAXED);
 	return ok;
 }
 

@@ -230,6 +230,11 @@ void image_let_in(struct image *img);
  * (strings: "cluster_size" "64k"). An option that the format does not have is an error that names it.
  */
 bool image_create(GVariant *options, GError **error);
+/*
+ * The same in the file of storage, a raw image that is open for writing and that nobody else uses: what was in it is gone.
+ * Options without `file`. Any thread.
+ */
+bool image_create_on(struct image *storage, GVariant *options, GError **error);
 const struct image_format *image_format_find(const char *name); /* NULL: no such one */
 /* Which format do the first bytes of a file look like? "raw" when none. */
 const char *image_format_guess(const uint8_t *head, size_t len);

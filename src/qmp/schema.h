@@ -8,7 +8,18 @@
 
 #include <json-glib/json-glib.h>
 
-enum qmp_kind { QMP_STRING, QMP_INTEGER, QMP_NUMBER, QMP_BOOLEAN, QMP_ENUM, QMP_OBJECT, QMP_LIST, QMP_ANY };
+enum qmp_kind {
+	QMP_STRING,
+	QMP_INTEGER,
+	QMP_UINT32,
+	QMP_UINT64, /* a function sees negative ones as QEMU does: as large ones */
+	QMP_NUMBER,
+	QMP_BOOLEAN,
+	QMP_ENUM,
+	QMP_OBJECT,
+	QMP_LIST,
+	QMP_ANY
+};
 
 struct qmp_member;
 
@@ -28,7 +39,7 @@ struct qmp_member {
 	const char *tag, *value;
 };
 
-extern const struct qmp_type qmp_string, qmp_integer, qmp_number, qmp_boolean, qmp_any, qmp_strings;
+extern const struct qmp_type qmp_string, qmp_integer, qmp_uint32, qmp_uint64, qmp_number, qmp_boolean, qmp_any, qmp_strings;
 
 /* members may be NULL: none at all. */
 bool qmp_check_members(const struct qmp_member *members, JsonObject *object, GError **error);

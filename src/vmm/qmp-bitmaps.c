@@ -12,16 +12,17 @@
 const struct qmp_member qmp_bitmap_add_args[] = {
 	{ "node", &qmp_string },
 	{ "name", &qmp_string },
-	{ "granularity", &qmp_integer, .optional = true },
+	{ "granularity", &qmp_uint32, .optional = true },
 	{ "persistent", &qmp_boolean, .optional = true },
 	{ "disabled", &qmp_boolean, .optional = true },
 	{},
 };
 const struct qmp_member qmp_bitmap_args[] = { { "node", &qmp_string }, { "name", &qmp_string }, {} };
+static const struct qmp_type sources = { .kind = QMP_LIST, .item = &qmp_any };
 const struct qmp_member qmp_bitmap_merge_args[] = {
 	{ "node", &qmp_string },
 	{ "target", &qmp_string },
-	{ "bitmaps", &qmp_any },
+	{ "bitmaps", &sources },
 	{},
 };
 
@@ -183,18 +184,14 @@ static bool prepare_disable(void *opaque, JsonObject *data, void **state, GError
 
 static bool prepare_merge(void *opaque, JsonObject *data, void **state, GError **error)
 {
-	JsonNode *list = json_object_get_member(data, "bitmaps");
 	struct image *img;
 	struct image_bitmap *b = find(opaque, data, "target", &img, error);
-	JsonArray *names;
+	JsonArray *names = json_object_get_array_member(data, "bitmaps");
 	bool ok;
 
 	if (!b)
 		return false;
-	if (!JSON_NODE_HOLDS_ARRAY(list))
-		return kv_fail(error, KV_ERROR_USAGE, "Invalid parameter type for 'bitmaps', expected: array");
 	*state = change_new(img, b);
-	names = json_node_get_array(list);
 	image_drain_begin(img);
 	ok = keep_bits(*state, error);
 	for (guint i = 0; ok && i < json_array_get_length(names); i++) {

@@ -31,18 +31,26 @@ static void put_limits(JsonObject *o, const struct disk *d)
 		{ "iops", THROTTLE_IOPS }, { "iops_rd", THROTTLE_IOPS_READ }, { "iops_wr", THROTTLE_IOPS_WRITE },
 	};
 	const struct throttle_config *c = d ? disk_throttle(d) : NULL;
+	bool limited = false;
 
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
 		const struct throttle_limit *l = c ? &c->limit[rows[i].kind] : NULL;
-		g_autofree char *max = g_strconcat(rows[i].name, "_max", NULL);
+		g_autofree char *max = g_strconcat(rows[i].name, "_max", NULL), *length = g_strconcat(max, "_length", NULL);
 
 		json_object_set_int_member(o, rows[i].name, l ? l->avg : 0);
-		if (l && l->max)
+		if (l && l->max) {
 			json_object_set_int_member(o, max, l->max);
+			json_object_set_int_member(o, length, l->length);
+		}
+		limited |= l && l->avg;
 	}
+	if (limited && c->iops_size)
+		json_object_set_int_member(o, "iops_size", c->iops_size);
+	if (limited)
+		json_object_set_string_member(o, "group", disk_id(d));
 }
 
-/* BlockDeviceInfo. disk: that has the image itself; NULL: none. */
+/* BlockDeviceInfo. disk: whose limits and cache are told; NULL: it is about the node alone. */
 static JsonObject *device_info(struct vmm *vmm, struct image *img, const struct disk *disk, bool flat)
 {
 	JsonObject *o = json_object_new(), *cache = json_object_new();
@@ -105,14 +113,8 @@ JsonNode *qmp_query_named_block_nodes(void *opaque, JsonObject *args, GError **e
 	struct vmm *vmm = opaque;
 	JsonArray *list = json_array_new();
 
-	for (struct block_node *n = graph_nodes(vmm->graph); n; n = n->next) {
-		const struct disk *disk = NULL;
-
-		for (unsigned i = 0; i < vmm->n_disks; i++)
-			if (disk_image(vmm->disks[i].disk) == n->img)
-				disk = vmm->disks[i].disk;
-		json_array_add_object_element(list, device_info(vmm, n->img, disk, flat));
-	}
+	for (struct block_node *n = graph_nodes(vmm->graph); n; n = n->next)
+		json_array_add_object_element(list, device_info(vmm, n->img, NULL, flat));
 	return qmp_array(list);
 }
 

@@ -19,6 +19,7 @@ enum key_kind {
 	KEY_STRING,
 	KEY_FLAG,
 	KEY_SIZE,
+	KEY_OBJECT,
 	KEY_ONLY,    /* a flag that has to be what we do anyway: `only` */
 	KEY_SPECIAL, /* looked at by its driver's function */
 };
@@ -26,32 +27,33 @@ enum key_kind {
 struct key {
 	const char *name; /* QEMU's, with a dot where an object is nested */
 	enum key_kind kind;
-	const char *option; /* image_open()'s */
+	const char *option; /* image_open()'s; NULL: it is looked at elsewhere */
 	bool only;
 };
 
+/* In the order in which QEMU looks at them. */
 static const struct key common_keys[] = {
-	{ "driver", KEY_SPECIAL },
-	{ "node-name", KEY_SPECIAL },
-	{ "discard", KEY_SPECIAL },
-	{ "detect-zeroes", KEY_SPECIAL },
-	{ "cache", KEY_SPECIAL },
+	{ "driver", KEY_STRING },
+	{ "node-name", KEY_STRING },
+	{ "discard", KEY_STRING },
+	{ "cache", KEY_OBJECT },
 	{ "read-only", KEY_FLAG, "readonly" },
 	{ "auto-read-only", KEY_FLAG, "auto-readonly" },
 	{ "force-share", KEY_FLAG, "force-share" },
+	{ "detect-zeroes", KEY_STRING },
 	{},
 };
 
 static const struct key file_keys[] = {
 	{ "filename", KEY_STRING, "file" },
 	{ "aio", KEY_STRING, "aio" },
-	{ "locking", KEY_SPECIAL },
+	{ "locking", KEY_STRING },
 	{ "drop-cache", KEY_ONLY, NULL, true },
 	{ "x-check-cache-dropped", KEY_ONLY, NULL, false },
 	{},
 };
 
-static const struct key nbd_keys[] = { { "server", KEY_SPECIAL }, { "export", KEY_SPECIAL }, {} };
+static const struct key nbd_keys[] = { { "server", KEY_OBJECT }, { "export", KEY_STRING }, {} };
 static const struct key format_keys[] = { { "file", KEY_SPECIAL }, {} };
 
 static const struct key qcow2_keys[] = {
@@ -111,7 +113,8 @@ static bool take_key(const struct key *key, JsonNode *v, GVariantDict *dict, GEr
 	case KEY_STRING:
 		if (!is_type(v, G_TYPE_STRING))
 			return wrong_type(key->name, "string", error);
-		g_variant_dict_insert(dict, key->option, "s", json_node_get_string(v));
+		if (key->option)
+			g_variant_dict_insert(dict, key->option, "s", json_node_get_string(v));
 		return true;
 	case KEY_FLAG:
 		if (!is_type(v, G_TYPE_BOOLEAN))
@@ -123,6 +126,8 @@ static bool take_key(const struct key *key, JsonNode *v, GVariantDict *dict, GEr
 			return wrong_type(key->name, "integer", error);
 		g_variant_dict_insert(dict, key->option, "t", (guint64)json_node_get_int(v));
 		return true;
+	case KEY_OBJECT:
+		return JSON_NODE_HOLDS_OBJECT(v) || wrong_type(key->name, "object", error);
 	case KEY_ONLY:
 		if (!is_type(v, G_TYPE_BOOLEAN))
 			return wrong_type(key->name, "boolean", error);
@@ -132,6 +137,20 @@ static bool take_key(const struct key *key, JsonNode *v, GVariantDict *dict, GEr
 		return true;
 	}
 	return false;
+}
+
+/* The types of what all drivers have. */
+static bool check_common(JsonObject *o, GError **error)
+{
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+
+	for (const struct key *key = common_keys; key->name; key++) {
+		JsonNode *v = json_object_get_member(o, key->name);
+
+		if (v && !take_key(key, v, &dict, error))
+			return false;
+	}
+	return true;
 }
 
 static bool take_keys(const struct driver *d, JsonObject *o, GVariantDict *dict, GError **error)
@@ -177,8 +196,6 @@ static bool take_cache(JsonObject *o, GVariantDict *dict, GError **error)
 
 	if (!v)
 		return true;
-	if (!JSON_NODE_HOLDS_OBJECT(v))
-		return wrong_type("cache", "object", error);
 	if (get_flag(json_node_get_object(v), "no-flush", false))
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "cache.no-flush is a guest disk's: give cache=unsafe with --disk");
 	g_variant_dict_insert(dict, "direct", "b", get_flag(json_node_get_object(v), "direct", false));
@@ -189,11 +206,7 @@ static bool check_word(JsonObject *o, const char *name, const char *const *words
 {
 	const char *text = get_string(o, name);
 
-	if (!json_object_has_member(o, name))
-		return true;
-	if (!text)
-		return wrong_type(name, "string", error);
-	if (g_strv_contains(words, text))
+	if (!text || g_strv_contains(words, text))
 		return true;
 	qmp_fail(error, QMP_ERROR_GENERIC, "Parameter '%s' does not accept value '%s'", name, text);
 	return false;
@@ -232,6 +245,13 @@ static struct image *open_reference(struct adding *a, JsonObject *o, const char 
 	return NULL;
 }
 
+struct image *qmp_open_reference(struct vmm *vmm, JsonObject *o, const char *name, GError **error)
+{
+	struct adding a = { .vmm = vmm };
+
+	return open_reference(&a, o, name, error);
+}
+
 static struct image *open_format(struct adding *a, const struct driver *d, JsonObject *o, GVariantDict *dict, GError **error)
 {
 	JsonNode *below = json_object_get_member(o, "backing");
@@ -240,6 +260,8 @@ static struct image *open_format(struct adding *a, const struct driver *d, JsonO
 
 	if (!storage)
 		return NULL;
+	if (!graph_is_free(a->vmm->graph, storage, error))
+		goto out;
 	if (below && JSON_NODE_HOLDS_NULL(below))
 		g_variant_dict_insert(dict, "backing", "s", "");
 	else if (below && !(backing = open_reference(a, o, "backing", error)))
@@ -323,7 +345,7 @@ static struct image *open_image(struct adding *a, JsonObject *o, GError **error)
 	const struct driver *d = find_driver(o, error);
 	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
 
-	if (!d || !check_words(o, error) || !take_keys(d, o, &dict, error) || !take_cache(o, &dict, error))
+	if (!d || !take_keys(d, o, &dict, error) || !check_words(o, error) || !take_cache(o, &dict, error))
 		return NULL;
 	return d->kind == DRIVER_FORMAT ? open_format(a, d, o, &dict, error) : open_storage(d, o, &dict, error);
 }
@@ -351,8 +373,10 @@ JsonNode *qmp_blockdev_add(void *opaque, JsonObject *args, GError **error)
 	struct block_graph *g = a.vmm->graph;
 	struct image *img;
 
-	if (!get_string(args, "driver"))
+	if (!json_object_has_member(args, "driver"))
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'driver' is missing");
+	if (!check_common(args, error))
+		return NULL;
 	if (!get_string(args, "node-name"))
 		return qmp_fail(error, QMP_ERROR_GENERIC, "'node-name' must be specified for the root node");
 	img = open_node(&a, args, error);

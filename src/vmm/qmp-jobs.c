@@ -69,7 +69,7 @@ const struct qmp_member qmp_blockdev_mirror_args[] = {
 	{ "target", &qmp_string },
 	{ "replaces", &qmp_string, .optional = true },
 	{ "sync", &sync_type },
-	{ "granularity", &qmp_integer, .optional = true },
+	{ "granularity", &qmp_uint32, .optional = true },
 	{ "buf-size", &qmp_integer, .optional = true },
 	{ "on-source-error", &on_error, .optional = true },
 	{ "on-target-error", &on_error, .optional = true },
@@ -494,6 +494,9 @@ static void listen(void *opaque, const struct job_event *e)
 {
 	struct vmm *vmm = opaque;
 
+	/* blockdev-create is no block job. */
+	if (e->job->type == JOB_CREATE && e->kind != JOB_EVENT_STATUS)
+		return graph_sweep(vmm->graph);
 	switch (e->kind) {
 	case JOB_EVENT_STATUS:
 		send_status(vmm, e->job);

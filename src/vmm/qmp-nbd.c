@@ -44,7 +44,7 @@ static const struct qmp_type address = { .kind = QMP_OBJECT, .members = address_
 const struct qmp_member qmp_nbd_server_start_args[] = {
 	{ "addr", &address },
 	{ "tls-creds", &qmp_string, .optional = true },
-	{ "max-connections", &qmp_integer, .optional = true },
+	{ "max-connections", &qmp_uint32, .optional = true },
 	{},
 };
 
@@ -130,7 +130,7 @@ JsonNode *qmp_nbd_server_start(void *opaque, JsonObject *args, GError **error)
 	if (vmm->nbd)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "NBD server already running");
 	if (max < 0 || max > G_MAXINT)
-		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'max-connections' expects uint32");
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'max-connections' expects uint32_t");
 	options.max_connections = max;
 	server = nbd_server_new(NULL, &options, error);
 	fd = server ? listen_at(json_object_get_object_member(args, "addr"), &socket, error) : -1;

@@ -39,6 +39,7 @@ static const struct qmp_command commands[] = {
 	{ "blockdev-backup", qmp_blockdev_backup, qmp_blockdev_backup_args },
 	{ "blockdev-change-medium", qmp_blockdev_change_medium, qmp_change_medium_args },
 	{ "blockdev-close-tray", qmp_blockdev_close_tray, qmp_tray_args },
+	{ "blockdev-create", qmp_blockdev_create, qmp_blockdev_create_args },
 	{ "blockdev-del", qmp_blockdev_del, qmp_blockdev_del_args },
 	{ "blockdev-insert-medium", qmp_blockdev_insert_medium, qmp_insert_medium_args },
 	{ "blockdev-mirror", qmp_blockdev_mirror, qmp_blockdev_mirror_args },

@@ -5,6 +5,7 @@ text, JSON's own faults aside. The guest is a few bytes long.   usage: qmp.py KV
 Exit status 77: QEMU is needed and not installed."""
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -335,6 +336,9 @@ SAME_ERRORS = [
     b'{"execute":"query-stats","arguments":{"target":"vm","providers":[{"provider":"x"}]}}',
     b'{"execute":"query-stats","arguments":{"target":"vm","providers":[{"provider":"kvm","z":1}]}}',
     b'{"execute":"query-stats-schemas","arguments":{"provider":"x"}}',
+    b'{"execute":"block-dirty-bitmap-add","arguments":{"node":"x","name":"y","granularity":-1}}',
+    b'{"execute":"block-dirty-bitmap-add","arguments":{"node":"x","name":"y","granularity":4294967296}}',
+    b'{"execute":"block-dirty-bitmap-add","arguments":{"node":"x","name":"y","granularity":1.5}}',
 ]
 
 # What json-glib finds is told in its words; both answer with an error of one class.
@@ -412,12 +416,49 @@ class Schema:
             return False
         return True
 
+    def members(self, command):
+        """Of a command's arguments, those that have to be there: names to types."""
+        entry = self.types[self.commands[command]['arg-type']]
+        return {member['name']: member['type'] for member in entry['members'] if 'default' not in member}
+
+    def sample(self, name):
+        """Some value of a type."""
+        entry = self.types[name]
+        kind = entry['meta-type']
+        if kind == 'object':
+            value = {member['name']: self.sample(member['type']) for member in entry['members'] if 'default' not in member}
+            for variant in entry.get('variants', []):
+                if value.get(entry['tag']) == variant['case']:
+                    value.update(self.sample(variant['type']))
+            return value
+        if kind == 'alternate':
+            return self.sample(entry['members'][0]['type'])
+        return {'array': [], 'enum': entry.get('values', [''])[0],
+                'builtin': {'string': 'x', 'int': 1, 'number': 1, 'boolean': True}.get(entry.get('json-type'))}[kind]
+
+
+def argument_faults(schema, command):
+    """Arguments that a command does not take: none of what it needs, each of a wrong type, one too many."""
+    entry = schema.types[schema.commands[command]['arg-type']]
+    needed = {name: schema.sample(kind) for name, kind in schema.members(command).items()}
+    if needed:
+        yield {}
+    for member in entry['members']:
+        if not member['type'].startswith('['):
+            yield {**needed, member['name']: []}
+        else:
+            yield {**needed, member['name']: 5}
+    # What is too many is told last, behind what is wrong with a union's own members.
+    if 'tag' not in entry and command not in ('nbd-server-start', 'blockdev-create'):
+        yield {**needed, 'x-y-z': 1}
+
 
 def case_schema(bed):
-    """Every command of ours is QEMU's, and what it answers fits QEMU's schema; events as well."""
+    """Every command of ours is QEMU's, it refuses what QEMU refuses, and what it answers fits QEMU's schema; events as well."""
     arguments = {'query-stats': [{'target': 'vm'}, {'target': 'vcpu'}], 'query-stats-schemas': [{}, {'provider': 'kvm'}]}
     with bed.start('--cpus', '2', '--name', 'x') as vmm, bed.qemu() as qemu:
-        client, schema = vmm.client(), Schema(qemu.client())
+        client, twin = vmm.client(), qemu.client()
+        schema = Schema(twin)
         names = [command['name'] for command in client.run('query-commands')]
         check(len(names) == len(set(names)), 'a command is there twice', names)
         # Those that change the machine in the order that they can be run in.
@@ -426,9 +467,21 @@ def case_schema(bed):
             check(name in schema.commands and name in names, f'{name}: not in both')
             if name == 'qmp_capabilities':
                 continue
-            for given in arguments.get(name, [{}]):
+            for given in argument_faults(schema, name):
+                message = {'execute': name, 'arguments': given}
+                got, wanted = client.ask(message), twin.ask(message)
+                # There are optional arguments that we have not.
+                lacking = any(f"Parameter '{member}' is unexpected" == got.get('error', {}).get('desc') for member in given)
+                check('error' in got and (got == wanted or lacking and 'x-y-z' not in given),
+                      f'{json.dumps(message)}: not the same error', got, wanted)
+            for given in arguments.get(name, [] if schema.members(name) else [{}]):
+                message = {'execute': name, 'arguments': given}
+                got = client.ask(message)
+                if 'error' in got:
+                    check(got == twin.ask(message), f'{json.dumps(message)}: not the same error', got)
+                    continue
                 schema.fits(schema.commands[name]['arg-type'], given, name)
-                schema.fits(schema.commands[name]['ret-type'], client.run(name, **given), name)
+                schema.fits(schema.commands[name]['ret-type'], got['return'], name)
     with bed.start() as vmm:
         client, seen = vmm.client(), []
         for name in order:
@@ -440,6 +493,126 @@ def case_schema(bed):
             schema.fits(schema.events[event['event']]['arg-type'], event.get('data', {}), event['event'])
             check(set(event) <= {'event', 'data', 'timestamp'} and set(event['timestamp']) == {'seconds', 'microseconds'},
                   'another shape', event)
+
+
+def shape(value, at=''):
+    """Paths of an answer's members and their types; those of a list's items are one."""
+    if isinstance(value, dict):
+        return {path for key, inner in value.items() for path in shape(inner, f'{at}.{key}')} | {f'{at} object'}
+    if isinstance(value, list):
+        return {path for item in value for path in shape(item, f'{at}[]')} | {f'{at} array'}
+    return {f'{at} {"boolean" if isinstance(value, bool) else "number" if isinstance(value, (int, float)) else "string"}'}
+
+
+# What QEMU has beyond us: statistics of the file below an image.
+ONLY_QEMU = re.compile(r'[^ ]*\.parent[. ]')
+
+
+def case_shapes(bed):
+    """Disks, nodes, statistics and jobs are told with the members and types that QEMU has for the same images."""
+    for tool in 'qemu-img', 'qemu-system-x86_64':
+        if not shutil.which(tool):
+            raise Skipped(f'no {tool}')
+    sides = {}
+    for side in 'ours', 'theirs':
+        base, top, target, disc = (bed.path(f'{name}-{side}') for name in ('base', 'top', 'target', 'disc'))
+        subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', base, '8M'], check=True)
+        subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', base, '-F', 'qcow2', top], check=True)
+        subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', target, '8M'], check=True)
+        subprocess.run(['qemu-img', 'snapshot', '-c', 'one', top], check=True)
+        subprocess.run(['qemu-io', '-c', 'write 0 4M', top], check=True, stdout=subprocess.DEVNULL)
+        with open(disc, 'wb') as file:
+            file.truncate(1 << 20)
+        if side == 'ours':
+            machine = bed.start('--disk', f'file={top},format=qcow2,id=disk0', '--disk', f'file={disc},media=cdrom,id=cd0')
+        else:
+            machine = bed.qemu('-M', 'q35', '-m', '64M', '-drive', f'file={top},format=qcow2,id=disk0,if=none', '-device',
+                               'virtio-blk-pci,drive=disk0', '-device', 'virtio-scsi-pci', '-drive',
+                               f'file={disc},format=raw,media=cdrom,id=cd0,if=none', '-device', 'scsi-cd,drive=cd0')
+        with machine as vm:
+            client = vm.client()
+            node = next(row for row in client.run('query-block') if row['device'] == 'disk0')['inserted']['node-name']
+            client.run('block-dirty-bitmap-add', node=node, name='b', persistent=True)
+            client.run('block_set_io_throttle', device='disk0', bps=1 << 30, bps_max=2 << 30, bps_rd=0, bps_wr=0, iops=0, iops_rd=0,
+                       iops_wr=0)
+            client.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': target}, **{'node-name': 'target'})
+            sides[side] = {command: client.run(command) for command in (
+                'query-block', 'query-named-block-nodes', 'query-blockstats')}
+            client.run('blockdev-backup', device='disk0', target='target', sync='full', speed=1 << 16, **{'job-id': 'slow'})
+            sides[side].update({command: client.run(command) for command in ('query-block-jobs', 'query-jobs')})
+            schema = Schema(client) if side == 'theirs' else None
+    for command, answer in sides['ours'].items():
+        schema.fits(schema.commands[command]['ret-type'], answer, command)
+        ours, theirs = shape(answer), shape(sides['theirs'][command])
+        more, less = ours - theirs, {path for path in theirs - ours if not ONLY_QEMU.match(path)}
+        check(not more and not less, f'{command}: other members', f'only here: {sorted(more)}', f'only in QEMU: {sorted(less)}')
+
+
+CREATED = [
+    ('qcow2', {'size': 64 << 20}),
+    ('qcow2', {'size': 3 << 20, 'cluster-size': 4096, 'lazy-refcounts': True, 'refcount-bits': 8, 'compression-type': 'zstd'}),
+    ('qcow2', {'size': 1 << 20, 'version': 'v2'}), ('qcow2', {'size': 8 << 20, 'extended-l2': True, 'preallocation': 'metadata'}),
+    ('qcow2', {'size': 1 << 30, 'backing-file': 'elsewhere', 'backing-fmt': 'raw'}), ('vdi', {'size': 5 << 20}),
+    ('vhdx', {'size': 64 << 20, 'block-size': 1 << 20, 'subformat': 'dynamic'}), ('vmdk', {'size': 32 << 20, 'adapter-type': 'ide'}),
+    ('vpc', {'size': 8 << 20, 'subformat': 'fixed', 'force-size': True}),
+]
+
+
+def case_create(bed):
+    """blockdev-create beside QEMU's: the same jobs, events and errors, and images that qemu-img finds to be the same."""
+    if not shutil.which('qemu-img'):
+        raise Skipped('no qemu-img')
+
+    def conclude(client, arguments):
+        client.run('blockdev-create', **{'job-id': 'c'}, options=arguments)
+        while client.event('JOB_STATUS_CHANGE')['data']['status'] != 'concluded':
+            pass
+        jobs = client.run('query-jobs')
+        client.run('job-dismiss', id='c')
+        while client.event('JOB_STATUS_CHANGE')['data']['status'] != 'null':
+            pass
+        check(not client.events, 'other events', client.events)
+        return jobs
+
+    def create(client, path, driver, more):
+        jobs = conclude(client, {'driver': 'file', 'filename': path, 'size': 0})
+        client.run('blockdev-add', driver='file', filename=path, **{'node-name': 'file'})
+        jobs += conclude(client, {'driver': driver, 'file': 'file', **more})
+        client.run('blockdev-add', driver=driver, file='file', **({'backing': None} if driver == 'qcow2' else {}),
+                   **{'node-name': 'image'})
+        for node in 'image', 'file':
+            client.run('blockdev-del', **{'node-name': node})
+        info = json.loads(subprocess.run(['qemu-img', 'info', '--output=json', path], check=True, capture_output=True).stdout)
+        for key in 'filename', 'actual-size', 'full-backing-filename':
+            info.pop(key, None)
+        data = info.get('format-specific', {}).get('data', {})
+        for key in 'cid', 'extents':
+            data.pop(key, None)
+        return jobs, info
+
+    with bed.start() as vmm, bed.qemu() as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        for driver, more in CREATED:
+            got, wanted = (create(client, bed.path(driver), driver, more) for client in (ours, theirs))
+            check(got == wanted, f'{driver} {more}: not the same', list(got), list(wanted))
+        path = bed.path('raw')
+        conclude(ours, {'driver': 'file', 'filename': path, 'size': 1 << 20, 'preallocation': 'falloc'})
+        check(os.path.getsize(path) == 1 << 20 and os.stat(path).st_blocks >= 2048, 'not the room that was asked for')
+        job = conclude(ours, {'driver': 'file', 'filename': '/no/such/folder/x', 'size': 0})[0]
+        check('/no/such/folder/x' in job['error'] and job['type'] == 'create', 'no error', job)
+        ours.run('blockdev-add', driver='raw', file={'driver': 'file', 'filename': path, 'node-name': 'below'}, **{'node-name': 'above'})
+        answer = ours.ask({'execute': 'blockdev-create', 'arguments': {
+            'job-id': 'c', 'options': {'driver': 'qcow2', 'file': 'below', 'size': 1 << 20}}})
+        check(answer.get('error', {}).get('desc') == 'Node below is in use', 'a file in use is written', answer)
+        for given in {'driver': 'qcow2', 'file': 'nothing', 'size': 1 << 20}, {'driver': 'qcow2', 'size': 1}, \
+                {'driver': 'qcow2', 'file': 'x', 'size': -1.5}, {'driver': 'qcow2', 'file': 'x', 'size': 1, 'version': 'v9'}, \
+                {'driver': 'file', 'filename': 5, 'size': 1}, {'driver': 'qcow2', 'file': 'x', 'size': 1, 'filename': 'x'}:
+            message = {'execute': 'blockdev-create', 'arguments': {'job-id': 'c', 'options': given}}
+            got = ours.ask(message)
+            check('error' in got, f'{given}: no error', got)
+            if given.get('file') != 'nothing':  # QEMU's job finds that out
+                wanted = theirs.ask(message)
+                check(got == wanted, f'{given}: not the same error', got, wanted)
 
 
 def memory(process):

@@ -258,9 +258,10 @@ static void test_mirror(void **state)
 	one_mirror(specs + 1, "qcow2", "'cluster_size': <'16k'>, 'extended_l2': <'on'>", JOB_SYNC_TOP, 305);
 }
 
-/* A ready mirror that is cancelled in order is a copy of that moment; zeroes stay holes. */
+/* A ready mirror that is cancelled in order is a copy of that moment; zeroes stay holes, and a speed does not hold them up. */
 static void test_mirror_cancel(void **state)
 {
+	struct job_options slow = options("m");
 	g_autoptr(GRand) rand = g_rand_new_with_seed(9);
 	g_autofree uint8_t *then = NULL;
 	struct image *source = new_image("source", "qcow2", "", 64 * MB), *target = new_image("target", "raw", "", 64 * MB);
@@ -287,7 +288,8 @@ static void test_mirror_cancel(void **state)
 	image_close(source);
 	source = new_image("source", "qcow2", "", 64 * MB);
 	target = new_image("target", "raw", "", 64 * MB);
-	mirror(options("m"), source, target, JOB_SYNC_FULL);
+	slow.speed = 1;
+	mirror(slow, source, target, JOB_SYNC_FULL);
 	job_wait("m", JOB_READY);
 	assert_true(job_cancel(job_find("m"), true, &error));
 	job_wait("m", JOB_NULL);
@@ -642,17 +644,51 @@ static void test_create(void **state)
 	struct job *job;
 
 	o.manual_dismiss = true;
-	ok(job_create_new(&o, g_variant_new_parsed(text), &error), error);
+	ok(job_create_new(&o, NULL, g_variant_new_parsed(text), &error), error);
 	job_wait("c", JOB_CONCLUDED);
 	assert_int_equal(job_find("c")->result, 0);
 	job_dismiss(job_find("c"), NULL);
 	img = open_image(path, "qcow2", true);
 	assert_int_equal(img->size, MB);
 	image_close(img);
-	job = ok(job_create_new(&o, g_variant_new_parsed("{'file': <'/nowhere/x'>, 'size': <uint64 512>}"), &error), error);
+	job = ok(job_create_new(&o, NULL, g_variant_new_parsed("{'file': <'/nowhere/x'>, 'size': <uint64 512>}"), &error), error);
 	job_wait("c", JOB_CONCLUDED);
 	assert_non_null(strstr(job->error, "/nowhere/x"));
 	job_dismiss(job, NULL);
+}
+
+/* In the file of a node, which nobody else has meanwhile; what was there is gone. */
+static void test_create_on(void **state)
+{
+	g_autofree uint8_t *zeroes = g_malloc0(MB);
+	struct image *storage = new_image("storage", "raw", "", 2 * MB), *img;
+	g_autofree char *how = g_strdup_printf("{'file': <'%s'>, 'format': <'qcow2'>}", storage->path);
+	g_autoptr(GVariant) open = NULL;
+	struct job_options o = options("c");
+	GError *error = NULL;
+
+	zeroes[MB / 2] = 1;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(image_write(storage, i * MB, zeroes, MB), 0);
+	zeroes[MB / 2] = 0;
+	o.manual_dismiss = true;
+	ok(job_create_new(&o, storage, g_variant_new_parsed("{'format': <'qcow2'>, 'size': <uint64 1048576>}"), &error), error);
+	assert_non_null(job_using(storage));
+	o.id = "d";
+	assert_null(job_create_new(&o, storage, g_variant_new_parsed("{'format': <'raw'>, 'size': <uint64 512>}"), &error));
+	assert_non_null(strstr(error->message, "block device is in use by block job: create"));
+	g_clear_error(&error);
+	job_wait("c", JOB_CONCLUDED);
+	assert_int_equal(job_find("c")->result, 0);
+	job_dismiss(job_find("c"), NULL);
+	open = g_variant_ref_sink(g_variant_new_parsed(how));
+	img = image_open_on(storage, NULL, open, &error);
+	if (!img)
+		fail_msg("%s", error->message);
+	expect_contents(img, zeroes, MB);
+	expect_clean(img, false);
+	image_close(img);
+	image_close(storage);
 }
 
 int main(void)
@@ -663,6 +699,7 @@ int main(void)
 		cmocka_unit_test(test_write_blocking),
 		cmocka_unit_test(test_incremental), cmocka_unit_test(test_cancel),    cmocka_unit_test(test_verbs),
 		cmocka_unit_test(test_group),	 cmocka_unit_test(test_cancel_all),    cmocka_unit_test(test_create),
+		cmocka_unit_test(test_create_on),
 	};
 
 	cmocka_set_test_filter(getenv("JOBS_TEST"));
