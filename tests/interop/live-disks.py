@@ -440,8 +440,7 @@ def case_nbd_nodes(bed):
     if not shutil.which('qemu-nbd'):
         raise Skipped('no qemu-nbd')
     base, copy, target, below = bed.image(), bed.image('copy.qcow2'), bed.image('target.raw', 'raw'), bed.path('below')
-    tool('qemu-img', 'create', '-f', 'qcow2', below, str(SIZE))
-    with open(below, 'ab') as file:
+    with open(below, 'wb') as file:
         file.truncate(2 * SIZE)  # an export does not grow
     with Server(bed, copy, 'qcow2') as first, Server(bed, target, 'raw') as second, Server(bed, below, 'raw') as third:
         with bed.guest(base) as guest:
@@ -457,6 +456,12 @@ def case_nbd_nodes(bed):
             guest.job('blockdev-backup', 'full', device='disk0', target='copy', sync='full')
             guest.done('full')
             guest.qmp.run('blockdev-del', **{'node-name': 'copy'})
+            guest.job('blockdev-create', 'make', options={'driver': 'qcow2', 'file': third.options('storage'), 'size': SIZE})
+            while guest.job_event('JOB_STATUS_CHANGE', 'make')['status'] != 'concluded':
+                pass
+            jobs = guest.qmp.run('query-jobs')
+            check('error' not in jobs[0], 'no image on the export', jobs)
+            guest.qmp.run('job-dismiss', id='make')
             guest.qmp.run('blockdev-add', driver='qcow2', file=third.options('storage'), **{'node-name': 'below'})
             guest.job('blockdev-mirror', 'below', device='disk0', target='below', sync='full')
             guest.job_event('BLOCK_JOB_READY', 'below')
