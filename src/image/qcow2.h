@@ -136,6 +136,7 @@ struct qcow2 {
 	struct image_file *file;
 	GMutex lock;
 	GCond idle; /* a qcow2_busy has ended */
+	unsigned n_waiting; /* for that */
 	struct qcow2_busy *busy;
 
 	/* The header. */
@@ -314,7 +315,7 @@ bool qcow2_reads_zero(struct image *img, uint64_t offset, uint64_t len); /* for 
 /* ---- qcow2-write.c ---- */
 int qcow2_write(struct image *img, uint64_t offset, const void *buf, uint64_t len);
 int qcow2_populate(struct image *img, uint64_t offset, uint64_t len);
-int qcow2_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at);
+int qcow2_write_shared(struct image *img, struct image_file *from, const struct image_piece *pieces, unsigned n);
 /* Guest clusters first to last are this thread's until qcow2_busy_end(). With the lock. */
 void qcow2_busy_wait(struct qcow2 *s, uint64_t first, uint64_t last);
 void qcow2_busy_begin(struct qcow2 *s, struct qcow2_busy *b, uint64_t first, uint64_t last);
