@@ -234,7 +234,9 @@ int qcow2_sync(struct qcow2 *s);	    /* both files */
 int qcow2_write_refcounts(struct qcow2 *s); /* refcounts and their table */
 int qcow2_clean_l2(struct qcow2 *s);	    /* L2 slices, after all they point to */
 int qcow2_clean_refcounts(struct qcow2 *s); /* the refcount cache's clean() */
-int qcow2_flush_locked(struct qcow2 *s);    /* everything; then what is gone is free */
+int qcow2_flush_locked(struct qcow2 *s);    /* what counts; then what is gone is free */
+int qcow2_flush_all(struct qcow2 *s);	    /* and all counts; nothing becomes free */
+int qcow2_flush_flags(struct qcow2 *s);	    /* entries that point to what is on the disk for long */
 int qcow2_settle(struct qcow2 *s);	    /* after a change: too much is gone and not free yet */
 int qcow2_will_write(struct qcow2 *s);	    /* before the first change */
 int qcow2_flush(struct image *img);
