@@ -413,6 +413,71 @@ def case_pull_backup(bed):
     sound(base)
 
 
+class Server:
+    """qemu-nbd with an image, for several clients."""
+
+    def __init__(self, bed, image, kind):
+        self.path = bed.path('server')
+        self.process = subprocess.Popen(['qemu-nbd', '-t', '-e', '4', '-f', kind, '-k', self.path, '-x', 'disk', image])
+
+    def __enter__(self):
+        end = time.monotonic() + LIMIT
+        while not os.path.exists(self.path):
+            check(time.monotonic() < end and self.process.poll() is None, 'qemu-nbd does not listen')
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *what):
+        self.process.terminate()
+        self.process.wait()
+
+    def options(self, name):
+        return {'driver': 'nbd', 'server': {'type': 'unix', 'path': self.path}, 'export': 'disk', 'node-name': name}
+
+
+def case_nbd_nodes(bed):
+    """Exports of qemu-nbd as nodes: the target of a backup, and of a mirror whose end moves the guest there; one below a qcow2 image."""
+    if not shutil.which('qemu-nbd'):
+        raise Skipped('no qemu-nbd')
+    base, copy, target, below = bed.image(), bed.image('copy.qcow2'), bed.image('target.raw', 'raw'), bed.path('below')
+    tool('qemu-img', 'create', '-f', 'qcow2', below, str(SIZE))
+    with open(below, 'ab') as file:
+        file.truncate(2 * SIZE)  # an export does not grow
+    with Server(bed, copy, 'qcow2') as first, Server(bed, target, 'raw') as second, Server(bed, below, 'raw') as third:
+        with bed.guest(base) as guest:
+            guest.busy(0.3)
+            for arguments, words in [
+                    ({'driver': 'nbd', 'node-name': 'x'}, "Parameter 'server' is missing"),
+                    ({'driver': 'nbd', 'node-name': 'x', 'server': 5}, "Invalid parameter type for 'server', expected: object"),
+                    ({'driver': 'nbd', 'node-name': 'x', 'server': {'type': 'unix', 'path': '/no/such'}}, '/no/such'),
+                    ({**first.options('x'), 'export': 'other'}, 'other')]:
+                answer = guest.qmp.ask({'execute': 'blockdev-add', 'arguments': arguments})
+                check(words in answer.get('error', {}).get('desc', ''), f'not "{words}"', answer)
+            guest.qmp.run('blockdev-add', **first.options('copy'))
+            guest.job('blockdev-backup', 'full', device='disk0', target='copy', sync='full')
+            guest.done('full')
+            guest.qmp.run('blockdev-del', **{'node-name': 'copy'})
+            guest.qmp.run('blockdev-add', driver='qcow2', file=third.options('storage'), **{'node-name': 'below'})
+            guest.job('blockdev-mirror', 'below', device='disk0', target='below', sync='full')
+            guest.job_event('BLOCK_JOB_READY', 'below')
+            guest.qmp.run('block-job-complete', device='below')
+            guest.done('below')
+            guest.busy(0.3)
+            guest.qmp.run('blockdev-add', driver='raw', file=second.options('export'), **{'node-name': 'target'})
+            guest.job('blockdev-mirror', 'there', device='disk0', target='target', sync='full')
+            guest.job_event('BLOCK_JOB_READY', 'there')
+            guest.busy(0.3)
+            guest.qmp.run('block-job-complete', device='there')
+            guest.done('there')
+            check(guest.block()['inserted']['node-name'] == 'target', 'not the target', guest.block())
+            guest.busy(0.3)
+            seen = guest.sum()
+            guest.quit()
+    check(content(target, 'raw') == seen, 'the export is not what the guest has seen')
+    content(copy)
+    sound(base, copy, below)
+
+
 def case_jobs(bed):
     """States, verbs and events of a job that is finalized and dismissed by hand, and QEMU's words for what it refuses."""
     base, target = bed.image(), bed.image('target.qcow2')

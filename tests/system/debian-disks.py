@@ -346,6 +346,26 @@ def case_scsi(bed):
     work(bed, 'scsi')
 
 
+def case_killed(bed):
+    """kill -9 in the middle of a commit: no image is damaged, and what the guest was told is committed is there."""
+    root, disc = bed.overlay(), bed.disc()
+    with Guest(bed, f'file={root},format=qcow2,id=root', f'file={disc},media=cdrom,readonly=on') as guest:
+        guest.install()
+        guest.start_load()
+        guest.wait_rows(5)
+        top = guest.snapshot('one')
+        guest.wait_rows(5)
+        guest.qmp.run('block-commit', device='root', base=root, speed=1 << 20, **{'job-id': 'active'})
+        guest.wait_rows(10)
+        check(guest.qmp.run('query-block-jobs'), 'the job is over', guest.qmp.events)
+        least = guest.rows()
+        guest.console.process.kill()
+        guest.console.process.wait()
+    for path in bed.path('base.qcow2'), root, top:
+        tool('qemu-img', 'check', path, status=(0, 3))  # 3: leaks alone
+    crashed(bed, top, 'qcow2', least, least + 20)
+
+
 def case_nbd(bed):
     """The root is an NBD export, of our server and of QEMU's: login, data, discards, power-off."""
     if not shutil.which('qemu-nbd'):
