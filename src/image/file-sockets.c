@@ -6,8 +6,6 @@
  */
 #include "file-sockets.h"
 
-#include <poll.h>
-
 enum {
 	TURNING_US = 50,
 };

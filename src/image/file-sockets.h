@@ -4,6 +4,8 @@
  * whoever has requests under way looks after. Part of file-queue.c; any thread unless something else is said.
  */
 #pragma once
+#include <poll.h>
+
 #include "file.h"
 
 enum { FILE_SOCKETS_MAX = 8 }; /* of a queue; requests to more files are for threads */

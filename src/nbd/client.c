@@ -54,6 +54,11 @@ static bool is_done(const struct waiter *w)
 	return __atomic_load_n(&w->done, __ATOMIC_ACQUIRE);
 }
 
+static unsigned over(const struct nbd_file *f)
+{
+	return __atomic_load_n(&f->over, __ATOMIC_RELAXED);
+}
+
 /*
  * Takes what the socket brings, without waiting. One thread at a time: what libnbd is ready for cannot become less between our
  * question and our call then. False: the connection is lost, or of no use.
@@ -64,7 +69,7 @@ static bool take(struct nbd_file *f)
 
 	g_mutex_lock(&f->turn);
 	for (unsigned i = 0; ok && i < TURN_MAX; i++) {
-		unsigned over = __atomic_load_n(&f->over, __ATOMIC_RELAXED);
+		unsigned before = over(f), after;
 
 		if (nbd_aio_get_direction(f->nbd) & LIBNBD_AIO_DIRECTION_WRITE)
 			ok = nbd_aio_notify_write(f->nbd) == 0;
@@ -72,7 +77,8 @@ static bool take(struct nbd_file *f)
 			ok = nbd_aio_notify_read(f->nbd) == 0;
 		ok &= nbd_aio_get_direction(f->nbd) != 0;
 		/* No reply more, or nobody who waits for one. */
-		if (over == f->over || __atomic_load_n(&f->begun, __ATOMIC_RELAXED) == f->over)
+		after = over(f);
+		if (after == before || after == __atomic_load_n(&f->begun, __ATOMIC_RELAXED))
 			break;
 	}
 	g_mutex_unlock(&f->turn);
