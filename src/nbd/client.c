@@ -54,14 +54,24 @@ static bool is_done(const struct waiter *w)
 	return __atomic_load_n(&w->done, __ATOMIC_ACQUIRE);
 }
 
-static unsigned over(const struct nbd_file *f)
+/* What libnbd waits for and gets at once: POLLIN, POLLOUT; 0: nothing. Errors count as that. */
+static short ready(const struct nbd_file *f, unsigned direction)
 {
-	return __atomic_load_n(&f->over, __ATOMIC_RELAXED);
+	struct pollfd p = { .fd = f->base.socket };
+
+	if (direction & LIBNBD_AIO_DIRECTION_READ)
+		p.events |= POLLIN;
+	if (direction & LIBNBD_AIO_DIRECTION_WRITE)
+		p.events |= POLLOUT;
+	if (poll(&p, 1, 0) <= 0)
+		return 0;
+	return p.revents & (POLLIN | POLLOUT) ? p.revents & (POLLIN | POLLOUT) : p.events;
 }
 
 /*
- * Takes what the socket brings, without waiting. One thread at a time: what libnbd is ready for cannot become less between our
- * question and our call then. False: the connection is lost, or of no use.
+ * Takes what the socket brings, without waiting. One thread at a time, and what brought it here may have been taken by another
+ * one: libnbd is not called for nothing, as it would send no request until it has a reply then. False: the connection is lost,
+ * or of no use.
  */
 static bool take(struct nbd_file *f)
 {
@@ -69,16 +79,17 @@ static bool take(struct nbd_file *f)
 
 	g_mutex_lock(&f->turn);
 	for (unsigned i = 0; ok && i < TURN_MAX; i++) {
-		unsigned before = over(f), after;
+		unsigned direction = nbd_aio_get_direction(f->nbd);
+		short events = direction ? ready(f, direction) : 0;
 
-		if (nbd_aio_get_direction(f->nbd) & LIBNBD_AIO_DIRECTION_WRITE)
-			ok = nbd_aio_notify_write(f->nbd) == 0;
-		if (ok && nbd_aio_get_direction(f->nbd) & LIBNBD_AIO_DIRECTION_READ)
+		if (direction && !events)
+			break;
+		if (events & POLLIN)
 			ok = nbd_aio_notify_read(f->nbd) == 0;
-		ok &= nbd_aio_get_direction(f->nbd) != 0;
-		/* No reply more, or nobody who waits for one. */
-		after = over(f);
-		if (after == before || after == __atomic_load_n(&f->begun, __ATOMIC_RELAXED))
+		else
+			ok = direction && nbd_aio_notify_write(f->nbd) == 0;
+		/* Nobody waits for more? */
+		if (__atomic_load_n(&f->over, __ATOMIC_RELAXED) == __atomic_load_n(&f->begun, __ATOMIC_RELAXED))
 			break;
 	}
 	g_mutex_unlock(&f->turn);
