@@ -28,8 +28,9 @@ struct image_req {
 	/* The image's own, while the request is under way: */
 	struct image_req *link;
 	uint64_t done; /* bytes of a short transfer that are through; at last the result */
-	uint64_t at;   /* a plain transfer: where in fd; */
-	int fd;	       /* -1: a thread does it through the format */
+	uint64_t at;   /* a plain transfer: where in its file; */
+	int fd;	       /* -1: it has none */
+	struct image_file *file; /* fd -1: takes it; NULL: a thread does it through the format */
 	struct image *layer; /* whose gate is to be left; NULL: none's */
 };
 
