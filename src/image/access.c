@@ -234,18 +234,21 @@ int image_write_packed(struct image *img, uint64_t offset, const void *packed, u
 	return res;
 }
 
-int image_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at)
+int image_write_shared(struct image *img, struct image_file *from, const struct image_piece *pieces, unsigned n)
 {
-	int res = begin_change(img, offset, len);
+	int res = 1;
 
-	if (res <= 0)
-		return res;
 	if (!img->format->write_shared)
 		return -ENOTSUP;
+	for (unsigned i = 0; i < n && res > 0; i++)
+		res = begin_change(img, pieces[i].offset, pieces[i].len);
+	if (res <= 0 || !n)
+		return res < 0 ? res : -EINVAL;
 	gate_enter(img->gate);
-	res = img->format->write_shared(img, offset, len, from, at);
+	res = img->format->write_shared(img, from, pieces, n);
 	gate_leave(img->gate);
-	image_watch_after(img, offset, len);
+	for (unsigned i = 0; i < n; i++)
+		image_watch_after(img, pieces[i].offset, pieces[i].len);
 	return res;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One request to a file or block device (req->fd, req->at) with ordinary system calls: what the threads of file-queue.c run,
+ * One request to a file or block device (req->fd, req->at; without a descriptor by its own functions) with ordinary system calls: what the threads of file-queue.c run,
  * the rest of a transfer that io_uring cut short, and what file-posix.c is made of. Holes and zeroes are made with
  * fallocate(2) where the file system can, else written.
  */
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "file-queue.h"
+#include "file.h"
 
 enum {
 	ZERO_CHUNK = 64 << 10,
@@ -104,10 +105,35 @@ static int write_zeroes(const struct image_req *req)
 	return res;
 }
 
+/* The same of a file without a descriptor. */
+static int call_file(const struct image_req *req)
+{
+	const struct image_file_type *type = req->file->type;
+	uint64_t at = req->at;
+	int res = 0;
+
+	if (req->op == IMAGE_FLUSH)
+		return type->flush(req->file);
+	if (req->op == IMAGE_DISCARD)
+		return type->discard(req->file, at, req->len);
+	if (req->op == IMAGE_WRITE_ZEROES)
+		return type->write_zeroes(req->file, at, req->len, req->flags & IMAGE_MAY_UNMAP);
+	for (unsigned i = 0; i < req->n_iov && res == 0; i++) {
+		const struct iovec *v = &req->iov[i];
+
+		res = req->op == IMAGE_READ ? type->read(req->file, at, v->iov_base, v->iov_len) :
+					      type->write(req->file, at, v->iov_base, v->iov_len);
+		at += v->iov_len;
+	}
+	return res;
+}
+
 int file_io(struct image_req *req)
 {
 	int res = -EINVAL;
 
+	if (req->fd < 0)
+		return call_file(req);
 	switch (req->op) {
 	case IMAGE_READ:
 	case IMAGE_WRITE:

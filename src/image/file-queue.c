@@ -2,7 +2,8 @@
 /*
  * Asynchronous file I/O. A queue has an io_uring of its own for reads, writes and flushes, so that queues do not contend; what
  * io_uring does not do (holes, formats), does not finish (short transfers) or does not exist for goes to a thread pool that all
- * queues share. Completions come back through one GSource, which watches the ring and an eventfd of the threads.
+ * queues share. Files elsewhere (NBD) have sockets instead. Completions come back through one GSource, which watches the ring,
+ * an eventfd of the threads, and the sockets.
  */
 #include "file-queue.h"
 
@@ -15,6 +16,7 @@
 #include <liburing.h>
 
 #include "error.h"
+#include "file-sockets.h"
 #include "gate.h"
 #include "log.h"
 
@@ -33,6 +35,7 @@ struct file_queue {
 	int event_fd;
 	bool uring;
 	struct io_uring ring;
+	struct file_sockets sockets;
 	GMutex lock; /* the ring and the list */
 	struct image_req *done; /* over, and complete() not called; result in req->done */
 	unsigned in_flight;	/* atomic */
@@ -51,6 +54,9 @@ struct finished {
 	struct image_req *req;
 	int res;
 };
+
+/* The queue whose sockets this thread looks after right now; it runs the completions next. */
+static __thread struct file_queue *turning;
 
 static void wake(struct file_queue *q)
 {
@@ -90,7 +96,7 @@ static void pool_run(gpointer data, gpointer unused)
 	struct pool_job job = *(struct pool_job *)data;
 
 	g_free(data);
-	post(job.q, job.req, job.req->fd < 0 ? job.q->work(job.q->opaque, job.req) : file_io(job.req));
+	post(job.q, job.req, job.req->fd < 0 && !job.req->file ? job.q->work(job.q->opaque, job.req) : file_io(job.req));
 }
 
 static void pool_push(struct file_queue *q, struct image_req *req)
@@ -144,11 +150,43 @@ static bool ring_push(struct file_queue *q, struct image_req *req)
 	return sqe;
 }
 
+/* A file has done a request: any thread, which holds locks of the file. */
+static void socket_over(void *opaque, struct image_req *req, int res)
+{
+	struct file_socket *k = opaque;
+	struct file_queue *q = k->owner;
+
+	g_mutex_lock(&q->lock);
+	file_socket_over(k);
+	add_done(q, req, res);
+	if (turning != q)
+		wake(q);
+	g_mutex_unlock(&q->lock);
+}
+
+static bool socket_push(struct file_queue *q, struct image_req *req)
+{
+	bool asleep;
+
+	if (req->fd >= 0 || !req->file || !file_sockets_submit(&q->sockets, req, socket_over, &asleep))
+		return false;
+	if (asleep && !g_main_context_is_owner(q->context))
+		wake(q);
+	return true;
+}
+
+static void turn_sockets(struct file_queue *q, bool ready)
+{
+	turning = q;
+	file_sockets_turn(&q->sockets, ready);
+	turning = NULL;
+}
+
 void file_queue_submit(struct file_queue *q, struct image_req *req)
 {
 	__atomic_add_fetch(&q->in_flight, 1, __ATOMIC_RELAXED);
 	req->done = 0;
-	if (!ring_push(q, req))
+	if (!ring_push(q, req) && !socket_push(q, req))
 		pool_push(q, req);
 }
 
@@ -213,6 +251,7 @@ static bool reap_ring(struct file_queue *q)
 
 void file_queue_collect(struct file_queue *q)
 {
+	file_sockets_turn(&q->sockets, false);
 	g_mutex_lock(&q->lock);
 	kick(q);
 	while (reap_ring(q))
@@ -266,6 +305,18 @@ void file_queue_reap(struct file_queue *q)
 		run_completions(q);
 }
 
+static gboolean source_prepare(GSource *source, int *ret_timeout)
+{
+	*ret_timeout = -1;
+	file_sockets_arm(&((struct file_source *)source)->q->sockets);
+	return FALSE;
+}
+
+static gboolean source_check(GSource *source)
+{
+	return file_sockets_ready(&((struct file_source *)source)->q->sockets);
+}
+
 static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer data)
 {
 	struct file_source *s = (struct file_source *)source;
@@ -273,6 +324,7 @@ static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer 
 
 	if (g_source_query_unix_fd(source, s->event_tag) && read(s->q->event_fd, &count, sizeof(count)) > 0)
 		file_queue_kick(s->q);
+	turn_sockets(s->q, true);
 	run_completions(s->q);
 	return G_SOURCE_CONTINUE;
 }
@@ -284,12 +336,15 @@ static void source_finalize(GSource *source)
 	if (q->uring)
 		io_uring_queue_exit(&q->ring);
 	close(q->event_fd);
+	file_sockets_clear(&q->sockets);
 	g_mutex_clear(&q->lock);
 	g_free(q->name);
 	g_free(q);
 }
 
-static GSourceFuncs source_funcs = { .dispatch = source_dispatch, .finalize = source_finalize };
+static GSourceFuncs source_funcs = {
+	.prepare = source_prepare, .check = source_check, .dispatch = source_dispatch, .finalize = source_finalize
+};
 
 static bool open_ring(struct file_queue *q, enum file_engine engine, unsigned depth, GError **error)
 {
@@ -336,6 +391,7 @@ struct file_queue *file_queue_new(const char *name, enum file_engine engine, GMa
 	g_mutex_init(&q->lock);
 	q->source = g_source_new(&source_funcs, sizeof(struct file_source));
 	((struct file_source *)q->source)->q = q;
+	file_sockets_init(&q->sockets, q->source, q);
 	((struct file_source *)q->source)->event_tag = g_source_add_unix_fd(q->source, q->event_fd, G_IO_IN);
 	/* Else GLib takes the descriptors out of its poll and wakes itself up for each, at every dispatch. */
 	g_source_set_can_recurse(q->source, TRUE);
@@ -348,20 +404,27 @@ struct file_queue *file_queue_new(const char *name, enum file_engine engine, GMa
 /* Until nothing is under way; run: completions here, as the context's thread may be waiting for us. */
 static void wait_idle(struct file_queue *q, bool run)
 {
-	struct pollfd fds[2] = { { .fd = q->event_fd, .events = POLLIN },
-				 { .fd = q->uring ? q->ring.ring_fd : -1, .events = POLLIN } };
+	struct pollfd fds[2 + FILE_SOCKETS_MAX] = { { .fd = q->event_fd, .events = POLLIN },
+						    { .fd = q->uring ? q->ring.ring_fd : -1, .events = POLLIN } };
 
 	while (__atomic_load_n(&q->in_flight, __ATOMIC_ACQUIRE)) {
 		file_queue_kick(q);
-		if (run)
+		if (run) {
+			turn_sockets(q, false);
 			run_completions(q);
+		}
 		/* The context's thread may take the wake-up: look again soon. */
 		if (__atomic_load_n(&q->in_flight, __ATOMIC_ACQUIRE))
-			poll(fds, run ? G_N_ELEMENTS(fds) : 0, run ? RETRY_MS : 1);
+			poll(fds, run ? 2 + file_sockets_poll_set(&q->sockets, fds + 2) : 0, run ? RETRY_MS : 1);
 	}
 	/* A thread that posted the last request may still hold the lock. */
 	g_mutex_lock(&q->lock);
 	g_mutex_unlock(&q->lock);
+}
+
+void file_queue_forget_files(struct file_queue *q)
+{
+	file_sockets_forget(&q->sockets);
 }
 
 void file_queue_wait_idle(struct file_queue *q)
@@ -378,6 +441,7 @@ void file_queue_free(struct file_queue *q)
 	GSource *source = q->source;
 
 	wait_idle(q, true);
+	file_queue_forget_files(q);
 	g_source_destroy(source);
 	g_source_unref(source);
 }

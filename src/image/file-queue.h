@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A queue of asynchronous transfers between memory and file descriptors: io_uring, or a few threads where the kernel has none;
- * the same threads do what needs more than a transfer. What queue.c is made of: its contract is that of image.h's queues;
+ * A queue of asynchronous transfers between memory and files: io_uring, or a few threads where the kernel has none, and sockets
+ * (file-sockets.h); the same threads do what needs more than a transfer. What queue.c is made of: its contract is that of image.h's queues;
  * file_queue_free() may also be called by another thread than the context's, and then runs the last completions itself.
  */
 #pragma once
@@ -20,10 +20,12 @@ typedef int file_queue_work(void *opaque, struct image_req *req);
 struct file_queue *file_queue_new(const char *name, enum file_engine engine, GMainContext *context, unsigned depth,
 				  file_queue_work *work, void *opaque, GError **error);
 void file_queue_free(struct file_queue *q);
-/* req->fd and at: where; fd -1: by work(). req->layer: its gate, which the caller has entered, is left at the end. */
+/* req->fd, file and at: where; fd -1 and file NULL: by work(). req->layer: its gate, which the caller has entered, is left at the end. */
 void file_queue_submit(struct file_queue *q, struct image_req *req);
 /* The request has ended with res; complete() runs in the context. */
 void file_queue_post(struct file_queue *q, struct image_req *req, int res);
+/* Nothing is under way: no file is looked at any more. */
+void file_queue_forget_files(struct file_queue *q);
 void file_queue_kick(struct file_queue *q);
 void file_queue_reap(struct file_queue *q); /* image_reap() */
 void file_queue_on_batch(struct file_queue *q, void (*batch)(void *opaque), void *opaque); /* image_queue_on_batch() */
@@ -32,7 +34,7 @@ void file_queue_wait_idle(struct file_queue *q);
 /* Any thread: whatever the kernel has finished has left its gates after this. complete() is the context's all the same. */
 void file_queue_collect(struct file_queue *q);
 
-/* One transfer in the calling thread, at req->at of req->fd: 0 or a negative errno. */
+/* One transfer in the calling thread, at req->at of req->fd or req->file: 0 or a negative errno. */
 int file_io(struct image_req *req);
 /* The rest of one that the kernel called invalid: -EINVAL when that is not for O_DIRECT's sake. */
 int file_bounce(struct image_req *req);

@@ -14,6 +14,24 @@
 
 struct image_file;
 
+typedef void image_file_over(void *opaque, struct image_req *req, int res);
+
+/*
+ * Asynchronous requests, for a file without a descriptor: what queues give it in the place of the kernel. Its `socket` is polled
+ * by those who have requests under way.
+ */
+struct image_file_async {
+	/*
+	 * READ, WRITE and so on at req->at. True: over() is called once, by any thread that calls the file, perhaps before this
+	 * returns, and calls neither the file nor anything that waits. False: it is for the synchronous functions.
+	 */
+	bool (*start)(struct image_file *f, struct image_req *req, image_file_over *over, void *opaque);
+	/* What to poll the socket for, G_IO_IN and G_IO_OUT; 0: there is none any more, and no request. Takes no lock. */
+	unsigned (*events)(struct image_file *f);
+	/* Does what the socket brings, for all; does not wait. */
+	void (*turn)(struct image_file *f);
+};
+
 struct image_file_type {
 	int (*read)(struct image_file *f, uint64_t offset, void *buf, uint64_t len);
 	int (*write)(struct image_file *f, uint64_t offset, const void *buf, uint64_t len);
@@ -30,6 +48,7 @@ struct image_file_type {
 	 * are multiples of the file systems' blocks. Any error: it cannot be done. NULL: never.
 	 */
 	int (*share)(struct image_file *f, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at);
+	const struct image_file_async *async; /* NULL: it has none */
 	void (*close)(struct image_file *f);
 	/* For reading alone or for writing, too, under the same name, with its locks; on an error nothing has changed. */
 	bool (*reopen)(struct image_file *f, bool readonly, GError **error);
@@ -39,6 +58,7 @@ struct image_file {
 	const struct image_file_type *type;
 	char *name;
 	int fd; /* for io_uring and copy_file_range; -1: none */
+	int socket; /* type->async: to be polled */
 	bool readonly;
 	bool device; /* cannot grow */
 	bool unlocked; /* opened with SHARE */
@@ -63,6 +83,12 @@ static inline void image_file_will_fill(struct image_file *f, uint64_t offset, u
 {
 	if (f->type->will_fill)
 		f->type->will_fill(f, offset, len);
+}
+
+/* Does it take what a queue has without a thread? */
+static inline bool image_file_queues(const struct image_file *f)
+{
+	return f->fd >= 0 || f->type->async;
 }
 
 static inline uint64_t image_file_size(const struct image_file *f)

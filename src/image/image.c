@@ -441,7 +441,7 @@ void image_close(struct image *img)
 
 static bool check_create_options(const struct image_format *format, GVariant *options, GError **error)
 {
-	static const char *const common[] = { "file", "format", "size", NULL };
+	static const char *const common[] = { "file", "format", "size", "unsafe", NULL };
 	static const char *const backing[] = { "backing-format", "backing-unchecked", NULL };
 	g_autofree char *known = NULL;
 	GVariantIter iter;
@@ -539,6 +539,27 @@ static const struct image_format *check_create(const char *path, GVariant *optio
 	return check_create_options(format, options, error) && find_size(path, options, ret_size, error) ? format : NULL;
 }
 
+static int no_flush(struct image_file *file)
+{
+	return 0;
+}
+
+static bool create_in(struct image_file *file, const struct image_format *format, uint64_t size, GVariant *options, GError **error)
+{
+	const struct image_file_type *type = file->type;
+	struct image_file_type unsafe = *type;
+	gboolean is_unsafe = FALSE;
+	bool ok;
+
+	unsafe.flush = no_flush;
+	g_variant_lookup(options, "unsafe", "b", &is_unsafe);
+	if (is_unsafe)
+		file->type = &unsafe;
+	ok = format->create(file, size, options, error);
+	file->type = type;
+	return ok;
+}
+
 bool image_create(GVariant *options, GError **error)
 {
 	const char *path;
@@ -556,7 +577,7 @@ bool image_create(GVariant *options, GError **error)
 	file = open_name(path, false, IMAGE_FILE_CREATE, error);
 	if (!file)
 		return false;
-	ok = format->create(file, size, options, error);
+	ok = create_in(file, format, size, options, error);
 	if (!ok && !existed)
 		unlink(path);
 	image_file_close(file);

@@ -28,8 +28,9 @@ struct image_req {
 	/* The image's own, while the request is under way: */
 	struct image_req *link;
 	uint64_t done; /* bytes of a short transfer that are through; at last the result */
-	uint64_t at;   /* a plain transfer: where in fd; */
-	int fd;	       /* -1: a thread does it through the format */
+	uint64_t at;   /* a plain transfer: where in its file; */
+	int fd;	       /* -1: it has none */
+	struct image_file *file; /* fd -1: takes it; NULL: a thread does it through the format */
 	struct image *layer; /* whose gate is to be left; NULL: none's */
 };
 
@@ -210,8 +211,16 @@ int image_write_compressed(struct image *img, uint64_t offset, const void *buf, 
 /* Its second half, behind the format's compress(): bytes for the cluster at offset. */
 int image_write_packed(struct image *img, uint64_t offset, const void *packed, uint64_t len);
 
-/* The bytes at `at` of another file, whose blocks become the image's as well (format.h). Any error: they are to be copied. */
-int image_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at);
+/* Bytes of the image, from offset on, that another file has at `at`. */
+struct image_piece {
+	uint64_t offset, len, at;
+};
+enum { IMAGE_MAX_PIECES = 64 };
+/*
+ * Blocks of another file become the image's as well (format.h): pieces in order that do not overlap, at most IMAGE_MAX_PIECES. How
+ * many of them, from the first on; an error when that is none, or when they are all to be copied.
+ */
+int image_write_shared(struct image *img, struct image_file *from, const struct image_piece *pieces, unsigned n);
 
 enum image_prealloc { IMAGE_PREALLOC_OFF, IMAGE_PREALLOC_METADATA, IMAGE_PREALLOC_FALLOC, IMAGE_PREALLOC_FULL };
 /* Sizes are rounded up to 512. Shrinking drops what is behind the new end. */
@@ -226,8 +235,8 @@ void image_let_in(struct image *img);
 
 /*
  * Makes an image file. Options, a{sv}: file (s), format (s; raw), size (t; not given: the backing image's), backing (s),
- * backing-format (s), backing-unchecked (b: it need not exist), and the format's own, named and spelled as qemu-img's -o
- * (strings: "cluster_size" "64k"). An option that the format does not have is an error that names it.
+ * backing-format (s), backing-unchecked (b: it need not exist), unsafe (b: it need not be safe on disk when this returns), and
+ * the format's own, named and spelled as qemu-img's -o (strings: "cluster_size" "64k"). An option that the format does not have is an error that names it.
  */
 bool image_create(GVariant *options, GError **error);
 /*

@@ -130,7 +130,7 @@ static bool has_pointers(const struct qcow2 *s)
 	return s->l2_cache.n_dirty || s->l1_from < s->l1_to;
 }
 
-int qcow2_flush_locked(struct qcow2 *s)
+static int write_pointers(struct qcow2 *s)
 {
 	int res = 0;
 
@@ -138,11 +138,40 @@ int qcow2_flush_locked(struct qcow2 *s)
 		return -EIO;
 	if (has_pointers(s))
 		res = qcow2_clean_l2(s);
-	if (res == 0)
-		res = write_l1(s);
+	return res < 0 ? res : write_l1(s);
+}
+
+int qcow2_flush_locked(struct qcow2 *s)
+{
+	int res = write_pointers(s);
+
 	if (res == 0)
 		res = qcow2_sync(s);
 	return res < 0 ? res : qcow2_free_gone(s);
+}
+
+/* Counts that are in memory may be written at any time: those that went down did so when nothing on the disk needed them. */
+int qcow2_flush_all(struct qcow2 *s)
+{
+	int res = write_pointers(s);
+
+	if (res == 0)
+		res = qcow2_write_refcounts(s);
+	return res < 0 ? res : qcow2_sync(s);
+}
+
+int qcow2_flush_flags(struct qcow2 *s)
+{
+	int res;
+
+	if (s->broken)
+		return -EIO;
+	if (!has_pointers(s))
+		return 0;
+	res = qcow2_cache_write(&s->l2_cache);
+	if (res == 0)
+		res = write_l1(s);
+	return res < 0 ? res : qcow2_sync(s);
 }
 
 int qcow2_settle(struct qcow2 *s)

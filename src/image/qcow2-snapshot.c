@@ -145,14 +145,12 @@ static void append_one(GByteArray *out, const struct qcow2_snapshot *sn)
 	g_byte_array_append(out, pad, align_up(out->len, 8) - out->len);
 }
 
-/* What the header says from now on, when everything it points to is on the disk. */
+/* What the header says from now on, when everything it points to is on the disk. No table: nothing was written for it. */
 static int switch_to(struct qcow2 *s, uint64_t at, uint64_t len)
 {
 	uint8_t head[12];
-	int res = qcow2_write_refcounts(s);
+	int res = len ? qcow2_flush_all(s) : 0;
 
-	if (res == 0)
-		res = qcow2_sync(s);
 	put_be32(head, s->snapshots->len);
 	put_be64(head + 4, at);
 	if (res == 0)
@@ -302,19 +300,17 @@ static int refresh_flags(struct qcow2 *s)
 	return res;
 }
 
-/* Counts went down for what nobody else has any more: flags first, and what is ours alone is not counted too low meanwhile. */
+/*
+ * The header is on the disk, and counts went down for what nobody else has any more: flags first, so that what is ours alone is not
+ * counted too low meanwhile. The counts are written when the image is flushed or closed.
+ */
 static int flags_then_counts(struct qcow2 *s)
 {
-	bool lazy = s->lazy;
 	int res = refresh_flags(s);
 
-	s->lazy = true;
 	if (res == 0)
-		res = qcow2_flush_locked(s);
-	s->lazy = lazy;
-	if (res == 0)
-		res = qcow2_write_refcounts(s);
-	return res < 0 ? res : qcow2_sync(s);
+		res = qcow2_flush_flags(s);
+	return res < 0 ? res : qcow2_free_gone(s);
 }
 
 static int begin(struct qcow2 *s)
@@ -387,19 +383,15 @@ static int create(struct qcow2 *s, const char *name)
 		qcow2_release(s, at, s->l1_size * 8ULL);
 		return res;
 	}
-	res = qcow2_write_refcounts(s);
-	if (res == 0)
-		res = refresh_flags(s);
+	res = refresh_flags(s);
 	if (res == 0 && s->l1_size)
 		res = qcow2_write_l1_copy(s, s->l1, s->l1_size, at);
-	if (res == 0)
-		res = qcow2_flush_locked(s);
 	if (res < 0)
 		return res;
 	fill_new(s, &sn, name, at);
 	g_array_append_val(s->snapshots, sn);
 	res = write_table(s);
-	return res < 0 ? res : qcow2_flush_locked(s);
+	return res < 0 ? res : qcow2_free_gone(s);
 }
 
 bool qcow2_snapshot_create(struct image *img, const char *name, GError **error)

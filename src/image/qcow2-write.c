@@ -18,7 +18,9 @@ void qcow2_busy_wait(struct qcow2 *s, uint64_t first, uint64_t last)
 
 	while (b) {
 		if (b->first <= last && first <= b->last) {
+			s->n_waiting++;
 			g_cond_wait(&s->idle, &s->lock);
+			s->n_waiting--;
 			b = s->busy;
 		} else {
 			b = b->next;
@@ -39,7 +41,8 @@ void qcow2_busy_end(struct qcow2 *s, struct qcow2_busy *b)
 	while (*p != b)
 		p = &(*p)->next;
 	*p = b->next;
-	g_cond_broadcast(&s->idle);
+	if (s->n_waiting)
+		g_cond_broadcast(&s->idle);
 }
 
 void qcow2_wait_all(struct qcow2 *s)
@@ -210,37 +213,20 @@ static int copy_edge(struct image *img, const struct run *run, uint64_t from, ui
 	return res < 0 ? res : img->data->type->write(img->data, at, buf, to - from);
 }
 
-/* What is written: bytes, or the blocks of another file. */
-struct data {
-	const uint8_t *bytes;
-	struct image_file *from;
-	uint64_t at;
-};
-
-static int share(struct image *img, const struct run *run, const struct data *data)
-{
-	/* Data that is there is overwritten only by who may fail in the middle. */
-	if (run->in_place || run->from != run->offset || run->to != run->offset + run->len)
-		return -EEXIST;
-	return img->data->type->share(img->data, run->host, run->len, data->from, data->at);
-}
-
-static int transfer(struct image *img, const struct run *run, const struct data *data)
+static int transfer(struct image *img, const struct run *run, const uint8_t *bytes)
 {
 	struct qcow2 *s = qcow2_state(img);
 	uint64_t at = run->host, start = align_down(run->offset, s->cluster_size);
 	int res;
 
-	if (data->from)
-		return share(img, run, data);
 	if (run->in_place)
-		return img->data->type->write(img->data, at, data->bytes, run->len);
+		return img->data->type->write(img->data, at, bytes, run->len);
 	if (run->fresh && image_file_size(img->data) <= at)
 		image_file_will_fill(img->data, at, align_up(run->to - start, s->cluster_size));
 	at += run->offset & (s->cluster_size - 1);
 	res = copy_edge(img, run, run->from, run->offset);
 	if (res == 0)
-		res = img->data->type->write(img->data, at, data->bytes, run->len);
+		res = img->data->type->write(img->data, at, bytes, run->len);
 	return res < 0 ? res : copy_edge(img, run, run->offset + run->len, run->to);
 }
 
@@ -283,7 +269,7 @@ static int finish(struct qcow2 *s, struct run *run, int res)
 	return res < 0 ? res : qcow2_settle(s);
 }
 
-static int write_run(struct image *img, uint64_t offset, const struct data *data, uint64_t len, uint64_t *ret_done)
+static int write_run(struct image *img, uint64_t offset, const uint8_t *bytes, uint64_t len, uint64_t *ret_done)
 {
 	struct qcow2 *s = qcow2_state(img);
 	struct run run = {.offset = offset};
@@ -294,7 +280,7 @@ static int write_run(struct image *img, uint64_t offset, const struct data *data
 	g_mutex_unlock(&s->lock);
 	if (res < 0)
 		return res;
-	res = transfer(img, &run, data);
+	res = transfer(img, &run, bytes);
 	if (!run.in_place) {
 		g_mutex_lock(&s->lock);
 		res = finish(s, &run, res);
@@ -304,34 +290,117 @@ static int write_run(struct image *img, uint64_t offset, const struct data *data
 	return res;
 }
 
-static int write_data(struct image *img, uint64_t offset, struct data data, uint64_t len)
+int qcow2_write(struct image *img, uint64_t offset, const void *buf, uint64_t len)
 {
+	const uint8_t *bytes = buf;
 	int res = 0;
 
 	while (len && res == 0) {
 		uint64_t done = 0;
 
-		res = write_run(img, offset, &data, len, &done);
+		res = write_run(img, offset, bytes, len, &done);
 		offset += done;
-		data.bytes += data.from ? 0 : done;
-		data.at += done;
+		bytes += done;
 		len -= done;
 	}
 	return res;
 }
 
-int qcow2_write(struct image *img, uint64_t offset, const void *buf, uint64_t len)
+/* ---- blocks of another file ---- */
+
+struct share {
+	struct run run;
+	uint64_t at; /* in the other file */
+};
+
+/* Whole clusters, so there are no edges. Data that is there is overwritten only by who may fail in the middle. */
+static int plan_share(struct qcow2 *s, struct share *share, const struct image_piece *p, uint64_t done)
 {
-	return write_data(img, offset, (struct data){.bytes = buf}, len);
+	int res;
+
+	*share = (struct share){.run = {.offset = p->offset + done}, .at = p->at + done};
+	res = plan(s, &share->run, p->len - done);
+	return res == 0 && share->run.in_place ? -EEXIST : res;
 }
 
-int qcow2_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at)
+/* How many of the first ones follow each other in both files. */
+static unsigned in_one_call(const struct share *first, unsigned n, uint64_t *ret_len)
+{
+	unsigned i;
+
+	*ret_len = first->run.len;
+	for (i = 1; i < n; i++) {
+		if (first[i].run.host != first->run.host + *ret_len || first[i].at != first->at + *ret_len)
+			break;
+		*ret_len += first[i].run.len;
+	}
+	return i;
+}
+
+static int do_shares(struct image *img, struct image_file *from, struct share *share, unsigned n)
 {
 	struct qcow2 *s = qcow2_state(img);
+	unsigned some;
+	int res = 0;
 
-	if (!qcow2_aligned(s, offset | len) || !img->data->type->share)
-		return -EINVAL;
-	return write_data(img, offset, (struct data){.from = from, .at = at}, len);
+	for (; n; share += some, n -= some) {
+		uint64_t len;
+
+		some = in_one_call(share, n, &len);
+		if (res == 0)
+			res = img->data->type->share(img->data, share->run.host, len, from, share->at);
+		g_mutex_lock(&s->lock);
+		for (unsigned i = 0; i < some; i++) {
+			int finished = finish(s, &share[i].run, res);
+
+			res = res < 0 ? res : finished;
+		}
+		g_mutex_unlock(&s->lock);
+	}
+	return res;
+}
+
+static bool pieces_valid(struct qcow2 *s, const struct image_piece *pieces, unsigned n)
+{
+	uint64_t end = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (!qcow2_aligned(s, pieces[i].offset | pieces[i].len) || pieces[i].offset < end)
+			return false;
+		end = pieces[i].offset + pieces[i].len;
+	}
+	return true;
+}
+
+/* Places are taken in the guest's order, so two who do this do not wait for each other. */
+int qcow2_write_shared(struct image *img, struct image_file *from, const struct image_piece *pieces, unsigned n)
+{
+	g_autofree struct share *share = g_new(struct share, IMAGE_MAX_PIECES);
+	struct qcow2 *s = qcow2_state(img);
+	unsigned i = 0;
+	uint64_t done = 0;
+	int res = pieces_valid(s, pieces, n) && img->data->type->share ? 0 : -EINVAL;
+
+	while (i < n && res == 0) {
+		unsigned planned = 0;
+		int shared;
+
+		g_mutex_lock(&s->lock);
+		while (i < n && planned < IMAGE_MAX_PIECES) {
+			res = plan_share(s, &share[planned], &pieces[i], done);
+			if (res < 0)
+				break;
+			done += share[planned++].run.len;
+			if (done == pieces[i].len) {
+				i++;
+				done = 0;
+			}
+		}
+		g_mutex_unlock(&s->lock);
+		shared = do_shares(img, from, share, planned);
+		res = shared < 0 ? shared : res;
+	}
+	return res == 0 || (res == -EEXIST && i) ? (int)i : res;
 }
 
 /* ---- what is behind becomes the image's own ---- */
@@ -476,7 +545,7 @@ static int populate_run(struct image *img, uint64_t offset, uint64_t len, uint64
 	if (res < 0 || zeroes)
 		return res;
 	*ret_done = run.offset + run.len - offset;
-	res = transfer(img, &run, &(struct data){.bytes = buf});
+	res = transfer(img, &run, buf);
 	g_mutex_lock(&s->lock);
 	res = finish(s, &run, res);
 	g_mutex_unlock(&s->lock);

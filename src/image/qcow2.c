@@ -187,9 +187,9 @@ static bool qcow2_open(struct image *img, GVariant *options, GError **error)
 	return false;
 }
 
-static int finish_counts(struct qcow2 *s)
+static int finish_counts(struct qcow2 *s, bool stored)
 {
-	int res = qcow2_flush_locked(s);
+	int res = stored ? qcow2_flush_locked(s) : 0;
 	bool counts = s->refcount_cache.n_dirty || s->reftable_from < s->reftable_to;
 
 	if (res == 0)
@@ -206,14 +206,16 @@ static int finish_counts(struct qcow2 *s)
 /* What is left for the next one to find: bitmaps that can be trusted, no leaks, no dirty bit. */
 static bool finish(struct qcow2 *s, GError **error)
 {
-	int res = s->broken ? -EIO : s->written || s->unfinished ? qcow2_flush_locked(s) : 0;
+	int res = s->broken ? -EIO : s->written || s->unfinished ? qcow2_flush_all(s) : 0;
 	bool stored = false, ok;
 
+	if (res == 0)
+		res = qcow2_free_gone(s);
 	if (res < 0)
 		return kv_fail_errno(error, -res, "disk '%s': cannot write all of it", s->img->path);
 	ok = qcow2_bitmaps_store(s, &stored, error);
 	if (s->written || s->unfinished || stored)
-		res = finish_counts(s);
+		res = finish_counts(s, stored);
 	/* Also after an error: the next change is the first one for bitmaps that can be trusted now. */
 	s->unfinished = res < 0;
 	s->written &= !ok;

@@ -136,6 +136,7 @@ struct qcow2 {
 	struct image_file *file;
 	GMutex lock;
 	GCond idle; /* a qcow2_busy has ended */
+	unsigned n_waiting; /* for that */
 	struct qcow2_busy *busy;
 
 	/* The header. */
@@ -233,7 +234,9 @@ int qcow2_sync(struct qcow2 *s);	    /* both files */
 int qcow2_write_refcounts(struct qcow2 *s); /* refcounts and their table */
 int qcow2_clean_l2(struct qcow2 *s);	    /* L2 slices, after all they point to */
 int qcow2_clean_refcounts(struct qcow2 *s); /* the refcount cache's clean() */
-int qcow2_flush_locked(struct qcow2 *s);    /* everything; then what is gone is free */
+int qcow2_flush_locked(struct qcow2 *s);    /* what counts; then what is gone is free */
+int qcow2_flush_all(struct qcow2 *s);	    /* and all counts; nothing becomes free */
+int qcow2_flush_flags(struct qcow2 *s);	    /* entries that point to what is on the disk for long */
 int qcow2_settle(struct qcow2 *s);	    /* after a change: too much is gone and not free yet */
 int qcow2_will_write(struct qcow2 *s);	    /* before the first change */
 int qcow2_flush(struct image *img);
@@ -314,7 +317,7 @@ bool qcow2_reads_zero(struct image *img, uint64_t offset, uint64_t len); /* for 
 /* ---- qcow2-write.c ---- */
 int qcow2_write(struct image *img, uint64_t offset, const void *buf, uint64_t len);
 int qcow2_populate(struct image *img, uint64_t offset, uint64_t len);
-int qcow2_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at);
+int qcow2_write_shared(struct image *img, struct image_file *from, const struct image_piece *pieces, unsigned n);
 /* Guest clusters first to last are this thread's until qcow2_busy_end(). With the lock. */
 void qcow2_busy_wait(struct qcow2 *s, uint64_t first, uint64_t last);
 void qcow2_busy_begin(struct qcow2 *s, struct qcow2_busy *b, uint64_t first, uint64_t last);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Asynchronous requests to an image of any format (image.h). Where each part of a request is a run of bytes of some file of
- * the chain, or zeroes, it goes to the kernel at once, with the caller's buffers; everything else (allocation, decompression,
- * discards) is done by threads with the synchronous functions of access.c.
+ * the chain, or zeroes, it goes to the kernel, or to a file with a socket, at once and with the caller's buffers; everything else
+ * (allocation, decompression, discards) is done by threads with the synchronous functions of access.c.
  *
  * A transfer that the kernel does on its own must find its cluster where it was looked up. The rule: it is in the gate of the
  * layer that it reads or writes, from before map_now() until it has ended, and whatever moves or frees clusters locks that
@@ -40,7 +40,7 @@ struct gate_node {
 
 struct piece {
 	bool zero;
-	int fd;
+	struct image_file *file;
 	uint64_t at, len;
 	struct image *layer; /* in whose gate we are */
 };
@@ -182,8 +182,8 @@ static bool locate(struct image *img, bool write, uint64_t offset, uint64_t len,
 		if (!gate_try_enter(img->gate))
 			return false;
 		known = image_map_now(img, offset, len, &e);
-		if (known && e.kind == IMAGE_DATA && e.has_at && img->data->fd >= 0 && (!write || e.in_place)) {
-			*ret = (struct piece){ .fd = img->data->fd, .at = e.at, .len = e.len, .layer = img };
+		if (known && e.kind == IMAGE_DATA && e.has_at && image_file_queues(img->data) && (!write || e.in_place)) {
+			*ret = (struct piece){ .file = img->data, .at = e.at, .len = e.len, .layer = img };
 			return true;
 		}
 		gate_leave(img->gate);
@@ -254,6 +254,12 @@ static void part_done(struct image_req *part, int res)
 	g_free(s);
 }
 
+static void aim(struct image_req *req, struct image_file *f)
+{
+	req->fd = f->fd;
+	req->file = f;
+}
+
 static void submit_split(struct queue *q, struct image_req *req, const struct piece *pieces, unsigned n)
 {
 	struct split *s = g_malloc(sizeof(*s) + (req->n_iov + n) * sizeof(struct iovec));
@@ -272,7 +278,8 @@ static void submit_split(struct queue *q, struct image_req *req, const struct pi
 		}
 		*part = (struct image_req){ .op = req->op, .iov = iov, .offset = req->offset + done, .len = pieces->len,
 					    .complete = part_done, .opaque = s,
-					    .at = pieces->at, .fd = pieces->fd, .layer = pieces->layer };
+					    .at = pieces->at, .layer = pieces->layer };
+		aim(part, pieces->file);
 		part->n_iov = iov_slice(req, done, pieces->len, iov);
 		iov += part->n_iov;
 		parts++;
@@ -294,7 +301,7 @@ static void submit_pieces(struct queue *q, struct image_req *req, const struct p
 		file_queue_post(q->io, req, 0);
 		return;
 	}
-	req->fd = pieces->fd;
+	aim(req, pieces->file);
 	req->at = pieces->at;
 	req->layer = pieces->layer;
 	file_queue_submit(q->io, req);
@@ -320,7 +327,7 @@ static int check(const struct image *img, const struct image_req *req)
 static bool passes(struct image *img, const struct image_req *req)
 {
 	return img->format->plain && !img->guessed && (req->op == IMAGE_READ || req->op == IMAGE_FLUSH || !image_watched(img)) &&
-	       img->data->fd >= 0;
+	       image_file_queues(img->data);
 }
 
 static void submit(struct queue *q, struct image_req *req)
@@ -332,12 +339,13 @@ static void submit(struct queue *q, struct image_req *req)
 
 	req->layer = NULL;
 	req->fd = -1;
+	req->file = NULL;
 	if (res < 0 || (!req->len && req->op != IMAGE_FLUSH)) {
 		file_queue_post(q->io, req, res);
 		return;
 	}
 	if (passes(img, req)) {
-		req->fd = img->data->fd;
+		aim(req, img->data);
 		req->at = req->offset;
 	} else if (req->op == IMAGE_READ || (req->op == IMAGE_WRITE && !img->guessed && !image_watched_before(img))) {
 		n = plan(img, req, pieces);
@@ -408,6 +416,7 @@ void queue_chain_leave(struct image_queue *base)
 {
 	struct queue *q = (struct queue *)base;
 
+	file_queue_forget_files(q->io);
 	for (unsigned i = 0; i < q->n_nodes; i++)
 		gate_remove_queue(q->nodes[i].gate, &q->nodes[i].base);
 	g_clear_pointer(&q->nodes, g_free);

@@ -66,9 +66,13 @@ static int raw_write(struct image *img, uint64_t offset, const void *buf, uint64
 	return img->file->type->write(img->file, offset, buf, len);
 }
 
-static int raw_write_shared(struct image *img, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at)
+static int raw_write_shared(struct image *img, struct image_file *from, const struct image_piece *pieces, unsigned n)
 {
-	return img->guessed || !img->file->type->share ? -ENOTSUP : img->file->type->share(img->file, offset, len, from, at);
+	int res = img->guessed || !img->file->type->share ? -ENOTSUP : 0;
+
+	for (unsigned i = 0; i < n && res == 0; i++)
+		res = img->file->type->share(img->file, pieces[i].offset, pieces[i].len, from, pieces[i].at);
+	return res < 0 ? res : (int)n;
 }
 
 static int raw_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigned flags)

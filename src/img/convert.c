@@ -165,6 +165,7 @@ static bool create_target(struct conversion *c)
 		return false;
 	if (!img_new_get(&c->n, "size"))
 		img_new_set(&c->n, "size", size);
+	c->n.unsafe = !c->flush;
 	if (!img_new_create(&c->n, c->target, &error))
 		return img_fail_error(prefix, error), false;
 	return true;

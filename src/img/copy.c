@@ -38,7 +38,6 @@ struct job {
 	uint64_t *start; /* of each source */
 	uint64_t total, unit, chunk; /* chunk: a whole number of units */
 	bool in_order, packs, offload;
-	uint64_t share_unit; /* under the lock; 0: nothing can be shared */
 	unsigned n_threads;
 	GMutex lock;
 	/* Under the lock: */
@@ -47,6 +46,9 @@ struct job {
 	bool failed;
 	uint64_t map_at, map_len; /* what the last look at metadata said */
 	enum piece map_what;
+	uint64_t share_unit; /* 0: nothing can be shared */
+	unsigned share_max;  /* how much is tried at once */
+	struct image_piece pieces[IMAGE_MAX_PIECES];
 	uint64_t began; /* microseconds */
 };
 
@@ -94,50 +96,121 @@ static enum piece classify(const struct job *j, const struct image *img, const s
 	return j->c->zeroed ? SKIP : ZEROES;
 }
 
-/* Data that the target can have without a copy; *len is as much of it as that holds for, or for as much as it does not. */
-static bool share(struct job *j, const struct image *img, const struct image_extent *e, uint64_t at, uint64_t *len)
+static int status(const struct job *j, uint64_t at, struct image_extent *ret)
 {
-	uint64_t unit = j->share_unit;
+	unsigned i = source_at(j, at);
+	const struct img_source *s = &j->c->source[i];
+	uint64_t in = at - j->start[i], left = s->len - in;
 	int res;
 
-	if (!unit || e->kind != IMAGE_DATA || !e->has_at || e->len < unit || e->at % BLOCK)
-		return false;
-	if (at % unit) {
-		*len = MIN(*len, unit - at % unit);
-		return false;
+	if (j->c->on_backing && at < j->c->zero_from)
+		left = MIN(left, j->c->zero_from - at);
+	res = j->c->on_backing ? image_map(s->img, s->from + in, left, ret) : image_status(s->img, s->from + in, left, ret);
+	if (res < 0 && j->c->salvage) {
+		*ret = (struct image_extent){.kind = IMAGE_DATA, .len = MIN(left, CHUNK)};
+		return 0;
 	}
+	return res;
+}
+
+static struct image_file *file_of(const struct image *img, const struct image_extent *e)
+{
 	for (unsigned i = 0; i < e->depth; i++)
 		img = img->backing;
-	res = image_write_shared(j->c->target, at, align_down(*len, unit), img->data, e->at);
-	if (res == 0)
-		*len = align_down(*len, unit);
-	else if (res != -EEXIST)
+	return img->data;
+}
+
+/*
+ * The target's clusters that an extent is in. Around it there may be less than a cluster of hole: a raw file has that as it is, and
+ * it is shared with the data, from `free` on, where nothing was written yet. What is shared otherwise are whole clusters.
+ */
+static bool find_piece(const struct job *j, const struct image_extent *e, uint64_t at, uint64_t free, struct image_piece *ret)
+{
+	unsigned i = source_at(j, at);
+	const struct img_source *s = &j->c->source[i];
+	bool around = s->img->format->plain && !j->c->on_backing;
+	uint64_t unit = j->share_unit, from = at, to = at + e->len, size = image_file_size(s->img->data);
+
+	if (e->kind != IMAGE_DATA || !e->has_at)
+		return false;
+	if (around && align_down(at, unit) >= MAX(free, j->start[i]))
+		from = align_down(at, unit);
+	if (around && align_up(to, unit) <= j->start[i] + s->len && e->at + (align_up(to, unit) - at) <= size)
+		to = align_up(to, unit);
+	*ret = (struct image_piece){from, align_down(to, unit) - from, e->at - (at - from)};
+	return from % unit == 0 && to >= from + unit && ret->at % BLOCK == 0;
+}
+
+/* Pieces of one file from `at` on, and where they end. Between them are holes. */
+static unsigned find_pieces(struct job *j, struct image_extent e, uint64_t at, uint64_t *ret_end)
+{
+	const struct image *img = j->c->source[source_at(j, at)].img;
+	const struct image_file *file = file_of(img, &e);
+	uint64_t end = j->start[source_at(j, at)] + j->c->source[source_at(j, at)].len;
+	uint64_t free = j->map_what == SKIP && j->map_at + j->map_len == at ? j->map_at : at;
+	unsigned n = 0;
+
+	while (n < j->share_max) {
+		struct image_piece *p = &j->pieces[n];
+
+		if (classify(j, img, &e, at) == SKIP) {
+			at += e.len;
+		} else if (file_of(img, &e) == file && find_piece(j, &e, at, free, p)) {
+			at = free = p->offset + p->len;
+			n++;
+		} else {
+			break;
+		}
+		if (at >= end || status(j, at, &e) < 0)
+			break;
+	}
+	*ret_end = at;
+	return n;
+}
+
+/* Data that the target can have without a copy; *len is how far that goes, or for how far it does not. */
+static bool share(struct job *j, const struct image_extent *e, uint64_t at, uint64_t *len)
+{
+	uint64_t end, in_unit;
+	unsigned n;
+	int res;
+
+	if (!j->share_unit)
+		return false;
+	n = find_pieces(j, *e, at, &end);
+	res = n ? image_write_shared(j->c->target, file_of(j->c->source[source_at(j, at)].img, e), j->pieces, n) : -EEXIST;
+	if (res > 0) {
+		*len = ((unsigned)res < n ? j->pieces[res].offset : end) - at;
+		return true;
+	}
+	in_unit = at % j->share_unit;
+	if (in_unit)
+		*len = MIN(*len, j->share_unit - in_unit);
+	if (n && res == -EEXIST)
+		j->share_max = 1;
+	else if (n)
 		j->share_unit = 0;
-	return res == 0;
+	return false;
 }
 
 /* What is at a place as the metadata have it, and how far that goes. */
 static int look(struct job *j, uint64_t at, enum piece *ret, uint64_t *ret_len)
 {
 	if (at < j->map_at || at - j->map_at >= j->map_len) {
-		unsigned i = source_at(j, at);
-		const struct img_source *s = &j->c->source[i];
-		uint64_t in = at - j->start[i], left = s->len - in;
 		struct image_extent e;
-		int res;
+		enum piece what;
+		uint64_t len;
+		int res = status(j, at, &e);
 
-		if (j->c->on_backing && at < j->c->zero_from)
-			left = MIN(left, j->c->zero_from - at);
-		res = j->c->on_backing ? image_map(s->img, s->from + in, left, &e) : image_status(s->img, s->from + in, left, &e);
-		if (res < 0 && j->c->salvage)
-			e = (struct image_extent){.kind = IMAGE_DATA, .len = MIN(left, CHUNK)};
-		else if (res < 0)
+		if (res < 0)
 			return res;
+		len = e.len;
+		what = classify(j, j->c->source[source_at(j, at)].img, &e, at);
+		if (what == COPY && share(j, &e, at, &len))
+			what = SKIP;
 		j->map_at = at;
-		j->map_len = e.len;
-		j->map_what = classify(j, s->img, &e, at);
-		if (j->map_what == COPY && share(j, s->img, &e, at, &j->map_len))
-			j->map_what = SKIP;
+		j->map_len = len;
+		j->map_what = what;
 	}
 	*ret = j->map_what;
 	*ret_len = j->map_at + j->map_len - at;
@@ -447,17 +520,27 @@ static bool do_range(struct job *j, struct range *r, uint8_t *buf, struct packed
 	return ok;
 }
 
-static void *work(void *opaque)
+/* From r on, or from what is next. */
+static void work_from(struct job *j, const struct range *first)
 {
-	struct job *j = opaque;
 	g_autofree uint8_t *buf = g_malloc(j->chunk);
 	g_autofree uint8_t *bytes = j->packs ? g_malloc(j->chunk) : NULL;
 	g_autofree uint64_t *len = j->packs ? g_new0(uint64_t, j->chunk / j->unit) : NULL;
 	struct packed p = {bytes, len};
 	struct range r;
 
+	if (first) {
+		r = *first;
+		if (!do_range(j, &r, buf, &p))
+			return;
+	}
 	while (take(j, &r) && do_range(j, &r, buf, &p))
 		;
+}
+
+static void *work(void *opaque)
+{
+	work_from(opaque, NULL);
 	return NULL;
 }
 
@@ -481,21 +564,25 @@ static bool may_share(const struct img_copy *c)
 	return c->reflink && c->zeroed && c->sparse && !c->compress && !c->salvage && !c->rate;
 }
 
+/* When there is something to do that is not done by sharing. */
 static void run_threads(struct job *j)
 {
 	unsigned n = MIN(MAX(j->c->threads, 1), j->total / j->chunk + 1);
 	g_autofree GThread **threads = g_new(GThread *, n);
 	g_autofree struct waiter *waiter = g_new0(struct waiter, n);
+	struct range first;
 
 	j->n_threads = n;
 	j->waiter = waiter;
 	for (unsigned i = 0; i < n; i++)
 		g_cond_init(&waiter[i].turned);
-	for (unsigned i = 1; i < n; i++)
-		threads[i] = g_thread_new("copy", work, j);
-	work(j);
-	for (unsigned i = 1; i < n; i++)
-		g_thread_join(threads[i]);
+	if (take(j, &first)) {
+		for (unsigned i = 1; i < n; i++)
+			threads[i] = g_thread_new("copy", work, j);
+		work_from(j, &first);
+		for (unsigned i = 1; i < n; i++)
+			g_thread_join(threads[i]);
+	}
 	for (unsigned i = 0; i < n; i++)
 		g_cond_clear(&waiter[i].turned);
 }
@@ -521,6 +608,7 @@ bool img_copy(const struct img_copy *c)
 		j.in_order = j.in_order && j.packs;
 	}
 	j.chunk = MAX(CHUNK / j.unit, 1) * j.unit;
+	j.share_max = IMAGE_MAX_PIECES;
 	if (may_share(c))
 		j.share_unit = MAX(format->cluster_size ? format->cluster_size(c->target) : 0, BLOCK);
 	j.offload = c->offload && format->plain && !c->compress && c->target->file->fd >= 0;

@@ -277,6 +277,7 @@ bool img_new_create(const struct img_new *n, const char *file, GError **error)
 	/* Whether it is there, and how large, its caller has looked at. */
 	if (img_new_get(n, "backing_file"))
 		g_variant_dict_insert(&options, "backing-unchecked", "b", TRUE);
+	g_variant_dict_insert(&options, "unsafe", "b", n->unsafe);
 	all = g_variant_ref_sink(g_variant_dict_end(&options));
 	return image_create(all, error);
 }

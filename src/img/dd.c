@@ -54,6 +54,7 @@ static int copy_part(const struct operands *o, const char *format, struct image 
 	if (!img_new_parse(&n, NULL, format, NULL))
 		return 1;
 	img_new_set(&n, "size", size);
+	n.unsafe = true;
 	ok = img_new_create(&n, o->out, &error);
 	img_new_clear(&n);
 	if (!ok)

@@ -175,6 +175,7 @@ struct img_new {
 	const struct image_format *format;
 	const struct img_create_option *table;
 	char *value[IMG_MAX_OPTIONS]; /* by row of the table; NULL: not given */
+	bool unsafe;		      /* it need not be safe on disk when it is made */
 };
 /* Reads -o; prefix: of messages, NULL: none. Free with img_new_clear(). */
 bool img_new_parse(struct img_new *n, const char *prefix, const char *format, const char *options);

@@ -2,8 +2,9 @@
 /*
  * An NBD export as a file (image/file.h), over libnbd: the module kv-nbd-client.so. Any number of threads have requests under
  * way in one connection. Of those that wait, one looks after the socket for all (the leader) and hands that on when its own
- * request is over, so that a lone request costs no change of threads. libnbd's handle has a lock of its own, which is held
- * while a request is put into the socket or taken out, but not while the leader sleeps.
+ * request is over, so that a lone request costs no change of threads. Queues look after the socket as well, for asynchronous
+ * requests (client-async.c). libnbd's handle has a lock of its own, which is held while a request is put into the socket or taken
+ * out, but not while the leader sleeps.
  *
  * A connection that is lost stays lost: what was not flushed may be gone, and a new one would hide that.
  */
@@ -17,43 +18,25 @@
 #include <libnbd.h>
 
 #include "bytes.h"
+#include "client.h"
 #include "error.h"
-#include "file-nbd.h"
 
 enum {
-	CHUNK_MAX = 4 << 20, /* bytes of one request on the wire; */
-	RANGE_MAX = 1 << 30, /* of one without data */
+	TURN_MAX = 64, /* replies that are taken at a time */
 	BLOCK_MAX = 64 << 10, /* the largest smallest block that we can do with */
 };
 
 struct waiter {
+	struct nbd_file *f;
 	bool done;
 	int res;
 	GCond woken;
 	struct waiter *next;
 };
 
-struct nbd_file {
-	struct image_file base;
-	struct nbd_handle *nbd;
-	void (*warn)(const char *format, ...);
-	int wake; /* eventfd: the leader is to look at the direction anew */
-	uint32_t block, chunk; /* the server's smallest and largest requests */
-	bool can_flush, can_trim, can_zero, can_extents;
-	GMutex lock; /* below */
-	bool leader, lost;
-	struct waiter *waiters;
-	GMutex edges; /* a write that has to read before it */
-};
-
 image_nbd_connect kv_nbd_connect;
 
 /* ---- requests under way ---- */
-
-static struct nbd_file *nbd_of(struct image_file *f)
-{
-	return (struct nbd_file *)f;
-}
 
 /* In whatever thread is in libnbd. */
 static int on_complete(void *opaque, int *error)
@@ -61,6 +44,7 @@ static int on_complete(void *opaque, int *error)
 	struct waiter *w = opaque;
 
 	w->res = -*error;
+	nbd_file_over(w->f);
 	__atomic_store_n(&w->done, true, __ATOMIC_RELEASE);
 	return 1;
 }
@@ -70,7 +54,49 @@ static bool is_done(const struct waiter *w)
 	return __atomic_load_n(&w->done, __ATOMIC_ACQUIRE);
 }
 
-/* Waits for the socket once, and does what it brings. False: the connection is lost, or of no use. */
+/* What libnbd waits for and gets at once: POLLIN, POLLOUT; 0: nothing. Errors count as that. */
+static short ready(const struct nbd_file *f, unsigned direction)
+{
+	struct pollfd p = { .fd = f->base.socket };
+
+	if (direction & LIBNBD_AIO_DIRECTION_READ)
+		p.events |= POLLIN;
+	if (direction & LIBNBD_AIO_DIRECTION_WRITE)
+		p.events |= POLLOUT;
+	if (poll(&p, 1, 0) <= 0)
+		return 0;
+	return p.revents & (POLLIN | POLLOUT) ? p.revents & (POLLIN | POLLOUT) : p.events;
+}
+
+/*
+ * Takes what the socket brings, without waiting. One thread at a time, and what brought it here may have been taken by another
+ * one: libnbd is not called for nothing, as it would send no request until it has a reply then. False: the connection is lost,
+ * or of no use.
+ */
+static bool take(struct nbd_file *f)
+{
+	bool ok = true;
+
+	g_mutex_lock(&f->turn);
+	for (unsigned i = 0; ok && i < TURN_MAX; i++) {
+		unsigned direction = nbd_aio_get_direction(f->nbd);
+		short events = direction ? ready(f, direction) : 0;
+
+		if (direction && !events)
+			break;
+		if (events & POLLIN)
+			ok = nbd_aio_notify_read(f->nbd) == 0;
+		else
+			ok = direction && nbd_aio_notify_write(f->nbd) == 0;
+		/* Nobody waits for more? */
+		if (__atomic_load_n(&f->over, __ATOMIC_RELAXED) == __atomic_load_n(&f->begun, __ATOMIC_RELAXED))
+			break;
+	}
+	g_mutex_unlock(&f->turn);
+	return ok;
+}
+
+/* Waits for the socket once, and takes what it brings. */
 static bool turn(struct nbd_file *f)
 {
 	struct pollfd p[2] = { { .fd = nbd_aio_get_fd(f->nbd) }, { .fd = f->wake, .events = POLLIN } };
@@ -87,10 +113,8 @@ static bool turn(struct nbd_file *f)
 		return errno == EINTR;
 	if (p[1].revents && read(f->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return false;
-	if (direction & LIBNBD_AIO_DIRECTION_READ && p[0].revents & (POLLIN | POLLHUP | POLLERR))
-		return nbd_aio_notify_read(f->nbd) == 0;
-	if (direction & LIBNBD_AIO_DIRECTION_WRITE && p[0].revents & (POLLOUT | POLLHUP | POLLERR))
-		return nbd_aio_notify_write(f->nbd) == 0;
+	if (p[0].revents & (POLLIN | POLLOUT | POLLHUP | POLLERR))
+		return take(f);
 	return !(p[0].revents & POLLNVAL);
 }
 
@@ -99,12 +123,23 @@ static void is_lost(struct nbd_file *f)
 {
 	if (!f->lost)
 		f->warn("disk '%s': the connection to the NBD server is lost", f->base.name);
-	f->lost = true;
+	__atomic_store_n(&f->lost, true, __ATOMIC_RELEASE);
+}
+
+static void wake_leader(struct nbd_file *f)
+{
+	uint64_t one = 1;
+
+	/* Full: it is awake already. */
+	if (write(f->wake, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		f->warn("disk '%s': cannot wake a thread: %s", f->base.name, g_strerror(errno));
 }
 
 /* Whoever is done goes; if nobody is leader, one of those that wait becomes it. Holds lock. */
 static void wake_others(struct nbd_file *f)
 {
+	if (f->leader && is_done(f->leader))
+		wake_leader(f);
 	for (struct waiter *w = f->waiters; w; w = w->next)
 		if (is_done(w))
 			g_cond_signal(&w->woken);
@@ -112,19 +147,37 @@ static void wake_others(struct nbd_file *f)
 		g_cond_signal(&f->waiters->woken);
 }
 
-static void lead(struct nbd_file *f)
+/* If libnbd does not know it yet, it will at once. */
+static void give_up(struct nbd_file *f)
 {
-	bool ok;
-
-	f->leader = true;
-	g_mutex_unlock(&f->lock);
-	ok = turn(f);
-	if (!ok) /* if libnbd does not know it yet, it will at once */
-		shutdown(nbd_aio_get_fd(f->nbd), SHUT_RDWR);
+	g_mutex_lock(&f->turn);
+	if (nbd_aio_get_direction(f->nbd))
+		shutdown(f->base.socket, SHUT_RDWR);
+	g_mutex_unlock(&f->turn);
 	g_mutex_lock(&f->lock);
-	f->leader = false;
-	if (!ok)
-		is_lost(f);
+	is_lost(f);
+	g_mutex_unlock(&f->lock);
+}
+
+void nbd_file_turn(struct image_file *base)
+{
+	struct nbd_file *f = nbd_of(base);
+
+	if (!take(f))
+		give_up(f);
+	g_mutex_lock(&f->lock);
+	wake_others(f);
+	g_mutex_unlock(&f->lock);
+}
+
+static void lead(struct nbd_file *f, struct waiter *w)
+{
+	f->leader = w;
+	g_mutex_unlock(&f->lock);
+	if (!turn(f))
+		give_up(f);
+	g_mutex_lock(&f->lock);
+	f->leader = NULL;
 }
 
 static void remove_waiter(struct nbd_file *f, struct waiter *w)
@@ -147,7 +200,7 @@ static int wait_for(struct nbd_file *f, struct waiter *w)
 			g_cond_wait(&w->woken, &f->lock);
 			continue;
 		}
-		lead(f);
+		lead(f, w);
 		if (!is_done(w))
 			wake_others(f);
 	}
@@ -157,38 +210,34 @@ static int wait_for(struct nbd_file *f, struct waiter *w)
 	return w->res;
 }
 
-/* cookie: of an nbd_aio function that has w as its completion's. */
+static struct waiter *begin(struct nbd_file *f, struct waiter *w)
+{
+	*w = (struct waiter){ .f = f };
+	nbd_file_begin(f);
+	return w;
+}
+
+/* cookie: of an nbd_aio function that has begin(w) as its completion's. */
 static int finish(struct nbd_file *f, struct waiter *w, int64_t cookie)
 {
-	uint64_t one = 1;
 	int res;
 
 	if (cookie < 0) {
 		res = nbd_get_errno();
+		nbd_file_over(f);
 		g_mutex_lock(&f->lock);
 		if (nbd_aio_is_dead(f->nbd) || nbd_aio_is_closed(f->nbd))
 			is_lost(f);
 		g_mutex_unlock(&f->lock);
 		return res ? -res : -EIO;
 	}
-	/* Not all of it fitted into the socket: the leader has to wait for room. Full: it is awake already. */
-	if (nbd_aio_get_direction(f->nbd) & LIBNBD_AIO_DIRECTION_WRITE && write(f->wake, &one, sizeof(one)) < 0 &&
-	    errno != EAGAIN)
-		f->warn("disk '%s': cannot wake a thread: %s", f->base.name, g_strerror(errno));
+	/* Not all of it fitted into the socket: the leader has to wait for room. */
+	if (nbd_aio_get_direction(f->nbd) & LIBNBD_AIO_DIRECTION_WRITE)
+		wake_leader(f);
 	return wait_for(f, w);
 }
 
-#define COMPLETION(w) ((nbd_completion_callback){ .callback = on_complete, .user_data = (w) })
-
-static bool gone(struct nbd_file *f)
-{
-	bool lost;
-
-	g_mutex_lock(&f->lock);
-	lost = f->lost;
-	g_mutex_unlock(&f->lock);
-	return lost;
-}
+#define COMPLETION(f, w) ((nbd_completion_callback){ .callback = on_complete, .user_data = begin(f, w) })
 
 /* ---- transfers of whole blocks ---- */
 
@@ -197,14 +246,14 @@ static int transfer(struct nbd_file *f, bool write, uint64_t offset, char *buf, 
 	int res = 0;
 
 	while (len && res == 0) {
-		struct waiter w = {};
+		struct waiter w;
 		uint64_t n = MIN(len, f->chunk);
 
-		if (gone(f))
+		if (nbd_file_gone(f))
 			return -EIO;
 		res = finish(f, &w,
-			     write ? nbd_aio_pwrite(f->nbd, buf, n, offset, COMPLETION(&w), 0) :
-				     nbd_aio_pread(f->nbd, buf, n, offset, COMPLETION(&w), 0));
+			     write ? nbd_aio_pwrite(f->nbd, buf, n, offset, COMPLETION(f, &w), 0) :
+				     nbd_aio_pread(f->nbd, buf, n, offset, COMPLETION(f, &w), 0));
 		offset += n;
 		buf += n;
 		len -= n;
@@ -296,10 +345,10 @@ static int zero_blocks(struct nbd_file *f, uint64_t offset, uint64_t len, bool m
 	int res = 0;
 
 	for (uint64_t n; len && res == 0; offset += n, len -= n) {
-		struct waiter w = {};
+		struct waiter w;
 
 		n = MIN(len, RANGE_MAX);
-		res = gone(f) ? -EIO : finish(f, &w, nbd_aio_zero(f->nbd, n, offset, COMPLETION(&w), flags));
+		res = nbd_file_gone(f) ? -EIO : finish(f, &w, nbd_aio_zero(f->nbd, n, offset, COMPLETION(f, &w), flags));
 	}
 	return res;
 }
@@ -329,10 +378,10 @@ static int nbd_discard(struct image_file *base, uint64_t offset, uint64_t len)
 	if (res < 0 || !f->can_trim)
 		return res;
 	for (uint64_t n; at < to && res == 0; at += n) {
-		struct waiter w = {};
+		struct waiter w;
 
 		n = MIN(to - at, RANGE_MAX);
-		res = gone(f) ? -EIO : finish(f, &w, nbd_aio_trim(f->nbd, n, at, COMPLETION(&w), 0));
+		res = nbd_file_gone(f) ? -EIO : finish(f, &w, nbd_aio_trim(f->nbd, n, at, COMPLETION(f, &w), 0));
 	}
 	return res;
 }
@@ -340,11 +389,11 @@ static int nbd_discard(struct image_file *base, uint64_t offset, uint64_t len)
 static int nbd_flush_all(struct image_file *base)
 {
 	struct nbd_file *f = nbd_of(base);
-	struct waiter w = {};
+	struct waiter w;
 
 	if (base->readonly || !f->can_flush)
 		return 0;
-	return gone(f) ? -EIO : finish(f, &w, nbd_aio_flush(f->nbd, COMPLETION(&w), 0));
+	return nbd_file_gone(f) ? -EIO : finish(f, &w, nbd_aio_flush(f->nbd, COMPLETION(f, &w), 0));
 }
 
 static int nbd_truncate(struct image_file *base, uint64_t size)
@@ -382,18 +431,18 @@ static bool nbd_has_data(struct image_file *base, uint64_t offset, uint64_t len,
 	uint64_t size = image_file_size(base), from = align_down(offset, f->block);
 	struct extents e = {};
 	const nbd_extent_callback found = { .callback = on_extents, .user_data = &e };
-	struct waiter w = {};
+	struct waiter w;
 	uint64_t n;
 	int res;
 
 	*ret_len = len;
 	if (offset >= size)
 		return false;
-	if (!f->can_extents || gone(f))
+	if (!f->can_extents || nbd_file_gone(f))
 		return true;
 	n = MIN(align_up(offset + MIN(len, RANGE_MAX) - from, f->block), size - from);
 	n = MIN(n, RANGE_MAX);
-	res = finish(f, &w, nbd_aio_block_status(f->nbd, n, from, found, COMPLETION(&w), 0));
+	res = finish(f, &w, nbd_aio_block_status(f->nbd, n, from, found, COMPLETION(f, &w), 0));
 	if (res < 0 || !e.known || e.len <= offset - from)
 		return true;
 	*ret_len = MIN(len, e.len - (offset - from));
@@ -404,11 +453,12 @@ static void nbd_close_file(struct image_file *base)
 {
 	struct nbd_file *f = nbd_of(base);
 
-	if (!f->lost && nbd_aio_is_ready(f->nbd))
+	if (!nbd_file_gone(f) && nbd_aio_is_ready(f->nbd))
 		nbd_shutdown(f->nbd, 0);
 	nbd_close(f->nbd);
 	close(f->wake);
 	g_mutex_clear(&f->lock);
+	g_mutex_clear(&f->turn);
 	g_mutex_clear(&f->edges);
 }
 
@@ -420,6 +470,7 @@ static const struct image_file_type type = {
 	.flush = nbd_flush_all,
 	.truncate = nbd_truncate,
 	.has_data = nbd_has_data,
+	.async = &nbd_file_async,
 	.close = nbd_close_file,
 };
 
@@ -482,7 +533,8 @@ struct image_file *kv_nbd_connect(const char *name, const char *uri, bool readon
 	if (!nbd)
 		return NULL;
 	f = g_new0(struct nbd_file, 1);
-	f->base = (struct image_file){ .type = &type, .name = (char *)name, .fd = -1, .readonly = readonly, .device = true };
+	f->base = (struct image_file){ .type = &type, .name = (char *)name, .fd = -1, .readonly = readonly, .device = true,
+				      .socket = nbd_aio_get_fd(nbd) };
 	f->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (f->wake < 0)
 		kv_fail_errno(error, errno, "disk '%s': cannot make an eventfd", name);
@@ -497,6 +549,7 @@ struct image_file *kv_nbd_connect(const char *name, const char *uri, bool readon
 	f->nbd = nbd;
 	f->warn = warn;
 	g_mutex_init(&f->lock);
+	g_mutex_init(&f->turn);
 	g_mutex_init(&f->edges);
 	return &f->base;
 }
