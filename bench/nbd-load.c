@@ -2,7 +2,8 @@
 /*
  * Random requests of 4 KiB to an NBD server, DEPTH at the same time; prints how many a second. It speaks the protocol itself, as
  * a library takes longer for a request than a server: what has come is taken with one receive, and answered by as many requests
- * with one send, for every server alike. Called by kvbench/nbd.py.   usage: nbd-load SOCKET read|write DEPTH COUNT FIRST-BYTE BYTES
+ * with one send, for every server alike. Called by kvbench/nbd.py.
+ * usage: nbd-load SOCKET read|write DEPTH COUNT FIRST-BYTE BYTES
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -119,7 +120,7 @@ static void connect_to(const char *path)
 
 	if (strlen(path) >= sizeof(a.sun_path))
 		fail("the socket's path is too long");
-	strcpy(a.sun_path, path);
+	memcpy(a.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 		fail("cannot connect");

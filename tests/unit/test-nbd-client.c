@@ -104,7 +104,8 @@ static struct image *open_export(const char *format)
 	g_autofree char *name = uri();
 
 	if (strcmp(format, "raw") != 0) {
-		g_autofree char *text = g_strdup_printf("{'file': <'%s'>, 'format': <'%s'>, 'size': <uint64 %u>}", name, format, DISK);
+		g_autofree char *text = g_strdup_printf("{'file': <'%s'>, 'format': <'%s'>, 'size': <uint64 %u>}", name, format,
+							DISK);
 		g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_new_parsed(text));
 
 		assert_true(image_create(options, NULL));
@@ -325,8 +326,8 @@ static void test_other_thread(void **state)
 
 		for (unsigned i = 0; i < DEPTH; i++) {
 			w[i].iov[0] = (struct iovec){ data[i], BLOCK };
-			w[i].req = (struct image_req){ .op = IMAGE_READ, .iov = w[i].iov, .n_iov = 1, .offset = i * BLOCK, .len = BLOCK,
-						       .complete = on_over, .opaque = q };
+			w[i].req = (struct image_req){ .op = IMAGE_READ, .iov = w[i].iov, .n_iov = 1, .offset = i * BLOCK,
+						       .len = BLOCK, .complete = on_over, .opaque = q };
 		}
 		thread = g_thread_new("submitter", submit_all, w);
 		while (n_over < round * DEPTH)
