@@ -2,7 +2,8 @@
 /*
  * A queue of asynchronous transfers between memory and files: io_uring, or a few threads where the kernel has none, and sockets
  * (file-sockets.h); the same threads do what needs more than a transfer. What queue.c is made of: its contract is that of
- * image.h's queues; file_queue_free() may also be called by another thread than the context's, and then runs the last completions itself.
+ * image.h's queues; file_queue_free() may also be called by another thread than the context's, and then runs the last
+ * completions itself.
  */
 #pragma once
 
