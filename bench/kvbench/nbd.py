@@ -58,7 +58,7 @@ def microseconds(load, server, case, depth, column, folder):
     if case == CASES[-1]:
         shutil.copy(f'{folder}/{column}.made', f'{folder}/{column}.qcow2')
     process = serve([*server, '-f', fmt, f'{column}.{fmt}'], folder)
-    words = [load, f'nbd+unix:///?socket={folder}/socket', operation, str(depth)]
+    words = [load, f'{folder}/socket', operation, str(depth)]
     where = [str(first * MIB), str(length * MIB)]
     if operation == 'read':
         subprocess.run([*words, str(COUNT // 4), *where], check=True, stdout=subprocess.DEVNULL)  # into the page cache

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One request to a file or block device (req->fd, req->at; without a descriptor by its own functions) with ordinary system calls: what the threads of file-queue.c run,
+ * One request to a file or block device (req->fd, req->at) with ordinary system calls: what the threads of file-queue.c run,
  * the rest of a transfer that io_uring cut short, and what file-posix.c is made of. Holes and zeroes are made with
- * fallocate(2) where the file system can, else written.
+ * fallocate(2) where the file system can, else written. A file without a descriptor does it with its own functions.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A queue of asynchronous transfers between memory and files: io_uring, or a few threads where the kernel has none, and sockets
- * (file-sockets.h); the same threads do what needs more than a transfer. What queue.c is made of: its contract is that of image.h's queues;
- * file_queue_free() may also be called by another thread than the context's, and then runs the last completions itself.
+ * (file-sockets.h); the same threads do what needs more than a transfer. What queue.c is made of: its contract is that of
+ * image.h's queues; file_queue_free() may also be called by another thread than the context's, and then runs the last
+ * completions itself.
  */
 #pragma once
 
@@ -20,7 +21,10 @@ typedef int file_queue_work(void *opaque, struct image_req *req);
 struct file_queue *file_queue_new(const char *name, enum file_engine engine, GMainContext *context, unsigned depth,
 				  file_queue_work *work, void *opaque, GError **error);
 void file_queue_free(struct file_queue *q);
-/* req->fd, file and at: where; fd -1 and file NULL: by work(). req->layer: its gate, which the caller has entered, is left at the end. */
+/*
+ * req->fd, file and at: where; fd -1 and file NULL: by work(). req->layer: its gate, which the caller has entered, is left at the
+ * end.
+ */
 void file_queue_submit(struct file_queue *q, struct image_req *req);
 /* The request has ended with res; complete() runs in the context. */
 void file_queue_post(struct file_queue *q, struct image_req *req, int res);

@@ -86,8 +86,8 @@ static int on_over(void *opaque, int *error)
 /* Can it be one request on the wire? */
 static bool fits(const struct nbd_file *f, const struct image_req *req)
 {
-	const bool can[] = { [IMAGE_READ] = true, [IMAGE_WRITE] = true, [IMAGE_FLUSH] = f->can_flush, [IMAGE_DISCARD] = f->can_trim,
-			     [IMAGE_WRITE_ZEROES] = f->can_zero };
+	const bool can[] = { [IMAGE_READ] = true, [IMAGE_WRITE] = true, [IMAGE_FLUSH] = f->can_flush,
+			     [IMAGE_DISCARD] = f->can_trim, [IMAGE_WRITE_ZEROES] = f->can_zero };
 
 	if (nbd_file_gone(f) || !can[req->op] || (req->op != IMAGE_READ && f->base.readonly))
 		return false;

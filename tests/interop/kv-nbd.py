@@ -347,6 +347,29 @@ def case_client_writes(bed):
         print(f'client-writes: {who}')
 
 
+def case_client_queues(bed):
+    """Many requests at the same time, aligned and not, that a thread and the queue itself have under way together."""
+    bed.disk('a.qcow2', 'qcow2')
+    bed.run('qemu-img', 'convert', '-O', 'raw', 'a.qcow2', 'flat')
+    for who, words in servers(bed, 'target'):
+        for fmt in 'qcow2', 'raw':
+            bed.run('cp', 'a.qcow2' if fmt == 'qcow2' else 'flat', 'target')
+            bed.run('cp', 'target', 'beside')
+            if fmt == 'qcow2':  # an export does not grow
+                os.truncate(bed.path('target'), 2 * SIZE)
+            process = bed.start(words, bed.path('c'))
+            for _ in range(10):  # the tables are not in memory at first: threads read them
+                bed.kv('bench', '-q', '-f', fmt, '-c', '3000', '-d', '16', bed.uri('c'))
+            for size, step, first in ('4096', '20480', '0'), ('3584', '8192', '512'), ('8M', '8M', '0'):
+                for place in bed.uri('c'), 'beside':
+                    bed.kv('bench', '-w', '--pattern', str(len(size)), '-q', '-f', fmt, '-c', '40', '-d', '16', '-s', size, '-S', step,
+                           '-o', first, '--flush-interval', '20', place)
+            process.terminate()
+            process.wait(LIMIT)
+            bed.same('target', 'beside', fmt, fmt)
+            print(f'client-queues: {who}, {fmt}')
+
+
 def case_backing(bed):
     """An image that stands on an export, by its name and by an option."""
     bed.disk('base', 'raw')
