@@ -72,8 +72,9 @@ struct image_format {
 	/* write() takes nothing but whole clusters, once, and compresses them: better given to write_compressed(). NULL: no. */
 	bool (*compressed_only)(struct image *img);
 	/*
-	 * Writes of what another file has, with its blocks (file.h, share()): whole clusters, and blocks. How many were done; less
-	 * than n: the next one has data already. After an error some may be written. -EEXIST: the first has data. NULL: never.
+	 * Writes of what another file has, with its blocks (file.h, share()): whole clusters, and blocks. How many were done;
+	 * less than n: the next one has data already. After an error some may be written. -EEXIST: the first has data. NULL:
+	 * never.
 	 */
 	int (*write_shared)(struct image *img, struct image_file *from, const struct image_piece *pieces, unsigned n);
 	/* What the format keeps back, in the right order, then the files, whether it has written to them or queue.c. */

@@ -544,7 +544,8 @@ static int no_flush(struct image_file *file)
 	return 0;
 }
 
-static bool create_in(struct image_file *file, const struct image_format *format, uint64_t size, GVariant *options, GError **error)
+static bool create_in(struct image_file *file, const struct image_format *format, uint64_t size, GVariant *options,
+		      GError **error)
 {
 	const struct image_file_type *type = file->type;
 	struct image_file_type unsafe = *type;

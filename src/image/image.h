@@ -217,8 +217,8 @@ struct image_piece {
 };
 enum { IMAGE_MAX_PIECES = 64 };
 /*
- * Blocks of another file become the image's as well (format.h): pieces in order that do not overlap, at most IMAGE_MAX_PIECES. How
- * many of them, from the first on; an error when that is none, or when they are all to be copied.
+ * Blocks of another file become the image's as well (format.h): pieces in order that do not overlap, at most IMAGE_MAX_PIECES.
+ * How many of them, from the first on; an error when that is none, or when they are all to be copied.
  */
 int image_write_shared(struct image *img, struct image_file *from, const struct image_piece *pieces, unsigned n);
 
@@ -235,8 +235,9 @@ void image_let_in(struct image *img);
 
 /*
  * Makes an image file. Options, a{sv}: file (s), format (s; raw), size (t; not given: the backing image's), backing (s),
- * backing-format (s), backing-unchecked (b: it need not exist), unsafe (b: it need not be safe on disk when this returns), and
- * the format's own, named and spelled as qemu-img's -o (strings: "cluster_size" "64k"). An option that the format does not have is an error that names it.
+ * backing-format (s), backing-unchecked (b: it need not exist), unsafe (b: it need not be safe on disk when this
+ * returns), and the format's own, named and spelled as qemu-img's -o (strings: "cluster_size" "64k"). An option that the format
+ * does not have is an error that names it.
  */
 bool image_create(GVariant *options, GError **error);
 /*

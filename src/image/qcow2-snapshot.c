@@ -301,8 +301,8 @@ static int refresh_flags(struct qcow2 *s)
 }
 
 /*
- * The header is on the disk, and counts went down for what nobody else has any more: flags first, so that what is ours alone is not
- * counted too low meanwhile. The counts are written when the image is flushed or closed.
+ * The header is on the disk, and counts went down for what nobody else has any more: flags first, so that what is ours alone is
+ * not counted too low meanwhile. The counts are written when the image is flushed or closed.
  */
 static int flags_then_counts(struct qcow2 *s)
 {

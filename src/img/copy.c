@@ -121,8 +121,8 @@ static struct image_file *file_of(const struct image *img, const struct image_ex
 }
 
 /*
- * The target's clusters that an extent is in. Around it there may be less than a cluster of hole: a raw file has that as it is, and
- * it is shared with the data, from `free` on, where nothing was written yet. What is shared otherwise are whole clusters.
+ * The target's clusters that an extent is in. Around it there may be less than a cluster of hole: a raw file has that as it is,
+ * and it is shared with the data, from `free` on, where nothing was written yet. What is shared otherwise are whole clusters.
  */
 static bool find_piece(const struct job *j, const struct image_extent *e, uint64_t at, uint64_t free, struct image_piece *ret)
 {
