@@ -19,6 +19,8 @@ enum {
 	USES_BASE = 100,
 	BARS_BASE = 200,
 	PERMISSIONS = 4,
+	TRIES = 5,
+	TRY_US = 20000,
 };
 
 enum {
@@ -56,7 +58,7 @@ static bool held(int fd, unsigned mask, int base)
 	return false;
 }
 
-bool image_lock(int fd, const char *path, bool readonly, GError **error)
+static bool try_lock(int fd, const char *path, bool readonly, GError **error)
 {
 	unsigned uses = readonly ? CAN_READ : CAN_READ | CAN_WRITE | CAN_RESIZE;
 	unsigned bars = CAN_WRITE | CAN_RESIZE;
@@ -82,6 +84,22 @@ bool image_lock(int fd, const char *path, bool readonly, GError **error)
 			       readonly ? "; stop it or use a copy" :
 					  "; stop it, use a copy or give readonly=on");
 	return true;
+}
+
+/* The kernel closes the files of a process that was killed a moment after its end, when what it had under way is through. */
+bool image_lock(int fd, const char *path, bool readonly, GError **error)
+{
+	for (unsigned i = 0; i < TRIES; i++) {
+		g_autoptr(GError) failed = NULL;
+
+		if (try_lock(fd, path, readonly, &failed))
+			return true;
+		image_unlock(fd);
+		if (!g_error_matches(failed, KV_ERROR, KV_ERROR_BUSY))
+			break;
+		g_usleep(TRY_US);
+	}
+	return try_lock(fd, path, readonly, error);
 }
 
 void image_unlock(int fd)
