@@ -68,6 +68,7 @@ struct nbd_conn {
 	uint64_t slow_bytes;
 	struct slow *finished, **finished_end; /* to be answered */
 	bool submitted;			       /* since the last kick */
+	int spins;			       /* request.c, look_for_more() */
 };
 
 struct nbd_request {

@@ -20,6 +20,10 @@ enum {
 	PARTS_MAX = 32,
 	REPLIES = 16, /* sent together while there are requests to work on */
 	REPLY_BYTES = 64 << 10,
+	SPIN_US = 15,
+	SPINS_MAX = 16, /* looks for a next request that were worth it, and are remembered */
+	SPIN_COST = 4,	/* of them one that was not takes away */
+	SPIN_PAUSE = 64, /* requests until it is tried again */
 };
 
 struct part {
@@ -605,13 +609,42 @@ static bool run_all(struct nbd_conn *c)
 	return true;
 }
 
+/*
+ * A client that asks for one thing after the other sends its next request within microseconds of the reply: to look for it for
+ * that long is cheaper, for both sides, than to sleep and be woken. Whether it was worth it decides about the next times. True:
+ * there are bytes, or the client has gone (*ret_ok).
+ */
+static bool look_for_more(struct nbd_conn *c, bool *ret_ok)
+{
+	static unsigned looking; /* atomic: connections that do */
+	gint64 until = g_get_monotonic_time() + SPIN_US;
+	unsigned had = conn_have(c);
+	bool found = false;
+
+	if (c->spins < 0) {
+		c->spins++;
+		return false;
+	}
+	/* A processor is left for the clients. */
+	if (__atomic_add_fetch(&looking, 1, __ATOMIC_RELAXED) < g_get_num_processors())
+		do {
+			*ret_ok = conn_fill(c, false);
+			found = !*ret_ok || conn_have(c) > had;
+		} while (!found && g_get_monotonic_time() < until);
+	__atomic_sub_fetch(&looking, 1, __ATOMIC_RELAXED);
+	c->spins = found ? MIN(c->spins + 1, SPINS_MAX) : c->spins > SPIN_COST ? c->spins - SPIN_COST : -SPIN_PAUSE;
+	return found;
+}
+
 /* For bytes of the client or the end of a request. */
 static bool wait_for_more(struct nbd_conn *c)
 {
-	bool take = room(c) && !have_request(c);
+	bool take = room(c) && !have_request(c), ok;
 
 	if (c->finished || (room(c) && have_request(c)))
 		return true;
+	if (!c->n_running && look_for_more(c, &ok))
+		return ok;
 	if (!c->n_running)
 		return conn_fill(c, true);
 	if (take && c->tls && c->tls_module->pending(c->tls))
