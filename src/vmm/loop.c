@@ -107,15 +107,21 @@ void vmm_stop(struct vmm *vmm)
 	qmp_event(vmm, "STOP", NULL);
 }
 
-/* The main loop may be run from inside of a pause or reset: not then. */
+/*
+ * The main loop may be run from inside of a pause or reset, where this has to wait, and behind all that they wait for. Another
+ * request that fails during the pause changes nothing: it is kept like the first.
+ */
 static gboolean io_error_stop(gpointer opaque)
 {
 	struct vmm *vmm = opaque;
+	bool stopped = vmm->stopped;
 
-	if (machine_busy(vmm->machine))
+	if (!stopped && machine_busy(vmm->machine)) {
+		g_source_set_priority(vmm->io_error_stop, G_PRIORITY_DEFAULT_IDLE);
 		return G_SOURCE_CONTINUE;
+	}
 	g_clear_pointer(&vmm->io_error_stop, g_source_unref);
-	if (vmm->stopped)
+	if (stopped)
 		return G_SOURCE_REMOVE;
 	vmm_stop(vmm);
 	vmm->io_error = true;
