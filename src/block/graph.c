@@ -121,13 +121,13 @@ static void unlink_node(struct block_graph *g, struct block_node *node)
 		}
 }
 
-bool graph_in_use(struct block_graph *g, const struct image *img, const struct image *except)
+bool graph_in_use(struct block_graph *g, const struct image *img)
 {
 	for (const struct block_user *u = g->users; u; u = u->next)
 		if (u->img == img)
 			return true;
 	for (const struct block_node *n = g->nodes; n; n = n->next)
-		if (n->img != img && n->img != except && (n->img->backing == img || n->img->storage == img))
+		if (n->img != img && (n->img->backing == img || n->img->storage == img))
 			return true;
 	return false;
 }
@@ -146,7 +146,7 @@ bool graph_del(struct block_graph *g, struct block_node *node, GError **error)
 		return kv_fail(error, KV_ERROR_USAGE, "Node %s is not owned by the monitor", node->name);
 	if (!graph_is_free(g, node->img, error))
 		return false;
-	if (graph_in_use(g, node->img, NULL))
+	if (graph_in_use(g, node->img))
 		return kv_fail(error, KV_ERROR_BUSY, "Node %s is in use", node->name);
 	unlink_node(g, node);
 	graph_sweep(g);

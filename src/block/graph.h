@@ -19,7 +19,6 @@ struct block_node {
 
 /* Who uses an image as a whole: a guest's disk, an export. Embedded in what it is of. */
 struct block_user {
-	char *what; /* for messages: "disk 'disk0'" */
 	const char *id; /* of a guest's disk, by which commands may name it; NULL: none */
 	struct image *img; /* not a reference: the owner has one */
 	/* The image is another one from now on, drained; the user takes its reference. NULL: it stays with the one it has. */
@@ -46,8 +45,8 @@ struct block_user *graph_users(struct block_graph *g); /* a list */
 struct block_user *graph_find_user(struct block_graph *g, const char *id);
 /* By a guest disk's id or a node's name; an error in QEMU's words. */
 struct image *graph_lookup(struct block_graph *g, const char *device, const char *node, GError **error);
-/* A user or an image above other than `except`. */
-bool graph_in_use(struct block_graph *g, const struct image *img, const struct image *except);
+/* By a user, or by an image that stands on it or has its structures in it. */
+bool graph_in_use(struct block_graph *g, const struct image *img);
 
 /* Everybody who uses or stands on `from`, but `to`, does so on `to`. Drains both. */
 void graph_replace(struct block_graph *g, struct image *from, struct image *to);

@@ -84,7 +84,7 @@ struct block_snapshot *snapshot_prepare(struct block_graph *g, struct image *img
 	if (!graph_find_image(g, overlay)) {
 		if (!graph_add(g, name, overlay, error))
 			return NULL;
-	} else if (graph_in_use(g, overlay, NULL)) {
+	} else if (graph_in_use(g, overlay)) {
 		kv_fail(error, KV_ERROR_BUSY, "The overlay is already in use");
 		return NULL;
 	}

@@ -13,6 +13,7 @@
 
 #include "bytes.h"
 #include "file-queue.h"
+#include "iov.h"
 
 enum {
 	BLOCK_MIN = 512,
@@ -62,22 +63,6 @@ static int write_blocks(int fd, const char *buf, size_t len, uint64_t at)
 	return 0;
 }
 
-static void copy(const struct image_req *req, uint64_t skip, char *buf, uint64_t len)
-{
-	for (unsigned i = 0; i < req->n_iov && len; i++) {
-		uint64_t here = req->iov[i].iov_len, take = skip < here ? MIN(here - skip, len) : 0;
-		char *at = (char *)req->iov[i].iov_base + skip;
-
-		if (take && req->op == IMAGE_READ)
-			memcpy(at, buf, take);
-		else if (take)
-			memcpy(buf, at, take);
-		skip -= MIN(skip, here);
-		buf += take;
-		len -= take;
-	}
-}
-
 /* The request's bytes from req->done on that the blocks [from, to) have. */
 static int one_chunk(struct image_req *req, char *buf, uint64_t from, uint64_t to, uint64_t n, unsigned block)
 {
@@ -87,7 +72,7 @@ static int one_chunk(struct image_req *req, char *buf, uint64_t from, uint64_t t
 	if (req->op == IMAGE_READ) {
 		res = read_blocks(req->fd, buf, to - from, from);
 		if (res == 0)
-			copy(req, req->done, buf + (at - from), n);
+			req_copy(req, req->done, buf + (at - from), n);
 		return res;
 	}
 	if (at > from)
@@ -96,7 +81,7 @@ static int one_chunk(struct image_req *req, char *buf, uint64_t from, uint64_t t
 		res = read_blocks(req->fd, buf + (to - from - block), block, to - block);
 	if (res < 0)
 		return res;
-	copy(req, req->done, buf + (at - from), n);
+	req_copy(req, req->done, buf + (at - from), n);
 	return write_blocks(req->fd, buf, to - from, from);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where an image's bytes are: a regular file or a block device (file-posix.c); an NBD export is to be another row. Synchronous,
- * any thread, any number of calls at a time; 0 or a negative errno. Reading beyond the end gives zeroes; writing there makes the
+ * Where an image's bytes are: a regular file or a block device (file-posix.c), or an NBD export (file-nbd.c). Synchronous, any
+ * thread, any number of calls at a time; 0 or a negative errno. Reading beyond the end gives zeroes; writing there makes the
  * file longer. Private to src/image.
  */
 #pragma once

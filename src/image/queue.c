@@ -17,6 +17,7 @@
 #include "file-queue.h"
 #include "format.h"
 #include "gate.h"
+#include "iov.h"
 #include "live.h"
 
 enum {
@@ -55,67 +56,6 @@ struct split {
 	struct iovec iov[];
 };
 
-/* ---- buffers ---- */
-
-static uint64_t iov_len(const struct iovec *iov, unsigned n)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < n; i++)
-		if (!checked_add(sum, iov[i].iov_len, &sum))
-			return 0;
-	return sum;
-}
-
-/* `len` bytes of the request's buffers from `skip` on, to dst (n_iov + 1 at most); how many iovecs that are. */
-static unsigned iov_slice(const struct image_req *req, uint64_t skip, uint64_t len, struct iovec *dst)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < req->n_iov && len; i++) {
-		uint64_t here = req->iov[i].iov_len, take;
-
-		if (skip >= here) {
-			skip -= here;
-			continue;
-		}
-		take = MIN(here - skip, len);
-		dst[n++] = (struct iovec){ (char *)req->iov[i].iov_base + skip, take };
-		skip = 0;
-		len -= take;
-	}
-	return n;
-}
-
-static void zero_slice(const struct image_req *req, uint64_t skip, uint64_t len)
-{
-	for (unsigned i = 0; i < req->n_iov && len; i++) {
-		uint64_t here = req->iov[i].iov_len, take = skip < here ? MIN(here - skip, len) : 0;
-
-		if (take)
-			memset((char *)req->iov[i].iov_base + skip, 0, take);
-		skip -= MIN(skip, here);
-		len -= take;
-	}
-}
-
-/* Between the request's buffers and buf. */
-static void copy_slice(const struct image_req *req, uint64_t skip, char *buf, uint64_t len)
-{
-	for (unsigned i = 0; i < req->n_iov && len; i++) {
-		uint64_t here = req->iov[i].iov_len, take = skip < here ? MIN(here - skip, len) : 0;
-		char *at = (char *)req->iov[i].iov_base + skip;
-
-		if (take && req->op == IMAGE_READ)
-			memcpy(at, buf, take);
-		else if (take)
-			memcpy(buf, at, take);
-		skip -= MIN(skip, here);
-		buf += take;
-		len -= take;
-	}
-}
-
 /* ---- in a thread ---- */
 
 static int transfer_all(struct image *img, struct image_req *req)
@@ -131,12 +71,12 @@ static int transfer_all(struct image *img, struct image_req *req)
 		uint64_t n = MIN(req->len - done, BOUNCE);
 
 		if (req->op == IMAGE_WRITE) {
-			copy_slice(req, done, bounce, n);
+			req_copy(req, done, bounce, n);
 			res = image_write(img, req->offset + done, bounce, n);
 		} else {
 			res = image_read(img, req->offset + done, bounce, n);
 			if (res == 0)
-				copy_slice(req, done, bounce, n);
+				req_copy(req, done, bounce, n);
 		}
 	}
 	return res;
@@ -273,14 +213,14 @@ static void submit_split(struct queue *q, struct image_req *req, const struct pi
 		struct image_req *part = &s->part[parts];
 
 		if (pieces->zero) {
-			zero_slice(req, done, pieces->len);
+			req_zero(req, done, pieces->len);
 			continue;
 		}
 		*part = (struct image_req){ .op = req->op, .iov = iov, .offset = req->offset + done, .len = pieces->len,
 					    .complete = part_done, .opaque = s,
 					    .at = pieces->at, .layer = pieces->layer };
 		aim(part, pieces->file);
-		part->n_iov = iov_slice(req, done, pieces->len, iov);
+		part->n_iov = req_slice(req, done, pieces->len, iov);
 		iov += part->n_iov;
 		parts++;
 	}
@@ -297,7 +237,7 @@ static void submit_pieces(struct queue *q, struct image_req *req, const struct p
 		return;
 	}
 	if (pieces->zero) {
-		zero_slice(req, 0, req->len);
+		req_zero(req, 0, req->len);
 		file_queue_post(q->io, req, 0);
 		return;
 	}
@@ -315,12 +255,12 @@ static int check(const struct image *img, const struct image_req *req)
 	if (!range_inside(req->offset, req->len, __atomic_load_n(&img->size, __ATOMIC_RELAXED)))
 		return -EINVAL;
 	if (req->op == IMAGE_READ)
-		return iov_len(req->iov, req->n_iov) == req->len ? 0 : -EINVAL;
+		return req_bytes(req) == req->len ? 0 : -EINVAL;
 	if (img->readonly)
 		return -EROFS;
 	if (req->op == IMAGE_DISCARD)
 		return img->discard ? 0 : -ENOTSUP;
-	return req->op == IMAGE_WRITE && iov_len(req->iov, req->n_iov) != req->len ? -EINVAL : 0;
+	return req->op == IMAGE_WRITE && req_bytes(req) != req->len ? -EINVAL : 0;
 }
 
 /* Raw images' requests go to the file's queue as they are, with its own flushes and holes, when nobody wants to know. */

@@ -49,6 +49,11 @@ void qmp_put_text(JsonObject *o, const char *name, const char *text)
 	json_object_set_string_member(o, name, valid);
 }
 
+const char *qmp_text(JsonObject *o, const char *name)
+{
+	return json_object_get_string_member_with_default(o, name, NULL);
+}
+
 JsonNode *qmp_nothing(void)
 {
 	return qmp_object(json_object_new());

@@ -29,6 +29,9 @@ JsonNode *qmp_nothing(void);
 /* A member of any bytes, such as a file's name: what is not UTF-8 is replaced. */
 void qmp_put_text(JsonObject *o, const char *name, const char *text);
 
+/* An optional member that is a string, if it is there (schema.h has checked it); else NULL. */
+const char *qmp_text(JsonObject *o, const char *name);
+
 /* Takes the object or array over. */
 JsonNode *qmp_object(JsonObject *object);
 JsonNode *qmp_array(JsonArray *array);

@@ -15,7 +15,6 @@ static bool add_drive(struct vmm *vmm, struct vmm_drive *drive, struct disk *dis
 	struct image *img = disk_image(disk);
 
 	*drive = (struct vmm_drive){
-		.user.what = g_strdup_printf("disk '%s'", disk_id(disk)),
 		.user.id = disk_id(disk),
 		.user.img = img,
 		.user.set_image = set_image,
@@ -57,8 +56,6 @@ bool vmm_open_graph(struct vmm *vmm, GError **error)
 
 void vmm_close_graph(struct vmm *vmm)
 {
-	for (unsigned i = 0; vmm->drives && i < vmm->n_disks; i++)
-		g_free(vmm->drives[i].user.what);
 	g_clear_pointer(&vmm->drives, g_free);
 	g_clear_pointer(&vmm->graph, graph_free);
 }

@@ -11,11 +11,6 @@
 #include "snapshot.h"
 #include "vmm.h"
 
-static const char *optional(JsonObject *o, const char *name)
-{
-	return json_object_get_string_member_with_default(o, name, NULL);
-}
-
 static struct block_graph *graph_of(void *opaque)
 {
 	return ((struct vmm *)opaque)->graph;
@@ -24,7 +19,7 @@ static struct block_graph *graph_of(void *opaque)
 /* `device` or `node-name`. */
 static struct image *lookup(void *opaque, JsonObject *args, const char *node, GError **error)
 {
-	return graph_lookup(graph_of(opaque), optional(args, "device"), optional(args, node), error);
+	return graph_lookup(graph_of(opaque), qmp_text(args, "device"), qmp_text(args, node), error);
 }
 
 /* ---- external snapshots ---- */
@@ -46,8 +41,8 @@ const struct qmp_member qmp_snapshot_args[] = { { "node", &qmp_string }, { "over
 
 static bool prepare_sync(void *opaque, JsonObject *data, void **state, GError **error)
 {
-	const char *name = optional(data, "snapshot-node-name"), *format = optional(data, "format");
-	bool existing = g_strcmp0(optional(data, "mode"), "existing") == 0;
+	const char *name = qmp_text(data, "snapshot-node-name"), *format = qmp_text(data, "format");
+	bool existing = g_strcmp0(qmp_text(data, "mode"), "existing") == 0;
 	struct image *img = lookup(opaque, data, "node-name", error), *overlay;
 
 	if (!img || (name && !graph_name_valid(name, error)))
@@ -219,7 +214,7 @@ JsonNode *qmp_blockdev_snapshot_internal_sync(void *opaque, JsonObject *args, GE
 
 JsonNode *qmp_blockdev_snapshot_delete_internal_sync(void *opaque, JsonObject *args, GError **error)
 {
-	const char *id = optional(args, "id"), *name = optional(args, "name");
+	const char *id = qmp_text(args, "id"), *name = qmp_text(args, "name");
 	struct image *img = with_snapshots(opaque, args, error);
 	JsonNode *answer = NULL;
 	GArray *list;
@@ -320,7 +315,7 @@ static bool take_number(JsonObject *args, const char *name, const char *suffix, 
 
 JsonNode *qmp_block_set_io_throttle(void *opaque, JsonObject *args, GError **error)
 {
-	const char *id = optional(args, "id") ? optional(args, "id") : optional(args, "device");
+	const char *id = qmp_text(args, "id") ? qmp_text(args, "id") : qmp_text(args, "device");
 	struct throttle_config c = {};
 	struct vmm *vmm = opaque;
 	struct disk *disk = NULL;

@@ -131,7 +131,7 @@ static struct image *find_storage(struct vmm *vmm, JsonObject *o, GError **error
 	if (!img)
 		return NULL;
 	if (graph_is_free(vmm->graph, img, error)) {
-		if (!graph_in_use(vmm->graph, img, NULL))
+		if (!graph_in_use(vmm->graph, img))
 			return img;
 		kv_fail(error, KV_ERROR_BUSY, "Node %s is in use", graph_name(vmm->graph, img));
 	}

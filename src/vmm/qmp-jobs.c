@@ -14,11 +14,6 @@
 #include "qmp-block.h"
 #include "vmm.h"
 
-static const char *optional(JsonObject *o, const char *name)
-{
-	return json_object_get_string_member_with_default(o, name, NULL);
-}
-
 static struct block_graph *graph_of(void *opaque)
 {
 	return ((struct vmm *)opaque)->graph;
@@ -26,8 +21,14 @@ static struct block_graph *graph_of(void *opaque)
 
 /* ---- arguments ---- */
 
-static const char *const on_error_names[] = { "report", "ignore", "enospc", "stop", "auto", NULL };
-static const char *const sync_names[] = { "top", "full", "none", "incremental", "bitmap", NULL };
+static const char *const on_error_names[] = {
+	[JOB_ON_ERROR_REPORT] = "report", [JOB_ON_ERROR_IGNORE] = "ignore", [JOB_ON_ERROR_ENOSPC] = "enospc",
+	[JOB_ON_ERROR_STOP] = "stop",	  "auto",			    NULL,
+};
+static const char *const sync_names[] = {
+	[JOB_SYNC_FULL] = "full",		[JOB_SYNC_TOP] = "top",	      [JOB_SYNC_NONE] = "none",
+	[JOB_SYNC_INCREMENTAL] = "incremental", [JOB_SYNC_BITMAP] = "bitmap", NULL,
+};
 static const char *const copy_mode_names[] = { "background", "write-blocking", NULL };
 static const char *const bitmap_mode_names[] = { "on-success", "never", "always", NULL };
 static const struct qmp_type on_error = { .kind = QMP_ENUM, .values = on_error_names };
@@ -99,23 +100,28 @@ const struct qmp_member qmp_block_job_cancel_args[] = {
 };
 const struct qmp_member qmp_block_job_set_speed_args[] = { { "device", &qmp_string }, { "speed", &qmp_integer }, {} };
 
+/* The index of a word that the table of arguments has let through. */
+static int find_word(const char *const *words, const char *word)
+{
+	int i = 0;
+
+	while (words[i] && strcmp(words[i], word))
+		i++;
+	return i;
+}
+
 static enum job_on_error policy(JsonObject *args, const char *name)
 {
-	static const enum job_on_error values[] = { JOB_ON_ERROR_REPORT, JOB_ON_ERROR_IGNORE, JOB_ON_ERROR_ENOSPC,
-						    JOB_ON_ERROR_STOP, JOB_ON_ERROR_REPORT };
-	const char *text = optional(args, name);
+	const char *text = qmp_text(args, name);
 
-	for (size_t i = 0; text && i < G_N_ELEMENTS(values); i++)
-		if (strcmp(on_error_names[i], text) == 0)
-			return values[i];
-	return JOB_ON_ERROR_REPORT;
+	return text && strcmp(text, "auto") ? (enum job_on_error)find_word(on_error_names, text) : JOB_ON_ERROR_REPORT;
 }
 
 /* What most jobs are told. The id is the disk's when it has none. */
 static bool read_options(struct vmm *vmm, JsonObject *args, struct job_options *ret, GError **error)
 {
 	gint64 speed = json_object_get_int_member_with_default(args, "speed", 0);
-	const char *device = json_object_get_string_member(args, "device"), *id = optional(args, "job-id");
+	const char *device = json_object_get_string_member(args, "device"), *id = qmp_text(args, "job-id");
 
 	if (speed < 0)
 		return kv_fail(error, KV_ERROR_USAGE, "Parameter 'speed' expects a non-negative value");
@@ -172,12 +178,12 @@ static JsonNode *started(const struct job *job)
 JsonNode *qmp_block_commit(void *opaque, JsonObject *args, GError **error)
 {
 	struct image *active = lookup(opaque, args, "device", error);
-	struct job_commit what = { .active = active, .backing_file = optional(args, "backing-file") };
+	struct job_commit what = { .active = active, .backing_file = qmp_text(args, "backing-file") };
 	struct job_options options;
 
 	if (!active || !read_options(opaque, args, &options, error) ||
-	    !find_below(opaque, active, optional(args, "top-node"), optional(args, "top"), &what.top, error) ||
-	    !find_below(opaque, active, optional(args, "base-node"), optional(args, "base"), &what.base, error))
+	    !find_below(opaque, active, qmp_text(args, "top-node"), qmp_text(args, "top"), &what.top, error) ||
+	    !find_below(opaque, active, qmp_text(args, "base-node"), qmp_text(args, "base"), &what.base, error))
 		return NULL;
 	if (!what.top)
 		what.top = active;
@@ -192,12 +198,12 @@ JsonNode *qmp_block_commit(void *opaque, JsonObject *args, GError **error)
 JsonNode *qmp_block_stream(void *opaque, JsonObject *args, GError **error)
 {
 	struct image *top = lookup(opaque, args, "device", error), *bottom = NULL;
-	struct job_stream what = { .top = top, .backing_file = optional(args, "backing-file") };
+	struct job_stream what = { .top = top, .backing_file = qmp_text(args, "backing-file") };
 	struct job_options options;
 
 	if (!top || !read_options(opaque, args, &options, error) ||
-	    !find_below(opaque, top, optional(args, "base-node"), optional(args, "base"), &what.base, error) ||
-	    !find_below(opaque, top, optional(args, "bottom"), NULL, &bottom, error))
+	    !find_below(opaque, top, qmp_text(args, "base-node"), qmp_text(args, "base"), &what.base, error) ||
+	    !find_below(opaque, top, qmp_text(args, "bottom"), NULL, &bottom, error))
 		return NULL;
 	if (bottom && what.base)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "'bottom' and 'base' are specified, which is mutually exclusive");
@@ -206,30 +212,23 @@ JsonNode *qmp_block_stream(void *opaque, JsonObject *args, GError **error)
 	return started(job_stream_new(&options, &what, error));
 }
 
-static bool read_sync(JsonObject *args, enum job_sync *ret)
+static enum job_sync sync_of(JsonObject *args)
 {
-	static const enum job_sync values[] = { JOB_SYNC_TOP, JOB_SYNC_FULL, JOB_SYNC_NONE, JOB_SYNC_INCREMENTAL,
-						JOB_SYNC_BITMAP };
-
-	for (size_t i = 0; i < G_N_ELEMENTS(values); i++)
-		if (strcmp(sync_names[i], json_object_get_string_member(args, "sync")) == 0)
-			*ret = values[i];
-	return true;
+	return find_word(sync_names, json_object_get_string_member(args, "sync"));
 }
 
 JsonNode *qmp_blockdev_mirror(void *opaque, JsonObject *args, GError **error)
 {
 	gint64 granularity = json_object_get_int_member_with_default(args, "granularity", 0);
 	gint64 buf_size = json_object_get_int_member_with_default(args, "buf-size", 0);
-	struct job_mirror what = { .source = lookup(opaque, args, "device", error) };
+	struct job_mirror what = { .source = lookup(opaque, args, "device", error), .sync = sync_of(args) };
 	struct job_options options;
 
 	what.target = what.source ? lookup(opaque, args, "target", error) : NULL;
 	if (!what.target || !read_options(opaque, args, &options, error))
 		return NULL;
-	if (optional(args, "replaces") && !(what.replaces = lookup(opaque, args, "replaces", error)))
+	if (qmp_text(args, "replaces") && !(what.replaces = lookup(opaque, args, "replaces", error)))
 		return NULL;
-	read_sync(args, &what.sync);
 	if (what.sync == JOB_SYNC_INCREMENTAL || what.sync == JOB_SYNC_BITMAP)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Sync mode '%s' not supported",
 				json_object_get_string_member(args, "sync"));
@@ -237,7 +236,7 @@ JsonNode *qmp_blockdev_mirror(void *opaque, JsonObject *args, GError **error)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'granularity' expects a power of 2 in range [512B, 64MB]");
 	if (buf_size < 0)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'buf-size' expects a non-negative value");
-	what.write_blocking = g_strcmp0(optional(args, "copy-mode"), "write-blocking") == 0;
+	what.write_blocking = g_strcmp0(qmp_text(args, "copy-mode"), "write-blocking") == 0;
 	what.granularity = granularity;
 	what.buf_size = buf_size;
 	return started(job_mirror_new(&options, &what, error));
@@ -247,7 +246,7 @@ JsonNode *qmp_blockdev_mirror(void *opaque, JsonObject *args, GError **error)
 
 static bool read_bitmap(JsonObject *args, struct job_backup *what, GError **error)
 {
-	const char *mode = optional(args, "bitmap-mode"), *name = optional(args, "bitmap");
+	const char *mode = qmp_text(args, "bitmap-mode"), *name = qmp_text(args, "bitmap");
 	bool wanted = what->sync == JOB_SYNC_INCREMENTAL || what->sync == JOB_SYNC_BITMAP;
 
 	if (wanted && !name)
@@ -272,6 +271,7 @@ static bool read_bitmap(JsonObject *args, struct job_backup *what, GError **erro
 static bool prepare_backup(void *opaque, JsonObject *args, void **state, GError **error)
 {
 	struct job_backup what = { .source = lookup(opaque, args, "device", error),
+				   .sync = sync_of(args),
 				   .compress = json_object_get_boolean_member_with_default(args, "compress", FALSE) };
 	struct job_group *own;
 	struct job_options options;
@@ -279,8 +279,7 @@ static bool prepare_backup(void *opaque, JsonObject *args, void **state, GError 
 	struct job *job;
 
 	what.target = what.source ? lookup(opaque, args, "target", error) : NULL;
-	if (!what.target || !read_options(opaque, args, &options, error) || !read_sync(args, &what.sync) ||
-	    !read_bitmap(args, &what, error))
+	if (!what.target || !read_options(opaque, args, &options, error) || !read_bitmap(args, &what, error))
 		return false;
 	/* A group has it wait for job_start(). */
 	own = vmm->job_group ? NULL : job_group_new();

@@ -25,11 +25,6 @@ const struct qmp_member qmp_change_medium_args[] = {
 	{},
 };
 
-static const char *text_of(JsonObject *args, const char *name)
-{
-	return json_object_get_string_member_with_default(args, name, NULL);
-}
-
 static bool is_forced(JsonObject *args)
 {
 	return json_object_get_boolean_member_with_default(args, "force", FALSE);
@@ -37,9 +32,9 @@ static bool is_forced(JsonObject *args)
 
 static const char *name_of(JsonObject *args)
 {
-	const char *device = text_of(args, "device");
+	const char *device = qmp_text(args, "device");
 
-	return device ? device : text_of(args, "id");
+	return device ? device : qmp_text(args, "id");
 }
 
 /* The drive that is named; it has a tray. */
@@ -47,7 +42,7 @@ static struct disk *find(struct vmm *vmm, JsonObject *args, unsigned *ret_index,
 {
 	const char *name = name_of(args);
 
-	if (!text_of(args, "device") == !text_of(args, "id")) {
+	if (!qmp_text(args, "device") == !qmp_text(args, "id")) {
 		kv_fail(error, KV_ERROR_USAGE, "Need exactly one of 'device' and 'id'");
 		return NULL;
 	}
@@ -139,18 +134,16 @@ JsonNode *qmp_eject(void *opaque, JsonObject *args, GError **error)
 JsonNode *qmp_blockdev_insert_medium(void *opaque, JsonObject *args, GError **error)
 {
 	struct vmm *vmm = opaque;
-	const char *name = text_of(args, "node-name");
+	const char *name = qmp_text(args, "node-name");
 	struct block_node *node = graph_find(vmm->graph, name);
 	struct disk_tray tray;
 	unsigned index;
 	struct disk *d;
 
 	if (!node)
-		kv_fail(error, KV_ERROR_USAGE, "Node '%s' not found", name);
-	else if (graph_in_use(vmm->graph, node->img, NULL))
-		kv_fail(error, KV_ERROR_USAGE, "Node '%s' is already in use", name);
-	if (!node || graph_in_use(vmm->graph, node->img, NULL))
-		return NULL;
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Node '%s' not found", name);
+	if (graph_in_use(vmm->graph, node->img))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Node '%s' is already in use", name);
 	d = find(vmm, args, &index, &tray, error);
 	if (!d || !check_open(d, args, error))
 		return NULL;
@@ -167,12 +160,12 @@ JsonNode *qmp_blockdev_insert_medium(void *opaque, JsonObject *args, GError **er
 /* A format that is not given is raw, as with --disk: the guest cannot have written a disc, but who made it may be anybody. */
 static struct image *open_medium(JsonObject *args, GError **error)
 {
-	const char *format = text_of(args, "format");
+	const char *format = qmp_text(args, "format");
 	g_autoptr(GVariant) options = g_variant_ref_sink(
-		g_variant_new_parsed("{'file': <%s>, 'format': <%s>, 'readonly': <true>}", text_of(args, "filename"),
+		g_variant_new_parsed("{'file': <%s>, 'format': <%s>, 'readonly': <true>}", qmp_text(args, "filename"),
 				     format ? format : "raw"));
 
-	if (g_strcmp0(text_of(args, "read-only-mode"), "read-write"))
+	if (g_strcmp0(qmp_text(args, "read-only-mode"), "read-write"))
 		return image_open(options, error);
 	kv_fail(error, KV_ERROR_USAGE, "Device '%s' only reads; give another read-only-mode", name_of(args));
 	return NULL;

@@ -85,11 +85,6 @@ const struct qmp_member qmp_block_export_del_args[] = {
 	{},
 };
 
-static const char *optional(JsonObject *o, const char *name)
-{
-	return json_object_get_string_member_with_default(o, name, NULL);
-}
-
 static bool flag(JsonObject *o, const char *name)
 {
 	return json_object_get_boolean_member_with_default(o, name, FALSE);
@@ -121,7 +116,7 @@ static int listen_at(JsonObject *addr, char **ret_socket, GError **error)
 JsonNode *qmp_nbd_server_start(void *opaque, JsonObject *args, GError **error)
 {
 	gint64 max = json_object_get_int_member_with_default(args, "max-connections", 100);
-	struct nbd_server_options options = { .tls_creds = optional(args, "tls-creds") };
+	struct nbd_server_options options = { .tls_creds = qmp_text(args, "tls-creds") };
 	struct vmm *vmm = opaque;
 	g_autofree char *socket = NULL;
 	struct nbd_server *server;
@@ -156,7 +151,6 @@ static void free_export(struct vmm_export *e)
 	graph_remove_user(vmm->graph, &e->user);
 	image_close(e->img);
 	graph_sweep(vmm->graph);
-	g_free(e->user.what);
 	g_free(e->bitmaps);
 	g_free(e->id);
 	g_free(e);
@@ -250,12 +244,12 @@ static bool add_export(struct vmm *vmm, const char *id, const char *device, cons
 		return kv_fail(error, KV_ERROR_USAGE, "Block export id '%s' is already in use", id);
 	if (options->writable && img->readonly)
 		return kv_fail(error, KV_ERROR_USAGE, "Block node is read-only");
-	if (options->writable && graph_in_use(vmm->graph, img, NULL))
+	if (options->writable && graph_in_use(vmm->graph, img))
 		return kv_fail(error, KV_ERROR_BUSY, "disk '%s' is in use, and cannot be exported for writing as well",
 			       img->path);
 	e = g_new0(struct vmm_export, 1);
 	*e = (struct vmm_export){ .vmm = vmm, .id = g_strdup(id), .img = image_ref(img) };
-	e->user = (struct block_user){ .what = g_strdup_printf("export '%s'", id), .img = img };
+	e->user = (struct block_user){ .img = img };
 	graph_add_user(vmm->graph, &e->user);
 	if (take_bitmaps(e, &img, bitmaps, rows, error)) {
 		options->bitmaps = rows;
@@ -273,15 +267,15 @@ static bool add_export(struct vmm *vmm, const char *id, const char *device, cons
 
 JsonNode *qmp_nbd_server_add(void *opaque, JsonObject *args, GError **error)
 {
-	const char *device = json_object_get_string_member(args, "device"), *name = optional(args, "name");
+	const char *device = json_object_get_string_member(args, "device"), *name = qmp_text(args, "name");
 	g_autoptr(JsonArray) bitmaps = json_array_new();
-	struct nbd_export_options options = { .name = name ? name : device, .description = optional(args, "description"),
+	struct nbd_export_options options = { .name = name ? name : device, .description = qmp_text(args, "description"),
 					      .writable = flag(args, "writable") };
 
 	if (!running(opaque, error))
 		return NULL;
-	if (optional(args, "bitmap"))
-		json_array_add_string_element(bitmaps, optional(args, "bitmap"));
+	if (qmp_text(args, "bitmap"))
+		json_array_add_string_element(bitmaps, qmp_text(args, "bitmap"));
 	return add_export(opaque, options.name, device, device, bitmaps, &options, error) ? qmp_nothing() : NULL;
 }
 
@@ -299,16 +293,16 @@ static JsonNode *remove_export(struct vmm *vmm, const char *id, bool hard, GErro
 
 JsonNode *qmp_nbd_server_remove(void *opaque, JsonObject *args, GError **error)
 {
-	bool hard = g_strcmp0(optional(args, "mode"), "hard") == 0;
+	bool hard = g_strcmp0(qmp_text(args, "mode"), "hard") == 0;
 
 	return running(opaque, error) ? remove_export(opaque, json_object_get_string_member(args, "name"), hard, error) : NULL;
 }
 
 JsonNode *qmp_block_export_add(void *opaque, JsonObject *args, GError **error)
 {
-	const char *node = json_object_get_string_member(args, "node-name"), *name = optional(args, "name");
+	const char *node = json_object_get_string_member(args, "node-name"), *name = qmp_text(args, "name");
 	JsonNode *bitmaps = json_object_get_member(args, "bitmaps");
-	struct nbd_export_options options = { .name = name ? name : node, .description = optional(args, "description"),
+	struct nbd_export_options options = { .name = name ? name : node, .description = qmp_text(args, "description"),
 					      .writable = flag(args, "writable"),
 					      .allocation_depth = flag(args, "allocation-depth") };
 
@@ -326,7 +320,7 @@ JsonNode *qmp_block_export_add(void *opaque, JsonObject *args, GError **error)
 
 JsonNode *qmp_block_export_del(void *opaque, JsonObject *args, GError **error)
 {
-	bool hard = g_strcmp0(optional(args, "mode"), "hard") == 0;
+	bool hard = g_strcmp0(qmp_text(args, "mode"), "hard") == 0;
 
 	return running(opaque, error) ? remove_export(opaque, json_object_get_string_member(args, "id"), hard, error) : NULL;
 }

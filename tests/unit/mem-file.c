@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bitmap.h"
+
 enum { SECTOR = 512, LIMIT = 256 << 20 };
 
 static struct mem_file *of(struct image_file *f)
@@ -231,4 +233,40 @@ struct mem_file *mem_file_crash(const struct mem_file *before, const GArray *log
 			apply_torn(f, r, rand);
 	}
 	return f;
+}
+
+GVariant *mem_parse(const char *options)
+{
+	g_autofree char *text = g_strdup_printf("@a{sv} {%s}", options);
+
+	return g_variant_ref_sink(g_variant_new_parsed(text));
+}
+
+static void free_image(struct image *img)
+{
+	image_bitmaps_free(img);
+	g_rw_lock_clear(&img->watch_lock);
+	g_free(img);
+}
+
+struct image *mem_image_open(struct mem_file *f, const struct image_format *format, const char *options, GError **error)
+{
+	g_autoptr(GVariant) o = mem_parse(options);
+	struct image *img = g_new0(struct image, 1);
+
+	g_rw_lock_init(&img->watch_lock);
+	img->format = format;
+	img->path = f->base.name;
+	img->file = img->data = &f->base;
+	img->readonly = f->base.readonly;
+	if (format->open(img, o, error))
+		return img;
+	free_image(img);
+	return NULL;
+}
+
+void mem_image_end(struct image *img)
+{
+	img->format->close(img);
+	free_image(img);
 }

@@ -4,7 +4,7 @@
  * there, of what came later any part. For tests of formats.
  */
 #pragma once
-#include "file.h"
+#include "format.h"
 
 enum mem_op { MEM_WRITE, MEM_ZEROES, MEM_TRUNCATE, MEM_FLUSH };
 
@@ -33,3 +33,8 @@ uint64_t mem_now(void);
 unsigned mem_file_records(const struct mem_file *f, uint64_t before);
 /* What may be there after a crash behind n records of `log`, with the bytes that were there before them. */
 struct mem_file *mem_file_crash(const struct mem_file *before, const GArray *log, unsigned n, GRand *rand);
+
+GVariant *mem_parse(const char *options); /* the members of an a{sv} as text */
+/* The image over a file, opened by its format alone, without image.c; NULL with the error. The file outlives it. */
+struct image *mem_image_open(struct mem_file *f, const struct image_format *format, const char *options, GError **error);
+void mem_image_end(struct image *img);

@@ -16,33 +16,14 @@
 
 enum { SIZE = 600 << 10, CRASHES = 40, WRITES = 60 };
 
-static GVariant *parse(const char *options)
-{
-	g_autofree char *text = g_strdup_printf("@a{sv} {%s}", options);
-
-	return g_variant_ref_sink(g_variant_new_parsed(text));
-}
-
 static struct image *open_image(struct mem_file *f, const char *options)
 {
-	g_autoptr(GVariant) o = parse(options);
-	struct image *img = g_new0(struct image, 1);
 	GError *error = NULL;
+	struct image *img = mem_image_open(f, &image_qcow2, options, &error);
 
-	g_rw_lock_init(&img->watch_lock);
-	img->format = &image_qcow2;
-	img->path = f->base.name;
-	img->file = img->data = &f->base;
-	if (!img->format->open(img, o, &error))
+	if (!img)
 		fail_msg("%s", error->message);
 	return img;
-}
-
-static void end_image(struct image *img)
-{
-	img->format->close(img);
-	g_rw_lock_clear(&img->watch_lock);
-	g_free(img);
 }
 
 static void check(struct image *img, const uint8_t *content, bool leaks)
@@ -70,7 +51,7 @@ static void write_some(struct image *img, GRand *rand, uint8_t *content)
 
 static bool amend_as(struct image *img, const char *options)
 {
-	g_autoptr(GVariant) o = parse(options);
+	g_autoptr(GVariant) o = mem_parse(options);
 	GError *error = NULL;
 	bool ok = img->format->amend(img, o, &error);
 
@@ -92,7 +73,7 @@ static void replay(const struct mem_file *before, const struct mem_file *f, GRan
 		struct image *img = open_image(crashed, "'check': <true>");
 
 		check(img, content, true);
-		end_image(img);
+		mem_image_end(img);
 		mem_file_free(crashed);
 	}
 }
@@ -104,7 +85,7 @@ static void one(unsigned from, unsigned to, unsigned cluster, bool snapshot)
 	struct mem_file *f = mem_file_new(NULL, 0), *before;
 	GRand *rand = g_rand_new_with_seed(from * 100 + to + cluster);
 	g_autofree uint8_t *content = g_malloc0(SIZE);
-	g_autoptr(GVariant) o = parse(text);
+	g_autoptr(GVariant) o = mem_parse(text);
 	bool can = !snapshot || to > 1;
 	GError *error = NULL;
 	struct image *img;
@@ -115,20 +96,20 @@ static void one(unsigned from, unsigned to, unsigned cluster, bool snapshot)
 	if (snapshot)
 		assert_true(img->format->snapshot_create(img, "s", &error));
 	write_some(img, rand, content);
-	end_image(img);
+	mem_image_end(img);
 	before = mem_file_new(f->bytes->data, f->bytes->len);
 	mem_file_record(f);
 	img = open_image(f, "");
 	assert_int_equal(amend(img, to), can);
 	check(img, content, false);
-	end_image(img);
+	mem_image_end(img);
 	replay(before, f, rand, content);
 	img = open_image(f, "");
 	write_some(img, rand, content);
 	if (snapshot)
 		assert_true(img->format->snapshot_delete(img, "s", &error));
 	check(img, content, false);
-	end_image(img);
+	mem_image_end(img);
 	mem_file_free(before);
 	mem_file_free(f);
 	g_rand_free(rand);
@@ -152,7 +133,7 @@ static void test_downgrade(void **state)
 		GRand *rand = g_rand_new_with_seed(seed);
 		g_autofree uint8_t *content = g_malloc0(SIZE);
 		const char *options = seed % 2 ? "'cluster_size': <'512'>, 'lazy_refcounts': <'on'>" : "'cluster_size': <'2k'>";
-		g_autoptr(GVariant) o = parse(options);
+		g_autoptr(GVariant) o = mem_parse(options);
 		struct image *img;
 
 		assert_true(image_qcow2.create(&f->base, SIZE, o, NULL));
@@ -165,13 +146,13 @@ static void test_downgrade(void **state)
 			memset(content + at, 0, len);
 			assert_int_equal(image_write_zeroes(img, at, len, i % 2 ? IMAGE_MAY_UNMAP : 0), 0);
 		}
-		end_image(img);
+		mem_image_end(img);
 		before = mem_file_new(f->bytes->data, f->bytes->len);
 		mem_file_record(f);
 		img = open_image(f, "");
 		assert_true(amend_as(img, "'compat': <'0.10'>"));
 		check(img, content, false);
-		end_image(img);
+		mem_image_end(img);
 		replay(before, f, rand, content);
 		img = open_image(f, "");
 		check(img, content, false);
@@ -179,7 +160,7 @@ static void test_downgrade(void **state)
 		check(img, content, false);
 		assert_true(amend_as(img, "'compat': <'1.1'>, 'refcount_bits': <'8'>"));
 		check(img, content, false);
-		end_image(img);
+		mem_image_end(img);
 		mem_file_free(before);
 		mem_file_free(f);
 		g_rand_free(rand);
@@ -189,7 +170,7 @@ static void test_downgrade(void **state)
 static void test_refused(void **state)
 {
 	struct mem_file *f = mem_file_new(NULL, 0);
-	g_autoptr(GVariant) o = parse("'compat': <'0.10'>");
+	g_autoptr(GVariant) o = mem_parse("'compat': <'0.10'>");
 	struct image *img;
 
 	assert_true(image_qcow2.create(&f->base, SIZE, o, NULL));
@@ -199,7 +180,7 @@ static void test_refused(void **state)
 	assert_false(amend(img, 3));
 	assert_false(amend(img, 0));
 	assert_false(amend(img, 128));
-	end_image(img);
+	mem_image_end(img);
 	mem_file_free(f);
 }
 

@@ -34,53 +34,20 @@ static const struct setup setups[] = {
 	{"'cluster_size': <'16k'>, 'extended_l2': <'on'>", (1 << 20) + 512, 65536},
 };
 
-static GVariant *parse(const char *options)
-{
-	g_autofree char *text = g_strdup_printf("@a{sv} {%s}", options);
-
-	return g_variant_ref_sink(g_variant_new_parsed(text));
-}
-
-static struct image *try_open(struct mem_file *f, const char *options, GError **error)
-{
-	g_autoptr(GVariant) o = parse(options);
-	struct image *img = g_new0(struct image, 1);
-
-	g_rw_lock_init(&img->watch_lock);
-	img->format = &image_qcow2;
-	img->path = f->base.name;
-	img->file = img->data = &f->base;
-	img->readonly = f->base.readonly;
-	if (img->format->open(img, o, error))
-		return img;
-	image_bitmaps_free(img);
-	g_rw_lock_clear(&img->watch_lock);
-	g_free(img);
-	return NULL;
-}
-
 static struct image *open_image(struct mem_file *f, const char *options)
 {
 	GError *error = NULL;
-	struct image *img = try_open(f, options, &error);
+	struct image *img = mem_image_open(f, &image_qcow2, options, &error);
 
 	if (!img)
 		fail_msg("%s", error->message);
 	return img;
 }
 
-static void end_image(struct image *img)
-{
-	img->format->close(img);
-	image_bitmaps_free(img);
-	g_rw_lock_clear(&img->watch_lock);
-	g_free(img);
-}
-
 static struct mem_file *create(const struct setup *s)
 {
 	struct mem_file *f = mem_file_new(NULL, 0);
-	g_autoptr(GVariant) o = parse(s->options);
+	g_autoptr(GVariant) o = mem_parse(s->options);
 	GError *error = NULL;
 
 	assert_true(image_qcow2.create(&f->base, s->size, o, &error));
@@ -189,7 +156,7 @@ static int change(struct work *w)
 
 static void close_and_open(struct work *w)
 {
-	end_image(w->img);
+	mem_image_end(w->img);
 	w->img = open_image(w->file, "'l2-cache-size': <uint64 1>, 'refcount-cache-size': <uint64 1>");
 }
 
@@ -279,7 +246,7 @@ static unsigned crash(struct work *w, const struct mem_file *before, unsigned re
 	if (!w->setup->lazy) {
 		img = open_image(f, "'check': <true>");
 		check_image(img, true);
-		end_image(img);
+		mem_image_end(img);
 	}
 	img = open_image(f, "");
 	trusted = check_bitmaps(w, img);
@@ -287,11 +254,11 @@ static unsigned crash(struct work *w, const struct mem_file *before, unsigned re
 	/* What is in use can be removed, and is then nowhere any more. */
 	while (img->bitmaps)
 		assert_true(image_bitmap_remove(img, img->bitmaps, NULL));
-	end_image(img);
+	mem_image_end(img);
 	img = open_image(f, "");
 	check_image(img, true);
 	assert_null(img->bitmaps);
-	end_image(img);
+	mem_image_end(img);
 	mem_file_free(f);
 	return trusted;
 }
@@ -311,7 +278,7 @@ static void test_crash(void **state)
 		add_bitmap(&w);
 		for (unsigned k = 0; k < STEPS; k++)
 			step(&w);
-		end_image(w.img);
+		mem_image_end(w.img);
 		for (unsigned k = 0; k < CRASHES; k++)
 			trusted += crash(&w, before, g_rand_int_range(w.rand, 0, w.file->log->len + 1));
 		/* Without a crash all can be trusted. */
@@ -320,7 +287,7 @@ static void test_crash(void **state)
 		for (const struct image_bitmap *b = w.img->bitmaps; b; b = b->next)
 			assert_false(b->inconsistent);
 		check_bitmaps(&w, w.img);
-		end_image(w.img);
+		mem_image_end(w.img);
 		mem_file_free(before);
 		end(&w);
 	}
@@ -346,17 +313,17 @@ static void test_failures(void **state)
 			w.file->fail_in = 0;
 		}
 		w.file->fail_in = i % 2 ? g_rand_int_range(w.rand, 1, 12) : 0;
-		end_image(w.img);
+		mem_image_end(w.img);
 		w.file->fail_in = 0;
 		if (!w.setup->lazy) {
 			img = open_image(w.file, "'check': <true>");
 			check_image(img, true);
-			end_image(img);
+			mem_image_end(img);
 		}
 		w.file->base.readonly = true;
 		img = open_image(w.file, "");
 		check_bitmaps(&w, img);
-		end_image(img);
+		mem_image_end(img);
 		end(&w);
 	}
 }
@@ -398,14 +365,14 @@ static void one_round(struct mem_file *f, GRand *rand, uint64_t size)
 	fill_randomly(b, rand);
 	copy = image_bitmap_new("copy", size, b->granularity, &err);
 	image_bitmap_merge(copy, b);
-	end_image(img);
+	mem_image_end(img);
 	img = open_image(f, "");
 	check_image(img, false);
 	same_bits(copy, find(img, "b"));
 	image_bitmap_free(copy);
 	if (g_rand_int_range(rand, 0, 4) == 0)
 		assert_true(image_bitmap_remove(img, find(img, "b"), NULL));
-	end_image(img);
+	mem_image_end(img);
 }
 
 static void test_stored(void **state)
@@ -448,7 +415,7 @@ static void test_resize(void **state)
 		assert_true(image_bitmap_get(find(img, "b"), keep - SECTOR));
 		if (i % 3)
 			continue;
-		end_image(img);
+		mem_image_end(img);
 		img = open_image(f, "");
 		check_image(img, false);
 		assert_true(image_bitmap_get(find(img, "b"), keep - SECTOR));
@@ -457,7 +424,7 @@ static void test_resize(void **state)
 	}
 	assert_false(image_resize(img, 0, IMAGE_PREALLOC_OFF, &error));
 	g_clear_error(&error);
-	end_image(img);
+	mem_image_end(img);
 	mem_file_free(f);
 	g_rand_free(rand);
 }
@@ -484,7 +451,7 @@ static void test_rules(void **state)
 	g_clear_error(&error);
 	b->busy = false;
 	/* One that does not record stays as it is, and as it is on the disk, until somebody changes it. */
-	end_image(img);
+	mem_image_end(img);
 	img = open_image(f, "");
 	assert_null(find(img, "fleeting"));
 	assert_int_equal(image_write(img, 0, buf, SECTOR), 0);
@@ -496,24 +463,24 @@ static void test_rules(void **state)
 		assert_false(image_bitmap_reset(other, find(other, "one"), &error));
 		assert_string_equal(error->message, "Bitmap 'one' is readonly and cannot be modified");
 		g_clear_error(&error);
-		end_image(other);
+		mem_image_end(other);
 	}
 	assert_true(image_bitmap_record(img, find(img, "one"), true, &error));
 	{
 		struct image *other = open_image(f, "");
 
 		assert_true(find(other, "one")->inconsistent);
-		end_image(other);
+		mem_image_end(other);
 	}
 	f->base.readonly = false;
 	assert_int_equal(image_write(img, 128 << 10, buf, SECTOR), 0);
 	assert_false(img->format->snapshot_create(img, "s", &error) && img->format->snapshot_apply(img, "s", &error));
 	g_clear_error(&error);
-	end_image(img);
+	mem_image_end(img);
 	img = open_image(f, "");
 	b = find(img, "one");
 	assert_true(b->recording && image_bitmap_get(b, 128 << 10) && !image_bitmap_get(b, 0));
-	end_image(img);
+	mem_image_end(img);
 	mem_file_free(f);
 }
 
@@ -562,13 +529,13 @@ static void test_threads(void **state)
 		}
 		for (unsigned k = 0; k < THREADS; k++)
 			g_thread_join(running[k]);
-		end_image(img);
+		mem_image_end(img);
 		img = open_image(f, "");
 		check_image(img, false);
 		b = find(img, "b");
 		for (uint64_t k = 0; k < s->size / SECTOR; k++)
 			assert_int_equal(image_bitmap_get(b, k * SECTOR), wrote[k]);
-		end_image(img);
+		mem_image_end(img);
 		mem_file_free(f);
 	}
 }

@@ -44,39 +44,20 @@ static const struct setup setups[] = {
 };
 static const struct image_format *tested = &image_qcow2;
 
-static GVariant *parse(const char *options)
-{
-	g_autofree char *text = g_strdup_printf("@a{sv} {%s}", options);
-
-	return g_variant_ref_sink(g_variant_new_parsed(text));
-}
-
 static struct image *image_of(struct mem_file *f, const char *options)
 {
-	g_autoptr(GVariant) o = parse(options);
-	struct image *img = g_new0(struct image, 1);
 	GError *error = NULL;
+	struct image *img = mem_image_open(f, tested, options, &error);
 
-	img->format = tested;
-	img->path = f->base.name;
-	img->file = img->data = &f->base;
-	if (!img->format->open(img, o, &error)) {
-		print_message("%s\n", error->message);
-		fail();
-	}
+	if (!img)
+		fail_msg("%s", error->message);
 	return img;
-}
-
-static void image_end(struct image *img)
-{
-	img->format->close(img);
-	g_free(img);
 }
 
 static struct mem_file *create(const struct setup *s)
 {
 	struct mem_file *f = mem_file_new(NULL, 0);
-	g_autoptr(GVariant) o = parse(s->options);
+	g_autoptr(GVariant) o = mem_parse(s->options);
 	GError *error = NULL;
 
 	assert_true(tested->create(&f->base, s->size, o, &error));
@@ -346,7 +327,7 @@ static void crash(struct work *w, const struct mem_file *before, unsigned record
 	}
 	if (m)
 		model_compare(m, img, false);
-	image_end(img);
+	mem_image_end(img);
 	mem_file_free(f);
 }
 
@@ -375,14 +356,14 @@ static void one_setup(const struct setup *s, unsigned seed)
 	w.img = image_of(w.file, options);
 	for (unsigned i = 0; i < STEPS; i++)
 		step(&w);
-	image_end(w.img);
+	mem_image_end(w.img);
 	for (unsigned i = 0; i < CRASHES; i++)
 		crash(&w, before, g_rand_int_range(w.rand, 0, w.file->log->len + 1));
 
 	w.img = image_of(w.file, "");
 	check_image(w.img, false);
 	model_compare(&w.model, w.img, true);
-	image_end(w.img);
+	mem_image_end(w.img);
 	if (w.has_snapshot)
 		model_free(&w.kept);
 	model_free(&w.model);
@@ -443,11 +424,11 @@ static void one_failure(const struct setup *s, unsigned seed)
 		w.file->fail_in = 0;
 		model_compare(&w.model, w.img, false);
 	}
-	image_end(w.img);
+	mem_image_end(w.img);
 	w.img = image_of(w.file, "'check': <true>");
 	check_image(w.img, true);
 	model_compare(&w.model, w.img, false);
-	image_end(w.img);
+	mem_image_end(w.img);
 	model_free(&w.model);
 	mem_file_free(w.file);
 	g_rand_free(w.rand);
@@ -518,10 +499,10 @@ static void test_threads(void **state)
 		}
 		for (unsigned k = 0; k < THREADS; k++)
 			g_thread_join(running[k]);
-		image_end(img);
+		mem_image_end(img);
 		img = image_of(f, "");
 		check_image(img, false);
-		image_end(img);
+		mem_image_end(img);
 		mem_file_free(f);
 	}
 }
