@@ -21,7 +21,7 @@ struct block_node {
 struct block_user {
 	const char *id; /* of a guest's disk, by which commands may name it; NULL: none */
 	struct image *img; /* not a reference: the owner has one */
-	/* The image is another one from now on, drained; the user takes its reference. NULL: it stays with the one it has. */
+	/* The image is another one from now on, drained; the owner takes a reference. NULL: it stays with the one it has. */
 	void (*set_image)(struct block_user *u, struct image *img);
 	struct block_user *next; /* the graph's */
 };

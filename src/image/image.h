@@ -140,7 +140,7 @@ void image_queue_leave(struct image_queue *q);
  */
 void image_drain_begin(struct image *img);
 void image_drain_end(struct image *img);
-/* Drained (both images, or the queue has nothing to do with others): what is submitted from now on is img's. */
+/* Both images are drained: what is submitted from now on is img's. */
 void image_queue_set_image(struct image_queue *q, struct image *img);
 /* Drained: img stands on another one, or on none, from now on. Its file says what it did (format->set_backing()). */
 void image_set_backing_image(struct image *img, struct image *backing);

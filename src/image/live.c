@@ -206,13 +206,7 @@ void image_drain_end(struct image *img)
 
 void image_queue_set_image(struct image_queue *q, struct image *img)
 {
-	bool held = __atomic_load_n(&queue_live(q)->held, __ATOMIC_RELAXED);
-
-	if (!held)
-		queue_chain_leave(q);
 	q->image = img;
-	if (!held)
-		queue_chain_join(q);
 }
 
 void image_set_backing_image(struct image *img, struct image *backing)
