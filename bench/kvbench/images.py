@@ -27,7 +27,8 @@ LARGE = (
     ('check', '{tool} check data.qcow2'),
     ('check, 64 GiB, fragmented', '{tool} check fragmented.qcow2'),
 )
-# On a file system where files can share blocks.
+# File systems where files can share blocks: xfs writes a log of each extent that is shared, btrfs takes a file of them at once.
+SHARES = ('xfs', 'btrfs')
 SHARED = (
     ('convert raw to qcow2', '{tool} convert -O qcow2 data.raw made'),
     ('convert qcow2 to raw', '{tool} convert -O raw data.qcow2 made'),
@@ -79,13 +80,13 @@ def seconds(command, folder, times):
 
 
 @contextlib.contextmanager
-def xfs(folder):
+def mounted(folder, kind):
     """A new file system with the large files, in one of them; None where that cannot be made."""
-    place = f'{folder}/xfs'
+    place = f'{folder}/{kind}'
     os.mkdir(place)
-    commands = f'truncate -s 16G {place}.img && mkfs.xfs -q -m reflink=1 {place}.img && mount -o loop {place}.img {place}'
-    if subprocess.run(commands, shell=True, stderr=subprocess.DEVNULL, check=False).returncode != 0:
-        print('images: no xfs (it takes root, mkfs.xfs and a loop device): shared blocks are left out', file=sys.stderr)
+    commands = f'truncate -s 16G {place}.img && mkfs.{kind} -q {place}.img && mount -o loop {place}.img {place}'
+    if subprocess.run(commands, shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        print(f'images: no {kind} (it takes root, mkfs.{kind} and a loop device): shared blocks are left out there', file=sys.stderr)
         yield None
         return
     try:
@@ -95,18 +96,19 @@ def xfs(folder):
         yield place
     finally:
         subprocess.run(['umount', place], check=True)
+        os.unlink(f'{place}.img')
 
 
-def run_shared(context, tools):
+def run_shared(context, tools, kind):
     rows = collections.defaultdict(lambda: collections.defaultdict(list))
-    with xfs(context.folder) as place:
+    with mounted(context.folder, kind) as place:
         if not place:
             return
         for number in range(context.args.runs):
             for name, command in SHARED:
                 for column, tool in list(tools.items())[::1 if number % 2 else -1]:
                     rows[name][column].append(seconds(command.format(tool=tool), place, 1))
-    report.matrix('disk images: on a file system with shared blocks', 's', list(tools), rows, {'all': list(rows)}, context.results)
+    report.matrix(f'disk images: shared blocks, {kind}', 's', list(tools), rows, {'all': list(rows)}, context.results)
 
 
 def run(context):
@@ -127,4 +129,5 @@ def run(context):
         print(f'images: round {number + 1} of {context.args.runs}', file=sys.stderr)
     report.matrix('disk images: whole commands', 's', list(tools), rows, {'all': list(rows)}, context.results)
     report.matrix('disk images: commands on a small one', 'ms', list(tools), small, {'all': list(small)}, context.results)
-    run_shared(context, tools)
+    for kind in SHARES:
+        run_shared(context, tools, kind)

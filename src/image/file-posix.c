@@ -22,6 +22,7 @@ enum {
 	FILE_MODE = 0644,
 	WRITE_CHUNK = 64 << 10,
 	FILL_MIN = 256 << 10,
+	FILL_AHEAD = 8 << 20,
 };
 
 static bool too_far(uint64_t offset, uint64_t len)
@@ -123,10 +124,23 @@ static bool posix_has_data(struct image_file *f, uint64_t offset, uint64_t len, 
  * ext4 keeps account of each block that is written and has no place yet; 2 GiB take two thirds of the time where places are found
  * by the MiB. (tmpfs fills what it allocates, and xfs and btrfs find places for long runs anyway.)
  */
-static void posix_will_fill(struct image_file *f, uint64_t offset, uint64_t len)
+static void posix_will_fill(struct image_file *f, uint64_t offset, uint64_t len, bool and_on)
 {
-	if (f->slow_growth && len >= FILL_MIN && !too_far(offset, len))
-		(void)!fallocate(f->fd, FALLOC_FL_KEEP_SIZE, offset, len);
+	uint64_t filled = __atomic_load_n(&f->filled, __ATOMIC_RELAXED);
+
+	if (!f->slow_growth || len < FILL_MIN || too_far(offset, len + FILL_AHEAD) || (and_on && offset + len <= filled))
+		return;
+	if (and_on)
+		len = MAX(len, FILL_AHEAD);
+	if (fallocate(f->fd, FALLOC_FL_KEEP_SIZE, offset, len) == 0 && and_on)
+		__atomic_store_n(&f->filled, offset + len, __ATOMIC_RELAXED);
+}
+
+static void give_back(struct image_file *f)
+{
+	if (f->filled > image_file_size(f))
+		(void)posix_truncate(f, image_file_size(f));
+	f->filled = 0;
 }
 
 static int posix_share(struct image_file *f, uint64_t offset, uint64_t len, struct image_file *from, uint64_t at)
@@ -143,6 +157,7 @@ static int posix_share(struct image_file *f, uint64_t offset, uint64_t len, stru
 
 static void posix_close(struct image_file *f)
 {
+	give_back(f);
 	close(f->fd);
 }
 

@@ -41,8 +41,8 @@ struct image_file_type {
 	int (*truncate)(struct image_file *f, uint64_t size);
 	/* Is there data at offset? The run's length goes to *ret_len, at most len. Errors count as data. */
 	bool (*has_data)(struct image_file *f, uint64_t offset, uint64_t len, uint64_t *ret_len);
-	/* Advice: all of a range that holds nothing yet is written next. NULL: it makes no difference. */
-	void (*will_fill)(struct image_file *f, uint64_t offset, uint64_t len);
+	/* Advice: all of a range that holds nothing yet is written next, and what follows after it. NULL: it makes no difference. */
+	void (*will_fill)(struct image_file *f, uint64_t offset, uint64_t len, bool and_on);
 	/*
 	 * The bytes at `at` of another file, without a copy: both files have the same blocks until one is written to. All numbers
 	 * are multiples of the file systems' blocks. Any error: it cannot be done. NULL: never.
@@ -64,6 +64,7 @@ struct image_file {
 	bool unlocked; /* opened with SHARE */
 	bool slow_growth; /* the file system is quicker when room is allocated before it is written */
 	uint64_t size; /* atomic; of the file, not rounded */
+	uint64_t filled; /* atomic; room is allocated up to here, maybe beyond the file's end: given back when it is closed */
 	int more;      /* atomic; references beside the first */
 };
 
@@ -79,10 +80,10 @@ void image_file_close(struct image_file *f); /* drops a reference; NULL is fine 
 /* Makes the file longer or keeps its size: bytes that become part of it are allocated (FALLOC) or written (FULL). */
 int image_file_grow(struct image_file *f, uint64_t size, enum image_prealloc prealloc);
 
-static inline void image_file_will_fill(struct image_file *f, uint64_t offset, uint64_t len)
+static inline void image_file_will_fill(struct image_file *f, uint64_t offset, uint64_t len, bool and_on)
 {
 	if (f->type->will_fill)
-		f->type->will_fill(f, offset, len);
+		f->type->will_fill(f, offset, len, and_on);
 }
 
 /* Does it take what a queue has without a thread? */

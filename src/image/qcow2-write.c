@@ -222,7 +222,7 @@ static int transfer(struct image *img, const struct run *run, const uint8_t *byt
 	if (run->in_place)
 		return img->data->type->write(img->data, at, bytes, run->len);
 	if (run->fresh && image_file_size(img->data) <= at)
-		image_file_will_fill(img->data, at, align_up(run->to - start, s->cluster_size));
+		image_file_will_fill(img->data, at, align_up(run->to - start, s->cluster_size), true);
 	at += run->offset & (s->cluster_size - 1);
 	res = copy_edge(img, run, run->from, run->offset);
 	if (res == 0)

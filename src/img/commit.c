@@ -83,7 +83,6 @@ static bool copy_layer(struct chain *c, unsigned i)
 		.target = c->base,
 		.on_backing = true,
 		.zero_from = UINT64_MAX,
-		.threads = 4,
 		.progress_from = 100.0 * (c->n - 1 - i) / c->n,
 		.progress_to = 100.0 * (c->n - i) / c->n,
 		.rate = c->rate,

@@ -9,7 +9,6 @@
 enum {
 	SPARSE = 4096,
 	SPARSE_MAX = 16 << 20,
-	THREADS = 8,
 	THREADS_MAX = 16,
 };
 
@@ -55,7 +54,7 @@ struct conversion {
 static bool check_numbers(struct conversion *c)
 {
 	struct img_args *args = c->args;
-	uint64_t n = MIN(g_get_num_processors() + 2, THREADS);
+	uint64_t n = 0;
 
 	c->copy.sparse = SPARSE;
 	if (args->value['S'] &&

@@ -5,6 +5,7 @@
  * reads as zeroes is found twice: by the metadata, before anything is read, and by looking at the data.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -18,6 +19,8 @@ enum {
 	CHUNK = 1 << 20, /* a core's own cache has room for it */
 	ZERO_CHUNK = 1 << 30,
 	SECTOR = 512,
+	THREADS_MAX = 8,
+	LOOKS = 5000, /* some 100 us */
 	BLOCK = 4096, /* what file systems share; where theirs are larger they refuse */
 };
 
@@ -342,6 +345,15 @@ static bool read_range(struct job *j, const struct range *r, uint8_t *buf)
 	return true;
 }
 
+/* A write takes about as long as a sleeper needs to wake: with a processor for each thread it pays to look first. */
+static void look_for_turn(const struct job *j, const struct range *r)
+{
+	if (j->n_threads > g_get_num_processors())
+		return;
+	for (int i = 0; i < LOOKS && __atomic_load_n(&j->turn, __ATOMIC_RELAXED) != r->ticket; i++)
+		__builtin_ia32_pause();
+}
+
 /* In order: waits until everybody before has written. */
 static bool wait_turn(struct job *j, const struct range *r)
 {
@@ -350,6 +362,7 @@ static bool wait_turn(struct job *j, const struct range *r)
 
 	if (!j->in_order)
 		return true;
+	look_for_turn(j, r);
 	g_mutex_lock(&j->lock);
 	w->waits = true;
 	while (j->turn != r->ticket && !j->failed)
@@ -364,7 +377,7 @@ static void end_turn(struct job *j, const struct range *r)
 {
 	g_mutex_lock(&j->lock);
 	if (j->in_order) {
-		j->turn = r->ticket + 1;
+		__atomic_store_n(&j->turn, r->ticket + 1, __ATOMIC_RELAXED);
 		wake(j, j->turn);
 	}
 	account(j, r->len);
@@ -405,7 +418,7 @@ static bool write_sparse(struct job *j, uint64_t offset, const uint8_t *buf, uin
 
 		n = j->c->sparse ? run_of(j, offset + at, buf + at, len - at, &zero) : len;
 		if (!zero && target->format->plain && j->c->zeroed)
-			image_file_will_fill(target->file, offset + at, n);
+			image_file_will_fill(target->file, offset + at, n, false);
 		if (!zero)
 			res = image_write(target, offset + at, buf + at, n);
 		else
@@ -564,10 +577,26 @@ static bool may_share(const struct img_copy *c)
 	return c->reflink && c->zeroed && c->sparse && !c->compress && !c->salvage && !c->rate;
 }
 
+/* Neither in the page cache nor on its way there ahead of the reader. */
+static bool is_slow(const struct image_file *f)
+{
+	return f->fd < 0 || (fcntl(f->fd, F_GETFL) & O_DIRECT);
+}
+
+/* Memory is copied by as many as there are processors for: more of them only take turns. What is waited for, more can wait for. */
+static unsigned choose_threads(const struct img_copy *c)
+{
+	bool slow = is_slow(c->target->data);
+
+	for (unsigned i = 0; i < c->n_source; i++)
+		slow = slow || is_slow(c->source[i].img->data);
+	return slow ? THREADS_MAX : CLAMP(g_get_num_processors() + (c->compress ? 2 : 0), 2, c->compress ? THREADS_MAX : 4);
+}
+
 /* When there is something to do that is not done by sharing. */
 static void run_threads(struct job *j)
 {
-	unsigned n = MIN(MAX(j->c->threads, 1), j->total / j->chunk + 1);
+	unsigned n = MIN(j->c->threads ? j->c->threads : choose_threads(j->c), j->total / j->chunk + 1);
 	g_autofree GThread **threads = g_new(GThread *, n);
 	g_autofree struct waiter *waiter = g_new0(struct waiter, n);
 	struct range first;

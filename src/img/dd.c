@@ -41,7 +41,7 @@ static int copy_part(const struct operands *o, const char *format, struct image 
 {
 	uint64_t from = bytes_of(o->skip, o->bs), len = from < in->size ? in->size - from : 0;
 	struct img_source source = {.img = in, .from = from};
-	struct img_copy copy = {.source = &source, .n_source = 1, .sparse = 4096, .zeroed = true, .threads = 4};
+	struct img_copy copy = {.source = &source, .n_source = 1, .sparse = 4096, .zeroed = true};
 	g_autofree char *size = NULL;
 	GError *error = NULL;
 	struct img_new n;

@@ -219,7 +219,7 @@ struct img_copy {
 	bool on_backing;    /* what the sources' top layer does not have is not copied */
 	uint64_t zero_from; /* with on_backing: where the target's backing image ends */
 	bool compress, any_order, salvage, quiet, reflink, offload;
-	unsigned threads;
+	unsigned threads; /* 0: what suits the files */
 	uint64_t rate;			   /* bytes a second; 0: no limit */
 	double progress_from, progress_to; /* percent */
 };
