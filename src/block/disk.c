@@ -193,10 +193,10 @@ void disk_kick(struct disk_queue *q)
 		image_kick(q->io);
 }
 
-void disk_reap(struct disk_queue *q)
+void disk_reap(struct disk_queue *q, unsigned us)
 {
 	if (q->io)
-		image_reap(q->io);
+		image_reap(q->io, us);
 }
 
 void disk_queue_on_batch(struct disk_queue *q, void (*batch)(void *opaque), void *opaque)

@@ -137,7 +137,7 @@ struct disk_queue *disk_queue_new(struct disk *d, GMainContext *context, unsigne
 void disk_queue_free(struct disk_queue *q);
 void disk_submit(struct disk_queue *q, struct disk_req *req);
 void disk_kick(struct disk_queue *q);
-void disk_reap(struct disk_queue *q); /* image_reap() */
+void disk_reap(struct disk_queue *q, unsigned us); /* image_reap() */
 void disk_queue_on_batch(struct disk_queue *q, void (*batch)(void *opaque), void *opaque); /* image_queue_on_batch() */
 /* Kept requests of a queue are forgotten: drop() is the end of each. Nothing else is under way. */
 void disk_queue_drop(struct disk_queue *q, void (*drop)(struct disk_req *req));

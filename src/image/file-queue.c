@@ -24,6 +24,11 @@ enum {
 	POOL_THREADS = 16, /* those that wait in a gate among them */
 	RING_MAX = 1024,
 	BATCH = 64, /* completions taken at a time */
+	GATHER_FROM = 8, /* under way: gather() waits for more ends */
+	GATHER_FEW = 2, /* for fewer it was in vain */
+	GATHER_US = 100,
+	BACKOFF_MAX = 1024,
+	REAP_AIM = 24, /* ends that one wait is for */
 	RETRY_MS = 10,
 };
 
@@ -39,8 +44,10 @@ struct file_queue {
 	GMutex lock; /* the ring and the list */
 	struct image_req *done; /* over, and complete() not called; result in req->done */
 	unsigned in_flight;	/* atomic */
+	unsigned in_ring;	/* of those; lock, and looked at without it */
 	void (*batch)(void *opaque); /* NULL: none */
 	void *batch_opaque;
+	unsigned skip, backoff; /* gather(): times until it is tried again; what it will be if that is in vain */
 	GSource *source;
 };
 
@@ -145,6 +152,7 @@ static bool ring_push(struct file_queue *q, struct image_req *req)
 		else
 			io_uring_prep_fsync(sqe, req->fd, IORING_FSYNC_DATASYNC);
 		io_uring_sqe_set_data(sqe, req);
+		q->in_ring++;
 	}
 	g_mutex_unlock(&q->lock);
 	return sqe;
@@ -246,6 +254,7 @@ static bool reap_ring(struct file_queue *q)
 			add_done(q, req, MIN(cqes[i]->res, 0));
 	}
 	io_uring_cq_advance(&q->ring, seen);
+	q->in_ring -= seen;
 	return seen == BATCH;
 }
 
@@ -299,8 +308,42 @@ void file_queue_on_batch(struct file_queue *q, void (*batch)(void *opaque), void
 	q->batch_opaque = opaque;
 }
 
-void file_queue_reap(struct file_queue *q)
+/*
+ * One call of the kernel's that hands over what was submitted and waits for n ends, which it would otherwise wake the context's
+ * thread for one by one. The lock is held: a thread that ends another request meanwhile waits a little with us.
+ */
+static void wait_ring(struct file_queue *q, unsigned us)
 {
+	struct __kernel_timespec ts = { .tv_nsec = us * 1000ull };
+	struct io_uring_cqe *cqe;
+
+	g_mutex_lock(&q->lock);
+	if (q->in_ring && (q->ring.features & IORING_FEAT_EXT_ARG))
+		io_uring_submit_and_wait_timeout(&q->ring, &cqe, MIN(q->in_ring, REAP_AIM), &ts, NULL);
+	kick(q); /* what a signal, or want of memory, has left behind */
+	g_mutex_unlock(&q->lock);
+}
+
+/* Something has ended. When much is under way more may end soon, and all of it is told at once. */
+static void gather(struct file_queue *q)
+{
+	unsigned ready = q->uring ? io_uring_cq_ready(&q->ring) : 0, in_ring = __atomic_load_n(&q->in_ring, __ATOMIC_RELAXED);
+
+	if (!q->batch || !ready || in_ring < GATHER_FROM || ready >= MIN(in_ring, REAP_AIM) || (q->skip && q->skip--))
+		return;
+	wait_ring(q, GATHER_US);
+	if (io_uring_cq_ready(&q->ring) >= ready + GATHER_FEW) {
+		q->backoff = 1;
+		return;
+	}
+	q->skip = q->backoff;
+	q->backoff = MIN(2 * q->backoff, BACKOFF_MAX);
+}
+
+void file_queue_reap(struct file_queue *q, unsigned us)
+{
+	if (us)
+		wait_ring(q, us);
 	if (q->uring && io_uring_cq_ready(&q->ring))
 		run_completions(q);
 }
@@ -325,6 +368,7 @@ static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer 
 	if (g_source_query_unix_fd(source, s->event_tag) && read(s->q->event_fd, &count, sizeof(count)) > 0)
 		file_queue_kick(s->q);
 	turn_sockets(s->q, true);
+	gather(s->q);
 	run_completions(s->q);
 	return G_SOURCE_CONTINUE;
 }

@@ -31,7 +31,7 @@ void file_queue_post(struct file_queue *q, struct image_req *req, int res);
 /* Nothing is under way: no file is looked at any more. */
 void file_queue_forget_files(struct file_queue *q);
 void file_queue_kick(struct file_queue *q);
-void file_queue_reap(struct file_queue *q); /* image_reap() */
+void file_queue_reap(struct file_queue *q, unsigned us); /* image_reap() */
 void file_queue_on_batch(struct file_queue *q, void (*batch)(void *opaque), void *opaque); /* image_queue_on_batch() */
 /* Returns when nothing is under way; runs complete()s itself unless another thread runs the context. */
 void file_queue_wait_idle(struct file_queue *q);

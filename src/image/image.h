@@ -111,8 +111,11 @@ struct image_queue *image_queue_new(struct image *img, GMainContext *context, un
 void image_queue_free(struct image_queue *q);
 void image_submit(struct image_queue *q, struct image_req *req);
 void image_kick(struct image_queue *q);
-/* What has ended is completed now, and not at the next turn of the loop. The context's thread, with no lock that matters. */
-void image_reap(struct image_queue *q);
+/*
+ * What has ended is completed now, and not at the next turn of the loop. The context's thread, with no lock that matters.
+ * us: before that, what was submitted is kicked, and waited for that long if the kernel has much of it; 0: neither.
+ */
+void image_reap(struct image_queue *q, unsigned us);
 /* Called behind complete()s that came together, in the same thread: for what is better done once for all of them. */
 void image_queue_on_batch(struct image_queue *q, void (*batch)(void *opaque), void *opaque);
 /*

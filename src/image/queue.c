@@ -311,9 +311,9 @@ void image_kick(struct image_queue *q)
 	file_queue_kick(((struct queue *)q)->io);
 }
 
-void image_reap(struct image_queue *q)
+void image_reap(struct image_queue *q, unsigned us)
 {
-	file_queue_reap(((struct queue *)q)->io);
+	file_queue_reap(((struct queue *)q)->io, us);
 }
 
 void image_queue_on_batch(struct image_queue *q, void (*batch)(void *opaque), void *opaque)

@@ -583,7 +583,7 @@ static bool is_slow(const struct image_file *f)
 	return f->fd < 0 || (fcntl(f->fd, F_GETFL) & O_DIRECT);
 }
 
-/* Memory is copied by as many as there are processors for: more of them only take turns. What is waited for, more can wait for. */
+/* Memory is copied by as many as there are processors for: more of them only take turns. More can wait for what is slow. */
 static unsigned choose_threads(const struct img_copy *c)
 {
 	bool slow = is_slow(c->target->data);

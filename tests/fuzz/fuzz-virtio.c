@@ -77,7 +77,7 @@ bool image_resize(struct image *img, uint64_t size, enum image_prealloc prealloc
 	return false;
 }
 
-void image_reap(struct image_queue *q)
+void image_reap(struct image_queue *q, unsigned us)
 {
 }
 

@@ -38,7 +38,7 @@ struct pace {
 	unsigned us;
 };
 enum {
-	NAP_AIM = 16, /* requests that a nap is to find */
+	NAP_AIM = 20, /* requests that a nap is to find */
 	NAP_FEW = 5,
 	NAPS = 3, /* in a row, when there is nothing: a guest whose requests have all ended begins anew */
 	NAP_US_MIN = 10,
@@ -292,7 +292,6 @@ static void blk_notify(struct virtio_device *v, struct virtqueue *vq)
 		n++;
 	}
 	b->pace[vq->index].popped = n;
-	disk_kick(b->io[vq->index]);
 	tell(&b->ended[vq->index]);
 }
 
@@ -309,11 +308,12 @@ static bool wants_nap(struct pace *p)
 		return false;
 	if (!p->napped)
 		return !p->wait || !--p->wait;
-	if (p->popped < NAP_FEW) {
+	if (p->popped < NAP_FEW && p->us == NAP_US_MAX) {
 		nap_in_vain(p);
 		return false;
 	}
-	p->backoff = BACKOFF_MIN;
+	if (p->popped >= NAP_FEW)
+		p->backoff = BACKOFF_MIN;
 	p->us = CLAMP(p->us * NAP_AIM / p->popped, NAP_US_MIN, NAP_US_MAX);
 	return true;
 }
@@ -330,6 +330,7 @@ static bool nap(struct pace *p, struct virtio_device *v, struct virtqueue *vq)
 
 	p->napped = true;
 	for (unsigned i = 0; i < NAPS && !found; i++) {
+		disk_reap(((struct virtio_blk *)v->owner)->io[vq->index], NAP_US_MAX);
 		g_usleep(p->us);
 		g_mutex_lock(&vq->lock);
 		found = is_at_work(v, vq) && !virtq_empty(vq);
@@ -348,9 +349,13 @@ static bool blk_settle(struct virtio_device *v, struct virtqueue *vq)
 	struct pace *p = &b->pace[vq->index];
 	bool more;
 
-	disk_reap(b->io[vq->index]);
-	if (wants_nap(p) && nap(p, v, vq))
-		return true;
+	if (wants_nap(p)) {
+		if (nap(p, v, vq))
+			return true;
+	} else {
+		disk_kick(b->io[vq->index]);
+		disk_reap(b->io[vq->index], 0);
+	}
 	g_mutex_lock(&vq->lock);
 	more = is_at_work(v, vq) && virtq_enable_notify(vq);
 	g_mutex_unlock(&vq->lock);
