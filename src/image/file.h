@@ -41,7 +41,7 @@ struct image_file_type {
 	int (*truncate)(struct image_file *f, uint64_t size);
 	/* Is there data at offset? The run's length goes to *ret_len, at most len. Errors count as data. */
 	bool (*has_data)(struct image_file *f, uint64_t offset, uint64_t len, uint64_t *ret_len);
-	/* Advice: all of a range that holds nothing yet is written next; and_on: so is what follows. NULL: it makes no difference. */
+	/* Advice: all of a range that holds nothing yet is written next; and_on: what follows, too. NULL: makes no difference. */
 	void (*will_fill)(struct image_file *f, uint64_t offset, uint64_t len, bool and_on);
 	/*
 	 * The bytes at `at` of another file, without a copy: both files have the same blocks until one is written to. All numbers

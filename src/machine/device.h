@@ -14,6 +14,8 @@
 
 struct chardev;
 struct disk;
+struct display;
+struct input;
 struct netdev;
 struct pci_bus;
 struct device;
@@ -26,6 +28,11 @@ struct machine_core {
 	struct guest_mem *mem;
 	struct bus *ports, *mmio;
 	struct pci_bus *pci;   /* NULL before the host bridge is there */
+	/* A line of the PCI bus, 0 to 3 (INTA of slot n is line n % 4), changed; NULL: GSI 16 + line. pci.c's lock is held. */
+	void (*pci_intx)(void *opaque, unsigned line, bool level);
+	void *pci_intx_opaque;
+	struct display *display; /* the screen of the graphics device; NULL: there is none */
+	struct input *input;	 /* keyboards and pointers plug in here; NULL: nobody would hear of them */
 	GMainContext *context; /* the main one: timers, consoles, network */
 	void *machine;	       /* struct machine */
 	/* Any thread: what the guest asks of the machine as a whole. */
@@ -38,6 +45,15 @@ struct device_backend {
 	struct disk *disk;
 	struct device *controller; /* that a disk is attached to */
 	struct netdev *netdev;
+};
+
+/* An option of --device and device_add; create() gets BOOL b, COUNT t, TEXT s. */
+enum device_key_type { DEVICE_KEY_BOOL, DEVICE_KEY_COUNT, DEVICE_KEY_TEXT };
+struct device_key {
+	const char *name; /* NULL ends the list */
+	enum device_key_type type;
+	const char *help; /* one line */
+	uint64_t min, max;
 };
 
 struct device_class {
@@ -55,6 +71,7 @@ struct device_class {
 	/* False and why when the device, which is paused, has something that its state cannot have. NULL: it always can. */
 	bool (*can_save)(struct device *dev, GError **error);
 	char *(*stats)(struct device *dev); /* lines for --stats, g_free; may be NULL */
+	const struct device_key *keys; /* what a user may give; NULL: the board alone makes it */
 };
 
 struct device {
@@ -69,6 +86,8 @@ const struct device_class *device_class_find(const char *name);
 struct device *device_new(struct machine_core *core, const char *cls, const char *id, GVariant *options,
 			  const struct device_backend *backend, GError **error);
 void device_free(struct device *dev);
+/* Values, a{sv}, of words, a{ss}, by the class's keys; NULL with an error that names what is wrong. */
+GVariant *device_options(const struct device_class *cls, GVariant *words, GError **error);
 
 /* GSI level (KVM_IRQ_LINE) and edge; any thread. */
 void machine_irq(struct machine_core *core, uint32_t gsi, bool level);

@@ -17,6 +17,8 @@
 #define PCI_MMIO_SIZE	0x20000000ull
 #define ECAM_BASE	0xe0000000ull
 #define ECAM_SIZE	0x100000ull /* bus 0 */
+#define PCI_IO_BASE	0xc000
+#define PCI_IO_SIZE	0x1000
 #define IOAPIC_BASE	0xfec00000ull
 #define LAPIC_BASE	0xfee00000ull
 #define HIGH_RAM_BASE	0x100000000ull
@@ -66,6 +68,9 @@ struct vcpu {
 
 struct machine {
 	struct machine_core core; /* first */
+	enum machine_kind kind;
+	char *firmware; /* pc: its file, and what it is in the guest */
+	struct mem_region *firmware_rom;
 	char *name, *kernel, *initrd, *append;
 	int kvm_fd;
 	unsigned cpus;
@@ -114,8 +119,11 @@ bool chips_state_set(struct machine *m, struct chips_state *s, bool with_time, G
 /* cpuid.c */
 bool cpuid_set(struct vcpu *v, GError **error);
 
-/* micro.c: the board, chip by chip */
+/* The boards, chip by chip. ram: guest memory is added; load: what the power-on state of memory is, before each start. */
 bool micro_build(struct machine *m, const struct machine_config *config, GError **error);
+bool pc_add_ram(struct machine *m, GError **error);
+bool pc_build(struct machine *m, const struct machine_config *config, GError **error);
+bool pc_load_firmware(struct machine *m, GError **error);
 
 /*
  * boot.c: loads kernel, initrd, command line; sets the boot vCPU's registers. The machine stands still. In two steps: the files

@@ -148,6 +148,8 @@ static bool record_chips(struct machine *m, GError **error)
 
 	if (!chips_state_get(m, s, error))
 		return false;
+	if (m->kind == MACHINE_PC)
+		return true;
 	s->irqchip[KVM_IRQCHIP_PIC_MASTER].chip.pic.imr = 0xff;
 	s->irqchip[KVM_IRQCHIP_PIC_SLAVE].chip.pic.imr = 0xff;
 	return chips_state_set(m, s, false, error);
@@ -158,6 +160,8 @@ static bool add_ram(struct machine *m, GError **error)
 	uint64_t low = MIN(m->memory, LOW_RAM_END);
 
 	m->core.mem = mem_new(m->core.vm_fd);
+	if (m->kind == MACHINE_PC)
+		return pc_add_ram(m, error);
 	if (!mem_add_ram(m->core.mem, 0, low, error))
 		return false;
 	return m->memory == low || mem_add_ram(m->core.mem, HIGH_RAM_BASE, m->memory - low, error);
@@ -169,12 +173,12 @@ static bool build_on(struct machine *m, const struct machine_config *config, str
 		return false;
 	m->core.ports = bus_new("port");
 	m->core.mmio = bus_new("mmio");
-	if (!micro_build(m, config, error))
+	if (!(m->kind == MACHINE_PC ? pc_build : micro_build)(m, config, error))
 		return false;
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_create(m, i, error))
 			return false;
-	return record_chips(m, error) && boot_end(boot, error);
+	return record_chips(m, error) && (boot ? boot_end(boot, error) : pc_load_firmware(m, error));
 }
 
 static bool build(struct machine *m, const struct machine_config *config, GError **error)
@@ -186,9 +190,10 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 		return kv_fail(error, KV_ERROR_USAGE, "%u vCPUs: 1 to %d are possible", m->cpus, VCPUS_MAX);
 	if (!vcpu_msr_list(m->kvm_fd, &m->msr_list, error) || !create_vm(m, error) || !add_ram(m, error))
 		return false;
-	boot = boot_begin(m);
+	boot = m->kind == MACHINE_PC ? NULL : boot_begin(m);
 	ok = build_on(m, config, boot, error);
-	boot_free(boot);
+	if (boot)
+		boot_free(boot);
 	return ok;
 }
 
@@ -197,7 +202,11 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 	struct machine *m = g_new0(struct machine, 1);
 
 	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request};
+	m->kind = config->kind;
+	m->core.display = config->display;
+	m->core.input = config->input;
 	m->name = g_strdup(config->name);
+	m->firmware = g_strdup(config->firmware);
 	m->kernel = g_strdup(config->kernel);
 	m->initrd = g_strdup(config->initrd);
 	m->append = g_strdup(config->append);
@@ -238,12 +247,14 @@ void machine_free(struct machine *m)
 	pci_bus_free(m->core.pci);
 	bus_free(m->core.ports);
 	bus_free(m->core.mmio);
+	mem_region_free(m->firmware_rom);
 	if (m->core.vm_fd >= 0)
 		kvcore_close(m->core.vm_fd);
 	mem_free(m->core.mem);
 	g_mutex_clear(&m->lock);
 	g_cond_clear(&m->changed);
 	g_free(m->name);
+	g_free(m->firmware);
 	g_free(m->kernel);
 	g_free(m->initrd);
 	g_free(m->append);
@@ -342,7 +353,7 @@ static bool reset(struct machine *m, GError **error)
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_state_set(&m->vcpu[i], &m->vcpu[i].power_on, false, error))
 			return false;
-	return boot_load(m, error);
+	return m->kind == MACHINE_PC ? pc_load_firmware(m, error) : boot_load(m, error);
 }
 
 bool machine_reset(struct machine *m, GError **error)

@@ -11,6 +11,8 @@
 
 struct chardev;
 struct disk;
+struct display;
+struct input;
 struct netdev;
 
 enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI };
@@ -23,17 +25,31 @@ struct machine_disk {
 	GVariant *options; /* of the device, a{sv}: serial (s), queues (u), wwn (t); NULL: none */
 };
 
+/* --device: one that needs no backend; its options are words, which its class's table makes values of. */
+struct machine_device {
+	const char *cls, *id; /* id NULL: deviceN */
+	GVariant *options;    /* a{ss} */
+};
+
+enum machine_kind { MACHINE_MICRO, MACHINE_PC };
+
 struct machine_config {
+	enum machine_kind kind;
 	const char *name;
 	int kvm_fd; /* system descriptor, kvcore_open() */
 	unsigned cpus;
 	uint64_t memory;		      /* bytes */
-	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL */
+	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL; pc: kernel, too */
+	const char *firmware;		      /* pc: a file */
+	struct display *display;	      /* of the graphics device; NULL: it has none */
+	struct input *input;		      /* where keyboards and pointers are plugged in; NULL: nowhere */
 	struct chardev *console;	      /* first serial port; NULL: none */
 	struct chardev *virtio_console;	      /* hvc0; NULL: none */
 	const struct machine_disk *disks;     /* n_disks of them; the machine does not own backends */
 	unsigned n_disks;
 	struct netdev **netdevs;	      /* NULL-terminated */
+	const struct machine_device *devices; /* n_devices of them */
+	unsigned n_devices;
 };
 
 enum machine_end { MACHINE_POWEROFF, MACHINE_RESET, MACHINE_TRIPLE_FAULT, MACHINE_ERROR, MACHINE_QUIT };

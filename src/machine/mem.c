@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See mem.h. Block n is memslot n of the VM. */
+/* See mem.h. Block n is memslot n of the VM, the regions have the slots above them. */
 #include "mem.h"
 
 #include <errno.h>
@@ -73,8 +73,7 @@ bool mem_add_ram(struct guest_mem *mem, uint64_t gpa, uint64_t size, GError **er
 	uint64_t end;
 
 	if (mem->n_blocks == G_N_ELEMENTS(mem->block))
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "more than %u blocks of guest memory",
-			       (unsigned)G_N_ELEMENTS(mem->block));
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "more than %d blocks of guest memory", MEM_BLOCKS);
 	if (!size || size > INT64_MAX || (gpa | size) & ((1 << PAGE_BITS) - 1) ||
 	    !checked_add(gpa, size, &end))
 		return kv_fail(error, KV_ERROR_INVALID, "guest memory of 0x%" G_GINT64_MODIFIER
@@ -216,4 +215,118 @@ uint64_t mem_total(const struct guest_mem *mem)
 	for (unsigned i = 0; i < mem->n_blocks; i++)
 		total += mem->block[i].size;
 	return total;
+}
+
+/* ---- regions ---- */
+
+/* Holds lock. Flags of a slot that is there may change, its place only by taking it away. */
+static bool set_region(struct mem_region *r, bool on, GError **error)
+{
+	struct kvm_userspace_memory_region slot = {
+		.slot = r->slot,
+		.flags = (r->readonly ? KVM_MEM_READONLY : 0) | (r->logged ? KVM_MEM_LOG_DIRTY_PAGES : 0),
+		.guest_phys_addr = r->gpa,
+		.memory_size = on ? r->size : 0,
+		.userspace_addr = (uintptr_t)r->host,
+	};
+
+	if (r->mem->vm_fd < 0 || !kvcore_ioctl(r->mem->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot))
+		return true;
+	return kv_fail_errno(error, errno, "%s: KVM does not take memory at 0x%" G_GINT64_MODIFIER "x", r->name, r->gpa);
+}
+
+struct mem_region *mem_region_new(struct guest_mem *mem, const char *name, uint64_t size, bool readonly, GError **error)
+{
+	unsigned n = 0;
+	struct mem_region *r;
+
+	while (n < MEM_REGIONS && mem->region[n])
+		n++;
+	if (n == MEM_REGIONS) {
+		kv_fail(error, KV_ERROR_UNSUPPORTED, "%s: more than %d pieces of devices' memory", name, MEM_REGIONS);
+		return NULL;
+	}
+	r = g_new0(struct mem_region, 1);
+	*r = (struct mem_region){ .mem = mem, .size = size, .slot = MEM_BLOCKS + n, .readonly = readonly, .host = reserve(size) };
+	if (r->host == MAP_FAILED) {
+		kv_fail_errno(error, errno, "%s: %" G_GUINT64_FORMAT " KiB of memory", name, size >> 10);
+		g_free(r);
+		return NULL;
+	}
+	r->name = g_strdup(name);
+	g_mutex_init(&r->lock);
+	mem->region[n] = r;
+	return r;
+}
+
+void mem_region_free(struct mem_region *r)
+{
+	if (!r)
+		return;
+	mem_region_unmap(r);
+	r->mem->region[r->slot - MEM_BLOCKS] = NULL;
+	munmap(r->host, r->size);
+	g_mutex_clear(&r->lock);
+	g_free(r->name);
+	g_free(r);
+}
+
+/* Holds lock. */
+static void unmap_region(struct mem_region *r)
+{
+	if (r->mapped)
+		set_region(r, false, NULL);
+	r->mapped = false;
+}
+
+bool mem_region_map(struct mem_region *r, uint64_t gpa, GError **error)
+{
+	bool ok = true;
+
+	g_mutex_lock(&r->lock);
+	if (!r->mapped || r->gpa != gpa) {
+		unmap_region(r);
+		r->gpa = gpa;
+		r->mapped = ok = set_region(r, true, error);
+	}
+	g_mutex_unlock(&r->lock);
+	return ok;
+}
+
+void mem_region_unmap(struct mem_region *r)
+{
+	g_mutex_lock(&r->lock);
+	unmap_region(r);
+	g_mutex_unlock(&r->lock);
+}
+
+void mem_region_written(struct mem_region *r, uint64_t offset, uint64_t len)
+{
+	g_mutex_lock(&r->lock);
+	if (r->mapped && r->mem->vm_fd >= 0)
+		kvcore_memory_written(r->mem->vm_fd, r->gpa + offset, len);
+	g_mutex_unlock(&r->lock);
+}
+
+bool mem_region_take_dirty(struct mem_region *r, uint64_t *bitmap)
+{
+	size_t words = (r->size >> PAGE_BITS) / 64 + 1;
+	struct kvm_dirty_log log = { .slot = r->slot, .dirty_bitmap = bitmap };
+	bool any = false;
+
+	memset(bitmap, 0, words * sizeof(*bitmap));
+	g_mutex_lock(&r->lock);
+	if (!r->logged) {
+		r->logged = true;
+		if (r->mapped)
+			set_region(r, true, NULL);
+		memset(bitmap, 0xff, words * sizeof(*bitmap));
+		any = true;
+	} else if (r->mapped && r->mem->vm_fd >= 0) {
+		kvcore_ioctl(r->mem->vm_fd, KVM_GET_DIRTY_LOG, &log);
+	}
+	g_mutex_unlock(&r->lock);
+	for (size_t i = 0; i < words; i++)
+		any |= bitmap[i] != 0;
+	return any;
 }

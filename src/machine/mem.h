@@ -2,7 +2,8 @@
 /*
  * The guest's memory: RAM blocks in host memory, told to KVM as memslots. The only way from a
  * guest-physical address to a host pointer. The map is fixed before the vCPUs start; after that
- * every function here may be called from any thread.
+ * every function here may be called from any thread. Regions, below, come and go: a card's memory,
+ * ROMs, flash; devices do no DMA there.
  */
 #pragma once
 
@@ -18,10 +19,26 @@ struct ram_block {
 	uint64_t *written; /* a bit a page, atomic; NULL unless writes are logged */
 };
 
+enum { MEM_BLOCKS = 8, MEM_REGIONS = 32 };
+
+/* Memory that a device owns and the guest sees while it is mapped. */
+struct mem_region {
+	struct guest_mem *mem;
+	char *name;
+	uint64_t size; /* bytes, a page multiple */
+	uint8_t *host;
+	unsigned slot;
+	bool readonly; /* a guest's write is an MMIO exit, for who has the addresses on the bus */
+	GMutex lock;
+	bool mapped, logged;
+	uint64_t gpa;
+};
+
 struct guest_mem {
 	int vm_fd; /* -1: no KVM (tests) */
 	unsigned n_blocks;
-	struct ram_block block[8];
+	struct ram_block block[MEM_BLOCKS];
+	struct mem_region *region[MEM_REGIONS]; /* by slot - MEM_BLOCKS */
 };
 
 struct guest_mem *mem_new(int vm_fd);
@@ -46,3 +63,16 @@ void mem_log_writes(struct guest_mem *mem, bool on);
 /* Whether the page of gpa was written since the log started or this was last asked. */
 bool mem_take_written(struct guest_mem *mem, uint64_t gpa);
 uint64_t mem_total(const struct guest_mem *mem);
+
+/* Zeroes, and nowhere yet. Main thread, as is free, which unmaps it. */
+struct mem_region *mem_region_new(struct guest_mem *mem, const char *name, uint64_t size, bool readonly, GError **error);
+void mem_region_free(struct mem_region *r); /* NULL is fine */
+/* To gpa, from wherever it was: false, and it is nowhere, when something else is there. The guest loses nothing of its bytes. */
+bool mem_region_map(struct mem_region *r, uint64_t gpa, GError **error);
+void mem_region_unmap(struct mem_region *r);
+/*
+ * Bytes that we changed ourselves while it is mapped: the guest must not run code that was translated from the old ones.
+ */
+void mem_region_written(struct mem_region *r, uint64_t offset, uint64_t len);
+/* The guest's writes, a bit a page, since the log was started or last taken: false when there are none. Starts the log. */
+bool mem_region_take_dirty(struct mem_region *r, uint64_t *bitmap);

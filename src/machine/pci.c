@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * PCI functions on bus 0 and the way to their configuration: ECAM and ports 0xcf8/0xcfc. BARs are given addresses when a
- * function is added, since there is no firmware to do it; the guest may move them. MSI-X is in msix.c.
+ * PCI functions on bus 0 and the way to their configuration: ECAM and ports 0xcf8/0xcfc. On a board without firmware BARs are
+ * given addresses when a function is added; the guest may move them. MSI-X is in msix.c.
  */
 #include "pci.h"
 
@@ -17,14 +17,20 @@
 #define SLOTS		  32
 #define ECAM_PER_FUNCTION 4096u
 #define BUS_FUNCTIONS	  256u
-#define INTX_FIRST_GSI	  16 /* slot n uses GSI 16 + n % 4; acpi.c tells the guest */
+#define RESET_CONTROL	  1 /* port 0xcf9, among those of the configuration address */
+#define RESET_CPU	  4
+#define INTX_FIRST_GSI	  16 /* INTA of slot n uses GSI 16 + n % 4; acpi.c tells the guest */
 
 struct pci_bus {
 	struct machine_core *core;
-	uint64_t ecam_base, mmio_next, mmio_end, mmio64_next, mmio64_end;
+	uint64_t ecam_base, ecam_size; /* size 0: none; ecam_lock */
+	GMutex ecam_lock;
+	uint64_t mmio_next, mmio_end, mmio64_next, mmio64_end;
+	unsigned io_next, io_end;
+	bool places; /* BARs, as functions are added */
 	uint32_t address; /* of port 0xcf8 */
 	GMutex lock;
-	struct pci_device *slot[SLOTS];
+	struct pci_device *function[BUS_FUNCTIONS]; /* by slot * 8 + function */
 	unsigned intx[4]; /* asserters of each interrupt line */
 };
 
@@ -32,12 +38,12 @@ struct pci_bus {
 
 static struct pci_device *function_at(struct pci_bus *bus, unsigned devfn)
 {
-	return devfn & 7 ? NULL : __atomic_load_n(&bus->slot[devfn >> 3], __ATOMIC_ACQUIRE);
+	return devfn < BUS_FUNCTIONS ? __atomic_load_n(&bus->function[devfn], __ATOMIC_ACQUIRE) : NULL;
 }
 
 static unsigned bar_offset(unsigned n)
 {
-	return PCI_BASE_ADDRESS_0 + 4 * n;
+	return n == PCI_ROM_BAR ? PCI_ROM_ADDRESS : PCI_BASE_ADDRESS_0 + 4 * n;
 }
 
 static uint64_t bar_address(const struct pci_device *p, unsigned n)
@@ -46,7 +52,7 @@ static uint64_t bar_address(const struct pci_device *p, unsigned n)
 
 	if (p->bar[n].io)
 		return low & (uint32_t)PCI_BASE_ADDRESS_IO_MASK;
-	low &= (uint32_t)PCI_BASE_ADDRESS_MEM_MASK;
+	low &= n == PCI_ROM_BAR ? (uint32_t)PCI_ROM_ADDRESS_MASK : (uint32_t)PCI_BASE_ADDRESS_MEM_MASK;
 	return low | (p->bar[n].wide ? (uint64_t)get_le32(p->config + bar_offset(n + 1)) << 32 : 0);
 }
 
@@ -56,6 +62,8 @@ static bool bar_wanted(const struct pci_device *p, unsigned n, uint64_t *ret_add
 	uint64_t at = bar_address(p, n);
 
 	*ret_address = at;
+	if (n == PCI_ROM_BAR && !(p->config[PCI_ROM_ADDRESS] & PCI_ROM_ADDRESS_ENABLE))
+		return false;
 	if (!(command & (p->bar[n].io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) || !at)
 		return false;
 	return p->bar[n].io ? at + p->bar[n].size <= 0x10000 : at + p->bar[n].size - 1 > at;
@@ -65,15 +73,25 @@ static void unmap_bar(struct pci_device *p, unsigned n)
 {
 	struct pci_bar *b = &p->bar[n];
 
-	if (b->is_mapped)
+	if (b->is_mapped && b->region)
+		mem_region_unmap(b->region);
+	else if (b->is_mapped)
 		bus_unregister(b->io ? p->dev.core->ports : p->dev.core->mmio, b->mapped);
 	b->is_mapped = false;
+}
+
+static bool map_bar(struct pci_device *p, struct pci_bar *b, GError **error)
+{
+	if (b->region)
+		return mem_region_map(b->region, b->mapped, error);
+	return bus_register(b->io ? p->dev.core->ports : p->dev.core->mmio, b->mapped, b->size, p->dev.cls->name, b->ops,
+			    b->opaque, error);
 }
 
 /* After a command or BAR write: BARs to where the guest wants them. An impossible place answers nothing. */
 static void sync_bars(struct pci_device *p)
 {
-	for (unsigned n = 0; n < PCI_BARS; n++) {
+	for (unsigned n = 0; n < G_N_ELEMENTS(p->bar); n++) {
 		struct pci_bar *b = &p->bar[n];
 		g_autoptr(GError) error = NULL;
 		uint64_t at;
@@ -88,25 +106,39 @@ static void sync_bars(struct pci_device *p)
 		if (!want)
 			continue;
 		b->mapped = at;
-		b->is_mapped = bus_register(b->io ? p->dev.core->ports : p->dev.core->mmio, at, b->size, p->dev.cls->name, b->ops,
-					    b->opaque, &error);
+		b->is_mapped = map_bar(p, b, &error);
 		if (!b->is_mapped)
 			kv_log_debug("%s: BAR %u: %s", p->dev.id, n, error->message);
 	}
+}
+
+static unsigned intx_line(const struct pci_device *p)
+{
+	return (p->slot + MAX(p->config[PCI_INTERRUPT_PIN], 1u) - 1) % 4;
+}
+
+static void set_line(struct pci_bus *bus, unsigned line)
+{
+	struct machine_core *core = bus->core;
+
+	if (core->pci_intx)
+		core->pci_intx(core->pci_intx_opaque, line, bus->intx[line]);
+	else
+		machine_irq(core, INTX_FIRST_GSI + line, bus->intx[line]);
 }
 
 /* bus->lock held: the line follows what the function wants and the driver permits. */
 static void update_intx(struct pci_bus *bus, struct pci_device *p)
 {
 	bool want = p->intx_level && !(get_le16(p->config + PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE);
-	unsigned line = p->slot % 4;
+	unsigned line = intx_line(p);
 
 	if (want == p->intx_asserted)
 		return;
 	p->intx_asserted = want;
 	bus->intx[line] += want ? 1 : -1u;
 	if (bus->intx[line] <= 1)
-		machine_irq(p->dev.core, INTX_FIRST_GSI + line, bus->intx[line]);
+		set_line(bus, line);
 }
 
 static void sync_intx(struct pci_device *p)
@@ -147,7 +179,7 @@ static void config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, u
 
 			p->config[offset + i] = (uint8_t)((p->config[offset + i] & ~mask) | (value >> (8 * i) & mask));
 		}
-		if (offset < PCI_BASE_ADDRESS_5 + 4)
+		if (offset < PCI_ROM_ADDRESS + 4)
 			sync_bars(p);
 		if (offset < PCI_STATUS)
 			sync_intx(p);
@@ -192,6 +224,8 @@ static void cf8_write(void *opaque, uint64_t offset, unsigned size, uint64_t dat
 		__atomic_store_n(&bus->address, (uint32_t)data, __ATOMIC_RELAXED);
 	else if (offset >= 4 && (a & 0x80000000) && !(a >> 16 & 0xff))
 		config_write(bus, a >> 8 & 0xff, (a & 0xfc) + (unsigned)(offset & 3), size, (uint32_t)data);
+	else if (offset == RESET_CONTROL && size == 1 && (data & RESET_CPU))
+		bus->core->request(bus->core->machine, REQUEST_RESET);
 }
 
 static const struct bus_ops cf8_ops = {cf8_read, cf8_write};
@@ -237,13 +271,48 @@ unsigned pci_add_capability(struct pci_device *p, uint8_t id, unsigned len)
 	return at;
 }
 
+void pci_set_memory_bar(struct pci_device *p, unsigned n, struct mem_region *region, bool wide)
+{
+	pci_set_bar(p, n, region->size, false, wide, NULL, NULL);
+	p->bar[n].region = region;
+	p->config[bar_offset(n)] |= PCI_BASE_ADDRESS_MEM_PREFETCH;
+}
+
+bool pci_set_rom(struct pci_device *p, const void *data, size_t len, GError **error)
+{
+	struct pci_bar *b = &p->bar[PCI_ROM_BAR];
+	uint64_t size = 4096;
+
+	while (size < len)
+		size *= 2;
+	b->region = mem_region_new(p->dev.core->mem, "option ROM", size, true, error);
+	if (!b->region)
+		return false;
+	b->size = size;
+	memcpy(b->region->host, data, len);
+	put_le32(p->wmask + PCI_ROM_ADDRESS, ((uint32_t) ~(size - 1) & PCI_ROM_ADDRESS_MASK) | PCI_ROM_ADDRESS_ENABLE);
+	return true;
+}
+
+static bool place_io_bar(struct pci_bus *bus, struct pci_device *p, unsigned n, GError **error)
+{
+	struct pci_bar *b = &p->bar[n];
+	unsigned at = (unsigned)align_up(bus->io_next, b->size);
+
+	if (at + b->size > bus->io_end)
+		return kv_fail(error, KV_ERROR_INVALID, "%s: the PCI I/O window is full", p->dev.id);
+	bus->io_next = at + (unsigned)b->size;
+	put_le32(p->config + bar_offset(n), at | PCI_BASE_ADDRESS_SPACE_IO);
+	return true;
+}
+
 static bool place_bar(struct pci_bus *bus, struct pci_device *p, unsigned n, GError **error)
 {
 	struct pci_bar *b = &p->bar[n];
 	uint64_t *next = b->wide ? &bus->mmio64_next : &bus->mmio_next, at = align_up(*next, MAX(b->size, 4096));
 
 	if (b->io)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "%s: I/O BARs have no window on this machine", p->dev.id);
+		return place_io_bar(bus, p, n, error);
 	if (at + b->size > (b->wide ? bus->mmio64_end : bus->mmio_end))
 		return kv_fail(error, KV_ERROR_INVALID, "%s: the PCI memory window is full", p->dev.id);
 	*next = at + b->size;
@@ -257,19 +326,20 @@ bool pci_add(struct pci_device *p, GError **error)
 {
 	struct pci_bus *bus = p->dev.core->pci;
 	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&bus->lock);
-	unsigned slot = p->slot;
+	unsigned slot = p->slot, devfn;
 
 	for (unsigned s = 0; slot == 0xff && s < SLOTS; s++)
-		if (!bus->slot[s])
+		if (!bus->function[8 * s])
 			slot = s;
-	if (slot >= SLOTS || bus->slot[slot])
+	devfn = 8 * slot + p->function;
+	if (slot >= SLOTS || bus->function[devfn])
 		return kv_fail(error, KV_ERROR_INVALID, "%s: no free PCI slot (there are %d)", p->dev.id, SLOTS);
 	p->slot = (uint8_t)slot;
-	for (unsigned n = 0; n < PCI_BARS; n++)
+	for (unsigned n = 0; bus->places && n < PCI_BARS; n++)
 		if (p->bar[n].size && !place_bar(bus, p, n, error))
 			return false;
 	memcpy(p->initial, p->config, sizeof(p->initial));
-	__atomic_store_n(&bus->slot[slot], p, __ATOMIC_RELEASE);
+	__atomic_store_n(&bus->function[devfn], p, __ATOMIC_RELEASE);
 	return true;
 }
 
@@ -277,12 +347,15 @@ void pci_remove(struct pci_device *p)
 {
 	struct pci_bus *bus = p->dev.core->pci;
 
-	for (unsigned n = 0; n < PCI_BARS; n++)
+	unsigned devfn = 8u * p->slot + p->function;
+
+	for (unsigned n = 0; n < G_N_ELEMENTS(p->bar); n++)
 		unmap_bar(p, n);
+	g_clear_pointer(&p->bar[PCI_ROM_BAR].region, mem_region_free);
 	pci_set_intx(p, false);
 	pci_msix_free(p);
-	if (p->slot < SLOTS && bus->slot[p->slot] == p)
-		__atomic_store_n(&bus->slot[p->slot], NULL, __ATOMIC_RELEASE);
+	if (function_at(bus, devfn) == p)
+		__atomic_store_n(&bus->function[devfn], NULL, __ATOMIC_RELEASE);
 	g_mutex_clear(&p->lock);
 }
 
@@ -322,11 +395,10 @@ const struct state_field pci_state_fields[] = {STATE_RAW(struct pci_device, conf
 static void assert_again(struct pci_device *p)
 {
 	struct pci_bus *bus = p->dev.core->pci;
-	unsigned line = p->slot % 4;
 
 	g_mutex_lock(&bus->lock);
 	update_intx(bus, p);
-	machine_irq(p->dev.core, INTX_FIRST_GSI + line, bus->intx[line]);
+	set_line(bus, intx_line(p));
 	g_mutex_unlock(&bus->lock);
 }
 
@@ -339,20 +411,38 @@ void pci_loaded(struct pci_device *p)
 	assert_again(p);
 }
 
-struct pci_bus *pci_bus_new(struct machine_core *core, uint64_t ecam_base, uint64_t mmio_base, uint64_t mmio_size,
-			    uint64_t mmio64_base, uint64_t mmio64_size, GError **error)
+bool pci_bus_set_ecam(struct pci_bus *bus, uint64_t base, unsigned buses, GError **error)
+{
+	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&bus->ecam_lock);
+	uint64_t size = (uint64_t)buses * BUS_FUNCTIONS * ECAM_PER_FUNCTION;
+
+	if (size == bus->ecam_size && (!size || base == bus->ecam_base))
+		return true;
+	if (bus->ecam_size)
+		bus_unregister(bus->core->mmio, bus->ecam_base);
+	bus->ecam_size = 0;
+	if (size && !bus_register(bus->core->mmio, base, size, "PCI ECAM", &ecam_ops, bus, error))
+		return false;
+	bus->ecam_base = base;
+	bus->ecam_size = size;
+	return true;
+}
+
+struct pci_bus *pci_bus_new(struct machine_core *core, const struct pci_windows *windows, GError **error)
 {
 	struct pci_bus *bus = g_new0(struct pci_bus, 1);
 
 	*bus = (struct pci_bus){.core = core,
-				.ecam_base = ecam_base,
-				.mmio_next = mmio_base,
-				.mmio_end = mmio_base + mmio_size,
-				.mmio64_next = mmio64_base,
-				.mmio64_end = mmio64_base + mmio64_size};
+				.places = windows->mmio_size,
+				.mmio_next = windows->mmio_base,
+				.mmio_end = windows->mmio_base + windows->mmio_size,
+				.mmio64_next = windows->mmio64_base,
+				.mmio64_end = windows->mmio64_base + windows->mmio64_size,
+				.io_next = windows->io_base,
+				.io_end = windows->io_base + windows->io_size};
 	g_mutex_init(&bus->lock);
-	if (!bus_register(core->mmio, ecam_base, BUS_FUNCTIONS * ECAM_PER_FUNCTION, "PCI ECAM", &ecam_ops, bus, error) ||
-	    !bus_register(core->ports, 0xcf8, 8, "PCI configuration", &cf8_ops, bus, error)) {
+	g_mutex_init(&bus->ecam_lock);
+	if (!bus_register(core->ports, 0xcf8, 8, "PCI configuration", &cf8_ops, bus, error)) {
 		g_mutex_clear(&bus->lock);
 		g_free(bus);
 		return NULL;
@@ -364,8 +454,9 @@ void pci_bus_free(struct pci_bus *bus)
 {
 	if (!bus)
 		return;
-	bus_unregister(bus->core->mmio, bus->ecam_base);
+	pci_bus_set_ecam(bus, 0, 0, NULL);
 	bus_unregister(bus->core->ports, 0xcf8);
 	g_mutex_clear(&bus->lock);
+	g_mutex_clear(&bus->ecam_lock);
 	g_free(bus);
 }

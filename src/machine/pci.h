@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * PCI Express as a driver sees it (PCI 3.0, PCIe base 4.0 chapter 7): functions on bus 0 with configuration space by ECAM
- * and by ports 0xcf8/0xcfc, BARs that move, MSI-X, INTx as a GSI. A device embeds struct pci_device; config space is bytes,
- * so its owner fills it in and only what is writable in `wmask` changes.
+ * and by ports 0xcf8/0xcfc, BARs that move (handlers, or memory), an option ROM, MSI-X, INTx. A device embeds struct
+ * pci_device; config space is bytes, so its owner fills it in and only what is writable in `wmask` changes.
  *
  * Threads: config accesses run in vCPU threads under pci_device.lock, BAR accesses under no lock of ours (the device has its
  * own); pci_msix_notify() from any thread.
@@ -12,13 +12,15 @@
 
 #define PCI_CONFIG_SIZE 4096
 #define PCI_BARS	6
+#define PCI_ROM_BAR	PCI_BARS /* the option ROM's place in bar[] */
 #define PCI_MSIX_MAX	130
 
 struct pci_bar {
 	uint64_t size; /* 0: not there; power of two */
 	bool io, wide; /* wide: 64-bit memory, takes two BARs */
-	const struct bus_ops *ops;
+	const struct bus_ops *ops; /* NULL: region */
 	void *opaque;
+	struct mem_region *region;
 	uint64_t mapped; /* where it is on the bus now */
 	bool is_mapped;
 };
@@ -32,10 +34,10 @@ struct pci_msix_vector {
 struct pci_device {
 	struct device dev; /* first */
 	GMutex lock;
-	uint8_t slot, function;
+	uint8_t slot, function; /* of bus 0; slot 0xff before pci_add(): any that is free */
 	uint8_t config[PCI_CONFIG_SIZE], wmask[PCI_CONFIG_SIZE], initial[PCI_CONFIG_SIZE];
 	uint16_t caps_end;
-	struct pci_bar bar[PCI_BARS];
+	struct pci_bar bar[PCI_BARS + 1];
 	uint16_t msix_count, msix_cap; /* vectors; offset of the capability */
 	uint32_t msix_vectors;	       /* the same as msix_count, for the saved state */
 	GMutex msix_lock;	       /* the table; taken after lock */
@@ -57,6 +59,10 @@ struct pci_ids {
 /* In a device's create(): ids, header, then BARs and capabilities, then pci_add(). */
 void pci_init(struct pci_device *p, const struct pci_ids *ids);
 void pci_set_bar(struct pci_device *p, unsigned n, uint64_t size, bool io, bool wide, const struct bus_ops *ops, void *opaque);
+/* The same with memory that the guest has without an exit; the device owns it and frees it after pci_remove(). */
+void pci_set_memory_bar(struct pci_device *p, unsigned n, struct mem_region *region, bool wide);
+/* An option ROM; its size in the guest is the next power of two. */
+bool pci_set_rom(struct pci_device *p, const void *data, size_t len, GError **error);
 /* Appends a capability of len bytes (with its 2-byte header); returns its offset, body zeroed and read-only. */
 unsigned pci_add_capability(struct pci_device *p, uint8_t id, unsigned len);
 /* MSI-X with table and PBA in BAR n at the given offset (the BAR's ops must pass [offset, offset + pci_msix_bytes) on). */
@@ -82,6 +88,13 @@ extern const struct state_field pci_msix_state_fields[];
 void pci_loaded(struct pci_device *p);		    /* after the fields were loaded: maps BARs */
 extern const struct state_field pci_state_fields[]; /* for STATE_STRUCT of the embedded pci_device */
 
-struct pci_bus *pci_bus_new(struct machine_core *core, uint64_t ecam_base, uint64_t mmio_base, uint64_t mmio_size,
-			    uint64_t mmio64_base, uint64_t mmio64_size, GError **error);
+/* Where BARs are placed as functions are added; size 0: by firmware, and they start nowhere. */
+struct pci_windows {
+	uint64_t mmio_base, mmio_size, mmio64_base, mmio64_size;
+	uint16_t io_base, io_size;
+};
+/* No ECAM before pci_bus_set_ecam(). */
+struct pci_bus *pci_bus_new(struct machine_core *core, const struct pci_windows *windows, GError **error);
+/* Configuration space as memory, of `buses` buses from 0 on; 0: none. Any thread. */
+bool pci_bus_set_ecam(struct pci_bus *bus, uint64_t base, unsigned buses, GError **error);
 void pci_bus_free(struct pci_bus *bus);

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "char.h"
+#include "display.h"
 #include "error.h"
+#include "input.h"
 #include "log.h"
 #include "machine.h"
 #include "net.h"
@@ -89,9 +91,54 @@ static bool check_file(struct vmm *vmm, const char *option, GError **error)
 	return true;
 }
 
+static bool is_pc(const struct vmm *vmm)
+{
+	return strcmp(lookup_text(vmm, "machine", "micro"), "pc") == 0;
+}
+
+/* id is a key of every device. */
+static void take_id(struct machine_device *d, GVariant *words)
+{
+	GVariantBuilder rest;
+	const char *name, *word;
+	GVariantIter iter;
+
+	g_variant_builder_init(&rest, G_VARIANT_TYPE("a{ss}"));
+	g_variant_iter_init(&iter, words);
+	while (g_variant_iter_next(&iter, "{&s&s}", &name, &word))
+		if (!strcmp(name, "id"))
+			d->id = word;
+		else
+			g_variant_builder_add(&rest, "{ss}", name, word);
+	d->options = g_variant_ref_sink(g_variant_builder_end(&rest));
+}
+
+static unsigned read_devices(struct vmm *vmm, struct machine_device **ret)
+{
+	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "device", NULL);
+	unsigned n = count(list);
+
+	*ret = g_new0(struct machine_device, n + 1);
+	for (unsigned i = 0; i < n; i++) {
+		g_autoptr(GVariant) words = NULL;
+
+		g_variant_get_child(list, i, "(&s@a{ss})", &(*ret)[i].cls, &words);
+		take_id(&(*ret)[i], words);
+	}
+	return n;
+}
+
 static bool open_machine(struct vmm *vmm, GError **error)
 {
+	g_autofree struct machine_device *devices = NULL;
+	unsigned n_devices = read_devices(vmm, &devices);
 	struct machine_config config = {
+		.kind = is_pc(vmm) ? MACHINE_PC : MACHINE_MICRO,
+		.firmware = lookup_text(vmm, "firmware", NULL),
+		.devices = devices,
+		.n_devices = n_devices,
+		.display = vmm->display,
+		.input = vmm->input,
 		.name = lookup_text(vmm, "name", "kvasir"),
 		.kvm_fd = vmm->kvm_fd,
 		.cpus = lookup_number(vmm, "cpus", 1),
@@ -107,6 +154,8 @@ static bool open_machine(struct vmm *vmm, GError **error)
 	};
 
 	vmm->machine = machine_new(&config, error);
+	for (unsigned i = 0; i < n_devices; i++)
+		g_variant_unref(devices[i].options);
 	return vmm->machine;
 }
 
@@ -132,13 +181,33 @@ static bool open_qmp(struct vmm *vmm, GError **error)
 	return !keys || qmp_open(vmm, keys, error);
 }
 
+/* What a board needs, and what it does not have. */
+static bool check_board(struct vmm *vmm, GError **error)
+{
+	bool pc = is_pc(vmm);
+
+	if (!pc && !lookup_text(vmm, "kernel", NULL))
+		return kv_fail(error, KV_ERROR_USAGE, "--kernel is missing; give --kernel FILE");
+	if (!pc && lookup_text(vmm, "firmware", NULL))
+		return kv_fail(error, KV_ERROR_USAGE, "--firmware: machine 'micro' has none; give --machine pc");
+	if (pc && !lookup_text(vmm, "firmware", NULL))
+		return kv_fail(error, KV_ERROR_USAGE, "--firmware is missing; give --firmware FILE");
+	if (pc && lookup_text(vmm, "kernel", NULL))
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "--kernel: machine 'pc' boots from its disks");
+	return check_file(vmm, "firmware", error);
+}
+
 bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 {
 	vmm->started = g_get_monotonic_time();
 	vmm->options = g_variant_ref(options);
 	vmm->kvm_fd = -1;
-	if (!lookup_text(vmm, "kernel", NULL))
-		return kv_fail(error, KV_ERROR_USAGE, "--kernel is missing; give --kernel FILE");
+	if (!check_board(vmm, error))
+		return false;
+	if (is_pc(vmm)) {
+		vmm->display = display_new();
+		vmm->input = input_new();
+	}
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
 	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !open_netdevs(vmm, error) || !open_accel(vmm, error))
 		return false;
@@ -149,6 +218,8 @@ void vmm_close(struct vmm *vmm)
 {
 	qmp_close(vmm);
 	machine_free(vmm->machine);
+	display_free(vmm->display);
+	input_free(vmm->input);
 	char_close(vmm->virtio_console);
 	char_close(vmm->console);
 	for (struct netdev **n = vmm->netdevs; n && *n; n++)

@@ -14,6 +14,7 @@ enum {
 };
 
 static const char *const accels[] = { "auto", "kvm", "soft", NULL };
+static const char *const machines[] = { "micro", "pc", NULL };
 static const char *const disk_formats[] = { "raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi", "auto", NULL };
 static const char *const disk_engines[] = { "auto", "io_uring", "threads", NULL };
 static const char *const disk_buses[] = { "virtio", "scsi", NULL };
@@ -93,18 +94,22 @@ const struct option option_table[] = {
 	{ "cpus", OPTION_COUNT, "N", "virtual processors (1)", .min = 1, .max = 255 },
 	{ "memory", OPTION_SIZE, "SIZE", "guest memory, as in 512M or 2G (1G)",
 	  .min = 16 << 20, .max = 1ull << 40 },
+	{ "machine", OPTION_CHOICE, "micro|pc", "the board (micro: a kernel is booted without firmware)", .choices = machines },
+	{ "firmware", OPTION_FILE, "FILE", "firmware of a pc: a file" },
 	{ "kernel", OPTION_FILE, "FILE", "bzImage or ELF vmlinux to boot" },
 	{ "initrd", OPTION_FILE, "FILE", "initial RAM disk of the kernel" },
 	{ "append", OPTION_TEXT, "TEXT", "kernel command line" },
 	{ "disk", OPTION_KEYS, "KEYS", "a disk; may be repeated (more keys: man kv-vmm)", .keys = disk_keys, .repeat = true },
 	{ "net", OPTION_KEYS, "KEYS", "a network card; may be repeated", .keys = net_keys,
 	  .repeat = true },
+	{ "device", OPTION_WORDS, "NAME,KEYS", "a device; may be repeated (which: man kv-vmm)", .repeat = true,
+	  .rare = true },
 	{ "console", OPTION_CHARDEV, "stdio|pty|file:PATH|unix:PATH", "serial console (stdio)",
 	  .choices = console_kinds },
 	{ "virtio-console", OPTION_CHARDEV, "pty|file:PATH|unix:PATH|stdio", "virtio console, hvc0 in the guest (none)",
 	  .choices = console_kinds },
 	{ "qmp", OPTION_KEYS, "unix:PATH", "socket that takes QMP commands (none)", .keys = qmp_keys },
-	{ "name", OPTION_TEXT, "NAME", "name of the machine, in its messages" },
+	{ "name", OPTION_TEXT, "NAME", "name of the machine, in its messages", .rare = true },
 	{ "no-reboot", OPTION_FLAG, NULL, "exit when the guest reboots" },
 	{ "stats", OPTION_FLAG, NULL, "print time, exits and I/O counts at the end" },
 	{ "quiet", OPTION_FLAG, NULL, "no messages but errors" },
@@ -258,6 +263,50 @@ static GVariant *parse_number(const struct option *o, const char *label, const c
 	return bad_value(label, text, wanted, error);
 }
 
+/* The next key=value of @p, with ",," as a comma; NULL at the end. */
+static char *next_item(const char **p)
+{
+	GString *s;
+
+	if (!*p)
+		return NULL;
+	s = g_string_new(NULL);
+	for (; **p; (*p)++) {
+		if (**p == ',') {
+			if ((*p)[1] != ',')
+				break;
+			(*p)++;
+		}
+		g_string_append_c(s, **p);
+	}
+	*p = **p ? *p + 1 : NULL;
+	return g_string_free(s, FALSE);
+}
+
+static GVariant *parse_words(const char *label, const char *text, GError **error)
+{
+	g_auto(GVariantDict) seen = G_VARIANT_DICT_INIT(NULL);
+	g_autofree char *name = next_item(&text), *item = NULL;
+	GVariantBuilder words;
+
+	if (!*name || strchr(name, '='))
+		return bad_value(label, name, "NAME[,key=value]...", error);
+	g_variant_builder_init(&words, G_VARIANT_TYPE("a{ss}"));
+	while (g_free(item), item = next_item(&text)) {
+		char *value = strchr(item, '=');
+
+		if (value)
+			*value++ = 0;
+		if (!value || !*item || g_variant_dict_contains(&seen, item)) {
+			g_variant_builder_clear(&words);
+			return bad_value(label, item, "key=value, each key once", error);
+		}
+		g_variant_dict_insert(&seen, item, "b", TRUE);
+		g_variant_builder_add(&words, "{ss}", item, value);
+	}
+	return g_variant_new("(sa{ss})", name, &words);
+}
+
 static GVariant *parse_value(const struct option *o, const char *label, const char *text,
 			     GError **error)
 {
@@ -291,6 +340,8 @@ static GVariant *parse_value(const struct option *o, const char *label, const ch
 		return g_variant_new_string(text);
 	case OPTION_TEXT:
 		return g_variant_new_string(text);
+	case OPTION_WORDS:
+		return parse_words(label, text, error);
 	case OPTION_KEYS:
 		break;
 	}
@@ -327,26 +378,6 @@ static bool add_value(GVariantDict *dict, const struct option *o, const char *la
 	g_variant_builder_add_value(&builder, mine);
 	g_variant_dict_insert_value(dict, o->name, g_variant_builder_end(&builder));
 	return true;
-}
-
-/* The next key=value of @p, with ",," as a comma; NULL at the end. */
-static char *next_item(const char **p)
-{
-	GString *s;
-
-	if (!*p)
-		return NULL;
-	s = g_string_new(NULL);
-	for (; **p; (*p)++) {
-		if (**p == ',') {
-			if ((*p)[1] != ',')
-				break;
-			(*p)++;
-		}
-		g_string_append_c(s, **p);
-	}
-	*p = **p ? *p + 1 : NULL;
-	return g_string_free(s, FALSE);
 }
 
 static void unknown_key(const struct option *option, const char *name, GError **error)
@@ -495,9 +526,11 @@ static bool is_choosable(const struct option *key)
 
 char *options_help(void)
 {
-	GString *s = g_string_new("usage: kv-vmm --kernel FILE [option]...\n");
+	GString *s = g_string_new("usage: kv-vmm --kernel FILE | --machine pc [option]...   (all of them: man kv-vmm)\n");
 
 	for (const struct option *o = option_table; o->name; o++) {
+		if (o->rare)
+			continue;
 		help_line(s, "  --", o, " ");
 		for (const struct option *k = o->keys; k && k->name; k++)
 			if (is_choosable(k))

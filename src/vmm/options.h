@@ -6,7 +6,7 @@
  * tree. Used by config.c, main.c and gen-completion.c.
  *
  * Shapes in the tree, by type: FLAG and BOOL b; COUNT and SIZE t (bytes); TEXT, FILE, CHOICE
- * and CHARDEV s; KEYS a{sv}. What may be repeated is an array of that (as, aa{sv}).
+ * and CHARDEV s; KEYS a{sv}; WORDS (sa{ss}). What may be repeated is an array of that (as, aa{sv}).
  */
 #pragma once
 
@@ -25,6 +25,7 @@ enum option_type {
 	OPTION_CHOICE,	/* one of choices[] */
 	OPTION_CHARDEV, /* KIND or KIND:PATH, KIND one of choices[] */
 	OPTION_KEYS,	/* key=value,... of keys[]; ",," is a comma inside a value */
+	OPTION_WORDS,	/* NAME,key=value,...: what keys there are depends on the name */
 };
 
 struct option {
@@ -38,7 +39,7 @@ struct option {
 	const struct option *keys; /* ends with a NULL name */
 	bool repeat;
 	bool required; /* of a key */
-	bool rare;     /* of a key: the man page has it, --help has not */
+	bool rare;     /* the man page has it, --help has not */
 	bool first;    /* a key whose name may be left out when it comes first */
 };
 

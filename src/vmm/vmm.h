@@ -14,9 +14,11 @@
 
 struct chardev;
 struct disk;
+struct display;
 struct job_group;
 struct job_owner;
 struct image;
+struct input;
 struct machine;
 struct machine_disk;
 struct netdev;
@@ -43,6 +45,8 @@ struct vmm {
 	struct job_group *job_group; /* of the transaction that is being done, when its jobs belong together */
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
 	struct netdev **netdevs; /* NULL-terminated */
+	struct display *display; /* of a pc, as is input; else NULL */
+	struct input *input;
 	struct machine *machine;
 	struct qmp_server *qmp; /* NULL: none */
 	gint64 started; /* g_get_monotonic_time() */

@@ -64,6 +64,7 @@ static void open_backend(struct world *w, const char *cls)
 
 static void world_open(struct world *w, const char *cls)
 {
+	const struct pci_windows windows = { WINDOW, WINDOW_SIZE, 1ull << 40, 1 << 30, 0xc000, 0x1000 };
 	g_autoptr(GError) error = NULL;
 
 	*w = (struct world){ .core = { .vm_fd = -1, .request = request } };
@@ -71,7 +72,8 @@ static void world_open(struct world *w, const char *cls)
 	assert_true(mem_add_ram(w->core.mem, 0, RAM, NULL));
 	w->core.ports = bus_new("port");
 	w->core.mmio = bus_new("mmio");
-	w->core.pci = pci_bus_new(&w->core, ECAM, WINDOW, WINDOW_SIZE, 1ull << 40, 1 << 30, NULL);
+	w->core.pci = pci_bus_new(&w->core, &windows, NULL);
+	pci_bus_set_ecam(w->core.pci, ECAM, 1, NULL);
 	open_backend(w, cls);
 	w->dev = device_new(&w->core, cls, "dut", NULL, &w->backend, &error);
 	if (!w->dev)

@@ -98,6 +98,7 @@ static void command(struct scsi_lun *lun, struct ram_image *m, const uint8_t *re
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct ram_image m;
+	const struct pci_windows windows = {0xc0000000, 0x10000000, 1ull << 40, 1ull << 30, 0xc000, 0x1000};
 	struct machine_core core = {.vm_fd = -1};
 	struct device_backend backend = {0};
 	g_autoptr(GVariant) options = NULL;
@@ -114,7 +115,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(mem_add_ram(core.mem, 0, 1 << 16, NULL));
 	core.ports = bus_new("port");
 	core.mmio = bus_new("mmio");
-	core.pci = pci_bus_new(&core, 0xb0000000, 0xc0000000, 0x10000000, 1ull << 40, 1ull << 30, NULL);
+	core.pci = pci_bus_new(&core, &windows, NULL);
+	pci_bus_set_ecam(core.pci, 0xb0000000, 1, NULL);
 	backend.disk = disk_new("drive", &m.img, options, NULL);
 	backend.controller = device_new(&core, "virtio-scsi", "hba", NULL, NULL, NULL);
 	lun = (struct scsi_lun *)device_new(&core, data[0] & 1 ? "scsi-cd" : "scsi-disk", "lun", NULL, &backend, NULL);

@@ -470,7 +470,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		backend.chardev = &f.chr;
 	if (!mem_add_ram(f.core.mem, 0, RAM, NULL))
 		abort();
-	f.core.pci = pci_bus_new(&f.core, ECAM, BAR, 0x10000000, 1ull << 40, 1ull << 30, NULL);
+	f.core.pci = pci_bus_new(&f.core, &(struct pci_windows){BAR, 0x10000000, 1ull << 40, 1ull << 30, 0xc000, 0x1000}, NULL);
+	pci_bus_set_ecam(f.core.pci, ECAM, 1, NULL);
 	f.dev = f.core.pci ? device_new(&f.core, FUZZ_DEVICE, "fuzz", NULL, &backend, NULL) : NULL;
 	if (!f.dev)
 		abort();

@@ -58,7 +58,8 @@ static struct rig *rig_new(bool wide)
 	r->core.vm_fd = -1;
 	r->core.ports = bus_new("port");
 	r->core.mmio = bus_new("mmio");
-	r->core.pci = pci_bus_new(&r->core, ECAM, WINDOW, 0x100000, WINDOW64, 0x100000, NULL);
+	r->core.pci = pci_bus_new(&r->core, &(struct pci_windows){WINDOW, 0x100000, WINDOW64, 0x100000, 0xc000, 0x1000}, NULL);
+	pci_bus_set_ecam(r->core.pci, ECAM, 1, NULL);
 	assert_non_null(r->core.pci);
 	r->p.dev = (struct device){ .cls = &rig_class, .id = (char *)"rig0", .core = &r->core };
 	pci_init(&r->p, &ids);

@@ -85,6 +85,7 @@ static void map_bar(struct rig *r)
 void rig_open(struct rig *r, const char *cls, GVariant *options,
 	      const struct device_backend *backend)
 {
+	const struct pci_windows windows = { RIG_BAR, 0x10000000, 1ull << 40, 1ull << 30, 0xc000, 0x1000 };
 	g_autoptr(GVariant) own = options ? g_variant_ref_sink(options) : NULL;
 	g_autoptr(GError) error = NULL;
 
@@ -97,8 +98,8 @@ void rig_open(struct rig *r, const char *cls, GVariant *options,
 	r->core.mmio = bus_new("mmio");
 	r->core.context = g_main_context_default();
 	r->core.request = request;
-	r->core.pci = pci_bus_new(&r->core, RIG_ECAM, RIG_BAR, 0x10000000, 1ull << 40, 1ull << 30,
-				  &error);
+	r->core.pci = pci_bus_new(&r->core, &windows, NULL);
+	pci_bus_set_ecam(r->core.pci, RIG_ECAM, 1, NULL);
 	assert_non_null(r->core.pci);
 	r->dev = device_new(&r->core, cls, "dev0", own, backend, &error);
 	if (!r->dev)

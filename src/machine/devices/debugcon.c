@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Two ports for code without drivers: 0xe9 collects text into the log (KV_DEBUG), 0x80 takes POST codes and the writes that
- * old drivers use as a delay. Created by the board.
+ * Ports for code without drivers: 0xe9, and 0x402 where firmware looks, collect text into the log (KV_DEBUG), 0x80 takes POST
+ * codes and the writes that old drivers use as a delay. Created by the board.
  */
 #include <string.h>
 
@@ -9,6 +9,7 @@
 #include "log.h"
 
 #define TEXT 0xe9
+#define FIRMWARE_TEXT 0x402
 #define POST 0x80
 
 struct debugcon {
@@ -60,12 +61,14 @@ static bool debug_create(struct device *dev, GVariant *options, const struct dev
 {
 	g_mutex_init(&((struct debugcon *)dev)->lock);
 	return bus_register(dev->core->ports, TEXT, 1, "debugcon", &text_ops, dev, error) &&
+	       bus_register(dev->core->ports, FIRMWARE_TEXT, 1, "debugcon", &text_ops, dev, error) &&
 	       bus_register(dev->core->ports, POST, 1, "POST codes", &post_ops, dev, error);
 }
 
 static void debug_destroy(struct device *dev)
 {
 	bus_unregister(dev->core->ports, TEXT);
+	bus_unregister(dev->core->ports, FIRMWARE_TEXT);
 	bus_unregister(dev->core->ports, POST);
 	g_mutex_clear(&((struct debugcon *)dev)->lock);
 }

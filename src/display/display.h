@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Screens between those who paint them (a graphics device) and those who look at them (the VNC server, a screenshot). A display
+ * has heads, each a surface of pixels. All functions and callbacks: main thread,. Nothing is copied
+ * here: a surface points to the painter's pixels.
+ *
+ * Time: a viewer that wants pictures calls display_refresh() when it is ready for one (a screenshot once, a VNC server by its
+ * own clock while somebody looks); the painter's update() then looks at what the guest has changed, and says so. So a screen
+ * at which nobody looks costs nothing.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+enum { DISPLAY_HEADS = 4 };
+
+struct display;
+
+/* A head as the painter has it; opaque as given to display_set_painter(). */
+struct display_painter {
+	/* What the guest changed since the last call: display_set_surface() if its shape did, display_damage(). */
+	void (*update)(void *opaque, unsigned head);
+	/* A viewer would like this size, pixels; 0, 0: the head is not wanted. NULL: the guest has no way to hear of it. */
+	void (*wish)(void *opaque, unsigned head, uint32_t width, uint32_t height);
+};
+
+/* 32 bits a pixel, 0x00RRGGBB in the machine's order (DRM's XRGB8888). */
+struct display_surface {
+	uint32_t width, height; /* pixels; 0: the head is off */
+	uint32_t stride;	/* bytes from line to line */
+	const void *pixels;
+};
+
+/* 32 bits a pixel, 0xAARRGGBB, not premultiplied, width * height of them. */
+struct display_cursor {
+	uint32_t width, height, hot_x, hot_y;
+	const uint32_t *pixels; /* NULL: it is hidden */
+};
+
+/* Callbacks may be NULL. They come from inside of the painter's calls. */
+struct display_viewer {
+	void (*surface)(void *opaque, unsigned head, const struct display_surface *s); /* before the old pixels go */
+	void (*damage)(void *opaque, unsigned head, uint32_t x, uint32_t y, uint32_t width, uint32_t height);
+	void (*cursor)(void *opaque, unsigned head, const struct display_cursor *c); /* its shape */
+	void (*cursor_moved)(void *opaque, unsigned head, int32_t x, int32_t y);
+};
+
+struct display *display_new(void);
+void display_free(struct display *d); /* painter and viewers have gone; NULL is fine */
+
+/* ---- for the painter ---- */
+void display_set_painter(struct display *d, const struct display_painter *painter, void *opaque); /* NULL: it goes */
+void display_set_surface(struct display *d, unsigned head, const struct display_surface *s);
+void display_damage(struct display *d, unsigned head, uint32_t x, uint32_t y, uint32_t width, uint32_t height);
+void display_set_cursor(struct display *d, unsigned head, const struct display_cursor *c); /* copied */
+void display_move_cursor(struct display *d, unsigned head, int32_t x, int32_t y);
+/* Somebody looks: the painter may do more than it has to when nobody does. */
+bool display_watched(const struct display *d);
+
+/* ---- for viewers ---- */
+void display_add_viewer(struct display *d, const struct display_viewer *viewer, void *opaque); /* told the surfaces at once */
+void display_remove_viewer(struct display *d, void *opaque);
+void display_refresh(struct display *d, unsigned head);
+bool display_wish(struct display *d, unsigned head, uint32_t width, uint32_t height); /* false when nobody can */
+bool display_get_surface(const struct display *d, unsigned head, struct display_surface *ret); /* false: the head is off */
+bool display_get_cursor(const struct display *d, unsigned head, struct display_cursor *ret, int32_t *ret_x, int32_t *ret_y);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the boards (micro.c, pc.c) have in common: devices are added in order, each under a name of its own. */
+#pragma once
+
+#include "internal.h"
+
+/* NULL with an error, also when there is one of this id already; backend may be NULL. */
+struct device *board_add(struct machine *m, const char *cls, const char *id, GVariant *options,
+			 const struct device_backend *backend, GError **error);
+/* --disk, --net, --device; each at its controller, which comes with the first of them. */
+bool board_add_disks(struct machine *m, const struct machine_config *config, GError **error);
+bool board_add_cards(struct machine *m, const struct machine_config *config, GError **error);
+bool board_add_devices(struct machine *m, const struct machine_config *config, GError **error);
