@@ -39,7 +39,7 @@ static const char *const only_off[] = { "off", NULL };
 
 static const struct option disk_keys[] = {
 	{ "file", OPTION_FILE, "PATH", "image file or block device", .first = true },
-	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)" },
+	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)", .rare = true },
 	{ "format", OPTION_CHOICE, "raw|qcow2|vmdk|vpc|vhdx|vdi|auto", "format of the file (raw)", .choices = disk_formats },
 	{ "bus", OPTION_CHOICE, "virtio|scsi", "the controller that the guest finds it at (virtio)", .choices = disk_buses },
 	{ "media", OPTION_CHOICE, "disk|cdrom", "what the drive is (disk)", .choices = disk_media, .rare = true },
@@ -75,7 +75,7 @@ static const struct option net_keys[] = {
 	  .required = true, .first = true },
 	{ "hostfwd", OPTION_TEXT, "tcp|udp:[ADDR]:PORT-[GUEST]:PORT", "host port to the guest",
 	  .repeat = true },
-	{ "restrict", OPTION_BOOL, "on|off", "no way out of the guest's own network (off)" },
+	{ "restrict", OPTION_BOOL, "on|off", "no way out of the guest's own network (off)", .rare = true },
 	{},
 };
 
@@ -107,7 +107,7 @@ const struct option option_table[] = {
 	{ "console", OPTION_CHARDEV, "stdio|pty|file:PATH|unix:PATH", "serial console (stdio)",
 	  .choices = console_kinds },
 	{ "virtio-console", OPTION_CHARDEV, "pty|file:PATH|unix:PATH|stdio", "virtio console, hvc0 in the guest (none)",
-	  .choices = console_kinds },
+	  .choices = console_kinds, .rare = true },
 	{ "qmp", OPTION_KEYS, "unix:PATH", "socket that takes QMP commands (none)", .keys = qmp_keys },
 	{ "name", OPTION_TEXT, "NAME", "name of the machine, in its messages", .rare = true },
 	{ "no-reboot", OPTION_FLAG, NULL, "exit when the guest reboots" },
