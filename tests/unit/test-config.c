@@ -46,7 +46,7 @@ static const struct {
 	{ "kv-vmm --disk file=a,readonyl=on",
 	  "--disk: unknown key 'readonyl'; did you mean 'readonly'?" },
 	{ "kv-vmm --disk file=a,speed=on",
-	  "--disk: unknown key 'speed'; known are file, readonly, format, bus and those in man kv-vmm" },
+	  "--disk: unknown key 'speed'; known are file, format, bus and those in man kv-vmm" },
 	{ "kv-vmm --disk file=a,readonly", "--disk: readonly: needs a value; give readonly=on|off" },
 	{ "kv-vmm --disk file=a,readonly=yes", "--disk: readonly: 'yes' is not valid; give on or off" },
 	{ "kv-vmm --disk file=a,file=b", "--disk: file: given twice; give it once" },
@@ -156,7 +156,7 @@ static void test_help(void **state)
 	for (const struct option *o = option_table; o->name; o++) {
 		g_autofree char *name = g_strconcat("--", o->name, NULL);
 
-		assert_non_null(strstr(help, name));
+		assert_true(o->rare == !strstr(help, name));
 	}
 }
 
