@@ -13,7 +13,7 @@
 #include "log.h"
 #include "machine.h"
 #include "net.h"
-#include "qmp.h"
+#include "qmp-input.h"
 #include "vmm.h"
 
 enum {
@@ -204,10 +204,9 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	vmm->kvm_fd = -1;
 	if (!check_board(vmm, error))
 		return false;
-	if (is_pc(vmm)) {
+	vmm->input = input_new();
+	if (is_pc(vmm))
 		vmm->display = display_new();
-		vmm->input = input_new();
-	}
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
 	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !open_netdevs(vmm, error) || !open_accel(vmm, error))
 		return false;
@@ -217,6 +216,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 void vmm_close(struct vmm *vmm)
 {
 	qmp_close(vmm);
+	qmp_keys_free(vmm->keys);
 	machine_free(vmm->machine);
 	display_free(vmm->display);
 	input_free(vmm->input);

@@ -9,6 +9,7 @@
 #include "error.h"
 #include "machine.h"
 #include "qmp-block.h"
+#include "qmp-input.h"
 #include "server.h"
 #include "vmm.h"
 
@@ -52,6 +53,7 @@ static const struct qmp_command commands[] = {
 	{ "blockdev-snapshot-sync", qmp_blockdev_snapshot_sync, qmp_snapshot_sync_args },
 	{ "cont", qmp_cont },
 	{ "eject", qmp_eject, qmp_open_tray_args },
+	{ "input-send-event", qmp_input_send_event, qmp_input_send_event_args },
 	{ "job-cancel", qmp_job_cancel, qmp_job_id_args },
 	{ "job-complete", qmp_job_complete, qmp_job_id_args },
 	{ "job-dismiss", qmp_job_dismiss, qmp_job_id_args },
@@ -70,6 +72,7 @@ static const struct qmp_command commands[] = {
 	{ "query-cpus-fast", qmp_query_cpus_fast },
 	{ "query-jobs", qmp_query_jobs },
 	{ "query-kvm", qmp_query_kvm },
+	{ "query-mice", qmp_query_mice },
 	{ "query-name", qmp_query_name },
 	{ "query-named-block-nodes", qmp_query_named_block_nodes, qmp_query_named_block_nodes_args },
 	{ "query-stats", qmp_query_stats, qmp_stats_args },
@@ -77,6 +80,7 @@ static const struct qmp_command commands[] = {
 	{ "query-status", qmp_query_status },
 	{ "query-version", qmp_query_version },
 	{ "quit", qmp_quit },
+	{ "send-key", qmp_send_key, qmp_send_key_args },
 	{ "stop", qmp_stop },
 	{ "system_powerdown", qmp_system_powerdown },
 	{ "system_reset", qmp_system_reset },
