@@ -50,6 +50,17 @@ static bool add_scsi(struct machine *m, const struct machine_disk *disk, struct 
 	return board_add(m, disk->cdrom ? "scsi-cd" : "scsi-disk", disk_id(disk->disk), disk->options, &backend, error);
 }
 
+/* The USB controller comes with the first device for it, unless there is one. */
+static bool need_usb(struct machine *m, GError **error)
+{
+	return m->core.usb || board_add(m, "xhci", "usb", NULL, NULL, error);
+}
+
+bool board_add_tablet(struct machine *m, GError **error)
+{
+	return need_usb(m, error) && board_add(m, "usb-tablet", "tablet", NULL, NULL, error);
+}
+
 bool board_add_disks(struct machine *m, const struct machine_config *config, GError **error)
 {
 	struct device *controller = NULL;
@@ -88,6 +99,8 @@ bool board_add_devices(struct machine *m, const struct machine_config *config, G
 		if (!cls || !cls->keys)
 			return kv_fail(error, KV_ERROR_USAGE, "--device %s: there is no such device to add", d->cls);
 		options = device_options(cls, d->options, error);
+		if (g_str_has_prefix(d->cls, "usb-") && !need_usb(m, error))
+			return false;
 		if (!options || !board_add(m, d->cls, id, options, NULL, error))
 			return false;
 	}

@@ -19,6 +19,7 @@ struct input;
 struct netdev;
 struct pci_bus;
 struct device;
+struct usb_bus;
 
 enum machine_request { REQUEST_POWEROFF, REQUEST_RESET, REQUEST_PANIC };
 
@@ -32,6 +33,7 @@ struct machine_core {
 	void (*pci_intx)(void *opaque, unsigned line, bool level);
 	void *pci_intx_opaque;
 	struct display *display; /* the screen of the graphics device; NULL: there is none */
+	struct usb_bus *usb;	 /* the first USB controller's, where devices are plugged in; NULL: there is none */
 	struct input *input;	 /* keyboards and pointers plug in here; NULL: nobody would hear of them */
 	GMainContext *context; /* the main one: timers, consoles, network */
 	void *machine;	       /* struct machine */

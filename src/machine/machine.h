@@ -42,6 +42,7 @@ struct machine_config {
 	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL; pc: kernel, too */
 	const char *firmware;		      /* pc: a file */
 	struct display *display;	      /* of the graphics device; NULL: it has none */
+	bool tablet;			      /* pc: a USB tablet is plugged in */
 	struct input *input;		      /* where keyboards and pointers are plugged in; NULL: nowhere */
 	struct chardev *console;	      /* first serial port; NULL: none */
 	struct chardev *virtio_console;	      /* hvc0; NULL: none */

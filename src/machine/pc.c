@@ -67,5 +67,6 @@ bool pc_build(struct machine *m, const struct machine_config *config, GError **e
 		return false;
 	m->core.pci = pci_bus_new(&m->core, &(struct pci_windows){0}, error);
 	return m->core.pci && add(m, "pci-host", "pcihost", NULL, error) && board_add_disks(m, config, error) &&
-	       board_add_cards(m, config, error) && board_add_devices(m, config, error);
+	       board_add_cards(m, config, error) && board_add_devices(m, config, error) &&
+	       (!config->tablet || board_add_tablet(m, error));
 }

@@ -44,6 +44,13 @@ static uint64_t lookup_number(const struct vmm *vmm, const char *name, uint64_t 
 	return n;
 }
 
+static bool has_option(const struct vmm *vmm, const char *name)
+{
+	g_autoptr(GVariant) value = g_variant_lookup_value(vmm->options, name, NULL);
+
+	return value;
+}
+
 static bool open_accel(struct vmm *vmm, GError **error)
 {
 	const char *name = lookup_text(vmm, "accel", "auto");
@@ -139,6 +146,7 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.n_devices = n_devices,
 		.display = vmm->display,
 		.input = vmm->input,
+		.tablet = is_pc(vmm) && has_option(vmm, "vnc"),
 		.name = lookup_text(vmm, "name", "kvasir"),
 		.kvm_fd = vmm->kvm_fd,
 		.cpus = lookup_number(vmm, "cpus", 1),
