@@ -67,6 +67,8 @@ static const struct qmp_command commands[] = {
 	{ "query-block-jobs", qmp_query_block_jobs },
 	{ "query-blockstats", qmp_query_blockstats, qmp_query_blockstats_args },
 	{ "query-chardev", qmp_query_chardev },
+	{ "query-cpu-definitions", qmp_query_cpu_definitions },
+	{ "query-cpu-model-expansion", qmp_query_cpu_model_expansion, qmp_query_cpu_model_expansion_args },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
 	{ "query-jobs", qmp_query_jobs },
 	{ "query-kvm", qmp_query_kvm },

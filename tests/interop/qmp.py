@@ -620,6 +620,34 @@ def memory(process):
         return int(next(line.split()[1] for line in file if line.startswith('VmRSS')))
 
 
+def case_cpu(bed):
+    """Each model is what QEMU has under that name; features come and go; where each vCPU is."""
+    with bed.start('--smp', 'sockets=2,cores=1,threads=2') as vmm, bed.qemu() as qemu:
+        client, twin = vmm.client(), qemu.client()
+
+        def expand(of, name, **props):
+            model = {'name': name, **({'props': props} if props else {})}
+            return of.run('query-cpu-model-expansion', type='full', model=model)['model']['props']
+
+        models = [model['name'] for model in client.run('query-cpu-definitions')]
+        theirs = {model['name'] for model in twin.run('query-cpu-definitions')}
+        check(len(models) > 40 and {'host', 'max', 'baseline'} < set(models), 'models are missing', models)
+        for name in models:
+            if name in ('host', 'max', 'baseline'):
+                continue
+            check(name in theirs, f'{name} is not one of QEMU\'s')
+            got, wanted = expand(client, name), expand(twin, name)
+            # KVM's own features are of the accelerator that QEMU does not have here.
+            wrong = [key for key in got if not key.startswith('kvm') and got[key] != wanted.get(key, False)]
+            check(not wrong, f'{name}: not the same', {key: (got[key], wanted.get(key)) for key in wrong})
+        check(expand(client, 'EPYC', avx2=False)['avx2'] is False and expand(client, 'EPYC')['avx2'], 'features do not go')
+        check('error' in client.ask({'execute': 'query-cpu-model-expansion',
+                                     'arguments': {'type': 'full', 'model': {'name': 'EPYC', 'props': {'x': True}}}}), 'a feature x')
+        places = [cpu['props'] for cpu in client.run('query-cpus-fast')]
+        check([(p['socket-id'], p['core-id'], p['thread-id']) for p in places] == [(0, 0, 0), (0, 0, 1), (1, 0, 0), (1, 0, 1)],
+              'vCPUs are elsewhere', places)
+
+
 def case_hostile(bed):
     """Clients that flood, do not read, hang up anywhere, and send what never ends: the guest runs on, memory is bounded."""
     with bed.start() as vmm:
