@@ -7,6 +7,7 @@
 
 #include "disk.h"
 #include "error.h"
+#include "log.h"
 #include "machine.h"
 #include "qmp-block.h"
 #include "server.h"
@@ -86,6 +87,25 @@ static const struct qmp_command commands[] = {
 	{},
 };
 
+/* All that are ever sent. */
+static const char *const events[] = {
+	"BLOCK_EXPORT_DELETED",
+	"BLOCK_IO_ERROR",
+	"BLOCK_JOB_CANCELLED",
+	"BLOCK_JOB_COMPLETED",
+	"BLOCK_JOB_ERROR",
+	"BLOCK_JOB_PENDING",
+	"BLOCK_JOB_READY",
+	"DEVICE_TRAY_MOVED",
+	"JOB_STATUS_CHANGE",
+	"POWERDOWN",
+	"RESET",
+	"RESUME",
+	"SHUTDOWN",
+	"STOP",
+	NULL,
+};
+
 JsonNode *qmp_version(void)
 {
 	JsonObject *o = json_object_new(), *qemu = json_object_new();
@@ -103,7 +123,9 @@ static bool is_busy(void *opaque)
 	return machine_busy(((struct vmm *)opaque)->machine);
 }
 
-static const struct qmp_server_ops server_ops = { .commands = commands, .version = qmp_version, .busy = is_busy };
+static const struct qmp_server_ops server_ops = {
+	.commands = commands, .events = events, .version = qmp_version, .busy = is_busy
+};
 
 bool qmp_open(struct vmm *vmm, GVariant *keys, GError **error)
 {
@@ -123,6 +145,8 @@ void qmp_close(struct vmm *vmm)
 
 void qmp_event(struct vmm *vmm, const char *name, JsonObject *data)
 {
+	if (!g_strv_contains(events, name))
+		kv_log_warn("QMP event %s: query-qmp-schema does not tell it", name);
 	if (vmm->qmp)
 		qmp_server_event(vmm->qmp, name, data);
 	if (data)
