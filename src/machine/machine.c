@@ -127,7 +127,8 @@ static bool create_vm(struct machine *m, GError **error)
 
 static bool create_chips(struct machine *m, GError **error)
 {
-	struct kvm_pit_config pit = {0};
+	/* Port 0x61, with which firmware and boot loaders measure time, is the 8254's; micro's guests find no speaker. */
+	struct kvm_pit_config pit = {.flags = m->kind == MACHINE_PC ? KVM_PIT_SPEAKER_DUMMY : 0};
 
 	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_TSS_ADDR, 0xfffbd000ul) < 0)
 		return kv_fail_errno(error, errno, "KVM_SET_TSS_ADDR");
@@ -373,7 +374,7 @@ bool machine_reset(struct machine *m, GError **error)
 
 void machine_power_button(struct machine *m)
 {
-	acpi_pm_power_button(m->pm);
+	(m->kind == MACHINE_PC ? ich9_lpc_power_button : acpi_pm_power_button)(m->pm);
 }
 
 /* ---- statistics and state ---- */
