@@ -7,10 +7,13 @@
 const struct device_class *const device_table[] = {
 	&device_acpi_pm,
 	&device_debugcon,
+	&device_hpet,
 	&device_i8042,
+	&device_ich9_lpc,
 	&device_mc146818,
 	&device_ns16550,
 	&device_pci_host,
+	&device_q35_mch,
 	&device_scsi_cd,
 	&device_scsi_disk,
 	&device_usb_kbd,
