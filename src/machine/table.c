@@ -6,11 +6,13 @@
 /* clang-format off */
 const struct device_class *const device_table[] = {
 	&device_acpi_pm,
+	&device_ahci,
 	&device_debugcon,
 	&device_i8042,
 	&device_mc146818,
 	&device_ns16550,
 	&device_pci_host,
+	&device_sata_disk,
 	&device_scsi_cd,
 	&device_scsi_disk,
 	&device_virtio_balloon,
