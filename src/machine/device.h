@@ -18,6 +18,7 @@ struct display;
 struct input;
 struct netdev;
 struct pci_bus;
+struct scsi_host;
 struct device;
 struct usb_bus;
 
@@ -75,6 +76,7 @@ struct device_class {
 	bool (*can_save)(struct device *dev, GError **error);
 	char *(*stats)(struct device *dev); /* lines for --stats, g_free; may be NULL */
 	const struct device_key *keys; /* what a user may give; NULL: the board alone makes it */
+	const struct scsi_host *scsi;  /* a controller that SCSI units may be attached to (devices/scsi.h); NULL: none */
 };
 
 struct device {

@@ -6,6 +6,7 @@
 /* clang-format off */
 const struct device_class *const device_table[] = {
 	&device_acpi_pm,
+	&device_ahci,
 	&device_debugcon,
 	&device_hpet,
 	&device_i8042,
@@ -14,6 +15,7 @@ const struct device_class *const device_table[] = {
 	&device_ns16550,
 	&device_pci_host,
 	&device_q35_mch,
+	&device_sata_disk,
 	&device_scsi_cd,
 	&device_scsi_disk,
 	&device_usb_kbd,
