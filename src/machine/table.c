@@ -20,6 +20,7 @@ const struct device_class *const device_table[] = {
 	&device_scsi_disk,
 	&device_usb_kbd,
 	&device_usb_mouse,
+	&device_usb_storage,
 	&device_usb_tablet,
 	&device_virtio_balloon,
 	&device_virtio_blk,
