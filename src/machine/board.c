@@ -76,20 +76,3 @@ bool board_add_cards(struct machine *m, const struct machine_config *config, GEr
 	}
 	return true;
 }
-
-bool board_add_devices(struct machine *m, const struct machine_config *config, GError **error)
-{
-	for (unsigned i = 0; i < config->n_devices; i++) {
-		const struct machine_device *d = &config->devices[i];
-		const struct device_class *cls = device_class_find(d->cls);
-		g_autofree char *id = d->id ? g_strdup(d->id) : g_strdup_printf("device%u", i);
-		g_autoptr(GVariant) options = NULL;
-
-		if (!cls || !cls->keys)
-			return kv_fail(error, KV_ERROR_USAGE, "--device %s: there is no such device to add", d->cls);
-		options = device_options(cls, d->options, error);
-		if (!options || !board_add(m, d->cls, id, options, NULL, error))
-			return false;
-	}
-	return true;
-}

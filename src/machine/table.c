@@ -13,6 +13,7 @@ const struct device_class *const device_table[] = {
 	&device_mc146818,
 	&device_ns16550,
 	&device_pci_host,
+	&device_pcie_root_port,
 	&device_q35_mch,
 	&device_scsi_cd,
 	&device_scsi_disk,
