@@ -18,7 +18,7 @@ enum {
 	SPECIFIC_LINK = 1 << 10, SPECIFIC_RESOLVED = 1 << 11, SPECIFIC_DUPLEX = 1 << 13, SPECIFIC_1000 = 2 << 14,
 	MDIC_WRITE = 1 << 26, MDIC_READ = 2 << 26, MDIC_READY = 1 << 28, MDIC_INTERRUPT = 1 << 29, MDIC_ERROR = 1 << 30,
 	EERD_START = 1, EERD_DONE = 2,
-	NVM_COMPATIBILITY = 3, NVM_CONTROL1 = 10, NVM_SUBSYSTEM = 11, NVM_SUBVENDOR = 12, NVM_DEVICE = 13, NVM_VENDOR = 14,
+	NVM_COMPATIBILITY = 3, NVM_PBA = 8, NVM_CONTROL1 = 10, NVM_SUBSYSTEM = 11, NVM_SUBVENDOR = 12, NVM_DEVICE = 13, NVM_VENDOR = 14,
 	NVM_CONTROL2 = 15, NVM_ALTERNATE_MAC = 55, NVM_CHECKSUM = 63, NVM_SUM = 0xbaba,
 };
 
@@ -131,6 +131,8 @@ void e1000e_nvm_init(struct e1000e *e, const uint8_t *mac)
 	for (unsigned i = 0; i < ETH_ALEN / 2; i++)
 		e->nvm[i] = get_le16(mac + 2 * i);
 	e->nvm[NVM_COMPATIBILITY] = 0x0420;
+	e->nvm[NVM_PBA] = 0xe574; /* a part number that nobody has printed on a board */
+	e->nvm[NVM_PBA + 1] = 0x0001;
 	e->nvm[NVM_CONTROL1] = 0x026b;
 	e->nvm[NVM_SUBSYSTEM] = 0;
 	e->nvm[NVM_SUBVENDOR] = 0x8086;
