@@ -68,10 +68,11 @@ bool board_add_disks(struct machine *m, const struct machine_config *config, GEr
 
 bool board_add_cards(struct machine *m, const struct machine_config *config, GError **error)
 {
-	for (unsigned i = 0; config->netdevs && config->netdevs[i]; i++) {
+	for (unsigned i = 0; i < config->n_cards; i++) {
+		const struct machine_card *c = &config->cards[i];
 		g_autofree char *id = g_strdup_printf("net%u", i);
 
-		if (!add_queued(m, "virtio-net", id, NULL, &(struct device_backend){.netdev = config->netdevs[i]}, error))
+		if (!add_queued(m, c->cls, id, c->options, &(struct device_backend){.netdev = c->net}, error))
 			return false;
 	}
 	return true;

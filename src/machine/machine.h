@@ -25,6 +25,13 @@ struct machine_disk {
 	GVariant *options; /* of the device, a{sv}: serial (s), queues (u), wwn (t); NULL: none */
 };
 
+/* A network card and what is behind it. */
+struct machine_card {
+	struct netdev *net;
+	const char *cls;   /* virtio-net, e1000e */
+	GVariant *options; /* of the device, a{sv}: mac (s), rom (s), a file; NULL: none */
+};
+
 /*
  * --device, device_add. Its options are words, which its class's table makes values of, but for bus, a slot's id or pcie.0, and
  * addr, SLOT[.FUNCTION] in hexadecimal.
@@ -53,7 +60,8 @@ struct machine_config {
 	struct chardev *virtio_console;	      /* hvc0; NULL: none */
 	const struct machine_disk *disks;     /* n_disks of them; the machine does not own backends */
 	unsigned n_disks;
-	struct netdev **netdevs;	      /* NULL-terminated */
+	const struct machine_card *cards;     /* n_cards of them */
+	unsigned n_cards;
 	const struct machine_device *devices; /* n_devices of them */
 	unsigned n_devices;
 };

@@ -7,6 +7,7 @@
 const struct device_class *const device_table[] = {
 	&device_acpi_pm,
 	&device_debugcon,
+	&device_e1000e,
 	&device_hpet,
 	&device_i8042,
 	&device_ich9_lpc,

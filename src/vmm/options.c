@@ -25,6 +25,7 @@ static const char *const disk_zeroes[] = { "off", "on", "unmap", NULL };
 static const char *const write_errors[] = { "enospc", "report", "ignore", "stop", NULL };
 static const char *const read_errors[] = { "report", "ignore", "stop", NULL };
 static const char *const net_kinds[] = { "none", "user", NULL };
+static const char *const net_models[] = { "virtio", "e1000e", NULL };
 static const char *const console_kinds[] = { "stdio", "pty", "file", "unix", NULL };
 
 static const char *const qmp_kinds[] = { "unix", NULL };
@@ -81,6 +82,11 @@ static const struct option smp_keys[] = {
 static const struct option net_keys[] = {
 	{ "kind", OPTION_CHOICE, "none|user", "network behind the card (none: unplugged)", .choices = net_kinds,
 	  .required = true, .first = true },
+	{ "model", OPTION_CHOICE, "virtio|e1000e", "the card (virtio)", .choices = net_models, .rare = true },
+	{ "mac", OPTION_TEXT, "XX:XX:XX:XX:XX:XX", "address of the card (52:54:00 and what follows from its name)",
+	  .rare = true },
+	{ "rombar", OPTION_BOOL, "on|off", "the card has iPXE's ROM, if that is installed (on in a pc)", .rare = true },
+	{ "romfile", OPTION_FILE, "FILE", "another option ROM", .rare = true },
 	{ "hostfwd", OPTION_TEXT, "tcp|udp:[ADDR]:PORT-[GUEST]:PORT", "host port to the guest",
 	  .repeat = true },
 	{ "restrict", OPTION_BOOL, "on|off", "no way out of the guest's own network (off)", .rare = true },

@@ -8,6 +8,7 @@ extern const struct device_class device_acpi_pm, device_debugcon, device_i8042, 
 extern const struct device_class device_scsi_cd, device_scsi_disk, device_virtio_scsi;
 extern const struct device_class device_virtio_balloon, device_virtio_blk, device_virtio_console, device_virtio_net,
 	device_virtio_rng;
+extern const struct device_class device_e1000e;
 extern const struct device_class device_hpet;
 extern const struct device_class device_ich9_lpc;
 extern const struct device_class device_q35_mch;
