@@ -11,6 +11,7 @@ const struct device_class *const device_table[] = {
 	&device_i8042,
 	&device_mc146818,
 	&device_ns16550,
+	&device_nvme,
 	&device_pci_host,
 	&device_sata_disk,
 	&device_scsi_cd,
