@@ -19,6 +19,7 @@ struct input;
 struct netdev;
 struct pci_bus;
 struct pci_place;
+struct scsi_host;
 struct device;
 
 enum machine_request { REQUEST_POWEROFF, REQUEST_RESET, REQUEST_PANIC };
@@ -81,6 +82,7 @@ struct device_class {
 	struct pci_bus *(*bus)(struct device *dev);
 	void (*plugged)(struct device *dev, struct device *child, bool hot);
 	void (*unplug)(struct device *dev, struct device *child);
+	const struct scsi_host *scsi;  /* a controller that SCSI units may be attached to (devices/scsi.h); NULL: none */
 };
 
 struct device {

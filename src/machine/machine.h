@@ -15,13 +15,13 @@ struct display;
 struct input;
 struct netdev;
 
-enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI };
+enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI, MACHINE_BUS_SATA, MACHINE_BUS_NVME };
 
 /* A drive and the device that the guest has it by. */
 struct machine_disk {
 	struct disk *disk;
 	enum machine_bus bus;
-	bool cdrom;	   /* SCSI alone */
+	bool cdrom;	   /* SCSI and SATA */
 	GVariant *options; /* of the device, a{sv}: serial (s), queues (u), wwn (t); NULL: none */
 };
 

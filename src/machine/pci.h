@@ -45,6 +45,8 @@ struct pci_device {
 	GMutex msix_lock;	       /* the table; taken after lock */
 	uint64_t msix_sent;
 	struct pci_msix_vector *msix;
+	uint16_t msi_cap; /* offset of the capability; 0: none */
+	uint64_t msi_sent;
 	bool intx_level;    /* the function's wish */
 	bool intx_asserted; /* what it adds to its line now: not while INTx is disabled */
 	/* After a config write that the common code has done; may be NULL. */
@@ -80,6 +82,10 @@ void pci_reset(struct pci_device *p); /* config to its initial values, BARs unma
 bool pci_msix_enabled(const struct pci_device *p);
 void pci_msix_notify(struct pci_device *p, uint16_t vector); /* respects masks, keeps PBA */
 void pci_set_intx(struct pci_device *p, bool level);
+/* MSI (msi.c): one message; what is sent while it is off vanishes. Any thread. */
+void pci_add_msi(struct pci_device *p);
+bool pci_msi_enabled(const struct pci_device *p);
+void pci_msi_notify(struct pci_device *p);
 
 /* msix.c for pci.c */
 void pci_msix_config_written(struct pci_device *p, unsigned offset, unsigned len);

@@ -6,6 +6,7 @@
 /* clang-format off */
 const struct device_class *const device_table[] = {
 	&device_acpi_pm,
+	&device_ahci,
 	&device_debugcon,
 	&device_e1000e,
 	&device_hpet,
@@ -13,9 +14,11 @@ const struct device_class *const device_table[] = {
 	&device_ich9_lpc,
 	&device_mc146818,
 	&device_ns16550,
+	&device_nvme,
 	&device_pci_host,
 	&device_pcie_root_port,
 	&device_q35_mch,
+	&device_sata_disk,
 	&device_scsi_cd,
 	&device_scsi_disk,
 	&device_virtio_balloon,
