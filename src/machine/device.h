@@ -21,6 +21,7 @@ struct pci_bus;
 struct pci_place;
 struct scsi_host;
 struct device;
+struct usb_bus;
 
 enum machine_request { REQUEST_POWEROFF, REQUEST_RESET, REQUEST_PANIC };
 
@@ -36,6 +37,7 @@ struct machine_core {
 	void *pci_intx_opaque;
 	bool hpet_legacy; /* the HPET has GSIs 0 and 8, the clock none; atomic */
 	struct display *display; /* the screen of the graphics device; NULL: there is none */
+	struct usb_bus *usb;	 /* the first USB controller's, where devices are plugged in; NULL: there is none */
 	struct input *input;	 /* keyboards and pointers plug in here; NULL: nobody would hear of them */
 	GMainContext *context; /* the main one: timers, consoles, network */
 	void *machine;	       /* struct machine */

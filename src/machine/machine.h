@@ -15,13 +15,13 @@ struct display;
 struct input;
 struct netdev;
 
-enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI, MACHINE_BUS_SATA, MACHINE_BUS_NVME };
+enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI, MACHINE_BUS_SATA, MACHINE_BUS_NVME, MACHINE_BUS_USB };
 
 /* A drive and the device that the guest has it by. */
 struct machine_disk {
 	struct disk *disk;
 	enum machine_bus bus;
-	bool cdrom;	   /* SCSI and SATA */
+	bool cdrom;	   /* SCSI, SATA and USB */
 	GVariant *options; /* of the device, a{sv}: serial (s), queues (u), wwn (t); NULL: none */
 };
 
@@ -55,6 +55,7 @@ struct machine_config {
 	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL; pc: kernel, too */
 	const char *firmware;		      /* pc: a file */
 	struct display *display;	      /* of the graphics device; NULL: it has none */
+	bool tablet;			      /* pc: a USB tablet is plugged in */
 	struct input *input;		      /* where keyboards and pointers are plugged in; NULL: nowhere */
 	struct chardev *console;	      /* first serial port; NULL: none */
 	struct chardev *virtio_console;	      /* hvc0; NULL: none */

@@ -13,6 +13,8 @@
 #include "log.h"
 #include "machine.h"
 #include "qmp.h"
+#include "net.h"
+#include "qmp-input.h"
 #include "vmm.h"
 
 enum {
@@ -41,6 +43,13 @@ static uint64_t lookup_number(const struct vmm *vmm, const char *name, uint64_t 
 
 	g_variant_lookup(vmm->options, name, "t", &n);
 	return n;
+}
+
+static bool has_option(const struct vmm *vmm, const char *name)
+{
+	g_autoptr(GVariant) value = g_variant_lookup_value(vmm->options, name, NULL);
+
+	return value;
 }
 
 static bool open_accel(struct vmm *vmm, GError **error)
@@ -145,6 +154,7 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.n_devices = n_devices,
 		.display = vmm->display,
 		.input = vmm->input,
+		.tablet = is_pc(vmm) && has_option(vmm, "vnc"),
 		.name = lookup_text(vmm, "name", "kvasir"),
 		.kvm_fd = vmm->kvm_fd,
 		.memory = lookup_number(vmm, "memory", DEFAULT_MEMORY),
@@ -211,10 +221,9 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	vmm->kvm_fd = -1;
 	if (!check_board(vmm, error))
 		return false;
-	if (is_pc(vmm)) {
+	vmm->input = input_new();
+	if (is_pc(vmm))
 		vmm->display = display_new();
-		vmm->input = input_new();
-	}
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
 	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !vmm_open_cards(vmm, error) || !open_accel(vmm, error))
 		return false;
@@ -224,6 +233,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 void vmm_close(struct vmm *vmm)
 {
 	qmp_close(vmm);
+	qmp_keys_free(vmm->keys);
 	machine_free(vmm->machine);
 	display_free(vmm->display);
 	input_free(vmm->input);

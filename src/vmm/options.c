@@ -17,7 +17,7 @@ static const char *const accels[] = { "auto", "kvm", "soft", NULL };
 static const char *const machines[] = { "micro", "pc", NULL };
 static const char *const disk_formats[] = { "raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi", "auto", NULL };
 static const char *const disk_engines[] = { "auto", "io_uring", "threads", NULL };
-static const char *const disk_buses[] = { "virtio", "scsi", "sata", "nvme", NULL };
+static const char *const disk_buses[] = { "virtio", "scsi", "sata", "nvme", "usb", NULL };
 static const char *const disk_media[] = { "disk", "cdrom", NULL };
 static const char *const disk_caches[] = { "writeback", "none", "writethrough", "directsync", "unsafe", NULL };
 static const char *const disk_discards[] = { "on", "off", "unmap", "ignore", NULL };
@@ -42,7 +42,7 @@ static const struct option disk_keys[] = {
 	{ "file", OPTION_FILE, "PATH", "image file or block device", .first = true },
 	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)", .rare = true },
 	{ "format", OPTION_CHOICE, "raw|qcow2|vmdk|vpc|vhdx|vdi|auto", "format of the file (raw)", .choices = disk_formats },
-	{ "bus", OPTION_CHOICE, "virtio|scsi|sata|nvme", "the controller that the guest finds it at (virtio)", .choices = disk_buses },
+	{ "bus", OPTION_CHOICE, "virtio|scsi|sata|nvme|usb", "the controller that the guest finds it at (virtio)", .choices = disk_buses },
 	{ "media", OPTION_CHOICE, "disk|cdrom", "what the drive is (disk)", .choices = disk_media, .rare = true },
 	{ "id", OPTION_TEXT, "NAME", "name of the drive (diskN)", .rare = true },
 	{ "aio", OPTION_CHOICE, "auto|io_uring|threads", "how the file is read and written (auto)",
@@ -58,7 +58,7 @@ static const struct option disk_keys[] = {
 	{ "rerror", OPTION_CHOICE, "report|ignore|stop", "what happens when a read fails (report)", .choices = read_errors,
 	  .rare = true },
 	{ "serial", OPTION_TEXT, "TEXT", "serial number (the id)", .rare = true },
-	{ "wwn", OPTION_TEXT, "0xN", "world wide name of a SCSI or SATA disk", .rare = true },
+	{ "wwn", OPTION_TEXT, "0xN", "world wide name of a SCSI, SATA or USB disk", .rare = true },
 	{ "queues", OPTION_COUNT, "N", "queues of a virtio or NVMe disk (one a processor, at most 8)", .min = 1, .max = 16,
 	  .rare = true },
 	LIMIT("iops", "requests"),

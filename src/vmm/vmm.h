@@ -22,6 +22,7 @@ struct input;
 struct machine;
 struct machine_card;
 struct machine_disk;
+struct qmp_keys;
 struct qmp_server;
 struct vmm_nbd;
 
@@ -46,8 +47,10 @@ struct vmm {
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
 	struct machine_card *cards;
 	unsigned n_cards;
-	struct display *display; /* of a pc, as is input; else NULL */
+	struct display *display; /* of a pc; else NULL */
 	struct input *input;
+	struct qmp_keys *keys; /* that QMP types; NULL: none yet */
+	int pointer_x, pointer_y; /* where QMP last had it */
 	struct machine *machine;
 	struct qmp_server *qmp; /* NULL: none */
 	gint64 started; /* g_get_monotonic_time() */

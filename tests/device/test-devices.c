@@ -41,6 +41,8 @@ static void open_backend(struct world *w, const char *cls)
 {
 	bool scsi = g_str_has_prefix(cls, "scsi-");
 
+	if (g_str_has_prefix(cls, "usb-"))
+		w->backend.controller = device_new(&w->core, "xhci", "usb", NULL, NULL, NULL);
 	if (scsi || !strcmp(cls, "virtio-blk")) {
 		struct image *img;
 		GVariantDict d;
