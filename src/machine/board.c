@@ -62,6 +62,7 @@ bool board_add_disks(struct machine *m, const struct machine_config *config, GEr
 
 		if (!ok)
 			return false;
+		((struct device *)m->devices->pdata[m->devices->len - 1])->boot = d->boot;
 	}
 	return true;
 }
@@ -73,6 +74,7 @@ bool board_add_cards(struct machine *m, const struct machine_config *config, GEr
 
 		if (!add_queued(m, "virtio-net", id, NULL, &(struct device_backend){.netdev = config->netdevs[i]}, error))
 			return false;
+		((struct device *)m->devices->pdata[m->devices->len - 1])->boot = config->netdevs_boot ? config->netdevs_boot[i] : 0;
 	}
 	return true;
 }

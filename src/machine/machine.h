@@ -23,6 +23,7 @@ struct machine_disk {
 	enum machine_bus bus;
 	bool cdrom;	   /* SCSI alone */
 	GVariant *options; /* of the device, a{sv}: serial (s), queues (u), wwn (t); NULL: none */
+	unsigned boot;	   /* 1 + bootindex; 0: none was given */
 };
 
 /* --device: one that needs no backend; its options are words, which its class's table makes values of. */
@@ -33,6 +34,25 @@ struct machine_device {
 
 enum machine_kind { MACHINE_MICRO, MACHINE_PC };
 
+/* A file that firmware finds in fw_cfg. */
+struct machine_file {
+	const char *name;
+	GBytes *data;
+};
+
+/* --firmware, --nvram, --boot, --fw-cfg, --smbios of a pc; copied or referenced. */
+struct machine_firmware {
+	const char *code;	    /* file: the ROM that ends at 4 GiB */
+	const char *variables;	    /* file: the flash below it, with nvram NULL its first content; NULL: none */
+	const char *nvram;	    /* file that the flash is kept in, made of `variables`; NULL: forgotten at the end */
+	const char *order, *once;   /* letters c, d, n; once: before the first reset; NULL: firmware's own order */
+	bool menu;
+	unsigned menu_wait;	    /* ms; 0: firmware's default */
+	const struct machine_file *files; /* n_files of them */
+	unsigned n_files;
+	GVariant *smbios; /* aa{sv}: type (t), file (s), or the type's keys (s, or t for numbers); NULL: none */
+};
+
 struct machine_config {
 	enum machine_kind kind;
 	const char *name;
@@ -40,7 +60,7 @@ struct machine_config {
 	unsigned cpus;
 	uint64_t memory;		      /* bytes */
 	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL; pc: kernel, too */
-	const char *firmware;		      /* pc: a file */
+	const struct machine_firmware *firmware; /* pc */
 	struct display *display;	      /* of the graphics device; NULL: it has none */
 	struct input *input;		      /* where keyboards and pointers are plugged in; NULL: nowhere */
 	struct chardev *console;	      /* first serial port; NULL: none */
@@ -48,6 +68,7 @@ struct machine_config {
 	const struct machine_disk *disks;     /* n_disks of them; the machine does not own backends */
 	unsigned n_disks;
 	struct netdev **netdevs;	      /* NULL-terminated */
+	const unsigned *netdevs_boot;	      /* as machine_disk.boot, of each; NULL: none */
 	const struct machine_device *devices; /* n_devices of them */
 	unsigned n_devices;
 };

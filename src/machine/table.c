@@ -7,10 +7,12 @@
 const struct device_class *const device_table[] = {
 	&device_acpi_pm,
 	&device_debugcon,
+	&device_fw_cfg,
 	&device_i8042,
 	&device_mc146818,
 	&device_ns16550,
 	&device_pci_host,
+	&device_pflash,
 	&device_scsi_cd,
 	&device_scsi_disk,
 	&device_virtio_balloon,

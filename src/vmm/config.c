@@ -128,13 +128,27 @@ static unsigned read_devices(struct vmm *vmm, struct machine_device **ret)
 	return n;
 }
 
+static unsigned *netdevs_boot(const struct vmm *vmm)
+{
+	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "net", NULL);
+	unsigned n = count(list), *boot = g_new0(unsigned, n + 1);
+
+	for (unsigned i = 0; i < n; i++) {
+		g_autoptr(GVariant) keys = g_variant_get_child_value(list, i);
+
+		boot[i] = vmm_boot_index(keys);
+	}
+	return boot;
+}
+
 static bool open_machine(struct vmm *vmm, GError **error)
 {
 	g_autofree struct machine_device *devices = NULL;
 	unsigned n_devices = read_devices(vmm, &devices);
+	g_autofree unsigned *boot = netdevs_boot(vmm);
 	struct machine_config config = {
 		.kind = is_pc(vmm) ? MACHINE_PC : MACHINE_MICRO,
-		.firmware = lookup_text(vmm, "firmware", NULL),
+		.firmware = vmm->firmware,
 		.devices = devices,
 		.n_devices = n_devices,
 		.display = vmm->display,
@@ -151,6 +165,7 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.disks = vmm->disks,
 		.n_disks = vmm->n_disks,
 		.netdevs = vmm->netdevs,
+		.netdevs_boot = boot,
 	};
 
 	vmm->machine = machine_new(&config, error);
@@ -184,17 +199,11 @@ static bool open_qmp(struct vmm *vmm, GError **error)
 /* What a board needs, and what it does not have. */
 static bool check_board(struct vmm *vmm, GError **error)
 {
-	bool pc = is_pc(vmm);
-
-	if (!pc && !lookup_text(vmm, "kernel", NULL))
+	if (!is_pc(vmm) && !lookup_text(vmm, "kernel", NULL))
 		return kv_fail(error, KV_ERROR_USAGE, "--kernel is missing; give --kernel FILE");
-	if (!pc && lookup_text(vmm, "firmware", NULL))
-		return kv_fail(error, KV_ERROR_USAGE, "--firmware: machine 'micro' has none; give --machine pc");
-	if (pc && !lookup_text(vmm, "firmware", NULL))
-		return kv_fail(error, KV_ERROR_USAGE, "--firmware is missing; give --firmware FILE");
-	if (pc && lookup_text(vmm, "kernel", NULL))
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "--kernel: machine 'pc' boots from its disks");
-	return check_file(vmm, "firmware", error);
+	if (is_pc(vmm) && !lookup_text(vmm, "kernel", NULL) && (lookup_text(vmm, "initrd", NULL) || lookup_text(vmm, "append", NULL)))
+		return kv_fail(error, KV_ERROR_USAGE, "--initrd and --append are for a kernel; give --kernel FILE as well");
+	return vmm_open_firmware(vmm, error);
 }
 
 bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
@@ -229,6 +238,7 @@ void vmm_close(struct vmm *vmm)
 	vmm_close_graph(vmm);
 	vmm_close_disks(vmm);
 	g_free(vmm->netdevs);
+	vmm_close_firmware(vmm);
 	if (vmm->kvm_fd >= 0)
 		kvcore_close(vmm->kvm_fd);
 	g_clear_pointer(&vmm->options, g_variant_unref);

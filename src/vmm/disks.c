@@ -192,6 +192,7 @@ static bool open_disk(unsigned index, GVariant *keys, struct machine_disk *d, GE
 	struct image *img = NULL;
 
 	d->cdrom = is_cdrom(keys);
+	d->boot = vmm_boot_index(keys);
 	bus = text_of(keys, "bus", d->cdrom ? "scsi" : "virtio");
 	d->bus = strcmp(bus, "scsi") == 0 ? MACHINE_BUS_SCSI : MACHINE_BUS_VIRTIO;
 	if (!check_keys(keys, d, error) || !device_options(keys, d, error))

@@ -7,3 +7,4 @@ extern const struct device_class device_acpi_pm, device_debugcon, device_i8042, 
 extern const struct device_class device_scsi_cd, device_scsi_disk, device_virtio_scsi;
 extern const struct device_class device_virtio_balloon, device_virtio_blk, device_virtio_console, device_virtio_net,
 	device_virtio_rng;
+extern const struct device_class device_fw_cfg, device_pflash;
