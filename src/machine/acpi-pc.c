@@ -21,6 +21,7 @@
 
 enum { ROUND = 4096, SLACK = 2048 /* for what the late tables have more than the first */ };
 enum { FACS_SIZE = 64, FADT_SIZE = 244, TABLES_ALIGN = 64, TABLES_MAX = 8 };
+enum { RTC_CENTURY = 0x32 /* in the clock chip */ };
 enum { FADT_FACS = 36, FADT_DSDT = 40, FADT_X_DSDT = 140, RSDP_RSDT = 16, RSDP_XSDT = 24, SUM = 9 };
 enum { COMMAND = 128, ALLOCATE = 1, ADD_POINTER = 2, ADD_CHECKSUM = 3, ZONE_HIGH = 1, ZONE_FSEG = 2 };
 
@@ -100,27 +101,27 @@ static GByteArray *fadt(uint32_t facs_at, uint32_t dsdt_at)
 	put_le32(f + 48, PC_SMI_COMMAND);
 	f[52] = PC_ACPI_ENABLE;
 	f[53] = PC_ACPI_DISABLE;
-	put_le32(f + 56, PC_PM1_EVENT);
-	put_le32(f + 64, PC_PM1_CONTROL);
-	put_le32(f + 76, PC_PM_TIMER);
-	put_le32(f + 80, PC_GPE0);
+	put_le32(f + 56, PM_BASE);
+	put_le32(f + 64, PM_BASE + PC_PM_CONTROL);
+	put_le32(f + 76, PM_BASE + PC_PM_TIMER);
+	put_le32(f + 80, PM_BASE + PC_PM_GPE0);
 	f[88] = 4;
 	f[89] = 2;
 	f[91] = 4;
-	f[92] = PC_GPE0_LEN;
+	f[92] = PC_PM_GPE0_SIZE;
 	put_le16(f + 96, 0xfff); /* no C2, no C3 */
 	put_le16(f + 98, 0xfff);
-	f[108] = PC_RTC_CENTURY;
+	f[108] = RTC_CENTURY;
 	put_le16(f + 109, 0x0003); /* legacy devices, 8042 */
 	/* WBINVD, C1, no sleep button, reset register, the PM timer is better than the TSC across processors */
 	put_le32(f + 112, 1u << 0 | 1u << 2 | 1u << 5 | 1u << 10 | 1u << 15);
 	acpi_put_port(f + 116, PC_RESET_PORT, 8);
 	f[128] = PC_RESET_VALUE;
 	put_le64(f + FADT_X_DSDT, dsdt_at);
-	acpi_put_port(f + 148, PC_PM1_EVENT, 32);
-	acpi_put_port(f + 172, PC_PM1_CONTROL, 16);
-	acpi_put_port(f + 208, PC_PM_TIMER, 32);
-	acpi_put_port(f + 220, PC_GPE0, 8 * PC_GPE0_LEN);
+	acpi_put_port(f + 148, PM_BASE, 32);
+	acpi_put_port(f + 172, PM_BASE + PC_PM_CONTROL, 16);
+	acpi_put_port(f + 208, PM_BASE + PC_PM_TIMER, 32);
+	acpi_put_port(f + 220, PM_BASE + PC_PM_GPE0, 8 * PC_PM_GPE0_SIZE);
 	return t;
 }
 
@@ -130,7 +131,7 @@ static GByteArray *madt(const struct machine *m)
 
 	acpi_put(t, LAPIC_BASE, 4);
 	acpi_put(t, 1, 4); /* there are 8259s, too */
-	acpi_put_apics(t, m->cpus);
+	acpi_put_apics(t, m);
 	acpi_put_override(t, PM_GSI, PM_GSI, 0x000d); /* level, active high */
 	for (uint8_t irq = 5; irq <= 11; irq++)
 		if (irq == 5 || irq >= 10) /* links of PCI */
@@ -142,8 +143,8 @@ static GByteArray *hpet(void)
 {
 	GByteArray *t = acpi_table_new("HPET", 1, ACPI_PC_OEM_TABLE);
 
-	acpi_put(t, 0x8086a201, 4); /* as the device's capabilities: Intel, legacy replacement, 64 bits, 3 timers, revision 1 */
-	acpi_put(t, 0, 4);	    /* memory */
+	acpi_put(t, PC_HPET_ID, 4);
+	acpi_put(t, 0, 4); /* memory */
 	acpi_put(t, PC_HPET_BASE, 8);
 	acpi_put(t, 0, 1); /* number */
 	acpi_put(t, 0, 2); /* least ticks of a periodic interrupt */

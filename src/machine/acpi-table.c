@@ -54,16 +54,16 @@ void acpi_put_override(GByteArray *t, uint8_t irq, uint32_t gsi, uint16_t flags)
 	acpi_put(t, flags, 2);
 }
 
-void acpi_put_apics(GByteArray *t, unsigned cpus)
+void acpi_put_apics(GByteArray *t, const struct machine *m)
 {
-	for (unsigned i = 0; i < cpus; i++) {
+	for (unsigned i = 0; i < m->cpus; i++) {
 		acpi_put(t, 0x0800, 2); /* local APIC */
 		acpi_put(t, i, 1);
-		acpi_put(t, i, 1);
+		acpi_put(t, cpu_apic_id(&m->topology, i), 1);
 		acpi_put(t, 1, 4);
 	}
 	acpi_put(t, 0x0c01, 2); /* I/O APIC */
-	acpi_put(t, cpus, 2);
+	acpi_put(t, cpu_apic_id(&m->topology, m->cpus - 1) + 1, 2);
 	acpi_put(t, IOAPIC_BASE, 4);
 	acpi_put(t, 0, 4);
 	acpi_put_override(t, 0, 2, 0);

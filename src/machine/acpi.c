@@ -42,7 +42,7 @@ static GByteArray *madt(const struct machine *m)
 
 	acpi_put(t, LAPIC_BASE, 4);
 	acpi_put(t, 0, 4); /* the 8259s are masked (machine.c) */
-	acpi_put_apics(t, m->cpus);
+	acpi_put_apics(t, m);
 	return t;
 }
 

@@ -12,7 +12,7 @@
 #include "error.h"
 
 enum { ANCHOR_SIZE = 31, UUID = 16, HEADER = 4, STRUCTURES_MAX = 60000, DIMM_MAX_GIB = 16, STRING_MAX = 1024 };
-enum { HANDLE_ARRAY = 0x1000, HANDLE_DIMM = 0x1100, HANDLE_RANGE = 0x1300, HANDLE_CHASSIS = 0x300, NO_HANDLE = 0xfffe };
+enum { HANDLE_ARRAY = 0x1000, HANDLE_DIMM = 0x1100, HANDLE_RANGE = 0x1300, HANDLE_CHASSIS = 0x300, HANDLE_PROCESSOR = 0x400, NO_HANDLE = 0xfffe };
 
 /* What may be said about which type; numbers go to a field of u16. */
 static const struct {
@@ -285,14 +285,16 @@ static void chassis(struct builder *b)
 	end(b);
 }
 
-/* One package with all vCPUs as cores, as CPUID says. */
-static void processor(struct builder *b, unsigned cpus)
+/* Packages, as CPUID has them. */
+static void processor(struct builder *b, const struct cpu_topology *t, unsigned n)
 {
+	unsigned cores = MIN(t->cores, 0xffu), threads = MIN(t->cores * t->threads, 0xffu);
+
 	g_autofree char *prefix = text(b, 4, "sock_pfx", "CPU");
 
-	if (!begin(b, 4, 0x400))
+	if (!begin(b, 4, HANDLE_PROCESSOR + n))
 		return;
-	put_string(b, g_strdup_printf("%s 0", prefix));
+	put_string(b, g_strdup_printf("%s %u", prefix, n));
 	put(b, 3, 1); /* central processor */
 	put(b, 1, 1); /* other family */
 	put_key(b, 4, "manufacturer", "Kvasir");
@@ -308,9 +310,9 @@ static void processor(struct builder *b, unsigned cpus)
 	put_key(b, 4, "serial", NULL);
 	put_key(b, 4, "asset", NULL);
 	put_key(b, 4, "part", NULL);
-	put(b, cpus, 1);
-	put(b, cpus, 1);
-	put(b, cpus, 1);
+	put(b, cores, 1);
+	put(b, cores, 1);
+	put(b, threads, 1);
 	put(b, 2, 2);
 	put(b, 1, 2);
 	end(b);
@@ -463,7 +465,8 @@ static bool build(struct builder *b, const struct machine *m, uint8_t *ret_uuid,
 	system_information(b, ret_uuid);
 	board_information(b);
 	chassis(b);
-	processor(b, m->cpus);
+	for (unsigned i = 0; i < m->topology.sockets; i++)
+		processor(b, &m->topology, i);
 	memory(b, m);
 	status_and_end(b);
 	return b->out->len <= STRUCTURES_MAX ||
