@@ -121,9 +121,11 @@ bool board_add_disks(struct machine *m, const struct machine_config *config, GEr
 {
 	struct controllers have = {0};
 
-	for (unsigned i = 0; i < config->n_disks; i++)
+	for (unsigned i = 0; i < config->n_disks; i++) {
 		if (!add_disk(m, &config->disks[i], &have, error))
 			return false;
+		((struct device *)m->devices->pdata[m->devices->len - 1])->boot = config->disks[i].boot;
+	}
 	return true;
 }
 
@@ -135,6 +137,7 @@ bool board_add_cards(struct machine *m, const struct machine_config *config, GEr
 
 		if (!add_queued(m, c->cls, id, c->options, &(struct device_backend){.netdev = c->net}, error))
 			return false;
+		((struct device *)m->devices->pdata[m->devices->len - 1])->boot = c->boot;
 	}
 	return true;
 }

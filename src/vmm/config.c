@@ -149,7 +149,7 @@ static bool open_machine(struct vmm *vmm, GError **error)
 	unsigned n_devices = read_devices(vmm, &devices);
 	struct machine_config config = {
 		.kind = is_pc(vmm) ? MACHINE_PC : MACHINE_MICRO,
-		.firmware = lookup_text(vmm, "firmware", NULL),
+		.firmware = vmm->firmware,
 		.devices = devices,
 		.n_devices = n_devices,
 		.display = vmm->display,
@@ -201,17 +201,11 @@ static bool open_qmp(struct vmm *vmm, GError **error)
 /* What a board needs, and what it does not have. */
 static bool check_board(struct vmm *vmm, GError **error)
 {
-	bool pc = is_pc(vmm);
-
-	if (!pc && !lookup_text(vmm, "kernel", NULL))
+	if (!is_pc(vmm) && !lookup_text(vmm, "kernel", NULL))
 		return kv_fail(error, KV_ERROR_USAGE, "--kernel is missing; give --kernel FILE");
-	if (!pc && lookup_text(vmm, "firmware", NULL))
-		return kv_fail(error, KV_ERROR_USAGE, "--firmware: machine 'micro' has none; give --machine pc");
-	if (pc && !lookup_text(vmm, "firmware", NULL))
-		return kv_fail(error, KV_ERROR_USAGE, "--firmware is missing; give --firmware FILE");
-	if (pc && lookup_text(vmm, "kernel", NULL))
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "--kernel: machine 'pc' boots from its disks");
-	return check_file(vmm, "firmware", error);
+	if (is_pc(vmm) && !lookup_text(vmm, "kernel", NULL) && (lookup_text(vmm, "initrd", NULL) || lookup_text(vmm, "append", NULL)))
+		return kv_fail(error, KV_ERROR_USAGE, "--initrd and --append are for a kernel; give --kernel FILE as well");
+	return vmm_open_firmware(vmm, error);
 }
 
 bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
@@ -244,6 +238,7 @@ void vmm_close(struct vmm *vmm)
 	vmm_close_jobs(vmm);
 	vmm_close_graph(vmm);
 	vmm_close_disks(vmm);
+	vmm_close_firmware(vmm);
 	if (vmm->kvm_fd >= 0)
 		kvcore_close(vmm->kvm_fd);
 	g_clear_pointer(&vmm->options, g_variant_unref);

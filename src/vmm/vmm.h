@@ -23,6 +23,8 @@ struct machine;
 struct machine_card;
 struct machine_disk;
 struct qmp_keys;
+struct machine_firmware;
+struct netdev;
 struct qmp_server;
 struct vmm_nbd;
 
@@ -47,6 +49,7 @@ struct vmm {
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
 	struct machine_card *cards;
 	unsigned n_cards;
+	struct machine_firmware *firmware; /* of a pc, else NULL */
 	struct display *display; /* of a pc; else NULL */
 	struct input *input;
 	struct qmp_keys *keys; /* that QMP types; NULL: none yet */
@@ -79,6 +82,11 @@ void vmm_close_disks(struct vmm *vmm);
 /* cards.c: the cards of --net, likewise. */
 bool vmm_open_cards(struct vmm *vmm, GError **error);
 void vmm_close_cards(struct vmm *vmm);
+/* firmware.c: what a pc's firmware is and is told. Likewise. */
+bool vmm_open_firmware(struct vmm *vmm, GError **error);
+void vmm_close_firmware(struct vmm *vmm);
+/* 1 + bootindex of a disk's or card's keys; 0: it has none. */
+unsigned vmm_boot_index(GVariant *keys);
 /* drives.c: those drives as users of a graph of images. Likewise. */
 bool vmm_open_graph(struct vmm *vmm, GError **error);
 /* Another medium for a drive, an open image (a reference is taken), or none. */

@@ -11,6 +11,7 @@ extern const struct device_class device_usb_kbd, device_usb_mouse, device_usb_st
 extern const struct device_class device_virtio_balloon, device_virtio_blk, device_virtio_console, device_virtio_net,
 	device_virtio_rng;
 extern const struct device_class device_e1000e;
+extern const struct device_class device_fw_cfg, device_pflash;
 extern const struct device_class device_hpet;
 extern const struct device_class device_ich9_lpc;
 extern const struct device_class device_q35_mch;
