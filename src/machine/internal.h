@@ -104,6 +104,9 @@ struct machine {
 	bool cpu_chosen; /* other than all that there is */
 	uint64_t memory, mmio64_base;
 	struct vcpu vcpu[VCPUS_MAX];
+	unsigned n_named;  /* devices without an id so far */
+	void (*unplugged)(void *opaque, const char *id);
+	void *unplugged_opaque;
 	unsigned changing; /* machine_busy(); main thread */
 	bool clock_held;   /* since the pause at clock_ns; main thread */
 	uint64_t clock_ns;
@@ -114,6 +117,7 @@ struct machine {
 	struct kvm_msr_list *msr_list;
 
 	GMutex lock; /* all below */
+	GPtrArray *leavers; /* plug.c */
 	GCond changed;
 	bool pause_wanted, stopping, running;
 	unsigned resting;
@@ -166,6 +170,11 @@ void boot_free(struct boot *b);
 
 /* acpi.c: tables at a fixed place in low memory; returns the RSDP's address. */
 bool acpi_build(struct machine *m, uint64_t *ret_rsdp, GError **error);
+
+/* plug.c */
+struct device *plug_find(struct machine *m, const char *id);
+void plug_left(void *machine, struct device *dev); /* struct machine_core's unplugged() */
+void plug_leaver_free(void *leaver);
 
 /* devices/acpi-pm.c */
 void acpi_pm_power_button(struct device *dev);

@@ -206,7 +206,7 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 {
 	struct machine *m = g_new0(struct machine, 1);
 
-	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request};
+	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request, .unplugged = plug_left};
 	m->kind = config->kind;
 	m->core.display = config->display;
 	m->core.input = config->input;
@@ -221,6 +221,7 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 	m->memory = config->memory;
 	m->pause_wanted = true;
 	m->devices = g_ptr_array_new();
+	m->leavers = g_ptr_array_new_with_free_func(plug_leaver_free);
 	g_mutex_init(&m->lock);
 	g_cond_init(&m->changed);
 	if (build(m, config, error))
@@ -246,6 +247,7 @@ void machine_free(struct machine *m)
 	if (m->teller)
 		g_source_destroy(m->teller);
 	g_clear_pointer(&m->teller, g_source_unref);
+	g_ptr_array_unref(m->leavers);
 	for (unsigned i = m->devices->len; i-- > 0;)
 		device_free(m->devices->pdata[i]);
 	g_ptr_array_unref(m->devices);

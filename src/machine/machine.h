@@ -15,20 +15,32 @@ struct display;
 struct input;
 struct netdev;
 
-enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI };
+enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI, MACHINE_BUS_SATA, MACHINE_BUS_NVME };
 
 /* A drive and the device that the guest has it by. */
 struct machine_disk {
 	struct disk *disk;
 	enum machine_bus bus;
-	bool cdrom;	   /* SCSI alone */
+	bool cdrom;	   /* SCSI and SATA */
 	GVariant *options; /* of the device, a{sv}: serial (s), queues (u), wwn (t); NULL: none */
 };
 
-/* --device: one that needs no backend; its options are words, which its class's table makes values of. */
+/* A network card and what is behind it. */
+struct machine_card {
+	struct netdev *net;
+	const char *cls;   /* virtio-net, e1000e */
+	GVariant *options; /* of the device, a{sv}: mac (s), rom (s), a file; NULL: none */
+};
+
+/*
+ * --device, device_add. Its options are words, which its class's table makes values of, but for bus, a slot's id or pcie.0, and
+ * addr, SLOT[.FUNCTION] in hexadecimal.
+ */
 struct machine_device {
 	const char *cls, *id; /* id NULL: deviceN */
 	GVariant *options;    /* a{ss} */
+	struct disk *disk;    /* or NULL; as below not the machine's */
+	struct netdev *netdev;
 };
 
 enum machine_kind { MACHINE_MICRO, MACHINE_PC };
@@ -48,7 +60,8 @@ struct machine_config {
 	struct chardev *virtio_console;	      /* hvc0; NULL: none */
 	const struct machine_disk *disks;     /* n_disks of them; the machine does not own backends */
 	unsigned n_disks;
-	struct netdev **netdevs;	      /* NULL-terminated */
+	const struct machine_card *cards;     /* n_cards of them */
+	unsigned n_cards;
 	const struct machine_device *devices; /* n_devices of them */
 	unsigned n_devices;
 };
@@ -71,6 +84,14 @@ void machine_pause(struct machine *m);
 bool machine_busy(const struct machine *m);
 /* Power-on state, kernel loaded again; the machine must be paused or ended; then machine_run(). */
 bool machine_reset(struct machine *m, GError **error);
+/*
+ * A device comes, and goes when the guest lets go of it, which takes it some time, or for ever: unplugged() is called in the main
+ * context when the device has gone and its backend is free. Errors are in QEMU's words.
+ */
+bool machine_plug(struct machine *m, const struct machine_device *d, GError **error);
+bool machine_unplug(struct machine *m, const char *id, GError **error);
+bool machine_has_device(struct machine *m, const char *id);
+void machine_on_unplugged(struct machine *m, void (*unplugged)(void *opaque, const char *id), void *opaque);
 void machine_power_button(struct machine *m);
 /* The models of --cpu; and what one means: features (b) by name and, but for host and max, who it says it is. */
 GStrv machine_cpu_models(void);

@@ -12,7 +12,6 @@
 #include "input.h"
 #include "log.h"
 #include "machine.h"
-#include "net.h"
 #include "qmp.h"
 #include "vmm.h"
 
@@ -61,24 +60,6 @@ static bool open_accel(struct vmm *vmm, GError **error)
 static unsigned count(GVariant *list)
 {
 	return list ? g_variant_n_children(list) : 0;
-}
-
-static bool open_netdevs(struct vmm *vmm, GError **error)
-{
-	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "net", NULL);
-	unsigned n = count(list);
-
-	vmm->netdevs = g_new0(struct netdev *, n + 1);
-	for (unsigned i = 0; i < n; i++) {
-		g_autoptr(GVariant) keys = g_variant_get_child_value(list, i);
-		const char *kind = "none";
-
-		g_variant_lookup(keys, "kind", "&s", &kind);
-		vmm->netdevs[i] = net_open(kind, keys, NULL, error);
-		if (!vmm->netdevs[i])
-			return false;
-	}
-	return true;
 }
 
 /* The message for a missing file before anything slow or visible is done. */
@@ -174,7 +155,8 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.virtio_console = vmm->virtio_console,
 		.disks = vmm->disks,
 		.n_disks = vmm->n_disks,
-		.netdevs = vmm->netdevs,
+		.cards = vmm->cards,
+		.n_cards = vmm->n_cards,
 	};
 
 	if (set_cpus(vmm, &config, error))
@@ -234,7 +216,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 		vmm->input = input_new();
 	}
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
-	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !open_netdevs(vmm, error) || !open_accel(vmm, error))
+	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !vmm_open_cards(vmm, error) || !open_accel(vmm, error))
 		return false;
 	return open_consoles(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error);
 }
@@ -247,13 +229,11 @@ void vmm_close(struct vmm *vmm)
 	input_free(vmm->input);
 	char_close(vmm->virtio_console);
 	char_close(vmm->console);
-	for (struct netdev **n = vmm->netdevs; n && *n; n++)
-		net_close(*n);
+	vmm_close_cards(vmm);
 	vmm_nbd_stop(vmm);
 	vmm_close_jobs(vmm);
 	vmm_close_graph(vmm);
 	vmm_close_disks(vmm);
-	g_free(vmm->netdevs);
 	if (vmm->kvm_fd >= 0)
 		kvcore_close(vmm->kvm_fd);
 	g_clear_pointer(&vmm->options, g_variant_unref);

@@ -17,7 +17,7 @@ static const char *const accels[] = { "auto", "kvm", "soft", NULL };
 static const char *const machines[] = { "micro", "pc", NULL };
 static const char *const disk_formats[] = { "raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi", "auto", NULL };
 static const char *const disk_engines[] = { "auto", "io_uring", "threads", NULL };
-static const char *const disk_buses[] = { "virtio", "scsi", NULL };
+static const char *const disk_buses[] = { "virtio", "scsi", "sata", "nvme", NULL };
 static const char *const disk_media[] = { "disk", "cdrom", NULL };
 static const char *const disk_caches[] = { "writeback", "none", "writethrough", "directsync", "unsafe", NULL };
 static const char *const disk_discards[] = { "on", "off", "unmap", "ignore", NULL };
@@ -25,6 +25,7 @@ static const char *const disk_zeroes[] = { "off", "on", "unmap", NULL };
 static const char *const write_errors[] = { "enospc", "report", "ignore", "stop", NULL };
 static const char *const read_errors[] = { "report", "ignore", "stop", NULL };
 static const char *const net_kinds[] = { "none", "user", NULL };
+static const char *const net_models[] = { "virtio", "e1000e", NULL };
 static const char *const console_kinds[] = { "stdio", "pty", "file", "unix", NULL };
 
 static const char *const qmp_kinds[] = { "unix", NULL };
@@ -41,7 +42,7 @@ static const struct option disk_keys[] = {
 	{ "file", OPTION_FILE, "PATH", "image file or block device", .first = true },
 	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)", .rare = true },
 	{ "format", OPTION_CHOICE, "raw|qcow2|vmdk|vpc|vhdx|vdi|auto", "format of the file (raw)", .choices = disk_formats },
-	{ "bus", OPTION_CHOICE, "virtio|scsi", "the controller that the guest finds it at (virtio)", .choices = disk_buses },
+	{ "bus", OPTION_CHOICE, "virtio|scsi|sata|nvme", "the controller that the guest finds it at (virtio)", .choices = disk_buses },
 	{ "media", OPTION_CHOICE, "disk|cdrom", "what the drive is (disk)", .choices = disk_media, .rare = true },
 	{ "id", OPTION_TEXT, "NAME", "name of the drive (diskN)", .rare = true },
 	{ "aio", OPTION_CHOICE, "auto|io_uring|threads", "how the file is read and written (auto)",
@@ -57,8 +58,8 @@ static const struct option disk_keys[] = {
 	{ "rerror", OPTION_CHOICE, "report|ignore|stop", "what happens when a read fails (report)", .choices = read_errors,
 	  .rare = true },
 	{ "serial", OPTION_TEXT, "TEXT", "serial number (the id)", .rare = true },
-	{ "wwn", OPTION_TEXT, "0xN", "world wide name of a SCSI disk", .rare = true },
-	{ "queues", OPTION_COUNT, "N", "queues of a virtio disk (one a processor, at most 8)", .min = 1, .max = 16,
+	{ "wwn", OPTION_TEXT, "0xN", "world wide name of a SCSI or SATA disk", .rare = true },
+	{ "queues", OPTION_COUNT, "N", "queues of a virtio or NVMe disk (one a processor, at most 8)", .min = 1, .max = 16,
 	  .rare = true },
 	LIMIT("iops", "requests"),
 	LIMIT("iops-read", "reads"),
@@ -81,6 +82,11 @@ static const struct option smp_keys[] = {
 static const struct option net_keys[] = {
 	{ "kind", OPTION_CHOICE, "none|user", "network behind the card (none: unplugged)", .choices = net_kinds,
 	  .required = true, .first = true },
+	{ "model", OPTION_CHOICE, "virtio|e1000e", "the card (virtio)", .choices = net_models, .rare = true },
+	{ "mac", OPTION_TEXT, "XX:XX:XX:XX:XX:XX", "address of the card (52:54:00 and what follows from its name)",
+	  .rare = true },
+	{ "rombar", OPTION_BOOL, "on|off", "the card has iPXE's ROM, if that is installed (on in a pc)", .rare = true },
+	{ "romfile", OPTION_FILE, "FILE", "another option ROM", .rare = true },
 	{ "hostfwd", OPTION_TEXT, "tcp|udp:[ADDR]:PORT-[GUEST]:PORT", "host port to the guest",
 	  .repeat = true },
 	{ "restrict", OPTION_BOOL, "on|off", "no way out of the guest's own network (off)", .rare = true },

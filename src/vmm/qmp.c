@@ -80,6 +80,7 @@ static const struct qmp_command commands[] = {
 	{ "query-status", qmp_query_status },
 	{ "query-version", qmp_query_version },
 	{ "quit", qmp_quit },
+	{ "set_link", qmp_set_link, qmp_set_link_args },
 	{ "stop", qmp_stop },
 	{ "system_powerdown", qmp_system_powerdown },
 	{ "system_reset", qmp_system_reset },

@@ -40,6 +40,10 @@ extern const struct qmp_member qmp_query_cpu_model_expansion_args[];
 qmp_run qmp_query_version, qmp_query_name, qmp_query_status, qmp_query_kvm, qmp_query_cpus_fast, qmp_query_chardev;
 qmp_run qmp_stop, qmp_cont, qmp_system_powerdown, qmp_system_reset, qmp_quit;
 
+/* qmp-net.c */
+extern const struct qmp_member qmp_set_link_args[];
+qmp_run qmp_set_link;
+
 /* qmp-stats.c */
 extern const struct qmp_member qmp_stats_args[], qmp_stats_schemas_args[];
 qmp_run qmp_query_stats, qmp_query_stats_schemas;

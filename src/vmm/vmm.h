@@ -20,8 +20,8 @@ struct job_owner;
 struct image;
 struct input;
 struct machine;
+struct machine_card;
 struct machine_disk;
-struct netdev;
 struct qmp_server;
 struct vmm_nbd;
 
@@ -44,7 +44,8 @@ struct vmm {
 	struct job_owner *job_owner;
 	struct job_group *job_group; /* of the transaction that is being done, when its jobs belong together */
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
-	struct netdev **netdevs; /* NULL-terminated */
+	struct machine_card *cards;
+	unsigned n_cards;
 	struct display *display; /* of a pc, as is input; else NULL */
 	struct input *input;
 	struct machine *machine;
@@ -72,6 +73,9 @@ void vmm_close(struct vmm *vmm);
 /* disks.c: the drives of --disk. Closing is due after a failure, too. */
 bool vmm_open_disks(struct vmm *vmm, GError **error);
 void vmm_close_disks(struct vmm *vmm);
+/* cards.c: the cards of --net, likewise. */
+bool vmm_open_cards(struct vmm *vmm, GError **error);
+void vmm_close_cards(struct vmm *vmm);
 /* drives.c: those drives as users of a graph of images. Likewise. */
 bool vmm_open_graph(struct vmm *vmm, GError **error);
 /* Another medium for a drive, an open image (a reference is taken), or none. */
