@@ -66,6 +66,7 @@ bool pc_build(struct machine *m, const struct machine_config *config, GError **e
 	if (!add_firmware(m, error) || !add_legacy(m, config, error))
 		return false;
 	m->core.pci = pci_bus_new(&m->core, &(struct pci_windows){0}, error);
-	return m->core.pci && add(m, "pci-host", "pcihost", NULL, error) && board_add_disks(m, config, error) &&
+	return m->core.pci && add(m, "pci-host", "pcihost", NULL, error) &&
+	       (!config->vga || add(m, config->vga, "vga", NULL, error)) && board_add_disks(m, config, error) &&
 	       board_add_cards(m, config, error) && board_add_devices(m, config, error);
 }

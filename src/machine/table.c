@@ -13,6 +13,7 @@ const struct device_class *const device_table[] = {
 	&device_pci_host,
 	&device_scsi_cd,
 	&device_scsi_disk,
+	&device_vga,
 	&device_virtio_balloon,
 	&device_virtio_blk,
 	&device_virtio_console,

@@ -137,6 +137,7 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.firmware = lookup_text(vmm, "firmware", NULL),
 		.devices = devices,
 		.n_devices = n_devices,
+		.vga = vmm_vga(vmm),
 		.display = vmm->display,
 		.input = vmm->input,
 		.name = lookup_text(vmm, "name", "kvasir"),
@@ -211,11 +212,12 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
 	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !open_netdevs(vmm, error) || !open_accel(vmm, error))
 		return false;
-	return open_consoles(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error);
+	return open_consoles(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error) && vmm_open_vnc(vmm, error);
 }
 
 void vmm_close(struct vmm *vmm)
 {
+	vmm_close_vnc(vmm);
 	qmp_close(vmm);
 	machine_free(vmm->machine);
 	display_free(vmm->display);

@@ -5,5 +5,6 @@
 
 extern const struct device_class device_acpi_pm, device_debugcon, device_i8042, device_mc146818, device_ns16550, device_pci_host;
 extern const struct device_class device_scsi_cd, device_scsi_disk, device_virtio_scsi;
+extern const struct device_class device_vga;
 extern const struct device_class device_virtio_balloon, device_virtio_blk, device_virtio_console, device_virtio_net,
 	device_virtio_rng;
