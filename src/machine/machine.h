@@ -75,7 +75,8 @@ struct machine_config {
 	uint64_t memory;		      /* bytes */
 	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL; pc: kernel, too */
 	const struct machine_firmware *firmware; /* pc */
-	struct display *display;	      /* of the graphics device; NULL: it has none */
+	const char *vga;		      /* pc: class of its graphics device; NULL: none */
+	struct display *display;	      /* of that; NULL: it has none */
 	bool tablet;			      /* pc: a USB tablet is plugged in */
 	struct input *input;		      /* where keyboards and pointers are plugged in; NULL: nowhere */
 	struct chardev *console;	      /* first serial port; NULL: none */

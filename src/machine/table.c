@@ -27,6 +27,7 @@ const struct device_class *const device_table[] = {
 	&device_usb_mouse,
 	&device_usb_storage,
 	&device_usb_tablet,
+	&device_vga,
 	&device_virtio_balloon,
 	&device_virtio_blk,
 	&device_virtio_console,

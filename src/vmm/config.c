@@ -152,6 +152,7 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.firmware = vmm->firmware,
 		.devices = devices,
 		.n_devices = n_devices,
+		.vga = vmm_vga(vmm),
 		.display = vmm->display,
 		.input = vmm->input,
 		.tablet = is_pc(vmm) && has_option(vmm, "vnc"),
@@ -221,11 +222,12 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
 	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !vmm_open_cards(vmm, error) || !open_accel(vmm, error))
 		return false;
-	return open_consoles(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error);
+	return open_consoles(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error) && vmm_open_vnc(vmm, error);
 }
 
 void vmm_close(struct vmm *vmm)
 {
+	vmm_close_vnc(vmm);
 	qmp_close(vmm);
 	qmp_keys_free(vmm->keys);
 	machine_free(vmm->machine);

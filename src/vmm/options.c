@@ -137,6 +137,19 @@ static const struct option smbios_keys[] = {
 	{},
 };
 
+static const char *const vgas[] = { "std", "none", NULL };
+static const char *const vnc_shares[] = { "exclusive", "shared", NULL };
+static const struct option vnc_keys[] = {
+	{ "listen", OPTION_TEXT, "unix:PATH|ADDR:PORT", "where viewers connect", .required = true, .first = true },
+	{ "password-file", OPTION_FILE, "FILE", "its first line is the password (none: everybody may connect)", .rare = true },
+	{ "password", OPTION_BOOL, "on|off", "a password is set by QMP, and nobody may connect before (off)", .rare = true },
+	{ "share", OPTION_CHOICE, "exclusive|shared", "a viewer may ask to be the only one (exclusive)", .choices = vnc_shares,
+	  .rare = true },
+	{ "websocket", OPTION_COUNT, "PORT", "a port of ADDR for viewers in browsers", .min = 1, .max = 65535, .rare = true },
+	{ "tls-creds", OPTION_FILE, "DIR", "certificate and key of the WebSocket port", .rare = true },
+	{},
+};
+
 /* QEMU's words: the server that we are, for which the guest does not wait. */
 static const struct option qmp_keys[] = {
 	{ "socket", OPTION_CHARDEV, "unix:PATH", "Unix socket to listen on", .choices = qmp_kinds, .required = true,
@@ -169,6 +182,8 @@ const struct option option_table[] = {
 	  .repeat = true },
 	{ "device", OPTION_WORDS, "NAME,KEYS", "a device; may be repeated (which: man kv-vmm)", .repeat = true,
 	  .rare = true },
+	{ "vga", OPTION_CHOICE, "std|none", "graphics of a pc (std)", .choices = vgas, .rare = true },
+	{ "vnc", OPTION_KEYS, "unix:PATH|ADDR:PORT", "VNC server for the screen of a pc (none)", .keys = vnc_keys },
 	{ "console", OPTION_CHARDEV, "stdio|pty|file:PATH|unix:PATH", "serial console (stdio)",
 	  .choices = console_kinds },
 	{ "virtio-console", OPTION_CHARDEV, "pty|file:PATH|unix:PATH|stdio", "virtio console, hvc0 in the guest (none)",

@@ -27,6 +27,8 @@ struct machine_firmware;
 struct netdev;
 struct qmp_server;
 struct vmm_nbd;
+struct vnc;
+struct vnc_module;
 
 /* A guest's disk as a user of the graph. */
 struct vmm_drive {
@@ -54,6 +56,8 @@ struct vmm {
 	struct input *input;
 	struct qmp_keys *keys; /* that QMP types; NULL: none yet */
 	int pointer_x, pointer_y; /* where QMP last had it */
+	const struct vnc_module *vnc_module;
+	struct vnc *vnc; /* NULL: no VNC server */
 	struct machine *machine;
 	struct qmp_server *qmp; /* NULL: none */
 	gint64 started; /* g_get_monotonic_time() */
@@ -96,6 +100,11 @@ void vmm_close_graph(struct vmm *vmm);
 void vmm_open_jobs(struct vmm *vmm);
 void vmm_close_jobs(struct vmm *vmm);
 void vmm_nbd_stop(struct vmm *vmm);
+
+/* vnc.c: class of the graphics device, NULL: none; the server of --vnc. Closing is due after a failure, too. */
+const char *vmm_vga(const struct vmm *vmm);
+bool vmm_open_vnc(struct vmm *vmm, GError **error);
+void vmm_close_vnc(struct vmm *vmm);
 
 /* Run until the guest or the user ends it; answers the exit status of the process. */
 int vmm_run(struct vmm *vmm);

@@ -23,7 +23,7 @@
 #include "net.h"
 #include "pci.h"
 
-enum { ECAM = 0x80000000, WINDOW = 0x90000000, WINDOW_SIZE = 0x1000000, RAM = 1 << 20 };
+enum { ECAM = 0x80000000, WINDOW = 0x90000000, WINDOW_SIZE = 0x4000000, RAM = 1 << 20 };
 
 struct world {
 	struct machine_core core;
