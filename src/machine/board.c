@@ -55,14 +55,14 @@ static bool add_scsi(struct machine *m, const struct machine_disk *disk, struct 
 }
 
 /* The USB controller comes with the first device for it, unless there is one. */
-static bool need_usb(struct machine *m, GError **error)
+bool board_need_usb(struct machine *m, GError **error)
 {
 	return m->core.usb || board_add(m, "xhci", "usb", NULL, NULL, error);
 }
 
 bool board_add_tablet(struct machine *m, GError **error)
 {
-	return need_usb(m, error) && board_add(m, "usb-tablet", "tablet", NULL, NULL, error);
+	return board_need_usb(m, error) && board_add(m, "usb-tablet", "tablet", NULL, NULL, error);
 }
 
 /* Where ICH9 has it, on a pc. */
@@ -93,7 +93,7 @@ static bool add_usb(struct machine *m, const struct machine_disk *disk, GError *
 	struct device_backend backend = {.disk = disk->disk};
 	g_autofree char *id = g_strdup_printf("%s-usb", disk_id(disk->disk));
 
-	backend.controller = need_usb(m, error) ? board_add(m, "usb-storage", id, NULL, NULL, error) : NULL;
+	backend.controller = board_need_usb(m, error) ? board_add(m, "usb-storage", id, NULL, NULL, error) : NULL;
 	return backend.controller &&
 	       board_add(m, disk->cdrom ? "scsi-cd" : "scsi-disk", disk_id(disk->disk), disk->options, &backend, error);
 }
@@ -121,38 +121,23 @@ bool board_add_disks(struct machine *m, const struct machine_config *config, GEr
 {
 	struct controllers have = {0};
 
-	for (unsigned i = 0; i < config->n_disks; i++)
+	for (unsigned i = 0; i < config->n_disks; i++) {
 		if (!add_disk(m, &config->disks[i], &have, error))
 			return false;
+		((struct device *)m->devices->pdata[m->devices->len - 1])->boot = config->disks[i].boot;
+	}
 	return true;
 }
 
 bool board_add_cards(struct machine *m, const struct machine_config *config, GError **error)
 {
-	for (unsigned i = 0; config->netdevs && config->netdevs[i]; i++) {
+	for (unsigned i = 0; i < config->n_cards; i++) {
+		const struct machine_card *c = &config->cards[i];
 		g_autofree char *id = g_strdup_printf("net%u", i);
 
-		if (!add_queued(m, "virtio-net", id, NULL, &(struct device_backend){.netdev = config->netdevs[i]}, error))
+		if (!add_queued(m, c->cls, id, c->options, &(struct device_backend){.netdev = c->net}, error))
 			return false;
-	}
-	return true;
-}
-
-bool board_add_devices(struct machine *m, const struct machine_config *config, GError **error)
-{
-	for (unsigned i = 0; i < config->n_devices; i++) {
-		const struct machine_device *d = &config->devices[i];
-		const struct device_class *cls = device_class_find(d->cls);
-		g_autofree char *id = d->id ? g_strdup(d->id) : g_strdup_printf("device%u", i);
-		g_autoptr(GVariant) options = NULL;
-
-		if (!cls || !cls->keys)
-			return kv_fail(error, KV_ERROR_USAGE, "--device %s: there is no such device to add", d->cls);
-		options = device_options(cls, d->options, error);
-		if (g_str_has_prefix(d->cls, "usb-") && !need_usb(m, error))
-			return false;
-		if (!options || !board_add(m, d->cls, id, options, NULL, error))
-			return false;
+		((struct device *)m->devices->pdata[m->devices->len - 1])->boot = c->boot;
 	}
 	return true;
 }

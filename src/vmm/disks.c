@@ -214,6 +214,7 @@ static bool open_disk(unsigned index, GVariant *keys, struct machine_disk *d, GE
 
 	d->cdrom = is_cdrom(keys);
 	d->bus = bus_of(keys, d->cdrom);
+	d->boot = vmm_boot_index(keys);
 	if (!check_keys(keys, d, error) || !device_options(keys, d, error))
 		return false;
 	if (text_of(keys, "file", NULL)) {

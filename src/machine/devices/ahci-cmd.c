@@ -239,6 +239,8 @@ void ahci_kept(struct ata_cmd *c, bool kept)
 
 	g_mutex_lock(&a->lock);
 	c->port->n_kept += kept ? 1 : -1u;
+	if (c->port->n_dead)
+		work_kick(&a->work);
 	g_mutex_unlock(&a->lock);
 	if (kept)
 		work_end(&a->work);

@@ -110,7 +110,7 @@ static void drop_dead(struct ahci_port *p)
 	bool drop;
 
 	g_mutex_lock(&p->a->lock);
-	drop = p->n_dead && p->n_kept && p->n_kept == p->n_busy;
+	drop = p->n_dead && p->n_kept;
 	g_mutex_unlock(&p->a->lock);
 	if (drop)
 		ahci_port_drop_kept(p);
