@@ -23,7 +23,8 @@ enum { RAM = 1 << 20, ECAM = 0xb0000000 };
 enum { DCBAA = 0x1000, COMMANDS = 0x2000, EVENTS = 0x3000, ERST = 0x4000, INPUT = 0x5000, CONTEXTS = 0x6000, BUFFER = 0x40000 };
 enum { RINGS = 0x10000, RING_SIZE = 16, EVENT_RING = 64 };
 enum { OP = 0x40, PORTSC = 0x440, RUNTIME = 0x1000, INTR = 0x1020, DOORBELLS = 0x2000 };
-enum { SUCCESS = 1, TRANSACTION = 4, TRB_ERROR = 5, STALL = 6, NO_SLOT = 11, SHORT = 13, PARAMETER = 17, CONTEXT_STATE = 19, STOPPED = 26 };
+enum { SUCCESS = 1, TRANSACTION = 4, TRB_ERROR = 5, STALL = 6, NO_SLOT = 11, SHORT = 13 };
+enum { PARAMETER = 17, CONTEXT_STATE = 19, STOPPED = 26 };
 enum { NORMAL = 1, SETUP, DATA, STATUS, LINK = 6 };
 enum { IOC = 1 << 5, ISP = 1 << 2, IDT = 1 << 6, CHAIN = 1 << 4, DIR_IN = 1 << 16 };
 enum { CMD_RUN = 1, STS_HALTED = 1, STS_ERROR = 1 << 12 };
@@ -88,7 +89,8 @@ static struct event next_event(void)
 	if (!events.next)
 		events.cycle ^= 1;
 	wr64(INTR + 0x18, (EVENTS + 16 * events.next) | 8);
-	return (struct event){get_le64(e), control >> 10 & 63, status >> 24, control >> 24, control >> 16 & 31, status & 0xffffff};
+	return (struct event){get_le64(e), control >> 10 & 63, status >> 24,
+			      control >> 24, control >> 16 & 31, status & 0xffffff};
 }
 
 static void start(void)
@@ -178,7 +180,8 @@ static void add(unsigned dci, uint64_t parameter, uint32_t status, uint32_t cont
 {
 	put_trb(ring_at(dci) + 16 * rings[dci].next, parameter, status, control | rings[dci].cycle);
 	if (++rings[dci].next == RING_SIZE - 1) {
-		put_trb(ring_at(dci) + 16 * rings[dci].next, ring_at(dci), 0, LINK << 10 | 2 | (control & CHAIN) | rings[dci].cycle);
+		put_trb(ring_at(dci) + 16 * rings[dci].next, ring_at(dci), 0,
+			LINK << 10 | 2 | (control & CHAIN) | rings[dci].cycle);
 		rings[dci].next = 0;
 		rings[dci].cycle ^= 1;
 	}
@@ -228,7 +231,8 @@ static void address(void)
 }
 
 /* A control transfer; the events of its data (if it was short) and status stages. */
-static struct event control(uint8_t type, uint8_t request, uint16_t value, uint16_t index, uint16_t length, struct event *ret_data)
+static struct event control(uint8_t type, uint8_t request, uint16_t value, uint16_t index, uint16_t length,
+			    struct event *ret_data)
 {
 	bool in = type & 0x80;
 	struct event e;
@@ -635,6 +639,7 @@ static void storage(void **state)
 	struct device_backend backend = {.controller = plug("usb-storage")};
 	struct device *lun;
 	uint32_t residue;
+	uint64_t at;
 
 	ram_init(&image);
 	backend.disk = disk_new("drive", &image.img, NULL, NULL);
@@ -677,8 +682,8 @@ static void storage(void **state)
 	for (unsigned dci = 3; dci <= 4; dci++) {
 		assert_int_equal(control(2, 1, 0, dci == 3 ? 0x81 : 2, 0, NULL).code, SUCCESS);
 		assert_int_equal(command(14, 0, 0, 1 << 24 | dci << 16).code, SUCCESS);
-		assert_int_equal(command(16, (ring_at(dci) + 16 * rings[dci].next) | rings[dci].cycle, 0, 1 << 24 | dci << 16).code,
-				 SUCCESS);
+		at = ring_at(dci) + 16 * rings[dci].next;
+		assert_int_equal(command(16, at | rings[dci].cycle, 0, 1 << 24 | dci << 16).code, SUCCESS);
 	}
 	/* A reset while the disk works on a read. */
 	send_cbw(1024, true, (uint8_t[10]){0x28, 0, 0, 0, 0, 2, 0, 0, 2}, 10);

@@ -218,7 +218,8 @@ static void on_sync(void *opaque)
 
 static void read_led(struct virtio_input *d, const struct virtq_chain *c)
 {
-	static const unsigned leds[] = {[LED_NUML] = INPUT_LED_NUM, [LED_CAPSL] = INPUT_LED_CAPS, [LED_SCROLLL] = INPUT_LED_SCROLL};
+	static const unsigned leds[] = {
+		[LED_NUML] = INPUT_LED_NUM, [LED_CAPSL] = INPUT_LED_CAPS, [LED_SCROLLL] = INPUT_LED_SCROLL};
 	uint8_t e[EVENT];
 	unsigned code;
 
