@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "core.h"
+#include "cpu.h"
 #include "device.h"
 #include "machine.h"
 #include "pci.h"
@@ -74,6 +75,9 @@ struct machine {
 	char *name, *kernel, *initrd, *append;
 	int kvm_fd;
 	unsigned cpus;
+	struct cpu_topology topology;
+	struct cpu_choice cpu;
+	bool cpu_chosen; /* other than all that there is */
 	uint64_t memory, mmio64_base;
 	struct vcpu vcpu[VCPUS_MAX];
 	unsigned changing; /* machine_busy(); main thread */
@@ -117,6 +121,7 @@ bool chips_state_get(struct machine *m, struct chips_state *s, GError **error);
 bool chips_state_set(struct machine *m, struct chips_state *s, bool with_time, GError **error);
 
 /* cpuid.c */
+struct kvm_cpuid2 *cpuid_supported(int kvm_fd, GError **error); /* what KVM offers, with room for more; g_free */
 bool cpuid_set(struct vcpu *v, GError **error);
 
 /* The boards, chip by chip. ram: guest memory is added; load: what the power-on state of memory is, before each start. */

@@ -192,6 +192,10 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 
 	if (m->cpus < 1 || m->cpus > VCPUS_MAX)
 		return kv_fail(error, KV_ERROR_USAGE, "%u vCPUs: 1 to %d are possible", m->cpus, VCPUS_MAX);
+	if (!cpu_topology_complete(&m->topology, m->cpus, error) ||
+	    !cpu_parse(config->cpu ? config->cpu : "host", &m->cpu, error))
+		return false;
+	m->cpu_chosen = config->cpu && strcmp(config->cpu, "host") != 0 && strcmp(config->cpu, "max") != 0;
 	if (!vcpu_msr_list(m->kvm_fd, &m->msr_list, error) || !create_vm(m, error) || !add_ram(m, error))
 		return false;
 	boot = m->kind == MACHINE_PC || config->incoming ? NULL : boot_begin(m);
@@ -216,6 +220,7 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 	m->append = g_strdup(config->append);
 	m->kvm_fd = config->kvm_fd;
 	m->cpus = config->cpus;
+	m->topology = (struct cpu_topology){config->sockets, config->cores, config->threads};
 	m->memory = config->memory;
 	m->pause_wanted = true;
 	m->devices = g_ptr_array_new();
