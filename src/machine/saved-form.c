@@ -108,6 +108,8 @@ char *saved_describe(struct machine *m)
 
 	g_string_append_printf(s, "machine %s\ncpus %u\nmemory %" G_GUINT64_FORMAT "\n",
 			       m->kind == MACHINE_PC ? "pc" : "micro", m->cpus, m->memory);
+	g_string_append_printf(s, "cpu %s, %u sockets, %u cores, %u threads\n", m->cpu.model ? m->cpu.model->name : "host",
+			       m->topology.sockets, m->topology.cores, m->topology.threads);
 	for (unsigned i = 0; i < n; i++)
 		g_string_append_printf(s, "area %s %" G_GUINT64_FORMAT "\n", areas[i].name, areas[i].size);
 	describe_devices(m, s);

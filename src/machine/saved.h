@@ -50,10 +50,11 @@ bool saver_finish(struct saver *s, const GByteArray *state, bool running, GError
  * To a file, of memory as it is at one moment, which the machine leaves at once: pages are write-protected (userfaultfd(2)), and
  * one that the guest wants to write is saved first. In the place of log and rounds.
  *
- * saver_protect(): all pages; while the machine still runs, those that are written are noted. False with KV_ERROR_UNSUPPORTED:
- * this host cannot do it, or this memory (a loaded file's). Then saver_serve() does what faults there are until saver_seal() is
+ * saver_register(): false when this host cannot do it, or this memory (a loaded file's); main thread. saver_protect(): all pages;
+ * while the machine still runs, those that are written are noted. saver_serve() does what faults there are until saver_seal() is
  * called, and from then on it saves; it returns when all is saved. saver_seal(): this is the moment. Main thread, paused.
  */
+bool saver_register(struct saver *s, GError **error);
 bool saver_protect(struct saver *s, GError **error);
 bool saver_seal(struct saver *s, GError **error);
 bool saver_serve(struct saver *s, GError **error);

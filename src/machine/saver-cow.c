@@ -130,25 +130,35 @@ static bool open_faults(struct cow *c, GError **error)
 		       g_strerror(errno));
 }
 
-/* Pages that are not there cannot be protected by every kernel; reading makes them the one page of zeroes. */
 static bool register_area(struct cow *c, const struct mem_area *a, GError **error)
 {
 	struct uffdio_register r = { .range = { (uintptr_t)a->host, a->size }, .mode = UFFDIO_REGISTER_MODE_WP };
 
-	if (ioctl(c->fd, UFFDIO_REGISTER, &r) < 0 || madvise(a->host, a->size, MADV_POPULATE_READ) < 0)
+	if (ioctl(c->fd, UFFDIO_REGISTER, &r) < 0)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "%s: userfaultfd does not write-protect it: %s", a->name,
 			       g_strerror(errno));
 	c->registered++;
 	return true;
 }
 
-/* ---- faults ---- */
+bool saver_register(struct saver *s, GError **error)
+{
+	struct cow *c = s->cow = cow_new(s);
+	bool ok = open_faults(c, error);
 
-static bool register_all(struct cow *c, GError **error)
+	for (unsigned i = 0; ok && i < c->n_areas; i++)
+		ok = register_area(c, &c->area[i], error);
+	if (!ok)
+		g_clear_pointer(&s->cow, cow_free);
+	return ok;
+}
+
+/* Pages that are not there cannot be protected by every kernel; reading makes them the one page of zeroes. */
+static bool populate_all(struct cow *c, GError **error)
 {
 	for (unsigned i = 0; i < c->n_areas; i++)
-		if (!register_area(c, &c->area[i], error))
-			return false;
+		if (madvise(c->area[i].host, c->area[i].size, MADV_POPULATE_READ) < 0)
+			return kv_fail_errno(error, errno, "%s: cannot be read", c->area[i].name);
 	return true;
 }
 
@@ -235,14 +245,10 @@ static bool protect_all(struct saver *s, GError **error)
 
 bool saver_protect(struct saver *s, GError **error)
 {
-	struct cow *c = s->cow = cow_new(s);
-
-	if (!open_faults(c, error))
-		return false;
 	mem_hold(s->mem, true);
-	if (register_all(c, error) && protect_all(s, error))
+	if (populate_all(s->cow, error) && protect_all(s, error))
 		return true;
-	release(c);
+	release(s->cow);
 	mem_hold(s->mem, false);
 	return false;
 }

@@ -28,6 +28,13 @@ bool vmm_flag(const struct vmm *vmm, const char *name)
 	return on;
 }
 
+bool vmm_waits_for_machine(const struct vmm *vmm)
+{
+	const char *uri;
+
+	return g_variant_lookup(vmm->options, "incoming", "&s", &uri);
+}
+
 static const char *lookup_text(const struct vmm *vmm, const char *name, const char *otherwise)
 {
 	const char *text = otherwise;
@@ -175,6 +182,7 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.disks = vmm->disks,
 		.n_disks = vmm->n_disks,
 		.netdevs = vmm->netdevs,
+		.incoming = vmm_waits_for_machine(vmm),
 	};
 
 	if (set_cpus(vmm, &config, error))
@@ -226,7 +234,8 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 {
 	vmm->started = g_get_monotonic_time();
 	vmm->options = g_variant_ref(options);
-	vmm->kvm_fd = -1;
+	vmm->kvm_fd = vmm->saved_fd = -1;
+	migrate_init(vmm);
 	if (!check_board(vmm, error))
 		return false;
 	if (is_pc(vmm)) {
@@ -254,6 +263,8 @@ void vmm_close(struct vmm *vmm)
 	vmm_close_graph(vmm);
 	vmm_close_disks(vmm);
 	g_free(vmm->netdevs);
+	if (vmm->saved_fd >= 0)
+		close(vmm->saved_fd);
 	if (vmm->kvm_fd >= 0)
 		kvcore_close(vmm->kvm_fd);
 	g_clear_pointer(&vmm->options, g_variant_unref);
