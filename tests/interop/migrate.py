@@ -3,13 +3,15 @@
 """Machines that are saved and restored: to files, sockets and pipes, while the guest writes memory and checks what it wrote. The
 guest is a few bytes long, but for the case `linux`.   usage: migrate.py KV-VMM SOURCE-TREE CASE...
 Exit status 77: something is needed and not installed."""
-import glob
+import http.server
+import importlib
 import os
 import shutil
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import cases
@@ -288,7 +290,10 @@ def case_refused(bed):
             other.client()
             client.run('migrate', uri=f'unix:{socket_path}')
             check(other.status() == 1, 'the destination takes it')
-            wait_status(client, 'completed', 'failed') if False else time.sleep(0.2)
+        end = time.monotonic() + LIMIT
+        while client.run('query-migrate')['status'] not in ('completed', 'failed'):
+            check(time.monotonic() < end, 'it does not end')
+            time.sleep(0.02)
         client.run('cont')
         is_good(vmm)
 
@@ -307,7 +312,7 @@ def case_disks(bed):
             running(new)
             is_good(other)
             answer = client.ask({'execute': 'cont'})
-            check('in use by another process' in answer.get('error', {}).get('desc', ''), 'two writers', answer)
+            check('open for writing in another process' in answer.get('error', {}).get('desc', ''), 'two writers', answer)
         client.run('cont')
         is_good(vmm)
         with bed.start('--disk', disk) as other:
@@ -340,6 +345,109 @@ def case_shapes(bed):
         check(set(ours.info['ram']) == set(theirs.info['ram']), 'ram', sorted(ours.info['ram']), sorted(theirs.info['ram']))
         check(ours.status == theirs.status, 'query-status', ours.status, theirs.status)
         check(ours.error == theirs.error, 'a second time', ours.error, theirs.error)
+
+
+# Ticks on the console; memory, a disk and, when it is asked for, the network, each with sums that have to be right.
+LOAD = """
+ip addr add 10.0.2.15/24 dev eth0
+mke2fs -F /dev/vda >/dev/null 2>&1 && mkdir /mnt && mount -t ext2 /dev/vda /mnt
+seq 200000 > want; sum=$(md5sum < want)
+while :; do seq 200000 > mem; [ "$(md5sum < mem)" = "$sum" ] || echo @bad memory; done &
+while :; do
+ cp want /mnt/got; sync; echo 3 > /proc/sys/vm/drop_caches
+ [ "$(md5sum < /mnt/got)" = "$sum" ] || echo @bad disk; touch /disk-ran
+done &
+n=0
+while [ ! -e /mnt/end ]; do
+ n=$((n+1)); read up rest < /proc/uptime
+ wget -q -O got http://10.0.2.2:PORT/ 2>/dev/null && net=$(cat got)
+ echo "@tick $n $up $net $(ls /disk-ran 2>/dev/null)"; rm -f /disk-ran; sleep 0.2
+done
+"""
+
+
+def ticks(path):
+    with open(path, encoding='utf-8', errors='replace', newline='') as file:
+        text = file.read()
+    check('@bad' not in text and 'rcu' not in text and 'BUG' not in text, 'the guest complains', text[-3000:])
+    rows = [line.split() for line in text.split('\n') if line.startswith('@tick ') and line.endswith('\r')]
+    return [(int(row[1]), float(row[2]), row[3:]) for row in rows]
+
+
+def wait_ticks(path, count, *words):
+    """That many lines more, and each word in one of them."""
+    end = time.monotonic() + 100
+    before = len(ticks(path)) if os.path.exists(path) else 0
+    while True:
+        rows = ticks(path)[before:] if os.path.exists(path) else []
+        if len(rows) >= count and all(any(word in row[2] for row in rows) for word in words):
+            return rows
+        check(time.monotonic() < end, f'no {count} lines with {words} in {path}', str(rows))
+        time.sleep(0.05)
+
+
+class Web:
+    """A server for the guest, whose answer is a word."""
+
+    def __init__(self):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b'net')
+
+            def log_message(self, *words):
+                pass
+        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def case_linux(bed):
+    """Linux with two processors, a disk, a network and a console, under load: live through a socket, by a snapshot while it runs,
+    to a file. Time goes on where it was."""
+    linux = importlib.import_module('kv-vmm').Bed(bed.program, bed.tree, bed.folder)
+    disk = linux.disk
+    script = f'{bed.folder}/run/script'
+    os.mkdir(f'{bed.folder}/run')
+    with open(script, 'w', encoding='utf-8') as file:
+        file.write(LOAD.replace('PORT', str(Web().server.server_port)))
+    subprocess.run([f'{bed.tree}/tools/make-initrd', '-c', f'{bed.folder}/run', linux.initrd], check=True)
+
+    def start(*options):
+        process = qmp.Process.__new__(qmp.Process)
+        process.path, process.console = bed.path('qmp'), bed.path('console')
+        process.process = subprocess.Popen(
+            linux.command('--cpus', '2', '--disk', disk, '--net', 'user', '--console', f'file:{process.console}', '--qmp',
+                          f'unix:{process.path}', *options, run=f'sh {script}'),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        return process
+
+    path, snapshot, saved = bed.path('socket'), bed.path('saved'), bed.path('saved')
+    with start() as first, start('--incoming', f'unix:{path}') as second:
+        last = wait_ticks(first.console, 3, 'net', '/disk-ran')[-1]
+        client, new = first.client(), second.client()
+        client.run('migrate-set-parameters', **{'max-bandwidth': 0})
+        save(client, f'unix:{path}')
+        last = ticks(first.console)[-1]
+        running(new)
+        row = wait_ticks(second.console, 3, 'net', '/disk-ran')[0]
+        check(last[0] <= row[0] <= last[0] + 1 and row[1] >= last[1], 'not where it was', str((last, row)))
+        capability(new, 'background-snapshot')
+        save(new, f'file:{snapshot}')
+        wait_ticks(second.console, 3, 'net', '/disk-ran')
+        capability(new, 'background-snapshot', False)
+        save(new, f'file:{saved}')
+        last = ticks(second.console)[-1]
+        new.run('quit')
+    with start('--incoming', f'file:{saved}') as third:
+        running(third.client())
+        row = wait_ticks(third.console, 3, 'net', '/disk-ran')[0]
+        check(last[0] <= row[0] <= last[0] + 1 and last[1] <= row[1] < last[1] + 60, 'not where it was', str((last, row)))
+        # A restored machine's memory is a file's: once more from there, and a reset.
+        client = third.client()
+        save(client, f'file:{saved}')
+        client.run('cont')
+        wait_ticks(third.console, 2, '/disk-ran')
 
 
 if __name__ == '__main__':
