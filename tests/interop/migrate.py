@@ -347,6 +347,42 @@ def case_shapes(bed):
         check(ours.error == theirs.error, 'a second time', ours.error, theirs.error)
 
 
+def case_firmware(bed):
+    """A pc with a firmware of some bytes: they run, their copy below 1 MiB and what they wrote to RAM are there."""
+    firmware, path = bed.path('firmware'), bed.path('saved')
+    # Real mode: 1234h to 8000h; then for each byte at the serial port: + if that and the copy of this are there, else !.
+    code = bytes.fromhex('fa31c08ed8b800f08ec0c70600803412 bafd03eca80174f8 baf803ec b021 813e00803412 750b 26813e0000fa31 7502 b02b '
+                         'ee ebdc')
+    with open(firmware, 'wb') as file:
+        file.write(code.ljust(0xfff0, b'\0') + b'\xe9\x0d\x00'.ljust(16, b'\0'))
+
+    def start(*options):
+        process = qmp.Process.__new__(qmp.Process)
+        process.path, process.console = bed.path('qmp'), bed.path('console')
+        process.process = subprocess.Popen([bed.program, '--accel', 'soft', '--machine', 'pc', '--firmware', firmware, '--memory',
+                                            '64M', '--console', f'unix:{process.console}', '--qmp',
+                                            f'unix:{process.path}', *options], stdin=subprocess.DEVNULL,
+                                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        return process
+
+    with start() as vmm:
+        client = vmm.client()
+        is_good(vmm)
+        capability(client, 'background-snapshot')
+        save(client, f'file:{path}')
+        is_good(vmm)
+        client.run('quit')
+    for _ in range(2):
+        with start('--incoming', f'file:{path}') as vmm:
+            client = vmm.client()
+            running(client)
+            is_good(vmm)
+            client.run('system_reset')
+            is_good(vmm)
+            client.run('quit')
+            vmm.status()
+
+
 # Ticks on the console; memory, a disk and, when it is asked for, the network, each with sums that have to be right.
 LOAD = """
 ip addr add 10.0.2.15/24 dev eth0
