@@ -18,6 +18,7 @@
 #include "log.h"
 #include "machine.h"
 #include "qmp.h"
+#include "sandbox.h"
 #include "vmm.h"
 
 enum {
@@ -220,6 +221,12 @@ static void take_signals(struct vmm *vmm)
 	g_source_attach(vmm->signals, NULL);
 }
 
+static bool start(struct vmm *vmm, GError **error)
+{
+	vmm->running = g_get_monotonic_time();
+	return machine_run(vmm->machine, ended, vmm, error);
+}
+
 int vmm_run(struct vmm *vmm)
 {
 	GError *error = NULL;
@@ -230,8 +237,7 @@ int vmm_run(struct vmm *vmm)
 	if (vmm->virtio_console)
 		char_set_quit(vmm->virtio_console, quit_key, vmm);
 	watch_disks(vmm, true);
-	vmm->running = g_get_monotonic_time();
-	if (machine_run(vmm->machine, ended, vmm, &error))
+	if (sandbox_enter(vmm, &error) && start(vmm, &error))
 		g_main_loop_run(vmm->loop);
 	else
 		fail(vmm, error);
