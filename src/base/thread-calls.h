@@ -37,8 +37,8 @@ static const struct role_call thread_calls[] = {
 	CALL(membarrier),
 	CALL(sched_yield),
 	CALL(sched_getaffinity),
-	CALL_IS(sched_getattr, 0, 0),
-	CALL_IS(sched_setattr, 0, 0),
+	CALL(sched_getattr),
+	CALL(sched_setattr),
 	/* Time */
 	CALL(clock_gettime),
 	CALL(clock_getres),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Namespaces: of users, so that what can be got back is worth nothing outside; of mounts, with a root that is empty; of networks,
- * with none; of System V's IPC. unshare(2), user_namespaces(7), pivot_root(2). Not of processes: that would take a second process
+ * with none; of System V's IPC. unshare(2), user_namespaces(7), mount_namespaces(7). Not of processes: that would take a second process
  * that waits for the first, and thread ids that QMP's clients could not use; docs/threat-model.md says what stands there instead.
  * See sandbox.h.
  */
@@ -14,7 +14,6 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sandbox.h"
@@ -117,12 +116,10 @@ static bool make_root(struct sandbox *s)
 	return !mount(NULL, ".", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | FLAGS, NULL);
 }
 
-/* An initramfs cannot be pivoted away from; chroot(2) does there, as nobody keeps the capability to leave it. */
+/* What was there stays below, where nothing leads to; to unmount it would take milliseconds, for the kernel waits for RCU. */
 static bool change_root(void)
 {
-	if (!syscall(SYS_pivot_root, ".", "."))
-		return !umount2(".", MNT_DETACH) && !chdir("/");
-	return !chroot(".") && !chdir("/");
+	return !mount(".", "/", NULL, MS_MOVE, NULL) && !chroot(".") && !chdir("/");
 }
 
 void sandbox_close_root(struct sandbox *s)
