@@ -24,6 +24,7 @@ static const struct role_call thread_calls[] = {
 	CALL_IS(prctl, 0, PR_GET_NAME),
 	CALL(gettid),
 	CALL(getpid),
+	CALL(getppid),
 	CALL(getrusage),
 	CALL(getrandom),
 	/* Signals: to threads of this process alone. */
