@@ -8,7 +8,8 @@
 #include "job-calls.h"
 
 static const struct role_call nbd_calls[] = {
-	USE(job_calls),
+	USE(pool_calls),
+	USE(new_thread_calls),
 	CALL(eventfd2),
 	CALL(io_uring_setup),
 	CALL(io_uring_register),

@@ -164,7 +164,7 @@ static const struct attempt {
 	{ "writable code", call_map_writable_code, "", KILLED, KILLED },
 	{ "code", call_map_code, " main+files main+files+net ", DONE, KILLED },
 	{ "protected code", call_protect_code, " main+files main+files+net ", DONE, KILLED },
-	{ "openat", call_openat, " main+net main+files main+files+net ", DONE, REFUSED },
+	{ "openat", call_openat, " main+net main+files main+files+net job ", DONE, REFUSED },
 	{ "unix socket", call_unix, " main+files main+files+net ", DONE, KILLED },
 	{ "inet socket", call_inet, " main+net main+files main+files+net ", DONE, KILLED },
 	{ "packet socket", call_packet, "", KILLED, KILLED },
