@@ -319,6 +319,8 @@ static bool on_attach(struct device *controller, struct scsi_lun *lun, unsigned 
 
 static void settle(struct storage *s)
 {
+	if (s->in_flight && s->lun)
+		disk_hurry(s->lun->disk);
 	while (s->in_flight)
 		g_main_context_iteration(s->usb.dev.core->context, TRUE);
 }
