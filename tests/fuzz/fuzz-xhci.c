@@ -15,6 +15,7 @@
 
 #include "../unit/disk-rig.h"
 #include "bytes.h"
+#include "devices/xhci.h"
 #include "disk.h"
 #include "input.h"
 #include "pci.h"
@@ -210,6 +211,57 @@ static void move_state(struct fuzz *f)
 	}
 }
 
+/* A stream from somewhere else, which says what a driver never wrote. */
+static void falsify(struct fuzz *f)
+{
+	struct xhci *x = (struct xhci *)f->hc;
+	unsigned what = take(f, 1);
+	struct xhci_slot *s = &x->slot[what >> 4 & 3];
+	struct xhci_interrupter *i = &x->intr[what >> 4 & 3];
+	struct xhci_endpoint *ep = &s->ep[take(f, 1) % XHCI_ENDPOINTS];
+	uint64_t v = take(f, 4) | (uint64_t)take(f, 1) << 56;
+	GError *error = NULL;
+
+	switch (what & 7) {
+	case 0:
+		s->port = (uint8_t)v;
+		s->state = v >> 8 & 7;
+		s->enabled = v >> 16 & 1;
+		break;
+	case 1:
+		s->context = v;
+		s->doorbells = (uint32_t)v;
+		break;
+	case 2:
+		ep->type = v & 15;
+		ep->state = v >> 8 & 7;
+		break;
+	case 3:
+		ep->ring.dequeue = v;
+		break;
+	case 4:
+		i->start = v;
+		i->size = v & 0x1fff;
+		break;
+	case 5:
+		i->index = v & 0xffff;
+		i->erdp = v;
+		break;
+	case 6:
+		x->commands.dequeue = v;
+		x->command_doorbell = true;
+		break;
+	case 7:
+		x->port[v & 7].portsc = (uint32_t)(v >> 3);
+		break;
+	}
+	if (f->hc->cls->state->after_load(x, &error))
+		return;
+	check(error);
+	g_clear_error(&error);
+	f->hc->cls->reset(f->hc);
+}
+
 static void plug_or_unplug(struct fuzz *f, unsigned n)
 {
 	static const char *const classes[] = {"usb-kbd", "usb-mouse", "usb-tablet"};
@@ -274,7 +326,11 @@ static void step(struct fuzz *f)
 		run();
 		break;
 	case 12:
-		move_state(f);
+		if (op & 0x10)
+			falsify(f);
+		else
+			move_state(f);
+		run();
 		break;
 	case 13:
 		f->hc->cls->reset(f->hc);
