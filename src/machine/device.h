@@ -21,6 +21,7 @@ struct pci_bus;
 struct pci_place;
 struct scsi_host;
 struct device;
+struct usb_bus;
 
 enum machine_request { REQUEST_POWEROFF, REQUEST_RESET, REQUEST_PANIC };
 
@@ -36,6 +37,7 @@ struct machine_core {
 	void *pci_intx_opaque;
 	bool hpet_legacy; /* the HPET has GSIs 0 and 8, the clock none; atomic */
 	struct display *display; /* the screen of the graphics device; NULL: there is none */
+	struct usb_bus *usb;	 /* the first USB controller's, where devices are plugged in; NULL: there is none */
 	struct input *input;	 /* keyboards and pointers plug in here; NULL: nobody would hear of them */
 	GMainContext *context; /* the main one: timers, consoles, network */
 	void *machine;	       /* struct machine */
@@ -62,6 +64,8 @@ struct device_key {
 	uint64_t min, max;
 };
 
+extern const struct device_key device_no_keys[];
+
 struct device_class {
 	const char *name;	 /* as in --device and messages: "virtio-blk" */
 	const char *description; /* one line */
@@ -77,6 +81,11 @@ struct device_class {
 	/* False and why when the device, which is paused, has something that its state cannot have. NULL: it always can. */
 	bool (*can_save)(struct device *dev, GError **error);
 	char *(*stats)(struct device *dev); /* lines for --stats, g_free; may be NULL */
+	/*
+	 * Where firmware that boots from it finds it (boot-order.h; g_free), NULL when it does not boot; *ret_kind is the letter
+	 * of --boot: c a disk, d a CD-ROM drive, n a card. NULL: nothing boots from such devices.
+	 */
+	char *(*boot_path)(struct device *dev, char *ret_kind);
 	const struct device_key *keys; /* what a user may give; NULL: the board alone makes it */
 	/* Of a slot (plug.c); all NULL: it is none. hot: the guest runs, or is paused, and is told. unplug: the guest is asked. */
 	struct pci_bus *(*bus)(struct device *dev);
@@ -89,6 +98,7 @@ struct device {
 	const struct device_class *cls;
 	char *id; /* unique in the machine */
 	struct machine_core *core;
+	unsigned boot; /* 1 + bootindex; 0: none */
 };
 
 extern const struct device_class *const device_table[]; /* NULL-terminated */

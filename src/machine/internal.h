@@ -21,6 +21,10 @@
 #define PCI_IO_BASE	0xc000
 #define PCI_IO_SIZE	0x1000
 #define IOAPIC_BASE	0xfec00000ull
+/* Four pages that KVM needs of the guest's addresses on some processors, where no firmware is. */
+#define KVM_IDENTITY_BASE 0xfeffc000ull
+#define KVM_TSS_BASE	  0xfeffd000ul
+#define KVM_KEPT_SIZE	  0x4000u
 #define LAPIC_BASE	0xfee00000ull
 #define HIGH_RAM_BASE	0x100000000ull
 #define PCI_MMIO64_SIZE 0x400000000ull
@@ -94,8 +98,10 @@ struct vcpu {
 struct machine {
 	struct machine_core core; /* first */
 	enum machine_kind kind;
-	char *firmware; /* pc: its file, and what it is in the guest */
-	struct mem_region *firmware_rom;
+	struct pc_firmware *firmware; /* pc, as is all to the blank line (pc-firmware.h) */
+	struct device *fw_cfg;
+	size_t acpi_tables_room, acpi_loader_room; /* bytes of the files */
+
 	char *name, *kernel, *initrd, *append;
 	int kvm_fd;
 	unsigned cpus;
@@ -156,7 +162,8 @@ bool cpuid_set(struct vcpu *v, GError **error);
 bool micro_build(struct machine *m, const struct machine_config *config, GError **error);
 bool pc_add_ram(struct machine *m, GError **error);
 bool pc_build(struct machine *m, const struct machine_config *config, GError **error);
-bool pc_load_firmware(struct machine *m, GError **error);
+/* Bytes of the memory that is below PCI's; the rest is above 4 GiB. Space for configuration and BARs, as on QEMU's q35. */
+uint64_t pc_low_ram(uint64_t memory);
 
 /*
  * boot.c: loads kernel, initrd, command line; sets the boot vCPU's registers. The machine stands still. In two steps: the files

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "internal.h"
 #include "log.h"
+#include "pc-firmware.h"
 
 static const char *const exit_names[EXIT_REASONS] = {
 	[KVM_EXIT_IO] = "io",
@@ -129,8 +130,11 @@ static bool create_chips(struct machine *m, GError **error)
 {
 	/* Port 0x61, with which firmware and boot loaders measure time, is the 8254's; micro's guests find no speaker. */
 	struct kvm_pit_config pit = {.flags = m->kind == MACHINE_PC ? KVM_PIT_SPEAKER_DUMMY : 0};
+	uint64_t identity = KVM_IDENTITY_BASE;
 
-	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_TSS_ADDR, 0xfffbd000ul) < 0)
+	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0)
+		return kv_fail_errno(error, errno, "KVM_SET_IDENTITY_MAP_ADDR");
+	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_TSS_ADDR, KVM_TSS_BASE) < 0)
 		return kv_fail_errno(error, errno, "KVM_SET_TSS_ADDR");
 	if (kvcore_ioctl(m->core.vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
 		return kv_fail_errno(error, errno, "KVM_CREATE_IRQCHIP");
@@ -179,7 +183,7 @@ static bool build_on(struct machine *m, const struct machine_config *config, str
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_create(m, i, error))
 			return false;
-	return record_chips(m, error) && (boot ? boot_end(boot, error) : pc_load_firmware(m, error));
+	return record_chips(m, error) && (boot ? boot_end(boot, error) : pc_firmware_start(m, error));
 }
 
 static bool build(struct machine *m, const struct machine_config *config, GError **error)
@@ -211,7 +215,6 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 	m->core.display = config->display;
 	m->core.input = config->input;
 	m->name = g_strdup(config->name);
-	m->firmware = g_strdup(config->firmware);
 	m->kernel = g_strdup(config->kernel);
 	m->initrd = g_strdup(config->initrd);
 	m->append = g_strdup(config->append);
@@ -255,14 +258,13 @@ void machine_free(struct machine *m)
 	pci_bus_free(m->core.pci);
 	bus_free(m->core.ports);
 	bus_free(m->core.mmio);
-	mem_region_free(m->firmware_rom);
+	pc_firmware_free(m->firmware);
 	if (m->core.vm_fd >= 0)
 		kvcore_close(m->core.vm_fd);
 	mem_free(m->core.mem);
 	g_mutex_clear(&m->lock);
 	g_cond_clear(&m->changed);
 	g_free(m->name);
-	g_free(m->firmware);
 	g_free(m->kernel);
 	g_free(m->initrd);
 	g_free(m->append);
@@ -361,7 +363,7 @@ static bool reset(struct machine *m, GError **error)
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_state_set(&m->vcpu[i], &m->vcpu[i].power_on, false, error))
 			return false;
-	return m->kind == MACHINE_PC ? pc_load_firmware(m, error) : boot_load(m, error);
+	return m->kind == MACHINE_PC ? pc_firmware_start(m, error) : boot_load(m, error);
 }
 
 bool machine_reset(struct machine *m, GError **error)

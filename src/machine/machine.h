@@ -15,14 +15,15 @@ struct display;
 struct input;
 struct netdev;
 
-enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI, MACHINE_BUS_SATA, MACHINE_BUS_NVME };
+enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI, MACHINE_BUS_SATA, MACHINE_BUS_NVME, MACHINE_BUS_USB };
 
 /* A drive and the device that the guest has it by. */
 struct machine_disk {
 	struct disk *disk;
 	enum machine_bus bus;
-	bool cdrom;	   /* SCSI and SATA */
+	bool cdrom;	   /* SCSI, SATA and USB */
 	GVariant *options; /* of the device, a{sv}: serial (s), queues (u), wwn (t); NULL: none */
+	unsigned boot;	   /* 1 + bootindex; 0: none was given */
 };
 
 /* A network card and what is behind it. */
@@ -30,6 +31,7 @@ struct machine_card {
 	struct netdev *net;
 	const char *cls;   /* virtio-net, e1000e */
 	GVariant *options; /* of the device, a{sv}: mac (s), rom (s), a file; NULL: none */
+	unsigned boot;	   /* as machine_disk's */
 };
 
 /*
@@ -45,6 +47,25 @@ struct machine_device {
 
 enum machine_kind { MACHINE_MICRO, MACHINE_PC };
 
+/* A file that firmware finds in fw_cfg. */
+struct machine_file {
+	const char *name;
+	GBytes *data;
+};
+
+/* --firmware, --nvram, --boot, --fw-cfg, --smbios of a pc; copied or referenced. */
+struct machine_firmware {
+	const char *code;	    /* file: the ROM that ends at 4 GiB */
+	const char *variables;	    /* file: the flash below it, with nvram NULL its first content; NULL: none */
+	const char *nvram;	    /* file that the flash is kept in, made of `variables`; NULL: forgotten at the end */
+	const char *order, *once;   /* letters c, d, n; once: before the first reset; NULL: firmware's own order */
+	bool menu;
+	unsigned menu_wait;	    /* ms; 0: firmware's default */
+	const struct machine_file *files; /* n_files of them */
+	unsigned n_files;
+	GVariant *smbios; /* aa{sv}: type (t), file (s), or the type's keys (s, or t for numbers); NULL: none */
+};
+
 struct machine_config {
 	enum machine_kind kind;
 	const char *name;
@@ -53,8 +74,10 @@ struct machine_config {
 	const char *cpu;			/* as --cpu has it; NULL: host */
 	uint64_t memory;		      /* bytes */
 	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL; pc: kernel, too */
-	const char *firmware;		      /* pc: a file */
-	struct display *display;	      /* of the graphics device; NULL: it has none */
+	const struct machine_firmware *firmware; /* pc */
+	const char *vga;		      /* pc: class of its graphics device; NULL: none */
+	struct display *display;	      /* of that; NULL: it has none */
+	bool tablet;			      /* pc: a USB tablet is plugged in */
 	struct input *input;		      /* where keyboards and pointers are plugged in; NULL: nowhere */
 	struct chardev *console;	      /* first serial port; NULL: none */
 	struct chardev *virtio_console;	      /* hvc0; NULL: none */

@@ -235,7 +235,8 @@ static bool set_region(struct mem_region *r, bool on, GError **error)
 	return kv_fail_errno(error, errno, "%s: KVM does not take memory at 0x%" G_GINT64_MODIFIER "x", r->name, r->gpa);
 }
 
-struct mem_region *mem_region_new(struct guest_mem *mem, const char *name, uint64_t size, bool readonly, GError **error)
+/* Without bytes. */
+static struct mem_region *add_region(struct guest_mem *mem, const char *name, GError **error)
 {
 	unsigned n = 0;
 	struct mem_region *r;
@@ -247,16 +248,37 @@ struct mem_region *mem_region_new(struct guest_mem *mem, const char *name, uint6
 		return NULL;
 	}
 	r = g_new0(struct mem_region, 1);
-	*r = (struct mem_region){ .mem = mem, .size = size, .slot = MEM_BLOCKS + n, .readonly = readonly, .host = reserve(size) };
-	if (r->host == MAP_FAILED) {
-		kv_fail_errno(error, errno, "%s: %" G_GUINT64_FORMAT " KiB of memory", name, size >> 10);
-		g_free(r);
-		return NULL;
-	}
-	r->name = g_strdup(name);
+	*r = (struct mem_region){ .mem = mem, .slot = MEM_BLOCKS + n, .name = g_strdup(name) };
 	g_mutex_init(&r->lock);
 	mem->region[n] = r;
 	return r;
+}
+
+struct mem_region *mem_region_new(struct guest_mem *mem, const char *name, uint64_t size, bool readonly, GError **error)
+{
+	struct mem_region *r = add_region(mem, name, error);
+	uint8_t *host = r ? reserve(size) : NULL;
+
+	if (host == MAP_FAILED) {
+		kv_fail_errno(error, errno, "%s: %" G_GUINT64_FORMAT " KiB of memory", name, size >> 10);
+		mem_region_free(r);
+		return NULL;
+	}
+	if (r) {
+		r->size = size;
+		r->readonly = readonly;
+		r->host = host;
+	}
+	return r;
+}
+
+struct mem_region *mem_window_new(struct mem_region *of, const char *name, GError **error)
+{
+	struct mem_region *w = add_region(of->mem, name, error);
+
+	if (w)
+		w->of = of;
+	return w;
 }
 
 void mem_region_free(struct mem_region *r)
@@ -265,7 +287,8 @@ void mem_region_free(struct mem_region *r)
 		return;
 	mem_region_unmap(r);
 	r->mem->region[r->slot - MEM_BLOCKS] = NULL;
-	munmap(r->host, r->size);
+	if (r->host && !r->of)
+		munmap(r->host, r->size);
 	g_mutex_clear(&r->lock);
 	g_free(r->name);
 	g_free(r);
@@ -290,6 +313,22 @@ bool mem_region_map(struct mem_region *r, uint64_t gpa, GError **error)
 		r->mapped = ok = set_region(r, true, error);
 	}
 	g_mutex_unlock(&r->lock);
+	return ok;
+}
+
+bool mem_window_map(struct mem_region *w, uint64_t offset, uint64_t size, uint64_t gpa, GError **error)
+{
+	bool ok = true;
+
+	g_mutex_lock(&w->lock);
+	if (!w->mapped || w->gpa != gpa || w->size != size || w->host != w->of->host + offset) {
+		unmap_region(w);
+		w->gpa = gpa;
+		w->size = size;
+		w->host = w->of->host + offset;
+		w->mapped = ok = set_region(w, true, error);
+	}
+	g_mutex_unlock(&w->lock);
 	return ok;
 }
 

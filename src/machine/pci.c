@@ -517,6 +517,41 @@ bool pci_bus_set_ecam(struct pci_bus *bus, uint64_t base, unsigned buses, GError
 	return true;
 }
 
+unsigned pci_bus_ecam(struct pci_bus *bus, uint64_t *ret_base)
+{
+	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&bus->ecam_lock);
+
+	*ret_base = bus->ecam_base;
+	return (unsigned)(bus->ecam_size / ECAM_PER_FUNCTION / BUS_FUNCTIONS);
+}
+
+bool pci_bus_high_bars(struct pci_bus *bus, uint64_t *ret_first, uint64_t *ret_last)
+{
+	uint64_t first = UINT64_MAX, last = 0;
+
+	for (unsigned devfn = 0; devfn < BUS_FUNCTIONS; devfn++) {
+		struct pci_device *p = function_at(bus, devfn);
+
+		if (!p)
+			continue;
+		g_mutex_lock(&p->lock);
+		for (unsigned n = 0; n < PCI_BARS; n++) {
+			uint64_t at = p->bar[n].size && p->bar[n].wide ? bar_address(p, n) : 0;
+
+			if (at <= UINT32_MAX || at + p->bar[n].size - 1 < at)
+				continue;
+			first = MIN(first, at);
+			last = MAX(last, at + p->bar[n].size - 1);
+		}
+		g_mutex_unlock(&p->lock);
+	}
+	if (!last)
+		return false;
+	*ret_first = first;
+	*ret_last = last;
+	return true;
+}
+
 struct pci_bus *pci_bus_new(struct machine_core *core, const struct pci_windows *windows, GError **error)
 {
 	struct pci_bus *bus = g_new0(struct pci_bus, 1);

@@ -117,6 +117,25 @@ static bool find_place(struct machine *m, const wish *w, bool hot, struct pci_pl
 	return true;
 }
 
+/* Its bus is the one USB controller's. */
+static bool is_usb(const struct device_class *cls)
+{
+	return g_str_has_prefix(cls->name, "usb-");
+}
+
+/* A function's place, or a port of the USB controller. */
+static bool prepare(struct machine *m, const struct device_class *cls, const wish *w, bool hot, struct pci_place *place,
+		    struct device **ret_slot, GError **error)
+{
+	*ret_slot = NULL;
+	*place = (struct pci_place){.slot = 0xff};
+	if (!is_usb(cls))
+		return find_place(m, w, hot, place, ret_slot, error);
+	if (hot && !m->core.usb)
+		return kv_fail(error, KV_ERROR_USAGE, "No 'usb-bus' bus found for device '%s'", cls->name);
+	return m->core.usb || board_need_usb(m, error);
+}
+
 static bool plug(struct machine *m, const struct machine_device *d, bool hot, GError **error)
 {
 	const struct device_backend backend = {.disk = d->disk, .netdev = d->netdev};
@@ -130,7 +149,7 @@ static bool plug(struct machine *m, const struct machine_device *d, bool hot, GE
 	if (cls->bus && m->kind == MACHINE_MICRO)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "machine 'micro' has one PCI bus, and no firmware to number others");
 	w.id = d->id ? g_strdup(d->id) : g_strdup_printf("device%u", m->n_named++);
-	if (!read_words(cls, d->options, &w, error) || !find_place(m, &w, hot, &place, &slot, error))
+	if (!read_words(cls, d->options, &w, error) || !prepare(m, cls, &w, hot, &place, &slot, error))
 		return false;
 	m->core.pci_place = &place;
 	dev = board_add(m, cls->name, w.id, w.options, &backend, error);
@@ -181,6 +200,10 @@ bool machine_unplug(struct machine *m, const char *id, GError **error)
 
 	if (!dev)
 		return kv_fail(error, KV_ERROR_INVALID, "Device '%s' not found", id);
+	if (is_usb(dev->cls)) {
+		plug_left(m, dev);
+		return true;
+	}
 	if (!slot)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "Bus 'pcie.0' does not support hotplugging");
 	slot->cls->unplug(slot, dev);

@@ -177,6 +177,7 @@ static const struct {
 	[MACHINE_BUS_SCSI] = {.name = "scsi", .cdroms = true, .wwns = true},
 	[MACHINE_BUS_SATA] = {.name = "sata", .cdroms = true, .wwns = true},
 	[MACHINE_BUS_NVME] = {.name = "nvme", .queues = true},
+	[MACHINE_BUS_USB] = {.name = "usb", .cdroms = true, .wwns = true},
 };
 
 /* The word is one of the table's: options.c has seen to that. */
@@ -198,11 +199,11 @@ static bool check_keys(GVariant *keys, const struct machine_disk *d, GError **er
 	if (!file && !d->cdrom)
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: file is missing; give file=PATH");
 	if (d->cdrom && !buses[d->bus].cdroms)
-		return kv_fail(error, KV_ERROR_USAGE, "--disk: media=cdrom is for bus=scsi and bus=sata");
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: media=cdrom is for bus=scsi, sata and usb");
 	if (!buses[d->bus].queues && has(keys, "queues"))
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: queues is for bus=virtio and bus=nvme");
 	if (!buses[d->bus].wwns && text_of(keys, "wwn", NULL))
-		return kv_fail(error, KV_ERROR_USAGE, "--disk: wwn is for bus=scsi and bus=sata");
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: wwn is for bus=scsi, sata and usb");
 	return true;
 }
 
@@ -213,6 +214,7 @@ static bool open_disk(unsigned index, GVariant *keys, struct machine_disk *d, GE
 
 	d->cdrom = is_cdrom(keys);
 	d->bus = bus_of(keys, d->cdrom);
+	d->boot = vmm_boot_index(keys);
 	if (!check_keys(keys, d, error) || !device_options(keys, d, error))
 		return false;
 	if (text_of(keys, "file", NULL)) {

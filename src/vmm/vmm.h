@@ -22,8 +22,13 @@ struct input;
 struct machine;
 struct machine_card;
 struct machine_disk;
+struct qmp_keys;
+struct machine_firmware;
+struct netdev;
 struct qmp_server;
 struct vmm_nbd;
+struct vnc;
+struct vnc_module;
 
 /* A guest's disk as a user of the graph. */
 struct vmm_drive {
@@ -46,8 +51,13 @@ struct vmm {
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
 	struct machine_card *cards;
 	unsigned n_cards;
-	struct display *display; /* of a pc, as is input; else NULL */
+	struct machine_firmware *firmware; /* of a pc, else NULL */
+	struct display *display; /* of a pc; else NULL */
 	struct input *input;
+	struct qmp_keys *keys; /* that QMP types; NULL: none yet */
+	int pointer_x, pointer_y; /* where QMP last had it */
+	const struct vnc_module *vnc_module;
+	struct vnc *vnc; /* NULL: no VNC server */
 	struct machine *machine;
 	struct qmp_server *qmp; /* NULL: none */
 	gint64 started; /* g_get_monotonic_time() */
@@ -76,6 +86,11 @@ void vmm_close_disks(struct vmm *vmm);
 /* cards.c: the cards of --net, likewise. */
 bool vmm_open_cards(struct vmm *vmm, GError **error);
 void vmm_close_cards(struct vmm *vmm);
+/* firmware.c: what a pc's firmware is and is told. Likewise. */
+bool vmm_open_firmware(struct vmm *vmm, GError **error);
+void vmm_close_firmware(struct vmm *vmm);
+/* 1 + bootindex of a disk's or card's keys; 0: it has none. */
+unsigned vmm_boot_index(GVariant *keys);
 /* drives.c: those drives as users of a graph of images. Likewise. */
 bool vmm_open_graph(struct vmm *vmm, GError **error);
 /* Another medium for a drive, an open image (a reference is taken), or none. */
@@ -85,6 +100,11 @@ void vmm_close_graph(struct vmm *vmm);
 void vmm_open_jobs(struct vmm *vmm);
 void vmm_close_jobs(struct vmm *vmm);
 void vmm_nbd_stop(struct vmm *vmm);
+
+/* vnc.c: class of the graphics device, NULL: none; the server of --vnc. Closing is due after a failure, too. */
+const char *vmm_vga(const struct vmm *vmm);
+bool vmm_open_vnc(struct vmm *vmm, GError **error);
+void vmm_close_vnc(struct vmm *vmm);
 
 /* Run until the guest or the user ends it; answers the exit status of the process. */
 int vmm_run(struct vmm *vmm);
