@@ -183,7 +183,11 @@ static bool build_on(struct machine *m, const struct machine_config *config, str
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_create(m, i, error))
 			return false;
-	return record_chips(m, error) && (boot ? boot_end(boot, error) : pc_firmware_start(m, error));
+	if (!record_chips(m, error))
+		return false;
+	if (boot)
+		return boot_end(boot, error);
+	return config->incoming || pc_firmware_start(m, error);
 }
 
 static bool build(struct machine *m, const struct machine_config *config, GError **error)
@@ -199,7 +203,7 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 	m->cpu_chosen = config->cpu && strcmp(config->cpu, "host") != 0 && strcmp(config->cpu, "max") != 0;
 	if (!vcpu_msr_list(m->kvm_fd, &m->msr_list, error) || !create_vm(m, error) || !add_ram(m, error))
 		return false;
-	boot = m->kind == MACHINE_PC ? NULL : boot_begin(m);
+	boot = m->kind == MACHINE_PC || config->incoming ? NULL : boot_begin(m);
 	ok = build_on(m, config, boot, error);
 	if (boot)
 		boot_free(boot);
