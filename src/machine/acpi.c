@@ -87,7 +87,7 @@ static GByteArray *madt(const struct machine *m)
 	for (unsigned i = 0; i < m->cpus; i++) {
 		put(t, 0x0800, 2); /* local APIC */
 		put(t, i, 1);
-		put(t, i, 1);
+		put(t, cpu_apic_id(&m->topology, i), 1);
 		put(t, 1, 4);
 	}
 	put(t, 0x0c01, 2); /* I/O APIC */

@@ -29,9 +29,10 @@ struct machine_core {
 	struct guest_mem *mem;
 	struct bus *ports, *mmio;
 	struct pci_bus *pci;   /* NULL before the host bridge is there */
-	/* A line of the PCI bus, 0 to 3 (INTA of slot n is line n % 4), changed; NULL: GSI 16 + line. pci.c's lock is held. */
+	/* A line of the PCI bus, 0 to 3 as pci_intx_line() says, changed; NULL: GSI 16 + line. pci.c's lock is held. */
 	void (*pci_intx)(void *opaque, unsigned line, bool level);
 	void *pci_intx_opaque;
+	bool hpet_legacy; /* the HPET has GSIs 0 and 8, the clock none; atomic */
 	struct display *display; /* the screen of the graphics device; NULL: there is none */
 	struct input *input;	 /* keyboards and pointers plug in here; NULL: nobody would hear of them */
 	GMainContext *context; /* the main one: timers, consoles, network */

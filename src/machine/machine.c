@@ -127,7 +127,8 @@ static bool create_vm(struct machine *m, GError **error)
 
 static bool create_chips(struct machine *m, GError **error)
 {
-	struct kvm_pit_config pit = {0};
+	/* Port 0x61, with which firmware and boot loaders measure time, is the 8254's; micro's guests find no speaker. */
+	struct kvm_pit_config pit = {.flags = m->kind == MACHINE_PC ? KVM_PIT_SPEAKER_DUMMY : 0};
 
 	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_TSS_ADDR, 0xfffbd000ul) < 0)
 		return kv_fail_errno(error, errno, "KVM_SET_TSS_ADDR");
@@ -188,6 +189,10 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 
 	if (m->cpus < 1 || m->cpus > VCPUS_MAX)
 		return kv_fail(error, KV_ERROR_USAGE, "%u vCPUs: 1 to %d are possible", m->cpus, VCPUS_MAX);
+	if (!cpu_topology_complete(&m->topology, m->cpus, error) ||
+	    !cpu_parse(config->cpu ? config->cpu : "host", &m->cpu, error))
+		return false;
+	m->cpu_chosen = config->cpu && strcmp(config->cpu, "host") != 0 && strcmp(config->cpu, "max") != 0;
 	if (!vcpu_msr_list(m->kvm_fd, &m->msr_list, error) || !create_vm(m, error) || !add_ram(m, error))
 		return false;
 	boot = m->kind == MACHINE_PC ? NULL : boot_begin(m);
@@ -212,6 +217,7 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 	m->append = g_strdup(config->append);
 	m->kvm_fd = config->kvm_fd;
 	m->cpus = config->cpus;
+	m->topology = (struct cpu_topology){config->sockets, config->cores, config->threads};
 	m->memory = config->memory;
 	m->pause_wanted = true;
 	m->devices = g_ptr_array_new();
@@ -368,7 +374,7 @@ bool machine_reset(struct machine *m, GError **error)
 
 void machine_power_button(struct machine *m)
 {
-	acpi_pm_power_button(m->pm);
+	(m->kind == MACHINE_PC ? ich9_lpc_power_button : acpi_pm_power_button)(m->pm);
 }
 
 /* ---- statistics and state ---- */

@@ -37,7 +37,8 @@ struct machine_config {
 	enum machine_kind kind;
 	const char *name;
 	int kvm_fd; /* system descriptor, kvcore_open() */
-	unsigned cpus;
+	unsigned cpus, sockets, cores, threads; /* 0 of the last three: what follows from the others */
+	const char *cpu;			/* as --cpu has it; NULL: host */
 	uint64_t memory;		      /* bytes */
 	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL; pc: kernel, too */
 	const char *firmware;		      /* pc: a file */
@@ -71,6 +72,10 @@ bool machine_busy(const struct machine *m);
 /* Power-on state, kernel loaded again; the machine must be paused or ended; then machine_run(). */
 bool machine_reset(struct machine *m, GError **error);
 void machine_power_button(struct machine *m);
+/* The models of --cpu; and what one means: features (b) by name and, but for host and max, who it says it is. */
+GStrv machine_cpu_models(void);
+GVariant *machine_cpu_expand(int kvm_fd, const char *cpu, GStrv *ret_missing, GError **error);
+void machine_vcpu_place(const struct machine *m, unsigned index, unsigned *ret_socket, unsigned *ret_core, unsigned *ret_thread);
 unsigned machine_vcpus(const struct machine *m);
 pid_t machine_vcpu_thread(struct machine *m, unsigned index); /* its thread's id; 0 before the first machine_run() */
 /* `name value` lines: exits by reason, devices' counters, the CPU engine's; those of one vCPU start with `vcpuN.`; g_free. */

@@ -19,6 +19,7 @@
 #define BUS_FUNCTIONS	  256u
 #define RESET_CONTROL	  1 /* port 0xcf9, among those of the configuration address */
 #define RESET_CPU	  4
+#define ICH9_FIRST_SLOT	  25
 #define INTX_FIRST_GSI	  16 /* INTA of slot n uses GSI 16 + n % 4; acpi.c tells the guest */
 
 struct pci_bus {
@@ -112,9 +113,17 @@ static void sync_bars(struct pci_device *p)
 	}
 }
 
+/* On ICH9 (its data sheet, 10.1.21 and on: D25IR to D31IR as they are after a reset) the last slots' pins are not rotated. */
+unsigned pci_intx_line(const struct machine_core *core, unsigned slot, unsigned pin)
+{
+	bool rotated = !core->pci_intx || slot < ICH9_FIRST_SLOT;
+
+	return ((rotated ? slot : 0) + MAX(pin, 1u) - 1) % 4;
+}
+
 static unsigned intx_line(const struct pci_device *p)
 {
-	return (p->slot + MAX(p->config[PCI_INTERRUPT_PIN], 1u) - 1) % 4;
+	return pci_intx_line(p->dev.core, p->slot, p->config[PCI_INTERRUPT_PIN]);
 }
 
 static void set_line(struct pci_bus *bus, unsigned line)
@@ -419,7 +428,7 @@ bool pci_bus_set_ecam(struct pci_bus *bus, uint64_t base, unsigned buses, GError
 	if (size == bus->ecam_size && (!size || base == bus->ecam_base))
 		return true;
 	if (bus->ecam_size)
-		bus_unregister(bus->core->mmio, bus->ecam_base);
+		bus_withdraw(bus->core->mmio, bus->ecam_base);
 	bus->ecam_size = 0;
 	if (size && !bus_register(bus->core->mmio, base, size, "PCI ECAM", &ecam_ops, bus, error))
 		return false;

@@ -94,6 +94,9 @@ extern const struct state_field pci_msix_state_fields[];
 void pci_loaded(struct pci_device *p);		    /* after the fields were loaded: maps BARs */
 extern const struct state_field pci_state_fields[]; /* for STATE_STRUCT of the embedded pci_device */
 
+/* The line, 0 to 3, of a function's pin, 1 to 4. ACPI's _PRT says the same. */
+unsigned pci_intx_line(const struct machine_core *core, unsigned slot, unsigned pin);
+
 /* Where BARs are placed as functions are added; size 0: by firmware, and they start nowhere. */
 struct pci_windows {
 	uint64_t mmio_base, mmio_size, mmio64_base, mmio64_size;

@@ -128,6 +128,31 @@ static unsigned read_devices(struct vmm *vmm, struct machine_device **ret)
 	return n;
 }
 
+/* --smp may be all of it, or what --cpus leaves open. */
+static bool set_cpus(struct vmm *vmm, struct machine_config *config, GError **error)
+{
+	g_autoptr(GVariant) smp = g_variant_lookup_value(vmm->options, "smp", NULL);
+	guint64 cpus = lookup_number(vmm, "cpus", 0), n = 0, sockets = 0, cores = 0, threads = 0;
+
+	if (smp) {
+		g_variant_lookup(smp, "cpus", "t", &n);
+		g_variant_lookup(smp, "sockets", "t", &sockets);
+		g_variant_lookup(smp, "cores", "t", &cores);
+		g_variant_lookup(smp, "threads", "t", &threads);
+	}
+	if (cpus && n && cpus != n)
+		return kv_fail(error, KV_ERROR_USAGE, "--smp: cpus=%" G_GUINT64_FORMAT ", and --cpus %" G_GUINT64_FORMAT, n,
+			       cpus);
+	if (!cpus)
+		cpus = n ? n : MAX(sockets, 1) * MAX(cores, 1) * MAX(threads, 1);
+	config->cpus = cpus;
+	config->sockets = sockets;
+	config->cores = cores;
+	config->threads = threads;
+	config->cpu = lookup_text(vmm, "cpu", NULL);
+	return true;
+}
+
 static bool open_machine(struct vmm *vmm, GError **error)
 {
 	g_autofree struct machine_device *devices = NULL;
@@ -141,7 +166,6 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.input = vmm->input,
 		.name = lookup_text(vmm, "name", "kvasir"),
 		.kvm_fd = vmm->kvm_fd,
-		.cpus = lookup_number(vmm, "cpus", 1),
 		.memory = lookup_number(vmm, "memory", DEFAULT_MEMORY),
 		.kernel = lookup_text(vmm, "kernel", NULL),
 		.initrd = lookup_text(vmm, "initrd", NULL),
@@ -153,7 +177,8 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.netdevs = vmm->netdevs,
 	};
 
-	vmm->machine = machine_new(&config, error);
+	if (set_cpus(vmm, &config, error))
+		vmm->machine = machine_new(&config, error);
 	for (unsigned i = 0; i < n_devices; i++)
 		g_variant_unref(devices[i].options);
 	return vmm->machine;

@@ -70,6 +70,14 @@ static const struct option disk_keys[] = {
 	{},
 };
 
+static const struct option smp_keys[] = {
+	{ "cpus", OPTION_COUNT, "N", "virtual processors (as --cpus)", .min = 1, .max = 255, .first = true },
+	{ "sockets", OPTION_COUNT, "N", "packages", .min = 1, .max = 255 },
+	{ "cores", OPTION_COUNT, "N", "cores of a package", .min = 1, .max = 255 },
+	{ "threads", OPTION_COUNT, "N", "threads of a core (1)", .min = 1, .max = 255 },
+	{},
+};
+
 static const struct option net_keys[] = {
 	{ "kind", OPTION_CHOICE, "none|user", "network behind the card (none: unplugged)", .choices = net_kinds,
 	  .required = true, .first = true },
@@ -92,6 +100,8 @@ const struct option option_table[] = {
 	{ "accel", OPTION_CHOICE, "auto|kvm|soft", "CPU engine (auto: /dev/kvm if it is quick)",
 	  .choices = accels },
 	{ "cpus", OPTION_COUNT, "N", "virtual processors (1)", .min = 1, .max = 255 },
+	{ "cpu", OPTION_TEXT, "MODEL,+F,-F", "host, max, baseline, or a model, features more or less (host)", .rare = true },
+	{ "smp", OPTION_KEYS, "KEYS", "how processors are arranged", .keys = smp_keys, .rare = true },
 	{ "memory", OPTION_SIZE, "SIZE", "guest memory, as in 512M or 2G (1G)",
 	  .min = 16 << 20, .max = 1ull << 40 },
 	{ "machine", OPTION_CHOICE, "micro|pc", "the board (micro: a kernel is booted without firmware)", .choices = machines },

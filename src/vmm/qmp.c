@@ -7,6 +7,7 @@
 
 #include "disk.h"
 #include "error.h"
+#include "log.h"
 #include "machine.h"
 #include "qmp-block.h"
 #include "server.h"
@@ -67,6 +68,8 @@ static const struct qmp_command commands[] = {
 	{ "query-block-jobs", qmp_query_block_jobs },
 	{ "query-blockstats", qmp_query_blockstats, qmp_query_blockstats_args },
 	{ "query-chardev", qmp_query_chardev },
+	{ "query-cpu-definitions", qmp_query_cpu_definitions },
+	{ "query-cpu-model-expansion", qmp_query_cpu_model_expansion, qmp_query_cpu_model_expansion_args },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
 	{ "query-jobs", qmp_query_jobs },
 	{ "query-kvm", qmp_query_kvm },
@@ -82,6 +85,25 @@ static const struct qmp_command commands[] = {
 	{ "system_reset", qmp_system_reset },
 	{ "transaction", qmp_transaction, qmp_transaction_args },
 	{},
+};
+
+/* All that are ever sent. */
+static const char *const events[] = {
+	"BLOCK_EXPORT_DELETED",
+	"BLOCK_IO_ERROR",
+	"BLOCK_JOB_CANCELLED",
+	"BLOCK_JOB_COMPLETED",
+	"BLOCK_JOB_ERROR",
+	"BLOCK_JOB_PENDING",
+	"BLOCK_JOB_READY",
+	"DEVICE_TRAY_MOVED",
+	"JOB_STATUS_CHANGE",
+	"POWERDOWN",
+	"RESET",
+	"RESUME",
+	"SHUTDOWN",
+	"STOP",
+	NULL,
 };
 
 JsonNode *qmp_version(void)
@@ -101,7 +123,9 @@ static bool is_busy(void *opaque)
 	return machine_busy(((struct vmm *)opaque)->machine);
 }
 
-static const struct qmp_server_ops server_ops = { .commands = commands, .version = qmp_version, .busy = is_busy };
+static const struct qmp_server_ops server_ops = {
+	.commands = commands, .events = events, .version = qmp_version, .busy = is_busy
+};
 
 bool qmp_open(struct vmm *vmm, GVariant *keys, GError **error)
 {
@@ -121,6 +145,8 @@ void qmp_close(struct vmm *vmm)
 
 void qmp_event(struct vmm *vmm, const char *name, JsonObject *data)
 {
+	if (!g_strv_contains(events, name))
+		kv_log_warn("QMP event %s: query-qmp-schema does not tell it", name);
 	if (vmm->qmp)
 		qmp_server_event(vmm->qmp, name, data);
 	if (data)

@@ -8,3 +8,6 @@ extern const struct device_class device_ahci, device_nvme, device_sata_disk;
 extern const struct device_class device_scsi_cd, device_scsi_disk, device_virtio_scsi;
 extern const struct device_class device_virtio_balloon, device_virtio_blk, device_virtio_console, device_virtio_net,
 	device_virtio_rng;
+extern const struct device_class device_hpet;
+extern const struct device_class device_ich9_lpc;
+extern const struct device_class device_q35_mch;
