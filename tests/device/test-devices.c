@@ -39,9 +39,9 @@ static void request(void *machine, enum machine_request what)
 
 static void open_backend(struct world *w, const char *cls)
 {
-	bool scsi = g_str_has_prefix(cls, "scsi-");
+	bool scsi = g_str_has_prefix(cls, "scsi-"), sata = !strcmp(cls, "sata-disk");
 
-	if (scsi || !strcmp(cls, "virtio-blk")) {
+	if (scsi || sata || !strcmp(cls, "virtio-blk") || !strcmp(cls, "nvme")) {
 		struct image *img;
 		GVariantDict d;
 
@@ -51,8 +51,8 @@ static void open_backend(struct world *w, const char *cls)
 		img = image_open(g_variant_dict_end(&d), NULL);
 		assert_non_null(img);
 		w->backend.disk = disk_new("drive", img, NULL, NULL);
-		if (scsi)
-			w->backend.controller = device_new(&w->core, "virtio-scsi", "hba", NULL, NULL, NULL);
+		if (scsi || sata)
+			w->backend.controller = device_new(&w->core, scsi ? "virtio-scsi" : "ahci", "hba", NULL, NULL, NULL);
 	} else if (!strcmp(cls, "virtio-net")) {
 		w->backend.netdev = net_open("none", NULL, NULL, NULL);
 		assert_non_null(w->backend.netdev);
