@@ -53,7 +53,8 @@ const char *migrate_status_name(enum migrate_status status)
 
 void migrate_init(struct vmm *vmm)
 {
-	vmm->migrate_settings = (struct migrate_settings){ .max_bandwidth = DEFAULT_BANDWIDTH, .downtime_limit = DEFAULT_DOWNTIME };
+	vmm->migrate_settings.max_bandwidth = DEFAULT_BANDWIDTH;
+	vmm->migrate_settings.downtime_limit = DEFAULT_DOWNTIME;
 }
 
 enum migrate_status migrate_status(const struct vmm *vmm)
