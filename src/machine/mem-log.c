@@ -22,7 +22,7 @@ unsigned mem_areas(const struct guest_mem *mem, struct mem_area *ret)
 	for (unsigned i = 0; i < MEM_REGIONS; i++) {
 		const struct mem_region *r = mem->region[i];
 
-		if (!r)
+		if (!r || r->of)
 			continue;
 		ret[n] = (struct mem_area){ .host = r->host, .size = r->size, .slot = r->slot };
 		g_strlcpy(ret[n++].name, r->name, sizeof(ret->name));
@@ -37,7 +37,7 @@ static void each_region(struct guest_mem *mem, bool on)
 		g_autofree uint64_t *nobody = NULL;
 
 		if (r && on)
-			mem_region_take(r, MEM_LOG_SAVE, nobody = g_new0(uint64_t, (r->size >> PAGE_BITS) / 64 + 1));
+			mem_region_take(r, MEM_LOG_SAVE, nobody = g_new0(uint64_t, (MAX(r->size, MEM_WINDOW_MAX) >> PAGE_BITS) / 64 + 1));
 		else if (r)
 			mem_region_end_log(r, MEM_LOG_SAVE);
 	}
@@ -60,6 +60,16 @@ void mem_log_stop(struct guest_mem *mem)
 	mem_log_guest(mem, false, NULL);
 }
 
+/* Their news becomes the region's. */
+static void take_windows(struct guest_mem *mem, const struct mem_region *of)
+{
+	uint64_t nobody[(MEM_WINDOW_MAX >> PAGE_BITS) / 64 + 1] = {};
+
+	for (unsigned i = 0; i < MEM_REGIONS; i++)
+		if (mem->region[i] && mem->region[i]->of == of)
+			mem_region_take(mem->region[i], MEM_LOG_SAVE, nobody);
+}
+
 bool mem_log_take(struct guest_mem *mem, const struct mem_area *a, uint64_t *bitmap, GError **error)
 {
 	size_t words = (a->size >> PAGE_BITS) / 64 + 1;
@@ -68,6 +78,7 @@ bool mem_log_take(struct guest_mem *mem, const struct mem_area *a, uint64_t *bit
 	struct ram_block *b;
 
 	if (a->slot >= MEM_BLOCKS) {
+		take_windows(mem, mem->region[a->slot - MEM_BLOCKS]);
 		mem_region_take(mem->region[a->slot - MEM_BLOCKS], MEM_LOG_SAVE, bitmap);
 		return true;
 	}

@@ -272,9 +272,10 @@ uint64_t mem_total(const struct guest_mem *mem)
 
 /* ---- regions ---- */
 
+/* A window's size changes: as many as its largest needs. */
 static size_t region_words(const struct mem_region *r)
 {
-	return (r->size >> PAGE_BITS) / 64 + 1;
+	return ((r->of ? MEM_WINDOW_MAX : r->size) >> PAGE_BITS) / 64 + 1;
 }
 
 /* Holds lock. Flags of a slot that is there may change, its place only by taking it away. */
@@ -293,6 +294,18 @@ static bool set_region(struct mem_region *r, bool on, GError **error)
 	return kv_fail_errno(error, errno, "%s: KVM does not take memory at 0x%" G_GINT64_MODIFIER "x", r->name, r->gpa);
 }
 
+/* What was written through a window is news of the region for the one who saves it; a painter asks the window itself. */
+static void tell_base(struct mem_region *w, const uint64_t *bitmap)
+{
+	uint64_t first = (uint64_t)(w->host - w->of->host) >> PAGE_BITS;
+
+	g_mutex_lock(&w->of->lock);
+	for (uint64_t page = 0; w->of->dirty[MEM_LOG_SAVE] && page < w->size >> PAGE_BITS; page++)
+		if (bitmap[page / 64] >> page % 64 & 1)
+			w->of->dirty[MEM_LOG_SAVE][(first + page) / 64] |= 1ull << (first + page) % 64;
+	g_mutex_unlock(&w->of->lock);
+}
+
 /* Holds lock. KVM's log is taken once, and is news to everybody who logs. */
 static void fetch_region(struct mem_region *r)
 {
@@ -308,9 +321,12 @@ static void fetch_region(struct mem_region *r)
 	for (int who = 0; who < MEM_LOGS; who++)
 		for (size_t i = 0; r->dirty[who] && i < words; i++)
 			r->dirty[who][i] |= bitmap[i];
+	if (r->of)
+		tell_base(r, bitmap);
 }
 
-struct mem_region *mem_region_new(struct guest_mem *mem, const char *name, uint64_t size, bool readonly, GError **error)
+/* Without bytes. */
+static struct mem_region *add_region(struct guest_mem *mem, const char *name, GError **error)
 {
 	unsigned n = 0;
 	struct mem_region *r;
@@ -322,16 +338,37 @@ struct mem_region *mem_region_new(struct guest_mem *mem, const char *name, uint6
 		return NULL;
 	}
 	r = g_new0(struct mem_region, 1);
-	*r = (struct mem_region){ .mem = mem, .size = size, .slot = MEM_BLOCKS + n, .readonly = readonly, .host = reserve(size) };
-	if (r->host == MAP_FAILED) {
-		kv_fail_errno(error, errno, "%s: %" G_GUINT64_FORMAT " KiB of memory", name, size >> 10);
-		g_free(r);
-		return NULL;
-	}
-	r->name = g_strdup(name);
+	*r = (struct mem_region){ .mem = mem, .slot = MEM_BLOCKS + n, .name = g_strdup(name) };
 	g_mutex_init(&r->lock);
 	mem->region[n] = r;
 	return r;
+}
+
+struct mem_region *mem_region_new(struct guest_mem *mem, const char *name, uint64_t size, bool readonly, GError **error)
+{
+	struct mem_region *r = add_region(mem, name, error);
+	uint8_t *host = r ? reserve(size) : NULL;
+
+	if (host == MAP_FAILED) {
+		kv_fail_errno(error, errno, "%s: %" G_GUINT64_FORMAT " KiB of memory", name, size >> 10);
+		mem_region_free(r);
+		return NULL;
+	}
+	if (r) {
+		r->size = size;
+		r->readonly = readonly;
+		r->host = host;
+	}
+	return r;
+}
+
+struct mem_region *mem_window_new(struct mem_region *of, const char *name, GError **error)
+{
+	struct mem_region *w = add_region(of->mem, name, error);
+
+	if (w)
+		w->of = of;
+	return w;
 }
 
 void mem_region_free(struct mem_region *r)
@@ -340,7 +377,8 @@ void mem_region_free(struct mem_region *r)
 		return;
 	mem_region_unmap(r);
 	r->mem->region[r->slot - MEM_BLOCKS] = NULL;
-	munmap(r->host, r->size);
+	if (r->host && !r->of)
+		munmap(r->host, r->size);
 	g_mutex_clear(&r->lock);
 	for (int who = 0; who < MEM_LOGS; who++)
 		g_free(r->dirty[who]);
@@ -368,6 +406,24 @@ bool mem_region_map(struct mem_region *r, uint64_t gpa, GError **error)
 		r->mapped = ok = set_region(r, true, error);
 	}
 	g_mutex_unlock(&r->lock);
+	return ok;
+}
+
+bool mem_window_map(struct mem_region *w, uint64_t offset, uint64_t size, uint64_t gpa, GError **error)
+{
+	bool ok = true;
+
+	if (size > MEM_WINDOW_MAX)
+		return kv_fail(error, KV_ERROR_INVALID, "%s: a window of more than %d KiB", w->name, MEM_WINDOW_MAX >> 10);
+	g_mutex_lock(&w->lock);
+	if (!w->mapped || w->gpa != gpa || w->size != size || w->host != w->of->host + offset) {
+		unmap_region(w);
+		w->gpa = gpa;
+		w->size = size;
+		w->host = w->of->host + offset;
+		w->mapped = ok = set_region(w, true, error);
+	}
+	g_mutex_unlock(&w->lock);
 	return ok;
 }
 

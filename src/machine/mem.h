@@ -20,7 +20,7 @@ struct ram_block {
 	uint64_t *written; /* a bit a page, atomic; from the first mem_log_writes() on */
 };
 
-enum { MEM_BLOCKS = 8, MEM_REGIONS = 32, MEM_AREAS = MEM_BLOCKS + MEM_REGIONS };
+enum { MEM_BLOCKS = 8, MEM_REGIONS = 32, MEM_WINDOW_MAX = 128 << 10, MEM_AREAS = MEM_BLOCKS + MEM_REGIONS };
 
 /* Who wants to know of changes of a region: a display, the saving of the machine. */
 enum mem_log { MEM_LOG_DISPLAY, MEM_LOG_SAVE, MEM_LOGS };
@@ -33,6 +33,7 @@ struct mem_region {
 	uint8_t *host;
 	unsigned slot;
 	bool readonly; /* a guest's write is an MMIO exit, for who has the addresses on the bus */
+	struct mem_region *of; /* a window's: whose bytes it shows; else NULL */
 	GMutex lock;
 	bool mapped, logged;
 	uint64_t gpa;
@@ -80,6 +81,10 @@ void mem_region_free(struct mem_region *r); /* NULL is fine */
 /* To gpa, from wherever it was: false, and it is nowhere, when something else is there. The guest loses nothing of its bytes. */
 bool mem_region_map(struct mem_region *r, uint64_t gpa, GError **error);
 void mem_region_unmap(struct mem_region *r);
+/* A second place where the guest has some bytes of a region, which lives longer. Freed as a region; the log is its own. */
+struct mem_region *mem_window_new(struct mem_region *of, const char *name, GError **error);
+/* [offset, offset + size) of the region to gpa, all page multiples; as mem_region_map(). */
+bool mem_window_map(struct mem_region *w, uint64_t offset, uint64_t size, uint64_t gpa, GError **error);
 /*
  * Bytes that we changed ourselves while it is mapped: the guest must not run code that was translated from the old ones.
  */

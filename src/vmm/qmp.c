@@ -10,6 +10,7 @@
 #include "log.h"
 #include "machine.h"
 #include "qmp-block.h"
+#include "qmp-input.h"
 #include "server.h"
 #include "vmm.h"
 
@@ -54,6 +55,8 @@ static const struct qmp_command commands[] = {
 	{ "closefd", qmp_closefd, qmp_getfd_args },
 	{ "cont", qmp_cont },
 	{ "eject", qmp_eject, qmp_open_tray_args },
+	{ "input-send-event", qmp_input_send_event, qmp_input_send_event_args },
+	{ "expire_password", qmp_expire_password, qmp_expire_password_args },
 	{ "getfd", qmp_getfd, qmp_getfd_args },
 	{ "job-cancel", qmp_job_cancel, qmp_job_id_args },
 	{ "job-complete", qmp_job_complete, qmp_job_id_args },
@@ -78,8 +81,10 @@ static const struct qmp_command commands[] = {
 	{ "query-cpu-definitions", qmp_query_cpu_definitions },
 	{ "query-cpu-model-expansion", qmp_query_cpu_model_expansion, qmp_query_cpu_model_expansion_args },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
+	{ "query-display-options", qmp_query_display_options },
 	{ "query-jobs", qmp_query_jobs },
 	{ "query-kvm", qmp_query_kvm },
+	{ "query-mice", qmp_query_mice },
 	{ "query-migrate", qmp_query_migrate },
 	{ "query-migrate-capabilities", qmp_query_migrate_capabilities },
 	{ "query-migrate-parameters", qmp_query_migrate_parameters },
@@ -89,7 +94,12 @@ static const struct qmp_command commands[] = {
 	{ "query-stats-schemas", qmp_query_stats_schemas, qmp_stats_schemas_args },
 	{ "query-status", qmp_query_status },
 	{ "query-version", qmp_query_version },
+	{ "query-vnc", qmp_query_vnc },
 	{ "quit", qmp_quit },
+	{ "set_link", qmp_set_link, qmp_set_link_args },
+	{ "send-key", qmp_send_key, qmp_send_key_args },
+	{ "screendump", qmp_screendump, qmp_screendump_args },
+	{ "set_password", qmp_set_password, qmp_set_password_args },
 	{ "stop", qmp_stop },
 	{ "system_powerdown", qmp_system_powerdown },
 	{ "system_reset", qmp_system_reset },

@@ -21,10 +21,15 @@ struct job_owner;
 struct image;
 struct input;
 struct machine;
+struct machine_card;
 struct machine_disk;
+struct qmp_keys;
+struct machine_firmware;
 struct netdev;
 struct qmp_server;
 struct vmm_nbd;
+struct vnc;
+struct vnc_module;
 
 /* A guest's disk as a user of the graph. */
 struct vmm_drive {
@@ -46,9 +51,15 @@ struct vmm {
 	struct job_owner *job_owner;
 	struct job_group *job_group; /* of the transaction that is being done, when its jobs belong together */
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
-	struct netdev **netdevs; /* NULL-terminated */
-	struct display *display; /* of a pc, as is input; else NULL */
+	struct machine_card *cards;
+	unsigned n_cards;
+	struct machine_firmware *firmware; /* of a pc, else NULL */
+	struct display *display; /* of a pc; else NULL */
 	struct input *input;
+	struct qmp_keys *keys; /* that QMP types; NULL: none yet */
+	int pointer_x, pointer_y; /* where QMP last had it */
+	const struct vnc_module *vnc_module;
+	struct vnc *vnc; /* NULL: no VNC server */
 	struct machine *machine;
 	struct qmp_server *qmp; /* NULL: none */
 	gint64 started; /* g_get_monotonic_time() */
@@ -84,6 +95,14 @@ void vmm_close(struct vmm *vmm);
 /* disks.c: the drives of --disk. Closing is due after a failure, too. */
 bool vmm_open_disks(struct vmm *vmm, GError **error);
 void vmm_close_disks(struct vmm *vmm);
+/* cards.c: the cards of --net, likewise. */
+bool vmm_open_cards(struct vmm *vmm, GError **error);
+void vmm_close_cards(struct vmm *vmm);
+/* firmware.c: what a pc's firmware is and is told. Likewise. */
+bool vmm_open_firmware(struct vmm *vmm, GError **error);
+void vmm_close_firmware(struct vmm *vmm);
+/* 1 + bootindex of a disk's or card's keys; 0: it has none. */
+unsigned vmm_boot_index(GVariant *keys);
 /* Another process may write to the images, or may again not; a disk whose image cannot be opened anew stays as it is. */
 bool vmm_release_disks(struct vmm *vmm, GError **error);
 bool vmm_take_disks(struct vmm *vmm, GError **error);
@@ -100,6 +119,11 @@ bool vmm_nbd_has_exports(const struct vmm *vmm);
 
 /* The options ask for a machine that comes from elsewhere. */
 bool vmm_waits_for_machine(const struct vmm *vmm);
+
+/* vnc.c: class of the graphics device, NULL: none; the server of --vnc. Closing is due after a failure, too. */
+const char *vmm_vga(const struct vmm *vmm);
+bool vmm_open_vnc(struct vmm *vmm, GError **error);
+void vmm_close_vnc(struct vmm *vmm);
 
 /* Run until the guest or the user ends it; answers the exit status of the process. */
 int vmm_run(struct vmm *vmm);
