@@ -94,8 +94,6 @@ void cow_free(struct cow *c)
 	if (!c)
 		return;
 	release(c);
-	if (c->fd >= 0)
-		close(c->fd);
 	for (unsigned i = 0; i < c->n_areas; i++)
 		g_free(c->open[i]);
 	g_array_unref(c->let_go);
@@ -118,16 +116,32 @@ static struct cow *cow_new(struct saver *s)
 	return c;
 }
 
-/* Also faults of the kernel, which are those of KVM and of devices' system calls, so it has to be permitted. */
-static bool open_faults(struct cow *c, GError **error)
+/*
+ * Also faults of the kernel, which are those of KVM and of devices' system calls, so it has to be permitted: it is opened while
+ * the process may still do that. One for the process: memory is registered and given back.
+ */
+static int faults = -1, faults_errno;
+
+void saver_prepare(void)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP };
 
-	c->fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (c->fd >= 0 && ioctl(c->fd, UFFDIO_API, &api) == 0)
-		return true;
-	return kv_fail(error, KV_ERROR_UNSUPPORTED, "userfaultfd: %s (it takes root, or sysctl vm.unprivileged_userfaultfd=1)",
-		       g_strerror(errno));
+	saver_open_pagemap();
+	faults = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (faults >= 0 && ioctl(faults, UFFDIO_API, &api) == 0)
+		return;
+	faults_errno = errno;
+	if (faults >= 0)
+		close(faults);
+	faults = -1;
+}
+
+static bool open_faults(struct cow *c, GError **error)
+{
+	c->fd = faults;
+	return faults >= 0 ||
+	       kv_fail(error, KV_ERROR_UNSUPPORTED, "userfaultfd: %s (it takes root, or sysctl vm.unprivileged_userfaultfd=1)",
+		       faults_errno ? g_strerror(faults_errno) : "not prepared");
 }
 
 static bool register_area(struct cow *c, const struct mem_area *a, GError **error)

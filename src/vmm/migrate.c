@@ -12,6 +12,7 @@
 #include "log.h"
 #include "machine.h"
 #include "qmp.h"
+#include "role.h"
 #include "vmm.h"
 
 enum {
@@ -164,6 +165,7 @@ static gpointer send_thread(gpointer opaque)
 	struct migrate *m = opaque;
 	GError *error = NULL;
 
+	kv_role_enter("saver");
 	if (saver_begin(m->saver, &error))
 		(m->moment ? send_moment : send_rounds)(m, &error);
 	m->result = error;
