@@ -78,6 +78,26 @@ static bool protect_unit(struct cow *c, struct unit u, bool on, GError **error)
 	return protect(c, a->host + u.index * UNIT, unit_len(a, u.index), on, error);
 }
 
+/* One for the process, and for all of its savers, of which there is one at a time. */
+static int faults_fd = -1, faults_errno;
+
+void cow_keep_open(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP };
+	int fd;
+
+	if (faults_fd >= 0)
+		return;
+	fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0) {
+		faults_fd = fd;
+		return;
+	}
+	faults_errno = errno;
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Nobody waits after this. */
 static void release(struct cow *c)
 {
@@ -116,32 +136,14 @@ static struct cow *cow_new(struct saver *s)
 	return c;
 }
 
-/*
- * Also faults of the kernel, which are those of KVM and of devices' system calls, so it has to be permitted: it is opened while
- * the process may still do that. One for the process: memory is registered and given back.
- */
-static int faults = -1, faults_errno;
-
-void saver_prepare(void)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP };
-
-	saver_open_pagemap();
-	faults = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (faults >= 0 && ioctl(faults, UFFDIO_API, &api) == 0)
-		return;
-	faults_errno = errno;
-	if (faults >= 0)
-		close(faults);
-	faults = -1;
-}
-
+/* Also faults of the kernel, which are those of KVM and of devices' system calls, so it has to be permitted. */
 static bool open_faults(struct cow *c, GError **error)
 {
-	c->fd = faults;
-	return faults >= 0 ||
-	       kv_fail(error, KV_ERROR_UNSUPPORTED, "userfaultfd: %s (it takes root, or sysctl vm.unprivileged_userfaultfd=1)",
-		       faults_errno ? g_strerror(faults_errno) : "not prepared");
+	cow_keep_open();
+	c->fd = faults_fd;
+	return c->fd >= 0 || kv_fail(error, KV_ERROR_UNSUPPORTED,
+				     "userfaultfd: %s (it takes root, or sysctl vm.unprivileged_userfaultfd=1)",
+				     g_strerror(faults_errno));
 }
 
 static bool register_area(struct cow *c, const struct mem_area *a, GError **error)

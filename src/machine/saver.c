@@ -234,13 +234,13 @@ bool saver_put(struct saver *s, unsigned area, uint64_t first, const uint8_t *pa
 
 /* ---- rounds ---- */
 
-/* /proc/self/pagemap, opened while the process may still do that; -1: all pages are looked at. */
-static int pagemap = -1;
+static int pagemap_fd = -1;
 
-void saver_open_pagemap(void)
+void saved_keep_open(void)
 {
-	if (pagemap < 0)
-		pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (pagemap_fd < 0)
+		pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	cow_keep_open();
 }
 
 /* All pages of RAM but those that are nowhere yet: zeroes, which need not be told. */
@@ -258,7 +258,7 @@ static void all_due(struct saver *s)
 			uint64_t at = page % PAGEMAP, bytes = MIN(n - page, PAGEMAP) * 8;
 			off_t from = (off_t)((uintptr_t)a->host / SAVED_PAGE + page) * 8;
 
-			if (!at && (!anonymous || pread(pagemap, entries, bytes, from) != (ssize_t)bytes))
+			if (!at && (!anonymous || pread(pagemap_fd, entries, bytes, from) != (ssize_t)bytes))
 				memset(entries, 0xff, sizeof(entries));
 			if (!(entries[at] & TOUCHED))
 				continue;

@@ -222,7 +222,6 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	vmm->options = g_variant_ref(options);
 	vmm->kvm_fd = vmm->saved_fd = -1;
 	migrate_init(vmm);
-	saver_prepare();
 	if (!check_board(vmm, error))
 		return false;
 	vmm->input = input_new();

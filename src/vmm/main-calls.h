@@ -43,7 +43,6 @@ static const struct role_call files_calls[] = {
 	USE(nbd_calls),
 	USE(job_calls),
 	USE(saver_calls),
-	CALL(rename), /* of a machine that was saved to its end */
 	CALL(memfd_create),
 	CALL_IS(ioctl, 1, FIONREAD),
 	CALL_IS(ioctl, 1, FIONBIO),
