@@ -132,7 +132,7 @@ static bool enter(const struct vmm *vmm, GVariant *keys, GError **error)
 	g_autofree const char **sockets = socket_files(vmm->options);
 	g_autofree const char **files = NULL;
 	g_autoptr(GString) left_out = g_string_new(NULL);
-	struct sandbox s = { .names = vmm->qmp, .sockets = sockets, .left_out = left_out };
+	struct sandbox s = { .names = vmm->qmp || vmm_waits_for_machine(vmm), .sockets = sockets, .left_out = left_out };
 
 	s.strict = is_strict(keys);
 	s.network = has_user_net(vmm->options);
