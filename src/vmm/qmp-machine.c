@@ -27,7 +27,10 @@ JsonNode *qmp_query_status(void *opaque, JsonObject *args, GError **error)
 	const struct vmm *vmm = opaque;
 	JsonObject *o = json_object_new();
 
-	json_object_set_string_member(o, "status", vmm->io_error ? "io-error" : vmm->stopped ? "paused" : "running");
+	json_object_set_string_member(o, "status", vmm->stop_reason ? vmm->stop_reason :
+						   vmm->io_error    ? "io-error" :
+						   vmm->stopped	    ? "paused" :
+								      "running");
 	json_object_set_boolean_member(o, "singlestep", FALSE);
 	json_object_set_boolean_member(o, "running", !vmm->stopped);
 	return qmp_object(o);
@@ -42,36 +45,6 @@ JsonNode *qmp_query_kvm(void *opaque, JsonObject *args, GError **error)
 	json_object_set_boolean_member(o, "enabled", vmm->accel.accel == KVCORE_KVM);
 	json_object_set_boolean_member(o, "present", TRUE);
 	return qmp_object(o);
-}
-
-/* Every vCPU is a core of one socket, as the guest's CPUID has it. */
-static JsonObject *vcpu_place(unsigned index)
-{
-	JsonObject *o = json_object_new();
-
-	json_object_set_int_member(o, "socket-id", 0);
-	json_object_set_int_member(o, "core-id", index);
-	json_object_set_int_member(o, "thread-id", 0);
-	return o;
-}
-
-JsonNode *qmp_query_cpus_fast(void *opaque, JsonObject *args, GError **error)
-{
-	const struct vmm *vmm = opaque;
-	JsonArray *list = json_array_new();
-
-	for (unsigned i = 0; i < machine_vcpus(vmm->machine); i++) {
-		g_autofree char *path = qmp_vcpu_path(i);
-		JsonObject *o = json_object_new();
-
-		json_object_set_int_member(o, "cpu-index", i);
-		json_object_set_string_member(o, "qom-path", path);
-		json_object_set_int_member(o, "thread-id", machine_vcpu_thread(vmm->machine, i));
-		json_object_set_object_member(o, "props", vcpu_place(i));
-		json_object_set_string_member(o, "target", "x86_64");
-		json_array_add_object_element(list, o);
-	}
-	return qmp_array(list);
 }
 
 static void put_chardev(JsonArray *list, const char *label, bool open, const char *format, ...) G_GNUC_PRINTF(4, 5);
