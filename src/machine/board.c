@@ -74,7 +74,8 @@ bool board_add_cards(struct machine *m, const struct machine_config *config, GEr
 
 		if (!add_queued(m, "virtio-net", id, NULL, &(struct device_backend){.netdev = config->netdevs[i]}, error))
 			return false;
-		((struct device *)m->devices->pdata[m->devices->len - 1])->boot = config->netdevs_boot ? config->netdevs_boot[i] : 0;
+		if (config->netdevs_boot)
+			((struct device *)m->devices->pdata[m->devices->len - 1])->boot = config->netdevs_boot[i];
 	}
 	return true;
 }
