@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A kernel that firmware boots: the bzImage in its two parts, initrd and command line are items of fw_cfg with the addresses
- * where they go. OVMF reads them itself and starts the kernel's EFI stub; under SeaBIOS an option ROM does (linuxboot, of Debian's
- * QEMU), which enters the kernel in real mode. Linux's Documentation/x86/boot.rst: the header and who fills it in.
+ * where they go. OVMF reads them itself and starts the kernel's EFI stub; under SeaBIOS an option ROM does (linuxboot, of
+ * Debian's QEMU), which enters the kernel in real mode. Linux's Documentation/x86/boot.rst: the header and who fills it in.
  */
 #include <asm/bootparam.h>
 #include <string.h>

@@ -12,7 +12,8 @@
 #include "vmm.h"
 
 #define BIOS	   "/usr/share/seabios/bios-256k.bin"
-#define UEFI	   "/usr/share/OVMF/OVMF_CODE_4M.fd"
+/* Its first phases are 64-bit code, which the software KVM translates; those of the build with 4 MiB are not. */
+#define UEFI	   "/usr/share/OVMF/OVMF_CODE.fd"
 #define KERNEL_ROM "/usr/share/qemu/linuxboot_dma.bin"
 #define ROM_FILE   "genroms/linuxboot_dma.bin"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The pc's ACPI tables as a guest finds them: a small firmware places the files as the loader's commands say, then tables are
- * found from the RSDP, with sums and lengths. Where iasl is installed it takes each table apart and puts it together again without a
- * word of complaint.
+ * found from the RSDP, with sums and lengths. Where iasl is installed it takes each table apart and puts it together again
+ * without a word of complaint.
  */
 #include <setjmp.h>
 #include <stdarg.h>
