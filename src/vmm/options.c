@@ -17,7 +17,7 @@ static const char *const accels[] = { "auto", "kvm", "soft", NULL };
 static const char *const machines[] = { "micro", "pc", NULL };
 static const char *const disk_formats[] = { "raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi", "auto", NULL };
 static const char *const disk_engines[] = { "auto", "io_uring", "threads", NULL };
-static const char *const disk_buses[] = { "virtio", "scsi", NULL };
+static const char *const disk_buses[] = { "virtio", "scsi", "sata", "nvme", "usb", NULL };
 static const char *const disk_media[] = { "disk", "cdrom", NULL };
 static const char *const disk_caches[] = { "writeback", "none", "writethrough", "directsync", "unsafe", NULL };
 static const char *const disk_discards[] = { "on", "off", "unmap", "ignore", NULL };
@@ -25,11 +25,22 @@ static const char *const disk_zeroes[] = { "off", "on", "unmap", NULL };
 static const char *const write_errors[] = { "enospc", "report", "ignore", "stop", NULL };
 static const char *const read_errors[] = { "report", "ignore", "stop", NULL };
 static const char *const net_kinds[] = { "none", "user", NULL };
+static const char *const net_models[] = { "virtio", "e1000e", NULL };
 static const char *const console_kinds[] = { "stdio", "pty", "file", "unix", NULL };
 
 static const char *const qmp_kinds[] = { "unix", NULL };
 static const char *const only_on[] = { "on", NULL };
 static const char *const only_off[] = { "off", NULL };
+
+static const char *const on_off[] = { "on", "off", NULL };
+
+static const struct option sandbox_keys[] = {
+	{ "mode", OPTION_CHOICE, "on|off", "whether there is one (on)", .choices = on_off, .first = true },
+	{ "strict", OPTION_BOOL, "on|off", "no start without all of it (off)" },
+	{ "user", OPTION_TEXT, "NAME", "who to become when started by root (nobody)" },
+	{ "files", OPTION_FILE, "DIR", "where a QMP client's files are", .repeat = true },
+	{},
+};
 
 #define RATE_MAX 1000000000000000 /* throttle.h */
 #define LIMIT(name, what)                                                                              \
@@ -41,7 +52,7 @@ static const struct option disk_keys[] = {
 	{ "file", OPTION_FILE, "PATH", "image file or block device", .first = true },
 	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)", .rare = true },
 	{ "format", OPTION_CHOICE, "raw|qcow2|vmdk|vpc|vhdx|vdi|auto", "format of the file (raw)", .choices = disk_formats },
-	{ "bus", OPTION_CHOICE, "virtio|scsi", "the controller that the guest finds it at (virtio)", .choices = disk_buses },
+	{ "bus", OPTION_CHOICE, "virtio|scsi|sata|nvme|usb", "the controller that the guest finds it at (virtio)", .choices = disk_buses },
 	{ "media", OPTION_CHOICE, "disk|cdrom", "what the drive is (disk)", .choices = disk_media, .rare = true },
 	{ "id", OPTION_TEXT, "NAME", "name of the drive (diskN)", .rare = true },
 	{ "aio", OPTION_CHOICE, "auto|io_uring|threads", "how the file is read and written (auto)",
@@ -57,9 +68,9 @@ static const struct option disk_keys[] = {
 	{ "rerror", OPTION_CHOICE, "report|ignore|stop", "what happens when a read fails (report)", .choices = read_errors,
 	  .rare = true },
 	{ "serial", OPTION_TEXT, "TEXT", "serial number (the id)", .rare = true },
-	{ "wwn", OPTION_TEXT, "0xN", "world wide name of a SCSI disk", .rare = true },
+	{ "wwn", OPTION_TEXT, "0xN", "world wide name of a SCSI, SATA or USB disk", .rare = true },
 	{ "bootindex", OPTION_COUNT, "N", "firmware's order of devices; 0 is first", .max = 65534, .rare = true },
-	{ "queues", OPTION_COUNT, "N", "queues of a virtio disk (one a processor, at most 8)", .min = 1, .max = 16,
+	{ "queues", OPTION_COUNT, "N", "queues of a virtio or NVMe disk (one a processor, at most 8)", .min = 1, .max = 16,
 	  .rare = true },
 	LIMIT("iops", "requests"),
 	LIMIT("iops-read", "reads"),
@@ -82,6 +93,11 @@ static const struct option smp_keys[] = {
 static const struct option net_keys[] = {
 	{ "kind", OPTION_CHOICE, "none|user", "network behind the card (none: unplugged)", .choices = net_kinds,
 	  .required = true, .first = true },
+	{ "model", OPTION_CHOICE, "virtio|e1000e", "the card (virtio)", .choices = net_models, .rare = true },
+	{ "mac", OPTION_TEXT, "XX:XX:XX:XX:XX:XX", "address of the card (52:54:00 and what follows from its name)",
+	  .rare = true },
+	{ "rombar", OPTION_BOOL, "on|off", "the card has iPXE's ROM, if that is installed (on in a pc)", .rare = true },
+	{ "romfile", OPTION_FILE, "FILE", "another option ROM", .rare = true },
 	{ "hostfwd", OPTION_TEXT, "tcp|udp:[ADDR]:PORT-[GUEST]:PORT", "host port to the guest",
 	  .repeat = true },
 	{ "bootindex", OPTION_COUNT, "N", "firmware's order of devices; 0 is first", .max = 65534, .rare = true },
@@ -131,6 +147,19 @@ static const struct option smbios_keys[] = {
 	{},
 };
 
+static const char *const vgas[] = { "std", "none", NULL };
+static const char *const vnc_shares[] = { "exclusive", "shared", NULL };
+static const struct option vnc_keys[] = {
+	{ "listen", OPTION_TEXT, "unix:PATH|ADDR:PORT", "where viewers connect", .required = true, .first = true },
+	{ "password-file", OPTION_FILE, "FILE", "its first line is the password (none: everybody may connect)", .rare = true },
+	{ "password", OPTION_BOOL, "on|off", "a password is set by QMP, and nobody may connect before (off)", .rare = true },
+	{ "share", OPTION_CHOICE, "exclusive|shared", "a viewer may ask to be the only one (exclusive)", .choices = vnc_shares,
+	  .rare = true },
+	{ "websocket", OPTION_COUNT, "PORT", "a port of ADDR for viewers in browsers", .min = 1, .max = 65535, .rare = true },
+	{ "tls-creds", OPTION_FILE, "DIR", "certificate and key of the WebSocket port", .rare = true },
+	{},
+};
+
 /* QEMU's words: the server that we are, for which the guest does not wait. */
 static const struct option qmp_keys[] = {
 	{ "socket", OPTION_CHARDEV, "unix:PATH", "Unix socket to listen on", .choices = qmp_kinds, .required = true,
@@ -163,11 +192,15 @@ const struct option option_table[] = {
 	  .repeat = true },
 	{ "device", OPTION_WORDS, "NAME,KEYS", "a device; may be repeated (which: man kv-vmm)", .repeat = true,
 	  .rare = true },
+	{ "vga", OPTION_CHOICE, "std|none", "graphics of a pc (std)", .choices = vgas, .rare = true },
+	{ "vnc", OPTION_KEYS, "unix:PATH|ADDR:PORT", "VNC server for the screen of a pc (none)", .keys = vnc_keys },
 	{ "console", OPTION_CHARDEV, "stdio|pty|file:PATH|unix:PATH", "serial console (stdio)",
 	  .choices = console_kinds },
 	{ "virtio-console", OPTION_CHARDEV, "pty|file:PATH|unix:PATH|stdio", "virtio console, hvc0 in the guest (none)",
 	  .choices = console_kinds, .rare = true },
 	{ "qmp", OPTION_KEYS, "unix:PATH", "socket that takes QMP commands (none)", .keys = qmp_keys },
+	{ "incoming", OPTION_TEXT, "URI", "the machine comes from there: unix:PATH, fd:N, file:PATH, or defer", .rare = true },
+	{ "sandbox", OPTION_KEYS, "on|off", "give up what the guest does not need (on)", .keys = sandbox_keys, .rare = true },
 	{ "name", OPTION_TEXT, "NAME", "name of the machine, in its messages", .rare = true },
 	{ "no-reboot", OPTION_FLAG, NULL, "exit when the guest reboots" },
 	{ "stats", OPTION_FLAG, NULL, "print time, exits and I/O counts at the end" },

@@ -355,12 +355,10 @@ static bool create(struct device *dev, GVariant *options, const struct device_ba
 	lun->block_bits = cdrom ? CD_BLOCK_BITS : DISK_BLOCK_BITS;
 	if (!lun->disk || (!cdrom && disk_is_empty(lun->disk)))
 		return kv_fail(error, KV_ERROR_USAGE, "%s: a disk needs an image", dev->id);
-	if (!lun->controller)
+	if (!lun->controller || !lun->controller->cls->scsi)
 		return kv_fail(error, KV_ERROR_USAGE, "%s: a SCSI disk needs a controller", dev->id);
-	if (!parse(lun, options, error))
-		return false;
-	lun->host = scsi_attach(lun->controller, lun, &lun->target, &queues, error);
-	if (!lun->host)
+	lun->host = lun->controller->cls->scsi;
+	if (!parse(lun, options, error) || !lun->host->attach(lun->controller, lun, &lun->target, &queues, error))
 		return false;
 	if (!open_queues(lun, queues, error)) {
 		lun->host->detach(lun->controller, lun->target);

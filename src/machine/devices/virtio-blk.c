@@ -553,6 +553,8 @@ static char *blk_boot_path(struct device *dev, char *ret_kind)
 	return boot_path_pci((struct pci_device *)dev, "disk@0,0");
 }
 
+static const struct device_key blk_keys[] = {{"serial", DEVICE_KEY_TEXT, "serial number"}, {}};
+
 const struct device_class device_virtio_blk = {
 	.name = "virtio-blk",
 	.description = "virtio disk",
@@ -566,4 +568,5 @@ const struct device_class device_virtio_blk = {
 	.state = &blk_state,
 	.stats = blk_stats,
 	.boot_path = blk_boot_path,
+	.keys = blk_keys,
 };
