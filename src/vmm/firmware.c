@@ -147,6 +147,8 @@ static bool check_indexes(const struct vmm *vmm, const char *option, GHashTable 
 		if (!is_pc(vmm))
 			return kv_fail(error, KV_ERROR_USAGE, "--%s: bootindex is for --machine pc: 'micro' boots a kernel",
 				       option);
+		if (!g_strcmp0(text_of(keys, "bus"), "usb"))
+			return kv_fail(error, KV_ERROR_UNSUPPORTED, "--%s: bootindex is not for bus=usb", option);
 		if (!g_hash_table_add(seen, GUINT_TO_POINTER((guint)n + 1)))
 			return kv_fail(error, KV_ERROR_USAGE, "--%s: bootindex %" G_GUINT64_FORMAT " is given twice", option, n);
 	}
