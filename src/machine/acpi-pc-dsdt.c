@@ -54,8 +54,8 @@ static void interrupt_model(aml *a)
 	aml_end(a, mark);
 }
 
-/* INTA of slot n is line n % 4; lines are links A to D, and GSI 16 to 19. */
-static void routes(aml *a, const char *name, bool apic)
+/* Lines are links A to D, and GSI 16 to 19. */
+static void routes(aml *a, const struct machine_core *core, const char *name, bool apic)
 {
 	unsigned package;
 
@@ -63,7 +63,8 @@ static void routes(aml *a, const char *name, bool apic)
 	aml_name(a, name);
 	package = aml_begin_package(a, SLOTS * PINS);
 	for (unsigned i = 0; i < SLOTS * PINS; i++) {
-		unsigned slot = i / PINS, pin = i % PINS, line = (slot + pin) % PINS, entry = aml_begin_package(a, 4);
+		unsigned slot = i / PINS, pin = i % PINS, line = pci_intx_line(core, slot, pin + 1);
+		unsigned entry = aml_begin_package(a, 4);
 		char link[] = {'L', 'N', 'K', (char)('A' + line), 0};
 
 		aml_int(a, slot << 16 | 0xffff);
@@ -78,12 +79,12 @@ static void routes(aml *a, const char *name, bool apic)
 	aml_end(a, package);
 }
 
-static void pci_routing(aml *a)
+static void pci_routing(aml *a, const struct machine_core *core)
 {
 	unsigned method, condition;
 
-	routes(a, "PRTP", false);
-	routes(a, "PRTA", true);
+	routes(a, core, "PRTP", false);
+	routes(a, core, "PRTA", true);
 	method = aml_begin_method(a, "_PRT", 0, false);
 	condition = aml_begin_if(a);
 	aml_name(a, "PICF");
@@ -347,7 +348,7 @@ static void pci_bridge(aml *a, const struct machine *m, uint64_t ecam, unsigned 
 	aml_named_int(a, "_SEG", 0);
 	aml_named_int(a, "_UID", 0);
 	resources(a, m, ecam, buses);
-	pci_routing(a);
+	pci_routing(a, &m->core);
 	osc(a);
 	lpc_bridge(a, m);
 	fw_cfg(a);
