@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A viewer's thread: libvncserver speaks RFB (RFC 6143) with it, over a screen of its own. It waits for the viewer and for changes
- * alone; nothing here holds up another viewer, or the guest. See vnc-server.h.
+ * A viewer's thread: libvncserver speaks RFB (RFC 6143) with it, over a screen of its own. It waits for the viewer and for
+ * changes alone; nothing here holds up another viewer, or the guest. See vnc-server.h.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: the VGA's ports, its window, BAR 2 and VBE registers, and pictures of what they make. Whatever mode comes of it, the
- * picture has the size that was told, and damage lies in it.
+ * Fuzz target: the VGA's ports, its window, BAR 2 and VBE registers, and pictures of what they make. Whatever mode comes of
+ * it, the picture has the size that was told, and damage lies in it.
  *
- * Input: records of 6 bytes: what (0: port, 1: window, 2: BAR 2, 3: VBE register, 4: refresh, 5: configuration space; 8: reads; 16
- * and 32: size), two of address, three of data.
+ * Input: records of 6 bytes: what (0: port, 1: window, 2: BAR 2, 3: VBE register, 4: refresh, 5: configuration space; 8:
+ * reads; 16 and 32: size), two of address, three of data.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "../unit/vga-rig.h"
 #include "bytes.h"
+#include "display.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
