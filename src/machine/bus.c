@@ -117,7 +117,7 @@ static void change_end(struct bus *bus)
 static struct interval *free_slot(struct bus *bus)
 {
 	for (unsigned i = 0; i < INTERVALS; i++)
-		if (!bus->slots[i].taken)
+		if (!bus->slots[i].taken && !__atomic_load_n(&bus->slots[i].users, __ATOMIC_SEQ_CST))
 			return &bus->slots[i];
 	return NULL;
 }
@@ -176,29 +176,48 @@ static unsigned own_pins(const struct interval *slot)
 	return n;
 }
 
-void bus_unregister(struct bus *bus, uint64_t start)
+/* Out of the index; its slot, which stays taken, or NULL. */
+static struct interval *take_out(struct bus *bus, uint64_t start)
 {
-	struct interval *slot;
-	int at;
+	int at = search(bus, start);
+	struct interval *slot = at >= 0 ? &bus->slots[bus->order[at]] : NULL;
 
-	g_mutex_lock(&bus->lock);
-	at = search(bus, start);
-	slot = at >= 0 ? &bus->slots[bus->order[at]] : NULL;
-	if (!slot || slot->start != start) {
-		g_mutex_unlock(&bus->lock);
-		return;
-	}
+	if (!slot || slot->start != start)
+		return NULL;
 	change_begin(bus);
 	for (unsigned i = at; i + 1 < bus->n; i++)
 		__atomic_store_n(&bus->order[i], bus->order[i + 1], __ATOMIC_RELAXED);
 	__atomic_store_n(&bus->n, bus->n - 1, __ATOMIC_RELAXED);
 	change_end(bus);
+	return slot;
+}
+
+void bus_unregister(struct bus *bus, uint64_t start)
+{
+	struct interval *slot;
+
+	g_mutex_lock(&bus->lock);
+	slot = take_out(bus, start);
 	g_mutex_unlock(&bus->lock);
+	if (!slot)
+		return;
 	/* Outside of the lock: the handlers that are waited for may want it. The slot stays taken. */
 	while (__atomic_load_n(&slot->users, __ATOMIC_SEQ_CST) > own_pins(slot))
 		sched_yield();
 	g_mutex_lock(&bus->lock);
 	slot->taken = false;
+	g_mutex_unlock(&bus->lock);
+}
+
+/* The slot is used again when its last handler is done: free_slot(). */
+void bus_withdraw(struct bus *bus, uint64_t start)
+{
+	struct interval *slot;
+
+	g_mutex_lock(&bus->lock);
+	slot = take_out(bus, start);
+	if (slot)
+		slot->taken = false;
 	g_mutex_unlock(&bus->lock);
 }
 

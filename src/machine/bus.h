@@ -29,5 +29,9 @@ bool bus_register(struct bus *bus, uint64_t start, uint64_t len, const char *nam
  * unregister its own interval; the caller holds no lock that the interval's handlers take.
  */
 void bus_unregister(struct bus *bus, uint64_t start);
+/*
+ * Does not wait for handlers that are running, so they may hold locks of the caller; what they use outlives the bus.
+ */
+void bus_withdraw(struct bus *bus, uint64_t start);
 /* Reads of what nobody answers give all ones, writes vanish; false then. */
 bool bus_access(struct bus *bus, uint64_t address, void *data, unsigned size, bool write);

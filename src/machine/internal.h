@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "core.h"
+#include "cpu.h"
 #include "device.h"
 #include "machine.h"
 #include "pci.h"
@@ -20,6 +21,10 @@
 #define PCI_IO_BASE	0xc000
 #define PCI_IO_SIZE	0x1000
 #define IOAPIC_BASE	0xfec00000ull
+/* Four pages that KVM needs of the guest's addresses on some processors, where no firmware is. */
+#define KVM_IDENTITY_BASE 0xfeffc000ull
+#define KVM_TSS_BASE	  0xfeffd000ul
+#define KVM_KEPT_SIZE	  0x4000u
 #define LAPIC_BASE	0xfee00000ull
 #define HIGH_RAM_BASE	0x100000000ull
 #define PCI_MMIO64_SIZE 0x400000000ull
@@ -30,6 +35,30 @@
 #define COM1_BASE 0x3f8
 #define COM1_GSI  4
 #define RTC_GSI	  8
+
+/*
+ * The pc board's chipset, where SeaBIOS, OVMF and the ACPI tables have it. The power management block is ICH9's, 128 ports from
+ * PM_BASE, its interrupt PM_GSI: PM1a event + 0, control + 4, timer + 8, GPE0 + 0x20 (8 bytes status, 8 enable), SMI enable +
+ * 0x30. ACPI is switched on by PC_ACPI_ENABLE to port PC_SMI_COMMAND; no event interrupts before. Sleep types are QEMU's, which
+ * firmware knows: S5 is 0. GSIs 0 and 8 are the 8254's and the clock's, or the HPET's; ISA's IRQ 0 is pin 2 of the I/O APIC.
+ * PCI lines A to D (pci_intx_line()) are GSIs 16 to 19, active high for KVM, level; link devices PIRQA to D are bytes 0x60 to
+ * 0x63 of 00:1f.0's configuration, E to H at 0x68 stand in the tables of others and move nothing.
+ */
+#define PC_PM_PORTS	  0x80
+#define PC_PM_CONTROL	  0x04
+#define PC_PM_TIMER	  0x08
+#define PC_PM_GPE0	  0x20
+#define PC_PM_GPE0_SIZE	  16
+#define PC_SMI_COMMAND	  0xb2
+#define PC_ACPI_ENABLE	  2
+#define PC_ACPI_DISABLE	  3
+#define PC_SLP_TYP_S5	  0
+#define PC_RESET_PORT	  0xcf9 /* the value PC_RESET_VALUE resets */
+#define PC_RESET_VALUE	  6
+#define PC_HPET_BASE	  0xfed00000ull
+#define PC_HPET_ID	  0x8086a201u
+#define PC_RCBA_BASE	  0xfed1c000ull
+#define PC_LPC_SLOT	  31
 
 /* All of a vCPU that KVM holds (vcpu-state.c). */
 struct vcpu_state {
@@ -69,13 +98,21 @@ struct vcpu {
 struct machine {
 	struct machine_core core; /* first */
 	enum machine_kind kind;
-	char *firmware; /* pc: its file, and what it is in the guest */
-	struct mem_region *firmware_rom;
+	struct pc_firmware *firmware; /* pc, as is all to the blank line (pc-firmware.h) */
+	struct device *fw_cfg;
+	size_t acpi_tables_room, acpi_loader_room; /* bytes of the files */
+
 	char *name, *kernel, *initrd, *append;
 	int kvm_fd;
 	unsigned cpus;
+	struct cpu_topology topology;
+	struct cpu_choice cpu;
+	bool cpu_chosen; /* other than all that there is */
 	uint64_t memory, mmio64_base;
 	struct vcpu vcpu[VCPUS_MAX];
+	unsigned n_named;  /* devices without an id so far */
+	void (*unplugged)(void *opaque, const char *id);
+	void *unplugged_opaque;
 	unsigned changing; /* machine_busy(); main thread */
 	bool clock_held;   /* since the pause at clock_ns; main thread */
 	uint64_t clock_ns;
@@ -86,6 +123,7 @@ struct machine {
 	struct kvm_msr_list *msr_list;
 
 	GMutex lock; /* all below */
+	GPtrArray *leavers; /* plug.c */
 	GCond changed;
 	bool pause_wanted, stopping, running;
 	unsigned resting;
@@ -117,13 +155,15 @@ bool chips_state_get(struct machine *m, struct chips_state *s, GError **error);
 bool chips_state_set(struct machine *m, struct chips_state *s, bool with_time, GError **error);
 
 /* cpuid.c */
+struct kvm_cpuid2 *cpuid_supported(int kvm_fd, GError **error); /* what KVM offers, with room for more; g_free */
 bool cpuid_set(struct vcpu *v, GError **error);
 
 /* The boards, chip by chip. ram: guest memory is added; load: what the power-on state of memory is, before each start. */
 bool micro_build(struct machine *m, const struct machine_config *config, GError **error);
 bool pc_add_ram(struct machine *m, GError **error);
 bool pc_build(struct machine *m, const struct machine_config *config, GError **error);
-bool pc_load_firmware(struct machine *m, GError **error);
+/* Bytes of the memory that is below PCI's; the rest is above 4 GiB. Space for configuration and BARs, as on QEMU's q35. */
+uint64_t pc_low_ram(uint64_t memory);
 
 /*
  * boot.c: loads kernel, initrd, command line; sets the boot vCPU's registers. The machine stands still. In two steps: the files
@@ -138,5 +178,13 @@ void boot_free(struct boot *b);
 /* acpi.c: tables at a fixed place in low memory; returns the RSDP's address. */
 bool acpi_build(struct machine *m, uint64_t *ret_rsdp, GError **error);
 
+/* plug.c */
+struct device *plug_find(struct machine *m, const char *id);
+void plug_left(void *machine, struct device *dev); /* struct machine_core's unplugged() */
+void plug_leaver_free(void *leaver);
+
 /* devices/acpi-pm.c */
 void acpi_pm_power_button(struct device *dev);
+
+/* devices/ich9-lpc.c */
+void ich9_lpc_power_button(struct device *dev);

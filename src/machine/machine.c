@@ -10,6 +10,7 @@
 #include "error.h"
 #include "internal.h"
 #include "log.h"
+#include "pc-firmware.h"
 
 static const char *const exit_names[EXIT_REASONS] = {
 	[KVM_EXIT_IO] = "io",
@@ -127,9 +128,13 @@ static bool create_vm(struct machine *m, GError **error)
 
 static bool create_chips(struct machine *m, GError **error)
 {
-	struct kvm_pit_config pit = {0};
+	/* Port 0x61, with which firmware and boot loaders measure time, is the 8254's; micro's guests find no speaker. */
+	struct kvm_pit_config pit = {.flags = m->kind == MACHINE_PC ? KVM_PIT_SPEAKER_DUMMY : 0};
+	uint64_t identity = KVM_IDENTITY_BASE;
 
-	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_TSS_ADDR, 0xfffbd000ul) < 0)
+	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0)
+		return kv_fail_errno(error, errno, "KVM_SET_IDENTITY_MAP_ADDR");
+	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_TSS_ADDR, KVM_TSS_BASE) < 0)
 		return kv_fail_errno(error, errno, "KVM_SET_TSS_ADDR");
 	if (kvcore_ioctl(m->core.vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
 		return kv_fail_errno(error, errno, "KVM_CREATE_IRQCHIP");
@@ -178,7 +183,7 @@ static bool build_on(struct machine *m, const struct machine_config *config, str
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_create(m, i, error))
 			return false;
-	return record_chips(m, error) && (boot ? boot_end(boot, error) : pc_load_firmware(m, error));
+	return record_chips(m, error) && (boot ? boot_end(boot, error) : pc_firmware_start(m, error));
 }
 
 static bool build(struct machine *m, const struct machine_config *config, GError **error)
@@ -188,6 +193,10 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 
 	if (m->cpus < 1 || m->cpus > VCPUS_MAX)
 		return kv_fail(error, KV_ERROR_USAGE, "%u vCPUs: 1 to %d are possible", m->cpus, VCPUS_MAX);
+	if (!cpu_topology_complete(&m->topology, m->cpus, error) ||
+	    !cpu_parse(config->cpu ? config->cpu : "host", &m->cpu, error))
+		return false;
+	m->cpu_chosen = config->cpu && strcmp(config->cpu, "host") != 0 && strcmp(config->cpu, "max") != 0;
 	if (!vcpu_msr_list(m->kvm_fd, &m->msr_list, error) || !create_vm(m, error) || !add_ram(m, error))
 		return false;
 	boot = m->kind == MACHINE_PC ? NULL : boot_begin(m);
@@ -201,20 +210,21 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 {
 	struct machine *m = g_new0(struct machine, 1);
 
-	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request};
+	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request, .unplugged = plug_left};
 	m->kind = config->kind;
 	m->core.display = config->display;
 	m->core.input = config->input;
 	m->name = g_strdup(config->name);
-	m->firmware = g_strdup(config->firmware);
 	m->kernel = g_strdup(config->kernel);
 	m->initrd = g_strdup(config->initrd);
 	m->append = g_strdup(config->append);
 	m->kvm_fd = config->kvm_fd;
 	m->cpus = config->cpus;
+	m->topology = (struct cpu_topology){config->sockets, config->cores, config->threads};
 	m->memory = config->memory;
 	m->pause_wanted = true;
 	m->devices = g_ptr_array_new();
+	m->leavers = g_ptr_array_new_with_free_func(plug_leaver_free);
 	g_mutex_init(&m->lock);
 	g_cond_init(&m->changed);
 	if (build(m, config, error))
@@ -240,6 +250,7 @@ void machine_free(struct machine *m)
 	if (m->teller)
 		g_source_destroy(m->teller);
 	g_clear_pointer(&m->teller, g_source_unref);
+	g_ptr_array_unref(m->leavers);
 	for (unsigned i = m->devices->len; i-- > 0;)
 		device_free(m->devices->pdata[i]);
 	g_ptr_array_unref(m->devices);
@@ -247,14 +258,13 @@ void machine_free(struct machine *m)
 	pci_bus_free(m->core.pci);
 	bus_free(m->core.ports);
 	bus_free(m->core.mmio);
-	mem_region_free(m->firmware_rom);
+	pc_firmware_free(m->firmware);
 	if (m->core.vm_fd >= 0)
 		kvcore_close(m->core.vm_fd);
 	mem_free(m->core.mem);
 	g_mutex_clear(&m->lock);
 	g_cond_clear(&m->changed);
 	g_free(m->name);
-	g_free(m->firmware);
 	g_free(m->kernel);
 	g_free(m->initrd);
 	g_free(m->append);
@@ -353,7 +363,7 @@ static bool reset(struct machine *m, GError **error)
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_state_set(&m->vcpu[i], &m->vcpu[i].power_on, false, error))
 			return false;
-	return m->kind == MACHINE_PC ? pc_load_firmware(m, error) : boot_load(m, error);
+	return m->kind == MACHINE_PC ? pc_firmware_start(m, error) : boot_load(m, error);
 }
 
 bool machine_reset(struct machine *m, GError **error)
@@ -368,7 +378,7 @@ bool machine_reset(struct machine *m, GError **error)
 
 void machine_power_button(struct machine *m)
 {
-	acpi_pm_power_button(m->pm);
+	(m->kind == MACHINE_PC ? ich9_lpc_power_button : acpi_pm_power_button)(m->pm);
 }
 
 /* ---- statistics and state ---- */

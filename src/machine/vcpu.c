@@ -38,7 +38,7 @@ bool vcpu_create(struct machine *m, unsigned index, GError **error)
 
 	v->m = m;
 	v->index = index;
-	v->fd = kvcore_ioctl(m->core.vm_fd, KVM_CREATE_VCPU, (unsigned long)index);
+	v->fd = kvcore_ioctl(m->core.vm_fd, KVM_CREATE_VCPU, (unsigned long)cpu_apic_id(&m->topology, index));
 	if (v->fd < 0 || size < 0)
 		return kv_fail_errno(error, errno, "cannot create vCPU %u", index);
 	v->run_size = (size_t)size;

@@ -201,7 +201,7 @@ struct qmp_server *qmp_server_new(const char *path, const struct qmp_server_ops 
 	if (fd < 0)
 		return NULL;
 	s = g_new0(struct qmp_server, 1);
-	s->session = (struct qmp_session){ .commands = ops->commands, .opaque = opaque };
+	s->session = (struct qmp_session){ .commands = ops->commands, .opaque = opaque, .events = ops->events };
 	s->ops = ops;
 	s->path = g_strdup(path);
 	s->out = g_string_new(NULL);

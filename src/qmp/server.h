@@ -12,6 +12,7 @@ struct qmp_server;
 /* What the server's owner is asked. */
 struct qmp_server_ops {
 	const struct qmp_command *commands; /* run with `opaque` */
+	const char *const *events;	    /* names of those that may come; NULL: none */
 	JsonNode *(*version)(void);	    /* as in the greeting and in query-version */
 	/* True: no command now, the main loop is run from inside of something that must not be disturbed. */
 	bool (*busy)(void *opaque);

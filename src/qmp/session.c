@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "introspect.h"
+
 static const char *const capabilities[] = { "oob", NULL };
 static const struct qmp_type capability = { .kind = QMP_ENUM, .values = capabilities };
 static const struct qmp_type capability_list = { .kind = QMP_LIST, .item = &capability };
@@ -33,13 +35,23 @@ static void put_names(JsonArray *list, const struct qmp_command *commands)
 }
 
 static JsonNode *run_commands(void *opaque, JsonObject *args, GError **error);
+static JsonNode *run_schema(void *opaque, JsonObject *args, GError **error);
 
 /* The session's own; their opaque is the session. */
 static const struct qmp_command own[] = {
 	{ "qmp_capabilities", run_capabilities, capabilities_args },
 	{ "query-commands", run_commands },
+	{ "query-qmp-schema", run_schema },
 	{},
 };
+
+static JsonNode *run_schema(void *opaque, JsonObject *args, GError **error)
+{
+	const struct qmp_session *s = opaque;
+	const struct qmp_command *const tables[] = { own, s->commands };
+
+	return qmp_introspect(tables, G_N_ELEMENTS(tables), s->events);
+}
 
 static JsonNode *run_commands(void *opaque, JsonObject *args, GError **error)
 {

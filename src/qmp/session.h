@@ -17,8 +17,9 @@ struct qmp_command {
 };
 
 struct qmp_session {
-	const struct qmp_command *commands; /* without those that the session itself has: qmp_capabilities, query-commands */
+	const struct qmp_command *commands; /* without the session's own: qmp_capabilities, query-commands, -schema */
 	void *opaque;
+	const char *const *events; /* their names, for query-qmp-schema; NULL: none */
 	bool negotiated; /* events are for the client only then */
 };
 

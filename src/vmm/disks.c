@@ -169,6 +169,28 @@ static bool device_options(GVariant *keys, struct machine_disk *ret, GError **er
 	return true;
 }
 
+static const struct {
+	const char *name;
+	bool cdroms, queues, wwns; /* has them */
+} buses[] = {
+	[MACHINE_BUS_VIRTIO] = {.name = "virtio", .queues = true},
+	[MACHINE_BUS_SCSI] = {.name = "scsi", .cdroms = true, .wwns = true},
+	[MACHINE_BUS_SATA] = {.name = "sata", .cdroms = true, .wwns = true},
+	[MACHINE_BUS_NVME] = {.name = "nvme", .queues = true},
+	[MACHINE_BUS_USB] = {.name = "usb", .cdroms = true, .wwns = true},
+};
+
+/* The word is one of the table's: options.c has seen to that. */
+static enum machine_bus bus_of(GVariant *keys, bool cdrom)
+{
+	const char *name = text_of(keys, "bus", cdrom ? "scsi" : "virtio");
+	unsigned i = G_N_ELEMENTS(buses);
+
+	while (i-- > 1 && strcmp(buses[i].name, name) != 0)
+		;
+	return i;
+}
+
 /* Keys that do not go together. */
 static bool check_keys(GVariant *keys, const struct machine_disk *d, GError **error)
 {
@@ -176,24 +198,23 @@ static bool check_keys(GVariant *keys, const struct machine_disk *d, GError **er
 
 	if (!file && !d->cdrom)
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: file is missing; give file=PATH");
-	if (d->cdrom && d->bus != MACHINE_BUS_SCSI)
-		return kv_fail(error, KV_ERROR_USAGE, "--disk: media=cdrom is for bus=scsi");
-	if (d->bus == MACHINE_BUS_SCSI && has(keys, "queues"))
-		return kv_fail(error, KV_ERROR_USAGE, "--disk: queues is for bus=virtio");
-	if (d->bus == MACHINE_BUS_VIRTIO && text_of(keys, "wwn", NULL))
-		return kv_fail(error, KV_ERROR_USAGE, "--disk: wwn is for bus=scsi");
+	if (d->cdrom && !buses[d->bus].cdroms)
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: media=cdrom is for bus=scsi, sata and usb");
+	if (!buses[d->bus].queues && has(keys, "queues"))
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: queues is for bus=virtio and bus=nvme");
+	if (!buses[d->bus].wwns && text_of(keys, "wwn", NULL))
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: wwn is for bus=scsi, sata and usb");
 	return true;
 }
 
 static bool open_disk(unsigned index, GVariant *keys, struct machine_disk *d, GError **error)
 {
 	g_autofree char *id = g_strdup_printf("disk%u", index);
-	const char *bus;
 	struct image *img = NULL;
 
 	d->cdrom = is_cdrom(keys);
-	bus = text_of(keys, "bus", d->cdrom ? "scsi" : "virtio");
-	d->bus = strcmp(bus, "scsi") == 0 ? MACHINE_BUS_SCSI : MACHINE_BUS_VIRTIO;
+	d->bus = bus_of(keys, d->cdrom);
+	d->boot = vmm_boot_index(keys);
 	if (!check_keys(keys, d, error) || !device_options(keys, d, error))
 		return false;
 	if (text_of(keys, "file", NULL)) {

@@ -44,36 +44,6 @@ JsonNode *qmp_query_kvm(void *opaque, JsonObject *args, GError **error)
 	return qmp_object(o);
 }
 
-/* Every vCPU is a core of one socket, as the guest's CPUID has it. */
-static JsonObject *vcpu_place(unsigned index)
-{
-	JsonObject *o = json_object_new();
-
-	json_object_set_int_member(o, "socket-id", 0);
-	json_object_set_int_member(o, "core-id", index);
-	json_object_set_int_member(o, "thread-id", 0);
-	return o;
-}
-
-JsonNode *qmp_query_cpus_fast(void *opaque, JsonObject *args, GError **error)
-{
-	const struct vmm *vmm = opaque;
-	JsonArray *list = json_array_new();
-
-	for (unsigned i = 0; i < machine_vcpus(vmm->machine); i++) {
-		g_autofree char *path = qmp_vcpu_path(i);
-		JsonObject *o = json_object_new();
-
-		json_object_set_int_member(o, "cpu-index", i);
-		json_object_set_string_member(o, "qom-path", path);
-		json_object_set_int_member(o, "thread-id", machine_vcpu_thread(vmm->machine, i));
-		json_object_set_object_member(o, "props", vcpu_place(i));
-		json_object_set_string_member(o, "target", "x86_64");
-		json_array_add_object_element(list, o);
-	}
-	return qmp_array(list);
-}
-
 static void put_chardev(JsonArray *list, const char *label, bool open, const char *format, ...) G_GNUC_PRINTF(4, 5);
 static void put_chardev(JsonArray *list, const char *label, bool open, const char *format, ...)
 {

@@ -7,8 +7,10 @@
 
 #include "disk.h"
 #include "error.h"
+#include "log.h"
 #include "machine.h"
 #include "qmp-block.h"
+#include "qmp-input.h"
 #include "server.h"
 #include "vmm.h"
 
@@ -52,6 +54,7 @@ static const struct qmp_command commands[] = {
 	{ "blockdev-snapshot-sync", qmp_blockdev_snapshot_sync, qmp_snapshot_sync_args },
 	{ "cont", qmp_cont },
 	{ "eject", qmp_eject, qmp_open_tray_args },
+	{ "input-send-event", qmp_input_send_event, qmp_input_send_event_args },
 	{ "expire_password", qmp_expire_password, qmp_expire_password_args },
 	{ "job-cancel", qmp_job_cancel, qmp_job_id_args },
 	{ "job-complete", qmp_job_complete, qmp_job_id_args },
@@ -68,10 +71,13 @@ static const struct qmp_command commands[] = {
 	{ "query-block-jobs", qmp_query_block_jobs },
 	{ "query-blockstats", qmp_query_blockstats, qmp_query_blockstats_args },
 	{ "query-chardev", qmp_query_chardev },
+	{ "query-cpu-definitions", qmp_query_cpu_definitions },
+	{ "query-cpu-model-expansion", qmp_query_cpu_model_expansion, qmp_query_cpu_model_expansion_args },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
 	{ "query-display-options", qmp_query_display_options },
 	{ "query-jobs", qmp_query_jobs },
 	{ "query-kvm", qmp_query_kvm },
+	{ "query-mice", qmp_query_mice },
 	{ "query-name", qmp_query_name },
 	{ "query-named-block-nodes", qmp_query_named_block_nodes, qmp_query_named_block_nodes_args },
 	{ "query-stats", qmp_query_stats, qmp_stats_args },
@@ -80,6 +86,8 @@ static const struct qmp_command commands[] = {
 	{ "query-version", qmp_query_version },
 	{ "query-vnc", qmp_query_vnc },
 	{ "quit", qmp_quit },
+	{ "set_link", qmp_set_link, qmp_set_link_args },
+	{ "send-key", qmp_send_key, qmp_send_key_args },
 	{ "screendump", qmp_screendump, qmp_screendump_args },
 	{ "set_password", qmp_set_password, qmp_set_password_args },
 	{ "stop", qmp_stop },
@@ -87,6 +95,25 @@ static const struct qmp_command commands[] = {
 	{ "system_reset", qmp_system_reset },
 	{ "transaction", qmp_transaction, qmp_transaction_args },
 	{},
+};
+
+/* All that are ever sent. */
+static const char *const events[] = {
+	"BLOCK_EXPORT_DELETED",
+	"BLOCK_IO_ERROR",
+	"BLOCK_JOB_CANCELLED",
+	"BLOCK_JOB_COMPLETED",
+	"BLOCK_JOB_ERROR",
+	"BLOCK_JOB_PENDING",
+	"BLOCK_JOB_READY",
+	"DEVICE_TRAY_MOVED",
+	"JOB_STATUS_CHANGE",
+	"POWERDOWN",
+	"RESET",
+	"RESUME",
+	"SHUTDOWN",
+	"STOP",
+	NULL,
 };
 
 JsonNode *qmp_version(void)
@@ -106,7 +133,9 @@ static bool is_busy(void *opaque)
 	return machine_busy(((struct vmm *)opaque)->machine);
 }
 
-static const struct qmp_server_ops server_ops = { .commands = commands, .version = qmp_version, .busy = is_busy };
+static const struct qmp_server_ops server_ops = {
+	.commands = commands, .events = events, .version = qmp_version, .busy = is_busy
+};
 
 bool qmp_open(struct vmm *vmm, GVariant *keys, GError **error)
 {
@@ -126,6 +155,8 @@ void qmp_close(struct vmm *vmm)
 
 void qmp_event(struct vmm *vmm, const char *name, JsonObject *data)
 {
+	if (!g_strv_contains(events, name))
+		kv_log_warn("QMP event %s: query-qmp-schema does not tell it", name);
 	if (vmm->qmp)
 		qmp_server_event(vmm->qmp, name, data);
 	if (data)

@@ -35,9 +35,14 @@ JsonNode *qmp_version(void);
 
 /* Commands; opaque is the struct vmm. qmp-machine.c */
 typedef JsonNode *qmp_run(void *opaque, JsonObject *args, GError **error);
+qmp_run qmp_query_cpu_definitions, qmp_query_cpu_model_expansion;
+extern const struct qmp_member qmp_query_cpu_model_expansion_args[];
 qmp_run qmp_query_version, qmp_query_name, qmp_query_status, qmp_query_kvm, qmp_query_cpus_fast, qmp_query_chardev;
 qmp_run qmp_stop, qmp_cont, qmp_system_powerdown, qmp_system_reset, qmp_quit;
 
+/* qmp-net.c */
+extern const struct qmp_member qmp_set_link_args[];
+qmp_run qmp_set_link;
 /* qmp-display.c */
 extern const struct qmp_member qmp_screendump_args[], qmp_set_password_args[], qmp_expire_password_args[];
 qmp_run qmp_screendump, qmp_query_display_options, qmp_query_vnc, qmp_set_password, qmp_expire_password;

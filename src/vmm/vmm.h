@@ -20,7 +20,10 @@ struct job_owner;
 struct image;
 struct input;
 struct machine;
+struct machine_card;
 struct machine_disk;
+struct qmp_keys;
+struct machine_firmware;
 struct netdev;
 struct qmp_server;
 struct vmm_nbd;
@@ -47,9 +50,13 @@ struct vmm {
 	struct job_owner *job_owner;
 	struct job_group *job_group; /* of the transaction that is being done, when its jobs belong together */
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
-	struct netdev **netdevs; /* NULL-terminated */
-	struct display *display; /* of a pc, as is input; else NULL */
+	struct machine_card *cards;
+	unsigned n_cards;
+	struct machine_firmware *firmware; /* of a pc, else NULL */
+	struct display *display; /* of a pc; else NULL */
 	struct input *input;
+	struct qmp_keys *keys; /* that QMP types; NULL: none yet */
+	int pointer_x, pointer_y; /* where QMP last had it */
 	const struct vnc_module *vnc_module;
 	struct vnc *vnc; /* NULL: no VNC server */
 	struct machine *machine;
@@ -77,6 +84,14 @@ void vmm_close(struct vmm *vmm);
 /* disks.c: the drives of --disk. Closing is due after a failure, too. */
 bool vmm_open_disks(struct vmm *vmm, GError **error);
 void vmm_close_disks(struct vmm *vmm);
+/* cards.c: the cards of --net, likewise. */
+bool vmm_open_cards(struct vmm *vmm, GError **error);
+void vmm_close_cards(struct vmm *vmm);
+/* firmware.c: what a pc's firmware is and is told. Likewise. */
+bool vmm_open_firmware(struct vmm *vmm, GError **error);
+void vmm_close_firmware(struct vmm *vmm);
+/* 1 + bootindex of a disk's or card's keys; 0: it has none. */
+unsigned vmm_boot_index(GVariant *keys);
 /* drives.c: those drives as users of a graph of images. Likewise. */
 bool vmm_open_graph(struct vmm *vmm, GError **error);
 /* Another medium for a drive, an open image (a reference is taken), or none. */

@@ -41,6 +41,8 @@ static void open_backend(struct world *w, const char *cls)
 {
 	bool scsi = g_str_has_prefix(cls, "scsi-");
 
+	if (g_str_has_prefix(cls, "usb-"))
+		w->backend.controller = device_new(&w->core, "xhci", "usb", NULL, NULL, NULL);
 	if (scsi || !strcmp(cls, "virtio-blk")) {
 		struct image *img;
 		GVariantDict d;
@@ -53,7 +55,7 @@ static void open_backend(struct world *w, const char *cls)
 		w->backend.disk = disk_new("drive", img, NULL, NULL);
 		if (scsi)
 			w->backend.controller = device_new(&w->core, "virtio-scsi", "hba", NULL, NULL, NULL);
-	} else if (!strcmp(cls, "virtio-net")) {
+	} else if (!strcmp(cls, "virtio-net") || !strcmp(cls, "e1000e")) {
 		w->backend.netdev = net_open("none", NULL, NULL, NULL);
 		assert_non_null(w->backend.netdev);
 	} else if (!strcmp(cls, "ns16550") || !strcmp(cls, "virtio-console")) {

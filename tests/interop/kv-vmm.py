@@ -393,6 +393,24 @@ def case_stop(bed):
         stop(process)
 
 
+def case_cpu(bed):
+    """A model, features more and less, and how processors are arranged: what Linux finds."""
+    def found(*options):
+        text = bed.run(*options, run='cat /proc/cpuinfo')
+        return {key.strip(): value.strip() for key, value in re.findall(r'^([\w ]+)\t*: (.*)\r$', text, re.M)}, text
+
+    info, text = found('--cpu', 'Nehalem,+avx,+xsave,-popcnt', '--smp', '4,cores=2,threads=2')
+    flags = info['flags'].split()
+    check(info['vendor_id'] == 'GenuineIntel' and 'Nehalem' in info['model name'] and info['model'] == '26', 'another model', text)
+    check('sse4_2' in flags and 'avx' in flags and not {'popcnt', 'avx2', 'fma'} & set(flags), 'other features', info['flags'])
+    check(info['siblings'] == '4' and info['cpu cores'] == '2' and text.count('processor\t') == 4, 'another arrangement', text)
+    info, text = found('--cpu', 'EPYC-Rome', '--smp', 'sockets=2,cores=3')
+    check('EPYC-Rome' in info['model name'] and info['cpu cores'] == '3' and info['physical id'] == '1' and info['apicid'] == '6',
+          'not two packages of three cores', text)
+    info, text = found('--cpu', 'host,-avx')
+    check(not {'avx', 'avx2', 'avx512f'} & set(info['flags'].split()), 'AVX is there', info['flags'])
+
+
 def case_rejected(bed):
     """One line that names the cause, and a status that is not 0."""
     empty, notes = f'{bed.folder}/empty', f'{bed.folder}/notes'
@@ -412,6 +430,13 @@ def case_rejected(bed):
         (['--kernel', bed.kernel, '--net', 'user,hostfwd=tcp:1'], "hostfwd 'tcp:1': a part is missing"),
         (['--kernel', bed.kernel, '--disk', 'file=x,nocache=on'], "--disk: unknown key 'nocache'"),
         (['--kernel', bed.kernel, '--console', 'file:/no/such/log'], '--console: given twice'),
+        (['--kernel', bed.kernel, '--cpu', 'Pentium9'], "--cpu: there is no model 'Pentium9'"),
+        (['--kernel', bed.kernel, '--cpu', 'host,+turbo'], "--cpu: there is no feature 'turbo'"),
+        (['--kernel', bed.kernel, '--cpu', 'host,avx'], "--cpu: 'avx' is not +feature, -feature or feature=on|off"),
+        (['--kernel', bed.kernel, '--cpu', 'host,+amx-tile'], 'has no amx-tile'),
+        (['--kernel', bed.kernel, '--smp', '4,cores=3'], 'sockets 1, cores 3, threads 1 do not make 4 processors'),
+        (['--kernel', bed.kernel, '--smp', '4', '--cpus', '2'], '--smp: cpus=4, and --cpus 2'),
+        (['--kernel', bed.kernel, '--device', 'teapot'], "--device teapot: 'teapot' is not a valid device model name"),
         (['--kernel', notes], notes),
         (['--kernel', empty], empty),
     ]

@@ -405,7 +405,7 @@ class Schema:
             check(value in entry['values'], f'{where}: QEMU has no such value', value)
         elif kind == 'alternate':
             check(any(self.is_fit(member['type'], value) for member in entry['members']), f'{where}: none of these', value)
-        else:
+        elif entry['json-type'] != 'value':
             want = {'string': str, 'int': int, 'number': (int, float), 'boolean': bool}[entry['json-type']]
             check(isinstance(value, want) and (want is bool or not isinstance(value, bool)), f'{where}: no {want}', value)
 
@@ -451,6 +451,54 @@ def argument_faults(schema, command):
     # What is too many is told last, behind what is wrong with a union's own members.
     if 'tag' not in entry and command not in ('nbd-server-start', 'blockdev-create'):
         yield {**needed, 'x-y-z': 1}
+
+
+def same_type(ours, mine, theirs, its, where, seen):
+    """A type as we tell it is QEMU's, or a part of it: of an object what we have, with what has to be there."""
+    a, b = ours.types[mine], theirs.types[its]
+    if mine == 'any' or (mine, its) in seen:
+        return
+    seen.add((mine, its))
+    if b['meta-type'] == 'alternate':
+        check(any(ours.types[mine]['meta-type'] == theirs.types[m['type']]['meta-type'] for m in b['members']), f'{where}: none of these')
+        return
+    if mine == 'str' and b['meta-type'] == 'enum':
+        return
+    check(a['meta-type'] == b['meta-type'], f'{where}: {a["meta-type"]}, not {b["meta-type"]}')
+    if a['meta-type'] == 'builtin':
+        check(a == b, f'{where}: not the same', a, b)
+    elif a['meta-type'] == 'array':
+        same_type(ours, a['element-type'], theirs, b['element-type'], f'{where}[]', seen)
+    elif a['meta-type'] == 'enum':
+        check(set(a['values']) <= set(b['values']), f'{where}: values that QEMU has not', set(a['values']) - set(b['values']))
+    elif a['meta-type'] == 'object':
+        known = {m['name']: m for v in b.get('variants', []) for m in theirs.types[v['type']].get('members', [])}
+        known.update({m['name']: m for m in b['members']})
+        own = {m['name'] for m in b['members']}
+        for member in a['members']:
+            name = member['name']
+            check(name in known, f'{where}.{name}: QEMU has it not')
+            check(name not in own or ('default' in member) == ('default' in known[name]), f'{where}.{name}: optional here or there')
+            same_type(ours, member['type'], theirs, known[name]['type'], f'{where}.{name}', seen)
+        lacking = {m['name'] for m in b['members'] if 'default' not in m} - {m['name'] for m in a['members']}
+        check(not lacking, f'{where}: these have to be there', lacking)
+        check(a.get('tag') in (None, b.get('tag')), f'{where}: another tag', a.get('tag'), b.get('tag'))
+        for variant in a.get('variants', []):
+            its = [v['type'] for v in b['variants'] if v['case'] == variant['case']]
+            check(its, f'{where}: no case {variant["case"]}')
+            same_type(ours, variant['type'], theirs, its[0], f'{where}({variant["case"]})', seen)
+
+
+def case_introspect(bed):
+    """What query-qmp-schema tells of arguments is a part of what QEMU tells; commands and events are those that there are."""
+    with bed.start() as vmm, bed.qemu() as qemu:
+        client = vmm.client()
+        ours, theirs = Schema(client), Schema(qemu.client())
+        names = {command['name'] for command in client.run('query-commands')}
+        check(set(ours.commands) == names, 'other commands', set(ours.commands) ^ names)
+        check(len(ours.events) > 10 and set(ours.events) <= set(theirs.events), 'other events', ours.events)
+        for name, command in ours.commands.items():
+            same_type(ours, command['arg-type'], theirs, theirs.commands[name]['arg-type'], name, set())
 
 
 def case_schema(bed):
@@ -618,6 +666,34 @@ def case_create(bed):
 def memory(process):
     with open(f'/proc/{process.pid}/status', encoding='ascii') as file:
         return int(next(line.split()[1] for line in file if line.startswith('VmRSS')))
+
+
+def case_cpu(bed):
+    """Each model is what QEMU has under that name; features come and go; where each vCPU is."""
+    with bed.start('--smp', 'sockets=2,cores=1,threads=2') as vmm, bed.qemu() as qemu:
+        client, twin = vmm.client(), qemu.client()
+
+        def expand(of, name, **props):
+            model = {'name': name, **({'props': props} if props else {})}
+            return of.run('query-cpu-model-expansion', type='full', model=model)['model']['props']
+
+        models = [model['name'] for model in client.run('query-cpu-definitions')]
+        theirs = {model['name'] for model in twin.run('query-cpu-definitions')}
+        check(len(models) > 40 and {'host', 'max', 'baseline'} < set(models), 'models are missing', models)
+        for name in models:
+            if name in ('host', 'max', 'baseline'):
+                continue
+            check(name in theirs, f'{name} is not one of QEMU\'s')
+            got, wanted = expand(client, name), expand(twin, name)
+            # KVM's own features are of the accelerator that QEMU does not have here.
+            wrong = [key for key in got if not key.startswith('kvm') and got[key] != wanted.get(key, False)]
+            check(not wrong, f'{name}: not the same', {key: (got[key], wanted.get(key)) for key in wrong})
+        check(expand(client, 'EPYC', avx2=False)['avx2'] is False and expand(client, 'EPYC')['avx2'], 'features do not go')
+        check('error' in client.ask({'execute': 'query-cpu-model-expansion',
+                                     'arguments': {'type': 'full', 'model': {'name': 'EPYC', 'props': {'x': True}}}}), 'a feature x')
+        places = [cpu['props'] for cpu in client.run('query-cpus-fast')]
+        check([(p['socket-id'], p['core-id'], p['thread-id']) for p in places] == [(0, 0, 0), (0, 0, 1), (1, 0, 0), (1, 0, 1)],
+              'vCPUs are elsewhere', places)
 
 
 def case_hostile(bed):

@@ -25,6 +25,7 @@ static struct machine *built(unsigned cpus)
 	m->core.vm_fd = -1;
 	m->core.mem = mem_new(-1);
 	m->cpus = cpus;
+	m->topology = (struct cpu_topology){1, cpus, 1};
 	m->memory = RAM;
 	m->mmio64_base = 0x400000000;
 	assert_true(mem_add_ram(m->core.mem, 0, RAM, NULL));

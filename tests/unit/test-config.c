@@ -154,7 +154,7 @@ static void test_help(void **state)
 	for (char **l = each; *l; l++)
 		assert_true(strlen(*l) <= 100);
 	for (const struct option *o = option_table; o->name; o++) {
-		g_autofree char *name = g_strconcat("--", o->name, NULL);
+		g_autofree char *name = g_strconcat("--", o->name, " ", NULL);
 
 		assert_true(o->rare == !strstr(help, name));
 	}

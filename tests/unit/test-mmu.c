@@ -365,6 +365,41 @@ static void address_spaces(void **state)
 	assert_int_equal(read_byte(LA), 22);
 }
 
+/* Of all address spaces nothing is left, and each finds its way again; address 0 is nobody's. */
+static void give_back(void **state)
+{
+	unsigned char pages[64];
+	size_t size = offsetof(struct cpu, code) - offsetof(struct cpu, tlb), there = 0;
+
+	long_mode();
+	c->cr4 |= CR4_PCIDE;
+	mmu_flush_all(c);
+	ram[PAGE] = 11;
+	for (unsigned pcid = 0; pcid < 3; pcid++) {
+		mmu_set_cr3(c, ROOT | pcid, true);
+		assert_int_equal(read_byte(LA), 11);
+	}
+	assert_true(mmu_may_write(c, PAGE) || c->set->tlb[VIEW_KERNEL][tlb_index(LA)].rtag == LA);
+	*entry(0x4008) = (PAGE + 0x1000) | 7;
+	ram[PAGE + 0x1000] = 22;
+	mmu_give_back(c);
+	for (size_t at = 0; at < size; at += sizeof(pages) * 4096) {
+		size_t n = (size - at < sizeof(pages) * 4096 ? size - at : sizeof(pages) * 4096) / 4096;
+
+		assert_int_equal(mincore((uint8_t *)c->set + offsetof(struct cpu, tlb) + at, n * 4096, pages), 0);
+		for (size_t i = 0; i < n; i++)
+			there += pages[i] & 1;
+	}
+	assert_in_range(there, 1, 16); /* the first entries of each table, and no others */
+	assert_false(mmu_may_write(c, PAGE));
+	for (unsigned view = 0; view < VIEW_COUNT; view++)
+		assert_int_not_equal(c->set->tlb[view][0].rtag, 0);
+	for (unsigned pcid = 0; pcid < 3; pcid++) {
+		mmu_set_cr3(c, ROOT | pcid, true);
+		assert_int_equal(read_byte(LA), 22);
+	}
+}
+
 /* A code page has no write tag in any set, also where one was made before. */
 static void code_page_of_all_spaces(void **state)
 {
@@ -505,6 +540,7 @@ int main(void)
 		cmocka_unit_test(permissions), cmocka_unit_test(upper_levels), cmocka_unit_test(large_pages),
 		cmocka_unit_test(mode_32), cmocka_unit_test(mode_pae), cmocka_unit_test(page_crossing),
 		cmocka_unit_test(tlb_and_flushes), cmocka_unit_test(many_flushes), cmocka_unit_test(address_spaces),
+		cmocka_unit_test(give_back),
 		cmocka_unit_test(code_page_of_all_spaces), cmocka_unit_test(upper_levels_are_kept), cmocka_unit_test(dirty_log),
 		cmocka_unit_test(code_pages_close_writes), cmocka_unit_test(code_goes_after_the_write),
 	};

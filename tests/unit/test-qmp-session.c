@@ -69,7 +69,8 @@ static void test_negotiation(void **state)
 	       "{\"error\":{\"class\":\"CommandNotFound\","
 	       "\"desc\":\"Capabilities negotiation is already complete, command ignored\"}}");
 	expect(&s, "{\"execute\":\"query-commands\",\"id\":\"q\"}",
-	       "{\"return\":[{\"name\":\"qmp_capabilities\"},{\"name\":\"query-commands\"},{\"name\":\"echo\"},"
+	       "{\"return\":[{\"name\":\"qmp_capabilities\"},{\"name\":\"query-commands\"},{\"name\":\"query-qmp-schema\"},"
+	       "{\"name\":\"echo\"},"
 	       "{\"name\":\"fail\"}],\"id\":\"q\"}");
 	expect(&s, "{\"execute\":\"fail\"}", "{\"error\":{\"class\":\"DeviceNotFound\",\"desc\":\"Device 'x' not found\"}}");
 	expect(&s, "{\"execute\":\"none\"}",

@@ -7,11 +7,13 @@
 #include <errno.h>
 #include "chip/chip.h"
 #include "kvmclock.h"
+#include "mmu.h"
 #include "run.h"
 #include "sys.h"
 
 #define SPIN_MIN 2000u
 #define SPIN_MAX 40000u
+#define IDLE_WINDOW 1000000000u /* ns; who ran for less than a hundredth of it is idle */
 
 bool vcpu_runnable(struct vcpu *v)
 {
@@ -65,6 +67,18 @@ static bool spin(struct vcpu *v, u64 start, u64 deadline)
 	return false;
 }
 
+/* An idle guest's translations are half a MiB for each of its last processes, and found again in no time. */
+static void note_idle(struct vcpu *v, u64 now)
+{
+	v->awake_ns += now - v->woke_at;
+	if (now - v->window_at < IDLE_WINDOW)
+		return;
+	if (v->awake_ns < (now - v->window_at) / 100)
+		mmu_give_back(&v->cpu);
+	v->window_at = now;
+	v->awake_ns = 0;
+}
+
 int halt_wait(struct vcpu *v)
 {
 	u64 start = host_now_ns();
@@ -72,6 +86,7 @@ int halt_wait(struct vcpu *v)
 	int err = 0;
 
 	v->stat.halts++;
+	note_idle(v, start);
 	kvmclock_preempted(v, true);
 	for (;;) {
 		u64 deadline = v->lapic && v->mp_state == KVM_MP_STATE_HALTED ? lapic_deadline(v) : UINT64_MAX;
@@ -102,5 +117,6 @@ int halt_wait(struct vcpu *v)
 	if (!err && v->mp_state == KVM_MP_STATE_HALTED)
 		v->mp_state = KVM_MP_STATE_RUNNABLE;
 	kvmclock_preempted(v, false);
+	v->woke_at = host_now_ns();
 	return err;
 }

@@ -4,6 +4,7 @@
  * vol. 3, 4.10). A set that is not current is not touched by a flush: what has to go is noted and goes when the set is
  * entered. Only two things cannot wait: INVPCID of one address, and write tags of a page that becomes code.
  */
+#include <sys/mman.h>
 #include "mmu.h"
 #include "soft.h"
 
@@ -239,6 +240,18 @@ static inline void set_used(struct mmu_set *set, bool used)
 	__atomic_store_n(&set->used, used, __ATOMIC_RELEASE);
 }
 
+/* Where nothing was written but zeroes. */
+static void set_prepare(struct mmu_set *set)
+{
+	for (u32 v = 0; v < VIEW_COUNT; v++) {
+		set->face->tlb[v][0].rtag = set->face->tlb[v][0].wtag = tlb_no_tag(0);
+		set->face->jump[v][0].rip = jump_no_rip(0);
+	}
+	set->face->itlb[0][0].tag = set->face->itlb[1][0].tag = tlb_no_tag(0);
+	set->face->notes.walk_stamp = 1;
+	set->ready = true;
+}
+
 /* A free set, or the one that was left longest ago; empty. */
 static struct mmu_set *set_take(struct mmu_cache *m, u16 pcid)
 {
@@ -248,13 +261,7 @@ static struct mmu_set *set_take(struct mmu_cache *m, u16 pcid)
 		if (set != &m->set[m->current] && (!best || (best->used && (!set->used || set->used_at < best->used_at))))
 			best = set;
 	if (!best->ready) {
-		for (u32 v = 0; v < VIEW_COUNT; v++) {
-			best->face->tlb[v][0].rtag = best->face->tlb[v][0].wtag = tlb_no_tag(0);
-			best->face->jump[v][0].rip = jump_no_rip(0);
-		}
-		best->face->itlb[0][0].tag = best->face->itlb[1][0].tag = tlb_no_tag(0);
-		best->face->notes.walk_stamp = 1;
-		best->ready = true;
+		set_prepare(best);
 	} else {
 		m->recycles += best->used;
 		set_drop(best->face);
@@ -342,6 +349,30 @@ void mmu_flush_all(struct cpu *c)
 	m->set[m->current].pcid = pcid_now(c);
 	m->globals = 0;
 	m->full_flushes++;
+}
+
+void mmu_give_back(struct cpu *c)
+{
+	const size_t size = offsetof(struct cpu, code) - offsetof(struct cpu, tlb);
+	struct mmu_cache *m = cache_of(c);
+	struct mmu_set *now = &m->set[m->current];
+
+	for (struct mmu_set *set = m->set; set < m->set + MMU_SETS; set++) {
+		set_used(set, false);
+		if (set->ready && madvise((u8 *)set->face + offsetof(struct cpu, tlb), size, MADV_DONTNEED))
+			set_drop(set->face);
+		else
+			set->ready = false;
+	}
+	if (!now->ready)
+		set_prepare(now);
+	cpu_drop_stack(c);
+	now->face->notes.root = root_now(c);
+	now->pcid = pcid_now(c);
+	now->pending = 0;
+	m->globals = 0;
+	cache_of(c)->fetch_flushes++;
+	set_used(now, true);
 }
 
 void mmu_flush_nonglobal(struct cpu *c)

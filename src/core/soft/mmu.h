@@ -98,6 +98,8 @@ void mmu_flush_pcid(struct cpu *c, u16 pcid);	  /* those of one PCID that are no
 void mmu_flush_page(struct cpu *c, u64 la);	  /* INVLPG: of the current PCID, and global ones of all */
 void mmu_flush_page_of(struct cpu *c, u64 la, u16 pcid);
 /* MOV CR3: loads PDPTEs, goes on with the tables of the new PCID, and flushes them unless noflush. */
+/* All translations go, and the host has their memory back. For a vCPU that will not run for a while, in its own thread. */
+void mmu_give_back(struct cpu *c);
 void mmu_set_cr3(struct cpu *c, u64 value, bool noflush);
 /* The page now holds code: no write tag for it in any address space. Own thread, or the world is stopped. */
 void mmu_close_page(struct cpu *c, u64 gpa);

@@ -79,6 +79,7 @@ struct vcpu {
 	struct lapic *lapic; /* NULL without in-core irqchip */
 
 	u32 mp_state; /* KVM_MP_STATE_*, changed by its own thread, or by others while it is not running */
+	u64 woke_at, window_at, awake_ns; /* halt.c: ns, its own thread */
 	u32 sleeping; /* futex word: 1 while halted in the core */
 	u32 in_run;   /* atomic: inside KVM_RUN */
 	u32 stopped;  /* atomic: at a safe point of vm_stop_world() */

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The PC's real-time clock and CMOS memory (Motorola MC146818A) at ports 0x70 and 0x71: the host's UTC time plus what the
- * guest set, alarm and update interrupts on GSI 8, 114 bytes of memory. Created by the board.
+ * guest set, periodic, alarm and update interrupts on GSI 8, 114 bytes of memory. In those the pc board tells firmware that has no
+ * better source what there is, as QEMU does. Created by the board.
  */
 #include <string.h>
 #include <time.h>
 
 #include "classes.h"
 #include "error.h"
+#include "timer.h"
 
 #define BASE 0x70
 #define GSI  8
@@ -15,9 +17,17 @@
 
 enum { SECOND, SECOND_ALARM, MINUTE, MINUTE_ALARM, HOUR, HOUR_ALARM, WEEKDAY, DAY, MONTH, YEAR, REG_A, REG_B, REG_C, REG_D };
 enum { CENTURY = 0x32 };
-enum { A_UPDATING = 0x80 };
-enum { B_24H = 2, B_BINARY = 4, B_UPDATE_IRQ = 0x10, B_ALARM_IRQ = 0x20, B_SET = 0x80 };
-enum { C_UPDATE = 0x10, C_ALARM = 0x20, C_IRQ = 0x80 };
+enum { A_RATE = 0xf, A_DIVIDER = 0x70, A_DIVIDER_32K = 0x20, A_UPDATING = 0x80 };
+enum { B_24H = 2, B_BINARY = 4, B_UPDATE_IRQ = 0x10, B_ALARM_IRQ = 0x20, B_PERIODIC_IRQ = 0x40, B_SET = 0x80 };
+enum { C_UPDATE = 0x10, C_ALARM = 0x20, C_PERIODIC = 0x40, C_IRQ = 0x80 };
+
+/* What firmware looks for (SeaBIOS's rtc.h, OVMF's PlatformPei). */
+enum { EQUIPMENT = 0x14, BASE_MEMORY = 0x15, EXTENDED = 0x17, EXTENDED_COPY = 0x30, ABOVE_16M = 0x34, BOOT_LAST = 0x38 };
+enum { BOOT_FIRST = 0x3d, ABOVE_4G = 0x5b, PROCESSORS = 0x5f };
+
+#define NS	     1000000000ll
+#define UPDATING_NS  244000 /* before a second's end (data sheet, update cycle) */
+#define OSCILLATOR   32768
 
 struct mc146818 {
 	struct device dev;
@@ -25,9 +35,21 @@ struct mc146818 {
 	uint8_t index;
 	uint8_t cmos[CMOS];
 	uint64_t offset;     /* guest time - host time, seconds (two's complement) */
-	GSource *tick;	     /* once a second, only while an interrupt is wanted */
+	struct chip_timer *alarm; /* the next second or period, only while an interrupt is wanted */
+	int64_t second;	     /* host's, of the last update that was seen */
+	int64_t period;	     /* likewise, of the periods since the epoch */
 	bool irq;
+	uint8_t board[CMOS]; /* what the board has there; at each reset */
+	uint8_t is_board[CMOS];
 };
+
+static int64_t host_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec * NS + ts.tv_nsec;
+}
 
 static int64_t guest_time(const struct mc146818 *r)
 {
@@ -106,40 +128,84 @@ static bool alarm_matches(const struct mc146818 *r)
 
 static void update_irq(struct mc146818 *r)
 {
-	bool level = r->cmos[REG_C] & r->cmos[REG_B] & (C_UPDATE | C_ALARM);
+	bool level = r->cmos[REG_C] & r->cmos[REG_B] & (C_UPDATE | C_ALARM | C_PERIODIC);
 
 	r->cmos[REG_C] = (uint8_t)((r->cmos[REG_C] & ~C_IRQ) | (level ? C_IRQ : 0));
-	if (level != r->irq)
+	if (level != r->irq && !__atomic_load_n(&r->dev.core->hpet_legacy, __ATOMIC_SEQ_CST))
 		machine_irq(r->dev.core, GSI, level);
 	r->irq = level;
 }
 
-static gboolean on_tick(gpointer opaque)
+/* The period in ticks of the oscillator; 0: none. The two shortest codes are those of another oscillator's. */
+static unsigned period_ticks(const struct mc146818 *r)
+{
+	unsigned rate = r->cmos[REG_A] & A_RATE;
+
+	if (!rate || (r->cmos[REG_A] & A_DIVIDER) != A_DIVIDER_32K)
+		return 0;
+	return 1u << (rate <= 2 ? rate + 6 : rate - 1);
+}
+
+static int64_t periods_at(int64_t ns, unsigned ticks)
+{
+	return (int64_t)((__int128)ns * OSCILLATOR / NS / ticks);
+}
+
+/* Flags of what has passed since the last look. */
+static void catch_up(struct mc146818 *r, int64_t now)
+{
+	unsigned ticks = period_ticks(r);
+	int64_t period = ticks ? periods_at(now, ticks) : 0;
+
+	if (ticks && period != r->period)
+		r->cmos[REG_C] |= C_PERIODIC;
+	r->period = period;
+	if (now / NS == r->second || r->cmos[REG_B] & B_SET)
+		return;
+	r->second = now / NS;
+	time_to_registers(r);
+	r->cmos[REG_C] |= C_UPDATE | (alarm_matches(r) ? C_ALARM : 0);
+}
+
+static void set_alarm(struct mc146818 *r, int64_t now)
+{
+	unsigned ticks = r->cmos[REG_B] & B_PERIODIC_IRQ ? period_ticks(r) : 0;
+	int64_t next = INT64_MAX;
+
+	if (r->cmos[REG_B] & (B_UPDATE_IRQ | B_ALARM_IRQ))
+		next = (now / NS + 1) * NS;
+	if (ticks)
+		next = MIN(next, (int64_t)((__int128)(periods_at(now, ticks) + 1) * ticks * NS / OSCILLATOR) + 1);
+	chip_timer_set(r->alarm, next == INT64_MAX ? CHIP_TIMER_NEVER : chip_timer_now() + (uint64_t)(next - now));
+}
+
+static void update(struct mc146818 *r)
+{
+	int64_t now = host_ns();
+
+	catch_up(r, now);
+	update_irq(r);
+	set_alarm(r, now);
+}
+
+static void on_alarm(void *opaque)
 {
 	struct mc146818 *r = opaque;
 
 	g_mutex_lock(&r->lock);
-	if (!(r->cmos[REG_B] & B_SET)) {
-		time_to_registers(r);
-		r->cmos[REG_C] |= C_UPDATE | (alarm_matches(r) ? C_ALARM : 0);
-		update_irq(r);
-	}
+	update(r);
 	g_mutex_unlock(&r->lock);
-	return G_SOURCE_CONTINUE;
 }
 
-static void update_tick(struct mc146818 *r)
+static void start_over(struct mc146818 *r)
 {
-	bool want = r->cmos[REG_B] & (B_UPDATE_IRQ | B_ALARM_IRQ);
+	int64_t now = host_ns();
+	unsigned ticks = period_ticks(r);
 
-	if (want && !r->tick) {
-		r->tick = g_timeout_source_new(1000);
-		g_source_set_callback(r->tick, on_tick, r, NULL);
-		g_source_attach(r->tick, r->dev.core->context);
-	} else if (!want && r->tick) {
-		g_source_destroy(r->tick);
-		g_clear_pointer(&r->tick, g_source_unref);
-	}
+	r->second = now / NS;
+	r->period = ticks ? periods_at(now, ticks) : 0;
+	update_irq(r);
+	set_alarm(r, now);
 }
 
 static uint8_t read_cmos(struct mc146818 *r)
@@ -148,10 +214,14 @@ static uint8_t read_cmos(struct mc146818 *r)
 
 	if (r->index < REG_A || r->index == CENTURY)
 		time_to_registers(r);
+	if (r->index == REG_C)
+		update(r);
 	v = r->cmos[r->index];
 	if (r->index == REG_C) {
 		r->cmos[REG_C] = 0;
 		update_irq(r);
+	} else if (r->index == REG_A && !(r->cmos[REG_B] & B_SET) && NS - host_ns() % NS <= UPDATING_NS) {
+		v |= A_UPDATING;
 	}
 	return v;
 }
@@ -164,8 +234,7 @@ static void write_reg_b(struct mc146818 *r, uint8_t v)
 	r->cmos[REG_B] = v;
 	if (was_set)
 		registers_to_time(r);
-	update_tick(r);
-	update_irq(r);
+	update(r);
 }
 
 static void write_cmos(struct mc146818 *r, uint8_t v)
@@ -173,6 +242,7 @@ static void write_cmos(struct mc146818 *r, uint8_t v)
 	switch (r->index) {
 	case REG_A:
 		r->cmos[REG_A] = v & ~A_UPDATING;
+		start_over(r);
 		break;
 	case REG_B:
 		write_reg_b(r, v);
@@ -224,20 +294,54 @@ static void rtc_reset(struct device *dev)
 	struct mc146818 *r = (struct mc146818 *)dev;
 
 	g_mutex_lock(&r->lock);
+	for (unsigned i = 0; i < CMOS; i++)
+		if (r->is_board[i])
+			r->cmos[i] = r->board[i];
 	r->cmos[REG_A] = 0x26;
 	r->cmos[REG_B] = B_24H;
 	r->cmos[REG_C] = 0;
 	r->cmos[REG_D] = 0x80; /* the battery is good */
-	update_tick(r);
-	update_irq(r);
+	start_over(r);
 	g_mutex_unlock(&r->lock);
+}
+
+static void put_board(struct mc146818 *r, unsigned at, uint64_t v, unsigned len)
+{
+	for (unsigned i = 0; i < len; i++) {
+		r->board[at + i] = (uint8_t)(v >> 8 * i);
+		r->is_board[at + i] = true;
+	}
+}
+
+/* low, high: bytes of memory below and above 4 GiB. */
+static void describe_board(struct mc146818 *r, uint64_t low, uint64_t high, unsigned cpus)
+{
+	uint64_t extended = MIN(low / 1024 - 1024, UINT16_MAX), above_16m = low > 16 << 20 ? (low - (16 << 20)) >> 16 : 0;
+
+	put_board(r, EQUIPMENT, 0x06, 1); /* FPU, PS/2 mouse; no diskette */
+	put_board(r, BASE_MEMORY, 640, 2);
+	put_board(r, EXTENDED, extended, 2);
+	put_board(r, EXTENDED_COPY, extended, 2);
+	put_board(r, ABOVE_16M, MIN(above_16m, UINT16_MAX), 2);
+	put_board(r, ABOVE_4G, high >> 16, 3);
+	put_board(r, PROCESSORS, cpus - 1, 1);
+	put_board(r, BOOT_FIRST, 0x32, 1); /* disk, CD-ROM, network; no look for a diskette's signature */
+	put_board(r, BOOT_LAST, 0x41, 1);
 }
 
 static bool rtc_create(struct device *dev, GVariant *options, const struct device_backend *backend, GError **error)
 {
 	struct mc146818 *r = (struct mc146818 *)dev;
+	guint64 low, high;
+	guint32 cpus;
 
 	g_mutex_init(&r->lock);
+	r->alarm = chip_timer_new(dev->core->context, on_alarm, r, error);
+	if (!r->alarm)
+		return false;
+	if (options && g_variant_lookup(options, "low", "t", &low) && g_variant_lookup(options, "high", "t", &high) &&
+	    g_variant_lookup(options, "cpus", "u", &cpus))
+		describe_board(r, low, high, cpus);
 	rtc_reset(dev);
 	return bus_register(dev->core->ports, BASE, 2, "mc146818", &rtc_ops, r, error);
 }
@@ -247,8 +351,7 @@ static void rtc_destroy(struct device *dev)
 	struct mc146818 *r = (struct mc146818 *)dev;
 
 	bus_unregister(dev->core->ports, BASE);
-	r->cmos[REG_B] = 0;
-	update_tick(r);
+	chip_timer_free(r->alarm);
 	g_mutex_clear(&r->lock);
 }
 
@@ -257,7 +360,8 @@ static bool rtc_loaded(void *opaque, GError **error)
 	struct mc146818 *r = opaque;
 
 	r->index &= CMOS - 1;
-	update_tick(r);
+	r->cmos[REG_A] &= (uint8_t)~A_UPDATING;
+	start_over(r);
 	return true;
 }
 

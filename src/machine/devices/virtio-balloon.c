@@ -325,4 +325,5 @@ const struct device_class device_virtio_balloon = {
 	.resume = virtio_pci_resume,
 	.state = &balloon_state,
 	.stats = balloon_stats,
+	.keys = device_no_keys,
 };

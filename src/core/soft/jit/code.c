@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Memory of the translator: host code in a memfd mapped twice, writable and executable but never both (W^X), and bump
- * allocated records. All of it is reset at once by jit_flush(). Called by run.c.
+ * Memory of the translator, one memfd: host code, mapped twice, writable and executable but never both (W^X), and bump
+ * allocated records behind it. All of it is reset at once by jit_flush(). Called by run.c.
  */
 #include <sys/mman.h>
 #include <unistd.h>
@@ -46,14 +46,17 @@ static bool code_map(struct jit *j)
 
 	if (fd < 0)
 		return false;
-	if (ftruncate(fd, CODE_SIZE) < 0) {
+	if (ftruncate(fd, CODE_SIZE + META_SIZE) < 0) {
 		close(fd);
 		return false;
 	}
 	j->code_w = map_code(fd, PROT_READ | PROT_WRITE);
 	j->code_x = map_code(fd, PROT_READ | PROT_EXEC);
+	j->meta = mmap(NULL, META_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, CODE_SIZE);
+	if (j->meta == MAP_FAILED)
+		j->meta = NULL;
 	close(fd);
-	return j->code_w && j->code_x;
+	return j->code_w && j->code_x && j->meta;
 }
 
 /*
@@ -133,9 +136,8 @@ void *meta_alloc(struct jit *j, size_t size)
 
 bool code_create(struct jit *j)
 {
-	j->meta = map_lazy(META_SIZE);
 	j->blocks = map_lazy(MAX_BLOCKS * sizeof(*j->blocks));
-	if (!code_map(j) || !j->meta || !j->blocks)
+	if (!code_map(j) || !j->blocks)
 		return false;
 	ahead_start(j);
 	return true;
