@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -261,6 +262,76 @@ def case_refused(kv_vmm):
                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
             assert r.returncode == 2 or r.returncode == 1, r
             assert words in r.stderr and r.stderr.count('\n') <= 2, (options, r.stderr)
+
+
+GRUB = """
+loadfont unicode
+set gfxmode=800x600
+insmod vbe
+insmod gfxterm
+terminal_output gfxterm
+set timeout=-1
+menuentry "First system" { halt }
+menuentry "Second system" { halt }
+menuentry "Third system" { halt }
+"""
+DOWN = 0xff54
+
+
+def case_grub(kv_vmm):
+    """SeaBIOS, its VGA BIOS and GRUB's graphical menu beside QEMU; then a key, typed by VNC, and its effect."""
+    seabios = '/usr/share/seabios/bios-256k.bin'
+    if not shutil.which('grub-mkrescue') or not shutil.which('xorriso') or not os.path.exists(seabios) or \
+            not os.path.exists('/usr/lib/grub/i386-pc') or not shutil.which('qemu-system-x86_64'):
+        print('SKIP: grub-mkrescue, xorriso, SeaBIOS or QEMU is missing (tools/install-deps test)')
+        sys.exit(77)
+    with tempfile.TemporaryDirectory(prefix='kv-vnc-') as d:
+        disk, ours, theirs, vnc = (os.path.join(d, n) for n in ('disk', 'k', 'q', 'v'))
+        os.makedirs(os.path.join(d, 'iso/boot/grub'))
+        with open(os.path.join(d, 'iso/boot/grub/grub.cfg'), 'w') as f:
+            f.write(GRUB)
+        subprocess.run(['grub-mkrescue', '-o', disk, '--directory=/usr/lib/grub/i386-pc', '--fonts=unicode', '--locales=', '--themes=',
+                        '--install-modules=vbe gfxterm normal font halt', os.path.join(d, 'iso')], check=True, capture_output=True)
+        runs = [subprocess.Popen([kv_vmm, '--machine', 'pc', '--firmware', seabios, '--memory', '128M', '--accel', 'soft', '--console',
+                                  'file:/dev/null', '--qmp', 'unix:' + ours, '--quiet', '--disk', disk + ',readonly=on', '--vnc',
+                                  'unix:' + vnc]),
+                subprocess.Popen(['qemu-system-x86_64', '-machine', 'q35', '-accel', 'tcg', '-m', '128', '-display', 'none', '-nodefaults',
+                                  '-vga', 'std', '-drive', 'format=raw,snapshot=on,file=' + disk, '-qmp',
+                                  'unix:%s,server=on,wait=off' % theirs])]
+        try:
+            menu = same_soon(ours, theirs, None)
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(vnc)
+            stream = Stream(s)
+            picture(stream)
+            for down in (1, 0):
+                stream.write(struct.pack('>BBHI', 4, down, 0, DOWN))
+            vga.qmp(theirs, ('send-key', {'keys': [{'type': 'qcode', 'data': 'down'}]}))
+            menu = same_soon(ours, theirs, menu)
+            # The server has it by what the guest's pages in video memory tell: the first viewer never went.
+            end = time.monotonic() + 20
+            while True:
+                with socket.socket(socket.AF_UNIX) as other:
+                    other.connect(vnc)
+                    bgrx = picture(Stream(other))[2]
+                if all(bgrx[2 - part::4] == menu[part::3] for part in range(3)):
+                    break
+                assert time.monotonic() < end, 'viewers have an old picture'
+        finally:
+            for r in runs:
+                r.kill()
+                r.wait()
+
+
+def same_soon(ours, theirs, before):
+    """Until both show the same menu, which is not the one of before."""
+    end = time.monotonic() + 90
+    while True:
+        a, b = vga.dump(ours, ours + '.ppm'), vga.dump(theirs, theirs + '.ppm')
+        if a[:2] == b[:2] == (800, 600) and a[2] != before and len(set(b[2])) > 1 and not vga.differences(a[2], b[2]):
+            return a[2]
+        assert time.monotonic() < end, 'other pictures: %s, %s' % (a[:2], b[:2])
+        time.sleep(0.3)
 
 
 if __name__ == '__main__':
