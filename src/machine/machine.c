@@ -183,7 +183,11 @@ static bool build_on(struct machine *m, const struct machine_config *config, str
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_create(m, i, error))
 			return false;
-	return record_chips(m, error) && (boot ? boot_end(boot, error) : pc_firmware_start(m, error));
+	if (!record_chips(m, error))
+		return false;
+	if (boot)
+		return boot_end(boot, error);
+	return config->incoming || pc_firmware_start(m, error);
 }
 
 static bool build(struct machine *m, const struct machine_config *config, GError **error)
@@ -199,7 +203,7 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 	m->cpu_chosen = config->cpu && strcmp(config->cpu, "host") != 0 && strcmp(config->cpu, "max") != 0;
 	if (!vcpu_msr_list(m->kvm_fd, &m->msr_list, error) || !create_vm(m, error) || !add_ram(m, error))
 		return false;
-	boot = m->kind == MACHINE_PC ? NULL : boot_begin(m);
+	boot = m->kind == MACHINE_PC || config->incoming ? NULL : boot_begin(m);
 	ok = build_on(m, config, boot, error);
 	if (boot)
 		boot_free(boot);
@@ -255,6 +259,7 @@ void machine_free(struct machine *m)
 		device_free(m->devices->pdata[i]);
 	g_ptr_array_unref(m->devices);
 	g_clear_pointer(&m->ahead, boot_ahead_free);
+	boot_forget_files(m);
 	pci_bus_free(m->core.pci);
 	bus_free(m->core.ports);
 	bus_free(m->core.mmio);
@@ -316,6 +321,8 @@ bool machine_run(struct machine *m, void (*ended)(void *opaque, enum machine_end
 	m->ended_opaque = opaque;
 	if (!m->running)
 		each_device(m, offsetof(struct device_class, resume));
+	if (m->ahead)
+		boot_ahead_start(m->ahead);
 	m->running = true;
 	release_clock(m);
 	g_mutex_lock(&m->lock);

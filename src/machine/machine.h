@@ -87,6 +87,7 @@ struct machine_config {
 	unsigned n_cards;
 	const struct machine_device *devices; /* n_devices of them */
 	unsigned n_devices;
+	bool incoming; /* memory and state are loaded before it runs: nothing is put there */
 };
 
 enum machine_end { MACHINE_POWEROFF, MACHINE_RESET, MACHINE_TRIPLE_FAULT, MACHINE_ERROR, MACHINE_QUIT };
@@ -124,6 +125,6 @@ unsigned machine_vcpus(const struct machine *m);
 pid_t machine_vcpu_thread(struct machine *m, unsigned index); /* its thread's id; 0 before the first machine_run() */
 /* `name value` lines: exits by reason, devices' counters, the CPU engine's; those of one vCPU start with `vcpuN.`; g_free. */
 char *machine_stats(struct machine *m);
-/* vCPUs, chips and devices as one stream; the machine is paused. Guest memory is not in it. */
+/* vCPUs, chips and devices as one stream; the machine is paused. Guest memory is not in it: saved.h. */
 bool machine_save(struct machine *m, GByteArray *out, GError **error);
 bool machine_load(struct machine *m, GBytes *in, GError **error);

@@ -29,6 +29,13 @@ bool vmm_flag(const struct vmm *vmm, const char *name)
 	return on;
 }
 
+bool vmm_waits_for_machine(const struct vmm *vmm)
+{
+	const char *uri;
+
+	return g_variant_lookup(vmm->options, "incoming", "&s", &uri);
+}
+
 static const char *lookup_text(const struct vmm *vmm, const char *name, const char *otherwise)
 {
 	const char *text = otherwise;
@@ -213,7 +220,8 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 {
 	vmm->started = g_get_monotonic_time();
 	vmm->options = g_variant_ref(options);
-	vmm->kvm_fd = -1;
+	vmm->kvm_fd = vmm->saved_fd = -1;
+	migrate_init(vmm);
 	if (!check_board(vmm, error))
 		return false;
 	vmm->input = input_new();
@@ -241,6 +249,8 @@ void vmm_close(struct vmm *vmm)
 	vmm_close_graph(vmm);
 	vmm_close_disks(vmm);
 	vmm_close_firmware(vmm);
+	if (vmm->saved_fd >= 0)
+		close(vmm->saved_fd);
 	if (vmm->kvm_fd >= 0)
 		kvcore_close(vmm->kvm_fd);
 	g_clear_pointer(&vmm->options, g_variant_unref);
