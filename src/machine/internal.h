@@ -103,6 +103,7 @@ struct machine {
 	size_t acpi_tables_room, acpi_loader_room; /* bytes of the files */
 
 	char *name, *kernel, *initrd, *append;
+	struct boot_held { bool open; int fd; } kernel_file, initrd_file; /* boot.c: a reset reads them again, by then without names */
 	int kvm_fd;
 	unsigned cpus;
 	struct cpu_topology topology;
@@ -170,7 +171,10 @@ uint64_t pc_low_ram(uint64_t memory);
  * are read from boot_begin() on, for which there has to be memory alone; all else is there at boot_end().
  */
 bool boot_load(struct machine *m, GError **error);
+/* boot-ahead.c; start: once the guest runs, and not before, since a thread is in the way of the sandbox. */
+void boot_ahead_start(struct boot_ahead *a);
 void boot_ahead_free(struct boot_ahead *a);
+void boot_forget_files(struct machine *m);
 struct boot *boot_begin(struct machine *m);
 bool boot_end(struct boot *b, GError **error);
 void boot_free(struct boot *b);

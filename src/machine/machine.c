@@ -259,6 +259,7 @@ void machine_free(struct machine *m)
 		device_free(m->devices->pdata[i]);
 	g_ptr_array_unref(m->devices);
 	g_clear_pointer(&m->ahead, boot_ahead_free);
+	boot_forget_files(m);
 	pci_bus_free(m->core.pci);
 	bus_free(m->core.ports);
 	bus_free(m->core.mmio);
@@ -320,6 +321,8 @@ bool machine_run(struct machine *m, void (*ended)(void *opaque, enum machine_end
 	m->ended_opaque = opaque;
 	if (!m->running)
 		each_device(m, offsetof(struct device_class, resume));
+	if (m->ahead)
+		boot_ahead_start(m->ahead);
 	m->running = true;
 	release_clock(m);
 	g_mutex_lock(&m->lock);

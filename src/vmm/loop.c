@@ -17,7 +17,9 @@
 #include "error.h"
 #include "log.h"
 #include "machine.h"
+#include "saved.h"
 #include "qmp.h"
+#include "sandbox.h"
 #include "vmm.h"
 
 enum {
@@ -245,6 +247,7 @@ static bool start(struct vmm *vmm, GError **error)
 {
 	const char *uri = NULL;
 
+	vmm->running = g_get_monotonic_time();
 	if (!g_variant_lookup(vmm->options, "incoming", "&s", &uri))
 		return machine_run(vmm->machine, ended, vmm, error);
 	vmm->stopped = vmm->autostart = true;
@@ -263,8 +266,9 @@ int vmm_run(struct vmm *vmm)
 	if (vmm->virtio_console)
 		char_set_quit(vmm->virtio_console, quit_key, vmm);
 	watch_disks(vmm, true);
-	vmm->running = g_get_monotonic_time();
-	if (start(vmm, &error))
+	if (vmm->qmp)
+		saved_keep_open();
+	if (sandbox_enter(vmm, &error) && start(vmm, &error))
 		g_main_loop_run(vmm->loop);
 	else
 		fail(vmm, error);

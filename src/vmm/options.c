@@ -32,6 +32,16 @@ static const char *const qmp_kinds[] = { "unix", NULL };
 static const char *const only_on[] = { "on", NULL };
 static const char *const only_off[] = { "off", NULL };
 
+static const char *const on_off[] = { "on", "off", NULL };
+
+static const struct option sandbox_keys[] = {
+	{ "mode", OPTION_CHOICE, "on|off", "whether there is one (on)", .choices = on_off, .first = true },
+	{ "strict", OPTION_BOOL, "on|off", "no start without all of it (off)" },
+	{ "user", OPTION_TEXT, "NAME", "who to become when started by root (nobody)" },
+	{ "files", OPTION_FILE, "DIR", "where a QMP client's files are", .repeat = true },
+	{},
+};
+
 #define RATE_MAX 1000000000000000 /* throttle.h */
 #define LIMIT(name, what)                                                                              \
 	{ name, OPTION_SIZE, "N", what " a second", .max = RATE_MAX, .rare = true },                   \
@@ -178,6 +188,7 @@ const struct option option_table[] = {
 	{ "initrd", OPTION_FILE, "FILE", "initial RAM disk of the kernel" },
 	{ "append", OPTION_TEXT, "TEXT", "kernel command line" },
 	{ "disk", OPTION_KEYS, "KEYS", "a disk; may be repeated (more keys: man kv-vmm)", .keys = disk_keys, .repeat = true },
+	{ "cdrom", OPTION_FILE, "FILE", "a disc in a CD-ROM drive", .rare = true },
 	{ "net", OPTION_KEYS, "KEYS", "a network card; may be repeated", .keys = net_keys,
 	  .repeat = true },
 	{ "device", OPTION_WORDS, "NAME,KEYS", "a device; may be repeated (which: man kv-vmm)", .repeat = true,
@@ -190,6 +201,7 @@ const struct option option_table[] = {
 	  .choices = console_kinds, .rare = true },
 	{ "qmp", OPTION_KEYS, "unix:PATH", "socket that takes QMP commands (none)", .keys = qmp_keys },
 	{ "incoming", OPTION_TEXT, "URI", "the machine comes from there: unix:PATH, fd:N, file:PATH, or defer", .rare = true },
+	{ "sandbox", OPTION_KEYS, "on|off", "give up what the guest does not need (on)", .keys = sandbox_keys, .rare = true },
 	{ "name", OPTION_TEXT, "NAME", "name of the machine, in its messages", .rare = true },
 	{ "no-reboot", OPTION_FLAG, NULL, "exit when the guest reboots" },
 	{ "stats", OPTION_FLAG, NULL, "print time, exits and I/O counts at the end" },
