@@ -36,6 +36,7 @@ static const struct role roles[] = {
 	{ "job", { job_calls } },
 	{ "nbd", { nbd_calls } },
 	{ "vnc", { viewer_calls } },
+	{ "saver", { saver_thread_calls } },
 };
 
 static const struct role_call *rows[ROWS_MAX];

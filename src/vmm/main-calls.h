@@ -10,6 +10,7 @@
 
 #include "boot-calls.h"
 #include "conn-calls.h"
+#include "saver-calls.h"
 #include "vcpu-calls.h"
 #include "viewer-calls.h"
 
@@ -43,6 +44,7 @@ static const struct role_call main_calls[] = {
 static const struct role_call files_calls[] = {
 	USE(nbd_calls),
 	USE(job_calls),
+	USE(saver_calls),
 	CALL(memfd_create),
 	CALL_IS(ioctl, 1, FIONREAD),
 	CALL_IS(ioctl, 1, FIONBIO),
