@@ -156,7 +156,6 @@ static const struct option vnc_keys[] = {
 	{ "share", OPTION_CHOICE, "exclusive|shared", "a viewer may ask to be the only one (exclusive)", .choices = vnc_shares,
 	  .rare = true },
 	{ "websocket", OPTION_COUNT, "PORT", "a port of ADDR for viewers in browsers", .min = 1, .max = 65535, .rare = true },
-	{ "tls-creds", OPTION_FILE, "DIR", "certificate and key of the WebSocket port", .rare = true },
 	{},
 };
 

@@ -60,12 +60,15 @@ static bool has_user_net(GVariant *options)
 static const char **socket_files(GVariant *options)
 {
 	static const char *const consoles[] = { "console", "virtio-console" };
-	const char **files = g_new0(const char *, G_N_ELEMENTS(consoles) + 1), *place;
+	g_autoptr(GVariant) vnc = g_variant_lookup_value(options, "vnc", NULL);
+	const char **files = g_new0(const char *, G_N_ELEMENTS(consoles) + 2), *place;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(consoles); i++)
 		if (g_variant_lookup(options, consoles[i], "&s", &place) && g_str_has_prefix(place, "unix:"))
 			files[n++] = place + strlen("unix:");
+	if (vnc && g_variant_lookup(vnc, "listen", "&s", &place) && g_str_has_prefix(place, "unix:"))
+		files[n++] = place + strlen("unix:");
 	return files;
 }
 
