@@ -92,6 +92,8 @@ void sandbox_prepare(GVariant *options)
 
 static bool give_up(struct sandbox *s, GError **error)
 {
+	if (!sandbox_find_user(s, error))
+		return false;
 	s->proc = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	s->landlock = -1;
 	sandbox_unshare(s);
