@@ -381,6 +381,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < DRIVES; i++)
 		image[i].fail = 0;
 	run_context();
+	map_bar(&f); /* a saved state may have had it elsewhere */
 	is_ahci() ? ahci_end(&f) : nvme_end(&f);
 	for (unsigned i = DRIVES; i-- > 0;)
 		device_free(f.drive[i]);

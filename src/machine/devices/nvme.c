@@ -403,6 +403,14 @@ static bool can_save(struct device *dev, GError **error)
 		       dev->id);
 }
 
+static bool is_possible(const struct nvme *n)
+{
+	bool ready = n->csts & CSTS_RDY;
+
+	return !(n->cc & ~CC_WRITABLE) && !(n->csts & ~0xfu) && (!ready || (n->cc & CC_EN) || n->resetting) &&
+	       (!ready || (n->cc >> 7 & 15) <= PAGE_LOG_MAX || n->resetting);
+}
+
 /* What waited belongs to queues that are not there any more. */
 static bool after_load(void *opaque, GError **error)
 {
@@ -412,7 +420,7 @@ static bool after_load(void *opaque, GError **error)
 	nvme_forget_kept(n);
 	if (n->n_busy)
 		return kv_fail(error, KV_ERROR_INVALID, "%s: commands are under way", n->pci.dev.id);
-	why = (n->cc >> 7 & 15) > PAGE_LOG_MAX && (n->csts & CSTS_RDY) ? "has an impossible page size" : nvme_check_queues(n);
+	why = is_possible(n) ? nvme_check_queues(n) : "has impossible registers";
 	if (why)
 		return kv_fail(error, KV_ERROR_INVALID, "%s: the saved state %s", n->pci.dev.id, why);
 	pci_loaded(&n->pci);
