@@ -34,6 +34,7 @@ enum {
 	CC_CSS = 7 << 4,
 	CC_AMS = 7 << 11,
 	CC_SHN = 3 << 14,
+	CC_FIXED = CC_CSS | CC_AMS | 15 << 7,
 	CC_WRITABLE = 0x00fffff1,
 	PAGE_LOG_MAX = 4, /* 64 KiB */
 	CSTS_RDY = 1,
@@ -133,6 +134,9 @@ static void write_cc(struct nvme *n, uint32_t value)
 {
 	uint32_t old = n->cc;
 
+	/* What a running controller works with stays. */
+	if (old & value & CC_EN)
+		value = (value & ~CC_FIXED) | (old & CC_FIXED);
 	n->cc = value & CC_WRITABLE;
 	if ((old & CC_EN) && !(n->cc & CC_EN))
 		disable(n);
