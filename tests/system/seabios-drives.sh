@@ -9,10 +9,9 @@ bios=/usr/share/seabios/bios-256k.bin
 python3 - "$work" <<'P' || fail "no boot sectors"
 import sys
 for name, word in ('sata', b'@sata disk started\n'), ('nvme', b'@nvme disk started\n'), ('cd', b'@disc started\n'):
-    code = bytes.fromhex('fa 0e 1f e8 00 00 5e 81 c6 14 00 ba f8 03 ac 84 c0 74 03 ee eb f8 b0 0e ba f9 0c ee f4'.replace('0e 1f', '0e 1f'))
+    code = bytes.fromhex('fa 0e 1f e8 00 00 5e 81 c6 14 00 ba f8 03 ac 84 c0 74 03 ee eb f8 b0 0e ba f9 0c ee f4')
     # cli; push cs; pop ds; call $+3; pop si; add si, text; mov dx, 3f8h; lodsb; test al, al; jz; out dx, al; jmp; reset by 0cf9h; hlt
-    start = code.index(b'\x5e')
-    text = len(code) - start
+    text = len(code) - code.index(b'\x5e')
     code = code.replace(bytes.fromhex('81 c6 14 00'), bytes.fromhex('81 c6') + text.to_bytes(2, 'little'))
     sector = code + word + b'\0'
     sector += b'\0' * (510 - len(sector)) + b'\x55\xaa'
