@@ -54,6 +54,17 @@ static bool add_scsi(struct machine *m, const struct machine_disk *disk, struct 
 	return board_add(m, disk->cdrom ? "scsi-cd" : "scsi-disk", disk_id(disk->disk), disk->options, &backend, error);
 }
 
+/* The USB controller comes with the first device for it, unless there is one. */
+bool board_need_usb(struct machine *m, GError **error)
+{
+	return m->core.usb || board_add(m, "xhci", "usb", NULL, NULL, error);
+}
+
+bool board_add_tablet(struct machine *m, GError **error)
+{
+	return board_need_usb(m, error) && board_add(m, "usb-tablet", "tablet", NULL, NULL, error);
+}
+
 /* Where ICH9 has it, on a pc. */
 static struct device *add_ahci(struct machine *m, GError **error)
 {
@@ -76,6 +87,17 @@ static bool add_sata(struct machine *m, const struct machine_disk *disk, struct 
 	return board_add(m, disk->cdrom ? "scsi-cd" : "sata-disk", disk_id(disk->disk), disk->options, &backend, error);
 }
 
+/* Each disk is a device of its own. */
+static bool add_usb(struct machine *m, const struct machine_disk *disk, GError **error)
+{
+	struct device_backend backend = {.disk = disk->disk};
+	g_autofree char *id = g_strdup_printf("%s-usb", disk_id(disk->disk));
+
+	backend.controller = board_need_usb(m, error) ? board_add(m, "usb-storage", id, NULL, NULL, error) : NULL;
+	return backend.controller &&
+	       board_add(m, disk->cdrom ? "scsi-cd" : "scsi-disk", disk_id(disk->disk), disk->options, &backend, error);
+}
+
 static bool add_disk(struct machine *m, const struct machine_disk *d, struct controllers *have, GError **error)
 {
 	const struct device_backend backend = {.disk = d->disk};
@@ -89,6 +111,8 @@ static bool add_disk(struct machine *m, const struct machine_disk *d, struct con
 		return add_sata(m, d, have, error);
 	case MACHINE_BUS_NVME:
 		return add_queued(m, "nvme", disk_id(d->disk), d->options, &backend, error);
+	case MACHINE_BUS_USB:
+		return add_usb(m, d, error);
 	}
 	return false;
 }
@@ -97,36 +121,23 @@ bool board_add_disks(struct machine *m, const struct machine_config *config, GEr
 {
 	struct controllers have = {0};
 
-	for (unsigned i = 0; i < config->n_disks; i++)
+	for (unsigned i = 0; i < config->n_disks; i++) {
 		if (!add_disk(m, &config->disks[i], &have, error))
 			return false;
+		((struct device *)m->devices->pdata[m->devices->len - 1])->boot = config->disks[i].boot;
+	}
 	return true;
 }
 
 bool board_add_cards(struct machine *m, const struct machine_config *config, GError **error)
 {
-	for (unsigned i = 0; config->netdevs && config->netdevs[i]; i++) {
+	for (unsigned i = 0; i < config->n_cards; i++) {
+		const struct machine_card *c = &config->cards[i];
 		g_autofree char *id = g_strdup_printf("net%u", i);
 
-		if (!add_queued(m, "virtio-net", id, NULL, &(struct device_backend){.netdev = config->netdevs[i]}, error))
+		if (!add_queued(m, c->cls, id, c->options, &(struct device_backend){.netdev = c->net}, error))
 			return false;
-	}
-	return true;
-}
-
-bool board_add_devices(struct machine *m, const struct machine_config *config, GError **error)
-{
-	for (unsigned i = 0; i < config->n_devices; i++) {
-		const struct machine_device *d = &config->devices[i];
-		const struct device_class *cls = device_class_find(d->cls);
-		g_autofree char *id = d->id ? g_strdup(d->id) : g_strdup_printf("device%u", i);
-		g_autoptr(GVariant) options = NULL;
-
-		if (!cls || !cls->keys)
-			return kv_fail(error, KV_ERROR_USAGE, "--device %s: there is no such device to add", d->cls);
-		options = device_options(cls, d->options, error);
-		if (!options || !board_add(m, d->cls, id, options, NULL, error))
-			return false;
+		((struct device *)m->devices->pdata[m->devices->len - 1])->boot = c->boot;
 	}
 	return true;
 }

@@ -10,4 +10,6 @@ struct device *board_add(struct machine *m, const char *cls, const char *id, GVa
 /* --disk, --net, --device; each at its controller, which comes with the first of them. */
 bool board_add_disks(struct machine *m, const struct machine_config *config, GError **error);
 bool board_add_cards(struct machine *m, const struct machine_config *config, GError **error);
+bool board_need_usb(struct machine *m, GError **error); /* the controller, if there is none */
 bool board_add_devices(struct machine *m, const struct machine_config *config, GError **error);
+bool board_add_tablet(struct machine *m, GError **error); /* a pointer for who looks at a screen from elsewhere */

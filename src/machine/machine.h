@@ -15,23 +15,56 @@ struct display;
 struct input;
 struct netdev;
 
-enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI, MACHINE_BUS_SATA, MACHINE_BUS_NVME };
+enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI, MACHINE_BUS_SATA, MACHINE_BUS_NVME, MACHINE_BUS_USB };
 
 /* A drive and the device that the guest has it by. */
 struct machine_disk {
 	struct disk *disk;
 	enum machine_bus bus;
-	bool cdrom;	   /* SCSI and SATA */
+	bool cdrom;	   /* SCSI, SATA and USB */
 	GVariant *options; /* of the device, a{sv}: serial (s), queues (u), wwn (t); NULL: none */
+	unsigned boot;	   /* 1 + bootindex; 0: none was given */
 };
 
-/* --device: one that needs no backend; its options are words, which its class's table makes values of. */
+/* A network card and what is behind it. */
+struct machine_card {
+	struct netdev *net;
+	const char *cls;   /* virtio-net, e1000e */
+	GVariant *options; /* of the device, a{sv}: mac (s), rom (s), a file; NULL: none */
+	unsigned boot;	   /* as machine_disk's */
+};
+
+/*
+ * --device, device_add. Its options are words, which its class's table makes values of, but for bus, a slot's id or pcie.0, and
+ * addr, SLOT[.FUNCTION] in hexadecimal.
+ */
 struct machine_device {
 	const char *cls, *id; /* id NULL: deviceN */
 	GVariant *options;    /* a{ss} */
+	struct disk *disk;    /* or NULL; as below not the machine's */
+	struct netdev *netdev;
 };
 
 enum machine_kind { MACHINE_MICRO, MACHINE_PC };
+
+/* A file that firmware finds in fw_cfg. */
+struct machine_file {
+	const char *name;
+	GBytes *data;
+};
+
+/* --firmware, --nvram, --boot, --fw-cfg, --smbios of a pc; copied or referenced. */
+struct machine_firmware {
+	const char *code;	    /* file: the ROM that ends at 4 GiB */
+	const char *variables;	    /* file: the flash below it, with nvram NULL its first content; NULL: none */
+	const char *nvram;	    /* file that the flash is kept in, made of `variables`; NULL: forgotten at the end */
+	const char *order, *once;   /* letters c, d, n; once: before the first reset; NULL: firmware's own order */
+	bool menu;
+	unsigned menu_wait;	    /* ms; 0: firmware's default */
+	const struct machine_file *files; /* n_files of them */
+	unsigned n_files;
+	GVariant *smbios; /* aa{sv}: type (t), file (s), or the type's keys (s, or t for numbers); NULL: none */
+};
 
 struct machine_config {
 	enum machine_kind kind;
@@ -41,16 +74,20 @@ struct machine_config {
 	const char *cpu;			/* as --cpu has it; NULL: host */
 	uint64_t memory;		      /* bytes */
 	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL; pc: kernel, too */
-	const char *firmware;		      /* pc: a file */
-	struct display *display;	      /* of the graphics device; NULL: it has none */
+	const struct machine_firmware *firmware; /* pc */
+	const char *vga;		      /* pc: class of its graphics device; NULL: none */
+	struct display *display;	      /* of that; NULL: it has none */
+	bool tablet;			      /* pc: a USB tablet is plugged in */
 	struct input *input;		      /* where keyboards and pointers are plugged in; NULL: nowhere */
 	struct chardev *console;	      /* first serial port; NULL: none */
 	struct chardev *virtio_console;	      /* hvc0; NULL: none */
 	const struct machine_disk *disks;     /* n_disks of them; the machine does not own backends */
 	unsigned n_disks;
-	struct netdev **netdevs;	      /* NULL-terminated */
+	const struct machine_card *cards;     /* n_cards of them */
+	unsigned n_cards;
 	const struct machine_device *devices; /* n_devices of them */
 	unsigned n_devices;
+	bool incoming; /* memory and state are loaded before it runs: nothing is put there */
 };
 
 enum machine_end { MACHINE_POWEROFF, MACHINE_RESET, MACHINE_TRIPLE_FAULT, MACHINE_ERROR, MACHINE_QUIT };
@@ -71,6 +108,14 @@ void machine_pause(struct machine *m);
 bool machine_busy(const struct machine *m);
 /* Power-on state, kernel loaded again; the machine must be paused or ended; then machine_run(). */
 bool machine_reset(struct machine *m, GError **error);
+/*
+ * A device comes, and goes when the guest lets go of it, which takes it some time, or for ever: unplugged() is called in the main
+ * context when the device has gone and its backend is free. Errors are in QEMU's words.
+ */
+bool machine_plug(struct machine *m, const struct machine_device *d, GError **error);
+bool machine_unplug(struct machine *m, const char *id, GError **error);
+bool machine_has_device(struct machine *m, const char *id);
+void machine_on_unplugged(struct machine *m, void (*unplugged)(void *opaque, const char *id), void *opaque);
 void machine_power_button(struct machine *m);
 /* The models of --cpu; and what one means: features (b) by name and, but for host and max, who it says it is. */
 GStrv machine_cpu_models(void);
@@ -80,6 +125,6 @@ unsigned machine_vcpus(const struct machine *m);
 pid_t machine_vcpu_thread(struct machine *m, unsigned index); /* its thread's id; 0 before the first machine_run() */
 /* `name value` lines: exits by reason, devices' counters, the CPU engine's; those of one vCPU start with `vcpuN.`; g_free. */
 char *machine_stats(struct machine *m);
-/* vCPUs, chips and devices as one stream; the machine is paused. Guest memory is not in it. */
+/* vCPUs, chips and devices as one stream; the machine is paused. Guest memory is not in it: saved.h. */
 bool machine_save(struct machine *m, GByteArray *out, GError **error);
 bool machine_load(struct machine *m, GBytes *in, GError **error);

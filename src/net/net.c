@@ -56,7 +56,19 @@ void net_attach(struct netdev *dev, const struct net_client *client, void *opaqu
 void net_send(struct netdev *dev, const struct virtio_net_hdr *hdr, const struct iovec *iov,
 	      unsigned n_iov)
 {
-	dev->backend->send(dev, hdr, iov, n_iov);
+	if (dev->link_up)
+		dev->backend->send(dev, hdr, iov, n_iov);
+	else
+		dev->dropped++;
+}
+
+void net_set_link(struct netdev *dev, bool up)
+{
+	if (dev->link_up == up)
+		return;
+	dev->link_up = up;
+	if (dev->client)
+		dev->client->link_changed(dev->client_opaque, up);
 }
 
 void net_resume(struct netdev *dev)

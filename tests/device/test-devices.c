@@ -23,7 +23,7 @@
 #include "net.h"
 #include "pci.h"
 
-enum { ECAM = 0x80000000, WINDOW = 0x90000000, WINDOW_SIZE = 0x1000000, RAM = 1 << 20 };
+enum { ECAM = 0x80000000, WINDOW = 0x90000000, WINDOW_SIZE = 0x4000000, RAM = 1 << 20 };
 
 struct world {
 	struct machine_core core;
@@ -39,9 +39,14 @@ static void request(void *machine, enum machine_request what)
 
 static void open_backend(struct world *w, const char *cls)
 {
-	bool scsi = g_str_has_prefix(cls, "scsi-"), sata = !strcmp(cls, "sata-disk");
+	static const char *const disks[] = {"nvme", "sata-disk", "usb-storage", "virtio-blk", NULL};
+	bool scsi = g_str_has_prefix(cls, "scsi-");
 
-	if (scsi || sata || !strcmp(cls, "virtio-blk") || !strcmp(cls, "nvme")) {
+	if (g_str_has_prefix(cls, "usb-"))
+		w->backend.controller = device_new(&w->core, "xhci", "usb", NULL, NULL, NULL);
+	if (!strcmp(cls, "sata-disk"))
+		w->backend.controller = device_new(&w->core, "ahci", "sata", NULL, NULL, NULL);
+	if (scsi || g_strv_contains(disks, cls)) {
 		struct image *img;
 		GVariantDict d;
 
@@ -51,9 +56,9 @@ static void open_backend(struct world *w, const char *cls)
 		img = image_open(g_variant_dict_end(&d), NULL);
 		assert_non_null(img);
 		w->backend.disk = disk_new("drive", img, NULL, NULL);
-		if (scsi || sata)
-			w->backend.controller = device_new(&w->core, scsi ? "virtio-scsi" : "ahci", "hba", NULL, NULL, NULL);
-	} else if (!strcmp(cls, "virtio-net")) {
+		if (scsi)
+			w->backend.controller = device_new(&w->core, "virtio-scsi", "hba", NULL, NULL, NULL);
+	} else if (!strcmp(cls, "virtio-net") || !strcmp(cls, "e1000e")) {
 		w->backend.netdev = net_open("none", NULL, NULL, NULL);
 		assert_non_null(w->backend.netdev);
 	} else if (!strcmp(cls, "ns16550") || !strcmp(cls, "virtio-console")) {

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "boot-order.h"
 #include "bytes.h"
 #include "classes.h"
 #include "error.h"
@@ -501,6 +502,12 @@ static const struct state_field fields[] = {
 static const struct state_desc state = {
 	.name = "nvme", .version = 1, .oldest = 1, .fields = fields, .after_load = after_load};
 
+static char *boot_path(struct device *dev, char *ret_kind)
+{
+	*ret_kind = 'c';
+	return boot_path_pci((const struct pci_device *)dev, "namespace@1,0");
+}
+
 const struct device_class device_nvme = {
 	.name = "nvme",
 	.description = "NVMe disk",
@@ -513,4 +520,5 @@ const struct device_class device_nvme = {
 	.can_save = can_save,
 	.state = &state,
 	.stats = stats,
+	.boot_path = boot_path,
 };

@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "boot-order.h"
 #include "bytes.h"
 #include "classes.h"
 #include "error.h"
+#include "pci.h"
 #include "scsi.h"
 #include "virtio.h"
 
@@ -425,6 +427,19 @@ static const struct state_field lun_fields[] = {
 
 static const struct state_desc lun_state = {.name = "scsi-lun", .version = 1, .oldest = 1, .fields = lun_fields};
 
+/* At a PCI function; a USB disk's path is not known here. */
+static char *lun_boot_path(struct device *dev, char *ret_kind)
+{
+	const struct scsi_lun *lun = (const struct scsi_lun *)dev;
+	bool ahci = !strcmp(lun->controller->cls->name, "ahci");
+	g_autofree char *rest = g_strdup_printf(ahci ? "drive@%x/disk@0" : "channel@0/disk@%x,0", lun->target);
+
+	if (!ahci && strcmp(lun->controller->cls->name, "virtio-scsi"))
+		return NULL;
+	*ret_kind = lun->cdrom ? 'd' : 'c';
+	return boot_path_pci((const struct pci_device *)lun->controller, rest);
+}
+
 const struct device_class device_scsi_disk = {
 	.name = "scsi-disk",
 	.description = "SCSI disk",
@@ -436,6 +451,7 @@ const struct device_class device_scsi_disk = {
 	.can_save = lun_can_save,
 	.state = &lun_state,
 	.stats = lun_stats,
+	.boot_path = lun_boot_path,
 };
 
 const struct device_class device_scsi_cd = {
@@ -449,4 +465,5 @@ const struct device_class device_scsi_cd = {
 	.can_save = lun_can_save,
 	.state = &lun_state,
 	.stats = lun_stats,
+	.boot_path = lun_boot_path,
 };

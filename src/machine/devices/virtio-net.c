@@ -7,13 +7,14 @@
  * Threads: queues, the backend and its callbacks all live in the main context; a receive
  * queue's lock may be taken under a transmit queue's (a backend may answer inside net_send).
  */
-#include <stdio.h>
 #include <string.h>
 
 #include <linux/if_ether.h>
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "card.h"
+#include "boot-order.h"
 #include "classes.h"
 #include "error.h"
 #include "log.h"
@@ -543,19 +544,6 @@ static const struct virtio_class net_class = {
 	.reset = net_reset,
 };
 
-static bool parse_mac(const char *text, uint8_t *mac)
-{
-	unsigned b[ETH_ALEN];
-	char end;
-
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
-		   &end) != ETH_ALEN)
-		return false;
-	for (unsigned i = 0; i < ETH_ALEN; i++)
-		mac[i] = b[i];
-	return !(mac[0] & 1);
-}
-
 /* The backend's offloads, with what depends on them (section 5.1.3.1). */
 static uint64_t card_features(struct netdev *net, bool multi)
 {
@@ -577,31 +565,34 @@ static uint64_t card_features(struct netdev *net, bool multi)
 	       1ull << VIRTIO_NET_F_CTRL_MAC_ADDR | 1ull << VIRTIO_NET_F_GUEST_ANNOUNCE;
 }
 
+static void net_destroy(struct device *dev)
+{
+	struct virtio_net *n = (struct virtio_net *)dev;
+
+	net_attach(n->net, NULL, NULL);
+	virtio_pci_destroy(dev);
+	g_ptr_array_free(n->merged, TRUE);
+	g_mutex_clear(&n->rx_lock);
+}
+
 static bool net_create(struct device *dev, GVariant *options,
 		       const struct device_backend *backend, GError **error)
 {
 	struct virtio_net *n = (struct virtio_net *)dev;
 	struct virtio_net_config *c = (struct virtio_net_config *)n->dev.v.config;
-	uint32_t hash = g_str_hash(dev->id), pairs = 1;
-	const char *mac = NULL;
+	uint32_t pairs = 1;
 
 	n->net = backend ? backend->netdev : NULL;
 	if (!n->net)
 		return kv_fail(error, KV_ERROR_USAGE, "%s: a network card needs a backend",
 			       dev->id);
-	if (options) {
-		g_variant_lookup(options, "mac", "&s", &mac);
+	if (options)
 		g_variant_lookup(options, "queues", "u", &pairs);
-	}
 	if (pairs < 1 || pairs > PAIRS_MAX)
 		return kv_fail(error, KV_ERROR_USAGE, "%s: queues is %u; use 1 to %d", dev->id,
 			       pairs, PAIRS_MAX);
-	/* The customary prefix of virtual machines, and the name: stable over restarts. */
-	memcpy(c->mac, (uint8_t[]){ 0x52, 0x54, 0x00, hash >> 16, hash >> 8, hash }, ETH_ALEN);
-	if (mac && !parse_mac(mac, c->mac))
-		return kv_fail(error, KV_ERROR_USAGE,
-			       "%s: mac '%s' is not six hexadecimal bytes of a unicast address",
-			       dev->id, mac);
+	if (!card_mac(dev->id, options, c->mac, error))
+		return false;
 	n->pairs_max = pairs;
 	n->dev.v.owner = n;
 	g_mutex_init(&n->rx_lock);
@@ -617,17 +608,10 @@ static bool net_create(struct device *dev, GVariant *options,
 		return false;
 	}
 	net_attach(n->net, &net_card, n);
-	return true;
-}
-
-static void net_destroy(struct device *dev)
-{
-	struct virtio_net *n = (struct virtio_net *)dev;
-
-	net_attach(n->net, NULL, NULL);
-	virtio_pci_destroy(dev);
-	g_ptr_array_free(n->merged, TRUE);
-	g_mutex_clear(&n->rx_lock);
+	if (card_rom(&n->dev.pci, options, error))
+		return true;
+	net_destroy(dev);
+	return false;
 }
 
 static void net_unpause(struct device *dev)
@@ -691,6 +675,14 @@ static const struct state_desc net_state = {
 	.after_load = net_after_load,
 };
 
+static char *net_boot_path(struct device *dev, char *ret_kind)
+{
+	*ret_kind = 'n';
+	return boot_path_pci((struct pci_device *)dev, "ethernet-phy@0");
+}
+
+static const struct device_key net_keys[] = {{"mac", DEVICE_KEY_TEXT, "address"}, {}};
+
 const struct device_class device_virtio_net = {
 	.name = "virtio-net",
 	.description = "virtio network card",
@@ -702,4 +694,6 @@ const struct device_class device_virtio_net = {
 	.resume = net_unpause,
 	.state = &net_state,
 	.stats = net_stats,
+	.boot_path = net_boot_path,
+	.keys = net_keys,
 };
