@@ -11,8 +11,8 @@ kernel() {
 		[ -r "$file" ] || skip "no $file (tools/install-deps test)"
 	done
 	"$tools/make-initrd" "$work/initrd" || fail "no initrd"
-	said='dmesg | grep -v \"ommand line\" | grep -E \"ACPI|PCI|pnp|hpet\" | grep -ciE \"error|warn|bug:|fail|invalid|conflict\" || true'
-	run="nproc; cat /sys/class/dmi/id/sys_vendor; $said; dmesg | grep -v \"ommand line\" | grep -c \"ACPI: Interpreter enabled\""
+	said='dmesg | grep -v kv[.]run | grep -E \"ACPI|PCI|pnp|hpet\" | grep -ciE \"error|warn|bug:|fail|invalid|conflict\" || true'
+	run="nproc; cat /sys/class/dmi/id/sys_vendor; $said; dmesg | grep -v kv[.]run | grep -c \"ACPI: Interpreter enabled\""
 	timeout -k 5 150 "$KV_VMM" --machine pc --accel soft --cpus 2 --memory 512M --kernel "$kernel" --initrd "$work/initrd" \
 		--smbios type=1,manufacturer=Acme --no-reboot --append "console=ttyS0 quiet kv.run=\"$run\"" </dev/null >"$work/log" 2>&1
 	status=$?
