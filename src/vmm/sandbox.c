@@ -92,6 +92,8 @@ void sandbox_prepare(GVariant *options)
 
 static bool give_up(struct sandbox *s, GError **error)
 {
+	if (!sandbox_find_user(s, error))
+		return false;
 	s->proc = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	s->landlock = -1;
 	sandbox_unshare(s);
@@ -132,7 +134,7 @@ static bool enter(const struct vmm *vmm, GVariant *keys, GError **error)
 	g_autofree const char **sockets = socket_files(vmm->options);
 	g_autofree const char **files = NULL;
 	g_autoptr(GString) left_out = g_string_new(NULL);
-	struct sandbox s = { .names = vmm->qmp, .sockets = sockets, .left_out = left_out };
+	struct sandbox s = { .names = vmm->qmp || vmm_waits_for_machine(vmm), .sockets = sockets, .left_out = left_out };
 
 	s.strict = is_strict(keys);
 	s.network = has_user_net(vmm->options);

@@ -42,7 +42,7 @@ bool vmm_open_vnc(struct vmm *vmm, GError **error)
 	const char *file = NULL, *share = "exclusive";
 	g_autofree char *password = NULL;
 	struct vnc_config config = {
-		.display = vmm->display, .input = vmm->input, .event = qmp_event_vnc, .opaque = vmm, .name = "kvasir"};
+		.display = vmm->display, .input = vmm->input, .name = "kvasir"};
 	struct vnc_peer where;
 	gboolean wants_password = FALSE;
 	guint64 port = 0;
@@ -65,6 +65,7 @@ bool vmm_open_vnc(struct vmm *vmm, GError **error)
 			return false;
 	}
 	config.password = password ? password : wants_password ? "" : NULL;
+	qmp_watch_vnc(vmm, &config);
 	config.websocket = (uint16_t)port;
 	config.share = strcmp(share, "shared") ? VNC_SHARE_ALLOW_EXCLUSIVE : VNC_SHARE_FORCE_SHARED;
 	vmm->vnc_module = kv_module_symbol(VNC_MODULE, VNC_SYMBOL, error);
