@@ -438,7 +438,7 @@ def case_rejected(bed):
         (['--kernel', bed.kernel, '--smp', '4,cores=3'], 'sockets 1, cores 3, threads 1 do not make 4 processors'),
         (['--kernel', bed.kernel, '--smp', '4', '--cpus', '2'], '--smp: cpus=4, and --cpus 2'),
         (['--kernel', bed.kernel, '--device', 'teapot'], "--device teapot: 'teapot' is not a valid device model name"),
-        (['--firmware', 'bios'], '--firmware: machine \'micro\' has no firmware; give --machine pc'),
+        (['--kernel', bed.kernel, '--firmware', 'bios'], '--firmware: machine \'micro\' has no firmware; give --machine pc'),
         (['--kernel', bed.kernel, '--net', 'user,bootindex=1'], "--net: bootindex is for --machine pc: 'micro' boots a kernel"),
         (pc + ['--nvram', 'x'], '--nvram: a BIOS has no variables; give --firmware uefi'),
         (pc + ['--firmware', '/no/such'], "--firmware: cannot read '/no/such': No such file or directory"),
