@@ -50,6 +50,21 @@ static bool add_scsi(struct machine *m, const struct machine_disk *disk, struct 
 	return board_add(m, disk->cdrom ? "scsi-cd" : "scsi-disk", disk_id(disk->disk), disk->options, &backend, error);
 }
 
+bool board_add_console(struct machine *m, const struct machine_config *config, GError **error)
+{
+	g_autofree struct device_port *ports = g_new0(struct device_port, config->n_channels);
+	struct device_backend backend = {.chardev = config->virtio_console, .ports = ports, .n_ports = config->n_channels};
+
+	for (unsigned i = 0; i < config->n_channels; i++) {
+		const struct machine_channel *c = &config->channels[i];
+
+		ports[i] = (struct device_port){c->chardev, c->name, c->id};
+	}
+	if (!backend.chardev && !backend.n_ports)
+		return true;
+	return board_add(m, "virtio-console", "console", NULL, &backend, error);
+}
+
 bool board_add_disks(struct machine *m, const struct machine_config *config, GError **error)
 {
 	struct device *controller = NULL;

@@ -93,6 +93,7 @@ struct vcpu {
 
 struct machine {
 	struct machine_core core; /* first */
+	struct notices *notices; /* notices.c */
 	enum machine_kind kind;
 	char *firmware; /* pc: its file, and what it is in the guest */
 	struct mem_region *firmware_rom;
@@ -127,6 +128,11 @@ struct machine {
 
 /* machine.c: records why it ends (the first reason counts), stops the vCPUs, tells the owner in the main context. Any thread. */
 void machine_end(struct machine *m, enum machine_end end, const char *format, ...) G_GNUC_PRINTF(3, 4);
+
+/* notices.c: from devices' threads to the owner's function in the main context. */
+struct notices *notices_new(GMainContext *context, const struct machine_config *config);
+void notices_free(struct notices *n); /* what was not told yet is not any more; NULL is fine */
+void notices_add(struct notices *n, enum machine_notice what, const char *name, bool on);
 
 /* vcpu.c */
 bool vcpu_create(struct machine *m, unsigned index, GError **error);

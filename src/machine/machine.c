@@ -107,6 +107,11 @@ static void on_request(void *machine, enum machine_request what)
 	}
 }
 
+static void on_notice(void *machine, enum machine_notice what, const char *name, bool on)
+{
+	notices_add(((struct machine *)machine)->notices, what, name, on);
+}
+
 void machine_irq(struct machine_core *core, uint32_t gsi, bool level)
 {
 	struct kvm_irq_level line = {.irq = gsi, .level = level};
@@ -206,7 +211,8 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 {
 	struct machine *m = g_new0(struct machine, 1);
 
-	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request};
+	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request, .notice = on_notice};
+	m->notices = notices_new(m->core.context, config);
 	m->kind = config->kind;
 	m->core.display = config->display;
 	m->core.input = config->input;
@@ -249,6 +255,7 @@ void machine_free(struct machine *m)
 	for (unsigned i = m->devices->len; i-- > 0;)
 		device_free(m->devices->pdata[i]);
 	g_ptr_array_unref(m->devices);
+	notices_free(m->notices);
 	g_clear_pointer(&m->ahead, boot_ahead_free);
 	pci_bus_free(m->core.pci);
 	bus_free(m->core.ports);

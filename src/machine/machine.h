@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "notice.h"
+
 struct chardev;
 struct disk;
 struct display;
@@ -32,6 +34,12 @@ struct machine_card {
 	GVariant *options; /* of the device, a{sv}: mac (s), rom (s), a file; NULL: none */
 };
 
+/* --channel: a port with a name of the virtio console. */
+struct machine_channel {
+	struct chardev *chardev;
+	const char *name, *id;
+};
+
 /* --device: one that needs no backend; its options are words, which its class's table makes values of. */
 struct machine_device {
 	const char *cls, *id; /* id NULL: deviceN */
@@ -53,6 +61,11 @@ struct machine_config {
 	struct input *input;		      /* where keyboards and pointers are plugged in; NULL: nowhere */
 	struct chardev *console;	      /* first serial port; NULL: none */
 	struct chardev *virtio_console;	      /* hvc0; NULL: none */
+	const struct machine_channel *channels; /* n_channels of them */
+	unsigned n_channels;
+	/* What devices have to tell, in the main context; may be NULL. name: valid during the call. */
+	void (*noticed)(void *opaque, enum machine_notice what, const char *name, bool on);
+	void *noticed_opaque;
 	const struct machine_disk *disks;     /* n_disks of them; the machine does not own backends */
 	unsigned n_disks;
 	const struct machine_card *cards;     /* n_cards of them */

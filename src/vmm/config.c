@@ -153,6 +153,10 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.append = lookup_text(vmm, "append", NULL),
 		.console = vmm->console,
 		.virtio_console = vmm->virtio_console,
+		.channels = vmm->channels,
+		.n_channels = vmm->n_channels,
+		.noticed = vmm_noticed,
+		.noticed_opaque = vmm,
 		.disks = vmm->disks,
 		.n_disks = vmm->n_disks,
 		.cards = vmm->cards,
@@ -218,7 +222,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
 	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !vmm_open_cards(vmm, error) || !open_accel(vmm, error))
 		return false;
-	return open_consoles(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error);
+	return open_consoles(vmm, error) && vmm_open_channels(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error);
 }
 
 void vmm_close(struct vmm *vmm)
@@ -227,6 +231,7 @@ void vmm_close(struct vmm *vmm)
 	machine_free(vmm->machine);
 	display_free(vmm->display);
 	input_free(vmm->input);
+	vmm_close_channels(vmm);
 	char_close(vmm->virtio_console);
 	char_close(vmm->console);
 	vmm_close_cards(vmm);

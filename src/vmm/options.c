@@ -93,6 +93,14 @@ static const struct option net_keys[] = {
 	{},
 };
 
+static const struct option channel_keys[] = {
+	{ "to", OPTION_CHARDEV, "unix:PATH|pty|file:PATH", "where it goes", .choices = console_kinds, .required = true,
+	  .first = true },
+	{ "name", OPTION_TEXT, "NAME", "how the guest finds it", .required = true },
+	{ "id", OPTION_TEXT, "NAME", "how QMP's events call it (channelN)" },
+	{},
+};
+
 /* QEMU's words: the server that we are, for which the guest does not wait. */
 static const struct option qmp_keys[] = {
 	{ "socket", OPTION_CHARDEV, "unix:PATH", "Unix socket to listen on", .choices = qmp_kinds, .required = true,
@@ -124,6 +132,8 @@ const struct option option_table[] = {
 	  .choices = console_kinds },
 	{ "virtio-console", OPTION_CHARDEV, "pty|file:PATH|unix:PATH|stdio", "virtio console, hvc0 in the guest (none)",
 	  .choices = console_kinds, .rare = true },
+	{ "channel", OPTION_KEYS, "unix:PATH,name=NAME", "a port for an agent in the guest; may be repeated", .keys = channel_keys,
+	  .repeat = true, .rare = true },
 	{ "qmp", OPTION_KEYS, "unix:PATH", "socket that takes QMP commands (none)", .keys = qmp_keys },
 	{ "name", OPTION_TEXT, "NAME", "name of the machine, in its messages", .rare = true },
 	{ "no-reboot", OPTION_FLAG, NULL, "exit when the guest reboots" },

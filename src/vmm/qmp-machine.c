@@ -76,6 +76,8 @@ JsonNode *qmp_query_chardev(void *opaque, JsonObject *args, GError **error)
 
 	put_console(list, "console", vmm->console);
 	put_console(list, "virtio-console", vmm->virtio_console);
+	for (unsigned i = 0; i < vmm->n_channels; i++)
+		put_console(list, vmm->channels[i].id, vmm->channels[i].chardev);
 	put_chardev(list, "qmp", true, "unix:%s,server=on", qmp_server_path(vmm->qmp));
 	return qmp_array(list);
 }

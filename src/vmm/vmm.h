@@ -11,6 +11,7 @@
 
 #include "core.h"
 #include "graph.h"
+#include "machine.h"
 
 struct chardev;
 struct disk;
@@ -19,9 +20,6 @@ struct job_group;
 struct job_owner;
 struct image;
 struct input;
-struct machine;
-struct machine_card;
-struct machine_disk;
 struct qmp_server;
 struct vmm_nbd;
 
@@ -37,6 +35,8 @@ struct vmm {
 	int kvm_fd;
 	struct chardev *console;
 	struct chardev *virtio_console; /* NULL: none */
+	struct machine_channel *channels; /* n_channels of them */
+	unsigned n_channels;
 	struct machine_disk *disks;
 	unsigned n_disks;
 	struct block_graph *graph;
@@ -76,6 +76,9 @@ void vmm_close_disks(struct vmm *vmm);
 /* cards.c: the cards of --net, likewise. */
 bool vmm_open_cards(struct vmm *vmm, GError **error);
 void vmm_close_cards(struct vmm *vmm);
+/* channels.c: the ports of --channel, likewise. */
+bool vmm_open_channels(struct vmm *vmm, GError **error);
+void vmm_close_channels(struct vmm *vmm);
 /* drives.c: those drives as users of a graph of images. Likewise. */
 bool vmm_open_graph(struct vmm *vmm, GError **error);
 /* Another medium for a drive, an open image (a reference is taken), or none. */
@@ -95,6 +98,9 @@ bool vmm_cont(struct vmm *vmm, GError **error);
 void vmm_reset(struct vmm *vmm);
 void vmm_powerdown(struct vmm *vmm);
 void vmm_quit(struct vmm *vmm);
+
+/* notices.c: what devices have to tell becomes events, and what is to be done. For machine_config.noticed. */
+void vmm_noticed(void *vmm, enum machine_notice what, const char *name, bool on);
 
 /* Hold back the signals that loop.c takes care of, in this thread and those it makes. */
 void vmm_block_signals(void);

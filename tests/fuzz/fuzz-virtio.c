@@ -187,6 +187,11 @@ bool char_writable(struct chardev *c)
 	return true;
 }
 
+bool char_connected(struct chardev *c)
+{
+	return true;
+}
+
 void char_resume(struct chardev *c)
 {
 }
