@@ -205,7 +205,8 @@ struct fuzz {
 	struct disk *disk;
 	struct image img;
 	struct netdev net;
-	struct chardev chr;
+	struct chardev chr, agent;
+	struct device_port port;
 	const uint8_t *data;
 	size_t left;
 };
@@ -256,7 +257,7 @@ static void bring_up(struct fuzz *f)
 		write_bar(f, VIRTIO_PCI_COMMON_GF, 4, wanted >> 32 * i & UINT32_MAX);
 	}
 	write_bar(f, VIRTIO_PCI_COMMON_STATUS, 1, 11);
-	for (unsigned i = 0; i < read_bar(f, VIRTIO_PCI_COMMON_NUMQ, 2) && i < 5; i++) {
+	for (unsigned i = 0; i < read_bar(f, VIRTIO_PCI_COMMON_NUMQ, 2) && i < 6; i++) {
 		uint64_t at = i * RINGS, size;
 
 		write_bar(f, VIRTIO_PCI_COMMON_Q_SELECT, 2, i);
@@ -275,7 +276,7 @@ static void add_chain(struct fuzz *f)
 {
 	unsigned q = take(f, 1), n = 1 + (q >> 4 & 3), out = q >> 6;
 	uint8_t *ram = gpa_ptr(f->core.mem, 0, RAM);
-	uint64_t ring = (q & 7) % 5 * RINGS;
+	uint64_t ring = (q & 7) % 6 * RINGS;
 	uint16_t idx = get_le16(ram + ring + 0x202);
 
 	for (unsigned i = 0; i < n; i++) {
@@ -305,6 +306,11 @@ static void backend_event(struct fuzz *f)
 	if (f->net.client) {
 		f->net.client->receive(f->net.client_opaque, &h, &iov, 1);
 		f->net.client->link_changed(f->net.client_opaque, h.flags & 1);
+	}
+	if (f->agent.client) {
+		f->agent.client->connected(f->agent.client_opaque, h.flags & 2);
+		f->agent.client->receive(f->agent.client_opaque, frame,
+					 MIN(len, f->agent.client->can_receive(f->agent.client_opaque)));
 	}
 	if (f->chr.client)
 		f->chr.client->receive(f->chr.client_opaque, frame,
@@ -471,8 +477,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		backend.disk = f.disk;
 	else if (!strcmp(FUZZ_DEVICE, "virtio-net"))
 		backend.netdev = &f.net;
-	else if (!strcmp(FUZZ_DEVICE, "virtio-console"))
-		backend.chardev = &f.chr;
+	else if (!strcmp(FUZZ_DEVICE, "virtio-console")) {
+		f.port = (struct device_port){ &f.agent, "port", "id" };
+		backend = (struct device_backend){ .chardev = &f.chr, .ports = &f.port, .n_ports = 1 };
+	}
 	if (!mem_add_ram(f.core.mem, 0, RAM, NULL))
 		abort();
 	f.core.pci = pci_bus_new(&f.core, &(struct pci_windows){BAR, 0x10000000, 1ull << 40, 1ull << 30, 0xc000, 0x1000}, NULL);
