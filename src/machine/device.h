@@ -40,7 +40,7 @@ struct machine_core {
 	/* Any thread: what the guest asks of the machine as a whole. */
 	void (*request)(void *machine, enum machine_request what);
 	/* Any thread: the owner of the machine is told. May be NULL. */
-	void (*notice)(void *machine, enum machine_notice what, const char *name, bool on);
+	void (*notice)(void *machine, enum machine_notice what, const char *name, uint32_t value);
 };
 
 /* A port with a name of a virtio console. */

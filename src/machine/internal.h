@@ -30,6 +30,8 @@
 #define PM_GSI	  9
 #define COM1_BASE 0x3f8
 #define COM1_GSI  4
+#define COM2_BASE 0x2f8
+#define COM2_GSI  3
 #define RTC_GSI	  8
 
 /*
@@ -111,6 +113,7 @@ struct machine {
 	GPtrArray *devices; /* struct device *, in board order */
 	struct boot_ahead *ahead; /* boot-ahead.c, or NULL */
 	struct device *pm;
+	bool second_serial; /* COM2 is there */
 	struct chips_state power_on;
 	struct kvm_msr_list *msr_list;
 
@@ -130,9 +133,9 @@ struct machine {
 void machine_end(struct machine *m, enum machine_end end, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
 /* notices.c: from devices' threads to the owner's function in the main context. */
-struct notices *notices_new(GMainContext *context, const struct machine_config *config);
+struct notices *notices_new(const struct machine *m, const struct machine_config *config);
 void notices_free(struct notices *n); /* what was not told yet is not any more; NULL is fine */
-void notices_add(struct notices *n, enum machine_notice what, const char *name, bool on);
+void notices_add(struct notices *n, enum machine_notice what, const char *name, uint32_t value);
 
 /* vcpu.c */
 bool vcpu_create(struct machine *m, unsigned index, GError **error);

@@ -60,11 +60,12 @@ struct machine_config {
 	struct display *display;	      /* of the graphics device; NULL: it has none */
 	struct input *input;		      /* where keyboards and pointers are plugged in; NULL: nowhere */
 	struct chardev *console;	      /* first serial port; NULL: none */
+	struct chardev *console2;	      /* second; NULL: there is no such port */
 	struct chardev *virtio_console;	      /* hvc0; NULL: none */
 	const struct machine_channel *channels; /* n_channels of them */
 	unsigned n_channels;
 	/* What devices have to tell, in the main context; may be NULL. name: valid during the call. */
-	void (*noticed)(void *opaque, enum machine_notice what, const char *name, bool on);
+	void (*noticed)(void *opaque, enum machine_notice what, const char *name, uint32_t value);
 	void *noticed_opaque;
 	const struct machine_disk *disks;     /* n_disks of them; the machine does not own backends */
 	unsigned n_disks;
@@ -92,6 +93,7 @@ void machine_pause(struct machine *m);
 bool machine_busy(const struct machine *m);
 /* Power-on state, kernel loaded again; the machine must be paused or ended; then machine_run(). */
 bool machine_reset(struct machine *m, GError **error);
+void machine_nmi(struct machine *m); /* to all vCPUs */
 void machine_power_button(struct machine *m);
 /* The models of --cpu; and what one means: features (b) by name and, but for host and max, who it says it is. */
 GStrv machine_cpu_models(void);

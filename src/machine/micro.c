@@ -14,9 +14,8 @@ static struct device *add(struct machine *m, const char *cls, const char *id, co
 static bool add_legacy(struct machine *m, const struct machine_config *config, GError **error)
 {
 	m->pm = add(m, "acpi-pm", "pm", NULL, error);
-	return m->pm && add(m, "ns16550", "com1", &(struct device_backend){.chardev = config->console}, error) &&
-	       add(m, "mc146818", "rtc", NULL, error) && add(m, "i8042", "kbd", NULL, error) &&
-	       add(m, "debugcon", "debug", NULL, error);
+	return m->pm && board_add_serial(m, config, error) &&
+	       add(m, "mc146818", "rtc", NULL, error) && add(m, "i8042", "kbd", NULL, error);
 }
 
 bool micro_build(struct machine *m, const struct machine_config *config, GError **error)
@@ -33,5 +32,6 @@ bool micro_build(struct machine *m, const struct machine_config *config, GError 
 	if (!m->core.pci || !pci_bus_set_ecam(m->core.pci, ECAM_BASE, 1, error) || !add(m, "pci-host", "pcihost", NULL, error))
 		return false;
 	return board_add_console(m, config, error) && board_add_disks(m, config, error) && board_add_cards(m, config, error) && board_add_devices(m, config, error) &&
-	       add(m, "virtio-rng", "rng", NULL, error) && add(m, "virtio-balloon", "balloon", NULL, error);
+	       add(m, "virtio-rng", "rng", NULL, error) && add(m, "virtio-balloon", "balloon", NULL, error) &&
+	       add(m, "debugcon", "debug", NULL, error);
 }

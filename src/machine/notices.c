@@ -10,11 +10,12 @@ enum { WAITING_MAX = 256 };
 struct note {
 	enum machine_notice what;
 	char *name;
-	bool on;
+	uint32_t value;
 };
 
 struct notices {
-	void (*tell)(void *opaque, enum machine_notice what, const char *name, bool on);
+	const struct machine *machine;
+	void (*tell)(void *opaque, enum machine_notice what, const char *name, uint32_t value);
 	void *opaque;
 	GMainContext *context;
 	GMutex lock;
@@ -45,28 +46,36 @@ static struct note *next(struct notices *n)
 static gboolean tell(gpointer opaque)
 {
 	struct notices *n = opaque;
-	struct note *note = next(n);
+	struct note *note;
+
+	/* The main loop runs inside of a pause or reset: what follows from a notice may be one, too. */
+	if (machine_busy(n->machine)) {
+		g_source_set_priority(g_main_current_source(), G_PRIORITY_DEFAULT_IDLE);
+		return G_SOURCE_CONTINUE;
+	}
+	note = next(n);
 
 	if (!note)
 		return G_SOURCE_REMOVE;
-	n->tell(n->opaque, note->what, note->name, note->on);
+	n->tell(n->opaque, note->what, note->name, note->value);
 	note_free(note);
 	return G_SOURCE_CONTINUE;
 }
 
-struct notices *notices_new(GMainContext *context, const struct machine_config *config)
+struct notices *notices_new(const struct machine *m, const struct machine_config *config)
 {
 	struct notices *n = g_new0(struct notices, 1);
 
 	n->tell = config->noticed;
 	n->opaque = config->noticed_opaque;
-	n->context = context;
+	n->machine = m;
+	n->context = m->core.context;
 	g_mutex_init(&n->lock);
 	g_queue_init(&n->waiting);
 	return n;
 }
 
-void notices_add(struct notices *n, enum machine_notice what, const char *name, bool on)
+void notices_add(struct notices *n, enum machine_notice what, const char *name, uint32_t value)
 {
 	if (!n->tell)
 		return;
@@ -74,7 +83,7 @@ void notices_add(struct notices *n, enum machine_notice what, const char *name, 
 	if (n->waiting.length < WAITING_MAX) {
 		struct note *note = g_new(struct note, 1);
 
-		*note = (struct note){what, g_strdup(name), on};
+		*note = (struct note){what, g_strdup(name), value};
 		g_queue_push_tail(&n->waiting, note);
 	}
 	if (!n->source) {

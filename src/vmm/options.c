@@ -28,6 +28,8 @@ static const char *const net_kinds[] = { "none", "user", NULL };
 static const char *const net_models[] = { "virtio", "e1000e", NULL };
 static const char *const console_kinds[] = { "stdio", "pty", "file", "unix", NULL };
 
+/* QEMU's, in the order of its WatchdogAction. */
+static const char *const watchdog_actions[] = { "reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi", NULL };
 static const char *const qmp_kinds[] = { "unix", NULL };
 static const char *const only_on[] = { "on", NULL };
 static const char *const only_off[] = { "off", NULL };
@@ -130,11 +132,15 @@ const struct option option_table[] = {
 	  .rare = true },
 	{ "console", OPTION_CHARDEV, "stdio|pty|file:PATH|unix:PATH", "serial console (stdio)",
 	  .choices = console_kinds },
+	{ "console2", OPTION_CHARDEV, "pty|file:PATH|unix:PATH", "second serial port, ttyS1 in the guest (none)",
+	  .choices = console_kinds, .rare = true },
 	{ "virtio-console", OPTION_CHARDEV, "pty|file:PATH|unix:PATH|stdio", "virtio console, hvc0 in the guest (none)",
 	  .choices = console_kinds, .rare = true },
 	{ "channel", OPTION_KEYS, "unix:PATH,name=NAME", "a port for an agent in the guest; may be repeated", .keys = channel_keys,
 	  .repeat = true, .rare = true },
 	{ "qmp", OPTION_KEYS, "unix:PATH", "socket that takes QMP commands (none)", .keys = qmp_keys },
+	{ "watchdog-action", OPTION_CHOICE, "reset|shutdown|poweroff|pause|none|inject-nmi|debug",
+	  "what happens when nobody feeds the watchdog (reset)", .choices = watchdog_actions, .rare = true },
 	{ "name", OPTION_TEXT, "NAME", "name of the machine, in its messages", .rare = true },
 	{ "no-reboot", OPTION_FLAG, NULL, "exit when the guest reboots" },
 	{ "stats", OPTION_FLAG, NULL, "print time, exits and I/O counts at the end" },

@@ -53,6 +53,7 @@ static const struct qmp_command commands[] = {
 	{ "blockdev-snapshot-sync", qmp_blockdev_snapshot_sync, qmp_snapshot_sync_args },
 	{ "cont", qmp_cont },
 	{ "eject", qmp_eject, qmp_open_tray_args },
+	{ "inject-nmi", qmp_inject_nmi },
 	{ "job-cancel", qmp_job_cancel, qmp_job_id_args },
 	{ "job-complete", qmp_job_complete, qmp_job_id_args },
 	{ "job-dismiss", qmp_job_dismiss, qmp_job_id_args },
@@ -85,6 +86,7 @@ static const struct qmp_command commands[] = {
 	{ "system_powerdown", qmp_system_powerdown },
 	{ "system_reset", qmp_system_reset },
 	{ "transaction", qmp_transaction, qmp_transaction_args },
+	{ "watchdog-set-action", qmp_watchdog_set_action, qmp_watchdog_set_action_args },
 	{},
 };
 

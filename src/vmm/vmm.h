@@ -34,7 +34,7 @@ struct vmm {
 	struct kvcore_choice accel;
 	int kvm_fd;
 	struct chardev *console;
-	struct chardev *virtio_console; /* NULL: none */
+	struct chardev *console2, *virtio_console; /* NULL: none */
 	struct machine_channel *channels; /* n_channels of them */
 	unsigned n_channels;
 	struct machine_disk *disks;
@@ -60,6 +60,7 @@ struct vmm {
 	bool stopped; /* the guest waits for vmm_cont() */
 	bool io_error;	       /* ... because a drive's request failed */
 	GSource *io_error_stop; /* on its way to stop it for that, or NULL */
+	const char *watchdog_action; /* NULL: reset; another one is of a table */
 	int status; /* of the process */
 };
 
@@ -98,9 +99,12 @@ bool vmm_cont(struct vmm *vmm, GError **error);
 void vmm_reset(struct vmm *vmm);
 void vmm_powerdown(struct vmm *vmm);
 void vmm_quit(struct vmm *vmm);
+/* The guest does: what its devices asked for. */
+void vmm_guest_reset(struct vmm *vmm);
+void vmm_guest_quit(struct vmm *vmm, int status, const char *cause);
 
 /* notices.c: what devices have to tell becomes events, and what is to be done. For machine_config.noticed. */
-void vmm_noticed(void *vmm, enum machine_notice what, const char *name, bool on);
+void vmm_noticed(void *vmm, enum machine_notice what, const char *name, uint32_t value);
 
 /* Hold back the signals that loop.c takes care of, in this thread and those it makes. */
 void vmm_block_signals(void);

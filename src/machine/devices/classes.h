@@ -11,3 +11,7 @@ extern const struct device_class device_e1000e;
 extern const struct device_class device_hpet;
 extern const struct device_class device_ich9_lpc;
 extern const struct device_class device_q35_mch;
+extern const struct device_class device_i6300esb;
+extern const struct device_class device_isa_debug_exit;
+extern const struct device_class device_isa_debugcon;
+extern const struct device_class device_pvpanic_pci;
