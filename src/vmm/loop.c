@@ -80,9 +80,11 @@ void vmm_guest_reset(struct vmm *vmm)
 	restart(vmm, true, "guest-reset");
 }
 
+/* What the guest asks for after that it asks too late. */
 void vmm_guest_quit(struct vmm *vmm, int status, const char *cause)
 {
-	leave(vmm, status, true, cause);
+	if (g_main_loop_is_running(vmm->loop))
+		leave(vmm, status, true, cause);
 }
 
 static void ended(void *opaque, enum machine_end end, const char *text)
