@@ -27,5 +27,6 @@ const struct device_class *const device_table[] = {
 	&device_virtio_net,
 	&device_virtio_rng,
 	&device_virtio_scsi,
+	&device_virtio_vsock,
 	NULL,
 };
