@@ -12,6 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <linux/pci_regs.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
@@ -23,6 +27,7 @@
 #include "image.h"
 #include "log.h"
 #include "net.h"
+#include "devices/virtio-vsock.h"
 #include "virtio-pci.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -205,6 +210,52 @@ void char_resume(struct chardev *c)
 {
 }
 
+/* virtio-vsock.h's way to the host: who connects gets a peer that echoes nothing and leaves when the input says so. */
+static int listener = -1, peers[8];
+static unsigned n_peers;
+
+int vsock_host_listen(const char *path, GError **error)
+{
+	return listener = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+void vsock_host_close(int fd, const char *path)
+{
+	close(fd);
+}
+
+int vsock_host_connect(const char *path, uint32_t port)
+{
+	int pair[2];
+
+	if (n_peers == G_N_ELEMENTS(peers) || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
+		return -1;
+	peers[n_peers++] = pair[1];
+	return pair[0];
+}
+
+static void peer_event(const uint8_t *data, size_t len, unsigned what)
+{
+	int fd = n_peers ? peers[what % n_peers] : -1;
+
+	if (fd < 0)
+		return;
+	if (what & 8)
+		shutdown(fd, SHUT_WR);
+	else if (what & 16) {
+		close(fd);
+		peers[what % n_peers] = peers[n_peers - 1];
+		n_peers--;
+	} else if (send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return;
+}
+
+static void close_peers(void)
+{
+	while (n_peers)
+		close(peers[--n_peers]);
+}
+
 /* --- the machine --- */
 
 struct fuzz {
@@ -316,6 +367,7 @@ static void backend_event(struct fuzz *f)
 		f->net.client->receive(f->net.client_opaque, &h, &iov, 1);
 		f->net.client->link_changed(f->net.client_opaque, h.flags & 1);
 	}
+	peer_event(frame, len, h.flags);
 	if (f->agent.client) {
 		f->agent.client->connected(f->agent.client_opaque, h.flags & 2);
 		f->agent.client->receive(f->agent.client_opaque, frame,
@@ -470,6 +522,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz f = { .data = data, .left = MIN(size, 4096) };
 	struct device_backend backend = { 0 };
+	g_autoptr(GVariant) options = NULL;
 
 	full = false;
 
@@ -494,7 +547,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	f.core.pci = pci_bus_new(&f.core, &(struct pci_windows){BAR, 0x10000000, 1ull << 40, 1ull << 30, 0xc000, 0x1000}, NULL);
 	pci_bus_set_ecam(f.core.pci, ECAM, 1, NULL);
-	f.dev = f.core.pci ? device_new(&f.core, FUZZ_DEVICE, "fuzz", NULL, &backend, NULL) : NULL;
+	if (!strcmp(FUZZ_DEVICE, "virtio-vsock"))
+		options = g_variant_ref_sink(g_variant_new_parsed("{'unix': <'socket'>}"));
+	f.dev = f.core.pci ? device_new(&f.core, FUZZ_DEVICE, "fuzz", options, &backend, NULL) : NULL;
 	if (!f.dev)
 		abort();
 	if (!strcmp(FUZZ_DEVICE, "virtio-scsi"))
@@ -510,6 +565,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	device_free(f.lun);
 	device_free(f.dev);
+	close_peers();
 	disk_free(f.disk);
 	pci_bus_free(f.core.pci);
 	bus_free(f.core.mmio);
