@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What devices have to tell whoever runs the machine: QMP's events are made of it. Devices send it (device.h), machine.h hands on. */
+/*
+ * What devices have to tell whoever runs the machine: QMP's events are made of it. Devices send it (device.h), machine.h hands
+ * on.
+ */
 #pragma once
 #include <stdint.h>
 

@@ -109,6 +109,7 @@ static bool add_chipset(struct machine *m, GError **error)
 bool pc_build(struct machine *m, const struct machine_config *config, GError **error)
 {
 	return route_interrupts(m, error) && add_firmware(m, error) && add_chipset(m, error) && add_legacy(m, config, error) &&
-	       board_add_console(m, config, error) && board_add_disks(m, config, error) && board_add_cards(m, config, error) && board_add_devices(m, config, error) &&
+	       board_add_console(m, config, error) && board_add_disks(m, config, error) &&
+	       board_add_cards(m, config, error) && board_add_devices(m, config, error) &&
 	       add(m, "debugcon", "debug", NULL, error);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The guest's side of vsock.py: echoes what a client of port 1234 sends until that has no more; sends BYTES to port 5000 of the host
- * while it compares what comes back; is refused at port 5001.
+ * The guest's side of vsock.py: echoes what a client of port 1234 sends until that has no more; sends BYTES to port 5000 of the
+ * host while it compares what comes back; is refused at port 5001.
  */
 #include <errno.h>
 #include <stdint.h>

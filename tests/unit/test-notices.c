@@ -216,7 +216,8 @@ static void test_exit(void **state)
 
 static void test_debugcon(void **state)
 {
-	g_autofree char *dir = g_dir_make_tmp("kv-debugcon-XXXXXX", NULL), *path = g_build_filename(dir, "out", NULL), *text = NULL;
+	g_autofree char *dir = g_dir_make_tmp("kv-debugcon-XXXXXX", NULL), *path = g_build_filename(dir, "out", NULL);
+	g_autofree char *text = NULL;
 	g_autofree char *options = g_strdup_printf("{'iobase': '0x402', 'file': '%s'}", path);
 	struct device *own;
 	struct test t;

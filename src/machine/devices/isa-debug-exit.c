@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QEMU's isa-debug-exit: a guest that is a test writes its result to a port, and the process ends with the status (result << 1) | 1,
- * of which eight bits arrive. Made by --device.
+ * QEMU's isa-debug-exit: a guest that is a test writes its result to a port, and the process ends with the status (result << 1) |
+ * 1, of which eight bits arrive. Made by --device.
  */
 #include "classes.h"
 #include "error.h"

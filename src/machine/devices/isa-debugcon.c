@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QEMU's isa-debugcon: bytes written to a port go to a character device; firmware finds the port by what a read gives. In the place
- * of the board's own (debugcon.c), whose ports it may have. Made by --device.
+ * QEMU's isa-debugcon: bytes written to a port go to a character device; firmware finds the port by what a read gives. In the
+ * place of the board's own (debugcon.c), whose ports it may have. Made by --device.
  */
 #include "char.h"
 #include "classes.h"
@@ -48,7 +48,8 @@ static bool create(struct device *dev, GVariant *options, const struct device_ba
 	if (spec && file)
 		return kv_fail(error, KV_ERROR_USAGE, "%s: to and file say the same; give one of them", dev->id);
 	if (spec && g_str_has_prefix(spec, "stdio"))
-		return kv_fail(error, KV_ERROR_USAGE, "%s: to: stdio is the console's; give file:PATH, unix:PATH or pty", dev->id);
+		return kv_fail(error, KV_ERROR_USAGE, "%s: to: stdio is the console's; give file:PATH, unix:PATH or pty",
+			       dev->id);
 	to = file ? g_strconcat("file:", file, NULL) : g_strdup(spec);
 	d->iobase = (uint16_t)base;
 	d->readback = (uint8_t)readback;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The 16550A serial port at COM1 or COM2 (National Semiconductor PC16550D): 16-byte receive FIFO, transmitter that is always ready
- * as long as the console's buffer has room, loopback, modem lines up. Created by the board on a chardev.
+ * The 16550A serial port at COM1 or COM2 (National Semiconductor PC16550D): 16-byte receive FIFO, transmitter that is always
+ * ready as long as the console's buffer has room, loopback, modem lines up. Created by the board on a chardev.
  */
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The control queues of a virtio console with several ports (virtio 1.2, 5.3.6.2). What the driver is to be told is kept as bits of
- * each port, not as messages: a driver that asks again and again and never makes room costs nothing. See virtio-console.h.
+ * The control queues of a virtio console with several ports (virtio 1.2, 5.3.6.2). What the driver is to be told is kept as bits
+ * of each port, not as messages: a driver that asks again and again and never makes room costs nothing. See virtio-console.h.
  */
 #include <string.h>
 

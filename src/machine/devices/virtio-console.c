@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The virtio console (virtio 1.2, section 5.3): hvc0 in Linux, joined to a character backend, and ports with names, each joined to
- * one of its own: /dev/virtio-ports/NAME, for agents in the guest. Input waits in the backend while the guest offers no buffer, and
- * while nobody in the guest has opened the port; output stays in the ring while the backend's buffer is full.
+ * The virtio console (virtio 1.2, section 5.3): hvc0 in Linux, joined to a character backend, and ports with names, each joined
+ * to one of its own: /dev/virtio-ports/NAME, for agents in the guest. Input waits in the backend while the guest offers no
+ * buffer, and while nobody in the guest has opened the port; output stays in the ring while the backend's buffer is full.
  */
 #include "virtio-console.h"
 
@@ -270,7 +270,8 @@ static bool read_size(struct device *dev, GVariant *options, uint32_t *columns, 
 		g_variant_lookup(options, "rows", "u", rows);
 	}
 	return (!*columns == !*rows && *columns <= UINT16_MAX && *rows <= UINT16_MAX) ||
-	       kv_fail(error, KV_ERROR_USAGE, "%s: size %ux%u; give both columns and rows, at most 65535", dev->id, *columns, *rows);
+	       kv_fail(error, KV_ERROR_USAGE, "%s: size %ux%u; give both columns and rows, at most 65535", dev->id, *columns,
+		       *rows);
 }
 
 static bool console_create(struct device *dev, GVariant *options,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The parts of the virtio console: virtio-console.c has ports and their bytes, virtio-console-control.c what driver and device tell
- * each other about ports (virtio 1.2, 5.3.6.2). Locks: a queue's, then virtio_console.lock.
+ * The parts of the virtio console: virtio-console.c has ports and their bytes, virtio-console-control.c what driver and device
+ * tell each other about ports (virtio 1.2, 5.3.6.2). Locks: a queue's, then virtio_console.lock.
  */
 #pragma once
 #include "char.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The host's side of virtio sockets: Unix sockets by the convention that Firecracker and Cloud Hypervisor share. One takes clients
- * for the guest's ports, the guest's own connections go to one a port. See virtio-vsock.h.
+ * The host's side of virtio sockets: Unix sockets by the convention that Firecracker and Cloud Hypervisor share. One takes
+ * clients for the guest's ports, the guest's own connections go to one a port. See virtio-vsock.h.
  */
 #include "virtio-vsock.h"
 

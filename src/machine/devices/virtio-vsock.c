@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Virtio sockets (virtio 1.2, section 5.10) in user space: streams between ports of the guest and Unix sockets of the host. A client
- * of the device's socket says "CONNECT port" and is told "OK port"; what the guest connects to goes to a socket of that port
- * (virtio-vsock-host.c). What the guest sends and the host does not take waits in a buffer that the guest's credit bounds; what
- * the host sends stays in its socket until the guest has credit and a buffer.
+ * Virtio sockets (virtio 1.2, section 5.10) in user space: streams between ports of the guest and Unix sockets of the host. A
+ * client of the device's socket says "CONNECT port" and is told "OK port"; what the guest connects to goes to a socket of that
+ * port (virtio-vsock-host.c). What the guest sends and the host does not take waits in a buffer that the guest's credit bounds;
+ * what the host sends stays in its socket until the guest has credit and a buffer.
  *
  * Threads: all but a reset runs in the main context; `lock` is for that. A queue's lock is taken before it.
  */

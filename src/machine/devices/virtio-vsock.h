@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The virtio socket device's way to the host's sockets (virtio-vsock-host.c), and what a connection is. Main thread unless said. */
+/*
+ * The virtio socket device's way to the host's sockets (virtio-vsock-host.c), and what a connection is. Main thread unless said.
+ */
 #pragma once
 #include "virtio-pci.h"
 
