@@ -3,6 +3,7 @@
 #include "listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -56,4 +57,21 @@ int kv_listen_unix(const char *what, const char *path, GError **error)
 	if (fd >= 0)
 		close(fd);
 	return -1;
+}
+
+int kv_listen_folder(const char *path)
+{
+	g_autofree char *folder = g_path_get_dirname(path);
+
+	return open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+void kv_listen_remove(int folder, const char *path)
+{
+	g_autofree char *name = g_path_get_basename(path);
+
+	if (folder < 0)
+		return;
+	unlinkat(folder, name, 0);
+	close(folder);
 }

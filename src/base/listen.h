@@ -8,3 +8,8 @@
  * leftover socket file that nobody listens on is replaced, anything else that is there already is refused.
  */
 int kv_listen_unix(const char *what, const char *path, GError **error);
+
+/* The folder of a socket's file, so that the file can be removed when the process has no names of files any more; -1: unknown. */
+int kv_listen_folder(const char *path);
+/* Removes the socket's file, when the process may, and closes the folder. */
+void kv_listen_remove(int folder, const char *path);

@@ -10,7 +10,7 @@
 #include "error.h"
 
 /* Behind the program's folder: where it is installed, and where the build makes it, for programs and for tests. */
-static const char *const places[] = { "../" KV_LIBDIR "/kvasir", "../nbd", "../../src/nbd" };
+static const char *const places[] = { "../" KV_LIBDIR "/kvasir", "../nbd", "../display", "../../src/nbd", "../../src/display" };
 
 static void *load(const char *folder, const char *name)
 {

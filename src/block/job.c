@@ -9,6 +9,7 @@
 
 #include "driver.h"
 #include "error.h"
+#include "role.h"
 
 enum {
 	RETRY_MS = 100, /* after an error that is ignored */
@@ -525,7 +526,10 @@ static void on_over(struct job *job, unsigned result)
 static gpointer thread_main(gpointer data)
 {
 	struct job *job = data;
-	int res = job_go_on(job) ? job->driver->run(job) : -ECANCELED;
+	int res;
+
+	kv_role_enter("job");
+	res = job_go_on(job) ? job->driver->run(job) : -ECANCELED;
 
 	post(job, on_over, (unsigned)res);
 	return NULL;

@@ -14,6 +14,7 @@
 struct unix_char {
 	struct char_stream stream;
 	int listen_fd;
+	int folder; /* of the socket's file */
 	int fd; /* the client */
 	GSource *accepting;
 };
@@ -52,6 +53,7 @@ static bool unix_open(struct chardev *c, const char *path, GError **error)
 		return false;
 	u = g_new0(struct unix_char, 1);
 	u->listen_fd = fd;
+	u->folder = kv_listen_folder(path);
 	u->fd = -1;
 	stream_init(&u->stream, c);
 	u->stream.hangup = accept_next;
@@ -71,7 +73,7 @@ static void unix_close(struct chardev *c)
 	if (u->fd >= 0)
 		close(u->fd);
 	close(u->listen_fd);
-	unlink(c->where);
+	kv_listen_remove(u->folder, c->where);
 	g_free(u);
 }
 

@@ -50,6 +50,15 @@ KVCORE_API int kvcore_report_writes(int vm_fd);
 KVCORE_API void kvcore_memory_written(int vm_fd, uint64_t gpa, uint64_t len);
 
 /*
+ * Threads that the software KVM makes for itself (a VM's timers, its irqfds, pages of code memory). kvcore_hold_threads(), before
+ * the first descriptor is opened, holds them back until kvcore_start_threads(), which has to come before the first KVM_RUN: what
+ * wants a process of one thread (namespaces, for one) can be done in between. Each calls entered() when it starts, also those
+ * that come later; NULL: none. kvcore_start_threads(): 0, or -1 and errno.
+ */
+KVCORE_API void kvcore_hold_threads(void (*entered)(void));
+KVCORE_API int kvcore_start_threads(void);
+
+/*
  * Counters of a software VM for people and benchmarks: writes `name value` lines into buf (always terminated when
  * size > 0), returns the length it wanted; -1 and ENOTTY for a descriptor of the kernel's KVM. Callable at any time.
  */

@@ -154,6 +154,11 @@ void display_refresh(struct display *d, unsigned head)
 		d->painter->update(d->opaque, head);
 }
 
+bool display_takes_wishes(const struct display *d)
+{
+	return d->painter && d->painter->wish;
+}
+
 bool display_wish(struct display *d, unsigned head, uint32_t width, uint32_t height)
 {
 	if (!d->painter || !d->painter->wish)

@@ -64,6 +64,7 @@ bool display_watched(const struct display *d);
 void display_add_viewer(struct display *d, const struct display_viewer *viewer, void *opaque); /* told the surfaces at once */
 void display_remove_viewer(struct display *d, void *opaque);
 void display_refresh(struct display *d, unsigned head);
+bool display_takes_wishes(const struct display *d);
 bool display_wish(struct display *d, unsigned head, uint32_t width, uint32_t height); /* false when nobody can */
 bool display_get_surface(const struct display *d, unsigned head, struct display_surface *ret); /* false: the head is off */
 bool display_get_cursor(const struct display *d, unsigned head, struct display_cursor *ret, int32_t *ret_x, int32_t *ret_y);

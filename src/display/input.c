@@ -185,6 +185,21 @@ bool input_pointer_is_absolute(const struct input *in)
 	return p.device && (p.device->kinds & INPUT_ABSOLUTE);
 }
 
+unsigned input_list(const struct input *in, unsigned kinds, const struct input_device **ret, unsigned max)
+{
+	unsigned n = 0;
+
+	g_mutex_lock((GMutex *)&in->lock);
+	for (unsigned i = 0; i < in->plugged->len && n < max; i++) {
+		const struct input_device *d = g_array_index(in->plugged, struct plugged, i).device;
+
+		if (d->kinds & kinds)
+			ret[n++] = d;
+	}
+	g_mutex_unlock((GMutex *)&in->lock);
+	return n;
+}
+
 void input_watch(struct input *in, GMainContext *context, void (*f)(void *opaque), void *opaque)
 {
 	struct watch w = {context, f, opaque};

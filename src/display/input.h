@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Keys and pointers between who has them (VNC clients, QMP) and the guest's devices. A device plugs in with what it takes; of
- * those that take an event, the one that was plugged in or made active last gets it. Main thread, but input_leds(), which
- * any thread may call. Keys are Linux's codes (linux/input-event-codes.h, KEY_*), buttons too (BTN_LEFT ...).
+ * those that take an event, the one that was plugged in or made active last gets it. Main thread, but what devices call: a
+ * vCPU's thread may; what is unplugged may get an event that the main thread has under way.
+ * Keys are Linux's codes (linux/input-event-codes.h, KEY_*), buttons too (BTN_LEFT ...).
  */
 #pragma once
 
@@ -45,6 +46,8 @@ void input_send(struct input *in, const struct input_event *e);
 void input_sync(struct input *in);
 bool input_takes(const struct input *in, enum input_kind kind);
 bool input_pointer_is_absolute(const struct input *in);
+/* Devices that take one of these kinds, who gets events first; how many of them. */
+unsigned input_list(const struct input *in, unsigned kinds, const struct input_device **ret, unsigned max);
 /* changed() comes in the main context when LEDs, or what the pointer is, have. */
 void input_watch(struct input *in, GMainContext *context, void (*changed)(void *opaque), void *opaque);
 void input_unwatch(struct input *in, void *opaque);

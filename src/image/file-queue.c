@@ -19,6 +19,7 @@
 #include "file-sockets.h"
 #include "gate.h"
 #include "log.h"
+#include "role.h"
 
 enum {
 	POOL_THREADS = 16, /* those that wait in a gate among them */
@@ -102,6 +103,7 @@ static void pool_run(gpointer data, gpointer unused)
 {
 	struct pool_job job = *(struct pool_job *)data;
 
+	kv_role_enter("pool");
 	g_free(data);
 	post(job.q, job.req, job.req->fd < 0 && !job.req->file ? job.q->work(job.q->opaque, job.req) : file_io(job.req));
 }

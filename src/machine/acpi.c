@@ -1,119 +1,48 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * ACPI tables (ACPI 6.4, chapter 5): RSDP, XSDT, FADT of the hardware-reduced kind (no PM1 registers, no legacy timers to
- * calibrate: Linux starts fastest this way), MADT, MCFG, DSDT. Laid into low memory before the kernel starts; called by
- * boot.c.
+ * ACPI tables of the micro board (ACPI 6.4, chapter 5): RSDP, XSDT, FADT of the hardware-reduced kind (no PM1 registers, no
+ * legacy timers to calibrate: Linux starts fastest this way), MADT, MCFG, DSDT. Laid into low memory before the kernel starts;
+ * called by boot.c. The pc board's are acpi-pc.c's.
  */
 #include <string.h>
 
-#include "aml.h"
+#include "acpi-table.h"
 #include "bytes.h"
 #include "error.h"
 #include "internal.h"
 
 #define TABLES_BASE  0xe0000ull /* where the BIOS area is on a PC; the RSDP comes first */
 #define TABLES_END   0xf0000ull
-#define OEM_ID	     "KVASIR"
 #define OEM_TABLE_ID "KVMICRO "
-#define HEADER	     36
 #define FADT_SIZE    276
-
-static uint8_t checksum(const uint8_t *p, size_t len)
-{
-	uint8_t sum = 0;
-
-	while (len--)
-		sum = (uint8_t)(sum + *p++);
-	return (uint8_t)-sum;
-}
-
-static GByteArray *table_new(const char *signature, uint8_t revision)
-{
-	uint8_t h[HEADER] = {0};
-
-	memcpy(h, signature, 4);
-	h[8] = revision;
-	memcpy(h + 10, OEM_ID, 6);
-	memcpy(h + 16, OEM_TABLE_ID, 8);
-	put_le32(h + 24, 1);
-	memcpy(h + 28, "KVAS", 4);
-	put_le32(h + 32, 1);
-	return g_byte_array_append(g_byte_array_new(), h, sizeof(h));
-}
-
-static void put(GByteArray *t, uint64_t v, unsigned len)
-{
-	uint8_t b[8];
-
-	put_le64(b, v);
-	g_byte_array_append(t, b, len);
-}
-
-/* Generic address structure: a byte-wide I/O port. */
-static void put_port(uint8_t *gas, uint16_t port)
-{
-	gas[0] = 1;
-	gas[1] = 8;
-	gas[3] = 1;
-	put_le64(gas + 4, port);
-}
 
 static GByteArray *fadt(uint64_t dsdt)
 {
-	GByteArray *t = table_new("FACP", 6);
+	GByteArray *t = acpi_table_new("FACP", 6, OEM_TABLE_ID);
 	uint8_t *f;
 
 	g_byte_array_set_size(t, FADT_SIZE);
 	f = t->data;
-	memset(f + HEADER, 0, FADT_SIZE - HEADER);
+	memset(f + ACPI_HEADER, 0, FADT_SIZE - ACPI_HEADER);
 	put_le16(f + 109, 0x0005); /* legacy devices, no VGA to probe; the RTC is there */
 	put_le32(f + 112, 1u << 0 | 1u << 4 | 1u << 5 | 1u << 10 | 1u << 20); /* WBINVD, button devices, reset, reduced */
-	put_port(f + 116, PM_BASE + 2);
+	acpi_put_port(f + 116, PM_BASE + 2, 8);
 	f[128] = 1; /* reset value */
 	f[131] = 4; /* minor version */
 	put_le64(f + 140, dsdt);
-	put_port(f + 244, PM_BASE);
-	put_port(f + 256, PM_BASE + 1);
-	memcpy(f + 268, OEM_ID "  ", 8);
+	acpi_put_port(f + 244, PM_BASE, 8);
+	acpi_put_port(f + 256, PM_BASE + 1, 8);
+	memcpy(f + 268, ACPI_OEM_ID "  ", 8);
 	return t;
 }
 
 static GByteArray *madt(const struct machine *m)
 {
-	GByteArray *t = table_new("APIC", 5);
+	GByteArray *t = acpi_table_new("APIC", 5, OEM_TABLE_ID);
 
-	put(t, LAPIC_BASE, 4);
-	put(t, 0, 4); /* the 8259s are masked (machine.c) */
-	for (unsigned i = 0; i < m->cpus; i++) {
-		put(t, 0x0800, 2); /* local APIC */
-		put(t, i, 1);
-		put(t, cpu_apic_id(&m->topology, i), 1);
-		put(t, 1, 4);
-	}
-	put(t, 0x0c01, 2); /* I/O APIC */
-	put(t, m->cpus, 2);
-	put(t, IOAPIC_BASE, 4);
-	put(t, 0, 4);
-	put(t, 0x0a02, 2); /* override: ISA 0 is GSI 2 */
-	put(t, 0, 2);
-	put(t, 2, 4);
-	put(t, 0, 2);
-	put(t, 0x0604, 2); /* NMI on LINT1 of all */
-	put(t, 0xff, 1);
-	put(t, 0, 2);
-	put(t, 1, 1);
-	return t;
-}
-
-static GByteArray *mcfg(void)
-{
-	GByteArray *t = table_new("MCFG", 1);
-
-	put(t, 0, 8);
-	put(t, ECAM_BASE, 8);
-	put(t, 0, 2);
-	put(t, 0, 2); /* buses 0 to 0 */
-	put(t, 0, 4);
+	acpi_put(t, LAPIC_BASE, 4);
+	acpi_put(t, 0, 4); /* the 8259s are masked (machine.c) */
+	acpi_put_apics(t, m);
 	return t;
 }
 
@@ -236,20 +165,6 @@ static void power_button(aml *a)
 	aml_end(a, dev);
 }
 
-static void processors(aml *a, const struct machine *m)
-{
-	for (unsigned i = 0; i < m->cpus; i++) {
-		g_autofree char *name = g_strdup_printf("C%03X", i);
-		unsigned dev = aml_begin_device(a, name);
-
-		aml_byte(a, 8);
-		aml_name(a, "_HID");
-		aml_string(a, "ACPI0007");
-		aml_named_int(a, "_UID", i);
-		aml_end(a, dev);
-	}
-}
-
 static void sleep_state(aml *a)
 {
 	unsigned package;
@@ -264,12 +179,12 @@ static void sleep_state(aml *a)
 
 static GByteArray *dsdt(const struct machine *m)
 {
-	GByteArray *t = table_new("DSDT", 2);
+	GByteArray *t = acpi_table_new("DSDT", 2, OEM_TABLE_ID);
 	unsigned scope;
 
 	sleep_state(t);
 	scope = aml_begin_scope(t, "\\_SB_");
-	processors(t, m);
+	acpi_processors(t, m->cpus);
 	power_button(t);
 	events(t);
 	pci_bridge(t, m);
@@ -295,7 +210,7 @@ static bool place(struct layout *l, GByteArray *table, uint64_t *ret_at, GError 
 
 	put_le32(t->data + 4, t->len);
 	t->data[9] = 0;
-	t->data[9] = checksum(t->data, t->len);
+	t->data[9] = acpi_checksum(t->data, t->len);
 	*ret_at = l->next;
 	l->next = align_up(l->next + t->len, 64);
 	if (l->next > TABLES_END)
@@ -308,12 +223,12 @@ static bool place_rsdp(struct machine *m, uint64_t xsdt, GError **error)
 {
 	uint8_t r[36] = "RSD PTR ";
 
-	memcpy(r + 9, OEM_ID, 6);
+	memcpy(r + 9, ACPI_OEM_ID, 6);
 	r[15] = 2;
 	put_le32(r + 20, sizeof(r));
 	put_le64(r + 24, xsdt);
-	r[8] = checksum(r, 20);
-	r[32] = checksum(r, sizeof(r));
+	r[8] = acpi_checksum(r, 20);
+	r[32] = acpi_checksum(r, sizeof(r));
 	return gpa_write(m->core.mem, TABLES_BASE, r, sizeof(r)) ||
 	       kv_fail(error, KV_ERROR_INVALID, "the guest has too little memory for its ACPI tables");
 }
@@ -321,16 +236,16 @@ static bool place_rsdp(struct machine *m, uint64_t xsdt, GError **error)
 bool acpi_build(struct machine *m, uint64_t *ret_rsdp, GError **error)
 {
 	struct layout l = {m, TABLES_BASE + 64};
-	GByteArray *xsdt = table_new("XSDT", 1);
+	GByteArray *xsdt = acpi_table_new("XSDT", 1, OEM_TABLE_ID);
 	uint64_t dsdt_at, at[3], xsdt_at;
 
 	if (!place(&l, dsdt(m), &dsdt_at, error) || !place(&l, fadt(dsdt_at), &at[0], error) ||
-	    !place(&l, madt(m), &at[1], error) || !place(&l, mcfg(), &at[2], error)) {
+	    !place(&l, madt(m), &at[1], error) || !place(&l, acpi_mcfg(OEM_TABLE_ID, ECAM_BASE, 1), &at[2], error)) {
 		g_byte_array_unref(xsdt);
 		return false;
 	}
 	for (unsigned i = 0; i < G_N_ELEMENTS(at); i++)
-		put(xsdt, at[i], 8);
+		acpi_put(xsdt, at[i], 8);
 	*ret_rsdp = TABLES_BASE;
 	return place(&l, xsdt, &xsdt_at, error) && place_rsdp(m, xsdt_at, error);
 }

@@ -21,7 +21,12 @@ enum {
 	OP_PACKAGE = 0x12,
 	OP_METHOD = 0x14,
 	OP_EXT = 0x5b,
-	OP_DEVICE = 0x82
+	OP_REGION = 0x80, /* with OP_EXT, as are field and device */
+	OP_FIELD = 0x81,
+	OP_DEVICE = 0x82,
+	OP_DWORD_FIELD = 0x8a,
+	OP_IF = 0xa0,
+	OP_ELSE = 0xa1,
 };
 
 void aml_byte(aml *a, uint8_t b)
@@ -177,6 +182,60 @@ unsigned aml_begin_package(aml *a, uint8_t count)
 	return mark;
 }
 
+unsigned aml_begin_if(aml *a)
+{
+	return aml_begin(a, (const uint8_t[]){OP_IF}, 1);
+}
+
+unsigned aml_begin_else(aml *a)
+{
+	return aml_begin(a, (const uint8_t[]){OP_ELSE}, 1);
+}
+
+void aml_region(aml *a, const char *name, uint8_t space, uint64_t offset, uint64_t len)
+{
+	aml_byte(a, OP_EXT);
+	aml_byte(a, OP_REGION);
+	aml_name(a, name);
+	aml_byte(a, space);
+	aml_int(a, offset);
+	aml_int(a, len);
+}
+
+unsigned aml_begin_field(aml *a, const char *region, uint8_t flags)
+{
+	unsigned mark = begin_named(a, (const uint8_t[]){OP_EXT, OP_FIELD}, 2, region);
+
+	aml_byte(a, flags);
+	return mark;
+}
+
+/* Field units up to 63 bits have one byte of length, an offset may have two (20.2.5.2). */
+void aml_field(aml *a, const char *name, uint8_t bits)
+{
+	aml_bytes(a, name ? name : "", name ? 4 : 1);
+	if (bits > 63)
+		aml_byte(a, (uint8_t)(0x40 | (bits & 15)));
+	aml_byte(a, bits > 63 ? bits >> 4 : bits);
+}
+
+void aml_dword_field(aml *a, const char *buffer, uint8_t arg, unsigned offset, const char *name)
+{
+	aml_byte(a, OP_DWORD_FIELD);
+	if (buffer)
+		aml_name(a, buffer);
+	else
+		aml_byte(a, (uint8_t)(AML_ARG0 + arg));
+	aml_int(a, offset);
+	aml_name(a, name);
+}
+
+void aml_return(aml *a, const char *name)
+{
+	aml_byte(a, AML_RETURN);
+	aml_name(a, name);
+}
+
 void aml_named_buffer(aml *a, const char *name, aml *content)
 {
 	unsigned mark;
@@ -209,6 +268,22 @@ void aml_irq(aml *a, uint32_t gsi, bool edge)
 	aml_byte(a, (uint8_t)(1 | edge << 1)); /* consumer, active high, exclusive */
 	aml_byte(a, 1);
 	le(a, gsi, 4);
+}
+
+void aml_isa_irq(aml *a, unsigned irq)
+{
+	aml_byte(a, 0x22);
+	le(a, 1u << irq, 2);
+}
+
+void aml_shared_irqs(aml *a, const uint32_t *irqs, uint8_t n)
+{
+	aml_byte(a, 0x89);
+	le(a, 2 + 4u * n, 2);
+	aml_byte(a, 9); /* consumer, level, active high, shared */
+	aml_byte(a, n);
+	for (unsigned i = 0; i < n; i++)
+		le(a, irqs[i], 4);
 }
 
 void aml_fixed_memory(aml *a, uint32_t base, uint32_t len)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A writer of ACPI machine language (ACPI 6.4, chapter 20), as far as acpi.c needs it. Everything appends to a GByteArray;
+ * A writer of ACPI machine language (ACPI 6.4, chapter 20), as far as our tables need it. Everything appends to a GByteArray;
  * aml_begin/aml_end put the package length of an open scope in front when it is closed.
  */
 #pragma once
@@ -27,10 +27,24 @@ unsigned aml_begin_scope(aml *a, const char *name);
 unsigned aml_begin_device(aml *a, const char *name);
 unsigned aml_begin_method(aml *a, const char *name, unsigned args, bool serialized);
 unsigned aml_begin_package(aml *a, uint8_t count);
+unsigned aml_begin_if(aml *a); /* the condition follows */
+unsigned aml_begin_else(aml *a);
+
+/* Terms that have one shape: a path is an operand like any other. */
+void aml_region(aml *a, const char *name, uint8_t space, uint64_t offset, uint64_t len);
+unsigned aml_begin_field(aml *a, const char *region, uint8_t flags);
+void aml_field(aml *a, const char *name, uint8_t bits); /* name NULL: nothing is there */
+void aml_dword_field(aml *a, const char *buffer, uint8_t arg, unsigned offset, const char *name); /* of ArgN when buffer is NULL */
+void aml_return(aml *a, const char *name);
+
+enum { AML_ZERO = 0, AML_LOCAL0 = 0x60, AML_ARG0 = 0x68, AML_STORE = 0x70, AML_AND = 0x7b, AML_OR = 0x7d, AML_NOT = 0x92,
+       AML_EQUAL = 0x93, AML_RETURN = 0xa4 };
 
 /* Resource descriptors (6.4) for a _CRS buffer; aml_resource_end() closes it. */
 void aml_io(aml *a, uint16_t base, uint8_t len);
 void aml_irq(aml *a, uint32_t gsi, bool edge);
+void aml_isa_irq(aml *a, unsigned irq);
+void aml_shared_irqs(aml *a, const uint32_t *irqs, uint8_t n); /* level, active high */
 void aml_fixed_memory(aml *a, uint32_t base, uint32_t len);
 void aml_bus_range(aml *a, uint16_t first, uint16_t last);
 void aml_io_window(aml *a, uint16_t first, uint16_t last);

@@ -37,16 +37,20 @@ static bool add_queued(struct machine *m, const char *cls, const char *id, GVari
 	return board_add(m, cls, id, options, backend, error);
 }
 
-/* SCSI disks have one controller, in the place of the first of them. */
-static bool add_scsi(struct machine *m, const struct machine_disk *disk, struct device **controller, GError **error)
+/* Controllers that several disks share, each in the place of the first of its disks. */
+struct controllers {
+	struct device *scsi, *sata;
+};
+
+static bool add_scsi(struct machine *m, const struct machine_disk *disk, struct controllers *have, GError **error)
 {
 	struct device_backend backend = {.disk = disk->disk};
 
-	if (!*controller && !add_queued(m, "virtio-scsi", "scsi", NULL, NULL, error))
+	if (!have->scsi && !add_queued(m, "virtio-scsi", "scsi", NULL, NULL, error))
 		return false;
-	if (!*controller)
-		*controller = m->devices->pdata[m->devices->len - 1];
-	backend.controller = *controller;
+	if (!have->scsi)
+		have->scsi = m->devices->pdata[m->devices->len - 1];
+	backend.controller = have->scsi;
 	return board_add(m, disk->cdrom ? "scsi-cd" : "scsi-disk", disk_id(disk->disk), disk->options, &backend, error);
 }
 
@@ -75,18 +79,77 @@ bool board_add_console(struct machine *m, const struct machine_config *config, G
 	return board_add(m, "virtio-console", "console", NULL, &backend, error);
 }
 
+/* The USB controller comes with the first device for it, unless there is one. */
+bool board_need_usb(struct machine *m, GError **error)
+{
+	return m->core.usb || board_add(m, "xhci", "usb", NULL, NULL, error);
+}
+
+bool board_add_tablet(struct machine *m, GError **error)
+{
+	return board_need_usb(m, error) && board_add(m, "usb-tablet", "tablet", NULL, NULL, error);
+}
+
+/* Where ICH9 has it, on a pc. */
+static struct device *add_ahci(struct machine *m, GError **error)
+{
+	g_autoptr(GVariant) place = NULL;
+
+	if (m->kind == MACHINE_PC)
+		place = g_variant_ref_sink(g_variant_new_parsed("{'slot': <uint32 31>, 'function': <uint32 2>}"));
+	return board_add(m, "ahci", "sata", place, NULL, error);
+}
+
+static bool add_sata(struct machine *m, const struct machine_disk *disk, struct controllers *have, GError **error)
+{
+	struct device_backend backend = {.disk = disk->disk};
+
+	if (!have->sata)
+		have->sata = add_ahci(m, error);
+	if (!have->sata)
+		return false;
+	backend.controller = have->sata;
+	return board_add(m, disk->cdrom ? "scsi-cd" : "sata-disk", disk_id(disk->disk), disk->options, &backend, error);
+}
+
+/* Each disk is a device of its own. */
+static bool add_usb(struct machine *m, const struct machine_disk *disk, GError **error)
+{
+	struct device_backend backend = {.disk = disk->disk};
+	g_autofree char *id = g_strdup_printf("%s-usb", disk_id(disk->disk));
+
+	backend.controller = board_need_usb(m, error) ? board_add(m, "usb-storage", id, NULL, NULL, error) : NULL;
+	return backend.controller &&
+	       board_add(m, disk->cdrom ? "scsi-cd" : "scsi-disk", disk_id(disk->disk), disk->options, &backend, error);
+}
+
+static bool add_disk(struct machine *m, const struct machine_disk *d, struct controllers *have, GError **error)
+{
+	const struct device_backend backend = {.disk = d->disk};
+
+	switch (d->bus) {
+	case MACHINE_BUS_VIRTIO:
+		return add_queued(m, "virtio-blk", disk_id(d->disk), d->options, &backend, error);
+	case MACHINE_BUS_SCSI:
+		return add_scsi(m, d, have, error);
+	case MACHINE_BUS_SATA:
+		return add_sata(m, d, have, error);
+	case MACHINE_BUS_NVME:
+		return add_queued(m, "nvme", disk_id(d->disk), d->options, &backend, error);
+	case MACHINE_BUS_USB:
+		return add_usb(m, d, error);
+	}
+	return false;
+}
+
 bool board_add_disks(struct machine *m, const struct machine_config *config, GError **error)
 {
-	struct device *controller = NULL;
+	struct controllers have = {0};
 
 	for (unsigned i = 0; i < config->n_disks; i++) {
-		const struct machine_disk *d = &config->disks[i];
-		bool ok = d->bus == MACHINE_BUS_SCSI ? add_scsi(m, d, &controller, error) :
-						       add_queued(m, "virtio-blk", disk_id(d->disk), d->options,
-								  &(struct device_backend){.disk = d->disk}, error);
-
-		if (!ok)
+		if (!add_disk(m, &config->disks[i], &have, error))
 			return false;
+		((struct device *)m->devices->pdata[m->devices->len - 1])->boot = config->disks[i].boot;
 	}
 	return true;
 }
@@ -99,23 +162,7 @@ bool board_add_cards(struct machine *m, const struct machine_config *config, GEr
 
 		if (!add_queued(m, c->cls, id, c->options, &(struct device_backend){.netdev = c->net}, error))
 			return false;
-	}
-	return true;
-}
-
-bool board_add_devices(struct machine *m, const struct machine_config *config, GError **error)
-{
-	for (unsigned i = 0; i < config->n_devices; i++) {
-		const struct machine_device *d = &config->devices[i];
-		const struct device_class *cls = device_class_find(d->cls);
-		g_autofree char *id = d->id ? g_strdup(d->id) : g_strdup_printf("device%u", i);
-		g_autoptr(GVariant) options = NULL;
-
-		if (!cls || !cls->keys)
-			return kv_fail(error, KV_ERROR_USAGE, "--device %s: there is no such device to add", d->cls);
-		options = device_options(cls, d->options, error);
-		if (!options || !board_add(m, d->cls, id, options, NULL, error))
-			return false;
+		((struct device *)m->devices->pdata[m->devices->len - 1])->boot = c->boot;
 	}
 	return true;
 }

@@ -14,4 +14,6 @@ bool board_add_console(struct machine *m, const struct machine_config *config, G
 /* --disk, --net, --device; each at its controller, which comes with the first of them. */
 bool board_add_disks(struct machine *m, const struct machine_config *config, GError **error);
 bool board_add_cards(struct machine *m, const struct machine_config *config, GError **error);
+bool board_need_usb(struct machine *m, GError **error); /* the controller, if there is none */
 bool board_add_devices(struct machine *m, const struct machine_config *config, GError **error);
+bool board_add_tablet(struct machine *m, GError **error); /* a pointer for who looks at a screen from elsewhere */

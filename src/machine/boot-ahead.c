@@ -8,6 +8,7 @@
 
 #include "boot.h"
 #include "bytes.h"
+#include "role.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -32,6 +33,7 @@ static gpointer ahead(gpointer opaque)
 {
 	struct boot_ahead *a = opaque;
 
+	kv_role_enter("boot");
 	/* What lies below the initrd is taken before there are any other allocations. */
 	for (uint64_t n = PIECE; n <= a->below_len; n += PIECE)
 		if (!populate(a, a->below - n))
@@ -61,9 +63,13 @@ struct boot_ahead *boot_ahead_new(const struct boot *b)
 		a->below += a->below_len;
 	else
 		a->below_len = 0;
-	if (a->behind_len || a->below_len)
-		a->thread = g_thread_try_new("kv-ahead", ahead, a, NULL);
 	return a;
+}
+
+void boot_ahead_start(struct boot_ahead *a)
+{
+	if (!a->thread && (a->behind_len || a->below_len))
+		a->thread = g_thread_try_new("kv-ahead", ahead, a, NULL);
 }
 
 void boot_ahead_free(struct boot_ahead *a)

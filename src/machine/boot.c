@@ -17,29 +17,40 @@
 #include "bytes.h"
 #include "devices/acpi-pm.h"
 #include "error.h"
+#include "role.h"
 
 enum { E820_RAM = 1, E820_RESERVED = 2, PAGE = 4096, LARGE_PAGE = 2 << 20, READ_SPLIT = 4 << 20 };
 
-static bool open_file(struct boot_file *f, const char *what, const char *path, GError **error)
+/* Opened once: when the guest resets, the process may have no files to name any more. */
+static bool open_file(struct boot_file *f, struct boot_held *held, const char *what, const char *path, GError **error)
 {
 	struct stat st;
 
 	f->path = path;
-	f->fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (f->fd < 0)
-		return kv_fail_errno(error, errno, "%s %s", what, path);
-	if (fstat(f->fd, &st) < 0)
+	if (!held->open) {
+		held->fd = open(path, O_RDONLY | O_CLOEXEC);
+		held->open = held->fd >= 0;
+	}
+	if (!held->open || fstat(held->fd, &st) < 0)
 		return kv_fail_errno(error, errno, "%s %s", what, path);
 	if (!S_ISREG(st.st_mode))
 		return kv_fail(error, KV_ERROR_USAGE, "%s %s is not a file", what, path);
+	f->fd = held->fd;
 	f->size = st.st_size;
 	return true;
 }
 
-static void close_file(struct boot_file *f)
+static void close_file(struct boot_held *held)
 {
-	if (f->fd >= 0)
-		close(f->fd);
+	if (held->open)
+		close(held->fd);
+	held->open = false;
+}
+
+void boot_forget_files(struct machine *m)
+{
+	close_file(&m->kernel_file);
+	close_file(&m->initrd_file);
 }
 
 /* A piece of a file on its way to memory. */
@@ -50,10 +61,8 @@ struct piece {
 	GError *error;
 };
 
-static gpointer read_piece(gpointer opaque)
+static void read_all(struct piece *p)
 {
-	struct piece *p = opaque;
-
 	while (p->len) {
 		ssize_t n = pread(p->f->fd, p->to, p->len, p->offset);
 
@@ -64,11 +73,17 @@ static gpointer read_piece(gpointer opaque)
 		else if (!n)
 			kv_fail(&p->error, KV_ERROR_INVALID, "%s became shorter", p->f->path);
 		if (n <= 0)
-			return NULL;
+			return;
 		p->to += n;
 		p->offset += n;
 		p->len -= n;
 	}
+}
+
+static gpointer read_piece(gpointer piece)
+{
+	kv_role_enter("boot");
+	read_all(piece);
 	return NULL;
 }
 
@@ -87,11 +102,11 @@ bool boot_file_read(const struct boot_file *f, uint64_t offset, void *data, uint
 			       len, offset);
 	if (b.len)
 		thread = g_thread_try_new("kv-boot", read_piece, &b, NULL);
-	read_piece(&a);
+	read_all(&a);
 	if (thread)
 		g_thread_join(thread);
 	else
-		read_piece(&b);
+		read_all(&b);
 	if (!a.error)
 		a.error = g_steal_pointer(&b.error);
 	g_clear_error(&b.error);
@@ -220,7 +235,7 @@ static void set_firmware_msrs(struct machine *m)
 /* Needs guest memory, and nothing else of the machine. */
 static bool read_files(struct boot *b, GError **error)
 {
-	const struct machine *m = b->m;
+	struct machine *m = b->m;
 	uint8_t magic[4];
 
 	if (!m->kernel)
@@ -228,8 +243,8 @@ static bool read_files(struct boot *b, GError **error)
 	if (m->memory <= BOOT_KERNEL_MIN)
 		return kv_fail(error, KV_ERROR_USAGE, "%" G_GUINT64_FORMAT " bytes of memory are "
 			       "too few to boot a kernel", m->memory);
-	if (!open_file(&b->kernel, "kernel", m->kernel, error) ||
-	    (m->initrd && !open_file(&b->initrd, "initrd", m->initrd, error)) ||
+	if (!open_file(&b->kernel, &m->kernel_file, "kernel", m->kernel, error) ||
+	    (m->initrd && !open_file(&b->initrd, &m->initrd_file, "initrd", m->initrd, error)) ||
 	    !boot_file_read(&b->kernel, 0, magic, sizeof(magic), error))
 		return false;
 	b->elf = !memcmp(magic, "\177ELF", 4);
@@ -288,8 +303,6 @@ void boot_free(struct boot *b)
 	if (b->thread)
 		g_thread_join(b->thread);
 	g_clear_error(&b->error);
-	close_file(&b->kernel);
-	close_file(&b->initrd);
 	g_free(b);
 }
 

@@ -36,6 +36,8 @@ struct device *device_new(struct machine_core *core, const char *cls, const char
 	return NULL;
 }
 
+const struct device_key device_no_keys[] = {{0}};
+
 static GVariant *key_value(const struct device_key *k, const char *word, GError **error)
 {
 	bool hex = g_str_has_prefix(word, "0x");

@@ -19,7 +19,10 @@ struct display;
 struct input;
 struct netdev;
 struct pci_bus;
+struct pci_place;
+struct scsi_host;
 struct device;
+struct usb_bus;
 
 enum machine_request { REQUEST_POWEROFF, REQUEST_RESET, REQUEST_PANIC };
 
@@ -29,11 +32,13 @@ struct machine_core {
 	struct guest_mem *mem;
 	struct bus *ports, *mmio;
 	struct pci_bus *pci;   /* NULL before the host bridge is there */
+	const struct pci_place *pci_place; /* of the device that is being made; NULL: bus 0, any slot */
 	/* A line of the PCI bus, 0 to 3 as pci_intx_line() says, changed; NULL: GSI 16 + line. pci.c's lock is held. */
 	void (*pci_intx)(void *opaque, unsigned line, bool level);
 	void *pci_intx_opaque;
 	bool hpet_legacy; /* the HPET has GSIs 0 and 8, the clock none; atomic */
 	struct display *display; /* the screen of the graphics device; NULL: there is none */
+	struct usb_bus *usb;	 /* the first USB controller's, where devices are plugged in; NULL: there is none */
 	struct input *input;	 /* keyboards and pointers plug in here; NULL: nobody would hear of them */
 	GMainContext *context; /* the main one: timers, consoles, network */
 	void *machine;	       /* struct machine */
@@ -41,6 +46,8 @@ struct machine_core {
 	void (*request)(void *machine, enum machine_request what);
 	/* Any thread: the owner of the machine is told. May be NULL. */
 	void (*notice)(void *machine, enum machine_notice what, const char *name, uint32_t value);
+	/* Any thread, once for each unplug(): the guest let go of it. */
+	void (*unplugged)(void *machine, struct device *dev);
 };
 
 /* A port with a name of a virtio console. */
@@ -68,6 +75,8 @@ struct device_key {
 	uint64_t min, max;
 };
 
+extern const struct device_key device_no_keys[];
+
 struct device_class {
 	const char *name;	 /* as in --device and messages: "virtio-blk" */
 	const char *description; /* one line */
@@ -83,13 +92,24 @@ struct device_class {
 	/* False and why when the device, which is paused, has something that its state cannot have. NULL: it always can. */
 	bool (*can_save)(struct device *dev, GError **error);
 	char *(*stats)(struct device *dev); /* lines for --stats, g_free; may be NULL */
+	/*
+	 * Where firmware that boots from it finds it (boot-order.h; g_free), NULL when it does not boot; *ret_kind is the letter
+	 * of --boot: c a disk, d a CD-ROM drive, n a card. NULL: nothing boots from such devices.
+	 */
+	char *(*boot_path)(struct device *dev, char *ret_kind);
 	const struct device_key *keys; /* what a user may give; NULL: the board alone makes it */
+	/* Of a slot (plug.c); all NULL: it is none. hot: the guest runs, or is paused, and is told. unplug: the guest is asked. */
+	struct pci_bus *(*bus)(struct device *dev);
+	void (*plugged)(struct device *dev, struct device *child, bool hot);
+	void (*unplug)(struct device *dev, struct device *child);
+	const struct scsi_host *scsi;  /* a controller that SCSI units may be attached to (devices/scsi.h); NULL: none */
 };
 
 struct device {
 	const struct device_class *cls;
 	char *id; /* unique in the machine */
 	struct machine_core *core;
+	unsigned boot; /* 1 + bootindex; 0: none */
 };
 
 extern const struct device_class *const device_table[]; /* NULL-terminated */

@@ -21,6 +21,10 @@
 #define PCI_IO_BASE	0xc000
 #define PCI_IO_SIZE	0x1000
 #define IOAPIC_BASE	0xfec00000ull
+/* Four pages that KVM needs of the guest's addresses on some processors, where no firmware is. */
+#define KVM_IDENTITY_BASE 0xfeffc000ull
+#define KVM_TSS_BASE	  0xfeffd000ul
+#define KVM_KEPT_SIZE	  0x4000u
 #define LAPIC_BASE	0xfee00000ull
 #define HIGH_RAM_BASE	0x100000000ull
 #define PCI_MMIO64_SIZE 0x400000000ull
@@ -97,9 +101,12 @@ struct machine {
 	struct machine_core core; /* first */
 	struct notices *notices; /* notices.c */
 	enum machine_kind kind;
-	char *firmware; /* pc: its file, and what it is in the guest */
-	struct mem_region *firmware_rom;
+	struct pc_firmware *firmware; /* pc, as is all to the blank line (pc-firmware.h) */
+	struct device *fw_cfg;
+	size_t acpi_tables_room, acpi_loader_room; /* bytes of the files */
+
 	char *name, *kernel, *initrd, *append;
+	struct boot_held { bool open; int fd; } kernel_file, initrd_file; /* boot.c: a reset reads them again, by then without names */
 	int kvm_fd;
 	unsigned cpus;
 	struct cpu_topology topology;
@@ -107,6 +114,9 @@ struct machine {
 	bool cpu_chosen; /* other than all that there is */
 	uint64_t memory, mmio64_base;
 	struct vcpu vcpu[VCPUS_MAX];
+	unsigned n_named;  /* devices without an id so far */
+	void (*unplugged)(void *opaque, const char *id);
+	void *unplugged_opaque;
 	unsigned changing; /* machine_busy(); main thread */
 	bool clock_held;   /* since the pause at clock_ns; main thread */
 	uint64_t clock_ns;
@@ -118,6 +128,7 @@ struct machine {
 	struct kvm_msr_list *msr_list;
 
 	GMutex lock; /* all below */
+	GPtrArray *leavers; /* plug.c */
 	GCond changed;
 	bool pause_wanted, stopping, running;
 	unsigned resting;
@@ -161,20 +172,29 @@ bool cpuid_set(struct vcpu *v, GError **error);
 bool micro_build(struct machine *m, const struct machine_config *config, GError **error);
 bool pc_add_ram(struct machine *m, GError **error);
 bool pc_build(struct machine *m, const struct machine_config *config, GError **error);
-bool pc_load_firmware(struct machine *m, GError **error);
+/* Bytes of the memory that is below PCI's; the rest is above 4 GiB. Space for configuration and BARs, as on QEMU's q35. */
+uint64_t pc_low_ram(uint64_t memory);
 
 /*
  * boot.c: loads kernel, initrd, command line; sets the boot vCPU's registers. The machine stands still. In two steps: the files
  * are read from boot_begin() on, for which there has to be memory alone; all else is there at boot_end().
  */
 bool boot_load(struct machine *m, GError **error);
+/* boot-ahead.c; start: once the guest runs, and not before, since a thread is in the way of the sandbox. */
+void boot_ahead_start(struct boot_ahead *a);
 void boot_ahead_free(struct boot_ahead *a);
+void boot_forget_files(struct machine *m);
 struct boot *boot_begin(struct machine *m);
 bool boot_end(struct boot *b, GError **error);
 void boot_free(struct boot *b);
 
 /* acpi.c: tables at a fixed place in low memory; returns the RSDP's address. */
 bool acpi_build(struct machine *m, uint64_t *ret_rsdp, GError **error);
+
+/* plug.c */
+struct device *plug_find(struct machine *m, const char *id);
+void plug_left(void *machine, struct device *dev); /* struct machine_core's unplugged() */
+void plug_leaver_free(void *leaver);
 
 /* devices/acpi-pm.c */
 void acpi_pm_power_button(struct device *dev);

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "internal.h"
 #include "log.h"
+#include "pc-firmware.h"
 
 static const char *const exit_names[EXIT_REASONS] = {
 	[KVM_EXIT_IO] = "io",
@@ -143,8 +144,11 @@ static bool create_chips(struct machine *m, GError **error)
 {
 	/* Port 0x61, with which firmware and boot loaders measure time, is the 8254's; micro's guests find no speaker. */
 	struct kvm_pit_config pit = {.flags = m->kind == MACHINE_PC ? KVM_PIT_SPEAKER_DUMMY : 0};
+	uint64_t identity = KVM_IDENTITY_BASE;
 
-	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_TSS_ADDR, 0xfffbd000ul) < 0)
+	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0)
+		return kv_fail_errno(error, errno, "KVM_SET_IDENTITY_MAP_ADDR");
+	if (kvcore_ioctl(m->core.vm_fd, KVM_SET_TSS_ADDR, KVM_TSS_BASE) < 0)
 		return kv_fail_errno(error, errno, "KVM_SET_TSS_ADDR");
 	if (kvcore_ioctl(m->core.vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
 		return kv_fail_errno(error, errno, "KVM_CREATE_IRQCHIP");
@@ -193,7 +197,11 @@ static bool build_on(struct machine *m, const struct machine_config *config, str
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_create(m, i, error))
 			return false;
-	return record_chips(m, error) && (boot ? boot_end(boot, error) : pc_load_firmware(m, error));
+	if (!record_chips(m, error))
+		return false;
+	if (boot)
+		return boot_end(boot, error);
+	return config->incoming || pc_firmware_start(m, error);
 }
 
 static bool build(struct machine *m, const struct machine_config *config, GError **error)
@@ -209,7 +217,7 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 	m->cpu_chosen = config->cpu && strcmp(config->cpu, "host") != 0 && strcmp(config->cpu, "max") != 0;
 	if (!vcpu_msr_list(m->kvm_fd, &m->msr_list, error) || !create_vm(m, error) || !add_ram(m, error))
 		return false;
-	boot = m->kind == MACHINE_PC ? NULL : boot_begin(m);
+	boot = m->kind == MACHINE_PC || config->incoming ? NULL : boot_begin(m);
 	ok = build_on(m, config, boot, error);
 	if (boot)
 		boot_free(boot);
@@ -220,13 +228,13 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 {
 	struct machine *m = g_new0(struct machine, 1);
 
-	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request, .notice = on_notice};
+	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request, .notice = on_notice,
+					.unplugged = plug_left};
 	m->notices = notices_new(m, config);
 	m->kind = config->kind;
 	m->core.display = config->display;
 	m->core.input = config->input;
 	m->name = g_strdup(config->name);
-	m->firmware = g_strdup(config->firmware);
 	m->kernel = g_strdup(config->kernel);
 	m->initrd = g_strdup(config->initrd);
 	m->append = g_strdup(config->append);
@@ -236,6 +244,7 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 	m->memory = config->memory;
 	m->pause_wanted = true;
 	m->devices = g_ptr_array_new();
+	m->leavers = g_ptr_array_new_with_free_func(plug_leaver_free);
 	g_mutex_init(&m->lock);
 	g_cond_init(&m->changed);
 	if (build(m, config, error))
@@ -261,22 +270,23 @@ void machine_free(struct machine *m)
 	if (m->teller)
 		g_source_destroy(m->teller);
 	g_clear_pointer(&m->teller, g_source_unref);
+	g_ptr_array_unref(m->leavers);
 	for (unsigned i = m->devices->len; i-- > 0;)
 		device_free(m->devices->pdata[i]);
 	g_ptr_array_unref(m->devices);
 	notices_free(m->notices);
 	g_clear_pointer(&m->ahead, boot_ahead_free);
+	boot_forget_files(m);
 	pci_bus_free(m->core.pci);
 	bus_free(m->core.ports);
 	bus_free(m->core.mmio);
-	mem_region_free(m->firmware_rom);
+	pc_firmware_free(m->firmware);
 	if (m->core.vm_fd >= 0)
 		kvcore_close(m->core.vm_fd);
 	mem_free(m->core.mem);
 	g_mutex_clear(&m->lock);
 	g_cond_clear(&m->changed);
 	g_free(m->name);
-	g_free(m->firmware);
 	g_free(m->kernel);
 	g_free(m->initrd);
 	g_free(m->append);
@@ -328,6 +338,8 @@ bool machine_run(struct machine *m, void (*ended)(void *opaque, enum machine_end
 	m->ended_opaque = opaque;
 	if (!m->running)
 		each_device(m, offsetof(struct device_class, resume));
+	if (m->ahead)
+		boot_ahead_start(m->ahead);
 	m->running = true;
 	release_clock(m);
 	g_mutex_lock(&m->lock);
@@ -375,7 +387,7 @@ static bool reset(struct machine *m, GError **error)
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_state_set(&m->vcpu[i], &m->vcpu[i].power_on, false, error))
 			return false;
-	return m->kind == MACHINE_PC ? pc_load_firmware(m, error) : boot_load(m, error);
+	return m->kind == MACHINE_PC ? pc_firmware_start(m, error) : boot_load(m, error);
 }
 
 bool machine_reset(struct machine *m, GError **error)

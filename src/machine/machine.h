@@ -17,14 +17,15 @@ struct display;
 struct input;
 struct netdev;
 
-enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI };
+enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI, MACHINE_BUS_SATA, MACHINE_BUS_NVME, MACHINE_BUS_USB };
 
 /* A drive and the device that the guest has it by. */
 struct machine_disk {
 	struct disk *disk;
 	enum machine_bus bus;
-	bool cdrom;	   /* SCSI alone */
+	bool cdrom;	   /* SCSI, SATA and USB */
 	GVariant *options; /* of the device, a{sv}: serial (s), queues (u), wwn (t); NULL: none */
+	unsigned boot;	   /* 1 + bootindex; 0: none was given */
 };
 
 /* A network card and what is behind it. */
@@ -32,6 +33,7 @@ struct machine_card {
 	struct netdev *net;
 	const char *cls;   /* virtio-net, e1000e */
 	GVariant *options; /* of the device, a{sv}: mac (s), rom (s), a file; NULL: none */
+	unsigned boot;	   /* as machine_disk's */
 };
 
 /* --channel: a port with a name of the virtio console. */
@@ -40,13 +42,37 @@ struct machine_channel {
 	const char *name, *id;
 };
 
-/* --device: one that needs no backend; its options are words, which its class's table makes values of. */
+/*
+ * --device, device_add. Its options are words, which its class's table makes values of, but for bus, a slot's id or pcie.0, and
+ * addr, SLOT[.FUNCTION] in hexadecimal.
+ */
 struct machine_device {
 	const char *cls, *id; /* id NULL: deviceN */
 	GVariant *options;    /* a{ss} */
+	struct disk *disk;    /* or NULL; as below not the machine's */
+	struct netdev *netdev;
 };
 
 enum machine_kind { MACHINE_MICRO, MACHINE_PC };
+
+/* A file that firmware finds in fw_cfg. */
+struct machine_file {
+	const char *name;
+	GBytes *data;
+};
+
+/* --firmware, --nvram, --boot, --fw-cfg, --smbios of a pc; copied or referenced. */
+struct machine_firmware {
+	const char *code;	    /* file: the ROM that ends at 4 GiB */
+	const char *variables;	    /* file: the flash below it, with nvram NULL its first content; NULL: none */
+	const char *nvram;	    /* file that the flash is kept in, made of `variables`; NULL: forgotten at the end */
+	const char *order, *once;   /* letters c, d, n; once: before the first reset; NULL: firmware's own order */
+	bool menu;
+	unsigned menu_wait;	    /* ms; 0: firmware's default */
+	const struct machine_file *files; /* n_files of them */
+	unsigned n_files;
+	GVariant *smbios; /* aa{sv}: type (t), file (s), or the type's keys (s, or t for numbers); NULL: none */
+};
 
 struct machine_config {
 	enum machine_kind kind;
@@ -56,8 +82,10 @@ struct machine_config {
 	const char *cpu;			/* as --cpu has it; NULL: host */
 	uint64_t memory;		      /* bytes */
 	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL; pc: kernel, too */
-	const char *firmware;		      /* pc: a file */
-	struct display *display;	      /* of the graphics device; NULL: it has none */
+	const struct machine_firmware *firmware; /* pc */
+	const char *vga;		      /* pc: class of its graphics device; NULL: none */
+	struct display *display;	      /* of that; NULL: it has none */
+	bool tablet;			      /* pc: a USB tablet is plugged in */
 	struct input *input;		      /* where keyboards and pointers are plugged in; NULL: nowhere */
 	struct chardev *console;	      /* first serial port; NULL: none */
 	struct chardev *console2;	      /* second; NULL: there is no such port */
@@ -73,6 +101,7 @@ struct machine_config {
 	unsigned n_cards;
 	const struct machine_device *devices; /* n_devices of them */
 	unsigned n_devices;
+	bool incoming; /* memory and state are loaded before it runs: nothing is put there */
 };
 
 enum machine_end { MACHINE_POWEROFF, MACHINE_RESET, MACHINE_TRIPLE_FAULT, MACHINE_ERROR, MACHINE_QUIT };
@@ -94,6 +123,14 @@ bool machine_busy(const struct machine *m);
 /* Power-on state, kernel loaded again; the machine must be paused or ended; then machine_run(). */
 bool machine_reset(struct machine *m, GError **error);
 void machine_nmi(struct machine *m); /* to all vCPUs */
+/*
+ * A device comes, and goes when the guest lets go of it, which takes it some time, or for ever: unplugged() is called in the main
+ * context when the device has gone and its backend is free. Errors are in QEMU's words.
+ */
+bool machine_plug(struct machine *m, const struct machine_device *d, GError **error);
+bool machine_unplug(struct machine *m, const char *id, GError **error);
+bool machine_has_device(struct machine *m, const char *id);
+void machine_on_unplugged(struct machine *m, void (*unplugged)(void *opaque, const char *id), void *opaque);
 void machine_power_button(struct machine *m);
 /* The models of --cpu; and what one means: features (b) by name and, but for host and max, who it says it is. */
 GStrv machine_cpu_models(void);
@@ -103,6 +140,6 @@ unsigned machine_vcpus(const struct machine *m);
 pid_t machine_vcpu_thread(struct machine *m, unsigned index); /* its thread's id; 0 before the first machine_run() */
 /* `name value` lines: exits by reason, devices' counters, the CPU engine's; those of one vCPU start with `vcpuN.`; g_free. */
 char *machine_stats(struct machine *m);
-/* vCPUs, chips and devices as one stream; the machine is paused. Guest memory is not in it. */
+/* vCPUs, chips and devices as one stream; the machine is paused. Guest memory is not in it: saved.h. */
 bool machine_save(struct machine *m, GByteArray *out, GError **error);
 bool machine_load(struct machine *m, GBytes *in, GError **error);

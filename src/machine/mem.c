@@ -27,7 +27,7 @@ static bool set_slot(struct guest_mem *mem, unsigned n, bool on, GError **error)
 	const struct ram_block *b = &mem->block[n];
 	struct kvm_userspace_memory_region slot = {
 		.slot = n,
-		.flags = b->readonly ? KVM_MEM_READONLY : 0,
+		.flags = (b->readonly ? KVM_MEM_READONLY : 0) | (mem->log_guest ? KVM_MEM_LOG_DIRTY_PAGES : 0),
 		.guest_phys_addr = b->gpa,
 		.memory_size = on ? b->size : 0,
 		.userspace_addr = (uintptr_t)b->host,
@@ -43,9 +43,10 @@ void mem_free(struct guest_mem *mem)
 {
 	if (!mem)
 		return;
-	mem_log_writes(mem, false);
-	for (unsigned i = 0; i < mem->n_blocks; i++)
+	for (unsigned i = 0; i < mem->n_blocks; i++) {
 		munmap(mem->block[i].host, mem->block[i].size);
+		g_free(mem->block[i].written);
+	}
 	g_free(mem);
 }
 
@@ -94,6 +95,44 @@ bool mem_add_ram(struct guest_mem *mem, uint64_t gpa, uint64_t size, GError **er
 	return true;
 }
 
+/* What came from a file would come again with MADV_DONTNEED. */
+static bool clear_block(struct ram_block *b)
+{
+	if (!b->mapped)
+		return madvise(b->host, b->size, MADV_DONTNEED) == 0;
+	b->mapped = mmap(b->host, b->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+			 0) == MAP_FAILED;
+	return !b->mapped;
+}
+
+bool mem_map_file(struct guest_mem *mem, const struct mem_area *a, int fd, uint64_t offset, GError **error)
+{
+	struct ram_block *b = &mem->block[a->slot];
+
+	if (mmap(b->host, b->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, fd, (off_t)offset) ==
+	    MAP_FAILED)
+		return kv_fail_errno(error, errno, "guest memory cannot be mapped from the file");
+	b->mapped = true;
+	return true;
+}
+
+void mem_hold(struct guest_mem *mem, bool on)
+{
+	__atomic_store_n(&mem->held, on, __ATOMIC_SEQ_CST);
+}
+
+bool mem_discard(struct guest_mem *mem, uint64_t gpa, uint64_t len)
+{
+	void *host = gpa_ptr(mem, gpa, len);
+
+	if (!host || __atomic_load_n(&mem->held, __ATOMIC_SEQ_CST))
+		return false;
+	if (madvise(host, len, MADV_DONTNEED))
+		return false;
+	mem_written(mem, gpa, len);
+	return true;
+}
+
 bool mem_clear(struct guest_mem *mem, GError **error)
 {
 	for (unsigned i = 0; i < mem->n_blocks; i++) {
@@ -102,10 +141,11 @@ bool mem_clear(struct guest_mem *mem, GError **error)
 		/* Without the slot no CPU engine can keep anything it derived from the bytes. */
 		if (!set_slot(mem, i, false, error))
 			return false;
-		if (madvise(b->host, b->size, MADV_DONTNEED))
+		if (!clear_block(b))
 			return kv_fail_errno(error, errno, "guest memory is not cleared");
 		if (!set_slot(mem, i, true, error))
 			return false;
+		mem_written(mem, b->gpa, b->size);
 	}
 	return true;
 }
@@ -168,15 +208,19 @@ bool gpa_write(struct guest_mem *mem, uint64_t gpa, const void *data, uint64_t l
 	return true;
 }
 
+/* Who writes may be on its way through mem_written(): the bits stay until the memory goes. */
 void mem_log_writes(struct guest_mem *mem, bool on)
 {
-	for (unsigned i = 0; i < mem->n_blocks; i++) {
+	for (unsigned i = 0; on && i < mem->n_blocks; i++) {
 		struct ram_block *b = &mem->block[i];
+		size_t words = (b->size >> PAGE_BITS) / 64 + 1;
 
-		g_clear_pointer(&b->written, g_free);
-		if (on)
-			b->written = g_new0(uint64_t, (b->size >> PAGE_BITS) / 64 + 1);
+		if (!b->written)
+			b->written = g_new0(uint64_t, words);
+		for (size_t w = 0; w < words; w++)
+			__atomic_store_n(&b->written[w], 0, __ATOMIC_RELAXED);
 	}
+	__atomic_store_n(&mem->log_writes, on, __ATOMIC_SEQ_CST);
 }
 
 void mem_written(struct guest_mem *mem, uint64_t gpa, uint64_t len)
@@ -189,7 +233,7 @@ void mem_written(struct guest_mem *mem, uint64_t gpa, uint64_t len)
 	len = MIN(len, room);
 	if (mem->vm_fd >= 0)
 		kvcore_memory_written(mem->vm_fd, gpa, len);
-	if (!b->written)
+	if (!__atomic_load_n(&mem->log_writes, __ATOMIC_SEQ_CST))
 		return;
 	for (uint64_t page = (gpa - b->gpa) >> PAGE_BITS,
 	     last = (gpa - b->gpa + len - 1) >> PAGE_BITS; page <= last; page++)
@@ -201,11 +245,20 @@ bool mem_take_written(struct guest_mem *mem, uint64_t gpa)
 	uint64_t room, page, bit;
 	const struct ram_block *b = find(mem, gpa, &room);
 
-	if (!b || !b->written)
+	if (!b || !mem->log_writes)
 		return false;
 	page = (gpa - b->gpa) >> PAGE_BITS;
 	bit = 1ull << page % 64;
 	return __atomic_fetch_and(&b->written[page / 64], ~bit, __ATOMIC_ACQUIRE) & bit;
+}
+
+bool mem_log_guest(struct guest_mem *mem, bool on, GError **error)
+{
+	mem->log_guest = on;
+	for (unsigned i = 0; i < mem->n_blocks; i++)
+		if (!set_slot(mem, i, true, error))
+			return false;
+	return true;
 }
 
 uint64_t mem_total(const struct guest_mem *mem)
@@ -218,6 +271,12 @@ uint64_t mem_total(const struct guest_mem *mem)
 }
 
 /* ---- regions ---- */
+
+/* A window's size changes: as many as its largest needs. */
+static size_t region_words(const struct mem_region *r)
+{
+	return ((r->of ? MEM_WINDOW_MAX : r->size) >> PAGE_BITS) / 64 + 1;
+}
 
 /* Holds lock. Flags of a slot that is there may change, its place only by taking it away. */
 static bool set_region(struct mem_region *r, bool on, GError **error)
@@ -235,7 +294,39 @@ static bool set_region(struct mem_region *r, bool on, GError **error)
 	return kv_fail_errno(error, errno, "%s: KVM does not take memory at 0x%" G_GINT64_MODIFIER "x", r->name, r->gpa);
 }
 
-struct mem_region *mem_region_new(struct guest_mem *mem, const char *name, uint64_t size, bool readonly, GError **error)
+/* What was written through a window is news of the region for the one who saves it; a painter asks the window itself. */
+static void tell_base(struct mem_region *w, const uint64_t *bitmap)
+{
+	uint64_t first = (uint64_t)(w->host - w->of->host) >> PAGE_BITS;
+
+	g_mutex_lock(&w->of->lock);
+	for (uint64_t page = 0; w->of->dirty[MEM_LOG_SAVE] && page < w->size >> PAGE_BITS; page++)
+		if (bitmap[page / 64] >> page % 64 & 1)
+			w->of->dirty[MEM_LOG_SAVE][(first + page) / 64] |= 1ull << (first + page) % 64;
+	g_mutex_unlock(&w->of->lock);
+}
+
+/* Holds lock. KVM's log is taken once, and is news to everybody who logs. */
+static void fetch_region(struct mem_region *r)
+{
+	size_t words = region_words(r);
+	g_autofree uint64_t *bitmap = NULL;
+	struct kvm_dirty_log log = { .slot = r->slot };
+
+	if (!r->logged || !r->mapped || r->mem->vm_fd < 0)
+		return;
+	log.dirty_bitmap = bitmap = g_new0(uint64_t, words);
+	if (kvcore_ioctl(r->mem->vm_fd, KVM_GET_DIRTY_LOG, &log) < 0)
+		return;
+	for (int who = 0; who < MEM_LOGS; who++)
+		for (size_t i = 0; r->dirty[who] && i < words; i++)
+			r->dirty[who][i] |= bitmap[i];
+	if (r->of)
+		tell_base(r, bitmap);
+}
+
+/* Without bytes. */
+static struct mem_region *add_region(struct guest_mem *mem, const char *name, GError **error)
 {
 	unsigned n = 0;
 	struct mem_region *r;
@@ -247,16 +338,37 @@ struct mem_region *mem_region_new(struct guest_mem *mem, const char *name, uint6
 		return NULL;
 	}
 	r = g_new0(struct mem_region, 1);
-	*r = (struct mem_region){ .mem = mem, .size = size, .slot = MEM_BLOCKS + n, .readonly = readonly, .host = reserve(size) };
-	if (r->host == MAP_FAILED) {
-		kv_fail_errno(error, errno, "%s: %" G_GUINT64_FORMAT " KiB of memory", name, size >> 10);
-		g_free(r);
-		return NULL;
-	}
-	r->name = g_strdup(name);
+	*r = (struct mem_region){ .mem = mem, .slot = MEM_BLOCKS + n, .name = g_strdup(name) };
 	g_mutex_init(&r->lock);
 	mem->region[n] = r;
 	return r;
+}
+
+struct mem_region *mem_region_new(struct guest_mem *mem, const char *name, uint64_t size, bool readonly, GError **error)
+{
+	struct mem_region *r = add_region(mem, name, error);
+	uint8_t *host = r ? reserve(size) : NULL;
+
+	if (host == MAP_FAILED) {
+		kv_fail_errno(error, errno, "%s: %" G_GUINT64_FORMAT " KiB of memory", name, size >> 10);
+		mem_region_free(r);
+		return NULL;
+	}
+	if (r) {
+		r->size = size;
+		r->readonly = readonly;
+		r->host = host;
+	}
+	return r;
+}
+
+struct mem_region *mem_window_new(struct mem_region *of, const char *name, GError **error)
+{
+	struct mem_region *w = add_region(of->mem, name, error);
+
+	if (w)
+		w->of = of;
+	return w;
 }
 
 void mem_region_free(struct mem_region *r)
@@ -265,8 +377,11 @@ void mem_region_free(struct mem_region *r)
 		return;
 	mem_region_unmap(r);
 	r->mem->region[r->slot - MEM_BLOCKS] = NULL;
-	munmap(r->host, r->size);
+	if (r->host && !r->of)
+		munmap(r->host, r->size);
 	g_mutex_clear(&r->lock);
+	for (int who = 0; who < MEM_LOGS; who++)
+		g_free(r->dirty[who]);
 	g_free(r->name);
 	g_free(r);
 }
@@ -274,6 +389,7 @@ void mem_region_free(struct mem_region *r)
 /* Holds lock. */
 static void unmap_region(struct mem_region *r)
 {
+	fetch_region(r);
 	if (r->mapped)
 		set_region(r, false, NULL);
 	r->mapped = false;
@@ -293,6 +409,24 @@ bool mem_region_map(struct mem_region *r, uint64_t gpa, GError **error)
 	return ok;
 }
 
+bool mem_window_map(struct mem_region *w, uint64_t offset, uint64_t size, uint64_t gpa, GError **error)
+{
+	bool ok = true;
+
+	if (size > MEM_WINDOW_MAX)
+		return kv_fail(error, KV_ERROR_INVALID, "%s: a window of more than %d KiB", w->name, MEM_WINDOW_MAX >> 10);
+	g_mutex_lock(&w->lock);
+	if (!w->mapped || w->gpa != gpa || w->size != size || w->host != w->of->host + offset) {
+		unmap_region(w);
+		w->gpa = gpa;
+		w->size = size;
+		w->host = w->of->host + offset;
+		w->mapped = ok = set_region(w, true, error);
+	}
+	g_mutex_unlock(&w->lock);
+	return ok;
+}
+
 void mem_region_unmap(struct mem_region *r)
 {
 	g_mutex_lock(&r->lock);
@@ -302,31 +436,55 @@ void mem_region_unmap(struct mem_region *r)
 
 void mem_region_written(struct mem_region *r, uint64_t offset, uint64_t len)
 {
+	uint64_t *dirty;
+
 	g_mutex_lock(&r->lock);
 	if (r->mapped && r->mem->vm_fd >= 0)
 		kvcore_memory_written(r->mem->vm_fd, r->gpa + offset, len);
+	dirty = r->dirty[MEM_LOG_SAVE];
+	for (uint64_t page = offset >> PAGE_BITS; dirty && len && page <= (offset + len - 1) >> PAGE_BITS; page++)
+		dirty[page / 64] |= 1ull << page % 64;
+	g_mutex_unlock(&r->lock);
+}
+
+bool mem_region_take(struct mem_region *r, enum mem_log who, uint64_t *bitmap)
+{
+	size_t words = region_words(r);
+	bool any = false;
+
+	g_mutex_lock(&r->lock);
+	fetch_region(r);
+	if (!r->dirty[who])
+		memset(r->dirty[who] = g_new(uint64_t, words), 0xff, words * sizeof(*bitmap));
+	if (!r->logged) {
+		r->logged = true;
+		if (r->mapped)
+			set_region(r, true, NULL);
+	}
+	for (size_t i = 0; i < words; i++) {
+		bitmap[i] |= r->dirty[who][i];
+		any |= r->dirty[who][i] != 0;
+	}
+	memset(r->dirty[who], 0, words * sizeof(*bitmap));
+	g_mutex_unlock(&r->lock);
+	return any;
+}
+
+void mem_region_end_log(struct mem_region *r, enum mem_log who)
+{
+	g_mutex_lock(&r->lock);
+	fetch_region(r);
+	g_clear_pointer(&r->dirty[who], g_free);
+	if (r->logged && !r->dirty[MEM_LOG_DISPLAY] && !r->dirty[MEM_LOG_SAVE]) {
+		r->logged = false;
+		if (r->mapped)
+			set_region(r, true, NULL);
+	}
 	g_mutex_unlock(&r->lock);
 }
 
 bool mem_region_take_dirty(struct mem_region *r, uint64_t *bitmap)
 {
-	size_t words = (r->size >> PAGE_BITS) / 64 + 1;
-	struct kvm_dirty_log log = { .slot = r->slot, .dirty_bitmap = bitmap };
-	bool any = false;
-
-	memset(bitmap, 0, words * sizeof(*bitmap));
-	g_mutex_lock(&r->lock);
-	if (!r->logged) {
-		r->logged = true;
-		if (r->mapped)
-			set_region(r, true, NULL);
-		memset(bitmap, 0xff, words * sizeof(*bitmap));
-		any = true;
-	} else if (r->mapped && r->mem->vm_fd >= 0) {
-		kvcore_ioctl(r->mem->vm_fd, KVM_GET_DIRTY_LOG, &log);
-	}
-	g_mutex_unlock(&r->lock);
-	for (size_t i = 0; i < words; i++)
-		any |= bitmap[i] != 0;
-	return any;
+	memset(bitmap, 0, region_words(r) * sizeof(*bitmap));
+	return mem_region_take(r, MEM_LOG_DISPLAY, bitmap);
 }

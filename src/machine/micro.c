@@ -13,9 +13,11 @@ static struct device *add(struct machine *m, const char *cls, const char *id, co
 
 static bool add_legacy(struct machine *m, const struct machine_config *config, GError **error)
 {
+	g_autoptr(GVariant) no_ports = g_variant_ref_sink(g_variant_new_parsed("{'ports': <false>}"));
+
 	m->pm = add(m, "acpi-pm", "pm", NULL, error);
-	return m->pm && board_add_serial(m, config, error) &&
-	       add(m, "mc146818", "rtc", NULL, error) && add(m, "i8042", "kbd", NULL, error);
+	return m->pm && board_add_serial(m, config, error) && add(m, "mc146818", "rtc", NULL, error) &&
+	       board_add(m, "i8042", "kbd", no_ports, NULL, error);
 }
 
 bool micro_build(struct machine *m, const struct machine_config *config, GError **error)

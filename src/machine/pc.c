@@ -4,50 +4,29 @@
  * last bytes below 4 GiB; PCI's BARs, the memory map and all else is the firmware's to arrange.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "board.h"
 #include "error.h"
+#include "pc-firmware.h"
 
 #define ISA_IRQS       16
 #define VGA_WINDOW     0xa0000ull
 #define SHADOW_RAM     0xc0000ull /* ROMs of cards and the firmware's end, as RAM */
-#define FIRMWARE_SHADOW (128u << 10) /* of it: below 1 MiB, as a BIOS expects it */
-#define FIRMWARE_MAX   (16u << 20)
+#define LOW_RAM_MAX    0xb0000000ull /* below where firmware has PCI's configuration space */
+#define LOW_RAM_SPLIT  0x80000000ull
+
+/* A large memory leaves more below 4 GiB to PCI, in a round place. */
+uint64_t pc_low_ram(uint64_t memory)
+{
+	return memory < LOW_RAM_MAX ? memory : LOW_RAM_SPLIT;
+}
 
 bool pc_add_ram(struct machine *m, GError **error)
 {
-	uint64_t low = MIN(m->memory, LOW_RAM_END);
+	uint64_t low = pc_low_ram(m->memory);
 
 	return mem_add_ram(m->core.mem, 0, VGA_WINDOW, error) && mem_add_ram(m->core.mem, SHADOW_RAM, low - SHADOW_RAM, error) &&
 	       (m->memory == low || mem_add_ram(m->core.mem, HIGH_RAM_BASE, m->memory - low, error));
-}
-
-/* The file is there anew at each start: a guest may have written over its shadow. */
-bool pc_load_firmware(struct machine *m, GError **error)
-{
-	const struct mem_region *rom = m->firmware_rom;
-	size_t n = MIN(rom->size, FIRMWARE_SHADOW);
-
-	return gpa_write(m->core.mem, (1 << 20) - n, rom->host + rom->size - n, n) ||
-	       kv_fail(error, KV_ERROR_INVALID, "the guest has too little memory for its firmware");
-}
-
-static bool add_firmware(struct machine *m, GError **error)
-{
-	g_autofree char *data = NULL;
-	gsize len;
-
-	if (!g_file_get_contents(m->firmware, &data, &len, error))
-		return false;
-	if (!len || len > FIRMWARE_MAX || len % 4096)
-		return kv_fail(error, KV_ERROR_INVALID, "firmware '%s' has %zu bytes: not a multiple of 4 KiB up to 16 MiB",
-			       m->firmware, len);
-	m->firmware_rom = mem_region_new(m->core.mem, "firmware", len, true, error);
-	if (!m->firmware_rom)
-		return false;
-	memcpy(m->firmware_rom->host, data, len);
-	return mem_region_map(m->firmware_rom, HIGH_RAM_BASE - len, error);
 }
 
 static bool add(struct machine *m, const char *cls, const char *id, const struct device_backend *backend, GError **error)
@@ -83,7 +62,7 @@ static bool route_interrupts(struct machine *m, GError **error)
 /* The clock chip's memory says how much memory and how many processors there are. */
 static bool add_clock(struct machine *m, GError **error)
 {
-	uint64_t low = MIN(m->memory, LOW_RAM_END);
+	uint64_t low = pc_low_ram(m->memory);
 	g_autoptr(GVariant) options = g_variant_ref_sink(
 		g_variant_new_parsed("{'low': <%t>, 'high': <%t>, 'cpus': <%u>}", low, m->memory - low, m->cpus));
 
@@ -108,8 +87,9 @@ static bool add_chipset(struct machine *m, GError **error)
 
 bool pc_build(struct machine *m, const struct machine_config *config, GError **error)
 {
-	return route_interrupts(m, error) && add_firmware(m, error) && add_chipset(m, error) && add_legacy(m, config, error) &&
+	return route_interrupts(m, error) && pc_firmware_new(m, config->firmware, error) && add_chipset(m, error) &&
+	       add_legacy(m, config, error) && (!config->vga || add(m, config->vga, "vga", NULL, error)) &&
 	       board_add_console(m, config, error) && board_add_disks(m, config, error) &&
 	       board_add_cards(m, config, error) && board_add_devices(m, config, error) &&
-	       add(m, "debugcon", "debug", NULL, error);
+	       (!config->tablet || board_add_tablet(m, error)) && add(m, "debugcon", "debug", NULL, error) && pc_firmware_tell(m, config->firmware, error);
 }

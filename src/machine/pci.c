@@ -17,6 +17,7 @@
 #define SLOTS		  32
 #define ECAM_PER_FUNCTION 4096u
 #define BUS_FUNCTIONS	  256u
+#define DEPTH_MAX	  4 /* bridges behind bridges */
 #define RESET_CONTROL	  1 /* port 0xcf9, among those of the configuration address */
 #define RESET_CPU	  4
 #define ICH9_FIRST_SLOT	  25
@@ -24,12 +25,14 @@
 
 struct pci_bus {
 	struct machine_core *core;
+	struct pci_device *bridge; /* NULL: bus 0, which has all that follows but the functions */
 	uint64_t ecam_base, ecam_size; /* size 0: none; ecam_lock */
 	GMutex ecam_lock;
 	uint64_t mmio_next, mmio_end, mmio64_next, mmio64_end;
 	unsigned io_next, io_end;
 	bool places; /* BARs, as functions are added */
 	uint32_t address; /* of port 0xcf8 */
+	GRWLock topology; /* read: a function found in function[] is there until it is let go */
 	GMutex lock;
 	struct pci_device *function[BUS_FUNCTIONS]; /* by slot * 8 + function */
 	unsigned intx[4]; /* asserters of each interrupt line */
@@ -37,9 +40,37 @@ struct pci_bus {
 
 /* ---- configuration space ---- */
 
-static struct pci_device *function_at(struct pci_bus *bus, unsigned devfn)
+static struct pci_device *on_bus(const struct pci_bus *bus, unsigned devfn)
 {
-	return devfn < BUS_FUNCTIONS ? __atomic_load_n(&bus->function[devfn], __ATOMIC_ACQUIRE) : NULL;
+	return __atomic_load_n(&bus->function[devfn], __ATOMIC_ACQUIRE);
+}
+
+/* The bus of a number behind bus 0: bridges say which numbers are behind them. */
+static struct pci_bus *bus_numbered(struct pci_bus *bus, unsigned number)
+{
+	for (unsigned depth = 0; number && bus && depth < DEPTH_MAX; depth++) {
+		struct pci_bus *next = NULL;
+
+		for (unsigned i = 0; i < BUS_FUNCTIONS && !next; i++) {
+			struct pci_device *p = on_bus(bus, i);
+
+			if (p && p->secondary && p->config[PCI_SECONDARY_BUS] && number >= p->config[PCI_SECONDARY_BUS] &&
+			    number <= p->config[PCI_SUBORDINATE_BUS])
+				next = p->secondary;
+		}
+		if (next && next->bridge->config[PCI_SECONDARY_BUS] == number)
+			return next;
+		bus = next;
+	}
+	return number ? NULL : bus;
+}
+
+/* bdf: bus number, slot and function as ECAM has them. */
+static struct pci_device *function_at(struct pci_bus *root, unsigned bdf)
+{
+	struct pci_bus *bus = bus_numbered(root, bdf >> 8);
+
+	return bus ? on_bus(bus, bdf & 0xff) : NULL;
 }
 
 static unsigned bar_offset(unsigned n)
@@ -121,9 +152,16 @@ unsigned pci_intx_line(const struct machine_core *core, unsigned slot, unsigned 
 	return ((rotated ? slot : 0) + MAX(pin, 1u) - 1) % 4;
 }
 
+/* Behind a bridge pins are rotated by the slot, and then they are the bridge's (PCI-to-PCI bridge 1.2, 9.1). */
 static unsigned intx_line(const struct pci_device *p)
 {
-	return pci_intx_line(p->dev.core, p->slot, p->config[PCI_INTERRUPT_PIN]);
+	unsigned slot = p->slot, pin = MAX(p->config[PCI_INTERRUPT_PIN], 1u);
+
+	for (const struct pci_bus *bus = p->bus; bus && bus->bridge; bus = bus->bridge->bus) {
+		pin = (pin - 1 + slot) % 4 + 1;
+		slot = bus->bridge->slot;
+	}
+	return pci_intx_line(p->dev.core, slot, pin);
 }
 
 static void set_line(struct pci_bus *bus, unsigned line)
@@ -159,13 +197,10 @@ static void sync_intx(struct pci_device *p)
 	g_mutex_unlock(&bus->lock);
 }
 
-static uint32_t config_read(struct pci_bus *bus, unsigned devfn, unsigned offset, unsigned size)
+static uint32_t read_function(struct pci_device *p, unsigned offset, unsigned size)
 {
-	struct pci_device *p = function_at(bus, devfn);
 	uint32_t value = ~0u;
 
-	if (!p || offset + size > PCI_CONFIG_SIZE)
-		return value;
 	g_mutex_lock(&p->lock);
 	if (!p->config_access || !p->config_access(p, offset, size, &value, false)) {
 		value = 0;
@@ -175,12 +210,21 @@ static uint32_t config_read(struct pci_bus *bus, unsigned devfn, unsigned offset
 	return value;
 }
 
-static void config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, unsigned size, uint32_t value)
+static uint32_t config_read(struct pci_bus *bus, unsigned bdf, unsigned offset, unsigned size)
 {
-	struct pci_device *p = function_at(bus, devfn);
+	struct pci_device *p;
+	uint32_t value = ~0u;
 
-	if (!p || offset + size > PCI_CONFIG_SIZE)
-		return;
+	g_rw_lock_reader_lock(&bus->topology);
+	p = function_at(bus, bdf);
+	if (p && offset + size <= PCI_CONFIG_SIZE)
+		value = read_function(p, offset, size);
+	g_rw_lock_reader_unlock(&bus->topology);
+	return value;
+}
+
+static void write_function(struct pci_device *p, unsigned offset, unsigned size, uint32_t value)
+{
 	g_mutex_lock(&p->lock);
 	if (!p->config_access || !p->config_access(p, offset, size, &value, true)) {
 		for (unsigned i = 0; i < size; i++) {
@@ -197,6 +241,17 @@ static void config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, u
 			p->config_written(p, offset, size);
 	}
 	g_mutex_unlock(&p->lock);
+}
+
+static void config_write(struct pci_bus *bus, unsigned bdf, unsigned offset, unsigned size, uint32_t value)
+{
+	struct pci_device *p;
+
+	g_rw_lock_reader_lock(&bus->topology);
+	p = function_at(bus, bdf);
+	if (p && offset + size <= PCI_CONFIG_SIZE)
+		write_function(p, offset, size, value);
+	g_rw_lock_reader_unlock(&bus->topology);
 }
 
 static uint64_t ecam_read(void *opaque, uint64_t offset, unsigned size)
@@ -219,9 +274,9 @@ static uint64_t cf8_read(void *opaque, uint64_t offset, unsigned size)
 
 	if (offset < 4)
 		return offset == 0 && size == 4 ? a : ~0ull;
-	if (!(a & 0x80000000) || a >> 16 & 0xff)
+	if (!(a & 0x80000000))
 		return ~0ull;
-	return config_read(bus, a >> 8 & 0xff, (a & 0xfc) + (unsigned)(offset & 3), size);
+	return config_read(bus, a >> 8 & 0xffff, (a & 0xfc) + (unsigned)(offset & 3), size);
 }
 
 static void cf8_write(void *opaque, uint64_t offset, unsigned size, uint64_t data)
@@ -231,8 +286,8 @@ static void cf8_write(void *opaque, uint64_t offset, unsigned size, uint64_t dat
 
 	if (offset == 0 && size == 4)
 		__atomic_store_n(&bus->address, (uint32_t)data, __ATOMIC_RELAXED);
-	else if (offset >= 4 && (a & 0x80000000) && !(a >> 16 & 0xff))
-		config_write(bus, a >> 8 & 0xff, (a & 0xfc) + (unsigned)(offset & 3), size, (uint32_t)data);
+	else if (offset >= 4 && (a & 0x80000000))
+		config_write(bus, a >> 8 & 0xffff, (a & 0xfc) + (unsigned)(offset & 3), size, (uint32_t)data);
 	else if (offset == RESET_CONTROL && size == 1 && (data & RESET_CPU))
 		bus->core->request(bus->core->machine, REQUEST_RESET);
 }
@@ -243,9 +298,13 @@ static const struct bus_ops cf8_ops = {cf8_read, cf8_write};
 
 void pci_init(struct pci_device *p, const struct pci_ids *ids)
 {
+	const struct pci_place *place = p->dev.core->pci_place;
+
 	g_mutex_init(&p->lock);
 	g_mutex_init(&p->msix_lock);
-	p->slot = 0xff;
+	p->slot = place ? place->slot : 0xff;
+	p->function = place ? place->function : 0;
+	p->bus = place && place->bus ? place->bus : p->dev.core->pci;
 	put_le16(p->config + PCI_VENDOR_ID, ids->vendor);
 	put_le16(p->config + PCI_DEVICE_ID, ids->device);
 	put_le32(p->config + PCI_CLASS_REVISION, ids->class_revision);
@@ -333,8 +392,8 @@ static bool place_bar(struct pci_bus *bus, struct pci_device *p, unsigned n, GEr
 
 bool pci_add(struct pci_device *p, GError **error)
 {
-	struct pci_bus *bus = p->dev.core->pci;
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&bus->lock);
+	struct pci_bus *root = p->dev.core->pci, *bus = p->bus;
+	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&root->lock);
 	unsigned slot = p->slot, devfn;
 
 	for (unsigned s = 0; slot == 0xff && s < SLOTS; s++)
@@ -344,8 +403,8 @@ bool pci_add(struct pci_device *p, GError **error)
 	if (slot >= SLOTS || bus->function[devfn])
 		return kv_fail(error, KV_ERROR_INVALID, "%s: no free PCI slot (there are %d)", p->dev.id, SLOTS);
 	p->slot = (uint8_t)slot;
-	for (unsigned n = 0; bus->places && n < PCI_BARS; n++)
-		if (p->bar[n].size && !place_bar(bus, p, n, error))
+	for (unsigned n = 0; root->places && n < PCI_BARS; n++)
+		if (p->bar[n].size && !place_bar(root, p, n, error))
 			return false;
 	memcpy(p->initial, p->config, sizeof(p->initial));
 	__atomic_store_n(&bus->function[devfn], p, __ATOMIC_RELEASE);
@@ -358,13 +417,15 @@ void pci_remove(struct pci_device *p)
 
 	unsigned devfn = 8u * p->slot + p->function;
 
+	g_rw_lock_writer_lock(&p->dev.core->pci->topology);
+	if (devfn < BUS_FUNCTIONS && on_bus(bus, devfn) == p)
+		__atomic_store_n(&bus->function[devfn], NULL, __ATOMIC_RELEASE);
+	g_rw_lock_writer_unlock(&p->dev.core->pci->topology);
 	for (unsigned n = 0; n < G_N_ELEMENTS(p->bar); n++)
 		unmap_bar(p, n);
 	g_clear_pointer(&p->bar[PCI_ROM_BAR].region, mem_region_free);
 	pci_set_intx(p, false);
 	pci_msix_free(p);
-	if (function_at(bus, devfn) == p)
-		__atomic_store_n(&bus->function[devfn], NULL, __ATOMIC_RELEASE);
 	g_mutex_clear(&p->lock);
 }
 
@@ -420,6 +481,25 @@ void pci_loaded(struct pci_device *p)
 	assert_again(p);
 }
 
+struct pci_bus *pci_bus_new_secondary(struct pci_device *bridge)
+{
+	struct pci_bus *bus = g_new0(struct pci_bus, 1);
+
+	bus->core = bridge->dev.core;
+	bus->bridge = bridge;
+	g_mutex_init(&bus->lock);
+	g_mutex_init(&bus->ecam_lock);
+	return bus;
+}
+
+struct pci_device *pci_bus_first(const struct pci_bus *bus)
+{
+	for (unsigned i = 0; i < BUS_FUNCTIONS; i++)
+		if (on_bus(bus, i))
+			return on_bus(bus, i);
+	return NULL;
+}
+
 bool pci_bus_set_ecam(struct pci_bus *bus, uint64_t base, unsigned buses, GError **error)
 {
 	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&bus->ecam_lock);
@@ -437,6 +517,41 @@ bool pci_bus_set_ecam(struct pci_bus *bus, uint64_t base, unsigned buses, GError
 	return true;
 }
 
+unsigned pci_bus_ecam(struct pci_bus *bus, uint64_t *ret_base)
+{
+	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&bus->ecam_lock);
+
+	*ret_base = bus->ecam_base;
+	return (unsigned)(bus->ecam_size / ECAM_PER_FUNCTION / BUS_FUNCTIONS);
+}
+
+bool pci_bus_high_bars(struct pci_bus *bus, uint64_t *ret_first, uint64_t *ret_last)
+{
+	uint64_t first = UINT64_MAX, last = 0;
+
+	for (unsigned devfn = 0; devfn < BUS_FUNCTIONS; devfn++) {
+		struct pci_device *p = function_at(bus, devfn);
+
+		if (!p)
+			continue;
+		g_mutex_lock(&p->lock);
+		for (unsigned n = 0; n < PCI_BARS; n++) {
+			uint64_t at = p->bar[n].size && p->bar[n].wide ? bar_address(p, n) : 0;
+
+			if (at <= UINT32_MAX || at + p->bar[n].size - 1 < at)
+				continue;
+			first = MIN(first, at);
+			last = MAX(last, at + p->bar[n].size - 1);
+		}
+		g_mutex_unlock(&p->lock);
+	}
+	if (!last)
+		return false;
+	*ret_first = first;
+	*ret_last = last;
+	return true;
+}
+
 struct pci_bus *pci_bus_new(struct machine_core *core, const struct pci_windows *windows, GError **error)
 {
 	struct pci_bus *bus = g_new0(struct pci_bus, 1);
@@ -451,6 +566,7 @@ struct pci_bus *pci_bus_new(struct machine_core *core, const struct pci_windows 
 				.io_end = windows->io_base + windows->io_size};
 	g_mutex_init(&bus->lock);
 	g_mutex_init(&bus->ecam_lock);
+	g_rw_lock_init(&bus->topology);
 	if (!bus_register(core->ports, 0xcf8, 8, "PCI configuration", &cf8_ops, bus, error)) {
 		g_mutex_clear(&bus->lock);
 		g_free(bus);
@@ -464,7 +580,8 @@ void pci_bus_free(struct pci_bus *bus)
 	if (!bus)
 		return;
 	pci_bus_set_ecam(bus, 0, 0, NULL);
-	bus_unregister(bus->core->ports, 0xcf8);
+	if (!bus->bridge)
+		bus_unregister(bus->core->ports, 0xcf8);
 	g_mutex_clear(&bus->lock);
 	g_mutex_clear(&bus->ecam_lock);
 	g_free(bus);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * PCI Express as a driver sees it (PCI 3.0, PCIe base 4.0 chapter 7): functions on bus 0 with configuration space by ECAM
- * and by ports 0xcf8/0xcfc, BARs that move (handlers, or memory), an option ROM, MSI-X, INTx. A device embeds struct
+ * PCI Express as a driver sees it (PCI 3.0, PCIe base 4.0 chapter 7): functions on bus 0, or behind a bridge of it, with
+ * configuration space by ECAM and by ports 0xcf8/0xcfc, BARs that move (handlers, or memory), an option ROM, MSI-X, INTx. A device embeds struct
  * pci_device; config space is bytes, so its owner fills it in and only what is writable in `wmask` changes.
  *
  * Threads: config accesses run in vCPU threads under pci_device.lock, BAR accesses under no lock of ours (the device has its
@@ -34,7 +34,9 @@ struct pci_msix_vector {
 struct pci_device {
 	struct device dev; /* first */
 	GMutex lock;
-	uint8_t slot, function; /* of bus 0; slot 0xff before pci_add(): any that is free */
+	struct pci_bus *bus;	   /* where it is: NULL before pci_add(): bus 0 */
+	struct pci_bus *secondary; /* of a bridge: what is behind it; NULL: it is none */
+	uint8_t slot, function;	   /* slot 0xff before pci_add(): any that is free */
 	uint8_t config[PCI_CONFIG_SIZE], wmask[PCI_CONFIG_SIZE], initial[PCI_CONFIG_SIZE];
 	uint16_t caps_end;
 	struct pci_bar bar[PCI_BARS + 1];
@@ -43,6 +45,8 @@ struct pci_device {
 	GMutex msix_lock;	       /* the table; taken after lock */
 	uint64_t msix_sent;
 	struct pci_msix_vector *msix;
+	uint16_t msi_cap; /* offset of the capability; 0: none */
+	uint64_t msi_sent;
 	bool intx_level;    /* the function's wish */
 	bool intx_asserted; /* what it adds to its line now: not while INTx is disabled */
 	/* After a config write that the common code has done; may be NULL. */
@@ -78,6 +82,10 @@ void pci_reset(struct pci_device *p); /* config to its initial values, BARs unma
 bool pci_msix_enabled(const struct pci_device *p);
 void pci_msix_notify(struct pci_device *p, uint16_t vector); /* respects masks, keeps PBA */
 void pci_set_intx(struct pci_device *p, bool level);
+/* MSI (msi.c): one message; what is sent while it is off vanishes. Any thread. */
+void pci_add_msi(struct pci_device *p);
+bool pci_msi_enabled(const struct pci_device *p);
+void pci_msi_notify(struct pci_device *p);
 
 /* msix.c for pci.c */
 void pci_msix_config_written(struct pci_device *p, unsigned offset, unsigned len);
@@ -96,8 +104,19 @@ struct pci_windows {
 	uint64_t mmio_base, mmio_size, mmio64_base, mmio64_size;
 	uint16_t io_base, io_size;
 };
+/* Where the device that is made next shall be, which pci_init() takes from the machine's core; slot 0xff: any. */
+struct pci_place {
+	struct pci_bus *bus;
+	uint8_t slot, function;
+};
+/* The bus behind a bridge, before the bridge is added; it goes after the bridge and all that is on it. */
+struct pci_bus *pci_bus_new_secondary(struct pci_device *bridge);
+struct pci_device *pci_bus_first(const struct pci_bus *bus); /* NULL: it is empty */
 /* No ECAM before pci_bus_set_ecam(). */
 struct pci_bus *pci_bus_new(struct machine_core *core, const struct pci_windows *windows, GError **error);
 /* Configuration space as memory, of `buses` buses from 0 on; 0: none. Any thread. */
 bool pci_bus_set_ecam(struct pci_bus *bus, uint64_t base, unsigned buses, GError **error);
+unsigned pci_bus_ecam(struct pci_bus *bus, uint64_t *ret_base); /* how many buses it has; any thread */
+/* From the first to the last byte of the BARs that were given addresses of 4 GiB and above: false when there is none. Any thread. */
+bool pci_bus_high_bars(struct pci_bus *bus, uint64_t *ret_first, uint64_t *ret_last);
 void pci_bus_free(struct pci_bus *bus);

@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "internal.h"
+#include "role.h"
 
 #define KICK_SIGNAL SIGUSR1
 
@@ -173,6 +174,7 @@ static void *vcpu_thread(void *opaque)
 {
 	struct vcpu *v = opaque;
 
+	kv_role_enter("vcpu");
 	g_mutex_lock(&v->m->lock);
 	v->pthread = pthread_self();
 	v->tid = gettid();

@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "role.h"
+
 enum {
 	DRAINED_US = 500,
 };
@@ -266,8 +268,10 @@ void conn_free(struct nbd_conn *c)
 void *conn_run(void *opaque)
 {
 	struct nbd_conn *c = opaque;
-	bool ok = conn_handshake(c);
+	bool ok;
 
+	kv_role_enter("nbd");
+	ok = conn_handshake(c);
 	conn_send(c);
 	c->deadline = 0;
 	c->used = ok;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@ enum {
 	OUT_PAUSE = 64 << 10, /* no command is taken while more than this waits to be read */
 	OUT_MAX = 1 << 20,    /* a client that leaves so many bytes of events has gone to sleep */
 	FLUSH_MS = 500,	      /* at the end */
+	FDS_MAX = 16,	      /* passed at once */
 };
 
 struct qmp_source {
@@ -40,6 +42,7 @@ struct qmp_server {
 	size_t in_at, in_len; /* bytes read and not yet looked at */
 	GString *out;
 	size_t out_at; /* bytes of it already written */
+	int passed;    /* a descriptor that came with the bytes (SCM_RIGHTS); -1: none */
 	bool deaf;     /* the client reads no more, but may have sent commands before */
 };
 
@@ -63,6 +66,13 @@ static void watch(struct qmp_server *s)
 	g_source_modify_unix_fd(s->source, s->fd_tag, what);
 }
 
+static void drop_passed(struct qmp_server *s)
+{
+	if (s->passed >= 0)
+		close(s->passed);
+	s->passed = -1;
+}
+
 static void leave_client(struct qmp_server *s)
 {
 	if (s->fd < 0)
@@ -70,6 +80,7 @@ static void leave_client(struct qmp_server *s)
 	g_source_remove_unix_fd(s->source, s->fd_tag);
 	close(s->fd);
 	s->fd = -1;
+	drop_passed(s);
 	s->session.negotiated = s->deaf = false;
 	s->in_at = s->in_len = s->out_at = 0;
 	g_string_truncate(s->out, 0);
@@ -118,9 +129,35 @@ static void accept_client(struct qmp_server *s)
 	put_line(s, qmp_line_greeting(s->ops->version()));
 }
 
+/* The last one counts: a command takes it before the next one is read. */
+static void take_passed(struct qmp_server *s, struct msghdr *msg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		int fds[FDS_MAX];
+		size_t n = c->cmsg_len < CMSG_LEN(0) ? 0 : MIN((c->cmsg_len - CMSG_LEN(0)) / sizeof(int), FDS_MAX);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+		for (size_t i = 0; i < n; i++) {
+			drop_passed(s);
+			s->passed = fds[i];
+		}
+	}
+}
+
 static void read_some(struct qmp_server *s)
 {
-	ssize_t n = read(s->fd, s->in, sizeof(s->in));
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
+	} control;
+	struct iovec iov = { s->in, sizeof(s->in) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(s->fd, &msg, MSG_CMSG_CLOEXEC);
+
+	if (n >= 0)
+		take_passed(s, &msg);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -206,7 +243,7 @@ struct qmp_server *qmp_server_new(const char *path, const struct qmp_server_ops 
 	s->path = g_strdup(path);
 	s->out = g_string_new(NULL);
 	s->listen_fd = fd;
-	s->fd = -1;
+	s->fd = s->passed = -1;
 	s->source = g_source_new(&source_funcs, sizeof(struct qmp_source));
 	((struct qmp_source *)s->source)->s = s;
 	s->listen_tag = g_source_add_unix_fd(s->source, fd, G_IO_IN);
@@ -234,6 +271,14 @@ void qmp_server_free(struct qmp_server *s)
 	g_string_free(s->out, TRUE);
 	g_free(s->path);
 	g_free(s);
+}
+
+int qmp_server_take_fd(struct qmp_server *s)
+{
+	int fd = s->passed;
+
+	s->passed = -1;
+	return fd;
 }
 
 const char *qmp_server_path(const struct qmp_server *s)

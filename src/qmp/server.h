@@ -21,6 +21,8 @@ struct qmp_server_ops {
 struct qmp_server *qmp_server_new(const char *path, const struct qmp_server_ops *ops, void *opaque, GError **error);
 void qmp_server_free(struct qmp_server *s); /* waits a moment for the client to read; removes the socket; NULL is fine */
 
+/* The descriptor that the client passed last (unix(7), SCM_RIGHTS), which is the caller's then; -1: none. */
+int qmp_server_take_fd(struct qmp_server *s);
 const char *qmp_server_path(const struct qmp_server *s);
 
 /* To the client, if there is one that has negotiated; data (may be NULL) stays the caller's. */

@@ -43,6 +43,7 @@ static bool open_card(struct vmm *vmm, struct machine_card *c, GVariant *keys, G
 	g_variant_lookup(keys, "model", "&s", &model);
 	rom = rom_path(vmm, keys, model);
 	c->cls = strcmp(model, "virtio") ? model : "virtio-net";
+	c->boot = vmm_boot_index(keys);
 	c->net = net_open(kind, keys, NULL, error);
 	g_variant_dict_init(&options, NULL);
 	if (g_variant_lookup(keys, "mac", "&s", &mac))

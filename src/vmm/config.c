@@ -13,6 +13,8 @@
 #include "log.h"
 #include "machine.h"
 #include "qmp.h"
+#include "net.h"
+#include "qmp-input.h"
 #include "vmm.h"
 
 enum {
@@ -25,6 +27,13 @@ bool vmm_flag(const struct vmm *vmm, const char *name)
 
 	g_variant_lookup(vmm->options, name, "b", &on);
 	return on;
+}
+
+bool vmm_waits_for_machine(const struct vmm *vmm)
+{
+	const char *uri;
+
+	return g_variant_lookup(vmm->options, "incoming", "&s", &uri);
 }
 
 static const char *lookup_text(const struct vmm *vmm, const char *name, const char *otherwise)
@@ -41,6 +50,13 @@ static uint64_t lookup_number(const struct vmm *vmm, const char *name, uint64_t 
 
 	g_variant_lookup(vmm->options, name, "t", &n);
 	return n;
+}
+
+static bool has_option(const struct vmm *vmm, const char *name)
+{
+	g_autoptr(GVariant) value = g_variant_lookup_value(vmm->options, name, NULL);
+
+	return value;
 }
 
 static bool open_accel(struct vmm *vmm, GError **error)
@@ -140,11 +156,13 @@ static bool open_machine(struct vmm *vmm, GError **error)
 	unsigned n_devices = read_devices(vmm, &devices);
 	struct machine_config config = {
 		.kind = is_pc(vmm) ? MACHINE_PC : MACHINE_MICRO,
-		.firmware = lookup_text(vmm, "firmware", NULL),
+		.firmware = vmm->firmware,
 		.devices = devices,
 		.n_devices = n_devices,
+		.vga = vmm_vga(vmm),
 		.display = vmm->display,
 		.input = vmm->input,
+		.tablet = is_pc(vmm) && has_option(vmm, "vnc"),
 		.name = lookup_text(vmm, "name", "kvasir"),
 		.kvm_fd = vmm->kvm_fd,
 		.memory = lookup_number(vmm, "memory", DEFAULT_MEMORY),
@@ -202,17 +220,11 @@ static bool open_qmp(struct vmm *vmm, GError **error)
 /* What a board needs, and what it does not have. */
 static bool check_board(struct vmm *vmm, GError **error)
 {
-	bool pc = is_pc(vmm);
-
-	if (!pc && !lookup_text(vmm, "kernel", NULL))
+	if (!is_pc(vmm) && !lookup_text(vmm, "kernel", NULL))
 		return kv_fail(error, KV_ERROR_USAGE, "--kernel is missing; give --kernel FILE");
-	if (!pc && lookup_text(vmm, "firmware", NULL))
-		return kv_fail(error, KV_ERROR_USAGE, "--firmware: machine 'micro' has none; give --machine pc");
-	if (pc && !lookup_text(vmm, "firmware", NULL))
-		return kv_fail(error, KV_ERROR_USAGE, "--firmware is missing; give --firmware FILE");
-	if (pc && lookup_text(vmm, "kernel", NULL))
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "--kernel: machine 'pc' boots from its disks");
-	return check_file(vmm, "firmware", error);
+	if (is_pc(vmm) && !lookup_text(vmm, "kernel", NULL) && (lookup_text(vmm, "initrd", NULL) || lookup_text(vmm, "append", NULL)))
+		return kv_fail(error, KV_ERROR_USAGE, "--initrd and --append are for a kernel; give --kernel FILE as well");
+	return vmm_open_firmware(vmm, error);
 }
 
 bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
@@ -220,22 +232,25 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	vmm->started = g_get_monotonic_time();
 	vmm->options = g_variant_ref(options);
 	vmm->watchdog_action = lookup_text(vmm, "watchdog-action", "reset");
-	vmm->kvm_fd = -1;
+	vmm->kvm_fd = vmm->saved_fd = -1;
+	migrate_init(vmm);
 	if (!check_board(vmm, error))
 		return false;
-	if (is_pc(vmm)) {
+	vmm->input = input_new();
+	if (is_pc(vmm))
 		vmm->display = display_new();
-		vmm->input = input_new();
-	}
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
 	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !vmm_open_cards(vmm, error) || !open_accel(vmm, error))
 		return false;
-	return open_consoles(vmm, error) && vmm_open_channels(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error);
+	return open_consoles(vmm, error) && vmm_open_channels(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error) &&
+	       vmm_open_vnc(vmm, error);
 }
 
 void vmm_close(struct vmm *vmm)
 {
+	vmm_close_vnc(vmm);
 	qmp_close(vmm);
+	qmp_keys_free(vmm->keys);
 	machine_free(vmm->machine);
 	display_free(vmm->display);
 	input_free(vmm->input);
@@ -248,6 +263,9 @@ void vmm_close(struct vmm *vmm)
 	vmm_close_jobs(vmm);
 	vmm_close_graph(vmm);
 	vmm_close_disks(vmm);
+	vmm_close_firmware(vmm);
+	if (vmm->saved_fd >= 0)
+		close(vmm->saved_fd);
 	if (vmm->kvm_fd >= 0)
 		kvcore_close(vmm->kvm_fd);
 	g_clear_pointer(&vmm->options, g_variant_unref);

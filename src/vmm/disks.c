@@ -6,6 +6,7 @@
 
 #include "disk.h"
 #include "error.h"
+#include "format.h"
 #include "image.h"
 #include "machine.h"
 #include "vmm.h"
@@ -169,6 +170,28 @@ static bool device_options(GVariant *keys, struct machine_disk *ret, GError **er
 	return true;
 }
 
+static const struct {
+	const char *name;
+	bool cdroms, queues, wwns; /* has them */
+} buses[] = {
+	[MACHINE_BUS_VIRTIO] = {.name = "virtio", .queues = true},
+	[MACHINE_BUS_SCSI] = {.name = "scsi", .cdroms = true, .wwns = true},
+	[MACHINE_BUS_SATA] = {.name = "sata", .cdroms = true, .wwns = true},
+	[MACHINE_BUS_NVME] = {.name = "nvme", .queues = true},
+	[MACHINE_BUS_USB] = {.name = "usb", .cdroms = true, .wwns = true},
+};
+
+/* The word is one of the table's: options.c has seen to that. */
+static enum machine_bus bus_of(GVariant *keys, bool cdrom)
+{
+	const char *name = text_of(keys, "bus", cdrom ? "scsi" : "virtio");
+	unsigned i = G_N_ELEMENTS(buses);
+
+	while (i-- > 1 && strcmp(buses[i].name, name) != 0)
+		;
+	return i;
+}
+
 /* Keys that do not go together. */
 static bool check_keys(GVariant *keys, const struct machine_disk *d, GError **error)
 {
@@ -176,28 +199,127 @@ static bool check_keys(GVariant *keys, const struct machine_disk *d, GError **er
 
 	if (!file && !d->cdrom)
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: file is missing; give file=PATH");
-	if (d->cdrom && d->bus != MACHINE_BUS_SCSI)
-		return kv_fail(error, KV_ERROR_USAGE, "--disk: media=cdrom is for bus=scsi");
-	if (d->bus == MACHINE_BUS_SCSI && has(keys, "queues"))
-		return kv_fail(error, KV_ERROR_USAGE, "--disk: queues is for bus=virtio");
-	if (d->bus == MACHINE_BUS_VIRTIO && text_of(keys, "wwn", NULL))
-		return kv_fail(error, KV_ERROR_USAGE, "--disk: wwn is for bus=scsi");
+	if (d->cdrom && !buses[d->bus].cdroms)
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: media=cdrom is for bus=scsi, sata and usb");
+	if (!buses[d->bus].queues && has(keys, "queues"))
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: queues is for bus=virtio and bus=nvme");
+	if (!buses[d->bus].wwns && text_of(keys, "wwn", NULL))
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: wwn is for bus=scsi, sata and usb");
 	return true;
 }
 
-static bool open_disk(unsigned index, GVariant *keys, struct machine_disk *d, GError **error)
+/* ---- images that another process may be writing to ---- */
+
+/* Without locks, to know what the disk is; the guest does not run. */
+static struct image *open_inactive(GVariant *keys, GError **error)
+{
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(keys);
+	g_autoptr(GVariant) mine = NULL;
+
+	g_variant_dict_remove(&dict, "snapshot");
+	g_variant_dict_insert(&dict, "readonly", "b", TRUE);
+	g_variant_dict_insert(&dict, "force-share", "b", TRUE);
+	mine = g_variant_ref_sink(g_variant_dict_end(&dict));
+	return image_open(mine, error);
+}
+
+/* The device is to be made as if the guest could write already. */
+static struct image *open_ahead(GVariant *keys, GError **error)
+{
+	struct image *img = open_inactive(keys, error);
+	const char *format = text_of(keys, "format", "raw");
+
+	if (img)
+		img->readonly = false;
+	if (img && (strcmp(format, "raw") == 0 || strcmp(format, "qcow2") == 0))
+		img->discard = true;
+	return img;
+}
+
+/* What the drive's image is opened with; NULL: it is not one that can be. */
+static GVariant *reopen_keys(struct vmm *vmm, unsigned index, const struct image *img)
+{
+	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "disk", NULL);
+	g_autoptr(GVariant) keys = g_variant_get_child_value(list, index);
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+	struct block_node *node = graph_find_image(vmm->graph, img);
+
+	if (img->readonly || is_on(keys, "snapshot") || img->storage || (node && node->added))
+		return NULL;
+	if (strcmp(text_of(keys, "file", ""), img->path) == 0)
+		return g_steal_pointer(&keys);
+	g_variant_dict_insert(&dict, "file", "s", img->path);
+	g_variant_dict_insert(&dict, "format", "s", img->format->name);
+	g_variant_dict_insert(&dict, "direct", "b", img->direct);
+	return g_variant_ref_sink(g_variant_dict_end(&dict));
+}
+
+/* Takes the new image over. */
+static bool exchange(struct vmm *vmm, unsigned index, struct image *img, GError **error)
+{
+	struct image *old = vmm->drives[index].user.img;
+	bool ok = graph_add(vmm->graph, NULL, img, error);
+
+	if (ok)
+		graph_replace(vmm->graph, old, img);
+	image_close(img);
+	return ok;
+}
+
+bool vmm_release_disks(struct vmm *vmm, GError **error)
+{
+	for (unsigned i = 0; i < vmm->n_disks; i++) {
+		struct image *img = vmm->drives[i].user.img, *other;
+		g_autoptr(GVariant) keys = img ? reopen_keys(vmm, i, img) : NULL;
+
+		if (!keys)
+			continue;
+		other = open_inactive(keys, error);
+		if (!other || !exchange(vmm, i, other, error))
+			return false;
+		vmm->again[i] = g_steal_pointer(&keys);
+	}
+	return true;
+}
+
+bool vmm_take_disks(struct vmm *vmm, GError **error)
+{
+	for (unsigned i = 0; i < vmm->n_disks; i++) {
+		struct image *img;
+
+		if (!vmm->again[i])
+			continue;
+		img = open_image(vmm->again[i], error);
+		if (!img)
+			return false;
+		vmm->drives[i].user.img->readonly = true; /* as it is, which its end has to know */
+		if (!exchange(vmm, i, img, error))
+			return false;
+		g_clear_pointer(&vmm->again[i], g_variant_unref);
+	}
+	return true;
+}
+
+static struct image *open_first(struct vmm *vmm, unsigned index, GVariant *keys, GError **error)
+{
+	if (!vmm_waits_for_machine(vmm) || is_on(keys, "readonly") || is_cdrom(keys))
+		return open_image(keys, error);
+	vmm->again[index] = g_variant_ref(keys);
+	return open_ahead(keys, error);
+}
+
+static bool open_disk(struct vmm *vmm, unsigned index, GVariant *keys, struct machine_disk *d, GError **error)
 {
 	g_autofree char *id = g_strdup_printf("disk%u", index);
-	const char *bus;
 	struct image *img = NULL;
 
 	d->cdrom = is_cdrom(keys);
-	bus = text_of(keys, "bus", d->cdrom ? "scsi" : "virtio");
-	d->bus = strcmp(bus, "scsi") == 0 ? MACHINE_BUS_SCSI : MACHINE_BUS_VIRTIO;
+	d->bus = bus_of(keys, d->cdrom);
+	d->boot = vmm_boot_index(keys);
 	if (!check_keys(keys, d, error) || !device_options(keys, d, error))
 		return false;
 	if (text_of(keys, "file", NULL)) {
-		img = open_image(keys, error);
+		img = open_first(vmm, index, keys, error);
 		if (!img)
 			return false;
 	}
@@ -211,13 +333,15 @@ bool vmm_open_disks(struct vmm *vmm, GError **error)
 	unsigned n = list ? g_variant_n_children(list) : 0;
 
 	vmm->disks = g_new0(struct machine_disk, n);
+	vmm->again = g_new0(GVariant *, n);
 	for (; vmm->n_disks < n; vmm->n_disks++) {
 		g_autoptr(GVariant) keys = g_variant_get_child_value(list, vmm->n_disks);
 		struct machine_disk *d = &vmm->disks[vmm->n_disks];
 
-		if (open_disk(vmm->n_disks, keys, d, error))
+		if (open_disk(vmm, vmm->n_disks, keys, d, error))
 			continue;
 		g_clear_pointer(&d->options, g_variant_unref);
+		g_clear_pointer(&vmm->again[vmm->n_disks], g_variant_unref);
 		return false;
 	}
 	return true;
@@ -226,8 +350,12 @@ bool vmm_open_disks(struct vmm *vmm, GError **error)
 void vmm_close_disks(struct vmm *vmm)
 {
 	for (unsigned i = 0; i < vmm->n_disks; i++) {
+		if (vmm->again[i])
+			disk_image(vmm->disks[i].disk)->readonly = true;
 		disk_free(vmm->disks[i].disk);
 		g_clear_pointer(&vmm->disks[i].options, g_variant_unref);
+		g_clear_pointer(&vmm->again[i], g_variant_unref);
 	}
 	g_free(vmm->disks);
+	g_free(vmm->again);
 }

@@ -17,7 +17,9 @@
 #include "error.h"
 #include "log.h"
 #include "machine.h"
+#include "saved.h"
 #include "qmp.h"
+#include "sandbox.h"
 #include "vmm.h"
 
 enum {
@@ -64,6 +66,7 @@ static void restart(struct vmm *vmm, bool guest, const char *cause)
 	GError *error = NULL;
 
 	qmp_event_cause(vmm, "RESET", guest, cause);
+	migrate_settle(vmm);
 	if (!machine_reset(vmm->machine, &error) ||
 	    (!vmm->stopped && !machine_run(vmm->machine, ended, vmm, &error)))
 		fail(vmm, error);
@@ -118,6 +121,7 @@ static void ended(void *opaque, enum machine_end end, const char *text)
 
 void vmm_stop(struct vmm *vmm)
 {
+	vmm->autostart = false;
 	if (vmm->stopped)
 		return;
 	vmm->stopped = true;
@@ -176,8 +180,19 @@ static void watch_disks(struct vmm *vmm, bool on)
 
 bool vmm_cont(struct vmm *vmm, GError **error)
 {
+	g_autoptr(GError) why = NULL;
+
 	if (!vmm->stopped)
 		return true;
+	if (migrate_may_run(vmm, &why))
+		return vmm_go(vmm, error);
+	if (why)
+		g_propagate_error(error, g_steal_pointer(&why));
+	return !*error;
+}
+
+bool vmm_go(struct vmm *vmm, GError **error)
+{
 	qmp_event(vmm, "RESUME", NULL);
 	vmm->stopped = vmm->io_error = false;
 	return machine_run(vmm->machine, ended, vmm, error);
@@ -185,6 +200,8 @@ bool vmm_cont(struct vmm *vmm, GError **error)
 
 void vmm_reset(struct vmm *vmm)
 {
+	if (vmm->incoming || vmm->incoming_deferred)
+		return; /* there is no machine yet */
 	vmm->io_error = false;
 	restart(vmm, false, "host-qmp-system-reset");
 }
@@ -198,6 +215,11 @@ void vmm_powerdown(struct vmm *vmm)
 void vmm_quit(struct vmm *vmm)
 {
 	leave(vmm, 0, false, "host-qmp-quit");
+}
+
+void vmm_fail(struct vmm *vmm)
+{
+	leave(vmm, STATUS_FAILED, false, "host-error");
 }
 
 static void quit_key(void *opaque)
@@ -238,6 +260,20 @@ static void take_signals(struct vmm *vmm)
 	g_source_attach(vmm->signals, NULL);
 }
 
+/* A machine that comes from elsewhere runs when it is here. */
+static bool start(struct vmm *vmm, GError **error)
+{
+	const char *uri = NULL;
+
+	vmm->running = g_get_monotonic_time();
+	if (!g_variant_lookup(vmm->options, "incoming", "&s", &uri))
+		return machine_run(vmm->machine, ended, vmm, error);
+	vmm->stopped = vmm->autostart = true;
+	vmm->stop_reason = "inmigrate";
+	vmm->incoming_deferred = strcmp(uri, "defer") == 0;
+	return vmm->incoming_deferred || incoming_start(vmm, uri, error);
+}
+
 int vmm_run(struct vmm *vmm)
 {
 	GError *error = NULL;
@@ -248,11 +284,14 @@ int vmm_run(struct vmm *vmm)
 	if (vmm->virtio_console)
 		char_set_quit(vmm->virtio_console, quit_key, vmm);
 	watch_disks(vmm, true);
-	vmm->running = g_get_monotonic_time();
-	if (machine_run(vmm->machine, ended, vmm, &error))
+	if (vmm->qmp)
+		saved_keep_open();
+	if (sandbox_enter(vmm, &error) && start(vmm, &error))
 		g_main_loop_run(vmm->loop);
 	else
 		fail(vmm, error);
+	incoming_close(vmm);
+	migrate_close(vmm);
 	qmp_close(vmm);
 	machine_pause(vmm->machine);
 	watch_disks(vmm, false);

@@ -7,6 +7,7 @@
 
 #include "log.h"
 #include "options.h"
+#include "sandbox.h"
 #include "vmm.h"
 
 enum {
@@ -46,6 +47,7 @@ static int run(GVariant *options)
 	int status;
 
 	vmm_block_signals();
+	sandbox_prepare(options);
 	if (vmm_open(&vmm, options, &error)) {
 		status = vmm_run(&vmm);
 		if (vmm_flag(&vmm, "stats")) {

@@ -17,7 +17,7 @@ static const char *const accels[] = { "auto", "kvm", "soft", NULL };
 static const char *const machines[] = { "micro", "pc", NULL };
 static const char *const disk_formats[] = { "raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi", "auto", NULL };
 static const char *const disk_engines[] = { "auto", "io_uring", "threads", NULL };
-static const char *const disk_buses[] = { "virtio", "scsi", NULL };
+static const char *const disk_buses[] = { "virtio", "scsi", "sata", "nvme", "usb", NULL };
 static const char *const disk_media[] = { "disk", "cdrom", NULL };
 static const char *const disk_caches[] = { "writeback", "none", "writethrough", "directsync", "unsafe", NULL };
 static const char *const disk_discards[] = { "on", "off", "unmap", "ignore", NULL };
@@ -34,6 +34,16 @@ static const char *const qmp_kinds[] = { "unix", NULL };
 static const char *const only_on[] = { "on", NULL };
 static const char *const only_off[] = { "off", NULL };
 
+static const char *const on_off[] = { "on", "off", NULL };
+
+static const struct option sandbox_keys[] = {
+	{ "mode", OPTION_CHOICE, "on|off", "whether there is one (on)", .choices = on_off, .first = true },
+	{ "strict", OPTION_BOOL, "on|off", "no start without all of it (off)" },
+	{ "user", OPTION_TEXT, "NAME", "who to become when started by root (nobody)" },
+	{ "files", OPTION_FILE, "DIR", "where a QMP client's files are", .repeat = true },
+	{},
+};
+
 #define RATE_MAX 1000000000000000 /* throttle.h */
 #define LIMIT(name, what)                                                                              \
 	{ name, OPTION_SIZE, "N", what " a second", .max = RATE_MAX, .rare = true },                   \
@@ -44,7 +54,7 @@ static const struct option disk_keys[] = {
 	{ "file", OPTION_FILE, "PATH", "image file or block device", .first = true },
 	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)", .rare = true },
 	{ "format", OPTION_CHOICE, "raw|qcow2|vmdk|vpc|vhdx|vdi|auto", "format of the file (raw)", .choices = disk_formats },
-	{ "bus", OPTION_CHOICE, "virtio|scsi", "the controller that the guest finds it at (virtio)", .choices = disk_buses },
+	{ "bus", OPTION_CHOICE, "virtio|scsi|sata|nvme|usb", "the controller that the guest finds it at (virtio)", .choices = disk_buses },
 	{ "media", OPTION_CHOICE, "disk|cdrom", "what the drive is (disk)", .choices = disk_media, .rare = true },
 	{ "id", OPTION_TEXT, "NAME", "name of the drive (diskN)", .rare = true },
 	{ "aio", OPTION_CHOICE, "auto|io_uring|threads", "how the file is read and written (auto)",
@@ -60,8 +70,9 @@ static const struct option disk_keys[] = {
 	{ "rerror", OPTION_CHOICE, "report|ignore|stop", "what happens when a read fails (report)", .choices = read_errors,
 	  .rare = true },
 	{ "serial", OPTION_TEXT, "TEXT", "serial number (the id)", .rare = true },
-	{ "wwn", OPTION_TEXT, "0xN", "world wide name of a SCSI disk", .rare = true },
-	{ "queues", OPTION_COUNT, "N", "queues of a virtio disk (one a processor, at most 8)", .min = 1, .max = 16,
+	{ "wwn", OPTION_TEXT, "0xN", "world wide name of a SCSI, SATA or USB disk", .rare = true },
+	{ "bootindex", OPTION_COUNT, "N", "firmware's order of devices; 0 is first", .max = 65534, .rare = true },
+	{ "queues", OPTION_COUNT, "N", "queues of a virtio or NVMe disk (one a processor, at most 8)", .min = 1, .max = 16,
 	  .rare = true },
 	LIMIT("iops", "requests"),
 	LIMIT("iops-read", "reads"),
@@ -91,6 +102,7 @@ static const struct option net_keys[] = {
 	{ "romfile", OPTION_FILE, "FILE", "another option ROM", .rare = true },
 	{ "hostfwd", OPTION_TEXT, "tcp|udp:[ADDR]:PORT-[GUEST]:PORT", "host port to the guest",
 	  .repeat = true },
+	{ "bootindex", OPTION_COUNT, "N", "firmware's order of devices; 0 is first", .max = 65534, .rare = true },
 	{ "restrict", OPTION_BOOL, "on|off", "no way out of the guest's own network (off)", .rare = true },
 	{},
 };
@@ -100,6 +112,61 @@ static const struct option channel_keys[] = {
 	  .first = true },
 	{ "name", OPTION_TEXT, "NAME", "how the guest finds it", .required = true },
 	{ "id", OPTION_TEXT, "NAME", "how QMP's events call it (channelN)" },
+	{},
+};
+
+/* QEMU's words, as are those of fw-cfg and smbios. */
+static const struct option boot_keys[] = {
+	{ "order", OPTION_TEXT, "cdn", "c disks, d CD-ROM drives, n network, first to last", .first = true },
+	{ "once", OPTION_TEXT, "cdn", "the same, until the guest resets" },
+	{ "menu", OPTION_BOOL, "on|off", "firmware offers its menu (off)" },
+	{ "menu-wait", OPTION_COUNT, "MS", "for how long", .min = 1, .max = 65534 },
+	{},
+};
+
+static const struct option fw_cfg_keys[] = {
+	{ "name", OPTION_TEXT, "NAME", "of the file, as in opt/org.example/x", .first = true, .required = true },
+	{ "file", OPTION_FILE, "PATH", "whose content it has" },
+	{ "string", OPTION_TEXT, "TEXT", "its content" },
+	{},
+};
+
+static const struct option smbios_keys[] = {
+	{ "type", OPTION_COUNT, "N", "0, 1, 2, 3, 4 or 17", .max = 255 },
+	{ "file", OPTION_FILE, "PATH", "a whole structure" },
+	{ "vendor", OPTION_TEXT, "TEXT", "type 0" },
+	{ "version", OPTION_TEXT, "TEXT", "types 0 to 4" },
+	{ "date", OPTION_TEXT, "TEXT", "type 0" },
+	{ "release", OPTION_TEXT, "N.N", "type 0" },
+	{ "uefi", OPTION_BOOL, "on|off", "type 0" },
+	{ "manufacturer", OPTION_TEXT, "TEXT", "types 1 to 4, 17" },
+	{ "product", OPTION_TEXT, "TEXT", "types 1, 2" },
+	{ "serial", OPTION_TEXT, "TEXT", "types 1 to 4, 17" },
+	{ "uuid", OPTION_TEXT, "UUID", "type 1" },
+	{ "sku", OPTION_TEXT, "TEXT", "types 1, 3" },
+	{ "family", OPTION_TEXT, "TEXT", "type 1" },
+	{ "asset", OPTION_TEXT, "TEXT", "types 2 to 4, 17" },
+	{ "location", OPTION_TEXT, "TEXT", "type 2" },
+	{ "sock_pfx", OPTION_TEXT, "TEXT", "type 4" },
+	{ "part", OPTION_TEXT, "TEXT", "types 4, 17" },
+	{ "max-speed", OPTION_COUNT, "MHZ", "type 4", .max = 65535 },
+	{ "current-speed", OPTION_COUNT, "MHZ", "type 4", .max = 65535 },
+	{ "loc_pfx", OPTION_TEXT, "TEXT", "type 17" },
+	{ "bank", OPTION_TEXT, "TEXT", "type 17" },
+	{ "speed", OPTION_COUNT, "MHZ", "type 17", .max = 65535 },
+	{},
+};
+
+static const char *const vgas[] = { "std", "none", NULL };
+static const char *const vnc_shares[] = { "exclusive", "shared", NULL };
+static const struct option vnc_keys[] = {
+	{ "listen", OPTION_TEXT, "unix:PATH|ADDR:PORT", "where viewers connect", .required = true, .first = true },
+	{ "password-file", OPTION_FILE, "FILE", "its first line is the password (none: everybody may connect)", .rare = true },
+	{ "password", OPTION_BOOL, "on|off", "a password is set by QMP, and nobody may connect before (off)", .rare = true },
+	{ "share", OPTION_CHOICE, "exclusive|shared", "a viewer may ask to be the only one (exclusive)", .choices = vnc_shares,
+	  .rare = true },
+	{ "websocket", OPTION_COUNT, "PORT", "a port of ADDR for viewers in browsers", .min = 1, .max = 65535, .rare = true },
+	{ "tls-creds", OPTION_FILE, "DIR", "certificate and key of the WebSocket port", .rare = true },
 	{},
 };
 
@@ -121,7 +188,12 @@ const struct option option_table[] = {
 	{ "memory", OPTION_SIZE, "SIZE", "guest memory, as in 512M or 2G (1G)",
 	  .min = 16 << 20, .max = 1ull << 40 },
 	{ "machine", OPTION_CHOICE, "micro|pc", "the board (micro: a kernel is booted without firmware)", .choices = machines },
-	{ "firmware", OPTION_FILE, "FILE", "firmware of a pc: a file" },
+	{ "firmware", OPTION_FILE, "bios|uefi|FILE", "firmware of a pc (bios)" },
+	{ "nvram", OPTION_FILE, "FILE", "what uefi firmware remembers; made when it is not there", .rare = true },
+	{ "boot", OPTION_KEYS, "KEYS", "what firmware boots from", .keys = boot_keys, .rare = true },
+	{ "fw-cfg", OPTION_KEYS, "KEYS", "a file for firmware and guest; may be repeated", .keys = fw_cfg_keys, .repeat = true,
+	  .rare = true },
+	{ "smbios", OPTION_KEYS, "KEYS", "what SMBIOS says; may be repeated", .keys = smbios_keys, .repeat = true, .rare = true },
 	{ "kernel", OPTION_FILE, "FILE", "bzImage or ELF vmlinux to boot" },
 	{ "initrd", OPTION_FILE, "FILE", "initial RAM disk of the kernel" },
 	{ "append", OPTION_TEXT, "TEXT", "kernel command line" },
@@ -130,6 +202,8 @@ const struct option option_table[] = {
 	  .repeat = true },
 	{ "device", OPTION_WORDS, "NAME,KEYS", "a device; may be repeated (which: man kv-vmm)", .repeat = true,
 	  .rare = true },
+	{ "vga", OPTION_CHOICE, "std|none", "graphics of a pc (std)", .choices = vgas, .rare = true },
+	{ "vnc", OPTION_KEYS, "unix:PATH|ADDR:PORT", "VNC server for the screen of a pc (none)", .keys = vnc_keys },
 	{ "console", OPTION_CHARDEV, "stdio|pty|file:PATH|unix:PATH", "serial console (stdio)",
 	  .choices = console_kinds },
 	{ "console2", OPTION_CHARDEV, "pty|file:PATH|unix:PATH", "second serial port, ttyS1 in the guest (none)",
@@ -141,6 +215,8 @@ const struct option option_table[] = {
 	{ "qmp", OPTION_KEYS, "unix:PATH", "socket that takes QMP commands (none)", .keys = qmp_keys },
 	{ "watchdog-action", OPTION_CHOICE, "reset|shutdown|poweroff|pause|none|inject-nmi|debug",
 	  "what happens when nobody feeds the watchdog (reset)", .choices = watchdog_actions, .rare = true },
+	{ "incoming", OPTION_TEXT, "URI", "the machine comes from there: unix:PATH, fd:N, file:PATH, or defer", .rare = true },
+	{ "sandbox", OPTION_KEYS, "on|off", "give up what the guest does not need (on)", .keys = sandbox_keys, .rare = true },
 	{ "name", OPTION_TEXT, "NAME", "name of the machine, in its messages", .rare = true },
 	{ "no-reboot", OPTION_FLAG, NULL, "exit when the guest reboots" },
 	{ "stats", OPTION_FLAG, NULL, "print time, exits and I/O counts at the end" },

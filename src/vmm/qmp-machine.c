@@ -27,7 +27,10 @@ JsonNode *qmp_query_status(void *opaque, JsonObject *args, GError **error)
 	const struct vmm *vmm = opaque;
 	JsonObject *o = json_object_new();
 
-	json_object_set_string_member(o, "status", vmm->io_error ? "io-error" : vmm->stopped ? "paused" : "running");
+	json_object_set_string_member(o, "status", vmm->stop_reason ? vmm->stop_reason :
+						   vmm->io_error    ? "io-error" :
+						   vmm->stopped	    ? "paused" :
+								      "running");
 	json_object_set_boolean_member(o, "singlestep", FALSE);
 	json_object_set_boolean_member(o, "running", !vmm->stopped);
 	return qmp_object(o);

@@ -188,6 +188,11 @@ void vmm_nbd_stop(struct vmm *vmm)
 	vmm->nbd = NULL;
 }
 
+bool vmm_nbd_has_exports(const struct vmm *vmm)
+{
+	return vmm->nbd && vmm->nbd->exports;
+}
+
 static bool running(struct vmm *vmm, GError **error)
 {
 	return vmm->nbd || kv_fail(error, KV_ERROR_USAGE, "NBD server not running");

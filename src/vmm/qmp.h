@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "session.h"
+#include "vnc.h"
 
 struct disk;
 struct disk_error;
@@ -45,7 +46,17 @@ qmp_run qmp_stop, qmp_cont, qmp_system_powerdown, qmp_system_reset, qmp_quit;
 /* qmp-net.c */
 extern const struct qmp_member qmp_set_link_args[];
 qmp_run qmp_set_link;
+/* qmp-display.c */
+extern const struct qmp_member qmp_screendump_args[], qmp_set_password_args[], qmp_expire_password_args[];
+qmp_run qmp_screendump, qmp_query_display_options, qmp_query_vnc, qmp_set_password, qmp_expire_password;
+void qmp_event_vnc(void *vmm, enum vnc_event what, const struct vnc_peer *peer);
 
 /* qmp-stats.c */
 extern const struct qmp_member qmp_stats_args[], qmp_stats_schemas_args[];
 qmp_run qmp_query_stats, qmp_query_stats_schemas;
+
+/* qmp-migrate.c */
+extern const struct qmp_member qmp_migrate_args[], qmp_migrate_incoming_args[], qmp_migrate_set_parameters_args[];
+extern const struct qmp_member qmp_migrate_set_capabilities_args[], qmp_getfd_args[];
+qmp_run qmp_migrate, qmp_migrate_cancel, qmp_migrate_incoming, qmp_migrate_set_parameters, qmp_migrate_set_capabilities;
+qmp_run qmp_query_migrate, qmp_query_migrate_parameters, qmp_query_migrate_capabilities, qmp_getfd, qmp_closefd;

@@ -12,6 +12,7 @@
 #include "core.h"
 #include "graph.h"
 #include "machine.h"
+#include "migrate.h"
 
 struct chardev;
 struct disk;
@@ -20,8 +21,12 @@ struct job_group;
 struct job_owner;
 struct image;
 struct input;
+struct qmp_keys;
+struct machine_firmware;
 struct qmp_server;
 struct vmm_nbd;
+struct vnc;
+struct vnc_module;
 
 /* A guest's disk as a user of the graph. */
 struct vmm_drive {
@@ -39,6 +44,7 @@ struct vmm {
 	unsigned n_channels;
 	struct machine_disk *disks;
 	unsigned n_disks;
+	GVariant **again; /* for each of them what its image is opened with before the guest runs; NULL: it is open */
 	struct block_graph *graph;
 	struct vmm_drive *drives; /* n_disks of them */
 	struct job_owner *job_owner;
@@ -46,8 +52,13 @@ struct vmm {
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
 	struct machine_card *cards;
 	unsigned n_cards;
-	struct display *display; /* of a pc, as is input; else NULL */
+	struct machine_firmware *firmware; /* of a pc, else NULL */
+	struct display *display; /* of a pc; else NULL */
 	struct input *input;
+	struct qmp_keys *keys; /* that QMP types; NULL: none yet */
+	int pointer_x, pointer_y; /* where QMP last had it */
+	const struct vnc_module *vnc_module;
+	struct vnc *vnc; /* NULL: no VNC server */
 	struct machine *machine;
 	struct qmp_server *qmp; /* NULL: none */
 	gint64 started; /* g_get_monotonic_time() */
@@ -58,10 +69,20 @@ struct vmm {
 	int signal_fd;
 	bool power_pressed;
 	bool stopped; /* the guest waits for vmm_cont() */
+	const char *stop_reason; /* of those in query-status, when it is none of the user's: inmigrate, postmigrate and so on */
 	bool io_error;	       /* ... because a drive's request failed */
 	GSource *io_error_stop; /* on its way to stop it for that, or NULL */
 	const char *watchdog_action; /* NULL: reset; another one is of a table */
 	int status; /* of the process */
+	/* migrate.c, incoming.c */
+	struct migrate *migrate; /* the last one, or NULL */
+	enum migrate_status migrate_status;
+	struct migrate_settings migrate_settings;
+	struct incoming *incoming; /* a machine is on its way here */
+	bool incoming_deferred; /* ... or will be */
+	bool autostart; /* it runs when it has come */
+	int saved_fd; /* the file that memory is mapped from; -1: none */
+	GHashTable *fds; /* getfd: descriptors by name */
 };
 
 /*
@@ -80,6 +101,14 @@ void vmm_close_cards(struct vmm *vmm);
 /* channels.c: the ports of --channel, likewise. */
 bool vmm_open_channels(struct vmm *vmm, GError **error);
 void vmm_close_channels(struct vmm *vmm);
+/* firmware.c: what a pc's firmware is and is told. Likewise. */
+bool vmm_open_firmware(struct vmm *vmm, GError **error);
+void vmm_close_firmware(struct vmm *vmm);
+/* 1 + bootindex of a disk's or card's keys; 0: it has none. */
+unsigned vmm_boot_index(GVariant *keys);
+/* Another process may write to the images, or may again not; a disk whose image cannot be opened anew stays as it is. */
+bool vmm_release_disks(struct vmm *vmm, GError **error);
+bool vmm_take_disks(struct vmm *vmm, GError **error);
 /* drives.c: those drives as users of a graph of images. Likewise. */
 bool vmm_open_graph(struct vmm *vmm, GError **error);
 /* Another medium for a drive, an open image (a reference is taken), or none. */
@@ -89,6 +118,15 @@ void vmm_close_graph(struct vmm *vmm);
 void vmm_open_jobs(struct vmm *vmm);
 void vmm_close_jobs(struct vmm *vmm);
 void vmm_nbd_stop(struct vmm *vmm);
+bool vmm_nbd_has_exports(const struct vmm *vmm);
+
+/* The options ask for a machine that comes from elsewhere. */
+bool vmm_waits_for_machine(const struct vmm *vmm);
+
+/* vnc.c: class of the graphics device, NULL: none; the server of --vnc. Closing is due after a failure, too. */
+const char *vmm_vga(const struct vmm *vmm);
+bool vmm_open_vnc(struct vmm *vmm, GError **error);
+void vmm_close_vnc(struct vmm *vmm);
 
 /* Run until the guest or the user ends it; answers the exit status of the process. */
 int vmm_run(struct vmm *vmm);
@@ -96,6 +134,7 @@ int vmm_run(struct vmm *vmm);
 /* What a user can ask of a machine that runs; QMP events are sent as it happens. To be called from the main loop. */
 void vmm_stop(struct vmm *vmm);
 bool vmm_cont(struct vmm *vmm, GError **error);
+bool vmm_go(struct vmm *vmm, GError **error); /* the same without asking whether it may */
 void vmm_reset(struct vmm *vmm);
 void vmm_powerdown(struct vmm *vmm);
 void vmm_quit(struct vmm *vmm);
@@ -105,6 +144,7 @@ void vmm_guest_quit(struct vmm *vmm, int status, const char *cause);
 
 /* notices.c: what devices have to tell becomes events, and what is to be done. For machine_config.noticed. */
 void vmm_noticed(void *vmm, enum machine_notice what, const char *name, uint32_t value);
+void vmm_fail(struct vmm *vmm); /* ends the process with status 1; the reason was told */
 
 /* Hold back the signals that loop.c takes care of, in this thread and those it makes. */
 void vmm_block_signals(void);

@@ -436,7 +436,7 @@ def case_rejected(bed):
         (['--kernel', bed.kernel, '--cpu', 'host,+amx-tile'], 'has no amx-tile'),
         (['--kernel', bed.kernel, '--smp', '4,cores=3'], 'sockets 1, cores 3, threads 1 do not make 4 processors'),
         (['--kernel', bed.kernel, '--smp', '4', '--cpus', '2'], '--smp: cpus=4, and --cpus 2'),
-        (['--kernel', bed.kernel, '--device', 'teapot'], "--device teapot: there is no such device to add"),
+        (['--kernel', bed.kernel, '--device', 'teapot'], "--device teapot: 'teapot' is not a valid device model name"),
         (['--kernel', notes], notes),
         (['--kernel', empty], empty),
     ]

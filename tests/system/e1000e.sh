@@ -44,7 +44,7 @@ echo "down: \$(md5sum </tmp/file)"
 echo "up: \$(wget -q -O - --post-file=/tmp/file $url/)"
 echo "vectors: \$(grep -c eth0 /proc/interrupts)"
 S
-"$tools/make-initrd" -k "$kernel" -m e1000e -m i6300esb -m pvpanic-pci -c "$work/run" "$work/initrd" || fail "no initrd"
+"$tools/make-initrd" -k -m e1000e -m i6300esb -m pvpanic-pci -c "$work/run" "$work/initrd" || fail "no initrd"
 
 run() { # words of the kernel's command line; the rest is kv-vmm's
 	words=$1

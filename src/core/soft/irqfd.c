@@ -30,7 +30,7 @@ struct irqfds {
 	u32 count, serial;
 	u32 resamplers; /* atomic: spares look-ups when there are none */
 	int epoll, stop;
-	pthread_t thread;
+	struct thread thread;
 };
 
 /* ---- the thread ---- */
@@ -114,7 +114,7 @@ static void release(struct irqfds *f)
 void irqfds_destroy(struct irqfds *f)
 {
 	eventfd_signal(f->stop);
-	pthread_join(f->thread, NULL);
+	thread_join(&f->thread);
 	release(f);
 }
 

@@ -20,7 +20,7 @@ struct timers {
 	u64 programmed; /* when the timerfd rings, host_now_ns() */
 	int fd;
 	bool stop;
-	pthread_t thread;
+	struct thread thread;
 };
 
 /* Lock held. */
@@ -94,7 +94,7 @@ static void stop_thread(struct timers *ts)
 	ts->stop = true;
 	program(ts, 0);
 	pthread_mutex_unlock(&ts->lock);
-	pthread_join(ts->thread, NULL);
+	thread_join(&ts->thread);
 }
 
 int timers_create(struct vm *vm)
@@ -169,7 +169,7 @@ void timer_remove(struct vm *vm, struct kv_timer *t)
 		ts->timer[t->slot] = ts->timer[--ts->count];
 		ts->timer[t->slot]->slot = t->slot;
 	}
-	while (ts->firing == t && !pthread_equal(pthread_self(), ts->thread)) {
+	while (ts->firing == t && !pthread_equal(pthread_self(), ts->thread.id)) {
 		pthread_mutex_unlock(&ts->lock);
 		sys_yield();
 		pthread_mutex_lock(&ts->lock);

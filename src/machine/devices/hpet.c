@@ -222,15 +222,14 @@ static uint64_t read_qword(const struct hpet *h, unsigned at)
 	return at % TIMER_SPACE == TIMER_COMPARATOR ? h->timer[n].comparator : 0;
 }
 
-/* now: it counts, as the guest wants and as the machine runs. */
+/* It counts, as the guest wants and as the machine runs; the comparators are armed while it stands. */
 static void update_counter(struct hpet *h)
 {
-	if (enabled(h) && !h->halted)
-		chip_counter_start(&h->counter);
-	else
-		chip_counter_stop(&h->counter);
+	chip_counter_stop(&h->counter);
 	for (unsigned i = 0; i < TIMERS; i++)
 		arm(h, i, false);
+	if (enabled(h) && !h->halted)
+		chip_counter_start(&h->counter);
 }
 
 static void write_config(struct hpet *h, uint32_t v)

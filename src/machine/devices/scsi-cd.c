@@ -15,6 +15,7 @@ enum {
 	PROFILE_DVD = 0x10,
 	MEDIA_CLASS = 4,
 	NO_EVENT = 0x80,
+	CORE = 0x0001, /* the feature that names the interface */
 };
 
 static void put_address(uint8_t *dst, uint64_t lba, bool msf)
@@ -98,7 +99,7 @@ struct feature {
 /* MMC-5, 5.3; bits 0 and 1 of `version`'s byte (current, persistent) are added below. */
 static const struct feature features[] = {
 	{0x0000, 0, 8, {0, PROFILE_DVD, 0, 0, 0, PROFILE_CD, 0, 0}},
-	{0x0001, 2, 8, {0, 0, 0, 1 /* SCSI */, 1}},
+	{CORE, 2, 8, {[4] = 1}},
 	{0x0002, 1, 4, {2}},		       /* morphing: GET EVENT STATUS is polled */
 	{0x0003, 0, 4, {0x29}},		       /* removable: a tray that ejects and locks */
 	{0x0010, 0, 8, {0, 0, 8, 0, 0, 1, 1}}, /* random readable, 2048 bytes */
@@ -132,6 +133,8 @@ static bool get_configuration(struct scsi_req *r)
 			data[n + 6] = profile == PROFILE_DVD;
 			data[n + 10] = profile == PROFILE_CD;
 		}
+		if (f->code == CORE)
+			data[n + 7] = r->lun->host->interface;
 		n += 4 + f->len;
 	}
 	put_be32(data, n - 4);

@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "boot-order.h"
 #include "bytes.h"
 #include "classes.h"
 #include "error.h"
+#include "pci.h"
 #include "scsi.h"
 #include "virtio.h"
 
@@ -353,12 +355,10 @@ static bool create(struct device *dev, GVariant *options, const struct device_ba
 	lun->block_bits = cdrom ? CD_BLOCK_BITS : DISK_BLOCK_BITS;
 	if (!lun->disk || (!cdrom && disk_is_empty(lun->disk)))
 		return kv_fail(error, KV_ERROR_USAGE, "%s: a disk needs an image", dev->id);
-	if (!lun->controller)
+	if (!lun->controller || !lun->controller->cls->scsi)
 		return kv_fail(error, KV_ERROR_USAGE, "%s: a SCSI disk needs a controller", dev->id);
-	if (!parse(lun, options, error))
-		return false;
-	lun->host = scsi_attach(lun->controller, lun, &lun->target, &queues, error);
-	if (!lun->host)
+	lun->host = lun->controller->cls->scsi;
+	if (!parse(lun, options, error) || !lun->host->attach(lun->controller, lun, &lun->target, &queues, error))
 		return false;
 	if (!open_queues(lun, queues, error)) {
 		lun->host->detach(lun->controller, lun->target);
@@ -427,6 +427,18 @@ static const struct state_field lun_fields[] = {
 
 static const struct state_desc lun_state = {.name = "scsi-lun", .version = 1, .oldest = 1, .fields = lun_fields};
 
+/* At a virtio controller; other ones have paths of their own. */
+static char *lun_boot_path(struct device *dev, char *ret_kind)
+{
+	const struct scsi_lun *lun = (const struct scsi_lun *)dev;
+	g_autofree char *rest = g_strdup_printf("channel@0/disk@%x,0", lun->target);
+
+	if (strcmp(lun->controller->cls->name, "virtio-scsi"))
+		return NULL;
+	*ret_kind = lun->cdrom ? 'd' : 'c';
+	return boot_path_pci((const struct pci_device *)lun->controller, rest);
+}
+
 const struct device_class device_scsi_disk = {
 	.name = "scsi-disk",
 	.description = "SCSI disk",
@@ -438,6 +450,7 @@ const struct device_class device_scsi_disk = {
 	.can_save = lun_can_save,
 	.state = &lun_state,
 	.stats = lun_stats,
+	.boot_path = lun_boot_path,
 };
 
 const struct device_class device_scsi_cd = {
@@ -451,4 +464,5 @@ const struct device_class device_scsi_cd = {
 	.can_save = lun_can_save,
 	.state = &lun_state,
 	.stats = lun_stats,
+	.boot_path = lun_boot_path,
 };

@@ -20,6 +20,8 @@ enum {
 	SCSI_CDB = 16,
 	SCSI_SENSE = 18, /* fixed format */
 	SCSI_SERIAL = 36,
+	SCSI_INTERFACE_SCSI = 1,
+	SCSI_INTERFACE_SATA = 7,
 };
 
 enum scsi_status { SCSI_GOOD = 0, SCSI_CHECK_CONDITION = 2 };
@@ -57,8 +59,12 @@ struct scsi_req {
 	bool (*next)(struct scsi_req *r); /* as scsi_start() */
 };
 
-/* The controller. */
+/* The controller; in its class (device.h). */
 struct scsi_host {
+	uint8_t interface; /* physical interface standard of MMC's core feature (MMC-5, table 94) */
+	/* The next free target and how many queues it has; false when all are taken. */
+	bool (*attach)(struct device *controller, struct scsi_lun *lun, unsigned *ret_target, unsigned *ret_queues,
+		       GError **error);
 	/* A command that was not over at once is; in the queue's context. */
 	void (*done)(struct scsi_req *r);
 	/* disk.h's, for the command. */
@@ -67,10 +73,6 @@ struct scsi_host {
 	void (*changed)(struct device *controller, unsigned target, uint8_t asc, uint8_t ascq);
 	void (*detach)(struct device *controller, unsigned target); /* the unit goes away: none of its commands is left */
 };
-
-/* In virtio-scsi.c: the next free target and how many queues it has; NULL and an error when all are taken. */
-const struct scsi_host *scsi_attach(struct device *controller, struct scsi_lun *lun, unsigned *ret_target, unsigned *ret_queues,
-				    GError **error);
 
 struct scsi_lun {
 	struct device dev; /* first */

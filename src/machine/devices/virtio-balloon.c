@@ -7,7 +7,6 @@
 #include "virtio-balloon.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 #include <linux/virtio_balloon.h>
 
@@ -49,14 +48,8 @@ static int reporting_index(const struct virtio_device *v)
 /* The guest's pages to the host; what is not RAM is the guest's mistake and left alone. */
 static void give_back(struct virtio_balloon *b, uint64_t gpa, uint64_t len)
 {
-	void *host = gpa_ptr(b->dev.v.mem, gpa, len);
-
-	if (!host || gpa % PAGE || len % PAGE)
+	if (gpa % PAGE || len % PAGE || !mem_discard(b->dev.v.mem, gpa, len))
 		return;
-	/* A shared mapping keeps its pages unless they are removed from the file. */
-	if (madvise(host, len, MADV_REMOVE) && madvise(host, len, MADV_DONTNEED))
-		return;
-	mem_written(b->dev.v.mem, gpa, len);
 	__atomic_add_fetch(&b->given_back, len, __ATOMIC_RELAXED);
 }
 
@@ -325,4 +318,5 @@ const struct device_class device_virtio_balloon = {
 	.resume = virtio_pci_resume,
 	.state = &balloon_state,
 	.stats = balloon_stats,
+	.keys = device_no_keys,
 };

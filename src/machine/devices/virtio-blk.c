@@ -9,6 +9,7 @@
 
 #include <linux/virtio_blk.h>
 
+#include "boot-order.h"
 #include "bytes.h"
 #include "classes.h"
 #include "disk.h"
@@ -546,6 +547,14 @@ static const struct state_desc blk_state = {
 	.after_load = blk_after_load,
 };
 
+static char *blk_boot_path(struct device *dev, char *ret_kind)
+{
+	*ret_kind = 'c';
+	return boot_path_pci((struct pci_device *)dev, "disk@0,0");
+}
+
+static const struct device_key blk_keys[] = {{"serial", DEVICE_KEY_TEXT, "serial number"}, {}};
+
 const struct device_class device_virtio_blk = {
 	.name = "virtio-blk",
 	.description = "virtio disk",
@@ -558,4 +567,6 @@ const struct device_class device_virtio_blk = {
 	.can_save = blk_can_save,
 	.state = &blk_state,
 	.stats = blk_stats,
+	.boot_path = blk_boot_path,
+	.keys = blk_keys,
 };

@@ -14,6 +14,7 @@
 
 #include "bytes.h"
 #include "card.h"
+#include "boot-order.h"
 #include "classes.h"
 #include "error.h"
 #include "log.h"
@@ -674,6 +675,14 @@ static const struct state_desc net_state = {
 	.after_load = net_after_load,
 };
 
+static char *net_boot_path(struct device *dev, char *ret_kind)
+{
+	*ret_kind = 'n';
+	return boot_path_pci((struct pci_device *)dev, "ethernet-phy@0");
+}
+
+static const struct device_key net_keys[] = {{"mac", DEVICE_KEY_TEXT, "address"}, {}};
+
 const struct device_class device_virtio_net = {
 	.name = "virtio-net",
 	.description = "virtio network card",
@@ -685,4 +694,6 @@ const struct device_class device_virtio_net = {
 	.resume = net_unpause,
 	.state = &net_state,
 	.stats = net_stats,
+	.boot_path = net_boot_path,
+	.keys = net_keys,
 };

@@ -125,4 +125,5 @@ const struct device_class device_virtio_rng = {
 	.pause = virtio_pci_pause,
 	.resume = virtio_pci_resume,
 	.state = &rng_state,
+	.keys = device_no_keys,
 };

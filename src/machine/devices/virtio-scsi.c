@@ -502,24 +502,26 @@ static void on_detach(struct device *controller, unsigned target)
 	s->lun[target] = NULL;
 }
 
-static const struct scsi_host host = {.done = on_done, .kept = on_kept, .changed = on_changed, .detach = on_detach};
-
-const struct scsi_host *scsi_attach(struct device *controller, struct scsi_lun *lun, unsigned *ret_target, unsigned *ret_queues,
-				    GError **error)
+static bool on_attach(struct device *controller, struct scsi_lun *lun, unsigned *ret_target, unsigned *ret_queues, GError **error)
 {
 	struct virtio_scsi *s = (struct virtio_scsi *)controller;
 
-	if (s->n_targets == SCSI_TARGETS) {
-		kv_fail(error, KV_ERROR_USAGE, "%s: %s has %d disks, and no room for more", lun->dev.id, controller->id,
-			SCSI_TARGETS);
-		return NULL;
-	}
+	if (s->n_targets == SCSI_TARGETS)
+		return kv_fail(error, KV_ERROR_USAGE, "%s: %s has %d disks, and no room for more", lun->dev.id, controller->id,
+			       SCSI_TARGETS);
 	*ret_target = s->n_targets++;
 	*ret_queues = s->n_queues;
 	s->lun[*ret_target] = lun;
 	fill_config(s);
-	return &host;
+	return true;
 }
+
+static const struct scsi_host host = {.interface = SCSI_INTERFACE_SCSI,
+				      .attach = on_attach,
+				      .done = on_done,
+				      .kept = on_kept,
+				      .changed = on_changed,
+				      .detach = on_detach};
 
 /* ---- the device ---- */
 
@@ -571,4 +573,5 @@ const struct device_class device_virtio_scsi = {
 	.pause = virtio_pci_pause,
 	.resume = virtio_pci_resume,
 	.state = &scsi_state,
+	.scsi = &host,
 };

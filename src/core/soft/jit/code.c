@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "../sys.h"
-#include "../thread.h"
 #include "internal.h"
 
 #define LARGE (2u << 20)
@@ -118,7 +117,7 @@ static void ahead_stop(struct jit *j)
 	if (!j->has_ahead)
 		return;
 	want_pieces(j, AHEAD_STOP);
-	pthread_join(j->ahead, NULL);
+	thread_join(&j->ahead);
 }
 
 void *meta_alloc(struct jit *j, size_t size)

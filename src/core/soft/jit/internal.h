@@ -46,6 +46,7 @@
 #pragma once
 #include <pthread.h>
 #include "../soft.h"
+#include "../thread.h"
 #include "emit.h"
 #include "jit.h"
 
@@ -165,7 +166,7 @@ struct jit {
 	size_t meta_used;
 	u32 pieces_wanted; /* atomic futex word: how much of code memory the thread `ahead` shall have got pages for (code.c) */
 	bool has_ahead;
-	pthread_t ahead;
+	struct thread ahead;
 	struct block **blocks; /* in the order of their code: signals search it, links know their number */
 	u32 block_count;
 	struct code_page *pages[PAGE_HASH];

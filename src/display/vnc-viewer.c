@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A viewer's thread: libvncserver speaks RFB (RFC 6143) with it, over a screen of its own. It waits for the viewer and for changes
+ * alone; nothing here holds up another viewer, or the guest. See vnc-server.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vnc-server.h"
+
+enum { CLIENT_WAIT_MS = 20000, HANDSHAKE_MS = 30000, REFUSED_US = 1000000 };
+
+/* libvncserver has them, without telling in its headers. */
+extern rfbBool webSocketsHasDataInBuffer(rfbClientPtr cl);
+extern int rfbssl_pending(rfbClientPtr cl);
+
+void vnc_viewer_wake(struct vnc_viewer *v)
+{
+	eventfd_write(v->wake, 1);
+}
+
+static void post(struct vnc_viewer *v, struct vnc_message m)
+{
+	m.viewer = v;
+	vnc_post(&m);
+}
+
+/* ---- what libvncserver asks ---- */
+
+static struct vnc_viewer *viewer_of(rfbClientPtr cl)
+{
+	return cl->screen->screenData;
+}
+
+static void on_key(rfbBool down, rfbKeySym sym, rfbClientPtr cl)
+{
+	post(viewer_of(cl), (struct vnc_message){.kind = VNC_MESSAGE_SYM, .down = down, .code = sym});
+}
+
+static void on_pointer(int buttons, int x, int y, rfbClientPtr cl)
+{
+	post(viewer_of(cl), (struct vnc_message){.kind = VNC_MESSAGE_POINTER, .buttons = buttons, .x = x, .y = y});
+}
+
+static int on_desktop_size(int width, int height, int n, rfbExtDesktopScreen *screens, rfbClientPtr cl)
+{
+	struct vnc_viewer *v = viewer_of(cl);
+	bool can;
+
+	if (n != 1 || width <= 0 || height <= 0 || width > VNC_SIZE_MAX || height > VNC_SIZE_MAX)
+		return rfbExtDesktopSize_InvalidScreenLayout;
+	g_mutex_lock(&v->server->lock);
+	can = v->server->can_wish;
+	g_mutex_unlock(&v->server->lock);
+	if (!can)
+		return rfbExtDesktopSize_ResizeProhibited;
+	post(v, (struct vnc_message){.kind = VNC_MESSAGE_WISH, .x = width, .y = height});
+	return rfbExtDesktopSize_Success;
+}
+
+/* RFB's challenge (RFC 6143, 7.2.2). */
+static rfbBool check_password(rfbClientPtr cl, const char *response, int len)
+{
+	struct vnc *s = viewer_of(cl)->server;
+	char password[VNC_PASSWORD_MAX + 1];
+	uint8_t wanted[CHALLENGESIZE];
+	unsigned differs = 0;
+	bool usable;
+
+	g_mutex_lock(&s->lock);
+	memcpy(password, s->password, sizeof(password));
+	usable = *password && time(NULL) < s->expires;
+	g_mutex_unlock(&s->lock);
+	memcpy(wanted, cl->authChallenge, sizeof(wanted));
+	rfbEncryptBytes(wanted, password);
+	for (int i = 0; i < CHALLENGESIZE && i < len; i++)
+		differs |= wanted[i] ^ (uint8_t)response[i];
+	if (usable && !differs && len == CHALLENGESIZE)
+		return TRUE;
+	g_usleep(REFUSED_US); /* of this viewer's thread: guessing is slow */
+	return FALSE;
+}
+
+/* ---- changes ---- */
+
+static void set_format(rfbScreenInfoPtr screen)
+{
+	screen->serverFormat.redShift = 16;
+	screen->serverFormat.greenShift = 8;
+	screen->serverFormat.blueShift = 0;
+	screen->serverFormat.depth = 24;
+}
+
+static void set_frame(struct vnc_viewer *v, rfbScreenInfoPtr screen, uint32_t *frame, uint32_t width, uint32_t height)
+{
+	rfbNewFramebuffer(screen, (char *)frame, (int)width, (int)height, 8, 3, 4);
+	set_format(screen);
+	if (v->client)
+		screen->setTranslateFunction(v->client);
+	g_free(v->frame);
+	v->frame = frame;
+}
+
+/* Owned by libvncserver, which frees with free(). */
+static rfbCursorPtr make_cursor(const struct display_cursor *c)
+{
+	size_t n = (size_t)c->width * c->height;
+	rfbCursorPtr made = calloc(1, sizeof(*made));
+
+	if (!made)
+		return NULL;
+	made->cleanup = made->cleanupMask = made->cleanupRichSource = TRUE;
+	made->width = (uint16_t)c->width;
+	made->height = (uint16_t)c->height;
+	made->xhot = (uint16_t)MIN(c->hot_x, c->width - 1);
+	made->yhot = (uint16_t)MIN(c->hot_y, c->height - 1);
+	made->richSource = malloc(n * 4);
+	made->alphaSource = malloc(n);
+	if (!made->richSource || !made->alphaSource) {
+		rfbFreeCursor(made);
+		return NULL;
+	}
+	memcpy(made->richSource, c->pixels, n * 4);
+	for (size_t i = 0; i < n; i++)
+		made->alphaSource[i] = (uint8_t)(c->pixels[i] >> 24);
+	made->mask = (uint8_t *)rfbMakeMaskFromAlphaSource(made->width, made->height, made->alphaSource);
+	return made;
+}
+
+static void copy_damage(struct vnc_viewer *v, sraRegionPtr damage)
+{
+	sraRectangleIterator *it = sraRgnGetIterator(damage);
+	uint32_t width = v->server->width;
+	sraRect r;
+
+	while (sraRgnIteratorNext(it, &r))
+		for (int y = r.y1; y < r.y2; y++)
+			memcpy(v->frame + (size_t)y * width + r.x1, v->server->shadow + (size_t)y * width + r.x1,
+			       (size_t)(r.x2 - r.x1) * 4);
+	sraRgnReleaseIterator(it);
+}
+
+/* False: the server wants it to end. */
+static bool take_changes(struct vnc_viewer *v, rfbScreenInfoPtr screen)
+{
+	struct vnc *s = v->server;
+	sraRegionPtr damage = NULL;
+	rfbCursorPtr cursor = NULL;
+	uint32_t *frame = NULL, width, height;
+	bool new_cursor, quit;
+
+	g_mutex_lock(&s->lock);
+	width = s->width;
+	height = s->height;
+	quit = v->quit;
+	if (v->resized) {
+		frame = g_memdup2(s->shadow, (gsize)width * height * 4);
+	} else if (!sraRgnEmpty(v->damage)) {
+		damage = sraRgnCreateRgn(v->damage);
+		copy_damage(v, damage);
+	}
+	new_cursor = v->new_cursor;
+	if (new_cursor && s->cursor.pixels)
+		cursor = make_cursor(&s->cursor);
+	v->resized = v->new_cursor = false;
+	sraRgnMakeEmpty(v->damage);
+	g_mutex_unlock(&s->lock);
+
+	if (frame)
+		set_frame(v, screen, frame, width, height);
+	if (damage) {
+		rfbMarkRegionAsModified(screen, damage);
+		sraRgnDestroy(damage);
+	}
+	if (new_cursor)
+		rfbSetCursor(screen, cursor);
+	return !quit;
+}
+
+/* ---- the connection ---- */
+
+/* Whether ClientInit, which is the next byte, asks for being the only one. One within WebSocket's frames does not. */
+static bool wants_alone(struct vnc_viewer *v)
+{
+	uint8_t shared = 1;
+
+	return !v->client->wsctx && recv(v->client->sock, &shared, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && !shared;
+}
+
+static void process_message(struct vnc_viewer *v)
+{
+	rfbClientPtr cl = v->client;
+	bool init = cl->state == RFB_INITIALISATION, alone = init && wants_alone(v);
+
+	rfbProcessClientMessage(cl);
+	if (cl->sock == RFB_INVALID_SOCKET)
+		return;
+	if (init && cl->state == RFB_NORMAL) {
+		v->ready = true;
+		post(v, (struct vnc_message){.kind = VNC_MESSAGE_READY, .x = alone});
+	}
+	/* UltraVNC's scaling has pictures that do not follow a change of size. */
+	if (cl->scaledScreen != cl->screen)
+		rfbCloseClient(cl);
+	/* Without a cursor of the guest a viewer keeps its own. */
+	if (!cl->screen->cursor)
+		cl->cursorWasChanged = FALSE;
+}
+
+static bool has_buffered(rfbClientPtr cl)
+{
+	return cl->sock != RFB_INVALID_SOCKET &&
+	       ((cl->wsctx && webSocketsHasDataInBuffer(cl)) || (cl->sslctx && rfbssl_pending(cl) > 0));
+}
+
+static void send_updates(struct vnc_viewer *v)
+{
+	struct vnc *s = v->server;
+	rfbClientPtr cl = v->client;
+	unsigned leds;
+	bool absolute;
+
+	if (cl->state != RFB_NORMAL)
+		return;
+	g_mutex_lock(&s->lock);
+	leds = s->leds;
+	absolute = s->absolute;
+	g_mutex_unlock(&s->lock);
+	if (!vnc_extension_send(v, leds, absolute))
+		rfbCloseClient(cl);
+	else
+		rfbUpdateClient(cl);
+}
+
+static void serve(struct vnc_viewer *v, rfbScreenInfoPtr screen)
+{
+	rfbClientPtr cl = v->client;
+	gint64 started = g_get_monotonic_time();
+
+	while (cl->sock != RFB_INVALID_SOCKET && take_changes(v, screen)) {
+		struct pollfd fds[2] = {{cl->sock, POLLIN, 0}, {v->wake, POLLIN, 0}};
+		int timeout = v->ready ? -1 : HANDSHAKE_MS - (int)((g_get_monotonic_time() - started) / 1000);
+		eventfd_t count;
+
+		send_updates(v);
+		if (cl->sock == RFB_INVALID_SOCKET || (!v->ready && timeout <= 0))
+			break;
+		if (poll(fds, 2, has_buffered(cl) ? 0 : timeout) < 0 && errno != EINTR)
+			break;
+		if (fds[1].revents & POLLIN)
+			eventfd_read(v->wake, &count);
+		if (fds[0].revents || has_buffered(cl))
+			process_message(v);
+	}
+}
+
+static void set_up(struct vnc_viewer *v, rfbScreenInfoPtr screen)
+{
+	struct vnc *s = v->server;
+
+	screen->screenData = v;
+	screen->desktopName = s->name;
+	screen->frameBuffer = NULL;
+	screen->deferUpdateTime = 0;
+	screen->maxClientWait = CLIENT_WAIT_MS;
+	screen->alwaysShared = TRUE; /* who is alone is decided by the server */
+	screen->authPasswdData = s->has_password ? s : NULL;
+	screen->passwordCheck = check_password;
+	screen->kbdAddEvent = on_key;
+	screen->ptrAddEvent = on_pointer;
+	screen->setDesktopSizeHook = on_desktop_size;
+	screen->cursor = NULL;
+	screen->pointerClient = NULL;
+	screen->sslcertfile = v->websocket ? s->cert : NULL;
+	screen->sslkeyfile = v->websocket ? s->key : NULL;
+}
+
+gpointer vnc_viewer_run(gpointer opaque)
+{
+	struct vnc_viewer *v = opaque;
+	rfbScreenInfoPtr screen = v->server->screen[v->slot];
+	int fd = fcntl(v->fd, F_DUPFD_CLOEXEC, 0);
+
+	set_up(v, screen);
+	take_changes(v, screen); /* the first frame */
+	/* libvncserver uses select(). */
+	if (fd >= 0 && fd < FD_SETSIZE)
+		v->client = rfbNewClient(screen, fd);
+	else if (fd >= 0)
+		close(fd);
+	/* A page of any web site may open a WebSocket: it shall not do so at the port for viewers. */
+	if (v->client && v->client->wsctx && !v->websocket)
+		rfbCloseClient(v->client);
+	if (v->client) {
+		serve(v, screen);
+		rfbClientConnectionGone(v->client);
+	}
+	rfbSetCursor(screen, NULL);
+	screen->frameBuffer = NULL;
+	g_clear_pointer(&v->frame, g_free);
+	post(v, (struct vnc_message){.kind = VNC_MESSAGE_GONE});
+	return NULL;
+}

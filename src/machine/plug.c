@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Devices that a user adds (--device, device_add) and takes away: from the words of options to a place on a bus. A slot (struct
+ * device_class: bus, plugged, unplug) takes one while the guest runs; it goes when the guest has let go of it. Main thread, but
+ * for plug_left(). See machine.h.
+ */
+#include <string.h>
+
+#include "board.h"
+#include "error.h"
+#include "log.h"
+
+enum { AGAIN_MS = 2, SLOTS = 32 };
+
+/* On its way out. */
+struct leaver {
+	struct machine *m;
+	struct device *dev;
+	GSource *source;
+};
+
+typedef struct {
+	char *id, *bus, *address;
+	GVariant *options; /* the class's own */
+} wish;
+
+static void wish_clear(wish *w)
+{
+	g_free(w->id);
+	g_free(w->bus);
+	g_free(w->address);
+	g_clear_pointer(&w->options, g_variant_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(wish, wish_clear)
+
+struct device *plug_find(struct machine *m, const char *id)
+{
+	for (unsigned i = 0; i < m->devices->len; i++)
+		if (!strcmp(((struct device *)m->devices->pdata[i])->id, id))
+			return m->devices->pdata[i];
+	return NULL;
+}
+
+/* QEMU has -pci behind the names of those that are PCI functions here anyway. */
+static const struct device_class *find_class(const char *name)
+{
+	const struct device_class *cls = device_class_find(name);
+	g_autofree char *short_name = NULL;
+
+	if (!cls && g_str_has_suffix(name, "-pci")) {
+		short_name = g_strndup(name, strlen(name) - strlen("-pci"));
+		cls = device_class_find(short_name);
+	}
+	return cls && cls->keys ? cls : NULL;
+}
+
+static bool read_words(const struct device_class *cls, GVariant *words, wish *w, GError **error)
+{
+	g_autoptr(GVariant) rest = NULL;
+	GVariantBuilder builder;
+	const char *name, *word;
+	GVariantIter iter;
+
+	g_variant_builder_init(&builder, G_VARIANT_TYPE("a{ss}"));
+	g_variant_iter_init(&iter, words);
+	while (g_variant_iter_next(&iter, "{&s&s}", &name, &word)) {
+		char **special = !strcmp(name, "bus") ? &w->bus : !strcmp(name, "addr") ? &w->address : NULL;
+
+		if (special)
+			*special = g_strdup(word);
+		else
+			g_variant_builder_add(&builder, "{ss}", name, word);
+	}
+	rest = g_variant_ref_sink(g_variant_builder_end(&builder));
+	w->options = device_options(cls, rest, error);
+	return w->options;
+}
+
+/* SLOT or SLOT.FUNCTION, hexadecimal as in lspci. */
+static bool read_address(const char *text, struct pci_place *place, GError **error)
+{
+	g_auto(GStrv) parts = g_strsplit(text, ".", 2);
+	guint64 slot, function = 0;
+	const char *hex = g_str_has_prefix(parts[0], "0x") ? parts[0] + 2 : parts[0];
+
+	if (!g_ascii_string_to_unsigned(hex, 16, 0, SLOTS - 1, &slot, NULL) ||
+	    (parts[1] && !g_ascii_string_to_unsigned(parts[1], 16, 0, 7, &function, NULL)))
+		return kv_fail(error, KV_ERROR_USAGE, "addr: '%s' is not SLOT or SLOT.FUNCTION, as 4 or 1f.2", text);
+	place->slot = (uint8_t)slot;
+	place->function = (uint8_t)function;
+	return true;
+}
+
+static bool is_root(const char *bus)
+{
+	return !bus || !strcmp(bus, "pcie.0");
+}
+
+/* The slot, for a device behind one; *ret NULL: on bus 0. */
+static bool find_place(struct machine *m, const wish *w, bool hot, struct pci_place *place, struct device **ret, GError **error)
+{
+	*place = (struct pci_place){.slot = 0xff};
+	*ret = NULL;
+	if (w->address && !read_address(w->address, place, error))
+		return false;
+	if (is_root(w->bus))
+		return !hot || kv_fail(error, KV_ERROR_UNSUPPORTED, "Bus 'pcie.0' does not support hotplugging");
+	*ret = plug_find(m, w->bus);
+	if (!*ret || !(*ret)->cls->bus)
+		return kv_fail(error, KV_ERROR_USAGE, "Bus '%s' not found", w->bus);
+	place->bus = (*ret)->cls->bus(*ret);
+	if (pci_bus_first(place->bus))
+		return kv_fail(error, KV_ERROR_INVALID, "slot 0 of bus '%s' is in use", w->bus);
+	if (w->address && (place->slot || place->function))
+		return kv_fail(error, KV_ERROR_INVALID, "addr: behind '%s' there is slot 0 alone", w->bus);
+	place->slot = 0;
+	return true;
+}
+
+/* Its bus is the one USB controller's. */
+static bool is_usb(const struct device_class *cls)
+{
+	return g_str_has_prefix(cls->name, "usb-");
+}
+
+/* A function's place, or a port of the USB controller. */
+static bool prepare(struct machine *m, const struct device_class *cls, const wish *w, bool hot, struct pci_place *place,
+		    struct device **ret_slot, GError **error)
+{
+	*ret_slot = NULL;
+	*place = (struct pci_place){.slot = 0xff};
+	if (!is_usb(cls))
+		return find_place(m, w, hot, place, ret_slot, error);
+	if (hot && !m->core.usb)
+		return kv_fail(error, KV_ERROR_USAGE, "No 'usb-bus' bus found for device '%s'", cls->name);
+	return m->core.usb || board_need_usb(m, error);
+}
+
+static bool plug(struct machine *m, const struct machine_device *d, bool hot, GError **error)
+{
+	const struct device_backend backend = {.disk = d->disk, .netdev = d->netdev};
+	const struct device_class *cls = find_class(d->cls);
+	g_auto(wish) w = {0};
+	struct pci_place place;
+	struct device *slot, *dev;
+
+	if (!cls)
+		return kv_fail(error, KV_ERROR_USAGE, "'%s' is not a valid device model name", d->cls);
+	if (cls->bus && m->kind == MACHINE_MICRO)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "machine 'micro' has one PCI bus, and no firmware to number others");
+	w.id = d->id ? g_strdup(d->id) : g_strdup_printf("device%u", m->n_named++);
+	if (!read_words(cls, d->options, &w, error) || !prepare(m, cls, &w, hot, &place, &slot, error))
+		return false;
+	m->core.pci_place = &place;
+	dev = board_add(m, cls->name, w.id, w.options, &backend, error);
+	m->core.pci_place = NULL;
+	if (!dev)
+		return false;
+	if (hot && m->running && cls->resume)
+		cls->resume(dev);
+	if (slot)
+		slot->cls->plugged(slot, dev, hot);
+	return true;
+}
+
+bool board_add_devices(struct machine *m, const struct machine_config *config, GError **error)
+{
+	for (unsigned i = 0; i < config->n_devices; i++)
+		if (!plug(m, &config->devices[i], false, error)) {
+			g_prefix_error(error, "--device %s: ", config->devices[i].cls);
+			return false;
+		}
+	return true;
+}
+
+bool machine_plug(struct machine *m, const struct machine_device *d, GError **error)
+{
+	return plug(m, d, true, error);
+}
+
+bool machine_has_device(struct machine *m, const char *id)
+{
+	return plug_find(m, id);
+}
+
+static struct device *slot_of(struct machine *m, const struct device *dev)
+{
+	for (unsigned i = 0; i < m->devices->len; i++) {
+		struct device *s = m->devices->pdata[i];
+
+		if (s->cls->bus && (const struct device *)pci_bus_first(s->cls->bus(s)) == dev)
+			return s;
+	}
+	return NULL;
+}
+
+bool machine_unplug(struct machine *m, const char *id, GError **error)
+{
+	struct device *dev = plug_find(m, id), *slot = dev ? slot_of(m, dev) : NULL;
+
+	if (!dev)
+		return kv_fail(error, KV_ERROR_INVALID, "Device '%s' not found", id);
+	if (is_usb(dev->cls)) {
+		plug_left(m, dev);
+		return true;
+	}
+	if (!slot)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "Bus 'pcie.0' does not support hotplugging");
+	slot->cls->unplug(slot, dev);
+	return true;
+}
+
+/* Never from inside of a change of the machine's state. */
+static gboolean remove_device(gpointer opaque)
+{
+	struct leaver *l = opaque;
+	struct machine *m = l->m;
+	g_autofree char *id = NULL;
+
+	if (m->changing)
+		return G_SOURCE_CONTINUE;
+	id = g_strdup(l->dev->id);
+	kv_log_debug("%s: taken out", id);
+	if (m->running && l->dev->cls->pause)
+		l->dev->cls->pause(l->dev);
+	g_ptr_array_remove(m->devices, l->dev);
+	device_free(l->dev);
+	g_mutex_lock(&m->lock);
+	g_ptr_array_remove(m->leavers, l); /* frees l */
+	g_mutex_unlock(&m->lock);
+	if (m->unplugged)
+		m->unplugged(m->unplugged_opaque, id);
+	return G_SOURCE_REMOVE;
+}
+
+void plug_left(void *machine, struct device *dev)
+{
+	struct machine *m = machine;
+	struct leaver *l = g_new0(struct leaver, 1);
+
+	*l = (struct leaver){m, dev, g_timeout_source_new(AGAIN_MS)};
+	g_source_set_callback(l->source, remove_device, l, NULL);
+	g_mutex_lock(&m->lock);
+	g_ptr_array_add(m->leavers, l);
+	g_source_attach(l->source, m->core.context);
+	g_mutex_unlock(&m->lock);
+}
+
+void plug_leaver_free(void *opaque)
+{
+	struct leaver *l = opaque;
+
+	g_source_destroy(l->source);
+	g_source_unref(l->source);
+	g_free(l);
+}
+
+void machine_on_unplugged(struct machine *m, void (*unplugged)(void *opaque, const char *id), void *opaque)
+{
+	m->unplugged = unplugged;
+	m->unplugged_opaque = opaque;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* QMP commands about the screen and its VNC server (QEMU: qapi/ui.json). See qmp.h. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "display.h"
+#include "error.h"
+#include "qmp.h"
+#include "screenshot.h"
+#include "vmm.h"
+#include "vnc.h"
+
+/* ---- screendump ---- */
+
+static const char *const formats[] = {"ppm", "png", NULL};
+static const struct qmp_type format_type = {QMP_ENUM, .values = formats};
+const struct qmp_member qmp_screendump_args[] = {
+	{"filename", &qmp_string},
+	{"device", &qmp_string, .optional = true},
+	{"head", &qmp_integer, .optional = true},
+	{"format", &format_type, .optional = true},
+	{},
+};
+
+JsonNode *qmp_screendump(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+	const char *device = json_object_get_string_member_with_default(args, "device", NULL);
+	gint64 head = json_object_get_int_member_with_default(args, "head", 0);
+
+	if (!vmm->display || !vmm_vga(vmm)) {
+		kv_fail(error, KV_ERROR_UNSUPPORTED, "There is no console to take a screendump from");
+		return NULL;
+	}
+	if (device && strcmp(device, "vga")) {
+		kv_fail(error, KV_ERROR_USAGE, "Device '%s' not found", device);
+		return NULL;
+	}
+	if (head < 0 || head >= DISPLAY_HEADS) {
+		kv_fail(error, KV_ERROR_USAGE, "device '%s' has no head %" G_GINT64_FORMAT, "vga", head);
+		return NULL;
+	}
+	if (!screenshot_write(vmm->display, (unsigned)head, json_object_get_string_member(args, "filename"),
+			      !strcmp(json_object_get_string_member_with_default(args, "format", "ppm"), "png"), error))
+		return NULL;
+	return qmp_nothing();
+}
+
+JsonNode *qmp_query_display_options(void *opaque, JsonObject *args, GError **error)
+{
+	JsonObject *o = json_object_new();
+
+	json_object_set_string_member(o, "type", "none"); /* no window on the host's screen */
+	return qmp_object(o);
+}
+
+/* ---- VNC ---- */
+
+static void put_peer(JsonObject *o, const struct vnc_peer *p, bool server)
+{
+	json_object_set_string_member(o, "host", server ? p->server_host : p->host);
+	json_object_set_string_member(o, "service", server ? p->server_service : p->service);
+	json_object_set_string_member(o, "family", p->family);
+	json_object_set_boolean_member(o, "websocket", p->websocket);
+}
+
+static void put_client(void *opaque, const struct vnc_peer *p)
+{
+	JsonObject *o = json_object_new();
+
+	put_peer(o, p, false);
+	json_array_add_object_element(opaque, o);
+}
+
+JsonNode *qmp_query_vnc(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+	JsonObject *o = json_object_new();
+	JsonArray *clients;
+	struct vnc_peer where;
+
+	json_object_set_boolean_member(o, "enabled", vmm->vnc != NULL);
+	if (!vmm->vnc)
+		return qmp_object(o);
+	clients = json_array_new();
+	vmm->vnc_module->get_address(vmm->vnc, &where);
+	json_object_set_string_member(o, "host", where.server_host);
+	json_object_set_string_member(o, "service", where.server_service);
+	json_object_set_string_member(o, "family", where.family);
+	json_object_set_string_member(o, "auth", vmm->vnc_module->has_password(vmm->vnc) ? "vnc" : "none");
+	vmm->vnc_module->each_client(vmm->vnc, put_client, clients);
+	json_object_set_array_member(o, "clients", clients);
+	return qmp_object(o);
+}
+
+void qmp_event_vnc(void *opaque, enum vnc_event what, const struct vnc_peer *p)
+{
+	static const char *const names[] = {
+		[VNC_CONNECTED] = "VNC_CONNECTED", [VNC_INITIALIZED] = "VNC_INITIALIZED", [VNC_DISCONNECTED] = "VNC_DISCONNECTED"};
+	struct vmm *vmm = opaque;
+	JsonObject *data = json_object_new(), *client = json_object_new(), *server = json_object_new();
+
+	put_peer(client, p, false);
+	put_peer(server, p, true);
+	if (vmm->vnc)
+		json_object_set_string_member(server, "auth", vmm->vnc_module->has_password(vmm->vnc) ? "vnc" : "none");
+	json_object_set_object_member(data, "server", server);
+	json_object_set_object_member(data, "client", client);
+	qmp_event(vmm, names[what], data);
+}
+
+static const char *const protocols[] = {"vnc", "spice", NULL};
+static const struct qmp_type protocol_type = {QMP_ENUM, .values = protocols};
+static const char *const connected[] = {"keep", "fail", "disconnect", NULL};
+static const struct qmp_type connected_type = {QMP_ENUM, .values = connected};
+const struct qmp_member qmp_set_password_args[] = {
+	{"protocol", &protocol_type},
+	{"password", &qmp_string},
+	{"connected", &connected_type, .optional = true},
+	{"display", &qmp_string, .optional = true, .tag = "protocol", .value = "vnc"},
+	{},
+};
+const struct qmp_member qmp_expire_password_args[] = {
+	{"protocol", &protocol_type},
+	{"time", &qmp_string},
+	{"display", &qmp_string, .optional = true, .tag = "protocol", .value = "vnc"},
+	{},
+};
+
+static bool check_protocol(const struct vmm *vmm, JsonObject *args, GError **error)
+{
+	if (strcmp(json_object_get_string_member(args, "protocol"), "vnc"))
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "SPICE is not in use");
+	return vmm->vnc || kv_fail(error, KV_ERROR_UNSUPPORTED, "Could not set password");
+}
+
+JsonNode *qmp_set_password(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+
+	if (!check_protocol(vmm, args, error))
+		return NULL;
+	if (strcmp(json_object_get_string_member_with_default(args, "connected", "keep"), "keep")) {
+		kv_fail(error, KV_ERROR_USAGE, "parameter 'connected' must be 'keep' when 'protocol' is vnc");
+		return NULL;
+	}
+	if (!vmm->vnc_module->set_password(vmm->vnc, json_object_get_string_member(args, "password"))) {
+		kv_fail(error, KV_ERROR_UNSUPPORTED, "Could not set password");
+		return NULL;
+	}
+	return qmp_nothing();
+}
+
+/* "now", "never", "+SECONDS" or Unix time. */
+static bool parse_time(const char *text, int64_t *ret)
+{
+	bool relative = *text == '+';
+	gint64 n;
+
+	if (!strcmp(text, "now") || !strcmp(text, "never")) {
+		*ret = text[2] == 'w' ? 0 : INT64_MAX;
+		return true;
+	}
+	if (!g_ascii_string_to_signed(text + relative, 10, 0, INT32_MAX * 1024ll, &n, NULL))
+		return false;
+	*ret = n + (relative ? (int64_t)time(NULL) : 0);
+	return true;
+}
+
+JsonNode *qmp_expire_password(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+	const char *text = json_object_get_string_member(args, "time");
+	int64_t when;
+
+	if (!check_protocol(vmm, args, error))
+		return NULL;
+	if (!parse_time(text, &when)) {
+		kv_fail(error, KV_ERROR_USAGE, "Parameter 'time' doesn't take value '%s'", text);
+		return NULL;
+	}
+	if (!vmm->vnc_module->expire_password(vmm->vnc, when)) {
+		kv_fail(error, KV_ERROR_UNSUPPORTED, "Could not set password expire time");
+		return NULL;
+	}
+	return qmp_nothing();
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Namespaces: of users, so that what can be got back is worth nothing outside; of mounts, with a root that is empty; of networks,
+ * with none; of System V's IPC. unshare(2), user_namespaces(7), mount_namespaces(7). Not of processes: that would take a second process
+ * that waits for the first, and thread ids that QMP's clients could not use; docs/threat-model.md says what stands there instead.
+ * See sandbox.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sandbox.h"
+
+static const char resolver[] = "/etc/resolv.conf";
+
+static bool write_proc(struct sandbox *s, const char *name, const char *text)
+{
+	int fd = s->proc < 0 ? -1 : openat(s->proc, name, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	int err = errno;
+
+	if (fd >= 0)
+		close(fd);
+	errno = err;
+	return ok;
+}
+
+static bool map_ids(struct sandbox *s, uid_t uid, gid_t gid)
+{
+	g_autofree char *users = g_strdup_printf("%u %u 1", uid, uid), *groups = g_strdup_printf("%u %u 1", gid, gid);
+
+	return write_proc(s, "setgroups", "deny") && write_proc(s, "uid_map", users) && write_proc(s, "gid_map", groups);
+}
+
+void sandbox_unshare_users(struct sandbox *s)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+
+	if (unshare(CLONE_NEWUSER)) {
+		sandbox_left_out(s, "user namespace", errno);
+		return;
+	}
+	/* Who has changed its user does not own its files of /proc, until it may be dumped. */
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	if (!map_ids(s, uid, gid))
+		sandbox_left_out(s, "map of the user namespace", errno);
+	prctl(PR_SET_DUMPABLE, dumpable == 1, 0, 0, 0);
+}
+
+void sandbox_unshare(struct sandbox *s)
+{
+	static const struct {
+		int flag;
+		const char *name;
+	} spaces[] = {
+		{ CLONE_NEWIPC, "IPC namespace" },
+		{ CLONE_NEWNS, "mount namespace" },
+		{ CLONE_NEWNET, "network namespace" },
+	};
+
+	/* Root has no need of a namespace of users to make others; it gets one when it is root no longer. */
+	if (geteuid() != 0)
+		sandbox_unshare_users(s);
+	for (unsigned i = 0; i < G_N_ELEMENTS(spaces); i++) {
+		if ((spaces[i].flag == CLONE_NEWNET && (s->network || s->names)) || (spaces[i].flag == CLONE_NEWNS && s->names))
+			continue;
+		if (unshare(spaces[i].flag))
+			sandbox_left_out(s, spaces[i].name, errno);
+	}
+}
+
+/*
+ * The file that libslirp reads whenever the guest asks for a name. Where it is a link into a folder of a resolver's, that is what
+ * stays, so that the resolver can replace the file.
+ */
+static bool keep_resolver(void)
+{
+	char real[PATH_MAX];
+	g_autofree char *folder = NULL;
+	int fd;
+
+	if (!realpath(resolver, real))
+		return true;
+	if (mkdir("etc", 0755))
+		return false;
+	if (!strcmp(real, resolver)) {
+		fd = open("etc/resolv.conf", O_WRONLY | O_CREAT | O_CLOEXEC, 0444);
+		if (fd >= 0)
+			close(fd);
+		return !mount(real, "etc/resolv.conf", NULL, MS_BIND, NULL);
+	}
+	folder = g_path_get_dirname(real);
+	return !g_mkdir_with_parents(folder + 1, 0755) && !mount(folder, folder + 1, NULL, MS_BIND, NULL) &&
+	       !symlink(real, "etc/resolv.conf");
+}
+
+static bool make_root(struct sandbox *s)
+{
+	static const char place[] = "/proc"; /* a folder that every system has */
+	enum { FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC };
+
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("kv-vmm", place, "tmpfs", FLAGS, "size=64k,mode=0755") ||
+	    chdir(place))
+		return false;
+	if (s->network && !keep_resolver())
+		sandbox_left_out(s, "resolv.conf", errno);
+	return !mount(NULL, ".", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | FLAGS, NULL);
+}
+
+/* What was there stays below, where nothing leads to; to unmount it would take milliseconds, for the kernel waits for RCU. */
+static bool change_root(void)
+{
+	return !mount(".", "/", NULL, MS_MOVE, NULL) && !chroot(".") && !chdir("/");
+}
+
+void sandbox_close_root(struct sandbox *s)
+{
+	if (!make_root(s) || !change_root())
+		sandbox_left_out(s, "empty file system", errno);
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The order in which kv-vmm gives things up, and what a machine still needs by its command line. Namespaces first, since they need
+ * privileges of their own; then files, users, capabilities; the filter of system calls last, since it forbids all the others.
+ * See sandbox.h.
+ */
+#include "sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core.h"
+#include "error.h"
+#include "log.h"
+#include "role.h"
+#include "vmm.h"
+
+static GVariant *keys_of(GVariant *options)
+{
+	return g_variant_lookup_value(options, "sandbox", NULL);
+}
+
+static bool is_on(GVariant *keys)
+{
+	const char *mode = "on";
+
+	if (keys)
+		g_variant_lookup(keys, "mode", "&s", &mode);
+	return !strcmp(mode, "on");
+}
+
+static bool is_strict(GVariant *keys)
+{
+	gboolean strict = FALSE;
+
+	return keys && g_variant_lookup(keys, "strict", "b", &strict) && strict;
+}
+
+static bool has_user_net(GVariant *options)
+{
+	g_autoptr(GVariantIter) iter = NULL;
+	const char *kind;
+	GVariant *keys;
+	bool found = false;
+
+	if (!g_variant_lookup(options, "net", "aa{sv}", &iter))
+		return false;
+	while ((keys = g_variant_iter_next_value(iter))) {
+		found |= g_variant_lookup(keys, "kind", "&s", &kind) && !strcmp(kind, "user");
+		g_variant_unref(keys);
+	}
+	return found;
+}
+
+/* The files of sockets that consoles listen on, which are removed at the end. */
+static const char **socket_files(GVariant *options)
+{
+	static const char *const consoles[] = { "console", "virtio-console" };
+	const char **files = g_new0(const char *, G_N_ELEMENTS(consoles) + 1), *place;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(consoles); i++)
+		if (g_variant_lookup(options, consoles[i], "&s", &place) && g_str_has_prefix(place, "unix:"))
+			files[n++] = place + strlen("unix:");
+	return files;
+}
+
+void sandbox_left_out(struct sandbox *s, const char *what, int err)
+{
+	g_string_append_printf(s->left_out, "%s%s", s->left_out->len ? "; " : "", what);
+	if (err)
+		g_string_append_printf(s->left_out, " (%s)", g_strerror(err));
+}
+
+/* As the software KVM's threads start: a function of its own, as libkvcore knows no roles. */
+static void engine_thread(void)
+{
+	kv_role_enter("engine");
+}
+
+void sandbox_prepare(GVariant *options)
+{
+	g_autoptr(GVariant) keys = keys_of(options);
+
+	if (is_on(keys))
+		kvcore_hold_threads(engine_thread);
+}
+
+static bool give_up(struct sandbox *s, GError **error)
+{
+	s->proc = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	s->landlock = -1;
+	sandbox_unshare(s);
+	sandbox_landlock_rules(s);
+#ifdef SANDBOX_SANITIZED
+	sandbox_left_out(s, "empty file system, user, system calls (a build with sanitizers)", 0);
+#else
+	if (!s->names)
+		sandbox_close_root(s);
+	if (!sandbox_change_user(s, error))
+		return false;
+#endif
+	sandbox_drop_capabilities(s);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		sandbox_left_out(s, "no_new_privs", errno);
+	sandbox_landlock(s);
+	if (s->proc >= 0)
+		close(s->proc);
+#ifndef SANDBOX_SANITIZED
+	sandbox_seccomp(s);
+#endif
+	return true;
+}
+
+static bool finish(struct sandbox *s, GError **error)
+{
+	if (!s->left_out->len)
+		return true;
+	if (s->strict)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "--sandbox strict=on: this kernel or container does not give: %s",
+			       s->left_out->str);
+	kv_log_debug("sandbox: left out: %s", s->left_out->str);
+	return true;
+}
+
+static bool enter(const struct vmm *vmm, GVariant *keys, GError **error)
+{
+	g_autofree const char **sockets = socket_files(vmm->options);
+	g_autofree const char **files = NULL;
+	g_autoptr(GString) left_out = g_string_new(NULL);
+	struct sandbox s = { .names = vmm->qmp, .sockets = sockets, .left_out = left_out };
+
+	s.strict = is_strict(keys);
+	s.network = has_user_net(vmm->options);
+	if (keys) {
+		g_variant_lookup(keys, "user", "&s", &s.user);
+		if (g_variant_lookup(keys, "files", "^a&s", &files))
+			s.files = files;
+	}
+	/* What libraries look up in files once. */
+	tzset();
+	g_random_int();
+	return give_up(&s, error) && finish(&s, error);
+}
+
+bool sandbox_enter(const struct vmm *vmm, GError **error)
+{
+	g_autoptr(GVariant) keys = keys_of(vmm->options);
+
+	if (!is_on(keys))
+		return true;
+	if (!enter(vmm, keys, error))
+		return false;
+	return kvcore_start_threads() == 0 || kv_fail_errno(error, errno, "cannot start the CPU engine's threads");
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* --vga and --vnc: the graphics device's name and the VNC server, which is loaded when it is asked for. See vmm.h. */
+#include <string.h>
+
+#include "display.h"
+#include "error.h"
+#include "log.h"
+#include "module.h"
+#include "qmp.h"
+#include "vmm.h"
+#include "vnc.h"
+
+enum { PASSWORD_FILE_MAX = 4096, PASSWORD_MAX = 8 };
+
+const char *vmm_vga(const struct vmm *vmm)
+{
+	const char *kind = "std";
+
+	g_variant_lookup(vmm->options, "vga", "&s", &kind);
+	return vmm->display && strcmp(kind, "none") ? "vga" : NULL;
+}
+
+/* The first line. */
+static char *read_password(const char *path, GError **error)
+{
+	g_autofree char *text = NULL;
+	gsize len;
+
+	if (!g_file_get_contents(path, &text, &len, error))
+		return NULL;
+	text[strcspn(text, "\r\n")] = 0;
+	if (!*text || strlen(text) > PASSWORD_MAX) {
+		kv_fail(error, KV_ERROR_USAGE, "--vnc: password-file '%s': a VNC password has 1 to %d bytes", path, PASSWORD_MAX);
+		return NULL;
+	}
+	return g_steal_pointer(&text);
+}
+
+bool vmm_open_vnc(struct vmm *vmm, GError **error)
+{
+	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "vnc", NULL);
+	const char *file = NULL, *share = "exclusive";
+	g_autofree char *password = NULL;
+	struct vnc_config config = {
+		.display = vmm->display, .input = vmm->input, .event = qmp_event_vnc, .opaque = vmm, .name = "kvasir"};
+	struct vnc_peer where;
+	gboolean wants_password = FALSE;
+	guint64 port = 0;
+
+	if (!keys)
+		return true;
+	if (!vmm->display)
+		return kv_fail(error, KV_ERROR_USAGE, "--vnc: machine 'micro' has no screen; give --machine pc");
+	if (!vmm_vga(vmm))
+		return kv_fail(error, KV_ERROR_USAGE, "--vnc: there is no screen with --vga none");
+	g_variant_lookup(keys, "listen", "&s", &config.listen);
+	g_variant_lookup(keys, "tls-creds", "&s", &config.tls_creds);
+	g_variant_lookup(keys, "websocket", "t", &port);
+	g_variant_lookup(keys, "password", "b", &wants_password);
+	g_variant_lookup(vmm->options, "name", "&s", &config.name);
+	g_variant_lookup(keys, "share", "&s", &share);
+	if (g_variant_lookup(keys, "password-file", "&s", &file)) {
+		password = read_password(file, error);
+		if (!password)
+			return false;
+	}
+	config.password = password ? password : wants_password ? "" : NULL;
+	config.websocket = (uint16_t)port;
+	config.share = strcmp(share, "shared") ? VNC_SHARE_ALLOW_EXCLUSIVE : VNC_SHARE_FORCE_SHARED;
+	vmm->vnc_module = kv_module_symbol(VNC_MODULE, VNC_SYMBOL, error);
+	vmm->vnc = vmm->vnc_module ? vmm->vnc_module->start(&config, error) : NULL;
+	if (!vmm->vnc)
+		return false;
+	vmm->vnc_module->get_address(vmm->vnc, &where);
+	if (!strcmp(where.family, "unix"))
+		kv_log_info("VNC on unix:%s", where.server_service);
+	else
+		kv_log_info("VNC on %s port %s", where.server_host, where.server_service);
+	return true;
+}
+
+void vmm_close_vnc(struct vmm *vmm)
+{
+	if (vmm->vnc)
+		vmm->vnc_module->stop(vmm->vnc);
+	vmm->vnc = NULL;
+}
