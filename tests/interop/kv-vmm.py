@@ -543,6 +543,44 @@ def case_consoles(bed):
         stop(process)
 
 
+def connect(path):
+    peer, end = socket.socket(socket.AF_UNIX), time.monotonic() + LIMIT
+    while peer.connect_ex(path) != 0:
+        check(time.monotonic() < end, f'nobody listens on {path}')
+        time.sleep(0.05)
+    peer.settimeout(LIMIT)
+    return peer
+
+
+def case_channel(bed):
+    """A program in the guest and one outside talk through a port with a name; QMP tells when it is opened and closed."""
+    port, control = f'{bed.folder}/port', f'{bed.folder}/qmp'
+    script = ('port=/dev/$(grep -l org.kvasir.test /sys/class/virtio-ports/*/name | cut -d / -f 5); exec 3<>$port; '
+              'echo from the guest >&3; head -n 1 <&3; exec 3>&-; echo over-hvc >/dev/hvc0; echo closed-it; cat $port | md5sum')
+    process = bed.start('--virtio-console', f'file:{bed.folder}/hvc', '--channel', f'unix:{port},name=org.kvasir.test,id=agent',
+                        '--qmp', f'unix:{control}', run=script)
+    try:
+        with connect(control) as client, connect(port) as peer:
+            client.sendall(b'{"execute": "qmp_capabilities"}')
+            check(peer.recv(100) == b'from the guest\n', 'another line from the guest')
+            peer.sendall(b'from the host\n')
+            wait_for(process, 'closed-it')
+            data = os.urandom(300000)
+            peer.sendall(data)
+            peer.close()
+            wait_for(process, hashlib.md5(data).hexdigest())
+            check(process.wait(LIMIT) == 0, f'exit status {process.returncode}')
+            events = b''
+            while b'SHUTDOWN' not in events:
+                events += client.recv(65536)
+        told = [json.loads(line) for line in events.splitlines() if b'VSERPORT_CHANGE' in line]
+        check([event['data'] for event in told] == [{'id': 'agent', 'open': n % 2 == 0} for n in range(4)], 'events', str(told))
+        with open(f'{bed.folder}/hvc', encoding='utf-8') as file:
+            check('over-hvc' in file.read(), 'not on the virtio console')
+    finally:
+        stop(process)
+
+
 def case_locks(bed):
     """QEMU and kv-vmm keep each other off a disk that one of them writes; both may read."""
     if not shutil.which('qemu-system-x86_64'):
