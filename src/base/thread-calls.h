@@ -2,7 +2,8 @@
 /*
  * What any thread of a program with a sandbox needs: to sleep, to wake others, memory that is not executable, the time, a line in
  * the log, its own end. Part of every role's table. Descriptors that are open may be read, written and closed. Names of files are
- * refused and do not end the process: glibc and GLib look into some (time zones, /proc/sys/vm/overcommit_memory) when it suits them.
+ * refused and do not end the process: glibc and GLib look into some (time zones, /proc/sys/vm/overcommit_memory) when it suits
+ * them.
  */
 #pragma once
 

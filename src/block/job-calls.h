@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What a job's threads (job.c) do: what the image pool does, with threads of their own, which may hand work to the
  * pool, and with images that they make.
