@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Keys and pointers of VNC viewers to the guest. Viewers with QEMU's extension say which key it was; of others there is the keysym
- * alone, for which a key of an English (US) keyboard is found (libxkbcommon), with Shift as the sign needs it. Main thread.
+ * Keys and pointers of VNC viewers to the guest. Viewers with QEMU's extension say which key it was; of others there is the
+ * keysym alone, for which a key of an English (US) keyboard is found (libxkbcommon), with Shift as the sign needs it. Main
+ * thread.
  */
 #include <linux/input-event-codes.h>
 #include <string.h>
@@ -94,6 +95,11 @@ static struct vnc_keymap *keymap_new(void)
 	return m;
 }
 
+void vnc_input_open(struct vnc *s)
+{
+	s->keymap = keymap_new();
+}
+
 void vnc_input_free(struct vnc *s)
 {
 	if (s->keymap)
@@ -132,8 +138,6 @@ static void keysym(struct vnc *s, struct vnc_viewer *v, uint32_t sym, bool down)
 	bool shift = holds(v, KEY_LEFTSHIFT) || holds(v, KEY_RIGHTSHIFT), wants;
 	uint32_t found, held = holds(v, KEY_RIGHTSHIFT) ? KEY_RIGHTSHIFT : KEY_LEFTSHIFT;
 
-	if (!s->keymap)
-		s->keymap = keymap_new();
 	found = GPOINTER_TO_UINT(g_hash_table_lookup(s->keymap->codes, GUINT_TO_POINTER(sym)));
 	if (!found)
 		return;
@@ -141,7 +145,8 @@ static void keysym(struct vnc *s, struct vnc_viewer *v, uint32_t sym, bool down)
 	if (g_ascii_isalpha((char)sym) && s->leds & INPUT_LED_CAPS)
 		wants = !wants;
 	/* Ctrl-C of a keyboard where C has no Shift is what it says. */
-	if (!down || !is_sign(sym) || wants == shift || holds(v, KEY_LEFTCTRL) || holds(v, KEY_RIGHTCTRL) || holds(v, KEY_LEFTALT)) {
+	if (!down || !is_sign(sym) || wants == shift || holds(v, KEY_LEFTCTRL) ||
+	    holds(v, KEY_RIGHTCTRL) || holds(v, KEY_LEFTALT)) {
 		key(s, v, found & 0xffff, down);
 		return;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The VNC server: listens, starts a thread for each viewer, and carries what they say to the guest's devices. The module kv-vnc.so;
- * see vnc.h for who calls it, and vnc-server.h for how the parts work together.
+ * The VNC server: listens, starts a thread for each viewer, and carries what they say to the guest's devices. The module kv-
+ * vnc.so; see vnc.h for who calls it, and vnc-server.h for how the parts work together.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -147,14 +147,14 @@ bool vnc_post(const struct vnc_message *m)
 
 /* ---- connections ---- */
 
-static void get_names(const struct sockaddr_storage *sa, socklen_t len, const char **ret_family, char **ret_host, char **ret_service)
+static void get_names(const struct sockaddr_storage *sa, socklen_t len, const char **ret_family, char **ret_host,
+		      char **ret_service)
 {
 	char host[NI_MAXHOST] = "", service[NI_MAXSERV] = "";
 
-	if (sa->ss_family == AF_UNIX || getnameinfo((const struct sockaddr *)sa, len, host, sizeof(host), service, sizeof(service),
-						    NI_NUMERICHOST | NI_NUMERICSERV)) {
-		*host = *service = 0;
-	}
+	if (sa->ss_family != AF_UNIX)
+		getnameinfo((const struct sockaddr *)sa, len, host, sizeof(host), service, sizeof(service),
+			    NI_NUMERICHOST | NI_NUMERICSERV);
 	*ret_family = sa->ss_family == AF_INET6 ? "ipv6" : sa->ss_family == AF_INET ? "ipv4" : "unix";
 	*ret_host = g_strdup(host);
 	*ret_service = g_strdup(service);
@@ -166,7 +166,8 @@ static struct vnc_viewer *new_viewer(struct vnc *s, unsigned slot, int fd, bool 
 	socklen_t len = sizeof(sa);
 	struct vnc_viewer *v = g_new0(struct vnc_viewer, 1);
 
-	*v = (struct vnc_viewer){.server = s, .slot = slot, .fd = fd, .websocket = websocket, .resized = true, .new_cursor = true};
+	*v = (struct vnc_viewer){.server = s, .slot = slot, .fd = fd, .websocket = websocket};
+	v->resized = v->new_cursor = true;
 	v->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	v->damage = sraRgnCreate();
 	v->keys = g_hash_table_new(NULL, NULL);
@@ -317,33 +318,20 @@ static bool open_listeners(struct vnc *s, GError **error)
 
 /* ---- the module ---- */
 
-static bool find_creds(struct vnc *s, GError **error)
-{
-	if (!s->config.tls_creds)
-		return true;
-	if (!s->config.websocket)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "--vnc: tls-creds: TLS is there for WebSocket alone; give websocket=PORT, or use an SSH tunnel");
-	s->cert = g_build_filename(s->config.tls_creds, "server-cert.pem", NULL);
-	s->key = g_build_filename(s->config.tls_creds, "server-key.pem", NULL);
-	if (access(s->cert, R_OK) || access(s->key, R_OK))
-		return kv_fail_errno(error, errno, "--vnc: tls-creds: cannot read server-cert.pem and server-key.pem in '%s'",
-				     s->config.tls_creds);
-	return true;
-}
-
 static void drop_line(const char *format, ...)
 {
 }
 
 /*
- * libvncserver adds a security type to a list without a lock when the first viewer comes, and makes a lock anew with each screen. So
- * all screens are made here, and a first viewer is ours.
+ * libvncserver adds a security type to a list without a lock when the first viewer comes, and makes a lock anew with each
+ * screen. So all screens are made here, and a first viewer is ours.
  */
 static void prime(struct vnc *s)
 {
 	static const char version[] = "RFB 003.008\n";
 	rfbScreenInfoPtr screen;
+	uint8_t bytes[CHALLENGESIZE];
+	char password[VNC_PASSWORD_MAX + 1] = "prime";
 	rfbClientPtr cl;
 	int fds[2];
 
@@ -364,6 +352,8 @@ static void prime(struct vnc *s)
 	}
 	close(fds[1]);
 	vnc_extension_register();
+	rfbRandomBytes(bytes);
+	rfbEncryptBytes(bytes, password);
 }
 
 static void on_input(void *opaque)
@@ -410,8 +400,6 @@ static void vnc_stop(struct vnc *s)
 	g_free(s->name);
 	g_free(s->host);
 	g_free(s->service);
-	g_free(s->cert);
-	g_free(s->key);
 	g_cond_clear(&s->room);
 	g_mutex_clear(&s->lock);
 	g_free(s);
@@ -433,11 +421,13 @@ static struct vnc *vnc_start(const struct vnc_config *config, GError **error)
 	g_queue_init(&s->messages);
 	input_watch(config->input, config->context, on_input, s);
 	on_input(s);
-	if (!find_creds(s, error) || !open_listeners(s, error)) {
+	if (!open_listeners(s, error)) {
 		vnc_stop(s);
 		return NULL;
 	}
 	prime(s);
+	/* What would read files later. */
+	vnc_input_open(s);
 	return s;
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A viewer's thread: libvncserver speaks RFB (RFC 6143) with it, over a screen of its own. It waits for the viewer and for changes
- * alone; nothing here holds up another viewer, or the guest. See vnc-server.h.
+ * A viewer's thread: libvncserver speaks RFB (RFC 6143) with it, over a screen of its own. It waits for the viewer and for
+ * changes alone; nothing here holds up another viewer, or the guest. See vnc-server.h.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -260,6 +261,8 @@ static void serve(struct vnc_viewer *v, rfbScreenInfoPtr screen)
 	}
 }
 
+static char no_file[] = "";
+
 static void set_up(struct vnc_viewer *v, rfbScreenInfoPtr screen)
 {
 	struct vnc *s = v->server;
@@ -277,8 +280,8 @@ static void set_up(struct vnc_viewer *v, rfbScreenInfoPtr screen)
 	screen->setDesktopSizeHook = on_desktop_size;
 	screen->cursor = NULL;
 	screen->pointerClient = NULL;
-	screen->sslcertfile = v->websocket ? s->cert : NULL;
-	screen->sslkeyfile = v->websocket ? s->key : NULL;
+	/* A viewer may begin with TLS: there is no such file. Without a name GnuTLS would look at what is none. */
+	screen->sslcertfile = screen->sslkeyfile = no_file;
 }
 
 gpointer vnc_viewer_run(gpointer opaque)
@@ -286,7 +289,14 @@ gpointer vnc_viewer_run(gpointer opaque)
 	struct vnc_viewer *v = opaque;
 	rfbScreenInfoPtr screen = v->server->screen[v->slot];
 	int fd = fcntl(v->fd, F_DUPFD_CLOEXEC, 0);
+	sigset_t broken_pipe;
 
+	if (v->server->config.thread)
+		v->server->config.thread();
+	/* libvncserver uses write(). */
+	sigemptyset(&broken_pipe);
+	sigaddset(&broken_pipe, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &broken_pipe, NULL);
 	set_up(v, screen);
 	take_changes(v, screen); /* the first frame */
 	/* libvncserver uses select(). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The VNC server (RFB, RFC 6143), as the program has it: libvncserver and the libraries behind it are in a module, kv-vnc.so, that
- * is loaded when somebody wants a server. All functions and event(): main thread; the viewers have threads of their own.
+ * The VNC server (RFB, RFC 6143), as the program has it: libvncserver and the libraries behind it are in a module, kv-vnc.so,
+ * that is loaded when somebody wants a server. All functions and event(): main thread; the viewers have threads of their own.
  */
 #pragma once
 
@@ -32,8 +32,8 @@ struct vnc_config {
 	const char *listen;    /* unix:PATH or ADDRESS:PORT, a numeric one; [::1]:PORT */
 	uint16_t websocket;    /* a port of the same address for WebSocket; 0: none */
 	const char *password;  /* 8 bytes count; NULL: everybody may; "": nobody before vnc_module.set_password() */
-	const char *tls_creds; /* a folder with server-cert.pem, server-key.pem, for WebSocket (wss); NULL: none */
 	enum vnc_share share;
+	void (*thread)(void); /* a viewer's calls it first; may be NULL */
 	void (*event)(void *opaque, enum vnc_event what, const struct vnc_peer *peer);
 	void *opaque;
 };

@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <liburing.h>
@@ -392,13 +393,39 @@ static GSourceFuncs source_funcs = {
 	.prepare = source_prepare, .check = source_check, .dispatch = source_dispatch, .finalize = source_finalize
 };
 
+/*
+ * A ring that does what ring_push() wants and nothing else, for good: else it would open files that a filter of system calls
+ * forbids to open. Linux 5.10; before that it is as it is.
+ */
+static int make_ring(struct io_uring *ring, unsigned depth)
+{
+	struct io_uring_restriction only[] = {
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC },
+	};
+	int r = io_uring_queue_init(depth, ring, IORING_SETUP_R_DISABLED);
+
+	if (r == -EINVAL)
+		return io_uring_queue_init(depth, ring, 0);
+	if (r < 0)
+		return r;
+	/* Debian 12's liburing declares functions for these, and does not have them. */
+	if (!syscall(SYS_io_uring_register, ring->ring_fd, IORING_REGISTER_RESTRICTIONS, only, G_N_ELEMENTS(only)) &&
+	    !syscall(SYS_io_uring_register, ring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0))
+		return 0;
+	r = -errno;
+	io_uring_queue_exit(ring);
+	return r;
+}
+
 static bool open_ring(struct file_queue *q, enum file_engine engine, unsigned depth, GError **error)
 {
 	int r = -ENOSYS;
 
 	if (engine == FILE_ENGINE_THREADS)
 		return true;
-	r = io_uring_queue_init(MIN(MAX(depth, 8), RING_MAX), &q->ring, 0);
+	r = make_ring(&q->ring, MIN(MAX(depth, 8), RING_MAX));
 	/* Without NODROP (Linux < 5.5) a full ring would lose completions. */
 	if (r == 0 && !(q->ring.features & IORING_FEAT_NODROP)) {
 		io_uring_queue_exit(&q->ring);

@@ -179,7 +179,8 @@ static void links(aml *a)
 /* The OS may have native hot plug, PME, AER and the capability structure; SHPC is not there. */
 static void osc(aml *a)
 {
-	static const uint8_t uuid[] = {0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40, 0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66};
+	static const uint8_t uuid[] = {0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40,
+				       0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66};
 	static const uint8_t equal[] = {AML_EQUAL, AML_ARG0, 0x11, 0x13, 0x0a, sizeof(uuid)}; /* Arg0 == Buffer (16) {...} */
 	static const uint8_t grant[] = {AML_AND, 'C', 'D', 'W', '3', 0x0a, 0x1d, AML_LOCAL0};
 	static const uint8_t old[] = {AML_NOT, AML_EQUAL, AML_ARG0 + 1, 1}; /* Arg1 != 1 */
@@ -343,7 +344,6 @@ static void pci_bridge(aml *a, const struct machine *m, uint64_t ecam, unsigned 
 
 	aml_named_id(a, "_HID", "PNP0A08");
 	aml_named_id(a, "_CID", "PNP0A03");
-	aml_named_int(a, "_ADR", 0);
 	aml_named_int(a, "_BBN", 0);
 	aml_named_int(a, "_SEG", 0);
 	aml_named_int(a, "_UID", 0);

@@ -12,12 +12,14 @@
 #include "conn-calls.h"
 #include "saver-calls.h"
 #include "vcpu-calls.h"
+#include "viewer-calls.h"
 
 static const struct role_call main_calls[] = {
 	USE(vcpu_calls),
 	USE(boot_calls),
 	USE(pool_calls),
 	USE(new_thread_calls),
+	USE(viewer_calls),
 	CALL(eventfd2),
 	CALL(signalfd4),
 	CALL(timerfd_create),

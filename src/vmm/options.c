@@ -54,7 +54,8 @@ static const struct option disk_keys[] = {
 	{ "file", OPTION_FILE, "PATH", "image file or block device", .first = true },
 	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)", .rare = true },
 	{ "format", OPTION_CHOICE, "raw|qcow2|vmdk|vpc|vhdx|vdi|auto", "format of the file (raw)", .choices = disk_formats },
-	{ "bus", OPTION_CHOICE, "virtio|scsi|sata|nvme|usb", "the controller that the guest finds it at (virtio)", .choices = disk_buses },
+	{ "bus", OPTION_CHOICE, "virtio|scsi|sata|nvme|usb", "the controller that the guest finds it at (virtio)",
+	  .choices = disk_buses },
 	{ "media", OPTION_CHOICE, "disk|cdrom", "what the drive is (disk)", .choices = disk_media, .rare = true },
 	{ "id", OPTION_TEXT, "NAME", "name of the drive (diskN)", .rare = true },
 	{ "aio", OPTION_CHOICE, "auto|io_uring|threads", "how the file is read and written (auto)",
@@ -166,7 +167,6 @@ static const struct option vnc_keys[] = {
 	{ "share", OPTION_CHOICE, "exclusive|shared", "a viewer may ask to be the only one (exclusive)", .choices = vnc_shares,
 	  .rare = true },
 	{ "websocket", OPTION_COUNT, "PORT", "a port of ADDR for viewers in browsers", .min = 1, .max = 65535, .rare = true },
-	{ "tls-creds", OPTION_FILE, "DIR", "certificate and key of the WebSocket port", .rare = true },
 	{},
 };
 
@@ -198,6 +198,7 @@ const struct option option_table[] = {
 	{ "initrd", OPTION_FILE, "FILE", "initial RAM disk of the kernel" },
 	{ "append", OPTION_TEXT, "TEXT", "kernel command line" },
 	{ "disk", OPTION_KEYS, "KEYS", "a disk; may be repeated (more keys: man kv-vmm)", .keys = disk_keys, .repeat = true },
+	{ "cdrom", OPTION_FILE, "FILE", "a disc in a CD-ROM drive", .rare = true },
 	{ "net", OPTION_KEYS, "KEYS", "a network card; may be repeated", .keys = net_keys,
 	  .repeat = true },
 	{ "device", OPTION_WORDS, "NAME,KEYS", "a device; may be repeated (which: man kv-vmm)", .repeat = true,

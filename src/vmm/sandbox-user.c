@@ -15,36 +15,35 @@
 
 enum { NOBODY = 65534 }; /* of Debian and others, also as a group; that of --sandbox user=nobody needs no look-up */
 
-static bool find_user(const char *name, uid_t *ret_uid, gid_t *ret_gid, GError **error)
+bool sandbox_find_user(struct sandbox *s, GError **error)
 {
 	struct passwd *pw;
 
-	errno = 0;
-	pw = getpwnam(name);
-	if (!pw && errno)
-		return kv_fail_errno(error, errno, "--sandbox: user '%s'", name);
+	s->uid = geteuid();
+	s->gid = getegid();
+	if (s->uid != 0)
+		return !s->user || kv_fail(error, KV_ERROR_USAGE, "--sandbox user=%s: only root can become somebody else", s->user);
+	if (!s->user) {
+		/* A client's files are root's as well. */
+		if (!s->names)
+			s->uid = s->gid = NOBODY;
+		return true;
+	}
+	pw = getpwnam(s->user);
 	if (!pw)
-		return kv_fail(error, KV_ERROR_USAGE, "--sandbox: there is no user '%s'", name);
-	*ret_uid = pw->pw_uid;
-	*ret_gid = pw->pw_gid;
+		return kv_fail(error, KV_ERROR_USAGE, "--sandbox user=%s: there is no such user", s->user);
+	s->uid = pw->pw_uid;
+	s->gid = pw->pw_gid;
 	return true;
 }
 
 bool sandbox_change_user(struct sandbox *s, GError **error)
 {
-	uid_t uid = NOBODY;
-	gid_t gid = NOBODY;
-
-	if (geteuid() != 0)
-		return !s->user || kv_fail(error, KV_ERROR_USAGE, "--sandbox user=%s: only root can become somebody else", s->user);
-	/* A client's files are root's as well. */
-	if (!s->user && s->names)
+	if (s->uid == geteuid())
 		return true;
-	if (s->user && !find_user(s->user, &uid, &gid, error))
-		return false;
-	if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid)) {
+	if (setgroups(0, NULL) || setresgid(s->gid, s->gid, s->gid) || setresuid(s->uid, s->uid, s->uid)) {
 		if (s->user)
-			return kv_fail_errno(error, errno, "--sandbox: cannot become user '%s'", s->user);
+			return kv_fail_errno(error, errno, "--sandbox user=%s: cannot become that user", s->user);
 		sandbox_left_out(s, "user nobody", errno);
 		return true;
 	}

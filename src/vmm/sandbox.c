@@ -83,6 +83,7 @@ static const char **socket_files(GVariant *options)
 {
 	static const char *const consoles[] = { "console", "console2", "virtio-console" };
 	g_autoptr(GPtrArray) files = g_ptr_array_new();
+	g_autoptr(GVariant) vnc = g_variant_lookup_value(options, "vnc", NULL);
 	g_autoptr(GVariantIter) iter = NULL;
 	GVariant *keys;
 
@@ -93,6 +94,8 @@ static const char **socket_files(GVariant *options)
 			add_socket(files, keys, "to");
 			g_variant_unref(keys);
 		}
+	if (vnc)
+		add_socket(files, vnc, "listen");
 	g_ptr_array_add(files, NULL);
 	return (const char **)g_ptr_array_steal(files, NULL);
 }
@@ -120,6 +123,8 @@ void sandbox_prepare(GVariant *options)
 
 static bool give_up(struct sandbox *s, GError **error)
 {
+	if (!sandbox_find_user(s, error))
+		return false;
 	s->proc = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	s->landlock = -1;
 	sandbox_unshare(s);
@@ -160,7 +165,8 @@ static bool enter(const struct vmm *vmm, GVariant *keys, GError **error)
 	g_autofree const char **sockets = socket_files(vmm->options);
 	g_autofree const char **files = NULL;
 	g_autoptr(GString) left_out = g_string_new(NULL);
-	struct sandbox s = { .names = vmm->qmp || has_vsock(vmm->options), .sockets = sockets, .left_out = left_out };
+	struct sandbox s = { .names = vmm->qmp || vmm_waits_for_machine(vmm) || has_vsock(vmm->options),
+			     .sockets = sockets, .left_out = left_out };
 
 	s.strict = is_strict(keys);
 	s.network = has_user_net(vmm->options);

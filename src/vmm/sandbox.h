@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include <glib.h>
 
@@ -25,6 +26,8 @@ struct sandbox {
 	const char *const *files; /* places that may be named; NULL: all but the system's. NULL-terminated */
 	const char *const *sockets; /* files that are removed at the end; NULL-terminated */
 	/* of sandbox.c */
+	uid_t uid; /* who it becomes, or is */
+	gid_t gid;
 	GString *left_out;
 	int proc; /* /proc/self, or -1 */
 	int landlock; /* rules, or -1 */
@@ -43,7 +46,8 @@ void sandbox_unshare(struct sandbox *s);
 void sandbox_close_root(struct sandbox *s);
 /* One of its own for users, when root has become somebody else; see sandbox_unshare() for others. */
 void sandbox_unshare_users(struct sandbox *s);
-/* sandbox-user.c */
+/* sandbox-user.c; find: while there are files to look into. */
+bool sandbox_find_user(struct sandbox *s, GError **error);
 bool sandbox_change_user(struct sandbox *s, GError **error);
 void sandbox_drop_capabilities(struct sandbox *s);
 /* sandbox-landlock.c: rules are made while files still have names, and hold once mounts are done. */

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "boot-order.h"
 #include "bytes.h"
 #include "classes.h"
 #include "error.h"
@@ -34,6 +35,7 @@ enum {
 	CC_CSS = 7 << 4,
 	CC_AMS = 7 << 11,
 	CC_SHN = 3 << 14,
+	CC_FIXED = CC_CSS | CC_AMS | 15 << 7,
 	CC_WRITABLE = 0x00fffff1,
 	PAGE_LOG_MAX = 4, /* 64 KiB */
 	CSTS_RDY = 1,
@@ -133,6 +135,9 @@ static void write_cc(struct nvme *n, uint32_t value)
 {
 	uint32_t old = n->cc;
 
+	/* What a running controller works with stays. */
+	if (old & value & CC_EN)
+		value = (value & ~CC_FIXED) | (old & CC_FIXED);
 	n->cc = value & CC_WRITABLE;
 	if ((old & CC_EN) && !(n->cc & CC_EN))
 		disable(n);
@@ -144,11 +149,6 @@ static void write_cc(struct nvme *n, uint32_t value)
 	} else if (!(n->cc & CC_SHN)) {
 		n->csts &= ~CSTS_SHST;
 	}
-}
-
-static void drop_kept(struct nvme *n)
-{
-	disk_queue_drop(n->io, nvme_drop);
 }
 
 static void hurry(void *opaque)
@@ -165,7 +165,7 @@ static void work(void *opaque)
 	drop = n->resetting && n->n_kept;
 	g_mutex_unlock(&n->lock);
 	if (drop)
-		drop_kept(n);
+		nvme_forget_kept(n);
 	g_mutex_lock(&n->lock);
 	if (n->resetting && !n->n_busy)
 		finish_reset(n);
@@ -334,7 +334,7 @@ static void close_drive(struct nvme *n)
 {
 	work_destroy(&n->work);
 	pci_remove(&n->pci);
-	drop_kept(n);
+	nvme_forget_kept(n);
 	disk_set_client(n->disk, NULL, NULL);
 	disk_queue_free(n->io);
 	g_mutex_clear(&n->lock);
@@ -368,7 +368,7 @@ static void reset(struct device *dev)
 {
 	struct nvme *n = (struct nvme *)dev;
 
-	drop_kept(n);
+	nvme_forget_kept(n);
 	g_mutex_lock(&n->lock);
 	n->resetting = n->flushing = false;
 	nvme_stop(n);
@@ -408,16 +408,24 @@ static bool can_save(struct device *dev, GError **error)
 		       dev->id);
 }
 
+static bool is_possible(const struct nvme *n)
+{
+	bool ready = n->csts & CSTS_RDY;
+
+	return !(n->cc & ~CC_WRITABLE) && !(n->csts & ~0xfu) && (!ready || (n->cc & CC_EN) || n->resetting) &&
+	       (!ready || (n->cc >> 7 & 15) <= PAGE_LOG_MAX || n->resetting);
+}
+
 /* What waited belongs to queues that are not there any more. */
 static bool after_load(void *opaque, GError **error)
 {
 	struct nvme *n = opaque;
 	const char *why;
 
-	drop_kept(n);
+	nvme_forget_kept(n);
 	if (n->n_busy)
 		return kv_fail(error, KV_ERROR_INVALID, "%s: commands are under way", n->pci.dev.id);
-	why = (n->cc >> 7 & 15) > PAGE_LOG_MAX && (n->csts & CSTS_RDY) ? "has an impossible page size" : nvme_check_queues(n);
+	why = is_possible(n) ? nvme_check_queues(n) : "has impossible registers";
 	if (why)
 		return kv_fail(error, KV_ERROR_INVALID, "%s: the saved state %s", n->pci.dev.id, why);
 	pci_loaded(&n->pci);
@@ -494,6 +502,12 @@ static const struct state_field fields[] = {
 static const struct state_desc state = {
 	.name = "nvme", .version = 1, .oldest = 1, .fields = fields, .after_load = after_load};
 
+static char *boot_path(struct device *dev, char *ret_kind)
+{
+	*ret_kind = 'c';
+	return boot_path_pci((const struct pci_device *)dev, "namespace@1,0");
+}
+
 const struct device_class device_nvme = {
 	.name = "nvme",
 	.description = "NVMe disk",
@@ -506,4 +520,5 @@ const struct device_class device_nvme = {
 	.can_save = can_save,
 	.state = &state,
 	.stats = stats,
+	.boot_path = boot_path,
 };

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "ata.h"
+#include "boot-order.h"
 #include "classes.h"
 #include "error.h"
+#include "pci.h"
 
 enum {
 	UDMA = 5, /* the mode that firmware would set */
@@ -50,6 +52,9 @@ static bool create(struct device *dev, GVariant *options, const struct device_ba
 	d->controller = backend->controller;
 	if (!d->disk || disk_is_empty(d->disk))
 		return kv_fail(error, KV_ERROR_USAGE, "%s: a disk needs an image", dev->id);
+	if (disk_is_readonly(d->disk))
+		return kv_fail(error, KV_ERROR_USAGE, "%s: a SATA disk cannot be read-only; use another bus, or snapshot=on",
+			       dev->id);
 	if (!parse(d, options, error))
 		return false;
 	d->io = disk_queue_new(d->disk, dev->core->context, ATA_QUEUE_DEPTH, error);
@@ -137,6 +142,15 @@ static const struct state_field fields[] = {
 static const struct state_desc state = {
 	.name = "sata-disk", .version = 1, .oldest = 1, .fields = fields, .after_load = after_load};
 
+static char *boot_path(struct device *dev, char *ret_kind)
+{
+	const struct sata_disk *d = (const struct sata_disk *)dev;
+	g_autofree char *rest = g_strdup_printf("drive@%x/disk@0", d->port);
+
+	*ret_kind = 'c';
+	return boot_path_pci((const struct pci_device *)d->controller, rest);
+}
+
 const struct device_class device_sata_disk = {
 	.name = "sata-disk",
 	.description = "SATA disk",
@@ -148,4 +162,5 @@ const struct device_class device_sata_disk = {
 	.can_save = can_save,
 	.state = &state,
 	.stats = stats,
+	.boot_path = boot_path,
 };
