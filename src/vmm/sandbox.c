@@ -96,6 +96,8 @@ static const char **socket_files(GVariant *options)
 			add_socket(files, keys, "to");
 			g_variant_unref(keys);
 		}
+	if (vnc)
+		add_socket(files, vnc, "listen");
 	g_ptr_array_add(files, NULL);
 	return (const char **)g_ptr_array_steal(files, NULL);
 }

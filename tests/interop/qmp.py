@@ -478,7 +478,7 @@ def same_type(ours, mine, theirs, its, where, seen):
     elif a['meta-type'] == 'array':
         same_type(ours, a['element-type'], theirs, b['element-type'], f'{where}[]', seen)
     elif a['meta-type'] == 'enum':
-        check(set(a['values']) <= set(b['values']), f'{where}: values that QEMU has not', set(a['values']) - set(b['values']))
+        check(set(a['values']) <= set(b['values']), f'{where}: values that QEMU has not', sorted(set(a['values']) - set(b['values'])))
     elif a['meta-type'] == 'object':
         known = {m['name']: m for v in b.get('variants', []) for m in theirs.types[v['type']].get('members', [])}
         known.update({m['name']: m for m in b['members']})
@@ -489,7 +489,7 @@ def same_type(ours, mine, theirs, its, where, seen):
             check(name not in own or ('default' in member) == ('default' in known[name]), f'{where}.{name}: optional here or there')
             same_type(ours, member['type'], theirs, known[name]['type'], f'{where}.{name}', seen)
         lacking = {m['name'] for m in b['members'] if 'default' not in m} - {m['name'] for m in a['members']}
-        check(not lacking, f'{where}: these have to be there', lacking)
+        check(not lacking, f'{where}: these have to be there', sorted(lacking))
         check(a.get('tag') in (None, b.get('tag')), f'{where}: another tag', a.get('tag'), b.get('tag'))
         for variant in a.get('variants', []):
             its = [v['type'] for v in b['variants'] if v['case'] == variant['case']]
@@ -503,8 +503,8 @@ def case_introspect(bed):
         client = vmm.client()
         ours, theirs = Schema(client), Schema(qemu.client())
         names = {command['name'] for command in client.run('query-commands')}
-        check(set(ours.commands) == names, 'other commands', set(ours.commands) ^ names)
-        check(len(ours.events) > 10 and set(ours.events) <= set(theirs.events), 'other events', ours.events)
+        check(set(ours.commands) == names, 'other commands', sorted(set(ours.commands) ^ names))
+        check(len(ours.events) > 10 and set(ours.events) <= set(theirs.events), 'other events', sorted(ours.events))
         for name, command in ours.commands.items():
             same_type(ours, command['arg-type'], theirs, theirs.commands[name]['arg-type'], name, set())
 
