@@ -287,6 +287,8 @@ gpointer vnc_viewer_run(gpointer opaque)
 	rfbScreenInfoPtr screen = v->server->screen[v->slot];
 	int fd = fcntl(v->fd, F_DUPFD_CLOEXEC, 0);
 
+	if (v->server->config.enter_role)
+		v->server->config.enter_role("vnc");
 	set_up(v, screen);
 	take_changes(v, screen); /* the first frame */
 	/* libvncserver uses select(). */

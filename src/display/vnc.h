@@ -36,6 +36,7 @@ struct vnc_config {
 	enum vnc_share share;
 	void (*event)(void *opaque, enum vnc_event what, const struct vnc_peer *peer);
 	void *opaque;
+	void (*enter_role)(const char *role); /* the program's kv_role_enter(), as a module has a copy; NULL: none */
 };
 
 struct vnc_module {

@@ -12,6 +12,7 @@ static const struct role_call vcpu_calls[] = {
 	USE(engine_calls),
 	CALL_IF(ioctl, 1, 0xff00, 0xae00),
 	CALL_IF(sendto, 4, UINT64_MAX, 0), /* to the peer of a console, and no other address */
+	CALL(pwrite64), /* a flash chip's file */
 	CALL(poll),
 	CALL(ppoll),
 	CALL(io_uring_enter),

@@ -35,6 +35,8 @@ static const struct role roles[] = {
 	{ "pool", { pool_calls } },
 	{ "job", { job_calls } },
 	{ "nbd", { nbd_calls } },
+	{ "vnc", { vnc_calls } },
+	{ "migrate", { migrate_calls } },
 };
 
 static const struct role_call *rows[ROWS_MAX];

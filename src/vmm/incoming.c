@@ -18,6 +18,7 @@
 #include "machine.h"
 #include "migrate.h"
 #include "qmp.h"
+#include "role.h"
 #include "vmm.h"
 
 struct incoming {
@@ -108,6 +109,7 @@ static gpointer read_thread(gpointer opaque)
 {
 	struct incoming *in = opaque;
 
+	kv_role_enter("migrate");
 	loader_read(in->loader, &in->result);
 	g_source_attach(in->call, NULL);
 	return NULL;

@@ -10,11 +10,14 @@
 
 #include "boot-calls.h"
 #include "conn-calls.h"
+#include "migrate-calls.h"
 #include "vcpu-calls.h"
+#include "vnc-calls.h"
 
 static const struct role_call main_calls[] = {
 	USE(vcpu_calls),
 	USE(boot_calls),
+	USE(vnc_calls),
 	USE(pool_calls),
 	USE(new_thread_calls),
 	CALL(eventfd2),
@@ -35,12 +38,14 @@ static const struct role_call main_calls[] = {
 	CALL_IS(ioctl, 1, TIOCGWINSZ),
 	CALL(accept4),
 	CALL(unlinkat),
+	REFUSE(unlink, EACCES),
 	CALLS_END,
 };
 
 static const struct role_call files_calls[] = {
 	USE(nbd_calls),
 	USE(job_calls),
+	USE(migrate_calls),
 	CALL(memfd_create),
 	CALL_IS(ioctl, 1, FIONREAD),
 	CALL_IS(ioctl, 1, FIONBIO),

@@ -12,6 +12,7 @@
 #include "log.h"
 #include "machine.h"
 #include "qmp.h"
+#include "role.h"
 #include "vmm.h"
 
 enum {
@@ -163,6 +164,7 @@ static gpointer send_thread(gpointer opaque)
 	struct migrate *m = opaque;
 	GError *error = NULL;
 
+	kv_role_enter("migrate");
 	if (saver_begin(m->saver, &error))
 		(m->moment ? send_moment : send_rounds)(m, &error);
 	m->result = error;

@@ -56,16 +56,35 @@ static bool has_user_net(GVariant *options)
 	return found;
 }
 
-/* The files of sockets that consoles listen on, which are removed at the end. */
+static bool is_given(GVariant *options, const char *name)
+{
+	g_autoptr(GVariant) value = g_variant_lookup_value(options, name, NULL);
+
+	return value;
+}
+
+/* A QMP client names files; a saved machine is opened when the loop runs; so is, for each viewer, a certificate. */
+static bool needs_names(const struct vmm *vmm)
+{
+	g_autoptr(GVariant) vnc = g_variant_lookup_value(vmm->options, "vnc", NULL);
+	const char *place;
+
+	return vmm->qmp || is_given(vmm->options, "incoming") || (vnc && g_variant_lookup(vnc, "tls-creds", "&s", &place));
+}
+
+/* The files of sockets that consoles and the screen listen on, which are removed at the end. */
 static const char **socket_files(GVariant *options)
 {
 	static const char *const consoles[] = { "console", "virtio-console" };
-	const char **files = g_new0(const char *, G_N_ELEMENTS(consoles) + 1), *place;
+	g_autoptr(GVariant) vnc = g_variant_lookup_value(options, "vnc", NULL);
+	const char **files = g_new0(const char *, G_N_ELEMENTS(consoles) + 2), *place;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(consoles); i++)
 		if (g_variant_lookup(options, consoles[i], "&s", &place) && g_str_has_prefix(place, "unix:"))
 			files[n++] = place + strlen("unix:");
+	if (vnc && g_variant_lookup(vnc, "listen", "&s", &place) && g_str_has_prefix(place, "unix:"))
+		files[n++] = place + strlen("unix:");
 	return files;
 }
 
@@ -134,7 +153,7 @@ static bool enter(const struct vmm *vmm, GVariant *keys, GError **error)
 	g_autofree const char **sockets = socket_files(vmm->options);
 	g_autofree const char **files = NULL;
 	g_autoptr(GString) left_out = g_string_new(NULL);
-	struct sandbox s = { .names = vmm->qmp, .sockets = sockets, .left_out = left_out };
+	struct sandbox s = { .names = needs_names(vmm), .sockets = sockets, .left_out = left_out };
 
 	s.strict = is_strict(keys);
 	s.network = has_user_net(vmm->options);

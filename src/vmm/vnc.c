@@ -7,6 +7,7 @@
 #include "log.h"
 #include "module.h"
 #include "qmp.h"
+#include "role.h"
 #include "vmm.h"
 #include "vnc.h"
 
@@ -66,6 +67,8 @@ bool vmm_open_vnc(struct vmm *vmm, GError **error)
 	}
 	config.password = password ? password : wants_password ? "" : NULL;
 	config.websocket = (uint16_t)port;
+	/* libvncserver reads the certificate for each viewer: a file, which the role has not. */
+	config.enter_role = config.tls_creds ? NULL : kv_role_enter;
 	config.share = strcmp(share, "shared") ? VNC_SHARE_ALLOW_EXCLUSIVE : VNC_SHARE_FORCE_SHARED;
 	vmm->vnc_module = kv_module_symbol(VNC_MODULE, VNC_SYMBOL, error);
 	vmm->vnc = vmm->vnc_module ? vmm->vnc_module->start(&config, error) : NULL;
