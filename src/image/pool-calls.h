@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What a thread of the image pool (file-queue.c) does: bytes of files that are open, room in them, locks on them, sockets of
  * NBD exports that are connected.

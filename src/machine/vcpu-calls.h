@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What a vCPU's thread (vcpu.c) does: KVM's ioctls (all have the type 0xae, and answer on KVM's descriptors alone), what the
- * software KVM does for KVM_RUN, and what devices do in their registers' handlers: wake the main loop, write a console, wait for a
- * queue that is reset.
+ * software KVM does for KVM_RUN, and what devices do in their registers' handlers: wake the main loop, write to a console, wait
+ * for a queue that is reset.
  */
 #pragma once
 

@@ -5,7 +5,7 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
-#include "job-calls.h"
+#include "pool-calls.h"
 
 static const struct role_call nbd_calls[] = {
 	USE(pool_calls),

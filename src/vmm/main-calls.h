@@ -10,6 +10,7 @@
 
 #include "boot-calls.h"
 #include "conn-calls.h"
+#include "job-calls.h"
 #include "migrate-calls.h"
 #include "vcpu-calls.h"
 #include "vnc-calls.h"
@@ -46,6 +47,7 @@ static const struct role_call files_calls[] = {
 	USE(nbd_calls),
 	USE(job_calls),
 	USE(migrate_calls),
+	CALL(rename), /* a saved machine's file, once it is whole */
 	CALL(memfd_create),
 	CALL_IS(ioctl, 1, FIONREAD),
 	CALL_IS(ioctl, 1, FIONBIO),
