@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the thread of an NBD client's connection (connection.c) does: its socket, and a queue of its own to images (file-queue.c). */
+/* What the thread of an NBD client (connection.c) does: its socket, and a queue of its own to images (file-queue.c). */
 #pragma once
 
 #include <linux/sockios.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What libslirp (user.c) does in the main loop's thread: sockets of the Internet's kinds, as many as the guest wants, and a look at
- * /etc/resolv.conf whenever the guest asks for a name.
+ * What libslirp (user.c) does in the main loop's thread: sockets of the Internet's kinds, as many as the guest wants, and a look
+ * at /etc/resolv.conf whenever the guest asks for a name.
  */
 #pragma once
 
