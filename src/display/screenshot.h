@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A head's picture, now, as a file: PNG (ISO 15948) by libpng, or binary PPM (netpbm's ppm(5)). Main thread. For QMP's screendump. */
+/*
+ * A head's picture, now, as a file: PNG (ISO 15948) by libpng, or binary PPM (netpbm's ppm(5)). Main thread. For QMP's
+ * screendump.
+ */
 #pragma once
 
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What libvncserver does not have of QEMU's (rfbproto.rst, the community's RFB specification: 7.8.14 pointer motion change,
- * 7.8.16 extended key event, 7.8.42 LED state; message 7.5.7): keys by their place instead of their sign, LEDs, and whether the pointer is
- * absolute. By its extension interface; the rectangles are sent between its updates. Called by vnc-viewer.c.
+ * 7.8.16 extended key event, 7.8.42 LED state; message 7.5.7): keys by their place instead of their sign, LEDs, and whether
+ * the pointer is absolute. By its extension interface; the rectangles are sent between its updates. Called by vnc-viewer.c.
  */
 #include "bytes.h"
 #include "vnc-server.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Keys and pointers of VNC viewers to the guest. Viewers with QEMU's extension say which key it was; of others there is the keysym
- * alone, for which a key of an English (US) keyboard is found (libxkbcommon), with Shift as the sign needs it. Main thread.
+ * Keys and pointers of VNC viewers to the guest. Viewers with QEMU's extension say which key it was; of others there is the
+ * keysym alone, for which a key of an English (US) keyboard is found (libxkbcommon), with Shift as the sign needs it. Main
+ * thread.
  */
 #include <linux/input-event-codes.h>
 #include <string.h>
@@ -141,7 +142,8 @@ static void keysym(struct vnc *s, struct vnc_viewer *v, uint32_t sym, bool down)
 	if (g_ascii_isalpha((char)sym) && s->leds & INPUT_LED_CAPS)
 		wants = !wants;
 	/* Ctrl-C of a keyboard where C has no Shift is what it says. */
-	if (!down || !is_sign(sym) || wants == shift || holds(v, KEY_LEFTCTRL) || holds(v, KEY_RIGHTCTRL) || holds(v, KEY_LEFTALT)) {
+	if (!down || !is_sign(sym) || wants == shift || holds(v, KEY_LEFTCTRL) ||
+	    holds(v, KEY_RIGHTCTRL) || holds(v, KEY_LEFTALT)) {
 		key(s, v, found & 0xffff, down);
 		return;
 	}

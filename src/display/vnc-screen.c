@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The VNC server as a viewer of the display, in the main thread: it copies what changed to the shadow and marks it for its viewers.
- * It looks at the display 30 times a second while things change, more and more seldom while they do not, and never without viewers.
+ * The VNC server as a viewer of the display, in the main thread: it copies what changed to the shadow and marks it for its
+ * viewers. It looks at the display 30 times a second while things change, more and more seldom while they do not, and never
+ * without viewers.
  */
 #include <string.h>
 
@@ -70,7 +71,8 @@ static void on_damage(void *opaque, unsigned head, uint32_t x, uint32_t y, uint3
 	struct display_surface surface;
 	sraRegionPtr region;
 
-	if (head || !display_get_surface(s->config.display, 0, &surface) || surface.width != s->width || surface.height != s->height)
+	if (head || !display_get_surface(s->config.display, 0, &surface) ||
+	    surface.width != s->width || surface.height != s->height)
 		return;
 	region = sraRgnCreateRect((int)x, (int)y, (int)(x + width), (int)(y + height));
 	g_mutex_lock(&s->lock);

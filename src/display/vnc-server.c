@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The VNC server: listens, starts a thread for each viewer, and carries what they say to the guest's devices. The module kv-vnc.so;
- * see vnc.h for who calls it, and vnc-server.h for how the parts work together.
+ * The VNC server: listens, starts a thread for each viewer, and carries what they say to the guest's devices. The module kv-
+ * vnc.so; see vnc.h for who calls it, and vnc-server.h for how the parts work together.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -147,14 +147,14 @@ bool vnc_post(const struct vnc_message *m)
 
 /* ---- connections ---- */
 
-static void get_names(const struct sockaddr_storage *sa, socklen_t len, const char **ret_family, char **ret_host, char **ret_service)
+static void get_names(const struct sockaddr_storage *sa, socklen_t len, const char **ret_family, char **ret_host,
+		      char **ret_service)
 {
 	char host[NI_MAXHOST] = "", service[NI_MAXSERV] = "";
 
-	if (sa->ss_family == AF_UNIX || getnameinfo((const struct sockaddr *)sa, len, host, sizeof(host), service, sizeof(service),
-						    NI_NUMERICHOST | NI_NUMERICSERV)) {
-		*host = *service = 0;
-	}
+	if (sa->ss_family != AF_UNIX)
+		getnameinfo((const struct sockaddr *)sa, len, host, sizeof(host), service, sizeof(service),
+			    NI_NUMERICHOST | NI_NUMERICSERV);
 	*ret_family = sa->ss_family == AF_INET6 ? "ipv6" : sa->ss_family == AF_INET ? "ipv4" : "unix";
 	*ret_host = g_strdup(host);
 	*ret_service = g_strdup(service);
@@ -166,7 +166,8 @@ static struct vnc_viewer *new_viewer(struct vnc *s, unsigned slot, int fd, bool 
 	socklen_t len = sizeof(sa);
 	struct vnc_viewer *v = g_new0(struct vnc_viewer, 1);
 
-	*v = (struct vnc_viewer){.server = s, .slot = slot, .fd = fd, .websocket = websocket, .resized = true, .new_cursor = true};
+	*v = (struct vnc_viewer){.server = s, .slot = slot, .fd = fd, .websocket = websocket};
+	v->resized = v->new_cursor = true;
 	v->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	v->damage = sraRgnCreate();
 	v->keys = g_hash_table_new(NULL, NULL);
@@ -338,8 +339,8 @@ static void drop_line(const char *format, ...)
 }
 
 /*
- * libvncserver adds a security type to a list without a lock when the first viewer comes, and makes a lock anew with each screen. So
- * all screens are made here, and a first viewer is ours.
+ * libvncserver adds a security type to a list without a lock when the first viewer comes, and makes a lock anew with each
+ * screen. So all screens are made here, and a first viewer is ours.
  */
 static void prime(struct vnc *s)
 {

@@ -21,7 +21,14 @@ enum {
 	VNC_PASSWORD_MAX = 8,
 };
 
-enum vnc_message_kind { VNC_MESSAGE_KEY, VNC_MESSAGE_SYM, VNC_MESSAGE_POINTER, VNC_MESSAGE_WISH, VNC_MESSAGE_READY, VNC_MESSAGE_GONE };
+enum vnc_message_kind {
+	VNC_MESSAGE_KEY,
+	VNC_MESSAGE_SYM,
+	VNC_MESSAGE_POINTER,
+	VNC_MESSAGE_WISH,
+	VNC_MESSAGE_READY,
+	VNC_MESSAGE_GONE
+};
 struct vnc_message {
 	struct vnc_viewer *viewer;
 	enum vnc_message_kind kind;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A viewer's thread: libvncserver speaks RFB (RFC 6143) with it, over a screen of its own. It waits for the viewer and for changes
- * alone; nothing here holds up another viewer, or the guest. See vnc-server.h.
+ * A viewer's thread: libvncserver speaks RFB (RFC 6143) with it, over a screen of its own. It waits for the viewer and for
+ * changes alone; nothing here holds up another viewer, or the guest. See vnc-server.h.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -286,9 +287,14 @@ gpointer vnc_viewer_run(gpointer opaque)
 	struct vnc_viewer *v = opaque;
 	rfbScreenInfoPtr screen = v->server->screen[v->slot];
 	int fd = fcntl(v->fd, F_DUPFD_CLOEXEC, 0);
+	sigset_t broken_pipe;
 
 	if (v->server->config.enter_role)
 		v->server->config.enter_role("vnc");
+	/* libvncserver uses write(). */
+	sigemptyset(&broken_pipe);
+	sigaddset(&broken_pipe, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &broken_pipe, NULL);
 	set_up(v, screen);
 	take_changes(v, screen); /* the first frame */
 	/* libvncserver uses select(). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The VNC server (RFB, RFC 6143), as the program has it: libvncserver and the libraries behind it are in a module, kv-vnc.so, that
- * is loaded when somebody wants a server. All functions and event(): main thread; the viewers have threads of their own.
+ * The VNC server (RFB, RFC 6143), as the program has it: libvncserver and the libraries behind it are in a module, kv-vnc.so,
+ * that is loaded when somebody wants a server. All functions and event(): main thread; the viewers have threads of their own.
  */
 #pragma once
 

@@ -54,8 +54,8 @@ static void interrupt_model(aml *a)
 	aml_end(a, mark);
 }
 
-/* INTA of slot n is line n % 4; lines are links A to D, and GSI 16 to 19. */
-static void routes(aml *a, const char *name, bool apic)
+/* Lines are links A to D, and GSI 16 to 19. */
+static void routes(aml *a, const struct machine_core *core, const char *name, bool apic)
 {
 	unsigned package;
 
@@ -63,7 +63,8 @@ static void routes(aml *a, const char *name, bool apic)
 	aml_name(a, name);
 	package = aml_begin_package(a, SLOTS * PINS);
 	for (unsigned i = 0; i < SLOTS * PINS; i++) {
-		unsigned slot = i / PINS, pin = i % PINS, line = (slot + pin) % PINS, entry = aml_begin_package(a, 4);
+		unsigned slot = i / PINS, pin = i % PINS, line = pci_intx_line(core, slot, pin + 1);
+		unsigned entry = aml_begin_package(a, 4);
 		char link[] = {'L', 'N', 'K', (char)('A' + line), 0};
 
 		aml_int(a, slot << 16 | 0xffff);
@@ -78,12 +79,12 @@ static void routes(aml *a, const char *name, bool apic)
 	aml_end(a, package);
 }
 
-static void pci_routing(aml *a)
+static void pci_routing(aml *a, const struct machine_core *core)
 {
 	unsigned method, condition;
 
-	routes(a, "PRTP", false);
-	routes(a, "PRTA", true);
+	routes(a, core, "PRTP", false);
+	routes(a, core, "PRTA", true);
 	method = aml_begin_method(a, "_PRT", 0, false);
 	condition = aml_begin_if(a);
 	aml_name(a, "PICF");
@@ -178,7 +179,8 @@ static void links(aml *a)
 /* The OS may have native hot plug, PME, AER and the capability structure; SHPC is not there. */
 static void osc(aml *a)
 {
-	static const uint8_t uuid[] = {0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40, 0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66};
+	static const uint8_t uuid[] = {0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40,
+				       0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66};
 	static const uint8_t equal[] = {AML_EQUAL, AML_ARG0, 0x11, 0x13, 0x0a, sizeof(uuid)}; /* Arg0 == Buffer (16) {...} */
 	static const uint8_t grant[] = {AML_AND, 'C', 'D', 'W', '3', 0x0a, 0x1d, AML_LOCAL0};
 	static const uint8_t old[] = {AML_NOT, AML_EQUAL, AML_ARG0 + 1, 1}; /* Arg1 != 1 */
@@ -342,12 +344,11 @@ static void pci_bridge(aml *a, const struct machine *m, uint64_t ecam, unsigned 
 
 	aml_named_id(a, "_HID", "PNP0A08");
 	aml_named_id(a, "_CID", "PNP0A03");
-	aml_named_int(a, "_ADR", 0);
 	aml_named_int(a, "_BBN", 0);
 	aml_named_int(a, "_SEG", 0);
 	aml_named_int(a, "_UID", 0);
 	resources(a, m, ecam, buses);
-	pci_routing(a);
+	pci_routing(a, &m->core);
 	osc(a);
 	lpc_bridge(a, m);
 	fw_cfg(a);

@@ -34,7 +34,8 @@ unsigned aml_begin_else(aml *a);
 void aml_region(aml *a, const char *name, uint8_t space, uint64_t offset, uint64_t len);
 unsigned aml_begin_field(aml *a, const char *region, uint8_t flags);
 void aml_field(aml *a, const char *name, uint8_t bits); /* name NULL: nothing is there */
-void aml_dword_field(aml *a, const char *buffer, uint8_t arg, unsigned offset, const char *name); /* of ArgN when buffer is NULL */
+/* Of the named buffer, or of ArgN when that is NULL. */
+void aml_dword_field(aml *a, const char *buffer, uint8_t arg, unsigned offset, const char *name);
 void aml_return(aml *a, const char *name);
 
 enum { AML_ZERO = 0, AML_LOCAL0 = 0x60, AML_ARG0 = 0x68, AML_STORE = 0x70, AML_AND = 0x7b, AML_OR = 0x7d, AML_NOT = 0x92,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Reads a saved machine (saved.h) into one of the same configuration. Every number of the stream is checked against this machine's
+ * Reads a saved machine (saved.h) into one of the same configuration. Every number is checked against this machine's
  * own, nothing is allocated by its word, and what does not fit is refused in words.
  */
 #include <errno.h>
@@ -132,8 +132,8 @@ static bool check_state(struct loader *l, uint64_t len, GError **error)
 	if (l->complete)
 		return kv_fail(error, KV_ERROR_INVALID, "the saved machine has two states");
 	if (!len || len > SAVED_STATE_MAX)
-		return kv_fail(error, KV_ERROR_INVALID, "the saved machine's state has %" G_GUINT64_FORMAT " bytes: 1 to %u are possible",
-			       len, SAVED_STATE_MAX);
+		return kv_fail(error, KV_ERROR_INVALID, "the saved machine's state has %" G_GUINT64_FORMAT " bytes: none or too many",
+			       len);
 	return true;
 }
 
@@ -177,7 +177,7 @@ static bool read_stream(struct loader *l, GError **error)
 		case SAVED_END:
 			return l->complete || kv_fail(error, KV_ERROR_INVALID, "the saved machine has no state");
 		default:
-			return kv_fail(error, KV_ERROR_INVALID, "the saved machine has a record of type %u, which is none", r.type);
+			return kv_fail(error, KV_ERROR_INVALID, "the saved machine has a record of the unknown type %u", r.type);
 		}
 	}
 }

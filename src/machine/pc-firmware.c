@@ -44,8 +44,8 @@ static bool read_whole(const char *path, const char *what, size_t max, char **re
 	if (!g_file_get_contents(path, &data, ret_len, error))
 		return false;
 	if (!*ret_len || *ret_len > max || *ret_len % PAGE)
-		return kv_fail(error, KV_ERROR_INVALID, "%s '%s' has %zu bytes: not a multiple of 4 KiB up to %zu MiB", what, path,
-			       *ret_len, max >> 20);
+		return kv_fail(error, KV_ERROR_INVALID, "%s '%s' has %zu bytes: not a multiple of 4 KiB up to %zu MiB", what,
+			       path, *ret_len, max >> 20);
 	*ret_data = g_steal_pointer(&data);
 	return true;
 }
@@ -68,12 +68,13 @@ static bool add_rom(struct machine *m, const char *path, GError **error)
 /* Made at once or not at all: half a file of variables would be no start. */
 static bool make_nvram(const char *path, const char *template, GError **error)
 {
+	const GFileSetContentsFlags flags = G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE;
 	g_autofree char *data = NULL;
 	gsize len;
 
 	if (!read_whole(template, "variables", FLASH_MAX, &data, &len, error))
 		return false;
-	if (!g_file_set_contents_full(path, data, (gssize)len, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0600, error)) {
+	if (!g_file_set_contents_full(path, data, (gssize)len, flags, 0600, error)) {
 		g_prefix_error(error, "--nvram: ");
 		return false;
 	}
@@ -248,7 +249,8 @@ static bool tell_files(struct machine *m, const struct machine_firmware *config,
 		const struct machine_file *f = &config->files[i];
 
 		if (fw_cfg_has_file(m->fw_cfg, f->name))
-			return kv_fail(error, KV_ERROR_USAGE, "--fw-cfg: there is a file '%s' already; give another name", f->name);
+			return kv_fail(error, KV_ERROR_USAGE, "--fw-cfg: there is a file '%s' already; give another name",
+				       f->name);
 		if (!fw_cfg_set_file(m->fw_cfg, f->name, g_bytes_ref(f->data), error))
 			return false;
 	}

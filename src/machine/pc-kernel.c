@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A kernel that firmware boots: the bzImage in its two parts, initrd and command line are items of fw_cfg with the addresses where
- * they go. OVMF reads them itself and starts the kernel's EFI stub; under SeaBIOS an option ROM does (linuxboot, of Debian's
- * QEMU), which enters the kernel in real mode. Linux's Documentation/x86/boot.rst: the header and who fills it in.
+ * A kernel that firmware boots: the bzImage in its two parts, initrd and command line are items of fw_cfg with the addresses
+ * where they go. OVMF reads them itself and starts the kernel's EFI stub; under SeaBIOS an option ROM does (linuxboot, of
+ * Debian's QEMU), which enters the kernel in real mode. Linux's Documentation/x86/boot.rst: the header and who fills it in.
  */
 #include <asm/bootparam.h>
 #include <string.h>
@@ -50,8 +50,8 @@ static bool check_header(const struct machine *m, const struct setup_header *h, 
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "--kernel: '%s' is not a bzImage, the kernel that firmware can load",
 			       m->kernel);
 	if (setup >= size)
-		return kv_fail(error, KV_ERROR_INVALID, "--kernel: '%s' is cut short: nothing follows its %zu bytes of setup code",
-			       m->kernel, setup);
+		return kv_fail(error, KV_ERROR_INVALID,
+			       "--kernel: '%s' is cut short: nothing follows its %zu bytes of setup code", m->kernel, setup);
 	return true;
 }
 
@@ -86,8 +86,8 @@ static bool add_command_line(struct machine *m, const struct setup_header *h, GE
 	fw_cfg_set(m->fw_cfg, FW_CFG_CMDLINE_DATA, g_bytes_new(line, len + 1));
 	fw_cfg_set_number(m->fw_cfg, FW_CFG_CMDLINE_SIZE, len + 1, 4);
 	fw_cfg_set_number(m->fw_cfg, FW_CFG_CMDLINE_ADDR, CMDLINE_ADDR, 4);
-	return len <= max || kv_fail(error, KV_ERROR_USAGE, "--append: the command line has %zu bytes, %s takes %zu", len, m->kernel,
-				     max);
+	return len <= max || kv_fail(error, KV_ERROR_USAGE, "--append: the command line has %zu bytes, %s takes %zu", len,
+				     m->kernel, max);
 }
 
 static bool add_parts(struct machine *m, GBytes *kernel, GError **error)

@@ -117,6 +117,6 @@ struct pci_bus *pci_bus_new(struct machine_core *core, const struct pci_windows 
 /* Configuration space as memory, of `buses` buses from 0 on; 0: none. Any thread. */
 bool pci_bus_set_ecam(struct pci_bus *bus, uint64_t base, unsigned buses, GError **error);
 unsigned pci_bus_ecam(struct pci_bus *bus, uint64_t *ret_base); /* how many buses it has; any thread */
-/* From the first to the last byte of the BARs that were given addresses of 4 GiB and above: false when there is none. Any thread. */
+/* From the first to the last byte of the BARs that have addresses of 4 GiB and above: false when there is none. Any thread. */
 bool pci_bus_high_bars(struct pci_bus *bus, uint64_t *ret_first, uint64_t *ret_last);
 void pci_bus_free(struct pci_bus *bus);

@@ -73,6 +73,7 @@ bool saver_put(struct saver *s, unsigned area, uint64_t first, const uint8_t *pa
 bool saver_end_file(struct saver *s, const GByteArray *state, bool running, GError **error);
 void saver_add(uint64_t *count, uint64_t n);
 void cow_free(struct cow *c);
+void cow_keep_open(void); /* saved_keep_open() */
 
 struct loader {
 	struct machine *m;

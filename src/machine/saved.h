@@ -29,6 +29,9 @@ struct saved_counts {
 	uint64_t bytes_a_second; /* as measured; 0: not yet */
 };
 
+/* Opens what saving takes privileges for, before the process gives those up. Main thread, any number of times. */
+void saved_keep_open(void);
+
 /* Main thread. Memory changes no more unless saver_log() says that it may. */
 struct saver *saver_new(struct machine *m, int fd, enum saved_form form);
 void saver_free(struct saver *s); /* NULL is fine */

@@ -78,6 +78,26 @@ static bool protect_unit(struct cow *c, struct unit u, bool on, GError **error)
 	return protect(c, a->host + u.index * UNIT, unit_len(a, u.index), on, error);
 }
 
+/* One for the process, and for all of its savers, of which there is one at a time. */
+static int faults_fd = -1, faults_errno;
+
+void cow_keep_open(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP };
+	int fd;
+
+	if (faults_fd >= 0)
+		return;
+	fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0) {
+		faults_fd = fd;
+		return;
+	}
+	faults_errno = errno;
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Nobody waits after this. */
 static void release(struct cow *c)
 {
@@ -94,8 +114,6 @@ void cow_free(struct cow *c)
 	if (!c)
 		return;
 	release(c);
-	if (c->fd >= 0)
-		close(c->fd);
 	for (unsigned i = 0; i < c->n_areas; i++)
 		g_free(c->open[i]);
 	g_array_unref(c->let_go);
@@ -121,13 +139,11 @@ static struct cow *cow_new(struct saver *s)
 /* Also faults of the kernel, which are those of KVM and of devices' system calls, so it has to be permitted. */
 static bool open_faults(struct cow *c, GError **error)
 {
-	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP };
-
-	c->fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (c->fd >= 0 && ioctl(c->fd, UFFDIO_API, &api) == 0)
-		return true;
-	return kv_fail(error, KV_ERROR_UNSUPPORTED, "userfaultfd: %s (it takes root, or sysctl vm.unprivileged_userfaultfd=1)",
-		       g_strerror(errno));
+	cow_keep_open();
+	c->fd = faults_fd;
+	return c->fd >= 0 || kv_fail(error, KV_ERROR_UNSUPPORTED,
+				     "userfaultfd: %s (it takes root, or sysctl vm.unprivileged_userfaultfd=1)",
+				     g_strerror(faults_errno));
 }
 
 static bool register_area(struct cow *c, const struct mem_area *a, GError **error)

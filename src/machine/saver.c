@@ -234,10 +234,18 @@ bool saver_put(struct saver *s, unsigned area, uint64_t first, const uint8_t *pa
 
 /* ---- rounds ---- */
 
+static int pagemap_fd = -1;
+
+void saved_keep_open(void)
+{
+	if (pagemap_fd < 0)
+		pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	cow_keep_open();
+}
+
 /* All pages of RAM but those that are nowhere yet: zeroes, which need not be told. */
 static void all_due(struct saver *s)
 {
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	uint64_t entries[PAGEMAP], left = 0;
 
 	for (unsigned i = 0; i < s->n_areas; i++) {
@@ -250,7 +258,7 @@ static void all_due(struct saver *s)
 			uint64_t at = page % PAGEMAP, bytes = MIN(n - page, PAGEMAP) * 8;
 			off_t from = (off_t)((uintptr_t)a->host / SAVED_PAGE + page) * 8;
 
-			if (!at && (!anonymous || pread(fd, entries, bytes, from) != (ssize_t)bytes))
+			if (!at && (!anonymous || pread(pagemap_fd, entries, bytes, from) != (ssize_t)bytes))
 				memset(entries, 0xff, sizeof(entries));
 			if (!(entries[at] & TOUCHED))
 				continue;
@@ -258,8 +266,6 @@ static void all_due(struct saver *s)
 			left += SAVED_PAGE;
 		}
 	}
-	if (fd >= 0)
-		close(fd);
 	set(&s->counts.remaining, left);
 }
 

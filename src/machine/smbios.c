@@ -12,7 +12,8 @@
 #include "error.h"
 
 enum { ANCHOR_SIZE = 31, UUID = 16, HEADER = 4, STRUCTURES_MAX = 60000, DIMM_MAX_GIB = 16, STRING_MAX = 1024 };
-enum { HANDLE_ARRAY = 0x1000, HANDLE_DIMM = 0x1100, HANDLE_RANGE = 0x1300, HANDLE_CHASSIS = 0x300, HANDLE_PROCESSOR = 0x400, NO_HANDLE = 0xfffe };
+enum { HANDLE_CHASSIS = 0x300, HANDLE_PROCESSOR = 0x400, HANDLE_ARRAY = 0x1000, HANDLE_DIMM = 0x1100, HANDLE_RANGE = 0x1300 };
+enum { NO_HANDLE = 0xfffe };
 
 /* What may be said about which type; numbers go to a field of u16. */
 static const struct {
@@ -407,7 +408,8 @@ static bool add_file(struct builder *b, const char *path, GError **error)
 		return false;
 	}
 	d = (const uint8_t *)data;
-	if (len < HEADER + 2 || len > STRUCTURES_MAX || d[1] < HEADER || d[1] + 2u > len || d[len - 1] || d[len - 2] || d[0] == 127)
+	if (len < HEADER + 2 || len > STRUCTURES_MAX || d[1] < HEADER || d[1] + 2u > len || d[len - 1] || d[len - 2] ||
+	    d[0] == 127)
 		return kv_fail(error, KV_ERROR_INVALID, "--smbios: '%s' is not one structure with its strings", path);
 	b->replaced[d[0] / 8] |= (uint8_t)(1u << d[0] % 8);
 	b->start = b->out->len;

@@ -31,9 +31,12 @@ const struct device_class *const device_table[] = {
 	&device_virtio_balloon,
 	&device_virtio_blk,
 	&device_virtio_console,
+	&device_virtio_keyboard,
+	&device_virtio_mouse,
 	&device_virtio_net,
 	&device_virtio_rng,
 	&device_virtio_scsi,
+	&device_virtio_tablet,
 	&device_xhci,
 	NULL,
 };

@@ -211,7 +211,7 @@ static bool check_board(struct vmm *vmm, GError **error)
 {
 	if (!is_pc(vmm) && !lookup_text(vmm, "kernel", NULL))
 		return kv_fail(error, KV_ERROR_USAGE, "--kernel is missing; give --kernel FILE");
-	if (is_pc(vmm) && !lookup_text(vmm, "kernel", NULL) && (lookup_text(vmm, "initrd", NULL) || lookup_text(vmm, "append", NULL)))
+	if (!lookup_text(vmm, "kernel", NULL) && (lookup_text(vmm, "initrd", NULL) || lookup_text(vmm, "append", NULL)))
 		return kv_fail(error, KV_ERROR_USAGE, "--initrd and --append are for a kernel; give --kernel FILE as well");
 	return vmm_open_firmware(vmm, error);
 }

@@ -182,9 +182,9 @@ static const struct {
 };
 
 /* The word is one of the table's: options.c has seen to that. */
-static enum machine_bus bus_of(GVariant *keys, bool cdrom)
+static enum machine_bus bus_of(GVariant *keys, const char *otherwise)
 {
-	const char *name = text_of(keys, "bus", cdrom ? "scsi" : "virtio");
+	const char *name = text_of(keys, "bus", otherwise);
 	unsigned i = G_N_ELEMENTS(buses);
 
 	while (i-- > 1 && strcmp(buses[i].name, name) != 0)
@@ -308,13 +308,13 @@ static struct image *open_first(struct vmm *vmm, unsigned index, GVariant *keys,
 	return open_ahead(keys, error);
 }
 
-static bool open_disk(struct vmm *vmm, unsigned index, GVariant *keys, struct machine_disk *d, GError **error)
+static bool open_disk(struct vmm *vmm, unsigned index, GVariant *keys, const char *cd_bus, struct machine_disk *d, GError **error)
 {
 	g_autofree char *id = g_strdup_printf("disk%u", index);
 	struct image *img = NULL;
 
 	d->cdrom = is_cdrom(keys);
-	d->bus = bus_of(keys, d->cdrom);
+	d->bus = bus_of(keys, d->cdrom ? cd_bus : "virtio");
 	d->boot = vmm_boot_index(keys);
 	if (!check_keys(keys, d, error) || !device_options(keys, d, error))
 		return false;
@@ -327,18 +327,33 @@ static bool open_disk(struct vmm *vmm, unsigned index, GVariant *keys, struct ma
 	return d->disk;
 }
 
+/* --cdrom FILE. */
+static GVariant *cdrom_keys(const char *file)
+{
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+
+	g_variant_dict_insert(&dict, "file", "s", file);
+	g_variant_dict_insert(&dict, "media", "s", "cdrom");
+	g_variant_dict_insert(&dict, "id", "s", "cdrom");
+	return g_variant_ref_sink(g_variant_dict_end(&dict));
+}
+
 bool vmm_open_disks(struct vmm *vmm, GError **error)
 {
 	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "disk", NULL);
-	unsigned n = list ? g_variant_n_children(list) : 0;
+	const char *cdrom = text_of(vmm->options, "cdrom", NULL);
+	/* What a PC's firmware and installers look for. */
+	const char *cd_bus = strcmp(text_of(vmm->options, "machine", "micro"), "pc") == 0 ? "sata" : "scsi";
+	unsigned listed = list ? g_variant_n_children(list) : 0, n = listed + (cdrom ? 1 : 0);
 
 	vmm->disks = g_new0(struct machine_disk, n);
 	vmm->again = g_new0(GVariant *, n);
 	for (; vmm->n_disks < n; vmm->n_disks++) {
-		g_autoptr(GVariant) keys = g_variant_get_child_value(list, vmm->n_disks);
+		g_autoptr(GVariant) keys =
+			vmm->n_disks < listed ? g_variant_get_child_value(list, vmm->n_disks) : cdrom_keys(cdrom);
 		struct machine_disk *d = &vmm->disks[vmm->n_disks];
 
-		if (open_disk(vmm, vmm->n_disks, keys, d, error))
+		if (open_disk(vmm, vmm->n_disks, keys, cd_bus, d, error))
 			continue;
 		g_clear_pointer(&d->options, g_variant_unref);
 		g_clear_pointer(&vmm->again[vmm->n_disks], g_variant_unref);

@@ -12,7 +12,8 @@
 #include "vmm.h"
 
 #define BIOS	   "/usr/share/seabios/bios-256k.bin"
-#define UEFI	   "/usr/share/OVMF/OVMF_CODE_4M.fd"
+/* Its first phases are 64-bit code, which the software KVM translates; those of the build with 4 MiB are not. */
+#define UEFI	   "/usr/share/OVMF/OVMF_CODE.fd"
 #define KERNEL_ROM "/usr/share/qemu/linuxboot_dma.bin"
 #define ROM_FILE   "genroms/linuxboot_dma.bin"
 
@@ -60,8 +61,8 @@ static bool refuse_secure_boot(const char *path, GError **error)
 
 	return !name || !strstr(name, "secboot") ||
 	       kv_fail(error, KV_ERROR_UNSUPPORTED,
-		       "--firmware: '%s' is made for Secure Boot, which needs system management mode (SMM), and there is none; give "
-		       "--firmware uefi", path);
+		       "--firmware: '%s' is made for Secure Boot, which needs system management mode (SMM), and there is none; "
+		       "give --firmware uefi", path);
 }
 
 /* "CODE" in a file's name has "VARS" beside it. */
@@ -84,8 +85,8 @@ static bool read_nvram(const struct vmm *vmm, struct vmm_firmware *f, GError **e
 		return true;
 	f->fw.variables = nvram;
 	return access(nvram, F_OK) == 0 ||
-	       kv_fail(error, KV_ERROR_USAGE, "--nvram: '%s' is not there, and no template to make it from is beside firmware '%s'",
-		       nvram, f->fw.code);
+	       kv_fail(error, KV_ERROR_USAGE, "--nvram: '%s' is not there, and beside '%s' is nothing to make it from", nvram,
+		       f->fw.code);
 }
 
 static bool read_code(const struct vmm *vmm, struct vmm_firmware *f, GError **error)
@@ -110,8 +111,8 @@ static bool check_order(const char *key, const char *letters, GError **error)
 	for (const char *p = letters; p && *p; p++)
 		if (!strchr("cdn", *p) || strchr(p + 1, *p))
 			return kv_fail(error, KV_ERROR_USAGE,
-				       "--boot: %s: '%s' is not valid; give some of c (disks), d (CD-ROM drives), n (network)", key,
-				       letters);
+				       "--boot: %s: '%s' is not valid; give some of c (disks), d (CD-ROM drives), n (network)",
+				       key, letters);
 	return true;
 }
 
@@ -144,7 +145,10 @@ static bool check_indexes(const struct vmm *vmm, const char *option, GHashTable 
 		if (!g_variant_lookup(keys, "bootindex", "t", &n))
 			continue;
 		if (!is_pc(vmm))
-			return kv_fail(error, KV_ERROR_USAGE, "--%s: bootindex is for --machine pc: 'micro' boots a kernel", option);
+			return kv_fail(error, KV_ERROR_USAGE, "--%s: bootindex is for --machine pc: 'micro' boots a kernel",
+				       option);
+		if (!g_strcmp0(text_of(keys, "bus"), "usb"))
+			return kv_fail(error, KV_ERROR_UNSUPPORTED, "--%s: bootindex is not for bus=usb", option);
 		if (!g_hash_table_add(seen, GUINT_TO_POINTER((guint)n + 1)))
 			return kv_fail(error, KV_ERROR_USAGE, "--%s: bootindex %" G_GUINT64_FORMAT " is given twice", option, n);
 	}
@@ -180,7 +184,8 @@ static bool add_given(struct machine_firmware *fw, struct machine_file *files, G
 	const char *name = text_of(keys, "name"), *file = text_of(keys, "file"), *string = text_of(keys, "string");
 
 	if (!file == !string)
-		return kv_fail(error, KV_ERROR_USAGE, "--fw-cfg: '%s' has no content, or two; give file=PATH or string=TEXT", name);
+		return kv_fail(error, KV_ERROR_USAGE, "--fw-cfg: '%s' has no content, or two; give file=PATH or string=TEXT",
+			       name);
 	if (add_file(fw, files, name, file ? read_file(file, error) : g_bytes_new(string, strlen(string))))
 		return true;
 	g_prefix_error(error, "--fw-cfg: ");
@@ -221,7 +226,8 @@ static bool check(const struct vmm *vmm, GError **error)
 		g_autoptr(GVariant) v = lookup(vmm, pc_options[i]);
 
 		if (v)
-			return kv_fail(error, KV_ERROR_USAGE, "--%s: machine 'micro' has no firmware; give --machine pc", pc_options[i]);
+			return kv_fail(error, KV_ERROR_USAGE, "--%s: machine 'micro' has no firmware; give --machine pc",
+				       pc_options[i]);
 	}
 	return check_indexes(vmm, "disk", seen, error) && check_indexes(vmm, "net", seen, error);
 }

@@ -36,7 +36,7 @@ static const struct role roles[] = {
 	{ "job", { job_calls } },
 	{ "nbd", { nbd_calls } },
 	{ "vnc", { vnc_calls } },
-	{ "migrate", { migrate_calls } },
+	{ "saver", { saver_thread_calls } },
 };
 
 static const struct role_call *rows[ROWS_MAX];

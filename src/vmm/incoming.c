@@ -109,7 +109,7 @@ static gpointer read_thread(gpointer opaque)
 {
 	struct incoming *in = opaque;
 
-	kv_role_enter("migrate");
+	kv_role_enter("saver");
 	loader_read(in->loader, &in->result);
 	g_source_attach(in->call, NULL);
 	return NULL;

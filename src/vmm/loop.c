@@ -17,6 +17,7 @@
 #include "error.h"
 #include "log.h"
 #include "machine.h"
+#include "saved.h"
 #include "qmp.h"
 #include "sandbox.h"
 #include "vmm.h"
@@ -265,6 +266,8 @@ int vmm_run(struct vmm *vmm)
 	if (vmm->virtio_console)
 		char_set_quit(vmm->virtio_console, quit_key, vmm);
 	watch_disks(vmm, true);
+	if (vmm->qmp)
+		saved_keep_open();
 	if (sandbox_enter(vmm, &error) && start(vmm, &error))
 		g_main_loop_run(vmm->loop);
 	else

@@ -11,7 +11,7 @@
 #include "boot-calls.h"
 #include "conn-calls.h"
 #include "job-calls.h"
-#include "migrate-calls.h"
+#include "saver-calls.h"
 #include "vcpu-calls.h"
 #include "vnc-calls.h"
 
@@ -46,8 +46,7 @@ static const struct role_call main_calls[] = {
 static const struct role_call files_calls[] = {
 	USE(nbd_calls),
 	USE(job_calls),
-	USE(migrate_calls),
-	CALL(rename), /* a saved machine's file, once it is whole */
+	USE(saver_calls),
 	CALL(memfd_create),
 	CALL_IS(ioctl, 1, FIONREAD),
 	CALL_IS(ioctl, 1, FIONBIO),

@@ -54,7 +54,8 @@ const char *migrate_status_name(enum migrate_status status)
 
 void migrate_init(struct vmm *vmm)
 {
-	vmm->migrate_settings = (struct migrate_settings){ .max_bandwidth = DEFAULT_BANDWIDTH, .downtime_limit = DEFAULT_DOWNTIME };
+	vmm->migrate_settings.max_bandwidth = DEFAULT_BANDWIDTH;
+	vmm->migrate_settings.downtime_limit = DEFAULT_DOWNTIME;
 }
 
 enum migrate_status migrate_status(const struct vmm *vmm)
@@ -164,7 +165,7 @@ static gpointer send_thread(gpointer opaque)
 	struct migrate *m = opaque;
 	GError *error = NULL;
 
-	kv_role_enter("migrate");
+	kv_role_enter("saver");
 	if (saver_begin(m->saver, &error))
 		(m->moment ? send_moment : send_rounds)(m, &error);
 	m->result = error;

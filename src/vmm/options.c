@@ -188,6 +188,7 @@ const struct option option_table[] = {
 	{ "initrd", OPTION_FILE, "FILE", "initial RAM disk of the kernel" },
 	{ "append", OPTION_TEXT, "TEXT", "kernel command line" },
 	{ "disk", OPTION_KEYS, "KEYS", "a disk; may be repeated (more keys: man kv-vmm)", .keys = disk_keys, .repeat = true },
+	{ "cdrom", OPTION_FILE, "FILE", "a disc in a CD-ROM drive", .rare = true },
 	{ "net", OPTION_KEYS, "KEYS", "a network card; may be repeated", .keys = net_keys,
 	  .repeat = true },
 	{ "device", OPTION_WORDS, "NAME,KEYS", "a device; may be repeated (which: man kv-vmm)", .repeat = true,

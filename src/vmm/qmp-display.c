@@ -94,10 +94,13 @@ JsonNode *qmp_query_vnc(void *opaque, JsonObject *args, GError **error)
 	return qmp_object(o);
 }
 
-void qmp_event_vnc(void *opaque, enum vnc_event what, const struct vnc_peer *p)
+static void on_event(void *opaque, enum vnc_event what, const struct vnc_peer *p)
 {
 	static const char *const names[] = {
-		[VNC_CONNECTED] = "VNC_CONNECTED", [VNC_INITIALIZED] = "VNC_INITIALIZED", [VNC_DISCONNECTED] = "VNC_DISCONNECTED"};
+		[VNC_CONNECTED] = "VNC_CONNECTED",
+		[VNC_INITIALIZED] = "VNC_INITIALIZED",
+		[VNC_DISCONNECTED] = "VNC_DISCONNECTED",
+	};
 	struct vmm *vmm = opaque;
 	JsonObject *data = json_object_new(), *client = json_object_new(), *server = json_object_new();
 
@@ -108,6 +111,12 @@ void qmp_event_vnc(void *opaque, enum vnc_event what, const struct vnc_peer *p)
 	json_object_set_object_member(data, "server", server);
 	json_object_set_object_member(data, "client", client);
 	qmp_event(vmm, names[what], data);
+}
+
+void qmp_watch_vnc(struct vmm *vmm, struct vnc_config *config)
+{
+	config->event = on_event;
+	config->opaque = vmm;
 }
 
 static const char *const protocols[] = {"vnc", "spice", NULL};

@@ -124,6 +124,9 @@ static const char *const events[] = {
 	"RESUME",
 	"SHUTDOWN",
 	"STOP",
+	"VNC_CONNECTED",
+	"VNC_DISCONNECTED",
+	"VNC_INITIALIZED",
 	NULL,
 };
 

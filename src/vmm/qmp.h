@@ -7,7 +7,6 @@
 #include <stdbool.h>
 
 #include "session.h"
-#include "vnc.h"
 
 struct disk;
 struct disk_error;
@@ -47,7 +46,6 @@ qmp_run qmp_set_link;
 /* qmp-display.c */
 extern const struct qmp_member qmp_screendump_args[], qmp_set_password_args[], qmp_expire_password_args[];
 qmp_run qmp_screendump, qmp_query_display_options, qmp_query_vnc, qmp_set_password, qmp_expire_password;
-void qmp_event_vnc(void *vmm, enum vnc_event what, const struct vnc_peer *peer);
 
 /* qmp-stats.c */
 extern const struct qmp_member qmp_stats_args[], qmp_stats_schemas_args[];

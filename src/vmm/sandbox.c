@@ -56,20 +56,13 @@ static bool has_user_net(GVariant *options)
 	return found;
 }
 
-static bool is_given(GVariant *options, const char *name)
-{
-	g_autoptr(GVariant) value = g_variant_lookup_value(options, name, NULL);
-
-	return value;
-}
-
 /* A QMP client names files; a saved machine is opened when the loop runs; so is, for each viewer, a certificate. */
 static bool needs_names(const struct vmm *vmm)
 {
 	g_autoptr(GVariant) vnc = g_variant_lookup_value(vmm->options, "vnc", NULL);
 	const char *place;
 
-	return vmm->qmp || is_given(vmm->options, "incoming") || (vnc && g_variant_lookup(vnc, "tls-creds", "&s", &place));
+	return vmm->qmp || vmm_waits_for_machine(vmm) || (vnc && g_variant_lookup(vnc, "tls-creds", "&s", &place));
 }
 
 /* The files of sockets that consoles and the screen listen on, which are removed at the end. */

@@ -29,6 +29,7 @@ struct netdev;
 struct qmp_server;
 struct vmm_nbd;
 struct vnc;
+struct vnc_config;
 struct vnc_module;
 
 /* A guest's disk as a user of the graph. */
@@ -124,6 +125,8 @@ bool vmm_waits_for_machine(const struct vmm *vmm);
 const char *vmm_vga(const struct vmm *vmm);
 bool vmm_open_vnc(struct vmm *vmm, GError **error);
 void vmm_close_vnc(struct vmm *vmm);
+/* qmp-display.c: its event() and opaque, which tell QMP. */
+void qmp_watch_vnc(struct vmm *vmm, struct vnc_config *config);
 
 /* Run until the guest or the user ends it; answers the exit status of the process. */
 int vmm_run(struct vmm *vmm);

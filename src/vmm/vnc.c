@@ -43,7 +43,7 @@ bool vmm_open_vnc(struct vmm *vmm, GError **error)
 	const char *file = NULL, *share = "exclusive";
 	g_autofree char *password = NULL;
 	struct vnc_config config = {
-		.display = vmm->display, .input = vmm->input, .event = qmp_event_vnc, .opaque = vmm, .name = "kvasir"};
+		.display = vmm->display, .input = vmm->input, .name = "kvasir"};
 	struct vnc_peer where;
 	gboolean wants_password = FALSE;
 	guint64 port = 0;
@@ -66,6 +66,7 @@ bool vmm_open_vnc(struct vmm *vmm, GError **error)
 			return false;
 	}
 	config.password = password ? password : wants_password ? "" : NULL;
+	qmp_watch_vnc(vmm, &config);
 	config.websocket = (uint16_t)port;
 	/* libvncserver reads the certificate for each viewer: a file, which the role has not. */
 	config.enter_role = config.tls_creds ? NULL : kv_role_enter;

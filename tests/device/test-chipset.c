@@ -15,7 +15,8 @@
 #include "internal.h"
 
 enum { GSIS = 24, MCH = 0, LPC = 31 << 3, PMBASE = 0x40, ACPI_CNTL = 0x44, PIRQA = 0x60, RCBA = 0xf0, EXBAR = 0x60 };
-enum { PM = 0x600, PM1_EN = PM + 2, PM1_CNT = PM + 4, PM_TMR = PM + 8, GPE_STS = PM + 0x20, GPE_EN = PM + 0x28, SMI_EN = PM + 0x30 };
+enum { PM = 0x600, PM1_EN = PM + 2, PM1_CNT = PM + 4, PM_TMR = PM + 8 };
+enum { GPE_STS = PM + 0x20, GPE_EN = PM + 0x28, SMI_EN = PM + 0x30 };
 
 static struct machine_core core;
 static unsigned requests[3], rises[GSIS];

@@ -39,11 +39,14 @@ static void request(void *machine, enum machine_request what)
 
 static void open_backend(struct world *w, const char *cls)
 {
+	static const char *const disks[] = {"nvme", "sata-disk", "usb-storage", "virtio-blk", NULL};
 	bool scsi = g_str_has_prefix(cls, "scsi-");
 
 	if (g_str_has_prefix(cls, "usb-"))
 		w->backend.controller = device_new(&w->core, "xhci", "usb", NULL, NULL, NULL);
-	if (scsi || !strcmp(cls, "virtio-blk")) {
+	if (!strcmp(cls, "sata-disk"))
+		w->backend.controller = device_new(&w->core, "ahci", "sata", NULL, NULL, NULL);
+	if (scsi || g_strv_contains(disks, cls)) {
 		struct image *img;
 		GVariantDict d;
 

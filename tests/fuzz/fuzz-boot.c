@@ -27,6 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	m->core.mem = mem_new(-1);
 	m->memory = RAM;
 	m->cpus = 1;
+	m->topology = (struct cpu_topology){1, 1, 1};
 	m->vcpu[0].m = m;
 	m->vcpu[0].fd = -1;
 	m->kernel = path;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: the chips of the pc board without a CPU, as a hostile guest sees them. The input is a program: ports, configuration
- * spaces, the registers in memory wherever they are now, PCI lines, buttons, time, resets, saved states from somewhere else.
- * Nothing is expected but that the process survives, that what the guest asks of KVM is about GSIs that there are, and that a
- * reset brings the first state back.
+ * Fuzz target: the chips of the pc board without a CPU, as a hostile guest sees them. The input is a program: ports,
+ * configuration spaces, the registers in memory wherever they are now, PCI lines, buttons, time, resets, saved states from
+ * somewhere else. Nothing is expected but that the process survives, that what the guest asks of KVM is about GSIs that there
+ * are, and that a reset brings the first state back.
  *
  * Input: operations of one byte and their operands (see step()); it ends with the bytes.
  */

@@ -21,6 +21,7 @@
 #include "device.h"
 #include "disk.h"
 #include "image.h"
+#include "input.h"
 #include "log.h"
 #include "net.h"
 #include "virtio-pci.h"
@@ -301,6 +302,11 @@ static void backend_event(struct fuzz *f)
 		f->net.client->receive(f->net.client_opaque, &h, &iov, 1);
 		f->net.client->link_changed(f->net.client_opaque, h.flags & 1);
 	}
+	for (unsigned i = 0; i <= (h.flags & 31); i++) {
+		input_send(f->core.input, &(struct input_event){.kind = INPUT_KEY, .code = len & 0xff, .down = h.flags & 1});
+		input_send(f->core.input, &(struct input_event){.kind = INPUT_ABSOLUTE, .x = len, .y = -1});
+		input_sync(f->core.input);
+	}
 	if (f->chr.client)
 		f->chr.client->receive(f->chr.client_opaque, frame,
 				       MIN(len, f->chr.client->can_receive(f->chr.client_opaque)));
@@ -458,6 +464,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f.core.ports = bus_new("port");
 	f.core.mmio = bus_new("mmio");
 	f.core.context = g_main_context_default();
+	f.core.input = input_new();
 	f.core.request = request;
 	f.img = (struct image){ .size = DISK, .discard = true };
 	f.net = (struct netdev){ .backend = &net_backend, .link_up = true, .offloads = ~0ull };
@@ -493,5 +500,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bus_free(f.core.mmio);
 	bus_free(f.core.ports);
 	mem_free(f.core.mem);
+	input_free(f.core.input);
 	return 0;
 }

@@ -418,6 +418,7 @@ def case_rejected(bed):
     with open(notes, 'wb') as file:
         file.write(b'not a kernel ' * 10000)
     base = [bed.program, '--accel', 'soft', '--console', f'file:{bed.folder}/log']
+    pc = ['--machine', 'pc']
     table = [
         ([], '--kernel is missing; give --kernel FILE'),
         (['--kernel', '/no/such'], "--kernel: cannot read '/no/such': No such file or directory"),
@@ -437,6 +438,19 @@ def case_rejected(bed):
         (['--kernel', bed.kernel, '--smp', '4,cores=3'], 'sockets 1, cores 3, threads 1 do not make 4 processors'),
         (['--kernel', bed.kernel, '--smp', '4', '--cpus', '2'], '--smp: cpus=4, and --cpus 2'),
         (['--kernel', bed.kernel, '--device', 'teapot'], "--device teapot: 'teapot' is not a valid device model name"),
+        (['--firmware', 'bios'], '--firmware: machine \'micro\' has no firmware; give --machine pc'),
+        (['--kernel', bed.kernel, '--net', 'user,bootindex=1'], "--net: bootindex is for --machine pc: 'micro' boots a kernel"),
+        (pc + ['--nvram', 'x'], '--nvram: a BIOS has no variables; give --firmware uefi'),
+        (pc + ['--firmware', '/no/such'], "--firmware: cannot read '/no/such': No such file or directory"),
+        (pc + ['--firmware', empty], f"firmware '{empty}' has 0 bytes: not a multiple of 4 KiB up to 16 MiB"),
+        (pc + ['--firmware', notes, '--nvram', '/no/such'], f"--nvram: '/no/such' is not there, and beside '{notes}' is nothing"),
+        (pc + ['--boot', 'ca'], "--boot: order: 'ca' is not valid; give some of c (disks), d (CD-ROM drives), n (network)"),
+        (pc + ['--fw-cfg', 'opt/x'], "--fw-cfg: 'opt/x' has no content, or two; give file=PATH or string=TEXT"),
+        (pc + ['--fw-cfg', 'etc/e820,string=x'], "--fw-cfg: there is a file 'etc/e820' already; give another name"),
+        (pc + ['--smbios', 'type=1,vendor=x'], "--smbios: type 1 has no 'vendor'"),
+        (pc + ['--net', 'none,bootindex=1', '--net', 'none,bootindex=1'], '--net: bootindex 1 is given twice'),
+        (pc + ['--append', 'x'], '--initrd and --append are for a kernel; give --kernel FILE as well'),
+        (pc + ['--kernel', notes], f"--kernel: '{notes}' is not a bzImage, the kernel that firmware can load"),
         (['--kernel', notes], notes),
         (['--kernel', empty], empty),
     ]

@@ -339,6 +339,14 @@ SAME_ERRORS = [
     b'{"execute":"block-dirty-bitmap-add","arguments":{"node":"x","name":"y","granularity":-1}}',
     b'{"execute":"block-dirty-bitmap-add","arguments":{"node":"x","name":"y","granularity":4294967296}}',
     b'{"execute":"block-dirty-bitmap-add","arguments":{"node":"x","name":"y","granularity":1.5}}',
+    b'{"execute":"send-key"}', b'{"execute":"send-key","arguments":{"keys":[{"type":"qcode","data":"nope"}]}}',
+    b'{"execute":"send-key","arguments":{"keys":[{"type":"x","data":"a"}]}}', b'{"execute":"send-key","arguments":{"keys":[5]}}',
+    b'{"execute":"send-key","arguments":{"keys":[{"type":"number","data":"a"}]}}',
+    b'{"execute":"input-send-event","arguments":{"events":[{"type":"x"}]}}', b'{"execute":"input-send-event"}',
+    b'{"execute":"input-send-event","arguments":{"events":[{"type":"btn","data":{"button":"x","down":true}}]}}',
+    b'{"execute":"input-send-event","arguments":{"events":[{"type":"rel","data":{"axis":"z","value":1}}]}}',
+    b'{"execute":"input-send-event","arguments":{"events":[{"type":"key","data":{"key":{"type":"qcode","data":"a"}}}]}}',
+    b'{"execute":"query-mice","arguments":{"x":1}}',
 ]
 
 # What json-glib finds is told in its words; both answer with an error of one class.

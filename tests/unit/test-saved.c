@@ -245,5 +245,6 @@ int main(void)
 		cmocka_unit_test(cancelled), cmocka_unit_test(moment),
 	};
 
+	saved_keep_open();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "display.h"
 #include "vga-rig.h"
 
 enum { SEQ = 0x3c4, GFX = 0x3ce, CRTC = 0x3d4, VBE = 0x1ce, A0000 = 0xa0000, B8000 = 0xb8000 };

@@ -308,6 +308,8 @@ bool ata_map(struct ata_cmd *c, uint64_t len, bool partial)
 
 		if (!gpa_read(mem_of(c->port), c->table + (uint64_t)i * PRD, table, n * PRD) ||
 		    !add_pieces(c, table, n, &left)) {
+			if (partial)
+				return true;
 			c->no_data = true;
 			ata_fail(c, ATA_ABRT);
 			return false;

@@ -115,7 +115,10 @@ bool ata_good(struct ata_cmd *c);
 bool ata_fail(struct ata_cmd *c, uint8_t error);
 /* len bytes of data for the host, PIO or DMA. */
 bool ata_reply(struct ata_cmd *c, const void *data, uint32_t len, bool pio);
-/* The command's data, len bytes; false: the answer says why not. partial: less will do. */
+/*
+ * The command's data, len bytes; false: the answer says why not. partial: less will do, up to what is not memory, since drivers
+ * give a table that they do not mean with commands that have no data.
+ */
 bool ata_map(struct ata_cmd *c, uint64_t len, bool partial);
 
 bool ata_identify(struct sata_disk *d, struct ata_cmd *c);

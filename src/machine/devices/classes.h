@@ -8,6 +8,7 @@ extern const struct device_class device_acpi_pm, device_debugcon, device_i8042, 
 extern const struct device_class device_ahci, device_nvme, device_sata_disk;
 extern const struct device_class device_scsi_cd, device_scsi_disk, device_virtio_scsi;
 extern const struct device_class device_usb_kbd, device_usb_mouse, device_usb_storage, device_usb_tablet, device_xhci;
+extern const struct device_class device_virtio_keyboard, device_virtio_mouse, device_virtio_tablet;
 extern const struct device_class device_vga;
 extern const struct device_class device_virtio_balloon, device_virtio_blk, device_virtio_console, device_virtio_net,
 	device_virtio_rng;

@@ -7,6 +7,7 @@
 
 #include <linux/pci_regs.h>
 
+#include "boot-order.h"
 #include "bytes.h"
 #include "card.h"
 #include "classes.h"
@@ -252,6 +253,12 @@ static const struct state_field fields[] = {{.name = "pci",
 
 static const struct state_desc state = {"e1000e", 1, 1, fields, before_save, after_load};
 
+static char *boot_path(struct device *dev, char *ret_kind)
+{
+	*ret_kind = 'n';
+	return boot_path_pci((const struct pci_device *)dev, "ethernet-phy@0");
+}
+
 const struct device_class device_e1000e = {
 	.name = "e1000e",
 	.description = "Intel 82574L network card",
@@ -263,4 +270,5 @@ const struct device_class device_e1000e = {
 	.resume = resume_card,
 	.state = &state,
 	.stats = stats,
+	.boot_path = boot_path,
 };

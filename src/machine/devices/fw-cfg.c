@@ -15,7 +15,8 @@
 enum { SELECTOR = 0, DATA = 1, DMA_HIGH = 4, DMA_LOW = 8 };
 enum { DMA_ERROR = 1, DMA_READ = 2, DMA_SKIP = 4, DMA_SELECT = 8, DMA_WRITE = 16, DMA_COMMAND = 16 /* bytes */ };
 enum { VERSION_PORTS = 1, VERSION_DMA = 2 };
-enum { KEYS = FW_CFG_FIRST_FILE + FW_CFG_FILES, KEY_MASK = 0xbfff /* bit 14 asked for a write, once; bit 15: keys of an architecture, none here */, DIRECTORY_ENTRY = 64 };
+enum { KEYS = FW_CFG_FIRST_FILE + FW_CFG_FILES, DIRECTORY_ENTRY = 64 };
+enum { KEY_MASK = 0xbfff }; /* bit 14 asked for a write, once; bit 15 is of an architecture's own keys, and we have none */
 
 static const char dma_signature[8] = {'Q', 'E', 'M', 'U', ' ', 'C', 'F', 'G'};
 

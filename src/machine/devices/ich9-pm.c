@@ -79,7 +79,7 @@ void ich9_pm_command(struct ich9_pm *p, uint8_t command)
 
 /* ---- registers ---- */
 
-/* Memory would have to be kept over a reset for S3, and the tables do not offer it: sleeping so does nothing, as on a PC without. */
+/* Memory would have to be kept over a reset for S3 (type 1, machine_reset()), and no table offers it: that does nothing. */
 static void sleep_now(struct ich9_pm *p)
 {
 	unsigned type = (p->control & SLP_TYP) >> SLP_TYP_SHIFT;

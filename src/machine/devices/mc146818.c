@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The PC's real-time clock and CMOS memory (Motorola MC146818A) at ports 0x70 and 0x71: the host's UTC time plus what the
- * guest set, periodic, alarm and update interrupts on GSI 8, 114 bytes of memory. In those the pc board tells firmware that has no
- * better source what there is, as QEMU does. Created by the board.
+ * guest set, periodic, alarm and update interrupts on GSI 8, 114 bytes of memory. In those the pc board tells firmware that has
+ * no better source what there is, as QEMU does. Created by the board.
  */
 #include <string.h>
 #include <time.h>

@@ -99,7 +99,7 @@ void nvme_finish(struct nvme_req *r, uint16_t status)
 	dma_written(&r->data, n->pci.dev.core->mem, r->read);
 	if (status)
 		note_error(r, status);
-	n->cq[sq->cq].promised--;
+	n->cq[r->cq].promised--;
 	sq->busy--;
 	n->n_busy--;
 	if (!n->resetting)
@@ -120,23 +120,41 @@ void nvme_done(struct nvme_req *r, uint16_t status)
 	g_mutex_unlock(&n->lock);
 }
 
-void nvme_drop(struct disk_req *req)
+static void leave(struct nvme_req *r)
+{
+	r->n->cq[r->cq].promised--;
+	r->n->sq[r->sq].busy--;
+	r->n->n_busy--;
+	free_request(r);
+}
+
+static void drop(struct disk_req *req)
 {
 	struct nvme_req *r = (struct nvme_req *)req;
 	struct nvme *n = r->n;
 
 	g_mutex_lock(&n->lock);
 	n->n_kept--;
-	n->n_busy--;
 	if (r->sq < NVME_QUEUES) {
-		n->cq[n->sq[r->sq].cq].promised--;
-		n->sq[r->sq].busy--;
-		end_deletion(&n->sq[r->sq]);
+		leave(r);
 	} else {
 		n->flushing = false;
+		n->n_busy--;
+		free_request(r);
 	}
-	free_request(r);
 	g_mutex_unlock(&n->lock);
+}
+
+void nvme_forget_kept(struct nvme *n)
+{
+	g_mutex_lock(&n->lock);
+	for (unsigned i = 0; i < NVME_QUEUES; i++) {
+		if (n->sq[i].deleting)
+			leave(n->sq[i].deleting);
+		n->sq[i].deleting = NULL;
+	}
+	g_mutex_unlock(&n->lock);
+	disk_queue_drop(n->io, drop);
 }
 
 /* ---- events ---- */
@@ -204,6 +222,7 @@ static bool take(struct nvme *n, unsigned index)
 	r = g_new0(struct nvme_req, 1);
 	r->n = n;
 	r->sq = index;
+	r->cq = sq->cq;
 	memcpy(r->cmd, cmd, sizeof(cmd));
 	sq->busy++;
 	n->cq[sq->cq].promised++;

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "boot-order.h"
 #include "bytes.h"
 #include "classes.h"
 #include "error.h"
@@ -146,11 +147,6 @@ static void write_cc(struct nvme *n, uint32_t value)
 	}
 }
 
-static void drop_kept(struct nvme *n)
-{
-	disk_queue_drop(n->io, nvme_drop);
-}
-
 static void hurry(void *opaque)
 {
 	disk_hurry(((struct nvme *)opaque)->disk);
@@ -165,7 +161,7 @@ static void work(void *opaque)
 	drop = n->resetting && n->n_kept;
 	g_mutex_unlock(&n->lock);
 	if (drop)
-		drop_kept(n);
+		nvme_forget_kept(n);
 	g_mutex_lock(&n->lock);
 	if (n->resetting && !n->n_busy)
 		finish_reset(n);
@@ -334,7 +330,7 @@ static void close_drive(struct nvme *n)
 {
 	work_destroy(&n->work);
 	pci_remove(&n->pci);
-	drop_kept(n);
+	nvme_forget_kept(n);
 	disk_set_client(n->disk, NULL, NULL);
 	disk_queue_free(n->io);
 	g_mutex_clear(&n->lock);
@@ -368,7 +364,7 @@ static void reset(struct device *dev)
 {
 	struct nvme *n = (struct nvme *)dev;
 
-	drop_kept(n);
+	nvme_forget_kept(n);
 	g_mutex_lock(&n->lock);
 	n->resetting = n->flushing = false;
 	nvme_stop(n);
@@ -414,7 +410,7 @@ static bool after_load(void *opaque, GError **error)
 	struct nvme *n = opaque;
 	const char *why;
 
-	drop_kept(n);
+	nvme_forget_kept(n);
 	if (n->n_busy)
 		return kv_fail(error, KV_ERROR_INVALID, "%s: commands are under way", n->pci.dev.id);
 	why = (n->cc >> 7 & 15) > PAGE_LOG_MAX && (n->csts & CSTS_RDY) ? "has an impossible page size" : nvme_check_queues(n);
@@ -494,6 +490,12 @@ static const struct state_field fields[] = {
 static const struct state_desc state = {
 	.name = "nvme", .version = 1, .oldest = 1, .fields = fields, .after_load = after_load};
 
+static char *boot_path(struct device *dev, char *ret_kind)
+{
+	*ret_kind = 'c';
+	return boot_path_pci((const struct pci_device *)dev, "namespace@1,0");
+}
+
 const struct device_class device_nvme = {
 	.name = "nvme",
 	.description = "NVMe disk",
@@ -506,4 +508,5 @@ const struct device_class device_nvme = {
 	.can_save = can_save,
 	.state = &state,
 	.stats = stats,
+	.boot_path = boot_path,
 };

@@ -96,7 +96,7 @@ struct nvme_cq {
 struct nvme_req {
 	struct disk_req disk; /* first */
 	struct nvme *n;
-	unsigned sq;
+	unsigned sq, cq;
 	uint8_t cmd[NVME_COMMAND]; /* read once */
 	struct dma_list data;
 	uint64_t read; /* bytes of it that the device has written */
@@ -153,7 +153,8 @@ void nvme_stop(struct nvme *n); /* nothing is under way: no queue is there any m
 void nvme_finish(struct nvme_req *r, uint16_t status);
 /* A drive's request is a command's: with the lock, which it takes in nvme_done(). */
 void nvme_done(struct nvme_req *r, uint16_t status);
-void nvme_drop(struct disk_req *req); /* disk_queue_drop(); takes the lock */
+/* Kept requests, and who waits for them, are forgotten; whatever the queues say. Takes the lock; main thread. */
+void nvme_forget_kept(struct nvme *n);
 /* Something to tell; main context or a vCPU's. */
 void nvme_event(struct nvme *n, unsigned bit);
 void nvme_tell_events(struct nvme *n);

@@ -5,7 +5,7 @@
  * other mode reads and writes come here. What is programmed or erased is in the file at once, if there is one: by the page
  * cache, so it outlives this process but not the host's power. Made by pc-firmware.c.
  *
- * Options: base (t), size (t), content (ay: its first bytes, the rest is erased), fd (i: of a file that is kept equal to it; it is
+ * Options: base (t), size (t), content (ay: its first bytes, the rest is erased), fd (i: of a file that is kept equal to it, and
  * closed with the device).
  */
 #include <errno.h>

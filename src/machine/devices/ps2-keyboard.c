@@ -170,7 +170,9 @@ static unsigned set1_of(unsigned code)
 static bool put_special(struct ps2_keyboard *k, unsigned code, bool down)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(special); i++) {
-		if (special[i].key != code || special[i].down != down || (special[i].modifier && !(special[i].modifier & k->modifiers)))
+		uint8_t modifier = special[i].modifier;
+
+		if (special[i].key != code || special[i].down != down || (modifier && !(modifier & k->modifiers)))
 			continue;
 		if (k->set == 1)
 			ps2_put(&k->port.events, PS2_EVENTS, special[i].set1, special[i].n1);

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "ata.h"
+#include "boot-order.h"
 #include "classes.h"
 #include "error.h"
+#include "pci.h"
 
 enum {
 	UDMA = 5, /* the mode that firmware would set */
@@ -137,6 +139,15 @@ static const struct state_field fields[] = {
 static const struct state_desc state = {
 	.name = "sata-disk", .version = 1, .oldest = 1, .fields = fields, .after_load = after_load};
 
+static char *boot_path(struct device *dev, char *ret_kind)
+{
+	const struct sata_disk *d = (const struct sata_disk *)dev;
+	g_autofree char *rest = g_strdup_printf("drive@%x/disk@0", d->port);
+
+	*ret_kind = 'c';
+	return boot_path_pci((const struct pci_device *)d->controller, rest);
+}
+
 const struct device_class device_sata_disk = {
 	.name = "sata-disk",
 	.description = "SATA disk",
@@ -148,4 +159,5 @@ const struct device_class device_sata_disk = {
 	.can_save = can_save,
 	.state = &state,
 	.stats = stats,
+	.boot_path = boot_path,
 };

@@ -427,13 +427,14 @@ static const struct state_field lun_fields[] = {
 
 static const struct state_desc lun_state = {.name = "scsi-lun", .version = 1, .oldest = 1, .fields = lun_fields};
 
-/* At a virtio controller; other ones have paths of their own. */
+/* At a PCI function; a USB disk's path is not known here. */
 static char *lun_boot_path(struct device *dev, char *ret_kind)
 {
 	const struct scsi_lun *lun = (const struct scsi_lun *)dev;
-	g_autofree char *rest = g_strdup_printf("channel@0/disk@%x,0", lun->target);
+	bool ahci = !strcmp(lun->controller->cls->name, "ahci");
+	g_autofree char *rest = g_strdup_printf(ahci ? "drive@%x/disk@0" : "channel@0/disk@%x,0", lun->target);
 
-	if (strcmp(lun->controller->cls->name, "virtio-scsi"))
+	if (!ahci && strcmp(lun->controller->cls->name, "virtio-scsi"))
 		return NULL;
 	*ret_kind = lun->cdrom ? 'd' : 'c';
 	return boot_path_pci((const struct pci_device *)lun->controller, rest);

@@ -55,7 +55,8 @@ struct storage {
 #define INTERFACE 9, 4, 0, 0, 2, 8, 6, 0x50, 0 /* mass storage, SCSI, bulk only */
 #define ENDPOINT(address, high) 7, 5, address, 2, 0, high, 0
 #define COMPANION 6, 0x30, 15, 0, 0, 0 /* bursts of 16 packets */
-static const uint8_t high_config[] = {9, 2, 32, 0, 1, 1, 0, 0xc0, 0, INTERFACE, ENDPOINT(0x80 | BULK_IN, 2), ENDPOINT(BULK_OUT, 2)};
+static const uint8_t high_config[] = {9, 2, 32, 0, 1, 1, 0, 0xc0, 0, INTERFACE, ENDPOINT(0x80 | BULK_IN, 2),
+				      ENDPOINT(BULK_OUT, 2)};
 static const uint8_t super_config[] = {9,	 2, 44, 0, 1, 1, 0, 0xc0, 0, INTERFACE, ENDPOINT(0x80 | BULK_IN, 4), COMPANION,
 				       ENDPOINT(BULK_OUT, 4), COMPANION};
 
@@ -318,6 +319,8 @@ static bool on_attach(struct device *controller, struct scsi_lun *lun, unsigned 
 
 static void settle(struct storage *s)
 {
+	if (s->in_flight && s->lun)
+		disk_hurry(s->lun->disk);
 	while (s->in_flight)
 		g_main_context_iteration(s->usb.dev.core->context, TRUE);
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Pictures of the VGA's graphics modes: lines of words that the CRT controller goes through (planes, CGA's pairs of bits, bytes of
- * 256 colors), and packed pixels of VBE modes. Only lines whose pages were written are drawn. Called by vga.c.
+ * Pictures of the VGA's graphics modes: lines of words that the CRT controller goes through (planes, CGA's pairs of bits,
+ * bytes of 256 colors), and packed pixels of VBE modes. Only lines whose pages were written are drawn. Called by vga.c.
  */
 #include <string.h>
 
 #include "bytes.h"
+#include "display.h"
 #include "vga.h"
 
 enum { ATTR_PLANES = 0x12, DOTS = 8 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "display.h"
 #include "vga.h"
 
 enum { SEQ_FONTS = 3, ATTR_MODE = 0x10, ATTR_LINE_GRAPHICS = 4, ATTR_BLINK = 8, GLYPH_LINES = 32, FONT_WORDS = 8192 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Bochs' VBE registers ("DISPI", bochs: docs of iodev/display, VBE_DISPI_*): linear and banked modes of any size. Sizes that do not
- * fit the memory are made to fit when a mode is switched on. Called by vga.c for ports 0x1ce and 0x1cf, and for its BAR.
+ * Bochs' VBE registers ("DISPI", bochs: docs of iodev/display, VBE_DISPI_*): linear and banked modes of any size. Sizes that
+ * do not fit the memory are made to fit when a mode is switched on. Called by vga.c for ports 0x1ce and 0x1cf, and for its
+ * BAR.
  */
 #include <string.h>
 

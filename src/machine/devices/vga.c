@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The standard VGA: PCI function 1234:1111 with Bochs' VBE (QEMU: docs/specs/standard-vga), 16 MiB of video memory in BAR 0,
- * registers and EDID in BAR 2, the VGA BIOS of SeaBIOS as option ROM; the legacy ports and window. It paints head 0 of the display:
- * update() is called when somebody wants to look, and finds by KVM's dirty log and by marks of handlers what has changed. Created
- * by the board for --vga std.
+ * registers and EDID in BAR 2, the VGA BIOS of SeaBIOS as option ROM; the legacy ports and window. It paints head 0 of the
+ * display: update() is called when somebody wants to look, and finds by KVM's dirty log and by marks of handlers what has
+ * changed. Created by the board for --vga std.
  */
 #include "vga.h"
 
@@ -12,6 +12,7 @@
 #include <linux/pci_regs.h>
 
 #include "bytes.h"
+#include "display.h"
 #include "classes.h"
 #include "log.h"
 

@@ -6,12 +6,11 @@
  * Video memory is as in other implementations of Bochs' VBE: byte p of the 32-bit word n is plane p at address n, for every
  * addressing mode, so that a linear mode has its pixels in order.
  *
- * Threads: registers and memory are accessed in vCPU threads, pictures made in the main thread, all under `lock`; `vga_` functions
- * want it held. Linear pixels are read without it, while the guest writes them.
+ * Threads: registers and memory are accessed in vCPU threads, pictures made in the main thread, all under `lock`; `vga_`
+ * functions want it held. Linear pixels are read without it, while the guest writes them.
  */
 #pragma once
 
-#include "display.h"
 #include "pci.h"
 
 #define VGA_MEMORY (16u << 20)
@@ -50,7 +49,8 @@ struct vga_mode {
 	uint32_t cell_width;
 };
 
-struct vga_cell_cache;
+struct display;
+struct vga_cell;
 
 struct vga {
 	struct pci_device pci; /* first */

@@ -227,8 +227,9 @@ static enum xhci_code configure_endpoint(struct xhci *x, unsigned slot, const st
 		set_slot_state(x, slot, XHCI_SLOT_ADDRESSED, true, 1u << SLOT_STATE_SHIFT);
 		return XHCI_SUCCESS;
 	}
-	if (!read_context(x, input, 0, control) || !read_context(x, input, 1, words) || (control[0] & 3) || (control[1] & 3) != 1 ||
-	    !endpoints_are_possible(x, input, control[1]))
+	if (!read_context(x, input, 0, control) || !read_context(x, input, 1, words))
+		return XHCI_PARAMETER_ERROR;
+	if ((control[0] & 3) || (control[1] & 3) != 1 || !endpoints_are_possible(x, input, control[1]))
 		return XHCI_PARAMETER_ERROR;
 	for (unsigned i = 2; i < XHCI_ENDPOINTS; i++) {
 		uint32_t ep[8];

@@ -171,7 +171,7 @@ static void report(struct xhci *x, unsigned slot, unsigned dci, unsigned n, uint
 		if (told || !((t->control & ON_COMPLETION) || (is_short && (t->control & SHORT_EVENT)) ||
 			      (code != XHCI_SUCCESS && !left)))
 			continue;
-		tell(x, slot, dci, t, code != XHCI_SUCCESS ? code : is_short ? XHCI_SHORT_PACKET : XHCI_SUCCESS, LENGTH(t) - chunk, &sum);
+		tell(x, slot, dci, t, code == XHCI_SUCCESS && is_short ? XHCI_SHORT_PACKET : code, LENGTH(t) - chunk, &sum);
 		told = xhci_trb_type(t) != XHCI_SETUP;
 		if (code != XHCI_SUCCESS)
 			return;

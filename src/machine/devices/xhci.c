@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A USB controller (xHCI 1.0, xhci.h) as a PCI function with MSI-X: registers (chapter 5), root ports (4.19), interrupts (4.17), and
- * its place in the machine. The identity is QEMU's qemu-xhci, which drivers know. Created by --device, and by the boards when
+ * A USB controller (xHCI 1.0, xhci.h) as a PCI function with MSI-X: registers (chapter 5), root ports (4.19), interrupts (4.17),
+ * and its place in the machine. The identity is QEMU's qemu-xhci, which drivers know. Created by --device, and by the boards when
  * something is to be plugged in.
  */
 #include <string.h>
@@ -343,7 +343,8 @@ static void write_crcr(struct xhci *x, uint32_t high)
 		/* Commands end at once: none is under way. */
 		if (x->crcr_low & (CRCR_STOP | CRCR_ABORT)) {
 			x->commands_run = x->command_doorbell = false;
-			xhci_event(x, 0, x->commands.dequeue, (uint32_t)XHCI_COMMAND_RING_STOPPED << 24, XHCI_COMMAND_EVENT << 10);
+			xhci_event(x, 0, x->commands.dequeue, (uint32_t)XHCI_COMMAND_RING_STOPPED << 24,
+				   XHCI_COMMAND_EVENT << 10);
 		}
 		return;
 	}
@@ -664,7 +665,7 @@ static bool xhci_loaded(void *opaque, GError **error)
 	for (unsigned i = 0; i < XHCI_INTERRUPTERS; i++)
 		ok = ok && x->intr[i].size <= 4096 && (x->intr[i].index < x->intr[i].size || !x->intr[i].size);
 	if (!ok)
-		return kv_fail(error, KV_ERROR_INVALID, "%s: the saved state of the USB controller makes no sense", x->pci.dev.id);
+		return kv_fail(error, KV_ERROR_INVALID, "%s: the saved USB controller makes no sense", x->pci.dev.id);
 	pci_loaded(&x->pci);
 	/* Something else may hang at a port than did then. */
 	for (unsigned n = 0; n < XHCI_PORTS; n++)

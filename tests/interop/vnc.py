@@ -1,0 +1,338 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""VNC of kv-vmm as a user has it: QMP's words about it, browsers' WebSocket, keys and options that are refused.
+
+    vnc.py KV_VMM CASE
+"""
+import base64
+import hashlib
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+import vga
+
+
+class Session:
+    """A QMP session that keeps its events."""
+
+    def __init__(self, path):
+        end = time.monotonic() + 30
+        while True:
+            try:
+                self.s = socket.socket(socket.AF_UNIX)
+                self.s.connect(path)
+                break
+            except OSError:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+        self.f = self.s.makefile('rw')
+        self.events = []
+        self.f.readline()
+        self.run('qmp_capabilities')
+
+    def run(self, name, **args):
+        self.f.write(json.dumps({'execute': name, 'arguments': args}) + '\n')
+        self.f.flush()
+        while True:
+            m = json.loads(self.f.readline())
+            if 'event' not in m:
+                return m
+            self.events.append(m)
+
+    def wait_event(self, name):
+        while not any(e['event'] == name for e in self.events):
+            m = json.loads(self.f.readline())
+            assert 'event' in m, m
+            self.events.append(m)
+        return next(e for e in self.events if e['event'] == name)['data']
+
+
+class Stream:
+    """A socket, or what a WebSocket carries."""
+
+    def __init__(self, s, web=False):
+        self.s, self.web, self.have = s, web, b''
+        s.settimeout(20)
+
+    def raw(self, n):
+        data = b''
+        while len(data) < n:
+            more = self.s.recv(n - len(data))
+            assert more, 'the connection is closed'
+            data += more
+        return data
+
+    def read(self, n):
+        while len(self.have) < n:
+            if not self.web:
+                self.have += self.raw(n - len(self.have))
+                continue
+            head = self.raw(2)
+            length = head[1] & 0x7f
+            if length >= 126:
+                length = int.from_bytes(self.raw(2 if length == 126 else 8), 'big')
+            self.have += self.raw(length)
+        data, self.have = self.have[:n], self.have[n:]
+        return data
+
+    def write(self, data):
+        if self.web:
+            mask = b'\x11\x22\x33\x44'
+            assert len(data) < 126
+            data = bytes([0x82, 0x80 | len(data)]) + mask + bytes(c ^ mask[i % 4] for i, c in enumerate(data))
+        self.s.sendall(data)
+
+
+def upgrade(s):
+    key = base64.b64encode(b'0123456789abcdef').decode()
+    s.sendall(('GET /websockify HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+               'Sec-WebSocket-Key: %s\r\nSec-WebSocket-Protocol: binary\r\nSec-WebSocket-Version: 13\r\n\r\n' % key).encode())
+    answer = b''
+    while not answer.endswith(b'\r\n\r\n'):
+        answer += s.recv(1)
+    wanted = base64.b64encode(hashlib.sha1((key + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11').encode()).digest())
+    assert b' 101 ' in answer and wanted in answer, answer
+
+
+def picture(stream):
+    """Shakes hands, and asks for a picture in raw pixels: width, height, BGRX."""
+    assert stream.read(12) == b'RFB 003.008\n'
+    stream.write(b'RFB 003.008\n')
+    types = stream.read(stream.read(1)[0])
+    assert types == b'\1', types
+    stream.write(b'\1')
+    assert stream.read(4) == bytes(4)
+    stream.write(b'\1')
+    width, height = struct.unpack('>HH', stream.read(4))
+    stream.read(16)
+    stream.read(int.from_bytes(stream.read(4), 'big'))
+    stream.write(struct.pack('>BBHi', 2, 0, 1, 0))
+    stream.write(struct.pack('>BBHHHH', 3, 0, 0, 0, width, height))
+    pixels = bytearray(width * height * 4)
+    seen = 0
+    while seen < width * height:
+        assert stream.read(1) == b'\0'
+        for _ in range(int.from_bytes(stream.read(3)[1:], 'big')):
+            x, y, w, h, encoding = struct.unpack('>HHHHi', stream.read(12))
+            assert encoding == 0
+            for row in range(y, y + h):
+                pixels[(row * width + x) * 4:(row * width + x + w) * 4] = stream.read(w * 4)
+            seen += w * h
+    return width, height, pixels
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+class Machine:
+    def __init__(self, kv_vmm, vnc):
+        self.dir = tempfile.TemporaryDirectory(prefix='kv-vnc-')
+        bios, self.qmp = self.file('rom'), self.file('q')
+        rom = vga.memory(vga.BYTES, 0xa000, 64000)
+        with open(bios, 'wb') as f:
+            f.write(rom.image())
+        self.process = subprocess.Popen([kv_vmm, '--machine', 'pc', '--firmware', bios, '--memory', '16M', '--accel', 'soft', '--console',
+                                         'file:/dev/null', '--qmp', 'unix:' + self.qmp, '--quiet', '--vnc', vnc % self.dir.name])
+
+    def file(self, name):
+        return os.path.join(self.dir.name, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *a):
+        self.process.kill()
+        self.process.wait()
+        self.dir.cleanup()
+
+
+def same_as_dump(m, session, get):
+    """The viewer's picture becomes the screendump's."""
+    end = time.monotonic() + 20
+    while True:
+        session.run('screendump', filename=m.file('ppm'))
+        with open(m.file('ppm'), 'rb') as f:
+            _, size, _, rgb = f.read().split(b'\n', 3)
+        width, height, bgrx = get()
+        mine = bytearray(width * height * 3)
+        for part in range(3):
+            mine[part::3] = bgrx[2 - part::4]
+        if (width, height) == tuple(map(int, size.split())) and mine == rgb and len(set(rgb)) > 2:
+            return
+        assert time.monotonic() < end, 'the viewer has another picture than the screendump'
+        time.sleep(0.2)
+
+
+def case_unix(kv_vmm):
+    with Machine(kv_vmm, 'unix:%s/v') as m:
+        session = Session(m.qmp)
+
+        def get():
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(m.file('v'))
+            result = picture(Stream(s))
+            info = session.run('query-vnc')['return']
+            assert info['enabled'] and info['family'] == 'unix' and info['service'] == m.file('v') and len(info['clients']) >= 1, info
+            s.close()
+            return result
+        same_as_dump(m, session, get)
+        for name in ('VNC_CONNECTED', 'VNC_INITIALIZED', 'VNC_DISCONNECTED'):
+            data = session.wait_event(name)
+            assert data['server']['service'] == m.file('v') and data['server']['auth'] == 'none' and not data['client']['websocket'], data
+        assert 'error' in session.run('set_password', protocol='vnc', password='x')
+        assert session.run('query-display-options')['return'] == {'type': 'none'}
+        png = m.file('png')
+        assert 'return' in session.run('screendump', filename=png, format='png')
+        with open(png, 'rb') as f:
+            assert f.read(8) == b'\x89PNG\r\n\x1a\n'
+        for args in ({'head': 1}, {'head': 9}, {'device': 'other'}, {'filename': '/nonexistent/file'}):
+            assert 'error' in session.run('screendump', **dict({'filename': png}, **args)), args
+        session.run('quit')
+        assert m.process.wait(20) == 0
+        assert not os.path.exists(m.file('v'))
+
+
+def case_websocket(kv_vmm):
+    port = free_port()
+    with Machine(kv_vmm, '127.0.0.1:0,websocket=%d' % port + '%.0s') as m:
+        session = Session(m.qmp)
+        info = session.run('query-vnc')['return']
+        assert info['host'] == '127.0.0.1' and info['family'] == 'ipv4', info
+
+        def get(web):
+            s = socket.create_connection(('127.0.0.1', port if web else int(info['service'])))
+            if web:
+                upgrade(s)
+            result = picture(Stream(s, web))
+            s.close()
+            return result
+        same_as_dump(m, session, lambda: get(True))
+        same_as_dump(m, session, lambda: get(False))
+        assert session.wait_event('VNC_INITIALIZED')['client']['websocket']
+
+
+def case_password(kv_vmm):
+    with Machine(kv_vmm, 'unix:%s/v,password=on') as m:
+        session = Session(m.qmp)
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(m.file('v'))
+        stream = Stream(s)
+        stream.write(stream.read(12))
+        assert stream.read(2) == b'\1\2'
+        stream.write(b'\2' + bytes(16))
+        assert len(stream.read(16)) == 16
+        assert stream.read(4) == b'\0\0\0\1'
+        assert session.run('query-vnc')['return']['auth'] == 'vnc'
+        assert 'return' in session.run('set_password', protocol='vnc', password='secret')
+        assert 'error' in session.run('set_password', protocol='vnc', password='secret', connected='disconnect')
+        assert 'error' in session.run('set_password', protocol='spice', password='secret')
+        for when in ('now', 'never', '+60', '2000000000'):
+            assert 'return' in session.run('expire_password', protocol='vnc', time=when)
+        assert 'error' in session.run('expire_password', protocol='vnc', time='soon')
+
+
+def case_refused(kv_vmm):
+    with tempfile.TemporaryDirectory(prefix='kv-vnc-') as d:
+        rom = os.path.join(d, 'rom')
+        with open(rom, 'wb') as f:
+            f.write(vga.Rom().image())
+        long = os.path.join(d, 'long')
+        with open(long, 'w') as f:
+            f.write('a long password\n')
+        for options, words in ((['--vnc', 'nonsense'], 'give unix:PATH or ADDR:PORT'),
+                               (['--vnc', '127.0.0.1:port'], "port 'port'"),
+                               (['--vnc', 'unix:%s/v,websocket=5700' % d], 'give ADDR:PORT'),
+                               (['--vnc', '127.0.0.1:0,tls-creds=' + d], 'TLS is there for WebSocket alone'),
+                               (['--vnc', '127.0.0.1:0,websocket=5799,tls-creds=' + d], 'server-cert.pem'),
+                               (['--vnc', 'unix:%s/v,password-file=%s' % (d, long)], '1 to 8 bytes'),
+                               (['--vnc', 'unix:%s/v' % d, '--vga', 'none'], '--vga none'),
+                               (['--vnc', 'unix:%s/v,share=some' % d], 'share')):
+            r = subprocess.run([kv_vmm, '--machine', 'pc', '--firmware', rom, '--console', 'file:/dev/null', '--accel', 'soft'] + options,
+                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+            assert r.returncode == 2 or r.returncode == 1, r
+            assert words in r.stderr and r.stderr.count('\n') <= 2, (options, r.stderr)
+
+
+GRUB = """
+loadfont unicode
+set gfxmode=800x600
+insmod vbe
+insmod gfxterm
+terminal_output gfxterm
+set timeout=-1
+menuentry "First system" { halt }
+menuentry "Second system" { halt }
+menuentry "Third system" { halt }
+"""
+DOWN = 0xff54
+
+
+def case_grub(kv_vmm):
+    """SeaBIOS, its VGA BIOS and GRUB's graphical menu beside QEMU; then a key, typed by VNC, and its effect."""
+    seabios = '/usr/share/seabios/bios-256k.bin'
+    if not shutil.which('grub-mkrescue') or not shutil.which('xorriso') or not os.path.exists(seabios) or \
+            not os.path.exists('/usr/lib/grub/i386-pc') or not shutil.which('qemu-system-x86_64'):
+        print('SKIP: grub-mkrescue, xorriso, SeaBIOS or QEMU is missing (tools/install-deps test)')
+        sys.exit(77)
+    with tempfile.TemporaryDirectory(prefix='kv-vnc-') as d:
+        disk, ours, theirs, vnc = (os.path.join(d, n) for n in ('disk', 'k', 'q', 'v'))
+        os.makedirs(os.path.join(d, 'iso/boot/grub'))
+        with open(os.path.join(d, 'iso/boot/grub/grub.cfg'), 'w') as f:
+            f.write(GRUB)
+        subprocess.run(['grub-mkrescue', '-o', disk, '--directory=/usr/lib/grub/i386-pc', '--fonts=unicode', '--locales=', '--themes=',
+                        '--install-modules=vbe gfxterm normal font halt', os.path.join(d, 'iso')], check=True, capture_output=True)
+        runs = [subprocess.Popen([kv_vmm, '--machine', 'pc', '--firmware', seabios, '--memory', '128M', '--accel', 'soft', '--console',
+                                  'file:/dev/null', '--qmp', 'unix:' + ours, '--quiet', '--disk', disk + ',readonly=on', '--vnc',
+                                  'unix:' + vnc]),
+                subprocess.Popen(['qemu-system-x86_64', '-machine', 'q35', '-accel', 'tcg', '-m', '128', '-display', 'none', '-nodefaults',
+                                  '-vga', 'std', '-drive', 'format=raw,snapshot=on,file=' + disk, '-qmp',
+                                  'unix:%s,server=on,wait=off' % theirs])]
+        try:
+            menu = same_soon(ours, theirs, None)
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(vnc)
+            stream = Stream(s)
+            picture(stream)
+            for down in (1, 0):
+                stream.write(struct.pack('>BBHI', 4, down, 0, DOWN))
+            vga.qmp(theirs, ('send-key', {'keys': [{'type': 'qcode', 'data': 'down'}]}))
+            menu = same_soon(ours, theirs, menu)
+            # The server has it by what the guest's pages in video memory tell: the first viewer never went.
+            end = time.monotonic() + 20
+            while True:
+                with socket.socket(socket.AF_UNIX) as other:
+                    other.connect(vnc)
+                    bgrx = picture(Stream(other))[2]
+                if all(bgrx[2 - part::4] == menu[part::3] for part in range(3)):
+                    break
+                assert time.monotonic() < end, 'viewers have an old picture'
+        finally:
+            for r in runs:
+                r.kill()
+                r.wait()
+
+
+def same_soon(ours, theirs, before):
+    """Until both show the same menu, which is not the one of before."""
+    end = time.monotonic() + 90
+    while True:
+        a, b = vga.dump(ours, ours + '.ppm'), vga.dump(theirs, theirs + '.ppm')
+        if a[:2] == b[:2] == (800, 600) and a[2] != before and len(set(b[2])) > 1 and not vga.differences(a[2], b[2]):
+            return a[2]
+        assert time.monotonic() < end, 'other pictures: %s, %s' % (a[:2], b[:2])
+        time.sleep(0.3)
+
+
+if __name__ == '__main__':
+    globals()['case_' + sys.argv[2]](sys.argv[1])
