@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The filter of system calls: the main thread's when the guest is about to run, a narrower one beside it in each thread that has
- * a role (role.h). Filters are made when Kvasir is built (gen-filters.c). What a filter does not know ends the process, by SIGSYS;
- * with KV_DEBUG a line says which call it was. seccomp(2). See sandbox.h.
+ * a role (role.h). Filters are made when Kvasir is built (gen-filters.c). What a filter does not know ends the process, by
+ * SIGSYS; with KV_DEBUG a line says which call it was. seccomp(2). See sandbox.h.
  */
 #include <errno.h>
 #include <linux/seccomp.h>
