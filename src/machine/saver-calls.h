@@ -7,6 +7,7 @@
 #pragma once
 
 #include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 
 #include "thread-calls.h"
 
