@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A memory snapshot of a running guest of 1 GiB, whose memory is not zeroes: how long the guest stands still (QMP's STOP to RESUME),
-migrate with background-snapshot against QEMU's savevm; then process start to the guest's first instruction from there, --incoming
-against -loadvm. The guest idles (polls a port) or is busy (writes to a page after the other of 64 MiB)."""
+"""A memory snapshot of a running guest of 1 GiB: how long the guest stands still (QMP's STOP to RESUME), migrate with
+background-snapshot against QEMU's savevm; then process start to the guest's first instruction from there, --incoming against
+-loadvm. The guest idles (polls a port) or is busy (writes to a page after the other of 64 MiB); few of its pages are zeroes."""
 import json
 import os
 import socket
@@ -21,15 +21,15 @@ OUT_DX = b'\xee'
 
 
 def _code(busy):
-    """Fills memory, then a dot at the serial port for each round; protected mode with 32 bits."""
+    """Writes to each page, then a dot at the serial port for each round; protected mode with 32 bits."""
     def mov(opcode, value):
         return bytes([opcode]) + struct.pack('<I', value)
     edi, ecx, eax = 0xbf, 0xb9, 0xb8
-    code = mov(edi, 0x200000) + mov(ecx, (FILLED - 2 << 20) // 4) + mov(eax, 1)
-    code += b'\x89\x07\x83\xc7\x04\x05' + struct.pack('<I', 0x9e3779b9) + bytes([0xe2, 256 - 12])  # mov %eax, (%edi); add; loop
-    if busy:
+    code = mov(edi, 0x200000) + mov(ecx, (FILLED - 2) * 256) + mov(eax, 1)
+    code += b'\x89\x07\x40\x81\xc7\x00\x10\x00\x00' + bytes([0xe2, 256 - 11])  # mov %eax, (%edi); inc; add $4096, %edi; loop
+    if busy:  # and, or: 64 to 128 MiB
         body = mov(ecx, BUSY_PAGES) + b'\x40\x81\xe7' + struct.pack('<I', 0x7ffffff) + b'\x81\xcf' + struct.pack('<I', 0x4000000)
-        body += b'\x89\x07\x81\xc7\x00\x10\x00\x00' + bytes([0xe2, 256 - 10])  # and, or: 64 to 128 MiB; mov; add $4096, %edi; loop
+        body += b'\x89\x07\x81\xc7\x00\x10\x00\x00' + bytes([0xe2, 256 - 10])  # mov; add $4096, %edi; loop
     else:
         body = mov(ecx, 2000) + b'\x66\xba\xfd\x03' + b'\xec' + bytes([0xe2, 256 - 3])  # in; loop
     body += b'\x66\xba\xf8\x03\xb0.' + OUT_DX

@@ -78,6 +78,11 @@ bool char_writable(struct chardev *c)
 	return stream_writable(c->state);
 }
 
+bool char_connected(struct chardev *c)
+{
+	return stream_connected(c->state);
+}
+
 void char_resume(struct chardev *c)
 {
 	stream_resume(c->state);

@@ -19,6 +19,8 @@ struct char_client {
 	/* How many bytes the device could take now; 0 stops reading from the host until char_resume(). */
 	size_t (*can_receive)(void *opaque);
 	void (*receive)(void *opaque, const uint8_t *data, size_t len);
+	/* Somebody came to the other side, or left. May be NULL. */
+	void (*connected)(void *opaque, bool connected);
 };
 
 struct char_kind {
@@ -50,4 +52,6 @@ void char_set_quit(struct chardev *c, void (*quit)(void *opaque), void *opaque);
 void char_write(struct chardev *c, const uint8_t *data, size_t len);
 /* True when at least half of the buffer is free: devices hold back their guest otherwise. */
 bool char_writable(struct chardev *c);
+/* Somebody is there to read what is written. Any thread. */
+bool char_connected(struct chardev *c);
 void char_resume(struct chardev *c); /* can_receive() has grown; any thread */

@@ -135,6 +135,22 @@ bool stream_writable(struct char_stream *s)
 	return yes;
 }
 
+bool stream_connected(struct char_stream *s)
+{
+	bool yes;
+
+	g_mutex_lock(&s->lock);
+	yes = s->in_fd >= 0 || s->out_fd >= 0;
+	g_mutex_unlock(&s->lock);
+	return yes;
+}
+
+static void tell_connected(struct char_stream *s, bool connected)
+{
+	if (s->c->client && s->c->client->connected)
+		s->c->client->connected(s->c->client_opaque, connected);
+}
+
 void stream_resume(struct char_stream *s)
 {
 	g_mutex_lock(&s->lock);
@@ -161,8 +177,10 @@ static void input_ended(struct char_stream *s)
 		drop_output(s);
 	s->in_fd = -1;
 	g_mutex_unlock(&s->lock);
-	if (s->hangup)
+	if (s->hangup) {
+		tell_connected(s, false);
 		s->hangup(s);
+	}
 }
 
 static void read_input(struct char_stream *s)
@@ -230,6 +248,7 @@ void stream_connect(struct char_stream *s, int in, int out)
 	s->out_socket = S_ISSOCK(st.st_mode);
 	s->out_blocks = !S_ISREG(st.st_mode) && (flags < 0 || !(flags & O_NONBLOCK));
 	g_mutex_unlock(&s->lock);
+	tell_connected(s, true);
 	stream_resume(s);
 }
 

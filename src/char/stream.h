@@ -38,4 +38,5 @@ void stream_destroy(struct char_stream *s);
 
 void stream_write(struct char_stream *s, const uint8_t *data, size_t len);
 bool stream_writable(struct char_stream *s);
+bool stream_connected(struct char_stream *s);
 void stream_resume(struct char_stream *s);

@@ -95,6 +95,11 @@ static struct vnc_keymap *keymap_new(void)
 	return m;
 }
 
+void vnc_input_open(struct vnc *s)
+{
+	s->keymap = keymap_new();
+}
+
 void vnc_input_free(struct vnc *s)
 {
 	if (s->keymap)
@@ -133,8 +138,6 @@ static void keysym(struct vnc *s, struct vnc_viewer *v, uint32_t sym, bool down)
 	bool shift = holds(v, KEY_LEFTSHIFT) || holds(v, KEY_RIGHTSHIFT), wants;
 	uint32_t found, held = holds(v, KEY_RIGHTSHIFT) ? KEY_RIGHTSHIFT : KEY_LEFTSHIFT;
 
-	if (!s->keymap)
-		s->keymap = keymap_new();
 	found = GPOINTER_TO_UINT(g_hash_table_lookup(s->keymap->codes, GUINT_TO_POINTER(sym)));
 	if (!found)
 		return;

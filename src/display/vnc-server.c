@@ -319,21 +319,6 @@ static bool open_listeners(struct vnc *s, GError **error)
 
 /* ---- the module ---- */
 
-static bool find_creds(struct vnc *s, GError **error)
-{
-	if (!s->config.tls_creds)
-		return true;
-	if (!s->config.websocket)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "--vnc: tls-creds: TLS is there for WebSocket alone; give websocket=PORT, or use an SSH tunnel");
-	s->cert = g_build_filename(s->config.tls_creds, "server-cert.pem", NULL);
-	s->key = g_build_filename(s->config.tls_creds, "server-key.pem", NULL);
-	if (access(s->cert, R_OK) || access(s->key, R_OK))
-		return kv_fail_errno(error, errno, "--vnc: tls-creds: cannot read server-cert.pem and server-key.pem in '%s'",
-				     s->config.tls_creds);
-	return true;
-}
-
 static void drop_line(const char *format, ...)
 {
 }
@@ -346,6 +331,8 @@ static void prime(struct vnc *s)
 {
 	static const char version[] = "RFB 003.008\n";
 	rfbScreenInfoPtr screen;
+	uint8_t bytes[CHALLENGESIZE];
+	char password[VNC_PASSWORD_MAX + 1] = "prime";
 	rfbClientPtr cl;
 	int fds[2];
 
@@ -366,6 +353,8 @@ static void prime(struct vnc *s)
 	}
 	close(fds[1]);
 	vnc_extension_register();
+	rfbRandomBytes(bytes);
+	rfbEncryptBytes(bytes, password);
 }
 
 static void on_input(void *opaque)
@@ -412,8 +401,6 @@ static void vnc_stop(struct vnc *s)
 	g_free(s->name);
 	g_free(s->host);
 	g_free(s->service);
-	g_free(s->cert);
-	g_free(s->key);
 	g_cond_clear(&s->room);
 	g_mutex_clear(&s->lock);
 	g_free(s);
@@ -435,11 +422,13 @@ static struct vnc *vnc_start(const struct vnc_config *config, GError **error)
 	g_queue_init(&s->messages);
 	input_watch(config->input, config->context, on_input, s);
 	on_input(s);
-	if (!find_creds(s, error) || !open_listeners(s, error)) {
+	if (!open_listeners(s, error)) {
 		vnc_stop(s);
 		return NULL;
 	}
 	prime(s);
+	/* What would read files later. */
+	vnc_input_open(s);
 	return s;
 }
 

@@ -71,14 +71,13 @@ struct vnc {
 	int folder; /* of the Unix socket's file */
 	char *name, *path, *host, *service; /* path: of a Unix socket; host and service as they are told */
 	const char *family;
-	char *cert, *key; /* files of TLS */
 	GPtrArray *listeners; /* struct vnc_listener */
 	rfbScreenInfoPtr screen[VNC_VIEWERS];
 	struct vnc_viewer *viewer[VNC_VIEWERS];
 	unsigned n_viewers;
 	GSource *refresh;
 	unsigned period;
-	struct vnc_keymap *keymap; /* of keysyms, NULL before the first */
+	struct vnc_keymap *keymap; /* of keysyms */
 
 	GMutex lock; /* all below */
 	GCond room;  /* fewer messages */
@@ -108,6 +107,7 @@ void vnc_screen_soon(struct vnc *s); /* something may change now */
 /* vnc-input.c, main thread */
 void vnc_input_message(struct vnc *s, const struct vnc_message *m);
 void vnc_input_release(struct vnc *s, struct vnc_viewer *v); /* all that it holds */
+void vnc_input_open(struct vnc *s);
 void vnc_input_free(struct vnc *s);
 uint32_t vnc_key_of_xt(uint32_t code); /* of QEMU's extended key event; 0: none */
 

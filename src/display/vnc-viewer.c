@@ -261,6 +261,8 @@ static void serve(struct vnc_viewer *v, rfbScreenInfoPtr screen)
 	}
 }
 
+static char no_file[] = "";
+
 static void set_up(struct vnc_viewer *v, rfbScreenInfoPtr screen)
 {
 	struct vnc *s = v->server;
@@ -278,8 +280,8 @@ static void set_up(struct vnc_viewer *v, rfbScreenInfoPtr screen)
 	screen->setDesktopSizeHook = on_desktop_size;
 	screen->cursor = NULL;
 	screen->pointerClient = NULL;
-	screen->sslcertfile = v->websocket ? s->cert : NULL;
-	screen->sslkeyfile = v->websocket ? s->key : NULL;
+	/* A viewer may begin with TLS: there is no such file. Without a name GnuTLS would look at what is none. */
+	screen->sslcertfile = screen->sslkeyfile = no_file;
 }
 
 gpointer vnc_viewer_run(gpointer opaque)
@@ -289,8 +291,8 @@ gpointer vnc_viewer_run(gpointer opaque)
 	int fd = fcntl(v->fd, F_DUPFD_CLOEXEC, 0);
 	sigset_t broken_pipe;
 
-	if (v->server->config.enter_role)
-		v->server->config.enter_role("vnc");
+	if (v->server->config.thread)
+		v->server->config.thread();
 	/* libvncserver uses write(). */
 	sigemptyset(&broken_pipe);
 	sigaddset(&broken_pipe, SIGPIPE);

@@ -32,11 +32,10 @@ struct vnc_config {
 	const char *listen;    /* unix:PATH or ADDRESS:PORT, a numeric one; [::1]:PORT */
 	uint16_t websocket;    /* a port of the same address for WebSocket; 0: none */
 	const char *password;  /* 8 bytes count; NULL: everybody may; "": nobody before vnc_module.set_password() */
-	const char *tls_creds; /* a folder with server-cert.pem, server-key.pem, for WebSocket (wss); NULL: none */
 	enum vnc_share share;
+	void (*thread)(void); /* a viewer's calls it first; may be NULL */
 	void (*event)(void *opaque, enum vnc_event what, const struct vnc_peer *peer);
 	void *opaque;
-	void (*enter_role)(const char *role); /* the program's kv_role_enter(), as a module has a copy; NULL: none */
 };
 
 struct vnc_module {

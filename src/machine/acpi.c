@@ -190,6 +190,8 @@ static GByteArray *dsdt(const struct machine *m)
 	pci_bridge(t, m);
 	reserved(t);
 	legacy(t, "COM1", "PNP0501", COM1_BASE, 8, COM1_GSI);
+	if (m->second_serial)
+		legacy(t, "COM2", "PNP0501", COM2_BASE, 8, COM2_GSI);
 	legacy(t, "RTC0", "PNP0B00", 0x70, 2, RTC_GSI);
 	aml_end(t, scope);
 	return t;

@@ -54,6 +54,31 @@ static bool add_scsi(struct machine *m, const struct machine_disk *disk, struct 
 	return board_add(m, disk->cdrom ? "scsi-cd" : "scsi-disk", disk_id(disk->disk), disk->options, &backend, error);
 }
 
+bool board_add_serial(struct machine *m, const struct machine_config *config, GError **error)
+{
+	g_autoptr(GVariant) second = g_variant_ref_sink(g_variant_new_parsed("{'second': <true>}"));
+
+	m->second_serial = config->console2;
+	return board_add(m, "ns16550", "com1", NULL, &(struct device_backend){.chardev = config->console}, error) &&
+	       (!config->console2 ||
+		board_add(m, "ns16550", "com2", second, &(struct device_backend){.chardev = config->console2}, error));
+}
+
+bool board_add_console(struct machine *m, const struct machine_config *config, GError **error)
+{
+	g_autofree struct device_port *ports = g_new0(struct device_port, config->n_channels);
+	struct device_backend backend = {.chardev = config->virtio_console, .ports = ports, .n_ports = config->n_channels};
+
+	for (unsigned i = 0; i < config->n_channels; i++) {
+		const struct machine_channel *c = &config->channels[i];
+
+		ports[i] = (struct device_port){c->chardev, c->name, c->id};
+	}
+	if (!backend.chardev && !backend.n_ports)
+		return true;
+	return board_add(m, "virtio-console", "console", NULL, &backend, error);
+}
+
 /* The USB controller comes with the first device for it, unless there is one. */
 bool board_need_usb(struct machine *m, GError **error)
 {

@@ -7,6 +7,10 @@
 /* NULL with an error, also when there is one of this id already; backend may be NULL. */
 struct device *board_add(struct machine *m, const char *cls, const char *id, GVariant *options,
 			 const struct device_backend *backend, GError **error);
+/* The serial ports: com1 and, if it goes anywhere, com2. */
+bool board_add_serial(struct machine *m, const struct machine_config *config, GError **error);
+/* hvc0 and the channels, if there is one of them. */
+bool board_add_console(struct machine *m, const struct machine_config *config, GError **error);
 /* --disk, --net, --device; each at its controller, which comes with the first of them. */
 bool board_add_disks(struct machine *m, const struct machine_config *config, GError **error);
 bool board_add_cards(struct machine *m, const struct machine_config *config, GError **error);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include "bus.h"
 #include "mem.h"
+#include "notice.h"
 #include "state.h"
 
 struct chardev;
@@ -43,8 +44,16 @@ struct machine_core {
 	void *machine;	       /* struct machine */
 	/* Any thread: what the guest asks of the machine as a whole. */
 	void (*request)(void *machine, enum machine_request what);
+	/* Any thread: the owner of the machine is told. May be NULL. */
+	void (*notice)(void *machine, enum machine_notice what, const char *name, uint32_t value);
 	/* Any thread, once for each unplug(): the guest let go of it. */
 	void (*unplugged)(void *machine, struct device *dev);
+};
+
+/* A port with a name of a virtio console. */
+struct device_port {
+	struct chardev *chardev;
+	const char *name, *id; /* in the guest; in QMP's events */
 };
 
 /* The host side of a device, by kind; at most one is set, and for a disk maybe its controller. */
@@ -53,6 +62,8 @@ struct device_backend {
 	struct disk *disk;
 	struct device *controller; /* that a disk is attached to */
 	struct netdev *netdev;
+	const struct device_port *ports; /* n_ports of them, beside a console's chardev or without */
+	unsigned n_ports;
 };
 
 /* An option of --device and device_add; create() gets BOOL b, COUNT t, TEXT s. */

@@ -34,6 +34,8 @@
 #define PM_GSI	  9
 #define COM1_BASE 0x3f8
 #define COM1_GSI  4
+#define COM2_BASE 0x2f8
+#define COM2_GSI  3
 #define RTC_GSI	  8
 
 /*
@@ -97,6 +99,7 @@ struct vcpu {
 
 struct machine {
 	struct machine_core core; /* first */
+	struct notices *notices; /* notices.c */
 	enum machine_kind kind;
 	struct pc_firmware *firmware; /* pc, as is all to the blank line (pc-firmware.h) */
 	struct device *fw_cfg;
@@ -120,6 +123,7 @@ struct machine {
 	GPtrArray *devices; /* struct device *, in board order */
 	struct boot_ahead *ahead; /* boot-ahead.c, or NULL */
 	struct device *pm;
+	bool second_serial; /* COM2 is there */
 	struct chips_state power_on;
 	struct kvm_msr_list *msr_list;
 
@@ -138,6 +142,11 @@ struct machine {
 
 /* machine.c: records why it ends (the first reason counts), stops the vCPUs, tells the owner in the main context. Any thread. */
 void machine_end(struct machine *m, enum machine_end end, const char *format, ...) G_GNUC_PRINTF(3, 4);
+
+/* notices.c: from devices' threads to the owner's function in the main context. */
+struct notices *notices_new(const struct machine *m, const struct machine_config *config);
+void notices_free(struct notices *n); /* what was not told yet is not any more; NULL is fine */
+void notices_add(struct notices *n, enum machine_notice what, const char *name, uint32_t value);
 
 /* vcpu.c */
 bool vcpu_create(struct machine *m, unsigned index, GError **error);

@@ -132,8 +132,8 @@ static bool check_state(struct loader *l, uint64_t len, GError **error)
 	if (l->complete)
 		return kv_fail(error, KV_ERROR_INVALID, "the saved machine has two states");
 	if (!len || len > SAVED_STATE_MAX)
-		return kv_fail(error, KV_ERROR_INVALID, "the saved machine's state has %" G_GUINT64_FORMAT " bytes: none or too many",
-			       len);
+		return kv_fail(error, KV_ERROR_INVALID,
+			       "the saved machine's state has %" G_GUINT64_FORMAT " bytes: none or too many", len);
 	return true;
 }
 

@@ -108,6 +108,20 @@ static void on_request(void *machine, enum machine_request what)
 	}
 }
 
+static void on_notice(void *machine, enum machine_notice what, const char *name, uint32_t value)
+{
+	notices_add(((struct machine *)machine)->notices, what, name, value);
+}
+
+/* To all processors: an MSI of that kind (Intel SDM volume 3, 11.11). */
+void machine_nmi(struct machine *m)
+{
+	struct kvm_msi msi = {.address_lo = LAPIC_BASE | 0xff << 12, .data = 4 << 8};
+
+	if (kvcore_ioctl(m->core.vm_fd, KVM_SIGNAL_MSI, &msi) < 0)
+		kv_log_debug("NMI: %s", g_strerror(errno));
+}
+
 void machine_irq(struct machine_core *core, uint32_t gsi, bool level)
 {
 	struct kvm_irq_level line = {.irq = gsi, .level = level};
@@ -214,7 +228,9 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 {
 	struct machine *m = g_new0(struct machine, 1);
 
-	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request, .unplugged = plug_left};
+	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request, .notice = on_notice,
+					.unplugged = plug_left};
+	m->notices = notices_new(m, config);
 	m->kind = config->kind;
 	m->core.display = config->display;
 	m->core.input = config->input;
@@ -258,6 +274,7 @@ void machine_free(struct machine *m)
 	for (unsigned i = m->devices->len; i-- > 0;)
 		device_free(m->devices->pdata[i]);
 	g_ptr_array_unref(m->devices);
+	notices_free(m->notices);
 	g_clear_pointer(&m->ahead, boot_ahead_free);
 	boot_forget_files(m);
 	pci_bus_free(m->core.pci);

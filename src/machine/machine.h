@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "notice.h"
+
 struct chardev;
 struct disk;
 struct display;
@@ -32,6 +34,12 @@ struct machine_card {
 	const char *cls;   /* virtio-net, e1000e */
 	GVariant *options; /* of the device, a{sv}: mac (s), rom (s), a file; NULL: none */
 	unsigned boot;	   /* as machine_disk's */
+};
+
+/* --channel: a port with a name of the virtio console. */
+struct machine_channel {
+	struct chardev *chardev;
+	const char *name, *id;
 };
 
 /*
@@ -80,7 +88,13 @@ struct machine_config {
 	bool tablet;			      /* pc: a USB tablet is plugged in */
 	struct input *input;		      /* where keyboards and pointers are plugged in; NULL: nowhere */
 	struct chardev *console;	      /* first serial port; NULL: none */
+	struct chardev *console2;	      /* second; NULL: there is no such port */
 	struct chardev *virtio_console;	      /* hvc0; NULL: none */
+	const struct machine_channel *channels; /* n_channels of them */
+	unsigned n_channels;
+	/* What devices have to tell, in the main context; may be NULL. name: valid during the call. */
+	void (*noticed)(void *opaque, enum machine_notice what, const char *name, uint32_t value);
+	void *noticed_opaque;
 	const struct machine_disk *disks;     /* n_disks of them; the machine does not own backends */
 	unsigned n_disks;
 	const struct machine_card *cards;     /* n_cards of them */
@@ -108,6 +122,7 @@ void machine_pause(struct machine *m);
 bool machine_busy(const struct machine *m);
 /* Power-on state, kernel loaded again; the machine must be paused or ended; then machine_run(). */
 bool machine_reset(struct machine *m, GError **error);
+void machine_nmi(struct machine *m); /* to all vCPUs */
 /*
  * A device comes, and goes when the guest lets go of it, which takes it some time, or for ever: unplugged() is called in the main
  * context when the device has gone and its backend is free. Errors are in QEMU's words.

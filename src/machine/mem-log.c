@@ -34,10 +34,11 @@ static void each_region(struct guest_mem *mem, bool on)
 {
 	for (unsigned i = 0; i < MEM_REGIONS; i++) {
 		struct mem_region *r = mem->region[i];
-		g_autofree uint64_t *nobody = NULL;
+		size_t words = r ? (MAX(r->size, MEM_WINDOW_MAX) >> PAGE_BITS) / 64 + 1 : 0;
+		g_autofree uint64_t *nobody = g_new0(uint64_t, words);
 
 		if (r && on)
-			mem_region_take(r, MEM_LOG_SAVE, nobody = g_new0(uint64_t, (MAX(r->size, MEM_WINDOW_MAX) >> PAGE_BITS) / 64 + 1));
+			mem_region_take(r, MEM_LOG_SAVE, nobody);
 		else if (r)
 			mem_region_end_log(r, MEM_LOG_SAVE);
 	}

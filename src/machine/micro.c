@@ -16,9 +16,8 @@ static bool add_legacy(struct machine *m, const struct machine_config *config, G
 	g_autoptr(GVariant) no_ports = g_variant_ref_sink(g_variant_new_parsed("{'ports': <false>}"));
 
 	m->pm = add(m, "acpi-pm", "pm", NULL, error);
-	return m->pm && add(m, "ns16550", "com1", &(struct device_backend){.chardev = config->console}, error) &&
-	       add(m, "mc146818", "rtc", NULL, error) &&
-	       board_add(m, "i8042", "kbd", no_ports, NULL, error) && add(m, "debugcon", "debug", NULL, error);
+	return m->pm && board_add_serial(m, config, error) && add(m, "mc146818", "rtc", NULL, error) &&
+	       board_add(m, "i8042", "kbd", no_ports, NULL, error);
 }
 
 bool micro_build(struct machine *m, const struct machine_config *config, GError **error)
@@ -34,9 +33,8 @@ bool micro_build(struct machine *m, const struct machine_config *config, GError 
 				  error);
 	if (!m->core.pci || !pci_bus_set_ecam(m->core.pci, ECAM_BASE, 1, error) || !add(m, "pci-host", "pcihost", NULL, error))
 		return false;
-	if (config->virtio_console &&
-	    !add(m, "virtio-console", "console", &(struct device_backend){.chardev = config->virtio_console}, error))
-		return false;
-	return board_add_disks(m, config, error) && board_add_cards(m, config, error) && board_add_devices(m, config, error) &&
-	       add(m, "virtio-rng", "rng", NULL, error) && add(m, "virtio-balloon", "balloon", NULL, error);
+	return board_add_console(m, config, error) && board_add_disks(m, config, error) &&
+	       board_add_cards(m, config, error) && board_add_devices(m, config, error) &&
+	       add(m, "virtio-rng", "rng", NULL, error) && add(m, "virtio-balloon", "balloon", NULL, error) &&
+	       add(m, "debugcon", "debug", NULL, error);
 }

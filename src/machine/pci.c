@@ -584,5 +584,6 @@ void pci_bus_free(struct pci_bus *bus)
 		bus_unregister(bus->core->ports, 0xcf8);
 	g_mutex_clear(&bus->lock);
 	g_mutex_clear(&bus->ecam_lock);
+	g_rw_lock_clear(&bus->topology);
 	g_free(bus);
 }

@@ -48,6 +48,8 @@ bool saver_begin(struct saver *s, GError **error);
 bool saver_round(struct saver *s, GError **error);
 /* The machine is paused (again): the last round without a limit, then its state (machine_save()'s), and whether it ran. */
 bool saver_finish(struct saver *s, const GByteArray *state, bool running, GError **error);
+/* Of that the last round alone: memory may change again, and saver_finish_sealed() is the end. */
+bool saver_last(struct saver *s, GError **error);
 
 /*
  * To a file, of memory as it is at one moment, which the machine leaves at once: pages are write-protected (userfaultfd(2)), and

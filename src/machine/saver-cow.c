@@ -78,8 +78,8 @@ static bool protect_unit(struct cow *c, struct unit u, bool on, GError **error)
 	return protect(c, a->host + u.index * UNIT, unit_len(a, u.index), on, error);
 }
 
-/* One for the process, and for all of its savers, of which there is one at a time. */
-static int faults_fd = -1, faults_errno;
+/* One for the process, and for all of its savers, of which there is one at a time. Tried once: later the sandbox forbids it. */
+static int faults_fd = -1, faults_errno = EPERM;
 
 void cow_keep_open(void)
 {
@@ -139,7 +139,6 @@ static struct cow *cow_new(struct saver *s)
 /* Also faults of the kernel, which are those of KVM and of devices' system calls, so it has to be permitted. */
 static bool open_faults(struct cow *c, GError **error)
 {
-	cow_keep_open();
 	c->fd = faults_fd;
 	return c->fd >= 0 || kv_fail(error, KV_ERROR_UNSUPPORTED,
 				     "userfaultfd: %s (it takes root, or sysctl vm.unprivileged_userfaultfd=1)",

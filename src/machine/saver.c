@@ -364,12 +364,19 @@ bool saver_end_file(struct saver *s, const GByteArray *state, bool running, GErr
 	return saver_write(s, header, SAVED_HEADER, 0, error);
 }
 
-bool saver_finish(struct saver *s, const GByteArray *state, bool running, GError **error)
+bool saver_last(struct saver *s, GError **error)
 {
 	s->no_limit = true;
 	/* saver_round() takes the log behind itself: what it took last goes in the first, all since in the second. */
 	if ((s->logs && !take_log(s, error)) || !saver_round(s, error))
 		return false;
 	set(&s->counts.remaining, 0);
+	return true;
+}
+
+bool saver_finish(struct saver *s, const GByteArray *state, bool running, GError **error)
+{
+	if (!saver_last(s, error))
+		return false;
 	return s->form == SAVED_FILE ? saver_end_file(s, state, running, error) : end_stream(s, state, running, error);
 }

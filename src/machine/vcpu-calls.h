@@ -16,5 +16,6 @@ static const struct role_call vcpu_calls[] = {
 	CALL(poll),
 	CALL(ppoll),
 	CALL(io_uring_enter),
+	CALL(pwrite64), /* what is programmed into flash is in its file */
 	CALLS_END,
 };

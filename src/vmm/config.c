@@ -170,7 +170,12 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.initrd = lookup_text(vmm, "initrd", NULL),
 		.append = lookup_text(vmm, "append", NULL),
 		.console = vmm->console,
+		.console2 = vmm->console2,
 		.virtio_console = vmm->virtio_console,
+		.channels = vmm->channels,
+		.n_channels = vmm->n_channels,
+		.noticed = vmm_noticed,
+		.noticed_opaque = vmm,
 		.disks = vmm->disks,
 		.n_disks = vmm->n_disks,
 		.cards = vmm->cards,
@@ -188,12 +193,18 @@ static bool open_machine(struct vmm *vmm, GError **error)
 static bool open_consoles(struct vmm *vmm, GError **error)
 {
 	const char *serial = lookup_text(vmm, "console", "stdio"), *virtio = lookup_text(vmm, "virtio-console", NULL);
+	const char *second = lookup_text(vmm, "console2", NULL);
 
 	if (virtio && !strcmp(serial, "stdio") && !strcmp(virtio, "stdio"))
 		return kv_fail(error, KV_ERROR_USAGE, "--virtio-console: stdio is the serial console's; give --console file:PATH "
 			       "or another place as well");
+	if (second && !strcmp(second, "stdio"))
+		return kv_fail(error, KV_ERROR_USAGE, "--console2: stdio is the console's; give pty, file:PATH or unix:PATH");
 	vmm->console = char_open(serial, error);
 	if (!vmm->console)
+		return false;
+	vmm->console2 = second ? char_open(second, error) : NULL;
+	if (second && !vmm->console2)
 		return false;
 	vmm->virtio_console = virtio ? char_open(virtio, error) : NULL;
 	return vmm->virtio_console || !virtio;
@@ -220,6 +231,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 {
 	vmm->started = g_get_monotonic_time();
 	vmm->options = g_variant_ref(options);
+	vmm->watchdog_action = lookup_text(vmm, "watchdog-action", "reset");
 	vmm->kvm_fd = vmm->saved_fd = -1;
 	migrate_init(vmm);
 	if (!check_board(vmm, error))
@@ -230,7 +242,8 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
 	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !vmm_open_cards(vmm, error) || !open_accel(vmm, error))
 		return false;
-	return open_consoles(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error) && vmm_open_vnc(vmm, error);
+	return open_consoles(vmm, error) && vmm_open_channels(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error) &&
+	       vmm_open_vnc(vmm, error);
 }
 
 void vmm_close(struct vmm *vmm)
@@ -241,7 +254,9 @@ void vmm_close(struct vmm *vmm)
 	machine_free(vmm->machine);
 	display_free(vmm->display);
 	input_free(vmm->input);
+	vmm_close_channels(vmm);
 	char_close(vmm->virtio_console);
+	char_close(vmm->console2);
 	char_close(vmm->console);
 	vmm_close_cards(vmm);
 	vmm_nbd_stop(vmm);

@@ -35,7 +35,7 @@ static const struct role roles[] = {
 	{ "pool", { pool_calls } },
 	{ "job", { job_calls } },
 	{ "nbd", { nbd_calls } },
-	{ "vnc", { vnc_calls } },
+	{ "vnc", { viewer_calls } },
 	{ "saver", { saver_thread_calls } },
 };
 

@@ -72,6 +72,24 @@ static void restart(struct vmm *vmm, bool guest, const char *cause)
 		fail(vmm, error);
 }
 
+void vmm_guest_reset(struct vmm *vmm)
+{
+	if (vmm_flag(vmm, "no-reboot")) {
+		kv_log_info("the guest is reset; leaving, as --no-reboot asks");
+		leave(vmm, 0, true, "guest-reset");
+		return;
+	}
+	machine_pause(vmm->machine);
+	restart(vmm, true, "guest-reset");
+}
+
+/* What the guest asks for after that it asks too late. */
+void vmm_guest_quit(struct vmm *vmm, int status, const char *cause)
+{
+	if (g_main_loop_is_running(vmm->loop))
+		leave(vmm, status, true, cause);
+}
+
 static void ended(void *opaque, enum machine_end end, const char *text)
 {
 	struct vmm *vmm = opaque;

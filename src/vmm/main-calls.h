@@ -13,14 +13,14 @@
 #include "job-calls.h"
 #include "saver-calls.h"
 #include "vcpu-calls.h"
-#include "vnc-calls.h"
+#include "viewer-calls.h"
 
 static const struct role_call main_calls[] = {
 	USE(vcpu_calls),
 	USE(boot_calls),
-	USE(vnc_calls),
 	USE(pool_calls),
 	USE(new_thread_calls),
+	USE(viewer_calls),
 	CALL(eventfd2),
 	CALL(signalfd4),
 	CALL(timerfd_create),

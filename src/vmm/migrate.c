@@ -28,7 +28,7 @@ struct migrate {
 	struct saver *saver;
 	GThread *thread;
 	GSource *call; /* of the thread to the main thread, on its way */
-	bool background, ran, released;
+	bool background, ran, released, gone_on;
 	bool moment; /* memory is saved as it is at the pause, by saver_protect() */
 	gint64 started, setup_done, paused_at, ended, downtime; /* microseconds */
 	char *error;
@@ -113,6 +113,7 @@ static void call_main(struct migrate *m, GSourceFunc func)
 }
 
 static gboolean pause_now(gpointer opaque);
+static gboolean resume_now(gpointer opaque);
 static gboolean thread_ended(gpointer opaque);
 
 static bool wait_paused(struct migrate *m, GError **error)
@@ -148,7 +149,12 @@ static bool send_rounds(struct migrate *m, GError **error)
 			break;
 	}
 	call_main(m, pause_now);
-	return wait_paused(m, error) && saver_finish(m->saver, m->state, m->ran, error);
+	if (!m->background)
+		return wait_paused(m, error) && saver_finish(m->saver, m->state, m->ran, error);
+	if (!wait_paused(m, error) || !saver_last(m->saver, error))
+		return false;
+	call_main(m, resume_now);
+	return saver_finish_sealed(m->saver, m->state, m->ran, error);
 }
 
 static bool send_moment(struct migrate *m, GError **error)
@@ -211,6 +217,10 @@ static void go_on(struct migrate *m)
 {
 	g_autoptr(GError) error = NULL;
 
+	if (m->gone_on)
+		return;
+	m->gone_on = true;
+	m->downtime = g_get_monotonic_time() - m->paused_at;
 	m->vmm->stop_reason = NULL;
 	if (m->released && !vmm_take_disks(m->vmm, &error)) {
 		kv_log_error("%s; the machine stands still until cont", error->message);
@@ -251,10 +261,18 @@ static void pause_machine(struct migrate *m, GError **error)
 		m->vmm->stop_reason = "finish-migrate";
 	if (!take_state(m, error))
 		saver_cancel(m->saver);
-	if (m->moment && m->state) {
-		m->downtime = g_get_monotonic_time() - m->paused_at;
+	if (m->moment && m->state)
 		go_on(m);
-	}
+}
+
+static gboolean resume_now(gpointer opaque)
+{
+	struct migrate *m = opaque;
+	enum call what = called(m);
+
+	if (what == CALL_NOW)
+		go_on(m);
+	return what == CALL_LATER;
 }
 
 static gboolean pause_now(gpointer opaque)
@@ -285,16 +303,16 @@ static void failed(struct migrate *m, GError *error)
 	g_free(m->error);
 	m->error = cancelled ? NULL : g_strdup(error->message);
 	migrate_close_target(&m->target, false, NULL);
-	if (m->paused_at && (!m->moment || !m->state))
+	if (m->paused_at)
 		go_on(m);
 	migrate_set_status(m->vmm, cancelled ? MIGRATE_CANCELLED : MIGRATE_FAILED);
 }
 
 static void completed(struct migrate *m)
 {
-	if (m->background && !m->moment)
+	if (m->background)
 		go_on(m);
-	else if (!m->background)
+	else
 		m->vmm->stop_reason = "postmigrate";
 	migrate_set_status(m->vmm, MIGRATE_COMPLETED);
 }

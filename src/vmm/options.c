@@ -28,6 +28,8 @@ static const char *const net_kinds[] = { "none", "user", NULL };
 static const char *const net_models[] = { "virtio", "e1000e", NULL };
 static const char *const console_kinds[] = { "stdio", "pty", "file", "unix", NULL };
 
+/* QEMU's, in the order of its WatchdogAction. */
+static const char *const watchdog_actions[] = { "reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi", NULL };
 static const char *const qmp_kinds[] = { "unix", NULL };
 static const char *const only_on[] = { "on", NULL };
 static const char *const only_off[] = { "off", NULL };
@@ -52,7 +54,8 @@ static const struct option disk_keys[] = {
 	{ "file", OPTION_FILE, "PATH", "image file or block device", .first = true },
 	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)", .rare = true },
 	{ "format", OPTION_CHOICE, "raw|qcow2|vmdk|vpc|vhdx|vdi|auto", "format of the file (raw)", .choices = disk_formats },
-	{ "bus", OPTION_CHOICE, "virtio|scsi|sata|nvme|usb", "the controller that the guest finds it at (virtio)", .choices = disk_buses },
+	{ "bus", OPTION_CHOICE, "virtio|scsi|sata|nvme|usb", "the controller that the guest finds it at (virtio)",
+	  .choices = disk_buses },
 	{ "media", OPTION_CHOICE, "disk|cdrom", "what the drive is (disk)", .choices = disk_media, .rare = true },
 	{ "id", OPTION_TEXT, "NAME", "name of the drive (diskN)", .rare = true },
 	{ "aio", OPTION_CHOICE, "auto|io_uring|threads", "how the file is read and written (auto)",
@@ -102,6 +105,14 @@ static const struct option net_keys[] = {
 	  .repeat = true },
 	{ "bootindex", OPTION_COUNT, "N", "firmware's order of devices; 0 is first", .max = 65534, .rare = true },
 	{ "restrict", OPTION_BOOL, "on|off", "no way out of the guest's own network (off)", .rare = true },
+	{},
+};
+
+static const struct option channel_keys[] = {
+	{ "to", OPTION_CHARDEV, "unix:PATH|pty|file:PATH", "where it goes", .choices = console_kinds, .required = true,
+	  .first = true },
+	{ "name", OPTION_TEXT, "NAME", "how the guest finds it", .required = true },
+	{ "id", OPTION_TEXT, "NAME", "how QMP's events call it (channelN)" },
 	{},
 };
 
@@ -156,7 +167,6 @@ static const struct option vnc_keys[] = {
 	{ "share", OPTION_CHOICE, "exclusive|shared", "a viewer may ask to be the only one (exclusive)", .choices = vnc_shares,
 	  .rare = true },
 	{ "websocket", OPTION_COUNT, "PORT", "a port of ADDR for viewers in browsers", .min = 1, .max = 65535, .rare = true },
-	{ "tls-creds", OPTION_FILE, "DIR", "certificate and key of the WebSocket port", .rare = true },
 	{},
 };
 
@@ -197,9 +207,15 @@ const struct option option_table[] = {
 	{ "vnc", OPTION_KEYS, "unix:PATH|ADDR:PORT", "VNC server for the screen of a pc (none)", .keys = vnc_keys },
 	{ "console", OPTION_CHARDEV, "stdio|pty|file:PATH|unix:PATH", "serial console (stdio)",
 	  .choices = console_kinds },
+	{ "console2", OPTION_CHARDEV, "pty|file:PATH|unix:PATH", "second serial port, ttyS1 in the guest (none)",
+	  .choices = console_kinds, .rare = true },
 	{ "virtio-console", OPTION_CHARDEV, "pty|file:PATH|unix:PATH|stdio", "virtio console, hvc0 in the guest (none)",
 	  .choices = console_kinds, .rare = true },
+	{ "channel", OPTION_KEYS, "unix:PATH,name=NAME", "a port for an agent in the guest; may be repeated",
+	  .keys = channel_keys, .repeat = true, .rare = true },
 	{ "qmp", OPTION_KEYS, "unix:PATH", "socket that takes QMP commands (none)", .keys = qmp_keys },
+	{ "watchdog-action", OPTION_CHOICE, "reset|shutdown|poweroff|pause|none|inject-nmi|debug",
+	  "what happens when nobody feeds the watchdog (reset)", .choices = watchdog_actions, .rare = true },
 	{ "incoming", OPTION_TEXT, "URI", "the machine comes from there: unix:PATH, fd:N, file:PATH, or defer", .rare = true },
 	{ "sandbox", OPTION_KEYS, "on|off", "give up what the guest does not need (on)", .keys = sandbox_keys, .rare = true },
 	{ "name", OPTION_TEXT, "NAME", "name of the machine, in its messages", .rare = true },

@@ -78,7 +78,10 @@ JsonNode *qmp_query_chardev(void *opaque, JsonObject *args, GError **error)
 	JsonArray *list = json_array_new();
 
 	put_console(list, "console", vmm->console);
+	put_console(list, "console2", vmm->console2);
 	put_console(list, "virtio-console", vmm->virtio_console);
+	for (unsigned i = 0; i < vmm->n_channels; i++)
+		put_console(list, vmm->channels[i].id, vmm->channels[i].chardev);
 	put_chardev(list, "qmp", true, "unix:%s,server=on", qmp_server_path(vmm->qmp));
 	return qmp_array(list);
 }
@@ -109,5 +112,26 @@ JsonNode *qmp_system_reset(void *opaque, JsonObject *args, GError **error)
 JsonNode *qmp_quit(void *opaque, JsonObject *args, GError **error)
 {
 	vmm_quit(opaque);
+	return qmp_nothing();
+}
+
+JsonNode *qmp_inject_nmi(void *opaque, JsonObject *args, GError **error)
+{
+	machine_nmi(((struct vmm *)opaque)->machine);
+	return qmp_nothing();
+}
+
+static const char *const watchdog_actions[] = { "reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi", NULL };
+static const struct qmp_type watchdog_action = { .kind = QMP_ENUM, .values = watchdog_actions };
+const struct qmp_member qmp_watchdog_set_action_args[] = { { "action", &watchdog_action }, {} };
+
+JsonNode *qmp_watchdog_set_action(void *opaque, JsonObject *args, GError **error)
+{
+	const char *action = json_object_get_string_member(args, "action");
+	struct vmm *vmm = opaque;
+
+	for (unsigned i = 0; watchdog_actions[i]; i++)
+		if (g_str_equal(watchdog_actions[i], action))
+			vmm->watchdog_action = watchdog_actions[i];
 	return qmp_nothing();
 }

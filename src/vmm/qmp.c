@@ -55,6 +55,7 @@ static const struct qmp_command commands[] = {
 	{ "closefd", qmp_closefd, qmp_getfd_args },
 	{ "cont", qmp_cont },
 	{ "eject", qmp_eject, qmp_open_tray_args },
+	{ "inject-nmi", qmp_inject_nmi },
 	{ "input-send-event", qmp_input_send_event, qmp_input_send_event_args },
 	{ "expire_password", qmp_expire_password, qmp_expire_password_args },
 	{ "getfd", qmp_getfd, qmp_getfd_args },
@@ -104,6 +105,7 @@ static const struct qmp_command commands[] = {
 	{ "system_powerdown", qmp_system_powerdown },
 	{ "system_reset", qmp_system_reset },
 	{ "transaction", qmp_transaction, qmp_transaction_args },
+	{ "watchdog-set-action", qmp_watchdog_set_action, qmp_watchdog_set_action_args },
 	{},
 };
 
@@ -117,6 +119,8 @@ static const char *const events[] = {
 	"BLOCK_JOB_PENDING",
 	"BLOCK_JOB_READY",
 	"DEVICE_TRAY_MOVED",
+	"GUEST_CRASHLOADED",
+	"GUEST_PANICKED",
 	"JOB_STATUS_CHANGE",
 	"MIGRATION",
 	"POWERDOWN",
@@ -127,6 +131,8 @@ static const char *const events[] = {
 	"VNC_CONNECTED",
 	"VNC_DISCONNECTED",
 	"VNC_INITIALIZED",
+	"VSERPORT_CHANGE",
+	"WATCHDOG",
 	NULL,
 };
 

@@ -38,6 +38,8 @@ typedef JsonNode *qmp_run(void *opaque, JsonObject *args, GError **error);
 qmp_run qmp_query_cpu_definitions, qmp_query_cpu_model_expansion;
 extern const struct qmp_member qmp_query_cpu_model_expansion_args[];
 qmp_run qmp_query_version, qmp_query_name, qmp_query_status, qmp_query_kvm, qmp_query_cpus_fast, qmp_query_chardev;
+extern const struct qmp_member qmp_watchdog_set_action_args[];
+qmp_run qmp_inject_nmi, qmp_watchdog_set_action;
 qmp_run qmp_stop, qmp_cont, qmp_system_powerdown, qmp_system_reset, qmp_quit;
 
 /* qmp-net.c */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The order in which kv-vmm gives things up, and what a machine still needs by its command line. Namespaces first, since they
- * need privileges of their own; then files, users, capabilities; the filter of system calls last, since it forbids all the
- * others.
+ * The order in which kv-vmm gives things up, and what a machine still needs by its command line. Namespaces first, since they need
+ * privileges of their own; then files, users, capabilities; the filter of system calls last, since it forbids all the others.
  * See sandbox.h.
  */
 #include "sandbox.h"
@@ -57,29 +56,48 @@ static bool has_user_net(GVariant *options)
 	return found;
 }
 
-/* A QMP client names files; a saved machine is opened when the loop runs; so is, for each viewer, a certificate. */
-static bool needs_names(const struct vmm *vmm)
+/* The guest names ports, and each is a socket of the host. */
+static bool has_vsock(GVariant *options)
 {
-	g_autoptr(GVariant) vnc = g_variant_lookup_value(vmm->options, "vnc", NULL);
-	const char *place;
+	g_autoptr(GVariantIter) iter = NULL;
+	const char *name;
+	bool found = false;
 
-	return vmm->qmp || vmm_waits_for_machine(vmm) || (vnc && g_variant_lookup(vnc, "tls-creds", "&s", &place));
+	if (!g_variant_lookup(options, "device", "a(sa{ss})", &iter))
+		return false;
+	while (g_variant_iter_next(iter, "(&sa{ss})", &name, NULL))
+		found |= !strcmp(name, "virtio-vsock");
+	return found;
 }
 
-/* The files of sockets that consoles and the screen listen on, which are removed at the end. */
+static void add_socket(GPtrArray *files, GVariant *keys, const char *key)
+{
+	const char *place;
+
+	if (g_variant_lookup(keys, key, "&s", &place) && g_str_has_prefix(place, "unix:"))
+		g_ptr_array_add(files, (char *)place + strlen("unix:"));
+}
+
+/* The files of sockets that consoles and channels listen on, which are removed at the end. */
 static const char **socket_files(GVariant *options)
 {
-	static const char *const consoles[] = { "console", "virtio-console" };
+	static const char *const consoles[] = { "console", "console2", "virtio-console" };
+	g_autoptr(GPtrArray) files = g_ptr_array_new();
 	g_autoptr(GVariant) vnc = g_variant_lookup_value(options, "vnc", NULL);
-	const char **files = g_new0(const char *, G_N_ELEMENTS(consoles) + 2), *place;
-	unsigned n = 0;
+	g_autoptr(GVariantIter) iter = NULL;
+	GVariant *keys;
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(consoles); i++)
-		if (g_variant_lookup(options, consoles[i], "&s", &place) && g_str_has_prefix(place, "unix:"))
-			files[n++] = place + strlen("unix:");
-	if (vnc && g_variant_lookup(vnc, "listen", "&s", &place) && g_str_has_prefix(place, "unix:"))
-		files[n++] = place + strlen("unix:");
-	return files;
+		add_socket(files, options, consoles[i]);
+	if (vnc)
+		add_socket(files, vnc, "listen");
+	if (g_variant_lookup(options, "channel", "aa{sv}", &iter))
+		while ((keys = g_variant_iter_next_value(iter))) {
+			add_socket(files, keys, "to");
+			g_variant_unref(keys);
+		}
+	g_ptr_array_add(files, NULL);
+	return (const char **)g_ptr_array_steal(files, NULL);
 }
 
 void sandbox_left_out(struct sandbox *s, const char *what, int err)
@@ -147,7 +165,11 @@ static bool enter(const struct vmm *vmm, GVariant *keys, GError **error)
 	g_autofree const char **sockets = socket_files(vmm->options);
 	g_autofree const char **files = NULL;
 	g_autoptr(GString) left_out = g_string_new(NULL);
-	struct sandbox s = { .names = needs_names(vmm), .sockets = sockets, .left_out = left_out };
+	struct sandbox s = {
+		.names = vmm->qmp || vmm_waits_for_machine(vmm) || has_vsock(vmm->options),
+		.sockets = sockets,
+		.left_out = left_out,
+	};
 
 	s.strict = is_strict(keys);
 	s.network = has_user_net(vmm->options);

@@ -20,7 +20,7 @@ struct vmm;
 
 struct sandbox {
 	bool strict;
-	bool names;   /* files and sockets are named later, by a QMP client */
+	bool names;   /* files and sockets are named later, by a QMP client; or by a guest's port (virtio-vsock) */
 	bool network; /* libslirp needs the host's */
 	const char *user;  /* NULL: nobody, when started by root and files are not named later */
 	const char *const *files; /* places that may be named; NULL: all but the system's. NULL-terminated */

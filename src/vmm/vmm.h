@@ -11,6 +11,7 @@
 
 #include "core.h"
 #include "graph.h"
+#include "machine.h"
 #include "migrate.h"
 
 struct chardev;
@@ -20,12 +21,8 @@ struct job_group;
 struct job_owner;
 struct image;
 struct input;
-struct machine;
-struct machine_card;
-struct machine_disk;
 struct qmp_keys;
 struct machine_firmware;
-struct netdev;
 struct qmp_server;
 struct vmm_nbd;
 struct vnc;
@@ -43,7 +40,9 @@ struct vmm {
 	struct kvcore_choice accel;
 	int kvm_fd;
 	struct chardev *console;
-	struct chardev *virtio_console; /* NULL: none */
+	struct chardev *console2, *virtio_console; /* NULL: none */
+	struct machine_channel *channels; /* n_channels of them */
+	unsigned n_channels;
 	struct machine_disk *disks;
 	unsigned n_disks;
 	GVariant **again; /* for each of them what its image is opened with before the guest runs; NULL: it is open */
@@ -74,6 +73,7 @@ struct vmm {
 	const char *stop_reason; /* of those in query-status, when it is none of the user's: inmigrate, postmigrate and so on */
 	bool io_error;	       /* ... because a drive's request failed */
 	GSource *io_error_stop; /* on its way to stop it for that, or NULL */
+	const char *watchdog_action; /* NULL: reset; another one is of a table */
 	int status; /* of the process */
 	/* migrate.c, incoming.c */
 	struct migrate *migrate; /* the last one, or NULL */
@@ -99,6 +99,9 @@ void vmm_close_disks(struct vmm *vmm);
 /* cards.c: the cards of --net, likewise. */
 bool vmm_open_cards(struct vmm *vmm, GError **error);
 void vmm_close_cards(struct vmm *vmm);
+/* channels.c: the ports of --channel, likewise. */
+bool vmm_open_channels(struct vmm *vmm, GError **error);
+void vmm_close_channels(struct vmm *vmm);
 /* firmware.c: what a pc's firmware is and is told. Likewise. */
 bool vmm_open_firmware(struct vmm *vmm, GError **error);
 void vmm_close_firmware(struct vmm *vmm);
@@ -138,6 +141,12 @@ bool vmm_go(struct vmm *vmm, GError **error); /* the same without asking whether
 void vmm_reset(struct vmm *vmm);
 void vmm_powerdown(struct vmm *vmm);
 void vmm_quit(struct vmm *vmm);
+/* The guest does: what its devices asked for. */
+void vmm_guest_reset(struct vmm *vmm);
+void vmm_guest_quit(struct vmm *vmm, int status, const char *cause);
+
+/* notices.c: what devices have to tell becomes events, and what is to be done. For machine_config.noticed. */
+void vmm_noticed(void *vmm, enum machine_notice what, const char *name, uint32_t value);
 void vmm_fail(struct vmm *vmm); /* ends the process with status 1; the reason was told */
 
 /* Hold back the signals that loop.c takes care of, in this thread and those it makes. */

@@ -37,13 +37,18 @@ static char *read_password(const char *path, GError **error)
 	return g_steal_pointer(&text);
 }
 
+static void viewer_thread(void)
+{
+	kv_role_enter("vnc");
+}
+
 bool vmm_open_vnc(struct vmm *vmm, GError **error)
 {
 	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "vnc", NULL);
 	const char *file = NULL, *share = "exclusive";
 	g_autofree char *password = NULL;
 	struct vnc_config config = {
-		.display = vmm->display, .input = vmm->input, .name = "kvasir"};
+		.display = vmm->display, .input = vmm->input, .thread = viewer_thread, .name = "kvasir"};
 	struct vnc_peer where;
 	gboolean wants_password = FALSE;
 	guint64 port = 0;
@@ -55,7 +60,6 @@ bool vmm_open_vnc(struct vmm *vmm, GError **error)
 	if (!vmm_vga(vmm))
 		return kv_fail(error, KV_ERROR_USAGE, "--vnc: there is no screen with --vga none");
 	g_variant_lookup(keys, "listen", "&s", &config.listen);
-	g_variant_lookup(keys, "tls-creds", "&s", &config.tls_creds);
 	g_variant_lookup(keys, "websocket", "t", &port);
 	g_variant_lookup(keys, "password", "b", &wants_password);
 	g_variant_lookup(vmm->options, "name", "&s", &config.name);
@@ -68,8 +72,6 @@ bool vmm_open_vnc(struct vmm *vmm, GError **error)
 	config.password = password ? password : wants_password ? "" : NULL;
 	qmp_watch_vnc(vmm, &config);
 	config.websocket = (uint16_t)port;
-	/* libvncserver reads the certificate for each viewer: a file, which the role has not. */
-	config.enter_role = config.tls_creds ? NULL : kv_role_enter;
 	config.share = strcmp(share, "shared") ? VNC_SHARE_ALLOW_EXCLUSIVE : VNC_SHARE_FORCE_SHARED;
 	vmm->vnc_module = kv_module_symbol(VNC_MODULE, VNC_SYMBOL, error);
 	vmm->vnc = vmm->vnc_module ? vmm->vnc_module->start(&config, error) : NULL;

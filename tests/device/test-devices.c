@@ -52,7 +52,7 @@ static void open_backend(struct world *w, const char *cls)
 
 		g_variant_dict_init(&d, NULL);
 		g_variant_dict_insert(&d, "file", "s", disk_path);
-		g_variant_dict_insert(&d, "readonly", "b", TRUE);
+		g_variant_dict_insert(&d, "readonly", "b", strcmp(cls, "sata-disk") != 0);
 		img = image_open(g_variant_dict_end(&d), NULL);
 		assert_non_null(img);
 		w->backend.disk = disk_new("drive", img, NULL, NULL);

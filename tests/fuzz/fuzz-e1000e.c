@@ -156,8 +156,8 @@ static void save_and_load(struct fuzz *f)
 
 static void step(struct fuzz *f)
 {
-	static const uint16_t hot[] = {TDT, TDH, RDT, RDH, ICR, ICS, IMS, IMC, CTRL, RCTL, TCTL, MDIC, EERD, IVAR, EIAC, ITR, EITR,
-				       TDLEN, RDLEN, TDBAL, RDBAL, TDBAH, RXCSUM, CTRL_EXT, VET, SWSM, STATUS, GORCL};
+	static const uint16_t hot[] = {TDT, TDH, RDT, RDH, ICR, ICS, IMS, IMC, CTRL, RCTL, TCTL, MDIC, EERD, IVAR, EIAC, ITR,
+				       EITR, TDLEN, RDLEN, TDBAL, RDBAL, TDBAH, RXCSUM, CTRL_EXT, VET, SWSM, STATUS, GORCL};
 	uint8_t *ram = gpa_ptr(f->core.mem, 0, RAM);
 	unsigned op = take(f, 1), at, n;
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: a disk controller that is not virtio's (FUZZ_DEVICE, given by the build: ahci, nvme) on a PCI bus with memory and no
- * CPU, with drives over images in memory that may be full or broken. The input is a program of a hostile driver: register writes and
- * reads, bytes into memory, commands that are nearly right, resets, save and load. Nothing is read or written outside of the images
- * (disk-rig.c), a pause ends, and at the end a reset is answered and a driver can start anew.
+ * Fuzz target: a disk controller that is not virtio's (FUZZ_DEVICE, given by the build: ahci, nvme) on a PCI bus with memory and
+ * no CPU, with drives over images in memory that may be full or broken. The input is a program of a hostile driver: register
+ * writes and reads, bytes into memory, commands that are nearly right, resets, save and load. Nothing is read or written outside
+ * of the images (disk-rig.c), a pause ends, and at the end a reset is answered and a driver can start anew.
  *
  * Input: operations of one byte and their operands (see step()); it ends with the bytes.
  */
@@ -365,6 +365,7 @@ static void open_drives(struct fuzz *f)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	const struct pci_windows windows = {0xc0000000, 0x10000000, 1ull << 40, 1ull << 30, 0xc000, 0x1000};
 	struct fuzz f = {.data = data, .left = MIN(size, 4096), .core = {.vm_fd = -1, .request = request}};
 
 	f.core.mem = mem_new(-1);
@@ -372,7 +373,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f.ram = gpa_ptr(f.core.mem, 0, RAM);
 	f.core.ports = bus_new("port");
 	f.core.mmio = bus_new("mmio");
-	f.core.pci = pci_bus_new(&f.core, &(struct pci_windows){0xc0000000, 0x10000000, 1ull << 40, 1ull << 30, 0xc000, 0x1000}, NULL);
+	f.core.pci = pci_bus_new(&f.core, &windows, NULL);
 	pci_bus_set_ecam(f.core.pci, ECAM, 1, NULL);
 	open_drives(&f);
 	map_bar(&f);
@@ -381,6 +382,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < DRIVES; i++)
 		image[i].fail = 0;
 	run_context();
+	map_bar(&f); /* a saved state may have had it elsewhere */
 	is_ahci() ? ahci_end(&f) : nvme_end(&f);
 	for (unsigned i = DRIVES; i-- > 0;)
 		device_free(f.drive[i]);

@@ -12,6 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <linux/pci_regs.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
@@ -24,6 +28,7 @@
 #include "input.h"
 #include "log.h"
 #include "net.h"
+#include "devices/virtio-vsock.h"
 #include "virtio-pci.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -188,8 +193,68 @@ bool char_writable(struct chardev *c)
 	return true;
 }
 
+struct chardev *char_open(const char *spec, GError **error)
+{
+	return NULL;
+}
+
+void char_close(struct chardev *c)
+{
+}
+
+bool char_connected(struct chardev *c)
+{
+	return true;
+}
+
 void char_resume(struct chardev *c)
 {
+}
+
+/* virtio-vsock.h's way to the host: who connects gets a peer that echoes nothing and leaves when the input says so. */
+static int listener = -1, peers[8];
+static unsigned n_peers;
+
+int vsock_host_listen(const char *path, GError **error)
+{
+	return listener = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+void vsock_host_close(int fd, const char *path)
+{
+	close(fd);
+}
+
+int vsock_host_connect(const char *path, uint32_t port)
+{
+	int pair[2];
+
+	if (n_peers == G_N_ELEMENTS(peers) || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
+		return -1;
+	peers[n_peers++] = pair[1];
+	return pair[0];
+}
+
+static void peer_event(const uint8_t *data, size_t len, unsigned what)
+{
+	int fd = n_peers ? peers[what % n_peers] : -1;
+
+	if (fd < 0)
+		return;
+	if (what & 8)
+		shutdown(fd, SHUT_WR);
+	else if (what & 16) {
+		close(fd);
+		peers[what % n_peers] = peers[n_peers - 1];
+		n_peers--;
+	} else if (send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return;
+}
+
+static void close_peers(void)
+{
+	while (n_peers)
+		close(peers[--n_peers]);
 }
 
 /* --- the machine --- */
@@ -201,7 +266,8 @@ struct fuzz {
 	struct disk *disk;
 	struct image img;
 	struct netdev net;
-	struct chardev chr;
+	struct chardev chr, agent;
+	struct device_port port;
 	const uint8_t *data;
 	size_t left;
 };
@@ -252,7 +318,7 @@ static void bring_up(struct fuzz *f)
 		write_bar(f, VIRTIO_PCI_COMMON_GF, 4, wanted >> 32 * i & UINT32_MAX);
 	}
 	write_bar(f, VIRTIO_PCI_COMMON_STATUS, 1, 11);
-	for (unsigned i = 0; i < read_bar(f, VIRTIO_PCI_COMMON_NUMQ, 2) && i < 5; i++) {
+	for (unsigned i = 0; i < read_bar(f, VIRTIO_PCI_COMMON_NUMQ, 2) && i < 6; i++) {
 		uint64_t at = i * RINGS, size;
 
 		write_bar(f, VIRTIO_PCI_COMMON_Q_SELECT, 2, i);
@@ -271,7 +337,7 @@ static void add_chain(struct fuzz *f)
 {
 	unsigned q = take(f, 1), n = 1 + (q >> 4 & 3), out = q >> 6;
 	uint8_t *ram = gpa_ptr(f->core.mem, 0, RAM);
-	uint64_t ring = (q & 7) % 5 * RINGS;
+	uint64_t ring = (q & 7) % 6 * RINGS;
 	uint16_t idx = get_le16(ram + ring + 0x202);
 
 	for (unsigned i = 0; i < n; i++) {
@@ -306,6 +372,12 @@ static void backend_event(struct fuzz *f)
 		input_send(f->core.input, &(struct input_event){.kind = INPUT_KEY, .code = len & 0xff, .down = h.flags & 1});
 		input_send(f->core.input, &(struct input_event){.kind = INPUT_ABSOLUTE, .x = len, .y = -1});
 		input_sync(f->core.input);
+	}
+	peer_event(frame, len, h.flags);
+	if (f->agent.client) {
+		f->agent.client->connected(f->agent.client_opaque, h.flags & 2);
+		f->agent.client->receive(f->agent.client_opaque, frame,
+					 MIN(len, f->agent.client->can_receive(f->agent.client_opaque)));
 	}
 	if (f->chr.client)
 		f->chr.client->receive(f->chr.client_opaque, frame,
@@ -456,6 +528,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz f = { .data = data, .left = MIN(size, 4096) };
 	struct device_backend backend = { 0 };
+	g_autoptr(GVariant) options = NULL;
 
 	full = false;
 
@@ -473,13 +546,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		backend.disk = f.disk;
 	else if (!strcmp(FUZZ_DEVICE, "virtio-net"))
 		backend.netdev = &f.net;
-	else if (!strcmp(FUZZ_DEVICE, "virtio-console"))
-		backend.chardev = &f.chr;
+	else if (!strcmp(FUZZ_DEVICE, "virtio-console")) {
+		f.port = (struct device_port){ &f.agent, "port", "id" };
+		backend = (struct device_backend){ .chardev = &f.chr, .ports = &f.port, .n_ports = 1 };
+	}
 	if (!mem_add_ram(f.core.mem, 0, RAM, NULL))
 		abort();
 	f.core.pci = pci_bus_new(&f.core, &(struct pci_windows){BAR, 0x10000000, 1ull << 40, 1ull << 30, 0xc000, 0x1000}, NULL);
 	pci_bus_set_ecam(f.core.pci, ECAM, 1, NULL);
-	f.dev = f.core.pci ? device_new(&f.core, FUZZ_DEVICE, "fuzz", NULL, &backend, NULL) : NULL;
+	if (!strcmp(FUZZ_DEVICE, "virtio-vsock"))
+		options = g_variant_ref_sink(g_variant_new_parsed("{'unix': <'socket'>}"));
+	f.dev = f.core.pci ? device_new(&f.core, FUZZ_DEVICE, "fuzz", options, &backend, NULL) : NULL;
 	if (!f.dev)
 		abort();
 	if (!strcmp(FUZZ_DEVICE, "virtio-scsi"))
@@ -495,6 +572,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	device_free(f.lun);
 	device_free(f.dev);
+	close_peers();
 	disk_free(f.disk);
 	pci_bus_free(f.core.pci);
 	bus_free(f.core.mmio);

@@ -15,6 +15,7 @@
 
 #include "../unit/disk-rig.h"
 #include "bytes.h"
+#include "devices/xhci.h"
 #include "disk.h"
 #include "input.h"
 #include "pci.h"
@@ -152,9 +153,10 @@ static void configure(struct fuzz *f, unsigned slot, unsigned dci, unsigned type
 
 static void control(struct fuzz *f, unsigned slot)
 {
-	uint64_t setup = take(f, 4) | (uint64_t)take(f, 4) << 32;
+	uint64_t setup = take(f, 4);
 	bool in = setup & 0x80;
 
+	setup |= (uint64_t)take(f, 4) << 32;
 	add(f, slot, 1, setup, 8, 2 << 10 | 1 << 6);
 	if (setup >> 48)
 		add(f, slot, 1, take(f, 2), (uint32_t)(setup >> 48), 3 << 10 | 1 << 2 | (in ? 1 << 16 : 0));
@@ -210,6 +212,58 @@ static void move_state(struct fuzz *f)
 	}
 }
 
+/* A stream from somewhere else, which says what a driver never wrote. */
+static void falsify(struct fuzz *f)
+{
+	struct xhci *x = (struct xhci *)f->hc;
+	unsigned what = take(f, 1);
+	struct xhci_slot *s = &x->slot[what >> 4 & 3];
+	struct xhci_interrupter *i = &x->intr[what >> 4 & 3];
+	struct xhci_endpoint *ep = &s->ep[take(f, 1) % XHCI_ENDPOINTS];
+	uint64_t v = take(f, 4);
+	GError *error = NULL;
+
+	v |= (uint64_t)take(f, 1) << 56;
+	switch (what & 7) {
+	case 0:
+		s->port = (uint8_t)v;
+		s->state = v >> 8 & 7;
+		s->enabled = v >> 16 & 1;
+		break;
+	case 1:
+		s->context = v;
+		s->doorbells = (uint32_t)v;
+		break;
+	case 2:
+		ep->type = v & 15;
+		ep->state = v >> 8 & 7;
+		break;
+	case 3:
+		ep->ring.dequeue = v;
+		break;
+	case 4:
+		i->start = v;
+		i->size = v & 0x1fff;
+		break;
+	case 5:
+		i->index = v & 0xffff;
+		i->erdp = v;
+		break;
+	case 6:
+		x->commands.dequeue = v;
+		x->command_doorbell = true;
+		break;
+	case 7:
+		x->port[v & 7].portsc = (uint32_t)(v >> 3);
+		break;
+	}
+	if (f->hc->cls->state->after_load(x, &error))
+		return;
+	check(error);
+	g_clear_error(&error);
+	f->hc->cls->reset(f->hc);
+}
+
 static void plug_or_unplug(struct fuzz *f, unsigned n)
 {
 	static const char *const classes[] = {"usb-kbd", "usb-mouse", "usb-tablet"};
@@ -223,7 +277,7 @@ static void plug_or_unplug(struct fuzz *f, unsigned n)
 
 static void step(struct fuzz *f)
 {
-	unsigned op = take(f, 1), a;
+	unsigned op = take(f, 1), a, b, c;
 
 	switch (op & 15) {
 	case 0:
@@ -231,7 +285,8 @@ static void step(struct fuzz *f)
 		break;
 	case 1:
 		a = take(f, 2) & 0x3fff;
-		wr(f, a, 4 << (op >> 4 & 1), take(f, 4) | (uint64_t)take(f, 2) << 32);
+		b = take(f, 4);
+		wr(f, a, 4 << (op >> 4 & 1), b | (uint64_t)take(f, 2) << 32);
 		break;
 	case 2:
 		rd(f, take(f, 2) & 0x3fff);
@@ -243,7 +298,8 @@ static void step(struct fuzz *f)
 		break;
 	case 4:
 		a = take(f, 2);
-		command(f, a, take(f, 4), take(f, 4));
+		b = take(f, 4);
+		command(f, a, b, take(f, 4));
 		break;
 	case 5:
 		address(f, op >> 4 & 7, take(f, 1) & 15);
@@ -257,7 +313,9 @@ static void step(struct fuzz *f)
 		break;
 	case 8:
 		a = take(f, 1) & 31;
-		add(f, op >> 4 & 7, a, take(f, 2), take(f, 3), take(f, 2) | take(f, 1) << 16);
+		b = take(f, 2);
+		c = take(f, 3);
+		add(f, op >> 4 & 7, a, b, c, take(f, 3));
 		wr(f, DOORBELLS + 4 * (op >> 4 & 7), 4, a);
 		run();
 		break;
@@ -274,7 +332,11 @@ static void step(struct fuzz *f)
 		run();
 		break;
 	case 12:
-		move_state(f);
+		if (op & 0x10)
+			falsify(f);
+		else
+			move_state(f);
+		run();
 		break;
 	case 13:
 		f->hc->cls->reset(f->hc);

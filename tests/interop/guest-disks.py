@@ -96,9 +96,9 @@ def case_many_scsi(bed):
 
 
 def case_caches(bed):
-    """Every cache mode with both buses: data is there, the guest finds the cache that it should. Ranges are odd ones."""
+    """Every cache mode with each bus: data is there, the guest finds the cache that it should. Ranges are odd ones."""
     data = numbers(200000)
-    for bus, name in ('virtio', 'vda'), ('scsi', 'sda'):
+    for bus, name in ('virtio', 'vda'), ('scsi', 'sda'), ('nvme', 'nvme0n1'):
         for cache in 'writeback', 'none', 'writethrough', 'directsync', 'unsafe':
             path = bed.file('cached')
             options = ['--disk', f'{path},bus={bus},cache={cache}']
@@ -187,6 +187,7 @@ def case_full(bed):
         raise Skipped('mounting a tmpfs is root\'s')
     full_host(bed, 'virtio', 'vda')
     full_host(bed, 'scsi', 'sda')
+    full_host(bed, 'nvme', 'nvme0n1')
 
 
 def case_full_reset(bed):
@@ -227,7 +228,7 @@ def case_full_reset(bed):
 
 def case_resize(bed):
     """block_resize: the guest sees the new size by itself, and reads and writes there."""
-    for bus, name in ('virtio', 'vda'), ('scsi', 'sda'):
+    for bus, name in ('virtio', 'vda'), ('scsi', 'sda'), ('nvme', 'nvme0n1'):
         path, socket = bed.file(f'sized-{bus}'), f'{bed.folder}/qmp-r{bus}'
         process = bed.start('--disk', f'{path},bus={bus},id=it', '--qmp', f'unix:{socket}',
                             run=f'echo @ready $(cat /sys/block/{name}/size); while [ $(cat /sys/block/{name}/size) = 65536 ]; '

@@ -438,7 +438,7 @@ def case_rejected(bed):
         (['--kernel', bed.kernel, '--smp', '4,cores=3'], 'sockets 1, cores 3, threads 1 do not make 4 processors'),
         (['--kernel', bed.kernel, '--smp', '4', '--cpus', '2'], '--smp: cpus=4, and --cpus 2'),
         (['--kernel', bed.kernel, '--device', 'teapot'], "--device teapot: 'teapot' is not a valid device model name"),
-        (['--firmware', 'bios'], '--firmware: machine \'micro\' has no firmware; give --machine pc'),
+        (['--kernel', bed.kernel, '--firmware', 'bios'], '--firmware: machine \'micro\' has no firmware; give --machine pc'),
         (['--kernel', bed.kernel, '--net', 'user,bootindex=1'], "--net: bootindex is for --machine pc: 'micro' boots a kernel"),
         (pc + ['--nvram', 'x'], '--nvram: a BIOS has no variables; give --firmware uefi'),
         (pc + ['--firmware', '/no/such'], "--firmware: cannot read '/no/such': No such file or directory"),
@@ -539,6 +539,44 @@ def case_consoles(bed):
         fd = os.open(re.search(r'/dev/pts/\d+', text)[0], os.O_RDWR | os.O_NOCTTY)
         read_until(fd, 'on-the-pty')
         os.close(fd)
+    finally:
+        stop(process)
+
+
+def connect(path):
+    peer, end = socket.socket(socket.AF_UNIX), time.monotonic() + LIMIT
+    while peer.connect_ex(path) != 0:
+        check(time.monotonic() < end, f'nobody listens on {path}')
+        time.sleep(0.05)
+    peer.settimeout(LIMIT)
+    return peer
+
+
+def case_channel(bed):
+    """A program in the guest and one outside talk through a port with a name; QMP tells when it is opened and closed."""
+    port, control = f'{bed.folder}/port', f'{bed.folder}/qmp'
+    script = ('port=/dev/$(grep -l org.kvasir.test /sys/class/virtio-ports/*/name | cut -d / -f 5); exec 3<>$port; '
+              'echo from the guest >&3; head -n 1 <&3; exec 3>&-; echo over-hvc >/dev/hvc0; echo closed-it; cat $port | md5sum')
+    process = bed.start('--virtio-console', f'file:{bed.folder}/hvc', '--channel', f'unix:{port},name=org.kvasir.test,id=agent',
+                        '--qmp', f'unix:{control}', run=script)
+    try:
+        with connect(control) as client, connect(port) as peer:
+            client.sendall(b'{"execute": "qmp_capabilities"}')
+            check(peer.recv(100) == b'from the guest\n', 'another line from the guest')
+            peer.sendall(b'from the host\n')
+            wait_for(process, 'closed-it')
+            data = os.urandom(300000)
+            peer.sendall(data)
+            peer.close()
+            wait_for(process, hashlib.md5(data).hexdigest())
+            check(process.wait(LIMIT) == 0, f'exit status {process.returncode}')
+            events = b''
+            while b'SHUTDOWN' not in events:
+                events += client.recv(65536)
+        told = [json.loads(line) for line in events.splitlines() if b'VSERPORT_CHANGE' in line]
+        check([event['data'] for event in told] == [{'id': 'agent', 'open': n % 2 == 0} for n in range(4)], 'events', str(told))
+        with open(f'{bed.folder}/hvc', encoding='utf-8') as file:
+            check('over-hvc' in file.read(), 'not on the virtio console')
     finally:
         stop(process)
 

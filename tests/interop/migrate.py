@@ -55,12 +55,13 @@ class Bed:
         self.count += 1
         return f'{self.folder}/{name}{self.count}'
 
-    def start(self, *options, memory='16M', kernel=None, pass_fds=()):
+    def start(self, *options, memory='16M', kernel=None, pass_fds=(), before=()):
         path, console = self.path('qmp'), self.path('console')
         process = qmp.Process.__new__(qmp.Process)
         process.path, process.console = path, console
-        process.process = subprocess.Popen([self.program, '--accel', 'soft', '--memory', memory, '--kernel', kernel or self.kernel,
-                                            '--console', f'unix:{console}', '--qmp', f'unix:{path}', *options],
+        process.process = subprocess.Popen([*before, self.program, '--accel', 'soft', '--memory', memory,
+                                            '--kernel', kernel or self.kernel, '--console', f'unix:{console}',
+                                            '--qmp', f'unix:{path}', *options],
                                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                            pass_fds=pass_fds)
         return process
@@ -215,6 +216,29 @@ def case_snapshot(bed):
         is_good(vmm)
 
 
+def case_unprivileged(bed):
+    """A background snapshot where userfaultfd is not permitted: in rounds."""
+    path = bed.path('saved')
+    before = ()
+    if not os.getuid():
+        if not shutil.which('setpriv'):
+            raise Skipped('no setpriv')
+        before = 'setpriv', '--bounding-set=-sys_ptrace', '--inh-caps=-sys_ptrace'
+    with bed.start(before=before) as vmm:
+        client = vmm.client()
+        is_good(vmm)
+        capability(client, 'background-snapshot')
+        for _ in range(2):
+            info = save(client, f'file:{path}')
+            running(client)
+            is_good(vmm)
+        with open('/proc/sys/vm/unprivileged_userfaultfd', encoding='ascii') as file:
+            check(int(file.read()) or info['ram']['dirty-sync-count'] > 0, 'it was permitted', info)
+    with bed.start('--incoming', f'file:{path}') as vmm:
+        running(vmm.client())
+        is_good(vmm)
+
+
 def case_cancel(bed):
     """Slowly, then not at all; then quickly."""
     path = bed.path('socket')
@@ -351,8 +375,8 @@ def case_firmware(bed):
     """A pc with a firmware of some bytes: they run, their copy below 1 MiB and what they wrote to RAM are there."""
     firmware, path = bed.path('firmware'), bed.path('saved')
     # Real mode: 1234h to 8000h; then for each byte at the serial port: + if that and the copy of this are there, else !.
-    code = bytes.fromhex('fa31c08ed8b800f08ec0c70600803412 bafd03eca80174f8 baf803ec b021 813e00803412 750b 26813e0000fa31 7502 b02b '
-                         'ee ebdc')
+    code = bytes.fromhex('fa31c08ed8b800f08ec0c70600803412 bafd03eca80174f8 baf803ec b021 813e00803412 750b 26813e0000fa31 7502 '
+                         'b02b ee ebdc')
     with open(firmware, 'wb') as file:
         file.write(code.ljust(0xfff0, b'\0') + b'\xe9\x0d\x00'.ljust(16, b'\0'))
 

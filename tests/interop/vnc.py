@@ -253,8 +253,6 @@ def case_refused(kv_vmm):
         for options, words in ((['--vnc', 'nonsense'], 'give unix:PATH or ADDR:PORT'),
                                (['--vnc', '127.0.0.1:port'], "port 'port'"),
                                (['--vnc', 'unix:%s/v,websocket=5700' % d], 'give ADDR:PORT'),
-                               (['--vnc', '127.0.0.1:0,tls-creds=' + d], 'TLS is there for WebSocket alone'),
-                               (['--vnc', '127.0.0.1:0,websocket=5799,tls-creds=' + d], 'server-cert.pem'),
                                (['--vnc', 'unix:%s/v,password-file=%s' % (d, long)], '1 to 8 bytes'),
                                (['--vnc', 'unix:%s/v' % d, '--vga', 'none'], '--vga none'),
                                (['--vnc', 'unix:%s/v,share=some' % d], 'share')):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A machine of memory, a PCI bus and a disk controller, without a CPU, over images in memory (disk-rig.h): tests are the driver. They
- * reach the controller only as a guest does, through configuration space (ECAM), its registers and memory.
+ * A machine of memory, a PCI bus and a disk controller, without a CPU, over images in memory (disk-rig.h): tests are the driver.
+ * They reach the controller only as a guest does, through configuration space (ECAM), its registers and memory.
  */
 #pragma once
 

@@ -160,6 +160,58 @@ static gpointer reader(gpointer unused)
 	return GSIZE_TO_POINTER(hits);
 }
 
+/* A handler waits for a lock of who takes its interval away. */
+struct pair {
+	struct bus *bus;
+	GMutex lock;
+	unsigned inside;
+};
+
+static uint64_t wait_for_lock(void *opaque, uint64_t offset, unsigned size)
+{
+	struct pair *p = opaque;
+
+	__atomic_add_fetch(&p->inside, 1, __ATOMIC_SEQ_CST);
+	g_mutex_lock(&p->lock);
+	g_mutex_unlock(&p->lock);
+	return 1;
+}
+
+static const struct bus_ops waiting_ops = { wait_for_lock, target_write };
+
+static gpointer read_it(gpointer opaque)
+{
+	struct pair *p = opaque;
+	uint64_t v = 0;
+
+	bus_access(p->bus, 0x100, &v, 1, false);
+	return GUINT_TO_POINTER((guint)v);
+}
+
+static void withdraws_under_a_lock(void **state)
+{
+	struct pair p = { .bus = bus_new("mmio") };
+	struct target t = { 0 };
+	GThread *thread;
+	uint64_t v = 0;
+
+	g_mutex_init(&p.lock);
+	assert_true(bus_register(p.bus, 0x100, 8, "a", &waiting_ops, &p, NULL));
+	g_mutex_lock(&p.lock);
+	thread = g_thread_new("reader", read_it, &p);
+	while (!__atomic_load_n(&p.inside, __ATOMIC_SEQ_CST))
+		g_thread_yield();
+	bus_withdraw(p.bus, 0x100); /* bus_unregister() would wait for ever */
+	assert_false(bus_access(p.bus, 0x100, &v, 1, false));
+	assert_true(bus_register(p.bus, 0x100, 8, "b", &ops, &t, NULL));
+	assert_true(bus_access(p.bus, 0x100, &v, 1, false));
+	assert_int_equal(v & 0xff, 0x88);
+	g_mutex_unlock(&p.lock);
+	assert_int_equal(GPOINTER_TO_UINT(g_thread_join(thread)), 1);
+	g_mutex_clear(&p.lock);
+	bus_free(p.bus);
+}
+
 static void readers_and_a_writer(void **state)
 {
 	struct target fixed = { 0 }, moving[4] = { { 0 } };
@@ -193,6 +245,7 @@ int main(void)
 		cmocka_unit_test(reaches_the_handler), cmocka_unit_test(nobody_answers),
 		cmocka_unit_test(refuses_overlaps),    cmocka_unit_test(full),
 		cmocka_unit_test(unregisters_itself),  cmocka_unit_test(readers_and_a_writer),
+		cmocka_unit_test(withdraws_under_a_lock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
 
+#include "bytes.h"
 #include "char.h"
 #include "virtio-rig.h"
 
@@ -20,6 +21,7 @@ enum { RX, TX, BUFFER = RIG_DATA };
 static GString *output;
 static bool writable;
 static unsigned resumed;
+static bool connected; /* somebody at the ports' other side */
 
 void char_attach(struct chardev *c, const struct char_client *client, void *opaque)
 {
@@ -37,6 +39,20 @@ bool char_writable(struct chardev *c)
 	return writable;
 }
 
+struct chardev *char_open(const char *spec, GError **error)
+{
+	return NULL;
+}
+
+void char_close(struct chardev *c)
+{
+}
+
+bool char_connected(struct chardev *c)
+{
+	return connected;
+}
+
 void char_resume(struct chardev *c)
 {
 	resumed++;
@@ -44,7 +60,8 @@ void char_resume(struct chardev *c)
 
 struct console_test {
 	struct rig r;
-	struct chardev chr;
+	struct chardev chr, agent;
+	struct device_port port;
 	struct device_backend backend;
 };
 
@@ -179,6 +196,172 @@ static void test_input_full(void **state)
 	close_console(&t);
 }
 
+/* ---- ports with names ---- */
+
+enum { CONTROL_RX = 2, CONTROL_TX, AGENT_RX, AGENT_TX };
+
+static GString *notices;
+
+static void notice(void *machine, enum machine_notice what, const char *name, uint32_t on)
+{
+	assert_int_equal(what, NOTICE_PORT);
+	g_string_append_printf(notices, "%s %s;", name, on ? "open" : "closed");
+}
+
+static void open_ports(struct console_test *t)
+{
+	memset(t, 0, sizeof(*t));
+	output = g_string_new(NULL);
+	notices = g_string_new(NULL);
+	writable = true;
+	connected = false;
+	t->port = (struct device_port){ &t->agent, "org.kvasir.agent", "channel0" };
+	t->backend = (struct device_backend){ .chardev = &t->chr, .ports = &t->port, .n_ports = 1 };
+	rig_open(&t->r, "virtio-console", NULL, &t->backend);
+	t->r.core.notice = notice;
+	assert_int_equal(rig_read(&t->r, t->r.device + 4, 4), 2);
+	assert_true(rig_negotiate(&t->r, 1 << VIRTIO_CONSOLE_F_MULTIPORT));
+	for (unsigned i = 0; i < 6; i++)
+		rig_queue(&t->r, i, 8);
+	rig_driver_ok(&t->r);
+	rig_run();
+}
+
+static void close_ports(struct console_test *t)
+{
+	rig_close(&t->r);
+	assert_null(t->agent.client);
+	g_string_free(output, TRUE);
+	g_string_free(notices, TRUE);
+}
+
+static void say(struct console_test *t, uint32_t id, uint16_t event, uint16_t value)
+{
+	struct ring_buf b = { BUFFER + 0x8000, 8, false };
+	uint8_t *m = t->r.ram + b.gpa;
+
+	put_le32(m, id);
+	put_le16(m + 4, event);
+	put_le16(m + 6, value);
+	rig_request(&t->r, CONTROL_TX, &b, 1);
+}
+
+/* The next message, "id event value name"; "" when there is none. */
+static const char *hear(struct console_test *t)
+{
+	static char text[100];
+	struct ring_buf b = { BUFFER + 0x9000, 64, true };
+	const uint8_t *m = t->r.ram + b.gpa;
+	uint32_t len;
+
+	/* One buffer is always there. */
+	if (!ring_get(&t->r.ring[CONTROL_RX], &len))
+		return "";
+	assert_true(len >= 8);
+	g_snprintf(text, sizeof(text), "%u %u %u %.*s", get_le32(m), get_le16(m + 4), get_le16(m + 6), (int)len - 8, m + 8);
+	assert_true(ring_add(&t->r.ring[CONTROL_RX], &b, 1, 0, t));
+	ring_arm(&t->r.ring[CONTROL_RX]);
+	rig_kick(&t->r, CONTROL_RX);
+	return text;
+}
+
+static void listen_to(struct console_test *t)
+{
+	struct ring_buf b = { BUFFER + 0x9000, 64, true };
+
+	assert_true(ring_add(&t->r.ring[CONTROL_RX], &b, 1, 0, t));
+	rig_kick(&t->r, CONTROL_RX);
+}
+
+static void test_ports(void **state)
+{
+	struct ring_buf out = { BUFFER, 5, false }, in = { BUFFER + 100, 10, true };
+	struct console_test t;
+	uint32_t len;
+
+	open_ports(&t);
+	listen_to(&t);
+	/* A driver that asks again and again is told once more, not a thousand times. */
+	for (unsigned i = 0; i < 1000; i++)
+		say(&t, ~0u, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	assert_string_equal(hear(&t), "0 1 1 ");
+	while (*hear(&t))
+		continue;
+	say(&t, 0, VIRTIO_CONSOLE_PORT_READY, 1);
+	assert_string_equal(hear(&t), "0 4 1 ");
+	assert_string_equal(hear(&t), "0 6 0 ");
+	say(&t, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	assert_string_equal(hear(&t), "1 7 1 org.kvasir.agent");
+	assert_string_equal(hear(&t), "1 6 0 ");
+	assert_string_equal(hear(&t), "");
+	t.agent.client->connected(t.agent.client_opaque, true);
+	rig_run();
+	assert_string_equal(hear(&t), "1 6 1 ");
+	/* Nobody has opened it: the host waits. */
+	assert_int_equal(t.agent.client->can_receive(t.agent.client_opaque), 0);
+	say(&t, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	say(&t, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	assert_string_equal(notices->str, "channel0 open;");
+	assert_int_equal(t.agent.client->can_receive(t.agent.client_opaque), 4096);
+	memcpy(t.r.ram + BUFFER, "hello", 5);
+	rig_request(&t.r, AGENT_TX, &out, 1);
+	assert_string_equal(output->str, "hello");
+	t.agent.client->receive(t.agent.client_opaque, (const uint8_t *)"answer", 6);
+	assert_true(ring_add(&t.r.ring[AGENT_RX], &in, 1, 0, &in));
+	rig_kick(&t.r, AGENT_RX);
+	assert_ptr_equal(ring_get(&t.r.ring[AGENT_RX], &len), &in);
+	assert_int_equal(len, 6);
+	assert_memory_equal(t.r.ram + BUFFER + 100, "answer", 6);
+	/* Ports that are not there, events that are none. */
+	say(&t, 2, VIRTIO_CONSOLE_PORT_READY, 1);
+	say(&t, 77, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	say(&t, 1, 99, 1);
+	assert_string_equal(hear(&t), "");
+	rig_reset(&t.r);
+	assert_string_equal(notices->str, "channel0 open;channel0 closed;");
+	close_ports(&t);
+}
+
+/* The host's side is another one after a move: the driver is told. */
+static void test_ports_move(void **state)
+{
+	struct console_test t;
+
+	open_ports(&t);
+	listen_to(&t);
+	t.agent.client->connected(t.agent.client_opaque, true);
+	rig_run();
+	assert_string_equal(hear(&t), "1 6 1 ");
+	say(&t, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	rig_move(&t.r, "virtio-console", NULL, &t.backend);
+	assert_string_equal(hear(&t), "1 6 0 ");
+	close_ports(&t);
+}
+
+/* Names and numbers of ports that cannot be. */
+static void test_ports_refused(void **state)
+{
+	static const char *const names[] = { "", "a/b", "same" };
+	struct console_test t;
+
+	open_ports(&t);
+	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+		struct device_port ports[32];
+		struct device_backend backend = { .ports = ports, .n_ports = 2 };
+		g_autoptr(GError) error = NULL;
+
+		for (unsigned k = 0; k < 32; k++)
+			ports[k] = (struct device_port){ &t.agent, names[i], "x" };
+		assert_null(device_new(&t.r.core, "virtio-console", "no", NULL, &backend, &error));
+		assert_non_null(strstr(error->message, "channel"));
+		backend.n_ports = 31;
+		g_clear_error(&error);
+		assert_null(device_new(&t.r.core, "virtio-console", "no", NULL, &backend, &error));
+		assert_non_null(strstr(error->message, "room for 30"));
+	}
+	close_ports(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -186,6 +369,9 @@ int main(void)
 		cmocka_unit_test(test_back_pressure),
 		cmocka_unit_test(test_input),
 		cmocka_unit_test(test_input_full),
+		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_ports_move),
+		cmocka_unit_test(test_ports_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,7 @@
  * The inside of the AHCI controller (AHCI 1.3.1): ahci.c the PCI function, its global registers and interrupts; ahci-port.c a
  * port's registers and resets; ahci-cmd.c commands, from the list in memory to the FIS of their answer.
  *
- * Threads: registers are accessed in vCPU threads, under the lock; commands start and end in the main context, under the lock, too.
+ * Threads: registers are accessed in vCPU threads, under the lock; commands start and end in the main context, under it, too.
  */
 #pragma once
 #include "ata.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Commands of a SATA disk (ATA8-ACS, chapter 7; Serial ATA 3.0, 13.6 for the queued ones): reads, writes, flushes, TRIM, settings.
- * Data goes between guest memory and the drive directly. Called by the controller (ahci-cmd.c).
+ * Commands of a SATA disk (ATA8-ACS, chapter 7; Serial ATA 3.0, 13.6 for the queued ones): reads, writes, flushes, TRIM and
+ * settings. Data goes between guest memory and the drive directly. Called by the controller (ahci-cmd.c).
  */
 #include "ata.h"
 

@@ -17,3 +17,8 @@ extern const struct device_class device_fw_cfg, device_pflash;
 extern const struct device_class device_hpet;
 extern const struct device_class device_ich9_lpc;
 extern const struct device_class device_q35_mch;
+extern const struct device_class device_i6300esb;
+extern const struct device_class device_isa_debug_exit;
+extern const struct device_class device_isa_debugcon;
+extern const struct device_class device_pvpanic_pci;
+extern const struct device_class device_virtio_vsock;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Ports for code without drivers: 0xe9, and 0x402 where firmware looks, collect text into the log (KV_DEBUG), 0x80 takes POST
- * codes and the writes that old drivers use as a delay. Created by the board.
+ * codes and the writes that old drivers use as a delay. Created by the board, last: an isa-debugcon may have one of the ports.
  */
 #include <string.h>
 
@@ -17,6 +17,7 @@ struct debugcon {
 	GMutex lock;
 	uint8_t line[120];
 	uint8_t len;
+	bool has[2]; /* TEXT, FIRMWARE_TEXT: somebody else may */
 };
 
 static uint64_t text_read(void *opaque, uint64_t offset, unsigned size)
@@ -57,20 +58,27 @@ static void debug_reset(struct device *dev)
 	d->len = 0;
 }
 
+static const uint16_t text_ports[] = {TEXT, FIRMWARE_TEXT};
+
 static bool debug_create(struct device *dev, GVariant *options, const struct device_backend *backend, GError **error)
 {
-	g_mutex_init(&((struct debugcon *)dev)->lock);
-	return bus_register(dev->core->ports, TEXT, 1, "debugcon", &text_ops, dev, error) &&
-	       bus_register(dev->core->ports, FIRMWARE_TEXT, 1, "debugcon", &text_ops, dev, error) &&
-	       bus_register(dev->core->ports, POST, 1, "POST codes", &post_ops, dev, error);
+	struct debugcon *d = (struct debugcon *)dev;
+
+	g_mutex_init(&d->lock);
+	for (unsigned i = 0; i < G_N_ELEMENTS(text_ports); i++)
+		d->has[i] = bus_register(dev->core->ports, text_ports[i], 1, "debugcon", &text_ops, dev, NULL);
+	return bus_register(dev->core->ports, POST, 1, "POST codes", &post_ops, dev, error);
 }
 
 static void debug_destroy(struct device *dev)
 {
-	bus_unregister(dev->core->ports, TEXT);
-	bus_unregister(dev->core->ports, FIRMWARE_TEXT);
+	struct debugcon *d = (struct debugcon *)dev;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(text_ports); i++)
+		if (d->has[i])
+			bus_unregister(dev->core->ports, text_ports[i]);
 	bus_unregister(dev->core->ports, POST);
-	g_mutex_clear(&((struct debugcon *)dev)->lock);
+	g_mutex_clear(&d->lock);
 }
 
 static bool debug_loaded(void *opaque, GError **error)

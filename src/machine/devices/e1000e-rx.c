@@ -192,7 +192,8 @@ static bool deliver(struct e1000e *e, struct report *r, uint32_t len)
 	read_format(e, &f);
 	if (!f.total)
 		return true;
-	if (!e1000e_ring_open(e, true, r->queue, f.descriptor, &ring) || e1000e_ring_filled(&ring) < (len + f.total - 1) / f.total) {
+	if (!e1000e_ring_open(e, true, r->queue, f.descriptor, &ring) ||
+	    e1000e_ring_filled(&ring) < (len + f.total - 1) / f.total) {
 		e1000e_count(e, RNBC, 1);
 		return false;
 	}

@@ -87,8 +87,8 @@ static bool prepare_segment(struct e1000e_tx *t, struct virtio_net_hdr *h)
 	uint8_t *ip = t->frame + c->ipcss, *tcp = t->frame + c->tucss;
 	uint32_t sum = IPPROTO_TCP;
 
-	if (!c->tcp || !c->mss || t->len > c->ipcss + 0xffffu || c->ipcss + ip_len > c->tucss || c->tucss + TCP_MIN > c->header_len ||
-	    c->header_len > t->len)
+	if (!c->tcp || !c->mss || t->len > c->ipcss + 0xffffu || c->ipcss + ip_len > c->tucss ||
+	    c->tucss + TCP_MIN > c->header_len || c->header_len > t->len)
 		return false;
 	if (c->ipv4) {
 		put_be16(ip + 2, t->len - c->ipcss);

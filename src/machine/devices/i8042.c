@@ -380,9 +380,9 @@ static void mouse_event(void *opaque, const struct input_event *e)
 	if (e->kind == INPUT_BUTTON)
 		ps2_mouse_button(&k->mouse, e->code, e->down);
 	else if (e->kind == INPUT_WHEEL)
-		ps2_mouse_move(&k->mouse, 0, 0, -e->y);
+		ps2_mouse_move(&k->mouse, 0, 0, -CLAMP(e->y, -INT8_MAX, INT8_MAX));
 	else
-		ps2_mouse_move(&k->mouse, e->x, -e->y, 0);
+		ps2_mouse_move(&k->mouse, e->x, -CLAMP(e->y, -INT16_MAX, INT16_MAX), 0);
 	g_mutex_unlock(&k->lock);
 }
 

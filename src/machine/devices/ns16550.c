@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The 16550A serial port at COM1 (National Semiconductor PC16550D): 16-byte receive FIFO, transmitter that is always ready
- * as long as the console's buffer has room, loopback, modem lines up. Created by the board on a chardev.
+ * The 16550A serial port at COM1 or COM2 (National Semiconductor PC16550D): 16-byte receive FIFO, transmitter that is always
+ * ready as long as the console's buffer has room, loopback, modem lines up. Created by the board on a chardev.
  */
 #include <string.h>
 
@@ -9,8 +9,10 @@
 #include "classes.h"
 #include "error.h"
 
-#define BASE 0x3f8
-#define GSI  4
+#define COM1 0x3f8
+#define COM2 0x2f8
+#define COM1_IRQ 4
+#define COM2_IRQ 3
 #define FIFO 16
 
 enum { RBR = 0, IER = 1, IIR = 2, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SCR = 7 };
@@ -24,6 +26,8 @@ enum { MSR_CTS = 16, MSR_DSR = 32, MSR_DCD = 128 };
 
 struct ns16550 {
 	struct device dev;
+	uint16_t base;
+	uint8_t gsi;
 	struct chardev *chr; /* NULL: what is sent vanishes */
 	GMutex lock;
 	uint8_t ier, lcr, mcr, scr, fcr, dll, dlm;
@@ -62,7 +66,7 @@ static void update_irq(struct ns16550 *s)
 	if (level == s->irq)
 		return;
 	s->irq = level;
-	machine_irq(s->dev.core, GSI, level);
+	machine_irq(s->dev.core, s->gsi, level);
 }
 
 static bool has_room(const struct ns16550 *s)
@@ -307,10 +311,16 @@ static bool uart_create(struct device *dev, GVariant *options, const struct devi
 {
 	struct ns16550 *s = (struct ns16550 *)dev;
 
+	gboolean second = FALSE;
+
+	if (options)
+		g_variant_lookup(options, "second", "b", &second);
+	s->base = second ? COM2 : COM1;
+	s->gsi = second ? COM2_IRQ : COM1_IRQ;
 	g_mutex_init(&s->lock);
 	s->chr = backend->chardev;
 	uart_reset(dev);
-	if (!bus_register(dev->core->ports, BASE, 8, "ns16550", &uart_ops, s, error))
+	if (!bus_register(dev->core->ports, s->base, 8, "ns16550", &uart_ops, s, error))
 		return false;
 	if (s->chr)
 		char_attach(s->chr, &uart_client, s);
@@ -323,7 +333,7 @@ static void uart_destroy(struct device *dev)
 
 	if (s->chr)
 		char_attach(s->chr, NULL, NULL);
-	bus_unregister(dev->core->ports, BASE);
+	bus_unregister(dev->core->ports, s->base);
 	stop_retry(s);
 	g_mutex_clear(&s->lock);
 }
@@ -369,7 +379,7 @@ static const struct state_desc uart_state = {"ns16550", 1, 1, uart_fields, NULL,
 
 const struct device_class device_ns16550 = {
 	.name = "ns16550",
-	.description = "16550A serial port (COM1)",
+	.description = "16550A serial port (COM1, COM2)",
 	.size = sizeof(struct ns16550),
 	.create = uart_create,
 	.reset = uart_reset,

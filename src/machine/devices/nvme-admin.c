@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Admin commands of the NVMe controller (NVM Express 1.4, chapter 5): I/O queues are made and deleted here. Called by nvme-queue.c. */
+/* Admin commands of the NVMe controller (NVM Express 1.4, chapter 5); I/O queues are made and deleted. Called by nvme-queue.c. */
 #include "bytes.h"
 #include "nvme.h"
 

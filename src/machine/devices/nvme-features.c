@@ -71,6 +71,8 @@ uint16_t nvme_set_feature(struct nvme_req *r)
 		return NVME_INVALID_FIELD;
 	if (features[i].id == 0x09 && (value & 0xffff) > n->n_queues)
 		return NVME_INVALID_FIELD;
+	if (features[i].id == NVME_FEATURE_CACHE && value && !disk_is_writeback(n->disk)) /* there is none */
+		return NVME_INVALID_FIELD;
 	/* Sensors and lower thresholds that there are not have nothing to remember. */
 	if (features[i].id == NVME_FEATURE_TEMPERATURE && (value & NOT_COMPOSITE))
 		return NVME_OK;

@@ -77,7 +77,7 @@ static uint16_t controller(struct nvme_req *r)
 	d[513] = 0x44;
 	put_le32(d + 516, NVME_NAMESPACE);
 	put_le16(d + 520, ONCS_WRITE_ZEROES | (disk_can_discard(n->disk) ? ONCS_DEALLOCATE : 0));
-	d[525] = 7; /* a write cache; a flush may be of all namespaces */
+	d[525] = 6 | disk_is_writeback(n->disk); /* a flush may be of all namespaces; a write cache */
 	put_name(n, (char *)d + 768, 256);
 	put_le16(d + 2048, CENTIWATTS);
 	return nvme_reply(r, d, SIZE);

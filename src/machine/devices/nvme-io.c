@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * I/O commands of the NVMe controller (NVM Express 1.4, chapter 6): reads, writes, flushes, zeroes, deallocation, straight between
- * guest memory and the drive. Called by nvme-queue.c.
+ * I/O commands of the NVMe controller (NVM Express 1.4, chapter 6): reads, writes, flushes, zeroes, deallocation, straight
+ * between guest memory and the drive. Called by nvme-queue.c.
  */
 #include <errno.h>
 

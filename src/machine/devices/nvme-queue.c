@@ -310,7 +310,8 @@ void nvme_doorbell(struct nvme *n, unsigned offset, uint32_t value)
 
 static bool is_area(const struct nvme *n, uint64_t base, uint64_t entries, unsigned size)
 {
-	return entries >= 2 && entries <= NVME_ADMIN_ENTRIES_MAX && !(base & 3) && gpa_ptr(n->pci.dev.core->mem, base, entries * size);
+	return entries >= 2 && entries <= NVME_ADMIN_ENTRIES_MAX && !(base & 3) &&
+	       gpa_ptr(n->pci.dev.core->mem, base, entries * size);
 }
 
 const char *nvme_check_queues(const struct nvme *n)

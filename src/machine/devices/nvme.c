@@ -35,6 +35,7 @@ enum {
 	CC_CSS = 7 << 4,
 	CC_AMS = 7 << 11,
 	CC_SHN = 3 << 14,
+	CC_FIXED = CC_CSS | CC_AMS | 15 << 7,
 	CC_WRITABLE = 0x00fffff1,
 	PAGE_LOG_MAX = 4, /* 64 KiB */
 	CSTS_RDY = 1,
@@ -134,6 +135,9 @@ static void write_cc(struct nvme *n, uint32_t value)
 {
 	uint32_t old = n->cc;
 
+	/* What a running controller works with stays. */
+	if (old & value & CC_EN)
+		value = (value & ~CC_FIXED) | (old & CC_FIXED);
 	n->cc = value & CC_WRITABLE;
 	if ((old & CC_EN) && !(n->cc & CC_EN))
 		disable(n);
@@ -404,6 +408,14 @@ static bool can_save(struct device *dev, GError **error)
 		       dev->id);
 }
 
+static bool is_possible(const struct nvme *n)
+{
+	bool ready = n->csts & CSTS_RDY;
+
+	return !(n->cc & ~CC_WRITABLE) && !(n->csts & ~0xfu) && (!ready || (n->cc & CC_EN) || n->resetting) &&
+	       (!ready || (n->cc >> 7 & 15) <= PAGE_LOG_MAX || n->resetting);
+}
+
 /* What waited belongs to queues that are not there any more. */
 static bool after_load(void *opaque, GError **error)
 {
@@ -413,7 +425,7 @@ static bool after_load(void *opaque, GError **error)
 	nvme_forget_kept(n);
 	if (n->n_busy)
 		return kv_fail(error, KV_ERROR_INVALID, "%s: commands are under way", n->pci.dev.id);
-	why = (n->cc >> 7 & 15) > PAGE_LOG_MAX && (n->csts & CSTS_RDY) ? "has an impossible page size" : nvme_check_queues(n);
+	why = is_possible(n) ? nvme_check_queues(n) : "has impossible registers";
 	if (why)
 		return kv_fail(error, KV_ERROR_INVALID, "%s: the saved state %s", n->pci.dev.id, why);
 	pci_loaded(&n->pci);

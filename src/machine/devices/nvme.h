@@ -4,7 +4,7 @@
  * what starts and stops it; nvme-queue.c queues, and the way of a command; nvme-prp.c where its data is; nvme-admin.c,
  * nvme-features.c, nvme-identify.c and nvme-log.c the admin commands; nvme-io.c reads and writes.
  *
- * Threads: registers are accessed in vCPU threads, under the lock; commands start and end in the main context, under the lock, too.
+ * Threads: registers are accessed in vCPU threads, under the lock; commands start and end in the main context, under it, too.
  */
 #pragma once
 #include "disk.h"

@@ -52,6 +52,9 @@ static bool create(struct device *dev, GVariant *options, const struct device_ba
 	d->controller = backend->controller;
 	if (!d->disk || disk_is_empty(d->disk))
 		return kv_fail(error, KV_ERROR_USAGE, "%s: a disk needs an image", dev->id);
+	if (disk_is_readonly(d->disk))
+		return kv_fail(error, KV_ERROR_USAGE, "%s: a SATA disk cannot be read-only; use another bus, or snapshot=on",
+			       dev->id);
 	if (!parse(d, options, error))
 		return false;
 	d->io = disk_queue_new(d->disk, dev->core->context, ATA_QUEUE_DEPTH, error);

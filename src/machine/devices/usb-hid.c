@@ -220,12 +220,12 @@ static unsigned tablet_next(struct hid *h, uint8_t *out)
 
 static int8_t add_wheel(uint8_t a, int b)
 {
-	return (int8_t)CLAMP((int8_t)a + b, -127, 127);
+	return (int8_t)CLAMP((int64_t)(int8_t)a + b, -127, 127);
 }
 
 static uint16_t add_move(uint16_t a, int b)
 {
-	return (uint16_t)CLAMP((int16_t)a + b, -0x4000, 0x4000);
+	return (uint16_t)CLAMP((int64_t)(int16_t)a + b, -0x4000, 0x4000);
 }
 
 /* What has gathered becomes a report; into the last one when that differs in moves alone, or there is no room. */

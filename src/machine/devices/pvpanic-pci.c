@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * pvpanic as a PCI function (QEMU's docs/specs/pvpanic.txt): a guest that panics says so before it stands still, or that it has
+ * loaded a kernel to take a dump. A byte of memory: read, the events that we know; written, what has happened.
+ */
+#include "classes.h"
+#include "pci.h"
+
+enum { BAR_SIZE = 4096, PANICKED = 1, CRASH_LOADED = 2 };
+
+struct pvpanic {
+	struct pci_device pci; /* first */
+};
+
+static uint64_t bar_read(void *opaque, uint64_t offset, unsigned size)
+{
+	return offset ? 0 : PANICKED | CRASH_LOADED;
+}
+
+static void bar_write(void *opaque, uint64_t offset, unsigned size, uint64_t data)
+{
+	struct machine_core *core = ((struct pvpanic *)opaque)->pci.dev.core;
+
+	if (offset || !core->notice)
+		return;
+	if (data & PANICKED)
+		core->notice(core->machine, NOTICE_PANICKED, NULL, 0);
+	else if (data & CRASH_LOADED)
+		core->notice(core->machine, NOTICE_CRASH_LOADED, NULL, 0);
+}
+
+static const struct bus_ops bar_ops = {bar_read, bar_write};
+
+static bool create(struct device *dev, GVariant *options, const struct device_backend *backend, GError **error)
+{
+	static const struct pci_ids ids = {0x1b36, 0x0011, 0x1af4, 0x1100, 0x08800001};
+	struct pvpanic *p = (struct pvpanic *)dev;
+
+	pci_init(&p->pci, &ids);
+	p->pci.config[0x3d] = 0; /* it has no interrupt */
+	pci_set_bar(&p->pci, 0, BAR_SIZE, false, false, &bar_ops, p);
+	if (pci_add(&p->pci, error))
+		return true;
+	pci_remove(&p->pci);
+	return false;
+}
+
+static void reset(struct device *dev)
+{
+	pci_reset((struct pci_device *)dev);
+}
+
+static void destroy(struct device *dev)
+{
+	pci_remove((struct pci_device *)dev);
+}
+
+static bool after_load(void *opaque, GError **error)
+{
+	pci_loaded(opaque);
+	return true;
+}
+
+static const struct state_field fields[] = {{.name = "pci",
+					     .type = STATE_STRUCT,
+					     .since = 1,
+					     .size = sizeof(struct pci_device),
+					     .count = 1,
+					     .fields = pci_state_fields},
+					    STATE_END};
+static const struct state_desc state = {"pvpanic-pci", 1, 1, fields, NULL, after_load};
+static const struct device_key keys[] = {{NULL}};
+
+const struct device_class device_pvpanic_pci = {
+	.name = "pvpanic-pci",
+	.description = "lets a guest say that it panicked",
+	.size = sizeof(struct pvpanic),
+	.create = create,
+	.reset = reset,
+	.destroy = destroy,
+	.state = &state,
+	.keys = keys,
+};

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What devices have to tell: QMP events with QEMU's shapes, and what follows from them. See vmm.h, machine/notice.h. */
+#include "log.h"
+#include "qmp.h"
+#include "vmm.h"
+
+static void port_changed(struct vmm *vmm, const char *id, bool open)
+{
+	JsonObject *data = json_object_new();
+
+	json_object_set_string_member(data, "id", id);
+	json_object_set_boolean_member(data, "open", open);
+	qmp_event(vmm, "VSERPORT_CHANGE", data);
+}
+
+static void event_with_action(struct vmm *vmm, const char *event, const char *action)
+{
+	JsonObject *data = json_object_new();
+
+	json_object_set_string_member(data, "action", action);
+	qmp_event(vmm, event, data);
+}
+
+static void panicked(struct vmm *vmm)
+{
+	kv_log_error("the guest panicked");
+	event_with_action(vmm, "GUEST_PANICKED", "poweroff");
+	vmm_guest_quit(vmm, 1, "guest-panic");
+}
+
+/* The guest dumps itself, and goes on. */
+static void crash_loaded(struct vmm *vmm)
+{
+	kv_log_warn("the guest panicked, and takes a dump");
+	event_with_action(vmm, "GUEST_CRASHLOADED", "run");
+}
+
+static void do_reset(struct vmm *vmm)
+{
+	vmm_guest_reset(vmm);
+}
+
+static void do_poweroff(struct vmm *vmm)
+{
+	vmm_guest_quit(vmm, 0, "guest-shutdown");
+}
+
+static void do_nmi(struct vmm *vmm)
+{
+	machine_nmi(vmm->machine);
+}
+
+static void do_nothing(struct vmm *vmm)
+{
+}
+
+static void watchdog(struct vmm *vmm)
+{
+	static const struct {
+		const char *name;
+		void (*run)(struct vmm *vmm);
+	} actions[] = {
+		{ "reset", do_reset },	    { "shutdown", vmm_powerdown }, { "poweroff", do_poweroff }, { "pause", vmm_stop },
+		{ "debug", do_nothing }, { "none", do_nothing },	   { "inject-nmi", do_nmi },
+	};
+
+	kv_log_warn("the guest's watchdog ran out: %s", vmm->watchdog_action);
+	event_with_action(vmm, "WATCHDOG", vmm->watchdog_action);
+	for (unsigned i = 0; i < G_N_ELEMENTS(actions); i++)
+		if (g_str_equal(actions[i].name, vmm->watchdog_action))
+			actions[i].run(vmm);
+}
+
+void vmm_noticed(void *opaque, enum machine_notice what, const char *name, uint32_t value)
+{
+	struct vmm *vmm = opaque;
+
+	switch (what) {
+	case NOTICE_PORT:
+		port_changed(vmm, name, value);
+		break;
+	case NOTICE_PANICKED:
+		panicked(vmm);
+		break;
+	case NOTICE_CRASH_LOADED:
+		crash_loaded(vmm);
+		break;
+	case NOTICE_WATCHDOG:
+		watchdog(vmm);
+		break;
+	case NOTICE_EXIT:
+		vmm_guest_quit(vmm, value & 0xff, "guest-shutdown");
+		break;
+	}
+}
