@@ -98,7 +98,8 @@ struct device_class {
 	 */
 	char *(*boot_path)(struct device *dev, char *ret_kind);
 	const struct device_key *keys; /* what a user may give; NULL: the board alone makes it */
-	/* Of a slot (plug.c); all NULL: it is none. hot: the guest runs, or is paused, and is told. unplug: the guest is asked. */
+	/* Of a slot (plug.c); all NULL: it is none. hot: the guest runs, or is paused, and is told. unplug: the guest is asked.
+	 */
 	struct pci_bus *(*bus)(struct device *dev);
 	void (*plugged)(struct device *dev, struct device *child, bool hot);
 	void (*unplug)(struct device *dev, struct device *child);

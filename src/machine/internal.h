@@ -106,7 +106,10 @@ struct machine {
 	size_t acpi_tables_room, acpi_loader_room; /* bytes of the files */
 
 	char *name, *kernel, *initrd, *append;
-	struct boot_held { bool open; int fd; } kernel_file, initrd_file; /* boot.c: a reset reads them again, by then without names */
+	struct boot_held {
+		bool open;
+		int fd;
+	} kernel_file, initrd_file; /* boot.c: a reset reads them again, by then without names */
 	int kvm_fd;
 	unsigned cpus;
 	struct cpu_topology topology;

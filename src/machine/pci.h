@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * PCI Express as a driver sees it (PCI 3.0, PCIe base 4.0 chapter 7): functions on bus 0, or behind a bridge of it, with
- * configuration space by ECAM and by ports 0xcf8/0xcfc, BARs that move (handlers, or memory), an option ROM, MSI-X, INTx. A device embeds struct
- * pci_device; config space is bytes, so its owner fills it in and only what is writable in `wmask` changes.
+ * configuration space by ECAM and by ports 0xcf8/0xcfc, BARs that move (handlers, or memory), an option ROM, MSI-X, INTx. A
+ * device embeds struct pci_device; config space is bytes, so its owner fills it in and only what is writable in `wmask` changes.
  *
  * Threads: config accesses run in vCPU threads under pci_device.lock, BAR accesses under no lock of ours (the device has its
  * own); pci_msix_notify() from any thread.

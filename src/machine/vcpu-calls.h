@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What a vCPU's thread (vcpu.c) does: KVM's ioctls (all have the type 0xae, and answer on KVM's descriptors alone), what the
- * software KVM does for KVM_RUN, and what devices do in their registers' handlers: wake the main loop, write to a console, wait
- * for a queue that is reset.
+ * software KVM does for KVM_RUN, and what devices do in their registers' handlers: wake the main loop, write a console, wait for
+ * a queue that is reset.
  */
 #pragma once
 
@@ -12,7 +12,6 @@ static const struct role_call vcpu_calls[] = {
 	USE(engine_calls),
 	CALL_IF(ioctl, 1, 0xff00, 0xae00),
 	CALL_IF(sendto, 4, UINT64_MAX, 0), /* to the peer of a console, and no other address */
-	CALL(pwrite64), /* a flash chip's file */
 	CALL(poll),
 	CALL(ppoll),
 	CALL(io_uring_enter),

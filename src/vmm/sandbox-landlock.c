@@ -47,8 +47,7 @@ static const char *const for_reading[] = { "bin", "boot", "etc", "lib", "lib32",
 static const char *const for_nothing[] = { "dev", "proc", "sys", NULL };
 /* What libraries read, wherever the user's files are: modules, certificates, the resolver's configuration. */
 static const char *const libraries[] = {
-	"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share", "/etc", "/run/systemd/resolve", NULL,
-};
+	"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share", "/etc", "/run/systemd/resolve", NULL};
 
 static uint64_t rights_of(int abi)
 {

@@ -21,11 +21,12 @@ bool sandbox_find_user(struct sandbox *s, GError **error)
 
 	s->uid = geteuid();
 	s->gid = getegid();
-	if (s->uid != 0 && s->user)
-		return kv_fail(error, KV_ERROR_USAGE, "--sandbox user=%s: only root can become somebody else", s->user);
+	if (s->uid != 0)
+		return !s->user ||
+		       kv_fail(error, KV_ERROR_USAGE, "--sandbox user=%s: only root can become somebody else", s->user);
 	if (!s->user) {
 		/* A client's files are root's as well. */
-		if (s->uid == 0 && !s->names)
+		if (!s->names)
 			s->uid = s->gid = NOBODY;
 		return true;
 	}

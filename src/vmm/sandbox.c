@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The order in which kv-vmm gives things up, and what a machine still needs by its command line. Namespaces first, since they need
- * privileges of their own; then files, users, capabilities; the filter of system calls last, since it forbids all the others.
- * See sandbox.h.
+ * The order in which kv-vmm gives things up, and what a machine still needs by its command line. Namespaces first, since they
+ * need privileges of their own; then files, users, capabilities; the filter of system calls last, since it forbids all the
+ * others. See sandbox.h.
  */
 #include "sandbox.h"
 

@@ -120,12 +120,20 @@ static void init_header(struct pci_device *p)
 	static const struct {
 		uint8_t at, len;
 		uint8_t mask;
-	} writable[] = {{PCI_PRIMARY_BUS, 3, 0xff},	    {PCI_IO_BASE, 2, 0xf0},	   {PCI_MEMORY_BASE + 1, 1, 0xff},
-			{PCI_MEMORY_BASE, 1, 0xf0},	    {PCI_MEMORY_LIMIT, 1, 0xf0},   {PCI_MEMORY_LIMIT + 1, 1, 0xff},
-			{PCI_PREF_MEMORY_BASE, 1, 0xf0},    {PCI_PREF_MEMORY_BASE + 1, 1, 0xff},
-			{PCI_PREF_MEMORY_LIMIT, 1, 0xf0},   {PCI_PREF_MEMORY_LIMIT + 1, 1, 0xff},
-			{PCI_PREF_BASE_UPPER32, 8, 0xff},   {PCI_IO_BASE_UPPER16, 4, 0xff},
-			{PCI_BRIDGE_CONTROL, 1, PCI_BRIDGE_CTL_PARITY | PCI_BRIDGE_CTL_SERR | PCI_BRIDGE_CTL_ISA | PCI_BRIDGE_CTL_VGA}};
+	} writable[] = {
+		{PCI_PRIMARY_BUS, 3, 0xff},
+		{PCI_IO_BASE, 2, 0xf0},
+		{PCI_MEMORY_BASE + 1, 1, 0xff},
+		{PCI_MEMORY_BASE, 1, 0xf0},
+		{PCI_MEMORY_LIMIT, 1, 0xf0},
+		{PCI_MEMORY_LIMIT + 1, 1, 0xff},
+		{PCI_PREF_MEMORY_BASE, 1, 0xf0},
+		{PCI_PREF_MEMORY_BASE + 1, 1, 0xff},
+		{PCI_PREF_MEMORY_LIMIT, 1, 0xf0},
+		{PCI_PREF_MEMORY_LIMIT + 1, 1, 0xff},
+		{PCI_PREF_BASE_UPPER32, 8, 0xff},
+		{PCI_IO_BASE_UPPER16, 4, 0xff},
+		{PCI_BRIDGE_CONTROL, 1, PCI_BRIDGE_CTL_PARITY | PCI_BRIDGE_CTL_SERR | PCI_BRIDGE_CTL_ISA | PCI_BRIDGE_CTL_VGA}};
 
 	p->config[PCI_HEADER_TYPE] = PCI_HEADER_TYPE_BRIDGE;
 	put_le16(p->config + PCI_IO_BASE, PCI_IO_RANGE_TYPE_32 | PCI_IO_RANGE_TYPE_32 << 8);
