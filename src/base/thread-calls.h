@@ -2,13 +2,15 @@
 /*
  * What any thread of a program with a sandbox needs: to sleep, to wake others, memory that is not executable, the time, a line in
  * the log, its own end. Part of every role's table. Descriptors that are open may be read, written and closed. Names of files are
- * refused and do not end the process: glibc and GLib look into some (time zones, /proc/sys/vm/overcommit_memory) when it suits
- * them.
+ * refused and do not end the process: glibc and GLib look into some (/proc/sys/vm/overcommit_memory, for one) when it suits
+ * them. new_thread_calls: what it takes to make threads.
  */
 #pragma once
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
@@ -76,5 +78,16 @@ static const struct role_call thread_calls[] = {
 	REFUSE(lstat, EACCES),
 	REFUSE(readlink, EACCES),
 	REFUSE(kcmp, EPERM),
+	CALLS_END,
+};
+
+/* Of clone(2): threads of this process, and nothing else. clone3(2) hides its flags from a filter; glibc does without. */
+#define CLONE_MASK (CLONE_VM | CLONE_THREAD | CLONE_PTRACE | CLONE_UNTRACED | CLONE_PARENT | CLONE_NEWNS | CLONE_NEWCGROUP | \
+		    CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_IO)
+
+static const struct role_call new_thread_calls[] = {
+	REFUSE(clone3, ENOSYS),
+	CALL_IS(seccomp, 0, SECCOMP_SET_MODE_FILTER), /* its own filter */
+	CALL_IF(clone, 0, CLONE_MASK, CLONE_VM | CLONE_THREAD),
 	CALLS_END,
 };

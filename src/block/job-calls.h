@@ -5,21 +5,7 @@
  */
 #pragma once
 
-#include <linux/seccomp.h>
-#include <sched.h>
-
 #include "pool-calls.h"
-
-/* Of clone(2): threads of this process, and nothing else. clone3(2) hides its flags from a filter; glibc does without. */
-#define CLONE_MASK (CLONE_VM | CLONE_THREAD | CLONE_PTRACE | CLONE_UNTRACED | CLONE_PARENT | CLONE_NEWNS | CLONE_NEWCGROUP | \
-		    CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_IO)
-
-static const struct role_call new_thread_calls[] = {
-	REFUSE(clone3, ENOSYS),
-	CALL_IS(seccomp, 0, SECCOMP_SET_MODE_FILTER), /* its own filter */
-	CALL_IF(clone, 0, CLONE_MASK, CLONE_VM | CLONE_THREAD),
-	CALLS_END,
-};
 
 /* Files by their names: of images that are made and opened. Jobs are a QMP client's, and so are these. */
 static const struct role_call names_calls[] = {

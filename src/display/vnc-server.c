@@ -309,6 +309,7 @@ static bool open_listeners(struct vnc *s, GError **error)
 	if (fd < 0)
 		return false;
 	s->path = g_strdup(listen + 5);
+	s->folder = kv_listen_folder(s->path);
 	s->family = "unix";
 	s->host = g_strdup("");
 	s->service = g_strdup(s->path);
@@ -392,7 +393,7 @@ static void vnc_stop(struct vnc *s)
 	for (unsigned i = 0; i < VNC_VIEWERS && s->screen[i]; i++)
 		rfbScreenCleanup(s->screen[i]);
 	if (s->path)
-		unlink(s->path);
+		kv_listen_remove(s->folder, s->path);
 	vnc_input_free(s);
 	g_free((void *)s->cursor.pixels);
 	g_free(s->shadow);

@@ -68,6 +68,7 @@ struct vnc_viewer {
 
 struct vnc {
 	struct vnc_config config;
+	int folder; /* of the Unix socket's file */
 	char *name, *path, *host, *service; /* path: of a Unix socket; host and service as they are told */
 	const char *family;
 	GPtrArray *listeners; /* struct vnc_listener */

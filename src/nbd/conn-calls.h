@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the thread of an NBD client's connection (connection.c) does: its socket, and a queue of its own to images (file-queue.c).
- */
+/* What the thread of an NBD client (connection.c) does: its socket, and a queue of its own to images (file-queue.c). */
 #pragma once
 
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
-#include "job-calls.h"
+#include "pool-calls.h"
 
 static const struct role_call nbd_calls[] = {
 	USE(pool_calls),

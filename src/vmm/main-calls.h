@@ -10,6 +10,7 @@
 
 #include "boot-calls.h"
 #include "conn-calls.h"
+#include "job-calls.h"
 #include "saver-calls.h"
 #include "vcpu-calls.h"
 #include "viewer-calls.h"
@@ -38,6 +39,7 @@ static const struct role_call main_calls[] = {
 	CALL_IS(ioctl, 1, TIOCGWINSZ),
 	CALL(accept4),
 	CALL(unlinkat),
+	REFUSE(unlink, EACCES),
 	CALLS_END,
 };
 

@@ -169,8 +169,8 @@ static const struct attempt {
 	{ "inet socket", call_inet, " main+net main+files main+files+net ", DONE, KILLED },
 	{ "packet socket", call_packet, "", KILLED, KILLED },
 	{ "io_uring_setup", call_ring, " main+files main+files+net nbd ", REFUSED, KILLED },
-	{ "KVM_RUN", call_kvm, " vcpu main main+net main+files main+files+net ", DONE, KILLED },
-	{ "pread", call_pread, " engine vcpu ", KILLED, DONE },
+	{ "KVM_RUN", call_kvm, " vcpu saver main main+net main+files main+files+net ", DONE, KILLED },
+	{ "pread", call_pread, " engine vcpu vnc ", KILLED, DONE },
 	{ "unlinkat", call_unlink, " main main+net main+files main+files+net ", DONE, KILLED },
 };
 
