@@ -54,6 +54,11 @@ static const struct device_class *find_class(const char *name)
 	return cls && cls->keys ? cls : NULL;
 }
 
+bool machine_can_plug(const char *cls, GError **error)
+{
+	return find_class(cls) || kv_fail(error, KV_ERROR_USAGE, "'%s' is not a valid device model name", cls);
+}
+
 static bool read_words(const struct device_class *cls, GVariant *words, wish *w, GError **error)
 {
 	g_autoptr(GVariant) rest = NULL;
@@ -144,8 +149,8 @@ static bool plug(struct machine *m, const struct machine_device *d, bool hot, GE
 	struct pci_place place;
 	struct device *slot, *dev;
 
-	if (!cls)
-		return kv_fail(error, KV_ERROR_USAGE, "'%s' is not a valid device model name", d->cls);
+	if (!machine_can_plug(d->cls, error))
+		return false;
 	if (cls->bus && m->kind == MACHINE_MICRO)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "machine 'micro' has one PCI bus, and no firmware to number others");
 	w.id = d->id ? g_strdup(d->id) : g_strdup_printf("device%u", m->n_named++);

@@ -240,11 +240,12 @@ static struct image *open_ahead(GVariant *keys, GError **error)
 static GVariant *reopen_keys(struct vmm *vmm, unsigned index, const struct image *img)
 {
 	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "disk", NULL);
-	g_autoptr(GVariant) keys = g_variant_get_child_value(list, index);
+	g_autoptr(GVariant) keys = index < vmm->n_listed && list && index < g_variant_n_children(list) ?
+					   g_variant_get_child_value(list, index) : NULL;
 	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
 	struct block_node *node = graph_find_image(vmm->graph, img);
 
-	if (img->readonly || is_on(keys, "snapshot") || img->storage || (node && node->added))
+	if (!keys || img->readonly || is_on(keys, "snapshot") || img->storage || (node && node->added))
 		return NULL;
 	if (strcmp(text_of(keys, "file", ""), img->path) == 0)
 		return g_steal_pointer(&keys);
@@ -346,8 +347,9 @@ bool vmm_open_disks(struct vmm *vmm, GError **error)
 	const char *cd_bus = strcmp(text_of(vmm->options, "machine", "micro"), "pc") == 0 ? "sata" : "scsi";
 	unsigned listed = list ? g_variant_n_children(list) : 0, n = listed + (cdrom ? 1 : 0);
 
-	vmm->disks = g_new0(struct machine_disk, n);
-	vmm->again = g_new0(GVariant *, n);
+	vmm->n_listed = n;
+	vmm->disks = g_new0(struct machine_disk, n + VMM_PLUGGED_MAX);
+	vmm->again = g_new0(GVariant *, n + VMM_PLUGGED_MAX);
 	for (; vmm->n_disks < n; vmm->n_disks++) {
 		g_autoptr(GVariant) keys =
 			vmm->n_disks < listed ? g_variant_get_child_value(list, vmm->n_disks) : cdrom_keys(cdrom);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The guest's drives in the block graph: their images are nodes; a change of the graph gives them another one. See vmm.h. */
 #include "disk.h"
+#include "error.h"
 #include "graph.h"
 #include "machine.h"
 #include "vmm.h"
@@ -21,7 +22,47 @@ static bool add_drive(struct vmm *vmm, struct vmm_drive *drive, struct disk *dis
 		.disk = disk,
 	};
 	graph_add_user(vmm->graph, &drive->user);
-	return !img || graph_add(vmm->graph, NULL, img, error);
+	return !img || graph_find_image(vmm->graph, img) || graph_add(vmm->graph, NULL, img, error);
+}
+
+bool vmm_plug_drive(struct vmm *vmm, struct disk *disk, GError **error)
+{
+	unsigned i = vmm->n_disks;
+
+	if (i == vmm->n_listed + VMM_PLUGGED_MAX)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "more than %d drives that are plugged in", VMM_PLUGGED_MAX);
+	vmm->disks[i] = (struct machine_disk){ .disk = disk };
+	if (!add_drive(vmm, &vmm->drives[i], disk, error)) {
+		graph_remove_user(vmm->graph, &vmm->drives[i].user);
+		return false;
+	}
+	vmm->n_disks++;
+	return true;
+}
+
+/* The last one takes its place: all behind n_listed are alike. */
+bool vmm_unplug_drive(struct vmm *vmm, const char *id)
+{
+	unsigned i = vmm->n_listed, last = vmm->n_disks - 1;
+
+	while (i < vmm->n_disks && g_strcmp0(disk_id(vmm->disks[i].disk), id))
+		i++;
+	if (i >= vmm->n_disks)
+		return false;
+	graph_remove_user(vmm->graph, &vmm->drives[i].user);
+	disk_free(vmm->disks[i].disk);
+	if (i != last) {
+		graph_remove_user(vmm->graph, &vmm->drives[last].user);
+		vmm->drives[i] = vmm->drives[last];
+		vmm->disks[i] = vmm->disks[last];
+		vmm->again[i] = vmm->again[last];
+		graph_add_user(vmm->graph, &vmm->drives[i].user);
+	}
+	vmm->disks[last] = (struct machine_disk){ 0 };
+	vmm->again[last] = NULL;
+	vmm->n_disks--;
+	graph_sweep(vmm->graph);
+	return true;
 }
 
 /* The old image's node goes with it where nobody else has it. */
@@ -47,7 +88,7 @@ bool vmm_open_graph(struct vmm *vmm, GError **error)
 {
 	vmm->graph = graph_new();
 	vmm_open_jobs(vmm);
-	vmm->drives = g_new0(struct vmm_drive, vmm->n_disks);
+	vmm->drives = g_new0(struct vmm_drive, vmm->n_disks + VMM_PLUGGED_MAX);
 	for (unsigned i = 0; i < vmm->n_disks; i++)
 		if (!add_drive(vmm, &vmm->drives[i], vmm->disks[i].disk, error))
 			return false;

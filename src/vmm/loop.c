@@ -170,12 +170,16 @@ static void tray_moved(void *opaque, struct disk *d, bool open)
 	qmp_event_tray(opaque, d, open);
 }
 
+void vmm_watch_disk(struct vmm *vmm, struct disk *disk, bool on)
+{
+	disk_set_error_func(disk, on ? io_error : NULL, vmm);
+	disk_set_tray_func(disk, on ? tray_moved : NULL, vmm);
+}
+
 static void watch_disks(struct vmm *vmm, bool on)
 {
-	for (unsigned i = 0; i < vmm->n_disks; i++) {
-		disk_set_error_func(vmm->disks[i].disk, on ? io_error : NULL, vmm);
-		disk_set_tray_func(vmm->disks[i].disk, on ? tray_moved : NULL, vmm);
-	}
+	for (unsigned i = 0; i < vmm->n_disks; i++)
+		vmm_watch_disk(vmm, vmm->disks[i].disk, on);
 }
 
 bool vmm_cont(struct vmm *vmm, GError **error)
@@ -284,6 +288,7 @@ int vmm_run(struct vmm *vmm)
 	if (vmm->virtio_console)
 		char_set_quit(vmm->virtio_console, quit_key, vmm);
 	watch_disks(vmm, true);
+	machine_on_unplugged(vmm->machine, qmp_device_gone, vmm);
 	if (vmm->qmp)
 		saved_keep_open();
 	if (sandbox_enter(vmm, &error) && start(vmm, &error))

@@ -42,6 +42,11 @@ extern const struct qmp_member qmp_watchdog_set_action_args[];
 qmp_run qmp_inject_nmi, qmp_watchdog_set_action;
 qmp_run qmp_stop, qmp_cont, qmp_system_powerdown, qmp_system_reset, qmp_quit;
 
+/* qmp-device.c */
+extern const struct qmp_member qmp_device_del_args[];
+qmp_run qmp_device_add, qmp_device_del;
+void qmp_device_gone(void *vmm, const char *id);
+
 /* qmp-net.c */
 extern const struct qmp_member qmp_set_link_args[];
 qmp_run qmp_set_link;

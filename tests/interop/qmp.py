@@ -521,7 +521,7 @@ def case_schema(bed):
         order = ['stop', 'cont', 'system_powerdown', 'system_reset', 'quit']
         for name in [name for name in names if name not in order] + order:
             check(name in schema.commands and name in names, f'{name}: not in both')
-            if name == 'qmp_capabilities':
+            if name in ('qmp_capabilities', 'inject-nmi'):  # of an NMI this guest would die
                 continue
             for given in argument_faults(schema, name):
                 message = {'execute': name, 'arguments': given}

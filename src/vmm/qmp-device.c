@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QMP commands that plug devices in and take them out: device_add with the words of --device, and drive, a block node. See qmp.h;
+ * machine/plug.c does it.
+ */
+#include <string.h>
+
+#include "disk.h"
+#include "error.h"
+#include "machine.h"
+#include "migrate.h"
+#include "qmp.h"
+#include "vmm.h"
+
+const struct qmp_member qmp_device_del_args[] = { { "id", &qmp_string }, {} };
+
+/* An option as the command line would have it; NULL: it is none. */
+static char *word_of(JsonNode *node)
+{
+	GType type = JSON_NODE_HOLDS_VALUE(node) ? json_node_get_value_type(node) : G_TYPE_INVALID;
+
+	if (type == G_TYPE_STRING)
+		return g_strdup(json_node_get_string(node));
+	if (type == G_TYPE_INT64)
+		return g_strdup_printf("%" G_GINT64_FORMAT, json_node_get_int(node));
+	if (type == G_TYPE_BOOLEAN)
+		return g_strdup(json_node_get_boolean(node) ? "on" : "off");
+	return NULL;
+}
+
+/* NULL: it is not there, or no text. */
+static const char *text_of(JsonObject *args, const char *name)
+{
+	JsonNode *node = json_object_get_member(args, name);
+
+	if (!node || !JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_STRING)
+		return NULL;
+	return json_node_get_string(node);
+}
+
+/* All but what is taken here. */
+static GVariant *words_of(JsonObject *args, GError **error)
+{
+	static const char *const taken[] = { "driver", "id", "drive", NULL };
+	GVariantBuilder words;
+	JsonObjectIter iter;
+	const char *name;
+	JsonNode *node;
+
+	g_variant_builder_init(&words, G_VARIANT_TYPE("a{ss}"));
+	json_object_iter_init_ordered(&iter, args);
+	while (json_object_iter_next_ordered(&iter, &name, &node)) {
+		g_autofree char *word = word_of(node);
+
+		if (!word || (g_strv_contains(taken, name) && !text_of(args, name))) {
+			g_variant_builder_clear(&words);
+			qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter type for '%s', expected: string", name);
+			return NULL;
+		}
+		if (!g_strv_contains(taken, name))
+			g_variant_builder_add(&words, "{ss}", name, word);
+	}
+	return g_variant_ref_sink(g_variant_builder_end(&words));
+}
+
+/* A drive over a node, which nobody else may have. */
+static struct disk *open_drive(struct vmm *vmm, const char *id, const char *node, GError **error)
+{
+	g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_new("a{sv}", NULL));
+	struct image *img = graph_lookup(vmm->graph, NULL, node, error);
+	struct disk *disk;
+
+	if (!img)
+		return NULL;
+	if (graph_in_use(vmm->graph, img)) {
+		qmp_fail(error, QMP_ERROR_GENERIC, "Conflicts with use by another device as 'root' of node '%s'", node);
+		return NULL;
+	}
+	disk = disk_new(id, image_ref(img), options, error);
+	if (disk && vmm_plug_drive(vmm, disk, error)) {
+		vmm_watch_disk(vmm, disk, true);
+		return disk;
+	}
+	disk_free(disk);
+	return NULL;
+}
+
+JsonNode *qmp_device_add(void *opaque, JsonObject *args, GError **error)
+{
+	struct vmm *vmm = opaque;
+	const char *node = text_of(args, "drive"), *driver = text_of(args, "driver");
+	g_autoptr(GVariant) words = driver && machine_can_plug(driver, error) ? words_of(args, error) : NULL;
+	struct machine_device d = { .cls = driver, .id = text_of(args, "id"), .options = words };
+
+	if (!driver)
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'driver' is missing");
+	if (!words)
+		return NULL;
+	if (migrate_is_active(vmm) || vmm->incoming || vmm->incoming_deferred)
+		return qmp_fail(error, QMP_ERROR_GENERIC, "device_add not allowed while migrating");
+	if (node && !d.id)
+		return qmp_fail(error, QMP_ERROR_GENERIC, "a device with a drive needs an id");
+	if (d.id && machine_has_device(vmm->machine, d.id))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Duplicate device ID '%s'", d.id);
+	d.disk = node ? open_drive(vmm, d.id, node, error) : NULL;
+	if (node && !d.disk)
+		return NULL;
+	if (machine_plug(vmm->machine, &d, error))
+		return qmp_nothing();
+	if (d.disk)
+		vmm_unplug_drive(vmm, d.id);
+	return NULL;
+}
+
+JsonNode *qmp_device_del(void *opaque, JsonObject *args, GError **error)
+{
+	struct vmm *vmm = opaque;
+	const char *id = json_object_get_string_member(args, "id");
+
+	if (!machine_has_device(vmm->machine, id))
+		return qmp_fail(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", id);
+	if (migrate_is_active(vmm))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "device_del not allowed while migrating");
+	return machine_unplug(vmm->machine, id, error) ? qmp_nothing() : NULL;
+}
+
+void qmp_device_gone(void *opaque, const char *id)
+{
+	struct vmm *vmm = opaque;
+	g_autofree char *path = g_strconcat("/machine/peripheral/", id, NULL);
+	JsonObject *data = json_object_new();
+
+	vmm_unplug_drive(vmm, id);
+	json_object_set_string_member(data, "device", id);
+	json_object_set_string_member(data, "path", path);
+	qmp_event(vmm, "DEVICE_DELETED", data);
+}
