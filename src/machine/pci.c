@@ -413,8 +413,7 @@ bool pci_add(struct pci_device *p, GError **error)
 
 void pci_remove(struct pci_device *p)
 {
-	struct pci_bus *bus = p->dev.core->pci;
-
+	struct pci_bus *bus = p->bus;
 	unsigned devfn = 8u * p->slot + p->function;
 
 	g_rw_lock_writer_lock(&p->dev.core->pci->topology);
