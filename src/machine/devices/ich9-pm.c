@@ -56,16 +56,6 @@ void ich9_pm_power_button(struct ich9_pm *p)
 	g_mutex_unlock(&p->lock);
 }
 
-void ich9_pm_set_gpe(struct ich9_pm *p, unsigned n, bool level)
-{
-	uint64_t bit = 1ull << n % ICH9_GPES;
-
-	g_mutex_lock(&p->lock);
-	p->gpe_status = level ? p->gpe_status | bit : p->gpe_status & ~bit;
-	update(p);
-	g_mutex_unlock(&p->lock);
-}
-
 void ich9_pm_command(struct ich9_pm *p, uint8_t command)
 {
 	g_mutex_lock(&p->lock);

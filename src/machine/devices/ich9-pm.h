@@ -32,7 +32,6 @@ uint64_t ich9_pm_read(struct ich9_pm *p, uint64_t offset, unsigned size);
 void ich9_pm_write(struct ich9_pm *p, uint64_t offset, unsigned size, uint64_t data);
 void ich9_pm_command(struct ich9_pm *p, uint8_t command); /* port 0xb2 */
 void ich9_pm_power_button(struct ich9_pm *p);
-void ich9_pm_set_gpe(struct ich9_pm *p, unsigned n, bool level); /* status bit n is set, or cleared */
 /* As in struct device_class: the counter runs on while the machine is paused, as the time stamp counter does. */
 void ich9_pm_pause(struct ich9_pm *p);
 void ich9_pm_resume(struct ich9_pm *p);
