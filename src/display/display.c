@@ -115,14 +115,6 @@ void display_move_cursor(struct display *d, unsigned head, int32_t x, int32_t y)
 	TELL(d, cursor_moved, head, x, y);
 }
 
-bool display_watched(const struct display *d)
-{
-	for (unsigned i = 0; i < d->watchers->len; i++)
-		if (g_array_index(d->watchers, struct watcher, i).viewer)
-			return true;
-	return false;
-}
-
 void display_add_viewer(struct display *d, const struct display_viewer *viewer, void *opaque)
 {
 	struct watcher w = {viewer, opaque};
@@ -171,12 +163,4 @@ bool display_get_surface(const struct display *d, unsigned head, struct display_
 {
 	*ret = d->head[head].surface;
 	return ret->width;
-}
-
-bool display_get_cursor(const struct display *d, unsigned head, struct display_cursor *ret, int32_t *ret_x, int32_t *ret_y)
-{
-	*ret = d->head[head].cursor;
-	*ret_x = d->head[head].cursor_x;
-	*ret_y = d->head[head].cursor_y;
-	return ret->pixels;
 }

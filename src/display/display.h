@@ -57,8 +57,6 @@ void display_set_surface(struct display *d, unsigned head, const struct display_
 void display_damage(struct display *d, unsigned head, uint32_t x, uint32_t y, uint32_t width, uint32_t height);
 void display_set_cursor(struct display *d, unsigned head, const struct display_cursor *c); /* copied */
 void display_move_cursor(struct display *d, unsigned head, int32_t x, int32_t y);
-/* Somebody looks: the painter may do more than it has to when nobody does. */
-bool display_watched(const struct display *d);
 
 /* ---- for viewers ---- */
 void display_add_viewer(struct display *d, const struct display_viewer *viewer, void *opaque); /* told the surfaces at once */
@@ -67,4 +65,3 @@ void display_refresh(struct display *d, unsigned head);
 bool display_takes_wishes(const struct display *d);
 bool display_wish(struct display *d, unsigned head, uint32_t width, uint32_t height); /* false when nobody can */
 bool display_get_surface(const struct display *d, unsigned head, struct display_surface *ret); /* false: the head is off */
-bool display_get_cursor(const struct display *d, unsigned head, struct display_cursor *ret, int32_t *ret_x, int32_t *ret_y);
