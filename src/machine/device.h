@@ -75,7 +75,7 @@ struct device_key {
 	uint64_t min, max;
 };
 
-extern const struct device_key device_no_keys[];
+extern const struct device_key device_no_keys[]; /* a user may make it, and gives it nothing */
 
 struct device_class {
 	const char *name;	 /* as in --device and messages: "virtio-blk" */

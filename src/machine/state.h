@@ -44,6 +44,13 @@ struct state_field {
 #define STATE_RAW(s, member) \
 	{ .name = #member, .offset = offsetof(s, member), .type = STATE_BYTES, .since = 1, \
 	  .count = sizeof(((s *)0)->member) }
+/* A struct of its own, and an array of them; list: their fields. */
+#define STATE_ONE(s, member, list) \
+	{ .name = #member, .offset = offsetof(s, member), .type = STATE_STRUCT, .since = 1, \
+	  .size = sizeof(((s *)0)->member), .count = 1, .fields = (list) }
+#define STATE_MANY(s, member, list) \
+	{ .name = #member, .offset = offsetof(s, member), .type = STATE_STRUCT, .since = 1, \
+	  .size = sizeof(((s *)0)->member[0]), .count = G_N_ELEMENTS(((s *)0)->member), .fields = (list) }
 #define STATE_END { .name = NULL }
 
 struct state_desc {

@@ -429,8 +429,7 @@ bool virtio_pci_after_load(void *dev, GError **error)
 }
 
 const struct state_field virtio_pci_state_fields[] = {
-	{ .name = "pci", .offset = offsetof(struct virtio_pci_device, pci), .type = STATE_STRUCT,
-	  .since = 1, .size = sizeof(struct pci_device), .count = 1, .fields = pci_state_fields },
+	STATE_ONE(struct virtio_pci_device, pci, pci_state_fields),
 	{ .name = "virtio", .offset = offsetof(struct virtio_pci_device, v), .type = STATE_STRUCT,
 	  .since = 1, .size = sizeof(struct virtio_device), .count = 1,
 	  .fields = virtio_state_fields },

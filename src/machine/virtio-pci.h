@@ -37,6 +37,4 @@ bool virtio_pci_after_load(void *dev, GError **error);
 extern const struct state_field virtio_pci_state_fields[]; /* of struct virtio_pci_device */
 
 /* First row of a device's state fields; @s starts with struct virtio_pci_device @member. */
-#define VIRTIO_PCI_STATE(s, member) \
-	{ .name = #member, .offset = offsetof(s, member), .type = STATE_STRUCT, .since = 1, \
-	  .size = sizeof(struct virtio_pci_device), .count = 1, .fields = virtio_pci_state_fields }
+#define VIRTIO_PCI_STATE(s, member) STATE_ONE(s, member, virtio_pci_state_fields)

@@ -72,3 +72,17 @@ void storage_run(void)
 	for (unsigned i = 0; i < 10000 && g_main_context_iteration(NULL, FALSE); i++)
 		;
 }
+
+void storage_save_and_load(struct storage_rig *r)
+{
+	GByteArray *out = g_byte_array_new();
+	g_autoptr(GBytes) bytes = NULL;
+	size_t at = 0;
+
+	state_save(out, r->dev->cls->state, r->dev->id, r->dev);
+	r->dev->cls->reset(r->dev);
+	bytes = g_byte_array_free_to_bytes(out);
+	assert_true(state_load(bytes, &at, r->dev->cls->state, r->dev->id, r->dev, NULL));
+	r->dev->cls->resume(r->dev);
+	storage_run();
+}

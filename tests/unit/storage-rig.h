@@ -25,4 +25,6 @@ void storage_map(struct storage_rig *r, unsigned bar);
 void storage_close(struct storage_rig *r); /* the devices are gone */
 uint32_t storage_read(struct storage_rig *r, unsigned offset);
 void storage_write(struct storage_rig *r, unsigned offset, uint32_t value);
+/* Its state is saved, it is reset, and the state loaded; it is paused before, and goes on. */
+void storage_save_and_load(struct storage_rig *r);
 void storage_run(void); /* until nothing is left to do */

@@ -10,6 +10,7 @@
 #include <linux/pci_regs.h>
 
 #include "bytes.h"
+#include "drive-rig.h"
 #include "pci.h"
 #include "storage-rig.h"
 
@@ -98,16 +99,7 @@ static void restart_port(struct bed *b)
 
 static void open_drive(struct bed *b, unsigned i, const char *cls, const char *keys)
 {
-	g_autoptr(GVariant) dict = keys ? g_variant_ref_sink(g_variant_new_parsed(keys)) : NULL;
-	struct device_backend backend = {.controller = b->r.dev};
-
-	ram_init(&b->m[i]);
-	b->m[i].img.discard = !i;
-	b->m[i].img.readonly = i;
-	backend.disk = b->disk[i] = disk_new(i ? "cd" : "disk", &b->m[i].img, dict, NULL);
-	assert_non_null(b->disk[i]);
-	b->drive[i] = device_new(&b->r.core, cls, i ? "cd" : "disk", dict, &backend, NULL);
-	assert_non_null(b->drive[i]);
+	b->drive[i] = drive_open(&b->r.core, b->r.dev, cls, i, keys, &b->m[i], &b->disk[i]);
 }
 
 static void open_bed(struct bed *b, const char *keys)
@@ -626,9 +618,6 @@ static void test_cd(void **state)
 /* What was not begun goes on after the state is loaded. */
 static void test_saved(void **state)
 {
-	GByteArray *out = g_byte_array_new();
-	g_autoptr(GBytes) bytes = NULL;
-	size_t at = 0;
 	struct bed b;
 
 	open_bed(&b, NULL);
@@ -637,12 +626,7 @@ static void test_saved(void **state)
 	set(&b, P_CI, 1 << 5);
 	storage_run();
 	assert_int_equal(get(&b, P_CI), 1 << 5);
-	state_save(out, b.r.dev->cls->state, "sata", b.r.dev);
-	b.r.dev->cls->reset(b.r.dev);
-	bytes = g_byte_array_free_to_bytes(out);
-	assert_true(state_load(bytes, &at, b.r.dev->cls->state, "sata", b.r.dev, NULL));
-	b.r.dev->cls->resume(b.r.dev);
-	storage_run();
+	storage_save_and_load(&b.r);
 	assert_int_equal(get(&b, P_CI), 0);
 	assert_memory_equal(b.r.ram + DATA, b.m[0].bytes + 9 * 512, 512);
 	close_bed(&b);

@@ -517,9 +517,6 @@ static void test_kept(void **state)
 /* What was not taken is after the state is loaded. */
 static void test_saved(void **state)
 {
-	GByteArray *out = g_byte_array_new();
-	g_autoptr(GBytes) bytes = NULL;
-	size_t at = 0;
 	struct bed b;
 
 	open_bed(&b, NULL);
@@ -529,12 +526,7 @@ static void test_saved(void **state)
 	put_io(&b, 2, 9, 1);
 	ring(&b, 1);
 	assert_int_equal(reap(&b, 1), NOTHING);
-	state_save(out, b.r.dev->cls->state, "disk", b.r.dev);
-	b.r.dev->cls->reset(b.r.dev);
-	bytes = g_byte_array_free_to_bytes(out);
-	assert_true(state_load(bytes, &at, b.r.dev->cls->state, "disk", b.r.dev, NULL));
-	b.r.dev->cls->resume(b.r.dev);
-	storage_run();
+	storage_save_and_load(&b.r);
 	assert_int_equal(reap(&b, 1), 0);
 	assert_memory_equal(b.r.ram + DATA, b.m.bytes + 9 * 512, 512);
 	close_bed(&b);

@@ -12,8 +12,7 @@
 #include <linux/virtio_scsi.h>
 
 #include "bytes.h"
-#include "disk-rig.h"
-#include "disk.h"
+#include "drive-rig.h"
 #include "virtio-rig.h"
 
 enum {
@@ -40,16 +39,7 @@ struct bed {
 
 static void open_lun(struct bed *b, unsigned i, const char *cls, const char *keys)
 {
-	g_autoptr(GVariant) dict = keys ? g_variant_ref_sink(g_variant_new_parsed(keys)) : NULL;
-	struct device_backend backend = {.controller = b->r.dev};
-
-	ram_init(&b->m[i]);
-	b->m[i].img.discard = !i;
-	b->m[i].img.readonly = i;
-	backend.disk = b->disk[i] = disk_new(i ? "cd" : "disk", &b->m[i].img, dict, NULL);
-	assert_non_null(b->disk[i]);
-	b->lun[i] = device_new(&b->r.core, cls, i ? "cd" : "disk", dict, &backend, NULL);
-	assert_non_null(b->lun[i]);
+	b->lun[i] = drive_open(&b->r.core, b->r.dev, cls, i, keys, &b->m[i], &b->disk[i]);
 }
 
 static uint8_t command(struct bed *b, const uint8_t *cdb, uint32_t out, uint32_t in);

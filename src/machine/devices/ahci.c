@@ -470,13 +470,7 @@ static const struct state_field port_fields[] = {
 };
 
 static const struct state_field fields[] = {
-	{.name = "pci",
-	 .offset = offsetof(struct ahci, pci),
-	 .type = STATE_STRUCT,
-	 .since = 1,
-	 .size = sizeof(struct pci_device),
-	 .count = 1,
-	 .fields = pci_state_fields},
+	STATE_ONE(struct ahci, pci, pci_state_fields),
 	STATE_INT(struct ahci, ghc, STATE_U32),
 	STATE_INT(struct ahci, is, STATE_U32),
 	STATE_INT(struct ahci, resetting, STATE_BOOL),

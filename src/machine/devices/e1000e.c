@@ -212,13 +212,7 @@ static const struct state_field context_fields[] = {STATE_INT(struct e1000e_cont
 						    STATE_INT(struct e1000e_context, ipv4, STATE_BOOL),
 						    STATE_END};
 
-static const struct state_field tx_fields[] = {{.name = "context",
-						.offset = offsetof(struct e1000e_tx, context),
-						.type = STATE_STRUCT,
-						.since = 1,
-						.size = sizeof(struct e1000e_context),
-						.count = 1,
-						.fields = context_fields},
+static const struct state_field tx_fields[] = {STATE_ONE(struct e1000e_tx, context, context_fields),
 					       STATE_INT(struct e1000e_tx, skip, STATE_BOOL),
 					       STATE_END};
 
@@ -226,13 +220,7 @@ static const struct state_field tx_fields[] = {{.name = "context",
 	{.name = #member, .offset = offsetof(struct e1000e, member), .type = STATE_ARRAY, .since = 1, .size = (bytes), \
 	 .count = sizeof(((struct e1000e *)0)->member) / (bytes)}
 
-static const struct state_field fields[] = {{.name = "pci",
-					     .offset = offsetof(struct e1000e, pci),
-					     .type = STATE_STRUCT,
-					     .since = 1,
-					     .size = sizeof(struct pci_device),
-					     .count = 1,
-					     .fields = pci_state_fields},
+static const struct state_field fields[] = {STATE_ONE(struct e1000e, pci, pci_state_fields),
 					    WORDS(reg, 4),
 					    STATE_INT(struct e1000e, io_address, STATE_U32),
 					    WORDS(nvm, 2),
@@ -240,13 +228,7 @@ static const struct state_field fields[] = {{.name = "pci",
 					    STATE_INT(struct e1000e, phy_page, STATE_U16),
 					    STATE_INT(struct e1000e, timinca, STATE_U32),
 					    STATE_INT(struct e1000e, systim, STATE_U64),
-					    {.name = "tx",
-					     .offset = offsetof(struct e1000e, tx),
-					     .type = STATE_STRUCT,
-					     .since = 1,
-					     .size = sizeof(struct e1000e_tx),
-					     .count = E1000E_QUEUES,
-					     .fields = tx_fields},
+					    STATE_MANY(struct e1000e, tx, tx_fields),
 					    STATE_INT(struct e1000e, link, STATE_BOOL),
 					    STATE_RAW(struct e1000e, waits),
 					    STATE_END};

@@ -435,20 +435,8 @@ static const struct state_field timer_fields[] = {
 	STATE_INT(struct hpet_timer, asserted, STATE_BOOL), STATE_END};
 static const struct state_field hpet_fields[] = {STATE_INT(struct hpet, config, STATE_U32),
 						 STATE_INT(struct hpet, status, STATE_U32),
-						 {.name = "counter",
-						  .offset = offsetof(struct hpet, counter),
-						  .type = STATE_STRUCT,
-						  .since = 1,
-						  .size = sizeof(struct chip_counter),
-						  .count = 1,
-						  .fields = counter_fields},
-						 {.name = "timer",
-						  .offset = offsetof(struct hpet, timer),
-						  .type = STATE_STRUCT,
-						  .since = 1,
-						  .size = sizeof(struct hpet_timer),
-						  .count = TIMERS,
-						  .fields = timer_fields},
+						 STATE_ONE(struct hpet, counter, counter_fields),
+						 STATE_MANY(struct hpet, timer, timer_fields),
 						 STATE_END};
 static const struct state_desc hpet_state = {"hpet", 1, 1, hpet_fields, NULL, hpet_loaded};
 

@@ -258,12 +258,7 @@ static bool after_load(void *opaque, GError **error)
 	return true;
 }
 
-static const struct state_field fields[] = {{.name = "pci",
-					     .type = STATE_STRUCT,
-					     .since = 1,
-					     .size = sizeof(struct pci_device),
-					     .count = 1,
-					     .fields = pci_state_fields},
+static const struct state_field fields[] = {STATE_ONE(struct i6300esb, pci, pci_state_fields),
 					    {.name = "preload",
 					     .offset = offsetof(struct i6300esb, preload),
 					     .type = STATE_ARRAY,
@@ -277,7 +272,6 @@ static const struct state_field fields[] = {{.name = "pci",
 					    STATE_INT(struct i6300esb, left_us, STATE_U64),
 					    STATE_END};
 static const struct state_desc state = {"i6300esb", 1, 1, fields, NULL, after_load};
-static const struct device_key keys[] = {{NULL}};
 
 const struct device_class device_i6300esb = {
 	.name = "i6300esb",
@@ -289,5 +283,5 @@ const struct device_class device_i6300esb = {
 	.pause = pause_timer,
 	.resume = resume_timer,
 	.state = &state,
-	.keys = keys,
+	.keys = device_no_keys,
 };

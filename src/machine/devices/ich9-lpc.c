@@ -333,20 +333,8 @@ static bool lpc_loaded(void *opaque, GError **error)
 }
 
 static const struct state_field lpc_fields[] = {
-	{.name = "pci",
-	 .offset = offsetof(struct ich9_lpc, pci),
-	 .type = STATE_STRUCT,
-	 .since = 1,
-	 .size = sizeof(struct pci_device),
-	 .count = 1,
-	 .fields = pci_state_fields},
-	{.name = "pm",
-	 .offset = offsetof(struct ich9_lpc, pm),
-	 .type = STATE_STRUCT,
-	 .since = 1,
-	 .size = sizeof(struct ich9_pm),
-	 .count = 1,
-	 .fields = ich9_pm_fields},
+	STATE_ONE(struct ich9_lpc, pci, pci_state_fields),
+	STATE_ONE(struct ich9_lpc, pm, ich9_pm_fields),
 	STATE_RAW(struct ich9_lpc, smi),
 	STATE_INT(struct ich9_lpc, fast, STATE_U8),
 	STATE_END};

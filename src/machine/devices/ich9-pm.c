@@ -230,11 +230,5 @@ const struct state_field ich9_pm_fields[] = {
 	STATE_INT(struct ich9_pm, gpe_status, STATE_U64),
 	STATE_INT(struct ich9_pm, gpe_enable, STATE_U64),
 	STATE_INT(struct ich9_pm, smi_enable, STATE_U32),
-	{.name = "count",
-	 .offset = offsetof(struct ich9_pm, count),
-	 .type = STATE_STRUCT,
-	 .since = 1,
-	 .size = sizeof(struct chip_counter),
-	 .count = 1,
-	 .fields = count_fields},
+	STATE_ONE(struct ich9_pm, count, count_fields),
 	STATE_END};

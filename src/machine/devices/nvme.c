@@ -463,12 +463,8 @@ static const struct state_field error_fields[] = {
 	STATE_END,
 };
 
-#define STRUCTS(member, n, its_fields)                                                                          \
-	{.name = #member, .offset = offsetof(struct nvme, member), .type = STATE_STRUCT, .since = 1,            \
-	 .size = sizeof(((struct nvme *)0)->member) / (n), .count = (n), .fields = its_fields}
-
 static const struct state_field fields[] = {
-	STRUCTS(pci, 1, pci_state_fields),
+	STATE_ONE(struct nvme, pci, pci_state_fields),
 	STATE_INT(struct nvme, cc, STATE_U32),
 	STATE_INT(struct nvme, csts, STATE_U32),
 	STATE_INT(struct nvme, aqa, STATE_U32),
@@ -476,8 +472,8 @@ static const struct state_field fields[] = {
 	STATE_INT(struct nvme, asq, STATE_U64),
 	STATE_INT(struct nvme, acq, STATE_U64),
 	STATE_INT(struct nvme, resetting, STATE_BOOL),
-	STRUCTS(sq, NVME_QUEUES, sq_fields),
-	STRUCTS(cq, NVME_QUEUES, cq_fields),
+	STATE_MANY(struct nvme, sq, sq_fields),
+	STATE_MANY(struct nvme, cq, cq_fields),
 	{.name = "feature",
 	 .offset = offsetof(struct nvme, feature),
 	 .type = STATE_ARRAY,
@@ -495,7 +491,7 @@ static const struct state_field fields[] = {
 	STATE_INT(struct nvme, told, STATE_U8),
 	STATE_INT(struct nvme, namespace_changed, STATE_BOOL),
 	STATE_INT(struct nvme, n_errors, STATE_U64),
-	STRUCTS(error, NVME_ERRORS, error_fields),
+	STATE_MANY(struct nvme, error, error_fields),
 	STATE_END,
 };
 

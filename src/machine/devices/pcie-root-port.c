@@ -217,13 +217,7 @@ static bool port_loaded(void *opaque, GError **error)
 	return true;
 }
 
-static const struct state_field port_fields[] = {{.name = "pci",
-						  .offset = offsetof(struct root_port, pci),
-						  .type = STATE_STRUCT,
-						  .since = 1,
-						  .size = sizeof(struct pci_device),
-						  .count = 1,
-						  .fields = pci_state_fields},
+static const struct state_field port_fields[] = {STATE_ONE(struct root_port, pci, pci_state_fields),
 						 STATE_INT(struct root_port, leaving, STATE_BOOL),
 						 STATE_END};
 static const struct state_desc port_state = {"pcie-root-port", 1, 1, port_fields, NULL, port_loaded};

@@ -257,13 +257,7 @@ void ps2_mouse_write(struct ps2_mouse *m, uint8_t byte)
 		command(m, byte);
 }
 
-const struct state_field ps2_mouse_fields[] = {{.name = "port",
-						.offset = offsetof(struct ps2_mouse, port),
-						.type = STATE_STRUCT,
-						.since = 1,
-						.size = sizeof(struct ps2_port),
-						.count = 1,
-						.fields = ps2_port_fields},
+const struct state_field ps2_mouse_fields[] = {STATE_ONE(struct ps2_mouse, port, ps2_port_fields),
 					       STATE_INT(struct ps2_mouse, id, STATE_U8),
 					       STATE_INT(struct ps2_mouse, rate, STATE_U8),
 					       STATE_INT(struct ps2_mouse, resolution, STATE_U8),

@@ -51,6 +51,7 @@ bool ps2_put(struct ps2_queue *q, unsigned room, const uint8_t *bytes, unsigned 
 void ps2_answer(struct ps2_port *p, uint8_t byte);
 extern const struct state_field ps2_port_fields[];
 
+uint8_t ps2_set1(uint8_t set2); /* a code as the controller translates it */
 void ps2_keyboard_reset(struct ps2_keyboard *k);
 void ps2_keyboard_write(struct ps2_keyboard *k, uint8_t byte);
 void ps2_keyboard_key(struct ps2_keyboard *k, unsigned code, bool down); /* code: linux/input-event-codes.h */

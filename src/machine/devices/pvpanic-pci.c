@@ -61,15 +61,9 @@ static bool after_load(void *opaque, GError **error)
 	return true;
 }
 
-static const struct state_field fields[] = {{.name = "pci",
-					     .type = STATE_STRUCT,
-					     .since = 1,
-					     .size = sizeof(struct pci_device),
-					     .count = 1,
-					     .fields = pci_state_fields},
+static const struct state_field fields[] = {STATE_ONE(struct pvpanic, pci, pci_state_fields),
 					    STATE_END};
 static const struct state_desc state = {"pvpanic-pci", 1, 1, fields, NULL, after_load};
-static const struct device_key keys[] = {{NULL}};
 
 const struct device_class device_pvpanic_pci = {
 	.name = "pvpanic-pci",
@@ -79,5 +73,5 @@ const struct device_class device_pvpanic_pci = {
 	.reset = reset,
 	.destroy = destroy,
 	.state = &state,
-	.keys = keys,
+	.keys = device_no_keys,
 };

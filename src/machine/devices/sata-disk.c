@@ -129,13 +129,7 @@ static const struct state_field fields[] = {
 	STATE_INT(struct sata_disk, smart, STATE_BOOL),
 	STATE_INT(struct sata_disk, multiple, STATE_U8),
 	STATE_INT(struct sata_disk, udma, STATE_U8),
-	{.name = "ncq_error",
-	 .offset = offsetof(struct sata_disk, ncq_error),
-	 .type = STATE_STRUCT,
-	 .since = 1,
-	 .size = sizeof(struct ata_ncq_error),
-	 .count = 1,
-	 .fields = ncq_error_fields},
+	STATE_ONE(struct sata_disk, ncq_error, ncq_error_fields),
 	STATE_END,
 };
 

@@ -481,32 +481,23 @@ static const struct state_field point_fields[] = {
 	STATE_INT(struct hid_point, buttons, STATE_U8), STATE_INT(struct hid_point, x, STATE_U16),
 	STATE_INT(struct hid_point, y, STATE_U16), STATE_INT(struct hid_point, wheel, STATE_U8), STATE_END};
 
-#define FIELD_POINTS(member, n) \
-	{ .name = #member, .offset = offsetof(struct hid, member), .type = STATE_STRUCT, .since = 1, \
-	  .size = sizeof(struct hid_point), .count = n, .fields = point_fields }
-
-static const struct state_field hid_fields[] = {USB_DEVICE_STATE(struct hid, usb),
-						STATE_INT(struct hid, protocol, STATE_U8),
-						STATE_INT(struct hid, idle, STATE_U8),
-						STATE_INT(struct hid, leds, STATE_U8),
-						{.name = "key",
-						 .offset = offsetof(struct hid, key),
-						 .type = STATE_ARRAY,
-						 .since = 1,
-						 .size = 2,
-						 .count = KEYS},
-						STATE_INT(struct hid, first_key, STATE_U8),
-						STATE_INT(struct hid, n_keys, STATE_U8),
-						STATE_INT(struct hid, modifiers, STATE_U8),
-						STATE_RAW(struct hid, down),
-						STATE_INT(struct hid, n_down, STATE_U8),
-						FIELD_POINTS(point, POINTS),
-						FIELD_POINTS(now, 1),
-						STATE_INT(struct hid, n_points, STATE_U8),
-						STATE_INT(struct hid, moved, STATE_BOOL),
-						STATE_END};
+static const struct state_field hid_fields[] = {
+	USB_DEVICE_STATE(struct hid, usb),
+	STATE_INT(struct hid, protocol, STATE_U8),
+	STATE_INT(struct hid, idle, STATE_U8),
+	STATE_INT(struct hid, leds, STATE_U8),
+	{.name = "key", .offset = offsetof(struct hid, key), .type = STATE_ARRAY, .since = 1, .size = 2, .count = KEYS},
+	STATE_INT(struct hid, first_key, STATE_U8),
+	STATE_INT(struct hid, n_keys, STATE_U8),
+	STATE_INT(struct hid, modifiers, STATE_U8),
+	STATE_RAW(struct hid, down),
+	STATE_INT(struct hid, n_down, STATE_U8),
+	STATE_MANY(struct hid, point, point_fields),
+	STATE_ONE(struct hid, now, point_fields),
+	STATE_INT(struct hid, n_points, STATE_U8),
+	STATE_INT(struct hid, moved, STATE_BOOL),
+	STATE_END};
 static const struct state_desc hid_state = {"usb-hid", 1, 1, hid_fields, NULL, hid_loaded};
-static const struct device_key no_keys[] = {{}};
 
 #define HID_CLASS(variable, word, text, make) \
 	const struct device_class variable = {.name = word, \
@@ -516,7 +507,7 @@ static const struct device_key no_keys[] = {{}};
 					      .reset = hid_reset, \
 					      .destroy = hid_destroy, \
 					      .state = &hid_state, \
-					      .keys = no_keys}
+					      .keys = device_no_keys}
 HID_CLASS(device_usb_kbd, "usb-kbd", "USB keyboard", keyboard_create);
 HID_CLASS(device_usb_mouse, "usb-mouse", "USB mouse", mouse_create);
 HID_CLASS(device_usb_tablet, "usb-tablet", "USB tablet: a pointer with absolute positions", tablet_create);

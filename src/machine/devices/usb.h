@@ -71,9 +71,7 @@ void usb_lock(struct usb_device *d);
 void usb_unlock(struct usb_device *d);
 void usb_ready(struct usb_device *d, unsigned endpoint, bool in); /* lock held; may move bytes now */
 extern const struct state_field usb_device_fields[];
-#define USB_DEVICE_STATE(s, member) \
-	{ .name = #member, .offset = offsetof(s, member), .type = STATE_STRUCT, .since = 1, \
-	  .size = sizeof(struct usb_device), .count = 1, .fields = usb_device_fields }
+#define USB_DEVICE_STATE(s, member) STATE_ONE(s, member, usb_device_fields)
 /* Its driver uses it, and no more than it can: after a load. */
 void usb_loaded(struct usb_device *d);
 

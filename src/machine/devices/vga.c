@@ -292,8 +292,7 @@ static bool vga_loaded(void *opaque, GError **error)
 #define U8(member)  STATE_INT(struct vga, member, STATE_U8)
 #define RAW(member) STATE_RAW(struct vga, member)
 static const struct state_field vga_fields[] = {
-	{.name = "pci", .offset = offsetof(struct vga, pci), .type = STATE_STRUCT, .since = 1, .size = sizeof(struct pci_device),
-	 .count = 1, .fields = pci_state_fields},
+	STATE_ONE(struct vga, pci, pci_state_fields),
 	U8(misc),
 	U8(feature),
 	U8(status),

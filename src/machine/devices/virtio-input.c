@@ -354,7 +354,6 @@ static const struct state_field input_fields[] = {VIRTIO_PCI_STATE(struct virtio
 						  STATE_INT(struct virtio_input, leds, STATE_U32),
 						  STATE_END};
 static const struct state_desc input_state = {"virtio-input", 1, 1, input_fields, NULL, input_loaded};
-static const struct device_key no_keys[] = {{}};
 
 #define INPUT_CLASS(variable, word, words, make) \
 	const struct device_class variable = {.name = word, \
@@ -366,7 +365,7 @@ static const struct device_key no_keys[] = {{}};
 					      .pause = virtio_pci_pause, \
 					      .resume = virtio_pci_resume, \
 					      .state = &input_state, \
-					      .keys = no_keys}
+					      .keys = device_no_keys}
 INPUT_CLASS(device_virtio_keyboard, "virtio-keyboard", "virtio keyboard", keyboard_create);
 INPUT_CLASS(device_virtio_mouse, "virtio-mouse", "virtio mouse", mouse_create);
 INPUT_CLASS(device_virtio_tablet, "virtio-tablet", "virtio tablet: a pointer with absolute positions", tablet_create);

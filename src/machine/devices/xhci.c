@@ -676,24 +676,17 @@ static bool xhci_loaded(void *opaque, GError **error)
 	return true;
 }
 
-#define ONE(s, member, list) \
-	{ .name = #member, .offset = offsetof(s, member), .type = STATE_STRUCT, .since = 1, .size = sizeof(((s *)0)->member), \
-	  .count = 1, .fields = list }
-#define MANY(s, member, list) \
-	{ .name = #member, .offset = offsetof(s, member), .type = STATE_STRUCT, .since = 1, .size = sizeof(((s *)0)->member[0]), \
-	  .count = G_N_ELEMENTS(((s *)0)->member), .fields = list }
-
 static const struct state_field ring_fields[] = {STATE_INT(struct xhci_ring, dequeue, STATE_U64),
 						 STATE_INT(struct xhci_ring, cycle, STATE_BOOL), STATE_END};
 static const struct state_field endpoint_fields[] = {STATE_INT(struct xhci_endpoint, type, STATE_U8),
 						     STATE_INT(struct xhci_endpoint, state, STATE_U8),
-						     ONE(struct xhci_endpoint, ring, ring_fields), STATE_END};
+						     STATE_ONE(struct xhci_endpoint, ring, ring_fields), STATE_END};
 static const struct state_field slot_fields[] = {STATE_INT(struct xhci_slot, enabled, STATE_BOOL),
 						 STATE_INT(struct xhci_slot, state, STATE_U8),
 						 STATE_INT(struct xhci_slot, port, STATE_U8),
 						 STATE_INT(struct xhci_slot, context, STATE_U64),
 						 STATE_INT(struct xhci_slot, doorbells, STATE_U32),
-						 MANY(struct xhci_slot, ep, endpoint_fields), STATE_END};
+						 STATE_MANY(struct xhci_slot, ep, endpoint_fields), STATE_END};
 static const struct state_field interrupter_fields[] = {
 	STATE_INT(struct xhci_interrupter, iman, STATE_U32),   STATE_INT(struct xhci_interrupter, imod, STATE_U32),
 	STATE_INT(struct xhci_interrupter, erstsz, STATE_U32), STATE_INT(struct xhci_interrupter, erstba, STATE_U64),
@@ -703,22 +696,21 @@ static const struct state_field interrupter_fields[] = {
 static const struct state_field port_fields[] = {STATE_INT(struct xhci_port, portsc, STATE_U32),
 						 STATE_INT(struct xhci_port, event, STATE_BOOL), STATE_END};
 
-static const struct state_field xhci_fields[] = {ONE(struct xhci, pci, pci_state_fields),
+static const struct state_field xhci_fields[] = {STATE_ONE(struct xhci, pci, pci_state_fields),
 						 STATE_INT(struct xhci, usbcmd, STATE_U32),
 						 STATE_INT(struct xhci, usbsts, STATE_U32),
 						 STATE_INT(struct xhci, dnctrl, STATE_U32),
 						 STATE_INT(struct xhci, config, STATE_U32),
 						 STATE_INT(struct xhci, crcr_low, STATE_U32),
 						 STATE_INT(struct xhci, dcbaap, STATE_U64),
-						 ONE(struct xhci, commands, ring_fields),
+						 STATE_ONE(struct xhci, commands, ring_fields),
 						 STATE_INT(struct xhci, commands_run, STATE_BOOL),
 						 STATE_INT(struct xhci, command_doorbell, STATE_BOOL),
-						 MANY(struct xhci, port, port_fields),
-						 MANY(struct xhci, slot, slot_fields),
-						 MANY(struct xhci, intr, interrupter_fields),
+						 STATE_MANY(struct xhci, port, port_fields),
+						 STATE_MANY(struct xhci, slot, slot_fields),
+						 STATE_MANY(struct xhci, intr, interrupter_fields),
 						 STATE_END};
 static const struct state_desc xhci_state = {"xhci", 1, 1, xhci_fields, NULL, xhci_loaded};
-static const struct device_key no_keys[] = {{}};
 
 const struct device_class device_xhci = {
 	.name = "xhci",
@@ -730,5 +722,5 @@ const struct device_class device_xhci = {
 	.pause = xhci_pause,
 	.resume = xhci_resume,
 	.state = &xhci_state,
-	.keys = no_keys,
+	.keys = device_no_keys,
 };
