@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz-input.h"
 #include "internal.h"
-#include "log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -21,8 +21,7 @@ enum { CHIPS = 4, MCH = 0, LPC = 1, STEPS = 2048 };
 struct fuzz {
 	struct machine_core core;
 	struct device *chip[CHIPS];
-	const uint8_t *data;
-	size_t left;
+	struct fuzz_input in;
 };
 
 static const char *const names[CHIPS] = {"q35-mch", "ich9-lpc", "hpet", "mc146818"};
@@ -54,25 +53,16 @@ static void request(void *machine, enum machine_request what)
 {
 }
 
-static uint64_t take(struct fuzz *f, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && f->left; i++, f->left--)
-		v |= (uint64_t)*f->data++ << 8 * i;
-	return v;
-}
-
 static void access_mmio(struct fuzz *f, uint64_t at, unsigned size, bool write)
 {
-	uint64_t v = write ? take(f, size) : 0;
+	uint64_t v = write ? fuzz_take(&f->in, size) : 0;
 
 	bus_access(f->core.mmio, at, &v, size, write);
 }
 
 static void access_port(struct fuzz *f, uint16_t port, unsigned size, bool write)
 {
-	uint64_t v = write ? take(f, size) : 0;
+	uint64_t v = write ? fuzz_take(&f->in, size) : 0;
 
 	bus_access(f->core.ports, port, &v, size, write);
 }
@@ -97,7 +87,7 @@ static void set_config(struct fuzz *f, unsigned chip, unsigned at, uint32_t v)
 static void save_and_load(struct fuzz *f, struct device *d)
 {
 	GByteArray *stream = g_byte_array_new();
-	unsigned bit = (unsigned)take(f, 2);
+	unsigned bit = (unsigned)fuzz_take(&f->in, 2);
 	size_t offset = 0;
 	GBytes *bytes;
 
@@ -123,7 +113,7 @@ static void save_and_load(struct fuzz *f, struct device *d)
 static void step(struct fuzz *f)
 {
 	static const uint16_t ports[] = {0x70, 0x71, 0x92, 0xb2, 0xb3, 0xcf8, 0xcfc, 0x600};
-	unsigned op = (unsigned)take(f, 1), size = 1u << (op >> 4 & 3), at = (unsigned)take(f, 1);
+	unsigned op = (unsigned)fuzz_take(&f->in, 1), size = 1u << (op >> 4 & 3), at = (unsigned)fuzz_take(&f->in, 1);
 	bool write = op & 0x80;
 	struct device *d = f->chip[at % CHIPS];
 
@@ -143,7 +133,7 @@ static void step(struct fuzz *f)
 		access_config(f, LPC, at, MIN(size, 4u), write);
 		break;
 	case 6: /* configuration space in memory */
-		access_mmio(f, 0xb0000000 + at + (take(f, 1) & 0xf8) * 0x1000, size, write);
+		access_mmio(f, 0xb0000000 + at + (fuzz_take(&f->in, 1) & 0xf8) * 0x1000, size, write);
 		break;
 	case 7:
 		access_mmio(f, PC_RCBA_BASE + 0x3000 + at * 8, size, write);
@@ -185,34 +175,9 @@ static GBytes *fresh_state(struct fuzz *f, unsigned i)
 	return g_byte_array_free_to_bytes(stream);
 }
 
-/* log.h, in place of the library's. */
-void kv_log_set_program(const char *name)
-{
-}
-
-void kv_log_set_quiet(bool quiet)
-{
-}
-
-void kv_log_error(const char *format, ...)
-{
-}
-
-void kv_log_warn(const char *format, ...)
-{
-}
-
-void kv_log_info(const char *format, ...)
-{
-}
-
-void kv_log_debug(const char *format, ...)
-{
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz f = {.data = data, .left = size};
+	struct fuzz f = {.in = {data, size}};
 
 	f.core = (struct machine_core){.vm_fd = 1000, .request = request, .context = g_main_context_default()};
 	f.core.ports = bus_new("port");
@@ -229,7 +194,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	set_config(&f, LPC, 0x44, 0x80);
 	set_config(&f, LPC, 0xf0, PC_RCBA_BASE | 1);
 	set_config(&f, MCH, 0x60, 0xb0000001);
-	for (unsigned i = 0; i < STEPS && f.left; i++)
+	for (unsigned i = 0; i < STEPS && f.in.left; i++)
 		step(&f);
 	for (unsigned i = 0; i < 4; i++)
 		f.core.pci_intx(f.core.pci_intx_opaque, i, false);

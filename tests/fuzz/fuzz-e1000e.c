@@ -13,6 +13,7 @@
 
 #include "bytes.h"
 #include "devices/e1000e.h"
+#include "fuzz-input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,8 +23,7 @@ struct fuzz {
 	struct machine_core core;
 	struct device *dev;
 	struct netdev net;
-	const uint8_t *data;
-	size_t left;
+	struct fuzz_input in;
 	unsigned tail;
 };
 
@@ -47,15 +47,6 @@ static const struct net_backend net_backend = {.name = "fuzz", .send = net_take,
 
 static void request(void *machine, enum machine_request what)
 {
-}
-
-static unsigned take(struct fuzz *f, unsigned bytes)
-{
-	unsigned v = 0;
-
-	for (unsigned i = 0; i < bytes && f->left; i++, f->left--)
-		v |= (unsigned)*f->data++ << 8 * i;
-	return v;
 }
 
 static void wr(struct fuzz *f, unsigned reg, uint64_t v, unsigned size)
@@ -88,7 +79,7 @@ static void map_bar(struct fuzz *f)
 /* As a driver has it, with what the input chooses. */
 static void bring_up(struct fuzz *f)
 {
-	unsigned rctl = take(f, 4), rfctl = take(f, 2), ps = take(f, 4);
+	unsigned rctl = fuzz_take(&f->in, 4), rfctl = fuzz_take(&f->in, 2), ps = fuzz_take(&f->in, 4);
 
 	f->tail = 0;
 	for (unsigned q = 0; q < 2; q++) {
@@ -105,30 +96,30 @@ static void bring_up(struct fuzz *f)
 	wr(f, RETA, ps, 4);
 	wr(f, RCTL, rctl | RCTL_EN | RCTL_UPE, 4);
 	wr(f, CTRL, (rctl & CTRL_VME) | CTRL_SLU, 4);
-	wr(f, IMS, take(f, 4), 4);
+	wr(f, IMS, fuzz_take(&f->in, 4), 4);
 }
 
 static void add_descriptor(struct fuzz *f)
 {
 	uint8_t *d = (uint8_t *)gpa_ptr(f->core.mem, TX_RING, RAM) + 16 * f->tail;
 
-	put_le64(d, take(f, 2) % (RAM + 64));
-	put_le32(d + 8, take(f, 4) & 0xff301fff);
-	put_le32(d + 12, take(f, 4));
+	put_le64(d, fuzz_take(&f->in, 2) % (RAM + 64));
+	put_le32(d + 8, fuzz_take(&f->in, 4) & 0xff301fff);
+	put_le32(d + 12, fuzz_take(&f->in, 4));
 	f->tail = (f->tail + 1) % ENTRIES;
 	wr(f, TDT, f->tail, 4);
 }
 
 static void arrive(struct fuzz *f)
 {
-	struct virtio_net_hdr h = {.flags = take(f, 1)};
+	struct virtio_net_hdr h = {.flags = fuzz_take(&f->in, 1)};
 	uint8_t frame[3000];
-	struct iovec iov = {frame, 14 + take(f, 2) % (sizeof(frame) - 14)};
+	struct iovec iov = {frame, 14 + fuzz_take(&f->in, 2) % (sizeof(frame) - 14)};
 
-	memset(frame, take(f, 1), sizeof(frame));
+	memset(frame, fuzz_take(&f->in, 1), sizeof(frame));
 	put_be16(frame + 12, h.flags & 0x10 ? ETH_P_IP : h.flags & 0x20 ? ETH_P_IPV6 : ETH_P_8021Q);
 	for (unsigned i = 14; i < 40 && h.flags & 0x80; i++)
-		frame[i] = take(f, 1);
+		frame[i] = fuzz_take(&f->in, 1);
 	h.csum_start = h.flags;
 	h.gso_type = h.flags & 8 ? VIRTIO_NET_HDR_GSO_TCPV4 : 0;
 	f->net.client->receive(f->net.client_opaque, &h, &iov, 1);
@@ -144,8 +135,8 @@ static void save_and_load(struct fuzz *f)
 
 	f->dev->cls->pause(f->dev);
 	/* A stream from somewhere else says what no driver wrote. */
-	e->reg[take(f, 2) % E1000E_WORDS] = take(f, 4);
-	e->waits[take(f, 1) % sizeof(e->waits)] = take(f, 1);
+	e->reg[fuzz_take(&f->in, 2) % E1000E_WORDS] = fuzz_take(&f->in, 4);
+	e->waits[fuzz_take(&f->in, 1) % sizeof(e->waits)] = fuzz_take(&f->in, 1);
 	state_save(stream, f->dev->cls->state, f->dev->id, f->dev);
 	bytes = g_byte_array_free_to_bytes(stream);
 	if (!state_load(bytes, &offset, f->dev->cls->state, f->dev->id, f->dev, &error))
@@ -159,26 +150,26 @@ static void step(struct fuzz *f)
 	static const uint16_t hot[] = {TDT, TDH, RDT, RDH, ICR, ICS, IMS, IMC, CTRL, RCTL, TCTL, MDIC, EERD, IVAR, EIAC, ITR,
 				       EITR, TDLEN, RDLEN, TDBAL, RDBAL, TDBAH, RXCSUM, CTRL_EXT, VET, SWSM, STATUS, GORCL};
 	uint8_t *ram = gpa_ptr(f->core.mem, 0, RAM);
-	unsigned op = take(f, 1), at, n;
+	unsigned op = fuzz_take(&f->in, 1), at, n;
 
 	switch (op & 15) {
 	case 0:
 		bring_up(f);
 		break;
 	case 1:
-		wr(f, take(f, 3) & 0x1ffff, take(f, 4), 1u << (op >> 4 & 3));
+		wr(f, fuzz_take(&f->in, 3) & 0x1ffff, fuzz_take(&f->in, 4), 1u << (op >> 4 & 3));
 		break;
 	case 2:
-		rd(f, take(f, 3) & 0x1ffff, 1u << (op >> 4 & 3));
+		rd(f, fuzz_take(&f->in, 3) & 0x1ffff, 1u << (op >> 4 & 3));
 		break;
 	case 3:
-		wr(f, hot[take(f, 1) % G_N_ELEMENTS(hot)] + (op & 0x10 ? QUEUE_STRIDE : 0), take(f, 4), 4);
+		wr(f, hot[fuzz_take(&f->in, 1) % G_N_ELEMENTS(hot)] + (op & 0x10 ? QUEUE_STRIDE : 0), fuzz_take(&f->in, 4), 4);
 		break;
 	case 4:
 	case 5:
-		at = take(f, 2) % RAM;
+		at = fuzz_take(&f->in, 2) % RAM;
 		for (n = 1 + (op >> 4); n-- && at < RAM;)
-			ram[at++] = take(f, 1);
+			ram[at++] = fuzz_take(&f->in, 1);
 		break;
 	case 6:
 		arrive(f);
@@ -191,7 +182,7 @@ static void step(struct fuzz *f)
 		save_and_load(f);
 		break;
 	case 9: /* MSI-X on and off */
-		at = PCI_MSIX_FLAGS_ENABLE & take(f, 2);
+		at = PCI_MSIX_FLAGS_ENABLE & fuzz_take(&f->in, 2);
 		bus_access(f->core.mmio, ECAM + ((struct pci_device *)f->dev)->msix_cap + PCI_MSIX_FLAGS, &at, 2, true);
 		break;
 	case 10:
@@ -206,7 +197,7 @@ static void step(struct fuzz *f)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz f = {.data = data, .left = MIN(size, 4096)};
+	struct fuzz f = {.in = {data, MIN(size, 4096)}};
 
 	f.core = (struct machine_core){.vm_fd = -1, .mem = mem_new(-1), .ports = bus_new("port"), .mmio = bus_new("mmio"),
 				       .context = g_main_context_default(), .request = request};
@@ -221,7 +212,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	map_bar(&f);
 	bring_up(&f);
-	while (f.left)
+	while (f.in.left)
 		step(&f);
 	run_context();
 	device_free(f.dev);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "fuzz-input.h"
 #include "pci.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -20,8 +21,7 @@ static const uint16_t ports[] = {0x501, 0x502, 0xe9};
 struct fuzz {
 	struct machine_core core;
 	struct device *dev;
-	const uint8_t *data;
-	size_t left;
+	struct fuzz_input in;
 };
 
 static void request(void *machine, enum machine_request what)
@@ -30,15 +30,6 @@ static void request(void *machine, enum machine_request what)
 
 static void notice(void *machine, enum machine_notice what, const char *name, uint32_t value)
 {
-}
-
-static uint32_t take(struct fuzz *f, unsigned bytes)
-{
-	uint32_t v = 0;
-
-	for (unsigned i = 0; i < bytes && f->left; i++, f->left--)
-		v |= (uint32_t)*f->data++ << 8 * i;
-	return v;
 }
 
 static void save_and_load(struct fuzz *f)
@@ -60,8 +51,8 @@ static void save_and_load(struct fuzz *f)
 
 static void step(struct fuzz *f)
 {
-	unsigned op = take(f, 1), at = take(f, 1);
-	uint64_t v = take(f, 4);
+	unsigned op = fuzz_take(&f->in, 1), at = fuzz_take(&f->in, 1);
+	uint64_t v = fuzz_take(&f->in, 4);
 
 	switch (op & 3) {
 	case 0:
@@ -83,17 +74,17 @@ static void step(struct fuzz *f)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz f = {.data = data, .left = MIN(size, 4096)};
+	struct fuzz f = {.in = {data, MIN(size, 4096)}};
 
 	f.core = (struct machine_core){.vm_fd = -1, .mem = mem_new(-1), .ports = bus_new("port"), .mmio = bus_new("mmio"),
 				       .context = g_main_context_default(), .request = request, .notice = notice};
 	f.core.pci = pci_bus_new(&f.core, &(struct pci_windows){BAR, 0x10000000, 1ull << 40, 1ull << 30, 0xc000, 0x1000}, NULL);
 	if (!f.core.pci || !pci_bus_set_ecam(f.core.pci, ECAM, 1, NULL))
 		abort();
-	f.dev = device_new(&f.core, classes[take(&f, 1) % G_N_ELEMENTS(classes)], "fuzz", NULL, NULL, NULL);
+	f.dev = device_new(&f.core, classes[fuzz_take(&f.in, 1) % G_N_ELEMENTS(classes)], "fuzz", NULL, NULL, NULL);
 	if (!f.dev)
 		abort();
-	while (f.left)
+	while (f.in.left)
 		step(&f);
 	f.dev->cls->reset(f.dev);
 	device_free(f.dev);

@@ -16,6 +16,7 @@
 #include "../unit/disk-rig.h"
 #include "bytes.h"
 #include "disk.h"
+#include "fuzz-input.h"
 #include "pci.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -39,8 +40,7 @@ struct fuzz {
 	uint64_t bar;
 	uint8_t *ram;
 	unsigned tail[4];
-	const uint8_t *data;
-	size_t left;
+	struct fuzz_input in;
 };
 
 static struct ram_image image[DRIVES];
@@ -53,15 +53,6 @@ static void check(bool ok)
 
 static void request(void *machine, enum machine_request what)
 {
-}
-
-static uint64_t take(struct fuzz *f, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && f->left; i++, f->left--)
-		v |= (uint64_t)*f->data++ << 8 * i;
-	return v;
 }
 
 static void write_bar(struct fuzz *f, unsigned offset, unsigned size, uint64_t value)
@@ -122,7 +113,7 @@ static void start_ports(struct fuzz *f)
 static void ahci_command(struct fuzz *f, unsigned op)
 {
 	static const uint8_t opcodes[] = {0x25, 0x35, 0x60, 0x61, 0x06, 0xa0, 0xec, 0xea, 0x2f, 0xb0, 0xef, 0x20, 0xca, 0xa1};
-	unsigned port = op >> 7, slot = take(f, 1) % 32, kind = take(f, 1), pieces = op >> 4 & 3;
+	unsigned port = op >> 7, slot = fuzz_take(&f->in, 1) % 32, kind = fuzz_take(&f->in, 1), pieces = op >> 4 & 3;
 	uint8_t *h = f->ram + LIST + QUEUE * port + 32 * slot, *t = f->ram + TABLES + (slot & 7) * 0x100;
 
 	put_le16(h, 5 | (kind & 0x80 ? 0x40 : 0) | (kind & 0x40 ? 0x20 : 0));
@@ -131,17 +122,17 @@ static void ahci_command(struct fuzz *f, unsigned op)
 	t[0] = 0x27;
 	t[1] = kind == 0xff ? 0 : 0x80;
 	t[2] = opcodes[(kind & 15) % G_N_ELEMENTS(opcodes)];
-	t[3] = take(f, 1);
-	t[4] = take(f, 1);
-	t[5] = take(f, 1) & 1;
+	t[3] = fuzz_take(&f->in, 1);
+	t[4] = fuzz_take(&f->in, 1);
+	t[5] = fuzz_take(&f->in, 1) & 1;
 	memset(t + 6, 0, 14);
 	t[7] = 0x40;
-	put_le16(t + 12, t[2] == 0x60 || t[2] == 0x61 ? slot << 3 : take(f, 1));
+	put_le16(t + 12, t[2] == 0x60 || t[2] == 0x61 ? slot << 3 : fuzz_take(&f->in, 1));
 	for (unsigned i = 0; i < 12; i++)
-		t[0x40 + i] = take(f, 1);
+		t[0x40 + i] = fuzz_take(&f->in, 1);
 	for (unsigned i = 0; i < pieces; i++) {
-		put_le64(t + 0x80 + 16 * i, take(f, 2));
-		put_le32(t + 0x8c + 16 * i, take(f, 2));
+		put_le64(t + 0x80 + 16 * i, fuzz_take(&f->in, 2));
+		put_le32(t + 0x8c + 16 * i, fuzz_take(&f->in, 2));
 	}
 	if (op & 0x40)
 		write_bar(f, 0x134 + 0x80 * port, 4, 1u << slot);
@@ -150,9 +141,9 @@ static void ahci_command(struct fuzz *f, unsigned op)
 
 static void ahci_register(struct fuzz *f, unsigned op)
 {
-	unsigned at = take(f, 1);
+	unsigned at = fuzz_take(&f->in, 1);
 
-	write_bar(f, at & 0x80 ? (at & 0x1c) : 0x100 + 0x80 * (at & 1) + (at & 0x3e) * 2, 4, take(f, 4));
+	write_bar(f, at & 0x80 ? (at & 0x1c) : 0x100 + 0x80 * (at & 1) + (at & 0x3e) * 2, 4, fuzz_take(&f->in, 4));
 }
 
 static void ahci_end(struct fuzz *f)
@@ -184,38 +175,38 @@ static void ring(struct fuzz *f, unsigned q)
 
 static void nvme_command(struct fuzz *f, unsigned op)
 {
-	unsigned q = op >> 4 & 3, kind = take(f, 1);
+	unsigned q = op >> 4 & 3, kind = fuzz_take(&f->in, 1);
 	uint8_t *c = f->ram + LIST + QUEUE * q + 64 * f->tail[q];
 
 	memset(c, 0, 64);
 	c[0] = kind & 15;
 	c[1] = kind == 0xff ? 0x40 : 0;
-	put_le16(c + 2, take(f, 1));
-	put_le32(c + 4, op & 0x40 ? 1 : take(f, 1) - 1);
-	put_le64(c + 24, op & 0x80 && !q ? LIST + QUEUE * (kind >> 6 & 3) + (c[0] == 5 ? 0x4000 : 0) : take(f, 2));
-	put_le64(c + 32, kind & 0x10 ? take(f, 2) : take(f, 2) & 0xf000);
+	put_le16(c + 2, fuzz_take(&f->in, 1));
+	put_le32(c + 4, op & 0x40 ? 1 : fuzz_take(&f->in, 1) - 1);
+	put_le64(c + 24, op & 0x80 && !q ? LIST + QUEUE * (kind >> 6 & 3) + (c[0] == 5 ? 0x4000 : 0) : fuzz_take(&f->in, 2));
+	put_le64(c + 32, kind & 0x10 ? fuzz_take(&f->in, 2) : fuzz_take(&f->in, 2) & 0xf000);
 	if (!q && (c[0] == 1 || c[0] == 5) && op & 0x80) {
 		put_le32(c + 40, (kind >> 6 & 3) | (ENTRIES - 1) << 16);
 		put_le32(c + 44, (kind >> 6 & 3) << 16 | 3);
 	} else {
-		put_le32(c + 40, take(f, 4));
-		put_le32(c + 44, take(f, 2) & (kind & 0x20 ? 0xffff : 4));
+		put_le32(c + 40, fuzz_take(&f->in, 4));
+		put_le32(c + 44, fuzz_take(&f->in, 2) & (kind & 0x20 ? 0xffff : 4));
 	}
-	put_le32(c + 48, take(f, 2) | (kind & 0x20 ? 0x40000000 : 0));
+	put_le32(c + 48, fuzz_take(&f->in, 2) | (kind & 0x20 ? 0x40000000 : 0));
 	ring(f, q);
 }
 
 static void nvme_register(struct fuzz *f, unsigned op)
 {
-	unsigned at = take(f, 1);
+	unsigned at = fuzz_take(&f->in, 1);
 
-	write_bar(f, at & 0x80 ? 0x1000 + (at & 0x3f) * 4 : at & 0x3c, op & 0x40 ? 8 : 4, take(f, 4));
+	write_bar(f, at & 0x80 ? 0x1000 + (at & 0x3f) * 4 : at & 0x3c, op & 0x40 ? 8 : 4, fuzz_take(&f->in, 4));
 }
 
 /* The driver has seen all completions that may be there. */
 static void nvme_seen(struct fuzz *f)
 {
-	write_bar(f, 0x1004 + 8 * take(f, 1) % 32, 4, take(f, 1) % ENTRIES);
+	write_bar(f, 0x1004 + 8 * fuzz_take(&f->in, 1) % 32, 4, fuzz_take(&f->in, 1) % ENTRIES);
 }
 
 static void nvme_end(struct fuzz *f)
@@ -272,7 +263,7 @@ static void falsify(const struct state_field *fields, uint8_t *at, unsigned whic
 
 static void save_and_load(struct fuzz *f)
 {
-	unsigned which = take(f, 2), bit = take(f, 1);
+	unsigned which = fuzz_take(&f->in, 2), bit = fuzz_take(&f->in, 1);
 	g_autoptr(GByteArray) stream = g_byte_array_new();
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GBytes) bytes = NULL;
@@ -293,7 +284,7 @@ static void save_and_load(struct fuzz *f)
 static void step(struct fuzz *f)
 {
 	static const int errors[] = {0, 0, EIO, ENOSPC};
-	unsigned op = take(f, 1), at, n;
+	unsigned op = fuzz_take(&f->in, 1), at, n;
 
 	switch (op & 15) {
 	case 0:
@@ -304,12 +295,12 @@ static void step(struct fuzz *f)
 		is_ahci() ? ahci_register(f, op) : nvme_register(f, op);
 		break;
 	case 3:
-		read_bar(f, take(f, 2) & 0x3fff, 1u << (op >> 4 & 3));
+		read_bar(f, fuzz_take(&f->in, 2) & 0x3fff, 1u << (op >> 4 & 3));
 		break;
 	case 4: /* bytes into memory */
-		at = take(f, 2);
+		at = fuzz_take(&f->in, 2);
 		for (n = 1 + (op >> 4); n-- && at < RAM;)
-			f->ram[at++] = take(f, 1);
+			f->ram[at++] = fuzz_take(&f->in, 1);
 		break;
 	case 5:
 		for (unsigned i = 0; i < DRIVES; i++)
@@ -328,8 +319,8 @@ static void step(struct fuzz *f)
 		save_and_load(f);
 		break;
 	case 9: /* a write to anywhere, of any size */
-		at = take(f, 2) & 0x3fff;
-		write_bar(f, at, 1u << (op >> 4 & 3), take(f, 4));
+		at = fuzz_take(&f->in, 2) & 0x3fff;
+		write_bar(f, at, 1u << (op >> 4 & 3), fuzz_take(&f->in, 4));
 		break;
 	case 10:
 		if (!is_ahci())
@@ -366,7 +357,7 @@ static void open_drives(struct fuzz *f)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct pci_windows windows = {0xc0000000, 0x10000000, 1ull << 40, 1ull << 30, 0xc000, 0x1000};
-	struct fuzz f = {.data = data, .left = MIN(size, 4096), .core = {.vm_fd = -1, .request = request}};
+	struct fuzz f = {.in = {data, MIN(size, 4096)}, .core = {.vm_fd = -1, .request = request}};
 
 	f.core.mem = mem_new(-1);
 	check(mem_add_ram(f.core.mem, 0, RAM, NULL));
@@ -377,7 +368,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	pci_bus_set_ecam(f.core.pci, ECAM, 1, NULL);
 	open_drives(&f);
 	map_bar(&f);
-	while (f.left)
+	while (f.in.left)
 		step(&f);
 	for (unsigned i = 0; i < DRIVES; i++)
 		image[i].fail = 0;

@@ -24,9 +24,9 @@
 #include "char.h"
 #include "device.h"
 #include "disk.h"
+#include "fuzz-input.h"
 #include "image.h"
 #include "input.h"
-#include "log.h"
 #include "net.h"
 #include "devices/virtio-vsock.h"
 #include "virtio-pci.h"
@@ -268,21 +268,11 @@ struct fuzz {
 	struct netdev net;
 	struct chardev chr, agent;
 	struct device_port port;
-	const uint8_t *data;
-	size_t left;
+	struct fuzz_input in;
 };
 
 static void request(void *machine, enum machine_request what)
 {
-}
-
-static unsigned take(struct fuzz *f, unsigned bytes)
-{
-	unsigned v = 0;
-
-	for (unsigned i = 0; i < bytes && f->left; i++, f->left--)
-		v |= (unsigned)*f->data++ << 8 * i;
-	return v;
 }
 
 static void write_bar(struct fuzz *f, uint64_t offset, unsigned size, uint64_t value)
@@ -301,7 +291,7 @@ static uint64_t read_bar(struct fuzz *f, uint64_t offset, unsigned size)
 /* The ordinary driver's way to a running device, with features the input chooses among. */
 static void bring_up(struct fuzz *f)
 {
-	unsigned omit = take(f, 2), common = take(f, 1), size_log = take(f, 1) & 3;
+	unsigned omit = fuzz_take(&f->in, 2), common = fuzz_take(&f->in, 1), size_log = fuzz_take(&f->in, 1) & 3;
 	uint64_t offered, wanted;
 
 	write_bar(f, VIRTIO_PCI_COMMON_STATUS, 1, 0);
@@ -335,7 +325,7 @@ static void bring_up(struct fuzz *f)
 /* A chain of well-formed descriptors, whose addresses and lengths the input chooses. */
 static void add_chain(struct fuzz *f)
 {
-	unsigned q = take(f, 1), n = 1 + (q >> 4 & 3), out = q >> 6;
+	unsigned q = fuzz_take(&f->in, 1), n = 1 + (q >> 4 & 3), out = q >> 6;
 	uint8_t *ram = gpa_ptr(f->core.mem, 0, RAM);
 	uint64_t ring = (q & 7) % 6 * RINGS;
 	uint16_t idx = get_le16(ram + ring + 0x202);
@@ -343,8 +333,8 @@ static void add_chain(struct fuzz *f)
 	for (unsigned i = 0; i < n; i++) {
 		uint8_t *d = ram + ring + 16 * i;
 
-		put_le64(d, take(f, 2) % (RAM + 64));
-		put_le32(d + 8, take(f, 2) & 0x1fff);
+		put_le64(d, fuzz_take(&f->in, 2) % (RAM + 64));
+		put_le32(d + 8, fuzz_take(&f->in, 2) & 0x1fff);
 		put_le16(d + 12, (i >= out ? 2 : 0) | (i + 1 < n ? 1 : 0));
 		put_le16(d + 14, i + 1);
 	}
@@ -358,11 +348,11 @@ static void backend_event(struct fuzz *f)
 	static const struct virtio_net_hdr plain;
 	struct virtio_net_hdr h = plain;
 	uint8_t frame[3000];
-	unsigned len = 14 + take(f, 2) % (sizeof(frame) - 14);
+	unsigned len = 14 + fuzz_take(&f->in, 2) % (sizeof(frame) - 14);
 	struct iovec iov = { frame, len };
 
-	memset(frame, take(f, 1), sizeof(frame));
-	h.flags = take(f, 1);
+	memset(frame, fuzz_take(&f->in, 1), sizeof(frame));
+	h.flags = fuzz_take(&f->in, 1);
 	h.gso_type = h.flags >> 4;
 	if (f->net.client) {
 		f->net.client->receive(f->net.client_opaque, &h, &iov, 1);
@@ -412,7 +402,7 @@ static void resume(struct fuzz *f)
 static void save_and_load(struct fuzz *f)
 {
 	GByteArray *stream = g_byte_array_new();
-	unsigned what = take(f, 2), bit = take(f, 1);
+	unsigned what = fuzz_take(&f->in, 2), bit = fuzz_take(&f->in, 1);
 	GError *error = NULL;
 	size_t offset = 0;
 	GBytes *bytes;
@@ -447,7 +437,7 @@ static void run_context(void)
 static void step(struct fuzz *f)
 {
 	uint8_t *ram = gpa_ptr(f->core.mem, 0, RAM);
-	unsigned op = take(f, 1), at, n;
+	unsigned op = fuzz_take(&f->in, 1), at, n;
 	uint32_t v;
 
 	switch (op & 15) {
@@ -455,21 +445,21 @@ static void step(struct fuzz *f)
 		bring_up(f);
 		break;
 	case 1: /* any register */
-		at = take(f, 1);
-		write_bar(f, at % 64, 1u << (op >> 4 & 3), take(f, 4));
+		at = fuzz_take(&f->in, 1);
+		write_bar(f, at % 64, 1u << (op >> 4 & 3), fuzz_take(&f->in, 4));
 		break;
 	case 2:
-		read_bar(f, take(f, 2) & 0x7fff, 1u << (op >> 4 & 3));
+		read_bar(f, fuzz_take(&f->in, 2) & 0x7fff, 1u << (op >> 4 & 3));
 		break;
 	case 3:
-		at = take(f, 1);
-		write_bar(f, DEVICE + at, 1u << (op >> 4 & 3), take(f, 4));
+		at = fuzz_take(&f->in, 1);
+		write_bar(f, DEVICE + at, 1u << (op >> 4 & 3), fuzz_take(&f->in, 4));
 		break;
 	case 4:
 	case 5: /* bytes into memory */
-		at = take(f, 2) % RAM;
+		at = fuzz_take(&f->in, 2) % RAM;
 		for (n = 1 + (op >> 4); n-- && at < RAM;)
-			ram[at++] = take(f, 1);
+			ram[at++] = fuzz_take(&f->in, 1);
 		break;
 	case 6:
 		write_bar(f, NOTIFY + 4 * (op >> 4), 2, op >> 4);
@@ -481,8 +471,8 @@ static void step(struct fuzz *f)
 		save_and_load(f);
 		break;
 	case 9: /* configuration space: capabilities, command, BARs */
-		at = take(f, 1);
-		v = take(f, 4);
+		at = fuzz_take(&f->in, 1);
+		v = fuzz_take(&f->in, 4);
 		bus_access(f->core.mmio, ECAM + at, &v, 1u << (op >> 4) % 3, op & 0x40);
 		map_bar(f);
 		break;
@@ -499,34 +489,9 @@ static void step(struct fuzz *f)
 	}
 }
 
-/* log.h, in place of the library's: a broken ring is worth a line, ten thousand are not. */
-void kv_log_set_program(const char *name)
-{
-}
-
-void kv_log_set_quiet(bool quiet)
-{
-}
-
-void kv_log_error(const char *format, ...)
-{
-}
-
-void kv_log_warn(const char *format, ...)
-{
-}
-
-void kv_log_info(const char *format, ...)
-{
-}
-
-void kv_log_debug(const char *format, ...)
-{
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz f = { .data = data, .left = MIN(size, 4096) };
+	struct fuzz f = { .in = {data, MIN(size, 4096)} };
 	struct device_backend backend = { 0 };
 	g_autoptr(GVariant) options = NULL;
 
@@ -563,7 +528,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		f.lun = device_new(&f.core, "scsi-disk", "lun",
 				   NULL, &(struct device_backend){ .disk = f.disk, .controller = f.dev }, NULL);
 	map_bar(&f);
-	while (f.left)
+	while (f.in.left)
 		step(&f);
 	run_context();
 	f.dev->cls->reset(f.dev);

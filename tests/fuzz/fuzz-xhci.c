@@ -17,6 +17,7 @@
 #include "bytes.h"
 #include "devices/xhci.h"
 #include "disk.h"
+#include "fuzz-input.h"
 #include "input.h"
 #include "pci.h"
 
@@ -33,23 +34,13 @@ struct fuzz {
 	uint8_t *ram;
 	unsigned command; /* the next one's place */
 	uint8_t next[128]; /* block of a transfer ring */
-	const uint8_t *data;
-	size_t left;
+	struct fuzz_input in;
 };
 
 static void check(bool ok)
 {
 	if (!ok)
 		abort();
-}
-
-static unsigned take(struct fuzz *f, unsigned bytes)
-{
-	unsigned v = 0;
-
-	for (unsigned i = 0; i < bytes && f->left; i++, f->left--)
-		v |= (unsigned)*f->data++ << 8 * i;
-	return v;
 }
 
 static void wr(struct fuzz *f, uint64_t at, unsigned size, uint64_t v)
@@ -153,13 +144,13 @@ static void configure(struct fuzz *f, unsigned slot, unsigned dci, unsigned type
 
 static void control(struct fuzz *f, unsigned slot)
 {
-	uint64_t setup = take(f, 4);
+	uint64_t setup = fuzz_take(&f->in, 4);
 	bool in = setup & 0x80;
 
-	setup |= (uint64_t)take(f, 4) << 32;
+	setup |= (uint64_t)fuzz_take(&f->in, 4) << 32;
 	add(f, slot, 1, setup, 8, 2 << 10 | 1 << 6);
 	if (setup >> 48)
-		add(f, slot, 1, take(f, 2), (uint32_t)(setup >> 48), 3 << 10 | 1 << 2 | (in ? 1 << 16 : 0));
+		add(f, slot, 1, fuzz_take(&f->in, 2), (uint32_t)(setup >> 48), 3 << 10 | 1 << 2 | (in ? 1 << 16 : 0));
 	add(f, slot, 1, 0, 0, 4 << 10 | 1 << 5);
 	wr(f, DOORBELLS + 4 * slot, 4, 1);
 	run();
@@ -172,11 +163,11 @@ static void wrapper(struct fuzz *f, unsigned slot)
 
 	memset(b, 0, 31);
 	put_le32(b, 0x43425355);
-	put_le32(b + 8, take(f, 2));
-	b[12] = take(f, 1);
+	put_le32(b + 8, fuzz_take(&f->in, 2));
+	b[12] = fuzz_take(&f->in, 1);
 	b[14] = 16;
 	for (unsigned i = 0; i < 10; i++)
-		b[15 + i] = take(f, 1);
+		b[15 + i] = fuzz_take(&f->in, 1);
 	add(f, slot, 4, 0x7000, 31, 1 << 10 | 1 << 5);
 	wr(f, DOORBELLS + 4 * slot, 4, 4);
 	run();
@@ -185,12 +176,12 @@ static void wrapper(struct fuzz *f, unsigned slot)
 static void user(struct fuzz *f)
 {
 	static const enum input_kind kinds[] = {INPUT_KEY, INPUT_BUTTON, INPUT_RELATIVE, INPUT_ABSOLUTE, INPUT_WHEEL};
-	unsigned what = take(f, 1);
+	unsigned what = fuzz_take(&f->in, 1);
 	struct input_event e = {.kind = kinds[what % G_N_ELEMENTS(kinds)], .down = what & 64};
 
-	e.code = e.kind == INPUT_BUTTON ? BTN_LEFT + (what >> 3 & 7) : take(f, 2) & 0x3ff;
-	e.x = (int)take(f, 4);
-	e.y = (int)take(f, 4);
+	e.code = e.kind == INPUT_BUTTON ? BTN_LEFT + (what >> 3 & 7) : fuzz_take(&f->in, 2) & 0x3ff;
+	e.x = (int)fuzz_take(&f->in, 4);
+	e.y = (int)fuzz_take(&f->in, 4);
 	input_send(f->core.input, &e);
 	input_sync(f->core.input);
 }
@@ -216,14 +207,14 @@ static void move_state(struct fuzz *f)
 static void falsify(struct fuzz *f)
 {
 	struct xhci *x = (struct xhci *)f->hc;
-	unsigned what = take(f, 1);
+	unsigned what = fuzz_take(&f->in, 1);
 	struct xhci_slot *s = &x->slot[what >> 4 & 3];
 	struct xhci_interrupter *i = &x->intr[what >> 4 & 3];
-	struct xhci_endpoint *ep = &s->ep[take(f, 1) % XHCI_ENDPOINTS];
-	uint64_t v = take(f, 4);
+	struct xhci_endpoint *ep = &s->ep[fuzz_take(&f->in, 1) % XHCI_ENDPOINTS];
+	uint64_t v = fuzz_take(&f->in, 4);
 	GError *error = NULL;
 
-	v |= (uint64_t)take(f, 1) << 56;
+	v |= (uint64_t)fuzz_take(&f->in, 1) << 56;
 	switch (what & 7) {
 	case 0:
 		s->port = (uint8_t)v;
@@ -277,50 +268,50 @@ static void plug_or_unplug(struct fuzz *f, unsigned n)
 
 static void step(struct fuzz *f)
 {
-	unsigned op = take(f, 1), a, b, c;
+	unsigned op = fuzz_take(&f->in, 1), a, b, c;
 
 	switch (op & 15) {
 	case 0:
 		bring_up(f);
 		break;
 	case 1:
-		a = take(f, 2) & 0x3fff;
-		b = take(f, 4);
-		wr(f, a, 4 << (op >> 4 & 1), b | (uint64_t)take(f, 2) << 32);
+		a = fuzz_take(&f->in, 2) & 0x3fff;
+		b = fuzz_take(&f->in, 4);
+		wr(f, a, 4 << (op >> 4 & 1), b | (uint64_t)fuzz_take(&f->in, 2) << 32);
 		break;
 	case 2:
-		rd(f, take(f, 2) & 0x3fff);
+		rd(f, fuzz_take(&f->in, 2) & 0x3fff);
 		break;
 	case 3:
-		a = take(f, 2) % (RAM - 16);
+		a = fuzz_take(&f->in, 2) % (RAM - 16);
 		for (unsigned i = 0; i <= op >> 4; i++)
-			f->ram[a + i] = take(f, 1);
+			f->ram[a + i] = fuzz_take(&f->in, 1);
 		break;
 	case 4:
-		a = take(f, 2);
-		b = take(f, 4);
-		command(f, a, b, take(f, 4));
+		a = fuzz_take(&f->in, 2);
+		b = fuzz_take(&f->in, 4);
+		command(f, a, b, fuzz_take(&f->in, 4));
 		break;
 	case 5:
-		address(f, op >> 4 & 7, take(f, 1) & 15);
+		address(f, op >> 4 & 7, fuzz_take(&f->in, 1) & 15);
 		break;
 	case 6:
-		a = take(f, 1);
+		a = fuzz_take(&f->in, 1);
 		configure(f, op >> 4 & 7, a & 31, a >> 5);
 		break;
 	case 7:
 		control(f, op >> 4 & 7);
 		break;
 	case 8:
-		a = take(f, 1) & 31;
-		b = take(f, 2);
-		c = take(f, 3);
-		add(f, op >> 4 & 7, a, b, c, take(f, 3));
+		a = fuzz_take(&f->in, 1) & 31;
+		b = fuzz_take(&f->in, 2);
+		c = fuzz_take(&f->in, 3);
+		add(f, op >> 4 & 7, a, b, c, fuzz_take(&f->in, 3));
 		wr(f, DOORBELLS + 4 * (op >> 4 & 7), 4, a);
 		run();
 		break;
 	case 9:
-		wr(f, DOORBELLS + 4 * (op >> 4), 4, take(f, 1));
+		wr(f, DOORBELLS + 4 * (op >> 4), 4, fuzz_take(&f->in, 1));
 		run();
 		break;
 	case 10:
@@ -328,7 +319,7 @@ static void step(struct fuzz *f)
 		run();
 		break;
 	case 11: /* the driver has seen some events */
-		wr(f, INTR + 0x18, 8, (EVENTS + 16 * (take(f, 1) & 63)) | 8);
+		wr(f, INTR + 0x18, 8, (EVENTS + 16 * (fuzz_take(&f->in, 1) & 63)) | 8);
 		run();
 		break;
 	case 12:
@@ -380,14 +371,14 @@ static void map_bar(struct fuzz *f)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct ram_image image;
-	struct fuzz f = {.data = data, .left = size};
+	struct fuzz f = {.in = {data, size}};
 	struct device_backend backend = {0};
 
 	ram_init(&image);
 	backend.disk = disk_new("drive", &image.img, NULL, NULL);
 	open_machine(&f, &backend);
 	map_bar(&f);
-	for (unsigned i = 0; i < STEPS && f.left; i++) {
+	for (unsigned i = 0; i < STEPS && f.in.left; i++) {
 		step(&f);
 		map_bar(&f);
 	}
