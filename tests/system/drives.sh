@@ -27,24 +27,27 @@ until [ -b $a ] && [ -b $b ] && { [ $bus = nvme ] || [ -b /dev/sr0 ]; } || [ \$n
 	n=\$((n + 1))
 	sleep 0.1
 done
+a=$a b=$b
+# Linux looks at SATA disks at once: either may be the first.
+[ "\$(cat /sys/block/\${a#/dev/}/size)" = 131072 ] || a=$b b=$a
 set -e
-mke2fs -F $a 40000 >/dev/null
+mke2fs -F \$a 40000 >/dev/null
 mkdir -p /mnt
-mount -t ext4 $a /mnt
-dd if=$b of=/mnt/file bs=64k 2>/dev/null
+mount -t ext4 \$a /mnt
+dd if=\$b of=/mnt/file bs=64k 2>/dev/null
 for i in 1 2 3 4; do
-	dd if=$b of=/mnt/file\$i bs=4k 2>/dev/null &
+	dd if=\$b of=/mnt/file\$i bs=4k 2>/dev/null &
 done
 wait
 sync
 umount /mnt
 echo 3 >/proc/sys/vm/drop_caches
-mount -t ext4 -o ro $a /mnt
+mount -t ext4 -o ro \$a /mnt
 echo "disk: \$(cat /mnt/file /mnt/file1 /mnt/file2 /mnt/file3 /mnt/file4 | md5sum)"
 umount /mnt
-echo "read-only: \$(md5sum <$b) \$(cat /sys/block/${b#/dev/}/ro)"
-/usr/sbin/blkdiscard -o 48M -l 8M $a
-dd if=/dev/zero of=$a bs=4k count=1 seek=15000 oflag=direct conv=fsync 2>/dev/null
+echo "read-only: \$(md5sum <\$b) \$(cat /sys/block/\${b#/dev/}/ro)"
+/usr/sbin/blkdiscard -o 48M -l 8M \$a
+dd if=/dev/zero of=\$a bs=4k count=1 seek=15000 oflag=direct conv=fsync 2>/dev/null
 [ $bus = sata ] || exit 0
 echo "disc: \$(md5sum </dev/sr0)"
 n=0
