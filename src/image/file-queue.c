@@ -30,7 +30,7 @@ enum {
 	GATHER_FEW = 2, /* for fewer it was in vain */
 	GATHER_US = 100,
 	BACKOFF_MAX = 1024,
-	REAP_AIM = 24, /* ends that one wait is for */
+	REAP_AIM = 30, /* ends that one wait is for */
 	RETRY_MS = 10,
 };
 

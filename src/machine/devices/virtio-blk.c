@@ -39,7 +39,7 @@ struct pace {
 	unsigned us;
 };
 enum {
-	NAP_AIM = 20, /* requests that a nap is to find */
+	NAP_AIM = 26, /* requests that a nap is to find */
 	NAP_FEW = 5,
 	NAPS = 3, /* in a row, when there is nothing: a guest whose requests have all ended begins anew */
 	NAP_US_MIN = 10,
