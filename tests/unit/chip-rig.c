@@ -23,6 +23,11 @@ u64 host_tsc_hz(void)
 	return 1000000000u;
 }
 
+u64 host_ticks_to_ns(u64 ticks)
+{
+	return ticks;
+}
+
 void vcpu_kick(struct vcpu *v)
 {
 	__atomic_add_fetch(&rig_kicks[v->index], 1, __ATOMIC_SEQ_CST);

@@ -16,7 +16,10 @@
 
 static long do_run(struct vcpu *v, unsigned long arg)
 {
-	return arg ? -EINVAL : vcpu_run(v);
+	if (arg)
+		return -EINVAL;
+	host_tsc_hz(); /* in there it must not take the way that it takes the first time */
+	return vcpu_run(v);
 }
 
 static long do_set_cpuid2(struct vcpu *v, unsigned long arg)
@@ -153,7 +156,7 @@ static long do_kvmclock_ctrl(struct vcpu *v, unsigned long arg)
 
 static long do_get_tsc_khz(struct vcpu *v, unsigned long arg)
 {
-	return v->tsc_khz;
+	return (long)(host_tsc_hz() / 1000);
 }
 
 /* There is no scaling: the host's frequency, within KVM's tolerance of 250 ppm. */

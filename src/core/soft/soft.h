@@ -103,7 +103,6 @@ struct vcpu {
 	u32 poll_ns;	  /* how long HLT spins before it sleeps */
 	struct mmu_cache mmu;
 	struct msr_state msr;
-	u32 tsc_khz;
 	u64 apic_base;	 /* without in-core LAPIC */
 	s32 eoi_exit;	 /* split irqchip: vector of a level interrupt the guest ended, for KVM_EXIT_IOAPIC_EOI; else -1 */
 	struct {
@@ -221,6 +220,7 @@ void vcpu_stopped(struct vcpu *v);
 /* At a safe point: waits while the world is stopped. */
 void vcpu_safe_point(struct vcpu *v);
 
-/* Host time without leaving general registers: nanoseconds of CLOCK_MONOTONIC, from rdtsc with calibrated scale. */
+/* Nanoseconds of CLOCK_MONOTONIC; inside of KVM_RUN from rdtsc with calibrated scale, without leaving general registers. */
 u64 host_now_ns(void);
-u64 host_tsc_hz(void);
+u64 host_ticks_to_ns(u64 ticks);
+u64 host_tsc_hz(void); /* the first call may sleep for a millisecond */

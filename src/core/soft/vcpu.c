@@ -135,7 +135,6 @@ int vcpu_create(struct vm *vm, u32 id, struct vcpu **ret_vcpu)
 	v->cpu.poll = (u32_unaligned *)((u8 *)v->run + 1);
 	v->cpu.a20_always = true;
 	v->cpu.tsc_offset = vm->tsc_offset;
-	v->tsc_khz = (u32)(host_tsc_hz() / 1000);
 	v->apic_base = 0xfee00800 | (id == vm->bsp_id ? 0x100 : 0);
 	v->poll_ns = 10000;
 	v->eoi_exit = -1;

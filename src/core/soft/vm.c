@@ -16,12 +16,18 @@
 #include "soft.h"
 #include "sys.h"
 
-/* ---- host time: calibrated once a process ---- */
+/*
+ * ---- host time ----
+ * The TSC's frequency from two looks at both clocks, the first as early as can be. By the time that somebody has to know, when a
+ * vCPU runs, a process has spent at least a millisecond on its start; until then the kernel's clock is read.
+ */
+
+enum { APART_NS = 1000000, TRIES = 256 };
 
 static struct {
 	pthread_once_t once;
 	u64 tsc0, ns0, hz;
-	u64 mult; /* ns = tsc * mult >> 32 */
+	u64 mult; /* atomic; ns = tsc * mult >> 32; 0: not known yet */
 } host_clock = { .once = PTHREAD_ONCE_INIT };
 
 static u64 monotonic_ns(void)
@@ -32,12 +38,12 @@ static u64 monotonic_ns(void)
 	return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
 }
 
-/* TSC and clock at one moment: the tightest of some tries. */
+/* TSC and clock at one moment: the tightest of many tries, which is good for a few nanoseconds. */
 static void sample(u64 *ret_tsc, u64 *ret_ns)
 {
 	u64 best = UINT64_MAX;
 
-	for (int i = 0; i < 16; i++) {
+	for (int i = 0; i < TRIES; i++) {
 		u64 a = sys_rdtsc(), ns = monotonic_ns(), b = sys_rdtsc();
 
 		if (b - a < best) {
@@ -48,21 +54,24 @@ static void sample(u64 *ret_tsc, u64 *ret_ns)
 	}
 }
 
-/* Sleeps meanwhile: a process that starts has other threads that want the processors. */
+__attribute__((constructor)) static void clock_begin(void)
+{
+	sample(&host_clock.tsc0, &host_clock.ns0);
+}
+
 static void clock_calibrate(void)
 {
-	struct timespec rest = {.tv_nsec = 4000000};
-	u64 tsc, ns;
+	u64 tsc, ns, passed = monotonic_ns() - host_clock.ns0;
+	struct timespec rest = {.tv_nsec = APART_NS - (long)passed};
 
-	sample(&host_clock.tsc0, &host_clock.ns0);
-	while (clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, &rest) == EINTR)
+	while (passed < APART_NS && clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, &rest) == EINTR)
 		;
 	sample(&tsc, &ns);
 	tsc -= host_clock.tsc0;
 	ns -= host_clock.ns0;
 	host_clock.hz = (u64)((unsigned __int128)tsc * 1000000000u / ns);
 	host_clock.hz = (host_clock.hz + 5000) / 10000 * 10000; /* the clocks of real machines are round */
-	host_clock.mult = (u64)(((unsigned __int128)1000000000u << 32) / host_clock.hz);
+	__atomic_store_n(&host_clock.mult, (u64)(((unsigned __int128)1000000000u << 32) / host_clock.hz), __ATOMIC_RELEASE);
 }
 
 u64 host_tsc_hz(void)
@@ -71,11 +80,22 @@ u64 host_tsc_hz(void)
 	return host_clock.hz;
 }
 
+u64 host_ticks_to_ns(u64 ticks)
+{
+	unsigned __int128 ns;
+
+	pthread_once(&host_clock.once, clock_calibrate);
+	ns = (unsigned __int128)ticks * host_clock.mult >> 32;
+	return ns > UINT64_MAX ? UINT64_MAX : (u64)ns;
+}
+
 u64 host_now_ns(void)
 {
-	if (unlikely(!__atomic_load_n(&host_clock.mult, __ATOMIC_ACQUIRE)))
-		pthread_once(&host_clock.once, clock_calibrate);
-	return host_clock.ns0 + (u64)((unsigned __int128)(sys_rdtsc() - host_clock.tsc0) * host_clock.mult >> 32);
+	u64 mult = __atomic_load_n(&host_clock.mult, __ATOMIC_ACQUIRE);
+
+	if (unlikely(!mult))
+		return monotonic_ns();
+	return host_clock.ns0 + (u64)((unsigned __int128)(sys_rdtsc() - host_clock.tsc0) * mult >> 32);
 }
 
 /* ---- life ---- */

@@ -39,7 +39,6 @@ static void on_timer(struct kv_timer *t)
 int lapic_timer_create(struct lapic *l)
 {
 	pthread_mutex_init(&l->lock, NULL);
-	l->ns_per_tick = ((u64)1000000000u << 32) / host_tsc_hz();
 	l->deadline = UINT64_MAX;
 	l->divide = 2;
 	l->timer = (struct kv_timer){ .deadline = UINT64_MAX, .fire = on_timer, .opaque = l };
@@ -115,9 +114,9 @@ static void start_tsc_deadline(struct lapic *l)
 		return;
 	}
 	if (l->tsc_deadline > tsc) {
-		unsigned __int128 far = (unsigned __int128)(l->tsc_deadline - tsc) * l->ns_per_tick >> 32;
+		u64 far = host_ticks_to_ns(l->tsc_deadline - tsc);
 
-		ns = far > UINT64_MAX >> 2 ? UINT64_MAX >> 2 : (u64)far + 1;
+		ns = far > UINT64_MAX >> 2 ? UINT64_MAX >> 2 : far + 1;
 	}
 	if (ns) {
 		arm(l, host_now_ns() + ns);

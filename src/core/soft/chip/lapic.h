@@ -38,7 +38,6 @@ struct lapic {
 	u64 period;   /* ns, of TMICT */
 	u64 tsc_deadline;
 	u32 divide;
-	u64 ns_per_tick; /* of the TSC, 32.32 */
 };
 
 static inline u32 *lapic_reg(struct lapic *l, u32 offset)
