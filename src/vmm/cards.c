@@ -14,12 +14,10 @@
 /* A pc can start from the network; the micro board has no firmware that would run the ROM. */
 static char *rom_path(const struct vmm *vmm, GVariant *keys, const char *model)
 {
-	const char *machine = "micro", *file = NULL;
+	const char *file = NULL;
 	g_autofree char *path = NULL;
-	gboolean on;
+	gboolean on = vmm_is_pc(vmm);
 
-	g_variant_lookup(vmm->options, "machine", "&s", &machine);
-	on = !strcmp(machine, "pc");
 	g_variant_lookup(keys, "rombar", "b", &on);
 	g_variant_lookup(keys, "romfile", "&s", &file);
 	if (!on)

@@ -88,7 +88,7 @@ static bool check_file(struct vmm *vmm, const char *option, GError **error)
 	return true;
 }
 
-static bool is_pc(const struct vmm *vmm)
+bool vmm_is_pc(const struct vmm *vmm)
 {
 	return strcmp(lookup_text(vmm, "machine", "micro"), "pc") == 0;
 }
@@ -155,14 +155,14 @@ static bool open_machine(struct vmm *vmm, GError **error)
 	g_autofree struct machine_device *devices = NULL;
 	unsigned n_devices = read_devices(vmm, &devices);
 	struct machine_config config = {
-		.kind = is_pc(vmm) ? MACHINE_PC : MACHINE_MICRO,
+		.kind = vmm_is_pc(vmm) ? MACHINE_PC : MACHINE_MICRO,
 		.firmware = vmm->firmware,
 		.devices = devices,
 		.n_devices = n_devices,
 		.vga = vmm_vga(vmm),
 		.display = vmm->display,
 		.input = vmm->input,
-		.tablet = is_pc(vmm) && has_option(vmm, "vnc"),
+		.tablet = vmm_is_pc(vmm) && has_option(vmm, "vnc"),
 		.name = lookup_text(vmm, "name", "kvasir"),
 		.kvm_fd = vmm->kvm_fd,
 		.memory = lookup_number(vmm, "memory", DEFAULT_MEMORY),
@@ -220,7 +220,7 @@ static bool open_qmp(struct vmm *vmm, GError **error)
 /* What a board needs, and what it does not have. */
 static bool check_board(struct vmm *vmm, GError **error)
 {
-	if (!is_pc(vmm) && !lookup_text(vmm, "kernel", NULL))
+	if (!vmm_is_pc(vmm) && !lookup_text(vmm, "kernel", NULL))
 		return kv_fail(error, KV_ERROR_USAGE, "--kernel is missing; give --kernel FILE");
 	if (!lookup_text(vmm, "kernel", NULL) && (lookup_text(vmm, "initrd", NULL) || lookup_text(vmm, "append", NULL)))
 		return kv_fail(error, KV_ERROR_USAGE, "--initrd and --append are for a kernel; give --kernel FILE as well");
@@ -231,13 +231,13 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 {
 	vmm->started = g_get_monotonic_time();
 	vmm->options = g_variant_ref(options);
-	vmm->watchdog_action = lookup_text(vmm, "watchdog-action", "reset");
+	vmm_set_watchdog(vmm, lookup_text(vmm, "watchdog-action", "reset"));
 	vmm->kvm_fd = vmm->saved_fd = -1;
 	migrate_init(vmm);
 	if (!check_board(vmm, error))
 		return false;
 	vmm->input = input_new();
-	if (is_pc(vmm))
+	if (vmm_is_pc(vmm))
 		vmm->display = display_new();
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
 	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !vmm_open_cards(vmm, error) || !open_accel(vmm, error))

@@ -344,7 +344,7 @@ bool vmm_open_disks(struct vmm *vmm, GError **error)
 	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "disk", NULL);
 	const char *cdrom = text_of(vmm->options, "cdrom", NULL);
 	/* What a PC's firmware and installers look for. */
-	const char *cd_bus = strcmp(text_of(vmm->options, "machine", "micro"), "pc") == 0 ? "sata" : "scsi";
+	const char *cd_bus = vmm_is_pc(vmm) ? "sata" : "scsi";
 	unsigned listed = list ? g_variant_n_children(list) : 0, n = listed + (cdrom ? 1 : 0);
 
 	vmm->n_listed = n;

@@ -40,11 +40,6 @@ static const char *text_of(GVariant *keys, const char *name)
 	return text;
 }
 
-static bool is_pc(const struct vmm *vmm)
-{
-	return !g_strcmp0(text_of(vmm->options, "machine"), "pc");
-}
-
 /* ---- firmware and variables ---- */
 
 static bool need(const char *option, const char *path, const char *package, GError **error)
@@ -144,7 +139,7 @@ static bool check_indexes(const struct vmm *vmm, const char *option, GHashTable 
 
 		if (!g_variant_lookup(keys, "bootindex", "t", &n))
 			continue;
-		if (!is_pc(vmm))
+		if (!vmm_is_pc(vmm))
 			return kv_fail(error, KV_ERROR_USAGE, "--%s: bootindex is for --machine pc: 'micro' boots a kernel",
 				       option);
 		if (!g_strcmp0(text_of(keys, "bus"), "usb"))
@@ -222,7 +217,7 @@ static bool check(const struct vmm *vmm, GError **error)
 {
 	g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
 
-	for (unsigned i = 0; i < G_N_ELEMENTS(pc_options) && !is_pc(vmm); i++) {
+	for (unsigned i = 0; i < G_N_ELEMENTS(pc_options) && !vmm_is_pc(vmm); i++) {
 		g_autoptr(GVariant) v = lookup(vmm, pc_options[i]);
 
 		if (v)
@@ -238,7 +233,7 @@ bool vmm_open_firmware(struct vmm *vmm, GError **error)
 
 	if (!check(vmm, error))
 		return false;
-	if (!is_pc(vmm))
+	if (!vmm_is_pc(vmm))
 		return true;
 	f = g_new0(struct vmm_firmware, 1);
 	vmm->firmware = &f->fw;

@@ -204,8 +204,10 @@ bool vmm_go(struct vmm *vmm, GError **error)
 
 void vmm_reset(struct vmm *vmm)
 {
-	if (vmm->incoming || vmm->incoming_deferred)
-		return; /* there is no machine yet */
+	if (vmm->incoming || vmm->incoming_deferred) { /* what is there yet will be another's */
+		qmp_event_cause(vmm, "RESET", false, "host-qmp-system-reset");
+		return;
+	}
 	vmm->io_error = false;
 	restart(vmm, false, "host-qmp-system-reset");
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What devices have to tell: QMP events with QEMU's shapes, and what follows from them. See vmm.h, machine/notice.h. */
 #include "log.h"
+#include "options.h"
 #include "qmp.h"
 #include "vmm.h"
 
@@ -56,19 +57,24 @@ static void do_nothing(struct vmm *vmm)
 
 static void watchdog(struct vmm *vmm)
 {
-	static const struct {
-		const char *name;
-		void (*run)(struct vmm *vmm);
-	} actions[] = {
-		{ "reset", do_reset },	    { "shutdown", vmm_powerdown }, { "poweroff", do_poweroff }, { "pause", vmm_stop },
-		{ "debug", do_nothing }, { "none", do_nothing },	   { "inject-nmi", do_nmi },
+	static void (*const run[])(struct vmm *vmm) = {
+		[WATCHDOG_RESET] = do_reset,	   [WATCHDOG_SHUTDOWN] = vmm_powerdown,
+		[WATCHDOG_POWEROFF] = do_poweroff, [WATCHDOG_PAUSE] = vmm_stop,
+		[WATCHDOG_DEBUG] = do_nothing,	   [WATCHDOG_NONE] = do_nothing,
+		[WATCHDOG_INJECT_NMI] = do_nmi,
 	};
+	const char *name = option_watchdog_actions[vmm->watchdog_action];
 
-	kv_log_warn("the guest's watchdog ran out: %s", vmm->watchdog_action);
-	event_with_action(vmm, "WATCHDOG", vmm->watchdog_action);
-	for (unsigned i = 0; i < G_N_ELEMENTS(actions); i++)
-		if (g_str_equal(actions[i].name, vmm->watchdog_action))
-			actions[i].run(vmm);
+	kv_log_warn("the guest's watchdog ran out: %s", name);
+	event_with_action(vmm, "WATCHDOG", name);
+	run[vmm->watchdog_action](vmm);
+}
+
+void vmm_set_watchdog(struct vmm *vmm, const char *action)
+{
+	for (unsigned i = 0; option_watchdog_actions[i]; i++)
+		if (g_str_equal(option_watchdog_actions[i], action))
+			vmm->watchdog_action = (enum watchdog_action)i;
 }
 
 void vmm_noticed(void *opaque, enum machine_notice what, const char *name, uint32_t value)

@@ -28,8 +28,16 @@ static const char *const net_kinds[] = { "none", "user", NULL };
 static const char *const net_models[] = { "virtio", "e1000e", NULL };
 static const char *const console_kinds[] = { "stdio", "pty", "file", "unix", NULL };
 
-/* QEMU's, in the order of its WatchdogAction. */
-static const char *const watchdog_actions[] = { "reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi", NULL };
+const char *const option_watchdog_actions[] = {
+	[WATCHDOG_RESET] = "reset",
+	[WATCHDOG_SHUTDOWN] = "shutdown",
+	[WATCHDOG_POWEROFF] = "poweroff",
+	[WATCHDOG_PAUSE] = "pause",
+	[WATCHDOG_DEBUG] = "debug",
+	[WATCHDOG_NONE] = "none",
+	[WATCHDOG_INJECT_NMI] = "inject-nmi",
+	NULL,
+};
 static const char *const qmp_kinds[] = { "unix", NULL };
 static const char *const only_on[] = { "on", NULL };
 static const char *const only_off[] = { "off", NULL };
@@ -215,7 +223,7 @@ const struct option option_table[] = {
 	  .keys = channel_keys, .repeat = true, .rare = true },
 	{ "qmp", OPTION_KEYS, "unix:PATH", "socket that takes QMP commands (none)", .keys = qmp_keys },
 	{ "watchdog-action", OPTION_CHOICE, "reset|shutdown|poweroff|pause|none|inject-nmi|debug",
-	  "what happens when nobody feeds the watchdog (reset)", .choices = watchdog_actions, .rare = true },
+	  "what happens when nobody feeds the watchdog (reset)", .choices = option_watchdog_actions, .rare = true },
 	{ "incoming", OPTION_TEXT, "URI", "the machine comes from there: unix:PATH, fd:N, file:PATH, or defer", .rare = true },
 	{ "sandbox", OPTION_KEYS, "on|off", "give up what the guest does not need (on)", .keys = sandbox_keys, .rare = true },
 	{ "name", OPTION_TEXT, "NAME", "name of the machine, in its messages", .rare = true },

@@ -43,6 +43,18 @@ struct option {
 	bool first;    /* a key whose name may be left out when it comes first */
 };
 
+/* --watchdog-action and watchdog-set-action, in the order of QEMU's WatchdogAction. */
+enum watchdog_action {
+	WATCHDOG_RESET,
+	WATCHDOG_SHUTDOWN,
+	WATCHDOG_POWEROFF,
+	WATCHDOG_PAUSE,
+	WATCHDOG_DEBUG,
+	WATCHDOG_NONE,
+	WATCHDOG_INJECT_NMI,
+};
+extern const char *const option_watchdog_actions[]; /* NULL-terminated */
+
 extern const struct option option_table[]; /* ends with a NULL name */
 
 /* The parsed command line, a floating-free a{sv}; NULL with @error set. */

@@ -2,6 +2,7 @@
 /* QMP commands about the machine as a whole: what it is, its processors and consoles, stop and go. See qmp.h. */
 #include "char.h"
 #include "machine.h"
+#include "options.h"
 #include "qmp.h"
 #include "server.h"
 #include "vmm.h"
@@ -121,17 +122,11 @@ JsonNode *qmp_inject_nmi(void *opaque, JsonObject *args, GError **error)
 	return qmp_nothing();
 }
 
-static const char *const watchdog_actions[] = { "reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi", NULL };
-static const struct qmp_type watchdog_action = { .kind = QMP_ENUM, .values = watchdog_actions };
+static const struct qmp_type watchdog_action = { .kind = QMP_ENUM, .values = option_watchdog_actions };
 const struct qmp_member qmp_watchdog_set_action_args[] = { { "action", &watchdog_action }, {} };
 
 JsonNode *qmp_watchdog_set_action(void *opaque, JsonObject *args, GError **error)
 {
-	const char *action = json_object_get_string_member(args, "action");
-	struct vmm *vmm = opaque;
-
-	for (unsigned i = 0; watchdog_actions[i]; i++)
-		if (g_str_equal(watchdog_actions[i], action))
-			vmm->watchdog_action = watchdog_actions[i];
+	vmm_set_watchdog(opaque, json_object_get_string_member(args, "action"));
 	return qmp_nothing();
 }

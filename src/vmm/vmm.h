@@ -13,6 +13,7 @@
 #include "graph.h"
 #include "machine.h"
 #include "migrate.h"
+#include "options.h"
 
 struct chardev;
 struct disk;
@@ -73,7 +74,7 @@ struct vmm {
 	const char *stop_reason; /* of those in query-status, when it is none of the user's: inmigrate, postmigrate and so on */
 	bool io_error;	       /* ... because a drive's request failed */
 	GSource *io_error_stop; /* on its way to stop it for that, or NULL */
-	const char *watchdog_action; /* NULL: reset; another one is of a table */
+	enum watchdog_action watchdog_action;
 	int status; /* of the process */
 	/* migrate.c, incoming.c */
 	struct migrate *migrate; /* the last one, or NULL */
@@ -152,6 +153,8 @@ void vmm_guest_quit(struct vmm *vmm, int status, const char *cause);
 
 /* notices.c: what devices have to tell becomes events, and what is to be done. For machine_config.noticed. */
 void vmm_noticed(void *vmm, enum machine_notice what, const char *name, uint32_t value);
+/* One of option_watchdog_actions[]. */
+void vmm_set_watchdog(struct vmm *vmm, const char *action);
 void vmm_fail(struct vmm *vmm); /* ends the process with status 1; the reason was told */
 
 /* Hold back the signals that loop.c takes care of, in this thread and those it makes. */
@@ -159,6 +162,9 @@ void vmm_block_signals(void);
 
 /* The text of --stats; g_free. */
 char *vmm_stats(struct vmm *vmm);
+
+/* --machine pc: firmware, PCI buses, a screen. */
+bool vmm_is_pc(const struct vmm *vmm);
 
 /* True when a FLAG option was given. */
 bool vmm_flag(const struct vmm *vmm, const char *name);

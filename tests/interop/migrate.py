@@ -168,6 +168,9 @@ def case_pipe(bed):
     with bed.start() as vmm, bed.start('--incoming', 'defer', pass_fds=(read,)) as other:
         client, new = vmm.client(), other.client()
         is_good(vmm)
+        new.run('system_reset')
+        check(new.event('RESET')['data'] == {'guest': False, 'reason': 'host-qmp-system-reset'}, 'another reason')
+        check(new.run('query-status')['status'] == 'inmigrate', 'a reset changes what is awaited')
         answer = client.ask({'execute': 'getfd', 'arguments': {'fdname': 'x'}})
         check(answer['error']['desc'] == 'No file descriptor supplied via SCM_RIGHTS', 'no descriptor', answer)
         socket.send_fds(client.socket, [b'{"execute": "getfd", "arguments": {"fdname": "x"}}'], [write])
