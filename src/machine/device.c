@@ -57,6 +57,9 @@ static GVariant *key_value(const struct device_key *k, const char *word, GError 
 		return NULL;
 	case DEVICE_KEY_TEXT:
 		return g_variant_new_string(word);
+	case DEVICE_KEY_BACKEND:
+		kv_fail(error, KV_ERROR_USAGE, "%s is for device_add alone", k->name);
+		return NULL;
 	}
 	return NULL;
 }

@@ -66,8 +66,8 @@ struct device_backend {
 	unsigned n_ports;
 };
 
-/* An option of --device and device_add; create() gets BOOL b, COUNT t, TEXT s. */
-enum device_key_type { DEVICE_KEY_BOOL, DEVICE_KEY_COUNT, DEVICE_KEY_TEXT };
+/* An option of --device and device_add; create() gets BOOL b, COUNT t, TEXT s, and BACKEND, device_add's alone, another way. */
+enum device_key_type { DEVICE_KEY_BOOL, DEVICE_KEY_COUNT, DEVICE_KEY_TEXT, DEVICE_KEY_BACKEND };
 struct device_key {
 	const char *name; /* NULL ends the list */
 	enum device_key_type type;

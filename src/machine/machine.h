@@ -130,6 +130,7 @@ void machine_nmi(struct machine *m); /* to all vCPUs */
 bool machine_plug(struct machine *m, const struct machine_device *d, GError **error);
 bool machine_unplug(struct machine *m, const char *id, GError **error);
 bool machine_can_plug(const char *cls, GError **error); /* there is such a class, which a user may make */
+bool machine_takes(const char *cls, const char *key); /* ... and it has this option: "drive", "netdev" */
 bool machine_has_device(struct machine *m, const char *id);
 void machine_on_unplugged(struct machine *m, void (*unplugged)(void *opaque, const char *id), void *opaque);
 void machine_power_button(struct machine *m);

@@ -59,6 +59,16 @@ bool machine_can_plug(const char *cls, GError **error)
 	return find_class(cls) || kv_fail(error, KV_ERROR_USAGE, "'%s' is not a valid device model name", cls);
 }
 
+bool machine_takes(const char *cls, const char *key)
+{
+	const struct device_class *c = find_class(cls);
+
+	for (const struct device_key *k = c ? c->keys : NULL; k && k->name; k++)
+		if (!strcmp(k->name, key))
+			return true;
+	return false;
+}
+
 static bool read_words(const struct device_class *cls, GVariant *words, wish *w, GError **error)
 {
 	g_autoptr(GVariant) rest = NULL;

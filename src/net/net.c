@@ -71,6 +71,14 @@ void net_set_link(struct netdev *dev, bool up)
 		dev->client->link_changed(dev->client_opaque, up);
 }
 
+void net_cut(struct netdev *dev)
+{
+	net_set_link(dev, false);
+	dev->backend->close(dev);
+	dev->backend = &net_none;
+	dev->state = NULL;
+}
+
 void net_resume(struct netdev *dev)
 {
 	dev->backend->resume(dev);

@@ -54,5 +54,7 @@ void net_attach(struct netdev *dev, const struct net_client *client, void *opaqu
 /* The frame is taken (sent, or dropped and counted) before this returns; the iov is free then. */
 void net_send(struct netdev *dev, const struct virtio_net_hdr *hdr, const struct iovec *iov, unsigned n_iov);
 void net_resume(struct netdev *dev);
+/* What was behind the card is closed; the card stays, without a cable. */
+void net_cut(struct netdev *dev);
 /* The cable is pulled, or plugged in: the card is told. Nothing goes out meanwhile, and what comes in the card drops. */
 void net_set_link(struct netdev *dev, bool up);

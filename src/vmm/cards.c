@@ -5,7 +5,6 @@
 
 #include "log.h"
 #include "machine.h"
-#include "net.h"
 #include "vmm.h"
 
 /* Debian's package ipxe-qemu. */
@@ -31,9 +30,22 @@ static char *rom_path(const struct vmm *vmm, GVariant *keys, const char *model)
 	return NULL;
 }
 
-static bool open_card(struct vmm *vmm, struct machine_card *c, GVariant *keys, GError **error)
+/* Named like its card, which has the machine's name for it. */
+static struct netdev *open_net(struct vmm *vmm, unsigned index, const char *kind, GVariant *keys, GError **error)
+{
+	g_autofree char *id = g_strdup_printf("net%u", index);
+	struct vmm_netdev *n = vmm_add_netdev(vmm, kind, id, keys, error);
+
+	if (!n)
+		return NULL;
+	n->card = g_steal_pointer(&id);
+	return n->net;
+}
+
+static bool open_card(struct vmm *vmm, unsigned index, GVariant *keys, GError **error)
 {
 	const char *kind = "none", *model = "virtio", *mac = NULL;
+	struct machine_card *c = &vmm->cards[index];
 	g_autofree char *rom = NULL;
 	GVariantDict options;
 
@@ -42,7 +54,7 @@ static bool open_card(struct vmm *vmm, struct machine_card *c, GVariant *keys, G
 	rom = rom_path(vmm, keys, model);
 	c->cls = strcmp(model, "virtio") ? model : "virtio-net";
 	c->boot = vmm_boot_index(keys);
-	c->net = net_open(kind, keys, NULL, error);
+	c->net = open_net(vmm, index, kind, keys, error);
 	g_variant_dict_init(&options, NULL);
 	if (g_variant_lookup(keys, "mac", "&s", &mac))
 		g_variant_dict_insert(&options, "mac", "s", mac);
@@ -56,12 +68,13 @@ bool vmm_open_cards(struct vmm *vmm, GError **error)
 {
 	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "net", NULL);
 
+	vmm_open_netdevs(vmm);
 	vmm->n_cards = list ? (unsigned)g_variant_n_children(list) : 0;
 	vmm->cards = g_new0(struct machine_card, vmm->n_cards);
 	for (unsigned i = 0; i < vmm->n_cards; i++) {
 		g_autoptr(GVariant) keys = g_variant_get_child_value(list, i);
 
-		if (!open_card(vmm, &vmm->cards[i], keys, error))
+		if (!open_card(vmm, i, keys, error))
 			return false;
 	}
 	return true;
@@ -69,9 +82,8 @@ bool vmm_open_cards(struct vmm *vmm, GError **error)
 
 void vmm_close_cards(struct vmm *vmm)
 {
-	for (unsigned i = 0; i < vmm->n_cards; i++) {
-		net_close(vmm->cards[i].net);
+	for (unsigned i = 0; i < vmm->n_cards; i++)
 		g_clear_pointer(&vmm->cards[i].options, g_variant_unref);
-	}
 	g_free(vmm->cards);
+	vmm_close_netdevs(vmm);
 }

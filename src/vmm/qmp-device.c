@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QMP commands that plug devices in and take them out: device_add with the words of --device, and drive, a block node. See qmp.h;
- * machine/plug.c does it.
+ * QMP commands that plug devices in and take them out: device_add with the words of --device, and what is behind them: drive, a
+ * block node, or netdev, a network. See qmp.h; machine/plug.c does it.
  */
 #include <string.h>
 
@@ -41,7 +41,7 @@ static const char *text_of(JsonObject *args, const char *name)
 /* All but what is taken here. */
 static GVariant *words_of(JsonObject *args, GError **error)
 {
-	static const char *const taken[] = { "driver", "id", "drive", NULL };
+	static const char *const taken[] = { "driver", "id", "drive", "netdev", NULL };
 	GVariantBuilder words;
 	JsonObjectIter iter;
 	const char *name;
@@ -85,10 +85,75 @@ static struct disk *open_drive(struct vmm *vmm, const char *id, const char *node
 	return NULL;
 }
 
+/* The class whose property it is; QEMU's virtio devices are two, of which the inner one has it. */
+static char *owner_of(const char *driver)
+{
+	const char *name = g_str_has_suffix(driver, "-pci") && g_str_has_prefix(driver, "virtio-") ? "pci" : NULL;
+
+	return name ? g_strdup_printf("%.*sdevice", (int)(strlen(driver) - strlen(name)), driver) : g_strdup(driver);
+}
+
+/* A network that no card has, or with no name a cable that is not plugged in. */
+static bool take_network(struct vmm *vmm, struct machine_device *d, const char *name, GError **error)
+{
+	struct vmm_netdev *n = name ? vmm_find_netdev(vmm, name) : vmm_add_netdev(vmm, "none", NULL, NULL, error);
+	g_autofree char *owner = owner_of(d->cls);
+
+	if (n && !n->card) {
+		n->card = g_strdup(d->id);
+		d->netdev = n->net;
+		return true;
+	}
+	if (n)
+		qmp_fail(error, QMP_ERROR_GENERIC, "Property '%s.netdev' can't take value '%s', it's in use", owner, name);
+	else if (name)
+		qmp_fail(error, QMP_ERROR_GENERIC, "Property '%s.netdev' can't find value '%s'", owner, name);
+	return false;
+}
+
+static bool take_backends(struct vmm *vmm, JsonObject *args, struct machine_device *d, GError **error)
+{
+	const char *node = text_of(args, "drive"), *network = text_of(args, "netdev");
+
+	if (node)
+		d->disk = open_drive(vmm, d->id, node, error);
+	if (node && !d->disk)
+		return false;
+	return !machine_takes(d->cls, "netdev") || take_network(vmm, d, network, error);
+}
+
+static void give_back(struct vmm *vmm, const struct machine_device *d)
+{
+	if (d->disk)
+		vmm_unplug_drive(vmm, d->id);
+	if (d->netdev)
+		vmm_card_gone(vmm, d->id);
+}
+
+/* What is behind a device is found again by the device's name. */
+static bool check_names(struct vmm *vmm, JsonObject *args, const struct machine_device *d, GError **error)
+{
+	static const char *const backends[] = { "drive", "netdev" };
+
+	if (d->id && !qmp_check_id(d->id, error))
+		return false;
+	if (d->id && machine_has_device(vmm->machine, d->id))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Duplicate device ID '%s'", d->id);
+	for (unsigned i = 0; i < G_N_ELEMENTS(backends); i++) {
+		bool takes = machine_takes(d->cls, backends[i]), given = text_of(args, backends[i]);
+
+		if (given && !takes)
+			return qmp_fail(error, QMP_ERROR_GENERIC, "Property '%s.%s' not found", d->cls, backends[i]);
+		if (takes && !d->id)
+			return qmp_fail(error, QMP_ERROR_GENERIC, "a %s needs an id", d->cls);
+	}
+	return true;
+}
+
 JsonNode *qmp_device_add(void *opaque, JsonObject *args, GError **error)
 {
 	struct vmm *vmm = opaque;
-	const char *node = text_of(args, "drive"), *driver = text_of(args, "driver");
+	const char *driver = text_of(args, "driver");
 	g_autoptr(GVariant) words = driver && machine_can_plug(driver, error) ? words_of(args, error) : NULL;
 	struct machine_device d = { .cls = driver, .id = text_of(args, "id"), .options = words };
 
@@ -98,17 +163,11 @@ JsonNode *qmp_device_add(void *opaque, JsonObject *args, GError **error)
 		return NULL;
 	if (migrate_is_active(vmm) || vmm->incoming || vmm->incoming_deferred)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "device_add not allowed while migrating");
-	if (node && !d.id)
-		return qmp_fail(error, QMP_ERROR_GENERIC, "a device with a drive needs an id");
-	if (d.id && machine_has_device(vmm->machine, d.id))
-		return qmp_fail(error, QMP_ERROR_GENERIC, "Duplicate device ID '%s'", d.id);
-	d.disk = node ? open_drive(vmm, d.id, node, error) : NULL;
-	if (node && !d.disk)
+	if (!check_names(vmm, args, &d, error))
 		return NULL;
-	if (machine_plug(vmm->machine, &d, error))
+	if (take_backends(vmm, args, &d, error) && machine_plug(vmm->machine, &d, error))
 		return qmp_nothing();
-	if (d.disk)
-		vmm_unplug_drive(vmm, d.id);
+	give_back(vmm, &d);
 	return NULL;
 }
 
@@ -131,6 +190,7 @@ void qmp_device_gone(void *opaque, const char *id)
 	JsonObject *data = json_object_new();
 
 	vmm_unplug_drive(vmm, id);
+	vmm_card_gone(vmm, id);
 	json_object_set_string_member(data, "device", id);
 	json_object_set_string_member(data, "path", path);
 	qmp_event(vmm, "DEVICE_DELETED", data);

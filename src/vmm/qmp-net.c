@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* QMP commands about network cards. See qmp.h. */
+/* QMP commands about networks and the cards before them (QEMU's qapi/net.json). See qmp.h; netdevs.c has the networks. */
 #include "machine.h"
 #include "net.h"
 #include "qmp.h"
@@ -8,20 +8,69 @@
 
 const struct qmp_member qmp_set_link_args[] = { { "name", &qmp_string }, { "up", &qmp_boolean }, {} };
 
-/* A card's name is the machine's: net and its place among --net. */
+static const char *const kinds[] = { "user", NULL };
+static const struct qmp_type kind = { .kind = QMP_ENUM, .values = kinds };
+static const struct qmp_member forward_members[] = { { "str", &qmp_string }, {} };
+static const struct qmp_type forward = { .kind = QMP_OBJECT, .members = forward_members };
+static const struct qmp_type forwards = { .kind = QMP_LIST, .item = &forward };
+const struct qmp_member qmp_netdev_add_args[] = {
+	{ "id", &qmp_string },
+	{ "type", &kind },
+	{ "hostfwd", &forwards, .optional = true, .tag = "type", .value = "user" },
+	{ "restrict", &qmp_boolean, .optional = true, .tag = "type", .value = "user" },
+	{},
+};
+const struct qmp_member qmp_netdev_del_args[] = { { "id", &qmp_string }, {} };
+
+/* Of the network or of its card. */
 JsonNode *qmp_set_link(void *opaque, JsonObject *args, GError **error)
 {
 	const char *name = json_object_get_string_member(args, "name");
-	const struct vmm *vmm = opaque;
+	struct vmm_netdev *n = vmm_find_netdev(opaque, name);
 
-	for (unsigned i = 0; i < vmm->n_cards; i++) {
-		g_autofree char *id = g_strdup_printf("net%u", i);
+	if (!n)
+		n = vmm_netdev_of_card(opaque, name);
+	if (!n)
+		return qmp_fail(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", name);
+	net_set_link(n->net, json_object_get_boolean_member(args, "up"));
+	return qmp_nothing();
+}
 
-		if (g_strcmp0(id, name))
-			continue;
-		net_set_link(vmm->cards[i].net, json_object_get_boolean_member(args, "up"));
-		return qmp_nothing();
-	}
-	qmp_fail(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", name);
-	return NULL;
+/* As --net has it. */
+static GVariant *options_of(JsonObject *args)
+{
+	JsonArray *list = json_object_has_member(args, "hostfwd") ? json_object_get_array_member(args, "hostfwd") : NULL;
+	GVariantBuilder words;
+	GVariantDict options;
+
+	g_variant_dict_init(&options, NULL);
+	g_variant_dict_insert(&options, "restrict", "b", json_object_get_boolean_member_with_default(args, "restrict", FALSE));
+	g_variant_builder_init(&words, G_VARIANT_TYPE("as"));
+	for (guint i = 0; list && i < json_array_get_length(list); i++)
+		g_variant_builder_add(&words, "s", json_object_get_string_member(json_array_get_object_element(list, i), "str"));
+	g_variant_dict_insert_value(&options, "hostfwd", g_variant_builder_end(&words));
+	return g_variant_ref_sink(g_variant_dict_end(&options));
+}
+
+JsonNode *qmp_netdev_add(void *opaque, JsonObject *args, GError **error)
+{
+	const char *id = json_object_get_string_member(args, "id");
+	g_autoptr(GVariant) options = options_of(args);
+
+	if (!qmp_check_id(id, error))
+		return NULL;
+	if (vmm_find_netdev(opaque, id))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Duplicate ID '%s'", id);
+	return vmm_add_netdev(opaque, json_object_get_string_member(args, "type"), id, options, error) ? qmp_nothing() : NULL;
+}
+
+JsonNode *qmp_netdev_del(void *opaque, JsonObject *args, GError **error)
+{
+	const char *id = json_object_get_string_member(args, "id");
+	struct vmm_netdev *n = vmm_find_netdev(opaque, id);
+
+	if (!n)
+		return qmp_fail(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", id);
+	vmm_remove_netdev(opaque, n);
+	return qmp_nothing();
 }

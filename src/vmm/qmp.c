@@ -76,6 +76,8 @@ static const struct qmp_command commands[] = {
 	{ "nbd-server-remove", qmp_nbd_server_remove, qmp_nbd_server_remove_args },
 	{ "nbd-server-start", qmp_nbd_server_start, qmp_nbd_server_start_args },
 	{ "nbd-server-stop", qmp_nbd_server_stop },
+	{ "netdev_add", qmp_netdev_add, qmp_netdev_add_args },
+	{ "netdev_del", qmp_netdev_del, qmp_netdev_del_args },
 	{ "query-block", qmp_query_block },
 	{ "query-block-exports", qmp_query_block_exports },
 	{ "query-block-jobs", qmp_query_block_jobs },
@@ -184,6 +186,16 @@ void qmp_event(struct vmm *vmm, const char *name, JsonObject *data)
 		qmp_server_event(vmm->qmp, name, data);
 	if (data)
 		json_object_unref(data);
+}
+
+bool qmp_check_id(const char *id, GError **error)
+{
+	const char *p = id;
+
+	if (g_ascii_isalpha(*p))
+		while (g_ascii_isalnum(*p) || (*p && strchr("-._", *p)))
+			p++;
+	return (p != id && !*p) || qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'id' expects an identifier");
 }
 
 void qmp_event_cause(struct vmm *vmm, const char *name, bool guest, const char *reason)

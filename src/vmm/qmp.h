@@ -27,6 +27,9 @@ void qmp_event_io_error(struct vmm *vmm, struct disk *d, const struct disk_error
 /* DEVICE_TRAY_MOVED */
 void qmp_event_tray(struct vmm *vmm, struct disk *d, bool open);
 
+/* A name that a client gives something (QEMU's id_wellformed): a letter, then letters, digits, - . _ */
+bool qmp_check_id(const char *id, GError **error);
+
 /* The vCPU's name in QEMU's object tree; g_free. */
 char *qmp_vcpu_path(unsigned index);
 
@@ -48,8 +51,8 @@ qmp_run qmp_device_add, qmp_device_del;
 void qmp_device_gone(void *vmm, const char *id);
 
 /* qmp-net.c */
-extern const struct qmp_member qmp_set_link_args[];
-qmp_run qmp_set_link;
+extern const struct qmp_member qmp_set_link_args[], qmp_netdev_add_args[], qmp_netdev_del_args[];
+qmp_run qmp_set_link, qmp_netdev_add, qmp_netdev_del;
 /* qmp-display.c */
 extern const struct qmp_member qmp_screendump_args[], qmp_set_password_args[], qmp_expire_password_args[];
 qmp_run qmp_screendump, qmp_query_display_options, qmp_query_vnc, qmp_set_password, qmp_expire_password;

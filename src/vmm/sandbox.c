@@ -174,7 +174,7 @@ static bool enter(const struct vmm *vmm, GVariant *keys, GError **error)
 	};
 
 	s.strict = is_strict(keys);
-	s.network = has_user_net(vmm->options);
+	s.network = vmm->qmp || has_user_net(vmm->options); /* netdev_add */
 	if (keys) {
 		g_variant_lookup(keys, "user", "&s", &s.user);
 		if (g_variant_lookup(keys, "files", "^a&s", &files))

@@ -24,6 +24,7 @@ struct image;
 struct input;
 struct qmp_keys;
 struct machine_firmware;
+struct netdev;
 struct qmp_server;
 struct vmm_nbd;
 struct vnc;
@@ -34,6 +35,12 @@ struct vnc_module;
 struct vmm_drive {
 	struct block_user user; /* its img: what is in the drive */
 	struct disk *disk;
+};
+
+/* A network: of netdev_add (id), before a card (the device's id), or both. What has neither is not kept. */
+struct vmm_netdev {
+	char *id, *card;
+	struct netdev *net;
 };
 
 struct vmm {
@@ -54,6 +61,7 @@ struct vmm {
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
 	struct machine_card *cards;
 	unsigned n_cards;
+	GPtrArray *netdevs; /* of struct vmm_netdev: those of cards[] first */
 	struct machine_firmware *firmware; /* of a pc, else NULL */
 	struct display *display; /* of a pc; else NULL */
 	struct input *input;
@@ -100,6 +108,17 @@ void vmm_close_disks(struct vmm *vmm);
 /* cards.c: the cards of --net, likewise. */
 bool vmm_open_cards(struct vmm *vmm, GError **error);
 void vmm_close_cards(struct vmm *vmm);
+/*
+ * netdevs.c: the networks before cards. Opened before the cards, closed after the machine. A removed one that a card has is cut
+ * off, and its id is free.
+ */
+void vmm_open_netdevs(struct vmm *vmm);
+void vmm_close_netdevs(struct vmm *vmm);
+struct vmm_netdev *vmm_find_netdev(const struct vmm *vmm, const char *id);
+struct vmm_netdev *vmm_netdev_of_card(const struct vmm *vmm, const char *card);
+struct vmm_netdev *vmm_add_netdev(struct vmm *vmm, const char *kind, const char *id, GVariant *options, GError **error);
+void vmm_remove_netdev(struct vmm *vmm, struct vmm_netdev *n);
+void vmm_card_gone(struct vmm *vmm, const char *card);
 /* channels.c: the ports of --channel, likewise. */
 bool vmm_open_channels(struct vmm *vmm, GError **error);
 void vmm_close_channels(struct vmm *vmm);

@@ -517,6 +517,12 @@ static void test_vectors(void **state)
 	net_set_link(&t.net, false);
 	assert_int_equal(e->pci.msix_sent, 3);
 	assert_true(rd(&t, ICR) & CAUSE_LSC);
+	/* Seen, and gone, so that the next change is another one. */
+	assert_false(rd(&t, ICR) & CAUSE_LSC);
+	net_set_link(&t.net, true);
+	assert_int_equal(e->pci.msix_sent, 4);
+	net_set_link(&t.net, false);
+	rd(&t, ICR);
 	assert_false(rd(&t, STATUS) & STATUS_LU);
 	assert_false(phy(&t, 1, MII_BMSR) & BMSR_LSTATUS);
 	close_card(&t);

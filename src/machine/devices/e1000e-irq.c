@@ -138,13 +138,13 @@ static void auto_mask(struct e1000e *e)
 		*e1000e_reg(e, IMS) &= ~*e1000e_reg(e, IAM);
 }
 
+/* An interrupt that is asserted is acknowledged whether there is a mask to be set or not: Linux has it set none. */
 uint32_t e1000e_read_icr(struct e1000e *e)
 {
 	uint32_t v = *e1000e_reg(e, ICR);
 
 	auto_mask(e);
-	if (!pci_msix_enabled(&e->pci) || !*e1000e_reg(e, IMS) ||
-	    ((v & CAUSE_ASSERTED) && (*e1000e_reg(e, CTRL_EXT) & CTRL_EXT_IAME)))
+	if (!pci_msix_enabled(&e->pci) || !*e1000e_reg(e, IMS) || (v & CAUSE_ASSERTED))
 		*e1000e_reg(e, ICR) = 0;
 	update_intx(e);
 	return v;

@@ -241,6 +241,10 @@ static char *boot_path(struct device *dev, char *ret_kind)
 	return boot_path_pci((const struct pci_device *)dev, "ethernet-phy@0");
 }
 
+static const struct device_key card_keys[] = {{"mac", DEVICE_KEY_TEXT, "address"},
+					     {"netdev", DEVICE_KEY_BACKEND, "a network of netdev_add"},
+					     {}};
+
 const struct device_class device_e1000e = {
 	.name = "e1000e",
 	.description = "Intel 82574L network card",
@@ -253,4 +257,5 @@ const struct device_class device_e1000e = {
 	.state = &state,
 	.stats = stats,
 	.boot_path = boot_path,
+	.keys = card_keys,
 };

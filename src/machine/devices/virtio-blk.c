@@ -553,7 +553,9 @@ static char *blk_boot_path(struct device *dev, char *ret_kind)
 	return boot_path_pci((struct pci_device *)dev, "disk@0,0");
 }
 
-static const struct device_key blk_keys[] = {{"serial", DEVICE_KEY_TEXT, "serial number"}, {}};
+static const struct device_key blk_keys[] = {{"serial", DEVICE_KEY_TEXT, "serial number"},
+					    {"drive", DEVICE_KEY_BACKEND, "a node of blockdev-add"},
+					    {}};
 
 const struct device_class device_virtio_blk = {
 	.name = "virtio-blk",

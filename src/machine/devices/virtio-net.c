@@ -681,7 +681,9 @@ static char *net_boot_path(struct device *dev, char *ret_kind)
 	return boot_path_pci((struct pci_device *)dev, "ethernet-phy@0");
 }
 
-static const struct device_key net_keys[] = {{"mac", DEVICE_KEY_TEXT, "address"}, {}};
+static const struct device_key net_keys[] = {{"mac", DEVICE_KEY_TEXT, "address"},
+					    {"netdev", DEVICE_KEY_BACKEND, "a network of netdev_add"},
+					    {}};
 
 const struct device_class device_virtio_net = {
 	.name = "virtio-net",
