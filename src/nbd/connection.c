@@ -115,7 +115,7 @@ static ssize_t socket_send(void *opaque, const void *buf, size_t len)
 
 bool conn_start_tls(struct nbd_conn *c, GError **error)
 {
-	const struct nbd_tls_socket socket = { socket_recv, socket_send, c };
+	const struct kv_tls_socket socket = { socket_recv, socket_send, c };
 
 	c->may_wait = true;
 	c->tls = c->tls_module->start(c->tls_creds, &socket, error);

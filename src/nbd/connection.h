@@ -38,9 +38,9 @@ struct nbd_conn {
 	bool used;	       /* the handshake is through */
 	int fd;
 	int64_t deadline; /* of the handshake, g_get_monotonic_time(); 0: none any more */
-	const struct nbd_tls_module *tls_module; /* with credentials: TLS is a must */
-	struct nbd_tls_creds *tls_creds;
-	struct nbd_tls *tls; /* NULL: plain bytes */
+	const struct kv_tls_module *tls_module; /* with credentials: TLS is a must */
+	struct kv_tls_creds *tls_creds;
+	struct kv_tls *tls; /* NULL: plain bytes */
 
 	/* in[in_at, in_end): received, not looked at. */
 	uint8_t *in;

@@ -46,8 +46,8 @@ struct nbd_server {
 	unsigned max;
 	void (*left)(void *opaque, unsigned n, bool used);
 	void *opaque;
-	const struct nbd_tls_module *tls_module;
-	struct nbd_tls_creds *tls_creds;
+	const struct kv_tls_module *tls_module;
+	struct kv_tls_creds *tls_creds;
 	struct nbd_conn *conns; /* the context's thread changes the list; */
 	unsigned n_conns;
 	GMutex lock; /* below, the list, and what connection.h says */
@@ -388,9 +388,10 @@ static bool load_tls(struct nbd_server *s, const struct nbd_server_options *o, G
 {
 	if (!o->tls_creds)
 		return true;
-	s->tls_module = kv_module_symbol(NBD_TLS_MODULE, NBD_TLS_SYMBOL, error);
+	s->tls_module = kv_module_symbol(KV_TLS_MODULE, KV_TLS_SYMBOL, error);
 	if (s->tls_module)
-		s->tls_creds = s->tls_module->creds_new(o->tls_creds, o->tls_psk, o->tls_verify_peer, error);
+		s->tls_creds = s->tls_module->creds_new(o->tls_psk ? KV_TLS_PSK : KV_TLS_X509, o->tls_creds,
+							o->tls_verify_peer, error);
 	return s->tls_creds;
 }
 
@@ -432,7 +433,7 @@ void nbd_server_free(struct nbd_server *s)
 	while (s->exports)
 		nbd_export_remove(s->exports);
 	if (s->tls_creds)
-		s->tls_module->creds_free(s->tls_creds);
+		s->tls_module->creds_unref(s->tls_creds);
 	g_mutex_clear(&s->lock);
 	g_cond_clear(&s->changed);
 	g_free(s);

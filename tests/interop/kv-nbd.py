@@ -14,6 +14,7 @@ import sys
 import time
 
 import cases
+import certs
 from cases import Skipped, check
 
 LIMIT = 60
@@ -414,36 +415,12 @@ def case_lost(bed):
 
 # ---- TLS ----
 
-def make_certificates(bed, folder):
-    def tool(*words):
-        bed.run('certtool', *words)
-
-    os.makedirs(bed.path(folder), exist_ok=True)
-
-    def template(name, *lines):
-        with open(bed.path(f'{folder}/{name}.info'), 'w', encoding='utf-8') as file:
-            file.write('\n'.join(lines) + '\n')
-
-    key = ['--generate-privkey', '--key-type=ecdsa', '--curve=secp256r1']
-    template('ca', f'cn = {folder}', 'ca', 'cert_signing_key', 'expiration_days = 1000')
-    tool(*key, '--outfile', f'{folder}/ca-key.pem')
-    tool('--generate-self-signed', '--load-privkey', f'{folder}/ca-key.pem', '--template', f'{folder}/ca.info', '--outfile',
-         f'{folder}/ca-cert.pem')
-    for who in 'server', 'client':
-        template(who, 'cn = localhost', 'dns_name = localhost', 'ip_address = 127.0.0.1', f'tls_www_{who}', 'signing_key',
-                 'expiration_days = 1000')
-        tool(*key, '--outfile', f'{folder}/{who}-key.pem')
-        tool('--generate-certificate', '--load-ca-certificate', f'{folder}/ca-cert.pem', '--load-ca-privkey',
-             f'{folder}/ca-key.pem', '--load-privkey', f'{folder}/{who}-key.pem', '--template', f'{folder}/{who}.info', '--outfile',
-             f'{folder}/{who}-cert.pem')
-
-
 def case_tls(bed):
     for tool in 'certtool', 'psktool':
         if not shutil.which(tool):
             raise Skipped(f'no {tool}')
-    make_certificates(bed, 'ours')
-    make_certificates(bed, 'others')
+    certs.make(bed.path('ours'))
+    certs.make(bed.path('others'))
     bed.disk('a', 'raw')
 
     def uri(folder):

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * TLS for the NBD server, by GnuTLS: the module kv-nbd-tls.so, which server.c loads when there are credentials. See tls.h.
+ * TLS by GnuTLS: the module kv-tls.so, which a server loads when there are credentials. See tls.h.
  */
 #include "tls.h"
 
@@ -16,19 +16,22 @@ enum {
 	HANDSHAKE_ROUNDS = 1000, /* GnuTLS asks to be called again; the socket has a deadline */
 };
 
-struct nbd_tls_creds {
-	bool psk, verify_peer;
+struct kv_tls_creds {
+	int refs; /* atomic */
+	enum kv_tls_kind kind;
+	bool verify_peer;
 	gnutls_certificate_credentials_t x509;
 	gnutls_psk_server_credentials_t keys;
+	gnutls_anon_server_credentials_t anon;
 };
 
-struct nbd_tls {
+struct kv_tls {
 	gnutls_session_t session;
-	struct nbd_tls_socket socket;
+	struct kv_tls_socket socket;
 	bool verify_peer;
 };
 
-extern const struct nbd_tls_module kv_nbd_tls;
+extern const struct kv_tls_module kv_tls;
 
 /* ---- credentials ---- */
 
@@ -42,7 +45,7 @@ static bool fail(GError **error, int res, const char *path)
 	return kv_fail(error, KV_ERROR_USAGE, "TLS: '%s': %s", path, gnutls_strerror(res));
 }
 
-static bool load_x509(struct nbd_tls_creds *c, const char *folder, GError **error)
+static bool load_x509(struct kv_tls_creds *c, const char *folder, GError **error)
 {
 	g_autofree char *ca = file_in(folder, "ca-cert.pem"), *cert = file_in(folder, "server-cert.pem"),
 			*key = file_in(folder, "server-key.pem"), *crl = file_in(folder, "ca-crl.pem");
@@ -61,7 +64,7 @@ static bool load_x509(struct nbd_tls_creds *c, const char *folder, GError **erro
 	return res >= 0 || fail(error, res, crl);
 }
 
-static bool load_psk(struct nbd_tls_creds *c, const char *folder, GError **error)
+static bool load_psk(struct kv_tls_creds *c, const char *folder, GError **error)
 {
 	g_autofree char *keys = file_in(folder, "keys.psk");
 	int res = gnutls_psk_allocate_server_credentials(&c->keys);
@@ -74,24 +77,46 @@ static bool load_psk(struct nbd_tls_creds *c, const char *folder, GError **error
 	return res >= 0 || fail(error, res, keys);
 }
 
-static void creds_free(struct nbd_tls_creds *c)
+static bool load_anon(struct kv_tls_creds *c, const char *folder, GError **error)
 {
+	int res = gnutls_anon_allocate_server_credentials(&c->anon);
+
+	if (res >= 0)
+		res = gnutls_anon_set_server_known_dh_params(c->anon, GNUTLS_SEC_PARAM_MEDIUM);
+	return res >= 0 || kv_fail(error, KV_ERROR_USAGE, "TLS: %s", gnutls_strerror(res));
+}
+
+static struct kv_tls_creds *creds_ref(struct kv_tls_creds *c)
+{
+	g_atomic_int_inc(&c->refs);
+	return c;
+}
+
+static void creds_unref(struct kv_tls_creds *c)
+{
+	if (!g_atomic_int_dec_and_test(&c->refs))
+		return;
 	if (c->x509)
 		gnutls_certificate_free_credentials(c->x509);
 	if (c->keys)
 		gnutls_psk_free_server_credentials(c->keys);
+	if (c->anon)
+		gnutls_anon_free_server_credentials(c->anon);
 	g_free(c);
 }
 
-static struct nbd_tls_creds *creds_new(const char *folder, bool psk, bool verify_peer, GError **error)
+static struct kv_tls_creds *creds_new(enum kv_tls_kind kind, const char *folder, bool verify_peer, GError **error)
 {
-	struct nbd_tls_creds *c = g_new0(struct nbd_tls_creds, 1);
+	static bool (*const load[])(struct kv_tls_creds *c, const char *folder, GError **error) = {
+		[KV_TLS_X509] = load_x509, [KV_TLS_PSK] = load_psk, [KV_TLS_ANON] = load_anon};
+	struct kv_tls_creds *c = g_new0(struct kv_tls_creds, 1);
 
-	c->psk = psk;
+	c->refs = 1;
+	c->kind = kind;
 	c->verify_peer = verify_peer;
-	if (psk ? load_psk(c, folder, error) : load_x509(c, folder, error))
+	if (load[kind](c, folder, error))
 		return c;
-	creds_free(c);
+	creds_unref(c);
 	return NULL;
 }
 
@@ -99,7 +124,7 @@ static struct nbd_tls_creds *creds_new(const char *folder, bool psk, bool verify
 
 static ssize_t pull(gnutls_transport_ptr_t opaque, void *buf, size_t len)
 {
-	struct nbd_tls *t = opaque;
+	struct kv_tls *t = opaque;
 	ssize_t n = t->socket.recv(t->socket.opaque, buf, len);
 
 	if (n < 0)
@@ -109,7 +134,7 @@ static ssize_t pull(gnutls_transport_ptr_t opaque, void *buf, size_t len)
 
 static ssize_t push(gnutls_transport_ptr_t opaque, const void *buf, size_t len)
 {
-	struct nbd_tls *t = opaque;
+	struct kv_tls *t = opaque;
 	ssize_t n = t->socket.send(t->socket.opaque, buf, len);
 
 	if (n < 0)
@@ -117,17 +142,30 @@ static ssize_t push(gnutls_transport_ptr_t opaque, const void *buf, size_t len)
 	return n;
 }
 
-static int prepare(struct nbd_tls *t, struct nbd_tls_creds *c)
+static int set_credentials(struct kv_tls *t, struct kv_tls_creds *c)
 {
-	const char *priority = c->psk ? "NORMAL:-KX-ALL:+ECDHE-PSK:+DHE-PSK:+PSK" : "NORMAL";
+	switch (c->kind) {
+	case KV_TLS_PSK:
+		return gnutls_credentials_set(t->session, GNUTLS_CRD_PSK, c->keys);
+	case KV_TLS_ANON:
+		return gnutls_credentials_set(t->session, GNUTLS_CRD_ANON, c->anon);
+	default:
+		return gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE, c->x509);
+	}
+}
+
+static int prepare(struct kv_tls *t, struct kv_tls_creds *c)
+{
+	/* TLS 1.3 knows nobody without a certificate or a key. */
+	static const char *const priorities[] = {[KV_TLS_X509] = "NORMAL",
+						 [KV_TLS_PSK] = "NORMAL:-KX-ALL:+ECDHE-PSK:+DHE-PSK:+PSK",
+						 [KV_TLS_ANON] = "NORMAL:-VERS-TLS1.3:-KX-ALL:+ANON-ECDH:+ANON-DH"};
 	int res = gnutls_init(&t->session, GNUTLS_SERVER);
 
 	if (res >= 0)
-		res = gnutls_priority_set_direct(t->session, priority, NULL);
-	if (res >= 0 && c->psk)
-		res = gnutls_credentials_set(t->session, GNUTLS_CRD_PSK, c->keys);
-	else if (res >= 0)
-		res = gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE, c->x509);
+		res = gnutls_priority_set_direct(t->session, priorities[c->kind], NULL);
+	if (res >= 0)
+		res = set_credentials(t, c);
 	if (res < 0)
 		return res;
 	if (c->verify_peer)
@@ -138,18 +176,15 @@ static int prepare(struct nbd_tls *t, struct nbd_tls_creds *c)
 	return 0;
 }
 
-static bool shake_hands(struct nbd_tls *t, struct nbd_tls_creds *c, GError **error)
+static bool shake_hands(struct kv_tls *t, struct kv_tls_creds *c, GError **error)
 {
 	unsigned status = 0;
-	int res = prepare(t, c);
+	int res = prepare(t, c), rounds = 0;
 
-	for (unsigned i = 0; res >= 0 && i < HANDSHAKE_ROUNDS; i++) {
-		res = gnutls_handshake(t->session);
-		if (res == 0)
-			break;
-		if (!gnutls_error_is_fatal(res))
-			res = 0;
-	}
+	if (res >= 0)
+		do {
+			res = gnutls_handshake(t->session);
+		} while (res < 0 && !gnutls_error_is_fatal(res) && ++rounds < HANDSHAKE_ROUNDS);
 	if (res < 0)
 		return kv_fail(error, KV_ERROR_INVALID, "TLS handshake: %s", gnutls_strerror(res));
 	if (c->verify_peer) {
@@ -160,7 +195,7 @@ static bool shake_hands(struct nbd_tls *t, struct nbd_tls_creds *c, GError **err
 	return true;
 }
 
-static void end(struct nbd_tls *t, bool bye)
+static void end(struct kv_tls *t, bool bye)
 {
 	if (t->session && bye)
 		gnutls_bye(t->session, GNUTLS_SHUT_WR);
@@ -169,11 +204,12 @@ static void end(struct nbd_tls *t, bool bye)
 	g_free(t);
 }
 
-static struct nbd_tls *start(struct nbd_tls_creds *c, const struct nbd_tls_socket *socket, GError **error)
+static struct kv_tls *start(struct kv_tls_creds *c, const struct kv_tls_socket *socket, GError **error)
 {
-	struct nbd_tls *t = g_new0(struct nbd_tls, 1);
+	struct kv_tls *t = g_new0(struct kv_tls, 1);
 
 	t->socket = *socket;
+	t->verify_peer = c->verify_peer;
 	if (shake_hands(t, c, error))
 		return t;
 	end(t, false);
@@ -188,7 +224,7 @@ static ssize_t result(ssize_t n)
 	return -1;
 }
 
-static ssize_t tls_recv(struct nbd_tls *t, void *buf, size_t len)
+static ssize_t tls_recv(struct kv_tls *t, void *buf, size_t len)
 {
 	ssize_t n;
 
@@ -198,7 +234,7 @@ static ssize_t tls_recv(struct nbd_tls *t, void *buf, size_t len)
 	return n == GNUTLS_E_PREMATURE_TERMINATION ? 0 : result(n);
 }
 
-static ssize_t tls_send(struct nbd_tls *t, const void *buf, size_t len)
+static ssize_t tls_send(struct kv_tls *t, const void *buf, size_t len)
 {
 	ssize_t n = gnutls_record_send(t->session, buf, len);
 
@@ -207,9 +243,26 @@ static ssize_t tls_send(struct nbd_tls *t, const void *buf, size_t len)
 	return result(n);
 }
 
-static size_t pending(struct nbd_tls *t)
+static char *peer_name(struct kv_tls *t)
+{
+	unsigned n = 0;
+	const gnutls_datum_t *certs = t->verify_peer ? gnutls_certificate_get_peers(t->session, &n) : NULL;
+	gnutls_datum_t name = {0};
+	gnutls_x509_crt_t cert;
+	char *dn = NULL;
+
+	if (!certs || !n || gnutls_x509_crt_init(&cert) < 0)
+		return NULL;
+	if (gnutls_x509_crt_import(cert, &certs[0], GNUTLS_X509_FMT_DER) >= 0 && gnutls_x509_crt_get_dn2(cert, &name) >= 0)
+		dn = g_utf8_make_valid((const char *)name.data, name.size);
+	gnutls_free(name.data);
+	gnutls_x509_crt_deinit(cert);
+	return dn;
+}
+
+static size_t pending(struct kv_tls *t)
 {
 	return gnutls_record_check_pending(t->session);
 }
 
-const struct nbd_tls_module kv_nbd_tls = { creds_new, creds_free, start, tls_recv, tls_send, pending, end };
+const struct kv_tls_module kv_tls = { creds_new, creds_ref, creds_unref, start, tls_recv, tls_send, peer_name, pending, end };
