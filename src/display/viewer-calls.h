@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the thread of a VNC viewer (vnc-viewer.c) does: its socket, as libvncserver has it. */
+/* What the threads of a VNC viewer (vnc-viewer.c, vnc-tls.c) do: their sockets, as libvncserver and GnuTLS have them. */
 #pragma once
 
 #include "thread-calls.h"

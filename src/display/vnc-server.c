@@ -17,6 +17,7 @@
 
 #include "error.h"
 #include "listen.h"
+#include "module.h"
 
 enum { BACKLOG = 16 };
 
@@ -33,7 +34,9 @@ static struct vnc_peer peer_of(const struct vnc_viewer *v)
 {
 	const struct vnc *s = v->server;
 
-	return (struct vnc_peer){v->host, v->service, v->family, s->host, s->service, v->websocket};
+	return (struct vnc_peer){v->host,    v->service,	 v->family,
+				 s->host,    s->service, __atomic_load_n(&v->dname, __ATOMIC_ACQUIRE),
+				 v->websocket};
 }
 
 static void tell(struct vnc_viewer *v, enum vnc_event what)
@@ -64,6 +67,8 @@ static void drop_others(struct vnc *s, const struct vnc_viewer *but)
 static void free_viewer(struct vnc_viewer *v)
 {
 	g_thread_join(v->thread);
+	shutdown(v->fd, SHUT_RDWR);
+	vnc_tls_free(v);
 	close(v->fd);
 	close(v->wake);
 	sraRgnDestroy(v->damage);
@@ -166,7 +171,7 @@ static struct vnc_viewer *new_viewer(struct vnc *s, unsigned slot, int fd, bool 
 	socklen_t len = sizeof(sa);
 	struct vnc_viewer *v = g_new0(struct vnc_viewer, 1);
 
-	*v = (struct vnc_viewer){.server = s, .slot = slot, .fd = fd, .websocket = websocket};
+	*v = (struct vnc_viewer){.server = s, .slot = slot, .fd = fd, .inner = -1, .websocket = websocket};
 	v->resized = v->new_cursor = true;
 	v->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	v->damage = sraRgnCreate();
@@ -194,6 +199,8 @@ static void accept_viewer(struct vnc *s, int fd, bool websocket)
 	s->viewer[slot] = v;
 	g_mutex_unlock(&s->lock);
 	tell(v, VNC_CONNECTED);
+	if (s->tls_creds && !vnc_tls_start(v))
+		shutdown(fd, SHUT_RDWR);
 	v->thread = g_thread_new("vnc", vnc_viewer_run, v);
 }
 
@@ -293,6 +300,7 @@ static bool open_tcp(struct vnc *s, GError **error)
 	if (fd < 0)
 		return false;
 	add_listener(s, fd, true);
+	s->web_service = g_steal_pointer(&web);
 	return true;
 }
 
@@ -395,15 +403,35 @@ static void vnc_stop(struct vnc *s)
 	if (s->path)
 		kv_listen_remove(s->folder, s->path);
 	vnc_input_free(s);
+	if (s->tls_creds)
+		s->tls_module->creds_unref(s->tls_creds);
 	g_free((void *)s->cursor.pixels);
 	g_free(s->shadow);
 	g_free(s->path);
+	g_free(s->folder_of_creds);
 	g_free(s->name);
 	g_free(s->host);
 	g_free(s->service);
+	g_free(s->web_service);
 	g_cond_clear(&s->room);
 	g_mutex_clear(&s->lock);
 	g_free(s);
+}
+
+static bool open_tls(struct vnc *s, GError **error)
+{
+	const char *folder = s->config.tls_creds;
+
+	if (!folder)
+		return true;
+	s->folder_of_creds = g_canonicalize_filename(folder, NULL);
+	s->tls_kind = strcmp(folder, VNC_TLS_ANON) ? KV_TLS_X509 : KV_TLS_ANON;
+	if (s->tls_kind == KV_TLS_ANON && s->config.tls_verify_peer)
+		return kv_fail(error, KV_ERROR_USAGE, "--vnc: tls-verify-peer needs certificates; give a folder to tls-creds");
+	s->tls_module = kv_module_symbol(KV_TLS_MODULE, KV_TLS_SYMBOL, error);
+	if (s->tls_module)
+		s->tls_creds = s->tls_module->creds_new(s->tls_kind, s->folder_of_creds, s->config.tls_verify_peer, error);
+	return s->tls_creds;
 }
 
 static struct vnc *vnc_start(const struct vnc_config *config, GError **error)
@@ -422,7 +450,7 @@ static struct vnc *vnc_start(const struct vnc_config *config, GError **error)
 	g_queue_init(&s->messages);
 	input_watch(config->input, config->context, on_input, s);
 	on_input(s);
-	if (!open_listeners(s, error)) {
+	if (!open_tls(s, error) || !open_listeners(s, error)) {
 		vnc_stop(s);
 		return NULL;
 	}
@@ -456,6 +484,26 @@ static bool vnc_has_password(const struct vnc *s)
 	return s->has_password;
 }
 
+/* Viewers that are there keep theirs. */
+static bool vnc_reload_tls(struct vnc *s, GError **error)
+{
+	struct kv_tls_creds *new;
+
+	if (!s->tls_creds)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "vnc tls is not enabled");
+	new = s->tls_module->creds_new(s->tls_kind, s->folder_of_creds, s->config.tls_verify_peer, error);
+	if (!new)
+		return false;
+	s->tls_module->creds_unref(s->tls_creds);
+	s->tls_creds = new;
+	return true;
+}
+
+static const char *vnc_get_tls(const struct vnc *s)
+{
+	return !s->tls_creds ? NULL : s->tls_kind == KV_TLS_ANON ? "tls" : "x509";
+}
+
 static void vnc_each_client(struct vnc *s, void (*f)(void *opaque, const struct vnc_peer *peer), void *opaque)
 {
 	for (unsigned i = 0; i < VNC_VIEWERS; i++)
@@ -471,11 +519,21 @@ static void vnc_get_address(const struct vnc *s, struct vnc_peer *ret)
 	*ret = (struct vnc_peer){.family = s->family, .server_host = s->host, .server_service = s->service};
 }
 
+static bool vnc_get_websocket(const struct vnc *s, struct vnc_peer *ret)
+{
+	*ret = (struct vnc_peer){
+		.family = s->family, .server_host = s->host, .server_service = s->web_service, .websocket = true};
+	return s->web_service;
+}
+
 extern const struct vnc_module kv_vnc;
 const struct vnc_module kv_vnc = {.start = vnc_start,
 				  .stop = vnc_stop,
 				  .set_password = vnc_set_password,
 				  .expire_password = vnc_expire_password,
 				  .has_password = vnc_has_password,
+				  .get_tls = vnc_get_tls,
+				  .reload_tls = vnc_reload_tls,
 				  .each_client = vnc_each_client,
-				  .get_address = vnc_get_address};
+				  .get_address = vnc_get_address,
+				  .get_websocket = vnc_get_websocket};

@@ -11,6 +11,7 @@
 
 #include "display.h"
 #include "input.h"
+#include "tls.h"
 #include "vnc.h"
 
 enum {
@@ -19,6 +20,8 @@ enum {
 	VNC_SIZE_MAX = 16384,	 /* pixels, each way */
 	VNC_PIXELS_MAX = 1 << 25,
 	VNC_PASSWORD_MAX = 8,
+	VNC_HANDSHAKE_MS = 30000,
+	VNC_GO = 1, /* bytes that say so between vnc-tls.c and vnc-viewer.c */
 };
 
 enum vnc_message_kind {
@@ -41,9 +44,11 @@ struct vnc_viewer {
 	struct vnc *server;
 	unsigned slot;	/* its screen in the pool */
 	int fd;		/* of the connection, a duplicate to shut it down by */
+	int inner;	/* with TLS: where plain RFB is; -1: fd */
 	int wake;	/* eventfd: something below changed */
 	bool websocket, ready;
-	GThread *thread;
+	GThread *thread, *relay; /* relay: vnc-tls.c */
+	char *dname;		 /* of its certificate; atomic, set once */
 	char *host, *service;
 	const char *family;
 
@@ -69,8 +74,12 @@ struct vnc_viewer {
 struct vnc {
 	struct vnc_config config;
 	int folder; /* of the Unix socket's file */
-	char *name, *path, *host, *service; /* path: of a Unix socket; host and service as they are told */
+	char *name, *path, *host, *service, *web_service; /* path: of a Unix socket; host and services as they are told */
 	const char *family;
+	const struct kv_tls_module *tls_module;
+	struct kv_tls_creds *tls_creds; /* NULL: no TLS; main thread */
+	enum kv_tls_kind tls_kind;
+	char *folder_of_creds; /* absolute */
 	GPtrArray *listeners; /* struct vnc_listener */
 	rfbScreenInfoPtr screen[VNC_VIEWERS];
 	struct vnc_viewer *viewer[VNC_VIEWERS];
@@ -85,7 +94,7 @@ struct vnc {
 	struct display_cursor cursor; /* pixels owned */
 	GQueue messages;
 	GSource *drain; /* on its way, or NULL */
-	bool stopping, has_password, can_wish;
+	bool stopping, has_password, can_wish; /* has_password: never changes */
 	char password[VNC_PASSWORD_MAX + 1];
 	int64_t expires;
 	unsigned leds;
@@ -95,6 +104,10 @@ struct vnc {
 /* vnc-viewer.c: the thread; the connection is its. */
 gpointer vnc_viewer_run(gpointer viewer);
 void vnc_viewer_wake(struct vnc_viewer *v);
+
+/* vnc-tls.c, main thread: starts the thread that speaks TLS; waits for its end, when the connection is shut down. */
+bool vnc_tls_start(struct vnc_viewer *v);
+void vnc_tls_free(struct vnc_viewer *v);
 
 /* vnc-server.c: from a viewer's thread; false: the server stops. */
 bool vnc_post(const struct vnc_message *m);

@@ -15,7 +15,7 @@
 
 #include "vnc-server.h"
 
-enum { CLIENT_WAIT_MS = 20000, HANDSHAKE_MS = 30000, REFUSED_US = 1000000 };
+enum { CLIENT_WAIT_MS = 20000, REFUSED_US = 1000000 };
 
 /* libvncserver has them, without telling in its headers. */
 extern rfbBool webSocketsHasDataInBuffer(rfbClientPtr cl);
@@ -246,7 +246,7 @@ static void serve(struct vnc_viewer *v, rfbScreenInfoPtr screen)
 
 	while (cl->sock != RFB_INVALID_SOCKET && take_changes(v, screen)) {
 		struct pollfd fds[2] = {{cl->sock, POLLIN, 0}, {v->wake, POLLIN, 0}};
-		int timeout = v->ready ? -1 : HANDSHAKE_MS - (int)((g_get_monotonic_time() - started) / 1000);
+		int timeout = v->ready ? -1 : VNC_HANDSHAKE_MS - (int)((g_get_monotonic_time() - started) / 1000);
 		eventfd_t count;
 
 		send_updates(v);
@@ -284,12 +284,29 @@ static void set_up(struct vnc_viewer *v, rfbScreenInfoPtr screen)
 	screen->sslcertfile = screen->sslkeyfile = no_file;
 }
 
+/* The socket with plain bytes, when there are some where libvncserver wants to see them at once; -1. */
+static int take_socket(struct vnc_viewer *v)
+{
+	int fd = v->inner >= 0 ? v->inner : fcntl(v->fd, F_DUPFD_CLOEXEC, 0);
+	struct pollfd p = {fd, POLLIN, 0};
+	char go;
+	bool good = fd >= 0 && fd < FD_SETSIZE; /* it uses select() */
+
+	if (good && v->inner >= 0)
+		good = recv(fd, &go, VNC_GO, 0) == VNC_GO;
+	if (good && v->websocket)
+		good = poll(&p, 1, VNC_HANDSHAKE_MS) > 0;
+	if (fd >= 0 && !good)
+		close(fd);
+	return good ? fd : -1;
+}
+
 gpointer vnc_viewer_run(gpointer opaque)
 {
 	struct vnc_viewer *v = opaque;
 	rfbScreenInfoPtr screen = v->server->screen[v->slot];
-	int fd = fcntl(v->fd, F_DUPFD_CLOEXEC, 0);
 	sigset_t broken_pipe;
+	int fd;
 
 	if (v->server->config.thread)
 		v->server->config.thread();
@@ -299,11 +316,9 @@ gpointer vnc_viewer_run(gpointer opaque)
 	pthread_sigmask(SIG_BLOCK, &broken_pipe, NULL);
 	set_up(v, screen);
 	take_changes(v, screen); /* the first frame */
-	/* libvncserver uses select(). */
-	if (fd >= 0 && fd < FD_SETSIZE)
+	fd = take_socket(v);
+	if (fd >= 0)
 		v->client = rfbNewClient(screen, fd);
-	else if (fd >= 0)
-		close(fd);
 	/* A page of any web site may open a WebSocket: it shall not do so at the port for viewers. */
 	if (v->client && v->client->wsctx && !v->websocket)
 		rfbCloseClient(v->client);

@@ -21,8 +21,11 @@ enum vnc_event { VNC_CONNECTED, VNC_INITIALIZED, VNC_DISCONNECTED };
 struct vnc_peer {
 	const char *host, *service, *family; /* family: ipv4, ipv6, unix */
 	const char *server_host, *server_service;
+	const char *x509_dname; /* of the certificate that it came with; NULL: none was asked for, or not yet */
 	bool websocket;
 };
+
+#define VNC_TLS_ANON "anon" /* without certificates: against who listens alone, not against who is in between */
 
 struct vnc_config {
 	struct display *display; /* head 0 is shown */
@@ -32,8 +35,10 @@ struct vnc_config {
 	const char *listen;    /* unix:PATH or ADDRESS:PORT, a numeric one; [::1]:PORT */
 	uint16_t websocket;    /* a port of the same address for WebSocket; 0: none */
 	const char *password;  /* 8 bytes count; NULL: everybody may; "": nobody before vnc_module.set_password() */
+	const char *tls_creds; /* a folder as in tls.h, or VNC_TLS_ANON; NULL: no TLS */
+	bool tls_verify_peer;  /* viewers need a certificate */
 	enum vnc_share share;
-	void (*thread)(void); /* a viewer's calls it first; may be NULL */
+	void (*thread)(void); /* a viewer's threads call it first; may be NULL */
 	void (*event)(void *opaque, enum vnc_event what, const struct vnc_peer *peer);
 	void *opaque;
 };
@@ -45,9 +50,12 @@ struct vnc_module {
 	bool (*set_password)(struct vnc *v, const char *password);
 	bool (*expire_password)(struct vnc *v, int64_t seconds); /* Unix time; INT64_MAX: never */
 	bool (*has_password)(const struct vnc *v);
+	const char *(*get_tls)(const struct vnc *v); /* x509, tls (without certificates), or NULL */
+	bool (*reload_tls)(struct vnc *v, GError **error); /* for viewers to come; without success the old ones stay */
 	void (*each_client)(struct vnc *v, void (*f)(void *opaque, const struct vnc_peer *peer), void *opaque);
 	/* Where it listens: the port is a number even if 0 was asked for. */
-	void (*get_address)(const struct vnc *v, struct vnc_peer *ret);
+	void (*get_address)(const struct vnc *v, struct vnc_peer *ret); /* of the port for viewers */
+	bool (*get_websocket)(const struct vnc *v, struct vnc_peer *ret); /* of the one for browsers; false: there is none */
 };
 
 #define VNC_MODULE "kv-vnc"

@@ -175,6 +175,8 @@ static const struct option vnc_keys[] = {
 	{ "share", OPTION_CHOICE, "exclusive|shared", "a viewer may ask to be the only one (exclusive)", .choices = vnc_shares,
 	  .rare = true },
 	{ "websocket", OPTION_COUNT, "PORT", "a port of ADDR for viewers in browsers", .min = 1, .max = 65535, .rare = true },
+	{ "tls-creds", OPTION_FILE, "DIR|anon", "use TLS, with certificates and a key there, or without any", .rare = true },
+	{ "tls-verify-peer", OPTION_BOOL, "on|off", "viewers need a certificate as well (off)", .rare = true },
 	{},
 };
 

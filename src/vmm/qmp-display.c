@@ -57,12 +57,32 @@ JsonNode *qmp_query_display_options(void *opaque, JsonObject *args, GError **err
 
 /* ---- VNC ---- */
 
+/* QEMU's names of what a viewer has to do: one of both words ("vencrypt+x509+vnc"), or the primary type and VeNCrypt's. */
+static char *auth_name(const struct vmm *vmm)
+{
+	const char *tls = vmm->vnc_module->get_tls(vmm->vnc), *inner = vmm->vnc_module->has_password(vmm->vnc) ? "vnc" : "none";
+
+	return tls ? g_strdup_printf("vencrypt+%s+%s", tls, inner) : g_strdup(inner);
+}
+
+static void put_auth(JsonObject *o, const struct vmm *vmm, bool websocket)
+{
+	const char *tls = vmm->vnc_module->get_tls(vmm->vnc), *inner = vmm->vnc_module->has_password(vmm->vnc) ? "vnc" : "none";
+	g_autofree char *both = g_strdup_printf("%s-%s", tls, inner);
+
+	json_object_set_string_member(o, "auth", tls && !websocket ? "vencrypt" : inner);
+	if (tls && !websocket)
+		json_object_set_string_member(o, "vencrypt", both);
+}
+
 static void put_peer(JsonObject *o, const struct vnc_peer *p, bool server)
 {
 	json_object_set_string_member(o, "host", server ? p->server_host : p->host);
 	json_object_set_string_member(o, "service", server ? p->server_service : p->service);
 	json_object_set_string_member(o, "family", p->family);
 	json_object_set_boolean_member(o, "websocket", p->websocket);
+	if (p->x509_dname && !server)
+		json_object_set_string_member(o, "x509_dname", p->x509_dname);
 }
 
 static void put_client(void *opaque, const struct vnc_peer *p)
@@ -73,25 +93,65 @@ static void put_client(void *opaque, const struct vnc_peer *p)
 	json_array_add_object_element(opaque, o);
 }
 
+static JsonArray *list_clients(const struct vmm *vmm)
+{
+	JsonArray *clients = json_array_new();
+
+	vmm->vnc_module->each_client(vmm->vnc, put_client, clients);
+	return clients;
+}
+
 JsonNode *qmp_query_vnc(void *opaque, JsonObject *args, GError **error)
 {
 	const struct vmm *vmm = opaque;
 	JsonObject *o = json_object_new();
-	JsonArray *clients;
+	g_autofree char *auth = NULL;
 	struct vnc_peer where;
 
 	json_object_set_boolean_member(o, "enabled", vmm->vnc != NULL);
 	if (!vmm->vnc)
 		return qmp_object(o);
-	clients = json_array_new();
+	auth = auth_name(vmm);
 	vmm->vnc_module->get_address(vmm->vnc, &where);
 	json_object_set_string_member(o, "host", where.server_host);
 	json_object_set_string_member(o, "service", where.server_service);
 	json_object_set_string_member(o, "family", where.family);
-	json_object_set_string_member(o, "auth", vmm->vnc_module->has_password(vmm->vnc) ? "vnc" : "none");
-	vmm->vnc_module->each_client(vmm->vnc, put_client, clients);
-	json_object_set_array_member(o, "clients", clients);
+	json_object_set_string_member(o, "auth", auth);
+	json_object_set_array_member(o, "clients", list_clients(vmm));
 	return qmp_object(o);
+}
+
+static void put_server(JsonArray *servers, const struct vmm *vmm, const struct vnc_peer *p)
+{
+	JsonObject *o = json_object_new();
+
+	put_peer(o, p, true);
+	put_auth(o, vmm, p->websocket);
+	json_array_add_object_element(servers, o);
+}
+
+JsonNode *qmp_query_vnc_servers(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+	JsonArray *all = json_array_new(), *servers = json_array_new();
+	JsonObject *o = json_object_new();
+	struct vnc_peer where;
+
+	if (vmm->vnc) {
+		if (vmm->vnc_module->get_websocket(vmm->vnc, &where))
+			put_server(servers, vmm, &where);
+		vmm->vnc_module->get_address(vmm->vnc, &where);
+		put_server(servers, vmm, &where);
+		json_object_set_string_member(o, "id", "default");
+		put_auth(o, vmm, false);
+		json_object_set_array_member(o, "clients", list_clients(vmm));
+		json_object_set_array_member(o, "server", servers);
+		json_array_add_object_element(all, o);
+	} else {
+		json_array_unref(servers);
+		json_object_unref(o);
+	}
+	return json_node_init_array(json_node_alloc(), all);
 }
 
 static void on_event(void *opaque, enum vnc_event what, const struct vnc_peer *p)
@@ -106,8 +166,11 @@ static void on_event(void *opaque, enum vnc_event what, const struct vnc_peer *p
 
 	put_peer(client, p, false);
 	put_peer(server, p, true);
-	if (vmm->vnc)
-		json_object_set_string_member(server, "auth", vmm->vnc_module->has_password(vmm->vnc) ? "vnc" : "none");
+	if (vmm->vnc) {
+		g_autofree char *auth = auth_name(vmm);
+
+		json_object_set_string_member(server, "auth", auth);
+	}
 	json_object_set_object_member(data, "server", server);
 	json_object_set_object_member(data, "client", client);
 	qmp_event(vmm, names[what], data);
@@ -159,6 +222,42 @@ JsonNode *qmp_set_password(void *opaque, JsonObject *args, GError **error)
 		return NULL;
 	}
 	return qmp_nothing();
+}
+
+const struct qmp_member qmp_change_vnc_password_args[] = {
+	{"password", &qmp_string},
+	{},
+};
+
+JsonNode *qmp_change_vnc_password(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+
+	if (vmm->vnc && vmm->vnc_module->set_password(vmm->vnc, json_object_get_string_member(args, "password")))
+		return qmp_nothing();
+	kv_fail(error, KV_ERROR_UNSUPPORTED, "Could not set password");
+	return NULL;
+}
+
+static const char *const reload_types[] = {"vnc", NULL};
+static const struct qmp_type reload_type = {QMP_ENUM, .values = reload_types};
+const struct qmp_member qmp_display_reload_args[] = {
+	{"type", &reload_type},
+	{"tls-certs", &qmp_boolean, .optional = true, .tag = "type", .value = "vnc"},
+	{},
+};
+
+JsonNode *qmp_display_reload(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+
+	if (!json_object_get_boolean_member_with_default(args, "tls-certs", FALSE))
+		return qmp_nothing();
+	if (!vmm->vnc) {
+		kv_fail(error, KV_ERROR_UNSUPPORTED, "Can not find vnc display");
+		return NULL;
+	}
+	return vmm->vnc_module->reload_tls(vmm->vnc, error) ? qmp_nothing() : NULL;
 }
 
 /* "now", "never", "+SECONDS" or Unix time. */

@@ -54,8 +54,10 @@ void qmp_device_gone(void *vmm, const char *id);
 extern const struct qmp_member qmp_set_link_args[], qmp_netdev_add_args[], qmp_netdev_del_args[];
 qmp_run qmp_set_link, qmp_netdev_add, qmp_netdev_del;
 /* qmp-display.c */
-extern const struct qmp_member qmp_screendump_args[], qmp_set_password_args[], qmp_expire_password_args[];
-qmp_run qmp_screendump, qmp_query_display_options, qmp_query_vnc, qmp_set_password, qmp_expire_password;
+extern const struct qmp_member qmp_screendump_args[], qmp_set_password_args[], qmp_expire_password_args[],
+	qmp_change_vnc_password_args[], qmp_display_reload_args[];
+qmp_run qmp_screendump, qmp_query_display_options, qmp_query_vnc, qmp_set_password, qmp_expire_password, qmp_query_vnc_servers,
+	qmp_change_vnc_password, qmp_display_reload;
 
 /* qmp-stats.c */
 extern const struct qmp_member qmp_stats_args[], qmp_stats_schemas_args[];

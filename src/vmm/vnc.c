@@ -50,7 +50,7 @@ bool vmm_open_vnc(struct vmm *vmm, GError **error)
 	struct vnc_config config = {
 		.display = vmm->display, .input = vmm->input, .thread = viewer_thread, .name = "kvasir"};
 	struct vnc_peer where;
-	gboolean wants_password = FALSE;
+	gboolean wants_password = FALSE, verify_peer = FALSE;
 	guint64 port = 0;
 
 	if (!keys)
@@ -69,6 +69,11 @@ bool vmm_open_vnc(struct vmm *vmm, GError **error)
 		if (!password)
 			return false;
 	}
+	g_variant_lookup(keys, "tls-creds", "&s", &config.tls_creds);
+	g_variant_lookup(keys, "tls-verify-peer", "b", &verify_peer);
+	if (verify_peer && !config.tls_creds)
+		return kv_fail(error, KV_ERROR_USAGE, "--vnc: tls-verify-peer needs tls-creds");
+	config.tls_verify_peer = verify_peer;
 	config.password = password ? password : wants_password ? "" : NULL;
 	qmp_watch_vnc(vmm, &config);
 	config.websocket = (uint16_t)port;

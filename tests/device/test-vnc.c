@@ -81,12 +81,12 @@ static void on_event(void *opaque, enum vnc_event what, const struct vnc_peer *p
 	((struct world *)opaque)->told[what]++;
 }
 
-static void world_open(struct world *w, const char *password)
+static void world_open_tls(struct world *w, const char *password, const char *tls)
 {
 	static const struct display_painter painter = {update, wish};
 	g_autofree char *listen = NULL;
 	g_autoptr(GError) error = NULL;
-	struct vnc_config c = {.name = "test", .event = on_event, .opaque = w, .password = password};
+	struct vnc_config c = {.name = "test", .event = on_event, .opaque = w, .password = password, .tls_creds = tls};
 
 	memset(w, 0, sizeof(*w));
 	w->dir = g_dir_make_tmp("kv-vnc-XXXXXX", NULL);
@@ -104,6 +104,11 @@ static void world_open(struct world *w, const char *password)
 	w->vnc = w->module->start(&c, &error);
 	if (!w->vnc)
 		fail_msg("%s", error->message);
+}
+
+static void world_open(struct world *w, const char *password)
+{
+	world_open_tls(w, password, NULL);
 }
 
 static void world_close(struct world *w)
@@ -260,6 +265,30 @@ static void passwords_are_asked_for(void **state)
 	run_until(all_gone, &w);
 	assert_int_equal(w.told[VNC_CONNECTED], 4);
 	assert_int_equal(w.told[VNC_INITIALIZED], 2);
+	world_close(&w);
+}
+
+/* VeNCrypt without certificates, as libvncclient has it; pictures larger than a record of TLS. */
+static void tls_carries_all(void **state)
+{
+	struct world w;
+	struct guest open = {.w = &w, .encodings = "raw"}, right = open, wrong = open;
+
+	world_open_tls(&w, NULL, VNC_TLS_ANON);
+	assert_string_equal(w.module->get_tls(w.vnc), "tls");
+	visit(&open);
+	assert_true(open.acted);
+	run_until(all_gone, &w);
+	world_close(&w);
+	world_open_tls(&w, "secret", VNC_TLS_ANON);
+	right.password = "secret";
+	visit(&right);
+	assert_true(right.acted);
+	wrong.password = "Secret";
+	visit(&wrong);
+	assert_true(wrong.refused);
+	run_until(all_gone, &w);
+	assert_int_equal(w.told[VNC_INITIALIZED], 1);
 	world_close(&w);
 }
 
@@ -550,6 +579,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pictures_arrive_in_all_encodings),
 		cmocka_unit_test(passwords_are_asked_for),
+		cmocka_unit_test(tls_carries_all),
 		cmocka_unit_test(keys_and_pointers_arrive),
 		cmocka_unit_test(qemus_extensions),
 		cmocka_unit_test(sizes_are_wished_for),

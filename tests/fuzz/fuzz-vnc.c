@@ -3,7 +3,8 @@
  * Fuzz target: the bytes of a VNC viewer, through the server, libvncserver and the input devices. Whatever comes, the connection
  * ends when the viewer closes it, and the server takes the next one.
  *
- * Input: a byte of options (1: the viewer has shaken hands properly), then what the viewer sends.
+ * Input: a byte of options (1: the viewer has shaken hands properly; 2: at a server with TLS, 3: until TLS begins), then what
+ * the viewer sends.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,7 @@ enum { WIDTH = 64, HEIGHT = 48, BYTES_MAX = 16384, SECONDS = 60 };
 static struct display *screen;
 static uint32_t pixels[WIDTH * HEIGHT];
 static unsigned gone;
-static char *path;
+static char *paths[2]; /* without and with TLS */
 
 static void check(bool ok)
 {
@@ -57,25 +58,30 @@ static void on_event(void *opaque, enum vnc_event what, const struct vnc_peer *p
 	gone += what == VNC_DISCONNECTED;
 }
 
-/* One for all inputs: it shall survive them. */
+/* Two servers for all inputs: they shall survive them. */
 static void start(void)
 {
 	static const struct display_painter painter = {update, wish};
 	static const struct input_device device = {"all", 31, on_input, NULL};
-	g_autofree char *dir = g_dir_make_tmp("kv-vnc-XXXXXX", NULL), *listen = NULL;
+	g_autofree char *dir = g_dir_make_tmp("kv-vnc-XXXXXX", NULL);
 	struct vnc_config config = {.name = "fuzz", .event = on_event};
 	const struct vnc_module *module = kv_module_symbol(VNC_MODULE, VNC_SYMBOL, NULL);
 
-	path = g_build_filename(dir, "s", NULL);
-	config.listen = listen = g_strconcat("unix:", path, NULL);
 	config.display = screen = display_new();
 	config.input = input_new();
 	input_plug(config.input, &device, screen);
 	display_set_painter(screen, &painter, screen);
-	check(module && module->start(&config, NULL));
+	for (unsigned tls = 0; tls < 2; tls++) {
+		g_autofree char *listen = NULL;
+
+		paths[tls] = g_build_filename(dir, tls ? "t" : "s", NULL);
+		config.listen = listen = g_strconcat("unix:", paths[tls], NULL);
+		config.tls_creds = tls ? VNC_TLS_ANON : NULL;
+		check(module && module->start(&config, NULL));
+	}
 }
 
-static int dial(void)
+static int dial(const char *path)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -87,20 +93,22 @@ static int dial(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char hands[] = "RFB 003.008\n\1\1";
+	static const char hands[] = "RFB 003.008\n\1\1", tls_hands[] = "RFB 003.008\n\x13\0\2\0\0\1\1";
 	gint64 end = g_get_monotonic_time() + SECONDS * G_USEC_PER_SEC;
 	char rest[4096];
 	unsigned before;
+	bool tls;
 	int fd;
 
 	if (!size)
 		return 0;
-	if (!path)
+	if (!paths[0])
 		start();
+	tls = data[0] & 2;
 	before = gone;
-	fd = dial();
+	fd = dial(paths[tls]);
 	if (data[0] & 1)
-		check(send(fd, hands, sizeof(hands) - 1, MSG_NOSIGNAL) > 0);
+		check(send(fd, tls ? tls_hands : hands, (tls ? sizeof(tls_hands) : sizeof(hands)) - 1, MSG_NOSIGNAL) > 0);
 	if (size > 1)
 		check(send(fd, data + 1, MIN(size - 1, BYTES_MAX), MSG_NOSIGNAL) > 0);
 	shutdown(fd, SHUT_WR);
@@ -112,7 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	check(gone == before + 1);
 	close(fd);
-	if (!g_file_test(path, G_FILE_TEST_EXISTS))
+	if (!g_file_test(paths[tls], G_FILE_TEST_EXISTS))
 		abort();
 	return 0;
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""VNC of kv-vmm as a user has it: QMP's words about it, browsers' WebSocket, keys and options that are refused.
+"""VNC of kv-vmm as a user has it: QMP's words about it, browsers' WebSocket, TLS, keys and options that are refused.
 
     vnc.py KV_VMM CASE
 """
@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
+import certs
 import vga
 
 
@@ -102,14 +104,18 @@ def upgrade(s):
     assert b' 101 ' in answer and wanted in answer, answer
 
 
-def picture(stream):
-    """Shakes hands, and asks for a picture in raw pixels: width, height, BGRX."""
+def no_security(stream):
     assert stream.read(12) == b'RFB 003.008\n'
     stream.write(b'RFB 003.008\n')
     types = stream.read(stream.read(1)[0])
     assert types == b'\1', types
     stream.write(b'\1')
     assert stream.read(4) == bytes(4)
+
+
+def picture(stream, secure=no_security):
+    """Shakes hands, and asks for a picture in raw pixels: width, height, BGRX."""
+    secure(stream)
     stream.write(b'\1')
     width, height = struct.unpack('>HH', stream.read(4))
     stream.read(16)
@@ -136,14 +142,15 @@ def free_port():
 
 
 class Machine:
-    def __init__(self, kv_vmm, vnc):
+    def __init__(self, kv_vmm, vnc, monitor=True):
         self.dir = tempfile.TemporaryDirectory(prefix='kv-vnc-')
         bios, self.qmp = self.file('rom'), self.file('q')
         rom = vga.memory(vga.BYTES, 0xa000, 64000)
         with open(bios, 'wb') as f:
             f.write(rom.image())
         self.process = subprocess.Popen([kv_vmm, '--machine', 'pc', '--firmware', bios, '--memory', '16M', '--accel', 'soft', '--console',
-                                         'file:/dev/null', '--qmp', 'unix:' + self.qmp, '--quiet', '--vnc', vnc % self.dir.name])
+                                         'file:/dev/null', '--quiet', '--vnc', vnc % self.dir.name] +
+                                        (['--qmp', 'unix:' + self.qmp] if monitor else []))
 
     def file(self, name):
         return os.path.join(self.dir.name, name)
@@ -242,6 +249,190 @@ def case_password(kv_vmm):
         assert 'error' in session.run('expire_password', protocol='vnc', time='soon')
 
 
+X509_NONE, X509_VNC = 260, 261
+
+
+def context(folder, certificate=True):
+    c = ssl.create_default_context(cafile=folder + '/ca-cert.pem')
+    if certificate:
+        c.load_cert_chain(folder + '/client-cert.pem', folder + '/client-key.pem')
+    return c
+
+
+def vencrypt(stream, tls, kind=X509_NONE):
+    """Until TLS: the stream goes on in it."""
+    assert stream.read(12) == b'RFB 003.008\n'
+    stream.write(b'RFB 003.008\n')
+    assert stream.read(2) == b'\1\x13'  # nothing but VeNCrypt
+    stream.write(b'\x13')
+    assert stream.read(2) == b'\0\2'
+    stream.write(b'\0\2')
+    assert stream.read(6) == struct.pack('>BBI', 0, 1, kind)
+    stream.write(struct.pack('>I', kind))
+    assert stream.read(1) == b'\1'
+    stream.s = tls.wrap_socket(stream.s, server_hostname='localhost')
+
+
+def ends(stream):
+    """There is nothing but the end of the connection."""
+    try:
+        return not stream.s.recv(1)
+    except (ssl.SSLError, ConnectionError):
+        return True
+
+
+def need_certtool():
+    if not shutil.which('certtool'):
+        print('SKIP: certtool is missing (tools/install-deps test)')
+        sys.exit(77)
+
+
+def case_tls(kv_vmm):
+    """X509None, X509Vnc and wss; certificates of viewers; what QMP says; a new certificate."""
+    need_certtool()
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix='kv-vnc-') as d:
+        ours, others = d + '/ours', d + '/others'
+        certs.make(ours)
+        certs.make(others)
+        with Machine(kv_vmm, '127.0.0.1:0,websocket=%d,tls-creds=%s,tls-verify-peer=on' % (port, ours) + '%.0s') as m:
+            session = Session(m.qmp)
+            info = session.run('query-vnc')['return']
+            assert info['auth'] == 'vencrypt+x509+none', info
+
+            def dial():
+                return Stream(socket.create_connection(('127.0.0.1', int(info['service']))))
+
+            def get():
+                stream = dial()
+
+                def secure(stream):
+                    vencrypt(stream, context(ours))
+                    assert stream.read(4) == bytes(4)
+                result = picture(stream, secure)
+                clients = session.run('query-vnc')['return']['clients']
+                assert any(c.get('x509_dname') == 'CN=localhost' for c in clients), clients
+                stream.s.close()
+                return result
+
+            def get_web():
+                s = context(ours).wrap_socket(socket.create_connection(('127.0.0.1', port)), server_hostname='localhost')
+                upgrade(s)
+                result = picture(Stream(s, True))
+                s.close()
+                return result
+            same_as_dump(m, session, get)
+            same_as_dump(m, session, get_web)
+            ready = session.wait_event('VNC_INITIALIZED')
+            assert ready['client']['x509_dname'] == 'CN=localhost' and ready['server']['auth'] == 'vencrypt+x509+none', ready
+            for folder, certificate in (ours, False), (others, True):
+                stream = dial()
+                try:
+                    c = context(folder, certificate)
+                    c.load_verify_locations(ours + '/ca-cert.pem')
+                    vencrypt(stream, c)
+                except (ssl.SSLError, ConnectionError):
+                    continue
+                assert ends(stream), 'a viewer without a certificate of ours'
+            no_way_around(dial, port)
+            # Whoever connects from now on sees another one.
+            certs.make_one(ours, 'server')
+            before = dial()
+            vencrypt(before, context(ours))
+            assert session.run('display-reload', type='vnc', **{'tls-certs': True}) == {'return': {}}
+            after = dial()
+            vencrypt(after, context(ours))
+            assert before.read(4) == after.read(4) == bytes(4)
+            assert before.s.getpeercert(True) != after.s.getpeercert(True)
+            os.unlink(ours + '/server-key.pem')
+            assert 'server-cert.pem' in session.run('display-reload', type='vnc', **{'tls-certs': True})['error']['desc']
+            get()
+
+
+def case_closed(kv_vmm):
+    """TLS in the closed sandbox of a machine without a monitor, by a Unix socket."""
+    need_certtool()
+    with tempfile.TemporaryDirectory(prefix='kv-vnc-') as d:
+        certs.make(d)
+        with Machine(kv_vmm, 'unix:%s/v,tls-creds=' + d, monitor=False) as m:
+            end = time.monotonic() + 20
+            while not os.path.exists(m.file('v')):
+                assert time.monotonic() < end and m.process.poll() is None
+                time.sleep(0.05)
+
+            def secure(stream):
+                vencrypt(stream, context(d, False))
+                assert stream.read(4) == bytes(4)
+            for _ in range(3):
+                with socket.socket(socket.AF_UNIX) as s:
+                    s.connect(m.file('v'))
+                    stream = Stream(s)
+                    assert picture(stream, secure)[:2] >= (320, 200)
+                    stream.s.close()
+            assert m.process.poll() is None
+
+
+def no_way_around(dial, port):
+    """No way around TLS."""
+    for version, types in (b'RFB 003.003\n', b''), (b'RFB 003.008\n', b'\1'), (b'nonsense 12\n', b''), (b'RFB 003.008\n', b'\x13\0\1'):
+        stream = dial()
+        stream.write(version + types)
+        stream.read(12)
+        while not ends(stream):
+            pass
+    stream = dial()
+    assert stream.read(12) == b'RFB 003.008\n'
+    # The subtype of a password, where there is none.
+    stream.write(b'RFB 003.008\n\x13\0\2' + struct.pack('>I', X509_VNC))
+    assert stream.read(10)[2:] == struct.pack('>BBBBI', 0, 2, 0, 1, X509_NONE) and stream.read(1) == b'\0' and ends(stream)
+    with socket.create_connection(('127.0.0.1', port)) as s:
+        s.settimeout(20)
+        s.sendall(b'GET / HTTP/1.1\r\n\r\n')
+        assert b'101' not in s.recv(100)
+
+
+def case_servers(kv_vmm):
+    """query-vnc-servers and its neighbours as QEMU has them, for some kinds of servers."""
+    need_certtool()
+    if not shutil.which('qemu-system-x86_64'):
+        print('SKIP: QEMU is missing (tools/install-deps test)')
+        sys.exit(77)
+    with tempfile.TemporaryDirectory(prefix='kv-vnc-') as d:
+        certs.make(d + '/c')
+        for options, theirs, commands in (
+                ('', '', [('change-vnc-password', {'password': 'x'})]),
+                (',password=on', ',password=on', [('change-vnc-password', {'password': 'x'})]),
+                (',websocket=%d,tls-creds=' + d + '/c,password=on', ',websocket=%d,tls-creds=t,password=on',
+                 [('display-reload', {'type': 'vnc', 'tls-certs': True})]),
+                (',tls-creds=anon', ',tls-creds=u', [])):
+            answers = []
+            for other in False, True:
+                web = free_port()
+                at = (theirs if other else options).replace('%d', str(web))
+                if other:
+                    qmp = d + '/q'
+                    process = subprocess.Popen(['qemu-system-x86_64', '-S', '-display', 'none', '-qmp', 'unix:%s,server=on,wait=off' % qmp,
+                                                '-object', 'tls-creds-x509,id=t,endpoint=server,verify-peer=off,dir=' + d + '/c',
+                                                '-object', 'tls-creds-anon,id=u,endpoint=server',
+                                                '-vnc', '127.0.0.1:%d' % (free_port() - 5900) + at])
+                    session = Session(qmp)
+                else:
+                    m = Machine(kv_vmm, '127.0.0.1:0' + at + '%.0s')
+                    process, session = m.process, Session(m.qmp)
+                try:
+                    servers = session.run('query-vnc-servers')['return']
+                    one = session.run('query-vnc')['return']
+                    for entry in servers[0]['server'] + [one]:
+                        assert int(entry.pop('service')) > 0
+                    answers.append((servers, one, [session.run(name, **args) for name, args in commands + [
+                        ('display-reload', {'type': 'vnc'}), ('display-reload', {'type': 'x'}), ('change-vnc-password', {})]],
+                        session.run('display-reload', type='vnc', **{'tls-certs': 'tls' not in at})))
+                finally:
+                    process.kill()
+                    process.wait()
+            assert answers[0] == answers[1], answers
+
+
 def case_refused(kv_vmm):
     with tempfile.TemporaryDirectory(prefix='kv-vnc-') as d:
         rom = os.path.join(d, 'rom')
@@ -255,7 +446,10 @@ def case_refused(kv_vmm):
                                (['--vnc', 'unix:%s/v,websocket=5700' % d], 'give ADDR:PORT'),
                                (['--vnc', 'unix:%s/v,password-file=%s' % (d, long)], '1 to 8 bytes'),
                                (['--vnc', 'unix:%s/v' % d, '--vga', 'none'], '--vga none'),
-                               (['--vnc', 'unix:%s/v,share=some' % d], 'share')):
+                               (['--vnc', 'unix:%s/v,share=some' % d], 'share'),
+                               (['--vnc', 'unix:%s/v,tls-creds=%s' % (d, d)], 'ca-cert.pem'),
+                               (['--vnc', 'unix:%s/v,tls-creds=anon,tls-verify-peer=on' % d], 'give a folder'),
+                               (['--vnc', 'unix:%s/v,tls-verify-peer=on' % d], 'needs tls-creds')):
             r = subprocess.run([kv_vmm, '--machine', 'pc', '--firmware', rom, '--console', 'file:/dev/null', '--accel', 'soft'] + options,
                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
             assert r.returncode == 2 or r.returncode == 1, r
