@@ -47,7 +47,8 @@ struct netdev {
 
 extern const struct net_backend *const net_backends[]; /* none, user; NULL-terminated */
 
-/* kind: a name of net_backends[]. options, a{sv}; user: hostfwd (as, "tcp:ADDR:PORT-GUEST:PORT"), restrict (b). */
+/* kind: a name of net_backends[]. options, a{sv}; user: hostfwd (as, "tcp:ADDR:PORT-GUEST:PORT"), restrict (b), ipv6 (b, on),
+ * tftp (s, a folder), bootfile (s). */
 struct netdev *net_open(const char *kind, GVariant *options, GMainContext *context, GError **error);
 void net_close(struct netdev *dev); /* NULL is fine */
 void net_attach(struct netdev *dev, const struct net_client *client, void *opaque);

@@ -2,7 +2,8 @@
 /*
  * A network in user space: libslirp's own TCP/IP, DHCP and DNS relay in front of the host's
  * sockets, without privileges. A row of net_backends[]. The guest sees 10.0.2.0/24 with the
- * gateway 10.0.2.2 and the name server 10.0.2.3, and is given 10.0.2.15 first.
+ * gateway 10.0.2.2 and the name server 10.0.2.3, and is given 10.0.2.15 first; and fec0::/64 with
+ * fec0::2 and fec0::3. It may have files by TFTP from the gateway, and start from one.
  *
  * libslirp wants a poll loop: one GSource asks it before each poll what to watch. It speaks
  * plain frames, so that checksums and segments are finished in software (offload.h); since it
@@ -10,6 +11,7 @@
  * queue. All in the thread of the GMainContext.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <libslirp.h>
@@ -300,6 +302,12 @@ static struct in_addr address(unsigned last)
 	return (struct in_addr){ .s_addr = g_htonl(10 << 24 | 2 << 8 | last) };
 }
 
+/* fec0::LAST */
+static struct in6_addr address6(uint8_t last)
+{
+	return (struct in6_addr){ .s6_addr = { 0xfe, 0xc0, [15] = last } };
+}
+
 static bool add_forward(struct user *u, const char *text, GError **error)
 {
 	struct hostfwd f;
@@ -338,11 +346,27 @@ static void user_close(struct netdev *dev)
 	g_free(u);
 }
 
+/* The name that the folder has for good: the sandbox changes the root. */
+static bool find_tftp(GVariant *options, char **ret_path, GError **error)
+{
+	const char *given;
+	char *path;
+
+	if (!options || !g_variant_lookup(options, "tftp", "&s", &given))
+		return true;
+	path = realpath(given, NULL);
+	if (!path)
+		return kv_fail_errno(error, errno, "tftp '%s': cannot open the folder", given);
+	*ret_path = path;
+	return g_file_test(path, G_FILE_TEST_IS_DIR) || kv_fail(error, KV_ERROR_USAGE, "tftp '%s': not a folder", given);
+}
+
 static bool user_open(struct netdev *dev, GVariant *options, GError **error)
 {
-	struct user *u = g_new0(struct user, 1);
+	g_autofree char *tftp = NULL;
+	gboolean restricted = FALSE, ipv6 = TRUE;
 	struct user_source *s;
-	gboolean restricted = FALSE;
+	struct user *u;
 	SlirpConfig config = {
 		.version = CONFIG_VERSION,
 		.in_enabled = true,
@@ -351,11 +375,23 @@ static bool user_open(struct netdev *dev, GVariant *options, GError **error)
 		.vhost = address(2),
 		.vdhcp_start = address(15),
 		.vnameserver = address(3),
+		.vprefix_addr6 = address6(0),
+		.vprefix_len = 64,
+		.vhost6 = address6(2),
+		.vnameserver6 = address6(3),
 	};
 
-	if (options)
+	if (!find_tftp(options, &tftp, error))
+		return false;
+	if (options) {
 		g_variant_lookup(options, "restrict", "b", &restricted);
+		g_variant_lookup(options, "ipv6", "b", &ipv6);
+		g_variant_lookup(options, "bootfile", "&s", &config.bootfile);
+	}
 	config.restricted = restricted;
+	config.in6_enabled = ipv6;
+	config.tftp_path = tftp;
+	u = g_new0(struct user, 1);
 	u->dev = dev;
 	dev->state = u;
 	u->slirp = slirp_new(&config, &callbacks, u);

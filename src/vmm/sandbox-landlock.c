@@ -119,6 +119,8 @@ static void allow_own(struct sandbox *s)
 
 		allow(s, folder, RIGHT_REMOVE_FILE);
 	}
+	for (char **folder = s->folders; *folder; folder++)
+		allow(s, *folder, LOOK);
 	if (s->network) {
 		g_autofree char *real = realpath("/etc/resolv.conf", NULL), *folder = real ? g_path_get_dirname(real) : NULL;
 

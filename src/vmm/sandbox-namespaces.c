@@ -103,6 +103,18 @@ static bool keep_resolver(void)
 	       !symlink(real, "etc/resolv.conf");
 }
 
+/* At the same place in the new root, and not for writing. */
+static bool keep_folder(const char *path)
+{
+	struct mount_attr attr = {
+		.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+	};
+	const char *place = path + 1;
+
+	return !g_mkdir_with_parents(place, 0755) && !mount(path, place, NULL, MS_BIND, NULL) &&
+	       !mount_setattr(AT_FDCWD, place, 0, &attr, sizeof(attr));
+}
+
 static bool make_root(struct sandbox *s)
 {
 	static const char place[] = "/proc"; /* a folder that every system has */
@@ -113,6 +125,9 @@ static bool make_root(struct sandbox *s)
 		return false;
 	if (s->network && !keep_resolver())
 		sandbox_left_out(s, "resolv.conf", errno);
+	for (char **folder = s->folders; *folder; folder++)
+		if (!keep_folder(*folder))
+			sandbox_left_out(s, *folder, errno);
 	return !mount(NULL, ".", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | FLAGS, NULL);
 }
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -40,20 +41,23 @@ static bool is_strict(GVariant *keys)
 	return keys && g_variant_lookup(keys, "strict", "b", &strict) && strict;
 }
 
-static bool has_user_net(GVariant *options)
+static void look_at_nets(struct sandbox *s, GVariant *options)
 {
+	g_autoptr(GStrvBuilder) folders = g_strv_builder_new();
 	g_autoptr(GVariantIter) iter = NULL;
-	const char *kind;
 	GVariant *keys;
-	bool found = false;
 
-	if (!g_variant_lookup(options, "net", "aa{sv}", &iter))
-		return false;
-	while ((keys = g_variant_iter_next_value(iter))) {
-		found |= g_variant_lookup(keys, "kind", "&s", &kind) && !strcmp(kind, "user");
+	g_variant_lookup(options, "net", "aa{sv}", &iter);
+	while (iter && (keys = g_variant_iter_next_value(iter))) {
+		g_autofree char *folder = NULL;
+		const char *text;
+
+		s->network |= g_variant_lookup(keys, "kind", "&s", &text) && !strcmp(text, "user");
+		if (g_variant_lookup(keys, "tftp", "&s", &text) && (folder = realpath(text, NULL)))
+			g_strv_builder_add(folders, folder);
 		g_variant_unref(keys);
 	}
-	return found;
+	s->folders = g_strv_builder_end(folders);
 }
 
 /* The guest names ports, and each is a socket of the host. */
@@ -166,6 +170,7 @@ static bool enter(const struct vmm *vmm, GVariant *keys, GError **error)
 {
 	g_autofree const char **sockets = socket_files(vmm->options);
 	g_autofree const char **files = NULL;
+	g_auto(GStrv) folders = NULL;
 	g_autoptr(GString) left_out = g_string_new(NULL);
 	struct sandbox s = {
 		.names = vmm->qmp || vmm_waits_for_machine(vmm) || has_vsock(vmm->options),
@@ -174,7 +179,9 @@ static bool enter(const struct vmm *vmm, GVariant *keys, GError **error)
 	};
 
 	s.strict = is_strict(keys);
-	s.network = vmm->qmp || has_user_net(vmm->options); /* netdev_add */
+	s.network = vmm->qmp; /* netdev_add */
+	look_at_nets(&s, vmm->options);
+	folders = s.folders;
 	if (keys) {
 		g_variant_lookup(keys, "user", "&s", &s.user);
 		if (g_variant_lookup(keys, "files", "^a&s", &files))

@@ -25,6 +25,7 @@ struct sandbox {
 	const char *user;  /* NULL: nobody, when started by root and files are not named later */
 	const char *const *files; /* places that may be named; NULL: all but the system's. NULL-terminated */
 	const char *const *sockets; /* files that are removed at the end; NULL-terminated */
+	char **folders; /* whose files libslirp reads, without links in their names; NULL-terminated */
 	/* of sandbox.c */
 	uid_t uid; /* who it becomes, or is */
 	gid_t gid;

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -506,13 +507,92 @@ static void test_hostfwd_and_resume(void **state)
 	stop_guest(&g);
 }
 
+static bool is_tftp(const uint8_t *f, size_t len)
+{
+	return len >= ETH + IP + 8 + 4 && be16(f + 12) == 0x0800 && f[ETH + 9] == IPPROTO_UDP && be16(f + ETH + IP) == 69;
+}
+
+/* Sends a packet of TFTP to the gateway; what it answers. RFC 1350. */
+static GBytes *tftp(struct guest *g, const char *packet, size_t len)
+{
+	uint8_t f[ETH + IP + 8 + 100] = {};
+
+	memcpy(f + ETH + IP + 8, packet, len);
+	put_ip(f, ETH + IP + 8 + len, IPPROTO_UDP, 0x0a00020f, 0x0a000202);
+	set16(f + ETH + IP, 2000);
+	set16(f + ETH + IP + 2, 69);
+	set16(f + ETH + IP + 4, 8 + len);
+	send_frame(g, f, ETH + IP + 8 + len, NULL);
+	return next_frame(g, is_tftp);
+}
+
+/* A file of the folder is read, one outside is not, and the folder's name counts when it is opened. */
+static void test_tftp(void **state)
+{
+	static const char good[] = "\0\1/file\0octet", bad[] = "\0\1/../file\0octet";
+	g_autofree char *folder = g_dir_make_tmp(NULL, NULL), *inner = g_build_filename(folder, "inner", NULL);
+	g_autofree char *file = g_build_filename(inner, "file", NULL), *above = g_build_filename(folder, "file", NULL);
+	g_autofree char *options = g_strdup_printf("{'tftp': <'%s/../%s/inner'>}", folder, strrchr(folder, '/') + 1);
+	struct guest g;
+	GBytes *reply;
+
+	assert_int_equal(mkdir(inner, 0700), 0);
+	assert_true(g_file_set_contents(file, "inside", -1, NULL) && g_file_set_contents(above, "outside", -1, NULL));
+	start_guest(&g, options);
+	reply = tftp(&g, good, sizeof(good));
+	assert_int_equal(g_bytes_get_size(reply), ETH + IP + 8 + 4 + 6);
+	assert_memory_equal((const uint8_t *)g_bytes_get_data(reply, NULL) + ETH + IP + 8, "\0\3\0\1inside", 10);
+	g_bytes_unref(reply);
+	reply = tftp(&g, bad, sizeof(bad));
+	assert_memory_equal((const uint8_t *)g_bytes_get_data(reply, NULL) + ETH + IP + 8, "\0\5", 2);
+	g_bytes_unref(reply);
+	stop_guest(&g);
+	unlink(file);
+	unlink(above);
+	rmdir(inner);
+	rmdir(folder);
+}
+
+static bool is_advertisement(const uint8_t *f, size_t len)
+{
+	return len > ETH + 40 && be16(f + 12) == 0x86dd && f[ETH + 6] == IPPROTO_ICMPV6 && f[ETH + 40] == 134;
+}
+
+/* Routers are asked for (RFC 4861, 4.1): fec0::/64 is advertised. */
+static void test_ipv6(void **state)
+{
+	static const uint8_t all_routers[] = { 0xff, 0x02, [15] = 2 }, link_local[] = { 0xfe, 0x80, [15] = 1 };
+	uint8_t f[ETH + 40 + 8] = { 0x33, 0x33, 0, 0, 0, 2, [12] = 0x86, 0xdd, [ETH] = 0x60 }, *ip = f + ETH;
+	uint32_t sum = 8 + IPPROTO_ICMPV6;
+	struct guest g;
+	GBytes *reply;
+
+	memcpy(f + 6, guest_mac, 6);
+	set16(ip + 4, 8);
+	ip[6] = IPPROTO_ICMPV6;
+	ip[7] = 255;
+	memcpy(ip + 8, link_local, 16);
+	memcpy(ip + 24, all_routers, 16);
+	ip[40] = 133;
+	for (unsigned i = 8; i < 48; i += 2)
+		sum += be16(ip + i);
+	set16(ip + 42, ~(sum % 0xffff));
+	start_guest(&g, "@a{sv} {}");
+	send_frame(&g, f, sizeof(f), NULL);
+	reply = next_frame(&g, is_advertisement);
+	assert_non_null(memmem(g_bytes_get_data(reply, NULL), g_bytes_get_size(reply), "\xfe\xc0\0\0\0\0\0\0\0\0", 10));
+	g_bytes_unref(reply);
+	stop_guest(&g);
+}
+
 static void test_errors(void **state)
 {
 	uint16_t port;
 	int fd = listen_local(&port);
 	g_autofree char *text = g_strdup_printf("{'hostfwd': <['tcp:127.0.0.1:%u-:22']>}", port);
 	g_autoptr(GVariant) taken = g_variant_ref_sink(g_variant_new_parsed(text));
-	g_autoptr(GError) error = NULL, unknown = NULL;
+	g_autoptr(GVariant) folder = g_variant_ref_sink(g_variant_new_parsed("{'tftp': <'/dev/null'>}"));
+	g_autoptr(GError) error = NULL, unknown = NULL, file = NULL;
 	struct netdev *none;
 
 	assert_null(net_open("user", taken, NULL, &error));
@@ -520,6 +600,8 @@ static void test_errors(void **state)
 	assert_null(net_open("tap", taken, NULL, &unknown));
 	assert_string_equal(unknown->message,
 			    "network kind 'tap' is not known; give none or user");
+	assert_null(net_open("user", folder, NULL, &file));
+	assert_string_equal(file->message, "tftp '/dev/null': not a folder");
 	none = net_open("none", NULL, NULL, NULL);
 	assert_false(none->link_up);
 	net_close(none);
@@ -532,7 +614,8 @@ int main(void)
 		cmocka_unit_test(test_hostfwd),	 cmocka_unit_test(test_segments),
 		cmocka_unit_test(test_checksum), cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_tcp_out),	 cmocka_unit_test(test_restrict),
-		cmocka_unit_test(test_hostfwd_and_resume), cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_hostfwd_and_resume), cmocka_unit_test(test_tftp),
+		cmocka_unit_test(test_ipv6),	 cmocka_unit_test(test_errors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
