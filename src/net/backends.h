@@ -5,4 +5,4 @@
 #include "net.h"
 
 extern const struct net_backend net_none;
-extern const struct net_backend net_user;
+extern const struct net_backend net_user; /* kv-user-net.so's */

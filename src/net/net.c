@@ -6,18 +6,23 @@
 
 #include "backends.h"
 #include "error.h"
+#include "module.h"
 
-const struct net_backend *const net_backends[] = {
-	&net_none,
-	&net_user,
-	NULL,
+static const struct {
+	const char *kind;
+	const struct net_backend *backend; /* NULL: in a module */
+	const char *module, *symbol;
+} backends[] = {
+	{ "none", &net_none },
+	{ "user", NULL, "kv-user-net", "net_user" },
 };
 
 static const struct net_backend *find_backend(const char *kind, GError **error)
 {
-	for (const struct net_backend *const *b = net_backends; *b; b++)
-		if (strcmp((*b)->name, kind) == 0)
-			return *b;
+	for (size_t i = 0; i < G_N_ELEMENTS(backends); i++)
+		if (strcmp(backends[i].kind, kind) == 0)
+			return backends[i].module ? kv_module_symbol(backends[i].module, backends[i].symbol, error) :
+						    backends[i].backend;
 	kv_fail(error, KV_ERROR_USAGE, "network kind '%s' is not known; give none or user", kind);
 	return NULL;
 }

@@ -26,8 +26,6 @@ struct net_client {
 };
 
 struct net_backend {
-	const char *name;
-	const char *help;
 	bool (*open)(struct netdev *dev, GVariant *options, GError **error);
 	void (*close)(struct netdev *dev);
 	void (*send)(struct netdev *dev, const struct virtio_net_hdr *hdr, const struct iovec *iov, unsigned n_iov);
@@ -45,9 +43,7 @@ struct netdev {
 	void *state;
 };
 
-extern const struct net_backend *const net_backends[]; /* none, user; NULL-terminated */
-
-/* kind: a name of net_backends[]. options, a{sv}; user: hostfwd (as, "tcp:ADDR:PORT-GUEST:PORT"), restrict (b), ipv6 (b, on),
+/* kind: none or user, a module. options, a{sv}; user: hostfwd (as, "tcp:ADDR:PORT-GUEST:PORT"), restrict (b), ipv6 (b, on),
  * tftp (s, a folder), bootfile (s). */
 struct netdev *net_open(const char *kind, GVariant *options, GMainContext *context, GError **error);
 void net_close(struct netdev *dev); /* NULL is fine */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A card whose cable is not plugged in. A row of net_backends[]. */
+/* A card whose cable is not plugged in. A row of net.c's table. */
 #include "backends.h"
 
 static bool none_open(struct netdev *dev, GVariant *options, GError **error)
@@ -23,8 +23,6 @@ static void none_resume(struct netdev *dev)
 }
 
 const struct net_backend net_none = {
-	.name = "none",
-	.help = "a card without a network",
 	.open = none_open,
 	.close = none_close,
 	.send = none_send,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A network in user space: libslirp's own TCP/IP, DHCP and DNS relay in front of the host's
- * sockets, without privileges. A row of net_backends[]. The guest sees 10.0.2.0/24 with the
+ * sockets, without privileges. A module of net.c's table. The guest sees 10.0.2.0/24 with the
  * gateway 10.0.2.2 and the name server 10.0.2.3, and is given 10.0.2.15 first; and fec0::/64 with
  * fec0::2 and fec0::3. It may have files by TFTP from the gateway, and start from one.
  *
@@ -412,8 +412,6 @@ static bool user_open(struct netdev *dev, GVariant *options, GError **error)
 }
 
 const struct net_backend net_user = {
-	.name = "user",
-	.help = "libslirp: DHCP, DNS, outgoing TCP and UDP, port forwards",
 	.open = user_open,
 	.close = user_close,
 	.send = user_send,

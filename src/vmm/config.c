@@ -12,9 +12,8 @@
 #include "input.h"
 #include "log.h"
 #include "machine.h"
-#include "qmp.h"
+#include "module.h"
 #include "net.h"
-#include "qmp-input.h"
 #include "vmm.h"
 
 enum {
@@ -210,11 +209,20 @@ static bool open_consoles(struct vmm *vmm, GError **error)
 	return vmm->virtio_console || !virtio;
 }
 
+static bool load_qmp(struct vmm *vmm, GError **error)
+{
+	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "qmp", NULL);
+
+	if (keys)
+		vmm->qmp_module = kv_module_symbol(QMP_MODULE, QMP_SYMBOL, error);
+	return !keys || vmm->qmp_module;
+}
+
 static bool open_qmp(struct vmm *vmm, GError **error)
 {
 	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "qmp", NULL);
 
-	return !keys || qmp_open(vmm, keys, error);
+	return !keys || vmm->qmp_module->open(vmm, keys, error);
 }
 
 /* What a board needs, and what it does not have. */
@@ -234,7 +242,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	vmm_set_watchdog(vmm, lookup_text(vmm, "watchdog-action", "reset"));
 	vmm->kvm_fd = vmm->saved_fd = -1;
 	migrate_init(vmm);
-	if (!check_board(vmm, error))
+	if (!check_board(vmm, error) || !load_qmp(vmm, error))
 		return false;
 	vmm->input = input_new();
 	if (vmm_is_pc(vmm))
@@ -249,8 +257,8 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 void vmm_close(struct vmm *vmm)
 {
 	vmm_close_vnc(vmm);
-	qmp_close(vmm);
-	qmp_keys_free(vmm->keys);
+	if (vmm->qmp)
+		vmm->qmp_module->close(vmm);
 	machine_free(vmm->machine);
 	display_free(vmm->display);
 	input_free(vmm->input);
@@ -259,8 +267,8 @@ void vmm_close(struct vmm *vmm)
 	char_close(vmm->console2);
 	char_close(vmm->console);
 	vmm_close_cards(vmm);
-	vmm_nbd_stop(vmm);
-	vmm_close_jobs(vmm);
+	if (vmm->qmp_module)
+		vmm->qmp_module->clean_up(vmm);
 	vmm_close_graph(vmm);
 	vmm_close_disks(vmm);
 	vmm_close_firmware(vmm);

@@ -87,7 +87,8 @@ bool vmm_set_medium(struct vmm *vmm, unsigned index, struct image *img, GError *
 bool vmm_open_graph(struct vmm *vmm, GError **error)
 {
 	vmm->graph = graph_new();
-	vmm_open_jobs(vmm);
+	if (vmm->qmp_module)
+		vmm->qmp_module->prepare(vmm);
 	vmm->drives = g_new0(struct vmm_drive, vmm->n_disks + VMM_PLUGGED_MAX);
 	for (unsigned i = 0; i < vmm->n_disks; i++)
 		if (!add_drive(vmm, &vmm->drives[i], vmm->disks[i].disk, error))

@@ -17,7 +17,6 @@
 #include "log.h"
 #include "machine.h"
 #include "migrate.h"
-#include "qmp.h"
 #include "role.h"
 #include "vmm.h"
 

@@ -18,7 +18,6 @@
 #include "log.h"
 #include "machine.h"
 #include "saved.h"
-#include "qmp.h"
 #include "sandbox.h"
 #include "vmm.h"
 
@@ -47,7 +46,7 @@ void vmm_block_signals(void)
 /* cause: guest or not, and QEMU's ShutdownCause (qapi/run-state.json). */
 static void leave(struct vmm *vmm, int status, bool guest, const char *cause)
 {
-	qmp_event_cause(vmm, "SHUTDOWN", guest, cause);
+	vmm_event_cause(vmm, "SHUTDOWN", guest, cause);
 	vmm->status = status;
 	g_main_loop_quit(vmm->loop);
 }
@@ -65,7 +64,7 @@ static void restart(struct vmm *vmm, bool guest, const char *cause)
 {
 	GError *error = NULL;
 
-	qmp_event_cause(vmm, "RESET", guest, cause);
+	vmm_event_cause(vmm, "RESET", guest, cause);
 	migrate_settle(vmm);
 	if (!machine_reset(vmm->machine, &error) ||
 	    (!vmm->stopped && !machine_run(vmm->machine, ended, vmm, &error)))
@@ -126,7 +125,7 @@ void vmm_stop(struct vmm *vmm)
 		return;
 	vmm->stopped = true;
 	machine_pause(vmm->machine);
-	qmp_event(vmm, "STOP", NULL);
+	vmm_event(vmm, "STOP", NULL);
 }
 
 /*
@@ -154,7 +153,7 @@ static void io_error(void *opaque, struct disk *d, const struct disk_error *e)
 {
 	struct vmm *vmm = opaque;
 
-	qmp_event_io_error(vmm, d, e);
+	vmm_event_io_error(vmm, d, e);
 	if (e->action != DISK_STOP || vmm->io_error_stop)
 		return;
 	kv_log_warn("%s: %s: %s; the machine stands still%s", disk_id(d), e->read ? "cannot read" : "cannot write",
@@ -167,7 +166,7 @@ static void io_error(void *opaque, struct disk *d, const struct disk_error *e)
 
 static void tray_moved(void *opaque, struct disk *d, bool open)
 {
-	qmp_event_tray(opaque, d, open);
+	vmm_event_tray(opaque, d, open);
 }
 
 void vmm_watch_disk(struct vmm *vmm, struct disk *disk, bool on)
@@ -197,7 +196,7 @@ bool vmm_cont(struct vmm *vmm, GError **error)
 
 bool vmm_go(struct vmm *vmm, GError **error)
 {
-	qmp_event(vmm, "RESUME", NULL);
+	vmm_event(vmm, "RESUME", NULL);
 	vmm->stopped = vmm->io_error = false;
 	return machine_run(vmm->machine, ended, vmm, error);
 }
@@ -205,7 +204,7 @@ bool vmm_go(struct vmm *vmm, GError **error)
 void vmm_reset(struct vmm *vmm)
 {
 	if (vmm->incoming || vmm->incoming_deferred) { /* what is there yet will be another's */
-		qmp_event_cause(vmm, "RESET", false, "host-qmp-system-reset");
+		vmm_event_cause(vmm, "RESET", false, "host-qmp-system-reset");
 		return;
 	}
 	vmm->io_error = false;
@@ -214,7 +213,7 @@ void vmm_reset(struct vmm *vmm)
 
 void vmm_powerdown(struct vmm *vmm)
 {
-	qmp_event(vmm, "POWERDOWN", NULL);
+	vmm_event(vmm, "POWERDOWN", NULL);
 	machine_power_button(vmm->machine);
 }
 
@@ -280,6 +279,15 @@ static bool start(struct vmm *vmm, GError **error)
 	return vmm->incoming_deferred || incoming_start(vmm, uri, error);
 }
 
+static void unplugged(void *opaque, const char *id)
+{
+	struct vmm *vmm = opaque;
+
+	vmm_unplug_drive(vmm, id);
+	vmm_card_gone(vmm, id);
+	vmm_event_unplugged(vmm, id);
+}
+
 int vmm_run(struct vmm *vmm)
 {
 	GError *error = NULL;
@@ -290,7 +298,7 @@ int vmm_run(struct vmm *vmm)
 	if (vmm->virtio_console)
 		char_set_quit(vmm->virtio_console, quit_key, vmm);
 	watch_disks(vmm, true);
-	machine_on_unplugged(vmm->machine, qmp_device_gone, vmm);
+	machine_on_unplugged(vmm->machine, unplugged, vmm);
 	if (vmm->qmp)
 		saved_keep_open();
 	if (sandbox_enter(vmm, &error) && start(vmm, &error))
@@ -299,7 +307,8 @@ int vmm_run(struct vmm *vmm)
 		fail(vmm, error);
 	incoming_close(vmm);
 	migrate_close(vmm);
-	qmp_close(vmm);
+	if (vmm->qmp)
+		vmm->qmp_module->close(vmm);
 	machine_pause(vmm->machine);
 	watch_disks(vmm, false);
 	if (vmm->io_error_stop)

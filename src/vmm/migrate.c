@@ -11,7 +11,6 @@
 #include "job.h"
 #include "log.h"
 #include "machine.h"
-#include "qmp.h"
 #include "role.h"
 #include "vmm.h"
 
@@ -65,16 +64,12 @@ enum migrate_status migrate_status(const struct vmm *vmm)
 
 void migrate_set_status(struct vmm *vmm, enum migrate_status status)
 {
-	JsonObject *data;
-
 	if (vmm->migrate_status == status)
 		return;
 	vmm->migrate_status = status;
 	if (!vmm->migrate_settings.events)
 		return;
-	data = json_object_new();
-	json_object_set_string_member(data, "status", names[status]);
-	qmp_event(vmm, "MIGRATION", data);
+	vmm_event(vmm, "MIGRATION", g_variant_new_parsed("{'status': <%s>}", names[status]));
 }
 
 bool migrate_is_active(const struct vmm *vmm)
@@ -193,7 +188,7 @@ static bool may_leave(struct vmm *vmm, GError **error)
 			return kv_fail(error, KV_ERROR_BUSY, "the job '%s' is %s: wait for its end or cancel it", job->id,
 				       job_status_name(job->status));
 	}
-	return !vmm_nbd_has_exports(vmm) ||
+	return !vmm->qmp_module || !vmm->qmp_module->has_exports(vmm) ||
 	       kv_fail(error, KV_ERROR_BUSY, "disks are exported by NBD: remove the exports with block-export-del");
 }
 

@@ -2,24 +2,16 @@
 /* What devices have to tell: QMP events with QEMU's shapes, and what follows from them. See vmm.h, machine/notice.h. */
 #include "log.h"
 #include "options.h"
-#include "qmp.h"
 #include "vmm.h"
 
 static void port_changed(struct vmm *vmm, const char *id, bool open)
 {
-	JsonObject *data = json_object_new();
-
-	json_object_set_string_member(data, "id", id);
-	json_object_set_boolean_member(data, "open", open);
-	qmp_event(vmm, "VSERPORT_CHANGE", data);
+	vmm_event(vmm, "VSERPORT_CHANGE", g_variant_new_parsed("{'id': <%s>, 'open': <%b>}", id, (gboolean)open));
 }
 
 static void event_with_action(struct vmm *vmm, const char *event, const char *action)
 {
-	JsonObject *data = json_object_new();
-
-	json_object_set_string_member(data, "action", action);
-	qmp_event(vmm, event, data);
+	vmm_event(vmm, event, g_variant_new_parsed("{'action': <%s>}", action));
 }
 
 static void panicked(struct vmm *vmm)

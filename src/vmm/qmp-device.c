@@ -182,16 +182,3 @@ JsonNode *qmp_device_del(void *opaque, JsonObject *args, GError **error)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "device_del not allowed while migrating");
 	return machine_unplug(vmm->machine, id, error) ? qmp_nothing() : NULL;
 }
-
-void qmp_device_gone(void *opaque, const char *id)
-{
-	struct vmm *vmm = opaque;
-	g_autofree char *path = g_strconcat("/machine/peripheral/", id, NULL);
-	JsonObject *data = json_object_new();
-
-	vmm_unplug_drive(vmm, id);
-	vmm_card_gone(vmm, id);
-	json_object_set_string_member(data, "device", id);
-	json_object_set_string_member(data, "path", path);
-	qmp_event(vmm, "DEVICE_DELETED", data);
-}

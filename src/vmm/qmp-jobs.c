@@ -531,14 +531,14 @@ static const char *name_of(void *opaque, const struct image *img)
 	return graph_name(graph_of(opaque), img);
 }
 
-void vmm_open_jobs(struct vmm *vmm)
+void qmp_open_jobs(struct vmm *vmm)
 {
 	vmm->job_owner = g_new(struct job_owner, 1);
 	*vmm->job_owner = (struct job_owner){ .replace = replace, .name = name_of, .opaque = vmm };
 	job_set_listener(listen, vmm);
 }
 
-void vmm_close_jobs(struct vmm *vmm)
+void qmp_close_jobs(struct vmm *vmm)
 {
 	job_cancel_all();
 	job_set_listener(NULL, NULL);

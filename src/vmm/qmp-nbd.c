@@ -171,7 +171,7 @@ static void export_gone(struct vmm_export *e)
 	qmp_event(vmm, "BLOCK_EXPORT_DELETED", data);
 }
 
-void vmm_nbd_stop(struct vmm *vmm)
+void qmp_nbd_close(struct vmm *vmm)
 {
 	struct vmm_nbd *n = vmm->nbd;
 
@@ -188,7 +188,7 @@ void vmm_nbd_stop(struct vmm *vmm)
 	vmm->nbd = NULL;
 }
 
-bool vmm_nbd_has_exports(const struct vmm *vmm)
+bool qmp_nbd_has_exports(const struct vmm *vmm)
 {
 	return vmm->nbd && vmm->nbd->exports;
 }
@@ -202,7 +202,7 @@ JsonNode *qmp_nbd_server_stop(void *opaque, JsonObject *args, GError **error)
 {
 	if (!running(opaque, error))
 		return NULL;
-	vmm_nbd_stop(opaque);
+	qmp_nbd_close(opaque);
 	return qmp_nothing();
 }
 

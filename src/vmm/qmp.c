@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The QMP server of --qmp and the table of its commands. See qmp.h. */
+/* The QMP server of --qmp and the table of its commands: the module of events.h. See qmp.h. */
 #include "qmp.h"
 
-#include <errno.h>
 #include <string.h>
 
-#include "disk.h"
 #include "error.h"
+#include "events.h"
 #include "log.h"
 #include "machine.h"
 #include "qmp-block.h"
@@ -165,7 +164,7 @@ static const struct qmp_server_ops server_ops = {
 	.commands = commands, .events = events, .version = qmp_version, .busy = is_busy
 };
 
-bool qmp_open(struct vmm *vmm, GVariant *keys, GError **error)
+static bool open_server(struct vmm *vmm, GVariant *keys, GError **error)
 {
 	const char *socket = "";
 
@@ -176,9 +175,16 @@ bool qmp_open(struct vmm *vmm, GVariant *keys, GError **error)
 	return vmm->qmp;
 }
 
-void qmp_close(struct vmm *vmm)
+static void close_server(struct vmm *vmm)
 {
 	g_clear_pointer(&vmm->qmp, qmp_server_free);
+}
+
+static void clean_up(struct vmm *vmm)
+{
+	qmp_keys_free(vmm->keys);
+	qmp_nbd_close(vmm);
+	qmp_close_jobs(vmm);
 }
 
 void qmp_event(struct vmm *vmm, const char *name, JsonObject *data)
@@ -201,40 +207,25 @@ bool qmp_check_id(const char *id, GError **error)
 	return (p != id && !*p) || qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'id' expects an identifier");
 }
 
-void qmp_event_cause(struct vmm *vmm, const char *name, bool guest, const char *reason)
-{
-	JsonObject *data = json_object_new();
-
-	json_object_set_boolean_member(data, "guest", guest);
-	json_object_set_string_member(data, "reason", reason);
-	qmp_event(vmm, name, data);
-}
-
-void qmp_event_io_error(struct vmm *vmm, struct disk *d, const struct disk_error *e)
-{
-	static const char *const actions[] = { [DISK_REPORT] = "report", [DISK_IGNORE] = "ignore", [DISK_STOP] = "stop" };
-	JsonObject *data = json_object_new();
-
-	json_object_set_string_member(data, "device", disk_id(d));
-	json_object_set_string_member(data, "operation", e->read ? "read" : "write");
-	json_object_set_string_member(data, "action", actions[e->action]);
-	if (e->nospace_counts)
-		json_object_set_boolean_member(data, "nospace", e->err == ENOSPC);
-	json_object_set_string_member(data, "reason", g_strerror(e->err));
-	qmp_event(vmm, "BLOCK_IO_ERROR", data);
-}
-
-void qmp_event_tray(struct vmm *vmm, struct disk *d, bool open)
-{
-	JsonObject *data = json_object_new();
-
-	json_object_set_string_member(data, "device", disk_id(d));
-	json_object_set_string_member(data, "id", disk_id(d));
-	json_object_set_boolean_member(data, "tray-open", open);
-	qmp_event(vmm, "DEVICE_TRAY_MOVED", data);
-}
-
 char *qmp_vcpu_path(unsigned index)
 {
 	return g_strdup_printf("/machine/unattached/device[%u]", index);
 }
+
+static void event_of_machine(struct vmm *vmm, const char *name, GVariant *data)
+{
+	g_autoptr(JsonNode) node = data ? json_gvariant_serialize(data) : NULL;
+
+	qmp_event(vmm, name, node ? json_node_dup_object(node) : NULL);
+}
+
+extern const struct qmp_module kv_qmp;
+const struct qmp_module kv_qmp = {
+	.prepare = qmp_open_jobs,
+	.open = open_server,
+	.close = close_server,
+	.clean_up = clean_up,
+	.event = event_of_machine,
+	.has_exports = qmp_nbd_has_exports,
+	.watch_vnc = qmp_watch_vnc,
+};

@@ -8,24 +8,18 @@
 
 #include "session.h"
 
-struct disk;
-struct disk_error;
 struct vmm;
+struct vnc_config;
 
-/* keys: of --qmp. The server answers when the main loop runs. */
-bool qmp_open(struct vmm *vmm, GVariant *keys, GError **error);
-void qmp_close(struct vmm *vmm); /* no-op when there is none */
-
-/* An event to the client that may be there; data (may be NULL) is taken over. */
+/* An event to the client that may be there; data (may be NULL) is taken over. Others than commands call vmm_event(). */
 void qmp_event(struct vmm *vmm, const char *name, JsonObject *data);
-/* One of those with {guest, reason}: SHUTDOWN, RESET. */
-void qmp_event_cause(struct vmm *vmm, const char *name, bool guest, const char *reason);
 
-/* BLOCK_IO_ERROR */
-void qmp_event_io_error(struct vmm *vmm, struct disk *d, const struct disk_error *e);
-
-/* DEVICE_TRAY_MOVED */
-void qmp_event_tray(struct vmm *vmm, struct disk *d, bool open);
+/* qmp-jobs.c: block jobs and their events; qmp-nbd.c: exports; qmp-display.c. For the module's table. */
+void qmp_open_jobs(struct vmm *vmm);
+void qmp_close_jobs(struct vmm *vmm);
+void qmp_nbd_close(struct vmm *vmm);
+bool qmp_nbd_has_exports(const struct vmm *vmm);
+void qmp_watch_vnc(struct vmm *vmm, struct vnc_config *config);
 
 /* A name that a client gives something (QEMU's id_wellformed): a letter, then letters, digits, - . _ */
 bool qmp_check_id(const char *id, GError **error);
@@ -48,7 +42,6 @@ qmp_run qmp_stop, qmp_cont, qmp_system_powerdown, qmp_system_reset, qmp_quit;
 /* qmp-device.c */
 extern const struct qmp_member qmp_device_del_args[];
 qmp_run qmp_device_add, qmp_device_del;
-void qmp_device_gone(void *vmm, const char *id);
 
 /* qmp-net.c */
 extern const struct qmp_member qmp_set_link_args[], qmp_netdev_add_args[], qmp_netdev_del_args[];

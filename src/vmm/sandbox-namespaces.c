@@ -18,6 +18,8 @@
 
 #include "sandbox.h"
 
+enum { LEAVING_TRIES = 200, LEAVING_US = 50 };
+
 static const char resolver[] = "/etc/resolv.conf";
 
 static bool write_proc(struct sandbox *s, const char *name, const char *text)
@@ -39,13 +41,25 @@ static bool map_ids(struct sandbox *s, uid_t uid, gid_t gid)
 	return write_proc(s, "setgroups", "deny") && write_proc(s, "uid_map", users) && write_proc(s, "gid_map", groups);
 }
 
+/* A thread that was joined is one of the process's for a moment more, and then this is EINVAL. */
+static int unshare_users(void)
+{
+	int r = unshare(CLONE_NEWUSER);
+
+	for (int i = 0; r && errno == EINVAL && i < LEAVING_TRIES; i++) {
+		g_usleep(LEAVING_US);
+		r = unshare(CLONE_NEWUSER);
+	}
+	return r;
+}
+
 void sandbox_unshare_users(struct sandbox *s)
 {
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
 
-	if (unshare(CLONE_NEWUSER)) {
+	if (unshare_users()) {
 		sandbox_left_out(s, "user namespace", errno);
 		return;
 	}
@@ -56,26 +70,50 @@ void sandbox_unshare_users(struct sandbox *s)
 	prctl(PR_SET_DUMPABLE, dumpable == 1, 0, 0, 0);
 }
 
+static GThread *network_maker;
+
+static void *make_network(void *unused)
+{
+	return GINT_TO_POINTER(unshare(CLONE_NEWNET) ? -1 : open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+}
+
+void sandbox_make_network(void)
+{
+	/* Others than root make a namespace of users first, for the whole process. */
+	if (geteuid() == 0)
+		network_maker = g_thread_try_new("kv-network", make_network, NULL, NULL);
+}
+
+/* True: this thread is in it. */
+static bool take_network(bool want)
+{
+	int fd = network_maker ? GPOINTER_TO_INT(g_thread_join(g_steal_pointer(&network_maker))) : -1;
+	bool ok = want && fd >= 0 && !setns(fd, CLONE_NEWNET);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
 void sandbox_unshare(struct sandbox *s)
 {
-	static const struct {
+	bool want_network = !s->network && !s->names, have_network = take_network(want_network);
+	const struct {
 		int flag;
+		bool want;
 		const char *name;
 	} spaces[] = {
-		{ CLONE_NEWIPC, "IPC namespace" },
-		{ CLONE_NEWNS, "mount namespace" },
-		{ CLONE_NEWNET, "network namespace" },
+		{ CLONE_NEWIPC, true, "IPC namespace" },
+		{ CLONE_NEWNS, !s->names, "mount namespace" },
+		{ CLONE_NEWNET, want_network && !have_network, "network namespace" },
 	};
 
 	/* Root has no need of a namespace of users to make others; it gets one when it is root no longer. */
 	if (geteuid() != 0)
 		sandbox_unshare_users(s);
-	for (unsigned i = 0; i < G_N_ELEMENTS(spaces); i++) {
-		if ((spaces[i].flag == CLONE_NEWNET && (s->network || s->names)) || (spaces[i].flag == CLONE_NEWNS && s->names))
-			continue;
-		if (unshare(spaces[i].flag))
+	for (unsigned i = 0; i < G_N_ELEMENTS(spaces); i++)
+		if (spaces[i].want && unshare(spaces[i].flag))
 			sandbox_left_out(s, spaces[i].name, errno);
-	}
 }
 
 /*

@@ -121,10 +121,13 @@ static void engine_thread(void)
 
 void sandbox_prepare(GVariant *options)
 {
-	g_autoptr(GVariant) keys = keys_of(options);
+	g_autoptr(GVariant) keys = keys_of(options), qmp = g_variant_lookup_value(options, "qmp", NULL);
 
-	if (is_on(keys))
-		kvcore_hold_threads(engine_thread);
+	if (!is_on(keys))
+		return;
+	kvcore_hold_threads(engine_thread);
+	if (!qmp)
+		sandbox_make_network();
 }
 
 static bool give_up(struct sandbox *s, GError **error)

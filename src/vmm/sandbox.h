@@ -42,7 +42,9 @@ bool sandbox_enter(const struct vmm *vmm, GError **error);
 /* A mechanism is not there: noted. err: errno, or 0 when `why` says it all. */
 void sandbox_left_out(struct sandbox *s, const char *what, int err);
 
-/* sandbox-namespaces.c: own namespaces; an empty file system when no files are named later. */
+/* sandbox-namespaces.c: a thread makes a network namespace, which takes half a millisecond, for sandbox_unshare(). */
+void sandbox_make_network(void);
+/* Own namespaces; an empty file system when no files are named later. */
 void sandbox_unshare(struct sandbox *s);
 void sandbox_close_root(struct sandbox *s);
 /* One of its own for users, when root has become somebody else; see sandbox_unshare() for others. */

@@ -10,6 +10,7 @@
 #include <glib.h>
 
 #include "core.h"
+#include "events.h"
 #include "graph.h"
 #include "machine.h"
 #include "migrate.h"
@@ -28,7 +29,6 @@ struct netdev;
 struct qmp_server;
 struct vmm_nbd;
 struct vnc;
-struct vnc_config;
 struct vnc_module;
 
 /* A guest's disk as a user of the graph. */
@@ -70,6 +70,7 @@ struct vmm {
 	const struct vnc_module *vnc_module;
 	struct vnc *vnc; /* NULL: no VNC server */
 	struct machine *machine;
+	const struct qmp_module *qmp_module; /* NULL: no --qmp */
 	struct qmp_server *qmp; /* NULL: none */
 	gint64 started; /* g_get_monotonic_time() */
 	gint64 running; /* likewise: when the guest began */
@@ -140,12 +141,6 @@ void vmm_watch_disk(struct vmm *vmm, struct disk *disk, bool on); /* loop.c */
 /* Another medium for a drive, an open image (a reference is taken), or none. */
 bool vmm_set_medium(struct vmm *vmm, unsigned index, struct image *img, GError **error);
 void vmm_close_graph(struct vmm *vmm);
-/* qmp-jobs.c: block jobs and their events; qmp-nbd.c: exports. At the end, before the graph. */
-void vmm_open_jobs(struct vmm *vmm);
-void vmm_close_jobs(struct vmm *vmm);
-void vmm_nbd_stop(struct vmm *vmm);
-bool vmm_nbd_has_exports(const struct vmm *vmm);
-
 /* The options ask for a machine that comes from elsewhere. */
 bool vmm_waits_for_machine(const struct vmm *vmm);
 
@@ -153,8 +148,6 @@ bool vmm_waits_for_machine(const struct vmm *vmm);
 const char *vmm_vga(const struct vmm *vmm);
 bool vmm_open_vnc(struct vmm *vmm, GError **error);
 void vmm_close_vnc(struct vmm *vmm);
-/* qmp-display.c: its event() and opaque, which tell QMP. */
-void qmp_watch_vnc(struct vmm *vmm, struct vnc_config *config);
 
 /* Run until the guest or the user ends it; answers the exit status of the process. */
 int vmm_run(struct vmm *vmm);

@@ -6,7 +6,6 @@
 #include "error.h"
 #include "log.h"
 #include "module.h"
-#include "qmp.h"
 #include "role.h"
 #include "vmm.h"
 #include "vnc.h"
@@ -75,7 +74,8 @@ bool vmm_open_vnc(struct vmm *vmm, GError **error)
 		return kv_fail(error, KV_ERROR_USAGE, "--vnc: tls-verify-peer needs tls-creds");
 	config.tls_verify_peer = verify_peer;
 	config.password = password ? password : wants_password ? "" : NULL;
-	qmp_watch_vnc(vmm, &config);
+	if (vmm->qmp_module)
+		vmm->qmp_module->watch_vnc(vmm, &config);
 	config.websocket = (uint16_t)port;
 	config.share = strcmp(share, "shared") ? VNC_SHARE_ALLOW_EXCLUSIVE : VNC_SHARE_FORCE_SHARED;
 	vmm->vnc_module = kv_module_symbol(VNC_MODULE, VNC_SYMBOL, error);

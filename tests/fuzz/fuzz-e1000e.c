@@ -43,7 +43,7 @@ static void net_room(struct netdev *dev)
 {
 }
 
-static const struct net_backend net_backend = {.name = "fuzz", .send = net_take, .resume = net_room};
+static const struct net_backend net_backend = {.send = net_take, .resume = net_room};
 
 static void request(void *machine, enum machine_request what)
 {

@@ -171,7 +171,7 @@ static void net_room(struct netdev *dev)
 {
 }
 
-static const struct net_backend net_backend = { .name = "fuzz", .send = net_take, .resume = net_room };
+static const struct net_backend net_backend = { .send = net_take, .resume = net_room };
 
 /* char.h, in place of the library's. */
 void char_attach(struct chardev *c, const struct char_client *client, void *opaque)

@@ -47,7 +47,7 @@ static void note_resume(struct netdev *dev)
 	resumed++;
 }
 
-static const struct net_backend backend = {.name = "test", .send = take_sent, .resume = note_resume};
+static const struct net_backend backend = {.send = take_sent, .resume = note_resume};
 
 static void request(void *machine, enum machine_request what)
 {

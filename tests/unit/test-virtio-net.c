@@ -49,7 +49,7 @@ static void fake_resume(struct netdev *dev)
 
 static void open_card(struct net_test *t, const char *options)
 {
-	t->backend = (struct net_backend){ .name = "test", .send = fake_send, .resume = fake_resume };
+	t->backend = (struct net_backend){ .send = fake_send, .resume = fake_resume };
 	t->net.backend = &t->backend;
 	t->net.link_up = true;
 	t->net.state = t;
