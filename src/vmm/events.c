@@ -36,8 +36,10 @@ void vmm_event_io_error(struct vmm *vmm, struct disk *d, const struct disk_error
 
 void vmm_event_tray(struct vmm *vmm, struct disk *d, bool open)
 {
+	const char *id = disk_id(d);
+
 	vmm_event(vmm, "DEVICE_TRAY_MOVED",
-		  g_variant_new_parsed("{'device': <%s>, 'id': <%s>, 'tray-open': <%b>}", disk_id(d), disk_id(d), (gboolean)open));
+		  g_variant_new_parsed("{'device': <%s>, 'id': <%s>, 'tray-open': <%b>}", id, id, (gboolean)open));
 }
 
 void vmm_event_unplugged(struct vmm *vmm, const char *id)

@@ -33,7 +33,7 @@ case $version in "kv-img (Kvasir) "*) ;; *) fail "kv-img --version says '$versio
 "$work/moved/bin/kv-img" info 'nbd+unix:///?socket=/nowhere' 2>&1 | grep -q nbd_connect_uri || fail "kv-img does not find its modules"
 "$work/moved/bin/kv-img" serve --tls-creds /nowhere -r "$0" 2>&1 | grep -q ca-cert.pem || fail "kv-img does not find GnuTLS"
 "$program" --kernel "$0" --net user --qmp "unix:$work/qmp" 2>"$work/log" </dev/null
-grep -q 'is not a' "$work/log" || { cat "$work/log"; fail "kv-vmm does not find its modules"; }
+grep -q 'is neither a' "$work/log" || { cat "$work/log"; fail "kv-vmm does not find its modules"; }
 check_page() { # name, a text that it has
 	page=$(find "$work/moved/share/man/man1" -name "$1*" 2>/dev/null | head -n 1)
 	[ -n "$page" ] || fail "no share/man/man1/$1"
