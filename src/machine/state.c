@@ -68,6 +68,17 @@ static void save_value(GByteArray *out, const struct state_field *f, const uint8
 			save_fields(out, f->fields, p + i * f->size);
 		break;
 	}
+	case STATE_BUFFER:
+		g_byte_array_append(out, *(const uint8_t *const *)p, *(const uint32_t *)(base + f->count_at));
+		break;
+	case STATE_LIST: {
+		const GPtrArray *list = *(GPtrArray *const *)p;
+
+		append_u32(out, list->len);
+		for (uint32_t i = 0; i < list->len; i++)
+			save_fields(out, f->fields, list->pdata[i]);
+		break;
+	}
 	default:
 		g_byte_array_append(out, p, int_size[f->type]);
 	}
@@ -183,6 +194,40 @@ static bool load_raw(struct reader *r, const struct state_field *f, uint8_t *p, 
 	return true;
 }
 
+static bool load_buffer(struct reader *r, const struct state_field *f, uint8_t *base, GError **error)
+{
+	uint8_t **p = (uint8_t **)(base + f->offset);
+	uint32_t *len = (uint32_t *)(base + f->count_at);
+	size_t n = (size_t)(r->end - r->p);
+	const uint8_t *from = NULL;
+
+	if (n > f->count)
+		return wrong_length(r, f, error);
+	take(r, n, &from, error);
+	g_free(*p);
+	*p = g_memdup2(from, n);
+	*len = (uint32_t)n;
+	return true;
+}
+
+static bool load_list(struct reader *r, const struct state_field *f, GPtrArray *list, GError **error)
+{
+	uint32_t n = 0;
+
+	g_ptr_array_set_size(list, 0);
+	if (!take_u32(r, &n, error))
+		return false;
+	if (n > f->count)
+		return kv_fail(error, KV_ERROR_INVALID, "saved state of %s has %u of '%s', more than %u", r->what, n, f->name,
+			       f->count);
+	for (uint32_t i = 0; i < n; i++) {
+		g_ptr_array_add(list, g_malloc0(f->size));
+		if (!load_structs(r, f, list->pdata[i], 1, error))
+			return false;
+	}
+	return true;
+}
+
 /* r is limited to the bytes of the value. */
 static bool load_value(struct reader *r, const struct state_field *f, uint8_t *base,
 		       GError **error)
@@ -205,6 +250,10 @@ static bool load_value(struct reader *r, const struct state_field *f, uint8_t *b
 			return kv_fail(error, KV_ERROR_INVALID, "saved state of %s has %u of '%s', "
 				       "this machine has %u", r->what, n, f->name, have);
 		return load_structs(r, f, *(uint8_t **)p, n, error);
+	case STATE_BUFFER:
+		return load_buffer(r, f, base, error);
+	case STATE_LIST:
+		return load_list(r, f, *(GPtrArray **)p, error);
 	default:
 		return load_raw(r, f, p, int_size[f->type], error);
 	}

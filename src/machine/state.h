@@ -26,6 +26,10 @@ enum state_type {
 	STATE_STRUCT, /* count structs of `size` bytes in place, described by `fields` */
 	/* The member points to *count_at structs (u32 member) of `size` bytes, at most `count`. */
 	STATE_POINTER_STRUCT,
+	/* The member points to *count_at bytes (u32 member), at most `count`, g_malloc; NULL: none. Loaded anew. */
+	STATE_BUFFER,
+	/* The member is a GPtrArray with a free function: structs of `size` bytes (g_malloc0), at most `count`. Loaded anew. */
+	STATE_LIST,
 };
 
 struct state_field {
@@ -69,7 +73,8 @@ void state_save(GByteArray *out, const struct state_desc *desc, const char *id,
 		const void *opaque);
 /*
  * Reads one section from `in` at *offset and advances it. POINTER_STRUCT arrays are of the size
- * that the object has: the stream must say the same. After a failure the object's fields are
+ * that the object has: the stream must say the same. BUFFER and LIST take what comes: no more
+ * memory than the stream has bytes, but for what is around each struct. After a failure the object's fields are
  * partly loaded; reset it.
  */
 bool state_load(GBytes *in, size_t *offset, const struct state_desc *desc, const char *id,

@@ -24,6 +24,9 @@ struct thing {
 	struct inner in[2];
 	uint32_t n;
 	struct inner *list;
+	uint8_t *buffer;
+	uint32_t buffer_len;
+	GPtrArray *any;
 };
 
 static const struct state_field inner_fields[] = {
@@ -43,10 +46,14 @@ static const struct state_field fields[] = {
 	{ .name = "list", .offset = offsetof(struct thing, list), .type = STATE_POINTER_STRUCT,
 	  .since = 2, .size = sizeof(struct inner), .count = 3,
 	  .count_at = offsetof(struct thing, n), .fields = inner_fields },
+	{ .name = "buffer", .offset = offsetof(struct thing, buffer), .type = STATE_BUFFER, .since = 3, .count = 16,
+	  .count_at = offsetof(struct thing, buffer_len) },
+	{ .name = "any", .offset = offsetof(struct thing, any), .type = STATE_LIST, .since = 3,
+	  .size = sizeof(struct inner), .count = 3, .fields = inner_fields },
 	STATE_END
 };
 
-static const struct state_desc desc = { "thing", 2, 1, fields, NULL, NULL };
+static const struct state_desc desc = { "thing", 3, 1, fields, NULL, NULL };
 
 static uint32_t checksum(const uint8_t *p, size_t n)
 {
@@ -65,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	g_autoptr(GBytes) bytes = g_bytes_new_static(section, total);
 	g_autoptr(GError) error = NULL;
 	struct inner list[2] = { { 0 } };
-	struct thing t = { .n = G_N_ELEMENTS(list), .list = list };
+	struct thing t = { .n = G_N_ELEMENTS(list), .list = list, .any = g_ptr_array_new_with_free_func(g_free) };
 
 	memcpy(section, "KVST", 4);
 	memcpy(section + 12, names, sizeof(names) - 1);
@@ -77,5 +84,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		g_assert(at == total);
 	else
 		g_assert(error && at == 0);
+	g_assert(t.buffer_len <= 16 && t.any->len <= 3);
+	g_free(t.buffer);
+	g_ptr_array_unref(t.any);
 	return 0;
 }

@@ -28,6 +28,9 @@ struct thing {
 	uint32_t n;
 	struct inner *list;
 	uint32_t newer;
+	uint8_t *buffer;
+	uint32_t buffer_len;
+	GPtrArray *any;
 	unsigned loads;
 };
 
@@ -196,12 +199,72 @@ static void damaged(void **state)
 	}
 }
 
+static const struct state_field variable_fields[] = {
+	{ .name = "buffer", .offset = offsetof(struct thing, buffer), .type = STATE_BUFFER, .since = 1, .count = 8,
+	  .count_at = offsetof(struct thing, buffer_len) },
+	{ .name = "any", .offset = offsetof(struct thing, any), .type = STATE_LIST, .since = 1,
+	  .size = sizeof(struct inner), .count = 3, .fields = inner_fields },
+	STATE_END
+};
+static const struct state_desc variable = { "thing", 1, 1, variable_fields, NULL, after_load };
+
+static struct thing with(const char *buffer, unsigned n)
+{
+	struct thing t = { .buffer = g_memdup2(buffer, strlen(buffer)), .buffer_len = strlen(buffer),
+			   .any = g_ptr_array_new_with_free_func(g_free) };
+
+	for (unsigned i = 0; i < n; i++)
+		g_ptr_array_add(t.any, g_memdup2(&(struct inner){ i, i + 1 }, sizeof(struct inner)));
+	return t;
+}
+
+static void without(struct thing *t)
+{
+	g_free(t->buffer);
+	g_ptr_array_unref(t->any);
+}
+
+/* What has another length than before is loaded as it comes, up to its limit; what is not whole is not. */
+static void any_length(void **state)
+{
+	struct thing from = with("abcdefgh", 3), to = with("x", 1), none = with("", 0), more = with("abcdefghi", 0),
+		     longer = with("", 4);
+	g_autoptr(GBytes) bytes = saved(&variable, &from), nothing = saved(&variable, &none);
+	g_autoptr(GBytes) too_many = saved(&variable, &more), too_long = saved(&variable, &longer);
+
+	assert_true(load(bytes, &variable, &to, NULL));
+	assert_int_equal(to.buffer_len, 8);
+	assert_memory_equal(to.buffer, "abcdefgh", 8);
+	assert_int_equal(to.any->len, 3);
+	assert_int_equal(((struct inner *)to.any->pdata[2])->b, 3);
+	for (size_t n = 0; n < g_bytes_get_size(bytes); n++) {
+		g_autofree uint8_t *copy = g_memdup2(g_bytes_get_data(bytes, NULL), n + 1);
+		g_autoptr(GBytes) part = g_bytes_new_static(copy, n);
+
+		if (n >= 12) {
+			put_le32(copy + 4, n - 12);
+			put_le32(copy + 8, sum(copy + 12, n - 12));
+		}
+		assert_false(load(part, &variable, &to, NULL));
+	}
+	assert_true(load(nothing, &variable, &to, NULL));
+	assert_null(to.buffer);
+	assert_int_equal(to.any->len, 0);
+	assert_false(load(too_many, &variable, &to, NULL));
+	assert_false(load(too_long, &variable, &to, NULL));
+	without(&from);
+	without(&to);
+	without(&none);
+	without(&more);
+	without(&longer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trip),	  cmocka_unit_test(versions),
 		cmocka_unit_test(another_device), cmocka_unit_test(cut),
-		cmocka_unit_test(damaged),
+		cmocka_unit_test(damaged),	  cmocka_unit_test(any_length),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
