@@ -16,9 +16,15 @@ struct head {
 	int32_t cursor_x, cursor_y;
 };
 
-struct display {
+struct artist {
+	const char *name;
 	const struct display_painter *painter;
 	void *opaque;
+	unsigned first, heads;
+};
+
+struct display {
+	GArray *artists;  /* struct artist, in the order of their coming */
 	GArray *watchers; /* struct watcher */
 	unsigned walking;
 	struct head head[DISPLAY_HEADS];
@@ -28,6 +34,7 @@ struct display *display_new(void)
 {
 	struct display *d = g_new0(struct display, 1);
 
+	d->artists = g_array_new(FALSE, FALSE, sizeof(struct artist));
 	d->watchers = g_array_new(FALSE, FALSE, sizeof(struct watcher));
 	return d;
 }
@@ -38,17 +45,58 @@ void display_free(struct display *d)
 		return;
 	for (unsigned i = 0; i < DISPLAY_HEADS; i++)
 		g_free(d->head[i].cursor_pixels);
+	g_array_unref(d->artists);
 	g_array_unref(d->watchers);
 	g_free(d);
 }
 
-void display_set_painter(struct display *d, const struct display_painter *painter, void *opaque)
+/* Who has the head; NULL: nobody. */
+static struct artist *artist_of(const struct display *d, unsigned head)
 {
-	d->painter = painter;
-	d->opaque = opaque;
-	for (unsigned i = 0; !painter && i < DISPLAY_HEADS; i++) {
-		display_set_surface(d, i, &(struct display_surface){0});
-		display_set_cursor(d, i, &(struct display_cursor){0});
+	for (unsigned i = 0; i < d->artists->len; i++) {
+		struct artist *a = &g_array_index(d->artists, struct artist, i);
+
+		if (head >= a->first && head - a->first < a->heads)
+			return a;
+	}
+	return NULL;
+}
+
+static bool are_free(const struct display *d, unsigned first, unsigned heads)
+{
+	for (unsigned i = 0; i < heads; i++)
+		if (artist_of(d, first + i))
+			return false;
+	return true;
+}
+
+bool display_add_painter(struct display *d, const char *name, const struct display_painter *painter, void *opaque, unsigned heads,
+			 unsigned *ret)
+{
+	struct artist a = {name, painter, opaque, 0, heads};
+
+	while (a.first + heads <= DISPLAY_HEADS && !are_free(d, a.first, heads))
+		a.first++;
+	if (a.first + heads > DISPLAY_HEADS)
+		return false;
+	g_array_append_val(d->artists, a);
+	*ret = a.first;
+	return true;
+}
+
+void display_remove_painter(struct display *d, void *opaque)
+{
+	for (unsigned i = 0; i < d->artists->len; i++) {
+		struct artist a = g_array_index(d->artists, struct artist, i);
+
+		if (a.opaque != opaque)
+			continue;
+		g_array_remove_index(d->artists, i);
+		for (unsigned k = a.first; k < a.first + a.heads; k++) {
+			display_set_surface(d, k, &(struct display_surface){0});
+			display_set_cursor(d, k, &(struct display_cursor){0});
+		}
+		return;
 	}
 }
 
@@ -142,20 +190,40 @@ void display_remove_viewer(struct display *d, void *opaque)
 
 void display_refresh(struct display *d, unsigned head)
 {
-	if (d->painter)
-		d->painter->update(d->opaque, head);
+	const struct artist *a = artist_of(d, head);
+
+	if (a)
+		a->painter->update(a->opaque, head - a->first);
 }
 
-bool display_takes_wishes(const struct display *d)
+bool display_find(const struct display *d, const char *name, unsigned head, unsigned *ret)
 {
-	return d->painter && d->painter->wish;
+	for (unsigned i = 0; i < d->artists->len; i++) {
+		const struct artist *a = &g_array_index(d->artists, struct artist, i);
+
+		if (name && strcmp(name, a->name))
+			continue;
+		if (head < a->heads)
+			*ret = a->first + head;
+		return head < a->heads;
+	}
+	return false;
+}
+
+bool display_takes_wishes(const struct display *d, unsigned head)
+{
+	const struct artist *a = artist_of(d, head);
+
+	return a && a->painter->wish;
 }
 
 bool display_wish(struct display *d, unsigned head, uint32_t width, uint32_t height)
 {
-	if (!d->painter || !d->painter->wish)
+	const struct artist *a = artist_of(d, head);
+
+	if (!a || !a->painter->wish)
 		return false;
-	d->painter->wish(d->opaque, head, width, height);
+	a->painter->wish(a->opaque, head - a->first, width, height);
 	return true;
 }
 

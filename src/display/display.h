@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Screens between those who paint them (a graphics device) and those who look at them (the VNC server, a screenshot). A display
- * has heads, each a surface of pixels. All functions and callbacks: main thread,. Nothing is copied
- * here: a surface points to the painter's pixels.
+ * has heads, each a surface of pixels. Devices take heads as they come: the first has those from 0 on.
+ * All functions and callbacks: main thread. Nothing is copied here: a surface points to the painter's pixels.
  *
  * Time: a viewer that wants pictures calls display_refresh() when it is ready for one (a screenshot once, a VNC server by its
  * own clock while somebody looks); the painter's update() then looks at what the guest has changed, and says so. So a screen
@@ -15,11 +15,11 @@
 
 #include <glib.h>
 
-enum { DISPLAY_HEADS = 4 };
+enum { DISPLAY_HEADS = 16 };
 
 struct display;
 
-/* A head as the painter has it; opaque as given to display_set_painter(). */
+/* Who paints some heads: here they are counted from 0, its own first one; opaque as given to display_add_painter(). */
 struct display_painter {
 	/* What the guest changed since the last call: display_set_surface() if its shape did, display_damage(). */
 	void (*update)(void *opaque, unsigned head);
@@ -52,7 +52,10 @@ struct display *display_new(void);
 void display_free(struct display *d); /* painter and viewers have gone; NULL is fine */
 
 /* ---- for the painter ---- */
-void display_set_painter(struct display *d, const struct display_painter *painter, void *opaque); /* NULL: it goes */
+/* name: of the device, as QMP calls it; kept by the caller. Its first head in *ret, for the functions below; false: no room. */
+bool display_add_painter(struct display *d, const char *name, const struct display_painter *painter, void *opaque, unsigned heads,
+			 unsigned *ret);
+void display_remove_painter(struct display *d, void *opaque); /* one that is none is fine */
 void display_set_surface(struct display *d, unsigned head, const struct display_surface *s);
 void display_damage(struct display *d, unsigned head, uint32_t x, uint32_t y, uint32_t width, uint32_t height);
 void display_set_cursor(struct display *d, unsigned head, const struct display_cursor *c); /* copied */
@@ -62,6 +65,8 @@ void display_move_cursor(struct display *d, unsigned head, int32_t x, int32_t y)
 void display_add_viewer(struct display *d, const struct display_viewer *viewer, void *opaque); /* told the surfaces at once */
 void display_remove_viewer(struct display *d, void *opaque);
 void display_refresh(struct display *d, unsigned head);
-bool display_takes_wishes(const struct display *d);
+/* A head of the device of this name, NULL: of the first one; false: there is none. */
+bool display_find(const struct display *d, const char *name, unsigned head, unsigned *ret);
+bool display_takes_wishes(const struct display *d, unsigned head);
 bool display_wish(struct display *d, unsigned head, uint32_t width, uint32_t height); /* false when nobody can */
 bool display_get_surface(const struct display *d, unsigned head, struct display_surface *ret); /* false: the head is off */

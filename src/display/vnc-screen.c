@@ -39,7 +39,7 @@ static void on_surface(void *opaque, unsigned head, const struct display_surface
 	bool shown = surface->width && surface->width <= VNC_SIZE_MAX && surface->height <= VNC_SIZE_MAX &&
 		     (uint64_t)surface->width * surface->height <= VNC_PIXELS_MAX;
 
-	if (head)
+	if (head != s->config.head)
 		return;
 	g_mutex_lock(&s->lock);
 	g_free(s->shadow);
@@ -71,7 +71,7 @@ static void on_damage(void *opaque, unsigned head, uint32_t x, uint32_t y, uint3
 	struct display_surface surface;
 	sraRegionPtr region;
 
-	if (head || !display_get_surface(s->config.display, 0, &surface) ||
+	if (head != s->config.head || !display_get_surface(s->config.display, head, &surface) ||
 	    surface.width != s->width || surface.height != s->height)
 		return;
 	region = sraRgnCreateRect((int)x, (int)y, (int)(x + width), (int)(y + height));
@@ -93,7 +93,7 @@ static void on_cursor(void *opaque, unsigned head, const struct display_cursor *
 	struct vnc *s = opaque;
 	bool shown = c->pixels && c->width <= UINT8_MAX + 1 && c->height <= UINT8_MAX + 1;
 
-	if (head)
+	if (head != s->config.head)
 		return;
 	g_mutex_lock(&s->lock);
 	g_free((void *)s->cursor.pixels);
@@ -113,7 +113,7 @@ static gboolean look(gpointer opaque)
 
 	g_clear_pointer(&s->refresh, g_source_unref);
 	s->period = MIN(s->period + PERIOD_STEP_MS, PERIOD_LAST_MS);
-	display_refresh(s->config.display, 0); /* damage makes the period short again */
+	display_refresh(s->config.display, s->config.head); /* damage makes the period short again */
 	if (!s->refresh)
 		schedule(s);
 	return G_SOURCE_REMOVE;
@@ -146,7 +146,7 @@ void vnc_screen_soon(struct vnc *s)
 void vnc_screen_open(struct vnc *s)
 {
 	display_add_viewer(s->config.display, &viewer, s);
-	display_refresh(s->config.display, 0);
+	display_refresh(s->config.display, s->config.head);
 	s->period = PERIOD_FIRST_MS;
 	schedule(s);
 }

@@ -99,7 +99,7 @@ static void handle(struct vnc *s, const struct vnc_message *m)
 			drop_others(s, m->viewer);
 		break;
 	case VNC_MESSAGE_WISH:
-		display_wish(s->config.display, 0, (uint32_t)m->x, (uint32_t)m->y);
+		display_wish(s->config.display, s->config.head, (uint32_t)m->x, (uint32_t)m->y);
 		break;
 	case VNC_MESSAGE_GONE:
 		gone(s, m->viewer);
@@ -444,7 +444,7 @@ static struct vnc *vnc_start(const struct vnc_config *config, GError **error)
 	s->has_password = config->password;
 	g_strlcpy(s->password, config->password ? config->password : "", sizeof(s->password));
 	s->expires = INT64_MAX;
-	s->can_wish = display_takes_wishes(config->display);
+	s->can_wish = display_takes_wishes(config->display, config->head);
 	g_mutex_init(&s->lock);
 	g_cond_init(&s->room);
 	g_queue_init(&s->messages);

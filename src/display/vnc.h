@@ -28,7 +28,8 @@ struct vnc_peer {
 #define VNC_TLS_ANON "anon" /* without certificates: against who listens alone, not against who is in between */
 
 struct vnc_config {
-	struct display *display; /* head 0 is shown */
+	struct display *display;
+	unsigned head; /* of it: what is shown */
 	struct input *input;
 	GMainContext *context;
 	const char *name;      /* of the desktop */

@@ -87,6 +87,7 @@ static void world_open_tls(struct world *w, const char *password, const char *tl
 	g_autofree char *listen = NULL;
 	g_autoptr(GError) error = NULL;
 	struct vnc_config c = {.name = "test", .event = on_event, .opaque = w, .password = password, .tls_creds = tls};
+	unsigned head;
 
 	memset(w, 0, sizeof(*w));
 	w->dir = g_dir_make_tmp("kv-vnc-XXXXXX", NULL);
@@ -96,7 +97,7 @@ static void world_open_tls(struct world *w, const char *password, const char *tl
 	c.display = w->display = display_new();
 	c.input = w->input = input_new();
 	input_plug(w->input, &w->device, w);
-	display_set_painter(w->display, &painter, w);
+	assert_true(display_add_painter(w->display, "test", &painter, w, 1, &head));
 	paint(w, 0);
 	w->module = kv_module_symbol(VNC_MODULE, VNC_SYMBOL, &error);
 	if (!w->module)
@@ -115,7 +116,7 @@ static void world_close(struct world *w)
 {
 	w->module->stop(w->vnc);
 	assert_false(g_file_test(w->path, G_FILE_TEST_EXISTS));
-	display_set_painter(w->display, NULL, NULL);
+	display_remove_painter(w->display, w);
 	display_free(w->display);
 	input_unplug(w->input, w);
 	input_free(w->input);

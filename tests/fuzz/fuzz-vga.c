@@ -76,7 +76,7 @@ static void record(struct vga_rig *r, const uint8_t *b, unsigned *refreshes)
 		bus_access(r->core.mmio, VGA_RIG_ECAM + at % 0x40, &data, MIN(size, 4u), write);
 		break;
 	case 6:
-		r->vga->pci.dev.cls->reset(&r->vga->pci.dev);
+		r->dev->cls->reset(r->dev);
 		break;
 	}
 }

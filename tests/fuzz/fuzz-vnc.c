@@ -66,11 +66,12 @@ static void start(void)
 	g_autofree char *dir = g_dir_make_tmp("kv-vnc-XXXXXX", NULL);
 	struct vnc_config config = {.name = "fuzz", .event = on_event};
 	const struct vnc_module *module = kv_module_symbol(VNC_MODULE, VNC_SYMBOL, NULL);
+	unsigned head;
 
 	config.display = screen = display_new();
 	config.input = input_new();
 	input_plug(config.input, &device, screen);
-	display_set_painter(screen, &painter, screen);
+	check(display_add_painter(screen, "test", &painter, screen, 1, &head));
 	for (unsigned tls = 0; tls < 2; tls++) {
 		g_autofree char *listen = NULL;
 

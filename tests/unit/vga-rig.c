@@ -64,15 +64,16 @@ void vga_rig_open(struct vga_rig *r)
 	r->core.pci = pci_bus_new(&r->core, &windows, NULL);
 	pci_bus_set_ecam(r->core.pci, VGA_RIG_ECAM, 1, NULL);
 	r->core.display = display_new();
-	r->vga = (struct vga *)device_new(&r->core, "vga", "vga", NULL, NULL, NULL);
-	g_assert(r->vga);
+	r->dev = device_new(&r->core, "vga", "vga", NULL, NULL, NULL);
+	g_assert(r->dev);
+	r->vga = &((struct vga_card *)r->dev)->vga;
 	bus_access(r->core.mmio, VGA_RIG_ECAM + PCI_COMMAND, &command, 2, true);
 	display_add_viewer(r->core.display, &viewer, r);
 }
 
 void vga_rig_close(struct vga_rig *r)
 {
-	device_free(&r->vga->pci.dev);
+	device_free(r->dev);
 	display_remove_viewer(r->core.display, r);
 	display_free(r->core.display);
 	pci_bus_free(r->core.pci);

@@ -8,7 +8,8 @@ enum { VGA_RIG_BAR0 = 0x90000000, VGA_RIG_ECAM = 0xb0000000 };
 
 struct vga_rig {
 	struct machine_core core;
-	struct vga *vga;
+	struct device *dev;
+	struct vga *vga; /* of it */
 	struct { uint32_t x, y, width, height; } damage; /* what was told last */
 	unsigned damages;
 };

@@ -22,13 +22,14 @@ bool vga_is_dirty(const struct vga *v, uint32_t offset, uint32_t len)
 /* Lines that were drawn one after the other are told together. */
 struct band {
 	struct display *display;
+	unsigned head;
 	uint32_t width, first, end;
 };
 
 static void band_end(struct band *b)
 {
 	if (b->end > b->first)
-		display_damage(b->display, 0, 0, b->first, b->width, b->end - b->first);
+		display_damage(b->display, b->head, 0, b->first, b->width, b->end - b->first);
 	b->first = b->end = 0;
 }
 
@@ -137,7 +138,7 @@ static void get_colors(const struct vga *v, const struct vga_mode *m, uint32_t c
 void vga_draw_lines(struct vga *v, struct display *d, bool all)
 {
 	const struct vga_mode *m = &v->shown;
-	struct band band = {.display = d, .width = m->width};
+	struct band band = {.display = d, .head = v->head, .width = m->width};
 	struct scan last = {.start = UINT32_MAX};
 	uint32_t colors[256];
 
@@ -201,7 +202,7 @@ void vga_draw_packed(struct vga *v, struct display *d, bool all)
 	void (*line)(const struct vga *, const uint8_t *, uint32_t *, uint32_t) =
 		m->bits == 8 ? line_8 : m->bits == 15 ? line_15 : m->bits == 16 ? line_16 : line_24;
 	uint32_t len = m->width * ((m->bits + 7) / 8);
-	struct band band = {.display = d, .width = m->width};
+	struct band band = {.display = d, .head = v->head, .width = m->width};
 
 	for (uint32_t y = 0; y < m->height; y++) {
 		uint32_t at = m->start + y * m->stride;

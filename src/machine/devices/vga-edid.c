@@ -74,8 +74,10 @@ static void put_standard(uint8_t *to)
 	}
 }
 
-void vga_edid(uint8_t e[128], uint32_t width, uint32_t height)
+void vga_edid(uint8_t e[128], uint32_t width, uint32_t height, unsigned number)
 {
+	char serial[12];
+
 	static const uint8_t header[8] = {0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0};
 	/* sRGB: section 3.7 */
 	static const uint8_t colors[10] = {0xee, 0x91, 0xa3, 0x54, 0x4c, 0x99, 0x26, 0x0f, 0x50, 0x54};
@@ -101,7 +103,8 @@ void vga_edid(uint8_t e[128], uint32_t width, uint32_t height)
 	put_timing(e + 54, width, height);
 	put_text(e + 72, 0xfc, "Kvasir");
 	put_ranges(e + 90);
-	put_text(e + 108, 0xff, "1");
+	g_snprintf(serial, sizeof(serial), "%u", number + 1);
+	put_text(e + 108, 0xff, serial);
 	for (unsigned i = 0; i < 127; i++)
 		sum = (uint8_t)(sum + e[i]);
 	e[127] = (uint8_t)-sum;

@@ -106,7 +106,7 @@ void vga_draw_text(struct vga *v, struct display *d, bool all)
 			end = x + 1;
 		}
 		if (end)
-			display_damage(d, 0, from * m->cell_width, row * m->row_lines, (end - from) * m->cell_width,
+			display_damage(d, v->head, from * m->cell_width, row * m->row_lines, (end - from) * m->cell_width,
 				       m->row_lines);
 	}
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The VGA's parts for each other: registers (vga-regs.c), the window of memory (vga-mem.c), Bochs' VBE registers (vga-vbe.c),
- * what there is to show (vga-mode.c) and its pictures (vga-draw.c, vga-text.c); vga.c is the PCI function and its painter.
+ * what there is to show (vga-mode.c) and its pictures (vga-draw.c, vga-text.c); vga-core.c puts them together, for the PCI
+ * functions that are VGAs: vga.c, virtio-vga.c.
  *
  * Video memory is as in other implementations of Bochs' VBE: byte p of the 32-bit word n is plane p at address n, for every
  * addressing mode, so that a linear mode has its pixels in order.
@@ -16,6 +17,7 @@
 #define VGA_MEMORY (16u << 20)
 #define VGA_PAGES  (VGA_MEMORY >> 12)
 #define VGA_WORDS  (VGA_MEMORY / 4)
+#define VGA_MMIO   0x1000u /* bytes of vga_mmio_ops */
 
 /* Bochs' VBE registers (bochs: iodev/display/vga.h, vbe_display_api.txt). */
 enum {
@@ -53,7 +55,8 @@ struct display;
 struct vga_cell;
 
 struct vga {
-	struct pci_device pci; /* first */
+	struct machine_core *core;
+	unsigned head; /* of the display */
 	GMutex lock;
 	struct mem_region *vram, *window; /* window: a part of it in 0xa0000-0xbffff, without exits */
 	bool window_on;
@@ -79,6 +82,26 @@ struct vga {
 	struct vga_cell *cells; /* of the text that is shown */
 	uint64_t cursor_time;	/* microseconds: when it last moved */
 };
+
+/* vga.c */
+struct vga_card {
+	struct pci_device pci; /* first */
+	struct vga vga;
+};
+
+/* vga-core.c. A PCI function: vga_open(), BARs, pci_add(); vga_unregister(), pci_remove(), vga_close(), also after a failure. */
+bool vga_open(struct vga *v, struct machine_core *core, GError **error);
+void vga_unregister(struct vga *v);
+void vga_close(struct vga *v);
+bool vga_add_rom(struct pci_device *p, const char *path, GError **error); /* a file that is not there is fine */
+void vga_reset(struct vga *v);
+void vga_bars_written(struct vga *v, unsigned offset); /* configuration space was, from there on */
+void vga_loaded(struct vga *v);			       /* after the fields were */
+extern const struct state_field vga_state_fields[];    /* of struct vga */
+extern const struct bus_ops vga_mmio_ops;
+/* Main thread: what changed is shown; the next time all is, on a surface of its own. */
+void vga_update(struct vga *v);
+void vga_redraw(struct vga *v);
 
 /* vga-regs.c */
 uint8_t vga_port_read(struct vga *v, unsigned port); /* 0x3b0 to 0x3df */
@@ -113,5 +136,6 @@ void vga_draw_text(struct vga *v, struct display *d, bool all);
 size_t vga_text_cells(const struct vga_mode *m); /* how many `cells` there have to be */
 size_t vga_cell_size(void);
 
-/* vga-edid.c: 128 bytes that describe a monitor of this preferred size */
-void vga_edid(uint8_t edid[128], uint32_t width, uint32_t height);
+/* vga-edid.c: 128 bytes that describe a monitor of this preferred size, pixels; those of one device differ by a number */
+enum { EDID_PIXELS_MAX = 4095 }; /* each way */
+void vga_edid(uint8_t edid[128], uint32_t width, uint32_t height, unsigned number);
