@@ -37,7 +37,7 @@ struct machine_core {
 	void (*pci_intx)(void *opaque, unsigned line, bool level);
 	void *pci_intx_opaque;
 	bool hpet_legacy; /* the HPET has GSIs 0 and 8, the clock none; atomic */
-	struct display *display; /* the screen of the graphics device; NULL: there is none */
+	struct display *display; /* what graphics devices show; NULL: nobody looks */
 	struct usb_bus *usb;	 /* the first USB controller's, where devices are plugged in; NULL: there is none */
 	struct input *input;	 /* keyboards and pointers plug in here; NULL: nobody would hear of them */
 	GMainContext *context; /* the main one: timers, consoles, network */

@@ -11,6 +11,7 @@
 #include "internal.h"
 #include "log.h"
 #include "pc-firmware.h"
+#include "saved-form.h"
 
 static const char *const exit_names[EXIT_REASONS] = {
 	[KVM_EXIT_IO] = "io",
@@ -537,7 +538,9 @@ bool machine_save(struct machine *m, GByteArray *out, GError **error)
 
 		state_save(out, d->cls->state, d->id, d);
 	}
-	return true;
+	return out->len <= SAVED_STATE_MAX ||
+	       kv_fail(error, KV_ERROR_UNSUPPORTED, "the machine's state has %u bytes, more than a saved one may have: %u",
+		       out->len, SAVED_STATE_MAX);
 }
 
 bool machine_load(struct machine *m, GBytes *in, GError **error)

@@ -84,7 +84,8 @@ struct machine_config {
 	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL; pc: kernel, too */
 	const struct machine_firmware *firmware; /* pc */
 	const char *vga;		      /* pc: class of its graphics device; NULL: none */
-	struct display *display;	      /* of that; NULL: it has none */
+	GVariant *vga_options;		      /* a{sv}, its own; NULL: none */
+	struct display *display;	      /* what graphics devices show; NULL: nothing */
 	bool tablet;			      /* pc: a USB tablet is plugged in */
 	struct input *input;		      /* where keyboards and pointers are plugged in; NULL: nowhere */
 	struct chardev *console;	      /* first serial port; NULL: none */

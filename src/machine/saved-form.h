@@ -12,7 +12,7 @@
 #define SAVED_FIXED	  64u	      /* of it; then the description */
 #define SAVED_DESCRIPTION (SAVED_HEADER - SAVED_FIXED)
 #define SAVED_RUN	  256u	      /* pages in one record at most */
-#define SAVED_STATE_MAX	  (256u << 20) /* bytes */
+#define SAVED_STATE_MAX	  (1u << 30) /* bytes */
 
 enum saved_record_type { SAVED_PAGES = 1, SAVED_ZEROES, SAVED_STATE, SAVED_END };
 

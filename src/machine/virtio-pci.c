@@ -17,7 +17,6 @@
 #include "log.h"
 
 enum {
-	BAR = 0,
 	BAR_SIZE = 0x8000,
 	AREA_SIZE = 0x1000,
 	AREA_COMMON = 0x0000,
@@ -25,6 +24,9 @@ enum {
 	AREA_DEVICE = 0x2000,
 	AREA_NOTIFY = 0x3000,
 	AREA_MSIX = 0x4000,
+	FRONT_SIZE = 0x1000,
+	BEHIND_FRONT_COMMON = 0x1000,
+	BEHIND_FRONT_ISR = 0x1800,
 	NOTIFY_MULTIPLIER = 4,
 	ISR_QUEUE = 1,
 	VENDOR_VIRTIO = 0x1af4,
@@ -207,13 +209,25 @@ static void common_write(struct virtio_pci_device *p, unsigned offset, unsigned 
 	}
 }
 
+/* Where the areas would be if there were no front. */
+static uint64_t without_front(const struct virtio_pci_device *p, uint64_t offset)
+{
+	if (!p->front || offset >= AREA_DEVICE)
+		return offset;
+	return offset >= BEHIND_FRONT_ISR ? AREA_ISR + offset - BEHIND_FRONT_ISR : AREA_COMMON + offset - BEHIND_FRONT_COMMON;
+}
+
 static uint64_t bar_read(void *opaque, uint64_t offset, unsigned size)
 {
 	struct virtio_pci_device *p = opaque;
-	unsigned at = offset % AREA_SIZE;
 	uint8_t b[COMMON_SIZE];
 	uint64_t data = 0;
+	unsigned at;
 
+	if (p->front && offset < FRONT_SIZE)
+		return p->front->read(p->front_opaque, offset, size);
+	offset = without_front(p, offset);
+	at = offset % AREA_SIZE;
 	if (offset >= AREA_MSIX)
 		return pci_msix_read(&p->pci, offset - AREA_MSIX, size);
 	switch (offset - at) {
@@ -241,8 +255,14 @@ static uint64_t bar_read(void *opaque, uint64_t offset, unsigned size)
 static void bar_write(void *opaque, uint64_t offset, unsigned size, uint64_t data)
 {
 	struct virtio_pci_device *p = opaque;
-	unsigned at = offset % AREA_SIZE;
+	unsigned at;
 
+	if (p->front && offset < FRONT_SIZE) {
+		p->front->write(p->front_opaque, offset, size, data);
+		return;
+	}
+	offset = without_front(p, offset);
+	at = offset % AREA_SIZE;
 	if (offset >= AREA_MSIX) {
 		pci_msix_write(&p->pci, offset - AREA_MSIX, size, data);
 		return;
@@ -287,7 +307,7 @@ static void set_ioevents(struct virtio_pci_device *p, uint64_t bar, bool on)
 
 static void sync_ioevents(struct virtio_pci_device *p)
 {
-	const struct pci_bar *bar = &p->pci.bar[BAR];
+	const struct pci_bar *bar = &p->pci.bar[p->bar];
 	uint64_t want = bar->is_mapped ? bar->mapped : 0;
 
 	if (p->pci.dev.core->vm_fd < 0 || want == p->ioevents_at)
@@ -299,7 +319,7 @@ static void sync_ioevents(struct virtio_pci_device *p)
 		set_ioevents(p, want, true);
 }
 
-static void config_written(struct pci_device *pci, unsigned offset, unsigned len)
+void virtio_pci_config_written(struct pci_device *pci, unsigned offset, unsigned len)
 {
 	sync_ioevents((struct virtio_pci_device *)pci);
 }
@@ -314,7 +334,7 @@ static void add_capability(struct virtio_pci_device *p, uint8_t type, uint32_t o
 
 	c[VIRTIO_PCI_CAP_LEN] = len;
 	c[VIRTIO_PCI_CAP_CFG_TYPE] = type;
-	c[VIRTIO_PCI_CAP_BAR] = BAR;
+	c[VIRTIO_PCI_CAP_BAR] = p->bar;
 	put_le32(c + VIRTIO_PCI_CAP_OFFSET, offset);
 	put_le32(c + VIRTIO_PCI_CAP_LENGTH, length);
 	if (notify)
@@ -341,7 +361,7 @@ static bool config_access(struct pci_device *pci, unsigned offset, unsigned len,
 		return false;
 	if (!write)
 		*value = 0;
-	if (c[VIRTIO_PCI_CAP_BAR] != BAR || at % 4 + size > 4 || at >= BAR_SIZE ||
+	if (c[VIRTIO_PCI_CAP_BAR] != p->bar || at % 4 + size > 4 || at >= BAR_SIZE ||
 	    (size != 1 && size != 2 && size != 4) || at % size || len != size)
 		return true; /* not what the window was set up for */
 	if (write)
@@ -371,16 +391,17 @@ bool virtio_pci_create(struct device *dev, const struct virtio_class *cls, uint6
 	p->v.transport = &pci_transport;
 	p->v.transport_opaque = p;
 	pci_init(&p->pci, &ids);
-	pci_set_bar(&p->pci, BAR, BAR_SIZE, false, false, &bar_ops, p);
-	add_capability(p, VIRTIO_PCI_CAP_COMMON_CFG, AREA_COMMON, COMMON_SIZE);
-	add_capability(p, VIRTIO_PCI_CAP_ISR_CFG, AREA_ISR, 1);
+	pci_set_bar(&p->pci, p->bar, BAR_SIZE, false, false, &bar_ops, p);
+	add_capability(p, VIRTIO_PCI_CAP_COMMON_CFG, p->front ? BEHIND_FRONT_COMMON : AREA_COMMON, COMMON_SIZE);
+	add_capability(p, VIRTIO_PCI_CAP_ISR_CFG, p->front ? BEHIND_FRONT_ISR : AREA_ISR, 1);
 	if (config_size)
 		add_capability(p, VIRTIO_PCI_CAP_DEVICE_CFG, AREA_DEVICE, config_size);
 	add_capability(p, VIRTIO_PCI_CAP_NOTIFY_CFG, AREA_NOTIFY, NOTIFY_MULTIPLIER * n_queues);
 	add_capability(p, VIRTIO_PCI_CAP_PCI_CFG, 0, 0);
-	p->pci.config_written = config_written;
+	p->pci.config_written = virtio_pci_config_written;
 	p->pci.config_access = config_access;
-	if (pci_add_msix(&p->pci, BAR, AREA_MSIX, n_queues + 1, error) && pci_add(&p->pci, error))
+	if ((!p->prepare || p->prepare(p, error)) &&
+	    pci_add_msix(&p->pci, p->bar, AREA_MSIX, n_queues + 1, error) && pci_add(&p->pci, error))
 		return true;
 	pci_remove(&p->pci);
 	virtio_destroy(&p->v);

@@ -3,6 +3,10 @@
  * The PCI transport of virtio (virtio 1.2, section 4.1), modern only: one 32-bit BAR with the
  * common, notify, ISR and device structures and the MSI-X tables; queue notifications through
  * ioeventfds. A virtio device's struct starts with a struct virtio_pci_device.
+ *
+ * A function that is another card as well (virtio-vga.c) sets `bar`, `front`, `prepare` before create:
+ * the BAR's first page is the other card's, and common and ISR structures share the second one,
+ * as in QEMU's.
  */
 #pragma once
 
@@ -16,6 +20,11 @@ struct virtio_pci_device {
 	GMutex isr_lock;
 	uint64_t ioevents_at; /* BAR address they are registered for, 0: none */
 	unsigned window;      /* config offset of the BAR access capability */
+	uint8_t bar;
+	const struct bus_ops *front; /* of the first page; NULL: it is virtio's */
+	void *front_opaque;
+	/* More BARs, before the function is on the bus; NULL: none. */
+	bool (*prepare)(struct virtio_pci_device *p, GError **error);
 };
 
 /*
@@ -26,6 +35,9 @@ struct virtio_pci_device {
 bool virtio_pci_create(struct device *dev, const struct virtio_class *cls, uint64_t features,
 		       unsigned config_size, unsigned n_queues, uint16_t queue_size,
 		       GError **error);
+
+/* Its pci_device.config_written, for who has one as well. */
+void virtio_pci_config_written(struct pci_device *pci, unsigned offset, unsigned len);
 
 /* For the class table of every virtio device. */
 void virtio_pci_reset(struct device *dev);

@@ -158,7 +158,7 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.firmware = vmm->firmware,
 		.devices = devices,
 		.n_devices = n_devices,
-		.vga = vmm_vga(vmm),
+		.vga = vmm_is_pc(vmm) ? vmm_vga(vmm) : NULL,
 		.display = vmm->display,
 		.input = vmm->input,
 		.tablet = vmm_is_pc(vmm) && has_option(vmm, "vnc"),
@@ -181,10 +181,11 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.n_cards = vmm->n_cards,
 	};
 
-	if (set_cpus(vmm, &config, error))
+	if (vmm_vga_options(vmm, &config.vga_options, error) && set_cpus(vmm, &config, error))
 		vmm->machine = machine_new(&config, error);
 	for (unsigned i = 0; i < n_devices; i++)
 		g_variant_unref(devices[i].options);
+	g_clear_pointer(&config.vga_options, g_variant_unref);
 	return vmm->machine;
 }
 
@@ -245,8 +246,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	if (!check_board(vmm, error) || !load_qmp(vmm, error))
 		return false;
 	vmm->input = input_new();
-	if (vmm_is_pc(vmm))
-		vmm->display = display_new();
+	vmm->display = display_new();
 	if (!check_file(vmm, "kernel", error) || !check_file(vmm, "initrd", error) ||
 	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !vmm_open_cards(vmm, error) || !open_accel(vmm, error))
 		return false;

@@ -169,7 +169,16 @@ static const struct option smbios_keys[] = {
 	{},
 };
 
-static const char *const vgas[] = { "std", "none", NULL };
+static const char *const vgas[] = { "std", "virtio", "none", NULL };
+static const struct option vga_keys[] = {
+	{ "kind", OPTION_CHOICE, "std|virtio|none", "the card (std)", .choices = vgas, .first = true },
+	{ "max_outputs", OPTION_COUNT, "N", "screens of virtio (1)", .min = 1, .max = 16, .rare = true },
+	{ "xres", OPTION_COUNT, "N", "width of virtio's screens, pixels (1280)", .min = 64, .max = 4095, .rare = true },
+	{ "yres", OPTION_COUNT, "N", "their height (800)", .min = 64, .max = 4095, .rare = true },
+	{ "max_hostmem", OPTION_SIZE, "SIZE", "what the guest's pictures may have with virtio (256M)", .min = 1 << 20,
+	  .max = 512 << 20, .rare = true },
+	{},
+};
 static const char *const vnc_shares[] = { "exclusive", "shared", NULL };
 static const struct option vnc_keys[] = {
 	{ "listen", OPTION_TEXT, "unix:PATH|ADDR:PORT", "where viewers connect", .required = true, .first = true },
@@ -177,6 +186,8 @@ static const struct option vnc_keys[] = {
 	{ "password", OPTION_BOOL, "on|off", "a password is set by QMP, and nobody may connect before (off)", .rare = true },
 	{ "share", OPTION_CHOICE, "exclusive|shared", "a viewer may ask to be the only one (exclusive)", .choices = vnc_shares,
 	  .rare = true },
+	{ "display", OPTION_TEXT, "ID", "the graphics device to show (the first)", .rare = true },
+	{ "head", OPTION_COUNT, "N", "its screen to show (0)", .max = 15, .rare = true },
 	{ "websocket", OPTION_COUNT, "PORT", "a port of ADDR for viewers in browsers", .min = 1, .max = 65535, .rare = true },
 	{ "tls-creds", OPTION_FILE, "DIR|anon", "use TLS, with certificates and a key there, or without any", .rare = true },
 	{ "tls-verify-peer", OPTION_BOOL, "on|off", "viewers need a certificate as well (off)", .rare = true },
@@ -216,7 +227,7 @@ const struct option option_table[] = {
 	  .repeat = true },
 	{ "device", OPTION_WORDS, "NAME,KEYS", "a device; may be repeated (which: man kv-vmm)", .repeat = true,
 	  .rare = true },
-	{ "vga", OPTION_CHOICE, "std|none", "graphics of a pc (std)", .choices = vgas, .rare = true },
+	{ "vga", OPTION_KEYS, "std|virtio|none", "graphics of a pc (std)", .keys = vga_keys, .rare = true },
 	{ "vnc", OPTION_KEYS, "unix:PATH|ADDR:PORT", "VNC server for the screen of a pc (none)", .keys = vnc_keys },
 	{ "console", OPTION_CHARDEV, "stdio|pty|file:PATH|unix:PATH", "serial console (stdio)",
 	  .choices = console_kinds },

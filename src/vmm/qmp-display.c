@@ -29,19 +29,21 @@ JsonNode *qmp_screendump(void *opaque, JsonObject *args, GError **error)
 	const char *device = json_object_get_string_member_with_default(args, "device", NULL);
 	gint64 head = json_object_get_int_member_with_default(args, "head", 0);
 
-	if (!vmm->display || !vmm_vga(vmm)) {
+	unsigned first, shown;
+
+	if (!display_find(vmm->display, NULL, 0, &first)) {
 		kv_fail(error, KV_ERROR_UNSUPPORTED, "There is no console to take a screendump from");
 		return NULL;
 	}
-	if (device && strcmp(device, "vga")) {
+	if (device && !machine_has_device(vmm->machine, device)) {
 		kv_fail(error, KV_ERROR_USAGE, "Device '%s' not found", device);
 		return NULL;
 	}
-	if (head < 0 || head >= DISPLAY_HEADS) {
-		kv_fail(error, KV_ERROR_USAGE, "device '%s' has no head %" G_GINT64_FORMAT, "vga", head);
+	if (head < 0 || head >= DISPLAY_HEADS || !display_find(vmm->display, device, (unsigned)head, &shown)) {
+		kv_fail(error, KV_ERROR_USAGE, "device '%s' has no head %" G_GINT64_FORMAT, device ? device : "vga", head);
 		return NULL;
 	}
-	if (!screenshot_write(vmm->display, (unsigned)head, json_object_get_string_member(args, "filename"),
+	if (!screenshot_write(vmm->display, shown, json_object_get_string_member(args, "filename"),
 			      !strcmp(json_object_get_string_member_with_default(args, "format", "ppm"), "png"), error))
 		return NULL;
 	return qmp_nothing();

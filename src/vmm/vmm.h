@@ -144,8 +144,12 @@ void vmm_close_graph(struct vmm *vmm);
 /* The options ask for a machine that comes from elsewhere. */
 bool vmm_waits_for_machine(const struct vmm *vmm);
 
-/* vnc.c: class of the graphics device, NULL: none; the server of --vnc. Closing is due after a failure, too. */
+/*
+ * vnc.c: class of the board's graphics device, NULL: none, and its options, a{sv}; the server of --vnc. Closing is due after a
+ * failure, too.
+ */
 const char *vmm_vga(const struct vmm *vmm);
+bool vmm_vga_options(const struct vmm *vmm, GVariant **ret, GError **error);
 bool vmm_open_vnc(struct vmm *vmm, GError **error);
 void vmm_close_vnc(struct vmm *vmm);
 

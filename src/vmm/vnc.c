@@ -14,10 +14,29 @@ enum { PASSWORD_FILE_MAX = 4096, PASSWORD_MAX = 8 };
 
 const char *vmm_vga(const struct vmm *vmm)
 {
+	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "vga", NULL);
 	const char *kind = "std";
 
-	g_variant_lookup(vmm->options, "vga", "&s", &kind);
-	return vmm->display && strcmp(kind, "none") ? "vga" : NULL;
+	if (keys)
+		g_variant_lookup(keys, "kind", "&s", &kind);
+	return !strcmp(kind, "std") ? "vga" : !strcmp(kind, "virtio") ? "virtio-vga" : NULL;
+}
+
+bool vmm_vga_options(const struct vmm *vmm, GVariant **ret, GError **error)
+{
+	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "vga", NULL);
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(keys);
+	GVariantIter iter;
+	const char *name;
+
+	g_variant_dict_remove(&dict, "kind");
+	*ret = g_variant_ref_sink(g_variant_dict_end(&dict));
+	g_variant_iter_init(&iter, *ret);
+	if (g_variant_iter_next(&iter, "{&sv}", &name, NULL) && g_strcmp0(vmm_vga(vmm), "virtio-vga")) {
+		kv_fail(error, KV_ERROR_USAGE, "--vga: %s is for virtio alone", name);
+		g_clear_pointer(ret, g_variant_unref);
+	}
+	return *ret;
 }
 
 /* The first line. */
@@ -44,20 +63,24 @@ static void viewer_thread(void)
 bool vmm_open_vnc(struct vmm *vmm, GError **error)
 {
 	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "vnc", NULL);
-	const char *file = NULL, *share = "exclusive";
+	const char *file = NULL, *share = "exclusive", *screen = NULL;
 	g_autofree char *password = NULL;
 	struct vnc_config config = {
 		.display = vmm->display, .input = vmm->input, .thread = viewer_thread, .name = "kvasir"};
 	struct vnc_peer where;
 	gboolean wants_password = FALSE, verify_peer = FALSE;
-	guint64 port = 0;
+	guint64 port = 0, head = 0;
 
 	if (!keys)
 		return true;
-	if (!vmm->display)
-		return kv_fail(error, KV_ERROR_USAGE, "--vnc: machine 'micro' has no screen; give --machine pc");
-	if (!vmm_vga(vmm))
-		return kv_fail(error, KV_ERROR_USAGE, "--vnc: there is no screen with --vga none");
+	g_variant_lookup(keys, "display", "&s", &screen);
+	g_variant_lookup(keys, "head", "t", &head);
+	if (!display_find(vmm->display, NULL, 0, &config.head))
+		return kv_fail(error, KV_ERROR_USAGE, "--vnc: there is no screen; give --machine pc with --vga std or virtio, or "
+			       "--device virtio-gpu");
+	if (!display_find(vmm->display, screen, (unsigned)head, &config.head))
+		return kv_fail(error, KV_ERROR_USAGE, "--vnc: there is no screen %" G_GUINT64_FORMAT " of '%s'", head,
+			       screen ? screen : "the first graphics device");
 	g_variant_lookup(keys, "listen", "&s", &config.listen);
 	g_variant_lookup(keys, "websocket", "t", &port);
 	g_variant_lookup(keys, "password", "b", &wants_password);

@@ -24,6 +24,7 @@
 #include "char.h"
 #include "device.h"
 #include "disk.h"
+#include "display.h"
 #include "fuzz-input.h"
 #include "image.h"
 #include "input.h"
@@ -42,7 +43,10 @@ enum {
 	DEVICE = 0x2000,
 	DISK = 1 << 16,
 	FULL_AT = 7 << 9,
+	FRONT = 0x1000, /* bytes of the VGA's in front of virtio's */
 };
+
+static const bool is_vga = sizeof(FUZZ_DEVICE) == sizeof("virtio-vga") && FUZZ_DEVICE[7] == 'v' && FUZZ_DEVICE[8] == 'g';
 
 /* --- backends: all of them, the device takes what it needs --- */
 
@@ -257,6 +261,45 @@ static void close_peers(void)
 		close(peers[--n_peers]);
 }
 
+/* Who looks at the display reads all of it. */
+static void check(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static void on_damage(void *opaque, unsigned head, uint32_t x, uint32_t y, uint32_t width, uint32_t height)
+{
+	struct display_surface s;
+
+	check(display_get_surface(opaque, head, &s));
+	check(width && height && x + width <= s.width && y + height <= s.height);
+}
+
+static void on_surface(void *opaque, unsigned head, const struct display_surface *s)
+{
+	volatile uint8_t sum = 0;
+
+	for (uint32_t y = 0; y < s->height; y++)
+		for (uint32_t x = 0; x < s->width * 4; x += 64)
+			sum += ((const uint8_t *)s->pixels)[(size_t)y * s->stride + x];
+	if (s->height)
+		sum += ((const uint8_t *)s->pixels)[(size_t)(s->height - 1) * s->stride + s->width * 4 - 1];
+}
+
+static const struct display_viewer viewer = {.surface = on_surface, .damage = on_damage};
+
+static void look(struct display *d)
+{
+	for (unsigned head = 0; head < 2; head++) {
+		struct display_surface s;
+
+		display_refresh(d, head);
+		if (display_get_surface(d, head, &s))
+			on_surface(d, head, &s);
+	}
+}
+
 /* --- the machine --- */
 
 struct fuzz {
@@ -275,16 +318,22 @@ static void request(void *machine, enum machine_request what)
 {
 }
 
+/* The common structure is where it is with a VGA in front, or without. */
+static uint64_t at_bar(uint64_t offset)
+{
+	return BAR + offset + (is_vga && offset < FRONT / 2 ? FRONT : 0);
+}
+
 static void write_bar(struct fuzz *f, uint64_t offset, unsigned size, uint64_t value)
 {
-	bus_access(f->core.mmio, BAR + offset, &value, size, true);
+	bus_access(f->core.mmio, at_bar(offset), &value, size, true);
 }
 
 static uint64_t read_bar(struct fuzz *f, uint64_t offset, unsigned size)
 {
 	uint64_t v = 0;
 
-	bus_access(f->core.mmio, BAR + offset, &v, size, false);
+	bus_access(f->core.mmio, at_bar(offset), &v, size, false);
 	return v;
 }
 
@@ -363,6 +412,8 @@ static void backend_event(struct fuzz *f)
 		input_send(f->core.input, &(struct input_event){.kind = INPUT_ABSOLUTE, .x = len, .y = -1});
 		input_sync(f->core.input);
 	}
+	look(f->core.display);
+	display_wish(f->core.display, h.flags & 1, len, h.flags);
 	peer_event(frame, len, h.flags);
 	if (f->agent.client) {
 		f->agent.client->connected(f->agent.client_opaque, h.flags & 2);
@@ -392,6 +443,22 @@ static void falsify(struct fuzz *f, unsigned what, unsigned bit)
 	((uint8_t *)fields[what].field)[bit / 8 % fields[what].size] ^= 1 << bit % 8;
 }
 
+static uint32_t checksum(const uint8_t *p, size_t n)
+{
+	uint32_t h = 2166136261u;
+
+	while (n--)
+		h = (h ^ *p++) * 16777619u;
+	return h;
+}
+
+/* Any byte of a stream, whose checksum (state.h) is made to fit. */
+static void falsify_stream(GByteArray *stream, unsigned where, unsigned bit)
+{
+	stream->data[12 + where % (stream->len - 12)] ^= 1 << (bit & 7);
+	put_le32(stream->data + 8, checksum(stream->data + 12, stream->len - 12));
+}
+
 static void resume(struct fuzz *f)
 {
 	f->dev->cls->resume(f->dev);
@@ -399,7 +466,7 @@ static void resume(struct fuzz *f)
 		f->lun->cls->resume(f->lun);
 }
 
-static void save_and_load(struct fuzz *f)
+static void save_and_load(struct fuzz *f, bool wrong)
 {
 	GByteArray *stream = g_byte_array_new();
 	unsigned what = fuzz_take(&f->in, 2), bit = fuzz_take(&f->in, 1);
@@ -408,9 +475,11 @@ static void save_and_load(struct fuzz *f)
 	GBytes *bytes;
 
 	f->dev->cls->pause(f->dev);
-	if (what & 1)
+	if (what & 1 && !wrong)
 		falsify(f, what >> 1, bit);
 	state_save(stream, f->dev->cls->state, f->dev->id, f->dev);
+	if (wrong)
+		falsify_stream(stream, what * 5 + (bit >> 3), bit);
 	bytes = g_bytes_new(stream->data, stream->len);
 	if (!state_load(bytes, &offset, f->dev->cls->state, f->dev->id, f->dev, &error))
 		f->dev->cls->reset(f->dev);
@@ -424,7 +493,9 @@ static void map_bar(struct fuzz *f)
 {
 	uint32_t bar = BAR, command = PCI_COMMAND_MEMORY;
 
-	bus_access(f->core.mmio, ECAM + PCI_BASE_ADDRESS_0, &bar, 4, true);
+	if (is_vga)
+		bus_access(f->core.mmio, ECAM + PCI_BASE_ADDRESS_0, &(uint32_t){BAR + 0x8000000}, 4, true);
+	bus_access(f->core.mmio, ECAM + (is_vga ? PCI_BASE_ADDRESS_2 : PCI_BASE_ADDRESS_0), &bar, 4, true);
 	bus_access(f->core.mmio, ECAM + PCI_COMMAND, &command, 2, true);
 }
 
@@ -468,7 +539,7 @@ static void step(struct fuzz *f)
 		backend_event(f);
 		break;
 	case 8:
-		save_and_load(f);
+		save_and_load(f, op & 0x80);
 		break;
 	case 9: /* configuration space: capabilities, command, BARs */
 		at = fuzz_take(&f->in, 1);
@@ -503,6 +574,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f.core.mmio = bus_new("mmio");
 	f.core.context = g_main_context_default();
 	f.core.input = input_new();
+	f.core.display = display_new();
+	display_add_viewer(f.core.display, &viewer, f.core.display);
 	f.core.request = request;
 	f.img = (struct image){ .size = DISK, .discard = true };
 	f.net = (struct netdev){ .backend = &net_backend, .link_up = true, .offloads = ~0ull };
@@ -521,6 +594,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	pci_bus_set_ecam(f.core.pci, ECAM, 1, NULL);
 	if (!strcmp(FUZZ_DEVICE, "virtio-vsock"))
 		options = g_variant_ref_sink(g_variant_new_parsed("{'unix': <'socket'>}"));
+	if (is_vga || !strcmp(FUZZ_DEVICE, "virtio-gpu"))
+		options = g_variant_ref_sink(
+			g_variant_new_parsed("{'max_outputs': <uint64 2>, 'max_hostmem': <uint64 65536>}"));
 	f.dev = f.core.pci ? device_new(&f.core, FUZZ_DEVICE, "fuzz", options, &backend, NULL) : NULL;
 	if (!f.dev)
 		abort();
@@ -535,8 +611,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	map_bar(&f);
 	if (read_bar(&f, VIRTIO_PCI_COMMON_STATUS, 1))
 		abort();
+	look(f.core.display);
 	device_free(f.lun);
 	device_free(f.dev);
+	display_remove_viewer(f.core.display, f.core.display);
+	display_free(f.core.display);
 	close_peers();
 	disk_free(f.disk);
 	pci_bus_free(f.core.pci);

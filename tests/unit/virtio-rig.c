@@ -13,6 +13,7 @@
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 
+#include "display.h"
 #include "pci.h"
 
 static void request(void *machine, enum machine_request what)
@@ -36,6 +37,8 @@ static void read_capability(struct rig *r, uint64_t cap)
 {
 	uint64_t at = RIG_BAR + rig_read(r, cap + VIRTIO_PCI_CAP_OFFSET, 4);
 
+	if (rig_read(r, cap + VIRTIO_PCI_CAP_CFG_TYPE, 1) == VIRTIO_PCI_CAP_COMMON_CFG)
+		r->bar = rig_read(r, cap + VIRTIO_PCI_CAP_BAR, 1);
 	switch (rig_read(r, cap + VIRTIO_PCI_CAP_CFG_TYPE, 1)) {
 	case VIRTIO_PCI_CAP_COMMON_CFG:
 		r->common = at;
@@ -76,9 +79,11 @@ static void find_function(struct rig *r)
 	assert_true(r->common && r->notify && r->isr && r->window);
 }
 
-static void map_bar(struct rig *r)
+/* Others are out of the way. */
+void rig_map(struct rig *r)
 {
-	rig_write(r, r->config + PCI_BASE_ADDRESS_0, 4, RIG_BAR);
+	rig_write(r, r->config + PCI_BASE_ADDRESS_0, 4, RIG_OTHER_BAR);
+	rig_write(r, r->config + PCI_BASE_ADDRESS_0 + 4 * r->bar, 4, RIG_BAR);
 	rig_write(r, r->config + PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
@@ -98,6 +103,7 @@ void rig_open(struct rig *r, const char *cls, GVariant *options,
 	r->core.mmio = bus_new("mmio");
 	r->core.context = g_main_context_default();
 	r->core.request = request;
+	r->core.display = display_new();
 	r->core.pci = pci_bus_new(&r->core, &windows, NULL);
 	pci_bus_set_ecam(r->core.pci, RIG_ECAM, 1, NULL);
 	assert_non_null(r->core.pci);
@@ -105,13 +111,14 @@ void rig_open(struct rig *r, const char *cls, GVariant *options,
 	if (!r->dev)
 		fail_msg("%s", error->message);
 	find_function(r);
-	map_bar(r);
+	rig_map(r);
 	r->ring_at = 0x1000;
 }
 
 void rig_close(struct rig *r)
 {
 	device_free(r->dev);
+	display_free(r->core.display);
 	pci_bus_free(r->core.pci);
 	bus_free(r->core.mmio);
 	bus_free(r->core.ports);

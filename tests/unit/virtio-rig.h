@@ -13,13 +13,15 @@ enum {
 	RIG_RAM = 1 << 20, /* guest memory from address 0 on */
 	RIG_DATA = 0x40000, /* free for the test from here on; the rings lie below */
 	RIG_ECAM = 0xb0000000,
-	RIG_BAR = 0xc0000000,
+	RIG_BAR = 0xc0000000, /* the one with virtio's structures */
+	RIG_OTHER_BAR = 0xc4000000,
 };
 
 struct rig {
 	struct machine_core core;
 	struct device *dev;
 	uint8_t *ram;
+	unsigned bar;	 /* number of virtio's */
 	uint64_t config; /* address of the function's configuration space */
 	/* Addresses of the structures the capabilities name, 0 when there is none. */
 	uint64_t common, notify, isr, device, window;
@@ -33,6 +35,7 @@ struct rig {
 void rig_open(struct rig *r, const char *cls, GVariant *options,
 	      const struct device_backend *backend);
 void rig_close(struct rig *r);
+void rig_map(struct rig *r); /* again, after a reset of the machine */
 
 uint64_t rig_read(struct rig *r, uint64_t address, unsigned size);
 void rig_write(struct rig *r, uint64_t address, unsigned size, uint64_t value);

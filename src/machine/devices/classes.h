@@ -22,3 +22,4 @@ extern const struct device_class device_isa_debug_exit;
 extern const struct device_class device_isa_debugcon;
 extern const struct device_class device_pvpanic_pci;
 extern const struct device_class device_virtio_vsock;
+extern const struct device_class device_virtio_gpu, device_virtio_vga;

@@ -191,7 +191,8 @@ static void console_reset(struct virtio_device *v)
 		g_mutex_lock(&c->lock);
 		p->pending = 0;
 		g_mutex_unlock(&c->lock);
-		if (!p->name)
+		/* A console keeps what was typed, unless a refused state says there is more than there can be. */
+		if (!p->name && p->input_len <= CONSOLE_INPUT)
 			continue;
 		g_mutex_lock(&vq->lock);
 		memset(p->input, 0, sizeof(p->input));
