@@ -77,6 +77,15 @@ struct device_key {
 
 extern const struct device_key device_no_keys[]; /* a user may make it, and gives it nothing */
 
+/* What of a running device can be looked at, and changed if `set` is there: as QEMU's objects have it. Main thread. */
+struct device_property {
+	const char *name; /* NULL ends the list */
+	const char *type; /* QEMU's word; with `set` int alone, a value of x */
+	const char *help;
+	GVariant *(*get)(struct device *dev); /* floating */
+	bool (*set)(struct device *dev, GVariant *value, GError **error);
+};
+
 struct device_class {
 	const char *name;	 /* as in --device and messages: "virtio-blk" */
 	const char *description; /* one line */
@@ -98,6 +107,7 @@ struct device_class {
 	 */
 	char *(*boot_path)(struct device *dev, char *ret_kind);
 	const struct device_key *keys; /* what a user may give; NULL: the board alone makes it */
+	const struct device_property *properties; /* NULL: none */
 	/* Of a slot (plug.c); all NULL: it is none. hot: the guest runs, or is paused, and is told. unplug: the guest is asked.
 	 */
 	struct pci_bus *(*bus)(struct device *dev);

@@ -195,6 +195,7 @@ void boot_free(struct boot *b);
 bool acpi_build(struct machine *m, uint64_t *ret_rsdp, GError **error);
 
 /* plug.c */
+const struct device_class *plug_find_class(const char *name); /* that a user may make; NULL: there is none */
 struct device *plug_find(struct machine *m, const char *id);
 void plug_left(void *machine, struct device *dev); /* struct machine_core's unplugged() */
 void plug_leaver_free(void *leaver);

@@ -11,5 +11,6 @@ enum machine_notice {
 	NOTICE_PANICKED,     /* the guest's kernel says so */
 	NOTICE_CRASH_LOADED, /* ... and that it takes a dump */
 	NOTICE_WATCHDOG,     /* nobody has fed it */
+	NOTICE_BALLOON,	     /* what its balloon has in it is another (query.h) */
 	NOTICE_EXIT,	     /* the process is to end with this status */
 };

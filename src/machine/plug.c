@@ -42,7 +42,7 @@ struct device *plug_find(struct machine *m, const char *id)
 }
 
 /* QEMU has -pci behind the names of those that are PCI functions here anyway. */
-static const struct device_class *find_class(const char *name)
+const struct device_class *plug_find_class(const char *name)
 {
 	const struct device_class *cls = device_class_find(name);
 	g_autofree char *short_name = NULL;
@@ -56,12 +56,12 @@ static const struct device_class *find_class(const char *name)
 
 bool machine_can_plug(const char *cls, GError **error)
 {
-	return find_class(cls) || kv_fail(error, KV_ERROR_USAGE, "'%s' is not a valid device model name", cls);
+	return plug_find_class(cls) || kv_fail(error, KV_ERROR_USAGE, "'%s' is not a valid device model name", cls);
 }
 
 bool machine_takes(const char *cls, const char *key)
 {
-	const struct device_class *c = find_class(cls);
+	const struct device_class *c = plug_find_class(cls);
 
 	for (const struct device_key *k = c ? c->keys : NULL; k && k->name; k++)
 		if (!strcmp(k->name, key))
@@ -154,7 +154,7 @@ static bool prepare(struct machine *m, const struct device_class *cls, const wis
 static bool plug(struct machine *m, const struct machine_device *d, bool hot, GError **error)
 {
 	const struct device_backend backend = {.disk = d->disk, .netdev = d->netdev};
-	const struct device_class *cls = find_class(d->cls);
+	const struct device_class *cls = plug_find_class(d->cls);
 	g_auto(wish) w = {0};
 	struct pci_place place;
 	struct device *slot, *dev;

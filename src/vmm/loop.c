@@ -311,6 +311,7 @@ int vmm_run(struct vmm *vmm)
 		vmm->qmp_module->close(vmm);
 	machine_pause(vmm->machine);
 	watch_disks(vmm, false);
+	vmm_close_notices(vmm);
 	if (vmm->io_error_stop)
 		g_source_destroy(vmm->io_error_stop);
 	g_clear_pointer(&vmm->io_error_stop, g_source_unref);

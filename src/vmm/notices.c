@@ -2,7 +2,10 @@
 /* What devices have to tell: QMP events with QEMU's shapes, and what follows from them. See vmm.h, machine/notice.h. */
 #include "log.h"
 #include "options.h"
+#include "query.h"
 #include "vmm.h"
+
+enum { BALLOON_PAUSE_MS = 1000 };
 
 static void port_changed(struct vmm *vmm, const char *id, bool open)
 {
@@ -69,6 +72,47 @@ void vmm_set_watchdog(struct vmm *vmm, const char *action)
 			vmm->watchdog_action = (enum watchdog_action)i;
 }
 
+static void tell_balloon(struct vmm *vmm)
+{
+	uint64_t bytes;
+
+	if (machine_balloon(vmm->machine, &bytes))
+		vmm_event(vmm, "BALLOON_CHANGE", g_variant_new_parsed("{'actual': <%x>}", (gint64)bytes));
+}
+
+static gboolean balloon_again(gpointer opaque)
+{
+	struct vmm *vmm = opaque;
+
+	if (!vmm->balloon_moved) {
+		g_clear_pointer(&vmm->balloon_pause, g_source_unref);
+		return G_SOURCE_REMOVE;
+	}
+	vmm->balloon_moved = false;
+	tell_balloon(vmm);
+	return G_SOURCE_CONTINUE;
+}
+
+/* As in QEMU: at once, then once a second at most, and the last one is told. */
+static void balloon_changed(struct vmm *vmm)
+{
+	if (vmm->balloon_pause) {
+		vmm->balloon_moved = true;
+		return;
+	}
+	tell_balloon(vmm);
+	vmm->balloon_pause = g_timeout_source_new(BALLOON_PAUSE_MS);
+	g_source_set_callback(vmm->balloon_pause, balloon_again, vmm, NULL);
+	g_source_attach(vmm->balloon_pause, NULL);
+}
+
+void vmm_close_notices(struct vmm *vmm)
+{
+	if (vmm->balloon_pause)
+		g_source_destroy(vmm->balloon_pause);
+	g_clear_pointer(&vmm->balloon_pause, g_source_unref);
+}
+
 void vmm_noticed(void *opaque, enum machine_notice what, const char *name, uint32_t value)
 {
 	struct vmm *vmm = opaque;
@@ -85,6 +129,9 @@ void vmm_noticed(void *opaque, enum machine_notice what, const char *name, uint3
 		break;
 	case NOTICE_WATCHDOG:
 		watchdog(vmm);
+		break;
+	case NOTICE_BALLOON:
+		balloon_changed(vmm);
 		break;
 	case NOTICE_EXIT:
 		vmm_guest_quit(vmm, value & 0xff, "guest-shutdown");

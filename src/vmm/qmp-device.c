@@ -85,8 +85,7 @@ static struct disk *open_drive(struct vmm *vmm, const char *id, const char *node
 	return NULL;
 }
 
-/* The class whose property it is; QEMU's virtio devices are two, of which the inner one has it. */
-static char *owner_of(const char *driver)
+char *qmp_property_owner(const char *driver)
 {
 	const char *name = g_str_has_suffix(driver, "-pci") && g_str_has_prefix(driver, "virtio-") ? "pci" : NULL;
 
@@ -97,7 +96,7 @@ static char *owner_of(const char *driver)
 static bool take_network(struct vmm *vmm, struct machine_device *d, const char *name, GError **error)
 {
 	struct vmm_netdev *n = name ? vmm_find_netdev(vmm, name) : vmm_add_netdev(vmm, "none", NULL, NULL, error);
-	g_autofree char *owner = owner_of(d->cls);
+	g_autofree char *owner = qmp_property_owner(d->cls);
 
 	if (n && !n->card) {
 		n->card = g_strdup(d->id);

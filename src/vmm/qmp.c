@@ -17,6 +17,7 @@
 enum { QEMU_MAJOR = 7, QEMU_MINOR = 2, QEMU_MICRO = 0 };
 
 static const struct qmp_command commands[] = {
+	{ "balloon", qmp_balloon, qmp_balloon_args },
 	{ "block-commit", qmp_block_commit, qmp_block_commit_args },
 	{ "block-dirty-bitmap-add", qmp_bitmap_add, qmp_bitmap_add_args },
 	{ "block-dirty-bitmap-clear", qmp_bitmap_clear, qmp_bitmap_args },
@@ -54,6 +55,7 @@ static const struct qmp_command commands[] = {
 	{ "change-vnc-password", qmp_change_vnc_password, qmp_change_vnc_password_args },
 	{ "closefd", qmp_closefd, qmp_getfd_args },
 	{ "cont", qmp_cont },
+	{ "device-list-properties", qmp_device_list_properties, qmp_typename_args },
 	{ "device_add", qmp_device_add, .checks_args = true },
 	{ "device_del", qmp_device_del, qmp_device_del_args },
 	{ "display-reload", qmp_display_reload, qmp_display_reload_args },
@@ -79,6 +81,12 @@ static const struct qmp_command commands[] = {
 	{ "nbd-server-stop", qmp_nbd_server_stop },
 	{ "netdev_add", qmp_netdev_add, qmp_netdev_add_args },
 	{ "netdev_del", qmp_netdev_del, qmp_netdev_del_args },
+	{ "qom-get", qmp_qom_get, qmp_qom_get_args },
+	{ "qom-list", qmp_qom_list, qmp_qom_list_args },
+	{ "qom-list-properties", qmp_qom_list_properties, qmp_typename_args },
+	{ "qom-list-types", qmp_qom_list_types, qmp_qom_list_types_args },
+	{ "qom-set", qmp_qom_set, qmp_qom_set_args },
+	{ "query-balloon", qmp_query_balloon },
 	{ "query-block", qmp_query_block },
 	{ "query-block-exports", qmp_query_block_exports },
 	{ "query-block-jobs", qmp_query_block_jobs },
@@ -117,6 +125,7 @@ static const struct qmp_command commands[] = {
 
 /* All that are ever sent. */
 static const char *const events[] = {
+	"BALLOON_CHANGE",
 	"BLOCK_EXPORT_DELETED",
 	"BLOCK_IO_ERROR",
 	"BLOCK_JOB_CANCELLED",

@@ -42,10 +42,22 @@ qmp_run qmp_stop, qmp_cont, qmp_system_powerdown, qmp_system_reset, qmp_quit;
 /* qmp-device.c */
 extern const struct qmp_member qmp_device_del_args[];
 qmp_run qmp_device_add, qmp_device_del;
+/* What QEMU calls the owner of a device's property: its virtio devices are two, of which the inner one has it; g_free. */
+char *qmp_property_owner(const char *driver);
 
 /* qmp-net.c */
 extern const struct qmp_member qmp_set_link_args[], qmp_netdev_add_args[], qmp_netdev_del_args[];
 qmp_run qmp_set_link, qmp_netdev_add, qmp_netdev_del;
+
+/* qmp-balloon.c */
+extern const struct qmp_member qmp_balloon_args[];
+qmp_run qmp_balloon, qmp_query_balloon;
+
+/* qmp-qom.c */
+extern const struct qmp_member qmp_qom_list_args[], qmp_qom_get_args[], qmp_qom_set_args[], qmp_qom_list_types_args[];
+extern const struct qmp_member qmp_typename_args[];
+qmp_run qmp_qom_list, qmp_qom_get, qmp_qom_set, qmp_qom_list_types, qmp_qom_list_properties, qmp_device_list_properties;
+
 /* qmp-display.c */
 extern const struct qmp_member qmp_screendump_args[], qmp_set_password_args[], qmp_expire_password_args[],
 	qmp_change_vnc_password_args[], qmp_display_reload_args[];

@@ -79,6 +79,8 @@ struct vmm {
 	GSource *signals;
 	int signal_fd;
 	bool power_pressed;
+	GSource *balloon_pause; /* notices.c: no second event before it is over; NULL: none */
+	bool balloon_moved;	/* ... during it */
 	bool stopped; /* the guest waits for vmm_cont() */
 	const char *stop_reason; /* of those in query-status, when it is none of the user's: inmigrate, postmigrate and so on */
 	bool io_error;	       /* ... because a drive's request failed */
@@ -171,6 +173,8 @@ void vmm_guest_quit(struct vmm *vmm, int status, const char *cause);
 void vmm_noticed(void *vmm, enum machine_notice what, const char *name, uint32_t value);
 /* One of option_watchdog_actions[]. */
 void vmm_set_watchdog(struct vmm *vmm, const char *action);
+/* At the end: what it has on its way. */
+void vmm_close_notices(struct vmm *vmm);
 void vmm_fail(struct vmm *vmm); /* ends the process with status 1; the reason was told */
 
 /* Hold back the signals that loop.c takes care of, in this thread and those it makes. */

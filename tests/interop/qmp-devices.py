@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """QMP's commands about devices and what is behind them, on a pc of ours and a q35 of QEMU's: each message is answered the same.
 usage: qmp-devices.py KV-VMM CASE...   Exit status 77: QEMU or SeaBIOS is not installed."""
+import glob
 import json
 import os
+import subprocess
 import sys
+import time
 
 import cases
 import qmp
@@ -68,6 +71,74 @@ def case_net(bed):
         # The command line's cards and networks have one name.
         ours.run('set_link', name='net0', up=True)
         ours.run('netdev_del', id='net0')
+
+
+def names(answer):
+    """Of a list of objects the names alone, of which QEMU has more."""
+    return 'error' in answer and answer or {row['name'] for row in answer['return']} & {
+        'type', 'balloon', 'guest-stats', 'guest-stats-polling-interval', 'peripheral', 'machine', 'virtio-balloon-pci', 'e1000e'}
+
+
+def case_balloon(bed):
+    """The balloon of a guest that has no driver, and the object that it is."""
+    device = 'virtio-balloon,id=balloon'
+    with bed.start() as vmm, bed.twin() as qemu:
+        same(vmm.client(), qemu.client(), [('balloon', {'value': 1}), ('query-balloon', {})])
+    with bed.start('--device', device) as vmm, bed.twin('-device', device) as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        path = '/machine/peripheral/balloon'
+        period = {'path': path, 'property': 'guest-stats-polling-interval'}
+        stats = {'path': path, 'property': 'guest-stats'}
+        same(ours, theirs, [
+            ('query-balloon', {}), ('balloon', {'value': -5}), ('balloon', {'value': 0}), ('balloon', {'value': 1 << 24}),
+            ('balloon', {'value': 1 << 60}), ('query-balloon', {}),
+            ('qom-list', {'path': '/'}, names), ('qom-list', {'path': '/machine'}, names),
+            ('qom-list', {'path': '/machine/peripheral'}, names), ('qom-list', {'path': path}, names),
+            ('qom-list', {'path': '/machine/x'}), ('qom-list', {'path': '/machine/peripheral/x'}),
+            ('qom-get', {'path': path, 'property': 'type'}), ('qom-get', {'path': 'balloon', 'property': 'type'}),
+            ('qom-get', {'path': path, 'property': 'x'}), ('qom-get', {'path': '/x', 'property': 'type'}),
+            ('qom-get', period), ('qom-set', {**period, 'value': 2}), ('qom-get', period), ('qom-set', {**period, 'value': -1}),
+            ('qom-set', {**period, 'value': 'x'}), ('qom-set', {**period, 'value': 1 << 32}), ('qom-get', period),
+            ('qom-set', {**period, 'value': 0}), ('qom-get', period), ('qom-set', {**stats, 'value': 1}),
+            ('qom-set', {'path': path, 'property': 'x', 'value': 1}), ('qom-set', {'path': '/x', 'property': 'x', 'value': 1}),
+            ('qom-get', stats, lambda answer: answer['return']['last-update']),
+            ('qom-list-types', {'implements': 'virtio-balloon-pci'}, names), ('qom-list-types', {'implements': 'x'}),
+            ('device-list-properties', {'typename': 'x'}), ('qom-list-properties', {'typename': 'x'})])
+        kinds = {row['name']: row for row in ours.run('qom-list-types', implements='device')}
+        check({'e1000e', 'virtio-blk-pci', 'pcie-root-port'} <= set(kinds), 'other types', kinds)
+        mac = [row for row in ours.run('device-list-properties', typename='e1000e') if row['name'] == 'mac']
+        check(mac and mac == [row for row in ours.run('qom-list-properties', typename='e1000e') if row['name'] == 'mac'], 'no mac')
+
+
+def case_linux_balloon(bed):
+    """Linux gives memory up and takes it back, each is told, and it tells about its memory when it is asked."""
+    kernels = sorted(glob.glob('/boot/vmlinuz-*-cloud-amd64'))
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
+    if not kernels or subprocess.run([f'{root}/tools/make-initrd', f'{bed.folder}/initrd'], check=False).returncode:
+        raise Skipped('no cloud kernel, or tools/make-initrd failed')
+    path, memory = bed.path('qmp'), 256 << 20
+    with qmp.Process([bed.program, '--accel', 'soft', '--memory', str(memory), '--kernel', kernels[-1], '--initrd', f'{bed.folder}/initrd',
+                      '--append', 'console=ttyS0 quiet kv.run="sleep 1000"', '--console', f'file:{bed.folder}/log', '--qmp',
+                      f'unix:{path}'], path) as vmm:
+        client = vmm.client()
+        for target in memory - (64 << 20), memory:
+            client.run('balloon', value=target)
+            while client.event('BALLOON_CHANGE')['data']['actual'] != target:
+                pass
+            check(client.run('query-balloon') == {'actual': target}, 'another size')
+        where = {'path': '/machine/peripheral/balloon'}
+        client.run('qom-set', **where, property='guest-stats-polling-interval', value=1)
+        end = time.monotonic() + qmp.LIMIT
+        while True:
+            answer = client.run('qom-get', **where, property='guest-stats')
+            if answer['last-update']:
+                break
+            check(time.monotonic() < end, 'the guest tells nothing', answer)
+            time.sleep(0.1)
+        stats = answer['stats']
+        check(abs(answer['last-update'] - time.time()) < 10 * qmp.LIMIT, 'another time', answer)
+        check(memory // 2 < stats['stat-total-memory'] < memory and 0 < stats['stat-free-memory'] < stats['stat-total-memory'] and
+              stats['stat-minor-faults'] > 0, 'other statistics', stats)
 
 
 def main():

@@ -34,7 +34,9 @@ struct virtio_balloon {
 	bool stats_held;
 	uint16_t stats_id;
 	uint16_t stats_slots;
-	GSource *timer;
+	uint64_t stats_when; /* seconds since 1970 */
+	GSource *timer;	     /* asks for them; main context */
+	uint32_t period;     /* seconds; 0: no timer */
 	uint64_t given_back; /* bytes, for --stats */
 };
 
@@ -102,6 +104,7 @@ static void take_stats(struct virtio_balloon *b, struct virtqueue *vq, const str
 		virtq_break(vq, "more than one statistics buffer");
 		return;
 	}
+	b->stats_when = (uint64_t)(g_get_real_time() / G_USEC_PER_SEC);
 	b->stats_held = true;
 	b->stats_id = c->id;
 	b->stats_slots = c->slots;
@@ -139,8 +142,9 @@ static void balloon_notify(struct virtio_device *v, struct virtqueue *vq)
 }
 
 /* Hand the statistics buffer back: the driver fills it anew. */
-static void ask_stats(struct virtio_balloon *b)
+void virtio_balloon_ask(struct device *dev)
 {
+	struct virtio_balloon *b = (struct virtio_balloon *)dev;
 	struct virtqueue *vq = &b->dev.v.queues[STATS];
 
 	g_mutex_lock(&vq->lock);
@@ -156,8 +160,22 @@ static void ask_stats(struct virtio_balloon *b)
 
 static gboolean stats_tick(gpointer data)
 {
-	ask_stats(data);
+	virtio_balloon_ask(data);
 	return G_SOURCE_CONTINUE;
+}
+
+static void set_period(struct virtio_balloon *b, uint32_t seconds)
+{
+	if (b->timer) {
+		g_source_destroy(b->timer);
+		g_clear_pointer(&b->timer, g_source_unref);
+	}
+	b->period = seconds;
+	if (!seconds)
+		return;
+	b->timer = g_timeout_source_new_seconds(seconds);
+	g_source_set_callback(b->timer, stats_tick, b, NULL);
+	g_source_attach(b->timer, b->dev.pci.dev.core->context);
 }
 
 static void balloon_config_written(struct virtio_device *v, const uint8_t *before, unsigned offset,
@@ -165,9 +183,12 @@ static void balloon_config_written(struct virtio_device *v, const uint8_t *befor
 {
 	unsigned reg = offsetof(struct virtio_balloon_config, actual);
 	uint32_t actual = get_le32(v->config + reg);
+	const struct device *dev = &((struct virtio_balloon *)v->owner)->dev.pci.dev;
 
 	memcpy(v->config, before, v->config_size);
 	put_le32(v->config + reg, actual);
+	if (actual != get_le32(before + reg) && dev->core->notice)
+		dev->core->notice(dev->core->machine, NOTICE_BALLOON, dev->id, 0);
 }
 
 static void balloon_reset(struct virtio_device *v)
@@ -212,16 +233,59 @@ uint64_t virtio_balloon_actual(struct device *dev)
 	return pages * PAGE;
 }
 
-void virtio_balloon_stats(struct device *dev, uint64_t stats[VIRTIO_BALLOON_S_NR])
+uint64_t virtio_balloon_stats(struct device *dev, uint64_t stats[VIRTIO_BALLOON_S_NR])
 {
 	struct virtio_balloon *b = (struct virtio_balloon *)dev;
 	struct virtqueue *vq = &b->dev.v.queues[STATS];
+	uint64_t when;
 
 	g_mutex_lock(&vq->lock);
 	memcpy(stats, b->stats, sizeof(b->stats));
+	when = b->stats_when;
 	g_mutex_unlock(&vq->lock);
-	ask_stats(b);
+	return when;
 }
+
+/* QEMU's names for them (its balloon_stat_names), in the order of VIRTIO_BALLOON_S_. What the guest does not tell is left out. */
+static GVariant *get_stats(struct device *dev)
+{
+	static const char *const names[VIRTIO_BALLOON_S_NR] = {
+		"stat-swap-in",	     "stat-swap-out",	 "stat-major-faults",	  "stat-minor-faults", "stat-free-memory",
+		"stat-total-memory", "stat-available-memory", "stat-disk-caches", "stat-htlb-pgalloc", "stat-htlb-pgfail"};
+	uint64_t stats[VIRTIO_BALLOON_S_NR], when = virtio_balloon_stats(dev, stats);
+	GVariantDict all, values;
+
+	g_variant_dict_init(&values, NULL);
+	for (unsigned i = 0; i < VIRTIO_BALLOON_S_NR; i++)
+		if (stats[i] <= INT64_MAX)
+			g_variant_dict_insert(&values, names[i], "t", stats[i]);
+	g_variant_dict_init(&all, NULL);
+	g_variant_dict_insert_value(&all, "stats", g_variant_dict_end(&values));
+	g_variant_dict_insert(&all, "last-update", "t", when);
+	return g_variant_dict_end(&all);
+}
+
+static GVariant *get_period(struct device *dev)
+{
+	return g_variant_new_int64(((struct virtio_balloon *)dev)->period);
+}
+
+static bool put_period(struct device *dev, GVariant *value, GError **error)
+{
+	int64_t seconds = g_variant_get_int64(value);
+
+	if (seconds < 0)
+		return kv_fail(error, KV_ERROR_USAGE, "timer value must be greater than zero");
+	if (seconds > UINT32_MAX)
+		return kv_fail(error, KV_ERROR_USAGE, "timer value is too big");
+	set_period((struct virtio_balloon *)dev, (uint32_t)seconds);
+	return true;
+}
+
+static const struct device_property properties[] = {
+	{"guest-stats", "guest statistics", "what the guest tells about its memory", get_stats, NULL},
+	{"guest-stats-polling-interval", "int", "seconds between two questions for that; 0: none", get_period, put_period},
+	{}};
 
 static bool balloon_create(struct device *dev, GVariant *options,
 			   const struct device_backend *backend, GError **error)
@@ -243,11 +307,7 @@ static bool balloon_create(struct device *dev, GVariant *options,
 			       QUEUES, QUEUE_SIZE, error))
 		return false;
 	virtio_balloon_set_target(dev, target);
-	if (period) {
-		b->timer = g_timeout_source_new_seconds(period);
-		g_source_set_callback(b->timer, stats_tick, b, NULL);
-		g_source_attach(b->timer, dev->core->context);
-	}
+	set_period(b, period);
 	return true;
 }
 
@@ -255,10 +315,7 @@ static void balloon_destroy(struct device *dev)
 {
 	struct virtio_balloon *b = (struct virtio_balloon *)dev;
 
-	if (b->timer) {
-		g_source_destroy(b->timer);
-		g_source_unref(b->timer);
-	}
+	set_period(b, 0);
 	virtio_pci_destroy(dev);
 }
 
@@ -319,4 +376,5 @@ const struct device_class device_virtio_balloon = {
 	.state = &balloon_state,
 	.stats = balloon_stats,
 	.keys = device_no_keys,
+	.properties = properties,
 };

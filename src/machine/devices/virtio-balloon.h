@@ -11,7 +11,8 @@ void virtio_balloon_set_target(struct device *dev, uint64_t bytes);
 /* Bytes it does without now. */
 uint64_t virtio_balloon_actual(struct device *dev);
 /*
- * The guest's statistics by VIRTIO_BALLOON_S_ number as it told them last, UINT64_MAX for what
- * it did not, and a request for fresh ones.
+ * The guest's statistics by VIRTIO_BALLOON_S_ number as it told them last, UINT64_MAX for what it did not; returns when that was,
+ * in seconds since 1970, 0: never.
  */
-void virtio_balloon_stats(struct device *dev, uint64_t stats[VIRTIO_BALLOON_S_NR]);
+uint64_t virtio_balloon_stats(struct device *dev, uint64_t stats[VIRTIO_BALLOON_S_NR]);
+void virtio_balloon_ask(struct device *dev); /* for fresh ones */

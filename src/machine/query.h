@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a machine tells about its devices, and what may be changed in them while it runs: for QMP (vmm/qmp-qom.c, qmp-query.c).
+ * Devices have the names of users and board; those are told that a user may make (--device, device_add). Main thread.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct machine;
+
+/* Ids, in the order in which the devices were made. */
+GStrv machine_devices(struct machine *m);
+/* QEMU's name for its class; NULL: there is no such device. g_free. */
+char *machine_device_type(struct machine *m, const char *id);
+/* Properties of a device: a(sssb), name, type, description, whether it may be set; NULL: there is no such device. */
+GVariant *machine_properties(struct machine *m, const char *id);
+/* NULL: there is no such property. */
+GVariant *machine_get(struct machine *m, const char *id, const char *property);
+/* The value has the type that the property has. */
+bool machine_set(struct machine *m, const char *id, const char *property, GVariant *value, GError **error);
+
+/* Classes that a user may make, by QEMU's names; and what one takes, a(sss): name, type, description; NULL: there is none. */
+GStrv machine_classes(void);
+GVariant *machine_class_options(const char *name);
+
+uint64_t machine_memory(const struct machine *m); /* bytes that it was made with */
+/* Bytes that the guest has with what is in its balloon taken away; and has to do with. False: there is no balloon. */
+bool machine_balloon(struct machine *m, uint64_t *ret_bytes);
+bool machine_set_balloon(struct machine *m, uint64_t bytes);
