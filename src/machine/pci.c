@@ -16,7 +16,6 @@
 
 #define SLOTS		  32
 #define ECAM_PER_FUNCTION 4096u
-#define BUS_FUNCTIONS	  256u
 #define DEPTH_MAX	  4 /* bridges behind bridges */
 #define RESET_CONTROL	  1 /* port 0xcf9, among those of the configuration address */
 #define RESET_CPU	  4
@@ -34,7 +33,7 @@ struct pci_bus {
 	uint32_t address; /* of port 0xcf8 */
 	GRWLock topology; /* read: a function found in function[] is there until it is let go */
 	GMutex lock;
-	struct pci_device *function[BUS_FUNCTIONS]; /* by slot * 8 + function */
+	struct pci_device *function[PCI_BUS_FUNCTIONS]; /* by slot * 8 + function */
 	unsigned intx[4]; /* asserters of each interrupt line */
 };
 
@@ -51,7 +50,7 @@ static struct pci_bus *bus_numbered(struct pci_bus *bus, unsigned number)
 	for (unsigned depth = 0; number && bus && depth < DEPTH_MAX; depth++) {
 		struct pci_bus *next = NULL;
 
-		for (unsigned i = 0; i < BUS_FUNCTIONS && !next; i++) {
+		for (unsigned i = 0; i < PCI_BUS_FUNCTIONS && !next; i++) {
 			struct pci_device *p = on_bus(bus, i);
 
 			if (p && p->secondary && p->config[PCI_SECONDARY_BUS] && number >= p->config[PCI_SECONDARY_BUS] &&
@@ -417,7 +416,7 @@ void pci_remove(struct pci_device *p)
 	unsigned devfn = 8u * p->slot + p->function;
 
 	g_rw_lock_writer_lock(&p->dev.core->pci->topology);
-	if (devfn < BUS_FUNCTIONS && on_bus(bus, devfn) == p)
+	if (devfn < PCI_BUS_FUNCTIONS && on_bus(bus, devfn) == p)
 		__atomic_store_n(&bus->function[devfn], NULL, __ATOMIC_RELEASE);
 	g_rw_lock_writer_unlock(&p->dev.core->pci->topology);
 	for (unsigned n = 0; n < G_N_ELEMENTS(p->bar); n++)
@@ -491,9 +490,14 @@ struct pci_bus *pci_bus_new_secondary(struct pci_device *bridge)
 	return bus;
 }
 
+struct pci_device *pci_bus_function(const struct pci_bus *bus, unsigned devfn)
+{
+	return on_bus(bus, devfn);
+}
+
 struct pci_device *pci_bus_first(const struct pci_bus *bus)
 {
-	for (unsigned i = 0; i < BUS_FUNCTIONS; i++)
+	for (unsigned i = 0; i < PCI_BUS_FUNCTIONS; i++)
 		if (on_bus(bus, i))
 			return on_bus(bus, i);
 	return NULL;
@@ -502,7 +506,7 @@ struct pci_device *pci_bus_first(const struct pci_bus *bus)
 bool pci_bus_set_ecam(struct pci_bus *bus, uint64_t base, unsigned buses, GError **error)
 {
 	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&bus->ecam_lock);
-	uint64_t size = (uint64_t)buses * BUS_FUNCTIONS * ECAM_PER_FUNCTION;
+	uint64_t size = (uint64_t)buses * PCI_BUS_FUNCTIONS * ECAM_PER_FUNCTION;
 
 	if (size == bus->ecam_size && (!size || base == bus->ecam_base))
 		return true;
@@ -521,14 +525,14 @@ unsigned pci_bus_ecam(struct pci_bus *bus, uint64_t *ret_base)
 	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&bus->ecam_lock);
 
 	*ret_base = bus->ecam_base;
-	return (unsigned)(bus->ecam_size / ECAM_PER_FUNCTION / BUS_FUNCTIONS);
+	return (unsigned)(bus->ecam_size / ECAM_PER_FUNCTION / PCI_BUS_FUNCTIONS);
 }
 
 bool pci_bus_high_bars(struct pci_bus *bus, uint64_t *ret_first, uint64_t *ret_last)
 {
 	uint64_t first = UINT64_MAX, last = 0;
 
-	for (unsigned devfn = 0; devfn < BUS_FUNCTIONS; devfn++) {
+	for (unsigned devfn = 0; devfn < PCI_BUS_FUNCTIONS; devfn++) {
 		struct pci_device *p = function_at(bus, devfn);
 
 		if (!p)

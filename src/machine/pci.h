@@ -11,6 +11,7 @@
 #include "device.h"
 
 #define PCI_CONFIG_SIZE 4096
+#define PCI_BUS_FUNCTIONS 256u /* by slot * 8 + function */
 #define PCI_BARS	6
 #define PCI_ROM_BAR	PCI_BARS /* the option ROM's place in bar[] */
 #define PCI_MSIX_MAX	130
@@ -111,6 +112,7 @@ struct pci_place {
 };
 /* The bus behind a bridge, before the bridge is added; it goes after the bridge and all that is on it. */
 struct pci_bus *pci_bus_new_secondary(struct pci_device *bridge);
+struct pci_device *pci_bus_function(const struct pci_bus *bus, unsigned devfn); /* NULL: there is none; main thread */
 struct pci_device *pci_bus_first(const struct pci_bus *bus); /* NULL: it is empty */
 /* No ECAM before pci_bus_set_ecam(). */
 struct pci_bus *pci_bus_new(struct machine_core *core, const struct pci_windows *windows, GError **error);

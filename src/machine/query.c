@@ -113,6 +113,11 @@ GVariant *machine_class_options(const char *name)
 	return g_variant_ref_sink(g_variant_builder_end(&list));
 }
 
+unsigned machine_cpus_max(void)
+{
+	return VCPUS_MAX;
+}
+
 uint64_t machine_memory(const struct machine *m)
 {
 	return m->memory;

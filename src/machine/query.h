@@ -25,6 +25,26 @@ bool machine_set(struct machine *m, const char *id, const char *property, GVaria
 GStrv machine_classes(void);
 GVariant *machine_class_options(const char *name);
 
+#define MACHINE_PCI_BARS 7 /* the last one is the option ROM's */
+
+struct machine_pci_bar {
+	uint64_t address, size; /* address UINT64_MAX: the guest has it nowhere; size 0: there is none */
+	bool io, wide;		/* wide: a 64-bit address */
+};
+
+/* A PCI function. */
+struct machine_pci {
+	const char *id; /* the machine's */
+	unsigned slot, function, index;
+	int parent; /* index of the bridge that it is behind, which comes before it; -1: bus 0 */
+	uint8_t config[64];
+	struct machine_pci_bar bar[MACHINE_PCI_BARS];
+};
+
+/* Of struct machine_pci. */
+GArray *machine_pci(struct machine *m);
+
+unsigned machine_cpus_max(void);
 uint64_t machine_memory(const struct machine *m); /* bytes that it was made with */
 /* Bytes that the guest has with what is in its balloon taken away; and has to do with. False: there is no balloon. */
 bool machine_balloon(struct machine *m, uint64_t *ret_bytes);

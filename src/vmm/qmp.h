@@ -49,6 +49,12 @@ char *qmp_property_owner(const char *driver);
 extern const struct qmp_member qmp_set_link_args[], qmp_netdev_add_args[], qmp_netdev_del_args[];
 qmp_run qmp_set_link, qmp_netdev_add, qmp_netdev_del;
 
+/* qmp-query.c, qmp-pci.c */
+extern const struct qmp_member qmp_query_command_line_options_args[];
+qmp_run qmp_query_machines, qmp_query_target, qmp_query_uuid, qmp_query_memory_size_summary, qmp_query_hotpluggable_cpus;
+qmp_run qmp_query_vm_generation_id, qmp_query_command_line_options, qmp_query_pci;
+qmp_run qmp_query_nothing; /* [], of what there never is any */
+
 /* qmp-balloon.c */
 extern const struct qmp_member qmp_balloon_args[];
 qmp_run qmp_balloon, qmp_query_balloon;

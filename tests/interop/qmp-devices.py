@@ -22,8 +22,8 @@ class Bed(qmp.Bed):
             raise Skipped('no SeaBIOS')
         path = self.path('qmp')
         slots = [word.replace('-device', '--device').replace(',chassis=1', '').replace(',chassis=2', '') for word in SLOTS]
-        return qmp.Process([self.program, '--accel', 'soft', '--machine', 'pc', '--firmware', 'bios', '--memory', '64M', '--console',
-                            f'file:{self.path("console")}', '--qmp', f'unix:{path}', *slots, *options], path)
+        return qmp.Process([self.program, '--accel', 'soft', '--machine', 'pc', '--firmware', 'bios', '--vga', 'none', '--memory', '64M',
+                            '--console', f'file:{self.path("console")}', '--qmp', f'unix:{path}', *slots, *options], path)
 
     def twin(self, *options):
         return self.qemu('-M', 'q35', '-m', '64M', *SLOTS, *options)
@@ -139,6 +139,58 @@ def case_linux_balloon(bed):
         check(abs(answer['last-update'] - time.time()) < 10 * qmp.LIMIT, 'another time', answer)
         check(memory // 2 < stats['stat-total-memory'] < memory and 0 < stats['stat-free-memory'] < stats['stat-total-memory'] and
               stats['stat-minor-faults'] > 0, 'other statistics', stats)
+
+
+def pci(client):
+    """query-pci once firmware has numbered the buses: functions by name, those behind bridges included."""
+    def walk(devices):
+        for device in devices:
+            yield device
+            yield from walk(device.get('pci_bridge', {}).get('devices', []))
+    end = time.monotonic() + qmp.LIMIT
+    while True:
+        buses = client.run('query-pci')
+        found = {device['qdev_id']: device for device in walk(buses[0]['devices'])}
+        if found.get('rng', {}).get('bus') and found['slot2']['pci_bridge']['bus']['secondary'] and \
+                all(region['address'] >= 0 for region in found['rng']['regions']):
+            return found
+        check(time.monotonic() < end, 'firmware numbers no buses', buses)
+        time.sleep(0.1)
+
+
+def case_queries(bed):
+    """What management asks at a start; PCI functions as firmware has placed them."""
+    uuid, device = '12345678-1234-1234-1234-123456789abc', ['virtio-rng-pci,id=rng,bus=slot1']
+    with bed.start('--smbios', f'type=1,uuid={uuid}', '--device', *device) as vmm, \
+            bed.twin('-uuid', uuid, '-device', *device) as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        same(ours, theirs, [
+            ('query-uuid', {}), ('query-target', {}), ('query-iothreads', {}), ('query-memory-devices', {}), ('query-vm-generation-id', {}),
+            ('query-tpm', {}), ('query-pr-managers', {}),
+            ('query-memory-size-summary', {}, lambda answer: answer['return']['base-memory']),
+            ('query-command-line-options', {'option': 'x'}), ('query-command-line-options', {'option': 5})])
+        machines = {row['name']: row for row in ours.run('query-machines')}
+        check(set(machines) == {'micro', 'pc'} and machines['micro']['is-default'] and 'is-default' not in machines['pc'], 'machines', machines)
+        options = ours.run('query-command-line-options', option='net')[0]
+        check({'name': 'mac', 'type': 'string'}.items() <= next(p for p in options['parameters'] if p['name'] == 'mac').items(), 'net', options)
+        check(len(ours.run('query-command-line-options')) > 20, 'options are missing')
+        theirs.run('cont')
+        mine, its = pci(ours), pci(theirs)
+        for name in 'slot1', 'slot2', 'rng':
+            a, b = mine[name], its[name]
+            for key in 'bus', 'slot', 'function', 'irq_pin', 'id':
+                check(a[key] == b[key], f'{name}: another {key}', a, b)
+            check(a['class_info']['class'] == b['class_info']['class'], f'{name}: another class', a, b)
+        for name in 'slot1', 'slot2':
+            a, b = mine[name]['pci_bridge']['bus'], its[name]['pci_bridge']['bus']
+            check([a[key] for key in ('number', 'secondary', 'subordinate')] == [b[key] for key in ('number', 'secondary', 'subordinate')],
+                  f'{name}: other buses', a, b)
+        windows = mine['slot1']['pci_bridge']['bus']
+        for region in mine['rng']['regions']:
+            check(region['type'] == 'memory' and any(
+                windows[key]['base'] <= region['address'] and region['address'] + region['size'] - 1 <= windows[key]['limit']
+                for key in ('memory_range', 'prefetchable_range')), 'a region outside of its window', region, windows)
+        check(mine['rng']['regions'], 'no regions')
 
 
 def main():
