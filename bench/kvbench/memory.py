@@ -43,7 +43,12 @@ def memory_of(pid, guest_mib):
 
 
 def run(context):
-    values = {case: collections.defaultdict(list) for case in machine.linux_cases(context, (1, 2))}
+    cases = machine.linux_cases(context, (1, 2))
+    if context.have_vmm:
+        command = machine.vmm_command(context, context.kernel, 1, context.args.memory, '--initrd', context.initrd, '--append',
+                                      'console=ttyS0 quiet @APPEND@', '--machine', 'pc')
+        cases.insert(2, machine.Case('kv-vmm soft, pc, SeaBIOS', True, 1, tuple(command)))
+    values = {case: collections.defaultdict(list) for case in cases}
     for _ in range(min(context.args.runs, 3)):
         for case, kinds in values.items():
             vm = machine.Machine(case, 'kv.run="sleep 1000"')

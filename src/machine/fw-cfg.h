@@ -38,6 +38,8 @@ enum fw_cfg_key {
 enum { FW_CFG_PORT = 0x510, FW_CFG_PORTS = 12, FW_CFG_NAME = 56 /* with its zero */, FW_CFG_FILES = 96 };
 
 void fw_cfg_set(struct device *dev, enum fw_cfg_key key, GBytes *data);
+/* The bytes are a file's mapping, or a part of one: what was read leaves this process's memory. */
+void fw_cfg_set_mapped(struct device *dev, enum fw_cfg_key key, GBytes *data);
 void fw_cfg_set_number(struct device *dev, enum fw_cfg_key key, uint64_t value, unsigned size); /* little endian */
 /* False when the name is too long, or there are too many. */
 bool fw_cfg_set_file(struct device *dev, const char *name, GBytes *data, GError **error);

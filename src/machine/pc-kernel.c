@@ -69,7 +69,7 @@ static bool add_initrd(struct machine *m, struct setup_header *h, uint64_t kerne
 		return false;
 	size = g_bytes_get_size(data);
 	at = size < end ? align_down(end - size, 4096) : 0;
-	fw_cfg_set(m->fw_cfg, FW_CFG_INITRD_DATA, data);
+	fw_cfg_set_mapped(m->fw_cfg, FW_CFG_INITRD_DATA, data);
 	fw_cfg_set_number(m->fw_cfg, FW_CFG_INITRD_SIZE, size, 4);
 	fw_cfg_set_number(m->fw_cfg, FW_CFG_INITRD_ADDR, at, 4);
 	h->ramdisk_image = (uint32_t)at;
@@ -112,7 +112,7 @@ static bool add_parts(struct machine *m, GBytes *kernel, GError **error)
 	fw_cfg_set(m->fw_cfg, FW_CFG_SETUP_DATA, g_bytes_new_take(setup, setup_len));
 	fw_cfg_set_number(m->fw_cfg, FW_CFG_SETUP_SIZE, setup_len, 4);
 	fw_cfg_set_number(m->fw_cfg, FW_CFG_SETUP_ADDR, SETUP_ADDR, 4);
-	fw_cfg_set(m->fw_cfg, FW_CFG_KERNEL_DATA, g_bytes_new_from_bytes(kernel, setup_len, size - setup_len));
+	fw_cfg_set_mapped(m->fw_cfg, FW_CFG_KERNEL_DATA, g_bytes_new_from_bytes(kernel, setup_len, size - setup_len));
 	fw_cfg_set_number(m->fw_cfg, FW_CFG_KERNEL_SIZE, size - setup_len, 4);
 	fw_cfg_set_number(m->fw_cfg, FW_CFG_KERNEL_ADDR, KERNEL_ADDR, 4);
 	return true;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -113,6 +114,29 @@ static void dma(void **state)
 	pc_rig_free(m);
 }
 
+/* Pages of a file's mapping that were read are let go, and read again. */
+static void mapped(void **state)
+{
+	struct machine *m = pc_rig_new(64 << 20, 1);
+	g_autofree char *bytes = g_strnfill(3 * 4096 + 100, 'k'), *path = NULL;
+	g_autofree uint8_t *got = g_malloc(3 * 4096 + 100);
+	g_autoptr(GMappedFile) file = NULL;
+	int fd = g_file_open_tmp(NULL, &path, NULL);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, 3 * 4096 + 100), 3 * 4096 + 100);
+	file = g_mapped_file_new_from_fd(fd, FALSE, NULL);
+	close(fd);
+	unlink(path);
+	fw_cfg_set_mapped(m->fw_cfg, FW_CFG_KERNEL_DATA, g_mapped_file_get_bytes(file));
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(pc_rig_dma(m, FW_CFG_KERNEL_DATA << 16 | 8 | 2, 3 * 4096 + 100, 0x2000), 0);
+		assert_true(gpa_read(m->core.mem, 0x2000, got, 3 * 4096 + 100));
+		assert_memory_equal(got, bytes, 3 * 4096 + 100);
+	}
+	pc_rig_free(m);
+}
+
 static void refused(void **state)
 {
 	struct machine *m = pc_rig_new(64 << 20, 1);
@@ -166,7 +190,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(identity), cmocka_unit_test(files),   cmocka_unit_test(names),	     cmocka_unit_test(nothing),
-		cmocka_unit_test(dma),	    cmocka_unit_test(refused), cmocka_unit_test(late_files),
+		cmocka_unit_test(dma),	    cmocka_unit_test(mapped),  cmocka_unit_test(refused), cmocka_unit_test(late_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,8 @@
 #include "fw-cfg.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "bytes.h"
 #include "classes.h"
@@ -23,7 +25,7 @@ static const char dma_signature[8] = {'Q', 'E', 'M', 'U', ' ', 'C', 'F', 'G'};
 struct item {
 	char *name; /* of a file */
 	GBytes *data;
-	bool late;
+	bool late, mapped;
 };
 
 struct fw_cfg {
@@ -56,6 +58,12 @@ static void set(struct item *item, GBytes *data)
 void fw_cfg_set(struct device *dev, enum fw_cfg_key key, GBytes *data)
 {
 	set(&device(dev)->item[key], data);
+}
+
+void fw_cfg_set_mapped(struct device *dev, enum fw_cfg_key key, GBytes *data)
+{
+	fw_cfg_set(dev, key, data);
+	device(dev)->item[key].mapped = true;
 }
 
 void fw_cfg_set_number(struct device *dev, enum fw_cfg_key key, uint64_t value, unsigned size)
@@ -159,6 +167,16 @@ static void skip(struct fw_cfg *f, uint32_t n)
 	f->offset = n > UINT32_MAX - f->offset ? UINT32_MAX : f->offset + n;
 }
 
+/* Whole pages of a mapping of a file: it is read again for who wants them again. */
+static void let_go(const uint8_t *data, size_t len)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)data + page - 1) & -page;
+	uintptr_t to = ((uintptr_t)data + len) & -page;
+
+	if (from < to)
+		madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 /* ---- DMA ---- */
 
 /* Past the end of an item there are zeroes. */
@@ -171,6 +189,8 @@ static bool dma_read(struct fw_cfg *f, uint64_t to, uint32_t len)
 
 	if (n && !gpa_write(f->dev.core->mem, to, data, n))
 		return false;
+	if (n && f->item[f->selected].mapped)
+		let_go(data, n);
 	skip(f, len);
 	for (to += n, len -= n; len; to += n, len -= n) {
 		n = MIN(len, (uint32_t)sizeof(zeroes));
