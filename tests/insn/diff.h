@@ -9,7 +9,6 @@
 
 #define CODE	   0x10000000ull /* three pages, instruction in the middle one, the rest INT3 */
 #define CODE_PAGES 3
-#define CODE_EXIT  0x08000000ull /* native only: back to 64-bit mode */
 #define DATA	   0x3c000000ull /* unmapped page, two writable, one read-only, unmapped */
 #define DATA_PAGES 3
 #define DATA_BYTES (DATA_PAGES * 4096)
@@ -52,6 +51,7 @@ struct outcome {
 
 extern enum cpu_mode test_mode; /* MODE_LONG64, or MODE_COMPAT32 */
 
+#define EXIT_BYTES 24u /* room behind the code for the native engine's way out */
 bool native_open(void);
 bool native_has_bases(void); /* cases may choose those of FS and GS, else they are none of theirs */
 /* False: the case wrote over the way out behind it, which engines do not have there; *o is void. */

@@ -384,7 +384,7 @@ static bool fix_immediate(struct test_case *t)
 				return false;
 		}
 		to = t->at + i->len + i->imm;
-		if (to - t->at < i->len + 16u)
+		if (to - t->at < i->len + EXIT_BYTES)
 			return false;
 	}
 	if (insn_result_varies(i)) {

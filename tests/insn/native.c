@@ -145,16 +145,8 @@ bool native_open(void)
 	    !map_at(DATA_FIRST, DATA_BYTES, PROT_READ | PROT_WRITE))
 		return false;
 	memset((void *)CODE, 0xcc, CODE_PAGES * 4096);
-	if (test_mode == MODE_COMPAT32) {
-		static const u8 jump[] = {0xff, 0x25, 0, 0, 0, 0};
-		u64 to = (u64)(uintptr_t)native_leave;
-
-		if (!map_at(CODE_EXIT, 4096, PROT_READ | PROT_WRITE | PROT_EXEC))
-			return false;
-		memcpy((void *)CODE_EXIT, jump, sizeof(jump));
-		memcpy((void *)(CODE_EXIT + sizeof(jump)), &to, 8);
+	if (test_mode == MODE_COMPAT32)
 		__asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(USER_DS));
-	}
 	return true;
 }
 
@@ -171,22 +163,23 @@ static void put_data(const struct test_case *t)
 	memcpy((void *)DATA_FIRST, t->data, 8192);
 }
 
-/* A jump to native_leave, behind the instruction; returns its length. */
-static unsigned put_exit(u8 *code)
+/* A jump to native_leave, behind the instruction, at `at`; in 32-bit code first one to 64-bit code. Returns its length. */
+static unsigned put_exit(u8 *code, u64 at)
 {
 	u8 jump[] = {0xff, 0x25, 0, 0, 0, 0};
 	u8 far[] = {0xea, 0, 0, 0, 0, USER_CS64, 0};
 	u64 leave = (u64)(uintptr_t)native_leave;
-	u32 low = CODE_EXIT;
+	u32 behind = (u32)(at + sizeof(far));
+	unsigned n = 0;
 
 	if (test_mode == MODE_COMPAT32) {
-		memcpy(far + 1, &low, 4);
+		memcpy(far + 1, &behind, 4);
 		memcpy(code, far, sizeof(far));
-		return sizeof(far);
+		n = sizeof(far);
 	}
-	memcpy(code, jump, sizeof(jump));
-	memcpy(code + sizeof(jump), &leave, 8);
-	return sizeof(jump) + 8;
+	memcpy(code + n, jump, sizeof(jump));
+	memcpy(code + n + sizeof(jump), &leave, 8);
+	return n + (unsigned)sizeof(jump) + 8;
 }
 
 /* Stray stores of the case go as well, as on the engines: a later case would run into them here alone. */
@@ -204,13 +197,13 @@ bool native_run_case(const struct test_case *t, struct outcome *o)
 	struct native *n = &native_state;
 	u8 *code = (u8 *)t->at;
 	u32 mxcsr = 0x1f80;
-	u8 exit[16];
+	u8 exit[EXIT_BYTES];
 	unsigned tail;
 	bool valid;
 
 	put_data(t);
 	memcpy(code, t->code, t->size);
-	tail = put_exit(exit);
+	tail = put_exit(exit, t->at + t->size);
 	memcpy(code + t->size, exit, tail);
 	memcpy(n->gpr, t->in.gpr, sizeof(n->gpr));
 	memcpy(n->base, t->base, sizeof(n->base));

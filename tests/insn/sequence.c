@@ -24,7 +24,7 @@ struct sequence seq;
 /* Not those whose result depends on more than the state that is compared, or of which processors do different things. */
 static bool fits(const struct insn_desc *d)
 {
-	static insn_fn *const out[] = {exec_bt, exec_cmps, exec_enter, exec_int, exec_ud, exec_bound};
+	static insn_fn *const out[] = {exec_bt, exec_cmps, exec_enter, exec_int, exec_ud, exec_bound, exec_pusha, exec_popa};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(out); n++)
 		if (d->exec == out[n])
@@ -113,6 +113,7 @@ u8 seq_base(bool high)
 {
 	u8 r;
 
+	high &= !seq_is_32();
 	do
 		r = (u8)(rng() & 7) | (u8)(high << 3);
 	while (!(seq.kept >> r & 1) || r == seq.index[high]);
@@ -178,7 +179,9 @@ static bool acceptable(const struct insn *i, const struct insn_desc *d)
 
 	if (i->d->kind == KIND_LEAVE && !(seq.kept >> RBP & 1))
 		spoiled |= 1u << RSP;
-	if ((i->d != d && !((d->attr & D_COUNT) && i->d == d + 1)) || (i->seg_override != 0xff && !has_segment(i)) || i->rep)
+	if ((i->d != d && !((d->attr & D_COUNT) && i->d == d + 1)) || i->rep)
+		return false;
+	if (i->seg_override != 0xff && has_segment(i) == seq_is_32())
 		return false;
 	if (i->d->flags_read & FL_ARITH & seq.undefined)
 		return false;
@@ -249,6 +252,8 @@ bool seq_add(struct test_case *t, const u8 *bytes, unsigned n, u8 target)
 {
 	u8 padded[16] = {0};
 
+	if (seq_is_32() && n > 1 && (*bytes & 0xf0) == 0x40)
+		bytes++, n--;
 	memcpy(padded, bytes, n);
 	if (insn_decode(&t->insn, padded, 15, test_mode) != DECODE_OK || t->insn.len != n)
 		return false;
@@ -268,7 +273,7 @@ u8 seq_free_register(void)
 	u8 r;
 
 	do
-		r = rng() & 15;
+		r = seq_any_register();
 	while ((seq.kept | seq.fixed | 1u << LOOP_COUNTER | 1u << RSP) >> r & 1);
 	return r;
 }
@@ -299,7 +304,7 @@ static bool compare_and_branch(struct test_case *t, unsigned last)
 {
 	static const u8 compare[] = {0x39, 0x85}, arithmetic[] = {0x01, 0x29, 0x21, 0x09, 0x31};
 	bool wide = one_in(2), writes = one_in(3);
-	u8 reg = writes ? seq_free_register() : rng() & 15, other = rng() & 15, cc = rng() & 15;
+	u8 reg = writes ? seq_free_register() : seq_any_register(), other = seq_any_register(), cc = rng() & 15;
 	u8 to;
 
 	if (!seq_alu(t, writes ? arithmetic[rng() % 5] : compare[rng() & 1], wide, reg, other))
@@ -310,6 +315,23 @@ static bool compare_and_branch(struct test_case *t, unsigned last)
 	if (!seq_add(t, (u8[]){0x0f, (u8)(0x80 | cc), 0, 0, 0, 0}, 6, to))
 		return false;
 	return one_in(2) || seq_alu(t, 0x89, wide, seq_free_register(), other);
+}
+
+/* Pushes a code address and returns to it. */
+static bool push_and_return(struct test_case *t, unsigned last)
+{
+	const u8 pushes = seq_is_32() ? 1 : 2; /* instructions before RET, where nobody may come to */
+	const u32 inner = (2u << pushes) - 2;
+	u8 to;
+
+	if (t->count + pushes + 2u > last || (seq.targets >> t->count & inner))
+		return true;
+	seq.inner |= inner << t->count;
+	to = (u8)(t->count + pushes + 1 + rng() % (last - t->count - pushes));
+	if (seq_is_32())
+		return seq_add(t, (u8[]){0x68, 0, 0, 0, 0}, 5, to) && seq_add(t, (u8[]){0xc3}, 1, 0);
+	return seq_add(t, (u8[]){0x48, 0x8d, 0x05, 0, 0, 0, 0}, 7, to) && seq_add(t, (u8[]){0x50}, 1, 0) &&
+	       seq_add(t, (u8[]){0xc3}, 1, 0);
 }
 
 /* Instructions are numbered when a branch to a later one is made: it must come to be one. */
@@ -332,13 +354,8 @@ bool seq_branch(struct test_case *t, unsigned last)
 		return seq_add(t, (u8[]){0xe8, 0, 0, 0, 0}, 5, to);
 	case 2:
 		return seq_add(t, (u8[]){one_in(2) ? 0xe2 : 0xe3, 0}, 2, to);
-	case 3: /* push a code address and return to it */
-		if (t->count + 4 > last || (seq.targets >> t->count & 6))
-			return true;
-		seq.inner |= 6u << t->count;
-		to = (u8)(t->count + 3 + rng() % (last - t->count - 2));
-		return seq_add(t, (u8[]){0x48, 0x8d, 0x05, 0, 0, 0, 0}, 7, to) && seq_add(t, (u8[]){0x50}, 1, 0) &&
-		       seq_add(t, (u8[]){0xc3}, 1, 0);
+	case 3:
+		return push_and_return(t, last);
 	default:
 		if (!insn_decode(&t->insn, (u8[16]){(u8)(0x70 | cc)}, 15, test_mode) &&
 		    (t->insn.d->flags_read & FL_ARITH & seq.undefined))
@@ -360,6 +377,8 @@ static bool fix_targets(struct test_case *t)
 		if (!seq.target[k] && !(i->d->kind == KIND_JCC && k + 1 == t->count) &&
 		    (!seq.loops || k != seq.loops))
 			continue;
+		if (i->d->kind == KIND_PUSH)
+			rel = (s32)(t->at + t->off[seq.target[k]]);
 		if (size == 1 && rel != (s8)rel)
 			return false;
 		memcpy(t->code + t->off[k + 1] - size, &rel, size);
@@ -384,8 +403,9 @@ static void successors(const struct test_case *t, unsigned k, unsigned next[2])
 	} else if (i->d->kind == KIND_JMP) {
 		next[0] = seq.way[k][0];
 		next[1] = seq.way[k][1];
-	} else if (i->d->kind == KIND_RET) { /* of seq_branch(): LEA, PUSH, RET */
-		next[0] = next[1] = (unsigned)seq_index(t, (unsigned)(t->off[k - 1] + t->seq[k - 2].disp));
+	} else if (i->d->kind == KIND_RET) { /* of push_and_return() */
+		next[0] = next[1] = seq_is_32() ? seq.target[k - 1] :
+						  (unsigned)seq_index(t, (unsigned)(t->off[k - 1] + t->seq[k - 2].disp));
 	}
 }
 
@@ -452,12 +472,14 @@ static bool reads_undefined(const struct test_case *t)
 
 static void choose_bases(struct test_case *t)
 {
-	static const u8 low[] = {RBX, RBP, RSI, RDI}, high[] = {R9, R10, R12, R13, R14, R15};
+	static const u8 low64[] = {RBX, RBP, RSI, RDI}, low32[] = {RAX, RBP, RSI, RDI};
+	static const u8 high64[] = {R9, R10, R12, R13, R14, R15}, high32[] = {RBP, RSI, RDI, RBP, RSI, RDI};
+	const u8 *low = seq_is_32() ? low32 : low64, *high = seq_is_32() ? high32 : high64;
 
 	memset(&seq, 0, sizeof(seq));
 	seq.index[0] = RDX;
-	seq.index[1] = R8;
-	seq.kept = (u16)(1u << RDX | 1u << R8 | 1u << RSP | 1u << low[rng() & 3] | 1u << high[rng() % 6]);
+	seq.index[1] = seq_is_32() ? RDX : R8;
+	seq.kept = (u16)(1u << RDX | 1u << seq.index[1] | 1u << RSP | 1u << low[rng() & 3] | 1u << high[rng() % 6]);
 	if (one_in(2))
 		seq.kept |= (u16)(1u << low[rng() & 3]);
 	if (one_in(2))
@@ -466,6 +488,8 @@ static void choose_bases(struct test_case *t)
 	seq.array_base = BASE_NONE;
 	seq.plan = (u8[]){PLAN_RANDOM, PLAN_RANDOM, PLAN_RANDOM, PLAN_ARRAYS, PLAN_ARRAYS, PLAN_COMPARE, PLAN_COMPUTED,
 			  PLAN_COMPUTED}[rng() & 7];
+	if (seq_is_32() && seq.plan != PLAN_COMPARE) /* the translator does nothing special for the others there */
+		seq.plan = PLAN_RANDOM;
 	for (unsigned n = 0; n < 2; n++)
 		t->base[n] = (u64)((s64)(rng() % 128) - 64) * (one_in(4) ? 1 : 8);
 }
@@ -488,6 +512,8 @@ static void set_bases(struct test_case *t)
 	t->in.gpr[LOOP_COUNTER] = 1 + rng() % (seq.plan == PLAN_COMPUTED ? 9 : 3);
 	if (one_in(2))
 		t->in.rflags &= ~(u64)FL_DF;
+	for (unsigned r = 0; r < 16 && seq_is_32(); r++)
+		t->in.gpr[r] = r < 8 ? (u32)t->in.gpr[r] : 0;
 }
 
 /* DEC, which leaves CF, or SUB. */

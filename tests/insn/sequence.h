@@ -7,13 +7,13 @@
 #include "diff.h"
 
 enum { PLAN_RANDOM, PLAN_ARRAYS, PLAN_COMPARE, PLAN_COMPUTED };
-#define LOOP_COUNTER R11 /* never written but by the loop */
+#define LOOP_COUNTER (test_mode == MODE_LONG64 ? R11 : RBX) /* never written but by the loop */
 
 extern struct sequence {
 	u8 plan;	      /* PLAN_* */
 	u16 kept;	      /* registers that memory operands are made of */
 	u16 fixed;	      /* others that nothing may write meanwhile */
-	u8 index[2];	      /* one below R8, one above */
+	u8 index[2];	      /* one below R8, one above; in 32-bit code the same */
 	u16 undefined;	      /* flags, before the next instruction */
 	u16 joins[SEQ_MAX + 1]; /* undefined flags that branches bring there */
 	u8 target[SEQ_MAX];   /* instruction a branch goes to; 0: none */
@@ -31,10 +31,19 @@ extern struct sequence {
 } seq;
 #define HIGH_BYTE 0x20u
 
+static inline bool seq_is_32(void)
+{
+	return test_mode != MODE_LONG64;
+}
+static inline u8 seq_any_register(void)
+{
+	return rng() & (seq_is_32() ? 7 : 15);
+}
+
 /* sequence.c; false: no luck */
 bool seq_random(struct test_case *t);
 bool seq_branch(struct test_case *t, unsigned last);
-bool seq_add(struct test_case *t, const u8 *bytes, unsigned n, u8 target);
+bool seq_add(struct test_case *t, const u8 *bytes, unsigned n, u8 target); /* 32-bit code: without REX in front */
 bool seq_alu(struct test_case *t, u8 opcode, bool wide, u8 reg, u8 other); /* op reg, other */
 bool seq_step(struct test_case *t, u8 reg); /* LEA, if it is free */
 u8 seq_base(bool high);

@@ -39,7 +39,7 @@ static u8 rex_of(const struct operation *o, const struct memory *m)
 		rex |= (m->index & 8) >> 2;
 	if (m->base != BASE_NONE)
 		rex |= (m->base & 8) >> 3;
-	return rex || (o->byte && one_in(2)) ? 0x40 | rex : 0;
+	return !seq_is_32() && (rex || (o->byte && one_in(2))) ? 0x40 | rex : 0;
 }
 
 /* False: it would read flags that are not defined. */
@@ -79,7 +79,7 @@ static bool plain_access(struct test_case *t, unsigned size, const struct memory
 	struct operation o = {.prefix = size == 2 ? 0x66 : 0, .wide = size == 8, .byte = size == 1};
 	u8 w = size != 1, alu = rng() & 7;
 
-	o.reg = rng() & 15;
+	o.reg = seq_any_register();
 	switch (kind) {
 	case OP_LOAD:
 	case 1:
@@ -112,7 +112,7 @@ static bool plain_access(struct test_case *t, unsigned size, const struct memory
 	case 11:
 		o = (struct operation){.map = 1, .opcode = size == 2 ? 0xb7 : 0xb6, .reg = any_written(), .wide = one_in(2)};
 		if (size > 2)
-			o = (struct operation){.opcode = 0x3b, .reg = rng() & 15, .wide = size == 8};
+			o = (struct operation){.opcode = 0x3b, .reg = seq_any_register(), .wide = size == 8};
 		break;
 	case 12:
 		o.opcode = 0xfe | w;
@@ -150,7 +150,7 @@ static bool plain_access(struct test_case *t, unsigned size, const struct memory
 static bool vector_access(struct test_case *t, unsigned size, const struct memory *m)
 {
 	static const u8 opcode[] = {0x10, 0x11, 0x28, 0x29, 0x54, 0x57};
-	struct operation o = {.map = 1, .opcode = opcode[rng() % sizeof(opcode)], .reg = rng() & 15};
+	struct operation o = {.map = 1, .opcode = opcode[rng() % sizeof(opcode)], .reg = seq_any_register()};
 	u8 bytes[16], base = m->base == BASE_NONE ? 0 : m->base;
 	unsigned n = 0;
 
@@ -237,7 +237,7 @@ static bool between(struct test_case *t, unsigned last, struct memory m[2], cons
 	case 4:
 		return t->count + 2 < last ? seq_branch(t, last) : true;
 	case 5:
-		return seq_alu(t, 0x01, one_in(2), any_written(), rng() & 15);
+		return seq_alu(t, 0x01, one_in(2), any_written(), seq_any_register());
 	case 6:
 		return seq_step(t, any_written());
 	default:
@@ -336,7 +336,7 @@ static bool compare_memory(struct test_case *t, u8 *ret_reg)
 {
 	static const u8 sizes[] = {1, 1, 2, 4, 4, 8, 8};
 	unsigned size = sizes[rng() % sizeof(sizes)];
-	struct operation o = {.prefix = size == 2 ? 0x66 : 0, .wide = size == 8, .byte = size == 1, .reg = rng() & 15};
+	struct operation o = {.prefix = size == 2 ? 0x66 : 0, .wide = size == 8, .byte = size == 1, .reg = seq_any_register()};
 	struct memory m = some_memory();
 	u8 w = size != 1;
 
@@ -406,7 +406,7 @@ bool step_compare(struct test_case *t, unsigned last)
 		return false;
 	if (!may_fault(t) || (one_in(4) && !may_fault(t)))
 		return false;
-	return one_in(4) || seq_alu(t, 0x31, one_in(2), any_written(), rng() & 15);
+	return one_in(4) || seq_alu(t, 0x31, one_in(2), any_written(), seq_any_register());
 }
 
 /* ---- computed jumps ---- */
@@ -451,7 +451,7 @@ static bool write_flags(struct test_case *t)
 	case 2:
 		return true;
 	default:
-		return seq_alu(t, opcode, one_in(2), any_written(), rng() & 15);
+		return seq_alu(t, opcode, one_in(2), any_written(), seq_any_register());
 	}
 }
 
@@ -515,7 +515,7 @@ bool step_computed(struct test_case *t, unsigned last)
 	    !jump_either(t, 4 + (rng() & 1), usual, other, a, b))
 		return false;
 	while (t->count < first + room)
-		if (!seq_alu(t, 0x89, one_in(2), any_written(), rng() & 15))
+		if (!seq_alu(t, 0x89, one_in(2), any_written(), seq_any_register()))
 			return false;
 	return true;
 }

@@ -442,7 +442,7 @@ static void parse_options(int argc, char **argv)
 	}
 	if (!opt.engines)
 		add_engine("interp");
-	if (!opt.jobs || opt.jobs > JOBS_MAX || (opt.sequences && (opt.row || test_mode != MODE_LONG64)))
+	if (!opt.jobs || opt.jobs > JOBS_MAX || (opt.sequences && opt.row))
 		usage();
 }
 

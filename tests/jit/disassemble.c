@@ -31,7 +31,7 @@ struct view {
 	bool guest;
 	struct label label[LABELS_MAX];
 	u32 labels;
-	ZydisDecoder decoder;
+	ZydisDecoder decoder, guest_decoder;
 	ZydisFormatter formatter;
 };
 
@@ -292,6 +292,9 @@ static void open_formatter(struct view *v)
 	default_imm = print_imm;
 	default_memory = print_memory;
 	ZydisDecoderInit(&v->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	v->guest_decoder = v->decoder;
+	if (v->l->b->key & KEY_32)
+		ZydisDecoderInit(&v->guest_decoder, ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32);
 	ZydisFormatterInit(&v->formatter, ZYDIS_FORMATTER_STYLE_INTEL);
 	for (size_t n = 0; n < ARRAY_SIZE(unpadded); n++)
 		ZydisFormatterSetProperty(&v->formatter, unpadded[n], ZYDIS_PADDING_DISABLED);
@@ -321,7 +324,7 @@ static void print_guest(struct view *v, u32 k)
 	ZydisDecodedInstruction z;
 	char text[128] = "?";
 
-	if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&v->decoder, t->insn[k].bytes, t->insn[k].len, &z, op)))
+	if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&v->guest_decoder, t->insn[k].bytes, t->insn[k].len, &z, op)))
 		text_of(v, &z, op, t->off[k], true, text, sizeof(text));
 	fprintf(v->l->out, "  ; +%x  %s%s\n", t->off[k], text, t->inplace >> k & 1 ? "   (in place)" : "");
 }

@@ -146,11 +146,11 @@ static bool list(const struct sequence *s, size_t size)
 
 	now.s = s;
 	now.failed = false;
-	while (view < VIEW_COUNT && strcmp(view_names[view], s->view))
+	while (view < JUMP_TABLES && strcmp(view_names[view], s->view))
 		view++;
-	if (view == VIEW_COUNT)
-		return fail("its view is none of kernel, kernel-ac, user");
-	key = view | KEY_VEC;
+	if (view == JUMP_TABLES)
+		return fail("its view is none of kernel, kernel-ac, user, or one of them with -32");
+	key = (u8)(view % VIEW_COUNT | KEY_VEC | (view < VIEW_COUNT ? 0 : KEY_32));
 	if (!put_code(s, size))
 		return false;
 	now.t = vm->jit->tx;
@@ -211,8 +211,8 @@ int main(int argc, char **argv)
 			bad = true;
 	}
 	if (argc - optind > 1 || bad) {
-		fprintf(stderr, "usage: jit-listing [[--view kernel|kernel-ac|user] [--at OFFSET] FILE]\n"
-				"FILE: bytes of 64-bit code, one block; without it, all sequences\n");
+		fprintf(stderr, "usage: jit-listing [[--view kernel|kernel-ac|user[-32]] [--at OFFSET] FILE]\n"
+				"FILE: bytes of 64-bit code, or 32-bit with -32, one block; without it, all sequences\n");
 		return 2;
 	}
 	if (!open_vm()) {

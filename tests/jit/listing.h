@@ -13,7 +13,7 @@ struct sequence {
 	u32 flags_dead; /* nothing reads flags behind the sequence */
 };
 
-extern const char *const view_names[VIEW_COUNT];
+extern const char *const view_names[JUMP_TABLES]; /* by jump cache: those from VIEW_COUNT on mean 32-bit code */
 
 struct listing {
 	FILE *out;

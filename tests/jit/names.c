@@ -5,7 +5,8 @@
  */
 #include "listing.h"
 
-const char *const view_names[VIEW_COUNT] = { [VIEW_KERNEL] = "kernel", [VIEW_KERNEL_AC] = "kernel-ac", [VIEW_USER] = "user" };
+const char *const view_names[JUMP_TABLES] = { "kernel", "kernel-ac", "user", "kernel-32", "kernel-ac-32", "user-32" };
+_Static_assert(VIEW_KERNEL == 0 && VIEW_KERNEL_AC == 1 && VIEW_USER == 2 && JUMP_TABLES == 2 * VIEW_COUNT, "see view_names");
 static const char *const gpr_names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
 					 "r8",	"r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
 static const char *const home_names[] = { "r10", "r14", "r15" };

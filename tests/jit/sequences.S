@@ -5,7 +5,7 @@
  * A new sequence is a paragraph in a file of code/: `sequence NAME` and the instructions, one block. A new concern is a new
  * file, which begins with `concern NAME` and is named below; then tools/dev golden.
  *
- *	sequence NAME, view=user|kernel|kernel-ac, at=OFFSET, flags=live|dead
+ *	sequence NAME, view=user|kernel|kernel-ac|user-32|..., at=OFFSET, flags=live|dead
  *
  * `at` is the place in the page. Flags are dead behind a sequence unless it says that they are live. Jumps out of the block
  * go to `. + N`.
@@ -59,6 +59,7 @@ sequences:
 #include "code/faults.S"
 #include "code/system.S"
 #include "code/crossing.S"
+#include "code/narrow.S"
 
 8:	row	0, 8b, 0, 0, 0
 	.section .note.GNU-stack, "", @progbits

@@ -33,31 +33,31 @@ static inline void entry_drop(struct cpu *s, u32 where)
 	*gpa_at(s, where) = 0;
 }
 
-static void jump_drop(struct cpu *s, enum tlb_view view)
+static void jump_drop(struct cpu *s, u32 table)
 {
-	struct filled *f = &s->notes.jump[view];
+	struct filled *f = &s->notes.jump[table];
 	u32 i;
 
 	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
-		s->jump[view][i].rip = jump_no_rip(i);
+		s->jump[table][i].rip = jump_no_rip(i);
 	filled_clear(f);
 }
 
 static void jump_drop_all(struct cpu *s)
 {
-	for (u32 v = 0; v < VIEW_COUNT; v++)
-		jump_drop(s, v);
+	for (u32 n = 0; n < JUMP_TABLES; n++)
+		jump_drop(s, n);
 }
 
 /* Code that was reached at these addresses. A block that goes on in the next page looks at the ITLB itself. */
-static void jump_drop_range(struct cpu *s, enum tlb_view view, u64 lo, u64 size)
+static void jump_drop_range(struct cpu *s, u32 table, u64 lo, u64 size)
 {
-	const struct filled *f = &s->notes.jump[view];
+	const struct filled *f = &s->notes.jump[table];
 	u32 i;
 
 	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
-		if (s->jump[view][i].rip - lo < size)
-			s->jump[view][i].rip = jump_no_rip(i);
+		if (s->jump[table][i].rip - lo < size)
+			s->jump[table][i].rip = jump_no_rip(i);
 }
 
 static void itlb_drop(struct cpu *s, bool user)
@@ -165,8 +165,8 @@ static void range_drop(struct cpu *s, u64 la, u64 size)
 
 	range_drop_in(s, &s->notes.global, lo, size);
 	range_drop_in(s, &s->notes.local, lo, size);
-	for (u32 v = 0; v < VIEW_COUNT; v++)
-		jump_drop_range(s, v, lo, size);
+	for (u32 n = 0; n < JUMP_TABLES; n++)
+		jump_drop_range(s, n, lo, size);
 	itlb_drop_range(s, false, lo, size);
 	itlb_drop_range(s, true, lo, size);
 	cache_of(s)->fetch_flushes++;
@@ -192,6 +192,7 @@ static void page_drop(struct cpu *s, u64 la)
 			if (!note_has(n->fetched[v == VIEW_USER], note_fetched(la)))
 				continue;
 			jump_drop_range(s, v, la & PAGE_MASK, PAGE_SIZE);
+			jump_drop_range(s, VIEW_COUNT + v, la & PAGE_MASK, PAGE_SIZE);
 			cache_of(s)->fetch_flushes++; /* it may be the page that is being executed */
 		}
 	}
@@ -243,10 +244,10 @@ static inline void set_used(struct mmu_set *set, bool used)
 /* Where nothing was written but zeroes. */
 static void set_prepare(struct mmu_set *set)
 {
-	for (u32 v = 0; v < VIEW_COUNT; v++) {
+	for (u32 v = 0; v < VIEW_COUNT; v++)
 		set->face->tlb[v][0].rtag = set->face->tlb[v][0].wtag = tlb_no_tag(0);
-		set->face->jump[v][0].rip = jump_no_rip(0);
-	}
+	for (u32 n = 0; n < JUMP_TABLES; n++)
+		set->face->jump[n][0].rip = jump_no_rip(0);
 	set->face->itlb[0][0].tag = set->face->itlb[1][0].tag = tlb_no_tag(0);
 	set->face->notes.walk_stamp = 1;
 	set->ready = true;

@@ -254,7 +254,7 @@ static unsigned execute(struct vcpu *v)
 
 	if (unlikely(v->guest_debug & KVM_GUESTDBG_ENABLE))
 		return execute_debug(v);
-	if (translate && c->mode == MODE_LONG64)
+	if (translate && cpu_translates(c))
 		return jit_run(v->vm->jit, c);
 	c->replay_pos = c->replay_count = 0;
 	if (interp_run(c, INTERP_SLICE, translate, &reason) == INTERP_LEAVE)

@@ -227,6 +227,8 @@ void interp_decoded(struct cpu *c, const struct insn *i)
 	if (needs_check(i->d))
 		check_allowed(c, i);
 	c->next_rip = c->rip + i->len;
+	if (unlikely(c->mode != MODE_LONG64))
+		c->next_rip = (u32)c->next_rip;
 	c->op_count[i->d->op]++;
 	i->d->exec(c, i);
 	c->rip = c->next_rip;
@@ -315,7 +317,7 @@ enum interp_result interp_step(struct cpu *c, unsigned *ret_reason)
 	return r;
 }
 
-enum interp_result interp_run(struct cpu *c, u64 max, bool stop_at_long, unsigned *ret_reason)
+enum interp_result interp_run(struct cpu *c, u64 max, bool translate, unsigned *ret_reason)
 {
 	const u64 end = c->insns + max;
 	jmp_buf jump, *outer = c->fault_jmp;
@@ -328,7 +330,7 @@ enum interp_result interp_run(struct cpu *c, u64 max, bool stop_at_long, unsigne
 	if (why && !interp_recover(c, why, ret_reason))
 		r = INTERP_LEAVE;
 	else
-		while (!poll_word(c) && c->insns < end && !(stop_at_long && c->mode == MODE_LONG64))
+		while (!poll_word(c) && c->insns < end && !(translate && cpu_translates(c)))
 			step(c);
 	c->fault_jmp = outer;
 	return r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The interpreter: the reference for every instruction, and what runs all that the translator leaves alone (16/32-bit
- * modes, system instructions, faults, MMIO, page-crossing accesses, single steps). Called by run.c and by the translator.
+ * The interpreter: the reference for every instruction, and what runs all that the translator leaves alone (16-bit code,
+ * segments, system instructions, faults, MMIO, page-crossing accesses, single steps). Called by run.c and by the translator.
  */
 #pragma once
 #include "insn.h"
@@ -18,14 +18,14 @@ enum interp_result {
  */
 enum interp_result interp_step(struct cpu *c, unsigned *ret_reason);
 
-/* Steps until a request is polled, a LEAVE, or `max` instructions. stop_at_long: returns when MODE_LONG64 is reached (the
- * translator takes over). */
-enum interp_result interp_run(struct cpu *c, u64 max, bool stop_at_long, unsigned *ret_reason);
+/* Steps until a request is polled, a LEAVE, or `max` instructions. translate: returns when cpu_translates() (the translator
+ * takes over). */
+enum interp_result interp_run(struct cpu *c, u64 max, bool translate, unsigned *ret_reason);
 
 /*
  * For translated code; they leave through c->fault_jmp as exec functions do. interp_here(): the instruction at c->rip, as
- * interp_step() does it. interp_decoded(): executes i, decoded before, at c->rip in 64-bit mode, when nothing is to be
- * looked at but the instruction itself (no single step, breakpoint, RF or shadow). interp_page_fault(): the instruction at
+ * interp_step() does it. interp_decoded(): executes i, decoded before, at c->rip, when nothing is to be looked at but
+ * the instruction itself (cpu_translates(), no single step, breakpoint, RF or shadow). interp_page_fault(): the instruction at
  * c->rip met this page fault before it changed anything. interp_recover(): what is to be done with setjmp()'s value; false:
  * leave with *ret_reason.
  */

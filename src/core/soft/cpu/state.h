@@ -115,6 +115,7 @@ struct tlb_entry {
 #define TLB_SIZE (1u << TLB_BITS)
 #define TLB_GLOBAL 1ull /* in cpu.tlb_gpa, beside the address of the page */
 enum tlb_view { VIEW_KERNEL, VIEW_KERNEL_AC, VIEW_USER, VIEW_COUNT }; /* CPL<3 without / with user access, CPL 3 */
+#define JUMP_TABLES (2 * VIEW_COUNT) /* views of 64-bit code, then those of 32-bit code */
 
 static inline u32 tlb_index(u64 la)
 {
@@ -141,9 +142,9 @@ struct itlb_entry {
 #define ITLB_SIZE 256u
 
 /*
- * Jump cache: linear address of a branch target to translated code, per view; emptied with the TLB: cpu_flush_jump(). The
- * address in an empty entry is jump_no_rip(): its own index is another one. Most functions begin at a multiple of 16. Translated
- * code (jit/branch.c) computes the same index.
+ * Jump cache: linear address of a branch target to translated code, per view and code size; emptied with the TLB:
+ * cpu_flush_jump(). The address in an empty entry is jump_no_rip(): its own index is another one. Most functions begin at a
+ * multiple of 16. Translated code (jit/branch.c) computes the same index.
  */
 struct jump_entry {
 	u64 rip;
@@ -218,7 +219,7 @@ struct walk_entry {
 struct set_notes {
 	u64 root;			 /* page tables that filled it */
 	struct filled global, local;	 /* TLB entries, view << TLB_BITS | index; an entry may be in both */
-	struct filled jump[VIEW_COUNT], itlb[2];
+	struct filled jump[JUMP_TABLES], itlb[2];
 	u64 global_writes[64], local_writes[64]; /* pages with a write tag: note_write() */
 	u64 large[32], huge;		 /* 2 MiB and 1 GiB regions where large pages were cut: note_bit() */
 	u64 fetched[2][64];		 /* pages fetched from since the jump cache was emptied, [1] by user code: note_bit() */
@@ -368,7 +369,7 @@ struct cpu {
 	 */
 	struct tlb_entry tlb[VIEW_COUNT][TLB_SIZE] __attribute__((aligned(4096)));
 	u64 tlb_gpa[VIEW_COUNT][TLB_SIZE]; /* of the same entries: only flushes look at it */
-	struct jump_entry jump[VIEW_COUNT][JUMP_SIZE];
+	struct jump_entry jump[JUMP_TABLES][JUMP_SIZE];
 	struct itlb_entry itlb[2][ITLB_SIZE]; /* [0] supervisor, [1] user */
 	struct set_notes notes;
 
@@ -401,18 +402,24 @@ static inline void cpu_drop_stack(struct cpu *c)
 /* Empties the jump caches of all address spaces: execution state changed, or code became void. Own thread only. */
 void cpu_flush_jump(struct cpu *c);
 
-static inline void cpu_put_jump(struct cpu *c, enum tlb_view view, u64 rip, u64 code)
+/* The jump cache for c's mode, which is one that is translated. */
+static inline u32 cpu_jump_table(const struct cpu *c)
 {
-	u32 i = jump_index(rip);
+	return c->view + (c->mode == MODE_LONG64 ? 0u : VIEW_COUNT);
+}
 
-	c->set->jump[view][i] = (struct jump_entry){ rip, code };
-	filled_add(&c->set->notes.jump[view], i);
+static inline void cpu_put_jump(struct cpu *c, u64 code)
+{
+	u32 i = jump_index(c->rip), table = cpu_jump_table(c);
+
+	c->set->jump[table][i] = (struct jump_entry){ c->rip, code };
+	filled_add(&c->set->notes.jump[table], i);
 }
 
 /* What is known for c->rip, or NULL. */
 static inline const u8 *cpu_get_jump(const struct cpu *c)
 {
-	const struct jump_entry *e = &c->set->jump[c->view][jump_index(c->rip)];
+	const struct jump_entry *e = &c->set->jump[cpu_jump_table(c)][jump_index(c->rip)];
 
 	return e->rip == c->rip ? (const u8 *)(uintptr_t)e->code : NULL;
 }
@@ -420,4 +427,24 @@ static inline const u8 *cpu_get_jump(const struct cpu *c)
 static inline bool cpu_long(const struct cpu *c)
 {
 	return c->efer & EFER_LMA;
+}
+
+/* All 4 GiB of a segment from base 0 may be read, and written if it is one for data. */
+static inline bool seg_is_flat(const struct segment *s, u8 type_mask, u8 type)
+{
+	return !s->base && s->limit == UINT32_MAX && (s->type & type_mask) == type && !s->unusable;
+}
+
+/* 32-bit code with flat CS, DS, ES and SS: what the translator does outside of 64-bit mode. */
+static inline bool cpu_flat32(const struct cpu *c)
+{
+	return (c->mode == MODE_PROT32 || c->mode == MODE_COMPAT32) && seg_is_flat(&c->seg[SEG_CS], 10, 10) &&
+	       seg_is_flat(&c->seg[SEG_SS], 14, 2) && c->seg[SEG_SS].db && seg_is_flat(&c->seg[SEG_DS], 14, 2) &&
+	       seg_is_flat(&c->seg[SEG_ES], 14, 2);
+}
+
+/* Code that the translator may do, as far as the mode goes. */
+static inline bool cpu_translates(const struct cpu *c)
+{
+	return c->mode == MODE_LONG64 || cpu_flat32(c);
 }

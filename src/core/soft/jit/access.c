@@ -86,7 +86,7 @@ bool lea_insn(struct tx *t, const struct insn *i)
 
 	if (i->opsize == 2)
 		return false;
-	if (dst != IN_MEMORY && i->opsize == 8)
+	if (dst != IN_MEMORY && i->opsize == insn_word(i))
 		return effective_address(t, i, i->disp, dst);
 	if (dst != IN_MEMORY && lea_in_place(t, i, dst))
 		return true;
@@ -146,7 +146,7 @@ bool access_address(struct tx *t, const struct insn *i, u8 dst)
 
 bool access_may_group(const struct insn *i)
 {
-	return i->adsize == 8 && i->mem_size && i->disp == (s32)i->disp && !is_moffs(i);
+	return i->adsize == insn_word(i) && i->mem_size && i->disp == (s32)i->disp && !is_moffs(i);
 }
 
 const u8 *access_begin(struct tx *t)
@@ -289,18 +289,32 @@ struct host_mem access_stack(struct tx *t, u8 reg, s32 disp, bool write)
 		group_addend(t, a->group);
 	} else {
 		retry = access_begin(t);
-		emit_lea(&t->e, HOST_SCRATCH, reg_address(t, reg, a->how == ACCESS_LEADS ? disp - a->own : disp));
+		tx_lea(t, HOST_SCRATCH, reg_address(t, reg, a->how == ACCESS_LEADS ? disp - a->own : disp));
 		if (a->how == ACCESS_LEADS) {
 			lead_check(t, a, retry, write);
 			keep_addend(t, a, IN_MEMORY);
 		} else {
-			tlb_compare(t, retry, 8, 0, write ? SLOW_WRITE : 0);
+			tlb_compare(t, retry, insn_word(&t->insn[t->k]), 0, write ? SLOW_WRITE : 0);
 			load_addend(t);
 		}
+	}
+	if (tx_is_32(t)) {
+		tx_lea(t, HOST_SCRATCH, reg_address(t, reg, disp));
+		scratch_lost(t);
+		return mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
 	}
 	m = reg_address(t, reg, disp);
 	m.index = HOST_SCRATCH2;
 	return m;
+}
+
+void access_free_scratch(struct tx *t, struct host_mem *m)
+{
+	if (m->base != HOST_SCRATCH || m->index != HOST_SCRATCH2)
+		return;
+	emit_lea(&t->e, HOST_SCRATCH2, *m);
+	scratch2_lost(t);
+	*m = mem_base(HOST_SCRATCH2, 0);
 }
 
 static s64 rip_disp(const struct tx *t, const struct insn *i)
@@ -323,7 +337,7 @@ static bool is_based(const struct tx *t, const struct insn *i)
  */
 bool access_indexed(const struct insn *i)
 {
-	return i->base != BASE_NONE && i->base != BASE_RIP && i->index != BASE_NONE && !in_memory(i->base) &&
+	return i->adsize == 8 && i->base != BASE_NONE && i->base != BASE_RIP && i->index != BASE_NONE && !in_memory(i->base) &&
 	       !in_memory(i->index) && i->seg != SEG_FS && i->seg != SEG_GS;
 }
 
@@ -472,6 +486,11 @@ bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool writ
 		lead_check(t, a, retry, write);
 	else
 		tlb_compare(t, retry, size, 0, write ? SLOW_WRITE : 0);
+	if (!serves && leads && t->group_is_stack[a->group]) {
+		access_address(t, i, HOST_SCRATCH); /* the window has no `page` */
+		*ret_m = mem_pair(HOST_SCRATCH, HOST_SCRATCH2);
+		return true;
+	}
 	if (!serves)
 		add_page(t);
 	if (leads)

@@ -28,7 +28,7 @@ static struct host_mem jump_compare(struct tx *t, enum tlb_view view, const u8 *
 {
 	struct host_op xor32 = { .opcode = 0x33 };
 	struct emit *e = &t->e;
-	size_t table = offsetof(struct cpu, jump) + view * sizeof(t->c->jump[0]);
+	size_t table = offsetof(struct cpu, jump) + (view + (tx_is_32(t) ? VIEW_COUNT : 0u)) * sizeof(t->c->jump[0]);
 	struct host_mem entry = { BASE_NONE, HOST_SCRATCH2, 3, true, false, (s32)table };
 
 	_Static_assert(sizeof(struct jump_entry) == 16, "twice the index is scaled by 8");
@@ -76,6 +76,8 @@ void interp_if_not_canonical(struct tx *t, u16 guest)
 	struct host_op sar = { .w = 1, .opcode = 0xc1, .imm_size = 1, .imm = 47 };
 	struct emit *e = &t->e;
 
+	if (tx_is_32(t))
+		return;
 	scratch2_lost(t);
 	emit_mov(e, HOST_SCRATCH2, HOST_SCRATCH);
 	emit_op_reg(e, &sar, 7, HOST_SCRATCH2);
@@ -115,7 +117,7 @@ static void load_rip(struct tx *t, s64 offset)
 		emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, (s32)(offset / 2)));
 		offset -= offset / 2;
 	}
-	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, (s32)offset));
+	tx_lea(t, HOST_SCRATCH, mem_base(HOST_SCRATCH, (s32)offset));
 }
 
 void edge_interp(struct tx *t, u16 offset)
@@ -274,8 +276,10 @@ static void loop_insn(struct tx *t, const struct insn *i)
 	u8 *not_zero;
 
 	if (!jrcxz)
-		emit_lea(&t->e, RCX, mem_base(RCX, -1));
+		tx_lea(t, RCX, mem_base(RCX, -1));
 	before = t->state;
+	if (tx_is_32(t))
+		emit_u8(&t->e, 0x67);
 	emit_u8(&t->e, 0xe3); /* jrcxz over the jump */
 	emit_u8(&t->e, 5);
 	not_zero = emit_jmp(&t->e, NULL);
@@ -293,20 +297,21 @@ static void ret_insn(struct tx *t, const struct insn *i)
 	flags_free(t);
 	at = stack_pop_at(t, RSP);
 	tx_window_site(t);
-	emit_load(&t->e, HOST_SCRATCH, at);
-	jump_computed(t, 8 + extra);
+	tx_load(t, HOST_SCRATCH, at);
+	jump_computed(t, insn_word(i) + extra);
 }
 
 static void push_return(struct tx *t)
 {
 	struct host_mem at = stack_push_at(t);
 
+	access_free_scratch(t, &at);
 	scratch_lost(t);
 	emit_load(&t->e, HOST_SCRATCH, TX_FRAME(code_base));
 	emit_lea(&t->e, HOST_SCRATCH, mem_base(HOST_SCRATCH, t->off[t->k] + t->insn[t->k].len));
 	tx_window_site(t);
-	emit_store(&t->e, at, HOST_SCRATCH);
-	stack_move(t, -8);
+	tx_store(t, at, HOST_SCRATCH);
+	stack_move(t, -insn_word(&t->insn[t->k]));
 	stack_settle(t);
 }
 
@@ -318,7 +323,7 @@ static void call_indirect(struct tx *t, const struct insn *i)
 	if (i->mem)
 		emit_load(&t->e, HOST_SCRATCH, TX_FRAME(scratch[0]));
 	else if (use_reg(t, i->rm, HOST_SCRATCH) != HOST_SCRATCH)
-		emit_mov(&t->e, HOST_SCRATCH, host_reg(i->rm));
+		tx_mov(t, HOST_SCRATCH, host_reg(i->rm));
 	if (!i->mem)
 		emit_store(&t->e, TX_FRAME(scratch[0]), HOST_SCRATCH);
 	interp_if_not_canonical(t, t->off[t->k]);
@@ -351,7 +356,7 @@ static void count_heat(struct tx *t)
 {
 	struct host_mem heat = TX_CPU(heat[t->off[t->k] % HEATS]);
 
-	if (!t->j->options.paths || t->src->path || (t->key & KEY_ALONE))
+	if (!t->j->options.paths || t->src->path || (t->key & (KEY_ALONE | KEY_32)))
 		return;
 	emit_alu_mem_imm32(&t->e, ALU_SUB, heat, 1);
 	t->hot = emit_jcc(&t->e, COND_E, NULL);
@@ -363,11 +368,11 @@ static void jmp_indirect(struct tx *t, const struct insn *i)
 
 	flags_free(t);
 	if (i->mem) {
-		access_operand(t, i, 8, false, &m);
+		access_operand(t, i, insn_word(i), false, &m);
 		tx_window_site(t);
-		emit_load(&t->e, HOST_SCRATCH, m);
+		tx_load(t, HOST_SCRATCH, m);
 	} else if (use_reg(t, i->rm, HOST_SCRATCH) != HOST_SCRATCH) {
-		emit_mov(&t->e, HOST_SCRATCH, host_reg(i->rm));
+		tx_mov(t, HOST_SCRATCH, host_reg(i->rm));
 	}
 	if (t->expected >> t->k & 1) {
 		jump_expected(t);
@@ -381,7 +386,7 @@ bool branch_possible(const struct insn *i)
 {
 	u8 kind = i->d->opnd[0].kind;
 
-	if (i->p66 || i->adsize != 8)
+	if (i->p66 || i->adsize != insn_word(i))
 		return false;
 	switch (i->d->kind) {
 	case KIND_JCC:

@@ -350,6 +350,9 @@ static void emit_copy(struct tx *t, const struct insn *i, const struct fields *f
 		emit_op_mem(&t->e, &o, reg_field(i, f, &m), mem);
 	} else if (i->has_modrm) {
 		emit_op_reg(&t->e, &o, reg_field(i, f, &m), rm_field(i, f, &m));
+	} else if (insn_is_short_inc(i)) {
+		o.opcode = 0xff;
+		emit_op_reg(&t->e, &o, i->opcode >> 3 & 1, field_reg(&m, z_reg(i), false));
 	} else {
 		emit_op_plain(&t->e, &o, f->z ? field_reg(&m, z_reg(i), f->high) : BASE_NONE);
 	}

@@ -35,10 +35,30 @@ bool tx_ends_block(const struct tx *t, u32 k)
 	       (tx_is_inplace(t, k) && inplace_ends_block(i));
 }
 
+/* INC and DEC, whose opcodes are REX in 64-bit code. */
+bool insn_is_short_inc(const struct insn *i)
+{
+	return insn_is_32(i) && !i->map && (i->opcode & 0xf0) == 0x40;
+}
+
+/* 32-bit code that the host's 64-bit mode has not, or does otherwise. Sixteen-bit addresses are nobody's here. */
+static bool differs_from_64(const struct insn *i)
+{
+	if ((i->d->attr & ATTR_NO64) && !insn_is_short_inc(i))
+		return true;
+	if (i->mem && (i->seg >= SEG_FS || (i->seg == SEG_CS && (i->mem_acc & ACC_W))))
+		return true;
+	if (i->vex) /* 64-bit code looks at VEX.W and at bit 7 of an immediate, and zeroes 16 registers */
+		return i->vexw || i->d->op == INSN_VZEROALL || i->d->op == INSN_VZEROUPPER || i->d->opnd[3].kind == OP_L;
+	return false;
+}
+
 static bool translatable(struct tx *t, const struct insn *i)
 {
 	const struct insn_desc *d = i->d;
 
+	if (insn_is_32(i) && differs_from_64(i))
+		return false;
 	if (d->cpuid && !host_cpuid_gate(t->c, d->cpuid))
 		return false;
 	if ((d->attr & ATTR_VEC) && !(t->key & KEY_VEC))
@@ -62,7 +82,7 @@ static bool translatable(struct tx *t, const struct insn *i)
 }
 
 /* From a copy, so that insn.bytes are what was decoded whoever writes the page meanwhile. */
-static enum decode_result decode_at(const u8 *host, struct insn *i, u16 off)
+static enum decode_result decode_at(const struct tx *t, const u8 *host, struct insn *i, u16 off)
 {
 	size_t avail = PAGE_SIZE - off < INSN_MAX ? PAGE_SIZE - off : INSN_MAX;
 	u8 bytes[INSN_MAX + 1];
@@ -71,7 +91,7 @@ static enum decode_result decode_at(const u8 *host, struct insn *i, u16 off)
 		__builtin_memcpy(bytes, host + off, sizeof(bytes)); /* of constant size: two moves */
 	else
 		__builtin_memcpy(bytes, host + off, avail);
-	return insn_decode(i, bytes, avail, MODE_LONG64);
+	return insn_decode(i, bytes, avail, tx_mode(t));
 }
 
 /* The bytes of an instruction that may go on in the next page. */
@@ -84,7 +104,7 @@ static enum decode_result decode_crossing(struct tx *t, struct insn *i, u16 off)
 		return DECODE_MORE;
 	__builtin_memcpy(bytes, t->host + off, here);
 	__builtin_memcpy(bytes + here, t->src->next_host, INSN_MAX - here);
-	return insn_decode(i, bytes, INSN_MAX, MODE_LONG64);
+	return insn_decode(i, bytes, INSN_MAX, tx_mode(t));
 }
 
 static bool discover_crossing(struct tx *t, u16 off)
@@ -160,7 +180,7 @@ void discover(struct tx *t, u16 offset)
 	t->pages = 1;
 	for (t->n = 0; t->n < t->j->options.block && off != BLOCK_ENDS && off < (s64)PAGE_SIZE; t->n++) {
 		struct insn *i = &t->insn[t->n];
-		enum decode_result r = decode_at(t->host, i, (u16)off);
+		enum decode_result r = decode_at(t, t->host, i, (u16)off);
 
 		if (r == DECODE_MORE && (t->n || discover_crossing(t, (u16)off)))
 			break; /* in a block of its own */
@@ -229,7 +249,7 @@ static bool path_step(struct tx *t, u64 rip, u32 *sides)
 	t->in_page[t->n] = page;
 	if (t->n && !path_leads(t, t->n - 1, tx_at(t, t->n)))
 		return false;
-	if (decode_at(p->page[page].host, i, t->off[t->n]) != DECODE_OK || !path_passes(t, i))
+	if (decode_at(t, p->page[page].host, i, t->off[t->n]) != DECODE_OK || !path_passes(t, i))
 		return false;
 	*sides += i->d->kind == KIND_JCC || is_computed(i);
 	return *sides < MAX_SIDES;

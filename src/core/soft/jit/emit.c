@@ -175,6 +175,27 @@ void emit_store(struct emit *e, struct host_mem m, u8 src)
 	op_mem(e, &op_mov_store, src, &m);
 }
 
+void emit_load32(struct emit *e, u8 dst, struct host_mem m)
+{
+	struct host_op o = { .opcode = 0x8b };
+
+	op_mem(e, &o, dst, &m);
+}
+
+void emit_store32(struct emit *e, struct host_mem m, u8 src)
+{
+	struct host_op o = { .opcode = 0x89 };
+
+	op_mem(e, &o, src, &m);
+}
+
+void emit_store_imm32(struct emit *e, struct host_mem m, s32 imm)
+{
+	struct host_op o = { .opcode = 0xc7, .imm_size = 4, .imm = (u32)imm };
+
+	op_mem(e, &o, 0, &m);
+}
+
 void emit_store_imm(struct emit *e, struct host_mem m, s32 imm)
 {
 	struct host_op o = { .w = 1, .opcode = 0xc7, .imm_size = 4, .imm = (u32)imm };

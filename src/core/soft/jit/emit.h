@@ -68,7 +68,10 @@ void emit_mov(struct emit *e, u8 dst, u8 src);			      /* 64 bit */
 void emit_mov32(struct emit *e, u8 dst, u8 src);
 void emit_load(struct emit *e, u8 dst, struct host_mem m);	      /* 64 bit */
 void emit_store(struct emit *e, struct host_mem m, u8 src);
+void emit_load32(struct emit *e, u8 dst, struct host_mem m);
+void emit_store32(struct emit *e, struct host_mem m, u8 src);
 void emit_store_imm(struct emit *e, struct host_mem m, s32 imm);      /* 64 bit, sign-extended */
+void emit_store_imm32(struct emit *e, struct host_mem m, s32 imm);
 void emit_imm(struct emit *e, u8 dst, u64 imm);			      /* shortest form, no flags */
 void emit_lea(struct emit *e, u8 dst, struct host_mem m);	      /* 64 bit */
 void emit_lea32(struct emit *e, u8 dst, struct host_mem m);

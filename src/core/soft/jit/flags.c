@@ -72,7 +72,7 @@ static enum fate find_fate(struct tx *t, s64 target, u16 *ret_moved)
 	for (unsigned n = 0; n < LOOK_AHEAD; n++) {
 		if (target < 0 || target >= (s64)PAGE_SIZE)
 			return FATE_READ;
-		if (insn_decode(&i, t->host + target, PAGE_SIZE - (u64)target, MODE_LONG64) != DECODE_OK)
+		if (insn_decode(&i, t->host + target, PAGE_SIZE - (u64)target, tx_mode(t)) != DECODE_OK)
 			return FATE_READ;
 		if (insn_reads_flags(&i) & open)
 			return FATE_READ;

@@ -140,9 +140,10 @@ static void add_access(struct roots *r, struct access *a, u32 key, s32 shift, s6
 
 static void add_stack(struct roots *r, struct access *a, u8 reg, s32 disp, bool write)
 {
+	u32 key = r->origin[reg].root | ROOT_NONE << 8;
 	s32 shift = r->origin[reg].shift;
 
-	add_access(r, a, r->origin[reg].root | ROOT_NONE << 8, shift, (s64)shift + disp, 8, write);
+	add_access(r, a, key, shift, (s64)shift + disp, insn_word(&r->t->insn[r->k]), write);
 }
 
 /* An index that is a byte: false if it is an access like others. */
@@ -151,7 +152,8 @@ static bool add_indexed(struct roots *r, struct access *a, const struct insn *i)
 	u32 key = KEY_TABLE | ROOT_NONE | (u32)i->scale << 16, reach = INDEX_MAX << i->scale;
 	s32 shift = 0;
 
-	if (i->index == BASE_NONE || !(r->bytes >> i->index & 1) || access_has_segment(i) || host_reg(i->index) == IN_MEMORY)
+	if (i->adsize != 8 || i->index == BASE_NONE || !(r->bytes >> i->index & 1) || access_has_segment(i) ||
+	    host_reg(i->index) == IN_MEMORY)
 		return false;
 	if (i->base == BASE_NONE) {
 		if ((i->disp & ~PAGE_MASK) + reach + i->mem_size > PAGE_SIZE)
@@ -256,19 +258,24 @@ u16 insn_moves(const struct insn *i)
 	}
 }
 
-/* ADD, SUB with an immediate, INC, DEC, LEA and MOV of 64 bits leave a value of known origin. */
+/* ADD, SUB with an immediate, INC, DEC, LEA and MOV of a whole register leave a value of known origin. */
 static bool moves_by_constant(const struct insn *i, u8 *ret_to, u8 *ret_from, s64 *ret_by)
 {
 	bool group1 = i->opcode == 0x81 || i->opcode == 0x83, load = i->opcode == 0x8b;
 	u8 op = i->modrm >> 3 & 7;
 
-	if (i->opsize != 8 || i->map || i->vex)
+	if (i->opsize != insn_word(i) || i->map || i->vex)
 		return false;
 	*ret_by = 0;
 	if (i->d->kind == KIND_LEA) {
-		if (i->index != BASE_NONE || i->base == BASE_NONE || i->base == BASE_RIP || i->adsize != 8)
+		if (i->index != BASE_NONE || i->base == BASE_NONE || i->base == BASE_RIP || i->adsize != insn_word(i))
 			return false;
 		*ret_to = i->reg, *ret_from = i->base, *ret_by = i->disp;
+		return true;
+	}
+	if (insn_is_short_inc(i)) {
+		*ret_to = *ret_from = i->opcode & 7;
+		*ret_by = i->opcode & 8 ? -1 : 1;
 		return true;
 	}
 	if (i->mem || !i->has_modrm)
@@ -325,6 +332,7 @@ static void analyse(struct roots *r, u32 k)
 {
 	const struct insn *i = &r->t->insn[k];
 	struct access *operand = &r->t->operand[k], *stack = &r->t->stack[k];
+	const s32 word = insn_word(i);
 
 	r->k = k;
 	if (r->t->inplace >> k & 1) {
@@ -348,19 +356,19 @@ static void analyse(struct roots *r, u32 k)
 		break;
 	case KIND_PUSH:
 	case KIND_CALL:
-		add_stack(r, stack, RSP, -8, true);
-		shift_reg(r, RSP, RSP, -8);
+		add_stack(r, stack, RSP, -word, true);
+		shift_reg(r, RSP, RSP, -word);
 		break;
 	case KIND_POP:
 	case KIND_RET:
 		add_stack(r, stack, RSP, 0, false);
-		shift_reg(r, RSP, RSP, 8);
+		shift_reg(r, RSP, RSP, word);
 		if (i->d->kind == KIND_POP)
 			written(r, insn_operand_gpr(i, &i->d->opnd[0]));
 		break;
 	case KIND_LEAVE:
 		add_stack(r, stack, RBP, 0, false);
-		shift_reg(r, RSP, RBP, 8);
+		shift_reg(r, RSP, RBP, word);
 		written(r, RBP);
 		break;
 	case KIND_JCC:

@@ -2,7 +2,8 @@
 /*
  * The translator's own objects. Invariants, on which every file here relies:
  *
- *  1. A block is 64-bit code of one guest-physical page, entered at one offset with one key (privilege view, vector state).
+ *  1. A block is 64-bit or flat 32-bit code of one guest-physical page, entered at one offset with one key (privilege view,
+ *     vector state, code size).
  *     An instruction that reaches into the next page is a block of its own, which checks at its start that the ITLB still
  *     maps that page where it did, and dies with either page. A path (path.c) may lie in several pages, in the same way.
  *     It is position independent in guest-linear space: RIP is cpu.code_base + a constant, so one translation of a library
@@ -37,7 +38,11 @@
  *     in the TLB.
  * 10. Every way around a loop polls: edges backward, computed jumps that leave the block, and every edge of a block that itself
  *     followed a jump backward or is a path.
- * 11. jit.lock guards all tables; it is never held while the world is being stopped, nor while guest code runs. vCPU threads
+ * 11. In 32-bit code (KEY_32) CS, DS, ES and SS are flat wherever a block runs: what could change that is done by inplace.c,
+ *     which asks jit_fits() before it goes back. Every address is cut to 32 bits before it is looked up or added to, since
+ *     nobody promises that the upper halves of registers are zero; so an access that follows another one has an instruction of
+ *     its own for that, and none uses a register as the base of the host's operand. FS and GS are left to the interpreter.
+ * 12. jit.lock guards all tables; it is never held while the world is being stopped, nor while guest code runs. vCPU threads
  *     read the lists of pages and blocks without it: records are linked when they are complete, stay readable when they are
  *     unlinked, and their memory is used again only after the world was stopped. What such a look-up finds of a page that
  *     dies meanwhile goes the way of invariant 2: the flush of jump caches is requested after the page left the table, and
@@ -81,6 +86,7 @@ struct jit_frame {
 #define KEY_VIEW 3u /* enum tlb_view */
 #define KEY_VEC 4u  /* vector instructions raise neither #NM nor #UD for control state */
 #define KEY_ALONE 8u /* no groups: for where a group's span lies in two pages */
+#define KEY_32 16u   /* 32-bit code, flat (cpu_flat32()); else 64-bit code */
 
 enum exit_reason { EXIT_DISPATCH, EXIT_INTERP, EXIT_LINK, EXIT_HOT };
 
@@ -210,19 +216,22 @@ static inline u8 block_key(const struct cpu *c)
 {
 	bool vec = !(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR) && (c->cr4 & CR4_OSXSAVE) && (c->xcr0 & 6) == 6;
 
-	return (u8)(c->view | (vec ? KEY_VEC : 0));
+	return (u8)(c->view | (vec ? KEY_VEC : 0) | (c->mode == MODE_LONG64 ? 0 : KEY_32));
 }
 
 /*
- * What translated code does not look at: other modes, shadows, single steps, CPL 1 and 2, breakpoints, alignment checks. RF
- * holds back nothing without breakpoints and ends with the next instruction: who enters code drops it.
+ * What translated code does not look at: other modes, segments that are not flat, shadows, single steps, CPL 1 and 2,
+ * breakpoints, alignment checks. RF holds back nothing without breakpoints and ends with the next instruction: who enters code
+ * drops it.
  */
 static inline bool jit_fits(const struct cpu *c)
 {
 	/* Bytes just written are not to be read as one word, which would wait for the stores. */
 	const volatile u8 *mode = &c->mode, *shadow = &c->intr_shadow, *cpl = &c->cpl;
 
-	if (*mode != MODE_LONG64 || *shadow || (c->rflags & FL_TF) || (c->dr[7] & 0xff))
+	if (unlikely(*mode != MODE_LONG64) && !cpu_flat32(c))
+		return false;
+	if (*shadow || (c->rflags & FL_TF) || (c->dr[7] & 0xff))
 		return false;
 	return *cpl == 0 || (*cpl == 3 && !((c->rflags & FL_AC) && (c->cr0 & CR0_AM)));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The translator as the rest of the soft core sees it: it runs 64-bit guest code, and is told when memory or state it
- * relied on changes. One struct jit a VM, shared by its vCPUs; jit_run() runs on the vCPU's thread.
+ * The translator as the rest of the soft core sees it: it runs 64-bit and flat 32-bit guest code, and is told when
+ * memory or state it relied on changes. One struct jit a VM, shared by its vCPUs; jit_run() runs on the vCPU's thread.
  */
 #pragma once
 #include "../cpu/state.h"

@@ -223,16 +223,16 @@ static const u8 *fetchable(const struct cpu *c, u64 la)
 	return e->tag == (la & PAGE_MASK) ? e->host : NULL;
 }
 
-static bool plan_holds(const struct plan *p, u64 rip, u64 bytes)
+static bool plan_holds(const struct plan *p, u64 rip, u64 bytes, enum cpu_mode mode)
 {
-	return p->i.d && p->rip == rip && !((load_raw(bytes, 8) ^ p->bytes[0]) & p->mask[0]) &&
+	return p->i.d && p->rip == rip && p->i.mode == mode && !((load_raw(bytes, 8) ^ p->bytes[0]) & p->mask[0]) &&
 	       !((load_raw(bytes + 8, 8) ^ p->bytes[1]) & p->mask[1]);
 }
 
-static bool plan_make(struct plan *p, u64 rip, const u8 *bytes, unsigned avail)
+static bool plan_make(struct plan *p, u64 rip, const u8 *bytes, unsigned avail, enum cpu_mode mode)
 {
 	p->rip = NO_PLAN;
-	if (insn_decode(&p->i, bytes, avail, MODE_LONG64) != DECODE_OK)
+	if (insn_decode(&p->i, bytes, avail, mode) != DECODE_OK)
 		return false;
 	p->rip = rip;
 	for (unsigned n = 0; n < 2; n++) {
@@ -254,13 +254,13 @@ const struct insn *lockstep_decode(struct lockstep *l, const struct cpu *c, u64 
 
 	if (!page)
 		return NULL;
-	if (off <= PAGE_SIZE - sizeof(bytes) && plan_holds(p, rip, (u64)(uintptr_t)page + off))
+	if (off <= PAGE_SIZE - sizeof(bytes) && plan_holds(p, rip, (u64)(uintptr_t)page + off, c->mode))
 		return &p->i;
 	for (unsigned n = 0; n < here; n++)
 		bytes[n] = page[off + n];
 	for (unsigned n = here; next && n < INSN_MAX; n++)
 		bytes[n] = next[n - here];
-	return plan_make(p, rip, bytes, next ? INSN_MAX : here) ? &p->i : NULL;
+	return plan_make(p, rip, bytes, next ? INSN_MAX : here, c->mode) ? &p->i : NULL;
 }
 
 static void vector_save(u8 *area)

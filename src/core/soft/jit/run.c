@@ -160,7 +160,8 @@ static bool next_page(struct jit *j, struct cpu *c, struct block_source *s)
 	u32 error;
 	bool mmio;
 
-	if (s->offset <= PAGE_SIZE - INSN_MAX || !mmu_fetch(c, (c->rip & PAGE_MASK) + PAGE_SIZE, &gpa, &host, &error, &mmio))
+	if (s->offset <= PAGE_SIZE - INSN_MAX || ((s->key & KEY_32) && c->rip >> 12 == UINT32_MAX >> 12) ||
+	    !mmu_fetch(c, (c->rip & PAGE_MASK) + PAGE_SIZE, &gpa, &host, &error, &mmio))
 		return true;
 	s->next = page_find(j, gpa & PAGE_MASK);
 	if (!s->next) {
@@ -251,7 +252,7 @@ static const u8 *code_slot_put(struct jit *j, const struct code_slot *s, const s
 
 void code_forget(struct jit *j, struct cpu *c, u64 la, u64 gpa, u8 key)
 {
-	struct jump_entry *e = &c->set->jump[c->view][jump_index(la)];
+	struct jump_entry *e = &c->set->jump[cpu_jump_table(c)][jump_index(la)];
 
 	code_slot(j, c, gpa, key).entry->key = 0;
 	if (e->rip == la)
@@ -274,7 +275,7 @@ const u8 *code_known(struct jit *j, struct cpu *c)
 	slot = code_slot(j, c, gpa, block_key(c));
 	code = code_slot_get(j, &slot);
 	if (code && likely(j->options.jumps))
-		cpu_put_jump(c, c->view, c->rip, (u64)(uintptr_t)code);
+		cpu_put_jump(c, (u64)(uintptr_t)code);
 	return code;
 }
 
@@ -300,7 +301,7 @@ static const u8 *code_at_rip(struct jit *j, struct cpu *c)
 		if (b) {
 			code = code_slot_put(j, &slot, b);
 			if (likely(j->options.jumps))
-				cpu_put_jump(c, c->view, c->rip, (u64)(uintptr_t)code);
+				cpu_put_jump(c, (u64)(uintptr_t)code);
 		} else if (*c->poll) {
 			return NULL; /* the world moved: what the ITLB says may be void */
 		}
@@ -343,7 +344,7 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 	u64 flushes = 0;
 	unsigned why;
 
-	while (!*c->poll && c->mode == MODE_LONG64 && !(c->rflags & FL_TF)) {
+	while (!*c->poll && cpu_translates(c) && !(c->rflags & FL_TF)) {
 		u8 key = block_key(c);
 		const u8 *code;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * PUSH, POP, LEAVE with 64-bit operands, and the stack halves of CALL and RET (branch.c). The store comes after its check
+ * PUSH, POP, LEAVE of words, and the stack halves of CALL and RET (branch.c). The store comes after its check
  * and before RSP moves, so that a fault finds nothing changed.
  */
 #include "stack.h"
@@ -8,7 +8,7 @@
 
 struct host_mem stack_push_at(struct tx *t)
 {
-	return access_stack(t, RSP, t->rsp_lag - 8, true);
+	return access_stack(t, RSP, t->rsp_lag - insn_word(&t->insn[t->k]), true);
 }
 
 struct host_mem stack_pop_at(struct tx *t, u8 reg)
@@ -24,7 +24,7 @@ void stack_move(struct tx *t, s32 by)
 void stack_settle(struct tx *t)
 {
 	if (t->rsp_lag)
-		emit_lea(&t->e, HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, t->rsp_lag));
+		tx_lea(t, HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, t->rsp_lag));
 	t->rsp_lag = 0;
 }
 
@@ -33,10 +33,10 @@ bool stack_operand_to_slot(struct tx *t, const struct insn *i)
 {
 	struct host_mem m;
 
-	if (!access_operand(t, i, 8, false, &m))
+	if (!access_operand(t, i, insn_word(i), false, &m))
 		return false;
 	tx_window_site(t);
-	emit_load(&t->e, HOST_SCRATCH, m);
+	tx_load(t, HOST_SCRATCH, m);
 	scratch_lost(t);
 	emit_store(&t->e, TX_FRAME(scratch[0]), HOST_SCRATCH);
 	return true;
@@ -47,11 +47,12 @@ void stack_push_from(struct tx *t, struct host_mem value)
 {
 	struct host_mem at = stack_push_at(t);
 
+	access_free_scratch(t, &at);
 	emit_load(&t->e, HOST_SCRATCH, value);
 	scratch_lost(t);
 	tx_window_site(t);
-	emit_store(&t->e, at, HOST_SCRATCH);
-	stack_move(t, -8);
+	tx_store(t, at, HOST_SCRATCH);
+	stack_move(t, -insn_word(&t->insn[t->k]));
 }
 
 static u8 operand_reg(const struct insn *i)
@@ -88,7 +89,7 @@ bool stack_possible(const struct insn *i)
 {
 	u8 kind = i->d->opnd[0].kind;
 
-	if (i->opsize != 8 || i->adsize == 2)
+	if (i->opsize != insn_word(i) || i->adsize == 2)
 		return false;
 	switch (i->d->kind) {
 	case KIND_PUSH:
@@ -108,8 +109,11 @@ bool push_insn(struct tx *t, const struct insn *i)
 	if (i->d->opnd[0].kind == OP_I) {
 		at = stack_push_at(t);
 		tx_window_site(t);
-		emit_store_imm(&t->e, at, (s32)i->imm);
-		stack_move(t, -8);
+		if (tx_is_32(t))
+			emit_store_imm32(&t->e, at, (s32)i->imm);
+		else
+			emit_store_imm(&t->e, at, (s32)i->imm);
+		stack_move(t, -insn_word(i));
 		return true;
 	}
 	if (i->mem) {
@@ -125,8 +129,8 @@ bool push_insn(struct tx *t, const struct insn *i)
 	}
 	at = stack_push_at(t);
 	tx_window_site(t);
-	emit_store(&t->e, at, host_reg(r));
-	stack_move(t, -8);
+	tx_store(t, at, host_reg(r));
+	stack_move(t, -insn_word(i));
 	return true;
 }
 
@@ -137,7 +141,7 @@ bool pop_insn(struct tx *t, const struct insn *i)
 
 	tx_window_site(t);
 	if (r == RSP) {
-		emit_load(&t->e, HOST_GUEST_RSP, at);
+		tx_load(t, HOST_GUEST_RSP, at);
 		return true;
 	}
 	if (host_reg(r) == IN_MEMORY) {
@@ -145,9 +149,9 @@ bool pop_insn(struct tx *t, const struct insn *i)
 		emit_store(&t->e, TX_GPR(r), HOST_SCRATCH);
 		scratch_has_reg(t, r);
 	} else {
-		emit_load(&t->e, host_reg(r), at);
+		tx_load(t, host_reg(r), at);
 	}
-	stack_move(t, 8);
+	stack_move(t, insn_word(i));
 	return true;
 }
 
@@ -156,8 +160,8 @@ bool leave_insn(struct tx *t, const struct insn *i)
 	struct host_mem at = stack_pop_at(t, RBP);
 
 	tx_window_site(t);
-	emit_load(&t->e, HOST_SCRATCH, at);
-	emit_lea(&t->e, HOST_GUEST_RSP, mem_base(RBP, 8));
+	tx_load(t, HOST_SCRATCH, at);
+	tx_lea(t, HOST_GUEST_RSP, mem_base(RBP, insn_word(i)));
 	emit_mov(&t->e, RBP, HOST_SCRATCH);
 	return true;
 }

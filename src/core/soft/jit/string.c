@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * MOVS, STOS and LODS with 64-bit addresses, going up. Single ones are emitted in place; those with REP call jit_string(),
+ * MOVS, STOS and LODS with addresses of a word, going up. Single ones are emitted in place; those with REP call jit_string(),
  * which does runs of elements that lie in one page at both ends. A run ends early for a request, and the element that is
  * not plain memory, crosses a page or faults is left to the interpreter, with the registers as if interrupted before it.
  * translate.c calls it.
@@ -14,6 +14,7 @@
 #define STRING_MOVS 0x1000u
 #define STRING_SIZE_SHIFT 13 /* bytes */
 #define STRING_SEG_SHIFT 17  /* SEG_FS, SEG_GS, or another for base 0 */
+#define STRING_32 (1u << 20) /* addresses and count are 32 bits */
 
 static unsigned element_size(const struct insn *i)
 {
@@ -22,12 +23,14 @@ static unsigned element_size(const struct insn *i)
 
 bool string_is_emitted(const struct insn *i)
 {
+	if (i->adsize != insn_word(i) || (insn_is_32(i) && (i->seg_override == SEG_FS || i->seg_override == SEG_GS)))
+		return false;
 	switch (i->d->op) {
 	case INSN_MOVS:
 	case INSN_STOS:
-		return i->adsize == 8;
+		return true;
 	case INSN_LODS:
-		return i->adsize == 8 && !i->rep;
+		return !i->rep;
 	default:
 		return false;
 	}
@@ -52,27 +55,27 @@ static u64 at_most(u64 a, u64 b)
 unsigned jit_string(struct cpu *c, u64 unused, u32 info)
 {
 	unsigned size = info >> STRING_SIZE_SHIFT & 15, seg = info >> STRING_SEG_SHIFT & 7;
-	u64 base = seg == SEG_FS || seg == SEG_GS ? c->seg[seg].base : 0, room, n;
+	u64 base = seg == SEG_FS || seg == SEG_GS ? c->seg[seg].base : 0, mask = info & STRING_32 ? UINT32_MAX : ~0ull, room, n;
 	u8 *dst = NULL, *src = NULL;
 
 	(void)unused;
 	if (c->rflags & FL_DF)
 		return 1;
-	while (c->gpr[RCX]) {
-		room = info & STRING_MOVS ? plain_room(c, base + c->gpr[RSI], MMU_READ, &src) : PAGE_SIZE;
+	while (c->gpr[RCX] & mask) {
+		room = info & STRING_MOVS ? plain_room(c, base + (c->gpr[RSI] & mask), MMU_READ, &src) : PAGE_SIZE;
 		if (room >= size)
-			room = at_most(room, plain_room(c, c->gpr[RDI], MMU_WRITE, &dst));
-		n = at_most(room / size, c->gpr[RCX]);
+			room = at_most(room, plain_room(c, c->gpr[RDI] & mask, MMU_WRITE, &dst));
+		n = at_most(room / size, c->gpr[RCX] & mask);
 		if (!n || *c->poll)
 			return 1;
 		if (info & STRING_MOVS) {
 			host_movs(dst, src, n, size);
-			c->gpr[RSI] += n * size;
+			c->gpr[RSI] = (c->gpr[RSI] + n * size) & mask;
 		} else {
 			host_stos(dst, c->gpr[RAX], n, size);
 		}
-		c->gpr[RDI] += n * size;
-		c->gpr[RCX] -= n;
+		c->gpr[RDI] = (c->gpr[RDI] + n * size) & mask;
+		c->gpr[RCX] = (c->gpr[RCX] - n) & mask;
 	}
 	return 0;
 }
@@ -108,7 +111,7 @@ static void single(struct tx *t, const struct insn *i)
 	const u8 *retry = emit_here(&t->e);
 
 	if (i->d->op != INSN_STOS) {
-		emit_mov(&t->e, HOST_SCRATCH, RSI);
+		tx_mov(t, HOST_SCRATCH, RSI);
 		add_segment(t, i);
 		access_check(t, retry, size, false);
 		if (i->d->op == INSN_LODS) {
@@ -120,15 +123,15 @@ static void single(struct tx *t, const struct insn *i)
 	}
 	if (i->d->op != INSN_LODS) {
 		retry = emit_here(&t->e);
-		emit_mov(&t->e, HOST_SCRATCH, RDI);
+		tx_mov(t, HOST_SCRATCH, RDI);
 		access_check(t, retry, size, true);
 		if (i->d->op == INSN_MOVS)
 			move_element(t, false, HOST_SCRATCH2, &slot, size);
 		move_element(t, true, i->d->op == INSN_MOVS ? HOST_SCRATCH2 : RAX, &at, size);
-		emit_lea(&t->e, RDI, mem_base(RDI, (s32)size));
+		tx_lea(t, RDI, mem_base(RDI, (s32)size));
 	}
 	if (i->d->op != INSN_STOS)
-		emit_lea(&t->e, RSI, mem_base(RSI, (s32)size));
+		tx_lea(t, RSI, mem_base(RSI, (s32)size));
 }
 
 bool string_insn(struct tx *t, const struct insn *i)
@@ -143,6 +146,8 @@ bool string_insn(struct tx *t, const struct insn *i)
 	}
 	if (i->d->op == INSN_MOVS)
 		info |= STRING_MOVS;
+	if (insn_is_32(i))
+		info |= STRING_32;
 	if (i->seg_override != 0xff)
 		info |= (u32)i->seg_override << STRING_SEG_SHIFT;
 	emit_imm(&t->e, HOST_SCRATCH2, info);

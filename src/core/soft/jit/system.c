@@ -46,7 +46,7 @@ static bool set_if(struct tx *t, bool on)
 
 static void or_into(struct tx *t, u8 address, u8 value)
 {
-	struct host_op or_store = { .w = 1, .opcode = 0x09 };
+	struct host_op or_store = { .w = !tx_is_32(t), .opcode = 0x09 };
 	struct host_mem m = mem_base(address, 0);
 
 	emit_op_mem(&t->e, &or_store, value, &m);
@@ -64,19 +64,19 @@ static bool pushf(struct tx *t, const struct insn *i)
 {
 	struct emit *e = &t->e;
 
-	if (i->opsize != 8)
+	if (i->opsize != insn_word(i))
 		return false;
 	emit_lea(e, HOST_SCRATCH, stack_push_at(t));
 	emit_load(e, HOST_SCRATCH2, TX_CPU(rflags));
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FLAGS_KEPT | FL_1);
-	emit_store(e, mem_base(HOST_SCRATCH, 0), HOST_SCRATCH2);
+	tx_store(t, mem_base(HOST_SCRATCH, 0), HOST_SCRATCH2);
 	system_load_u8(t, HOST_SCRATCH2, TX_FRAME(saved_flags), 1);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, FL_ARITH & 0xff);
 	or_into(t, HOST_SCRATCH, HOST_SCRATCH2);
 	system_load_u8(t, HOST_SCRATCH2, TX_FRAME(saved_flags), 0);
 	emit_shift32(e, SHIFT_SHL, HOST_SCRATCH2, 11);
 	or_into(t, HOST_SCRATCH, HOST_SCRATCH2);
-	stack_move(t, -8);
+	stack_move(t, -insn_word(i));
 	return true;
 }
 
@@ -101,9 +101,9 @@ static bool popf(struct tx *t, const struct insn *i)
 	struct emit *e = &t->e;
 	u8 *no_if;
 
-	if (i->opsize != 8 || (t->key & KEY_VIEW) != VIEW_KERNEL)
+	if (i->opsize != insn_word(i) || (t->key & KEY_VIEW) != VIEW_KERNEL)
 		return false;
-	emit_load(e, HOST_SCRATCH, stack_pop_at(t, RSP));
+	tx_load(t, HOST_SCRATCH, stack_pop_at(t, RSP));
 	test.imm = FL_TF | FL_AC | FL_VIF | FL_VIP;
 	emit_op_reg(e, &test, 0, HOST_SCRATCH);
 	interp_if(t, COND_NE);
@@ -115,7 +115,7 @@ static bool popf(struct tx *t, const struct insn *i)
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH, POPF_MASK);
 	emit_alu_imm(e, ALU_OR, false, HOST_SCRATCH, FL_1);
 	system_set_flags(t, HOST_SCRATCH, HOST_SCRATCH2);
-	stack_move(t, 8);
+	stack_move(t, insn_word(i));
 	return true;
 }
 
@@ -303,10 +303,32 @@ static bool verify(struct tx *t, const struct insn *i)
 	return true;
 }
 
+static bool possible_in_32(const struct insn *i)
+{
+	switch (i->d->op) {
+	case INSN_MOV:
+		return i->d->opnd[1].kind == OP_S;
+	case INSN_CLD:
+	case INSN_STD:
+	case INSN_CLI:
+	case INSN_STI:
+	case INSN_PUSHF:
+	case INSN_POPF:
+	case INSN_RDTSC:
+	case INSN_RDTSCP:
+	case INSN_SERIALIZE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 bool system_possible(const struct tx *t, const struct insn *i)
 {
 	bool kernel = (t->key & KEY_VIEW) != VIEW_USER;
 
+	if (insn_is_32(i) && !possible_in_32(i))
+		return false;
 	switch (i->d->op) {
 	case INSN_MOV:
 		return mov_from_possible(i, kernel);

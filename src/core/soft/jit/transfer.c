@@ -13,6 +13,8 @@
 
 bool transfer_possible(const struct tx *t, const struct insn *i)
 {
+	if (insn_is_32(i))
+		return false;
 	if (i->d->op == INSN_SYSRET)
 		return i->opsize == 8 && (t->key & KEY_VIEW) != VIEW_USER;
 	return i->d->op == INSN_SYSCALL;

@@ -126,6 +126,25 @@ struct tx {
 	struct site site[BLOCK_INSNS];
 };
 
+static inline bool tx_is_32(const struct tx *t)
+{
+	return t->key & KEY_32;
+}
+/* What the block is decoded for; 32-bit code is the same in legacy and compatibility mode. */
+static inline enum cpu_mode tx_mode(const struct tx *t)
+{
+	return tx_is_32(t) ? MODE_PROT32 : MODE_LONG64;
+}
+static inline bool insn_is_32(const struct insn *i)
+{
+	return i->mode != MODE_LONG64;
+}
+/* Of a register, an address, what a push pushes. */
+static inline u8 insn_word(const struct insn *i)
+{
+	return insn_is_32(i) ? 4 : 8;
+}
+
 #define NO_GROUP 0xff
 #define TX_FRAME(field) mem_base(RSP, offsetof(struct jit_frame, field))
 #define TX_GPR(n) mem_base(RSP, (s32)(offsetof(struct jit_frame, reg) + 8 * home_index(n))) /* of those not mapped */
@@ -168,7 +187,9 @@ bool access_address(struct tx *t, const struct insn *i, u8 dst);   /* dst = line
 void access_check(struct tx *t, const u8 *retry, unsigned size, bool write); /* scratch: linear address -> host's */
 /* Instruction k's memory operand as host memory; uses scratch2, and scratch if *ret_m does. */
 bool access_operand(struct tx *t, const struct insn *i, unsigned size, bool write, struct host_mem *ret_m);
-struct host_mem access_stack(struct tx *t, u8 reg, s32 disp, bool write); /* 8 bytes at [reg + disp]; likewise */
+/* A word at [reg + disp]; likewise. In 32-bit code it uses scratch too, which access_free_scratch() frees. */
+struct host_mem access_stack(struct tx *t, u8 reg, s32 disp, bool write);
+void access_free_scratch(struct tx *t, struct host_mem *m);
 bool access_may_group(const struct insn *i);
 bool access_indexed(const struct insn *i);
 bool access_has_segment(const struct insn *i);
@@ -183,6 +204,7 @@ bool discover_path(struct tx *t); /* false: none that is worth a block */
 bool tx_ends_block(const struct tx *t, u32 k);
 bool tx_is_inplace(const struct tx *t, u32 k);
 bool insn_is_branch(const struct insn *i);
+bool insn_is_short_inc(const struct insn *i); /* INC, DEC by opcodes 40 to 4F */
 bool insn_is_ordinary(const struct insn *i); /* flags.c: behind it comes the next */
 
 /* translate.c: is the page this far from home mapped there? Flags are saved; emits two jumps for when it is not. */
@@ -212,7 +234,7 @@ void branch_next_page(struct tx *t); /* after instruction k, whose successor in 
 void edge_interp(struct tx *t, u16 offset);
 void jump_lookup_in(struct tx *t, enum tlb_view view); /* goes on at scratch under a view */
 void edge_view(struct tx *t, s64 target, enum tlb_view view); /* goes on under another view */
-void interp_if_not_canonical(struct tx *t, u16 guest); /* scratch; overwrites scratch2 and flags */
+void interp_if_not_canonical(struct tx *t, u16 guest); /* scratch; overwrites scratch2 and flags. Never in 32-bit code */
 bool bits_insn(struct tx *t, const struct insn *i);
 static inline bool bits_possible(const struct insn *i) /* asked of every instruction, several times */
 {
@@ -266,6 +288,36 @@ static inline s64 tx_page_at(const struct tx *t, u32 k)
 static inline s64 tx_at(const struct tx *t, u32 k)
 {
 	return tx_page_at(t, k) + t->off[k];
+}
+
+/* Words: 64 bits, or 32 in 32-bit code, which leave the upper half of a register zero. */
+static inline void tx_load(struct tx *t, u8 dst, struct host_mem m)
+{
+	if (tx_is_32(t))
+		emit_load32(&t->e, dst, m);
+	else
+		emit_load(&t->e, dst, m);
+}
+static inline void tx_store(struct tx *t, struct host_mem m, u8 src)
+{
+	if (tx_is_32(t))
+		emit_store32(&t->e, m, src);
+	else
+		emit_store(&t->e, m, src);
+}
+static inline void tx_lea(struct tx *t, u8 dst, struct host_mem m)
+{
+	if (tx_is_32(t))
+		emit_lea32(&t->e, dst, m);
+	else
+		emit_lea(&t->e, dst, m);
+}
+static inline void tx_mov(struct tx *t, u8 dst, u8 src)
+{
+	if (tx_is_32(t))
+		emit_mov32(&t->e, dst, src);
+	else
+		emit_mov(&t->e, dst, src);
 }
 
 /* Guest register n as a host register: itself when mapped, else loaded into tmp. */
