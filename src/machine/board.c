@@ -2,6 +2,8 @@
 /* See board.h. */
 #include "board.h"
 
+#include <string.h>
+
 #include "disk.h"
 #include "error.h"
 
@@ -23,7 +25,13 @@ struct device *board_add(struct machine *m, const char *cls, const char *id, GVa
 	return d;
 }
 
-/* A disk or card: a queue, or a pair, for each vCPU. */
+/* A queue, or a pair, for each vCPU. OVMF makes two pairs of an NVMe disk and does not ask how many there are. */
+static unsigned queues_of(const struct machine *m, const char *cls)
+{
+	return CLAMP(m->cpus, strcmp(cls, "nvme") ? 1 : 2, QUEUES_MAX);
+}
+
+/* A disk or card. */
 static bool add_queued(struct machine *m, const char *cls, const char *id, GVariant *given, const struct device_backend *backend,
 		       GError **error)
 {
@@ -32,7 +40,7 @@ static bool add_queued(struct machine *m, const char *cls, const char *id, GVari
 
 	g_variant_dict_init(&dict, given);
 	if (!g_variant_dict_contains(&dict, "queues"))
-		g_variant_dict_insert(&dict, "queues", "u", MIN(m->cpus, QUEUES_MAX));
+		g_variant_dict_insert(&dict, "queues", "u", queues_of(m, cls));
 	options = g_variant_ref_sink(g_variant_dict_end(&dict));
 	return board_add(m, cls, id, options, backend, error);
 }
