@@ -11,6 +11,7 @@
 struct disk;
 struct disk_error;
 struct vmm;
+struct vmm_vnc;
 struct vnc_config;
 
 /* A module of qmp.c's, "kv-qmp". Its functions use the program's. */
@@ -21,7 +22,7 @@ struct qmp_module {
 	void (*clean_up)(struct vmm *vmm); /* exports and jobs: before the graph goes */
 	void (*event)(struct vmm *vmm, const char *name, GVariant *data);
 	bool (*has_exports)(const struct vmm *vmm);
-	void (*watch_vnc)(struct vmm *vmm, struct vnc_config *config); /* sets its event() and opaque */
+	void (*watch_vnc)(struct vmm_vnc *v, struct vnc_config *config); /* sets its event() and opaque */
 };
 #define QMP_MODULE "kv-qmp"
 #define QMP_SYMBOL "kv_qmp" /* a struct qmp_module */

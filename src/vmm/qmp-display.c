@@ -60,16 +60,18 @@ JsonNode *qmp_query_display_options(void *opaque, JsonObject *args, GError **err
 /* ---- VNC ---- */
 
 /* QEMU's names of what a viewer has to do: one of both words ("vencrypt+x509+vnc"), or the primary type and VeNCrypt's. */
-static char *auth_name(const struct vmm *vmm)
+static char *auth_name(const struct vmm_vnc *v)
 {
-	const char *tls = vmm->vnc_module->get_tls(vmm->vnc), *inner = vmm->vnc_module->has_password(vmm->vnc) ? "vnc" : "none";
+	const struct vnc_module *m = v->vmm->vnc_module;
+	const char *tls = m->get_tls(v->server), *inner = m->has_password(v->server) ? "vnc" : "none";
 
 	return tls ? g_strdup_printf("vencrypt+%s+%s", tls, inner) : g_strdup(inner);
 }
 
-static void put_auth(JsonObject *o, const struct vmm *vmm, bool websocket)
+static void put_auth(JsonObject *o, const struct vmm_vnc *v, bool websocket)
 {
-	const char *tls = vmm->vnc_module->get_tls(vmm->vnc), *inner = vmm->vnc_module->has_password(vmm->vnc) ? "vnc" : "none";
+	const struct vnc_module *m = v->vmm->vnc_module;
+	const char *tls = m->get_tls(v->server), *inner = m->has_password(v->server) ? "vnc" : "none";
 	g_autofree char *both = g_strdup_printf("%s-%s", tls, inner);
 
 	json_object_set_string_member(o, "auth", tls && !websocket ? "vencrypt" : inner);
@@ -95,65 +97,74 @@ static void put_client(void *opaque, const struct vnc_peer *p)
 	json_array_add_object_element(opaque, o);
 }
 
-static JsonArray *list_clients(const struct vmm *vmm)
+static JsonArray *list_clients(const struct vmm_vnc *v)
 {
 	JsonArray *clients = json_array_new();
 
-	vmm->vnc_module->each_client(vmm->vnc, put_client, clients);
+	v->vmm->vnc_module->each_client(v->server, put_client, clients);
 	return clients;
 }
 
+/* The first server. */
 JsonNode *qmp_query_vnc(void *opaque, JsonObject *args, GError **error)
 {
 	const struct vmm *vmm = opaque;
 	JsonObject *o = json_object_new();
 	g_autofree char *auth = NULL;
+	const struct vmm_vnc *v;
 	struct vnc_peer where;
 
 	json_object_set_boolean_member(o, "enabled", vmm->vnc != NULL);
 	if (!vmm->vnc)
 		return qmp_object(o);
-	auth = auth_name(vmm);
-	vmm->vnc_module->get_address(vmm->vnc, &where);
+	v = vmm->vnc->pdata[0];
+	auth = auth_name(v);
+	vmm->vnc_module->get_address(v->server, &where);
 	json_object_set_string_member(o, "host", where.server_host);
 	json_object_set_string_member(o, "service", where.server_service);
 	json_object_set_string_member(o, "family", where.family);
 	json_object_set_string_member(o, "auth", auth);
-	json_object_set_array_member(o, "clients", list_clients(vmm));
+	json_object_set_array_member(o, "clients", list_clients(v));
 	return qmp_object(o);
 }
 
-static void put_server(JsonArray *servers, const struct vmm *vmm, const struct vnc_peer *p)
+static void put_address(JsonArray *addresses, const struct vmm_vnc *v, const struct vnc_peer *p)
 {
 	JsonObject *o = json_object_new();
 
 	put_peer(o, p, true);
-	put_auth(o, vmm, p->websocket);
-	json_array_add_object_element(servers, o);
+	put_auth(o, v, p->websocket);
+	json_array_add_object_element(addresses, o);
+}
+
+static JsonObject *server_info(const struct vmm_vnc *v)
+{
+	const struct vnc_module *m = v->vmm->vnc_module;
+	JsonArray *addresses = json_array_new();
+	JsonObject *o = json_object_new();
+	struct vnc_peer where;
+
+	if (m->get_websocket(v->server, &where))
+		put_address(addresses, v, &where);
+	m->get_address(v->server, &where);
+	put_address(addresses, v, &where);
+	json_object_set_string_member(o, "id", v->id);
+	put_auth(o, v, false);
+	json_object_set_array_member(o, "clients", list_clients(v));
+	json_object_set_array_member(o, "server", addresses);
+	if (v->device)
+		json_object_set_string_member(o, "display", v->device);
+	return o;
 }
 
 JsonNode *qmp_query_vnc_servers(void *opaque, JsonObject *args, GError **error)
 {
 	const struct vmm *vmm = opaque;
-	JsonArray *all = json_array_new(), *servers = json_array_new();
-	JsonObject *o = json_object_new();
-	struct vnc_peer where;
+	JsonArray *all = json_array_new();
 
-	if (vmm->vnc) {
-		if (vmm->vnc_module->get_websocket(vmm->vnc, &where))
-			put_server(servers, vmm, &where);
-		vmm->vnc_module->get_address(vmm->vnc, &where);
-		put_server(servers, vmm, &where);
-		json_object_set_string_member(o, "id", "default");
-		put_auth(o, vmm, false);
-		json_object_set_array_member(o, "clients", list_clients(vmm));
-		json_object_set_array_member(o, "server", servers);
-		json_array_add_object_element(all, o);
-	} else {
-		json_array_unref(servers);
-		json_object_unref(o);
-	}
-	return json_node_init_array(json_node_alloc(), all);
+	for (unsigned i = 0; vmm->vnc && i < vmm->vnc->len; i++)
+		json_array_add_object_element(all, server_info(vmm->vnc->pdata[i]));
+	return qmp_array(all);
 }
 
 static void on_event(void *opaque, enum vnc_event what, const struct vnc_peer *p)
@@ -163,25 +174,25 @@ static void on_event(void *opaque, enum vnc_event what, const struct vnc_peer *p
 		[VNC_INITIALIZED] = "VNC_INITIALIZED",
 		[VNC_DISCONNECTED] = "VNC_DISCONNECTED",
 	};
-	struct vmm *vmm = opaque;
+	const struct vmm_vnc *v = opaque;
 	JsonObject *data = json_object_new(), *client = json_object_new(), *server = json_object_new();
 
 	put_peer(client, p, false);
 	put_peer(server, p, true);
-	if (vmm->vnc) {
-		g_autofree char *auth = auth_name(vmm);
+	if (v->server) {
+		g_autofree char *auth = auth_name(v);
 
 		json_object_set_string_member(server, "auth", auth);
 	}
 	json_object_set_object_member(data, "server", server);
 	json_object_set_object_member(data, "client", client);
-	qmp_event(vmm, names[what], data);
+	qmp_event(v->vmm, names[what], data);
 }
 
-void qmp_watch_vnc(struct vmm *vmm, struct vnc_config *config)
+void qmp_watch_vnc(struct vmm_vnc *v, struct vnc_config *config)
 {
 	config->event = on_event;
-	config->opaque = vmm;
+	config->opaque = v;
 }
 
 static const char *const protocols[] = {"vnc", "spice", NULL};
@@ -202,28 +213,44 @@ const struct qmp_member qmp_expire_password_args[] = {
 	{},
 };
 
-static bool check_protocol(const struct vmm *vmm, JsonObject *args, GError **error)
+/* The server that `display` names, or the first one. */
+static const struct vmm_vnc *find_server(const struct vmm *vmm, JsonObject *args, GError **error)
 {
-	if (strcmp(json_object_get_string_member(args, "protocol"), "vnc"))
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "SPICE is not in use");
-	return vmm->vnc || kv_fail(error, KV_ERROR_UNSUPPORTED, "Could not set password");
+	const char *id = json_object_get_string_member_with_default(args, "display", NULL);
+
+	if (strcmp(json_object_get_string_member(args, "protocol"), "vnc")) {
+		kv_fail(error, KV_ERROR_UNSUPPORTED, "SPICE is not in use");
+		return NULL;
+	}
+	for (unsigned i = 0; vmm->vnc && i < vmm->vnc->len; i++) {
+		const struct vmm_vnc *v = vmm->vnc->pdata[i];
+
+		if (!id || !strcmp(id, v->id))
+			return v;
+	}
+	kv_fail(error, KV_ERROR_UNSUPPORTED, "Could not set password");
+	return NULL;
+}
+
+static JsonNode *set_password(const struct vmm_vnc *v, const char *password, GError **error)
+{
+	if (v->vmm->vnc_module->set_password(v->server, password))
+		return qmp_nothing();
+	kv_fail(error, KV_ERROR_UNSUPPORTED, "Could not set password");
+	return NULL;
 }
 
 JsonNode *qmp_set_password(void *opaque, JsonObject *args, GError **error)
 {
-	const struct vmm *vmm = opaque;
+	const struct vmm_vnc *v = find_server(opaque, args, error);
 
-	if (!check_protocol(vmm, args, error))
+	if (!v)
 		return NULL;
 	if (strcmp(json_object_get_string_member_with_default(args, "connected", "keep"), "keep")) {
 		kv_fail(error, KV_ERROR_USAGE, "parameter 'connected' must be 'keep' when 'protocol' is vnc");
 		return NULL;
 	}
-	if (!vmm->vnc_module->set_password(vmm->vnc, json_object_get_string_member(args, "password"))) {
-		kv_fail(error, KV_ERROR_UNSUPPORTED, "Could not set password");
-		return NULL;
-	}
-	return qmp_nothing();
+	return set_password(v, json_object_get_string_member(args, "password"), error);
 }
 
 const struct qmp_member qmp_change_vnc_password_args[] = {
@@ -235,8 +262,8 @@ JsonNode *qmp_change_vnc_password(void *opaque, JsonObject *args, GError **error
 {
 	const struct vmm *vmm = opaque;
 
-	if (vmm->vnc && vmm->vnc_module->set_password(vmm->vnc, json_object_get_string_member(args, "password")))
-		return qmp_nothing();
+	if (vmm->vnc)
+		return set_password(vmm->vnc->pdata[0], json_object_get_string_member(args, "password"), error);
 	kv_fail(error, KV_ERROR_UNSUPPORTED, "Could not set password");
 	return NULL;
 }
@@ -259,7 +286,13 @@ JsonNode *qmp_display_reload(void *opaque, JsonObject *args, GError **error)
 		kv_fail(error, KV_ERROR_UNSUPPORTED, "Can not find vnc display");
 		return NULL;
 	}
-	return vmm->vnc_module->reload_tls(vmm->vnc, error) ? qmp_nothing() : NULL;
+	for (unsigned i = 0; i < vmm->vnc->len; i++) {
+		const struct vmm_vnc *v = vmm->vnc->pdata[i];
+
+		if ((!i || vmm->vnc_module->get_tls(v->server)) && !vmm->vnc_module->reload_tls(v->server, error))
+			return NULL;
+	}
+	return qmp_nothing();
 }
 
 /* "now", "never", "+SECONDS" or Unix time. */
@@ -280,17 +313,17 @@ static bool parse_time(const char *text, int64_t *ret)
 
 JsonNode *qmp_expire_password(void *opaque, JsonObject *args, GError **error)
 {
-	const struct vmm *vmm = opaque;
+	const struct vmm_vnc *v = find_server(opaque, args, error);
 	const char *text = json_object_get_string_member(args, "time");
 	int64_t when;
 
-	if (!check_protocol(vmm, args, error))
+	if (!v)
 		return NULL;
 	if (!parse_time(text, &when)) {
 		kv_fail(error, KV_ERROR_USAGE, "Parameter 'time' doesn't take value '%s'", text);
 		return NULL;
 	}
-	if (!vmm->vnc_module->expire_password(vmm->vnc, when)) {
+	if (!v->vmm->vnc_module->expire_password(v->server, when)) {
 		kv_fail(error, KV_ERROR_UNSUPPORTED, "Could not set password expire time");
 		return NULL;
 	}

@@ -9,6 +9,7 @@
 #include "session.h"
 
 struct vmm;
+struct vmm_vnc;
 struct vnc_config;
 
 /* An event to the client that may be there; data (may be NULL) is taken over. Others than commands call vmm_event(). */
@@ -19,7 +20,7 @@ void qmp_open_jobs(struct vmm *vmm);
 void qmp_close_jobs(struct vmm *vmm);
 void qmp_nbd_close(struct vmm *vmm);
 bool qmp_nbd_has_exports(const struct vmm *vmm);
-void qmp_watch_vnc(struct vmm *vmm, struct vnc_config *config);
+void qmp_watch_vnc(struct vmm_vnc *v, struct vnc_config *config);
 
 /* A name that a client gives something (QEMU's id_wellformed): a letter, then letters, digits, - . _ */
 bool qmp_check_id(const char *id, GError **error);

@@ -87,21 +87,21 @@ static const char **socket_files(GVariant *options)
 {
 	static const char *const consoles[] = { "console", "console2", "virtio-console" };
 	g_autoptr(GPtrArray) files = g_ptr_array_new();
-	g_autoptr(GVariant) vnc = g_variant_lookup_value(options, "vnc", NULL);
-	g_autoptr(GVariantIter) iter = NULL;
+	g_autoptr(GVariantIter) iter = NULL, vnc = NULL;
 	GVariant *keys;
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(consoles); i++)
 		add_socket(files, options, consoles[i]);
-	if (vnc)
-		add_socket(files, vnc, "listen");
 	if (g_variant_lookup(options, "channel", "aa{sv}", &iter))
 		while ((keys = g_variant_iter_next_value(iter))) {
 			add_socket(files, keys, "to");
 			g_variant_unref(keys);
 		}
-	if (vnc)
-		add_socket(files, vnc, "listen");
+	if (g_variant_lookup(options, "vnc", "aa{sv}", &vnc))
+		while ((keys = g_variant_iter_next_value(vnc))) {
+			add_socket(files, keys, "listen");
+			g_variant_unref(keys);
+		}
 	g_ptr_array_add(files, NULL);
 	return (const char **)g_ptr_array_steal(files, NULL);
 }

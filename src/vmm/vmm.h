@@ -43,6 +43,13 @@ struct vmm_netdev {
 	struct netdev *net;
 };
 
+/* A VNC server. */
+struct vmm_vnc {
+	struct vmm *vmm;
+	struct vnc *server; /* NULL: it starts */
+	char *id, *device;  /* device: of the screen, if one was asked for */
+};
+
 struct vmm {
 	GVariant *options; /* of options_parse() */
 	struct kvcore_choice accel;
@@ -68,7 +75,7 @@ struct vmm {
 	struct qmp_keys *keys; /* that QMP types; NULL: none yet */
 	int pointer_x, pointer_y; /* where QMP last had it */
 	const struct vnc_module *vnc_module;
-	struct vnc *vnc; /* NULL: no VNC server */
+	GPtrArray *vnc; /* struct vmm_vnc; NULL: no VNC server */
 	struct machine *machine;
 	const struct qmp_module *qmp_module; /* NULL: no --qmp */
 	struct qmp_server *qmp; /* NULL: none */
@@ -147,8 +154,8 @@ void vmm_close_graph(struct vmm *vmm);
 bool vmm_waits_for_machine(const struct vmm *vmm);
 
 /*
- * vnc.c: class of the board's graphics device, NULL: none, and its options, a{sv}; the server of --vnc. Closing is due after a
- * failure, too.
+ * vnc.c: class of the board's graphics device, NULL: none, and its options, a{sv}; the servers of --vnc. Closing is due after
+ * a failure, too.
  */
 const char *vmm_vga(const struct vmm *vmm);
 bool vmm_vga_options(const struct vmm *vmm, GVariant **ret, GError **error);

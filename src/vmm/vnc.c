@@ -60,27 +60,45 @@ static void viewer_thread(void)
 	kv_role_enter("vnc");
 }
 
-bool vmm_open_vnc(struct vmm *vmm, GError **error)
+/* Which screen. */
+static bool find_head(struct vmm_vnc *v, GVariant *keys, unsigned *ret, GError **error)
 {
-	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "vnc", NULL);
-	const char *file = NULL, *share = "exclusive", *screen = NULL;
-	g_autofree char *password = NULL;
-	struct vnc_config config = {
-		.display = vmm->display, .input = vmm->input, .thread = viewer_thread, .name = "kvasir"};
-	struct vnc_peer where;
-	gboolean wants_password = FALSE, verify_peer = FALSE;
-	guint64 port = 0, head = 0;
+	const struct display *d = v->vmm->display;
+	guint64 head = 0;
 
-	if (!keys)
-		return true;
-	g_variant_lookup(keys, "display", "&s", &screen);
+	g_variant_lookup(keys, "display", "s", &v->device);
 	g_variant_lookup(keys, "head", "t", &head);
-	if (!display_find(vmm->display, NULL, 0, &config.head))
+	if (!display_find(d, NULL, 0, ret))
 		return kv_fail(error, KV_ERROR_USAGE, "--vnc: there is no screen; give --machine pc with --vga std or virtio, or "
 			       "--device virtio-gpu");
-	if (!display_find(vmm->display, screen, (unsigned)head, &config.head))
-		return kv_fail(error, KV_ERROR_USAGE, "--vnc: there is no screen %" G_GUINT64_FORMAT " of '%s'", head,
-			       screen ? screen : "the first graphics device");
+	return display_find(d, v->device, (unsigned)head, ret) ||
+	       kv_fail(error, KV_ERROR_USAGE, "--vnc: there is no screen %" G_GUINT64_FORMAT " of '%s'", head,
+		       v->device ? v->device : "the first graphics device");
+}
+
+static void tell_address(const struct vmm_vnc *v)
+{
+	struct vnc_peer where;
+
+	v->vmm->vnc_module->get_address(v->server, &where);
+	if (!strcmp(where.family, "unix"))
+		kv_log_info("VNC on unix:%s", where.server_service);
+	else
+		kv_log_info("VNC on %s port %s", where.server_host, where.server_service);
+}
+
+static bool start(struct vmm_vnc *v, GVariant *keys, GError **error)
+{
+	const char *file = NULL, *share = "exclusive";
+	g_autofree char *password = NULL;
+	struct vmm *vmm = v->vmm;
+	struct vnc_config config = {
+		.display = vmm->display, .input = vmm->input, .thread = viewer_thread, .name = "kvasir"};
+	gboolean wants_password = FALSE, verify_peer = FALSE;
+	guint64 port = 0;
+
+	if (!find_head(v, keys, &config.head, error))
+		return false;
 	g_variant_lookup(keys, "listen", "&s", &config.listen);
 	g_variant_lookup(keys, "websocket", "t", &port);
 	g_variant_lookup(keys, "password", "b", &wants_password);
@@ -98,24 +116,71 @@ bool vmm_open_vnc(struct vmm *vmm, GError **error)
 	config.tls_verify_peer = verify_peer;
 	config.password = password ? password : wants_password ? "" : NULL;
 	if (vmm->qmp_module)
-		vmm->qmp_module->watch_vnc(vmm, &config);
+		vmm->qmp_module->watch_vnc(v, &config);
 	config.websocket = (uint16_t)port;
 	config.share = strcmp(share, "shared") ? VNC_SHARE_ALLOW_EXCLUSIVE : VNC_SHARE_FORCE_SHARED;
+	v->server = vmm->vnc_module->start(&config, error);
+	if (v->server)
+		tell_address(v);
+	return v->server;
+}
+
+static void free_vnc(gpointer opaque)
+{
+	struct vmm_vnc *v = opaque;
+
+	if (v->server)
+		v->vmm->vnc_module->stop(v->server);
+	g_free(v->id);
+	g_free(v->device);
+	g_free(v);
+}
+
+/* QEMU's names for those that have none. */
+static bool add_server(struct vmm *vmm, GVariant *keys, GError **error)
+{
+	struct vmm_vnc *v = g_new0(struct vmm_vnc, 1);
+
+	v->vmm = vmm;
+	if (!g_variant_lookup(keys, "id", "s", &v->id))
+		v->id = vmm->vnc->len ? g_strdup_printf("vnc%u", vmm->vnc->len + 1) : g_strdup("default");
+	for (unsigned i = 0; i < vmm->vnc->len; i++)
+		if (!strcmp(((struct vmm_vnc *)vmm->vnc->pdata[i])->id, v->id)) {
+			kv_fail(error, KV_ERROR_USAGE, "--vnc: there are two servers '%s'; give one of them another id", v->id);
+			free_vnc(v);
+			return false;
+		}
+	g_ptr_array_add(vmm->vnc, v);
+	return true;
+}
+
+bool vmm_open_vnc(struct vmm *vmm, GError **error)
+{
+	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "vnc", NULL);
+	gsize n = list ? g_variant_n_children(list) : 0;
+
+	if (!n)
+		return true;
 	vmm->vnc_module = kv_module_symbol(VNC_MODULE, VNC_SYMBOL, error);
-	vmm->vnc = vmm->vnc_module ? vmm->vnc_module->start(&config, error) : NULL;
-	if (!vmm->vnc)
+	if (!vmm->vnc_module)
 		return false;
-	vmm->vnc_module->get_address(vmm->vnc, &where);
-	if (!strcmp(where.family, "unix"))
-		kv_log_info("VNC on unix:%s", where.server_service);
-	else
-		kv_log_info("VNC on %s port %s", where.server_host, where.server_service);
+	vmm->vnc = g_ptr_array_new_with_free_func(free_vnc);
+	for (gsize i = 0; i < n; i++) {
+		g_autoptr(GVariant) keys = g_variant_get_child_value(list, i);
+
+		if (!add_server(vmm, keys, error))
+			return false;
+	}
+	for (gsize i = 0; i < n; i++) {
+		g_autoptr(GVariant) keys = g_variant_get_child_value(list, i);
+
+		if (!start(vmm->vnc->pdata[i], keys, error))
+			return false;
+	}
 	return true;
 }
 
 void vmm_close_vnc(struct vmm *vmm)
 {
-	if (vmm->vnc)
-		vmm->vnc_module->stop(vmm->vnc);
-	vmm->vnc = NULL;
+	g_clear_pointer(&vmm->vnc, g_ptr_array_unref);
 }

@@ -26,9 +26,11 @@ for c in /sys/class/drm/card0-Virtual-*; do
 done
 echo @ready
 while :; do
-	new=$(head -n 1 /sys/class/drm/card0-Virtual-1/modes)
-	[ "$new" = "$old" ] || echo "@size $new"
-	old=$new
+	for c in 1 2; do
+		new=$(head -n 1 /sys/class/drm/card0-Virtual-$c/modes 2>/dev/null)
+		[ "$new" = "$(cat /tmp/$c 2>/dev/null)" ] || echo "@size $c $new"
+		echo "$new" > /tmp/$c
+	done
 	sleep 0.2
 done
 '''
@@ -168,10 +170,11 @@ def case_bios(bed):
         raise Skipped('no qemu-system-x86_64')
     disk, saved = bed.boot_disk(), f'{bed.folder}/saved'
     options = ('--machine', 'pc', '--vga', 'virtio,max_outputs=2', '--disk', f'{disk},bus=sata,snapshot=on', '--vnc')
+    other = ('--vnc', f'unix:{bed.folder}/second,display=vga,head=1,password=on')
     qemu = ['qemu-system-x86_64', '-machine', 'q35', '-accel', 'tcg', '-m', '512', '-display', 'none', '-nodefaults', '-vga', 'virtio',
             '-qmp', f'unix:{bed.folder}/q,server=on,wait=off', '-serial', f'file:{bed.folder}/q.log',
             '-drive', f'file={disk},format=raw,if=none,id=d,snapshot=on', '-device', 'ide-hd,drive=d']
-    with bed.start('k', *options, f'unix:{bed.folder}/vnc') as ours, Machine(bed.folder, 'q', qemu) as theirs:
+    with bed.start('k', *options, f'unix:{bed.folder}/vnc', *other) as ours, Machine(bed.folder, 'q', qemu) as theirs:
         for m in ours, theirs:
             m.wait_text('grub: pc')
         same_pictures('GRUB', ours, theirs, 3)
@@ -188,17 +191,27 @@ def case_bios(bed):
         viewer = Viewer(f'{bed.folder}/vnc')
         check(viewer.size == (1280, 800), 'another size for the viewer', viewer.size)
         viewer.wish(1000, 704)
-        ours.wait_text('@size 1000x704')
+        ours.wait_text('@size 1 1000x704')
         until('the screen keeps its size', lambda: ours.dump()[:2] == (1000, 704))
+        servers = ours.qmp.run('query-vnc-servers')
+        check([(s['id'], s['server'][0]['service'], s['auth'], len(s['clients']), s.get('display')) for s in servers] ==
+              [('default', f'{bed.folder}/vnc', 'none', 1, None), ('vnc2', f'{bed.folder}/second', 'vnc', 0, 'vga')], 'other servers',
+              servers)
+        answer = ours.qmp.ask({'execute': 'set_password', 'arguments': {'protocol': 'vnc', 'password': 'x'}})
+        check('error' in answer, 'the first server has a password', answer)
+        ours.qmp.run('set_password', protocol='vnc', password='', display='vnc2')
         before = ours.dump(), ours.dump(device='vga', head=1)
         ours.qmp.run('migrate', uri=f'file:{saved}')
         until('it is not saved', lambda: ours.qmp.run('query-migrate').get('status') == 'completed')
-    with bed.start('again', *options, f'unix:{bed.folder}/vnc2', '--incoming', f'file:{saved}') as again:
+    with bed.start('again', *options, f'unix:{bed.folder}/vnc2,head=1', '--incoming', f'file:{saved}') as again:
         until('it does not run', lambda: again.qmp.run('query-status')['running'])
         check((again.dump(), again.dump(device='vga', head=1)) == before, 'the saved machine has other pictures')
-        Viewer(f'{bed.folder}/vnc2').wish(1152, 720)
-        again.wait_text('@size 1152x720')
-        until('the screen keeps its size', lambda: again.dump()[:2] == (1152, 720))
+        viewer = Viewer(f'{bed.folder}/vnc2')
+        check(viewer.size == before[1][:2], 'another size of the second screen', viewer.size)
+        viewer.wish(1152, 720)
+        again.wait_text('@size 2 1152x720')
+        check('@size 1 1152x720' not in again.text(), 'the first screen has it as well')
+        until('the screen keeps its size', lambda: again.dump(device='vga', head=1)[:2] == (1152, 720))
 
 
 def case_uefi(bed):
@@ -223,7 +236,7 @@ def case_cards(bed):
     with bed.start_kernel('h', '--machine', 'pc', '--vga', 'std', '--device', 'pcie-root-port,id=slot') as ours:
         ours.wait_text('@ready')
         ours.qmp.run('device_add', driver='virtio-gpu-pci', id='hot', bus='slot', xres='640', yres='480')
-        ours.wait_text('@size 640x480')
+        ours.wait_text('@size 1 640x480')
         until('Linux shows nothing', lambda: 'return' in ours.qmp.ask({'execute': 'screendump', 'arguments': {
             'filename': ours.picture, 'device': 'hot'}}))
         check(ours.dump(device='hot')[:2] == (640, 480) and ours.dump()[0] == 720, 'other sizes')
