@@ -309,6 +309,34 @@ static void link_registers(aml *a)
 	aml_end(a, field);
 }
 
+/* RDPT and WRPT are for drivers that know the device by its methods (QEMU's docs/specs/pvpanic.txt). */
+static void panic_port(aml *a)
+{
+	static const uint8_t store[] = {AML_STORE, AML_ARG0};
+	unsigned dev = aml_begin_device(a, "PEVT"), mark;
+	aml *crs = g_byte_array_new();
+
+	aml_byte(a, 8);
+	aml_name(a, "_HID");
+	aml_string(a, "QEMU0001");
+	aml_named_int(a, "_STA", 0x0f);
+	aml_io(crs, PC_PVPANIC_PORT, 1);
+	aml_resource_end(crs);
+	aml_named_buffer(a, "_CRS", crs);
+	aml_region(a, "PEOR", 1, PC_PVPANIC_PORT, 1); /* ports */
+	mark = aml_begin_field(a, "PEOR", 1);	      /* bytes */
+	aml_field(a, "PEPT", 8);
+	aml_end(a, mark);
+	mark = aml_begin_method(a, "RDPT", 0, false);
+	aml_return(a, "PEPT");
+	aml_end(a, mark);
+	mark = aml_begin_method(a, "WRPT", 1, false);
+	aml_bytes(a, store, sizeof(store));
+	aml_name(a, "PEPT");
+	aml_end(a, mark);
+	aml_end(a, dev);
+}
+
 static void lpc_bridge(aml *a, const struct machine *m)
 {
 	unsigned dev = aml_begin_device(a, "ISA_");
@@ -320,6 +348,8 @@ static void lpc_bridge(aml *a, const struct machine *m)
 		legacy_port(a, "COM2", "PNP0501", 2, 0x2f8, 8, 3);
 	legacy_port(a, "RTC_", "PNP0B00", 0, 0x70, 8, RTC_GSI);
 	keyboard(a);
+	if (acpi_pc_has(m, "pvpanic"))
+		panic_port(a);
 	aml_end(a, dev);
 }
 
@@ -364,16 +394,18 @@ static void board_memory(aml *a, const char *name, const char *id, uint64_t base
 	legacy(a, name, id, 0, crs);
 }
 
-static void sleep_state(aml *a)
+/* The sleep type for PM1a, and for a PM1b that there is not. */
+static void sleep_state(aml *a, const char *name, unsigned type)
 {
 	unsigned package;
 
 	aml_byte(a, 8);
-	aml_name(a, "\\_S5_");
+	aml_name(a, name);
 	package = aml_begin_package(a, 4);
-	aml_int(a, PC_SLP_TYP_S5);
-	for (unsigned i = 0; i < 3; i++)
-		aml_int(a, 0);
+	aml_int(a, type);
+	aml_int(a, type);
+	aml_int(a, 0);
+	aml_int(a, 0);
 	aml_end(a, package);
 }
 
@@ -384,7 +416,9 @@ GByteArray *acpi_pc_dsdt(const struct machine *m)
 	unsigned scope, buses = pci_bus_ecam(m->core.pci, &ecam);
 
 	interrupt_model(t);
-	sleep_state(t);
+	sleep_state(t, "\\_S3_", PC_SLP_TYP_S3);
+	sleep_state(t, "\\_S4_", PC_SLP_TYP_S4);
+	sleep_state(t, "\\_S5_", PC_SLP_TYP_S5);
 	scope = aml_begin_scope(t, "\\_SB_");
 	acpi_processors(t, m->cpus);
 	pci_bridge(t, m, ecam, buses);

@@ -24,7 +24,10 @@ struct scsi_host;
 struct device;
 struct usb_bus;
 
-enum machine_request { REQUEST_POWEROFF, REQUEST_RESET, REQUEST_PANIC };
+enum machine_request { REQUEST_POWEROFF, REQUEST_RESET, REQUEST_PANIC, REQUEST_SUSPEND, REQUEST_HIBERNATE, REQUEST_WAKE };
+
+/* What a sleeping machine is woken by: the clock's alarm, the power management timer, its power button, a key or whoever asks. */
+enum machine_wake { WAKE_ALARM, WAKE_TIMER, WAKE_BUTTON, WAKE_OTHER };
 
 /* What the machine offers to its devices; lives as long as they do. */
 struct machine_core {
@@ -37,6 +40,10 @@ struct machine_core {
 	void (*pci_intx)(void *opaque, unsigned line, bool level);
 	void *pci_intx_opaque;
 	bool hpet_legacy; /* the HPET has GSIs 0 and 8, the clock none; atomic */
+	bool waking; /* the reset under way ends a sleep: memory is kept, and firmware is to find out */
+	/* Any thread, locks held: would end a sleep; does nothing to a machine that is awake. NULL: this one cannot sleep. */
+	void (*wake)(void *opaque, enum machine_wake why);
+	void *wake_opaque;
 	struct display *display; /* what graphics devices show; NULL: nobody looks */
 	struct usb_bus *usb;	 /* the first USB controller's, where devices are plugged in; NULL: there is none */
 	struct input *input;	 /* keyboards and pointers plug in here; NULL: nobody would hear of them */

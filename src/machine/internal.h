@@ -42,7 +42,7 @@
  * The pc board's chipset, where SeaBIOS, OVMF and the ACPI tables have it. The power management block is ICH9's, 128 ports from
  * PM_BASE, its interrupt PM_GSI: PM1a event + 0, control + 4, timer + 8, GPE0 + 0x20 (8 bytes status, 8 enable), SMI enable +
  * 0x30. ACPI is switched on by PC_ACPI_ENABLE to port PC_SMI_COMMAND; no event interrupts before. Sleep types are QEMU's, which
- * firmware knows: S5 is 0. GSIs 0 and 8 are the 8254's and the clock's, or the HPET's; ISA's IRQ 0 is pin 2 of the I/O APIC.
+ * firmware is told. GSIs 0 and 8 are the 8254's and the clock's, or the HPET's; ISA's IRQ 0 is pin 2 of the I/O APIC.
  * PCI lines A to D (pci_intx_line()) are GSIs 16 to 19, active high for KVM, level; link devices PIRQA to D are bytes 0x60 to
  * 0x63 of 00:1f.0's configuration, E to H at 0x68 stand in the tables of others and move nothing.
  */
@@ -55,8 +55,11 @@
 #define PC_ACPI_ENABLE	  2
 #define PC_ACPI_DISABLE	  3
 #define PC_SLP_TYP_S5	  0
+#define PC_SLP_TYP_S3	  1
+#define PC_SLP_TYP_S4	  2
 #define PC_RESET_PORT	  0xcf9 /* the value PC_RESET_VALUE resets */
 #define PC_RESET_VALUE	  6
+#define PC_PVPANIC_PORT	  0x505
 #define PC_HPET_BASE	  0xfed00000ull
 #define PC_HPET_ID	  0x8086a201u
 #define PC_RCBA_BASE	  0xfed1c000ull
@@ -205,3 +208,5 @@ void acpi_pm_power_button(struct device *dev);
 
 /* devices/ich9-lpc.c */
 void ich9_lpc_power_button(struct device *dev);
+void ich9_lpc_wake(struct device *dev);
+bool ich9_lpc_asleep(struct device *dev, bool *ret_woken); /* woken: something has asked for it to end */

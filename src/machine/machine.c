@@ -31,6 +31,7 @@ static const char *const exit_names[EXIT_REASONS] = {
 static gboolean tell_owner(gpointer opaque)
 {
 	struct machine *m = opaque;
+	enum machine_end end;
 
 	if (m->changing) {
 		g_mutex_lock(&m->lock);
@@ -43,8 +44,12 @@ static gboolean tell_owner(gpointer opaque)
 	m->ending = false;
 	g_clear_pointer(&m->teller, g_source_unref);
 	g_mutex_unlock(&m->lock);
+	end = m->end;
 	if (m->ended)
-		m->ended(m->ended_opaque, m->end, m->end_text);
+		m->ended(m->ended_opaque, end, m->end_text);
+	/* What woke it on its way into sleep could not be told. */
+	if (end == MACHINE_SUSPENDED && machine_woken(m))
+		machine_end(m, MACHINE_WOKEN, "woken at once");
 	return G_SOURCE_REMOVE;
 }
 
@@ -105,6 +110,15 @@ static void on_request(void *machine, enum machine_request what)
 		break;
 	case REQUEST_PANIC:
 		machine_end(machine, MACHINE_ERROR, "guest panicked");
+		break;
+	case REQUEST_SUSPEND:
+		machine_end(machine, MACHINE_SUSPENDED, "guest sleeps");
+		break;
+	case REQUEST_HIBERNATE:
+		machine_end(machine, MACHINE_HIBERNATED, "guest hibernates");
+		break;
+	case REQUEST_WAKE:
+		machine_end(machine, MACHINE_WOKEN, "woken");
 		break;
 	}
 }
@@ -337,6 +351,8 @@ bool machine_run(struct machine *m, void (*ended)(void *opaque, enum machine_end
 {
 	m->ended = ended;
 	m->ended_opaque = opaque;
+	if (machine_asleep(m))
+		return true;
 	if (!m->running)
 		each_device(m, offsetof(struct device_class, resume));
 	if (m->ahead)
@@ -377,17 +393,27 @@ bool machine_busy(const struct machine *m)
 	return m->changing;
 }
 
-static bool reset(struct machine *m, GError **error)
+/* All but memory. */
+static bool reset_parts(struct machine *m, GError **error)
 {
 	machine_pause(m);
-	kv_log_debug("machine reset");
 	each_device(m, offsetof(struct device_class, reset));
-	g_clear_pointer(&m->ahead, boot_ahead_free);
-	if (!mem_clear(m->core.mem, error) || !chips_state_set(m, &m->power_on, false, error))
+	if (!chips_state_set(m, &m->power_on, false, error))
 		return false;
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_state_set(&m->vcpu[i], &m->vcpu[i].power_on, false, error))
 			return false;
+	return true;
+}
+
+static bool reset(struct machine *m, GError **error)
+{
+	kv_log_debug("machine reset");
+	if (!reset_parts(m, error))
+		return false;
+	g_clear_pointer(&m->ahead, boot_ahead_free);
+	if (!mem_clear(m->core.mem, error))
+		return false;
 	return m->kind == MACHINE_PC ? pc_firmware_start(m, error) : boot_load(m, error);
 }
 
@@ -397,6 +423,47 @@ bool machine_reset(struct machine *m, GError **error)
 
 	m->changing++;
 	ok = reset(m, error);
+	tell_at_last(m);
+	return ok;
+}
+
+/* ---- sleep ---- */
+
+bool machine_can_sleep(const struct machine *m)
+{
+	return m->kind == MACHINE_PC;
+}
+
+bool machine_asleep(const struct machine *m)
+{
+	bool woken;
+
+	return machine_can_sleep(m) && ich9_lpc_asleep(m->pm, &woken);
+}
+
+bool machine_woken(const struct machine *m)
+{
+	bool woken;
+
+	return machine_can_sleep(m) && ich9_lpc_asleep(m->pm, &woken) && woken;
+}
+
+void machine_wake(struct machine *m)
+{
+	if (machine_can_sleep(m))
+		ich9_lpc_wake(m->pm);
+}
+
+/* What the CPU engine has derived from memory stays good; firmware finds its shadow as it left it. */
+bool machine_wake_reset(struct machine *m, GError **error)
+{
+	bool ok;
+
+	m->changing++;
+	kv_log_debug("machine wakes");
+	m->core.waking = true;
+	ok = reset_parts(m, error);
+	m->core.waking = false;
 	tell_at_last(m);
 	return ok;
 }

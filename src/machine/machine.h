@@ -105,13 +105,20 @@ struct machine_config {
 	bool incoming; /* memory and state are loaded before it runs: nothing is put there */
 };
 
-enum machine_end { MACHINE_POWEROFF, MACHINE_RESET, MACHINE_TRIPLE_FAULT, MACHINE_ERROR, MACHINE_QUIT };
+/* HIBERNATED is a power-off. SUSPENDED: it sleeps (S3), and does not run before WOKEN came and machine_wake_reset(). */
+enum machine_end {
+	MACHINE_POWEROFF, MACHINE_RESET, MACHINE_TRIPLE_FAULT, MACHINE_ERROR, MACHINE_QUIT, MACHINE_SUSPENDED, MACHINE_WOKEN,
+	MACHINE_HIBERNATED
+};
 
 struct machine;
 
 struct machine *machine_new(const struct machine_config *config, GError **error);
 void machine_free(struct machine *m); /* stops vCPUs; NULL is fine */
-/* Starts or resumes the vCPUs; ended() comes once in the main context, text says why for ERROR and TRIPLE_FAULT. */
+/*
+ * Starts or resumes the vCPUs, but of one that sleeps; ended() comes once in the main context, text says why for ERROR and
+ * TRIPLE_FAULT.
+ */
 bool machine_run(struct machine *m, void (*ended)(void *opaque, enum machine_end end, const char *text), void *opaque,
 		 GError **error);
 /*
@@ -123,6 +130,15 @@ void machine_pause(struct machine *m);
 bool machine_busy(const struct machine *m);
 /* Power-on state, kernel loaded again; the machine must be paused or ended; then machine_run(). */
 bool machine_reset(struct machine *m, GError **error);
+/*
+ * Sleep. A machine that was loaded may be asleep, too. machine_wake() asks: WOKEN comes. machine_wake_reset() is due when
+ * machine_woken(); what was in memory stays there, and firmware goes to where the guest wants to go on.
+ */
+bool machine_can_sleep(const struct machine *m);
+bool machine_asleep(const struct machine *m);
+bool machine_woken(const struct machine *m);
+void machine_wake(struct machine *m);
+bool machine_wake_reset(struct machine *m, GError **error);
 void machine_nmi(struct machine *m); /* to all vCPUs */
 /*
  * A device comes, and goes when the guest lets go of it, which takes it some time, or for ever: unplugged() is called in the main

@@ -209,10 +209,10 @@ static bool set_number_file(struct machine *m, const char *name, uint64_t value,
 	return fw_cfg_set_file(m->fw_cfg, name, g_bytes_new(b, size), error);
 }
 
-/* S0 and S5 are there; S3 and S4 would be with bit 7 and their sleep types (QEMU's etc/system-states). */
+/* QEMU's etc/system-states: bit 7, the state is there; below, its sleep type. S0, S3, S4 and S5 are. */
 static bool tell_machine(struct machine *m, GError **error)
 {
-	static const uint8_t states[6] = {0x80, 0, 0, 1, 2, 0x80};
+	static const uint8_t states[6] = {0x80, 0, 0, 0x80 | PC_SLP_TYP_S3, 0x80 | PC_SLP_TYP_S4, 0x80};
 	struct device *c = m->fw_cfg;
 	uint64_t control = feature_control(m);
 
@@ -222,6 +222,7 @@ static bool tell_machine(struct machine *m, GError **error)
 	fw_cfg_set_number(c, FW_CFG_NOGRAPHIC, !m->core.display, 2);
 	return fw_cfg_set_file(c, "etc/e820", memory_map(m), error) &&
 	       fw_cfg_set_file(c, "etc/system-states", g_bytes_new_static(states, sizeof(states)), error) &&
+	       (!acpi_pc_has(m, "pvpanic") || set_number_file(m, "etc/pvpanic-port", PC_PVPANIC_PORT, 2, error)) &&
 	       (!control || set_number_file(m, "etc/msr_feature_control", control, 8, error));
 }
 

@@ -20,6 +20,7 @@ const struct device_class *const device_table[] = {
 	&device_ns16550,
 	&device_nvme,
 	&device_pci_host,
+	&device_pvpanic,
 	&device_pvpanic_pci,
 	&device_pcie_root_port,
 	&device_pflash,

@@ -60,6 +60,28 @@ static void fail(struct vmm *vmm, GError *error)
 
 static void ended(void *opaque, enum machine_end end, const char *text);
 
+static bool run_or_wake(struct vmm *vmm, GError **error)
+{
+	bool wakes = machine_woken(vmm->machine);
+
+	if ((wakes && !machine_wake_reset(vmm->machine, error)) || !machine_run(vmm->machine, ended, vmm, error))
+		return false;
+	if (wakes)
+		vmm_event(vmm, "WAKEUP", NULL);
+	return true;
+}
+
+/* The guest went to sleep, or is woken; with `stop` in between all waits for `cont`. */
+static void sleep_changed(struct vmm *vmm, const char *event)
+{
+	GError *error = NULL;
+
+	if (event && machine_asleep(vmm->machine))
+		vmm_event(vmm, event, NULL);
+	if (!vmm->stopped && !run_or_wake(vmm, &error))
+		fail(vmm, error);
+}
+
 static void restart(struct vmm *vmm, bool guest, const char *cause)
 {
 	GError *error = NULL;
@@ -67,7 +89,7 @@ static void restart(struct vmm *vmm, bool guest, const char *cause)
 	vmm_event_cause(vmm, "RESET", guest, cause);
 	migrate_settle(vmm);
 	if (!machine_reset(vmm->machine, &error) ||
-	    (!vmm->stopped && !machine_run(vmm->machine, ended, vmm, &error)))
+	    (!vmm->stopped && !run_or_wake(vmm, &error)))
 		fail(vmm, error);
 }
 
@@ -94,6 +116,16 @@ static void ended(void *opaque, enum machine_end end, const char *text)
 	struct vmm *vmm = opaque;
 
 	switch (end) {
+	case MACHINE_SUSPENDED:
+		sleep_changed(vmm, "SUSPEND");
+		break;
+	case MACHINE_WOKEN:
+		sleep_changed(vmm, NULL);
+		break;
+	case MACHINE_HIBERNATED:
+		vmm_event(vmm, "SUSPEND_DISK", NULL);
+		leave(vmm, 0, true, "guest-shutdown");
+		break;
 	case MACHINE_POWEROFF:
 	case MACHINE_QUIT:
 		leave(vmm, 0, true, "guest-shutdown");
@@ -116,6 +148,11 @@ static void ended(void *opaque, enum machine_end end, const char *text)
 		leave(vmm, STATUS_FAILED, false, "host-error");
 		break;
 	}
+}
+
+bool vmm_sleeps(const struct vmm *vmm)
+{
+	return !vmm->stopped && machine_asleep(vmm->machine);
 }
 
 void vmm_stop(struct vmm *vmm)
@@ -198,7 +235,7 @@ bool vmm_go(struct vmm *vmm, GError **error)
 {
 	vmm_event(vmm, "RESUME", NULL);
 	vmm->stopped = vmm->io_error = false;
-	return machine_run(vmm->machine, ended, vmm, error);
+	return run_or_wake(vmm, error);
 }
 
 void vmm_reset(struct vmm *vmm)

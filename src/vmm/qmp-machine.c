@@ -31,9 +31,10 @@ JsonNode *qmp_query_status(void *opaque, JsonObject *args, GError **error)
 	json_object_set_string_member(o, "status", vmm->stop_reason ? vmm->stop_reason :
 						   vmm->io_error    ? "io-error" :
 						   vmm->stopped	    ? "paused" :
+						   vmm_sleeps(vmm)  ? "suspended" :
 								      "running");
 	json_object_set_boolean_member(o, "singlestep", FALSE);
-	json_object_set_boolean_member(o, "running", !vmm->stopped);
+	json_object_set_boolean_member(o, "running", !vmm->stopped && !vmm_sleeps(vmm));
 	return qmp_object(o);
 }
 

@@ -39,6 +39,7 @@ qmp_run qmp_query_version, qmp_query_name, qmp_query_status, qmp_query_kvm, qmp_
 extern const struct qmp_member qmp_watchdog_set_action_args[];
 qmp_run qmp_inject_nmi, qmp_watchdog_set_action;
 qmp_run qmp_stop, qmp_cont, qmp_system_powerdown, qmp_system_reset, qmp_quit;
+qmp_run qmp_query_current_machine, qmp_system_wakeup; /* qmp-power.c */
 
 /* qmp-device.c */
 extern const struct qmp_member qmp_device_del_args[];

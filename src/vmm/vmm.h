@@ -172,6 +172,7 @@ bool vmm_go(struct vmm *vmm, GError **error); /* the same without asking whether
 void vmm_reset(struct vmm *vmm);
 void vmm_powerdown(struct vmm *vmm);
 void vmm_quit(struct vmm *vmm);
+bool vmm_sleeps(const struct vmm *vmm); /* the guest does (S3), and nobody has stopped it */
 /* The guest does: what its devices asked for. */
 void vmm_guest_reset(struct vmm *vmm);
 void vmm_guest_quit(struct vmm *vmm, int status, const char *cause);

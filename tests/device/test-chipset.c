@@ -19,7 +19,7 @@ enum { PM = 0x600, PM1_EN = PM + 2, PM1_CNT = PM + 4, PM_TMR = PM + 8 };
 enum { GPE_STS = PM + 0x20, GPE_EN = PM + 0x28, SMI_EN = PM + 0x30 };
 
 static struct machine_core core;
-static unsigned requests[3], rises[GSIS];
+static unsigned requests[REQUEST_WAKE + 1], rises[GSIS];
 static bool level[GSIS];
 static uint32_t pit_flags;
 
@@ -161,6 +161,28 @@ static void window_moves(void **state)
 	core_close();
 }
 
+/* Firmware that sets the window up by itself, on the way out of a sleep. */
+static void window_stays_awake(void **state)
+{
+	struct device *d;
+
+	core_open();
+	d = open_device("q35-mch");
+	set_config(MCH, EXBAR, 4, 0xb0000001);
+	core.waking = true;
+	d->cls->reset(d);
+	core.waking = false;
+	assert_int_equal(mmio(0xb0000000, 4), 0x29c08086);
+	set_mmio(0xb0000000 + EXBAR, 4, 0);
+	set_mmio(0xb0000000 + EXBAR + 4, 4, 0);
+	set_mmio(0xb0000000 + EXBAR, 4, 0xb0000001);
+	assert_int_equal(mmio(0xb0000000, 4), 0x29c08086);
+	set_mmio(0xb0000000 + EXBAR, 4, 0); /* once more, and it is gone */
+	assert_int_equal(mmio(0xb0000000, 4), UINT32_MAX);
+	device_free(d);
+	core_close();
+}
+
 static void window_meets_another(void **state)
 {
 	struct device *d, *hpet;
@@ -285,12 +307,96 @@ static void sleep_is_power_off(void **state)
 {
 	struct device *d = open_pm();
 
-	out(PM1_CNT, 2, 1 << 10 | 1 << 13); /* S3, which there is not */
+	out(PM1_CNT, 2, 5 << 10 | 1 << 13); /* no state of this machine's */
+	out(PM1_CNT, 2, PC_SLP_TYP_S4 << 10 | 1 << 13);
+	assert_int_equal(requests[REQUEST_HIBERNATE], 1);
 	out(PM1_CNT, 2, 0);
 	assert_int_equal(requests[REQUEST_POWEROFF], 0);
 	out(PM1_CNT + 1, 1, 0x20); /* SLP_EN, by its byte */
 	assert_int_equal(requests[REQUEST_POWEROFF], 1);
 	assert_int_equal(in(PM1_CNT, 2), 0); /* SLP_EN reads as zero */
+	close_pm(d);
+}
+
+static void fall_asleep(struct device *d, uint16_t enable)
+{
+	unsigned before = requests[REQUEST_SUSPEND];
+	bool woken;
+
+	out(PM1_EN, 2, enable);
+	out(PM1_CNT, 2, PC_SLP_TYP_S3 << 10 | 1 << 13);
+	assert_int_equal(requests[REQUEST_SUSPEND], before + 1);
+	assert_true(ich9_lpc_asleep(d, &woken));
+	assert_false(woken);
+	d->cls->pause(d);
+}
+
+/* What machine.c does; firmware puts the ports back. */
+static uint16_t wake_up(struct device *d)
+{
+	bool woken;
+
+	assert_true(ich9_lpc_asleep(d, &woken));
+	assert_true(woken);
+	core.waking = true;
+	d->cls->reset(d);
+	core.waking = false;
+	assert_false(ich9_lpc_asleep(d, &woken));
+	d->cls->resume(d);
+	set_config(LPC, PMBASE, 4, PM | 1);
+	set_config(LPC, ACPI_CNTL, 1, 0x80);
+	return (uint16_t)in(PM, 2);
+}
+
+static void sleep_ends(void **state)
+{
+	struct device *d = open_pm();
+	bool woken;
+
+	core.wake(core.wake_opaque, WAKE_OTHER); /* nobody sleeps */
+	fall_asleep(d, 0);
+	core.wake(core.wake_opaque, WAKE_ALARM); /* is not enabled */
+	core.wake(core.wake_opaque, WAKE_TIMER);
+	assert_int_equal(requests[REQUEST_WAKE], 0);
+	ich9_lpc_wake(d);
+	core.wake(core.wake_opaque, WAKE_OTHER); /* once is enough */
+	assert_int_equal(requests[REQUEST_WAKE], 1);
+	assert_int_equal(wake_up(d), 0x8100);
+	assert_int_equal(in(PM1_EN, 2), 0);
+	fall_asleep(d, 0x400);
+	core.wake(core.wake_opaque, WAKE_ALARM);
+	assert_int_equal(wake_up(d), 0x8400);
+	fall_asleep(d, 0);
+	ich9_lpc_power_button(d);
+	assert_int_equal(wake_up(d), 0x8100);
+	fall_asleep(d, 0x400);
+	core.wake(core.wake_opaque, WAKE_ALARM);
+	d->cls->reset(d); /* of another kind: it sleeps no longer, and was not woken */
+	assert_false(ich9_lpc_asleep(d, &woken));
+	set_config(LPC, PMBASE, 4, PM | 1);
+	set_config(LPC, ACPI_CNTL, 1, 0x80);
+	assert_int_equal(in(PM, 2), 0);
+	close_pm(d);
+}
+
+/* The counter's turn, 2.3 seconds at most, ends a sleep of a machine that was paused for it, and of one that was loaded. */
+static void timer_ends_sleep(void **state)
+{
+	struct device *d = open_pm();
+	g_autoptr(GByteArray) saved = g_byte_array_new();
+	g_autoptr(GBytes) bytes = NULL;
+	size_t at = 0;
+
+	fall_asleep(d, 1);
+	state_save(saved, d->cls->state, "dut", d);
+	while (!requests[REQUEST_WAKE])
+		g_main_context_iteration(NULL, TRUE);
+	assert_int_equal(wake_up(d), 0x8001);
+	bytes = g_bytes_new(saved->data, saved->len);
+	assert_true(state_load(bytes, &at, d->cls->state, "dut", d, NULL));
+	while (requests[REQUEST_WAKE] < 2)
+		g_main_context_iteration(NULL, TRUE);
+	assert_int_equal(wake_up(d), 0x8001);
 	close_pm(d);
 }
 
@@ -562,6 +668,45 @@ static void clock_has_periods(void **state)
 	core_close();
 }
 
+static unsigned alarms;
+
+static void count_alarm(void *opaque, enum machine_wake why)
+{
+	assert_int_equal(why, WAKE_ALARM);
+	alarms++;
+}
+
+/* An alarm whose second nobody looked at, because the process or the machine stood still, rings all the same, and once. */
+static void alarm_is_not_missed(void **state)
+{
+	time_t then = time(NULL) + 2;
+	struct tm tm;
+	struct device *d;
+
+	core_open();
+	core.wake = count_alarm;
+	d = open_device("mc146818");
+	assert_non_null(gmtime_r(&then, &tm));
+	set_cmos(11, 0x26); /* binary, 24 hours, alarm */
+	set_cmos(1, (uint8_t)tm.tm_sec);
+	set_cmos(3, (uint8_t)tm.tm_min);
+	set_cmos(5, (uint8_t)tm.tm_hour);
+	cmos(12);
+	while (time(NULL) < then + 2)
+		g_usleep(100000);
+	while (!level[8])
+		g_main_context_iteration(NULL, TRUE);
+	assert_int_equal(cmos(12) & ~0x40, 0xb0); /* update and alarm; periods pass by the way */
+	assert_int_equal(alarms, 1);
+	d->cls->reset(d);
+	assert_int_equal(cmos(15), 0);
+	core.waking = true;
+	d->cls->reset(d);
+	assert_int_equal(cmos(15), 0xfe);
+	device_free(d);
+	core_close();
+}
+
 /* What SeaBIOS and OVMF read without fw_cfg. */
 static void clock_knows_the_board(void **state)
 {
@@ -591,11 +736,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(window_moves),
+		cmocka_unit_test(window_stays_awake),
 		cmocka_unit_test(window_meets_another),
 		cmocka_unit_test(shadow_is_bytes),
 		cmocka_unit_test(lines_are_routed),
 		cmocka_unit_test(power_button_interrupts),
 		cmocka_unit_test(sleep_is_power_off),
+		cmocka_unit_test(sleep_ends),
+		cmocka_unit_test(timer_ends_sleep),
 		cmocka_unit_test(events_of_cards),
 		cmocka_unit_test(timer_counts),
 		cmocka_unit_test(timer_turns),
@@ -607,6 +755,7 @@ int main(void)
 		cmocka_unit_test(hpet_replaces_the_8254),
 		cmocka_unit_test(hpet_period_is_bounded),
 		cmocka_unit_test(clock_has_periods),
+		cmocka_unit_test(alarm_is_not_missed),
 		cmocka_unit_test(clock_knows_the_board),
 	};
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Fuzz target: the chips of the pc board without a CPU, as a hostile guest sees them. The input is a program: ports,
- * configuration spaces, the registers in memory wherever they are now, PCI lines, buttons, time, resets, saved states from
- * somewhere else. Nothing is expected but that the process survives, that what the guest asks of KVM is about GSIs that there
- * are, and that a reset brings the first state back.
+ * configuration spaces, the registers in memory wherever they are now, PCI lines, buttons, sleep, time, resets, saved states
+ * from somewhere else. Nothing is expected but that the process survives, that what the guest asks of KVM is about GSIs that
+ * there are, and that a reset brings the first state back.
  *
  * Input: operations of one byte and their operands (see step()); it ends with the bytes.
  */
@@ -147,7 +147,10 @@ static void step(struct fuzz *f)
 		f->core.pci_intx(f->core.pci_intx_opaque, at % 4, write);
 		break;
 	case 12:
-		ich9_lpc_power_button(f->chip[LPC]);
+		if (write)
+			ich9_lpc_power_button(f->chip[LPC]);
+		else
+			f->core.wake(f->core.wake_opaque, at % (WAKE_OTHER + 1));
 		break;
 	case 13:
 		for (unsigned i = 0; i < 16 && g_main_context_iteration(NULL, FALSE); i++)
@@ -157,7 +160,9 @@ static void step(struct fuzz *f)
 		save_and_load(f, d);
 		break;
 	default:
+		f->core.waking = write;
 		d->cls->reset(d);
+		f->core.waking = false;
 		if (d->cls->resume)
 			d->cls->resume(d);
 	}

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { BAR = 0xc0000000, ECAM = 0xb0000000 };
 
-static const char *const classes[] = {"pvpanic-pci", "i6300esb", "isa-debug-exit", "isa-debugcon"};
+static const char *const classes[] = {"pvpanic-pci", "i6300esb", "isa-debug-exit", "isa-debugcon", "pvpanic"};
 static const uint16_t ports[] = {0x501, 0x502, 0xe9};
 
 struct fuzz {

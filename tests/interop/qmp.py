@@ -346,7 +346,7 @@ SAME_ERRORS = [
     b'{"execute":"input-send-event","arguments":{"events":[{"type":"btn","data":{"button":"x","down":true}}]}}',
     b'{"execute":"input-send-event","arguments":{"events":[{"type":"rel","data":{"axis":"z","value":1}}]}}',
     b'{"execute":"input-send-event","arguments":{"events":[{"type":"key","data":{"key":{"type":"qcode","data":"a"}}}]}}',
-    b'{"execute":"query-mice","arguments":{"x":1}}',
+    b'{"execute":"query-mice","arguments":{"x":1}}', b'{"execute":"system_wakeup"}',
     b'{"execute":"change-vnc-password","arguments":{"password":"x"}}', b'{"execute":"change-vnc-password"}',
     b'{"execute":"display-reload","arguments":{"type":"vnc","tls-certs":true}}',
     b'{"execute":"display-reload","arguments":{"type":"gtk"}}',

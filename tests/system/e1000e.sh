@@ -44,7 +44,7 @@ echo "down: \$(md5sum </tmp/file)"
 echo "up: \$(wget -q -O - --post-file=/tmp/file $url/)"
 echo "vectors: \$(grep -c eth0 /proc/interrupts)"
 S
-"$tools/make-initrd" -k -m e1000e -m i6300esb -m pvpanic-pci -c "$work/run" "$work/initrd" || fail "no initrd"
+"$tools/make-initrd" -k -m e1000e -m i6300esb -m pvpanic-pci -m pvpanic-mmio -c "$work/run" "$work/initrd" || fail "no initrd"
 
 run() { # words of the kernel's command line; the rest is kv-vmm's
 	words=$1
@@ -73,6 +73,8 @@ run 'kv.run="watchdog -T 2 -t 60 -F /dev/watchdog"' --device i6300esb
 [ $status = 0 ] || fail "watchdog: kv-vmm ended with $status"
 told "the guest's watchdog ran out: reset"
 
-run 'panic=0 kv.run="echo c >/proc/sysrq-trigger"' --device pvpanic-pci
-[ $status = 1 ] || fail "panic: kv-vmm ended with $status"
-told "the guest panicked"
+for device in pvpanic-pci pvpanic; do
+	run 'panic=0 kv.run="echo c >/proc/sysrq-trigger"' --machine pc --device $device
+	[ $status = 1 ] || fail "$device: kv-vmm ended with $status"
+	told "the guest panicked"
+done

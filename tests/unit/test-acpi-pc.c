@@ -273,8 +273,8 @@ static void check_table(const char *iasl, const char *dir, const uint8_t *t)
 	g_autofree char *binary = g_strconcat(base, ".aml", NULL), *dsl = g_strconcat(base, ".dsl", NULL);
 	g_autofree char *apart = NULL, *together = NULL, *text = NULL;
 	bool dsdt = !strcmp(name, "DSDT");
-	static const char *const expected[] = {"PCI0", "_PRT", "_S5", "PNP0501", "PNP0303", "PNP0103", "QEMU0002", "_OSC", "LNKH",
-						"PRQA"};
+	static const char *const expected[] = {"PCI0", "_PRT", "_S3", "_S4", "_S5", "PNP0501", "PNP0303", "PNP0103", "QEMU0001",
+						"QEMU0002", "_OSC", "LNKH", "PRQA"};
 
 	assert_true(g_file_set_contents(binary, (const char *)t, get_le32(t + 4), NULL));
 	apart = run("%s -d %s", iasl, binary);
@@ -302,6 +302,7 @@ static void iasl_agrees(void **state)
 		skip();
 	m = pc_rig_new(3ull << 30, 64);
 	add_device(m, "hpet");
+	add_device(m, "pvpanic");
 	assert_true(acpi_pc_add(m, NULL));
 	assert_true(pci_bus_set_ecam(m->core.pci, 0xe0000000, 256, NULL));
 	load(m, &p);

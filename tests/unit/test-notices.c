@@ -88,6 +88,23 @@ static uint64_t rd(struct test *t, uint64_t at, unsigned size)
 	return v;
 }
 
+static void test_pvpanic_port(void **state)
+{
+	uint8_t v = 0xaa;
+	struct test t;
+
+	open_device(&t, "pvpanic", "@a{ss} {}");
+	assert_true(bus_access(t.core.ports, 0x505, &v, 1, false));
+	assert_int_equal(v, 3);
+	assert_true(bus_access(t.core.ports, 0x505, &v, 1, true));
+	assert_int_equal(heard->len, 1);
+	assert_int_equal(g_array_index(heard, uint64_t, 0), (uint64_t)NOTICE_PANICKED << 32);
+	v = 2;
+	assert_true(bus_access(t.core.ports, 0x505, &v, 1, true));
+	assert_int_equal(g_array_index(heard, uint64_t, 1), (uint64_t)NOTICE_CRASH_LOADED << 32);
+	close_device(&t);
+}
+
 static void test_pvpanic(void **state)
 {
 	struct test t;
@@ -243,7 +260,8 @@ static void test_debugcon(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pvpanic), cmocka_unit_test(test_watchdog), cmocka_unit_test(test_watchdog_fed),
+		cmocka_unit_test(test_pvpanic), cmocka_unit_test(test_pvpanic_port),
+		cmocka_unit_test(test_watchdog), cmocka_unit_test(test_watchdog_fed),
 		cmocka_unit_test(test_watchdog_locked), cmocka_unit_test(test_exit), cmocka_unit_test(test_debugcon),
 	};
 

@@ -20,6 +20,6 @@ extern const struct device_class device_q35_mch;
 extern const struct device_class device_i6300esb;
 extern const struct device_class device_isa_debug_exit;
 extern const struct device_class device_isa_debugcon;
-extern const struct device_class device_pvpanic_pci;
+extern const struct device_class device_pvpanic, device_pvpanic_pci;
 extern const struct device_class device_virtio_vsock;
 extern const struct device_class device_virtio_gpu, device_virtio_vga;

@@ -338,6 +338,15 @@ static const struct bus_ops data_ops = {data_read, data_write}, command_ops = {s
 
 /* ---- keys and moves, in the main thread ---- */
 
+/* As QEMU has it, whatever the guest allows. */
+static void wake(struct i8042 *k)
+{
+	struct machine_core *core = k->dev.core;
+
+	if (core->wake)
+		core->wake(core->wake_opaque, WAKE_OTHER);
+}
+
 static void keyboard_event(void *opaque, const struct input_event *e)
 {
 	struct i8042 *k = (struct i8042 *)((char *)opaque - offsetof(struct i8042, keyboard));
@@ -346,6 +355,7 @@ static void keyboard_event(void *opaque, const struct input_event *e)
 	ps2_keyboard_key(&k->keyboard, e->code, e->down);
 	update(k);
 	g_mutex_unlock(&k->lock);
+	wake(k);
 }
 
 static struct i8042 *of_mouse(void *opaque)
@@ -375,6 +385,7 @@ static void mouse_sync(void *opaque)
 	ps2_mouse_report(&k->mouse);
 	update(k);
 	g_mutex_unlock(&k->lock);
+	wake(k);
 }
 
 static const struct input_device keyboard_input = {.name = "PS/2 keyboard", .kinds = INPUT_KEY, .event = keyboard_event};

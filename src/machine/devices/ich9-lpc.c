@@ -186,6 +186,21 @@ void ich9_lpc_power_button(struct device *dev)
 	ich9_pm_power_button(&((struct ich9_lpc *)dev)->pm);
 }
 
+void ich9_lpc_wake(struct device *dev)
+{
+	ich9_pm_wake(&((struct ich9_lpc *)dev)->pm, WAKE_OTHER);
+}
+
+bool ich9_lpc_asleep(struct device *dev, bool *ret_woken)
+{
+	return ich9_pm_asleep(&((struct ich9_lpc *)dev)->pm, ret_woken);
+}
+
+static void wake(void *opaque, enum machine_wake why)
+{
+	ich9_pm_wake(&((struct ich9_lpc *)opaque)->pm, why);
+}
+
 /* ---- ports ---- */
 
 static uint64_t smi_read(void *opaque, uint64_t offset, unsigned size)
@@ -275,6 +290,8 @@ static bool lpc_create(struct device *dev, GVariant *options, const struct devic
 		return false;
 	dev->core->pci_intx = line_changed;
 	dev->core->pci_intx_opaque = l;
+	dev->core->wake = wake;
+	dev->core->wake_opaque = l;
 	return pci_add(&l->pci, error) && bus_register(ports, PC_SMI_COMMAND, SMI_PORTS, "ich9-lpc", &smi_ops, l, error) &&
 	       bus_register(ports, FAST_PORT, 1, "ich9-lpc", &fast_ops, l, error);
 }
@@ -297,6 +314,7 @@ static void lpc_destroy(struct device *dev)
 	struct ich9_lpc *l = (struct ich9_lpc *)dev;
 
 	dev->core->pci_intx = NULL;
+	dev->core->wake = NULL;
 	if (l->pm_at)
 		bus_unregister(dev->core->ports, l->pm_at);
 	if (l->rcba_at)
@@ -338,7 +356,7 @@ static const struct state_field lpc_fields[] = {
 	STATE_RAW(struct ich9_lpc, smi),
 	STATE_INT(struct ich9_lpc, fast, STATE_U8),
 	STATE_END};
-static const struct state_desc lpc_state = {"ich9-lpc", 1, 1, lpc_fields, NULL, lpc_loaded};
+static const struct state_desc lpc_state = {"ich9-lpc", 2, 1, lpc_fields, NULL, lpc_loaded};
 
 const struct device_class device_ich9_lpc = {
 	.name = "ich9-lpc",

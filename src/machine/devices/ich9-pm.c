@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See ich9-pm.h. Registers are dwords here; an access takes its bytes of one. SMIs do not exist. */
+/*
+ * See ich9-pm.h. Registers are dwords here; an access takes its bytes of one. SMIs do not exist. In S3 (ACPI 6.4, 7.4.2.3) the
+ * enable bits say what wakes the machine, its vCPUs and devices stand still, and a reset that keeps memory ends it (machine.c).
+ */
 #include "ich9-pm.h"
 
 #include "../internal.h"
@@ -25,7 +28,32 @@ static void update_timer(struct ich9_pm *p, uint64_t now)
 	chip_timer_set(p->timer, wanted ? chip_timer_now() + chip_counter_ns(&p->count, p->turn - now) : CHIP_TIMER_NEVER);
 }
 
-/* p->lock held, as below: the status is brought up to date, the SCI follows. */
+/* Whether a wake-up is wanted, and what status then has. A button is one for all who would see it pressed. */
+static uint16_t wake_status(const struct ich9_pm *p, enum machine_wake why)
+{
+	switch (why) {
+	case WAKE_ALARM:
+		return p->enable & PM1_RTC ? PM1_WAK | PM1_RTC : 0;
+	case WAKE_TIMER:
+		return p->enable & PM1_TMR ? PM1_WAK | PM1_TMR : 0;
+	case WAKE_BUTTON:
+	case WAKE_OTHER:
+		break;
+	}
+	return PM1_WAK | PM1_PWRBTN;
+}
+
+/* p->lock held, as below. The first one counts. */
+static void wake(struct ich9_pm *p, enum machine_wake why)
+{
+	if (!p->asleep || p->wake_status)
+		return;
+	p->wake_status = wake_status(p, why);
+	if (p->wake_status)
+		p->core->request(p->core->machine, REQUEST_WAKE);
+}
+
+/* The status is brought up to date, the SCI follows. */
 static void update(struct ich9_pm *p)
 {
 	uint64_t now = chip_counter_read(&p->count);
@@ -33,6 +61,7 @@ static void update(struct ich9_pm *p)
 	if (now >= p->turn) {
 		p->status |= PM1_TMR;
 		p->turn = (now / TURN + 1) * TURN;
+		wake(p, WAKE_TIMER);
 	}
 	p->sci(p->opaque, p->control & SCI_EN &&
 				  ((p->status & p->enable & PM1_EVENTS) || (p->gpe_status & p->gpe_enable)));
@@ -52,8 +81,27 @@ void ich9_pm_power_button(struct ich9_pm *p)
 {
 	g_mutex_lock(&p->lock);
 	p->status |= PM1_PWRBTN;
+	wake(p, WAKE_BUTTON);
 	update(p);
 	g_mutex_unlock(&p->lock);
+}
+
+void ich9_pm_wake(struct ich9_pm *p, enum machine_wake why)
+{
+	g_mutex_lock(&p->lock);
+	wake(p, why);
+	g_mutex_unlock(&p->lock);
+}
+
+bool ich9_pm_asleep(struct ich9_pm *p, bool *ret_woken)
+{
+	bool asleep;
+
+	g_mutex_lock(&p->lock);
+	asleep = p->asleep;
+	*ret_woken = p->wake_status;
+	g_mutex_unlock(&p->lock);
+	return asleep;
 }
 
 void ich9_pm_command(struct ich9_pm *p, uint8_t command)
@@ -69,15 +117,25 @@ void ich9_pm_command(struct ich9_pm *p, uint8_t command)
 
 /* ---- registers ---- */
 
-/* Memory would have to be kept over a reset for S3 (type 1, machine_reset()), and no table offers it: that does nothing. */
+/* A guest that hibernates has all on its disk: what is left is to switch the machine off. */
 static void sleep_now(struct ich9_pm *p)
 {
 	unsigned type = (p->control & SLP_TYP) >> SLP_TYP_SHIFT;
 
-	if (type == PC_SLP_TYP_S5)
+	switch (type) {
+	case PC_SLP_TYP_S5:
 		p->core->request(p->core->machine, REQUEST_POWEROFF);
-	else
+		break;
+	case PC_SLP_TYP_S4:
+		p->core->request(p->core->machine, REQUEST_HIBERNATE);
+		break;
+	case PC_SLP_TYP_S3:
+		p->asleep = true;
+		p->core->request(p->core->machine, REQUEST_SUSPEND);
+		break;
+	default:
 		kv_log_debug("sleep type %u is none of this machine's", type);
+	}
 }
 
 static uint32_t read_dword(const struct ich9_pm *p, unsigned reg)
@@ -166,7 +224,9 @@ void ich9_pm_write(struct ich9_pm *p, uint64_t offset, unsigned size, uint64_t d
 void ich9_pm_reset(struct ich9_pm *p)
 {
 	g_mutex_lock(&p->lock);
-	p->status = p->enable = p->control = 0;
+	p->status = p->core->waking ? p->wake_status : 0;
+	p->enable = p->control = p->wake_status = 0;
+	p->asleep = false;
 	p->gpe_status = p->gpe_enable = 0;
 	p->smi_enable = 0;
 	p->count = (struct chip_counter){.hz = TIMER_HZ, .stopped = true};
@@ -199,7 +259,8 @@ void ich9_pm_pause(struct ich9_pm *p)
 	g_mutex_lock(&p->lock);
 	update(p);
 	chip_counter_snapshot(&p->count);
-	chip_timer_set(p->timer, CHIP_TIMER_NEVER);
+	if (!p->asleep) /* whose timer may wake it */
+		chip_timer_set(p->timer, CHIP_TIMER_NEVER);
 	g_mutex_unlock(&p->lock);
 }
 
@@ -217,9 +278,14 @@ void ich9_pm_loaded(struct ich9_pm *p)
 	p->count.stopped = true;
 	p->count.value %= 2 * TURN;
 	p->turn = (p->count.value / TURN + 1) * TURN;
+	p->wake_status &= p->asleep ? PM1_STATUS_BITS : 0;
+	if (p->asleep) /* nobody will start it: the machine does not run */
+		chip_counter_start(&p->count);
 	update(p);
 	g_mutex_unlock(&p->lock);
 }
+
+#define SINCE_2(member, t) {.name = #member, .offset = offsetof(struct ich9_pm, member), .type = t, .since = 2}
 
 static const struct state_field count_fields[] = {STATE_INT(struct chip_counter, value, STATE_U64), STATE_END};
 
@@ -231,4 +297,6 @@ const struct state_field ich9_pm_fields[] = {
 	STATE_INT(struct ich9_pm, gpe_enable, STATE_U64),
 	STATE_INT(struct ich9_pm, smi_enable, STATE_U32),
 	STATE_ONE(struct ich9_pm, count, count_fields),
+	SINCE_2(asleep, STATE_BOOL),
+	SINCE_2(wake_status, STATE_U16),
 	STATE_END};

@@ -22,6 +22,8 @@ struct ich9_pm {
 	uint32_t smi_enable;
 	struct chip_counter count; /* stopped until the machine runs */
 	uint64_t turn;		   /* count, of 64 bits, at which bit 23 changes next */
+	bool asleep;		   /* S3, from the write that asks for it to the reset that ends it */
+	uint16_t wake_status;	   /* what that reset finds in status; 0: nothing has asked for it */
 };
 
 bool ich9_pm_init(struct ich9_pm *p, struct machine_core *core, void (*sci)(void *opaque, bool level), void *opaque,
@@ -32,6 +34,8 @@ uint64_t ich9_pm_read(struct ich9_pm *p, uint64_t offset, unsigned size);
 void ich9_pm_write(struct ich9_pm *p, uint64_t offset, unsigned size, uint64_t data);
 void ich9_pm_command(struct ich9_pm *p, uint8_t command); /* port 0xb2 */
 void ich9_pm_power_button(struct ich9_pm *p);
+void ich9_pm_wake(struct ich9_pm *p, enum machine_wake why);
+bool ich9_pm_asleep(struct ich9_pm *p, bool *ret_woken);
 /* As in struct device_class: the counter runs on while the machine is paused, as the time stamp counter does. */
 void ich9_pm_pause(struct ich9_pm *p);
 void ich9_pm_resume(struct ich9_pm *p);

@@ -16,7 +16,8 @@
 #define CMOS 128
 
 enum { SECOND, SECOND_ALARM, MINUTE, MINUTE_ALARM, HOUR, HOUR_ALARM, WEEKDAY, DAY, MONTH, YEAR, REG_A, REG_B, REG_C, REG_D };
-enum { CENTURY = 0x32 };
+enum { SHUTDOWN = 0x0f, CENTURY = 0x32 };
+enum { SHUTDOWN_S3 = 0xfe /* firmware goes to where the guest slept (SeaBIOS resume.c, OVMF PlatformPei) */ };
 enum { A_RATE = 0xf, A_DIVIDER = 0x70, A_DIVIDER_32K = 0x20, A_UPDATING = 0x80 };
 enum { B_24H = 2, B_BINARY = 4, B_UPDATE_IRQ = 0x10, B_ALARM_IRQ = 0x20, B_PERIODIC_IRQ = 0x40, B_SET = 0x80 };
 enum { C_UPDATE = 0x10, C_ALARM = 0x20, C_PERIODIC = 0x40, C_IRQ = 0x80 };
@@ -28,6 +29,7 @@ enum { BOOT_FIRST = 0x3d, ABOVE_4G = 0x5b, PROCESSORS = 0x5f };
 #define NS	     1000000000ll
 #define UPDATING_NS  244000 /* before a second's end (data sheet, update cycle) */
 #define OSCILLATOR   32768
+#define DAY_SECONDS  86400
 
 struct mc146818 {
 	struct device dev;
@@ -53,7 +55,7 @@ static int64_t host_ns(void)
 
 static int64_t guest_time(const struct mc146818 *r)
 {
-	return (int64_t)time(NULL) + (int64_t)r->offset;
+	return (int64_t)((uint64_t)time(NULL) + r->offset);
 }
 
 static uint8_t encode(const struct mc146818 *r, int v)
@@ -113,17 +115,32 @@ static void registers_to_time(struct mc146818 *r)
 		r->offset = (uint64_t)((int64_t)timegm(&tm) - (int64_t)time(NULL));
 }
 
-static bool alarm_matches(const struct mc146818 *r)
+static bool alarm_byte(const struct mc146818 *r, unsigned at, uint8_t now)
 {
-	static const uint8_t pairs[][2] = {{SECOND, SECOND_ALARM}, {MINUTE, MINUTE_ALARM}, {HOUR, HOUR_ALARM}};
+	return (r->cmos[at] & 0xc0) == 0xc0 || r->cmos[at] == now;
+}
 
-	for (unsigned i = 0; i < G_N_ELEMENTS(pairs); i++) {
-		uint8_t alarm = r->cmos[pairs[i][1]];
+/* Seconds of the host from which no alarm is missed, however late we look: the machine may have stood still. */
+static bool alarm_since(const struct mc146818 *r, int64_t first, int64_t last)
+{
+	for (int64_t s = MAX(first, last - DAY_SECONDS + 1); s <= last; s++) {
+		int of_day = (int)(((int64_t)((uint64_t)s + r->offset) % DAY_SECONDS + DAY_SECONDS) % DAY_SECONDS);
 
-		if ((alarm & 0xc0) != 0xc0 && alarm != r->cmos[pairs[i][0]])
-			return false;
+		if (alarm_byte(r, SECOND_ALARM, encode(r, of_day % 60)) &&
+		    alarm_byte(r, MINUTE_ALARM, encode(r, of_day / 60 % 60)) &&
+		    alarm_byte(r, HOUR_ALARM, encode_hour(r, of_day / 3600)))
+			return true;
 	}
-	return true;
+	return false;
+}
+
+static void alarm_rings(struct mc146818 *r)
+{
+	struct machine_core *core = r->dev.core;
+
+	r->cmos[REG_C] |= C_ALARM;
+	if (core->wake && r->cmos[REG_B] & B_ALARM_IRQ)
+		core->wake(core->wake_opaque, WAKE_ALARM);
 }
 
 static void update_irq(struct mc146818 *r)
@@ -162,9 +179,11 @@ static void catch_up(struct mc146818 *r, int64_t now)
 	r->period = period;
 	if (now / NS == r->second || r->cmos[REG_B] & B_SET)
 		return;
-	r->second = now / NS;
 	time_to_registers(r);
-	r->cmos[REG_C] |= C_UPDATE | (alarm_matches(r) ? C_ALARM : 0);
+	r->cmos[REG_C] |= C_UPDATE;
+	if (alarm_since(r, r->second + 1, now / NS))
+		alarm_rings(r);
+	r->second = now / NS;
 }
 
 static void set_alarm(struct mc146818 *r, int64_t now)
@@ -301,6 +320,8 @@ static void rtc_reset(struct device *dev)
 	r->cmos[REG_B] = B_24H;
 	r->cmos[REG_C] = 0;
 	r->cmos[REG_D] = 0x80; /* the battery is good */
+	if (dev->core->waking)
+		r->cmos[SHUTDOWN] = SHUTDOWN_S3;
 	start_over(r);
 	g_mutex_unlock(&r->lock);
 }
@@ -358,19 +379,24 @@ static void rtc_destroy(struct device *dev)
 static bool rtc_loaded(void *opaque, GError **error)
 {
 	struct mc146818 *r = opaque;
+	int64_t second = r->second;
 
 	r->index &= CMOS - 1;
 	r->cmos[REG_A] &= (uint8_t)~A_UPDATING;
 	start_over(r);
+	if (second && second < r->second) /* an alarm may have passed meanwhile */
+		r->second = second;
 	return true;
 }
 
 static const struct state_field rtc_fields[] = {
 	STATE_INT(struct mc146818, index, STATE_U8),   STATE_RAW(struct mc146818, cmos),
 	STATE_INT(struct mc146818, offset, STATE_U64),
-	STATE_INT(struct mc146818, irq, STATE_BOOL),   STATE_END};
+	STATE_INT(struct mc146818, irq, STATE_BOOL),
+	{.name = "second", .offset = offsetof(struct mc146818, second), .type = STATE_U64, .since = 2},
+	STATE_END};
 
-static const struct state_desc rtc_state = {"mc146818", 1, 1, rtc_fields, NULL, rtc_loaded};
+static const struct state_desc rtc_state = {"mc146818", 2, 1, rtc_fields, NULL, rtc_loaded};
 
 const struct device_class device_mc146818 = {
 	.name = "mc146818",

@@ -1,35 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * pvpanic as a PCI function (QEMU's docs/specs/pvpanic.txt): a guest that panics says so before it stands still, or that it has
- * loaded a kernel to take a dump. A byte of memory: read, the events that we know; written, what has happened.
- */
+/* pvpanic (pvpanic.c) as a PCI function (QEMU's docs/specs/pvpanic.txt), whose memory has the byte. Made by --device. */
+#include "pvpanic.h"
+
 #include "classes.h"
 #include "pci.h"
 
-enum { BAR_SIZE = 4096, PANICKED = 1, CRASH_LOADED = 2 };
+enum { BAR_SIZE = 4096 };
 
 struct pvpanic {
 	struct pci_device pci; /* first */
 };
-
-static uint64_t bar_read(void *opaque, uint64_t offset, unsigned size)
-{
-	return offset ? 0 : PANICKED | CRASH_LOADED;
-}
-
-static void bar_write(void *opaque, uint64_t offset, unsigned size, uint64_t data)
-{
-	struct machine_core *core = ((struct pvpanic *)opaque)->pci.dev.core;
-
-	if (offset || !core->notice)
-		return;
-	if (data & PANICKED)
-		core->notice(core->machine, NOTICE_PANICKED, NULL, 0);
-	else if (data & CRASH_LOADED)
-		core->notice(core->machine, NOTICE_CRASH_LOADED, NULL, 0);
-}
-
-static const struct bus_ops bar_ops = {bar_read, bar_write};
 
 static bool create(struct device *dev, GVariant *options, const struct device_backend *backend, GError **error)
 {
@@ -38,7 +18,7 @@ static bool create(struct device *dev, GVariant *options, const struct device_ba
 
 	pci_init(&p->pci, &ids);
 	p->pci.config[0x3d] = 0; /* it has no interrupt */
-	pci_set_bar(&p->pci, 0, BAR_SIZE, false, false, &bar_ops, p);
+	pci_set_bar(&p->pci, 0, BAR_SIZE, false, false, &pvpanic_ops, dev->core);
 	if (pci_add(&p->pci, error))
 		return true;
 	pci_remove(&p->pci);

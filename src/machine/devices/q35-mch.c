@@ -19,6 +19,16 @@ enum { PAM_RE_WE = 0x33, SMRAM_C_BASE_SEG = 2 };
 #define EXBAR_INITIAL 0xb0000000ull
 #define MIB	      20
 
+/*
+ * On the way out of a sleep SeaBIOS (1.16) reaches configuration space through the window from the start, also where it switches
+ * the window off in order to set it up. So it stays where it was over that reset, and until it is switched on anew. QEMU has no
+ * window then, and its guest of SeaBIOS no power management any more.
+ */
+struct mch {
+	struct pci_device pci; /* first */
+	bool waking;	       /* for some instructions of firmware: no part of the saved state */
+};
+
 /* A length that is reserved opens nothing. */
 static void update_window(struct pci_device *p)
 {
@@ -34,7 +44,13 @@ static void update_window(struct pci_device *p)
 
 static void config_written(struct pci_device *p, unsigned offset, unsigned len)
 {
-	if (offset < PCIEXBAR + 8 && offset + len > PCIEXBAR)
+	struct mch *mch = (struct mch *)p;
+
+	if (offset >= PCIEXBAR + 8 || offset + len <= PCIEXBAR)
+		return;
+	if (p->config[PCIEXBAR] & EXBAR_ENABLE)
+		mch->waking = false;
+	if (!mch->waking)
 		update_window(p);
 }
 
@@ -61,6 +77,9 @@ static void mch_reset(struct device *dev)
 {
 	struct pci_device *p = (struct pci_device *)dev;
 
+	((struct mch *)p)->waking = dev->core->waking;
+	if (dev->core->waking)
+		return;
 	pci_reset(p);
 	update_window(p);
 }
@@ -83,7 +102,7 @@ static const struct state_desc mch_state = {"q35-mch", 1, 1, pci_state_fields, N
 const struct device_class device_q35_mch = {
 	.name = "q35-mch",
 	.description = "host bridge of the pc board",
-	.size = sizeof(struct pci_device),
+	.size = sizeof(struct mch),
 	.create = mch_create,
 	.reset = mch_reset,
 	.destroy = mch_destroy,
