@@ -62,6 +62,18 @@ static bool add_scsi(struct machine *m, const struct machine_disk *disk, struct 
 	return board_add(m, disk->cdrom ? "scsi-cd" : "scsi-disk", disk_id(disk->disk), disk->options, &backend, error);
 }
 
+bool board_add_clock(struct machine *m, const struct machine_config *config, GVariant *board, GError **error)
+{
+	g_autoptr(GVariant) options = NULL;
+	GVariantDict dict;
+
+	g_variant_dict_init(&dict, board);
+	g_variant_dict_insert(&dict, "offset", "x", config->clock_offset);
+	g_variant_dict_insert(&dict, "vm", "b", config->clock_vm);
+	options = g_variant_ref_sink(g_variant_dict_end(&dict));
+	return board_add(m, "mc146818", "rtc", options, NULL, error);
+}
+
 bool board_add_serial(struct machine *m, const struct machine_config *config, GError **error)
 {
 	g_autoptr(GVariant) second = g_variant_ref_sink(g_variant_new_parsed("{'second': <true>}"));

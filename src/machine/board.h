@@ -7,6 +7,8 @@
 /* NULL with an error, also when there is one of this id already; backend may be NULL. */
 struct device *board_add(struct machine *m, const char *cls, const char *id, GVariant *options,
 			 const struct device_backend *backend, GError **error);
+/* The clock chip; board: what is in its memory at first, or NULL. */
+bool board_add_clock(struct machine *m, const struct machine_config *config, GVariant *board, GError **error);
 /* The serial ports: com1 and, if it goes anywhere, com2. */
 bool board_add_serial(struct machine *m, const struct machine_config *config, GError **error);
 /* hvc0 and the channels, if there is one of them. */

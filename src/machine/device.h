@@ -41,6 +41,7 @@ struct machine_core {
 	void *pci_intx_opaque;
 	bool hpet_legacy; /* the HPET has GSIs 0 and 8, the clock none; atomic */
 	bool waking; /* the reset under way ends a sleep: memory is kept, and firmware is to find out */
+	bool asleep; /* the guest is (S3); written while it runs, read while it stands still */
 	/* Any thread, locks held: would end a sleep; does nothing to a machine that is awake. NULL: this one cannot sleep. */
 	void (*wake)(void *opaque, enum machine_wake why);
 	void *wake_opaque;

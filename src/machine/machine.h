@@ -102,6 +102,8 @@ struct machine_config {
 	unsigned n_cards;
 	const struct machine_device *devices; /* n_devices of them */
 	unsigned n_devices;
+	int64_t clock_offset; /* seconds that the clock chip is ahead of the host's UTC, or with clock_vm of 1970 at first */
+	bool clock_vm;	      /* it stands still while the machine does */
 	bool incoming; /* memory and state are loaded before it runs: nothing is put there */
 };
 

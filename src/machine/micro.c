@@ -16,7 +16,7 @@ static bool add_legacy(struct machine *m, const struct machine_config *config, G
 	g_autoptr(GVariant) no_ports = g_variant_ref_sink(g_variant_new_parsed("{'ports': <false>}"));
 
 	m->pm = add(m, "acpi-pm", "pm", NULL, error);
-	return m->pm && board_add_serial(m, config, error) && add(m, "mc146818", "rtc", NULL, error) &&
+	return m->pm && board_add_serial(m, config, error) && board_add_clock(m, config, NULL, error) &&
 	       board_add(m, "i8042", "kbd", no_ports, NULL, error);
 }
 

@@ -60,18 +60,18 @@ static bool route_interrupts(struct machine *m, GError **error)
 }
 
 /* The clock chip's memory says how much memory and how many processors there are. */
-static bool add_clock(struct machine *m, GError **error)
+static bool add_clock(struct machine *m, const struct machine_config *config, GError **error)
 {
 	uint64_t low = pc_low_ram(m->memory);
 	g_autoptr(GVariant) options = g_variant_ref_sink(
 		g_variant_new_parsed("{'low': <%t>, 'high': <%t>, 'cpus': <%u>}", low, m->memory - low, m->cpus));
 
-	return board_add(m, "mc146818", "rtc", options, NULL, error);
+	return board_add_clock(m, config, options, error);
 }
 
 static bool add_legacy(struct machine *m, const struct machine_config *config, GError **error)
 {
-	return board_add_serial(m, config, error) && add_clock(m, error) &&
+	return board_add_serial(m, config, error) && add_clock(m, config, error) &&
 	       add(m, "hpet", "hpet", NULL, error) && add(m, "i8042", "kbd", NULL, error);
 }
 

@@ -181,7 +181,7 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.n_cards = vmm->n_cards,
 	};
 
-	if (vmm_vga_options(vmm, &config.vga_options, error) && set_cpus(vmm, &config, error))
+	if (vmm_vga_options(vmm, &config.vga_options, error) && set_cpus(vmm, &config, error) && vmm_read_rtc(vmm, &config, error))
 		vmm->machine = machine_new(&config, error);
 	for (unsigned i = 0; i < n_devices; i++)
 		g_variant_unref(devices[i].options);
@@ -256,6 +256,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 
 void vmm_close(struct vmm *vmm)
 {
+	vmm_close_rtc(vmm);
 	vmm_close_vnc(vmm);
 	if (vmm->qmp)
 		vmm->qmp_module->close(vmm);

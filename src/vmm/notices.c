@@ -133,6 +133,9 @@ void vmm_noticed(void *opaque, enum machine_notice what, const char *name, uint3
 	case NOTICE_BALLOON:
 		balloon_changed(vmm);
 		break;
+	case NOTICE_CLOCK:
+		vmm_rtc_changed(vmm, (int32_t)value);
+		break;
 	case NOTICE_EXIT:
 		vmm_guest_quit(vmm, value & 0xff, "guest-shutdown");
 		break;

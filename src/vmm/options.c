@@ -195,6 +195,16 @@ static const struct option vnc_keys[] = {
 	{},
 };
 
+static const char *const rtc_clocks[] = { "host", "vm", NULL };
+static const char *const rtc_fixes[] = { "none", NULL };
+static const struct option rtc_keys[] = {
+	{ "base", OPTION_TEXT, "utc|localtime|DATE", "what it says at the start (utc)", .first = true },
+	{ "clock", OPTION_CHOICE, "host|vm", "what it goes by: the host's time, or that which the machine runs (host)",
+	  .choices = rtc_clocks },
+	{ "driftfix", OPTION_CHOICE, "none", "no interrupt is repeated (none)", .choices = rtc_fixes },
+	{},
+};
+
 /* QEMU's words: the server that we are, for which the guest does not wait. */
 static const struct option qmp_keys[] = {
 	{ "socket", OPTION_CHARDEV, "unix:PATH", "Unix socket to listen on", .choices = qmp_kinds, .required = true,
@@ -240,6 +250,7 @@ const struct option option_table[] = {
 	{ "channel", OPTION_KEYS, "unix:PATH,name=NAME", "a port for an agent in the guest; may be repeated",
 	  .keys = channel_keys, .repeat = true, .rare = true },
 	{ "qmp", OPTION_KEYS, "unix:PATH", "socket that takes QMP commands (none)", .keys = qmp_keys },
+	{ "rtc", OPTION_KEYS, "KEYS", "the guest's clock chip", .keys = rtc_keys, .rare = true },
 	{ "watchdog-action", OPTION_CHOICE, "reset|shutdown|poweroff|pause|none|inject-nmi|debug",
 	  "what happens when nobody feeds the watchdog (reset)", .choices = option_watchdog_actions, .rare = true },
 	{ "incoming", OPTION_TEXT, "URI", "the machine comes from there: unix:PATH, fd:N, file:PATH, or defer", .rare = true },

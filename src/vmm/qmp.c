@@ -158,6 +158,7 @@ static const char *const events[] = {
 	"POWERDOWN",
 	"RESET",
 	"RESUME",
+	"RTC_CHANGE",
 	"SHUTDOWN",
 	"STOP",
 	"SUSPEND",

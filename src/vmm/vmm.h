@@ -94,6 +94,11 @@ struct vmm {
 	GSource *io_error_stop; /* on its way to stop it for that, or NULL */
 	enum watchdog_action watchdog_action;
 	int status; /* of the process */
+	struct {
+		int32_t offset;
+		bool changed; /* and not told yet */
+		guint quiet;  /* source: until it ends no event is sent; 0: none */
+	} rtc; /* rtc.c */
 	/* migrate.c, incoming.c */
 	struct migrate *migrate; /* the last one, or NULL */
 	enum migrate_status migrate_status;
@@ -161,6 +166,11 @@ const char *vmm_vga(const struct vmm *vmm);
 bool vmm_vga_options(const struct vmm *vmm, GVariant **ret, GError **error);
 bool vmm_open_vnc(struct vmm *vmm, GError **error);
 void vmm_close_vnc(struct vmm *vmm);
+
+/* rtc.c: --rtc; the guest set its clock chip, which is now that many seconds ahead of what --rtc says. */
+bool vmm_read_rtc(const struct vmm *vmm, struct machine_config *config, GError **error);
+void vmm_rtc_changed(struct vmm *vmm, int32_t offset);
+void vmm_close_rtc(struct vmm *vmm);
 
 /* Run until the guest or the user ends it; answers the exit status of the process. */
 int vmm_run(struct vmm *vmm);

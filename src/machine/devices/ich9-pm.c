@@ -130,7 +130,7 @@ static void sleep_now(struct ich9_pm *p)
 		p->core->request(p->core->machine, REQUEST_HIBERNATE);
 		break;
 	case PC_SLP_TYP_S3:
-		p->asleep = true;
+		p->asleep = p->core->asleep = true;
 		p->core->request(p->core->machine, REQUEST_SUSPEND);
 		break;
 	default:
@@ -226,7 +226,7 @@ void ich9_pm_reset(struct ich9_pm *p)
 	g_mutex_lock(&p->lock);
 	p->status = p->core->waking ? p->wake_status : 0;
 	p->enable = p->control = p->wake_status = 0;
-	p->asleep = false;
+	p->asleep = p->core->asleep = false;
 	p->gpe_status = p->gpe_enable = 0;
 	p->smi_enable = 0;
 	p->count = (struct chip_counter){.hz = TIMER_HZ, .stopped = true};
@@ -278,6 +278,7 @@ void ich9_pm_loaded(struct ich9_pm *p)
 	p->count.stopped = true;
 	p->count.value %= 2 * TURN;
 	p->turn = (p->count.value / TURN + 1) * TURN;
+	p->core->asleep = p->asleep;
 	p->wake_status &= p->asleep ? PM1_STATUS_BITS : 0;
 	if (p->asleep) /* nobody will start it: the machine does not run */
 		chip_counter_start(&p->count);

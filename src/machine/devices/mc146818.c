@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The PC's real-time clock and CMOS memory (Motorola MC146818A) at ports 0x70 and 0x71: the host's UTC time plus what the
- * guest set, periodic, alarm and update interrupts on GSI 8, 114 bytes of memory. In those the pc board tells firmware that has
- * no better source what there is, as QEMU does. Created by the board.
+ * The PC's real-time clock and CMOS memory (Motorola MC146818A) at ports 0x70 and 0x71: the host's time, or the time that the
+ * machine has run, and an offset that --rtc and the guest set; periodic, alarm and update interrupts on GSI 8, 114 bytes of
+ * memory. In those the pc board tells firmware that has no better source what there is, as QEMU does. Created by the board.
  */
 #include <string.h>
 #include <time.h>
@@ -36,11 +36,15 @@ struct mc146818 {
 	GMutex lock;
 	uint8_t index;
 	uint8_t cmos[CMOS];
-	uint64_t offset;     /* guest time - host time, seconds (two's complement) */
+	uint64_t offset;     /* guest time - clock_ns(), seconds (two's complement) */
+	uint64_t base;	     /* what that was before the guest set its time */
+	bool vm;	     /* the clock is the count, else the host's */
+	struct chip_counter count; /* ns that the machine has run, or slept; of `vm` */
 	struct chip_timer *alarm; /* the next second or period, only while an interrupt is wanted */
 	int64_t second;	     /* host's, of the last update that was seen */
 	int64_t period;	     /* likewise, of the periods since the epoch */
 	bool irq;
+	bool saved_vm; /* of the saved state */
 	uint8_t board[CMOS]; /* what the board has there; at each reset */
 	uint8_t is_board[CMOS];
 };
@@ -53,9 +57,15 @@ static int64_t host_ns(void)
 	return ts.tv_sec * NS + ts.tv_nsec;
 }
 
+/* What the guest's time is an offset to. */
+static int64_t clock_ns(const struct mc146818 *r)
+{
+	return r->vm ? (int64_t)(chip_counter_read(&r->count) & INT64_MAX) : host_ns();
+}
+
 static int64_t guest_time(const struct mc146818 *r)
 {
-	return (int64_t)((uint64_t)time(NULL) + r->offset);
+	return (int64_t)((uint64_t)(clock_ns(r) / NS) + r->offset);
 }
 
 static uint8_t encode(const struct mc146818 *r, int v)
@@ -100,6 +110,15 @@ static void time_to_registers(struct mc146818 *r)
 	r->cmos[CENTURY] = encode(r, (tm.tm_year + 1900) / 100);
 }
 
+static void set_offset(struct mc146818 *r, uint64_t offset)
+{
+	struct machine_core *core = r->dev.core;
+
+	r->offset = offset;
+	if (core->notice)
+		core->notice(core->machine, NOTICE_CLOCK, NULL, (uint32_t)(offset - r->base));
+}
+
 static void registers_to_time(struct mc146818 *r)
 {
 	struct tm tm = {
@@ -112,7 +131,7 @@ static void registers_to_time(struct mc146818 *r)
 	};
 
 	if (!(r->cmos[REG_B] & B_SET))
-		r->offset = (uint64_t)((int64_t)timegm(&tm) - (int64_t)time(NULL));
+		set_offset(r, (uint64_t)timegm(&tm) - (uint64_t)(clock_ns(r) / NS));
 }
 
 static bool alarm_byte(const struct mc146818 *r, unsigned at, uint8_t now)
@@ -195,12 +214,14 @@ static void set_alarm(struct mc146818 *r, int64_t now)
 		next = (now / NS + 1) * NS;
 	if (ticks)
 		next = MIN(next, (int64_t)((__int128)(periods_at(now, ticks) + 1) * ticks * NS / OSCILLATOR) + 1);
+	if (r->vm && r->count.stopped)
+		next = INT64_MAX;
 	chip_timer_set(r->alarm, next == INT64_MAX ? CHIP_TIMER_NEVER : chip_timer_now() + (uint64_t)(next - now));
 }
 
 static void update(struct mc146818 *r)
 {
-	int64_t now = host_ns();
+	int64_t now = clock_ns(r);
 
 	catch_up(r, now);
 	update_irq(r);
@@ -218,7 +239,7 @@ static void on_alarm(void *opaque)
 
 static void start_over(struct mc146818 *r)
 {
-	int64_t now = host_ns();
+	int64_t now = clock_ns(r);
 	unsigned ticks = period_ticks(r);
 
 	r->second = now / NS;
@@ -239,7 +260,7 @@ static uint8_t read_cmos(struct mc146818 *r)
 	if (r->index == REG_C) {
 		r->cmos[REG_C] = 0;
 		update_irq(r);
-	} else if (r->index == REG_A && !(r->cmos[REG_B] & B_SET) && NS - host_ns() % NS <= UPDATING_NS) {
+	} else if (r->index == REG_A && !(r->cmos[REG_B] & B_SET) && NS - clock_ns(r) % NS <= UPDATING_NS) {
 		v |= A_UPDATING;
 	}
 	return v;
@@ -353,10 +374,17 @@ static void describe_board(struct mc146818 *r, uint64_t low, uint64_t high, unsi
 static bool rtc_create(struct device *dev, GVariant *options, const struct device_backend *backend, GError **error)
 {
 	struct mc146818 *r = (struct mc146818 *)dev;
+	gboolean vm = FALSE;
 	guint64 low, high;
 	guint32 cpus;
 
 	g_mutex_init(&r->lock);
+	if (options && g_variant_lookup(options, "offset", "x", (gint64 *)&r->base))
+		r->offset = r->base;
+	if (options)
+		g_variant_lookup(options, "vm", "b", &vm);
+	r->vm = vm;
+	r->count = (struct chip_counter){.hz = NS, .stopped = true};
 	r->alarm = chip_timer_new(dev->core->context, on_alarm, r, error);
 	if (!r->alarm)
 		return false;
@@ -381,6 +409,13 @@ static bool rtc_loaded(void *opaque, GError **error)
 	struct mc146818 *r = opaque;
 	int64_t second = r->second;
 
+	if (r->saved_vm != r->vm)
+		return kv_fail(error, KV_ERROR_INVALID, "the saved machine's clock has --rtc clock=%s, this one's has not",
+			       r->saved_vm ? "vm" : "host");
+	r->count.value &= INT64_MAX;
+	r->count.stopped = true;
+	if (r->dev.core->asleep) /* its alarm may have to wake it */
+		chip_counter_start(&r->count);
 	r->index &= CMOS - 1;
 	r->cmos[REG_A] &= (uint8_t)~A_UPDATING;
 	start_over(r);
@@ -389,14 +424,60 @@ static bool rtc_loaded(void *opaque, GError **error)
 	return true;
 }
 
+static void rtc_saving(void *opaque)
+{
+	struct mc146818 *r = opaque;
+
+	r->saved_vm = r->vm;
+	chip_counter_snapshot(&r->count);
+}
+
+/* Of the machine's own time; one that sleeps is paused, but its clock goes on. */
+static void rtc_pause(struct device *dev)
+{
+	struct mc146818 *r = (struct mc146818 *)dev;
+
+	g_mutex_lock(&r->lock);
+	if (r->vm && !dev->core->asleep) {
+		update(r);
+		chip_counter_stop(&r->count);
+		set_alarm(r, clock_ns(r));
+	}
+	g_mutex_unlock(&r->lock);
+}
+
+static void rtc_resume(struct device *dev)
+{
+	struct mc146818 *r = (struct mc146818 *)dev;
+
+	g_mutex_lock(&r->lock);
+	if (r->vm) {
+		chip_counter_start(&r->count);
+		update(r);
+	}
+	g_mutex_unlock(&r->lock);
+}
+
+#define SINCE_2(member, t) {.name = #member, .offset = offsetof(struct mc146818, member), .type = t, .since = 2}
+
+static const struct state_field count_fields[] = {STATE_INT(struct chip_counter, value, STATE_U64), STATE_END};
+
 static const struct state_field rtc_fields[] = {
 	STATE_INT(struct mc146818, index, STATE_U8),   STATE_RAW(struct mc146818, cmos),
 	STATE_INT(struct mc146818, offset, STATE_U64),
 	STATE_INT(struct mc146818, irq, STATE_BOOL),
-	{.name = "second", .offset = offsetof(struct mc146818, second), .type = STATE_U64, .since = 2},
+	SINCE_2(second, STATE_U64),
+	SINCE_2(saved_vm, STATE_BOOL),
+	{.name = "count",
+	 .offset = offsetof(struct mc146818, count),
+	 .type = STATE_STRUCT,
+	 .since = 2,
+	 .size = sizeof(struct chip_counter),
+	 .count = 1,
+	 .fields = count_fields},
 	STATE_END};
 
-static const struct state_desc rtc_state = {"mc146818", 2, 1, rtc_fields, NULL, rtc_loaded};
+static const struct state_desc rtc_state = {"mc146818", 2, 1, rtc_fields, rtc_saving, rtc_loaded};
 
 const struct device_class device_mc146818 = {
 	.name = "mc146818",
@@ -405,5 +486,7 @@ const struct device_class device_mc146818 = {
 	.create = rtc_create,
 	.reset = rtc_reset,
 	.destroy = rtc_destroy,
+	.pause = rtc_pause,
+	.resume = rtc_resume,
 	.state = &rtc_state,
 };
