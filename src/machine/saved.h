@@ -34,6 +34,7 @@ void saved_keep_open(void);
 
 /* Main thread. Memory changes no more unless saver_log() says that it may. */
 struct saver *saver_new(struct machine *m, int fd, enum saved_form form);
+void saver_set_stream(struct saver *s, int fd); /* of a STREAM that was made with -1, before saver_begin() */
 void saver_free(struct saver *s); /* NULL is fine */
 /* From now on the machine may run until the pause before saver_finish(). Main thread. */
 bool saver_log(struct saver *s, GError **error);

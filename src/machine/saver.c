@@ -49,7 +49,6 @@ struct saver *saver_new_for(struct guest_mem *mem, const char *description, int 
 
 	s->mem = mem;
 	s->description = g_strdup(description);
-	s->fd = fd;
 	s->form = form;
 	s->n_areas = mem_areas(mem, s->area);
 	for (unsigned i = 0; i < s->n_areas; i++) {
@@ -57,9 +56,17 @@ struct saver *saver_new_for(struct guest_mem *mem, const char *description, int 
 		s->counts.total += s->area[i].size;
 	}
 	s->counts.remaining = s->counts.total;
-	if (form == SAVED_STREAM)
-		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	if (form == SAVED_STREAM && fd >= 0)
+		saver_set_stream(s, fd);
+	else
+		s->fd = fd;
 	return s;
+}
+
+void saver_set_stream(struct saver *s, int fd)
+{
+	s->fd = fd;
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
 struct saver *saver_new(struct machine *m, int fd, enum saved_form form)

@@ -241,7 +241,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	vmm->started = g_get_monotonic_time();
 	vmm->options = g_variant_ref(options);
 	vmm_set_watchdog(vmm, lookup_text(vmm, "watchdog-action", "reset"));
-	vmm->kvm_fd = vmm->saved_fd = -1;
+	vmm->kvm_fd = vmm->saved_fd = vmm->exec_fd = -1;
 	migrate_init(vmm);
 	if (!check_board(vmm, error) || !load_qmp(vmm, error))
 		return false;
@@ -251,7 +251,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	    !vmm_open_disks(vmm, error) || !vmm_open_graph(vmm, error) || !vmm_open_cards(vmm, error) || !open_accel(vmm, error))
 		return false;
 	return open_consoles(vmm, error) && vmm_open_channels(vmm, error) && open_machine(vmm, error) && open_qmp(vmm, error) &&
-	       vmm_open_vnc(vmm, error);
+	       vmm_open_vnc(vmm, error) && migrate_exec_prepare(vmm, error);
 }
 
 void vmm_close(struct vmm *vmm)
@@ -273,6 +273,8 @@ void vmm_close(struct vmm *vmm)
 	vmm_close_graph(vmm);
 	vmm_close_disks(vmm);
 	vmm_close_firmware(vmm);
+	if (vmm->exec_fd >= 0)
+		close(vmm->exec_fd);
 	if (vmm->saved_fd >= 0)
 		close(vmm->saved_fd);
 	if (vmm->kvm_fd >= 0)

@@ -133,7 +133,8 @@ static gboolean on_connection(gint fd, GIOCondition condition, gpointer opaque)
 		return G_SOURCE_CONTINUE;
 	close(in->fd);
 	in->fd = peer;
-	unlink(in->socket);
+	if (in->socket)
+		unlink(in->socket);
 	g_clear_pointer(&in->socket, g_free);
 	g_clear_pointer(&in->listen, g_source_unref);
 	begin(in);
@@ -142,7 +143,8 @@ static gboolean on_connection(gint fd, GIOCondition condition, gpointer opaque)
 
 static void wait_for_peer(struct incoming *in, const char *uri)
 {
-	in->socket = g_strdup(uri + strlen("unix:"));
+	if (g_str_has_prefix(uri, "unix:"))
+		in->socket = g_strdup(uri + strlen("unix:"));
 	in->listen = g_unix_fd_source_new(in->fd, G_IO_IN);
 	g_source_set_callback(in->listen, G_SOURCE_FUNC(on_connection), in, NULL);
 	g_source_attach(in->listen, NULL);

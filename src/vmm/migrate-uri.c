@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What migrate and --incoming name: unix:PATH, fd:NAME, file:PATH. A file is made under another name and renamed when it is
- * complete, so that none is half of one, and one that a machine has its memory from is not written to. See migrate.h.
+ * What migrate and --incoming name: unix:PATH, tcp:HOST:PORT, fd:NAME, exec:COMMAND, file:PATH. A file is made under another name
+ * and renamed when it is complete, so that none is half of one, and one that a machine has its memory from is not written to.
+ * See migrate.h.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,7 @@
 #include "migrate.h"
 #include "vmm.h"
 
-static const char known[] = "unix:PATH, fd:NAME or file:PATH";
+static const char known[] = "unix:PATH, tcp:HOST:PORT, fd:NAME, exec:COMMAND or file:PATH";
 
 static const char *after(const char *uri, const char *scheme)
 {
@@ -29,10 +30,7 @@ static const char *after(const char *uri, const char *scheme)
 
 static int fail_uri(const char *uri, GError **error)
 {
-	if (g_str_has_prefix(uri, "exec:"))
-		kv_fail(error, KV_ERROR_UNSUPPORTED, "'%s': kv-vmm starts no programs; give %s", uri, known);
-	else
-		kv_fail(error, KV_ERROR_USAGE, "'%s': unknown migration protocol; give %s", uri, known);
+	kv_fail(error, KV_ERROR_USAGE, "'%s': unknown migration protocol; give %s", uri, known);
 	return -1;
 }
 
@@ -114,6 +112,11 @@ bool migrate_open_target(struct vmm *vmm, const char *uri, struct migrate_target
 	*ret = (struct migrate_target){ .fd = -1 };
 	if ((rest = after(uri, "unix:"))) {
 		ret->fd = connect_unix(rest, error);
+	} else if ((rest = after(uri, "tcp:"))) {
+		if (migrate_tcp_check(rest, error))
+			ret->tcp = g_strdup(rest);
+	} else if ((rest = after(uri, "exec:"))) {
+		ret->fd = migrate_exec(vmm, rest, true, error);
 	} else if ((rest = after(uri, "fd:"))) {
 		ret->fd = take_fd(vmm, rest, error);
 	} else if ((rest = after(uri, "file:"))) {
@@ -123,7 +126,7 @@ bool migrate_open_target(struct vmm *vmm, const char *uri, struct migrate_target
 	} else {
 		fail_uri(uri, error);
 	}
-	return ret->fd >= 0;
+	return ret->fd >= 0 || ret->tcp;
 }
 
 bool migrate_close_target(struct migrate_target *t, bool complete, GError **error)
@@ -139,6 +142,7 @@ bool migrate_close_target(struct migrate_target *t, bool complete, GError **erro
 		unlink(t->made);
 	g_clear_pointer(&t->made, g_free);
 	g_clear_pointer(&t->path, g_free);
+	g_clear_pointer(&t->tcp, g_free);
 	return ok;
 }
 
@@ -181,6 +185,12 @@ int migrate_open_source(struct vmm *vmm, const char *uri, bool *ret_listens, GEr
 		*ret_listens = true;
 		return kv_listen_unix("migration socket", rest, error);
 	}
+	if ((rest = after(uri, "tcp:"))) {
+		*ret_listens = true;
+		return migrate_tcp_listen(rest, error);
+	}
+	if ((rest = after(uri, "exec:")))
+		return migrate_exec(vmm, rest, false, error);
 	if ((rest = after(uri, "fd:")))
 		return given_fd(vmm, rest, error);
 	if ((rest = after(uri, "file:")))

@@ -161,13 +161,36 @@ static bool send_moment(struct migrate *m, GError **error)
 	       saver_finish_sealed(m->saver, m->state, m->ran, error);
 }
 
+static bool is_cancelled(void *opaque)
+{
+	struct migrate *m = opaque;
+	bool yes;
+
+	g_mutex_lock(&m->lock);
+	yes = m->cancelled;
+	g_mutex_unlock(&m->lock);
+	return yes;
+}
+
+/* Only then does the thread lose sockets and names. */
+static bool reach_target(struct migrate *m, GError **error)
+{
+	if (m->target.tcp) {
+		m->target.fd = migrate_tcp_connect(m->target.tcp, is_cancelled, m, error);
+		if (m->target.fd < 0)
+			return false;
+		saver_set_stream(m->saver, m->target.fd);
+	}
+	kv_role_enter("saver");
+	return true;
+}
+
 static gpointer send_thread(gpointer opaque)
 {
 	struct migrate *m = opaque;
 	GError *error = NULL;
 
-	kv_role_enter("saver");
-	if (saver_begin(m->saver, &error))
+	if (reach_target(m, &error) && saver_begin(m->saver, &error))
 		(m->moment ? send_moment : send_rounds)(m, &error);
 	m->result = error;
 	call_main(m, thread_ended);

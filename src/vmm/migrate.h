@@ -39,12 +39,20 @@ struct migrate_target {
 	int fd;
 	enum saved_form form;
 	char *path, *made; /* FILE: where it has to be at the end, and where it is until then; NULL */
+	char *tcp;	   /* HOST:PORT, which the thread that sends connects to; fd is -1 till then; NULL */
 };
 bool migrate_open_target(struct vmm *vmm, const char *uri, struct migrate_target *ret, GError **error);
 /* complete: to its name; else there is no file. */
 bool migrate_close_target(struct migrate_target *t, bool complete, GError **error);
-/* unix: a listening socket, *ret_listens; else what can be read. */
+/* unix, tcp: a listening socket, *ret_listens; else what can be read. */
 int migrate_open_source(struct vmm *vmm, const char *uri, bool *ret_listens, GError **error);
+/* migrate-tcp.c; HOST:PORT. A socket, or -1; connecting takes time, and ends when cancelled() says so: any thread. */
+int migrate_tcp_listen(const char *where, GError **error);
+bool migrate_tcp_check(const char *where, GError **error);
+int migrate_tcp_connect(const char *where, bool (*cancelled)(void *opaque), void *opaque, GError **error);
+/* migrate-exec.c. prepare: before the sandbox. A pipe to the command or from it, or -1. */
+bool migrate_exec_prepare(struct vmm *vmm, GError **error);
+int migrate_exec(struct vmm *vmm, const char *command, bool to_it, GError **error);
 /* getfd, closefd */
 bool migrate_add_fd(struct vmm *vmm, const char *name, int fd);
 bool migrate_close_fd(struct vmm *vmm, const char *name);

@@ -119,11 +119,18 @@ static void engine_thread(void)
 	kv_role_enter("engine");
 }
 
+bool sandbox_is_wanted(GVariant *options)
+{
+	g_autoptr(GVariant) keys = keys_of(options);
+
+	return is_on(keys);
+}
+
 void sandbox_prepare(GVariant *options)
 {
-	g_autoptr(GVariant) keys = keys_of(options), qmp = g_variant_lookup_value(options, "qmp", NULL);
+	g_autoptr(GVariant) qmp = g_variant_lookup_value(options, "qmp", NULL);
 
-	if (!is_on(keys))
+	if (!sandbox_is_wanted(options))
 		return;
 	kvcore_hold_threads(engine_thread);
 	if (!qmp)

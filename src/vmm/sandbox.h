@@ -36,6 +36,7 @@ struct sandbox {
 
 /* To be called before the machine is made: holds back threads until sandbox_enter(). Nothing with --sandbox off. */
 void sandbox_prepare(GVariant *options);
+bool sandbox_is_wanted(GVariant *options); /* not --sandbox off */
 /* Everything is open. False with @error set: `strict`, or a mistake of the user's. */
 bool sandbox_enter(const struct vmm *vmm, GError **error);
 

@@ -106,6 +106,7 @@ struct vmm {
 	struct incoming *incoming; /* a machine is on its way here */
 	bool incoming_deferred; /* ... or will be */
 	bool autostart; /* it runs when it has come */
+	int exec_fd;  /* of --incoming exec:, until that is read; -1: none */
 	int saved_fd; /* the file that memory is mapped from; -1: none */
 	GHashTable *fds; /* getfd: descriptors by name */
 };

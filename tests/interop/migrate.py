@@ -162,6 +162,90 @@ def case_hops(bed):
         vmm.__exit__()
 
 
+def free_port(family, address):
+    """One that nobody has now; who takes it meanwhile is told of."""
+    with socket.socket(family) as probe:
+        probe.bind((address, 0))
+        return probe.getsockname()[1]
+
+
+def case_tcp(bed):
+    """From process to process by TCP, of both families; who is not there, or does not answer, holds up nobody."""
+    vmm = bed.start('--cpus', '2')
+    try:
+        for family, address in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1'), (socket.AF_INET, '')):
+            try:
+                port = free_port(family, address)
+            except OSError as error:
+                raise Skipped(f'{address}: {error}') from error
+            uri = f'tcp:[{address}]:{port}' if ':' in address else f'tcp:{address}:{port}'
+            other = bed.start('--cpus', '2', '--incoming', *(['defer'] if not address else [uri]))
+            try:
+                new = other.client()
+                if not address:
+                    new.run('migrate-incoming', uri=uri)
+                save(vmm.client(), uri)
+                running(new)
+            finally:
+                vmm.__exit__()
+                vmm = other
+            is_good(vmm)
+        client = new
+        client.run('migrate', uri=f'tcp:127.0.0.1:{free_port(socket.AF_INET, "127.0.0.1")}')
+        end = time.monotonic() + LIMIT
+        while client.run('query-migrate')['status'] != 'failed':
+            check(time.monotonic() < end, 'nobody is there, and nobody says so')
+        check('refused' in client.run('query-migrate')['error-desc'], 'another reason', client.run('query-migrate'))
+        with socket.socket() as full:
+            # A queue of no length: connections beyond the first few are not answered.
+            full.bind(('127.0.0.1', 0))
+            full.listen(0)
+            fill = [socket.socket() for _ in range(8)]
+            for one in fill:
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+            client.run('migrate', uri=f'tcp:127.0.0.1:{full.getsockname()[1]}')
+            check(client.run('query-migrate')['status'] == 'active', 'it does not wait')
+            is_good(vmm)
+            client.run('migrate_cancel')
+            wait_status(client, 'cancelled')
+            for one in fill:
+                one.close()
+        is_good(vmm)
+        text = refused_uri(bed, f'tcp:127.0.0.1:nosuchport')
+        check('cannot listen on' in text, 'another reason', text)
+    finally:
+        vmm.__exit__()
+
+
+def case_exec(bed):
+    """Through commands: the one that --incoming names starts outside of the sandbox, others with --sandbox off."""
+    path = bed.path('saved')
+    with bed.start('--sandbox', 'off') as vmm:
+        client = vmm.client()
+        is_good(vmm)
+        save(client, f'exec:cat >{path}.new && mv {path}.new {path}')
+    end = time.monotonic() + LIMIT
+    while not os.path.exists(path):
+        check(time.monotonic() < end, 'the command does not end')
+        time.sleep(0.02)
+    with bed.start('--incoming', f'exec:cat {path}') as vmm:
+        running(vmm.client())
+        is_good(vmm)
+    with bed.start('--incoming', 'defer') as vmm:
+        answer = vmm.client().ask({'execute': 'migrate-incoming', 'arguments': {'uri': f'exec:cat {path}'}})
+        check('the sandbox starts no programs' in answer['error']['desc'], 'it starts one', answer)
+    text = refused_uri(bed, 'exec:exit 3')
+    check('ends too early' in text, 'another reason', text)
+
+
+def refused_uri(bed, uri):
+    with bed.start('--incoming', uri) as vmm:
+        text = vmm.process.communicate(timeout=LIMIT)[1].decode()
+        check(vmm.process.returncode == 1, f'{uri} is taken', text)
+        return text
+
+
 def case_pipe(bed):
     """Through a pipe, whose ends are passed by SCM_RIGHTS and by inheritance; --incoming defer."""
     read, write = os.pipe()
@@ -304,7 +388,8 @@ def case_refused(bed):
                 file.write(data)
             text = refused(bed, bad)
             check(words in text, f'{name}: not "{words}"', text)
-        for uri, words in (('exec:cat', 'starts no programs'), ('tcp:localhost:1', 'unknown migration protocol'),
+        for uri, words in (('exec:cat', 'the sandbox starts no programs'), ('rdma:x:1', 'unknown migration protocol'),
+                           ('tcp:localhost', 'give tcp:HOST:PORT'), ('tcp:::1:5', 'in brackets'),
                            ('unix:/nowhere/x', 'No such file'), ('fd:no', "named 'no' has not been found"),
                            ('file:/nowhere/x', 'No such file')):
             client.run('cont')
