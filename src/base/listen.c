@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Listening on a Unix socket. See listen.h. */
+/* Listening on sockets, of Unix and of TCP. See listen.h. */
 #include "listen.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -12,7 +14,7 @@
 
 #include "error.h"
 
-enum { BACKLOG = 4 };
+enum { BACKLOG = 4, TCP_BACKLOG = 64 };
 
 /* A socket file that nobody listens on any more is a leftover, and removed. */
 static bool remove_leftover(const char *what, const struct sockaddr_un *sa, GError **error)
@@ -74,4 +76,45 @@ void kv_listen_remove(int folder, const char *path)
 		return;
 	unlinkat(folder, name, 0);
 	close(folder);
+}
+
+static int listen_at(const struct addrinfo *a)
+{
+	int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol), on = 1, off = 0, err;
+
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (a->ai_family == AF_INET6) /* "::" is for both families */
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, TCP_BACKLOG) == 0)
+		return fd;
+	err = errno;
+	close(fd);
+	errno = err;
+	return -1;
+}
+
+int kv_listen_tcp(const char *address, const char *port, GError **error)
+{
+	const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
+	struct addrinfo *list;
+	int fd = -1, family, res = getaddrinfo(address, port, &hints, &list);
+
+	if (res) {
+		kv_fail(error, KV_ERROR_USAGE, "cannot listen on '%s', port %s: %s", address ? address : "*", port,
+			gai_strerror(res));
+		return -1;
+	}
+	/* IPv6 first: without an address it takes IPv4 as well. */
+	for (int pass = 0; pass < 2 && fd < 0; pass++) {
+		family = pass ? AF_INET : AF_INET6;
+		for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
+			if (a->ai_family == family)
+				fd = listen_at(a);
+	}
+	freeaddrinfo(list);
+	if (fd < 0)
+		kv_fail_errno(error, errno, "cannot listen on '%s', port %s", address ? address : "*", port);
+	return fd;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Unix sockets that we listen on: consoles, monitors. The file is its owner's alone (0600); who listens unlinks it. */
+/* Sockets that we listen on: consoles, monitors, NBD. The file of a Unix one is its owner's (0600); who listens unlinks it. */
 #pragma once
 #include <glib.h>
 
@@ -8,6 +8,9 @@
  * leftover socket file that nobody listens on is replaced, anything else that is there already is refused.
  */
 int kv_listen_unix(const char *what, const char *path, GError **error);
+
+/* Likewise on a port of TCP; address NULL: all; of one with several the first that can be had. */
+int kv_listen_tcp(const char *address, const char *port, GError **error);
 
 /* The folder of a socket's file, so that the file can be removed when the process has no names of files any more; -1: unknown. */
 int kv_listen_folder(const char *path);

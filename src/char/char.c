@@ -35,15 +35,28 @@ struct chardev *char_open(const char *spec, GError **error)
 			kind->has_path ? ":PATH" : " without a path");
 		return NULL;
 	}
-	c = g_new0(struct chardev, 1);
+	c = char_new(kind, kind->has_path ? path : kind->name);
+	if (kind->open(c, path, error))
+		return c;
+	char_free(c);
+	return NULL;
+}
+
+struct chardev *char_new(const struct char_kind *kind, const char *where)
+{
+	struct chardev *c = g_new0(struct chardev, 1);
+
+	g_mutex_init(&c->lock);
 	c->kind = kind;
-	c->where = g_strdup(kind->has_path ? path : kind->name);
-	if (!kind->open(c, path, error)) {
-		g_free(c->where);
-		g_free(c);
-		return NULL;
-	}
+	c->where = g_strdup(where);
 	return c;
+}
+
+void char_free(struct chardev *c)
+{
+	g_mutex_clear(&c->lock);
+	g_free(c->where);
+	g_free(c);
 }
 
 void char_close(struct chardev *c)
@@ -51,15 +64,38 @@ void char_close(struct chardev *c)
 	if (!c)
 		return;
 	c->kind->close(c);
-	g_free(c->where);
-	g_free(c);
+	char_free(c);
 }
+
+/* ---- nobody ---- */
+
+static void null_put(struct chardev *c, const uint8_t *data, size_t len)
+{
+}
+
+static void null_close(struct chardev *c)
+{
+	stream_destroy(c->state);
+	g_free(c->state);
+}
+
+static const struct char_kind char_kind_null = { .name = "null", .close = null_close, .put = null_put };
+
+struct chardev *char_open_null(void)
+{
+	struct chardev *c = char_new(&char_kind_null, char_kind_null.name);
+
+	stream_init(g_new0(struct char_stream, 1), c);
+	return c;
+}
+
+/* ---- for all kinds ---- */
 
 void char_attach(struct chardev *c, const struct char_client *client, void *opaque)
 {
 	c->client_opaque = opaque;
 	c->client = client;
-	stream_resume(c->state);
+	char_resume(c);
 }
 
 void char_set_quit(struct chardev *c, void (*quit)(void *opaque), void *opaque)
@@ -70,20 +106,65 @@ void char_set_quit(struct chardev *c, void (*quit)(void *opaque), void *opaque)
 
 void char_write(struct chardev *c, const uint8_t *data, size_t len)
 {
-	stream_write(c->state, data, len);
+	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&c->lock);
+
+	if (c->kind->put)
+		c->kind->put(c, data, len);
+	else
+		stream_write(c->state, data, len);
 }
 
 bool char_writable(struct chardev *c)
 {
+	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&c->lock);
+
 	return stream_writable(c->state);
 }
 
 bool char_connected(struct chardev *c)
 {
-	return stream_connected(c->state);
+	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&c->lock);
+
+	return c->kind->put || stream_connected(c->state);
 }
 
 void char_resume(struct chardev *c)
 {
+	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&c->lock);
+
 	stream_resume(c->state);
+}
+
+static void exchange(struct chardev *c, struct chardev *other)
+{
+	const struct char_kind *kind = c->kind;
+	void *state = c->state;
+	char *where = c->where;
+
+	c->kind = other->kind;
+	c->where = other->where;
+	c->state = other->state;
+	other->kind = kind;
+	other->where = where;
+	other->state = state;
+	stream_set_owner(c->state, c);
+	stream_set_owner(other->state, other);
+}
+
+void char_change(struct chardev *c, struct chardev *other)
+{
+	g_mutex_lock(&c->lock);
+	exchange(c, other);
+	g_mutex_unlock(&c->lock);
+	char_close(other);
+	if (!c->client)
+		return;
+	char_resume(c);
+	if (c->client->connected)
+		c->client->connected(c->client_opaque, char_connected(c));
+}
+
+char *char_describe(struct chardev *c)
+{
+	return c->kind->describe ? c->kind->describe(c) : g_strdup(c->kind->name);
 }

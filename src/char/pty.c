@@ -103,9 +103,15 @@ static void pty_close(struct chardev *c)
 	g_free(p);
 }
 
+static char *pty_describe(struct chardev *c)
+{
+	return g_strconcat("pty:", c->where, NULL);
+}
+
 const struct char_kind char_kind_pty = {
 	.name = "pty",
 	.help = "a pseudo terminal, named at start",
 	.open = pty_open,
 	.close = pty_close,
+	.describe = pty_describe,
 };

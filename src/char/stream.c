@@ -153,9 +153,15 @@ static void tell_connected(struct char_stream *s, bool connected)
 
 void stream_resume(struct char_stream *s)
 {
+	const GIOCondition ends = G_IO_HUP | G_IO_ERR | (GIOCondition)POLLRDHUP;
+	bool reads;
+
 	g_mutex_lock(&s->lock);
-	if (s->c->client)
-		watch(s, &s->in_tag, s->in_fd, G_IO_IN | G_IO_HUP | G_IO_ERR);
+	reads = s->c->client;
+	if (s->in_tag && s->reads != reads)
+		unwatch(s, &s->in_tag);
+	s->reads = reads;
+	watch(s, &s->in_tag, s->in_fd, reads ? G_IO_IN | G_IO_HUP | G_IO_ERR : ends);
 	g_mutex_unlock(&s->lock);
 }
 
@@ -217,8 +223,10 @@ static gboolean stream_dispatch(GSource *source, GSourceFunc callback, gpointer 
 	if (out)
 		flush_buffer(s);
 	g_mutex_unlock(&s->lock);
-	if (in)
+	if (in && s->reads)
 		read_input(s);
+	else if (in)
+		input_ended(s);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -233,6 +241,13 @@ void stream_init(struct char_stream *s, struct chardev *c)
 	((struct stream_source *)s->source)->s = s;
 	g_source_attach(s->source, NULL);
 	c->state = s;
+}
+
+void stream_set_owner(struct char_stream *s, struct chardev *c)
+{
+	g_mutex_lock(&s->lock);
+	s->c = c;
+	g_mutex_unlock(&s->lock);
 }
 
 void stream_connect(struct char_stream *s, int in, int out)

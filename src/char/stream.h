@@ -16,6 +16,7 @@ struct char_stream {
 	GSource *source;
 	int in_fd, out_fd; /* -1: nobody there; not closed by the stream */
 	gpointer in_tag, out_tag; /* what is watched */
+	bool reads; /* in_tag: for a client; false: for the end of in_fd alone, since there is none */
 	bool out_socket, out_blocks;
 	/* Ring buffer of CHAR_BUFFER bytes, made when first needed. */
 	uint8_t *buffer;
@@ -28,6 +29,10 @@ struct char_stream {
 
 extern const struct char_kind char_kind_stdio, char_kind_pty, char_kind_file, char_kind_unix;
 
+/* For kinds: one without a state yet, which char_free() frees; char_close() is for those with one. */
+struct chardev *char_new(const struct char_kind *kind, const char *where);
+void char_free(struct chardev *c);
+
 void stream_init(struct char_stream *s, struct chardev *c);
 /* Takes these descriptors from now on (-1: none). */
 void stream_connect(struct char_stream *s, int in, int out);
@@ -38,5 +43,7 @@ void stream_destroy(struct char_stream *s);
 
 void stream_write(struct char_stream *s, const uint8_t *data, size_t len);
 bool stream_writable(struct char_stream *s);
+/* Another chardev's from now on; no callback is under way. */
+void stream_set_owner(struct char_stream *s, struct chardev *c);
 bool stream_connected(struct char_stream *s);
 void stream_resume(struct char_stream *s);

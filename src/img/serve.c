@@ -190,7 +190,7 @@ static bool start_listening(struct serve *s, unsigned n_inherited)
 	if (n_inherited)
 		return take_inherited(s, n_inherited);
 	fd = path ? kv_listen_unix("NBD socket", path, &error) :
-		    nbd_listen_tcp(s->args->value['b'], port ? port : "10809", &error);
+		    kv_listen_tcp(s->args->value['b'], port ? port : "10809", &error);
 	if (fd < 0)
 		return img_fail_error(NULL, error), false;
 	s->socket = path;

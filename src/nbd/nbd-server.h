@@ -68,7 +68,5 @@ unsigned nbd_export_connections(struct nbd_export *e);
 /* Its connections are ended: what they have in flight is finished before this returns. */
 void nbd_export_remove(struct nbd_export *e);
 
-/* A TCP socket that listens, for nbd_server_listen(); address NULL: all. -1 with the error set. */
-int nbd_listen_tcp(const char *address, const char *port, GError **error);
 /* One connection whose two ends are there already: takes fd over. */
 void nbd_server_add(struct nbd_server *s, int fd);

@@ -7,7 +7,6 @@
 #include "nbd-server.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -339,47 +338,6 @@ void nbd_server_stop_listening(struct nbd_server *s)
 		g_source_destroy(&l->base);
 		g_source_unref(&l->base);
 	}
-}
-
-static int listen_at(const struct addrinfo *a)
-{
-	int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol), on = 1, off = 0, err;
-
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (a->ai_family == AF_INET6) /* "::" is for both families */
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
-		return fd;
-	err = errno;
-	close(fd);
-	errno = err;
-	return -1;
-}
-
-int nbd_listen_tcp(const char *address, const char *port, GError **error)
-{
-	const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
-	struct addrinfo *list;
-	int fd = -1, family, res = getaddrinfo(address, port, &hints, &list);
-
-	if (res) {
-		kv_fail(error, KV_ERROR_USAGE, "cannot listen on '%s', port %s: %s", address ? address : "*", port,
-			gai_strerror(res));
-		return -1;
-	}
-	/* IPv6 first: without an address it takes IPv4 as well. */
-	for (int pass = 0; pass < 2 && fd < 0; pass++) {
-		family = pass ? AF_INET : AF_INET6;
-		for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
-			if (a->ai_family == family)
-				fd = listen_at(a);
-	}
-	freeaddrinfo(list);
-	if (fd < 0)
-		kv_fail_errno(error, errno, "cannot listen on '%s', port %s", address ? address : "*", port);
-	return fd;
 }
 
 /* ---- the server ---- */

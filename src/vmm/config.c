@@ -243,6 +243,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	vmm_set_watchdog(vmm, lookup_text(vmm, "watchdog-action", "reset"));
 	vmm->kvm_fd = vmm->saved_fd = vmm->exec_fd = -1;
 	migrate_init(vmm);
+	vmm_open_chardevs(vmm);
 	if (!check_board(vmm, error) || !load_qmp(vmm, error))
 		return false;
 	vmm->input = input_new();
@@ -263,6 +264,7 @@ void vmm_close(struct vmm *vmm)
 	machine_free(vmm->machine);
 	display_free(vmm->display);
 	input_free(vmm->input);
+	vmm_close_chardevs(vmm);
 	vmm_close_channels(vmm);
 	char_close(vmm->virtio_console);
 	char_close(vmm->console2);

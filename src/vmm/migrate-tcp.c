@@ -38,7 +38,7 @@ int migrate_tcp_listen(const char *where, GError **error)
 {
 	g_autofree char *host = NULL, *port = NULL;
 
-	return split(where, &host, &port, error) ? nbd_listen_tcp(*host ? host : NULL, port, error) : -1;
+	return split(where, &host, &port, error) ? kv_listen_tcp(*host ? host : NULL, port, error) : -1;
 }
 
 bool migrate_tcp_check(const char *where, GError **error)

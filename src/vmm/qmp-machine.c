@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* QMP commands about the machine as a whole: what it is, its processors and consoles, stop and go. See qmp.h. */
-#include "char.h"
+/* QMP commands about the machine as a whole: what it is, its processors, stop and go. See qmp.h. */
 #include "machine.h"
 #include "options.h"
 #include "qmp.h"
-#include "server.h"
 #include "vmm.h"
 
 JsonNode *qmp_query_version(void *opaque, JsonObject *args, GError **error)
@@ -47,45 +45,6 @@ JsonNode *qmp_query_kvm(void *opaque, JsonObject *args, GError **error)
 	json_object_set_boolean_member(o, "enabled", vmm->accel.accel == KVCORE_KVM);
 	json_object_set_boolean_member(o, "present", TRUE);
 	return qmp_object(o);
-}
-
-static void put_chardev(JsonArray *list, const char *label, bool open, const char *format, ...) G_GNUC_PRINTF(4, 5);
-static void put_chardev(JsonArray *list, const char *label, bool open, const char *format, ...)
-{
-	JsonObject *o = json_object_new();
-	g_autofree char *filename = NULL;
-	va_list ap;
-
-	va_start(ap, format);
-	filename = g_strdup_vprintf(format, ap);
-	va_end(ap);
-	json_object_set_string_member(o, "label", label);
-	json_object_set_string_member(o, "filename", filename);
-	json_object_set_boolean_member(o, "frontend-open", open);
-	json_array_add_object_element(list, o);
-}
-
-static void put_console(JsonArray *list, const char *label, const struct chardev *c)
-{
-	if (c && !g_strcmp0(c->where, c->kind->name))
-		put_chardev(list, label, c->client, "%s", c->where);
-	else if (c)
-		put_chardev(list, label, c->client, "%s:%s%s", c->kind->name, c->where,
-			    g_strcmp0(c->kind->name, "unix") ? "" : ",server=on");
-}
-
-JsonNode *qmp_query_chardev(void *opaque, JsonObject *args, GError **error)
-{
-	const struct vmm *vmm = opaque;
-	JsonArray *list = json_array_new();
-
-	put_console(list, "console", vmm->console);
-	put_console(list, "console2", vmm->console2);
-	put_console(list, "virtio-console", vmm->virtio_console);
-	for (unsigned i = 0; i < vmm->n_channels; i++)
-		put_console(list, vmm->channels[i].id, vmm->channels[i].chardev);
-	put_chardev(list, "qmp", true, "unix:%s,server=on", qmp_server_path(vmm->qmp));
-	return qmp_array(list);
 }
 
 JsonNode *qmp_stop(void *opaque, JsonObject *args, GError **error)

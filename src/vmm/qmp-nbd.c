@@ -34,15 +34,8 @@ struct vmm_nbd {
 
 /* ---- arguments ---- */
 
-static const char *const address_types[] = { "inet", "unix", NULL };
-static const struct qmp_type address_type = { .kind = QMP_ENUM, .values = address_types };
-static const struct qmp_member inet_members[] = { { "host", &qmp_string }, { "port", &qmp_string }, {} };
-static const struct qmp_member unix_members[] = { { "path", &qmp_string }, {} };
-static const struct qmp_member address_members[] = { { "type", &address_type }, { "data", &qmp_any }, {} };
-static const struct qmp_type address = { .kind = QMP_OBJECT, .members = address_members };
-
 const struct qmp_member qmp_nbd_server_start_args[] = {
-	{ "addr", &address },
+	{ "addr", &qmp_socket_address },
 	{ "tls-creds", &qmp_string, .optional = true },
 	{ "max-connections", &qmp_uint32, .optional = true },
 	{},
@@ -94,19 +87,12 @@ static bool flag(JsonObject *o, const char *name)
 
 static int listen_at(JsonObject *addr, char **ret_socket, GError **error)
 {
-	JsonNode *data = json_object_get_member(addr, "data");
 	bool is_unix = strcmp(json_object_get_string_member(addr, "type"), "unix") == 0;
-	JsonObject *o = JSON_NODE_HOLDS_OBJECT(data) ? json_node_get_object(data) : NULL;
+	JsonObject *o = json_object_get_object_member(addr, "data");
 	int fd;
 
-	if (!o) {
-		qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter type for 'addr.data', expected: object");
-		return -1;
-	}
-	if (!qmp_check_members(is_unix ? unix_members : inet_members, o, error))
-		return -1;
 	if (!is_unix)
-		return nbd_listen_tcp(json_object_get_string_member(o, "host"), json_object_get_string_member(o, "port"), error);
+		return kv_listen_tcp(json_object_get_string_member(o, "host"), json_object_get_string_member(o, "port"), error);
 	fd = kv_listen_unix("NBD socket", json_object_get_string_member(o, "path"), error);
 	if (fd >= 0)
 		*ret_socket = g_strdup(json_object_get_string_member(o, "path"));

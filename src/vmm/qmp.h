@@ -35,7 +35,7 @@ JsonNode *qmp_version(void);
 typedef JsonNode *qmp_run(void *opaque, JsonObject *args, GError **error);
 qmp_run qmp_query_cpu_definitions, qmp_query_cpu_model_expansion;
 extern const struct qmp_member qmp_query_cpu_model_expansion_args[];
-qmp_run qmp_query_version, qmp_query_name, qmp_query_status, qmp_query_kvm, qmp_query_cpus_fast, qmp_query_chardev;
+qmp_run qmp_query_version, qmp_query_name, qmp_query_status, qmp_query_kvm, qmp_query_cpus_fast;
 extern const struct qmp_member qmp_watchdog_set_action_args[];
 qmp_run qmp_inject_nmi, qmp_watchdog_set_action;
 qmp_run qmp_stop, qmp_cont, qmp_system_powerdown, qmp_system_reset, qmp_quit;
@@ -50,6 +50,13 @@ char *qmp_property_owner(const char *driver);
 /* qmp-net.c */
 extern const struct qmp_member qmp_set_link_args[], qmp_netdev_add_args[], qmp_netdev_del_args[];
 qmp_run qmp_set_link, qmp_netdev_add, qmp_netdev_del;
+
+/* qmp-char.c */
+extern const struct qmp_type qmp_socket_address; /* SocketAddressLegacy: inet with host and port, unix with path */
+extern const struct qmp_member qmp_chardev_add_args[], qmp_chardev_remove_args[];
+extern const struct qmp_member qmp_ringbuf_read_args[], qmp_ringbuf_write_args[];
+qmp_run qmp_query_chardev, qmp_query_chardev_backends, qmp_chardev_add, qmp_chardev_change, qmp_chardev_remove, qmp_ringbuf_read;
+qmp_run qmp_ringbuf_write;
 
 /* qmp-query.c, qmp-pci.c */
 extern const struct qmp_member qmp_query_command_line_options_args[];

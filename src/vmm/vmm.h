@@ -50,6 +50,12 @@ struct vmm_vnc {
 	char *id, *device;  /* device: of the screen, if one was asked for */
 };
 
+/* A character device of chardev-add, and the id of the device that has it, NULL: none. */
+struct vmm_chardev {
+	char *label, *user;
+	struct chardev *chr;
+};
+
 struct vmm {
 	GVariant *options; /* of options_parse() */
 	struct kvcore_choice accel;
@@ -68,6 +74,7 @@ struct vmm {
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
 	struct machine_card *cards;
 	unsigned n_cards;
+	GPtrArray *chardevs; /* of struct vmm_chardev: those of chardev-add */
 	GPtrArray *netdevs; /* of struct vmm_netdev: those of cards[] first */
 	struct machine_firmware *firmware; /* of a pc, else NULL */
 	struct display *display; /* of a pc; else NULL */
@@ -138,6 +145,16 @@ void vmm_card_gone(struct vmm *vmm, const char *card);
 /* channels.c: the ports of --channel, likewise. */
 bool vmm_open_channels(struct vmm *vmm, GError **error);
 void vmm_close_channels(struct vmm *vmm);
+/*
+ * chardevs.c: those of chardev-add. By name also those of the command line, which are always in use: --console and its like,
+ * and the ids of --channel.
+ */
+void vmm_open_chardevs(struct vmm *vmm);
+void vmm_close_chardevs(struct vmm *vmm);
+struct chardev *vmm_find_chardev(const struct vmm *vmm, const char *label, bool *ret_in_use);
+void vmm_each_chardev(const struct vmm *vmm, void (*f)(void *opaque, const char *label, struct chardev *chr), void *opaque);
+bool vmm_add_chardev(struct vmm *vmm, const char *label, struct chardev *chr, GError **error); /* taken over if true */
+void vmm_remove_chardev(struct vmm *vmm, const char *label);
 /* firmware.c: what a pc's firmware is and is told. Likewise. */
 bool vmm_open_firmware(struct vmm *vmm, GError **error);
 void vmm_close_firmware(struct vmm *vmm);

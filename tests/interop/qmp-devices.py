@@ -5,6 +5,7 @@ usage: qmp-devices.py KV-VMM CASE...   Exit status 77: QEMU or SeaBIOS is not in
 import glob
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -139,6 +140,142 @@ def case_linux_balloon(bed):
         check(abs(answer['last-update'] - time.time()) < 10 * qmp.LIMIT, 'another time', answer)
         check(memory // 2 < stats['stat-total-memory'] < memory and 0 < stats['stat-free-memory'] < stats['stat-total-memory'] and
               stats['stat-minor-faults'] > 0, 'other statistics', stats)
+
+
+def backend(kind, **data):
+    return {'type': kind, 'data': data}
+
+
+def unix_socket(path, **more):
+    return backend('socket', addr={'type': 'unix', 'data': {'path': path}}, **more)
+
+
+def inet_socket(port, **more):
+    return backend('socket', addr={'type': 'inet', 'data': {'host': '127.0.0.1', 'port': str(port)}}, **more)
+
+
+def chardev(client, label):
+    return {row['label']: row for row in client.run('query-chardev')}.get(label)
+
+
+def wait_chardev(client, label, start):
+    end = time.monotonic() + qmp.LIMIT
+    while not chardev(client, label)['filename'].startswith(start):
+        check(time.monotonic() < end, f'{label} is not "{start}..."', chardev(client, label))
+        time.sleep(0.05)
+
+
+def sides(bed, client):
+    """Sockets of all ways: peers come, go and come again."""
+    path = bed.path('s')
+    client.run('chardev-add', id='server', backend=unix_socket(path))
+    for _ in range(2):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(path)
+            wait_chardev(client, 'server', f'unix:{path},server=on')
+        wait_chardev(client, 'server', f'disconnected:unix:{path},server=on')
+    client.run('chardev-add', id='tcp', backend=inet_socket(0))
+    name = chardev(client, 'tcp')['filename']
+    check(name.startswith('disconnected:tcp:127.0.0.1:') and name.endswith(',server=on'), 'another name', name)
+    port = int(name.split(':')[-1].split(',')[0])
+    client.run('chardev-add', id='dial', backend=inet_socket(port, server=False, reconnect=1))
+    wait_chardev(client, 'dial', 'tcp:127.0.0.1:')
+    wait_chardev(client, 'tcp', f'tcp:127.0.0.1:{port},server=on <-> 127.0.0.1:')
+    # Nobody is there for a while; somebody else is when it tries again.
+    client.run('chardev-remove', id='tcp')
+    wait_chardev(client, 'dial', f'disconnected:tcp:127.0.0.1:{port}')
+    with socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        peer.bind(('127.0.0.1', port))
+        peer.listen()
+        wait_chardev(client, 'dial', 'tcp:127.0.0.1:')
+    client.run('chardev-remove', id='dial')
+    client.run('chardev-remove', id='server')
+    check(not os.path.exists(path), 'the socket is left behind')
+
+
+def case_chardev(bed):
+    """Character devices that come and go, and what is refused; buffers."""
+    with bed.start() as vmm, bed.twin() as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        nobody = {'id': 's', 'backend': inet_socket(1, server=False)}
+        same(ours, theirs, [
+            ('chardev-add', {'id': 'r', 'backend': backend('ringbuf', size=100)}),
+            ('chardev-add', {'id': 'r', 'backend': backend('ringbuf', size=-1)}),
+            ('chardev-add', {'id': 'r', 'backend': backend('ringbuf', size='x')}),
+            ('chardev-add', {'id': 'r', 'backend': backend('x')}), ('chardev-add', {'id': 'r', 'backend': {'type': 'null'}}),
+            ('chardev-add', {'id': 'r', 'backend': backend('null', x=1)}), ('chardev-add', {'id': 'r', 'backend': backend('file')}),
+            ('chardev-add', {'id': 'r', 'backend': backend('ringbuf', size=8)}),
+            ('chardev-add', {'id': 'r', 'backend': backend('null')}), ('chardev-add', {'id': 'n', 'backend': backend('null')}),
+            ('chardev-add', {'id': 'f', 'backend': backend('file', out=bed.path('file'))}),
+            ('chardev-add', {'id': 'x', 'backend': backend('file', out='/no/such/file')}, failed),
+            ('chardev-add', nobody), ('chardev-add', {**nobody, 'backend': inet_socket(1, server=False, reconnect=100)}),
+            ('chardev-add', {'id': 'x', 'backend': unix_socket('/no/such/socket', server=False)}),
+            ('chardev-add', {'id': 'x', 'backend': unix_socket('x' * 108, server=False)}, failed),
+            ('chardev-add', {'id': 'x', 'backend': inet_socket(1, reconnect=1)}),
+            ('chardev-add', {'id': 'x', 'backend': inet_socket(1, server=False, wait=False)}),
+            ('chardev-add', {'id': 'x', 'backend': backend('socket', addr={'type': 'inet', 'data': {'host': 'x'}})}),
+            ('chardev-add', {'id': 'x', 'backend': backend('socket', addr={'type': 'x'})}),
+            *[('query-chardev', {}, lambda answer, label=label: next(
+                row for row in answer['return'] if row['label'] == label)) for label in ('r', 'n', 'f', 's')],
+            ('chardev-remove', {'id': 'x'}), ('chardev-change', {'id': 'x', 'backend': backend('null')}),
+            ('chardev-change', {'id': 's', 'backend': backend('null')}), ('chardev-remove', {'id': 's'}),
+            ('ringbuf-write', {'device': 'r', 'data': 'hello'}), ('ringbuf-read', {'device': 'r', 'size': 3}),
+            ('ringbuf-write', {'device': 'r', 'data': '0123456789'}), ('ringbuf-read', {'device': 'r', 'size': 100, 'format': 'base64'}),
+            ('ringbuf-write', {'device': 'r', 'data': 'w6l=', 'format': 'base64'}), ('ringbuf-read', {'device': 'r', 'size': 1 << 40}),
+            ('ringbuf-read', {'device': 'r', 'size': 1}), ('ringbuf-read', {'device': 'r', 'size': 0}),
+            ('ringbuf-read', {'device': 'r', 'size': 1, 'format': 'x'}), ('ringbuf-read', {'device': 'f', 'size': 1}),
+            ('ringbuf-read', {'device': 'x', 'size': 1}), ('ringbuf-write', {'device': 'x', 'data': ''}),
+            ('ringbuf-write', {'device': 'r', 'data': '!', 'format': 'base64'}), ('chardev-remove', {'id': 'r'})])
+        kinds = {row['name'] for row in ours.run('query-chardev-backends')}
+        check(kinds == {'file', 'null', 'pty', 'ringbuf', 'socket'}, 'other kinds', sorted(kinds))
+        sides(bed, ours)
+        # The console goes on elsewhere.
+        answer = ours.ask({'execute': 'chardev-remove', 'arguments': {'id': 'console'}})
+        check(answer['error']['desc'] == "Chardev 'console' is busy", 'a console goes', answer)
+        answer = ours.ask({'execute': 'chardev-add', 'arguments': {'id': 'p', 'backend': backend('pty')}})
+        check('--sandbox off' in answer['error']['desc'], 'another error', answer)
+    with bed.start('--sandbox', 'off') as vmm, bed.twin() as qemu:
+        same(vmm.client(), qemu.client(), [
+            ('chardev-add', {'id': 'p', 'backend': backend('pty')}, lambda answer: answer['return']['pty'].startswith('/dev/pts/')),
+            ('chardev-remove', {'id': 'p'})])
+
+
+def case_console(bed):
+    """A guest's console is moved from one place to another while it runs: nothing is lost of what it gets and sends."""
+    path, places = bed.path('qmp'), [bed.path('console') for _ in range(2)]
+    kernels = sorted(glob.glob('/boot/vmlinuz-*-cloud-amd64'))
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
+    if not kernels or subprocess.run([f'{root}/tools/make-initrd', f'{bed.folder}/initrd'], check=False).returncode:
+        raise Skipped('no cloud kernel, or tools/make-initrd failed')
+
+    def wait_text(peer, text):
+        seen = b''
+        while text not in seen:
+            data = peer.recv(4096)
+            check(data, 'the console is closed', seen.decode(errors='replace'))
+            seen += data
+
+    def talk(place, word, first=b''):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(qmp.LIMIT)
+            peer.connect(place)
+            wait_text(peer, first)
+            peer.sendall(word + b'\n')
+            wait_text(peer, b'=' + word + b'=')
+
+    script = 'exec </dev/ttyS0; echo @ready; while read word; do echo =$word=; done'
+    with qmp.Process([bed.program, '--accel', 'soft', '--memory', '128M', '--kernel', kernels[-1], '--initrd', f'{bed.folder}/initrd',
+                      '--append', f'console=ttyS0 quiet kv.run="{script}"', '--console', f'unix:{places[0]}', '--qmp',
+                      f'unix:{path}'], path) as vmm:
+        client = vmm.client()
+        talk(places[0], b'first', b'@ready')
+        client.run('chardev-change', id='console', backend=unix_socket(places[1]))
+        check(not os.path.exists(places[0]), 'the old socket is there')
+        talk(places[1], b'second')
+        client.run('chardev-change', id='console', backend=backend('ringbuf'))
+        client.run('chardev-change', id='console', backend=unix_socket(places[0]))
+        talk(places[0], b'third')
 
 
 def pci(client):

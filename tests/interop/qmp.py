@@ -218,7 +218,7 @@ def case_machine(bed):
             with open(f'/proc/{vmm.process.pid}/task/{cpu["thread-id"]}/comm', encoding='ascii') as file:
                 check(file.read() == f'vcpu{cpu["cpu-index"]}\n', 'not the thread of this vCPU', cpu)
         chardevs = {row['label']: row for row in client.run('query-chardev')}
-        check(chardevs['console']['filename'] == f'unix:{bed.console},server=on', 'another console', chardevs)
+        check(chardevs['console']['filename'] == f'disconnected:unix:{bed.console},server=on', 'another console', chardevs)
 
         def ran():
             stats = client.run('query-stats', target='vcpu', vcpus=[cpus[0]['qom-path']])

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Character devices by name: those that a client adds while the machine runs, and those of the command line. See vmm.h. */
+#include "char.h"
+#include "error.h"
+#include "vmm.h"
+
+enum { CHARDEVS_MAX = 256 };
+
+static void chardev_free(void *opaque)
+{
+	struct vmm_chardev *c = opaque;
+
+	char_close(c->chr);
+	g_free(c->label);
+	g_free(c->user);
+	g_free(c);
+}
+
+void vmm_open_chardevs(struct vmm *vmm)
+{
+	vmm->chardevs = g_ptr_array_new_with_free_func(chardev_free);
+}
+
+void vmm_close_chardevs(struct vmm *vmm)
+{
+	g_clear_pointer(&vmm->chardevs, g_ptr_array_unref);
+}
+
+static struct vmm_chardev *find_added(const struct vmm *vmm, const char *label)
+{
+	for (unsigned i = 0; i < vmm->chardevs->len; i++) {
+		struct vmm_chardev *c = vmm->chardevs->pdata[i];
+
+		if (g_str_equal(c->label, label))
+			return c;
+	}
+	return NULL;
+}
+
+static void each_listed(const struct vmm *vmm, void (*f)(void *opaque, const char *label, struct chardev *chr), void *opaque)
+{
+	f(opaque, "console", vmm->console);
+	if (vmm->console2)
+		f(opaque, "console2", vmm->console2);
+	if (vmm->virtio_console)
+		f(opaque, "virtio-console", vmm->virtio_console);
+	for (unsigned i = 0; i < vmm->n_channels; i++)
+		f(opaque, vmm->channels[i].id, vmm->channels[i].chardev);
+}
+
+void vmm_each_chardev(const struct vmm *vmm, void (*f)(void *opaque, const char *label, struct chardev *chr), void *opaque)
+{
+	each_listed(vmm, f, opaque);
+	for (unsigned i = 0; i < vmm->chardevs->len; i++) {
+		const struct vmm_chardev *c = vmm->chardevs->pdata[i];
+
+		f(opaque, c->label, c->chr);
+	}
+}
+
+struct search {
+	const char *label;
+	struct chardev *chr;
+};
+
+static void compare(void *opaque, const char *label, struct chardev *chr)
+{
+	struct search *s = opaque;
+
+	if (g_str_equal(label, s->label))
+		s->chr = chr;
+}
+
+struct chardev *vmm_find_chardev(const struct vmm *vmm, const char *label, bool *ret_in_use)
+{
+	const struct vmm_chardev *c = find_added(vmm, label);
+	struct search s = { .label = label };
+
+	*ret_in_use = !c || c->user;
+	if (c)
+		return c->chr;
+	each_listed(vmm, compare, &s);
+	return s.chr;
+}
+
+bool vmm_add_chardev(struct vmm *vmm, const char *label, struct chardev *chr, GError **error)
+{
+	struct vmm_chardev *c;
+
+	if (vmm->chardevs->len == CHARDEVS_MAX)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "more than %d character devices", CHARDEVS_MAX);
+	c = g_new0(struct vmm_chardev, 1);
+	c->label = g_strdup(label);
+	c->chr = chr;
+	g_ptr_array_add(vmm->chardevs, c);
+	return true;
+}
+
+void vmm_remove_chardev(struct vmm *vmm, const char *label)
+{
+	g_ptr_array_remove(vmm->chardevs, find_added(vmm, label));
+}
