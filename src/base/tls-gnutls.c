@@ -45,7 +45,7 @@ static bool fail(GError **error, int res, const char *path)
 	return kv_fail(error, KV_ERROR_USAGE, "TLS: '%s': %s", path, gnutls_strerror(res));
 }
 
-static bool load_x509(struct kv_tls_creds *c, const char *folder, GError **error)
+static bool load_x509(struct kv_tls_creds *c, const char *folder, const char *password, GError **error)
 {
 	g_autofree char *ca = file_in(folder, "ca-cert.pem"), *cert = file_in(folder, "server-cert.pem"),
 			*key = file_in(folder, "server-key.pem"), *crl = file_in(folder, "ca-crl.pem");
@@ -55,7 +55,7 @@ static bool load_x509(struct kv_tls_creds *c, const char *folder, GError **error
 		res = gnutls_certificate_set_x509_trust_file(c->x509, ca, GNUTLS_X509_FMT_PEM);
 	if (res < 0)
 		return fail(error, res, ca);
-	res = gnutls_certificate_set_x509_key_file(c->x509, cert, key, GNUTLS_X509_FMT_PEM);
+	res = gnutls_certificate_set_x509_key_file2(c->x509, cert, key, GNUTLS_X509_FMT_PEM, password, 0);
 	if (res < 0)
 		return fail(error, res, cert);
 	if (!g_file_test(crl, G_FILE_TEST_EXISTS))
@@ -64,7 +64,7 @@ static bool load_x509(struct kv_tls_creds *c, const char *folder, GError **error
 	return res >= 0 || fail(error, res, crl);
 }
 
-static bool load_psk(struct kv_tls_creds *c, const char *folder, GError **error)
+static bool load_psk(struct kv_tls_creds *c, const char *folder, const char *password, GError **error)
 {
 	g_autofree char *keys = file_in(folder, "keys.psk");
 	int res = gnutls_psk_allocate_server_credentials(&c->keys);
@@ -77,7 +77,7 @@ static bool load_psk(struct kv_tls_creds *c, const char *folder, GError **error)
 	return res >= 0 || fail(error, res, keys);
 }
 
-static bool load_anon(struct kv_tls_creds *c, const char *folder, GError **error)
+static bool load_anon(struct kv_tls_creds *c, const char *folder, const char *password, GError **error)
 {
 	int res = gnutls_anon_allocate_server_credentials(&c->anon);
 
@@ -105,16 +105,17 @@ static void creds_unref(struct kv_tls_creds *c)
 	g_free(c);
 }
 
-static struct kv_tls_creds *creds_new(enum kv_tls_kind kind, const char *folder, bool verify_peer, GError **error)
+static struct kv_tls_creds *creds_new(enum kv_tls_kind kind, const char *folder, bool verify_peer, const char *password,
+				      GError **error)
 {
-	static bool (*const load[])(struct kv_tls_creds *c, const char *folder, GError **error) = {
+	static bool (*const load[])(struct kv_tls_creds *c, const char *folder, const char *password, GError **error) = {
 		[KV_TLS_X509] = load_x509, [KV_TLS_PSK] = load_psk, [KV_TLS_ANON] = load_anon};
 	struct kv_tls_creds *c = g_new0(struct kv_tls_creds, 1);
 
 	c->refs = 1;
 	c->kind = kind;
 	c->verify_peer = verify_peer;
-	if (load[kind](c, folder, error))
+	if (load[kind](c, folder, password, error))
 		return c;
 	creds_unref(c);
 	return NULL;

@@ -24,8 +24,9 @@ struct kv_tls_socket {
 enum kv_tls_kind { KV_TLS_X509, KV_TLS_PSK, KV_TLS_ANON };
 
 struct kv_tls_module {
-	/* verify_peer: of X509, a client needs a certificate as well. */
-	struct kv_tls_creds *(*creds_new)(enum kv_tls_kind kind, const char *folder, bool verify_peer, GError **error);
+	/* verify_peer: of X509, a client needs a certificate as well. password: of server-key.pem; NULL: it has none. */
+	struct kv_tls_creds *(*creds_new)(enum kv_tls_kind kind, const char *folder, bool verify_peer, const char *password,
+					  GError **error);
 	struct kv_tls_creds *(*creds_ref)(struct kv_tls_creds *creds); /* any thread */
 	void (*creds_unref)(struct kv_tls_creds *creds);
 	/* The handshake, as a server. Credentials are used by any number of connections, and stay until

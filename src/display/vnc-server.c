@@ -430,7 +430,7 @@ static bool open_tls(struct vnc *s, GError **error)
 		return kv_fail(error, KV_ERROR_USAGE, "--vnc: tls-verify-peer needs certificates; give a folder to tls-creds");
 	s->tls_module = kv_module_symbol(KV_TLS_MODULE, KV_TLS_SYMBOL, error);
 	if (s->tls_module)
-		s->tls_creds = s->tls_module->creds_new(s->tls_kind, s->folder_of_creds, s->config.tls_verify_peer, error);
+		s->tls_creds = s->tls_module->creds_new(s->tls_kind, s->folder_of_creds, s->config.tls_verify_peer, NULL, error);
 	return s->tls_creds;
 }
 
@@ -491,7 +491,7 @@ static bool vnc_reload_tls(struct vnc *s, GError **error)
 
 	if (!s->tls_creds)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "vnc tls is not enabled");
-	new = s->tls_module->creds_new(s->tls_kind, s->folder_of_creds, s->config.tls_verify_peer, error);
+	new = s->tls_module->creds_new(s->tls_kind, s->folder_of_creds, s->config.tls_verify_peer, NULL, error);
 	if (!new)
 		return false;
 	s->tls_module->creds_unref(s->tls_creds);

@@ -44,6 +44,7 @@ struct nbd_server_options {
 	unsigned max_connections; /* more wait, unaccepted; 0: as many as there can be */
 	const char *tls_creds;	  /* a folder (tls.h): clients have to use TLS; NULL: they cannot */
 	bool tls_verify_peer;	  /* clients need a certificate of our authority */
+	const char *tls_password; /* of the folder's server-key.pem; NULL: it has none */
 	bool tls_psk;		  /* keys of the folder's keys.psk in the place of certificates */
 	/* A connection has ended (its handshake was through if `used`); how many are left. In the context. NULL: nobody asks. */
 	void (*left)(void *opaque, unsigned n, bool used);

@@ -349,7 +349,7 @@ static bool load_tls(struct nbd_server *s, const struct nbd_server_options *o, G
 	s->tls_module = kv_module_symbol(KV_TLS_MODULE, KV_TLS_SYMBOL, error);
 	if (s->tls_module)
 		s->tls_creds = s->tls_module->creds_new(o->tls_psk ? KV_TLS_PSK : KV_TLS_X509, o->tls_creds,
-							o->tls_verify_peer, error);
+							o->tls_verify_peer, o->tls_password, error);
 	return s->tls_creds;
 }
 

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "listen.h"
 #include "migrate.h"
-#include "nbd-server.h"
 
 enum { LOOK_MS = 100 };
 

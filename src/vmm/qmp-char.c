@@ -283,25 +283,17 @@ JsonNode *qmp_ringbuf_read(void *opaque, JsonObject *args, GError **error)
 	return json_node_init_string(json_node_alloc(), text);
 }
 
-static bool is_base64_text(const char *text)
-{
-	return strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\n\r") == strlen(text);
-}
-
 JsonNode *qmp_ringbuf_write(void *opaque, JsonObject *args, GError **error)
 {
 	struct chardev *c = find_ringbuf(opaque, json_object_get_string_member(args, "device"), error);
 	const char *text = json_object_get_string_member(args, "data");
-	g_autofree guchar *bytes = NULL;
-	gsize len = strlen(text);
+	g_autoptr(GBytes) given = g_bytes_new_static(text, strlen(text)), bytes = NULL;
 
 	if (!c)
 		return NULL;
-	if (is_base64(args)) {
-		if (!is_base64_text(text))
-			return qmp_fail(error, QMP_ERROR_GENERIC, "Base64 data contains invalid characters");
-		bytes = g_base64_decode(text, &len);
-	}
-	char_ringbuf_write(c, bytes ? bytes : (const uint8_t *)text, len);
+	bytes = is_base64(args) ? qmp_base64(given, error) : g_bytes_ref(given);
+	if (!bytes)
+		return NULL;
+	char_ringbuf_write(c, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes));
 	return qmp_nothing();
 }

@@ -12,6 +12,7 @@
 #include "graph.h"
 #include "listen.h"
 #include "nbd-server.h"
+#include "qmp-object.h"
 #include "qmp-block.h"
 #include "vmm.h"
 
@@ -102,7 +103,9 @@ static int listen_at(JsonObject *addr, char **ret_socket, GError **error)
 JsonNode *qmp_nbd_server_start(void *opaque, JsonObject *args, GError **error)
 {
 	gint64 max = json_object_get_int_member_with_default(args, "max-connections", 100);
-	struct nbd_server_options options = { .tls_creds = qmp_text(args, "tls-creds") };
+	const char *creds_id = qmp_text(args, "tls-creds");
+	struct nbd_server_options options = { 0 };
+	struct qmp_tls_creds creds = { 0 };
 	struct vmm *vmm = opaque;
 	g_autofree char *socket = NULL;
 	struct nbd_server *server;
@@ -112,8 +115,14 @@ JsonNode *qmp_nbd_server_start(void *opaque, JsonObject *args, GError **error)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "NBD server already running");
 	if (max < 0 || max > G_MAXINT)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'max-connections' expects uint32_t");
+	if (creds_id && !qmp_tls_creds(vmm, creds_id, true, &creds, error))
+		return NULL;
 	options.max_connections = max;
+	options.tls_creds = creds.dir;
+	options.tls_verify_peer = creds.verify_peer;
+	options.tls_password = creds.password;
 	server = nbd_server_new(NULL, &options, error);
+	g_free(creds.password);
 	fd = server ? listen_at(json_object_get_object_member(args, "addr"), &socket, error) : -1;
 	if (fd < 0) {
 		nbd_server_free(server);

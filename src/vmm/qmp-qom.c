@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * As much of QEMU's object tree as there is here: /machine/peripheral with the devices of --device, --net, --disk and device_add,
- * their types and properties; and what types there are, with what they take. Clients read a balloon's statistics so. See qmp.h.
+ * As much of QEMU's object tree as there is here: /machine/peripheral with the devices of --device, --net, --disk, device_add,
+ * their types and properties, and /objects with those of object-add; and what types there are, with what they take. Clients read
+ * a balloon's statistics so. See qmp.h.
  */
 #include <string.h>
 
 #include "machine.h"
+#include "qmp-object.h"
 #include "qmp.h"
 #include "query.h"
 #include "vmm.h"
 
 #define PERIPHERAL "/machine/peripheral"
+#define OBJECTS	   "/objects"
 
 const struct qmp_member qmp_qom_list_args[] = { { "path", &qmp_string }, {} };
 const struct qmp_member qmp_qom_get_args[] = { { "path", &qmp_string }, { "property", &qmp_string }, {} };
@@ -27,14 +30,18 @@ const struct qmp_member qmp_qom_list_types_args[] = {
 };
 const struct qmp_member qmp_typename_args[] = { { "typename", &qmp_string }, {} };
 
-/* The levels above devices, and what each has below it. */
+static void put_devices(struct vmm *vmm, JsonArray *list), put_objects(struct vmm *vmm, JsonArray *list);
+
+/* The levels above devices and objects, and what each has below it. */
 static const struct {
-	const char *path, *type;
-	const char *child, *child_type;
+	const char *path;
+	const char *children[3]; /* containers, or */
+	void (*put)(struct vmm *vmm, JsonArray *list);
 } containers[] = {
-	{ "/", "container", "machine", "container" },
-	{ "/machine", "container", "peripheral", "container" },
-	{ PERIPHERAL, "container", NULL, NULL },
+	{ "/", { "machine", "objects" }, NULL },
+	{ "/machine", { "peripheral" }, NULL },
+	{ PERIPHERAL, { NULL }, put_devices },
+	{ OBJECTS, { NULL }, put_objects },
 };
 
 static int find_container(const char *path)
@@ -52,6 +59,12 @@ static const char *device_of(struct vmm *vmm, const char *path)
 	g_autofree char *type = machine_device_type(vmm->machine, id);
 
 	return type ? id : NULL;
+}
+
+/* Of an object of object-add, which has no other property here: a secret is not told. */
+static const char *object_type(struct vmm *vmm, const char *path)
+{
+	return g_str_has_prefix(path, OBJECTS "/") ? qmp_object_type(vmm, path + strlen(OBJECTS "/")) : NULL;
 }
 
 static JsonNode *no_object(const char *path, GError **error)
@@ -88,6 +101,16 @@ static void put_devices(struct vmm *vmm, JsonArray *list)
 	}
 }
 
+static void put_object(void *list, const char *id, const char *type)
+{
+	put_child(list, id, type);
+}
+
+static void put_objects(struct vmm *vmm, JsonArray *list)
+{
+	qmp_each_object(vmm, put_object, list);
+}
+
 JsonNode *qmp_qom_list(void *opaque, JsonObject *args, GError **error)
 {
 	const char *path = json_object_get_string_member(args, "path");
@@ -98,7 +121,7 @@ JsonNode *qmp_qom_list(void *opaque, JsonObject *args, GError **error)
 	JsonArray *list;
 	GVariantIter iter;
 
-	if (container < 0 && !id)
+	if (container < 0 && !id && !object_type(opaque, path))
 		return no_object(path, error);
 	list = json_array_new();
 	put(list, "type", "string", NULL);
@@ -107,10 +130,11 @@ JsonNode *qmp_qom_list(void *opaque, JsonObject *args, GError **error)
 		g_variant_iter_init(&iter, properties);
 		while (g_variant_iter_next(&iter, "(&s&s&sb)", &name, &type, &help, NULL))
 			put(list, name, type, help);
-	} else if (containers[container].child) {
-		put_child(list, containers[container].child, containers[container].child_type);
-	} else {
-		put_devices(opaque, list);
+	} else if (container >= 0) {
+		for (const char *const *child = containers[container].children; *child; child++)
+			put_child(list, *child, "container");
+		if (containers[container].put)
+			containers[container].put(opaque, list);
 	}
 	return qmp_array(list);
 }
@@ -129,10 +153,10 @@ JsonNode *qmp_qom_get(void *opaque, JsonObject *args, GError **error)
 	g_autofree char *type = id ? machine_device_type(m, id) : NULL;
 	g_autoptr(GVariant) value = NULL;
 
-	if (container < 0 && !id)
-		return no_object(path, error);
 	if (!type)
-		type = g_strdup(containers[container].type);
+		type = g_strdup(container >= 0 ? "container" : object_type(opaque, path));
+	if (!type)
+		return no_object(path, error);
 	if (g_str_equal(name, "type"))
 		return json_node_init_string(json_node_alloc(), type);
 	value = id ? machine_get(m, id, name) : NULL;
@@ -170,7 +194,7 @@ JsonNode *qmp_qom_set(void *opaque, JsonObject *args, GError **error)
 	int writable;
 
 	if (!id)
-		return no_object(path, error);
+		return object_type(opaque, path) ? no_property(object_type(opaque, path), name, error) : no_object(path, error);
 	owner = qmp_property_owner(type);
 	writable = is_writable(m, id, name);
 	if (writable < 0)

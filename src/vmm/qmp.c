@@ -10,8 +10,11 @@
 #include "machine.h"
 #include "qmp-block.h"
 #include "qmp-input.h"
+#include "qmp-object.h"
 #include "server.h"
 #include "vmm.h"
+
+#define BASE64 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\n\r"
 
 /* The QEMU whose QMP this is: clients take it for what commands look like. */
 enum { QEMU_MAJOR = 7, QEMU_MINOR = 2, QEMU_MICRO = 0 };
@@ -84,6 +87,8 @@ static const struct qmp_command commands[] = {
 	{ "nbd-server-stop", qmp_nbd_server_stop },
 	{ "netdev_add", qmp_netdev_add, qmp_netdev_add_args },
 	{ "netdev_del", qmp_netdev_del, qmp_netdev_del_args },
+	{ "object-add", qmp_object_add, qmp_object_add_args },
+	{ "object-del", qmp_object_del, qmp_object_del_args },
 	{ "qom-get", qmp_qom_get, qmp_qom_get_args },
 	{ "qom-list", qmp_qom_list, qmp_qom_list_args },
 	{ "qom-list-properties", qmp_qom_list_properties, qmp_typename_args },
@@ -215,11 +220,18 @@ static void close_server(struct vmm *vmm)
 	g_clear_pointer(&vmm->qmp, qmp_server_free);
 }
 
+static void prepare(struct vmm *vmm)
+{
+	qmp_open_objects(vmm);
+	qmp_open_jobs(vmm);
+}
+
 static void clean_up(struct vmm *vmm)
 {
 	qmp_keys_free(vmm->keys);
 	qmp_nbd_close(vmm);
 	qmp_close_jobs(vmm);
+	qmp_close_objects(vmm);
 }
 
 void qmp_event(struct vmm *vmm, const char *name, JsonObject *data)
@@ -242,6 +254,21 @@ bool qmp_check_id(const char *id, GError **error)
 	return (p != id && !*p) || qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'id' expects an identifier");
 }
 
+GBytes *qmp_base64(GBytes *text, GError **error)
+{
+	gsize len;
+	const char *data = g_bytes_get_data(text, &len);
+	g_autofree char *terminated = g_strndup(data, len);
+	guchar *bytes;
+
+	if (strspn(terminated, BASE64) != len) {
+		qmp_fail(error, QMP_ERROR_GENERIC, "Base64 data contains invalid characters");
+		return NULL;
+	}
+	bytes = g_base64_decode(terminated, &len);
+	return g_bytes_new_take(bytes, len);
+}
+
 char *qmp_vcpu_path(unsigned index)
 {
 	return g_strdup_printf("/machine/unattached/device[%u]", index);
@@ -256,7 +283,7 @@ static void event_of_machine(struct vmm *vmm, const char *name, GVariant *data)
 
 extern const struct qmp_module kv_qmp;
 const struct qmp_module kv_qmp = {
-	.prepare = qmp_open_jobs,
+	.prepare = prepare,
 	.open = open_server,
 	.close = close_server,
 	.clean_up = clean_up,

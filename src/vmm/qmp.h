@@ -25,6 +25,9 @@ void qmp_watch_vnc(struct vmm_vnc *v, struct vnc_config *config);
 /* A name that a client gives something (QEMU's id_wellformed): a letter, then letters, digits, - . _ */
 bool qmp_check_id(const char *id, GError **error);
 
+/* What that text, which may be of any bytes, stands for. */
+GBytes *qmp_base64(GBytes *text, GError **error);
+
 /* The vCPU's name in QEMU's object tree; g_free. */
 char *qmp_vcpu_path(unsigned index);
 
@@ -57,6 +60,10 @@ extern const struct qmp_member qmp_chardev_add_args[], qmp_chardev_remove_args[]
 extern const struct qmp_member qmp_ringbuf_read_args[], qmp_ringbuf_write_args[];
 qmp_run qmp_query_chardev, qmp_query_chardev_backends, qmp_chardev_add, qmp_chardev_change, qmp_chardev_remove, qmp_ringbuf_read;
 qmp_run qmp_ringbuf_write;
+
+/* qmp-object.c */
+extern const struct qmp_member qmp_object_add_args[], qmp_object_del_args[];
+qmp_run qmp_object_add, qmp_object_del;
 
 /* qmp-query.c, qmp-pci.c */
 extern const struct qmp_member qmp_query_command_line_options_args[];

@@ -74,6 +74,7 @@ struct vmm {
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
 	struct machine_card *cards;
 	unsigned n_cards;
+	GPtrArray *objects; /* qmp-object.c */
 	GPtrArray *chardevs; /* of struct vmm_chardev: those of chardev-add */
 	GPtrArray *netdevs; /* of struct vmm_netdev: those of cards[] first */
 	struct machine_firmware *firmware; /* of a pc, else NULL */

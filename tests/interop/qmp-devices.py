@@ -5,6 +5,7 @@ usage: qmp-devices.py KV-VMM CASE...   Exit status 77: QEMU or SeaBIOS is not in
 import glob
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -192,6 +193,76 @@ def sides(bed, client):
     client.run('chardev-remove', id='dial')
     client.run('chardev-remove', id='server')
     check(not os.path.exists(path), 'the socket is left behind')
+
+
+def certificates(folder, password):
+    """An authority and a server of it, whose key has a password."""
+    def tool(*words):
+        subprocess.run(['certtool', *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    for who, lines in ('ca', ['cn = Test', 'ca', 'cert_signing_key']), ('server', ['cn = localhost', 'tls_www_server', 'signing_key']):
+        with open(f'{folder}/{who}.info', 'w', encoding='ascii') as file:
+            file.write('\n'.join([*lines, 'dns_name = localhost', 'expiration_days = 100', '']))
+        tool('--generate-privkey', '--key-type', 'ecdsa', '--outfile', f'{folder}/{who}.key')
+    tool('--generate-self-signed', '--load-privkey', f'{folder}/ca.key', '--template', f'{folder}/ca.info', '--outfile',
+         f'{folder}/ca-cert.pem')
+    tool('--generate-certificate', '--load-ca-certificate', f'{folder}/ca-cert.pem', '--load-ca-privkey', f'{folder}/ca.key',
+         '--load-privkey', f'{folder}/server.key', '--template', f'{folder}/server.info', '--outfile', f'{folder}/server-cert.pem')
+    tool('--to-p8', '--load-privkey', f'{folder}/server.key', '--password', password, '--outfile', f'{folder}/server-key.pem')
+
+
+def case_objects(bed):
+    """Secrets and credentials come and go; an NBD server takes them, password and all."""
+    for tool in 'certtool', 'nbdinfo':
+        if not shutil.which(tool):
+            raise Skipped(f'no {tool}')
+    folder, empty = bed.path('pki'), bed.path('empty')
+    os.mkdir(folder)
+    os.mkdir(empty)
+    certificates(folder, 'pass word')
+    with open(f'{folder}/base64', 'w', encoding='ascii') as file:
+        file.write('cGFzcyB3b3Jk')
+    with bed.start() as vmm, bed.twin() as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+
+        def add(kind, ident, **more):
+            return 'object-add', {'qom-type': kind, 'id': ident, **more}
+
+        def nbd(creds, *change):
+            return 'nbd-server-start', {'addr': {'type': 'unix', 'data': {'path': bed.path('nbd')}}, 'tls-creds': creds}, *change
+
+        x509 = {'dir': folder, 'verify-peer': False}
+        same(ours, theirs, [
+            add('secret', '0'), add('secret', 's'), add('secret', 's', data='a', file='b'), add('secret', 's', data=5),
+            add('secret', 's', data='*', format='base64'), add('secret', 's', data='x', format='x'), add('secret', 's', dir='x'),
+            add('secret', 's', file='/no/such/file'), add('x', 's'), add('secret', 's', file=f'{folder}/base64', format='base64'),
+            add('secret', 's', data='again'), add('secret', 'wrong', data='word'),
+            add('tls-creds-x509', 't'), add('tls-creds-x509', 't', dir=empty), add('tls-creds-x509', 't', dir=empty, endpoint='server'),
+            add('tls-creds-x509', 't', dir=folder, endpoint='x'),
+            add('tls-creds-x509', 'c', endpoint='client', **x509),
+            add('tls-creds-x509', 't', endpoint='server', passwordid='s', **x509),
+            nbd('none'), nbd('s'), nbd('c'), ('object-del', {'id': 'none'}),
+            ('qom-get', {'path': '/objects/s', 'property': 'type'}), ('qom-get', {'path': '/objects/s', 'property': 'x'}),
+            ('qom-get', {'path': '/objects/x', 'property': 'type'}),
+            ('qom-list', {'path': '/objects'}, lambda answer: sorted(row['type'] for row in answer['return'] if row['name'] in 'st')),
+            ('object-del', {'id': 'c'}), ('object-del', {'id': 'c'})])
+        # A wrong password is found out by QEMU when it reads the key, by us when somebody needs it.
+        command, arguments = add('tls-creds-x509', 'w', endpoint='server', passwordid='wrong', **x509)
+        ours.run(command, **arguments)
+        check('error' in ours.ask({'execute': 'nbd-server-start', 'arguments': nbd('w')[1]}), 'any password will do')
+        start = nbd('t')
+        ours.run(start[0], **start[1])
+        ours.run('object-del', id='t')
+        with open(bed.path('disk'), 'wb') as file:
+            file.truncate(1 << 20)
+        ours.run('blockdev-add', **{'driver': 'file', 'filename': file.name, 'node-name': 'n'})
+        ours.run('block-export-add', **{'type': 'nbd', 'id': 'e', 'node-name': 'n', 'name': ''})
+        where = f'socket={start[1]["addr"]["data"]["path"]}'
+        done = subprocess.run(['nbdinfo', '--size', f'nbds+unix://localhost/?{where}&tls-certificates={folder}&tls-verify-peer=false'],
+                              capture_output=True, timeout=qmp.LIMIT, check=False)
+        check(done.stdout == b'1048576\n', 'no export by TLS', done.stderr.decode())
+        done = subprocess.run(['nbdinfo', '--size', f'nbd+unix:///?{where}'], capture_output=True, timeout=qmp.LIMIT, check=False)
+        check(done.returncode, 'an export without TLS')
 
 
 def case_chardev(bed):
