@@ -121,6 +121,7 @@ struct device_class {
 	struct pci_bus *(*bus)(struct device *dev);
 	void (*plugged)(struct device *dev, struct device *child, bool hot);
 	void (*unplug)(struct device *dev, struct device *child);
+	const char *parent;	      /* class of the device that it is plugged into, its controller; NULL: a PCI or USB bus */
 	const struct scsi_host *scsi;  /* a controller that SCSI units may be attached to (devices/scsi.h); NULL: none */
 };
 

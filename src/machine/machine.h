@@ -51,6 +51,7 @@ struct machine_device {
 	GVariant *options;    /* a{ss} */
 	struct disk *disk;    /* or NULL; as below not the machine's */
 	struct netdev *netdev;
+	struct chardev *chardev;
 };
 
 enum machine_kind { MACHINE_MICRO, MACHINE_PC };
@@ -149,7 +150,7 @@ void machine_nmi(struct machine *m); /* to all vCPUs */
 bool machine_plug(struct machine *m, const struct machine_device *d, GError **error);
 bool machine_unplug(struct machine *m, const char *id, GError **error);
 bool machine_can_plug(const char *cls, GError **error); /* there is such a class, which a user may make */
-bool machine_takes(const char *cls, const char *key); /* ... and it has this option: "drive", "netdev" */
+bool machine_takes(const char *cls, const char *key); /* ... and it has this option: "drive", "netdev", "chardev" */
 bool machine_has_device(struct machine *m, const char *id);
 void machine_on_unplugged(struct machine *m, void (*unplugged)(void *opaque, const char *id), void *opaque);
 void machine_power_button(struct machine *m);

@@ -138,6 +138,25 @@ static bool is_usb(const struct device_class *cls)
 	return g_str_has_prefix(cls->name, "usb-");
 }
 
+/* NAME or NAME.0, as QEMU calls a device's only bus; without a name the first there is. */
+static struct device *find_parent(struct machine *m, const struct device_class *cls, const wish *w, GError **error)
+{
+	bool dotted = w->bus && g_str_has_suffix(w->bus, ".0");
+	g_autofree char *name = dotted ? g_strndup(w->bus, strlen(w->bus) - 2) : g_strdup(w->bus);
+
+	for (unsigned i = 0; i < m->devices->len; i++) {
+		struct device *dev = m->devices->pdata[i];
+
+		if (!strcmp(dev->cls->name, cls->parent) && (!name || !strcmp(dev->id, name)))
+			return dev;
+	}
+	if (name)
+		kv_fail(error, KV_ERROR_USAGE, "Bus '%s' not found", w->bus);
+	else
+		kv_fail(error, KV_ERROR_USAGE, "No '%s-bus' bus found for device '%s'", cls->parent, cls->name);
+	return NULL;
+}
+
 /* A function's place, or a port of the USB controller. */
 static bool prepare(struct machine *m, const struct device_class *cls, const wish *w, bool hot, struct pci_place *place,
 		    struct device **ret_slot, GError **error)
@@ -153,7 +172,7 @@ static bool prepare(struct machine *m, const struct device_class *cls, const wis
 
 static bool plug(struct machine *m, const struct machine_device *d, bool hot, GError **error)
 {
-	const struct device_backend backend = {.disk = d->disk, .netdev = d->netdev};
+	struct device_backend backend = {.disk = d->disk, .netdev = d->netdev, .chardev = d->chardev};
 	const struct device_class *cls = plug_find_class(d->cls);
 	g_auto(wish) w = {0};
 	struct pci_place place;
@@ -164,7 +183,13 @@ static bool plug(struct machine *m, const struct machine_device *d, bool hot, GE
 	if (cls->bus && m->kind == MACHINE_MICRO)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "machine 'micro' has one PCI bus, and no firmware to number others");
 	w.id = d->id ? g_strdup(d->id) : g_strdup_printf("device%u", m->n_named++);
-	if (!read_words(cls, d->options, &w, error) || !prepare(m, cls, &w, hot, &place, &slot, error))
+	if (!read_words(cls, d->options, &w, error))
+		return false;
+	if (cls->parent) {
+		backend.controller = find_parent(m, cls, &w, error);
+		return backend.controller && board_add(m, cls->name, w.id, w.options, &backend, error);
+	}
+	if (!prepare(m, cls, &w, hot, &place, &slot, error))
 		return false;
 	m->core.pci_place = &place;
 	dev = board_add(m, cls->name, w.id, w.options, &backend, error);
@@ -215,7 +240,7 @@ bool machine_unplug(struct machine *m, const char *id, GError **error)
 
 	if (!dev)
 		return kv_fail(error, KV_ERROR_INVALID, "Device '%s' not found", id);
-	if (is_usb(dev->cls)) {
+	if (is_usb(dev->cls) || dev->cls->parent) {
 		plug_left(m, dev);
 		return true;
 	}

@@ -42,9 +42,11 @@ const struct device_class *const device_table[] = {
 	&device_virtio_net,
 	&device_virtio_rng,
 	&device_virtio_scsi,
+	&device_virtio_serial,
 	&device_virtio_tablet,
 	&device_virtio_vga,
 	&device_virtio_vsock,
+	&device_virtserialport,
 	&device_xhci,
 	NULL,
 };

@@ -100,3 +100,30 @@ void vmm_remove_chardev(struct vmm *vmm, const char *label)
 {
 	g_ptr_array_remove(vmm->chardevs, find_added(vmm, label));
 }
+
+struct chardev *vmm_take_chardev(struct vmm *vmm, const char *label, const char *user, const char *property, GError **error)
+{
+	struct vmm_chardev *c = find_added(vmm, label);
+	bool in_use;
+
+	if (c && !c->user) {
+		c->user = g_strdup(user);
+		return c->chr;
+	}
+	if (vmm_find_chardev(vmm, label, &in_use))
+		kv_fail(error, KV_ERROR_BUSY, "Property '%s' can't take value '%s': Device '%s' is in use", property, label,
+			label);
+	else
+		kv_fail(error, KV_ERROR_USAGE, "Property '%s' can't find value '%s'", property, label);
+	return NULL;
+}
+
+void vmm_give_back_chardev(struct vmm *vmm, const char *user)
+{
+	for (unsigned i = 0; i < vmm->chardevs->len; i++) {
+		struct vmm_chardev *c = vmm->chardevs->pdata[i];
+
+		if (!g_strcmp0(c->user, user))
+			g_clear_pointer(&c->user, g_free);
+	}
+}

@@ -322,6 +322,7 @@ static void unplugged(void *opaque, const char *id)
 
 	vmm_unplug_drive(vmm, id);
 	vmm_card_gone(vmm, id);
+	vmm_give_back_chardev(vmm, id);
 	vmm_event_unplugged(vmm, id);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * QMP commands that plug devices in and take them out: device_add with the words of --device, and what is behind them: drive, a
- * block node, or netdev, a network. See qmp.h; machine/plug.c does it.
+ * block node, netdev, a network, or chardev. See qmp.h; machine/plug.c does it.
  */
 #include <string.h>
 
@@ -41,7 +41,7 @@ static const char *text_of(JsonObject *args, const char *name)
 /* All but what is taken here. */
 static GVariant *words_of(JsonObject *args, GError **error)
 {
-	static const char *const taken[] = { "driver", "id", "drive", "netdev", NULL };
+	static const char *const taken[] = { "driver", "id", "drive", "netdev", "chardev", NULL };
 	GVariantBuilder words;
 	JsonObjectIter iter;
 	const char *name;
@@ -112,8 +112,13 @@ static bool take_network(struct vmm *vmm, struct machine_device *d, const char *
 
 static bool take_backends(struct vmm *vmm, JsonObject *args, struct machine_device *d, GError **error)
 {
-	const char *node = text_of(args, "drive"), *network = text_of(args, "netdev");
+	const char *node = text_of(args, "drive"), *network = text_of(args, "netdev"), *chardev = text_of(args, "chardev");
+	g_autofree char *property = g_strconcat(d->cls, ".chardev", NULL);
 
+	if (chardev)
+		d->chardev = vmm_take_chardev(vmm, chardev, d->id, property, error);
+	if (chardev && !d->chardev)
+		return false;
 	if (node)
 		d->disk = open_drive(vmm, d->id, node, error);
 	if (node && !d->disk)
@@ -127,12 +132,14 @@ static void give_back(struct vmm *vmm, const struct machine_device *d)
 		vmm_unplug_drive(vmm, d->id);
 	if (d->netdev)
 		vmm_card_gone(vmm, d->id);
+	if (d->chardev)
+		vmm_give_back_chardev(vmm, d->id);
 }
 
 /* What is behind a device is found again by the device's name. */
 static bool check_names(struct vmm *vmm, JsonObject *args, const struct machine_device *d, GError **error)
 {
-	static const char *const backends[] = { "drive", "netdev" };
+	static const char *const backends[] = { "drive", "netdev", "chardev" };
 
 	if (d->id && !qmp_check_id(d->id, error))
 		return false;

@@ -153,6 +153,9 @@ void vmm_close_channels(struct vmm *vmm);
 void vmm_open_chardevs(struct vmm *vmm);
 void vmm_close_chardevs(struct vmm *vmm);
 struct chardev *vmm_find_chardev(const struct vmm *vmm, const char *label, bool *ret_in_use);
+/* A device (its id) takes one of chardev-add that nobody has; and gives back what it had. NULL with QEMU's words. */
+struct chardev *vmm_take_chardev(struct vmm *vmm, const char *label, const char *user, const char *property, GError **error);
+void vmm_give_back_chardev(struct vmm *vmm, const char *user);
 void vmm_each_chardev(const struct vmm *vmm, void (*f)(void *opaque, const char *label, struct chardev *chr), void *opaque);
 bool vmm_add_chardev(struct vmm *vmm, const char *label, struct chardev *chr, GError **error); /* taken over if true */
 void vmm_remove_chardev(struct vmm *vmm, const char *label);

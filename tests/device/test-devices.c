@@ -61,6 +61,9 @@ static void open_backend(struct world *w, const char *cls)
 	} else if (!strcmp(cls, "virtio-net") || !strcmp(cls, "e1000e")) {
 		w->backend.netdev = net_open("none", NULL, NULL, NULL);
 		assert_non_null(w->backend.netdev);
+	} else if (!strcmp(cls, "virtserialport")) {
+		w->backend.controller = device_new(&w->core, "virtio-serial", "bus", NULL, NULL, NULL);
+		w->backend.chardev = char_open("file:/dev/null", NULL);
 	} else if (!strcmp(cls, "ns16550") || !strcmp(cls, "virtio-console")) {
 		w->backend.chardev = char_open("file:/dev/null", NULL);
 		assert_non_null(w->backend.chardev);

@@ -349,6 +349,74 @@ def case_console(bed):
         talk(places[0], b'third')
 
 
+def case_port(bed):
+    """What is refused about ports of a serial bus, and the names of buses."""
+    with bed.start('--device', 'virtio-serial,id=vs') as vmm, bed.twin('-device', 'virtio-serial-pci,id=vs') as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+
+        def port(ident, **more):
+            return 'device_add', {'driver': 'virtserialport', 'id': ident, **more}
+
+        same(ours, theirs, [
+            ('chardev-add', {'id': 'a', 'backend': backend('ringbuf')}), ('chardev-add', {'id': 'b', 'backend': backend('null')}),
+            port('p', chardev='x', name='n'), port('p', chardev='a', name='n', bus='x.0'),
+            port('p', chardev='a', name='n', bus='vs.0'), port('q', chardev='a', name='m'), port('q', chardev='b', name='n'),
+            ('chardev-remove', {'id': 'a'}), port('q', chardev='b', name='m'), ('device_del', {'id': 'p'})])
+        ours.event('DEVICE_DELETED')
+        theirs.event('DEVICE_DELETED')
+        same(ours, theirs, [('chardev-remove', {'id': 'a'}), ('chardev-remove', {'id': 'b'}), ('device_del', {'id': 'p'})])
+    with bed.start() as vmm, bed.twin() as qemu:
+        same(vmm.client(), qemu.client(), [
+            ('chardev-add', {'id': 'a', 'backend': backend('null')}),
+            ('device_add', {'driver': 'virtserialport', 'id': 'p', 'chardev': 'a'}), ('chardev-remove', {'id': 'a'})])
+
+
+def case_linux_port(bed):
+    """A port that is plugged into a running Linux is spoken through, each side is told of the other, and it goes; twice."""
+    kernels = sorted(glob.glob('/boot/vmlinuz-*-cloud-amd64'))
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
+    if not kernels or subprocess.run([f'{root}/tools/make-initrd', f'{bed.folder}/initrd'], check=False).returncode:
+        raise Skipped('no cloud kernel, or tools/make-initrd failed')
+    path, place = bed.path('qmp'), bed.path('port')
+    # Without udev ports have no names but vportNpM.
+    script = ('while true; do for p in /dev/vport*; do [ -c $p ] || continue; exec 3<>$p; cat /sys/class/virtio-ports/*/name >&3; '
+              'read word <&3; echo =$word= >&3; exec 3>&-; while [ -c $p ]; do sleep 0.1; done; echo @gone; done; sleep 0.1; done')
+    with qmp.Process([bed.program, '--accel', 'soft', '--memory', '128M', '--kernel', kernels[-1], '--initrd', f'{bed.folder}/initrd',
+                      '--append', f'console=ttyS0 quiet kv.run="{script}"', '--console', f'file:{bed.folder}/log', '--device',
+                      'virtio-serial,id=vs', '--qmp', f'unix:{path}'], path) as vmm:
+        client = vmm.client()
+        client.run('chardev-add', id='c', backend=unix_socket(place))
+        for times, word in enumerate((b'first', b'second'), 1):
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.settimeout(qmp.LIMIT)
+                peer.connect(place)
+                client.run('device_add', driver='virtserialport', id='p', bus='vs.0', chardev='c', name='org.kvasir.test')
+                check(client.event('VSERPORT_CHANGE')['data'] == {'id': 'p', 'open': True}, 'another port')
+                peer.sendall(word + b'\n')
+                seen = b''
+                while b'=' + word + b'=' not in seen:
+                    data = peer.recv(4096)
+                    check(data, 'the port is closed', seen.decode(errors='replace'))
+                    seen += data
+                check(seen.startswith(b'org.kvasir.test\n'), 'another name', seen.decode(errors='replace'))
+                check(client.event('VSERPORT_CHANGE')['data'] == {'id': 'p', 'open': False}, 'the port stays open')
+                client.run('stop')
+                client.run('migrate', uri=f'file:{bed.path("saved")}')
+                end = time.monotonic() + qmp.LIMIT
+                while client.run('query-migrate')['status'] not in ('failed', 'completed'):
+                    check(time.monotonic() < end, 'saving does not end')
+                    time.sleep(0.05)
+                answer = client.run('query-migrate')
+                check("port 'p' was plugged in" in answer.get('error-desc', ''), 'it is saved', answer)
+                client.run('cont')
+                client.run('device_del', id='p')
+                client.event('DEVICE_DELETED')
+                end = time.monotonic() + qmp.LIMIT
+                while open(f'{bed.folder}/log', 'rb').read().count(b'@gone') < times:
+                    check(time.monotonic() < end, 'the guest still has the port')
+                    time.sleep(0.05)
+
+
 def pci(client):
     """query-pci once firmware has numbered the buses: functions by name, those behind bridges included."""
     def walk(devices):

@@ -12,6 +12,7 @@ extern const struct device_class device_virtio_keyboard, device_virtio_mouse, de
 extern const struct device_class device_vga;
 extern const struct device_class device_virtio_balloon, device_virtio_blk, device_virtio_console, device_virtio_net,
 	device_virtio_rng;
+extern const struct device_class device_virtio_serial, device_virtserialport;
 extern const struct device_class device_e1000e;
 extern const struct device_class device_fw_cfg, device_pflash;
 extern const struct device_class device_hpet;

@@ -41,7 +41,8 @@ static size_t next_message(struct console_port *p, uint8_t *m, size_t room)
 	static const struct {
 		uint8_t bit;
 		uint16_t event;
-	} order[] = {{PENDING_ADD, VIRTIO_CONSOLE_PORT_ADD},
+	} order[] = {{PENDING_REMOVE, VIRTIO_CONSOLE_PORT_REMOVE},
+		     {PENDING_ADD, VIRTIO_CONSOLE_PORT_ADD},
 		     {PENDING_CONSOLE, VIRTIO_CONSOLE_CONSOLE_PORT},
 		     {PENDING_NAME, VIRTIO_CONSOLE_PORT_NAME},
 		     {PENDING_OPEN, VIRTIO_CONSOLE_PORT_OPEN}};

@@ -213,6 +213,73 @@ static void console_config_written(struct virtio_device *v, const uint8_t *befor
 	memcpy(v->config, before, v->config_size);
 }
 
+/* ---- ports that come and go ---- */
+
+static bool check_name(const struct virtio_console *c, const char *name, GError **error)
+{
+	if (!*name || strlen(name) > NAME_MAX_LEN || strchr(name, '/'))
+		return kv_fail(error, KV_ERROR_USAGE, "port name '%s' is not one of 1 to %u bytes without /", name, NAME_MAX_LEN);
+	for (unsigned i = 1; i < c->n_ports; i++)
+		if (!g_strcmp0(c->ports[i].name, name))
+			return kv_fail(error, KV_ERROR_INVALID, "virtio-serial-bus: A port already exists by name %s", name);
+	return true;
+}
+
+struct console_port *console_add_port(struct virtio_console *c, struct device *owner, struct chardev *chr, const char *name,
+				      GError **error)
+{
+	struct console_port *p = NULL;
+
+	if (!check_name(c, name, error))
+		return NULL;
+	for (unsigned i = 1; i < c->n_ports && !p; i++)
+		if (!c->ports[i].chr)
+			p = &c->ports[i];
+	if (!p) {
+		kv_fail(error, KV_ERROR_INVALID, "virtio-serial-bus: Maximum port limit for this device reached");
+		return NULL;
+	}
+	g_mutex_lock(&c->lock);
+	p->name = g_strdup(name);
+	p->id = g_strdup(owner->id);
+	p->owner = owner;
+	p->chr = chr;
+	p->host_open = char_connected(chr);
+	g_mutex_unlock(&c->lock);
+	char_attach(chr, &console_client, p);
+	if (virtio_has(&c->dev.v, VIRTIO_CONSOLE_F_MULTIPORT))
+		console_tell(p, PENDING_ADD);
+	return p;
+}
+
+/* Queues are served in this thread: none is being served now. */
+void console_remove_port(struct console_port *p)
+{
+	struct virtio_console *c = p->c;
+	struct virtqueue *rxq = &c->dev.v.queues[rx_queue(p)], *txq = &c->dev.v.queues[tx_queue(p)];
+
+	console_guest_open(p, false);
+	char_attach(p->chr, NULL, NULL);
+	g_mutex_lock(&txq->lock);
+	if (p->retry)
+		g_source_destroy(p->retry);
+	g_clear_pointer(&p->retry, g_source_unref);
+	g_mutex_unlock(&txq->lock);
+	g_mutex_lock(&rxq->lock);
+	p->input_len = 0;
+	g_mutex_unlock(&rxq->lock);
+	g_mutex_lock(&c->lock);
+	p->chr = NULL;
+	p->owner = NULL;
+	p->host_open = false;
+	p->pending = 0;
+	g_clear_pointer(&p->name, g_free);
+	g_clear_pointer(&p->id, g_free);
+	g_mutex_unlock(&c->lock);
+	if (virtio_has(&c->dev.v, VIRTIO_CONSOLE_F_MULTIPORT))
+		console_tell(p, PENDING_REMOVE);
+}
+
 static const struct virtio_class console_class = {
 	.name = "virtio-console",
 	.id = VIRTIO_ID_CONSOLE,
@@ -312,6 +379,8 @@ static void console_destroy(struct device *dev)
 	for (unsigned i = 0; i < c->n_ports; i++) {
 		struct console_port *p = &c->ports[i];
 
+		if (p->owner)
+			virtserialport_orphan(p->owner);
 		if (p->chr)
 			char_attach(p->chr, NULL, NULL);
 		if (p->retry) {
@@ -321,6 +390,29 @@ static void console_destroy(struct device *dev)
 	}
 	virtio_pci_destroy(dev);
 	free_ports(c);
+}
+
+/* Ports come later: there is room for all of them, and none yet. */
+static bool serial_create(struct device *dev, GVariant *options, const struct device_backend *backend, GError **error)
+{
+	struct virtio_console *c = (struct virtio_console *)dev;
+	uint64_t features = 1ull << VIRTIO_CONSOLE_F_EMERG_WRITE | 1ull << VIRTIO_CONSOLE_F_MULTIPORT;
+	guint64 n = CONSOLE_PORTS;
+
+	if (options)
+		g_variant_lookup(options, "max_ports", "t", &n);
+	c->n_ports = (uint32_t)n;
+	c->ports = g_new0(struct console_port, n);
+	g_mutex_init(&c->lock);
+	for (unsigned i = 0; i < n; i++)
+		c->ports[i] = (struct console_port){.c = c, .index = i};
+	if (!virtio_pci_create(dev, &console_class, features, sizeof(struct virtio_console_config), 2 * (c->n_ports + 1),
+			       QUEUE_SIZE, error)) {
+		free_ports(c);
+		return false;
+	}
+	put_le32(c->dev.v.config + offsetof(struct virtio_console_config, max_nr_ports), c->n_ports);
+	return true;
 }
 
 static bool console_after_load(void *opaque, GError **error)
@@ -374,4 +466,20 @@ const struct device_class device_virtio_console = {
 	.pause = virtio_pci_pause,
 	.resume = virtio_pci_resume,
 	.state = &console_state,
+};
+
+static const struct device_key serial_keys[] = {
+	{"max_ports", DEVICE_KEY_COUNT, "ports there is room for, and one (31)", 2, CONSOLE_PORTS}, {}};
+
+const struct device_class device_virtio_serial = {
+	.name = "virtio-serial",
+	.description = "virtio serial bus, for ports that are plugged in",
+	.size = sizeof(struct virtio_console),
+	.create = serial_create,
+	.reset = virtio_pci_reset,
+	.destroy = console_destroy,
+	.pause = virtio_pci_pause,
+	.resume = virtio_pci_resume,
+	.state = &console_state,
+	.keys = serial_keys,
 };

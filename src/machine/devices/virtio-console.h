@@ -15,7 +15,7 @@ enum {
 };
 
 /* What the driver is still to be told of a port, in this order. */
-enum { PENDING_ADD = 1, PENDING_CONSOLE = 2, PENDING_NAME = 4, PENDING_OPEN = 8 };
+enum { PENDING_ADD = 1, PENDING_CONSOLE = 2, PENDING_NAME = 4, PENDING_OPEN = 8, PENDING_REMOVE = 16 };
 
 struct virtio_console;
 
@@ -24,6 +24,7 @@ struct console_port {
 	unsigned index;
 	struct chardev *chr; /* NULL: there is no such port */
 	char *name, *id;     /* NULL: the console */
+	struct device *owner; /* the device that is the port, which was plugged in (virtserialport.c); NULL: the command line's */
 	/* What the backend gave and the guest has no buffer for yet; the rx queue's lock. */
 	uint8_t input[CONSOLE_INPUT];
 	uint32_t input_len;
@@ -39,6 +40,12 @@ struct virtio_console {
 	uint32_t n_ports; /* the first one is the console's place */
 	struct console_port *ports;
 };
+
+/* virtio-console.c for virtserialport.c, main thread: a port comes, and goes. NULL with the error set: no room, or that name. */
+struct console_port *console_add_port(struct virtio_console *c, struct device *owner, struct chardev *chr, const char *name,
+				      GError **error);
+void console_remove_port(struct console_port *p);
+void virtserialport_orphan(struct device *port); /* its console goes */
 
 /* virtio-console-control.c; the queue's lock is held. */
 void console_control_tx(struct virtio_console *c, struct virtqueue *vq);
