@@ -5,6 +5,7 @@
  * nothing holds nobody up.
  */
 #include <setjmp.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,13 +52,14 @@ static void update(void *opaque, unsigned head)
 {
 	struct world *w = opaque;
 	const struct display_surface s = {WIDTH, HEIGHT, WIDTH * 4, w->pixels};
+	unsigned changed;
 
 	if (head)
 		return;
 	display_set_surface(w->display, 0, &s);
-	if (w->changed)
-		display_damage(w->display, 0, 0, w->changed, WIDTH, 1);
-	w->changed = 0;
+	changed = __atomic_exchange_n(&w->changed, 0, __ATOMIC_ACQUIRE);
+	if (changed)
+		display_damage(w->display, 0, 0, changed, WIDTH, 1);
 }
 
 static void wish(void *opaque, unsigned head, uint32_t width, uint32_t height)
@@ -144,7 +146,8 @@ struct guest {
 	const char *encodings, *password;
 	void (*act)(rfbClient *c); /* after the first picture */
 	bool refused, acted;
-	unsigned over; /* atomic: the thread is at its end */
+	int left, right, top, bottom; /* of what came since the first picture */
+	unsigned over;		      /* atomic: the thread is at its end */
 };
 
 static char *give_password(rfbClient *c)
@@ -266,6 +269,48 @@ static void passwords_are_asked_for(void **state)
 	run_until(all_gone, &w);
 	assert_int_equal(w.told[VNC_CONNECTED], 4);
 	assert_int_equal(w.told[VNC_INITIALIZED], 2);
+	world_close(&w);
+}
+
+static void note_rect(rfbClient *c, int x, int y, int width, int height)
+{
+	struct guest *g = rfbClientGetClientData(c, NULL);
+
+	g->left = MIN(g->left, x);
+	g->right = MAX(g->right, x + width);
+	g->top = MIN(g->top, y);
+	g->bottom = MAX(g->bottom, y + height);
+}
+
+static void wait_for_pixel(rfbClient *c)
+{
+	struct guest *g = rfbClientGetClientData(c, NULL);
+	const uint32_t *pixel = (uint32_t *)(void *)c->frameBuffer + 50 * WIDTH + 100;
+	uint32_t wanted = *pixel ^ 0x00ffffff;
+
+	c->GotFrameBufferUpdate = note_rect;
+	g->left = g->top = INT_MAX;
+	g->w->pixels[50 * WIDTH + 100] = wanted;
+	__atomic_store_n(&g->w->changed, 50, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < LIMIT_MS / 10 && *pixel != wanted; i++)
+		if (WaitForMessage(c, 10000) > 0 && !HandleRFBServerMessage(c))
+			break;
+}
+
+/* The painter tells a line; what viewers are sent is what is another one than before. */
+static void unchanged_pixels_are_not_sent(void **state)
+{
+	struct world w;
+	struct guest g = {.w = &w, .encodings = "raw", .act = wait_for_pixel};
+
+	world_open(&w, NULL);
+	visit(&g);
+	assert_true(g.acted);
+	assert_in_range(g.left, 0, 100);
+	assert_in_range(g.right - g.left, 1, 32);
+	assert_int_equal(g.top, 50);
+	assert_int_equal(g.bottom, 51);
+	run_until(all_gone, &w);
 	world_close(&w);
 }
 
@@ -580,6 +625,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pictures_arrive_in_all_encodings),
 		cmocka_unit_test(passwords_are_asked_for),
+		cmocka_unit_test(unchanged_pixels_are_not_sent),
 		cmocka_unit_test(tls_carries_all),
 		cmocka_unit_test(keys_and_pointers_arrive),
 		cmocka_unit_test(qemus_extensions),
