@@ -67,7 +67,6 @@ static void drop_others(struct vnc *s, const struct vnc_viewer *but)
 static void free_viewer(struct vnc_viewer *v)
 {
 	g_thread_join(v->thread);
-	shutdown(v->fd, SHUT_RDWR);
 	vnc_tls_free(v);
 	close(v->fd);
 	close(v->wake);
@@ -171,7 +170,7 @@ static struct vnc_viewer *new_viewer(struct vnc *s, unsigned slot, int fd, bool 
 	socklen_t len = sizeof(sa);
 	struct vnc_viewer *v = g_new0(struct vnc_viewer, 1);
 
-	*v = (struct vnc_viewer){.server = s, .slot = slot, .fd = fd, .inner = -1, .websocket = websocket};
+	*v = (struct vnc_viewer){.server = s, .slot = slot, .fd = fd, .inner = -1, .websocket = websocket, .running = 1};
 	v->resized = v->new_cursor = true;
 	v->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	v->damage = sraRgnCreate();

@@ -48,6 +48,7 @@ struct vnc_viewer {
 	int wake;	/* eventfd: something below changed */
 	bool websocket, ready;
 	GThread *thread, *relay; /* relay: vnc-tls.c */
+	int running;		 /* of these; atomic */
 	char *dname;		 /* of its certificate; atomic, set once */
 	char *host, *service;
 	const char *family;
@@ -104,6 +105,7 @@ struct vnc {
 /* vnc-viewer.c: the thread; the connection is its. */
 gpointer vnc_viewer_run(gpointer viewer);
 void vnc_viewer_wake(struct vnc_viewer *v);
+void vnc_viewer_over(struct vnc_viewer *v); /* a thread of it says last; the last one of them tells the server */
 
 /* vnc-tls.c, main thread: starts the thread that speaks TLS; waits for its end, when the connection is shut down. */
 bool vnc_tls_start(struct vnc_viewer *v);

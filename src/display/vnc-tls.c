@@ -261,6 +261,7 @@ static gpointer run(gpointer opaque)
 	r->module->creds_unref(r->creds);
 	close(r->inner);
 	shutdown(v->fd, SHUT_RDWR);
+	vnc_viewer_over(v);
 	return NULL;
 }
 
@@ -277,6 +278,7 @@ bool vnc_tls_start(struct vnc_viewer *v)
 	r->creds = r->module->creds_ref(v->server->tls_creds);
 	r->inner = pair[0];
 	v->inner = pair[1];
+	v->running++;
 	v->relay = g_thread_new("vnc-tls", run, r);
 	return true;
 }

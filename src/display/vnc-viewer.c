@@ -32,6 +32,12 @@ static void post(struct vnc_viewer *v, struct vnc_message m)
 	vnc_post(&m);
 }
 
+void vnc_viewer_over(struct vnc_viewer *v)
+{
+	if (!__atomic_sub_fetch(&v->running, 1, __ATOMIC_ACQ_REL))
+		post(v, (struct vnc_message){.kind = VNC_MESSAGE_GONE});
+}
+
 /* ---- what libvncserver asks ---- */
 
 static struct vnc_viewer *viewer_of(rfbClientPtr cl)
@@ -329,6 +335,6 @@ gpointer vnc_viewer_run(gpointer opaque)
 	rfbSetCursor(screen, NULL);
 	screen->frameBuffer = NULL;
 	g_clear_pointer(&v->frame, g_free);
-	post(v, (struct vnc_message){.kind = VNC_MESSAGE_GONE});
+	vnc_viewer_over(v);
 	return NULL;
 }
