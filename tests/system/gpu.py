@@ -39,7 +39,9 @@ KEYS = [{'type': 'qcode', 'data': 'ret'}]
 
 
 class Bed:
-    def __init__(self, program, root, folder):
+    modules = ('virtio_gpu',)
+
+    def __init__(self, program, root, folder, guest=GUEST):
         self.program, self.root, self.folder = program, root, folder
         kernels = sorted(glob.glob('/boot/vmlinuz-*[0-9]-amd64'))
         if not kernels or not os.access(kernels[-1], os.R_OK):
@@ -50,8 +52,9 @@ class Bed:
         self.kernel, self.initrd = kernels[-1], f'{folder}/initrd'
         script = f'{folder}/gpu-guest'
         with open(script, 'w', encoding='utf-8') as file:
-            file.write(GUEST)
-        subprocess.run([f'{root}/tools/make-initrd', '-k', '-m', 'virtio_gpu', '-c', script, self.initrd], check=True)
+            file.write(guest)
+        options = [word for module in self.modules for word in ('-m', module)]
+        subprocess.run([f'{root}/tools/make-initrd', '-k', *options, '-c', script, self.initrd], check=True)
         self.line = LINE.replace('/tmp/gpu-guest', script)
 
     def boot_disk(self):
