@@ -215,6 +215,7 @@ static const struct option qmp_keys[] = {
 };
 
 const struct option option_table[] = {
+	{ "config", OPTION_FILE, "FILE", "more options, one a line", .rare = true },
 	{ "accel", OPTION_CHOICE, "auto|kvm|soft", "CPU engine (auto: /dev/kvm if it is quick)",
 	  .choices = accels },
 	{ "cpus", OPTION_COUNT, "N", "virtual processors (1)", .min = 1, .max = 255 },
@@ -609,8 +610,7 @@ static void unknown_option(const char *arg, const char *name, GError **error)
 			    "unknown option '%s'; kv-vmm --help lists the known ones", valid);
 }
 
-/* One option at argv[*i], moving *i past the value it takes. */
-static bool parse_option(GVariantDict *dict, int argc, char *const *argv, int *i, GError **error)
+bool options_add(GVariantDict *dict, int argc, char *const *argv, int *i, GError **error)
 {
 	const char *arg = argv[*i];
 	const char *value = strchr(arg, '=');
@@ -648,9 +648,18 @@ GVariant *options_parse(int argc, char *const *argv, GError **error)
 {
 	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
 
+	g_autofree char *config = NULL;
+	g_autoptr(GVariant) file = NULL;
+
 	for (int i = 1; i < argc; i++)
-		if (!parse_option(&dict, argc, argv, &i, error))
+		if (!options_add(&dict, argc, argv, &i, error))
 			return NULL;
+	if (g_variant_dict_lookup(&dict, "config", "s", &config)) {
+		file = options_parse_file(config, error);
+		if (!file)
+			return NULL;
+		options_merge(&dict, file);
+	}
 	return g_variant_ref_sink(g_variant_dict_end(&dict));
 }
 

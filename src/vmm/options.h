@@ -2,8 +2,8 @@
 /*
  * The keys kv-vmm understands: one const table from which the parser, --help, the nearest-name
  * hints, the shell completions and the check of the man page are derived. A parsed command line
- * is a GVariant dictionary, so that a configuration file or a QMP command can become the same
- * tree. Used by config.c, main.c and gen-completion.c.
+ * is a GVariant dictionary, and so is a configuration file (--config). Used by config.c, main.c and
+ * gen-completion.c.
  *
  * Shapes in the tree, by type: FLAG and BOOL b; COUNT and SIZE t (bytes); TEXT, FILE, CHOICE
  * and CHARDEV s; KEYS a{sv}; WORDS (sa{ss}). What may be repeated is an array of that (as, aa{sv}).
@@ -57,8 +57,17 @@ extern const char *const option_watchdog_actions[]; /* NULL-terminated */
 
 extern const struct option option_table[]; /* ends with a NULL name */
 
-/* The parsed command line, a floating-free a{sv}; NULL with @error set. */
+/* The parsed command line, with the file of --config in it, a floating-free a{sv}; NULL with @error set. */
 GVariant *options_parse(int argc, char *const *argv, GError **error);
+
+/* One option at argv[*i] into such a tree; *i moves past the value it takes. */
+bool options_add(GVariantDict *dict, int argc, char *const *argv, int *i, GError **error);
+
+/* options-file.c: the tree of a file of options, one a line; of its text, with a name for messages. */
+GVariant *options_parse_file(const char *path, GError **error);
+GVariant *options_parse_text(const char *name, const char *text, size_t len, GError **error);
+/* What the file has is first of what may be repeated, and gives way to what may not. */
+void options_merge(GVariantDict *dict, GVariant *file);
 
 /* key=value,... as in one option's value. */
 GVariant *options_parse_keys(const struct option *option, const char *text, GError **error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: kv-vmm's command line (words ended by newlines) and port forwards. Whatever
+ * Fuzz target: kv-vmm's command line (words ended by newlines), its file of options, and port forwards. Whatever
  * the text, the answer is a tree or an error with a one-line message in UTF-8.
  */
 #include <stdlib.h>
@@ -27,6 +27,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	GVariant *tree = options_parse(g_strv_length(words), words, &error);
 	struct hostfwd f;
 
+	check_error(tree, error);
+	if (tree)
+		g_variant_unref(tree);
+	error = NULL;
+	tree = options_parse_text("file", size ? (const char *)data : "", size, &error);
 	check_error(tree, error);
 	if (tree)
 		g_variant_unref(tree);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <glib/gstdio.h>
 
 #include "options.h"
 
@@ -195,12 +196,84 @@ static void test_man_page(void **state)
 	}
 }
 
+static const struct {
+	const char *text, *message;
+} bad_files[] = {
+	{ "cpus 2\n\n# more\nmemory 3", "f:4: --memory: '3' is not valid; give a size from 16M to 1T, as in 512M or 2G" },
+	{ "kernal x\n", "f:1: unknown option '--kernal'; did you mean --kernel?" },
+	{ "\t--disk  file=a,speed=on \r\n",
+	  "f:1: --disk: unknown key 'speed'; known are file, format, bus and those in man kv-vmm" },
+	{ "cpus 2\ncpus 3\n", "f:2: --cpus: given twice; give it once" },
+	{ "kernel\n", "f:1: --kernel: needs a value; give --kernel FILE" },
+	{ "kernel=\n", "f:1: --kernel: '' is not valid; give a path" },
+	{ "no-reboot on", "f:1: --no-reboot: takes no value" },
+	{ "config other", "f:1: --config: a file cannot name another; give both on the command line" },
+	{ "name \377", "--config: 'f' is not text in UTF-8" },
+	{ "= 5", "f:1: unknown option '--'; kv-vmm --help lists the known ones" },
+};
+
+static void test_bad_files(void **state)
+{
+	g_autoptr(GError) nul = NULL;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(bad_files); i++) {
+		g_autoptr(GError) error = NULL;
+
+		assert_null(options_parse_text("f", bad_files[i].text, strlen(bad_files[i].text), &error));
+		assert_string_equal(error->message, bad_files[i].message);
+	}
+	assert_null(options_parse_text("f", "name a\0b", 8, &nul));
+	assert_non_null(strstr(nul->message, "not text"));
+}
+
+static void test_file(void **state)
+{
+	static const char text[] = "# a machine\nmemory = no\n"
+				   "append console=ttyS0  quiet=\"1\" # not a comment\n"
+				   "--disk file=a.raw,id=a\r\ndisk=file=b.raw\n"
+				   "no-reboot\n cpus 2 \nsmp cores=2\n";
+	g_autofree char *path = NULL, *line = NULL, *size = NULL;
+	g_autoptr(GVariant) both = NULL, plain = NULL, missing = NULL;
+	g_autoptr(GError) error = NULL;
+	int fd = g_file_open_tmp("kv-config-XXXXXX", &path, NULL);
+
+	assert_true(fd >= 0 && g_close(fd, NULL));
+	assert_true(g_file_set_contents(path, text, -1, NULL));
+	line = g_strdup_printf("kv-vmm --config %s --cpus 4 --disk file=c.raw", path);
+	both = parse(line, &error);
+	size = g_strdup_printf("%s:2: --memory: 'no' is not valid; give a size from 16M to 1T, as in 512M or 2G",
+			       path);
+	assert_null(both);
+	assert_string_equal(error->message, size);
+	g_clear_error(&error);
+	assert_true(g_file_set_contents(path, strstr(text, "append"), -1, NULL));
+	both = parse(line, &error);
+	assert_non_null(both);
+	g_free(line);
+	line = g_strdup_printf("kv-vmm --config %s --append 'console=ttyS0  quiet=\"1\" # not a comment' "
+			       "--disk file=a.raw,id=a --disk file=b.raw --disk file=c.raw --no-reboot --cpus 4 --smp cores=2",
+			       path);
+	assert_true(g_file_set_contents(path, "", 0, NULL));
+	plain = parse(line, &error);
+	assert_int_equal(g_variant_n_children(both), g_variant_n_children(plain));
+	for (const struct option *o = option_table; o->name; o++) {
+		g_autoptr(GVariant) a = g_variant_lookup_value(both, o->name, NULL);
+		g_autoptr(GVariant) b = g_variant_lookup_value(plain, o->name, NULL);
+
+		assert_true(a == b || (a && b && g_variant_equal(a, b)));
+	}
+	assert_int_equal(g_unlink(path), 0);
+	missing = parse(line, &error);
+	assert_null(missing);
+	assert_non_null(strstr(error->message, "--config: cannot read"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rejected), cmocka_unit_test(test_tree),
 		cmocka_unit_test(test_sizes),	 cmocka_unit_test(test_help),
-		cmocka_unit_test(test_man_page),
+		cmocka_unit_test(test_man_page), cmocka_unit_test(test_bad_files), cmocka_unit_test(test_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
