@@ -181,7 +181,8 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.n_cards = vmm->n_cards,
 	};
 
-	if (vmm_vga_options(vmm, &config.vga_options, error) && set_cpus(vmm, &config, error) && vmm_read_rtc(vmm, &config, error))
+	if (vmm_vga_options(vmm, &config.vga_options, error) && set_cpus(vmm, &config, error) &&
+	    vmm_read_rtc(vmm, &config, error))
 		vmm->machine = machine_new(&config, error);
 	for (unsigned i = 0; i < n_devices; i++)
 		g_variant_unref(devices[i].options);

@@ -64,7 +64,8 @@ enum { EVENT_SECONDS = 1 };
 
 static void send_event(struct vmm *vmm)
 {
-	vmm_event(vmm, "RTC_CHANGE", g_variant_new_parsed("{'offset': <%x>, 'qom-path': <'/machine/rtc'>}", (gint64)vmm->rtc.offset));
+	vmm_event(vmm, "RTC_CHANGE",
+		  g_variant_new_parsed("{'offset': <%x>, 'qom-path': <'/machine/rtc'>}", (gint64)vmm->rtc.offset));
 	vmm->rtc.changed = false;
 }
 
