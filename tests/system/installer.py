@@ -6,12 +6,11 @@ Exit status 77: something needed is not installed."""
 import os
 import shutil
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import screen  # noqa: E402
-from screen import Failed, check  # noqa: E402
+from screen import check  # noqa: E402
 
 FOLDER = '/usr/lib/debian-installer/images/12/amd64/'
 LIMIT = 250
@@ -57,19 +56,4 @@ def gtk(program, folder):
             time.sleep(1)
 
 
-def main():
-    program, name = sys.argv[1:3]
-    if not os.path.isdir(FOLDER):
-        print(f'skipped: no {FOLDER} (tools/install-deps test)')
-        return 77
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            {'text': text, 'gtk': gtk}[name](program, folder)
-        except Failed as failure:
-            print(f'installer: {failure}')
-            return 1
-    print('installer: good')
-    return 0
-
-
-sys.exit(main())
+sys.exit(screen.main('installer', FOLDER, {'text': text, 'gtk': gtk}[sys.argv[2]], sys.argv[1]))

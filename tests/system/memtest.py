@@ -6,11 +6,10 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import screen  # noqa: E402
-from screen import Failed, check  # noqa: E402
+from screen import check  # noqa: E402
 
 PROGRAM = {'bios': '/boot/memtest86+x64.bin', 'uefi': '/boot/memtest86+x64.efi'}
 
@@ -39,19 +38,4 @@ def run(program, firmware, folder):
         machine.wait_for(['Bit .ade test, 2 patterns', 'Errors:(?! *[1-9])'], font, 300, **cells)
 
 
-def main():
-    program, firmware = sys.argv[1:3]
-    if not os.path.exists(PROGRAM[firmware]):
-        print(f'skipped: no {PROGRAM[firmware]} (tools/install-deps test)')
-        return 77
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            run(program, firmware, folder)
-        except Failed as failure:
-            print(f'memtest: {failure}')
-            return 1
-    print('memtest: good')
-    return 0
-
-
-sys.exit(main())
+sys.exit(screen.main('memtest', PROGRAM[sys.argv[2]], run, *sys.argv[1:3]))

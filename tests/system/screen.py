@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import sys
+import tempfile
 import time
 import zlib
 
@@ -130,3 +131,18 @@ def learn_font(program, folder):
                     return font
             check(time.monotonic() < end, 'no letters on the screen')
             time.sleep(0.2)
+
+
+def main(word, needed, run, *arguments):
+    """A test's end: its exit status. run gets the arguments and a folder."""
+    if not os.path.exists(needed):
+        print(f'skipped: no {needed} (tools/install-deps test)')
+        return 77
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run(*arguments, folder)
+        except Failed as failure:
+            print(f'{word}: {failure}')
+            return 1
+    print(f'{word}: good')
+    return 0
