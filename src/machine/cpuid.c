@@ -50,6 +50,16 @@ static void set_topology(struct kvm_cpuid_entry2 *e, const struct vcpu *v)
 	}
 }
 
+/*
+ * Firmware may map all that the processor can address: with 48 bits OVMF's builds with a 32-bit PEI make 512 MiB of page tables,
+ * and need more memory than that. So a PC has 40 bits, as in QEMU, unless its memory and the windows behind it want more.
+ */
+#define PC_PHYSICAL_BITS 40u
+static uint32_t physical_bits(const struct machine *m, uint32_t host)
+{
+	return m->kind == MACHINE_PC && m->memory <= 1ull << (PC_PHYSICAL_BITS - 1) ? MIN(host, PC_PHYSICAL_BITS) : host;
+}
+
 static void adjust(struct kvm_cpuid_entry2 *e, const struct vcpu *v, bool deadline)
 {
 	const struct cpu_topology *t = &v->m->topology;
@@ -70,6 +80,7 @@ static void adjust(struct kvm_cpuid_entry2 *e, const struct vcpu *v, bool deadli
 		set_topology(e, v);
 		break;
 	case 0x80000008:
+		e->eax = (e->eax & ~0xffu) | physical_bits(v->m, e->eax & 0xff);
 		e->ecx = (e->ecx & ~0xf0ffu) | bits << 12 | (t->cores * t->threads - 1);
 		break;
 	case 0x8000001e:
