@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Code that changes: in front of the next instruction, in a loop, through another mapping, by the string unit, across pages. */
+/*
+ * Code that changes: in front of the next instruction, in a loop, through another mapping, by the string unit, across pages; and
+ * variables that change beside it.
+ */
 #include "rt.h"
 
 static u8 code[3 * 4096] __attribute__((aligned(4096)));
@@ -120,6 +123,37 @@ static void remapped(void)
 	ok(good, "another page at the same address");
 }
 
+/* Variables in the cache line of code, which is compared when it is fetched anew; and stores to both at once. */
+static void beside(void)
+{
+	volatile u64 *before = (volatile u64 *)(code + 64), *behind = (volatile u64 *)(code + 64 + 8 + 6);
+	u8 *p = code + 64 + 8;
+	fn_t *f = (fn_t *)(u64)p;
+	bool good = true;
+
+	put_return(p, 1);
+	for (u32 n = 0; n < 200; n++) {
+		*before = n;
+		*behind = n * 3;
+		good &= f() == 1 && *before == n && *behind == n * 3;
+		if (n % 8 == 7) {
+			__asm__ volatile("outb %%al, $0x80" : : "a"(0)); /* an exit: devices may have written */
+			WRITE_REG("cr3", READ_REG("cr3"));
+		}
+	}
+	ok(good, "variables beside code");
+	for (u32 n = 0; n < 200; n++) {
+		p[1] = (u8)n;
+		good &= f() == n;
+		*before = ~(u64)n;
+		*behind = n;
+		good &= f() == n;
+		*(volatile u64 *)(p - 4) = 0xb8ull << 32 | (u64)(n + 1) << 40;
+		good &= f() == ((n + 1) & 0xffffff) && *before >> 32 == 0;
+	}
+	ok(good, "code and variables by turns");
+}
+
 void guest_main(void)
 {
 	next_instruction();
@@ -129,4 +163,5 @@ void guest_main(void)
 	by_string();
 	across_pages();
 	remapped();
+	beside();
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Which guest pages have translations, and where: a hash of pages by guest-physical address, each with its blocks and a
- * hash of every 64-byte line they were made from. Callers hold jit.lock, but for the look-ups.
+ * hash of every 64-byte line they were made from. Firmware and boot loaders have variables between their code; so a line that
+ * is written elsewhere than where blocks were made from has only those bytes hashed from then on. Callers hold jit.lock, but
+ * for the look-ups.
  */
 #include "internal.h"
 
@@ -70,16 +72,52 @@ static u64 line_hash(const u8 *line)
 	return h;
 }
 
+/* Of some bytes of a line: a sum, so that more can be added. */
+static u64 byte_hash(const u8 *line, u64 bytes)
+{
+	u64 sum = 0;
+
+	for (; bytes; bytes &= bytes - 1) {
+		u64 at = (u64)__builtin_ctzll(bytes), factor = (at + 1) * 0x9e3779b97f4a7c15ull;
+
+		sum += (line[at] + 1u) * ((factor ^ factor >> 29) * 0xbf58476d1ce4e5b9ull);
+	}
+	return sum;
+}
+
+/* The bytes of line l that [offset, offset + size) has. */
+static u64 bytes_in_line(unsigned l, unsigned offset, unsigned size)
+{
+	unsigned first = offset > l * 64 ? offset - l * 64 : 0, end = offset + size - l * 64;
+
+	return ~0ull << first & (end < 64 ? (1ull << end) - 1 : ~0ull);
+}
+
 void page_cover(struct code_page *p, const u8 *host, u16 offset, u16 size)
 {
-	unsigned last = (offset + (size ? size : 1u) - 1) / 64;
+	unsigned n = size ? size : 1u, last = (offset + n - 1) / 64;
 
 	for (unsigned l = offset / 64; l <= last && l < LINES; l++) {
-		if (p->lines >> l & 1)
-			continue;
+		u64 more = bytes_in_line(l, offset, n) & ~p->bytes[l];
+
+		if (!(p->lines >> l & 1))
+			p->line_hash[l] = line_hash(host + l * 64);
 		p->lines |= 1ull << l;
-		p->line_hash[l] = line_hash(host + l * 64);
+		p->bytes[l] |= more;
+		p->bytes_hash[l] += byte_hash(host + l * 64, more);
 	}
+}
+
+bool page_written(struct code_page *p, u16 offset, unsigned size)
+{
+	unsigned last = (offset + size - 1) / 64;
+
+	for (unsigned l = offset / 64; l <= last && l < LINES; l++)
+		if (p->bytes[l] & bytes_in_line(l, offset, size))
+			return true;
+	for (unsigned l = offset / 64; l <= last && l < LINES; l++)
+		p->mixed |= 1ull << l;
+	return false;
 }
 
 bool page_matches(const struct code_page *p, const u8 *host)
@@ -87,7 +125,8 @@ bool page_matches(const struct code_page *p, const u8 *host)
 	for (u64 lines = p->lines; lines; lines &= lines - 1) {
 		unsigned l = (unsigned)__builtin_ctzll(lines);
 
-		if (p->line_hash[l] != line_hash(host + l * 64))
+		if (p->mixed >> l & 1 ? p->bytes_hash[l] != byte_hash(host + l * 64, p->bytes[l]) :
+					p->line_hash[l] != line_hash(host + l * 64))
 			return false;
 	}
 	return true;

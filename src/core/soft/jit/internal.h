@@ -151,6 +151,9 @@ struct code_page {
 	u64 verified_events, verified_tsc; /* when page_matches() was asked last; atomic */
 	u64 lines; /* 64-byte lines that blocks were made from */
 	u64 line_hash[LINES];
+	u64 bytes[LINES];     /* which of them exactly, a bit each; their sum: see byte_hash() */
+	u64 bytes_hash[LINES];
+	u64 mixed;	      /* lines where others have been written since: line_hash is void */
 	u64 starts[START_BITS / 64]; /* bit offset % START_BITS: a block may begin there */
 	struct block *blocks[OFF_BUCKETS];
 };
@@ -301,6 +304,7 @@ void page_ages_change(struct jit *j); /* of all */
 void page_cover(struct code_page *p, const u8 *host, u16 offset, u16 size);
 bool page_add_user(struct jit *j, struct code_page *p, struct code_page *user);
 void page_kill(struct jit *j, const struct memory *m, struct code_page *p);
+bool page_written(struct code_page *p, u16 offset, unsigned size); /* in the page: were blocks made from any of these bytes? */
 bool page_matches(const struct code_page *p, const u8 *host);
 struct block *block_of_code(struct jit *j, u32 offset);
 

@@ -548,16 +548,12 @@ static void forget_page(struct vm *vm, struct cpu *self, struct code_page *p)
 
 void jit_invalidate(struct vm *vm, struct cpu *self, u64 gpa, unsigned len)
 {
-	unsigned first = (gpa & ~PAGE_MASK) / 64, last = ((gpa & ~PAGE_MASK) + (len ? len : 1) - 1) / 64;
-	u64 touched = ~0ull << first;
 	struct jit *j = vm->jit;
 	struct code_page *p;
 
-	if (last < LINES - 1)
-		touched &= (1ull << (last + 1)) - 1;
 	pthread_mutex_lock(&j->lock);
 	p = page_find(j, gpa & PAGE_MASK);
-	if (p && (p->lines & touched))
+	if (p && page_written(p, gpa & ~PAGE_MASK, len ? len : 1))
 		forget_page(vm, self, p);
 	pthread_mutex_unlock(&j->lock);
 }
