@@ -71,6 +71,52 @@ static void moves(void)
 	ok(r.rcx == 0 && r.rdi == (u64)b + 5 && r.rsi == (u64)a + 5, "32-bit addresses clear the upper halves");
 }
 
+/* Down over a page's end, the two ends this far from each other: as element after element, whatever they overwrite. */
+static bool moves_down(unsigned size, int apart)
+{
+	struct regs r = { (u64)a + 5000 + (u64)apart, (u64)a + 5000, 300, 0, 0x402 };
+	bool good = true;
+
+	fill();
+	for (unsigned n = 0; n < sizeof(a); n++)
+		((volatile u8 *)b)[n] = a[n];
+	for (unsigned n = 0; n < 300; n++)
+		for (unsigned k = 0, at = 5000 - n * size; k < size; k++) {
+			static volatile u8 element[8];
+
+			if (!k)
+				for (unsigned q = 0; q < size; q++)
+					element[q] = b[at + q];
+			((volatile u8 *)b)[(int)(at + k) + apart] = element[k];
+		}
+	switch (size) {
+	case 1:
+		RUN(&r, "rep movsb");
+		break;
+	case 2:
+		RUN(&r, "rep movsw");
+		break;
+	case 4:
+		RUN(&r, "rep movsl");
+		break;
+	default:
+		RUN(&r, "rep movsq");
+	}
+	for (unsigned n = 0; n < sizeof(a); n++)
+		good &= a[n] == b[n];
+	return good && !r.rcx && r.rsi == (u64)a + 5000 - 300 * size && r.rdi == r.rsi + (u64)apart;
+}
+
+static void overlaps_down(void)
+{
+	bool good = true;
+
+	for (unsigned size = 1; size <= 8; size *= 2)
+		for (int apart = -17; apart <= 17; apart++)
+			good &= moves_down(size, apart);
+	ok(good, "REP MOVS down, overlapping");
+}
+
 static void compares(void)
 {
 	struct regs r;
@@ -212,6 +258,7 @@ static void ports(void)
 void guest_main(void)
 {
 	moves();
+	overlaps_down();
 	compares();
 	wide_compares();
 	fault_in_the_middle();

@@ -67,16 +67,31 @@ static u64 run_length(struct cpu *c, const struct insn *i, unsigned reg, u64 la,
 	return room < max ? room : max;
 }
 
-/* A run worth doing at once: its length, or 0. */
-static u64 fast_run(struct cpu *c, const struct insn *i)
+/* The same of a run that goes down from la. */
+static u64 run_length_down(struct cpu *c, const struct insn *i, unsigned reg, u64 la, unsigned size, u64 max)
+{
+	u64 at = la & ~PAGE_MASK, off = addr_reg(c, reg, i->adsize), room = at + size > PAGE_SIZE ? 0 : at / size + 1;
+
+	if (off < PAGE_SIZE)
+		room = room < off / size ? room : off / size;
+	return room < max ? room : max;
+}
+
+/* A run worth doing at once, up or down: its length, or 0. */
+static u64 any_run(struct cpu *c, const struct insn *i)
 {
 	u64 count = addr_reg(c, RCX, i->adsize);
 
 	if (c->watch || (c->cpl == 3 && (c->rflags & FL_AC))) /* access_note() wants to see each */
 		return 0;
-	if (i->rep && !(c->rflags & (FL_DF | FL_TF)) && count > 1)
+	if (i->rep && !(c->rflags & FL_TF) && count > 1)
 		return count < RUN_MAX ? count : RUN_MAX;
 	return 0;
+}
+
+static u64 fast_run(struct cpu *c, const struct insn *i)
+{
+	return c->rflags & FL_DF ? 0 : any_run(c, i);
 }
 
 /* Eight bytes at a time, unless that would read what an element before it is to write. */
@@ -91,6 +106,18 @@ static void copy_elements(u8 *dst, const u8 *src, u64 n, unsigned size)
 		host_store(dst + at, host_load(src + at, size), size);
 }
 
+/* From the last one to the first, which dst and src point to. */
+static void copy_elements_down(u8 *dst, const u8 *src, u64 n, unsigned size)
+{
+	u64 left = n * size;
+
+	if ((u64)(uintptr_t)src - (u64)(uintptr_t)dst >= 8)
+		for (; left >= 8; left -= 8)
+			host_store(dst + left - 8, host_load(src + left - 8, 8), 8);
+	for (; left; left -= size)
+		host_store(dst + left - size, host_load(src + left - size, size), size);
+}
+
 static void fill_elements(u8 *dst, u64 v, u64 n, unsigned size)
 {
 	u64 bytes = n * size, at = 0, repeated = (v & size_mask(size)) * (~0ull / size_mask(size));
@@ -101,10 +128,19 @@ static void fill_elements(u8 *dst, u64 v, u64 n, unsigned size)
 		host_store(dst + at, v, size);
 }
 
+/* The lowest byte of a run that begins with the element at la; a page fault is the first element's. */
+static u8 *run_ptr(struct cpu *c, u64 la, unsigned bytes, unsigned size, enum mmu_access acc)
+{
+	if (!(c->rflags & FL_DF))
+		return mmu_ptr(c, la, bytes, acc, c->view);
+	return mmu_ptr(c, la, size, acc, c->view) ? mmu_ptr(c, la - (bytes - size), bytes, acc, c->view) : NULL;
+}
+
 /* One run through host memory; 0 when it has to be done by elements. */
 static u64 movs_run(struct cpu *c, const struct insn *i, unsigned size)
 {
-	u64 n = fast_run(c, i), from, to;
+	u64 n = any_run(c, i), from, to;
+	bool down = c->rflags & FL_DF;
 	unsigned bytes;
 	u8 *src, *dst;
 
@@ -112,16 +148,19 @@ static u64 movs_run(struct cpu *c, const struct insn *i, unsigned size)
 		return 0;
 	from = seg_la(c, source_seg(i), addr_reg(c, RSI, i->adsize), size, false);
 	to = seg_la(c, SEG_ES, addr_reg(c, RDI, i->adsize), size, true);
-	n = run_length(c, i, RSI, from, size, n);
-	n = run_length(c, i, RDI, to, size, n);
+	n = down ? run_length_down(c, i, RSI, from, size, n) : run_length(c, i, RSI, from, size, n);
+	n = down ? run_length_down(c, i, RDI, to, size, n) : run_length(c, i, RDI, to, size, n);
 	if (n < 2)
 		return 0;
 	bytes = (unsigned)n * size;
-	src = mmu_ptr(c, from, bytes, MMU_READ, c->view);
-	dst = src ? mmu_ptr(c, to, bytes, MMU_WRITE, c->view) : NULL;
+	src = run_ptr(c, from, bytes, size, MMU_READ);
+	dst = src ? run_ptr(c, to, bytes, size, MMU_WRITE) : NULL;
 	if (!dst)
 		return 0;
-	copy_elements(dst, src, n, size);
+	if (down)
+		copy_elements_down(dst, src, n, size);
+	else
+		copy_elements(dst, src, n, size);
 	mmu_wrote(c);
 	return n;
 }
