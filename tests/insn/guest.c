@@ -135,6 +135,8 @@ static void set_state(const struct test_case *t)
 	struct cpu *c = &vcpu->cpu;
 
 	memcpy(c->gpr, t->in.gpr, sizeof(c->gpr));
+	for (unsigned r = RAX; r <= RDI && test_mode != MODE_LONG64; r++) /* what 64-bit code left there is nobody's */
+		c->gpr[r] |= (0x87654321ull + r) << 32;
 	c->rip = t->at;
 	c->rflags = t->in.rflags;
 	c->intr_shadow = 0;
