@@ -41,7 +41,7 @@ bool insn_is_short_inc(const struct insn *i)
 	return insn_is_32(i) && !i->map && (i->opcode & 0xf0) == 0x40;
 }
 
-/* 32-bit code that the host's 64-bit mode has not, or does otherwise. Sixteen-bit addresses are nobody's here. */
+/* 32-bit code that the host's 64-bit mode has not, or does otherwise. */
 static bool differs_from_64(const struct insn *i)
 {
 	if ((i->d->attr & ATTR_NO64) && !insn_is_short_inc(i))
