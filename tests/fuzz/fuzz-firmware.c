@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "fuzz-input.h"
 #include "fw-cfg.h"
 #include "mem.h"
 
@@ -19,12 +20,6 @@ enum { RECORD = 11, RAM = 1 << 16, FLASH = 4 * 4096, RECORDS = 512 };
 #define FLASH_BASE 0xffc00000ull
 
 static struct device *cfg;
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static void make(void *opaque)
 {

@@ -10,6 +10,7 @@
 #include <linux/input-event-codes.h>
 
 #include "device.h"
+#include "fuzz-input.h"
 #include "input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -31,12 +32,6 @@ static uint8_t in(struct machine_core *core, uint16_t port)
 static void out(struct machine_core *core, uint16_t port, uint8_t v)
 {
 	bus_access(core->ports, port, &v, 1, true);
-}
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
 }
 
 /* There and back, and nothing has changed. */

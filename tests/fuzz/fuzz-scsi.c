@@ -14,6 +14,7 @@
 
 #include "../unit/disk-rig.h"
 #include "devices/scsi.h"
+#include "fuzz-input.h"
 #include "pci.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -42,12 +43,6 @@ static void changed(struct device *controller, unsigned target, uint8_t asc, uin
 }
 
 static const struct scsi_host fuzz_host = {.done = done, .kept = kept, .changed = changed};
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 /* Until it is over; who is full has room after a while. */
 static void finish(struct scsi_lun *lun, struct ram_image *m)

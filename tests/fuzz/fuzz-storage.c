@@ -45,12 +45,6 @@ struct fuzz {
 
 static struct ram_image image[DRIVES];
 
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
 static void request(void *machine, enum machine_request what)
 {
 }

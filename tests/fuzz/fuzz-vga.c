@@ -11,27 +11,13 @@
 
 #include "../unit/vga-rig.h"
 #include "bytes.h"
-#include "display.h"
+#include "fuzz-display.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { RECORD = 6, RECORDS = 400, REFRESHES = 8 };
 
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static void on_damage(void *opaque, unsigned head, uint32_t x, uint32_t y, uint32_t width, uint32_t height)
-{
-	struct display_surface s;
-
-	check(display_get_surface(opaque, head, &s));
-	check(width && height && x + width <= s.width && y + height <= s.height);
-}
-
-static const struct display_viewer viewer = {.damage = on_damage};
+static const struct display_viewer viewer = {.damage = fuzz_on_damage};
 
 /* All of it can be read: a sanitizer says if not. */
 static void look(struct vga_rig *r)

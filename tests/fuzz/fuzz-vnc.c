@@ -15,6 +15,7 @@
 #include <glib/gstdio.h>
 
 #include "display.h"
+#include "fuzz-input.h"
 #include "input.h"
 #include "module.h"
 #include "vnc.h"
@@ -27,12 +28,6 @@ static struct display *screen;
 static uint32_t pixels[WIDTH * HEIGHT];
 static unsigned gone;
 static char *paths[2]; /* without and with TLS */
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static void update(void *opaque, unsigned head)
 {

@@ -37,12 +37,6 @@ struct fuzz {
 	struct fuzz_input in;
 };
 
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
 static void wr(struct fuzz *f, uint64_t at, unsigned size, uint64_t v)
 {
 	bus_access(f->core.mmio, f->bar + at, &v, size, true);

@@ -24,10 +24,11 @@ SHIFT, A, SCROLL, PAUSE, PRINT, F12, LEFT, SIDE = 42, 30, 70, 119, 99, 88, 0x110
 
 
 class Bed(kv_vmm.Bed):
-    """With the kernel that has drivers for all hardware, and the program that tells events."""
+    """With the kernel that has drivers for all hardware, and the programs of the test, such as the one that tells events."""
+    modules = MODULES
 
-    def __init__(self, program, root, log, folder):
-        self.log = log
+    def __init__(self, program, root, programs, folder):
+        self.programs = programs
         super().__init__(program, root, folder)
         kernels = sorted(glob.glob('/boot/vmlinuz-*[0-9]-amd64'))
         if not kernels or not os.access(kernels[-1], os.R_OK):
@@ -35,8 +36,8 @@ class Bed(kv_vmm.Bed):
         self.kernel = kernels[-1]
 
     def make_initrd(self, *modules):
-        options = [word for module in MODULES for word in ('-m', module)]
-        subprocess.run([f'{self.root}/tools/make-initrd', '-k', *options, self.initrd, self.log], check=True)
+        options = [word for module in self.modules for word in ('-m', module)]
+        subprocess.run([f'{self.root}/tools/make-initrd', '-k', *options, self.initrd, *self.programs], check=True)
 
 
 def qcode(*names):
@@ -195,7 +196,7 @@ def main():
     if not shutil.which('modprobe', path=os.environ['PATH'] + ':/usr/sbin:/sbin'):
         print('skipped: no modprobe')
         return 77
-    return cases.run(globals(), names, lambda folder: Bed(os.path.abspath(program), root, log, folder))
+    return cases.run(globals(), names, lambda folder: Bed(os.path.abspath(program), root, (log,), folder))
 
 
 if __name__ == '__main__':

@@ -7,7 +7,6 @@ viewer is there from the firmware's text mode on, shows each picture, types, cli
 Exit status 77: something needed is not installed (tools/install-deps test)."""
 import contextlib
 import functools
-import glob
 import http.server
 import importlib
 import json
@@ -28,6 +27,7 @@ from cases import Skipped, check
 
 kv_vmm = importlib.import_module('kv-vmm')
 vnc_tests = importlib.import_module('vnc')
+input_tests = importlib.import_module('input')
 MODULES = ('bochs', 'xhci_pci', 'usbhid', 'hid_generic', 'evdev', 'psmouse')
 WIDTH, HEIGHT, LIMIT = 1280, 800, 40
 COLORS = (0xe02010, 0x20c040, 0x1030d0, 0xf0e040)
@@ -35,20 +35,9 @@ A, ONE, F12, SHIFT, LEFT = 30, 2, 88, 42, 0x110
 NOVNC = '/usr/share/novnc'
 
 
-class Bed(kv_vmm.Bed):
-    """With the kernel that has a driver of the screen, and the programs that paint and tell events."""
-
-    def __init__(self, program, root, log, show, folder):
-        self.programs = log, show
-        super().__init__(program, root, folder)
-        kernels = sorted(glob.glob('/boot/vmlinuz-*[0-9]-amd64'))
-        if not kernels or not os.access(kernels[-1], os.R_OK):
-            raise Skipped('no kernel for all hardware in /boot (linux-image-amd64)')
-        self.kernel = kernels[-1]
-
-    def make_initrd(self, *modules):
-        options = [word for module in MODULES for word in ('-m', module)]
-        subprocess.run([f'{self.root}/tools/make-initrd', '-k', *options, self.initrd, *self.programs], check=True)
+class Bed(input_tests.Bed):
+    """With the driver of the screen, and the programs that paint and tell events."""
+    modules = MODULES
 
     def path(self, name):
         return f'{self.folder}/{name}'
@@ -392,7 +381,7 @@ def case_novnc_tls(bed):
 
 def main():
     program, root, log, show, *names = sys.argv[1:]
-    return cases.run(globals(), names, lambda folder: Bed(os.path.abspath(program), root, log, show, folder))
+    return cases.run(globals(), names, lambda folder: Bed(os.path.abspath(program), root, (log, show), folder))
 
 
 if __name__ == '__main__':
