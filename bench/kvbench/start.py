@@ -35,7 +35,7 @@ def write_firmware(path):
 
 
 def first_byte(name, command):
-    """Milliseconds; and those of the CPU until then."""
+    """Milliseconds until the command has written one."""
     read, write = os.pipe()
     started = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=write, stderr=subprocess.PIPE)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * object-add and object-del (QEMU's qapi/qom.json): secrets and TLS credentials, which others take by name, and what they are
- * then is theirs: an object may go at any time. See objects.h.
+ * then is theirs: an object may go at any time. See qmp-object.h.
  */
 #include "qmp-object.h"
 

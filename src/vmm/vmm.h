@@ -74,11 +74,11 @@ struct vmm {
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
 	struct machine_card *cards;
 	unsigned n_cards;
-	GPtrArray *objects; /* qmp-object.c */
+	GPtrArray *objects;  /* of object-add: qmp-object.c */
 	GPtrArray *chardevs; /* of struct vmm_chardev: those of chardev-add */
 	GPtrArray *netdevs; /* of struct vmm_netdev: those of cards[] first */
 	struct machine_firmware *firmware; /* of a pc, else NULL */
-	struct display *display; /* of a pc; else NULL */
+	struct display *display; /* what graphics devices show */
 	struct input *input;
 	struct qmp_keys *keys; /* that QMP types; NULL: none yet */
 	int pointer_x, pointer_y; /* where QMP last had it */
@@ -177,6 +177,7 @@ void vmm_watch_disk(struct vmm *vmm, struct disk *disk, bool on); /* loop.c */
 /* Another medium for a drive, an open image (a reference is taken), or none. */
 bool vmm_set_medium(struct vmm *vmm, unsigned index, struct image *img, GError **error);
 void vmm_close_graph(struct vmm *vmm);
+
 /* The options ask for a machine that comes from elsewhere. */
 bool vmm_waits_for_machine(const struct vmm *vmm);
 
