@@ -31,6 +31,7 @@ enum {
 	GATHER_US = 100,
 	BACKOFF_MAX = 1024,
 	REAP_AIM = 30, /* ends that one wait is for */
+	PATIENCE_US_MAX = 1000,
 	RETRY_MS = 10,
 };
 
@@ -50,6 +51,7 @@ struct file_queue {
 	void (*batch)(void *opaque); /* NULL: none */
 	void *batch_opaque;
 	unsigned skip, backoff; /* gather(): times until it is tried again; what it will be if that is in vain */
+	unsigned patience_us;	/* wait_for_many(): the context's thread */
 	GSource *source;
 };
 
@@ -343,10 +345,22 @@ static void gather(struct file_queue *q)
 	q->backoff = MIN(2 * q->backoff, BACKOFF_MAX);
 }
 
+/* Longer, where that finds the rest; a slow disk, of which little ends at a time, is not waited for. */
+static void wait_for_many(struct file_queue *q, unsigned us)
+{
+	unsigned aim = MIN(__atomic_load_n(&q->in_ring, __ATOMIC_RELAXED), REAP_AIM), ended;
+
+	q->patience_us = CLAMP(q->patience_us, us, PATIENCE_US_MAX);
+	wait_ring(q, q->patience_us);
+	ended = q->uring ? io_uring_cq_ready(&q->ring) : 0;
+	if (ended < aim)
+		q->patience_us = ended >= GATHER_FROM ? 2 * q->patience_us : us;
+}
+
 void file_queue_reap(struct file_queue *q, unsigned us)
 {
 	if (us)
-		wait_ring(q, us);
+		wait_for_many(q, us);
 	if (q->uring && io_uring_cq_ready(&q->ring))
 		run_completions(q);
 }

@@ -113,7 +113,8 @@ void image_submit(struct image_queue *q, struct image_req *req);
 void image_kick(struct image_queue *q);
 /*
  * What has ended is completed now, and not at the next turn of the loop. The context's thread, with no lock that matters.
- * us: before that, what was submitted is kicked, and waited for that long if the kernel has much of it; 0: neither.
+ * us: before that, what was submitted is kicked, and waited for that long if the kernel has much of it (some times longer if
+ * much of it ends meanwhile); 0: neither.
  */
 void image_reap(struct image_queue *q, unsigned us);
 /* Called behind complete()s that came together, in the same thread: for what is better done once for all of them. */

@@ -12,7 +12,7 @@
 #include "sys.h"
 
 #define SPIN_MIN 2000u
-#define SPIN_MAX 40000u
+#define SPIN_MAX 200000u
 #define IDLE_WINDOW 1000000000u /* ns; who ran for less than a hundredth of it is idle */
 
 bool vcpu_runnable(struct vcpu *v)
