@@ -187,6 +187,7 @@ static bool qcow2_open(struct image *img, GVariant *options, GError **error)
 	return false;
 }
 
+/* Counts that went down need not reach the disk now: what a power cut undoes of them is a leak. */
 static int finish_counts(struct qcow2 *s, bool stored)
 {
 	int res = stored ? qcow2_flush_locked(s) : 0;
@@ -194,16 +195,18 @@ static int finish_counts(struct qcow2 *s, bool stored)
 
 	if (res == 0)
 		res = qcow2_write_refcounts(s);
-	if (res == 0 && counts)
-		res = qcow2_sync(s);
 	if (res < 0 || !s->lazy)
+		return res;
+	if (counts)
+		res = qcow2_sync(s);
+	if (res < 0)
 		return res;
 	s->incompatible &= ~(uint64_t)QCOW2_DIRTY;
 	res = qcow2_header_features(s);
 	return res < 0 ? res : qcow2_sync(s);
 }
 
-/* What is left for the next one to find: bitmaps that can be trusted, no leaks, no dirty bit. */
+/* What is left for the next one to find: bitmaps that can be trusted, no leaks unless the power fails, no dirty bit. */
 static bool finish(struct qcow2 *s, GError **error)
 {
 	int res = s->broken ? -EIO : s->written || s->unfinished ? qcow2_flush_all(s) : 0;
