@@ -5,6 +5,7 @@ import collections
 import contextlib
 import os
 import random
+import shlex
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,9 @@ SMALL = (
     ('map', '{tool} map small.qcow2'),
     ('resize', '{tool} resize -q small.qcow2 1G'),
     ('snapshot -c', '{tool} snapshot -c made small.qcow2'),
+    (None, 'qemu-io -c "write 0 64k" small.qcow2'),  # that there is something to go back from; not a row
+    ('snapshot -l', '{tool} snapshot -l small.qcow2'),
+    ('snapshot -a', '{tool} snapshot -a made small.qcow2'),
     ('snapshot -d', '{tool} snapshot -d made small.qcow2'),
 )
 SMALL_TIMES = 20
@@ -68,7 +72,7 @@ def fill(folder):
 
 
 def seconds(command, folder, times):
-    words = command.split()
+    words = shlex.split(command)
     total = 0
     for _ in range(times):
         if 'made' in words[-2:] and os.path.exists(f'{folder}/made'):
@@ -127,6 +131,7 @@ def run(context):
                 for name, command in SMALL:
                     small[name][column].append(1000 * seconds(command.format(tool=tool), context.folder, 1))
         print(f'images: round {number + 1} of {context.args.runs}', file=sys.stderr)
+    del small[None]
     report.matrix('disk images: whole commands', 's', list(tools), rows, {'all': list(rows)}, context.results)
     report.matrix('disk images: commands on a small one', 'ms', list(tools), small, {'all': list(small)}, context.results)
     for kind in SHARES:

@@ -322,6 +322,14 @@ static int begin(struct qcow2 *s)
 	return res < 0 || !changed ? res : qcow2_flush_locked(s);
 }
 
+/* The end of a change: all of it is on the disk but counts that went down; closing has no more to wait for than at first. */
+static int settled(struct qcow2 *s, int res)
+{
+	if (res == 0 && !s->lazy && !s->n_bitmaps && !s->img->bitmaps)
+		s->written = false;
+	return res;
+}
+
 static bool fail(struct qcow2 *s, int res, const char *what, const char *name, GError **error)
 {
 	if (res == -EOVERFLOW)
@@ -405,7 +413,7 @@ bool qcow2_snapshot_create(struct image *img, const char *name, GError **error)
 		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': the name is too long or there are too many snapshots",
 			       img->path);
 	g_mutex_lock(&s->lock);
-	res = create(s, name);
+	res = settled(s, create(s, name));
 	g_mutex_unlock(&s->lock);
 	return fail(s, res, "make", name, error);
 }
@@ -520,7 +528,7 @@ bool qcow2_snapshot_apply(struct image *img, const char *id_or_name, GError **er
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
 			       "disk '%s' has dirty bitmaps, which would not know what changes; remove them first", img->path);
 	g_mutex_lock(&s->lock);
-	res = apply(s, sn);
+	res = settled(s, apply(s, sn));
 	g_mutex_unlock(&s->lock);
 	return fail(s, res, "apply", id_or_name, error);
 }
@@ -557,7 +565,7 @@ bool qcow2_snapshot_delete(struct image *img, const char *id_or_name, GError **e
 	if (!allowed(s, error) || !find(s, id_or_name, &i, error))
 		return false;
 	g_mutex_lock(&s->lock);
-	res = delete (s, i);
+	res = settled(s, delete (s, i));
 	g_mutex_unlock(&s->lock);
 	return fail(s, res, "delete", id_or_name, error);
 }

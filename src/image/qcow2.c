@@ -187,11 +187,16 @@ static bool qcow2_open(struct image *img, GVariant *options, GError **error)
 	return false;
 }
 
+static bool has_counts(const struct qcow2 *s)
+{
+	return s->refcount_cache.n_dirty || s->reftable_from < s->reftable_to;
+}
+
 /* Counts that went down need not reach the disk now: what a power cut undoes of them is a leak. */
 static int finish_counts(struct qcow2 *s, bool stored)
 {
 	int res = stored ? qcow2_flush_locked(s) : 0;
-	bool counts = s->refcount_cache.n_dirty || s->reftable_from < s->reftable_to;
+	bool counts = has_counts(s);
 
 	if (res == 0)
 		res = qcow2_write_refcounts(s);
@@ -217,7 +222,7 @@ static bool finish(struct qcow2 *s, GError **error)
 	if (res < 0)
 		return kv_fail_errno(error, -res, "disk '%s': cannot write all of it", s->img->path);
 	ok = qcow2_bitmaps_store(s, &stored, error);
-	if (s->written || s->unfinished || stored)
+	if (s->written || s->unfinished || stored || has_counts(s))
 		res = finish_counts(s, stored);
 	/* Also after an error: the next change is the first one for bitmaps that can be trusted now. */
 	s->unfinished = res < 0;
