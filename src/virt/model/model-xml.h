@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Reading libxml2 trees by short paths: "os/loader/@type" below a node. Documents come from strangers: no network, no entities
+ * that expand, no DTD, limited in size and depth. Pure; any thread, one at a time a document.
+ */
+#pragma once
+#include <glib.h>
+#include <libxml/tree.h>
+#include <stdbool.h>
+
+enum { MODEL_XML_MAX = 4 << 20 }; /* bytes of a document */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)
+
+/* root: the name that the document's element must have; NULL: any. Errors name line and cause: VIR_ERR_XML_ERROR. */
+xmlDoc *model_xml_parse(const char *xml, gssize len, const char *root, GError **error);
+char *model_xml_format(xmlNode *node); /* indented by two, without a declaration, as libvirt writes it */
+
+/* NULL where there is none. Texts belong to the tree as long as it is not changed. */
+xmlNode *xml_child(const xmlNode *node, const char *path);
+xmlNode *xml_nth(const xmlNode *node, const char *name, unsigned n);
+const char *xml_text(const xmlNode *node, const char *path); /* "@dev", "source/@dev", "name"; "": the node's own */
+bool xml_is(const xmlNode *node, const char *path, const char *text);
+bool xml_number(const xmlNode *node, const char *path, guint64 *ret); /* false: not there or no number */
+void xml_set(xmlNode *node, const char *path, const char *text);      /* makes what is missing; NULL: removes */
