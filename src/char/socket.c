@@ -9,14 +9,13 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <glib-unix.h>
 
+#include "dial.h"
 #include "error.h"
 #include "listen.h"
 #include "log.h"
@@ -30,6 +29,7 @@ struct socket_char {
 	int listen_fd;	 /* -1: we are the client */
 	int folder;	 /* of a Unix socket's file */
 	int fd;		 /* the connection, or what becomes one; -1: none */
+	struct kv_dial *dial; /* of the last try, or NULL */
 	GSource *waiting; /* for a client, a connection, or the time to try again */
 };
 
@@ -87,30 +87,9 @@ static bool start_listening(struct socket_char *u, GError **error)
 
 /* ---- we connect ---- */
 
-static bool address_of(const struct char_socket *w, struct sockaddr_storage *ret, socklen_t *ret_len, GError **error)
+static struct kv_dial *dial(const struct char_socket *w, GError **error)
 {
-	const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
-	struct sockaddr_un *sun = (struct sockaddr_un *)ret;
-	struct addrinfo *list;
-	int res;
-
-	memset(ret, 0, sizeof(*ret));
-	if (w->path) {
-		if (strlen(w->path) >= sizeof(sun->sun_path))
-			return kv_fail(error, KV_ERROR_USAGE, "UNIX socket path '%s' is too long", w->path);
-		sun->sun_family = AF_UNIX;
-		memcpy(sun->sun_path, w->path, strlen(w->path) + 1);
-		*ret_len = sizeof(*sun);
-		return true;
-	}
-	res = getaddrinfo(w->host, w->port, &hints, &list);
-	if (res)
-		return kv_fail(error, KV_ERROR_SYSTEM, "address resolution failed for %s:%s: %s", w->host, w->port,
-			       gai_strerror(res));
-	memcpy(ret, list->ai_addr, list->ai_addrlen);
-	*ret_len = list->ai_addrlen;
-	freeaddrinfo(list);
-	return true;
+	return w->path ? kv_dial_unix(w->path, error) : kv_dial_tcp(w->host, w->port, error);
 }
 
 static bool fail_connect(const struct char_socket *w, int err, GError **error)
@@ -133,56 +112,29 @@ static void try_later(struct socket_char *u)
 	g_source_attach(u->waiting, NULL);
 }
 
-static int pending_error(int fd)
-{
-	int err = 0;
-	socklen_t len = sizeof(err);
-
-	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) ? errno : err;
-}
+static void go_on(struct socket_char *u);
 
 static gboolean on_connected(gint fd, GIOCondition condition, gpointer data)
 {
 	struct socket_char *u = data;
 
-	if (pending_error(fd)) {
-		try_later(u);
+	stop_waiting(u);
+	if (!kv_dial_result(u->dial, fd)) {
+		connected(u, fd);
 		return G_SOURCE_REMOVE;
 	}
-	stop_waiting(u);
-	connected(u, fd);
+	close(u->fd);
+	u->fd = -1;
+	go_on(u);
 	return G_SOURCE_REMOVE;
 }
 
-/* A socket that is connected, or with *ret_under_way on its way there; -1 with an error. */
-static int dial(const struct char_socket *w, bool *ret_under_way, GError **error)
+/* To the next address, while others have their turn. */
+static void go_on(struct socket_char *u)
 {
-	struct sockaddr_storage sa;
-	socklen_t len = 0;
-	int fd, err;
+	bool under_way = false;
 
-	*ret_under_way = false;
-	if (!address_of(w, &sa, &len, error))
-		return -1;
-	fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0 && connect(fd, (const struct sockaddr *)&sa, len) == 0)
-		return fd;
-	err = errno;
-	*ret_under_way = fd >= 0 && err == EINPROGRESS;
-	if (*ret_under_way)
-		return fd;
-	fail_connect(w, err, error);
-	if (fd >= 0)
-		close(fd);
-	return -1;
-}
-
-static gboolean on_time(gpointer data)
-{
-	struct socket_char *u = data;
-	bool under_way;
-
-	u->fd = dial(&u->where, &under_way, NULL);
+	u->fd = u->dial ? kv_dial_next(u->dial, &under_way) : -1;
 	if (u->fd < 0) {
 		try_later(u);
 	} else if (under_way) {
@@ -191,25 +143,35 @@ static gboolean on_time(gpointer data)
 		stop_waiting(u);
 		connected(u, u->fd);
 	}
+}
+
+static gboolean on_time(gpointer data)
+{
+	struct socket_char *u = data;
+
+	kv_dial_free(u->dial);
+	u->dial = dial(&u->where, NULL);
+	go_on(u);
 	return G_SOURCE_REMOVE;
+}
+
+static bool is_late(void *opaque)
+{
+	return g_get_monotonic_time() > *(const gint64 *)opaque;
 }
 
 /* The first time, for who wants to know at once whether somebody is there. */
 static bool connect_now(struct socket_char *u, GError **error)
 {
-	struct pollfd pfd = { .events = POLLOUT };
-	bool under_way;
-	int fd = dial(&u->where, &under_way, error), err = 0;
+	gint64 until = g_get_monotonic_time() + CONNECT_MS * 1000;
+	int fd;
 
-	if (fd < 0)
+	u->dial = dial(&u->where, error);
+	if (!u->dial)
 		return false;
-	pfd.fd = fd;
-	if (under_way)
-		err = poll(&pfd, 1, CONNECT_MS) == 1 ? pending_error(fd) : ETIMEDOUT;
-	if (err) {
-		close(fd);
-		return fail_connect(&u->where, err, error);
-	}
+	fd = kv_dial_wait(u->dial, is_late, &until);
+	if (fd < 0)
+		return fail_connect(&u->where, errno == ECANCELED ? ETIMEDOUT : errno, error);
 	connected(u, fd);
 	return true;
 }
@@ -233,6 +195,7 @@ static void release(struct socket_char *u)
 {
 	stop_waiting(u);
 	stream_destroy(&u->stream);
+	kv_dial_free(u->dial);
 	if (u->fd >= 0)
 		close(u->fd);
 	if (u->listen_fd >= 0)
