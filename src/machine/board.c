@@ -145,7 +145,7 @@ static bool add_usb(struct machine *m, const struct machine_disk *disk, GError *
 
 static bool add_disk(struct machine *m, const struct machine_disk *d, struct controllers *have, GError **error)
 {
-	const struct device_backend backend = {.disk = d->disk};
+	const struct device_backend backend = {.disk = d->disk, .iothread = d->iothread};
 
 	switch (d->bus) {
 	case MACHINE_BUS_VIRTIO:

@@ -17,6 +17,7 @@ struct chardev;
 struct disk;
 struct display;
 struct input;
+struct iothread;
 struct netdev;
 struct pci_bus;
 struct pci_place;
@@ -68,6 +69,7 @@ struct device_port {
 struct device_backend {
 	struct chardev *chardev;
 	struct disk *disk;
+	struct iothread *iothread; /* that serves the disk; NULL: the main loop */
 	struct device *controller; /* that a disk is attached to */
 	struct netdev *netdev;
 	const struct device_port *ports; /* n_ports of them, beside a console's chardev or without */

@@ -15,6 +15,7 @@ struct chardev;
 struct disk;
 struct display;
 struct input;
+struct iothread;
 struct netdev;
 
 enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI, MACHINE_BUS_SATA, MACHINE_BUS_NVME, MACHINE_BUS_USB };
@@ -26,6 +27,7 @@ struct machine_disk {
 	bool cdrom;	   /* SCSI, SATA and USB */
 	GVariant *options; /* of the device, a{sv}: serial (s), queues (u), wwn (t); NULL: none */
 	unsigned boot;	   /* 1 + bootindex; 0: none was given */
+	struct iothread *iothread; /* a virtio disk's, not the machine's; NULL: the main loop */
 };
 
 /* A network card and what is behind it. */
@@ -52,6 +54,7 @@ struct machine_device {
 	struct disk *disk;    /* or NULL; as below not the machine's */
 	struct netdev *netdev;
 	struct chardev *chardev;
+	struct iothread *iothread;
 };
 
 enum machine_kind { MACHINE_MICRO, MACHINE_PC };

@@ -172,7 +172,8 @@ static bool prepare(struct machine *m, const struct device_class *cls, const wis
 
 static bool plug(struct machine *m, const struct machine_device *d, bool hot, GError **error)
 {
-	struct device_backend backend = {.disk = d->disk, .netdev = d->netdev, .chardev = d->chardev};
+	struct device_backend backend = {.disk = d->disk, .netdev = d->netdev, .chardev = d->chardev,
+					 .iothread = d->iothread};
 	const struct device_class *cls = plug_find_class(d->cls);
 	g_auto(wish) w = {0};
 	struct pci_place place;

@@ -384,8 +384,8 @@ bool virtio_pci_create(struct device *dev, const struct virtio_class *cls, uint6
 		.class_revision = cls->pci_class << 8 | REVISION,
 	};
 
-	if (!virtio_init(&p->v, cls, dev, dev->id, dev->core->mem, dev->core->context, features,
-			 config_size, n_queues, queue_size, error))
+	if (!virtio_init(&p->v, cls, dev, dev->id, dev->core->mem, p->context ? p->context : dev->core->context,
+			 features, config_size, n_queues, queue_size, error))
 		return false;
 	g_mutex_init(&p->isr_lock);
 	p->v.transport = &pci_transport;

@@ -20,6 +20,7 @@ struct virtio_pci_device {
 	GMutex isr_lock;
 	uint64_t ioevents_at; /* BAR address they are registered for, 0: none */
 	unsigned window;      /* config offset of the BAR access capability */
+	GMainContext *context; /* of its queues, set before create; NULL: the main one */
 	uint8_t bar;
 	const struct bus_ops *front; /* of the first page; NULL: it is virtio's */
 	void *front_opaque;

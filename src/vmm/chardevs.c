@@ -2,9 +2,8 @@
 /* Character devices by name: those that a client adds while the machine runs, and those of the command line. See vmm.h. */
 #include "char.h"
 #include "error.h"
+#include "names.h"
 #include "vmm.h"
-
-enum { CHARDEVS_MAX = 256 };
 
 static void chardev_free(void *opaque)
 {
@@ -18,23 +17,12 @@ static void chardev_free(void *opaque)
 
 void vmm_open_chardevs(struct vmm *vmm)
 {
-	vmm->chardevs = g_ptr_array_new_with_free_func(chardev_free);
+	vmm->chardevs = names_new(chardev_free);
 }
 
 void vmm_close_chardevs(struct vmm *vmm)
 {
 	g_clear_pointer(&vmm->chardevs, g_ptr_array_unref);
-}
-
-static struct vmm_chardev *find_added(const struct vmm *vmm, const char *label)
-{
-	for (unsigned i = 0; i < vmm->chardevs->len; i++) {
-		struct vmm_chardev *c = vmm->chardevs->pdata[i];
-
-		if (g_str_equal(c->label, label))
-			return c;
-	}
-	return NULL;
 }
 
 static void each_listed(const struct vmm *vmm, void (*f)(void *opaque, const char *label, struct chardev *chr), void *opaque)
@@ -73,7 +61,7 @@ static void compare(void *opaque, const char *label, struct chardev *chr)
 
 struct chardev *vmm_find_chardev(const struct vmm *vmm, const char *label, bool *ret_in_use)
 {
-	const struct vmm_chardev *c = find_added(vmm, label);
+	const struct vmm_chardev *c = names_find(vmm->chardevs, label);
 	struct search s = { .label = label };
 
 	*ret_in_use = !c || c->user;
@@ -87,23 +75,21 @@ bool vmm_add_chardev(struct vmm *vmm, const char *label, struct chardev *chr, GE
 {
 	struct vmm_chardev *c;
 
-	if (vmm->chardevs->len == CHARDEVS_MAX)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "more than %d character devices", CHARDEVS_MAX);
-	c = g_new0(struct vmm_chardev, 1);
-	c->label = g_strdup(label);
+	if (!names_room(vmm->chardevs, "character devices", error))
+		return false;
+	c = names_add(vmm->chardevs, sizeof(*c), label);
 	c->chr = chr;
-	g_ptr_array_add(vmm->chardevs, c);
 	return true;
 }
 
 void vmm_remove_chardev(struct vmm *vmm, const char *label)
 {
-	g_ptr_array_remove(vmm->chardevs, find_added(vmm, label));
+	g_ptr_array_remove(vmm->chardevs, names_find(vmm->chardevs, label));
 }
 
 struct chardev *vmm_take_chardev(struct vmm *vmm, const char *label, const char *user, const char *property, GError **error)
 {
-	struct vmm_chardev *c = find_added(vmm, label);
+	struct vmm_chardev *c = names_find(vmm->chardevs, label);
 	bool in_use;
 
 	if (c && !c->user) {

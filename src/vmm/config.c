@@ -245,7 +245,7 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	vmm->kvm_fd = vmm->saved_fd = vmm->exec_fd = -1;
 	migrate_init(vmm);
 	vmm_open_chardevs(vmm);
-	if (!check_board(vmm, error) || !load_qmp(vmm, error))
+	if (!vmm_open_objects(vmm, error) || !check_board(vmm, error) || !load_qmp(vmm, error))
 		return false;
 	vmm->input = input_new();
 	vmm->display = display_new();
@@ -275,6 +275,7 @@ void vmm_close(struct vmm *vmm)
 		vmm->qmp_module->clean_up(vmm);
 	vmm_close_graph(vmm);
 	vmm_close_disks(vmm);
+	vmm_close_objects(vmm);
 	vmm_close_firmware(vmm);
 	if (vmm->exec_fd >= 0)
 		close(vmm->exec_fd);

@@ -203,9 +203,20 @@ static bool check_keys(GVariant *keys, const struct machine_disk *d, GError **er
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: media=cdrom is for bus=scsi, sata and usb");
 	if (!buses[d->bus].queues && has(keys, "queues"))
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: queues is for bus=virtio and bus=nvme");
+	if (d->bus != MACHINE_BUS_VIRTIO && text_of(keys, "iothread", NULL))
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: iothread is for bus=virtio");
 	if (!buses[d->bus].wwns && text_of(keys, "wwn", NULL))
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: wwn is for bus=scsi, sata and usb");
 	return true;
+}
+
+static bool find_iothread(struct vmm *vmm, GVariant *keys, struct machine_disk *d, GError **error)
+{
+	const char *id = text_of(keys, "iothread", NULL);
+	struct vmm_object *o = id ? vmm_need_object(vmm, &object_iothread, id, "--disk: iothread", error) : NULL;
+
+	d->iothread = o ? vmm_iothread(o) : NULL;
+	return o || !id;
 }
 
 /* ---- images that another process may be writing to ---- */
@@ -325,7 +336,7 @@ static bool open_disk(struct vmm *vmm, unsigned index, GVariant *keys, const cha
 			return false;
 	}
 	d->disk = disk_new(text_of(keys, "id", id), img, keys, error);
-	return d->disk;
+	return d->disk && find_iothread(vmm, keys, d, error);
 }
 
 /* --cdrom FILE. */
@@ -357,6 +368,7 @@ bool vmm_open_disks(struct vmm *vmm, GError **error)
 
 		if (open_disk(vmm, vmm->n_disks, keys, cd_bus, d, error))
 			continue;
+		g_clear_pointer(&d->disk, disk_free);
 		g_clear_pointer(&d->options, g_variant_unref);
 		g_clear_pointer(&vmm->again[vmm->n_disks], g_variant_unref);
 		return false;

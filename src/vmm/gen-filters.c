@@ -33,6 +33,7 @@ static const struct role roles[] = {
 	{ "engine", { engine_calls } },
 	{ "boot", { boot_calls } },
 	{ "pool", { pool_calls } },
+	{ "iothread", { iothread_calls } },
 	{ "job", { job_calls } },
 	{ "nbd", { nbd_calls } },
 	{ "vnc", { viewer_calls } },

@@ -186,10 +186,8 @@ static gboolean io_error_stop(gpointer opaque)
 	return G_SOURCE_REMOVE;
 }
 
-static void io_error(void *opaque, struct disk *d, const struct disk_error *e)
+static void tell_io_error(struct vmm *vmm, struct disk *d, const struct disk_error *e)
 {
-	struct vmm *vmm = opaque;
-
 	vmm_event_io_error(vmm, d, e);
 	if (e->action != DISK_STOP || vmm->io_error_stop)
 		return;
@@ -199,6 +197,41 @@ static void io_error(void *opaque, struct disk *d, const struct disk_error *e)
 	g_source_set_priority(vmm->io_error_stop, G_PRIORITY_HIGH);
 	g_source_set_callback(vmm->io_error_stop, io_error_stop, vmm, NULL);
 	g_source_attach(vmm->io_error_stop, NULL);
+}
+
+/* Of a disk that an I/O thread serves, on its way to the main loop. */
+struct far_error {
+	struct vmm *vmm;
+	struct disk *disk; /* perhaps gone by then */
+	struct disk_error error;
+};
+
+static gboolean on_far_error(gpointer opaque)
+{
+	struct far_error *f = opaque;
+
+	for (unsigned i = 0; i < f->vmm->n_disks; i++)
+		if (f->vmm->disks[i].disk == f->disk)
+			tell_io_error(f->vmm, f->disk, &f->error);
+	return G_SOURCE_REMOVE;
+}
+
+static void io_error(void *opaque, struct disk *d, const struct disk_error *e)
+{
+	struct far_error *f;
+	GSource *source;
+
+	if (g_main_context_is_owner(NULL)) {
+		tell_io_error(opaque, d, e);
+		return;
+	}
+	f = g_new(struct far_error, 1);
+	*f = (struct far_error){ opaque, d, *e };
+	source = g_idle_source_new();
+	g_source_set_priority(source, G_PRIORITY_HIGH);
+	g_source_set_callback(source, on_far_error, f, g_free);
+	g_source_attach(source, NULL);
+	g_source_unref(source);
 }
 
 static void tray_moved(void *opaque, struct disk *d, bool open)
@@ -339,7 +372,7 @@ int vmm_run(struct vmm *vmm)
 	machine_on_unplugged(vmm->machine, unplugged, vmm);
 	if (vmm->qmp)
 		saved_keep_open();
-	if (sandbox_enter(vmm, &error) && start(vmm, &error))
+	if (sandbox_enter(vmm, &error) && vmm_start_iothreads(vmm, &error) && start(vmm, &error))
 		g_main_loop_run(vmm->loop);
 	else
 		fail(vmm, error);

@@ -10,6 +10,7 @@
 
 #include "boot-calls.h"
 #include "conn-calls.h"
+#include "iothread-calls.h"
 #include "job-calls.h"
 #include "saver-calls.h"
 #include "vcpu-calls.h"
@@ -19,6 +20,7 @@ static const struct role_call main_calls[] = {
 	USE(vcpu_calls),
 	USE(boot_calls),
 	USE(pool_calls),
+	USE(iothread_calls),
 	USE(new_thread_calls),
 	USE(viewer_calls),
 	CALL(eventfd2),

@@ -83,6 +83,7 @@ static const struct option disk_keys[] = {
 	{ "bootindex", OPTION_COUNT, "N", "firmware's order of devices; 0 is first", .max = 65534, .rare = true },
 	{ "queues", OPTION_COUNT, "N", "queues of a virtio or NVMe disk (one a processor, at most 8)", .min = 1, .max = 16,
 	  .rare = true },
+	{ "iothread", OPTION_TEXT, "ID", "the thread that serves a virtio disk (the main one)", .rare = true },
 	LIMIT("iops", "requests"),
 	LIMIT("iops-read", "reads"),
 	LIMIT("iops-write", "writes"),
@@ -238,6 +239,8 @@ const struct option option_table[] = {
 	{ "net", OPTION_KEYS, "KEYS", "a network card; may be repeated", .keys = net_keys,
 	  .repeat = true },
 	{ "device", OPTION_WORDS, "NAME,KEYS", "a device; may be repeated (which: man kv-vmm)", .repeat = true,
+	  .rare = true },
+	{ "object", OPTION_WORDS, "TYPE,id=NAME,KEYS", "what others name; may be repeated (which: man kv-vmm)", .repeat = true,
 	  .rare = true },
 	{ "vga", OPTION_KEYS, "std|virtio|none", "graphics of a pc (std)", .keys = vga_keys, .rare = true },
 	{ "vnc", OPTION_KEYS, "unix:PATH|ADDR:PORT", "VNC server for a screen (none); may be repeated", .keys = vnc_keys,
@@ -542,13 +545,35 @@ static void unknown_key(const struct option *option, const char *name, GError **
 			    option->name, valid, known);
 }
 
+static bool add_key(GVariantDict *dict, const struct option *option, const struct option *key, const char *value, GError **error)
+{
+	g_autofree char *label = g_strdup_printf("--%s: %s", option->name, key->name);
+	GVariant *v;
+
+	if (!value) {
+		kv_fail(error, KV_ERROR_USAGE, "%s: needs a value; give %s=%s", label,
+			    key->name, key->arg);
+		return false;
+	}
+	v = parse_value(key, label, value, error);
+	return v && add_value(dict, key, label, v, error);
+}
+
+bool options_add_word(GVariantDict *dict, const struct option *option, const char *name, const char *value, GError **error)
+{
+	const struct option *key = options_find(option->keys, name);
+
+	if (key)
+		return add_key(dict, option, key, value, error);
+	unknown_key(option, name, error);
+	return false;
+}
+
 static bool parse_item(GVariantDict *dict, const struct option *option, char *item, bool first,
 		       GError **error)
 {
 	char *value = strchr(item, '=');
 	const struct option *key;
-	g_autofree char *label = NULL;
-	GVariant *v;
 
 	if (value)
 		*value++ = 0;
@@ -563,14 +588,7 @@ static bool parse_item(GVariantDict *dict, const struct option *option, char *it
 		unknown_key(option, item, error);
 		return false;
 	}
-	label = g_strdup_printf("--%s: %s", option->name, key->name);
-	if (!value) {
-		kv_fail(error, KV_ERROR_USAGE, "%s: needs a value; give %s=%s", label,
-			    key->name, key->arg);
-		return false;
-	}
-	v = parse_value(key, label, value, error);
-	return v && add_value(dict, key, label, v, error);
+	return add_key(dict, option, key, value, error);
 }
 
 GVariant *options_parse_keys(const struct option *option, const char *text, GError **error)

@@ -72,6 +72,9 @@ void options_merge(GVariantDict *dict, GVariant *file);
 /* key=value,... as in one option's value. */
 GVariant *options_parse_keys(const struct option *option, const char *text, GError **error);
 
+/* One of option->keys with its value into such a tree. */
+bool options_add_word(GVariantDict *dict, const struct option *option, const char *name, const char *value, GError **error);
+
 /* Bytes, with an optional binary suffix; false when it is not a size or overflows. */
 bool options_parse_size(const char *text, uint64_t *ret_bytes);
 

@@ -41,7 +41,7 @@ static const char *text_of(JsonObject *args, const char *name)
 /* All but what is taken here. */
 static GVariant *words_of(JsonObject *args, GError **error)
 {
-	static const char *const taken[] = { "driver", "id", "drive", "netdev", "chardev", NULL };
+	static const char *const taken[] = { "driver", "id", "drive", "netdev", "chardev", "iothread", NULL };
 	GVariantBuilder words;
 	JsonObjectIter iter;
 	const char *name;
@@ -110,11 +110,26 @@ static bool take_network(struct vmm *vmm, struct machine_device *d, const char *
 	return false;
 }
 
+static bool take_iothread(struct vmm *vmm, struct machine_device *d, const char *name, GError **error)
+{
+	struct vmm_object *o = vmm_find_object(vmm, name);
+
+	if (!o)
+		return qmp_fail(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", name);
+	if (o->type != &object_iothread)
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter type for 'iothread', expected: iothread");
+	d->iothread = vmm_iothread(o);
+	return true;
+}
+
 static bool take_backends(struct vmm *vmm, JsonObject *args, struct machine_device *d, GError **error)
 {
 	const char *node = text_of(args, "drive"), *network = text_of(args, "netdev"), *chardev = text_of(args, "chardev");
 	g_autofree char *property = g_strconcat(d->cls, ".chardev", NULL);
+	const char *iothread = text_of(args, "iothread");
 
+	if (iothread && !take_iothread(vmm, d, iothread, error))
+		return false;
 	if (chardev)
 		d->chardev = vmm_take_chardev(vmm, chardev, d->id, property, error);
 	if (chardev && !d->chardev)
@@ -139,7 +154,7 @@ static void give_back(struct vmm *vmm, const struct machine_device *d)
 /* What is behind a device is found again by the device's name. */
 static bool check_names(struct vmm *vmm, JsonObject *args, const struct machine_device *d, GError **error)
 {
-	static const char *const backends[] = { "drive", "netdev", "chardev" };
+	static const char *const backends[] = { "drive", "netdev", "chardev", "iothread" };
 
 	if (d->id && !qmp_check_id(d->id, error))
 		return false;
@@ -150,7 +165,7 @@ static bool check_names(struct vmm *vmm, JsonObject *args, const struct machine_
 
 		if (given && !takes)
 			return qmp_fail(error, QMP_ERROR_GENERIC, "Property '%s.%s' not found", d->cls, backends[i]);
-		if (takes && !d->id)
+		if (takes && !d->id && strcmp(backends[i], "iothread"))
 			return qmp_fail(error, QMP_ERROR_GENERIC, "a %s needs an id", d->cls);
 	}
 	return true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * object-add and object-del (QEMU's qapi/qom.json): secrets and TLS credentials, which others take by name, and what they are
- * then is theirs: an object may go at any time. See qmp-object.h.
+ * object-add and object-del (QEMU's qapi/qom.json). Secrets and TLS credentials are made here alone: others take them by name,
+ * and what they are then is theirs, so they may go at any time. Other types are those of --object. See qmp-object.h, objects.h.
  */
 #include "qmp-object.h"
 
@@ -10,80 +10,78 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "iothread.h"
+#include "objects.h"
+#include "options.h"
 #include "qmp.h"
 #include "vmm.h"
 
-enum { OBJECTS_MAX = 256, SECRET_MAX = 1 << 20 };
+enum { SECRET_MAX = 1 << 20 };
 
-struct vmm_object {
-	char *id;
-	const char *type;	 /* one of types[] */
+/* Of both types here. */
+struct secret_object {
+	struct vmm_object base;
 	GBytes *secret;		 /* of a secret */
 	char *dir, *password_id; /* of credentials */
 	bool server, verify_peer;
 };
 
-static const char *const types[] = { "secret", "tls-creds-x509", NULL };
+static const char *const type_names[] = { "iothread", "secret", "tls-creds-x509", NULL };
 static const char *const formats[] = { "raw", "base64", NULL };
 static const char *const endpoints[] = { "client", "server", NULL };
-static const struct qmp_type object_type = { .kind = QMP_ENUM, .values = types };
+static const struct qmp_type object_type = { .kind = QMP_ENUM, .values = type_names };
 static const struct qmp_type format_type = { .kind = QMP_ENUM, .values = formats };
 static const struct qmp_type endpoint_type = { .kind = QMP_ENUM, .values = endpoints };
+
+#define OF(object, member, kind) { member, kind, .optional = true, .tag = "qom-type", .value = object }
 const struct qmp_member qmp_object_add_args[] = {
 	{ "qom-type", &object_type },
 	{ "id", &qmp_string },
-	{ "data", &qmp_string, .optional = true, .tag = "qom-type", .value = "secret" },
-	{ "file", &qmp_string, .optional = true, .tag = "qom-type", .value = "secret" },
-	{ "format", &format_type, .optional = true, .tag = "qom-type", .value = "secret" },
-	{ "dir", &qmp_string, .optional = true, .tag = "qom-type", .value = "tls-creds-x509" },
-	{ "endpoint", &endpoint_type, .optional = true, .tag = "qom-type", .value = "tls-creds-x509" },
-	{ "verify-peer", &qmp_boolean, .optional = true, .tag = "qom-type", .value = "tls-creds-x509" },
-	{ "passwordid", &qmp_string, .optional = true, .tag = "qom-type", .value = "tls-creds-x509" },
+	OF("secret", "data", &qmp_string),
+	OF("secret", "file", &qmp_string),
+	OF("secret", "format", &format_type),
+	OF("tls-creds-x509", "dir", &qmp_string),
+	OF("tls-creds-x509", "endpoint", &endpoint_type),
+	OF("tls-creds-x509", "verify-peer", &qmp_boolean),
+	OF("tls-creds-x509", "passwordid", &qmp_string),
+	OF("iothread", "poll-max-ns", &qmp_integer),
+	OF("iothread", "poll-grow", &qmp_integer),
+	OF("iothread", "poll-shrink", &qmp_integer),
+	OF("iothread", "aio-max-batch", &qmp_integer),
 	{},
 };
 const struct qmp_member qmp_object_del_args[] = { { "id", &qmp_string }, {} };
 
-static void object_free(void *opaque)
+static void secret_free(struct vmm_object *o)
 {
-	struct vmm_object *o = opaque;
+	struct secret_object *s = (struct secret_object *)o;
 
-	g_clear_pointer(&o->secret, g_bytes_unref);
-	g_free(o->id);
-	g_free(o->dir);
-	g_free(o->password_id);
-	g_free(o);
+	g_clear_pointer(&s->secret, g_bytes_unref);
+	g_free(s->dir);
+	g_free(s->password_id);
 }
 
-void qmp_open_objects(struct vmm *vmm)
-{
-	vmm->objects = g_ptr_array_new_with_free_func(object_free);
-}
+static const struct object_type secret_types[] = {
+	{ .name = "secret", .size = sizeof(struct secret_object), .free = secret_free },
+	{ .name = "tls-creds-x509", .size = sizeof(struct secret_object), .free = secret_free },
+};
 
-void qmp_close_objects(struct vmm *vmm)
+static struct secret_object *find(const struct vmm *vmm, const char *id)
 {
-	g_clear_pointer(&vmm->objects, g_ptr_array_unref);
-}
+	struct vmm_object *o = vmm_find_object(vmm, id);
 
-static struct vmm_object *find(const struct vmm *vmm, const char *id)
-{
-	for (unsigned i = 0; i < vmm->objects->len; i++) {
-		struct vmm_object *o = vmm->objects->pdata[i];
-
-		if (g_str_equal(o->id, id))
-			return o;
-	}
-	return NULL;
+	return o && o->type->free == secret_free ? (struct secret_object *)o : NULL;
 }
 
 /* ---- what others take ---- */
 
 GBytes *qmp_secret(const struct vmm *vmm, const char *id, GError **error)
 {
-	const struct vmm_object *o = find(vmm, id);
+	const struct secret_object *o = find(vmm, id);
 
 	if (o && o->secret)
 		return g_bytes_ref(o->secret);
-	if (o)
+	if (vmm_find_object(vmm, id))
 		kv_fail(error, KV_ERROR_USAGE, "Object with id '%s' is not a secret", id);
 	else
 		kv_fail(error, KV_ERROR_USAGE, "No secret with id '%s'", id);
@@ -92,13 +90,13 @@ GBytes *qmp_secret(const struct vmm *vmm, const char *id, GError **error)
 
 bool qmp_tls_creds(const struct vmm *vmm, const char *id, bool server, struct qmp_tls_creds *ret, GError **error)
 {
-	const struct vmm_object *o = find(vmm, id);
+	const struct secret_object *o = find(vmm, id);
 	g_autoptr(GBytes) password = NULL;
 	gsize len = 0;
 
-	if (!o)
+	if (!vmm_find_object(vmm, id))
 		return kv_fail(error, KV_ERROR_USAGE, "No TLS credentials with id '%s'", id);
-	if (!o->dir)
+	if (!o || !o->dir)
 		return kv_fail(error, KV_ERROR_USAGE, "Object with id '%s' is not TLS credentials", id);
 	if (o->server != server)
 		return kv_fail(error, KV_ERROR_USAGE, "Expected TLS credentials for a %s endpoint", server ? "server" : "client");
@@ -128,7 +126,7 @@ static GBytes *read_secret(const char *file, GError **error)
 	return NULL;
 }
 
-static bool fill_secret(struct vmm_object *o, JsonObject *args, GError **error)
+static bool fill_secret(struct secret_object *o, JsonObject *args, GError **error)
 {
 	const char *data = qmp_text(args, "data"), *file = qmp_text(args, "file"), *format = qmp_text(args, "format");
 	g_autoptr(GBytes) text = NULL;
@@ -141,7 +139,7 @@ static bool fill_secret(struct vmm_object *o, JsonObject *args, GError **error)
 	if (!text)
 		return false;
 	if (g_bytes_get_size(text) > SECRET_MAX)
-		return qmp_fail(error, QMP_ERROR_GENERIC, "%s: a secret has at most %d bytes", o->id, SECRET_MAX);
+		return qmp_fail(error, QMP_ERROR_GENERIC, "%s: a secret has at most %d bytes", o->base.id, SECRET_MAX);
 	o->secret = !g_strcmp0(format, "base64") ? qmp_base64(text, error) : g_bytes_ref(text);
 	return o->secret;
 }
@@ -157,7 +155,7 @@ static bool check_file(const char *dir, const char *name, GError **error)
 }
 
 /* What is in the files is looked at when they are used. */
-static bool fill_creds(struct vmm_object *o, JsonObject *args, GError **error)
+static bool fill_creds(struct secret_object *o, JsonObject *args, GError **error)
 {
 	const char *dir = qmp_text(args, "dir");
 
@@ -173,62 +171,98 @@ static bool fill_creds(struct vmm_object *o, JsonObject *args, GError **error)
 
 /* ---- commands ---- */
 
-static const char *static_type(const char *type)
+static bool add_secret(struct vmm *vmm, const struct object_type *type, JsonObject *args, GError **error)
 {
-	for (unsigned i = 0; types[i]; i++)
-		if (g_str_equal(types[i], type))
-			return types[i];
-	return NULL;
+	const char *id = json_object_get_string_member(args, "id");
+	struct secret_object *o = (struct secret_object *)vmm_add_object(vmm, type, id, NULL, error);
+
+	if (!o)
+		return false;
+	if (type == &secret_types[0] ? fill_secret(o, args, error) : fill_creds(o, args, error))
+		return true;
+	vmm_remove_object(vmm, id, NULL);
+	return false;
+}
+
+/* As --object has it. The types are what the table of arguments says. */
+static bool take_member(GVariantDict *dict, const struct option *key, JsonNode *node, GError **error)
+{
+	gint64 n;
+
+	switch (key->type) {
+	case OPTION_BOOL:
+		g_variant_dict_insert(dict, key->name, "b", json_node_get_boolean(node));
+		return true;
+	case OPTION_COUNT:
+	case OPTION_SIZE:
+		n = json_node_get_int(node);
+		g_variant_dict_insert(dict, key->name, "t", (guint64)n);
+		return (n >= 0 && (guint64)n >= key->min && (guint64)n <= key->max) ||
+		       qmp_fail(error, QMP_ERROR_GENERIC,
+				"%s value must be in range [%" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT "]", key->name, key->min,
+				key->max);
+	default:
+		g_variant_dict_insert(dict, key->name, "s", json_node_get_string(node));
+		return true;
+	}
+}
+
+static GVariant *keys_of(const struct object_type *type, JsonObject *args, GError **error)
+{
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+
+	for (const struct option *key = type->keys; key->name; key++) {
+		JsonNode *node = json_object_get_member(args, key->name);
+
+		if (node && !take_member(&dict, key, node, error))
+			return NULL;
+	}
+	return g_variant_ref_sink(g_variant_dict_end(&dict));
 }
 
 JsonNode *qmp_object_add(void *opaque, JsonObject *args, GError **error)
 {
-	const char *id = json_object_get_string_member(args, "id");
-	struct vmm *vmm = opaque;
-	struct vmm_object *o;
+	const char *id = json_object_get_string_member(args, "id"), *name = json_object_get_string_member(args, "qom-type");
+	const struct object_type *type = vmm_object_type(name);
+	g_autoptr(GVariant) keys = NULL;
 
 	if (!qmp_check_id(id, error))
 		return NULL;
-	if (find(vmm, id))
-		return qmp_fail(error, QMP_ERROR_GENERIC, "attempt to add duplicate property '%s' to object (type 'container')",
-				id);
-	if (vmm->objects->len == OBJECTS_MAX)
-		return qmp_fail(error, QMP_ERROR_GENERIC, "more than %d objects", OBJECTS_MAX);
-	o = g_new0(struct vmm_object, 1);
-	o->id = g_strdup(id);
-	o->type = static_type(json_object_get_string_member(args, "qom-type"));
-	if (g_str_equal(o->type, "secret") ? fill_secret(o, args, error) : fill_creds(o, args, error)) {
-		g_ptr_array_add(vmm->objects, o);
-		return qmp_nothing();
-	}
-	object_free(o);
-	return NULL;
+	for (unsigned i = 0; i < G_N_ELEMENTS(secret_types); i++)
+		if (g_str_equal(secret_types[i].name, name))
+			return add_secret(opaque, &secret_types[i], args, error) ? qmp_nothing() : NULL;
+	keys = keys_of(type, args, error);
+	return keys && vmm_add_object(opaque, type, id, keys, error) ? qmp_nothing() : NULL;
 }
 
 JsonNode *qmp_object_del(void *opaque, JsonObject *args, GError **error)
 {
-	const char *id = json_object_get_string_member(args, "id");
-	struct vmm *vmm = opaque;
-	struct vmm_object *o = find(vmm, id);
-
-	if (!o)
-		return qmp_fail(error, QMP_ERROR_GENERIC, "object '%s' not found", id);
-	g_ptr_array_remove(vmm->objects, o);
-	return qmp_nothing();
+	return vmm_remove_object(opaque, json_object_get_string_member(args, "id"), error) ? qmp_nothing() : NULL;
 }
 
-const char *qmp_object_type(const struct vmm *vmm, const char *id)
+/* ---- iothreads ---- */
+
+static void put_iothread(void *list, struct vmm_object *object)
 {
-	const struct vmm_object *o = find(vmm, id);
+	JsonObject *o;
 
-	return o ? o->type : NULL;
-}
+	if (object->type != &object_iothread)
+		return;
+	o = json_object_new();
+	json_object_set_string_member(o, "id", object->id);
+	json_object_set_int_member(o, "thread-id", iothread_tid(vmm_iothread(object)));
+	for (const char *const *p = object->type->properties; *p; p++) {
+		g_autoptr(GVariant) value = g_variant_ref_sink(object->type->get(object, *p));
 
-void qmp_each_object(const struct vmm *vmm, void (*f)(void *opaque, const char *id, const char *type), void *opaque)
-{
-	for (unsigned i = 0; i < vmm->objects->len; i++) {
-		const struct vmm_object *o = vmm->objects->pdata[i];
-
-		f(opaque, o->id, o->type);
+		json_object_set_int_member(o, *p, g_variant_get_int64(value));
 	}
+	json_array_add_object_element(list, o);
+}
+
+JsonNode *qmp_query_iothreads(void *opaque, JsonObject *args, GError **error)
+{
+	JsonArray *list = json_array_new();
+
+	vmm_each_object(opaque, put_iothread, list);
+	return qmp_array(list);
 }

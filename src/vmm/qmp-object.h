@@ -6,9 +6,6 @@
 
 struct vmm;
 
-void qmp_open_objects(struct vmm *vmm);
-void qmp_close_objects(struct vmm *vmm);
-
 /* A reference to a secret's bytes; NULL: there is none of that name. */
 GBytes *qmp_secret(const struct vmm *vmm, const char *id, GError **error);
 
@@ -20,6 +17,3 @@ struct qmp_tls_creds {
 
 /* Those of a server, or of a client. */
 bool qmp_tls_creds(const struct vmm *vmm, const char *id, bool server, struct qmp_tls_creds *ret, GError **error);
-
-const char *qmp_object_type(const struct vmm *vmm, const char *id); /* NULL: there is no such object */
-void qmp_each_object(const struct vmm *vmm, void (*f)(void *opaque, const char *id, const char *type), void *opaque);

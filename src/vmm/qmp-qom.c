@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "machine.h"
-#include "qmp-object.h"
 #include "qmp.h"
 #include "query.h"
 #include "vmm.h"
@@ -61,10 +60,17 @@ static const char *device_of(struct vmm *vmm, const char *path)
 	return type ? id : NULL;
 }
 
-/* Of an object of object-add, which has no other property here: a secret is not told. */
-static const char *object_type(struct vmm *vmm, const char *path)
+/* Of --object or object-add. A secret is not told: it has no properties. */
+static struct vmm_object *object_of(struct vmm *vmm, const char *path)
 {
-	return g_str_has_prefix(path, OBJECTS "/") ? qmp_object_type(vmm, path + strlen(OBJECTS "/")) : NULL;
+	const char *id = g_str_has_prefix(path, OBJECTS "/") ? path + strlen(OBJECTS "/") : path;
+
+	return vmm_find_object(vmm, id);
+}
+
+static bool has_property(const struct vmm_object *o, const char *name)
+{
+	return o->type->properties && g_strv_contains(o->type->properties, name);
 }
 
 static JsonNode *no_object(const char *path, GError **error)
@@ -101,14 +107,30 @@ static void put_devices(struct vmm *vmm, JsonArray *list)
 	}
 }
 
-static void put_object(void *list, const char *id, const char *type)
+static void put_object(void *list, struct vmm_object *o)
 {
-	put_child(list, id, type);
+	put_child(list, o->id, o->type->name);
 }
 
 static void put_objects(struct vmm *vmm, JsonArray *list)
 {
-	qmp_each_object(vmm, put_object, list);
+	vmm_each_object(vmm, put_object, list);
+}
+
+static const char *json_type(const struct vmm_object *o, const char *property)
+{
+	g_autoptr(GVariant) value = g_variant_ref_sink(o->type->get(o, property));
+
+	return g_variant_is_of_type(value, G_VARIANT_TYPE_INT64)   ? "int" :
+	       g_variant_is_of_type(value, G_VARIANT_TYPE_BOOLEAN) ? "bool" :
+	       g_variant_is_of_type(value, G_VARIANT_TYPE_STRING)  ? "string" :
+								     "struct";
+}
+
+static void put_properties(const struct vmm_object *o, JsonArray *list)
+{
+	for (const char *const *p = o->type->properties; p && *p; p++)
+		put(list, *p, json_type(o, *p), NULL);
 }
 
 JsonNode *qmp_qom_list(void *opaque, JsonObject *args, GError **error)
@@ -116,12 +138,13 @@ JsonNode *qmp_qom_list(void *opaque, JsonObject *args, GError **error)
 	const char *path = json_object_get_string_member(args, "path");
 	int container = find_container(path);
 	const char *id = container < 0 ? device_of(opaque, path) : NULL;
+	const struct vmm_object *object = container < 0 && !id ? object_of(opaque, path) : NULL;
 	g_autoptr(GVariant) properties = NULL;
 	const char *name, *type, *help;
 	JsonArray *list;
 	GVariantIter iter;
 
-	if (container < 0 && !id && !object_type(opaque, path))
+	if (container < 0 && !id && !object)
 		return no_object(path, error);
 	list = json_array_new();
 	put(list, "type", "string", NULL);
@@ -130,6 +153,8 @@ JsonNode *qmp_qom_list(void *opaque, JsonObject *args, GError **error)
 		g_variant_iter_init(&iter, properties);
 		while (g_variant_iter_next(&iter, "(&s&s&sb)", &name, &type, &help, NULL))
 			put(list, name, type, help);
+	} else if (object) {
+		put_properties(object, list);
 	} else if (container >= 0) {
 		for (const char *const *child = containers[container].children; *child; child++)
 			put_child(list, *child, "container");
@@ -150,16 +175,20 @@ JsonNode *qmp_qom_get(void *opaque, JsonObject *args, GError **error)
 	struct machine *m = ((struct vmm *)opaque)->machine;
 	int container = find_container(path);
 	const char *id = container < 0 ? device_of(opaque, path) : NULL;
+	const struct vmm_object *object = container < 0 && !id ? object_of(opaque, path) : NULL;
 	g_autofree char *type = id ? machine_device_type(m, id) : NULL;
 	g_autoptr(GVariant) value = NULL;
 
 	if (!type)
-		type = g_strdup(container >= 0 ? "container" : object_type(opaque, path));
+		type = g_strdup(container >= 0 ? "container" : object ? object->type->name : NULL);
 	if (!type)
 		return no_object(path, error);
 	if (g_str_equal(name, "type"))
 		return json_node_init_string(json_node_alloc(), type);
-	value = id ? machine_get(m, id, name) : NULL;
+	if (id)
+		value = machine_get(m, id, name);
+	else if (object && has_property(object, name))
+		value = g_variant_ref_sink(object->type->get(object, name));
 	return value ? json_gvariant_serialize(value) : no_property(type, name, error);
 }
 
@@ -183,6 +212,26 @@ static bool is_integer(JsonNode *node)
 	return JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_INT64;
 }
 
+static JsonNode *set_of_object(struct vmm_object *o, const char *name, JsonNode *given, GError **error)
+{
+	g_autoptr(GVariant) value = NULL, now = NULL;
+
+	if (!has_property(o, name))
+		return no_property(o->type->name, name, error);
+	if (!o->type->set)
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Property '%s.%s' is not writable", o->type->name, name);
+	now = g_variant_ref_sink(o->type->get(o, name));
+	if (g_variant_is_of_type(now, G_VARIANT_TYPE_INT64) && !is_integer(given))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter type for '%s', expected: integer", name);
+	if (g_variant_is_of_type(now, G_VARIANT_TYPE_VARDICT) && !JSON_NODE_HOLDS_OBJECT(given))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter type for '%s', expected: object", name);
+	value = json_gvariant_deserialize(given, g_variant_get_type_string(now), error);
+	if (!value)
+		return NULL;
+	g_variant_ref_sink(value);
+	return o->type->set(o, name, value, error) ? qmp_nothing() : NULL;
+}
+
 JsonNode *qmp_qom_set(void *opaque, JsonObject *args, GError **error)
 {
 	const char *path = json_object_get_string_member(args, "path"), *name = json_object_get_string_member(args, "property");
@@ -191,10 +240,13 @@ JsonNode *qmp_qom_set(void *opaque, JsonObject *args, GError **error)
 	JsonNode *given = json_object_get_member(args, "value");
 	g_autofree char *type = id ? machine_device_type(m, id) : NULL, *owner = NULL;
 	g_autoptr(GVariant) value = NULL;
+	struct vmm_object *object = id ? NULL : object_of(opaque, path);
 	int writable;
 
+	if (object)
+		return set_of_object(object, name, given, error);
 	if (!id)
-		return object_type(opaque, path) ? no_property(object_type(opaque, path), name, error) : no_object(path, error);
+		return no_object(path, error);
 	owner = qmp_property_owner(type);
 	writable = is_writable(m, id, name);
 	if (writable < 0)

@@ -10,7 +10,6 @@
 #include "machine.h"
 #include "qmp-block.h"
 #include "qmp-input.h"
-#include "qmp-object.h"
 #include "server.h"
 #include "vmm.h"
 
@@ -108,7 +107,7 @@ static const struct qmp_command commands[] = {
 	{ "query-current-machine", qmp_query_current_machine },
 	{ "query-display-options", qmp_query_display_options },
 	{ "query-hotpluggable-cpus", qmp_query_hotpluggable_cpus },
-	{ "query-iothreads", qmp_query_nothing },
+	{ "query-iothreads", qmp_query_iothreads },
 	{ "query-jobs", qmp_query_jobs },
 	{ "query-kvm", qmp_query_kvm },
 	{ "query-machines", qmp_query_machines },
@@ -222,7 +221,6 @@ static void close_server(struct vmm *vmm)
 
 static void prepare(struct vmm *vmm)
 {
-	qmp_open_objects(vmm);
 	qmp_open_jobs(vmm);
 }
 
@@ -231,7 +229,6 @@ static void clean_up(struct vmm *vmm)
 	qmp_keys_free(vmm->keys);
 	qmp_nbd_close(vmm);
 	qmp_close_jobs(vmm);
-	qmp_close_objects(vmm);
 }
 
 void qmp_event(struct vmm *vmm, const char *name, JsonObject *data)

@@ -14,6 +14,7 @@
 #include "graph.h"
 #include "machine.h"
 #include "migrate.h"
+#include "objects.h"
 #include "options.h"
 
 struct chardev;
@@ -74,7 +75,8 @@ struct vmm {
 	struct vmm_nbd *nbd;	     /* NULL: no NBD server */
 	struct machine_card *cards;
 	unsigned n_cards;
-	GPtrArray *objects;  /* of object-add: qmp-object.c */
+	GPtrArray *objects;  /* struct vmm_object */
+	bool threads_run;    /* the sandbox is taken: threads may be made */
 	GPtrArray *chardevs; /* of struct vmm_chardev: those of chardev-add */
 	GPtrArray *netdevs; /* of struct vmm_netdev: those of cards[] first */
 	struct machine_firmware *firmware; /* of a pc, else NULL */

@@ -75,6 +75,101 @@ def case_net(bed):
         ours.run('netdev_del', id='net0')
 
 
+def case_iothread(bed):
+    """Threads that serve disks: made, found in the process, pinned, in use, gone; a guest's disk is served by its own."""
+    def add(ident, **more):
+        return 'object-add', {'qom-type': 'iothread', 'id': ident, **more}
+
+    def ids(answer):
+        return [row['id'] for row in answer['return']]
+
+    disk = {'driver': 'virtio-blk-pci', 'id': 'd', 'bus': 'slot1', 'drive': 'n'}
+    with bed.start('--object', 'iothread,id=first') as vmm, bed.twin('-object', 'iothread,id=first') as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        for client in ours, theirs:
+            with open(bed.path('image'), 'wb') as file:
+                file.truncate(1 << 20)
+            client.run('blockdev-add', driver='raw', file={'driver': 'file', 'filename': file.name}, **{'node-name': 'n'})
+        same(ours, theirs, [
+            add('first'), add('0'), add('t', x=1), add('t', **{'poll-max-ns': 'x'}), add('t', **{'poll-max-ns': -1}), add('t'),
+            ('query-iothreads', {}, ids),
+            ('query-iothreads', {}, lambda answer: sorted({key for row in answer['return'] for key in row})),
+            ('object-add', {'qom-type': 'secret', 'id': 's', 'data': 'x'}),
+            ('device_add', {**disk, 'iothread': 'x'}), ('device_add', {**disk, 'iothread': 's'}),
+            ('device_add', {'driver': 'virtio-rng-pci', 'id': 'r', 'bus': 'slot2', 'iothread': 't'}),
+            ('device_add', {**disk, 'iothread': 't'}), ('object-del', {'id': 'first'}),
+            ('object-del', {'id': 'first'}), ('query-iothreads', {}, ids),
+            ('qom-get', {'path': '/objects/t', 'property': 'type'}), ('qom-get', {'path': 't', 'property': 'poll-grow'}),
+            ('qom-get', {'path': '/objects/t', 'property': 'x'}), ('qom-set', {'path': '/objects/t', 'property': 'poll-max-ns', 'value': 'x'}),
+            ('qom-set', {'path': '/objects/t', 'property': 'poll-max-ns', 'value': 0})])
+        # QEMU takes the name alone away, and the thread goes on without.
+        answer = ours.ask({'execute': 'object-del', 'arguments': {'id': 't'}})
+        check(answer['error']['desc'] == "object 't' is in use, can not be deleted", 'a thread goes that is in use', answer)
+        check(ours.run('query-iothreads')[0]['poll-max-ns'] == 0, 'it polls')
+        answer = ours.ask({'execute': 'object-add', 'arguments': add('u', **{'poll-max-ns': 5})[1]})
+        check('iothreads do not poll' in answer['error']['desc'], 'another error', answer)
+        thread = ours.run('query-iothreads')[0]['thread-id']
+        with open(f'/proc/{vmm.process.pid}/task/{thread}/comm', encoding='ascii') as file:
+            check(file.read() == 'IO t\n', 'another thread')
+        os.sched_setaffinity(thread, {0})
+        check(os.sched_getaffinity(thread) == {0}, 'it is not pinned')
+
+
+def written_by(pid, thread):
+    """What a thread had the kernel write, and the time it had, in ticks."""
+    with open(f'/proc/{pid}/task/{thread}/stat', encoding='ascii') as file:
+        fields = file.read().rsplit(') ', 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def case_linux_iothread(bed):
+    """Two disks of a Linux that share a thread, and one with its own: it writes, is stopped and goes on, a disk comes and goes; the
+    bytes are in the images, and it was those threads that did it."""
+    kernels = sorted(glob.glob('/boot/vmlinuz-*-cloud-amd64'))
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
+    if not kernels or subprocess.run([f'{root}/tools/make-initrd', f'{bed.folder}/initrd'], check=False).returncode:
+        raise Skipped('no cloud kernel, or tools/make-initrd failed')
+    path, images = bed.path('qmp'), [bed.path('image') for _ in range(3)]
+    for index, image in enumerate(images):
+        with open(image, 'wb') as file:
+            file.write(bytes([65 + index]) * 512)
+            file.truncate(8 << 20)
+    # What a disk begins with says which it is.
+    script = ('for d in /dev/vd?; do c=$(head -c 1 $d); (yes $c | dd of=$d bs=4k seek=1 count=1000 iflag=fullblock '
+              'oflag=direct 2>/dev/null; echo @done $c) & done; wait; echo @all; sleep 1000')
+    options = [f'file={image},id=d{index},iothread={"one" if index < 2 else "two"}' for index, image in enumerate(images)]
+    with qmp.Process([bed.program, '--accel', 'soft', '--cpus', '2', '--memory', '128M', '--kernel', kernels[-1], '--initrd',
+                      f'{bed.folder}/initrd', '--append', f'console=ttyS0 quiet kv.run="{script}"', '--console', f'file:{bed.folder}/log',
+                      '--object', 'iothread,id=one', '--object', 'iothread,id=two', '--qmp', f'unix:{path}',
+                      *[word for option in options for word in ('--disk', option)]], path) as vmm:
+        client = vmm.client()
+        threads = {row['id']: row['thread-id'] for row in client.run('query-iothreads')}
+        end = time.monotonic() + qmp.LIMIT
+        while b'@all' not in open(f'{bed.folder}/log', 'rb').read():
+            check(time.monotonic() < end, 'the guest does not end', open(f'{bed.folder}/log', 'rb').read().decode(errors='replace'))
+            client.run('stop')
+            client.run('block_set_io_throttle', device='d0', bps=0, bps_rd=0, bps_wr=1 << 30, iops=0, iops_rd=0, iops_wr=0)
+            client.run('cont')
+            client.run('blockdev-snapshot-sync', device='d1', **{'snapshot-file': bed.path('overlay')})
+            client.run('block-commit', device='d1', **{'job-id': 'c'})
+            while client.event('JOB_STATUS_CHANGE')['data']['status'] != 'ready':
+                pass
+            client.run('job-complete', id='c')
+            while client.event('JOB_STATUS_CHANGE')['data']['status'] != 'null':
+                pass
+        for row in client.run('query-blockstats'):
+            check(row['stats']['wr_operations'] >= 1000, 'not all writes', row)
+        for name, thread in threads.items():
+            check(written_by(vmm.process.pid, thread), f'{name} did nothing')
+        client.run('quit')
+        check(vmm.status() == 0, f'status {vmm.process.returncode}')
+    for index, image in enumerate(images):
+        with open(image, 'rb') as file:
+            file.seek(4096)
+            data = file.read(1000 * 4096)
+        check(data == bytes([65 + index, 10]) * (len(data) // 2), f'not what the guest wrote: image {index}')
+
+
 def names(answer):
     """Of a list of objects the names alone, of which QEMU has more."""
     return 'error' in answer and answer or {row['name'] for row in answer['return']} & {

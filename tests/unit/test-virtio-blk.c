@@ -35,7 +35,7 @@ static void open_drive(struct blk_test *t, const char *keys, GVariant *options)
 {
 	g_autoptr(GVariant) dict = keys ? g_variant_ref_sink(g_variant_new_parsed(keys)) : NULL;
 
-	t->backend.disk = disk_new("drive", &t->m.img, dict, NULL);
+	t->backend = (struct device_backend){ .disk = disk_new("drive", &t->m.img, dict, NULL) };
 	assert_non_null(t->backend.disk);
 	rig_open(&t->r, "virtio-blk", options, &t->backend);
 }

@@ -14,6 +14,7 @@
 #include "classes.h"
 #include "disk.h"
 #include "error.h"
+#include "iothread.h"
 #include "virtio-pci.h"
 
 enum {
@@ -58,6 +59,8 @@ struct ended {
 struct virtio_blk {
 	struct virtio_pci_device dev;
 	struct disk *disk;
+	struct iothread *iothread; /* NULL: the main loop serves it */
+	bool held;		   /* ... and we hold it: the device rests */
 	struct disk_queue *io[QUEUES_MAX];
 	struct pace pace[QUEUES_MAX];
 	struct ended ended[QUEUES_MAX];
@@ -436,11 +439,44 @@ static void blk_resized(void *opaque)
 
 static const struct disk_client disk_client = { .kept = kept, .resized = blk_resized };
 
+/* While the device rests, or changes, its queues' context is the main thread's. */
+static void hold(struct virtio_blk *b)
+{
+	if (!b->held)
+		iothread_hold(b->iothread);
+	b->held = true;
+}
+
+static void let_go(struct virtio_blk *b)
+{
+	if (b->held)
+		iothread_let_go(b->iothread);
+	b->held = false;
+}
+
+static void take_iothread(struct virtio_blk *b, struct iothread *t)
+{
+	b->iothread = t;
+	if (t) {
+		iothread_take(t);
+		b->dev.context = iothread_context(t);
+	}
+	hold(b);
+}
+
+static void give_back_iothread(struct virtio_blk *b)
+{
+	let_go(b);
+	if (b->iothread)
+		iothread_give_back(b->iothread);
+}
+
 static void close_queues(struct virtio_blk *b)
 {
 	disk_set_client(b->disk, NULL, NULL);
 	while (b->n_io)
 		disk_queue_free(b->io[--b->n_io]);
+	give_back_iothread(b);
 }
 
 static bool blk_create(struct device *dev, GVariant *options,
@@ -475,8 +511,9 @@ static bool blk_create(struct device *dev, GVariant *options,
 			    (disk_can_discard(b->disk) ? 1ull << VIRTIO_BLK_F_DISCARD : 0);
 	for (unsigned i = 0; i < queues; i++)
 		b->pace[i] = (struct pace){ .wait = BACKOFF_MIN, .backoff = BACKOFF_MIN, .us = NAP_US_MAX };
+	take_iothread(b, backend->iothread);
 	for (; b->n_io < queues; b->n_io++) {
-		b->io[b->n_io] = disk_queue_new(b->disk, dev->core->context, QUEUE_SIZE, error);
+		b->io[b->n_io] = disk_queue_new(b->disk, b->dev.context ? b->dev.context : dev->core->context, QUEUE_SIZE, error);
 		if (!b->io[b->n_io]) {
 			close_queues(b);
 			return false;
@@ -498,8 +535,15 @@ static bool blk_create(struct device *dev, GVariant *options,
 
 static void blk_destroy(struct device *dev)
 {
+	hold((struct virtio_blk *)dev);
 	virtio_pci_destroy(dev);
 	close_queues((struct virtio_blk *)dev);
+}
+
+static void blk_pause(struct device *dev)
+{
+	hold((struct virtio_blk *)dev);
+	virtio_pci_pause(dev);
 }
 
 /* Kept requests go on with the VM. */
@@ -507,6 +551,7 @@ static void blk_resume(struct device *dev)
 {
 	virtio_pci_resume(dev);
 	disk_resume(((struct virtio_blk *)dev)->disk);
+	let_go((struct virtio_blk *)dev);
 }
 
 static bool blk_can_save(struct device *dev, GError **error)
@@ -555,6 +600,7 @@ static char *blk_boot_path(struct device *dev, char *ret_kind)
 
 static const struct device_key blk_keys[] = {{"serial", DEVICE_KEY_TEXT, "serial number"},
 					    {"drive", DEVICE_KEY_BACKEND, "a node of blockdev-add"},
+					    {"iothread", DEVICE_KEY_BACKEND, "the thread that serves it"},
 					    {}};
 
 const struct device_class device_virtio_blk = {
@@ -564,7 +610,7 @@ const struct device_class device_virtio_blk = {
 	.create = blk_create,
 	.reset = virtio_pci_reset,
 	.destroy = blk_destroy,
-	.pause = virtio_pci_pause,
+	.pause = blk_pause,
 	.resume = blk_resume,
 	.can_save = blk_can_save,
 	.state = &blk_state,
