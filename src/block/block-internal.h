@@ -2,6 +2,7 @@
 /* A drive's inside, shared by disk.c, disk-options.c and on-error.c. */
 #pragma once
 #include "disk.h"
+#include "throttle-group.h"
 
 struct disk_list {
 	struct disk_req *head, **tail;
@@ -10,15 +11,14 @@ struct disk_list {
 struct disk {
 	char *id;
 	struct image *image; /* NULL: empty */
-	GMutex lock;	     /* lists of the queues, the throttle */
+	GMutex lock;	     /* lists of the queues */
 	GPtrArray *queues;
 	/* Options. */
 	bool writeback, unsafe, no_discard;
 	enum disk_zeroes zeroes;
 	enum disk_policy on_read, on_write;
-	struct throttle throttle;
-	bool throttled;
-	/* Some request may need more than being passed on: else submitting costs one branch. */
+	struct throttle_group *group; /* atomic; NULL: no limits */
+	/* Some request may need more than being passed on: else submitting costs one branch. Atomic. */
 	bool special;
 	enum disk_status status; /* atomic */
 	const struct disk_client *client;
@@ -37,9 +37,9 @@ struct disk_queue {
 	struct image_queue *io;	  /* NULL: the drive is empty */
 	GSource *source;	  /* dispatches `posted`, and `waiting` when its time has come */
 	struct disk_list posted;  /* over without the image, result in res */
-	struct disk_list waiting; /* for the throttle, in order */
+	struct disk_list waiting; /* for the group's limits, in order; its lock */
 	struct disk_list kept;	  /* failed */
-	bool hurry;		  /* let all of them through; lock */
+	bool hurry;		  /* let all of them through; likewise */
 	void (*batch)(void *opaque); /* NULL: none */
 	void *batch_opaque;
 	struct disk_stats stats;  /* the context's thread writes, others look */
@@ -75,6 +75,16 @@ bool disk_parse(struct disk *d, GVariant *options, GError **error);
 
 /* on-error.c: true when the request is kept, and not the caller's any more; else *res is what the device is told. */
 bool disk_failed(struct disk_req *req, int *res);
+
+/*
+ * throttle-group.c: a reference is taken over, NULL: none. Of requests, in the queue's context: true when it waits for its turn;
+ * the next one whose time has come, else the source is set for it; hurry: any thread; leave: nothing waits.
+ */
+void throttle_group_join(struct disk *d, struct throttle_group *g);
+bool throttle_queue_add(struct disk_queue *q, struct disk_req *req);
+struct disk_req *throttle_queue_next(struct disk_queue *q);
+void throttle_queue_hurry(struct disk_queue *q);
+void throttle_queue_leave(struct disk_queue *q);
 
 /* disk.c */
 void disk_update_special(struct disk *d);

@@ -56,6 +56,7 @@ static uint64_t find_number(GVariant *options, const char *name, const char *suf
 static bool parse_throttle(struct disk *d, GVariant *options, GError **error)
 {
 	struct throttle_config c = {};
+	const char *group = NULL;
 
 	if (!options)
 		return true;
@@ -64,7 +65,16 @@ static bool parse_throttle(struct disk *d, GVariant *options, GError **error)
 								  .max = find_number(options, limits[i].name, "-max"),
 								  .length = find_number(options, limits[i].name, "-max-length")};
 	c.iops_size = find_number(options, "iops-size", "");
-	return disk_set_throttle(d, &c, error);
+	g_variant_lookup(options, "throttle-group", "&s", &group);
+	if (!throttle_check(&c, error)) {
+		g_prefix_error(error, "%s: ", d->id);
+		return false;
+	}
+	if (!throttle_limits(&c)) {
+		disk_join_throttle_group(d, group);
+		return true;
+	}
+	return disk_set_throttle(d, &c, group, error);
 }
 
 bool disk_parse(struct disk *d, GVariant *options, GError **error)

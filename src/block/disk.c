@@ -12,20 +12,12 @@
 #include "error.h"
 #include "block-internal.h"
 
-enum {
-	US_NS = 1000,
-	WORD = 16,
-};
+enum { WORD = 16 };
 
 struct queue_source {
 	GSource base;
 	struct disk_queue *q;
 };
-
-static int64_t now_ns(void)
-{
-	return g_get_monotonic_time() * US_NS;
-}
 
 /* ---- the end of a request ---- */
 
@@ -113,11 +105,6 @@ static bool all_zero(const struct image_req *io)
 	return true;
 }
 
-static bool is_write(const struct disk_req *req)
-{
-	return req->op == IMAGE_WRITE || req->op == IMAGE_WRITE_ZEROES;
-}
-
 static void pass_on(struct disk_queue *q, struct disk_req *req)
 {
 	const struct disk *d = q->disk;
@@ -136,42 +123,9 @@ static void pass_on(struct disk_queue *q, struct disk_req *req)
 		send(q, req);
 }
 
-/* May it go now? Else when, in *ret_ns. Holds the lock. */
-static bool admit(struct disk_queue *q, const struct disk_req *req, int64_t *ret_ns)
-{
-	struct throttle *t = &q->disk->throttle;
-	int64_t now = now_ns(), wait = throttle_wait(t, is_write(req), now);
-
-	*ret_ns = now + wait;
-	if (wait && !q->hurry && q->disk->throttled)
-		return false;
-	throttle_account(t, is_write(req), req->io.len);
-	return true;
-}
-
-/* True when the request waits for its turn. */
-static bool throttled(struct disk_queue *q, struct disk_req *req)
-{
-	struct disk *d = q->disk;
-	int64_t at = 0;
-	bool waits;
-
-	if (req->op != IMAGE_READ && !is_write(req))
-		return false;
-	g_mutex_lock(&d->lock);
-	waits = d->throttled && (q->waiting.head || !admit(q, req, &at));
-	if (waits) {
-		if (!q->waiting.head)
-			g_source_set_ready_time(q->source, at / US_NS + 1);
-		disk_list_add(&q->waiting, req);
-	}
-	g_mutex_unlock(&d->lock);
-	return waits;
-}
-
 static void submit_special(struct disk_queue *q, struct disk_req *req)
 {
-	if (!throttled(q, req))
+	if (!throttle_queue_add(q, req))
 		pass_on(q, req);
 }
 
@@ -181,7 +135,7 @@ void disk_submit(struct disk_queue *q, struct disk_req *req)
 	req->op = req->io.op;
 	req->submitted = g_get_monotonic_time();
 	req->io.complete = on_complete;
-	if (G_UNLIKELY(q->disk->special))
+	if (G_UNLIKELY(__atomic_load_n(&q->disk->special, __ATOMIC_ACQUIRE)))
 		submit_special(q, req);
 	else
 		send(q, req);
@@ -219,23 +173,6 @@ static struct disk_req *next_posted(struct disk_queue *q)
 	return req;
 }
 
-/* The next one of those whose time has come; else the source is set for it. */
-static struct disk_req *next_admitted(struct disk_queue *q)
-{
-	struct disk_req *req = NULL;
-	int64_t at;
-
-	g_mutex_lock(&q->disk->lock);
-	if (q->waiting.head && admit(q, q->waiting.head, &at))
-		req = disk_list_take(&q->waiting);
-	else if (q->waiting.head)
-		g_source_set_ready_time(q->source, at / US_NS + 1);
-	else
-		q->hurry = false;
-	g_mutex_unlock(&q->disk->lock);
-	return req;
-}
-
 static gboolean dispatch(GSource *source, GSourceFunc callback, gpointer data)
 {
 	struct disk_queue *q = ((struct queue_source *)source)->q;
@@ -247,7 +184,7 @@ static gboolean dispatch(GSource *source, GSourceFunc callback, gpointer data)
 			finish(req, req->res);
 	if (q->batch)
 		q->batch(q->batch_opaque);
-	while ((req = next_admitted(q)))
+	while ((req = throttle_queue_next(q)))
 		pass_on(q, req);
 	disk_kick(q);
 	return G_SOURCE_CONTINUE;
@@ -283,6 +220,7 @@ void disk_queue_free(struct disk_queue *q)
 		return;
 	if (q->io)
 		image_queue_free(q->io);
+	throttle_queue_leave(q);
 	g_source_destroy(q->source);
 	g_source_unref(q->source);
 	g_ptr_array_remove(q->disk->queues, q);
@@ -293,7 +231,9 @@ void disk_queue_free(struct disk_queue *q)
 
 void disk_update_special(struct disk *d)
 {
-	d->special = !d->image || d->throttled || d->unsafe || d->no_discard || d->zeroes != DISK_ZEROES_OFF;
+	bool special = !d->image || d->group || d->unsafe || d->no_discard || d->zeroes != DISK_ZEROES_OFF;
+
+	__atomic_store_n(&d->special, special, __ATOMIC_RELEASE);
 }
 
 struct disk *disk_new(const char *id, struct image *img, GVariant *options, GError **error)
@@ -316,6 +256,7 @@ void disk_free(struct disk *d)
 {
 	if (!d)
 		return;
+	throttle_group_join(d, NULL);
 	image_close(d->image);
 	g_ptr_array_unref(d->queues);
 	g_mutex_clear(&d->lock);
@@ -401,37 +342,43 @@ void disk_set_error_func(struct disk *d, disk_error_func *func, void *opaque)
 
 const struct throttle_config *disk_throttle(const struct disk *d)
 {
-	return &d->throttle.config;
+	static const struct throttle_config none;
+
+	return d->group ? throttle_group_config(d->group) : &none;
 }
 
-bool disk_set_throttle(struct disk *d, const struct throttle_config *c, GError **error)
+const char *disk_throttle_group(const struct disk *d)
 {
-	if (!throttle_check(c, error)) {
-		g_prefix_error(error, "%s: ", d->id);
-		return false;
-	}
-	g_mutex_lock(&d->lock);
-	throttle_set(&d->throttle, c, now_ns());
-	d->throttled = throttle_limits(c);
-	g_mutex_unlock(&d->lock);
+	return d->group ? throttle_group_name(d->group) : NULL;
+}
+
+void disk_join_throttle_group(struct disk *d, const char *name)
+{
+	throttle_group_join(d, name ? throttle_group_get(name) : NULL);
 	disk_update_special(d);
-	/* Who waits has another turn. */
-	for (unsigned i = 0; i < d->queues->len; i++)
-		g_source_set_ready_time(((struct disk_queue *)d->queues->pdata[i])->source, 0);
+}
+
+bool disk_set_throttle(struct disk *d, const struct throttle_config *c, const char *group, GError **error)
+{
+	if (!throttle_check(c, error))
+		return false;
+	if (!throttle_limits(c)) {
+		disk_join_throttle_group(d, NULL);
+		return true;
+	}
+	if (!d->group || group)
+		disk_join_throttle_group(d, group ? group : d->id);
+	throttle_group_set(d->group, c);
 	return true;
 }
 
 void disk_hurry(struct disk *d)
 {
-	if (!d->throttled)
+	if (!__atomic_load_n(&d->group, __ATOMIC_ACQUIRE))
 		return;
 	g_mutex_lock(&d->lock);
-	for (unsigned i = 0; i < d->queues->len; i++) {
-		struct disk_queue *q = d->queues->pdata[i];
-
-		q->hurry = true;
-		g_source_set_ready_time(q->source, 0);
-	}
+	for (unsigned i = 0; i < d->queues->len; i++)
+		throttle_queue_hurry(d->queues->pdata[i]);
 	g_mutex_unlock(&d->lock);
 }
 

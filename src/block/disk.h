@@ -89,6 +89,7 @@ typedef void disk_error_func(void *opaque, struct disk *d, const struct disk_err
  *   discard (s)           on, off (also unmap, ignore): discards and MAY_UNMAP do nothing
  *   detect-zeroes (s)     off, on, unmap
  *   werror (s)            enospc, report, ignore, stop;  rerror (s)  report, ignore, stop
+ *   throttle-group (s)    the name of the group that the limits are of, or, without limits, whose they are
  *   iops, iops-read, iops-write, bps, bps-read, bps-write, each with -max and -max-length; iops-size (all t)
  */
 struct disk *disk_new(const char *id, struct image *img, GVariant *options, GError **error);
@@ -107,7 +108,13 @@ void disk_stats(const struct disk *d, struct disk_stats *ret); /* the main threa
 
 void disk_set_client(struct disk *d, const struct disk_client *client, void *opaque); /* NULL: none */
 void disk_set_error_func(struct disk *d, disk_error_func *func, void *opaque);
-bool disk_set_throttle(struct disk *d, const struct throttle_config *c, GError **error);
+/*
+ * Its group's limits (throttle-group.h), and so those of all drives of it; without any the drive leaves its group. group: another
+ * one; NULL: the one it has, or one with its id. With disk_join_throttle_group(), NULL: none, what limits the group has.
+ */
+bool disk_set_throttle(struct disk *d, const struct throttle_config *c, const char *group, GError **error);
+void disk_join_throttle_group(struct disk *d, const char *name);
+const char *disk_throttle_group(const struct disk *d); /* NULL: it has none */
 const struct throttle_config *disk_throttle(const struct disk *d);
 
 /*

@@ -21,30 +21,32 @@ static bool split(const struct throttle_limit *l)
 	return (l[0].avg && (l[1].avg || l[2].avg)) || (l[0].max && (l[1].max || l[2].max));
 }
 
-static bool check_limit(const struct throttle_limit *l, const char *unit, GError **error)
+/* In QEMU's words (util/throttle.c). */
+static bool check_limit(const struct throttle_limit *l, GError **error)
 {
 	if (l->avg > VALUE_MAX || l->max > VALUE_MAX)
-		return kv_fail(error, KV_ERROR_USAGE, "limits of %s are at most %llu", unit, VALUE_MAX);
-	if (l->max && !l->avg)
-		return kv_fail(error, KV_ERROR_USAGE, "a burst of %s needs a limit of %s as well", unit, unit);
-	if (l->max && l->max < l->avg)
-		return kv_fail(error, KV_ERROR_USAGE, "a burst of %s cannot be lower than their limit", unit);
+		return kv_fail(error, KV_ERROR_USAGE, "bps/iops/max values must be within [0, %llu]", VALUE_MAX);
 	if (l->length > 1 && !l->max)
-		return kv_fail(error, KV_ERROR_USAGE, "the length of a burst of %s needs the burst as well", unit);
+		return kv_fail(error, KV_ERROR_USAGE, "burst length set without burst rate");
 	if (l->length > 1 && l->length > VALUE_MAX / l->max)
-		return kv_fail(error, KV_ERROR_USAGE, "a burst of %s is too long", unit);
+		return kv_fail(error, KV_ERROR_USAGE, "burst length too high for this burst rate");
+	if (l->max && !l->avg)
+		return kv_fail(error, KV_ERROR_USAGE, "bps_max/iops_max require corresponding bps/iops values");
+	if (l->max && l->max < l->avg)
+		return kv_fail(error, KV_ERROR_USAGE, "bps_max/iops_max cannot be lower than bps/iops");
 	return true;
 }
 
 bool throttle_check(const struct throttle_config *c, GError **error)
 {
 	if (split(&c->limit[THROTTLE_BPS]) || split(&c->limit[THROTTLE_IOPS]))
-		return kv_fail(error, KV_ERROR_USAGE, "a limit of all requests and one of reads or writes cannot be given both");
+		return kv_fail(error, KV_ERROR_USAGE,
+			       "bps/iops/max total values and read/write values cannot be used at the same time");
 	if (c->iops_size && !c->limit[THROTTLE_IOPS].avg && !c->limit[THROTTLE_IOPS_READ].avg &&
 	    !c->limit[THROTTLE_IOPS_WRITE].avg)
-		return kv_fail(error, KV_ERROR_USAGE, "the size of requests needs a limit of them as well");
+		return kv_fail(error, KV_ERROR_USAGE, "iops size requires an iops value to be set");
 	for (unsigned i = 0; i < THROTTLE_KINDS; i++)
-		if (!check_limit(&c->limit[i], is_ops(i) ? "requests" : "bytes", error))
+		if (!check_limit(&c->limit[i], error))
 			return false;
 	return true;
 }

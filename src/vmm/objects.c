@@ -9,7 +9,7 @@
 #include "options.h"
 #include "vmm.h"
 
-static const struct object_type *const types[] = { &object_iothread };
+static const struct object_type *const types[] = { &object_iothread, &object_throttle_group };
 
 static void object_free(void *opaque)
 {
@@ -41,8 +41,8 @@ struct vmm_object *vmm_need_object(const struct vmm *vmm, const struct object_ty
 
 	if (o && o->type == type)
 		return o;
-	kv_fail(error, KV_ERROR_USAGE, "%s: there is no %s '%s'; give --object %s,id=%s as well", what, type->name, id, type->name,
-		id);
+	kv_fail(error, KV_ERROR_USAGE, "%s: there is no %s '%s'; give --object %s,id=%s as well", what, type->name, id,
+		type->name, id);
 	return NULL;
 }
 

@@ -53,3 +53,5 @@ void vmm_each_object(const struct vmm *vmm, void (*f)(void *opaque, struct vmm_o
 extern const struct object_type object_iothread;
 struct iothread *vmm_iothread(struct vmm_object *o);
 bool vmm_start_iothreads(struct vmm *vmm, GError **error);
+
+extern const struct object_type object_throttle_group; /* object-throttle.c: limits that drives share */

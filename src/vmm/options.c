@@ -91,6 +91,7 @@ static const struct option disk_keys[] = {
 	LIMIT("bps-read", "bytes read"),
 	LIMIT("bps-write", "bytes written"),
 	{ "iops-size", OPTION_SIZE, "SIZE", "bytes that count as one request", .max = RATE_MAX, .rare = true },
+	{ "throttle-group", OPTION_TEXT, "NAME", "drives that share these limits (the drive alone)", .rare = true },
 	{},
 };
 

@@ -295,6 +295,7 @@ const struct qmp_member qmp_block_set_io_throttle_args[] = {
 	LIMITS("bps"),
 	LIMITS("iops"),
 	{ "iops_size", &qmp_integer, .optional = true },
+	{ "group", &qmp_string, .optional = true },
 	{},
 };
 
@@ -318,12 +319,11 @@ JsonNode *qmp_block_set_io_throttle(void *opaque, JsonObject *args, GError **err
 	const char *id = qmp_text(args, "id") ? qmp_text(args, "id") : qmp_text(args, "device");
 	struct throttle_config c = {};
 	struct vmm *vmm = opaque;
-	struct disk *disk = NULL;
+	int drive = id ? qmp_find_drive(vmm, id) : -1;
+	const char *group = qmp_text(args, "group");
+	struct disk *disk;
 
-	for (unsigned i = 0; id && i < vmm->n_disks; i++)
-		if (strcmp(disk_id(vmm->disks[i].disk), id) == 0)
-			disk = vmm->disks[i].disk;
-	if (!disk)
+	if (drive < 0)
 		return qmp_fail(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", id ? id : "");
 	for (int i = 0; i < THROTTLE_KINDS; i++)
 		if (!take_number(args, limit_names[i], "", &c.limit[i].avg, error) ||
@@ -332,5 +332,9 @@ JsonNode *qmp_block_set_io_throttle(void *opaque, JsonObject *args, GError **err
 			return NULL;
 	if (!take_number(args, "iops_size", "", &c.iops_size, error))
 		return NULL;
-	return disk_set_throttle(disk, &c, error) ? qmp_nothing() : NULL;
+	disk = vmm->disks[drive].disk;
+	/* A drive that has none gets one with the name that it is called by. */
+	if (!group && !disk_throttle_group(disk))
+		group = id;
+	return disk_set_throttle(disk, &c, group, error) ? qmp_nothing() : NULL;
 }

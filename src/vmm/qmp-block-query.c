@@ -12,6 +12,31 @@
 const struct qmp_member qmp_query_blockstats_args[] = { { "query-nodes", &qmp_boolean, .optional = true }, {} };
 const struct qmp_member qmp_query_named_block_nodes_args[] = { { "flat", &qmp_boolean, .optional = true }, {} };
 
+#define PERIPHERAL "/machine/peripheral/"
+#define BACKEND	   "/virtio-backend" /* QEMU's virtio devices are two, of which the inner one has the drive */
+
+static char *device_path(const struct machine_disk *d)
+{
+	const char *id = disk_id(d->disk);
+
+	return d->bus == MACHINE_BUS_VIRTIO ? g_strconcat(PERIPHERAL, id, BACKEND, NULL) : g_strdup(id);
+}
+
+int qmp_find_drive(const struct vmm *vmm, const char *name)
+{
+	bool path = g_str_has_prefix(name, PERIPHERAL);
+	const char *id = path ? name + strlen(PERIPHERAL) : name;
+	size_t len = path && g_str_has_suffix(id, BACKEND) ? strlen(id) - strlen(BACKEND) : strlen(id);
+
+	for (unsigned i = 0; i < vmm->n_disks; i++) {
+		const char *mine = disk_id(vmm->disks[i].disk);
+
+		if (strlen(mine) == len && !memcmp(mine, id, len))
+			return (int)i;
+	}
+	return -1;
+}
+
 static unsigned depth_of(const struct image *img)
 {
 	unsigned depth = 0;
@@ -46,8 +71,8 @@ static void put_limits(JsonObject *o, const struct disk *d)
 	}
 	if (limited && c->iops_size)
 		json_object_set_int_member(o, "iops_size", c->iops_size);
-	if (limited)
-		json_object_set_string_member(o, "group", disk_id(d));
+	if (d && disk_throttle_group(d))
+		json_object_set_string_member(o, "group", disk_throttle_group(d));
 }
 
 /* BlockDeviceInfo. disk: whose limits and cache are told; NULL: it is about the node alone. */
@@ -83,9 +108,10 @@ static JsonObject *disk_info(struct vmm *vmm, unsigned index)
 	struct image *img = vmm->drives[index].user.img;
 	struct disk_tray tray;
 	bool has_tray = disk_tray(d->disk, &tray);
+	g_autofree char *path = device_path(d);
 
 	json_object_set_string_member(o, "device", disk_id(d->disk));
-	json_object_set_string_member(o, "qdev", disk_id(d->disk));
+	json_object_set_string_member(o, "qdev", path);
 	json_object_set_boolean_member(o, "locked", has_tray && tray.locked);
 	json_object_set_boolean_member(o, "removable", d->cdrom);
 	if (has_tray)
@@ -189,11 +215,12 @@ JsonNode *qmp_query_blockstats(void *opaque, JsonObject *args, GError **error)
 	for (unsigned i = 0; !nodes && i < vmm->n_disks; i++) {
 		const struct image *img = vmm->drives[i].user.img;
 		JsonObject *o = img ? node_stats(vmm, img) : json_object_new();
+		g_autofree char *path = device_path(&vmm->disks[i]);
 		struct disk_stats s;
 
 		disk_stats(vmm->disks[i].disk, &s);
 		json_object_set_string_member(o, "device", disk_id(vmm->disks[i].disk));
-		json_object_set_string_member(o, "qdev", disk_id(vmm->disks[i].disk));
+		json_object_set_string_member(o, "qdev", path);
 		json_object_set_object_member(o, "stats", device_stats(&s));
 		json_array_add_object_element(list, o);
 	}

@@ -19,7 +19,8 @@ struct image *qmp_open_reference(struct vmm *vmm, JsonObject *o, const char *nam
 extern const struct qmp_member qmp_blockdev_create_args[];
 qmp_run qmp_blockdev_create;
 
-/* qmp-block-query.c */
+/* qmp-block-query.c; a drive's index by its id, or by the path of its device as query-block tells it; -1: there is none. */
+int qmp_find_drive(const struct vmm *vmm, const char *name);
 extern const struct qmp_member qmp_query_blockstats_args[], qmp_query_named_block_nodes_args[];
 qmp_run qmp_query_block, qmp_query_blockstats, qmp_query_named_block_nodes;
 

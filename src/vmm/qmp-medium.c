@@ -41,23 +41,21 @@ static const char *name_of(JsonObject *args)
 static struct disk *find(struct vmm *vmm, JsonObject *args, unsigned *ret_index, struct disk_tray *ret_tray, GError **error)
 {
 	const char *name = name_of(args);
+	int drive;
 
 	if (!qmp_text(args, "device") == !qmp_text(args, "id")) {
 		kv_fail(error, KV_ERROR_USAGE, "Need exactly one of 'device' and 'id'");
 		return NULL;
 	}
-	for (unsigned i = 0; i < vmm->n_disks; i++) {
-		struct disk *d = vmm->disks[i].disk;
-
-		if (g_strcmp0(disk_id(d), name))
-			continue;
-		*ret_index = i;
-		if (disk_tray(d, ret_tray))
-			return d;
-		kv_fail(error, KV_ERROR_USAGE, "Device '%s' is not removable", name);
+	drive = qmp_find_drive(vmm, name);
+	if (drive < 0) {
+		qmp_fail(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", name);
 		return NULL;
 	}
-	qmp_fail(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", name);
+	*ret_index = (unsigned)drive;
+	if (disk_tray(vmm->disks[drive].disk, ret_tray))
+		return vmm->disks[drive].disk;
+	kv_fail(error, KV_ERROR_USAGE, "Device '%s' is not removable", name);
 	return NULL;
 }
 

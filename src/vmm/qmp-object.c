@@ -26,14 +26,25 @@ struct secret_object {
 	bool server, verify_peer;
 };
 
-static const char *const type_names[] = { "iothread", "secret", "tls-creds-x509", NULL };
+static const char *const type_names[] = { "iothread", "secret", "throttle-group", "tls-creds-x509", NULL };
 static const char *const formats[] = { "raw", "base64", NULL };
 static const char *const endpoints[] = { "client", "server", NULL };
 static const struct qmp_type object_type = { .kind = QMP_ENUM, .values = type_names };
 static const struct qmp_type format_type = { .kind = QMP_ENUM, .values = formats };
 static const struct qmp_type endpoint_type = { .kind = QMP_ENUM, .values = endpoints };
 
+#define NUMBER(name) { name, &qmp_integer, .optional = true }
+#define LIMIT(name) NUMBER(name), NUMBER(name "-max"), NUMBER(name "-max-length")
+static const struct qmp_member limit_members[] = {
+	LIMIT("iops-total"), LIMIT("iops-read"), LIMIT("iops-write"), LIMIT("bps-total"), LIMIT("bps-read"), LIMIT("bps-write"),
+	NUMBER("iops-size"), {},
+};
+static const struct qmp_type limits_type = { .kind = QMP_OBJECT, .members = limit_members };
+
 #define OF(object, member, kind) { member, kind, .optional = true, .tag = "qom-type", .value = object }
+#define X_LIMIT(name)                                                                                          \
+	OF("throttle-group", "x-" name, &qmp_integer), OF("throttle-group", "x-" name "-max", &qmp_integer), \
+		OF("throttle-group", "x-" name "-max-length", &qmp_integer)
 const struct qmp_member qmp_object_add_args[] = {
 	{ "qom-type", &object_type },
 	{ "id", &qmp_string },
@@ -48,6 +59,10 @@ const struct qmp_member qmp_object_add_args[] = {
 	OF("iothread", "poll-grow", &qmp_integer),
 	OF("iothread", "poll-shrink", &qmp_integer),
 	OF("iothread", "aio-max-batch", &qmp_integer),
+	OF("throttle-group", "limits", &limits_type),
+	X_LIMIT("iops-total"), X_LIMIT("iops-read"), X_LIMIT("iops-write"),
+	X_LIMIT("bps-total"), X_LIMIT("bps-read"), X_LIMIT("bps-write"),
+	OF("throttle-group", "x-iops-size", &qmp_integer),
 	{},
 };
 const struct qmp_member qmp_object_del_args[] = { { "id", &qmp_string }, {} };
@@ -184,7 +199,7 @@ static bool add_secret(struct vmm *vmm, const struct object_type *type, JsonObje
 	return false;
 }
 
-/* As --object has it. The types are what the table of arguments says. */
+/* As --object has it. The types are what the table of arguments says. A negative size is a large one, which create() finds. */
 static bool take_member(GVariantDict *dict, const struct option *key, JsonNode *node, GError **error)
 {
 	gint64 n;
@@ -193,8 +208,10 @@ static bool take_member(GVariantDict *dict, const struct option *key, JsonNode *
 	case OPTION_BOOL:
 		g_variant_dict_insert(dict, key->name, "b", json_node_get_boolean(node));
 		return true;
-	case OPTION_COUNT:
 	case OPTION_SIZE:
+		g_variant_dict_insert(dict, key->name, "t", (guint64)json_node_get_int(node));
+		return true;
+	case OPTION_COUNT:
 		n = json_node_get_int(node);
 		g_variant_dict_insert(dict, key->name, "t", (guint64)n);
 		return (n >= 0 && (guint64)n >= key->min && (guint64)n <= key->max) ||
@@ -207,10 +224,26 @@ static bool take_member(GVariantDict *dict, const struct option *key, JsonNode *
 	}
 }
 
+/* ThrottleLimits: the keys' names have x- before. */
+static bool take_limits(GVariantDict *dict, const struct object_type *type, JsonObject *limits, GError **error)
+{
+	for (const struct qmp_member *m = limit_members; m->name; m++) {
+		g_autofree char *name = g_strconcat("x-", m->name, NULL);
+		JsonNode *node = json_object_get_member(limits, m->name);
+
+		if (node && !take_member(dict, options_find(type->keys, name), node, error))
+			return false;
+	}
+	return true;
+}
+
 static GVariant *keys_of(const struct object_type *type, JsonObject *args, GError **error)
 {
 	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
 
+	if (json_object_has_member(args, "limits") &&
+	    !take_limits(&dict, type, json_object_get_object_member(args, "limits"), error))
+		return NULL;
 	for (const struct option *key = type->keys; key->name; key++) {
 		JsonNode *node = json_object_get_member(args, key->name);
 

@@ -316,7 +316,7 @@ def case_errors(bed):
             (f'{disk},bus=scsi,queues=2', '--disk: queues is for bus=virtio'),
             (f'{disk},wwn=0x1', '--disk: wwn is for bus=scsi'),
             (f'{disk},bus=scsi,wwn=7', "--disk: wwn: '7' is not valid; give a number as 0x5000c50015ea71ac"),
-            (f'{disk},iops=5,iops-read=5', 'disk0: a limit of all requests and one of reads or writes cannot be given both'),
+            (f'{disk},iops=5,iops-read=5', 'disk0: bps/iops/max total values and read/write values cannot be used at the same time'),
             (f'{disk},discard=off,detect-zeroes=unmap', 'disk0: detect-zeroes=unmap needs discard=on'),
             (f'{disk},id=com1', "there are two devices 'com1'; give one of them another id"),
             (f'{disk},snapshot=on,format=auto', 'is for disks that the guest does not write'),

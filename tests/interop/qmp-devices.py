@@ -75,6 +75,50 @@ def case_net(bed):
         ours.run('netdev_del', id='net0')
 
 
+def case_throttle(bed):
+    """Groups of limits: made, looked at, changed, in use, gone; drives come to them by QMP."""
+    none = {f'{unit}{kind}': 0 for unit in ('bps', 'iops') for kind in ('', '_rd', '_wr')}
+
+    def add(ident, **more):
+        return 'object-add', {'qom-type': 'throttle-group', 'id': ident, **more}
+
+    def limit(ident, **more):
+        return 'block_set_io_throttle', {'id': f'/machine/peripheral/{ident}/virtio-backend', **none, **more}
+
+    def limits(answer):
+        return {row['qdev']: {key: value for key, value in row['inserted'].items() if key == 'group' or key[:3] in (
+            'bps', 'iop')} for row in answer['return']}
+
+    name = {'path': '/objects/g', 'property': 'limits'}
+    with bed.start('--object', 'throttle-group,id=first,x-iops-total=100') as vmm, \
+            bed.twin('-object', 'throttle-group,id=first,x-iops-total=100') as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        for client in ours, theirs:
+            for index in 1, 2:
+                with open(bed.path('image'), 'wb') as file:
+                    file.truncate(1 << 20)
+                client.run('blockdev-add', driver='raw', file={'driver': 'file', 'filename': file.name}, **{'node-name': f'n{index}'})
+                client.run('device_add', driver='virtio-blk-pci', id=f'd{index}', bus=f'slot{index}', drive=f'n{index}')
+        same(ours, theirs, [
+            add('first'), add('0'), add('g', x=1), add('g', limits=5), add('g', limits={'x': 1}), add('g', limits={'iops-total': 'x'}),
+            add('g', limits={'iops-total': 5, 'iops-read': 5}), add('g', limits={'iops-size': 512}), add('g', limits={'bps-read-max': 5}),
+            add('g', limits={'bps-read': 5, 'bps-read-max': 4}), add('g', limits={'bps-read': 5, 'bps-read-max-length': 2}),
+            add('g', limits={'bps-read': 5, 'bps-read-max': 1 << 40, 'bps-read-max-length': 1 << 31}),
+            add('g', limits={'bps-read': 1 << 60}), add('g', limits={'bps-read': -1}), (*add('g', **{'x-bps-read': -1}), failed),
+            (*add('g', limits={'bps-read': 5, 'bps-read-max': 9, 'bps-read-max-length': 0}), failed),
+            add('g', limits={'iops-total': 100, 'iops-total-max': 200, 'iops-total-max-length': 3, 'iops-size': 4096}),
+            ('qom-get', name), ('qom-get', {'path': '/objects/first', 'property': 'limits'}),
+            ('qom-set', {**name, 'value': {'iops-total': 50, 'bps-write': 1 << 20}}), ('qom-get', name),
+            ('qom-set', {**name, 'value': {'iops-total': 0}}), ('qom-set', {**name, 'value': 5}),
+            ('qom-set', {**name, 'value': {'x': 5}}), ('qom-set', {**name, 'value': {'iops-total': 'x'}}), ('qom-get', name),
+            limit('x', iops=5), limit('d1', iops=5, iops_rd=5), limit('d1', group='g', iops=7), ('query-block', {}, limits), ('qom-get', name),
+            ('object-del', {'id': 'g'}), limit('d2', group='g', bps=1 << 20), ('query-block', {}, limits), ('qom-get', name),
+            limit('d1'), ('query-block', {}, limits), limit('d1', iops=9), limit('d2', iops=9, group='d1'), ('query-block', {}, limits),
+            limit('d1', iops=8), ('query-block', {}, limits), add('d1'), limit('d1'), limit('d2'),
+            add('d1', **{'x-iops-total': 5}), limit('d2', bps=1, group='d1'),
+            ('query-block', {}, limits), limit('d2'), ('object-del', {'id': 'g'}), ('object-del', {'id': 'd1'}), ('object-del', {'id': 'first'})])
+
+
 def case_iothread(bed):
     """Threads that serve disks: made, found in the process, pinned, in use, gone; a guest's disk is served by its own."""
     def add(ident, **more):

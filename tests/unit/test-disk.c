@@ -10,6 +10,7 @@
 
 #include "disk-rig.h"
 #include "disk.h"
+#include "throttle-group.h"
 
 struct wait {
 	struct disk_req req; /* first */
@@ -344,10 +345,79 @@ static void test_limit(void **state)
 	turn();
 	assert_false(w[1].over || w[2].over || w[3].over);
 	assert_int_equal(run(&b, &w[0], IMAGE_FLUSH, 0, 0), 0);
-	assert_true(disk_set_throttle(b.d, &none, NULL));
+	assert_true(disk_set_throttle(b.d, &none, NULL, NULL));
 	turn();
 	assert_true(w[1].over && w[2].over && w[3].over);
 	close_bed(&b);
+}
+
+static unsigned order[8], n_order;
+
+static void note_order(struct disk_req *req, int res)
+{
+	on_complete(req, res);
+	order[n_order++] = ((struct wait *)req)->data[0];
+}
+
+/* One image of all of them, whose requests end in the order in which they came. */
+static void open_member(struct bed *b, unsigned number, const char *keys)
+{
+	static struct ram_image m;
+
+	g_autofree char *id = g_strdup_printf("drive%u", number);
+	g_autoptr(GVariant) dict = g_variant_ref_sink(g_variant_new_parsed(keys));
+
+	memset(b, 0, sizeof(*b));
+	if (!number)
+		ram_init(&m);
+	b->d = disk_new(id, &m.img, dict, NULL);
+	b->q = disk_queue_new(b->d, NULL, 16, NULL);
+	assert_non_null(b->q);
+}
+
+/* What one drive uses up the others do not have; who waits goes in turns; who leaves does not wait. */
+static void test_group(void **state)
+{
+	static const struct throttle_config fast = {.limit = {[THROTTLE_IOPS] = {.avg = 1000000000}}};
+	static struct wait w[3][3];
+	static struct bed b[3];
+	struct throttle_config none = {0};
+	struct throttle_group *g;
+
+	memset(w, 0, sizeof(w));
+	open_member(&b[0], 0, "{'iops': <uint64 1>, 'iops-size': <uint64 512>, 'throttle-group': <'g'>}");
+	open_member(&b[1], 1, "{'throttle-group': <'g'>}");
+	open_member(&b[2], 2, "{'throttle-group': <'g'>}");
+	g = throttle_group_find("g");
+	assert_non_null(g);
+	assert_int_equal(disk_throttle(b[1].d)->limit[THROTTLE_IOPS].avg, 1);
+	assert_string_equal(disk_throttle_group(b[2].d), "g");
+	assert_int_equal(run(&b[0], &w[0][0], IMAGE_READ, 0, 4096), 0); /* for 8 seconds */
+	for (unsigned i = 0; i < 3; i++)
+		for (unsigned k = 0; k < 3; k++) {
+			start(&b[i], &w[i][k], IMAGE_WRITE, 0, 4096);
+			w[i][k].data[0] = i;
+			w[i][k].req.complete = note_order;
+		}
+	turn();
+	assert_int_equal(n_order, 0);
+	assert_true(disk_set_throttle(b[2].d, &none, NULL, NULL));
+	turn();
+	assert_true(w[2][0].over && w[2][1].over && w[2][2].over);
+	assert_null(disk_throttle_group(b[2].d));
+	n_order = 0;
+	throttle_group_set(g, &fast);
+	while (n_order < 6)
+		turn();
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(order[i], i % 2);
+	disk_join_throttle_group(b[2].d, "g");
+	assert_int_equal(disk_throttle(b[2].d)->limit[THROTTLE_IOPS].avg, 1000000000);
+	for (unsigned i = 0; i < 3; i++) {
+		disk_queue_free(b[i].q);
+		disk_free(b[i].d);
+	}
+	assert_null(throttle_group_find("g"));
 }
 
 static void test_rejected(void **state)
@@ -359,7 +429,7 @@ static void test_rejected(void **state)
 		 "drive: cache=fast is not known; give one of writeback, none, writethrough, directsync, unsafe"},
 		{"{'rerror': <'enospc'>}", "drive: rerror=enospc is not known; give one of report, ignore, stop"},
 		{"{'detect-zeroes': <'unmap'>, 'discard': <'off'>}", "drive: detect-zeroes=unmap needs discard=on"},
-		{"{'iops': <uint64 9>, 'iops-max': <uint64 8>}", "drive: a burst of requests cannot be lower than their limit"},
+		{"{'iops': <uint64 9>, 'iops-max': <uint64 8>}", "drive: bps_max/iops_max cannot be lower than bps/iops"},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -379,7 +449,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plain),	 cmocka_unit_test(test_zeroes), cmocka_unit_test(test_caches),
 		cmocka_unit_test(test_policies), cmocka_unit_test(test_floods), cmocka_unit_test(test_retry),
-		cmocka_unit_test(test_medium),	 cmocka_unit_test(test_limit),	cmocka_unit_test(test_rejected),
+		cmocka_unit_test(test_medium),	 cmocka_unit_test(test_limit),	cmocka_unit_test(test_group),
+		cmocka_unit_test(test_rejected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
