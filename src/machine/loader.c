@@ -189,14 +189,14 @@ static bool seek(struct loader *l, uint64_t at, GError **error)
 	return lseek(l->fd, (off_t)at, SEEK_SET) >= 0 || kv_fail_errno(error, errno, "the saved machine cannot be read");
 }
 
-/* RAM is mapped, devices' memory is read: their resets write to it anyway. */
+/* RAM is mapped, where it is not a backend's; devices' memory is read: their resets write to it anyway. */
 static bool map_areas(struct loader *l, GError **error)
 {
 	for (unsigned i = 0; i < l->n_areas; i++) {
 		const struct mem_area *a = &l->area[i];
 		uint64_t at = saved_area_at(l->area, i);
 
-		if (a->slot < MEM_BLOCKS) {
+		if (a->slot < MEM_BLOCKS && mem_can_map_file(l->mem)) {
 			if (!mem_map_file(l->mem, a, l->fd, at, error))
 				return false;
 		} else if (!seek(l, at, error) || !take(l, a->host, a->size, error)) {

@@ -189,11 +189,12 @@ static bool record_chips(struct machine *m, GError **error)
 	return chips_state_set(m, s, false, error);
 }
 
-static bool add_ram(struct machine *m, GError **error)
+static bool add_ram(struct machine *m, const struct machine_config *config, GError **error)
 {
 	uint64_t low = MIN(m->memory, LOW_RAM_END);
 
 	m->core.mem = mem_new(m->core.vm_fd);
+	mem_set_backing(m->core.mem, config->backing, m->kind == MACHINE_PC ? pc_low_ram(m->memory) : low);
 	if (m->kind == MACHINE_PC)
 		return pc_add_ram(m, error);
 	if (!mem_add_ram(m->core.mem, 0, low, error))
@@ -230,7 +231,7 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 	    !cpu_parse(config->cpu ? config->cpu : "host", &m->cpu, error))
 		return false;
 	m->cpu_chosen = config->cpu && strcmp(config->cpu, "host") != 0 && strcmp(config->cpu, "max") != 0;
-	if (!vcpu_msr_list(m->kvm_fd, &m->msr_list, error) || !create_vm(m, error) || !add_ram(m, error))
+	if (!vcpu_msr_list(m->kvm_fd, &m->msr_list, error) || !create_vm(m, error) || !add_ram(m, config, error))
 		return false;
 	boot = m->kind == MACHINE_PC || config->incoming ? NULL : boot_begin(m);
 	ok = build_on(m, config, boot, error);

@@ -16,6 +16,7 @@ struct disk;
 struct display;
 struct input;
 struct iothread;
+struct mem_backing;
 struct netdev;
 
 enum machine_bus { MACHINE_BUS_VIRTIO, MACHINE_BUS_SCSI, MACHINE_BUS_SATA, MACHINE_BUS_NVME, MACHINE_BUS_USB };
@@ -85,6 +86,7 @@ struct machine_config {
 	unsigned cpus, sockets, cores, threads; /* 0 of the last three: what follows from the others */
 	const char *cpu;			/* as --cpu has it; NULL: host */
 	uint64_t memory;		      /* bytes */
+	const struct mem_backing *backing;    /* what it is made of, which outlives the machine; NULL: nothing in particular */
 	const char *kernel, *initrd, *append; /* files; initrd and append may be NULL; pc: kernel, too */
 	const struct machine_firmware *firmware; /* pc */
 	const char *vga;		      /* pc: class of its graphics device; NULL: none */

@@ -9,8 +9,10 @@
 #include "bytes.h"
 #include "core.h"
 #include "error.h"
+#include "mem-backing.h"
 
 enum { PAGE_BITS = 12, HUGE_PAGE = 2 << 20 };
+#define HIGH (1ull << 32)
 
 struct guest_mem *mem_new(int vm_fd)
 {
@@ -44,7 +46,8 @@ void mem_free(struct guest_mem *mem)
 	if (!mem)
 		return;
 	for (unsigned i = 0; i < mem->n_blocks; i++) {
-		munmap(mem->block[i].host, mem->block[i].size);
+		if (!mem->backing)
+			munmap(mem->block[i].host, mem->block[i].size);
 		g_free(mem->block[i].written);
 	}
 	g_free(mem);
@@ -68,6 +71,34 @@ static void *reserve(uint64_t size)
 	return start;
 }
 
+void mem_set_backing(struct guest_mem *mem, const struct mem_backing *backing, uint64_t low)
+{
+	mem->backing = backing;
+	mem->low = low;
+}
+
+static void *take_backing(const struct guest_mem *mem, uint64_t gpa, uint64_t size, GError **error)
+{
+	const struct mem_backing *b = mem->backing;
+	uint64_t at = gpa < HIGH ? gpa : gpa - HIGH + mem->low;
+
+	if (at <= b->size && size <= b->size - at)
+		return b->host + at;
+	kv_fail(error, KV_ERROR_INVALID, "the memory backend has no memory for 0x%" G_GINT64_MODIFIER "x", gpa);
+	return NULL;
+}
+
+/* NULL with an error. */
+static void *take_ram(const struct guest_mem *mem, uint64_t gpa, uint64_t size, GError **error)
+{
+	void *host = mem->backing ? take_backing(mem, gpa, size, error) : reserve(size);
+
+	if (host != MAP_FAILED)
+		return host;
+	kv_fail_errno(error, errno, "%" G_GUINT64_FORMAT " MiB of guest memory", size >> 20);
+	return NULL;
+}
+
 bool mem_add_ram(struct guest_mem *mem, uint64_t gpa, uint64_t size, GError **error)
 {
 	struct ram_block *b = &mem->block[mem->n_blocks];
@@ -83,12 +114,12 @@ bool mem_add_ram(struct guest_mem *mem, uint64_t gpa, uint64_t size, GError **er
 		if (gpa < mem->block[i].gpa + mem->block[i].size && mem->block[i].gpa < end)
 			return kv_fail(error, KV_ERROR_INVALID, "guest memory at 0x%"
 				       G_GINT64_MODIFIER "x overlaps other memory", gpa);
-	*b = (struct ram_block){ .gpa = gpa, .size = size, .host = reserve(size) };
-	if (b->host == MAP_FAILED)
-		return kv_fail_errno(error, errno, "%" G_GUINT64_FORMAT " MiB of guest memory",
-				     size >> 20);
+	*b = (struct ram_block){ .gpa = gpa, .size = size, .host = take_ram(mem, gpa, size, error) };
+	if (!b->host)
+		return false;
 	if (!set_slot(mem, mem->n_blocks, true, error)) {
-		munmap(b->host, size);
+		if (!mem->backing)
+			munmap(b->host, size);
 		return false;
 	}
 	mem->n_blocks++;
@@ -96,13 +127,22 @@ bool mem_add_ram(struct guest_mem *mem, uint64_t gpa, uint64_t size, GError **er
 }
 
 /* What came from a file would come again with MADV_DONTNEED. */
-static bool clear_block(struct ram_block *b)
+static bool clear_block(const struct guest_mem *mem, struct ram_block *b)
 {
+	if (mem->backing) {
+		mem_backing_clear(mem->backing, b->host, b->size);
+		return true;
+	}
 	if (!b->mapped)
 		return madvise(b->host, b->size, MADV_DONTNEED) == 0;
 	b->mapped = mmap(b->host, b->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
 			 0) == MAP_FAILED;
 	return !b->mapped;
+}
+
+bool mem_can_map_file(const struct guest_mem *mem)
+{
+	return !mem->backing;
 }
 
 bool mem_map_file(struct guest_mem *mem, const struct mem_area *a, int fd, uint64_t offset, GError **error)
@@ -127,7 +167,7 @@ bool mem_discard(struct guest_mem *mem, uint64_t gpa, uint64_t len)
 
 	if (!host || __atomic_load_n(&mem->held, __ATOMIC_SEQ_CST))
 		return false;
-	if (madvise(host, len, MADV_DONTNEED))
+	if (mem->backing ? !mem_backing_discard(mem->backing, host, len) : madvise(host, len, MADV_DONTNEED) != 0)
 		return false;
 	mem_written(mem, gpa, len);
 	return true;
@@ -141,7 +181,7 @@ bool mem_clear(struct guest_mem *mem, GError **error)
 		/* Without the slot no CPU engine can keep anything it derived from the bytes. */
 		if (!set_slot(mem, i, false, error))
 			return false;
-		if (!clear_block(b))
+		if (!clear_block(mem, b))
 			return kv_fail_errno(error, errno, "guest memory is not cleared");
 		if (!set_slot(mem, i, true, error))
 			return false;

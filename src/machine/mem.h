@@ -12,6 +12,8 @@
 
 #include <glib.h>
 
+struct mem_backing;
+
 struct ram_block {
 	uint64_t gpa, size; /* bytes, page multiples */
 	uint8_t *host;
@@ -46,13 +48,20 @@ struct guest_mem {
 	bool log_writes; /* atomic; as is: */
 	bool log_guest;	 /* KVM's log of all RAM is on */
 	bool held;	 /* atomic; mem_hold() */
+	const struct mem_backing *backing; /* NULL: RAM is anonymous, and our own */
+	uint64_t low;	 /* bytes of it that lie below 4 GiB */
 	struct ram_block block[MEM_BLOCKS];
 	struct mem_region *region[MEM_REGIONS]; /* by slot - MEM_BLOCKS */
 };
 
 struct guest_mem *mem_new(int vm_fd);
 void mem_free(struct guest_mem *mem); /* after the VM; NULL is fine */
-/* Anonymous RAM, lazily backed, next free memslot. */
+/*
+ * What RAM is made of, before there is any; it stays the caller's. Its first bytes, low of them, are those from address 0 on, the
+ * rest those from 4 GiB on.
+ */
+void mem_set_backing(struct guest_mem *mem, const struct mem_backing *backing, uint64_t low);
+/* RAM, lazily backed, anonymous but for mem_set_backing(); next free memslot. */
 bool mem_add_ram(struct guest_mem *mem, uint64_t gpa, uint64_t size, GError **error);
 /* All RAM is zero again and given back to the host; vCPUs and devices stand still. */
 bool mem_clear(struct guest_mem *mem, GError **error);
@@ -115,6 +124,7 @@ bool mem_log_take(struct guest_mem *mem, const struct mem_area *a, uint64_t *bit
  * The block's bytes are those of a file from now on, as far as nobody has written to them (MAP_PRIVATE): the file must stay as
  * long as the memory. vCPUs have not run since the memory was added or cleared.
  */
+bool mem_can_map_file(const struct guest_mem *mem); /* it is anonymous */
 bool mem_map_file(struct guest_mem *mem, const struct mem_area *a, int fd, uint64_t offset, GError **error);
 /*
  * Somebody saves pages as they were, write-protected: mem_discard() does nothing meanwhile, and mem_clear() is for after that.

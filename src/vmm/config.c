@@ -12,6 +12,7 @@
 #include "input.h"
 #include "log.h"
 #include "machine.h"
+#include "mem-backing.h"
 #include "module.h"
 #include "net.h"
 #include "vmm.h"
@@ -89,7 +90,12 @@ static bool check_file(struct vmm *vmm, const char *option, GError **error)
 
 bool vmm_is_pc(const struct vmm *vmm)
 {
-	return strcmp(lookup_text(vmm, "machine", "micro"), "pc") == 0;
+	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "machine", NULL);
+	const char *type = "micro";
+
+	if (keys)
+		g_variant_lookup(keys, "type", "&s", &type);
+	return strcmp(type, "pc") == 0;
 }
 
 /* id is a key of every device. */
@@ -149,6 +155,32 @@ static bool set_cpus(struct vmm *vmm, struct machine_config *config, GError **er
 	return true;
 }
 
+/* A backend's size is the machine's. */
+static bool set_memory(struct vmm *vmm, struct machine_config *config, GError **error)
+{
+	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "machine", NULL);
+	const struct option *option = options_find(option_table, "memory");
+	struct mem_backing *backing = NULL;
+	const char *id = NULL;
+
+	config->memory = lookup_number(vmm, "memory", DEFAULT_MEMORY);
+	if (keys)
+		g_variant_lookup(keys, "memory-backend", "&s", &id);
+	if (!id)
+		return true;
+	if (!vmm_find_memory(vmm, id, &backing, error))
+		return false;
+	if (has_option(vmm, "memory") && config->memory != backing->size)
+		return kv_fail(error, KV_ERROR_USAGE, "--memory: the memory backend '%s' has another size: %" G_GUINT64_FORMAT,
+			       id, backing->size);
+	if (backing->size < option->min || backing->size > option->max || backing->size % (1 << 20))
+		return kv_fail(error, KV_ERROR_USAGE,
+			       "--machine: memory-backend: '%s' has to have 16M to 1T, in whole megabytes", id);
+	config->memory = backing->size;
+	config->backing = backing;
+	return true;
+}
+
 static bool open_machine(struct vmm *vmm, GError **error)
 {
 	g_autofree struct machine_device *devices = NULL;
@@ -164,7 +196,6 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.tablet = vmm_is_pc(vmm) && has_option(vmm, "vnc"),
 		.name = lookup_text(vmm, "name", "kvasir"),
 		.kvm_fd = vmm->kvm_fd,
-		.memory = lookup_number(vmm, "memory", DEFAULT_MEMORY),
 		.kernel = lookup_text(vmm, "kernel", NULL),
 		.initrd = lookup_text(vmm, "initrd", NULL),
 		.append = lookup_text(vmm, "append", NULL),
@@ -181,8 +212,8 @@ static bool open_machine(struct vmm *vmm, GError **error)
 		.n_cards = vmm->n_cards,
 	};
 
-	if (vmm_vga_options(vmm, &config.vga_options, error) && set_cpus(vmm, &config, error) &&
-	    vmm_read_rtc(vmm, &config, error))
+	if (set_memory(vmm, &config, error) && vmm_vga_options(vmm, &config.vga_options, error) &&
+	    set_cpus(vmm, &config, error) && vmm_read_rtc(vmm, &config, error))
 		vmm->machine = machine_new(&config, error);
 	for (unsigned i = 0; i < n_devices; i++)
 		g_variant_unref(devices[i].options);

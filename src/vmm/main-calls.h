@@ -51,6 +51,8 @@ static const struct role_call files_calls[] = {
 	USE(job_calls),
 	USE(saver_calls),
 	CALL(memfd_create),
+	CALL(mbind), /* this one and the next: memory backends */
+	CALL_IS(fcntl, 1, F_ADD_SEALS),
 	CALL_IS(ioctl, 1, FIONREAD),
 	CALL_IS(ioctl, 1, FIONBIO),
 	/* Modules: code out of files, which is never writable. */

@@ -17,7 +17,7 @@ struct object_thread {
 
 static const char *const properties[] = { "poll-max-ns", "poll-grow", "poll-shrink", "aio-max-batch", NULL };
 
-#define POLL_KEY(name, what) { name, OPTION_COUNT, "N", what, .max = INT64_MAX, .rare = true }
+#define POLL_KEY(name, what) { name, OPTION_COUNT, "N", what, .max = INT64_MAX }
 static const struct option keys[] = {
 	POLL_KEY("poll-max-ns", "0: there is no polling"),
 	POLL_KEY("poll-grow", "0"),

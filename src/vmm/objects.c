@@ -9,7 +9,10 @@
 #include "options.h"
 #include "vmm.h"
 
-static const struct object_type *const types[] = { &object_iothread, &object_throttle_group };
+static const struct object_type *const types[] = {
+	&object_iothread, &object_memory_backends[0], &object_memory_backends[1], &object_memory_backends[2],
+	&object_throttle_group,
+};
 
 static void object_free(void *opaque)
 {
@@ -115,6 +118,9 @@ static bool add_listed(struct vmm *vmm, const char *name, GVariant *words, GErro
 			return false;
 	if (!id || !*id)
 		return kv_fail(error, KV_ERROR_USAGE, "--%s: id is missing; give id=NAME", label);
+	for (const struct option *k = type->keys; k->name; k++)
+		if (k->required && !g_variant_dict_contains(&dict, k->name))
+			return kv_fail(error, KV_ERROR_USAGE, "--%s: %s is missing; give %s=%s", label, k->name, k->name, k->arg);
 	keys = g_variant_ref_sink(g_variant_dict_end(&dict));
 	if (vmm_add_object(vmm, type, id, keys, error))
 		return true;

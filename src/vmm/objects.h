@@ -54,4 +54,10 @@ extern const struct object_type object_iothread;
 struct iothread *vmm_iothread(struct vmm_object *o);
 bool vmm_start_iothreads(struct vmm *vmm, GError **error);
 
+/* object-memory.c: host memory; the machine takes one for good. */
+struct mem_backing;
+extern const struct object_type object_memory_backends[3];
+bool vmm_is_memory(const struct vmm_object *o);
+bool vmm_find_memory(struct vmm *vmm, const char *id, struct mem_backing **ret, GError **error);
+
 extern const struct object_type object_throttle_group; /* object-throttle.c: limits that drives share */

@@ -95,6 +95,13 @@ static const struct option disk_keys[] = {
 	{},
 };
 
+/* The first one's choices are the boards, of which the first is the default. */
+static const struct option machine_keys[] = {
+	{ "type", OPTION_CHOICE, "micro|pc", "the board (micro)", .choices = machines, .first = true, .rare = true },
+	{ "memory-backend", OPTION_TEXT, "ID", "the object that guest memory is made of (none)", .rare = true },
+	{},
+};
+
 static const struct option smp_keys[] = {
 	{ "cpus", OPTION_COUNT, "N", "virtual processors (as --cpus)", .min = 1, .max = 255, .first = true },
 	{ "sockets", OPTION_COUNT, "N", "packages", .min = 1, .max = 255 },
@@ -225,7 +232,7 @@ const struct option option_table[] = {
 	{ "smp", OPTION_KEYS, "KEYS", "how processors are arranged", .keys = smp_keys, .rare = true },
 	{ "memory", OPTION_SIZE, "SIZE", "guest memory, as in 512M or 2G (1G)",
 	  .min = 16 << 20, .max = 1ull << 40 },
-	{ "machine", OPTION_CHOICE, "micro|pc", "the board (micro: a kernel is booted without firmware)", .choices = machines },
+	{ "machine", OPTION_KEYS, "micro|pc", "the board (micro: a kernel is booted without firmware)", .keys = machine_keys },
 	{ "firmware", OPTION_FILE, "bios|uefi|FILE", "firmware of a pc (bios)" },
 	{ "nvram", OPTION_FILE, "FILE", "what uefi firmware remembers; made when it is not there", .rare = true },
 	{ "boot", OPTION_KEYS, "KEYS", "what firmware boots from", .keys = boot_keys, .rare = true },
@@ -322,14 +329,16 @@ const char *options_nearest(const struct option *table, const char *name)
 static char *known_names(const struct option *table)
 {
 	GString *s = g_string_new(NULL);
-	bool rare = false;
+	bool rare = false, common = false;
 
 	for (const struct option *o = table; o->name; o++) {
 		rare |= o->rare;
-		if (!o->rare)
-			g_string_append_printf(s, "%s%s", s->len ? ", " : "", o->name);
+		common |= !o->rare;
 	}
-	if (rare)
+	for (const struct option *o = table; o->name; o++)
+		if (!o->rare || !common)
+			g_string_append_printf(s, "%s%s", s->len ? ", " : "", o->name);
+	if (rare && common)
 		g_string_append(s, " and those in man kv-vmm");
 	return g_string_free(s, FALSE);
 }

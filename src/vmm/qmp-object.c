@@ -26,7 +26,9 @@ struct secret_object {
 	bool server, verify_peer;
 };
 
-static const char *const type_names[] = { "iothread", "secret", "throttle-group", "tls-creds-x509", NULL };
+static const char *const type_names[] = { "iothread", "memory-backend-file", "memory-backend-memfd", "memory-backend-ram",
+					  "secret", "throttle-group", "tls-creds-x509", NULL };
+static const char *const policies[] = { "default", "preferred", "bind", "interleave", NULL };
 static const char *const formats[] = { "raw", "base64", NULL };
 static const char *const endpoints[] = { "client", "server", NULL };
 static const struct qmp_type object_type = { .kind = QMP_ENUM, .values = type_names };
@@ -42,6 +44,12 @@ static const struct qmp_member limit_members[] = {
 static const struct qmp_type limits_type = { .kind = QMP_OBJECT, .members = limit_members };
 
 #define OF(object, member, kind) { member, kind, .optional = true, .tag = "qom-type", .value = object }
+static const struct qmp_type policy_type = { .kind = QMP_ENUM, .values = policies };
+static const struct qmp_type numbers_type = { .kind = QMP_LIST, .item = &qmp_integer };
+#define MEMORY(object)                                                                                            \
+	{ "size", &qmp_uint64, .tag = "qom-type", .value = object }, OF(object, "share", &qmp_boolean),           \
+		OF(object, "prealloc", &qmp_boolean), OF(object, "host-nodes", &numbers_type),                    \
+		OF(object, "policy", &policy_type), OF(object, "merge", &qmp_boolean), OF(object, "dump", &qmp_boolean)
 #define X_LIMIT(name)                                                                                          \
 	OF("throttle-group", "x-" name, &qmp_integer), OF("throttle-group", "x-" name "-max", &qmp_integer), \
 		OF("throttle-group", "x-" name "-max-length", &qmp_integer)
@@ -59,6 +67,14 @@ const struct qmp_member qmp_object_add_args[] = {
 	OF("iothread", "poll-grow", &qmp_integer),
 	OF("iothread", "poll-shrink", &qmp_integer),
 	OF("iothread", "aio-max-batch", &qmp_integer),
+	MEMORY("memory-backend-ram"),
+	MEMORY("memory-backend-memfd"),
+	OF("memory-backend-memfd", "hugetlb", &qmp_boolean),
+	OF("memory-backend-memfd", "hugetlbsize", &qmp_uint64),
+	OF("memory-backend-memfd", "seal", &qmp_boolean),
+	MEMORY("memory-backend-file"),
+	{ "mem-path", &qmp_string, .tag = "qom-type", .value = "memory-backend-file" },
+	OF("memory-backend-file", "discard-data", &qmp_boolean),
 	OF("throttle-group", "limits", &limits_type),
 	X_LIMIT("iops-total"), X_LIMIT("iops-read"), X_LIMIT("iops-write"),
 	X_LIMIT("bps-total"), X_LIMIT("bps-read"), X_LIMIT("bps-write"),
@@ -199,6 +215,16 @@ static bool add_secret(struct vmm *vmm, const struct object_type *type, JsonObje
 	return false;
 }
 
+/* N,N,...; g_free. */
+static char *numbers_text(JsonArray *list)
+{
+	GString *s = g_string_new(NULL);
+
+	for (guint i = 0; i < json_array_get_length(list); i++)
+		g_string_append_printf(s, "%s%" G_GINT64_FORMAT, i ? "," : "", json_array_get_int_element(list, i));
+	return g_string_free(s, FALSE);
+}
+
 /* As --object has it. The types are what the table of arguments says. A negative size is a large one, which create() finds. */
 static bool take_member(GVariantDict *dict, const struct option *key, JsonNode *node, GError **error)
 {
@@ -219,7 +245,11 @@ static bool take_member(GVariantDict *dict, const struct option *key, JsonNode *
 				"%s value must be in range [%" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT "]", key->name, key->min,
 				key->max);
 	default:
-		g_variant_dict_insert(dict, key->name, "s", json_node_get_string(node));
+		if (JSON_NODE_HOLDS_ARRAY(node))
+			g_variant_dict_insert_value(dict, key->name,
+						    g_variant_new_take_string(numbers_text(json_node_get_array(node))));
+		else
+			g_variant_dict_insert(dict, key->name, "s", json_node_get_string(node));
 		return true;
 	}
 }
@@ -297,5 +327,31 @@ JsonNode *qmp_query_iothreads(void *opaque, JsonObject *args, GError **error)
 	JsonArray *list = json_array_new();
 
 	vmm_each_object(opaque, put_iothread, list);
+	return qmp_array(list);
+}
+
+/* ---- memory backends ---- */
+
+static void put_memory(void *list, struct vmm_object *object)
+{
+	JsonObject *o;
+
+	if (!vmm_is_memory(object))
+		return;
+	o = json_object_new();
+	json_object_set_string_member(o, "id", object->id);
+	for (const char *const *p = object->type->properties; *p; p++) {
+		g_autoptr(GVariant) value = g_variant_ref_sink(object->type->get(object, *p));
+
+		json_object_set_member(o, *p, json_gvariant_serialize(value));
+	}
+	json_array_add_object_element(list, o);
+}
+
+JsonNode *qmp_query_memdev(void *opaque, JsonObject *args, GError **error)
+{
+	JsonArray *list = json_array_new();
+
+	vmm_each_object(opaque, put_memory, list);
 	return qmp_array(list);
 }

@@ -29,7 +29,7 @@ JsonNode *qmp_query_target(void *opaque, JsonObject *args, GError **error)
 /* The first of --machine's choices is the default. */
 JsonNode *qmp_query_machines(void *opaque, JsonObject *args, GError **error)
 {
-	const char *const *names = options_find(option_table, "machine")->choices;
+	const char *const *names = options_find(option_table, "machine")->keys[0].choices;
 	JsonArray *list = json_array_new();
 
 	for (unsigned i = 0; names[i]; i++) {

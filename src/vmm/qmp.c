@@ -111,6 +111,7 @@ static const struct qmp_command commands[] = {
 	{ "query-jobs", qmp_query_jobs },
 	{ "query-kvm", qmp_query_kvm },
 	{ "query-machines", qmp_query_machines },
+	{ "query-memdev", qmp_query_memdev },
 	{ "query-memory-devices", qmp_query_nothing },
 	{ "query-memory-size-summary", qmp_query_memory_size_summary },
 	{ "query-mice", qmp_query_mice },

@@ -63,7 +63,7 @@ qmp_run qmp_ringbuf_write;
 
 /* qmp-object.c */
 extern const struct qmp_member qmp_object_add_args[], qmp_object_del_args[];
-qmp_run qmp_object_add, qmp_object_del, qmp_query_iothreads;
+qmp_run qmp_object_add, qmp_object_del, qmp_query_iothreads, qmp_query_memdev;
 
 /* qmp-query.c, qmp-pci.c */
 extern const struct qmp_member qmp_query_command_line_options_args[];

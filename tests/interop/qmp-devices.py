@@ -5,6 +5,7 @@ usage: qmp-devices.py KV-VMM CASE...   Exit status 77: QEMU or SeaBIOS is not in
 import glob
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -73,6 +74,100 @@ def case_net(bed):
         # The command line's cards and networks have one name.
         ours.run('set_link', name='net0', up=True)
         ours.run('netdev_del', id='net0')
+
+
+def case_memory(bed):
+    """Memory backends: made, refused and told as by QEMU; a guest's memory is what a file has, over a reset, saved and loaded."""
+    def add(kind, ident='m', **more):
+        return 'object-add', {'qom-type': f'memory-backend-{kind}', 'id': ident, **more}
+
+    size, path = 16 << 20, bed.path('file')
+    with open(path, 'wb') as file:
+        file.truncate(size // 2)
+    with bed.start() as vmm, bed.twin() as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        same(ours, theirs, [
+            add('ram'), add('x', size=size), add('ram', size='x'), add('ram', size=0), add('ram', size=size, x=1), add('file', size=size),
+            (*add('file', size=size, **{'mem-path': '/no/such/file'}), failed), (*add('file', size=size, **{'mem-path': path}), failed),
+            (*add('file', size=-1, **{'mem-path': path}), failed), add('ram', size=size, policy='x'), add('ram', size=size, policy='bind'),
+            add('ram', size=size, **{'host-nodes': [0]}), (*add('ram', size=size, policy='bind', **{'host-nodes': [127]}), failed),
+            (*add('ram', size=size, policy='bind', **{'host-nodes': [1000]}), failed), add('ram', size=size, **{'host-nodes': 0}),
+            (*add('memfd', size=size, hugetlb=True, hugetlbsize=3 << 20), failed), (*add('ram', size=1 << 62), failed),
+            add('ram', size=size, policy='bind', prealloc=True, dump=False, **{'host-nodes': [0]}), add('ram', size=size),
+            add('memfd', 'f', size=size), add('file', 'g', size=size // 2, share=True, **{'mem-path': path, 'discard-data': True}),
+            *[('qom-get', {'path': f'/objects/{ident}', 'property': key}) for ident in 'mfg' for key in (
+                'size', 'share', 'prealloc', 'dump', 'policy', 'host-nodes')],
+            ('object-del', {'id': 'f'}), ('object-del', {'id': 'f'})])
+        rows = {row['id']: row for row in ours.run('query-memdev')}
+        for row in theirs.run('query-memdev'):
+            if row['id'] in rows:  # it merges pages unless it is told not to
+                check({**row, 'reserve': None, 'merge': None} == {**rows[row['id']], 'reserve': None, 'merge': None}, 'not the same', row, rows)
+        check(set(rows) == {'m', 'g'}, 'other backends', rows)
+    saved, code = bed.path('saved'), qmp.guest_code()
+    with open(path, 'wb') as file:
+        file.truncate(0)
+
+    def start(*options, **keys):
+        words = ','.join(f'{key}={value}' for key, value in keys.items())
+        return qmp.Bed.start(bed, '--object', f'memory-backend-{words}', '--machine', 'micro,memory-backend=m', *options)
+
+    def look(client, process):
+        client.run('stop')
+        with open(path, 'rb') as file:
+            file.seek(qmp.LOAD_AT)
+            check(file.read(len(code)) == code, 'the guest is not in the file')
+            file.seek(qmp.LOAD_AT + (1 << 20))
+            check(not any(file.read(4096)), 'something else is in the file')
+        with open(f'/proc/{process.pid}/maps', encoding='ascii') as file:
+            check(any(path in line and ' rw-s ' in line for line in file), 'the file is not mapped')
+
+    options = {'file,id': 'm', 'size': '16M', 'share': 'on', 'mem-path': path}
+    with start(**options) as vmm:
+        client = vmm.client()
+        look(client, vmm.process)
+        with open(path, 'r+b') as file:
+            file.seek(qmp.LOAD_AT + (1 << 20))
+            file.write(b'x' * 4096)
+        client.run('system_reset')
+        look(client, vmm.process)
+        answer = client.ask({'execute': 'object-del', 'arguments': {'id': 'm'}})
+        check(answer['error']['desc'] == "object 'm' is in use, can not be deleted", 'memory goes', answer)
+        client.run('migrate', uri=f'file:{saved}')
+        end = time.monotonic() + qmp.LIMIT
+        while client.run('query-migrate')['status'] != 'completed':
+            check(time.monotonic() < end, 'it is not saved', client.run('query-migrate'))
+    os.unlink(path)
+    with start('--incoming', f'file:{saved}', **options) as vmm:
+        client = vmm.client()
+        end = time.monotonic() + qmp.LIMIT
+        while client.run('query-status')['status'] == 'inmigrate':
+            check(time.monotonic() < end, 'it is not loaded')
+        look(client, vmm.process)
+    with start(**{'memfd,id': 'm', 'size': '16M', 'prealloc': 'on'}) as vmm:
+        client = vmm.client()
+        check(client.run('query-memory-size-summary') == {'base-memory': size}, 'another size')
+        check(client.run('query-status')['running'], 'it does not run')
+        with open(f'/proc/{vmm.process.pid}/smaps', encoding='ascii') as file:
+            text = file.read()
+        check(f'Rss: {size >> 10} kB' in re.sub(' +', ' ', text.split('/memfd:m')[1]), 'not all of it is there', text)
+    for words, message in [
+            (['--object', 'memory-backend-ram,id=m', '--machine', 'micro,memory-backend=m'],
+             '--object memory-backend-ram: size is missing; give size=SIZE'),
+            (['--object', 'memory-backend-ram,id=m,size=32M', '--machine', 'micro,memory-backend=m'],
+             "--memory: the memory backend 'm' has another size: 33554432"),
+            (['--object', 'iothread,id=m', '--machine', 'micro,memory-backend=m'],
+             "--machine: memory-backend: there is no memory backend 'm'; give --object memory-backend-ram,id=m,size=SIZE as well"),
+            (['--object', 'memory-backend-x,id=m'], "--object: unknown type 'memory-backend-x'; known are iothread, memory-backend-ram, "
+             'memory-backend-memfd, memory-backend-file, throttle-group'),
+            (['--object', 'iothread'], '--object iothread: id is missing; give id=NAME'),
+            (['--object', 'iothread,id=t,poll-max-ns=5'], '--object iothread: poll-max-ns: iothreads do not poll; give 0'),
+            (['--object', 'iothread,id=t,x=5'], "--object iothread: unknown key 'x'; known are poll-max-ns, poll-grow, poll-shrink, aio-max-batch"),
+            (['--object', 'iothread,id=t', '--object', 'iothread,id=t'],
+             "--object iothread: attempt to add duplicate property 't' to object (type 'container')"),
+            (['--disk', f'file={saved},iothread=t'], '--disk: iothread: there is no iothread \'t\'; give --object iothread,id=t as well')]:
+        done = subprocess.run([bed.program, '--accel', 'soft', '--kernel', bed.kernel, '--memory', '16M', '--console', f'file:{bed.folder}/log',
+                               '--quiet', *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=qmp.LIMIT, check=False)
+        check(done.returncode == 1 and done.stderr.decode() == f'kv-vmm: {message}\n', f'{words}: not "{message}"', done.stderr.decode())
 
 
 def case_throttle(bed):

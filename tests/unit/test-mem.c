@@ -5,9 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "error.h"
+#include "mem-backing.h"
 #include "mem.h"
 
 enum { PAGE = 4096, LOW = 16 * PAGE };
@@ -123,11 +126,105 @@ static void logs_writes(void **state)
 	mem_free(mem);
 }
 
+/* Where what RAM is made of has its bytes, and that they go: all at once, and page by page where the host can. */
+static void backing(const struct mem_backing_config *c, bool can_discard)
+{
+	static const uint8_t zeroes[PAGE];
+	g_autoptr(GError) error = NULL;
+	struct mem_backing *b = mem_backing_new("m", c, &error);
+	struct guest_mem *mem = mem_new(-1);
+
+	if (!b)
+		fail_msg("%s", error->message);
+	mem_set_backing(mem, b, LOW);
+	assert_true(mem_add_ram(mem, 0, LOW - PAGE, NULL));
+	assert_true(mem_add_ram(mem, HIGH, 2 * PAGE, NULL));
+	assert_false(mem_add_ram(mem, HIGH + 2 * PAGE, PAGE, NULL));
+	assert_false(mem_can_map_file(mem));
+	assert_ptr_equal(gpa_ptr(mem, 0, 1), b->host);
+	assert_ptr_equal(gpa_ptr(mem, HIGH + PAGE, 1), b->host + LOW + PAGE);
+	assert_true(gpa_write(mem, PAGE, "hello", 5));
+	assert_true(gpa_write(mem, HIGH + PAGE, "hello", 5));
+	assert_int_equal(mem_discard(mem, PAGE, PAGE), can_discard);
+	assert_int_equal(memcmp(gpa_ptr(mem, PAGE, PAGE), zeroes, PAGE) == 0, can_discard);
+	assert_memory_equal(gpa_ptr(mem, HIGH + PAGE, 5), "hello", 5);
+	assert_true(mem_clear(mem, NULL));
+	assert_memory_equal(gpa_ptr(mem, PAGE, PAGE), zeroes, PAGE);
+	assert_memory_equal(gpa_ptr(mem, HIGH + PAGE, PAGE), zeroes, PAGE);
+	assert_true(gpa_write(mem, HIGH, "last", 4));
+	mem_free(mem);
+	mem_backing_free(b);
+}
+
+static void backings(void **state)
+{
+	g_autofree char *path = NULL;
+	g_autofree char *text = NULL;
+	int fd = g_file_open_tmp("kvasir-XXXXXX", &path, NULL);
+	struct mem_backing_config c = { .size = LOW + 2 * PAGE, .prealloc = true }, file;
+	gsize len;
+
+	backing(&c, true);
+	c.share = true;
+	backing(&c, true);
+	c.kind = MEM_BACKING_MEMFD;
+	c.seal = true;
+	backing(&c, true);
+	c.share = false;
+	backing(&c, true);
+	file = (struct mem_backing_config){ .kind = MEM_BACKING_FILE, .size = c.size, .path = path, .share = true };
+	backing(&file, true);
+	assert_true(g_file_get_contents(path, &text, &len, NULL));
+	assert_int_equal(len, c.size);
+	assert_memory_equal(text + LOW, "last", 4);
+	file.share = false; /* what the file has would be there again */
+	backing(&file, false);
+	file.share = file.discard_data = true;
+	backing(&file, true);
+	g_clear_pointer(&text, g_free);
+	assert_true(g_file_get_contents(path, &text, &len, NULL));
+	assert_int_equal(text[LOW], 0);
+	file.path = g_get_tmp_dir();
+	backing(&file, true);
+	close(fd);
+	unlink(path);
+}
+
+static void bad_backings(void **state)
+{
+	static const struct {
+		struct mem_backing_config c;
+		const char *message;
+	} rows[] = {
+		{ { .size = 100 }, "m: size is not a multiple of its pages, of 4 KiB" },
+		{ { .size = UINT64_MAX }, "m: size is larger than any memory" },
+		{ { .size = PAGE, .policy = MEM_POLICY_BIND }, "host-nodes must be set for policy bind" },
+		{ { .kind = MEM_BACKING_MEMFD, .size = PAGE, .hugetlb = true, .hugetlb_size = 5 },
+		  "m: hugetlbsize is not a power of 2" },
+		{ { .kind = MEM_BACKING_FILE, .size = PAGE, .path = "/no/such/file" },
+		  "m: cannot open '/no/such/file': No such file or directory" },
+	};
+	static const char *const nodes[] = { "x", "1-", "3-1", "128", "1,,2", "-1", "0-128" };
+	struct mem_backing_config c = { 0 };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		g_autoptr(GError) error = NULL;
+
+		assert_null(mem_backing_new("m", &rows[i].c, &error));
+		assert_string_equal(error->message, rows[i].message);
+	}
+	for (unsigned i = 0; i < G_N_ELEMENTS(nodes); i++)
+		assert_false(mem_backing_nodes(&c, nodes[i], NULL));
+	assert_true(mem_backing_nodes(&c, "", NULL) && mem_backing_nodes(&c, "5-7,127", NULL));
+	assert_true(!c.nodes[4] && c.nodes[5] && c.nodes[7] && !c.nodes[8] && c.nodes[127]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pointers), cmocka_unit_test(copies),	   cmocka_unit_test(refuses),
-		cmocka_unit_test(clears),   cmocka_unit_test(logs_writes),
+		cmocka_unit_test(clears),   cmocka_unit_test(logs_writes), cmocka_unit_test(backings),
+		cmocka_unit_test(bad_backings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
