@@ -21,6 +21,7 @@ struct iothread;
 struct netdev;
 struct pci_bus;
 struct pci_place;
+struct rx_filter;
 struct scsi_host;
 struct device;
 struct usb_bus;
@@ -118,6 +119,8 @@ struct device_class {
 	char *(*boot_path)(struct device *dev, char *ret_kind);
 	const struct device_key *keys; /* what a user may give; NULL: the board alone makes it */
 	const struct device_property *properties; /* NULL: none */
+	/* Of a network card: which frames it wants; a change is told once from then on. NULL: it does not tell. Main thread. */
+	void (*rx_filter)(struct device *dev, struct rx_filter *ret);
 	/* Of a slot (plug.c); all NULL: it is none. hot: the guest runs, or is paused, and is told. unplug: the guest is asked.
 	 */
 	struct pci_bus *(*bus)(struct device *dev);

@@ -12,6 +12,7 @@ enum machine_notice {
 	NOTICE_CRASH_LOADED, /* ... and that it takes a dump */
 	NOTICE_WATCHDOG,     /* nobody has fed it */
 	NOTICE_BALLOON,	     /* what its balloon has in it is another (query.h) */
+	NOTICE_RX_FILTER,    /* a card wants other frames (query.h) */
 	NOTICE_CLOCK,	     /* the guest set its clock chip: seconds (two's complement) to what --rtc says */
 	NOTICE_EXIT,	     /* the process is to end with this status */
 };

@@ -7,6 +7,7 @@
 #include "board.h"
 #include "devices/virtio-balloon.h"
 #include "error.h"
+#include "rx-filter.h"
 
 /* QEMU has -pci behind the names of virtio devices; the names of others are one. */
 static char *type_name(const struct device_class *cls)
@@ -79,6 +80,18 @@ bool machine_set(struct machine *m, const char *id, const char *property, GVaria
 	if (!p || !p->set)
 		return kv_fail(error, KV_ERROR_INVALID, "'%s' has no property '%s' that can be set", id, property);
 	return p->set(dev, value, error);
+}
+
+GVariant *machine_rx_filter(struct machine *m, const char *id, bool *ret_known)
+{
+	struct device *dev = find(m, id);
+	struct rx_filter f = { 0 };
+
+	*ret_known = dev;
+	if (!dev || !dev->cls->rx_filter)
+		return NULL;
+	dev->cls->rx_filter(dev, &f);
+	return g_variant_ref_sink(rx_filter_tell(&f));
 }
 
 GStrv machine_classes(void)

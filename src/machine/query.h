@@ -44,6 +44,12 @@ struct machine_pci {
 /* Of struct machine_pci. */
 GArray *machine_pci(struct machine *m);
 
+/*
+ * The frames that a network card wants, a{sv} as query-rx-filter has it (rx-filter.h); NULL: there is no such device, *ret_known
+ * false, or it does not tell. NOTICE_RX_FILTER comes once from now on.
+ */
+GVariant *machine_rx_filter(struct machine *m, const char *id, bool *ret_known);
+
 unsigned machine_cpus_max(void);
 uint64_t machine_memory(const struct machine *m); /* bytes that it was made with */
 /* Bytes that the guest has with what is in its balloon taken away; and has to do with. False: there is no balloon. */

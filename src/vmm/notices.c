@@ -106,6 +106,16 @@ static void balloon_changed(struct vmm *vmm)
 	g_source_attach(vmm->balloon_pause, NULL);
 }
 
+static void rx_filter_changed(struct vmm *vmm, const char *id)
+{
+	g_autofree char *type = machine_device_type(vmm->machine, id);
+	g_autofree char *path = g_strdup_printf("/machine/peripheral/%s%s", id,
+						type && g_str_has_prefix(type, "virtio-") ? "/virtio-backend" : "");
+
+	if (type)
+		vmm_event(vmm, "NIC_RX_FILTER_CHANGED", g_variant_new_parsed("{'name': <%s>, 'path': <%s>}", id, path));
+}
+
 void vmm_close_notices(struct vmm *vmm)
 {
 	if (vmm->balloon_pause)
@@ -132,6 +142,9 @@ void vmm_noticed(void *opaque, enum machine_notice what, const char *name, uint3
 		break;
 	case NOTICE_BALLOON:
 		balloon_changed(vmm);
+		break;
+	case NOTICE_RX_FILTER:
+		rx_filter_changed(vmm, name);
 		break;
 	case NOTICE_CLOCK:
 		vmm_rtc_changed(vmm, (int32_t)value);

@@ -3,6 +3,7 @@
 #include "machine.h"
 #include "net.h"
 #include "qmp.h"
+#include "query.h"
 #include "schema.h"
 #include "vmm.h"
 
@@ -20,6 +21,7 @@ const struct qmp_member qmp_netdev_add_args[] = {
 	{ "restrict", &qmp_boolean, .optional = true, .tag = "type", .value = "user" },
 	{},
 };
+const struct qmp_member qmp_query_rx_filter_args[] = { { "name", &qmp_string, .optional = true }, {} };
 const struct qmp_member qmp_netdev_del_args[] = { { "id", &qmp_string }, {} };
 
 /* Of the network or of its card. */
@@ -73,4 +75,34 @@ JsonNode *qmp_netdev_del(void *opaque, JsonObject *args, GError **error)
 		return qmp_fail(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", id);
 	vmm_remove_netdev(opaque, n);
 	return qmp_nothing();
+}
+
+/* False: the device tells nothing of that kind. */
+static bool put_filter(struct vmm *vmm, const char *id, JsonArray *list, bool *ret_known)
+{
+	g_autoptr(GVariant) filter = machine_rx_filter(vmm->machine, id, ret_known);
+	g_autoptr(JsonNode) node = filter ? json_gvariant_serialize(filter) : NULL;
+
+	if (!node)
+		return false;
+	json_object_set_string_member(json_node_get_object(node), "name", id);
+	json_array_add_object_element(list, json_node_dup_object(node));
+	return true;
+}
+
+JsonNode *qmp_query_rx_filter(void *opaque, JsonObject *args, GError **error)
+{
+	g_autoptr(JsonArray) list = json_array_new();
+	const char *name = qmp_text(args, "name");
+	struct vmm *vmm = opaque;
+	g_auto(GStrv) ids = machine_devices(vmm->machine);
+	bool known;
+
+	for (unsigned i = 0; !name && ids[i]; i++)
+		put_filter(vmm, ids[i], list, &known);
+	if (!name || put_filter(vmm, name, list, &known))
+		return qmp_array(g_steal_pointer(&list));
+	if (!known && vmm_find_netdev(vmm, name))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "net client(%s) isn't a NIC", name);
+	return qmp_fail(error, QMP_ERROR_GENERIC, "invalid net client name: %s", name);
 }

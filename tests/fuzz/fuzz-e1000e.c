@@ -195,6 +195,17 @@ static void step(struct fuzz *f)
 	}
 }
 
+static void look_at_filter(struct device *dev)
+{
+	struct rx_filter filter = {0};
+	g_autoptr(GVariant) told = NULL;
+
+	dev->cls->rx_filter(dev, &filter);
+	told = g_variant_ref_sink(rx_filter_tell(&filter));
+	if (filter.n_unicast + filter.n_multicast > RX_MACS || !g_variant_is_of_type(told, G_VARIANT_TYPE_VARDICT))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz f = {.in = {data, MIN(size, 4096)}};
@@ -215,6 +226,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (f.in.left)
 		step(&f);
 	run_context();
+	look_at_filter(f.dev);
 	device_free(f.dev);
 	pci_bus_free(f.core.pci);
 	bus_free(f.core.mmio);

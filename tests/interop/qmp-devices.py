@@ -76,6 +76,68 @@ def case_net(bed):
         ours.run('netdev_del', id='net0')
 
 
+def case_rx_filter(bed):
+    """Which frames a card wants that no driver has, and what is refused."""
+    def card(answer):
+        # QEMU says the opposite of the one, and has all of the other where nothing is filtered.
+        return {**answer['return'][0], 'broadcast-allowed': None, 'vlan-table': None}
+
+    with bed.start('--net', 'none,mac=52:54:00:01:02:03') as vmm, bed.twin('-nic', 'none', '-netdev', 'user,id=n', '-device',
+                                                                           'virtio-net-pci,id=net0,mac=52:54:00:01:02:03') as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        same(ours, theirs, [
+            ('query-rx-filter', {'name': 'x'}), ('query-rx-filter', {'name': 5}), ('query-rx-filter', {'x': 5}),
+            ('netdev_add', {'type': 'user', 'id': 'm'}), ('query-rx-filter', {'name': 'm'}),
+            ('query-rx-filter', {}, card), ('query-rx-filter', {'name': 'net0'}, card)])
+        check(ours.run('query-rx-filter')[0]['broadcast-allowed'] is True, 'no broadcasts')
+
+
+def case_linux_rx_filter(bed):
+    """Linux's filters of both cards: its addresses, groups, modes; each change after a look is told once."""
+    kernels = sorted(glob.glob('/boot/vmlinuz-*[0-9]-amd64'))
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
+    if not kernels or subprocess.run([f'{root}/tools/make-initrd', '-k', '-m', 'e1000e', f'{bed.folder}/initrd'], check=False).returncode:
+        raise Skipped('no kernel with drivers, or tools/make-initrd failed')
+    for model, path in ('virtio', '/machine/peripheral/net0/virtio-backend'), ('e1000e', '/machine/peripheral/net0'):
+        socket_path, console = bed.path('qmp'), bed.path('console')
+        script = ('exec </dev/ttyS0; d=$(basename $(ls -d /sys/class/net/e*)); ip link set $d up; echo @ready; '
+                  'while read words; do eval $words; echo @done; done')
+        with qmp.Process([bed.program, '--accel', 'soft', '--memory', '256M', '--kernel', kernels[-1], '--initrd', f'{bed.folder}/initrd',
+                          '--append', f'console=ttyS0 quiet kv.run="{script}"', '--net', f'none,model={model},mac=52:54:00:01:02:03',
+                          '--console', f'unix:{console}', '--qmp', f'unix:{socket_path}'], socket_path) as vmm:
+            client = vmm.client()
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.settimeout(qmp.LIMIT)
+                peer.connect(console)
+
+                def wait_text(text):
+                    seen = b''
+                    while text not in seen:
+                        data = peer.recv(4096)
+                        check(data, 'the console is closed', seen.decode(errors='replace'))
+                        seen += data
+
+                def guest(*commands):
+                    for words in commands:
+                        peer.sendall(words.encode() + b'\n')
+                        wait_text(b'@done')
+                    event = client.event('NIC_RX_FILTER_CHANGED')
+                    check(event['data'] == {'name': 'net0', 'path': path}, 'another card', event)
+                    client.run('query-status')
+                    check(not client.events, 'told twice', client.events)
+                    return client.run('query-rx-filter', name='net0')[0]
+
+                wait_text(b'@ready')
+                card = client.run('query-rx-filter')[0]
+                check(card['main-mac'] == '52:54:00:01:02:03' and not card['promiscuous'] and card['broadcast-allowed'] and
+                      card['multicast'] == card['unicast'] == 'normal', 'another filter', card)
+                check(guest('ip link set $d promisc on')['promiscuous'], 'not promiscuous')
+                check(not guest('ip link set $d promisc off')['promiscuous'], 'promiscuous')
+                card = guest('ip link set $d promisc on', 'ip link set $d promisc off', 'ip addr add fe80::5/64 dev $d')
+                check(card['multicast-overflow'] if model == 'e1000e' else '33:33:ff:00:00:05' in card['multicast-table'], 'not the group', card)
+                check(guest('ifconfig $d allmulti')['multicast'] == 'all', 'not all groups')
+
+
 def case_memory(bed):
     """Memory backends: made, refused and told as by QEMU; a guest's memory is what a file has, over a reset, saved and loaded."""
     def add(kind, ident='m', **more):

@@ -62,6 +62,40 @@ bool e1000e_wanted(struct e1000e *e, const uint8_t *frame, size_t len)
 	return (rctl & RCTL_UPE) || is_ours(e, frame) || in_hash(e, frame);
 }
 
+/* What the hash lets in is not known by address: it is more than the tables have. */
+void e1000e_rx_filter(struct device *dev, struct rx_filter *ret)
+{
+	struct e1000e *e = (struct e1000e *)dev;
+	uint32_t rctl, tagged = 0;
+
+	g_mutex_lock(&e->lock);
+	rctl = *e1000e_reg(e, RCTL);
+	ret->promiscuous = (rctl & RCTL_UPE) && (rctl & RCTL_MPE);
+	ret->broadcast = rctl & (RCTL_BAM | RCTL_MPE);
+	ret->unicast = rctl & RCTL_UPE ? RX_ALL : RX_NORMAL;
+	ret->multicast = rctl & RCTL_MPE ? RX_ALL : RX_NORMAL;
+	for (unsigned group = 0; group < 2; group++)
+		for (unsigned i = 0; i < ADDRESSES; i++) {
+			uint32_t low = *e1000e_reg(e, RAL + 8 * i), high = *e1000e_reg(e, RAL + 8 * i + 4);
+			uint8_t mac[ETH_ALEN];
+
+			put_le32(mac, low);
+			put_le16(mac + 4, (uint16_t)high);
+			if (!i)
+				memcpy(ret->mac, mac, ETH_ALEN);
+			else if (high >> 31 && (mac[0] & 1) == group)
+				rx_filter_add(ret, mac);
+		}
+	for (unsigned i = 0; i < RX_VLANS / 32; i++) {
+		ret->multicast_overflow |= *e1000e_reg(e, MTA + 4 * i) != 0;
+		put_le32(ret->vlans + 4 * i, *e1000e_reg(e, VFTA + 4 * i));
+		tagged |= *e1000e_reg(e, VFTA + 4 * i);
+	}
+	ret->vlan = !(rctl & RCTL_VFE) ? RX_ALL : tagged ? RX_NORMAL : RX_NONE;
+	g_mutex_unlock(&e->lock);
+	rx_watch_asked(&e->watch);
+}
+
 /* A window of 32 bits of the key slides along; each bit of the input that is set adds the one it is at. */
 static uint32_t toeplitz(const uint8_t *key, const uint8_t *input, unsigned len)
 {

@@ -322,6 +322,11 @@ static bool moves_frames(unsigned offset)
 	       offset == RCTL;
 }
 
+static bool filters_frames(unsigned offset)
+{
+	return offset == RCTL || (offset >= MTA && offset < VFTA + RX_VLANS / 8);
+}
+
 static void write_register(struct e1000e *e, unsigned offset, uint32_t v)
 {
 	const struct range *range = offset < 4 * E1000E_WORDS ? find_range(offset) : NULL;
@@ -358,6 +363,8 @@ static void write_register(struct e1000e *e, unsigned offset, uint32_t v)
 	if (!range)
 		return;
 	*r = (old & ~range->writable) | (v & range->writable);
+	if (*r != old && filters_frames(offset))
+		rx_watch_changed(&e->watch, &e->pci.dev);
 	if (moves_frames(offset)) {
 		e->resume |= e->rx_blocked;
 		e1000e_kick(e);

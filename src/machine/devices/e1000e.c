@@ -257,5 +257,6 @@ const struct device_class device_e1000e = {
 	.state = &state,
 	.stats = stats,
 	.boot_path = boot_path,
+	.rx_filter = e1000e_rx_filter,
 	.keys = card_keys,
 };

@@ -12,6 +12,7 @@
 
 #include "net.h"
 #include "pci.h"
+#include "rx-filter.h"
 
 #define E1000E_WORDS	 (0x6000 / 4) /* registers below; those above have fields of their own, or none */
 #define E1000E_VECTORS	 5
@@ -102,6 +103,7 @@ struct e1000e {
 	bool intx_open; /* moderation lets the line be up */
 
 	uint8_t frame[NET_FRAME_MAX], out[NET_FRAME_MAX]; /* main context: a frame that came, one that goes */
+	struct rx_watch watch;
 	uint64_t received, sent, dropped;
 };
 
@@ -171,5 +173,6 @@ bool e1000e_receive(struct e1000e *e, const struct virtio_net_hdr *hdr, const ui
 
 /* e1000e-filter.c; hold e->lock. */
 bool e1000e_wanted(struct e1000e *e, const uint8_t *frame, size_t len); /* len: at least ETH_HLEN */
+void e1000e_rx_filter(struct device *dev, struct rx_filter *ret); /* main thread, takes it */
 /* The queue of a frame by RSS, its hash and the hash's type (7.1.2.8); type 0: there is none. */
 unsigned e1000e_rss_queue(struct e1000e *e, const uint8_t *frame, size_t len, uint32_t *ret_hash, uint8_t *ret_type);

@@ -19,6 +19,7 @@
 #include "error.h"
 #include "log.h"
 #include "net.h"
+#include "rx-filter.h"
 #include "virtio-pci.h"
 
 enum {
@@ -45,6 +46,8 @@ struct virtio_net {
 	bool uni_overflow, multi_overflow;
 	uint32_t n_uni, n_multi;
 	uint8_t macs[MACS][ETH_ALEN]; /* unicast ones, then multicast ones */
+
+	struct rx_watch watch;
 
 	uint64_t rx_packets, tx_packets, rx_dropped, tx_dropped;
 };
@@ -461,6 +464,8 @@ static bool command(struct virtio_net *n, uint8_t class, uint8_t cmd, const uint
 		break;
 	}
 	g_mutex_unlock(&n->rx_lock);
+	if (ok && (class == VIRTIO_NET_CTRL_RX || class == VIRTIO_NET_CTRL_MAC))
+		rx_watch_changed(&n->watch, &n->dev.pci.dev);
 	if (ok && class == VIRTIO_NET_CTRL_ANNOUNCE)
 		change_status(&n->dev.v, 0, VIRTIO_NET_S_ANNOUNCE);
 	return ok;
@@ -533,6 +538,27 @@ static void net_reset(struct virtio_device *v)
 	n->uni_overflow = n->multi_overflow = false;
 	n->n_uni = n->n_multi = 0;
 	g_mutex_unlock(&n->rx_lock);
+}
+
+/* Tags of VLANs are not looked at: there is no VIRTIO_NET_F_CTRL_VLAN. */
+static void net_rx_filter(struct device *dev, struct rx_filter *ret)
+{
+	struct virtio_net *n = (struct virtio_net *)dev;
+
+	g_mutex_lock(&n->rx_lock);
+	ret->promiscuous = n->promisc;
+	ret->broadcast = !n->nobcast;
+	ret->unicast = n->nouni ? RX_NONE : n->alluni ? RX_ALL : RX_NORMAL;
+	ret->multicast = n->nomulti ? RX_NONE : n->allmulti ? RX_ALL : RX_NORMAL;
+	ret->vlan = RX_ALL;
+	ret->unicast_overflow = n->uni_overflow;
+	ret->multicast_overflow = n->multi_overflow;
+	memcpy(ret->mac, n->dev.v.config, ETH_ALEN);
+	ret->n_unicast = n->n_uni;
+	ret->n_multicast = n->n_multi;
+	memcpy(ret->macs, n->macs, (n->n_uni + n->n_multi) * (size_t)ETH_ALEN);
+	g_mutex_unlock(&n->rx_lock);
+	rx_watch_asked(&n->watch);
 }
 
 static const struct virtio_class net_class = {
@@ -697,5 +723,6 @@ const struct device_class device_virtio_net = {
 	.state = &net_state,
 	.stats = net_stats,
 	.boot_path = net_boot_path,
+	.rx_filter = net_rx_filter,
 	.keys = net_keys,
 };
