@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "board.h"
+#include "core.h"
 #include "devices/virtio-balloon.h"
 #include "error.h"
 #include "rx-filter.h"
@@ -124,6 +125,28 @@ GVariant *machine_class_options(const char *name)
 	for (const struct device_key *k = cls->keys; k->name; k++)
 		g_variant_builder_add(&list, "(sss)", k->name, types[k->type], k->help);
 	return g_variant_ref_sink(g_variant_builder_end(&list));
+}
+
+void machine_read(struct machine *m, uint64_t gpa, void *data, uint64_t len)
+{
+	enum { PAGE = 4096 };
+	uint8_t *to = data;
+
+	for (uint64_t n; len; gpa += n, to += n, len -= n) {
+		n = MIN(len, PAGE - gpa % PAGE);
+		if (!gpa_read(m->core.mem, gpa, to, n))
+			memset(to, 0, n);
+	}
+}
+
+bool machine_translate(struct machine *m, unsigned cpu, uint64_t gva, uint64_t *ret_gpa)
+{
+	struct kvm_translation t = { .linear_address = gva };
+
+	if (cpu >= m->cpus || kvcore_ioctl(m->vcpu[cpu].fd, KVM_TRANSLATE, &t) < 0 || !t.valid)
+		return false;
+	*ret_gpa = t.physical_address;
+	return true;
 }
 
 unsigned machine_cpus_max(void)

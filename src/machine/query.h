@@ -50,6 +50,13 @@ GArray *machine_pci(struct machine *m);
  */
 GVariant *machine_rx_filter(struct machine *m, const char *id, bool *ret_known);
 
+/*
+ * Bytes of guest memory, at physical addresses, where there is none zeroes; and where a virtual one of that processor is, which
+ * the machine, that is paused, knows now: false when it is nowhere.
+ */
+void machine_read(struct machine *m, uint64_t gpa, void *data, uint64_t len);
+bool machine_translate(struct machine *m, unsigned cpu, uint64_t gva, uint64_t *ret_gpa);
+
 unsigned machine_cpus_max(void);
 uint64_t machine_memory(const struct machine *m); /* bytes that it was made with */
 /* Bytes that the guest has with what is in its balloon taken away; and has to do with. False: there is no balloon. */

@@ -268,11 +268,25 @@ static bool check_board(struct vmm *vmm, GError **error)
 	return vmm_open_firmware(vmm, error);
 }
 
+static void set_actions(struct vmm *vmm)
+{
+	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "action", NULL);
+	const char *reboot = vmm_flag(vmm, "no-reboot") ? "shutdown" : NULL, *shutdown = NULL, *panic = "shutdown";
+
+	if (keys) {
+		g_variant_lookup(keys, "reboot", "&s", &reboot);
+		g_variant_lookup(keys, "shutdown", "&s", &shutdown);
+		g_variant_lookup(keys, "panic", "&s", &panic);
+	}
+	vmm_set_actions(vmm, reboot, shutdown, panic);
+	vmm_set_watchdog(vmm, lookup_text(vmm, "watchdog-action", "reset"));
+}
+
 bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 {
 	vmm->started = g_get_monotonic_time();
 	vmm->options = g_variant_ref(options);
-	vmm_set_watchdog(vmm, lookup_text(vmm, "watchdog-action", "reset"));
+	set_actions(vmm);
 	vmm->kvm_fd = vmm->saved_fd = vmm->exec_fd = -1;
 	migrate_init(vmm);
 	vmm_open_chardevs(vmm);

@@ -51,6 +51,23 @@ static void leave(struct vmm *vmm, int status, bool guest, const char *cause)
 	g_main_loop_quit(vmm->loop);
 }
 
+void vmm_guest_stops(struct vmm *vmm, const char *reason)
+{
+	vmm_stop(vmm);
+	vmm->stop_reason = reason;
+}
+
+/* The guest has powered itself off, or has reset itself where it may not: that it waits for a reset is a choice of the user's. */
+static void power_off(struct vmm *vmm, const char *cause)
+{
+	if (vmm->shutdown_action == SHUTDOWN_POWEROFF) {
+		leave(vmm, 0, true, cause);
+		return;
+	}
+	vmm_event_cause(vmm, "SHUTDOWN", true, cause);
+	vmm_guest_stops(vmm, "shutdown");
+}
+
 static void fail(struct vmm *vmm, GError *error)
 {
 	kv_log_error("%s", error->message);
@@ -95,9 +112,9 @@ static void restart(struct vmm *vmm, bool guest, const char *cause)
 
 void vmm_guest_reset(struct vmm *vmm)
 {
-	if (vmm_flag(vmm, "no-reboot")) {
-		kv_log_info("the guest is reset; leaving, as --no-reboot asks");
-		leave(vmm, 0, true, "guest-reset");
+	if (vmm->reboot_action == REBOOT_SHUTDOWN) {
+		kv_log_info("the guest rebooted, which is its end, as --no-reboot or --action asks");
+		power_off(vmm, "guest-reset");
 		return;
 	}
 	machine_pause(vmm->machine);
@@ -124,19 +141,14 @@ static void ended(void *opaque, enum machine_end end, const char *text)
 		break;
 	case MACHINE_HIBERNATED:
 		vmm_event(vmm, "SUSPEND_DISK", NULL);
-		leave(vmm, 0, true, "guest-shutdown");
+		power_off(vmm, "guest-shutdown");
 		break;
 	case MACHINE_POWEROFF:
 	case MACHINE_QUIT:
-		leave(vmm, 0, true, "guest-shutdown");
+		power_off(vmm, "guest-shutdown");
 		break;
 	case MACHINE_RESET:
-		if (!vmm_flag(vmm, "no-reboot")) {
-			restart(vmm, true, "guest-reset");
-			break;
-		}
-		kv_log_info("the guest rebooted; leaving, as --no-reboot asks");
-		leave(vmm, 0, true, "guest-reset");
+		vmm_guest_reset(vmm);
 		break;
 	case MACHINE_TRIPLE_FAULT:
 		kv_log_error("the guest died of a triple fault%s%s", text ? ": " : "",
@@ -257,6 +269,8 @@ bool vmm_cont(struct vmm *vmm, GError **error)
 
 	if (!vmm->stopped)
 		return true;
+	if (!g_strcmp0(vmm->stop_reason, "shutdown"))
+		return kv_fail(error, KV_ERROR_USAGE, "Resetting the Virtual Machine is required");
 	if (migrate_may_run(vmm, &why))
 		return vmm_go(vmm, error);
 	if (why)
@@ -278,7 +292,19 @@ void vmm_reset(struct vmm *vmm)
 		return;
 	}
 	vmm->io_error = false;
+	if (!g_strcmp0(vmm->stop_reason, "shutdown") || !g_strcmp0(vmm->stop_reason, "guest-panicked"))
+		vmm->stop_reason = "prelaunch";
 	restart(vmm, false, "host-qmp-system-reset");
+}
+
+void vmm_at_rest(struct vmm *vmm, void (*f)(void *opaque), void *opaque)
+{
+	GError *error = NULL;
+
+	machine_pause(vmm->machine);
+	f(opaque);
+	if (!vmm->stopped && !run_or_wake(vmm, &error))
+		fail(vmm, error);
 }
 
 void vmm_powerdown(struct vmm *vmm)

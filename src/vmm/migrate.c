@@ -405,7 +405,7 @@ bool migrate_start(struct vmm *vmm, const char *uri, GError **error)
 		return kv_fail(error, KV_ERROR_BUSY, "There's a migration process in progress");
 	if (vmm->incoming || vmm->incoming_deferred)
 		return kv_fail(error, KV_ERROR_USAGE, "Guest is waiting for an incoming migration");
-	if (vmm->stop_reason)
+	if (vmm->stop_reason && g_str_has_suffix(vmm->stop_reason, "migrate"))
 		return kv_fail(error, KV_ERROR_USAGE, "Can't migrate the vm that was paused due to previous migration");
 	if (vmm->migrate_settings.background && !g_str_has_prefix(uri, "file:"))
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "background-snapshot is for file:PATH");

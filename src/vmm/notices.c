@@ -19,9 +19,18 @@ static void event_with_action(struct vmm *vmm, const char *event, const char *ac
 
 static void panicked(struct vmm *vmm)
 {
+	static const char *const told[] = {
+		[PANIC_PAUSE] = "pause", [PANIC_SHUTDOWN] = "poweroff", [PANIC_EXIT_FAILURE] = "poweroff", [PANIC_NONE] = "run",
+	};
+
 	kv_log_error("the guest panicked");
-	event_with_action(vmm, "GUEST_PANICKED", "poweroff");
-	vmm_guest_quit(vmm, 1, "guest-panic");
+	event_with_action(vmm, "GUEST_PANICKED", told[vmm->panic_action]);
+	if (vmm->panic_action == PANIC_NONE)
+		return;
+	if (vmm->panic_action == PANIC_PAUSE)
+		vmm_guest_stops(vmm, "guest-panicked");
+	else
+		vmm_guest_quit(vmm, 1, "guest-panic");
 }
 
 /* The guest dumps itself, and goes on. */
@@ -65,11 +74,28 @@ static void watchdog(struct vmm *vmm)
 	run[vmm->watchdog_action](vmm);
 }
 
+static unsigned index_of(const char *const *words, const char *word)
+{
+	unsigned i = 0;
+
+	while (words[i] && !g_str_equal(words[i], word))
+		i++;
+	return i;
+}
+
 void vmm_set_watchdog(struct vmm *vmm, const char *action)
 {
-	for (unsigned i = 0; option_watchdog_actions[i]; i++)
-		if (g_str_equal(option_watchdog_actions[i], action))
-			vmm->watchdog_action = (enum watchdog_action)i;
+	vmm->watchdog_action = (enum watchdog_action)index_of(option_watchdog_actions, action);
+}
+
+void vmm_set_actions(struct vmm *vmm, const char *reboot, const char *shutdown, const char *panic)
+{
+	if (reboot)
+		vmm->reboot_action = (enum reboot_action)index_of(option_reboot_actions, reboot);
+	if (shutdown)
+		vmm->shutdown_action = (enum shutdown_action)index_of(option_shutdown_actions, shutdown);
+	if (panic)
+		vmm->panic_action = (enum panic_action)index_of(option_panic_actions, panic);
 }
 
 static void tell_balloon(struct vmm *vmm)

@@ -38,6 +38,24 @@ const char *const option_watchdog_actions[] = {
 	[WATCHDOG_INJECT_NMI] = "inject-nmi",
 	NULL,
 };
+const char *const option_reboot_actions[] = { [REBOOT_RESET] = "reset", [REBOOT_SHUTDOWN] = "shutdown", NULL };
+const char *const option_shutdown_actions[] = { [SHUTDOWN_POWEROFF] = "poweroff", [SHUTDOWN_PAUSE] = "pause", NULL };
+const char *const option_panic_actions[] = {
+	[PANIC_PAUSE] = "pause",
+	[PANIC_SHUTDOWN] = "shutdown",
+	[PANIC_EXIT_FAILURE] = "exit-failure",
+	[PANIC_NONE] = "none",
+	NULL,
+};
+static const struct option action_keys[] = {
+	{ "reboot", OPTION_CHOICE, "reset|shutdown", "what a guest's reset does (reset)", .choices = option_reboot_actions },
+	{ "shutdown", OPTION_CHOICE, "poweroff|pause", "what its power-off does (poweroff)",
+	  .choices = option_shutdown_actions },
+	{ "panic", OPTION_CHOICE, "pause|shutdown|exit-failure|none", "what its panic does (shutdown)",
+	  .choices = option_panic_actions },
+	{},
+};
+
 static const char *const qmp_kinds[] = { "unix", NULL };
 static const char *const only_on[] = { "on", NULL };
 static const char *const only_off[] = { "off", NULL };
@@ -265,6 +283,7 @@ const struct option option_table[] = {
 	{ "rtc", OPTION_KEYS, "KEYS", "the guest's clock chip", .keys = rtc_keys, .rare = true },
 	{ "watchdog-action", OPTION_CHOICE, "reset|shutdown|poweroff|pause|none|inject-nmi|debug",
 	  "what happens when nobody feeds the watchdog (reset)", .choices = option_watchdog_actions, .rare = true },
+	{ "action", OPTION_KEYS, "KEYS", "what ends of the guest's do", .keys = action_keys, .rare = true },
 	{ "incoming", OPTION_TEXT, "URI",
 	  "the machine comes from there: unix:PATH, tcp:HOST:PORT, fd:N, exec:COMMAND, file:PATH, or defer", .rare = true },
 	{ "sandbox", OPTION_KEYS, "on|off", "give up what the guest does not need (on)", .keys = sandbox_keys, .rare = true },

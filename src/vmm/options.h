@@ -54,6 +54,11 @@ enum watchdog_action {
 	WATCHDOG_INJECT_NMI,
 };
 extern const char *const option_watchdog_actions[]; /* NULL-terminated */
+/* --action and set-action, in the order of QEMU's RebootAction, ShutdownAction, PanicAction. */
+enum reboot_action { REBOOT_RESET, REBOOT_SHUTDOWN };
+enum shutdown_action { SHUTDOWN_POWEROFF, SHUTDOWN_PAUSE };
+enum panic_action { PANIC_PAUSE, PANIC_SHUTDOWN, PANIC_EXIT_FAILURE, PANIC_NONE };
+extern const char *const option_reboot_actions[], *const option_shutdown_actions[], *const option_panic_actions[];
 
 extern const struct option option_table[]; /* ends with a NULL name */
 

@@ -85,6 +85,33 @@ JsonNode *qmp_inject_nmi(void *opaque, JsonObject *args, GError **error)
 static const struct qmp_type watchdog_action = { .kind = QMP_ENUM, .values = option_watchdog_actions };
 const struct qmp_member qmp_watchdog_set_action_args[] = { { "action", &watchdog_action }, {} };
 
+static const struct qmp_type reboot_action = { .kind = QMP_ENUM, .values = option_reboot_actions };
+static const struct qmp_type shutdown_action = { .kind = QMP_ENUM, .values = option_shutdown_actions };
+static const struct qmp_type panic_action = { .kind = QMP_ENUM, .values = option_panic_actions };
+const struct qmp_member qmp_set_action_args[] = {
+	{ "reboot", &reboot_action, .optional = true },
+	{ "shutdown", &shutdown_action, .optional = true },
+	{ "panic", &panic_action, .optional = true },
+	{ "watchdog", &watchdog_action, .optional = true },
+	{},
+};
+
+JsonNode *qmp_set_action(void *opaque, JsonObject *args, GError **error)
+{
+	const char *watchdog = qmp_text(args, "watchdog");
+
+	vmm_set_actions(opaque, qmp_text(args, "reboot"), qmp_text(args, "shutdown"), qmp_text(args, "panic"));
+	if (watchdog)
+		vmm_set_watchdog(opaque, watchdog);
+	return qmp_nothing();
+}
+
+/* No interrupt of the clock is ever late, to be repeated. */
+JsonNode *qmp_rtc_reset_reinjection(void *opaque, JsonObject *args, GError **error)
+{
+	return qmp_nothing();
+}
+
 JsonNode *qmp_watchdog_set_action(void *opaque, JsonObject *args, GError **error)
 {
 	vmm_set_watchdog(opaque, json_object_get_string_member(args, "action"));

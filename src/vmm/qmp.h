@@ -39,8 +39,10 @@ typedef JsonNode *qmp_run(void *opaque, JsonObject *args, GError **error);
 qmp_run qmp_query_cpu_definitions, qmp_query_cpu_model_expansion;
 extern const struct qmp_member qmp_query_cpu_model_expansion_args[];
 qmp_run qmp_query_version, qmp_query_name, qmp_query_status, qmp_query_kvm, qmp_query_cpus_fast;
-extern const struct qmp_member qmp_watchdog_set_action_args[];
-qmp_run qmp_inject_nmi, qmp_watchdog_set_action;
+extern const struct qmp_member qmp_watchdog_set_action_args[], qmp_set_action_args[];
+qmp_run qmp_inject_nmi, qmp_watchdog_set_action, qmp_set_action, qmp_rtc_reset_reinjection;
+extern const struct qmp_member qmp_memsave_args[], qmp_pmemsave_args[]; /* qmp-memory.c */
+qmp_run qmp_memsave, qmp_pmemsave;
 qmp_run qmp_stop, qmp_cont, qmp_system_powerdown, qmp_system_reset, qmp_quit;
 qmp_run qmp_query_current_machine, qmp_system_wakeup; /* qmp-power.c */
 

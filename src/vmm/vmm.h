@@ -99,10 +99,14 @@ struct vmm {
 	GSource *balloon_pause; /* notices.c: no second event before it is over; NULL: none */
 	bool balloon_moved;	/* ... during it */
 	bool stopped; /* the guest waits for vmm_cont() */
-	const char *stop_reason; /* of those in query-status, when it is none of the user's: inmigrate, postmigrate and so on */
+	/* Of those in query-status, when it is none of the user's: inmigrate, postmigrate, shutdown and so on. */
+	const char *stop_reason;
 	bool io_error;	       /* ... because a drive's request failed */
 	GSource *io_error_stop; /* on its way to stop it for that, or NULL */
 	enum watchdog_action watchdog_action;
+	enum reboot_action reboot_action;
+	enum shutdown_action shutdown_action;
+	enum panic_action panic_action;
 	int status; /* of the process */
 	struct {
 		int32_t offset;
@@ -210,12 +214,17 @@ void vmm_quit(struct vmm *vmm);
 bool vmm_sleeps(const struct vmm *vmm); /* the guest does (S3), and nobody has stopped it */
 /* The guest does: what its devices asked for. */
 void vmm_guest_reset(struct vmm *vmm);
+/* It stands still for that reason (query-status), until the user goes on. */
+void vmm_guest_stops(struct vmm *vmm, const char *reason);
+/* Calls f while nothing of the machine moves, and goes on. */
+void vmm_at_rest(struct vmm *vmm, void (*f)(void *opaque), void *opaque);
 void vmm_guest_quit(struct vmm *vmm, int status, const char *cause);
 
 /* notices.c: what devices have to tell becomes events, and what is to be done. For machine_config.noticed. */
 void vmm_noticed(void *vmm, enum machine_notice what, const char *name, uint32_t value);
-/* One of option_watchdog_actions[]. */
+/* One of option_watchdog_actions[]; and words of the others' lists, NULL: as it was. */
 void vmm_set_watchdog(struct vmm *vmm, const char *action);
+void vmm_set_actions(struct vmm *vmm, const char *reboot, const char *shutdown, const char *panic);
 /* At the end: what it has on its way. */
 void vmm_close_notices(struct vmm *vmm);
 void vmm_fail(struct vmm *vmm); /* ends the process with status 1; the reason was told */

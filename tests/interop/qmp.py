@@ -24,7 +24,7 @@ LOAD_AT = 0x100000
 
 
 def guest_code():
-    """Waits for bytes on the first serial port: p powers off, r resets, t is a triple fault."""
+    """Waits for bytes on the first serial port: p powers off, r resets, x tells pvpanic of a panic, t is a triple fault."""
     def when(byte, code):
         return bytes([0x3c, ord(byte), 0x75, len(code)]) + code
 
@@ -33,7 +33,7 @@ def guest_code():
 
     head = b'\x66\xba' + struct.pack('<H', 0x3fd) + b'\xec\xa8\x01'  # mov $0x3fd, %dx; in; test $1, %al
     body = (b'\x66\xba' + struct.pack('<H', 0x3f8) + b'\xec' + when('p', out(0x600, 0x34)) + when('r', out(0x602, 1)) +
-            when('t', b'\x0f\x01\x1d' + struct.pack('<I', 0x3000) + b'\x0f\x0b'))  # lidt of nothing; ud2
+            when('x', out(0x505, 1)) + when('t', b'\x0f\x01\x1d' + struct.pack('<I', 0x3000) + b'\x0f\x0b'))  # lidt of nothing; ud2
     code = head + b'\x74' + bytes([len(body)]) + body
     return code + b'\xeb' + struct.pack('b', -len(code) - 2)
 
@@ -283,6 +283,70 @@ def case_ends(bed):
         bed.key(b'p')
         client.event('SHUTDOWN')
         check(client.closed() and vmm.status() == 0, f'status {vmm.process.returncode}')
+
+
+def case_actions(bed):
+    """What ends of the guest's do is a choice, and may change."""
+    with bed.start('--action', 'shutdown=pause', '--device', 'pvpanic') as vmm:
+        client = vmm.client()
+
+        def ends(letter, status, *events):
+            bed.key(letter)
+            seen = [client.event(name).get('data', {}) for name in events]
+            check(client.run('query-status') == {'status': status, 'singlestep': False, 'running': status == 'running'}, f'not {status}')
+            return seen
+
+        def reset():
+            answer = client.ask({'execute': 'cont'})
+            check(answer.get('error', {}).get('desc') == 'Resetting the Virtual Machine is required', 'it goes on', answer)
+            client.run('system_reset')
+            check(client.run('query-status')['status'] == 'prelaunch', 'not prelaunch')
+            client.run('cont')
+            client.event('RESUME')
+
+        check(ends(b'p', 'shutdown', 'SHUTDOWN', 'STOP')[0] == {'guest': True, 'reason': 'guest-shutdown'}, 'another reason')
+        reset()
+        client.run('set-action', reboot='shutdown')
+        check(ends(b'r', 'shutdown', 'SHUTDOWN', 'STOP')[0] == {'guest': True, 'reason': 'guest-reset'}, 'another reason')
+        reset()
+        client.run('set-action', panic='none', reboot='reset')
+        check(ends(b'x', 'running', 'GUEST_PANICKED') == [{'action': 'run'}], 'another action')
+        check(ends(b'r', 'running', 'RESET') == [{'guest': True, 'reason': 'guest-reset'}], 'another reason')
+        client.run('set-action', panic='pause', watchdog='none')
+        check(ends(b'x', 'guest-panicked', 'GUEST_PANICKED', 'STOP')[0] == {'action': 'pause'}, 'another action')
+        client.run('cont')
+        check(client.run('query-status')['running'], 'it does not go on')
+        client.run('set-action', shutdown='poweroff')
+        bed.key(b'p')
+        client.event('SHUTDOWN')
+        check(client.closed() and vmm.status() == 0, f'status {vmm.process.returncode}')
+    with bed.start('--action', 'panic=exit-failure', '--device', 'pvpanic') as vmm:
+        client = vmm.client()
+        bed.key(b'x')
+        check(client.event('GUEST_PANICKED')['data'] == {'action': 'poweroff'}, 'another action')
+        check(client.closed() and vmm.status() == 1, f'status {vmm.process.returncode}')
+
+
+def case_memory(bed):
+    """Guest memory in files: what the kernel is, and zeroes where there is nothing."""
+    path, code = bed.path('memory'), guest_code()
+    with bed.start() as vmm, bed.qemu('-M', 'q35') as qemu:
+        client, twin = vmm.client(), qemu.client()
+        for command in 'memsave', 'pmemsave':
+            client.run(command, val=LOAD_AT, size=5000, filename=path)
+            with open(path, 'rb') as file:
+                data = file.read()
+            check(data[:len(code)] == code and len(data) == 5000 and not any(data[256:]), 'not the kernel', command, data.hex())
+            check(client.run('query-status')['running'], 'it does not run')
+        client.run('pmemsave', val=(16 << 20) - 8, size=1 << 20, filename=path)
+        with open(path, 'rb') as file:
+            check(not any(file.read()) and file.tell() == 1 << 20, 'not zeroes')
+        check('error' in client.ask({'execute': 'pmemsave', 'arguments': {'val': 0, 'size': 1 << 60, 'filename': path}}), 'any size')
+        for message in [{'execute': 'memsave', 'arguments': {'val': 0, 'size': 1, 'filename': path, 'cpu-index': 1}},
+                        {'execute': 'memsave', 'arguments': {'val': 0, 'size': 1, 'filename': '/no/such/path'}},
+                        {'execute': 'pmemsave', 'arguments': {'val': 0, 'size': 1, 'filename': '/no/such/path'}}]:
+            got, wanted = client.ask(message), twin.ask(message)
+            check(got == wanted, f'{json.dumps(message)}: not the same', got, wanted)
 
 
 def values(results):
