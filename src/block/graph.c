@@ -24,6 +24,8 @@ struct block_graph *graph_new(void)
 static void free_node(struct block_node *n)
 {
 	image_close(n->img);
+	if (n->how)
+		n->free_how(n->how);
 	g_free(n->name);
 	g_free(n);
 }

@@ -14,6 +14,9 @@ struct block_node {
 	char *name;
 	struct image *img; /* a reference */
 	bool added;	   /* set by who wants it to stay until graph_del() */
+	/* What it was added with: of who did that, freed with the node. NULL: nothing. */
+	void *how;
+	void (*free_how)(void *how);
 	struct block_node *next;
 };
 

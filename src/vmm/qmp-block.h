@@ -15,6 +15,10 @@ qmp_run qmp_blockdev_add, qmp_blockdev_del;
 /* The image of a member that is a node's name, or the options of one to open: a reference. graph_sweep() afterwards. */
 struct image *qmp_open_reference(struct vmm *vmm, JsonObject *o, const char *name, GError **error);
 
+/* qmp-reopen.c */
+extern const struct qmp_member qmp_blockdev_reopen_args[];
+qmp_run qmp_blockdev_reopen;
+
 /* qmp-blockdev-create.c */
 extern const struct qmp_member qmp_blockdev_create_args[];
 qmp_run qmp_blockdev_create;

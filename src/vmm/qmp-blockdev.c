@@ -350,9 +350,15 @@ static struct image *open_image(struct adding *a, JsonObject *o, GError **error)
 	return d->kind == DRIVER_FORMAT ? open_format(a, d, o, &dict, error) : open_storage(d, o, &dict, error);
 }
 
+static void free_how(void *how)
+{
+	json_object_unref(how);
+}
+
 static struct image *open_node(struct adding *a, JsonObject *o, GError **error)
 {
 	const char *name = get_string(o, "node-name");
+	struct block_node *node;
 	struct image *img = NULL;
 
 	if (a->depth++ >= DEPTH_MAX)
@@ -360,8 +366,13 @@ static struct image *open_node(struct adding *a, JsonObject *o, GError **error)
 	else
 		img = open_image(a, o, error);
 	a->depth--;
-	if (img && !graph_add(a->vmm->graph, name, img, error))
+	node = img ? graph_add(a->vmm->graph, name, img, error) : NULL;
+	if (!node) {
 		g_clear_pointer(&img, image_close);
+		return NULL;
+	}
+	node->how = json_object_ref(o);
+	node->free_how = free_how;
 	return img;
 }
 

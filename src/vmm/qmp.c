@@ -49,6 +49,7 @@ static const struct qmp_command commands[] = {
 	{ "blockdev-mirror", qmp_blockdev_mirror, qmp_blockdev_mirror_args },
 	{ "blockdev-open-tray", qmp_blockdev_open_tray, qmp_open_tray_args },
 	{ "blockdev-remove-medium", qmp_blockdev_remove_medium, qmp_remove_medium_args },
+	{ "blockdev-reopen", qmp_blockdev_reopen, qmp_blockdev_reopen_args },
 	{ "blockdev-snapshot", qmp_blockdev_snapshot, qmp_snapshot_args },
 	{ "blockdev-snapshot-delete-internal-sync", qmp_blockdev_snapshot_delete_internal_sync,
 	  qmp_snapshot_delete_internal_args },

@@ -76,6 +76,53 @@ def case_net(bed):
         ours.run('netdev_del', id='net0')
 
 
+def case_reopen(bed):
+    """A read-only image is opened for writing, its bitmaps are changed, and it is read-only again; nothing else may change."""
+    if not shutil.which('qemu-img'):
+        raise Skipped('no qemu-img')
+    with bed.start() as vmm, bed.twin() as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        for client in ours, theirs:
+            base, top = bed.path('base'), bed.path('top')
+            subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', base, '1M'], check=True)
+            subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', base, '-F', 'qcow2', top], check=True)
+            for name, path, readonly in ('base', base, True), ('top', top, False):
+                client.run('blockdev-add', driver='file', filename=path, **{'node-name': f'{name}-file', 'read-only': readonly})
+                client.run('blockdev-add', driver='qcow2', file=f'{name}-file', **{
+                    'node-name': name, 'read-only': readonly, **({'backing': 'base'} if name == 'top' else {'backing': None})})
+            client.run('device_add', driver='virtio-blk-pci', id='d', bus='slot1', drive='top')
+
+        def reopen(*nodes, change=None):
+            options = [{'driver': 'qcow2', 'node-name': name, 'file': f'{name}-file', 'backing': 'base' if name == 'top' else None,
+                        'read-only': readonly, **more} for name, readonly, more in nodes]
+            return 'blockdev-reopen', {'options': options}, *([change] if change else [])
+
+        def bitmap(name):
+            """QEMU refuses it when it is stored."""
+            return ours.ask({'execute': 'block-dirty-bitmap-add', 'arguments': {'node': 'base', 'name': name, 'persistent': True}})
+
+        def readonly(answer):
+            return {row['node-name']: row['ro'] for row in answer['return'] if row['node-name'] in ('base', 'top')}
+
+        same(ours, theirs, [
+            ('blockdev-reopen', {'options': 5}), ('blockdev-reopen', {'options': [{'driver': 'qcow2', 'file': 'base-file'}]}),
+            reopen(('x', False, {})), reopen(('base', False, {'driver': 'raw'}), change=failed),
+            reopen(('base', False, {'file': 'top-file'}), change=failed), reopen(('base', False, {'backing': 'top'}), change=failed),
+            reopen(('top', True, {}), change=failed), ('query-named-block-nodes', {'flat': True}, readonly)])
+        check('error' in bitmap('a'), 'a bitmap in a read-only image')
+        file = {'driver': 'file', 'node-name': 'base-file', 'read-only': False}
+        file['filename'] = next(row['file'] for row in ours.run('query-named-block-nodes') if row['node-name'] == 'base-file')
+        ours.run('blockdev-reopen', options=[file])
+        file['filename'] = next(row['file'] for row in theirs.run('query-named-block-nodes') if row['node-name'] == 'base-file')
+        theirs.run('blockdev-reopen', options=[file])
+        same(ours, theirs, [reopen(('base', False, {})), ('query-named-block-nodes', {'flat': True}, readonly)])
+        check(bitmap('b') == {'return': {}}, 'no bitmap')
+        same(ours, theirs, [
+            reopen(('base', True, {}), ('x', True, {})), ('query-named-block-nodes', {'flat': True}, readonly),
+            reopen(('base', True, {}), ('top', False, {})), ('query-named-block-nodes', {'flat': True}, readonly)])
+        check('error' in bitmap('c'), 'a bitmap in a read-only image')
+
+
 def case_rx_filter(bed):
     """Which frames a card wants that no driver has, and what is refused."""
     def card(answer):
