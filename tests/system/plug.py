@@ -54,7 +54,11 @@ def plug_and_unplug(folder, client, slot, times):
         file.write(data)
     wait_text(folder, '@ready', times)
     client.run('blockdev-add', **{'driver': 'raw', 'node-name': 'node', 'file': {'driver': 'file', 'filename': f'{folder}/disk.raw'}})
-    client.run('device_add', driver='virtio-blk-pci', id='hot', bus=slot, drive='node')
+    # The second time another thread serves it, which goes afterwards.
+    thread = {'iothread': 'thread'} if times > 1 else {}
+    if thread:
+        client.run('object-add', **{'qom-type': 'iothread', 'id': 'thread'})
+    client.run('device_add', driver='virtio-blk-pci', id='hot', bus=slot, drive='node', **thread)
     error = client.ask({'execute': 'device_add', 'arguments': {'driver': 'virtio-rng-pci', 'bus': slot}})
     check('is in use' in error['error']['desc'], 'two devices in one slot', error)
     error = client.ask({'execute': 'blockdev-del', 'arguments': {'node-name': 'node'}})
@@ -65,6 +69,8 @@ def plug_and_unplug(folder, client, slot, times):
     check(client.event('DEVICE_DELETED')['data'] == {'device': 'hot', 'path': '/machine/peripheral/hot'}, 'another event')
     wait_text(folder, '@gone', times)
     client.run('blockdev-del', **{'node-name': 'node'})
+    if thread:
+        client.run('object-del', id='thread')
 
 
 def prepare(root, folder, kind, *options):
