@@ -57,6 +57,9 @@ GVariant *machine_rx_filter(struct machine *m, const char *id, bool *ret_known);
 void machine_read(struct machine *m, uint64_t gpa, void *data, uint64_t len);
 bool machine_translate(struct machine *m, unsigned cpu, uint64_t gva, uint64_t *ret_gpa);
 
+/* Memory and processors of a machine that is paused as an ELF core file. */
+bool machine_dump(struct machine *m, int fd, GError **error);
+
 unsigned machine_cpus_max(void);
 uint64_t machine_memory(const struct machine *m); /* bytes that it was made with */
 /* Bytes that the guest has with what is in its balloon taken away; and has to do with. False: there is no balloon. */

@@ -72,8 +72,7 @@ bool migrate_close_fd(struct vmm *vmm, const char *name)
 	return vmm->fds && g_hash_table_remove(vmm->fds, name);
 }
 
-/* It is the caller's then. */
-static int take_fd(struct vmm *vmm, const char *name, GError **error)
+int migrate_take_fd(struct vmm *vmm, const char *name, GError **error)
 {
 	gpointer key, value;
 
@@ -118,7 +117,7 @@ bool migrate_open_target(struct vmm *vmm, const char *uri, struct migrate_target
 	} else if ((rest = after(uri, "exec:"))) {
 		ret->fd = migrate_exec(vmm, rest, true, error);
 	} else if ((rest = after(uri, "fd:"))) {
-		ret->fd = take_fd(vmm, rest, error);
+		ret->fd = migrate_take_fd(vmm, rest, error);
 	} else if ((rest = after(uri, "file:"))) {
 		ret->form = SAVED_FILE;
 		ret->fd = make_file(rest, &ret->made, error);
@@ -167,7 +166,7 @@ static int given_fd(struct vmm *vmm, const char *name, GError **error)
 	guint64 n = 0;
 
 	if (!g_ascii_isdigit(*name))
-		return take_fd(vmm, name, error);
+		return migrate_take_fd(vmm, name, error);
 	if (g_ascii_string_to_unsigned(name, 10, 3, G_MAXINT, &n, NULL) && fcntl((int)n, F_GETFD) >= 0) {
 		fcntl((int)n, F_SETFD, FD_CLOEXEC);
 		return (int)n;

@@ -28,6 +28,7 @@ struct migrate {
 	GThread *thread;
 	GSource *call; /* of the thread to the main thread, on its way */
 	bool background, ran, released, gone_on;
+	const char *reason; /* why it stood still before; NULL: it did not, or the user stopped it */
 	bool moment; /* memory is saved as it is at the pause, by saver_protect() */
 	gint64 started, setup_done, paused_at, ended, downtime; /* microseconds */
 	char *error;
@@ -239,7 +240,7 @@ static void go_on(struct migrate *m)
 		return;
 	m->gone_on = true;
 	m->downtime = g_get_monotonic_time() - m->paused_at;
-	m->vmm->stop_reason = NULL;
+	m->vmm->stop_reason = m->reason;
 	if (m->released && !vmm_take_disks(m->vmm, &error)) {
 		kv_log_error("%s; the machine stands still until cont", error->message);
 		m->vmm->stop_reason = "postmigrate";
@@ -274,6 +275,7 @@ static void pause_machine(struct migrate *m, GError **error)
 {
 	m->paused_at = g_get_monotonic_time();
 	m->ran = !m->vmm->stopped;
+	m->reason = m->vmm->stop_reason;
 	vmm_stop(m->vmm);
 	if (!m->background)
 		m->vmm->stop_reason = "finish-migrate";

@@ -56,6 +56,7 @@ int migrate_exec(struct vmm *vmm, const char *command, bool to_it, GError **erro
 /* getfd, closefd */
 bool migrate_add_fd(struct vmm *vmm, const char *name, int fd);
 bool migrate_close_fd(struct vmm *vmm, const char *name);
+int migrate_take_fd(struct vmm *vmm, const char *name, GError **error); /* it is the caller's then; -1: there is none */
 
 void migrate_init(struct vmm *vmm); /* settings */
 bool migrate_start(struct vmm *vmm, const char *uri, GError **error);

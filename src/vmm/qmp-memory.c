@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* memsave and pmemsave: guest memory into a file, by virtual or physical addresses (QEMU's qapi/machine.json). See qmp.h. */
+/*
+ * Guest memory into a file: memsave and pmemsave, by virtual or physical addresses (QEMU's qapi/machine.json), and all of it,
+ * with the processors, for debuggers (qapi/dump.json). See qmp.h.
+ */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "error.h"
 #include "machine.h"
+#include "migrate.h"
 #include "qmp.h"
 #include "query.h"
 #include "vmm.h"
@@ -100,4 +105,63 @@ JsonNode *qmp_pmemsave(void *opaque, JsonObject *args, GError **error)
 	struct saving s = { .vmm = opaque, .cpu = -1 };
 
 	return save_to(&s, args, error);
+}
+
+/* ---- a core file ---- */
+
+static const char *const formats[] = { "elf", NULL };
+static const struct qmp_type format = { .kind = QMP_ENUM, .values = formats };
+const struct qmp_member qmp_dump_args[] = {
+	{ "paging", &qmp_boolean },
+	{ "protocol", &qmp_string },
+	{ "format", &format, .optional = true },
+	{},
+};
+
+static void dump(void *opaque)
+{
+	struct saving *s = opaque;
+
+	s->ok = machine_dump(s->vmm->machine, s->fd, s->error);
+}
+
+/* -1 with the error set. */
+static int open_dump(struct vmm *vmm, const char *protocol, GError **error)
+{
+	const char *file = g_str_has_prefix(protocol, "file:") ? protocol + strlen("file:") : NULL;
+	const char *name = g_str_has_prefix(protocol, "fd:") ? protocol + strlen("fd:") : NULL;
+	int fd = -1;
+
+	if (!file && !name)
+		qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter 'protocol'");
+	else if (name)
+		fd = migrate_take_fd(vmm, name, error);
+	else if ((fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) < 0)
+		qmp_fail(error, QMP_ERROR_GENERIC, "Could not open '%s': %s", file, g_strerror(errno));
+	return fd;
+}
+
+JsonNode *qmp_dump_guest_memory(void *opaque, JsonObject *args, GError **error)
+{
+	struct saving s = { .vmm = opaque, .error = error };
+
+	if (json_object_get_boolean_member(args, "paging"))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "paging: memory is told by physical addresses alone");
+	s.fd = open_dump(opaque, json_object_get_string_member(args, "protocol"), error);
+	if (s.fd < 0)
+		return NULL;
+	vmm_at_rest(opaque, dump, &s);
+	close(s.fd);
+	return s.ok ? qmp_nothing() : NULL;
+}
+
+JsonNode *qmp_query_dump_capability(void *opaque, JsonObject *args, GError **error)
+{
+	JsonObject *o = json_object_new();
+	JsonArray *list = json_array_new();
+
+	for (unsigned i = 0; formats[i]; i++)
+		json_array_add_string_element(list, formats[i]);
+	json_object_set_array_member(o, "formats", list);
+	return qmp_object(o);
 }

@@ -42,7 +42,8 @@ qmp_run qmp_query_version, qmp_query_name, qmp_query_status, qmp_query_kvm, qmp_
 extern const struct qmp_member qmp_watchdog_set_action_args[], qmp_set_action_args[];
 qmp_run qmp_inject_nmi, qmp_watchdog_set_action, qmp_set_action, qmp_rtc_reset_reinjection;
 extern const struct qmp_member qmp_memsave_args[], qmp_pmemsave_args[]; /* qmp-memory.c */
-qmp_run qmp_memsave, qmp_pmemsave;
+extern const struct qmp_member qmp_dump_args[];
+qmp_run qmp_memsave, qmp_pmemsave, qmp_dump_guest_memory, qmp_query_dump_capability;
 qmp_run qmp_stop, qmp_cont, qmp_system_powerdown, qmp_system_reset, qmp_quit;
 qmp_run qmp_query_current_machine, qmp_system_wakeup; /* qmp-power.c */
 

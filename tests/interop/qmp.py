@@ -327,6 +327,25 @@ def case_actions(bed):
         check(client.closed() and vmm.status() == 1, f'status {vmm.process.returncode}')
 
 
+def check_core(data, code):
+    """One segment of memory and the notes of one processor, which runs the kernel."""
+    check(data[:4] == b'\x7fELF' and struct.unpack_from('<HH', data, 16) == (4, 62), 'no core file', data[:20])
+    heads = [struct.unpack_from('<IIQQQQQQ', data, 64 + 56 * i) for i in range(struct.unpack_from('<H', data, 56)[0])]
+    load = next(head for head in heads if head[0] == 1)
+    check(load[4] == 0 and load[5] == 16 << 20 and len(data) == load[2] + load[5], 'not all of memory', load)
+    check(data[load[2] + LOAD_AT:].startswith(code), 'not the kernel')
+    at, end, notes = heads[0][2], heads[0][2] + heads[0][5], []
+    while at < end:
+        name, size, kind = struct.unpack_from('<III', data, at)
+        notes.append((data[at + 12:at + 12 + name - 1], kind, data[at + 12 + (name + 3) // 4 * 4:][:size]))
+        at += 12 + (name + 3) // 4 * 4 + (size + 3) // 4 * 4
+    check([note[:2] for note in notes] == [(b'CORE', 1), (b'QEMU', 0)] and at == end, 'other notes', [note[:2] for note in notes])
+    rip = struct.unpack_from('<Q', notes[0][2], 112 + 16 * 8)[0]
+    check(LOAD_AT <= rip < LOAD_AT + len(code), 'the processor is elsewhere', hex(rip))
+    check(struct.unpack_from('<Q', notes[1][2], 8 + 16 * 8)[0] == rip and struct.unpack_from('<Q', notes[1][2], 8 + 18 * 8 + 240)[0] & 1,
+          'the notes do not agree')
+
+
 def case_memory(bed):
     """Guest memory in files: what the kernel is, and zeroes where there is nothing."""
     path, code = bed.path('memory'), guest_code()
@@ -342,7 +361,25 @@ def case_memory(bed):
         with open(path, 'rb') as file:
             check(not any(file.read()) and file.tell() == 1 << 20, 'not zeroes')
         check('error' in client.ask({'execute': 'pmemsave', 'arguments': {'val': 0, 'size': 1 << 60, 'filename': path}}), 'any size')
-        for message in [{'execute': 'memsave', 'arguments': {'val': 0, 'size': 1, 'filename': path, 'cpu-index': 1}},
+        client.run('dump-guest-memory', paging=False, protocol=f'file:{path}', format='elf')
+        check(client.run('query-status')['running'], 'it does not run')
+        with open(path, 'rb') as file:
+            data = file.read()
+        check_core(data, code)
+        name = bed.path('passed')
+        with open(name, 'wb') as file:
+            socket.send_fds(client.socket, [b'{"execute": "getfd", "arguments": {"fdname": "core"}}'], [file.fileno()])
+        check(client.answer() == {'return': {}}, 'no descriptor')
+        client.run('stop')
+        client.run('dump-guest-memory', paging=False, protocol='fd:core')
+        check(client.run('query-status')['status'] == 'paused', 'it goes on')
+        with open(name, 'rb') as file:
+            check_core(file.read(), code)
+        check(client.run('query-dump-guest-memory-capability') == {'formats': ['elf']}, 'other formats')
+        for message in [{'execute': 'dump-guest-memory', 'arguments': {'paging': False, 'protocol': 'x'}},
+                        {'execute': 'dump-guest-memory', 'arguments': {'paging': False, 'protocol': 'file:/no/such/path'}},
+                        {'execute': 'dump-guest-memory', 'arguments': {'paging': False, 'protocol': 'fd:nothing'}},
+                        {'execute': 'memsave', 'arguments': {'val': 0, 'size': 1, 'filename': path, 'cpu-index': 1}},
                         {'execute': 'memsave', 'arguments': {'val': 0, 'size': 1, 'filename': '/no/such/path'}},
                         {'execute': 'pmemsave', 'arguments': {'val': 0, 'size': 1, 'filename': '/no/such/path'}}]:
             got, wanted = client.ask(message), twin.ask(message)
