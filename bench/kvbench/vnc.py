@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """VNC: a bare guest (bench/screen) scrolls text, moves a window, shows a film, a hundred pictures a second, in 1024x768; a viewer
-that only counts (bench/vnc-watch) tells how many arrive, and what they cost. Then an idle screen. Called by bench/run (vnc)."""
+that only counts (bench/vnc-watch), and knows CopyRect as real ones do, tells how many arrive, and what they cost. Then an idle
+screen. Called by bench/run (vnc)."""
 import collections
 import socket
 import subprocess
@@ -60,12 +61,12 @@ def watch(vm, viewer, seconds):
     return map(float, done.stdout.split()[1:])
 
 
-def measure(context, name, command, port, seconds, encoding='tight'):
+def measure(context, name, command, port, seconds, encodings='copyrect tight'):
     """Pictures and bytes a second, CPU per cent."""
     vm = machine.Machine(machine.Case(name, name == 'ours', 1, command), '')
     try:
         wait_port(vm, port)
-        viewer = [f'{context.programs}/vnc-watch', str(port), encoding]
+        viewer = [f'{context.programs}/vnc-watch', str(port), encodings]
         time.sleep(1)  # the screen has its size
         before = vm.cpu()
         frames, updates, sent = watch(vm, viewer, seconds)

@@ -65,6 +65,7 @@ struct vnc_viewer {
 	/* its own thread */
 	rfbClientPtr client;
 	uint32_t *frame, *cursor;
+	unsigned unmoved, skip; /* changes in which nothing had moved; so many are not searched for moves */
 	struct vnc_features {
 		bool keys, leds, pointer;
 		bool keys_told;

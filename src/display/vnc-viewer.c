@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -13,9 +14,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <zlib.h>
+
+#include "vnc-change.h"
 #include "vnc-server.h"
 
 enum { CLIENT_WAIT_MS = 20000, REFUSED_US = 1000000 };
+enum { SLACK = 256, SLACK_RAW = 4 /* pixels that cost as much as a rectangle of their own */, MOVED_MIN = 256, UNMOVED_MAX = 8 };
+enum { TIGHT_PIXELS = 0 /* number of the stream */, TIGHT_LEVEL = 1, TIGHT_MEMORY = 8 /* zlib's memLevel */ };
 
 /* libvncserver has them, without telling in its headers. */
 extern rfbBool webSocketsHasDataInBuffer(rfbClientPtr cl);
@@ -153,11 +159,137 @@ static void copy_damage(struct vnc_viewer *v, sraRegionPtr damage)
 	sraRgnReleaseIterator(it);
 }
 
+/* A part of the viewer's picture as it was, and where in it something changed. */
+struct past {
+	uint32_t *pixels;
+	sraRect box;
+	sraRegionPtr damage;
+};
+
+/* Holds lock. */
+static void step(struct vnc_viewer *v, struct past *past)
+{
+	sraRegionPtr box = sraRgnBBox(v->damage);
+	const sraRect *in = &past->box;
+	size_t width;
+
+	sraRgnPopRect(box, &past->box, 0);
+	sraRgnDestroy(box);
+	width = (size_t)(in->x2 - in->x1);
+	past->pixels = g_new(uint32_t, width * (size_t)(in->y2 - in->y1));
+	for (int y = in->y1; y < in->y2; y++)
+		memcpy(past->pixels + (size_t)(y - in->y1) * width, v->frame + (size_t)y * v->server->width + in->x1, width * 4);
+	past->damage = sraRgnCreateRgn(v->damage);
+	copy_damage(v, past->damage);
+}
+
+/* The box of what is worth copying. False: there is nothing. */
+static bool find_box(sraRegionPtr pieces, sraRect *ret)
+{
+	sraRectangleIterator *it = sraRgnGetIterator(pieces);
+	sraRect r, box = {INT_MAX, INT_MAX, 0, 0};
+
+	while (sraRgnIteratorNext(it, &r)) {
+		if ((r.x2 - r.x1) * (r.y2 - r.y1) < MOVED_MIN)
+			continue;
+		box = (sraRect){MIN(box.x1, r.x1), MIN(box.y1, r.y1), MAX(box.x2, r.x2), MAX(box.y2, r.y2)};
+	}
+	sraRgnReleaseIterator(it);
+	*ret = box;
+	return box.x2;
+}
+
+/* A film has none: it is looked at now and then. */
+static bool find_move(struct vnc_viewer *v, const struct vnc_change *c, int *ret_dx, int *ret_dy, sraRegionPtr copies)
+{
+	if (v->skip) {
+		v->skip--;
+		return false;
+	}
+	if (vnc_find_move(c, ret_dx, ret_dy, copies)) {
+		v->unmoved = 0;
+		return true;
+	}
+	v->unmoved = MIN(v->unmoved + 1, UNMOVED_MAX);
+	v->skip = v->unmoved - 1;
+	return false;
+}
+
+/*
+ * What is copied, as parts of the change. It is of what the viewer has: not of what it was not sent yet, nor of a cursor that is
+ * painted into its picture.
+ */
+static sraRegionPtr copy_moved(struct vnc_viewer *v, const struct vnc_change *c, const sraRect *in, sraRegionPtr pieces)
+{
+	rfbClientPtr cl = v->client;
+	sraRegionPtr copies = sraRgnCreate(), unsent;
+	struct vnc_change part = *c;
+	sraRect box;
+	int dx, dy;
+
+	if (!cl->useCopyRect || !sraRgnEmpty(cl->copyRegion) || (cl->screen->cursor && !cl->enableCursorShapeUpdates) ||
+	    !find_box(pieces, &box))
+		return copies;
+	part.old += (size_t)box.y1 * c->old_stride + (size_t)box.x1;
+	part.new += (size_t)box.y1 * c->new_stride + (size_t)box.x1;
+	part.width = box.x2 - box.x1;
+	part.height = box.y2 - box.y1;
+	if (find_move(v, &part, &dx, &dy, copies)) {
+		sraRgnOffset(copies, box.x1 + in->x1, box.y1 + in->y1);
+		unsent = sraRgnCreateRgn(cl->modifiedRegion);
+		sraRgnOffset(unsent, dx, dy);
+		sraRgnSubtract(copies, unsent);
+		sraRgnDestroy(unsent);
+		sraRgnOr(cl->copyRegion, copies);
+		cl->copyDX = dx;
+		cl->copyDY = dy;
+		sraRgnOffset(copies, -in->x1, -in->y1);
+	}
+	return copies;
+}
+
+/*
+ * Called when the viewer waits for an update, so that what is compared with the new picture is what it shows. libvncserver keeps
+ * what is not sent all the same, for a viewer that asks for a part of the screen.
+ */
+static void tell_change(struct vnc_viewer *v, rfbScreenInfoPtr screen, struct past *past)
+{
+	const sraRect *in = &past->box;
+	size_t width = (size_t)screen->width;
+	const struct vnc_change c = {.old = past->pixels, .old_stride = (size_t)(in->x2 - in->x1),
+				     .new = v->frame + (size_t)in->y1 * width + in->x1, .new_stride = width,
+				     .width = in->x2 - in->x1, .height = in->y2 - in->y1};
+	bool plain = v->client->preferredEncoding == -1 || v->client->preferredEncoding == rfbEncodingRaw;
+	int slack = plain ? SLACK_RAW : SLACK;
+	sraRegionPtr pieces, copies, rest;
+
+	sraRgnOffset(past->damage, -in->x1, -in->y1);
+	pieces = vnc_find_pieces(&c, past->damage, slack);
+	copies = copy_moved(v, &c, in, pieces);
+	if (!sraRgnEmpty(copies)) {
+		sraRgnSubtract(pieces, copies);
+		rest = vnc_find_pieces(&c, pieces, slack);
+		sraRgnDestroy(pieces);
+		pieces = rest;
+	}
+	sraRgnOffset(pieces, in->x1, in->y1);
+	rfbMarkRegionAsModified(screen, pieces);
+	sraRgnDestroy(copies);
+	sraRgnDestroy(pieces);
+	sraRgnDestroy(past->damage);
+	g_free(past->pixels);
+}
+
+static bool is_waiting(const struct vnc_viewer *v)
+{
+	return v->client && v->client->state == RFB_NORMAL && !sraRgnEmpty(v->client->requestedRegion);
+}
+
 /* False: the server wants it to end. */
 static bool take_changes(struct vnc_viewer *v, rfbScreenInfoPtr screen)
 {
 	struct vnc *s = v->server;
-	sraRegionPtr damage = NULL;
+	struct past past = {0};
 	rfbCursorPtr cursor = NULL;
 	uint32_t *frame = NULL, width, height;
 	bool new_cursor, quit;
@@ -166,25 +298,22 @@ static bool take_changes(struct vnc_viewer *v, rfbScreenInfoPtr screen)
 	width = s->width;
 	height = s->height;
 	quit = v->quit;
-	if (v->resized) {
+	if (v->resized)
 		frame = g_memdup2(s->shadow, (gsize)width * height * 4);
-	} else if (!sraRgnEmpty(v->damage)) {
-		damage = sraRgnCreateRgn(v->damage);
-		copy_damage(v, damage);
-	}
+	else if (is_waiting(v) && !sraRgnEmpty(v->damage))
+		step(v, &past);
+	if (frame || past.damage)
+		sraRgnMakeEmpty(v->damage);
 	new_cursor = v->new_cursor;
 	if (new_cursor && s->cursor.pixels)
 		cursor = make_cursor(&s->cursor);
 	v->resized = v->new_cursor = false;
-	sraRgnMakeEmpty(v->damage);
 	g_mutex_unlock(&s->lock);
 
 	if (frame)
 		set_frame(v, screen, frame, width, height);
-	if (damage) {
-		rfbMarkRegionAsModified(screen, damage);
-		sraRgnDestroy(damage);
-	}
+	if (past.damage)
+		tell_change(v, screen, &past);
 	if (new_cursor)
 		rfbSetCursor(screen, cursor);
 	return !quit;
@@ -226,6 +355,25 @@ static bool has_buffered(rfbClientPtr cl)
 	       ((cl->wsctx && webSocketsHasDataInBuffer(cl)) || (cl->sslctx && rfbssl_pending(cl) > 0));
 }
 
+/*
+ * libvncserver compresses pixels by zlib at its lowest level in the largest blocks, each of which has one code for all of it.
+ * Smaller ones suit what is another over the screen: a film is a thirtieth less. The stream is made before it makes one.
+ */
+static void open_tight(rfbClientPtr cl)
+{
+	z_stream *z = &cl->zsStruct[TIGHT_PIXELS];
+
+	if (cl->preferredEncoding != rfbEncodingTight || cl->zsActive[TIGHT_PIXELS])
+		return;
+	z->zalloc = Z_NULL;
+	z->zfree = Z_NULL;
+	z->opaque = Z_NULL;
+	if (deflateInit2(z, TIGHT_LEVEL, Z_DEFLATED, MAX_WBITS, TIGHT_MEMORY, Z_DEFAULT_STRATEGY) != Z_OK)
+		return;
+	cl->zsActive[TIGHT_PIXELS] = TRUE;
+	cl->zsLevel[TIGHT_PIXELS] = TIGHT_LEVEL;
+}
+
 static void send_updates(struct vnc_viewer *v)
 {
 	struct vnc *s = v->server;
@@ -239,6 +387,7 @@ static void send_updates(struct vnc_viewer *v)
 	leds = s->leds;
 	absolute = s->absolute;
 	g_mutex_unlock(&s->lock);
+	open_tight(cl);
 	if (!vnc_extension_send(v, leds, absolute))
 		rfbCloseClient(cl);
 	else
