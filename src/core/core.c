@@ -88,6 +88,11 @@ void kvcore_memory_written(int vm_fd, uint64_t gpa, uint64_t len)
 	soft_memory_written(vm_fd, gpa, len);
 }
 
+int kvcore_watch_dirty(int vm_fd, uint32_t slot, int eventfd)
+{
+	return result(soft_watch_dirty(vm_fd, slot, eventfd));
+}
+
 ssize_t kvcore_stats(int vm_fd, char *buf, size_t size)
 {
 	ssize_t n = soft_stats(vm_fd, buf, size);

@@ -50,6 +50,15 @@ KVCORE_API int kvcore_report_writes(int vm_fd);
 KVCORE_API void kvcore_memory_written(int vm_fd, uint64_t gpa, uint64_t len);
 
 /*
+ * Who waits for guest memory to change need not ask for the dirty log again and again: the next page of the memslot that
+ * becomes dirty in it adds 1 to the eventfd, and ends the watch. What is dirty already does not; so watch, take the log once
+ * more, and then wait. eventfd -1 ends a watch. The eventfd stays open until the watch has ended or the slot has gone. 0, or -1
+ * and errno: ENOENT when there is no such slot with a log; ENOTTY for a descriptor of the kernel's KVM, which has nothing like
+ * it. Any thread.
+ */
+KVCORE_API int kvcore_watch_dirty(int vm_fd, uint32_t slot, int eventfd);
+
+/*
  * Threads that the software KVM makes for itself (a VM's timers, its irqfds, pages of code memory). kvcore_hold_threads(), before
  * the first descriptor is opened, holds them back until kvcore_start_threads(), which has to come before the first KVM_RUN: what
  * wants a process of one thread (namespaces, for one) can be done in between. Each calls entered() when it starts, also those

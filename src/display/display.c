@@ -81,6 +81,8 @@ bool display_add_painter(struct display *d, const char *name, const struct displ
 		return false;
 	g_array_append_val(d->artists, a);
 	*ret = a.first;
+	for (unsigned i = 0; i < heads; i++)
+		display_stir(d, a.first + i);
 	return true;
 }
 
@@ -156,6 +158,11 @@ void display_set_cursor(struct display *d, unsigned head, const struct display_c
 	TELL(d, cursor, head, &h->cursor);
 }
 
+void display_stir(struct display *d, unsigned head)
+{
+	TELL(d, stir, head);
+}
+
 void display_move_cursor(struct display *d, unsigned head, int32_t x, int32_t y)
 {
 	d->head[head].cursor_x = x;
@@ -194,6 +201,14 @@ void display_refresh(struct display *d, unsigned head)
 
 	if (a)
 		a->painter->update(a->opaque, head - a->first);
+}
+
+bool display_rest(struct display *d, unsigned head)
+{
+	const struct artist *a = artist_of(d, head);
+
+	/* A head of nobody changes when somebody takes it: it gets a surface. */
+	return !a || (a->painter->rest && a->painter->rest(a->opaque, head - a->first));
 }
 
 bool display_find(const struct display *d, const char *name, unsigned head, unsigned *ret)

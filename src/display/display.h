@@ -25,6 +25,8 @@ struct display_painter {
 	void (*update)(void *opaque, unsigned head);
 	/* A viewer would like this size, pixels; 0, 0: the head is not wanted. NULL: the guest has no way to hear of it. */
 	void (*wish)(void *opaque, unsigned head, uint32_t width, uint32_t height);
+	/* display_stir() comes when there may be something to update() again. False, or NULL: nobody can tell; ask. */
+	bool (*rest)(void *opaque, unsigned head);
 };
 
 /* 32 bits a pixel, 0x00RRGGBB in the machine's order (DRM's XRGB8888). */
@@ -46,6 +48,7 @@ struct display_viewer {
 	void (*damage)(void *opaque, unsigned head, uint32_t x, uint32_t y, uint32_t width, uint32_t height);
 	void (*cursor)(void *opaque, unsigned head, const struct display_cursor *c); /* its shape */
 	void (*cursor_moved)(void *opaque, unsigned head, int32_t x, int32_t y);
+	void (*stir)(void *opaque, unsigned head); /* display_refresh() may find something; display_rest() or not */
 };
 
 struct display *display_new(void);
@@ -59,12 +62,15 @@ void display_remove_painter(struct display *d, void *opaque); /* one that is non
 void display_set_surface(struct display *d, unsigned head, const struct display_surface *s);
 void display_damage(struct display *d, unsigned head, uint32_t x, uint32_t y, uint32_t width, uint32_t height);
 void display_set_cursor(struct display *d, unsigned head, const struct display_cursor *c); /* copied */
+void display_stir(struct display *d, unsigned head); /* see rest() */
 void display_move_cursor(struct display *d, unsigned head, int32_t x, int32_t y);
 
 /* ---- for viewers ---- */
 void display_add_viewer(struct display *d, const struct display_viewer *viewer, void *opaque); /* told the surfaces at once */
 void display_remove_viewer(struct display *d, void *opaque);
 void display_refresh(struct display *d, unsigned head);
+/* Nothing changes any more: stir() comes when it does again. Refresh once more, for what changed meanwhile. False: ask on. */
+bool display_rest(struct display *d, unsigned head);
 /* A head of the device of this name, NULL: of the first one; false: there is none. */
 bool display_find(const struct display *d, const char *name, unsigned head, unsigned *ret);
 bool display_takes_wishes(const struct display *d, unsigned head);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The VNC server as a viewer of the display, in the main thread: it copies what changed to the shadow and marks it for its
- * viewers. It looks at the display 60 times a second while things change, more and more seldom while they do not, and never
- * without viewers. A painter tells what was written, often in whole lines: what differs from the shadow is what has changed.
+ * viewers. It looks at the display 60 times a second while things change, more and more seldom while they do not, and then not at
+ * all until the display stirs, if it can tell; never without viewers. A painter tells what was written, often in whole lines:
+ * what differs from the shadow is what has changed.
  */
 #include <string.h>
 
 #include "vnc-server.h"
 
-enum { PERIOD_FIRST_MS = 16, PERIOD_STEP_MS = 50, PERIOD_LAST_MS = 1000, EMPTY_WIDTH = 640, EMPTY_HEIGHT = 480 };
+enum { PERIOD_FIRST_MS = 16, PERIOD_STEP_MS = 50, PERIOD_REST_MS = 200, PERIOD_LAST_MS = 1000 };
+enum { EMPTY_WIDTH = 640, EMPTY_HEIGHT = 480 };
 enum { TILE_WIDTH = 32, TILE_HEIGHT = 16, RECTS_MAX = 256 };
 
 static void copy_rect(struct vnc *s, const struct display_surface *from, uint32_t x, uint32_t y, uint32_t width, uint32_t height)
@@ -119,6 +121,7 @@ static void on_damage(void *opaque, unsigned head, uint32_t x, uint32_t y, uint3
 	struct vnc *s = opaque;
 	struct display_surface surface;
 	sraRegionPtr region;
+	bool changed;
 
 	if (head != s->config.head || !display_get_surface(s->config.display, head, &surface) ||
 	    surface.width != s->width || surface.height != s->height)
@@ -127,12 +130,13 @@ static void on_damage(void *opaque, unsigned head, uint32_t x, uint32_t y, uint3
 	g_mutex_lock(&s->lock);
 	for (uint32_t top = y; top < y + height; top += TILE_HEIGHT)
 		take_band(s, &surface, x, top, width, MIN(TILE_HEIGHT, y + height - top), region);
-	if (!sraRgnEmpty(region)) {
+	changed = !sraRgnEmpty(region);
+	if (changed)
 		each_viewer(s, mark_damage, region);
-		s->period = PERIOD_FIRST_MS;
-	}
 	g_mutex_unlock(&s->lock);
 	sraRgnDestroy(region);
+	if (changed)
+		vnc_screen_soon(s);
 }
 
 static void mark_cursor(struct vnc_viewer *v, void *opaque)
@@ -155,9 +159,26 @@ static void on_cursor(void *opaque, unsigned head, const struct display_cursor *
 	g_mutex_unlock(&s->lock);
 }
 
-static const struct display_viewer viewer = {.surface = on_surface, .damage = on_damage, .cursor = on_cursor};
+static void on_stir(void *opaque, unsigned head)
+{
+	struct vnc *s = opaque;
+
+	if (head == s->config.head)
+		vnc_screen_soon(s);
+}
+
+static const struct display_viewer viewer = {.surface = on_surface, .damage = on_damage, .cursor = on_cursor, .stir = on_stir};
 
 static void schedule(struct vnc *s);
+
+/* When more looks would cost more than a wake-up does. */
+static bool may_rest(struct vnc *s)
+{
+	if (s->period < PERIOD_REST_MS || !display_rest(s->config.display, s->config.head))
+		return false;
+	display_refresh(s->config.display, s->config.head);
+	return s->period >= PERIOD_REST_MS;
+}
 
 static gboolean look(gpointer opaque)
 {
@@ -166,7 +187,7 @@ static gboolean look(gpointer opaque)
 	g_clear_pointer(&s->refresh, g_source_unref);
 	s->period = MIN(s->period + PERIOD_STEP_MS, PERIOD_LAST_MS);
 	display_refresh(s->config.display, s->config.head); /* damage makes the period short again */
-	if (!s->refresh)
+	if (!s->refresh && !may_rest(s) && !s->refresh)
 		schedule(s);
 	return G_SOURCE_REMOVE;
 }

@@ -86,7 +86,7 @@ struct vnc {
 	rfbScreenInfoPtr screen[VNC_VIEWERS];
 	struct vnc_viewer *viewer[VNC_VIEWERS];
 	unsigned n_viewers;
-	GSource *refresh;
+	GSource *refresh; /* NULL, with viewers: the display rests */
 	unsigned period;
 	struct vnc_keymap *keymap; /* of keysyms */
 

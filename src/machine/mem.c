@@ -523,6 +523,16 @@ void mem_region_end_log(struct mem_region *r, enum mem_log who)
 	g_mutex_unlock(&r->lock);
 }
 
+bool mem_region_watch(struct mem_region *r, int eventfd)
+{
+	bool watched;
+
+	g_mutex_lock(&r->lock);
+	watched = !r->mapped || r->mem->vm_fd < 0 || !kvcore_watch_dirty(r->mem->vm_fd, r->slot, eventfd);
+	g_mutex_unlock(&r->lock);
+	return watched;
+}
+
 bool mem_region_take_dirty(struct mem_region *r, uint64_t *bitmap)
 {
 	memset(bitmap, 0, region_words(r) * sizeof(*bitmap));

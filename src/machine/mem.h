@@ -103,6 +103,11 @@ bool mem_region_take_dirty(struct mem_region *r, uint64_t *bitmap);
 /* The same for one of those who log, added to the bitmap; bytes that we wrote are MEM_LOG_SAVE's alone. */
 bool mem_region_take(struct mem_region *r, enum mem_log who, uint64_t *bitmap);
 void mem_region_end_log(struct mem_region *r, enum mem_log who);
+/*
+ * The guest's next write to a page that it has not written since the log was last taken adds 1 to the eventfd, once; memory
+ * that is nowhere does not change. Take the log again afterwards. False: KVM cannot tell. The eventfd outlives the region.
+ */
+bool mem_region_watch(struct mem_region *r, int eventfd);
 
 /* ---- all of it, to be saved and loaded: RAM blocks, then regions, each a name and bytes (mem-log.c) ---- */
 struct mem_area {

@@ -103,6 +103,65 @@ static void unchanged_pixels_are_not_sent(void **state)
 	world_close(&w);
 }
 
+/* Whether the main loop would wake up by itself. */
+static bool has_timer(void)
+{
+	GMainContext *context = g_main_context_default();
+	GPollFD fds[64];
+	int priority, timeout, n;
+
+	assert_true(g_main_context_acquire(context));
+	g_main_context_prepare(context, &priority);
+	n = g_main_context_query(context, priority, &timeout, fds, G_N_ELEMENTS(fds));
+	assert_in_range(n, 0, G_N_ELEMENTS(fds));
+	g_main_context_check(context, priority, fds, n);
+	g_main_context_release(context);
+	return timeout >= 0;
+}
+
+static bool sleeps_for_good(void *opaque)
+{
+	return !has_timer();
+}
+
+static bool was_looked_at(void *opaque)
+{
+	struct world *w = opaque;
+
+	return w->updates == w->others;
+}
+
+/* A screen that tells when it changes is not looked at until it does; one that does not is, but without viewers none is. */
+static void still_screens_are_left_alone(void **state)
+{
+	struct world w;
+	int fd;
+
+	world_open(&w, NULL);
+	w.can_rest = true;
+	run_until(sleeps_for_good, NULL);
+	fd = shake_hands(&w, 1);
+	assert_true(has_timer());
+	run_until(sleeps_for_good, NULL);
+	/* Nor was it forgotten: what was told wakes it up. */
+	w.others = w.updates + 1;
+	display_stir(w.display, 0);
+	assert_true(has_timer());
+	run_until(was_looked_at, &w);
+	run_until(sleeps_for_good, NULL);
+	w.can_rest = false;
+	w.others = w.updates + 10; /* more than there are before a rest */
+	display_stir(w.display, 0);
+	while (w.updates < w.others) {
+		assert_true(has_timer());
+		g_main_context_iteration(NULL, TRUE);
+	}
+	close(fd);
+	run_until(all_gone, &w);
+	run_until(sleeps_for_good, NULL);
+	world_close(&w);
+}
+
 /* VeNCrypt without certificates, as libvncclient has it; pictures larger than a record of TLS. */
 static void tls_carries_all(void **state)
 {
@@ -344,6 +403,7 @@ int main(void)
 		cmocka_unit_test(pictures_arrive_in_all_encodings),
 		cmocka_unit_test(passwords_are_asked_for),
 		cmocka_unit_test(unchanged_pixels_are_not_sent),
+		cmocka_unit_test(still_screens_are_left_alone),
 		cmocka_unit_test(tls_carries_all),
 		cmocka_unit_test(keys_and_pointers_arrive),
 		cmocka_unit_test(qemus_extensions),

@@ -32,6 +32,7 @@ static void update(void *opaque, unsigned head)
 	if (head)
 		return;
 	display_set_surface(w->display, 0, &s);
+	w->updates++;
 	if (w->repaint) {
 		w->repaint(w);
 		return;
@@ -45,6 +46,11 @@ static void wish(void *opaque, unsigned head, uint32_t width, uint32_t height)
 {
 	((struct world *)opaque)->wish_width = width;
 	((struct world *)opaque)->wish_height = height;
+}
+
+static bool rest(void *opaque, unsigned head)
+{
+	return ((struct world *)opaque)->can_rest;
 }
 
 static void on_input(void *opaque, const struct input_event *e)
@@ -64,7 +70,7 @@ static void on_event(void *opaque, enum vnc_event what, const struct vnc_peer *p
 
 void world_open_tls(struct world *w, const char *password, const char *tls)
 {
-	static const struct display_painter painter = {update, wish};
+	static const struct display_painter painter = {update, wish, rest};
 	g_autofree char *listen = NULL;
 	g_autoptr(GError) error = NULL;
 	struct vnc_config c = {.name = "test", .event = on_event, .opaque = w, .password = password, .tls_creds = tls};

@@ -27,6 +27,8 @@ struct world {
 	uint32_t pixels[WIDTH * HEIGHT], wish_width, wish_height;
 	unsigned changed; /* line that the next update tells */
 	void (*repaint)(struct world *w); /* in each update, instead; NULL: none */
+	bool can_rest; /* the painter tells when something changes */
+	unsigned updates;
 	struct input_device device;
 	struct input_event events[EVENTS];
 	unsigned n_events, told[3], others;

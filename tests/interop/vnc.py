@@ -5,6 +5,7 @@
     vnc.py KV_VMM CASE
 """
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -113,6 +114,23 @@ def no_security(stream):
     assert stream.read(4) == bytes(4)
 
 
+def ask(stream, more, width, height):
+    stream.write(struct.pack('>BBHHHH', 3, more, 0, 0, width, height))
+
+
+def update(stream, width, pixels):
+    """One, of raw pixels: how many."""
+    seen = 0
+    assert stream.read(1) == b'\0'
+    for _ in range(int.from_bytes(stream.read(3)[1:], 'big')):
+        x, y, w, h, encoding = struct.unpack('>HHHHi', stream.read(12))
+        assert encoding == 0
+        for row in range(y, y + h):
+            pixels[(row * width + x) * 4:(row * width + x + w) * 4] = stream.read(w * 4)
+        seen += w * h
+    return seen
+
+
 def picture(stream, secure=no_security):
     """Shakes hands, and asks for a picture in raw pixels: width, height, BGRX."""
     secure(stream)
@@ -121,17 +139,11 @@ def picture(stream, secure=no_security):
     stream.read(16)
     stream.read(int.from_bytes(stream.read(4), 'big'))
     stream.write(struct.pack('>BBHi', 2, 0, 1, 0))
-    stream.write(struct.pack('>BBHHHH', 3, 0, 0, 0, width, height))
+    ask(stream, False, width, height)
     pixels = bytearray(width * height * 4)
     seen = 0
     while seen < width * height:
-        assert stream.read(1) == b'\0'
-        for _ in range(int.from_bytes(stream.read(3)[1:], 'big')):
-            x, y, w, h, encoding = struct.unpack('>HHHHi', stream.read(12))
-            assert encoding == 0
-            for row in range(y, y + h):
-                pixels[(row * width + x) * 4:(row * width + x + w) * 4] = stream.read(w * 4)
-            seen += w * h
+        seen += update(stream, width, pixels)
     return width, height, pixels
 
 
@@ -142,10 +154,10 @@ def free_port():
 
 
 class Machine:
-    def __init__(self, kv_vmm, vnc, monitor=True):
+    def __init__(self, kv_vmm, vnc, monitor=True, rom=None):
         self.dir = tempfile.TemporaryDirectory(prefix='kv-vnc-')
         bios, self.qmp = self.file('rom'), self.file('q')
-        rom = vga.memory(vga.BYTES, 0xa000, 64000)
+        rom = rom or vga.memory(vga.BYTES, 0xa000, 64000)
         with open(bios, 'wb') as f:
             f.write(rom.image())
         self.process = subprocess.Popen([kv_vmm, '--machine', 'pc', '--firmware', bios, '--memory', '16M', '--accel', 'soft', '--console',
@@ -458,6 +470,55 @@ def case_refused(kv_vmm):
                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
             assert r.returncode == 2 or r.returncode == 1, r
             assert words in r.stderr and r.stderr.count('\n') <= 2, (options, r.stderr)
+
+
+def settle(machines):
+    """Until the main threads sleep for good: one that looks at a screen once a second wakes up twice in the while."""
+    def woken():
+        counts = []
+        for m in machines:
+            with open('/proc/%d/task/%d/status' % (m.process.pid, m.process.pid)) as f:
+                counts += [line for line in f if line.startswith('voluntary')]
+        return counts
+    before, since, end = woken(), time.monotonic(), time.monotonic() + 60
+    while time.monotonic() - since < 2.5:
+        assert time.monotonic() < end, 'main threads wake up again and again: %s' % before
+        time.sleep(0.2)
+        if woken() != before:
+            before, since = woken(), time.monotonic()
+
+
+def case_idle(kv_vmm):
+    """A screen that stands still is not looked at, with a viewer or without; what the guest does at an NMI wakes it up: memory with a
+    dirty log, memory with handlers, registers."""
+    with contextlib.ExitStack() as stack:
+        seats = []
+        for table, code in ((vga.BYTES, '26800601005a'),  # add byte es:[1], 0x5a
+                            (vga.PLANAR, '26800601005a'),
+                            (vga.BYTES, 'bac803' '30c0' 'ee' '42' 'fec3' '88d8' 'eeeeee')):  # DAC entry 0 is BL, counted up
+            rom = vga.memory(table, 0xa000, 0x8000)
+            rom.at_nmi(bytes.fromhex(code))
+            m = stack.enter_context(Machine(kv_vmm, 'unix:%s/v', rom=rom))
+            session = Session(m.qmp)
+            s = stack.enter_context(socket.socket(socket.AF_UNIX))
+            s.connect(m.file('v'))
+            stream = Stream(s)
+            seats.append((m, session, s, stream) + picture(stream))
+            ask(stream, True, *seats[-1][4:6])
+        machines = [m for m, *_ in seats]
+        for _ in range(2):
+            settle(machines)
+            for m, session, _, stream, width, height, pixels in seats:
+                before = bytes(pixels)
+                session.run('inject-nmi')
+                while bytes(pixels) == before:
+                    update(stream, width, pixels)
+                    ask(stream, True, width, height)
+        for m, session, s, *_ in seats:
+            s.close()
+            session.wait_event('VNC_DISCONNECTED')
+            session.run('inject-nmi')
+        settle(machines)
 
 
 GRUB = """

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "core.h"
@@ -152,6 +153,45 @@ static void memory_regions(void **state)
 	assert_int_equal(kvcore_ioctl(g.vm, KVM_GET_DIRTY_LOG, &log), 0);
 	drop(&g);
 	munmap(other, RAM_SIZE);
+}
+
+static uint64_t told(int eventfd)
+{
+	uint64_t n = 0;
+
+	return read(eventfd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+static void watched_memory(void **state)
+{
+	static const uint8_t code[] = { 0xc6, 0x06, 0x00, 0x50, 0x01, /* 1: movb $1, 0x5000 */
+					0xe6, 0x10, 0xeb, 0xf7 };     /* out %al, $0x10; jmp 1b */
+	static uint64_t bitmap[(RAM_SIZE >> 12) / 64];
+	struct kvm_dirty_log log = { .slot = 0, .dirty_bitmap = bitmap };
+	int fd = eventfd(0, EFD_NONBLOCK);
+	struct guest g;
+
+	make(&g, false);
+	expect_errno(kvcore_watch_dirty(g.vm, 0, fd), accel == KVCORE_SOFT ? ENOENT : ENOTTY);
+	expect_errno(kvcore_watch_dirty(kvm, 0, fd), ENOTTY);
+	assert_int_equal(set_region(g.vm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, RAM_SIZE, g.ram), 0);
+	start_real(&g, code, sizeof(code));
+	/* One that ended says nothing; one that did not, once, of what was clean. */
+	for (unsigned i = 0; accel == KVCORE_SOFT && i < 6; i++) {
+		bool watches = i == 1 || i == 4, clean = i != 2;
+
+		if (clean)
+			assert_int_equal(kvcore_ioctl(g.vm, KVM_GET_DIRTY_LOG, &log), 0);
+		assert_int_equal(kvcore_watch_dirty(g.vm, 0, fd), 0);
+		if (!watches && clean)
+			assert_int_equal(kvcore_watch_dirty(g.vm, 0, -1), 0);
+		assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+		assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+		assert_int_equal(g.run->exit_reason, KVM_EXIT_IO);
+		assert_int_equal(told(fd), watches);
+	}
+	drop(&g);
+	close(fd);
 }
 
 static void creation(void **state)
@@ -631,7 +671,8 @@ static void split_irqchip(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(system_calls), cmocka_unit_test(memory_regions), cmocka_unit_test(creation),
+		cmocka_unit_test(system_calls), cmocka_unit_test(memory_regions), cmocka_unit_test(watched_memory),
+		cmocka_unit_test(creation),
 		cmocka_unit_test(registers), cmocka_unit_test(msrs), cmocka_unit_test(port_exits),
 		cmocka_unit_test(string_input), cmocka_unit_test(memory_exits), cmocka_unit_test(read_only_memory),
 		cmocka_unit_test(interrupt_window), cmocka_unit_test(triple_fault), cmocka_unit_test(single_step),

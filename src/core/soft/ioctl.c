@@ -234,6 +234,18 @@ void soft_memory_written(int vm_fd, uint64_t gpa, uint64_t len)
 	handle_put(h);
 }
 
+int soft_watch_dirty(int vm_fd, uint32_t slot, int eventfd)
+{
+	struct handle *h = vm_get_handle(vm_fd);
+	int err;
+
+	if (!h)
+		return -ENOTTY;
+	err = mem_watch_dirty(h->vm, slot, eventfd);
+	handle_put(h);
+	return err;
+}
+
 bool soft_ioctl(int fd, unsigned long nr, unsigned long arg, long *ret_result)
 {
 	struct handle *h = handle_get(fd);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "jit/jit.h"
 #include "mem.h"
 #include "soft.h"
@@ -29,12 +30,26 @@ struct memslot *mem_slot_search(const struct memory *m, u64 gpa, u32 *hint)
 	return NULL;
 }
 
+/* Once: who watches looks at the log, and watches again. */
+static void tell_watcher(struct memslot *s)
+{
+	int watch = __atomic_exchange_n(&s->watch, 0, __ATOMIC_SEQ_CST);
+	u64 one = 1;
+
+	/* A counter that is full is as good. */
+	if (watch && write(watch - 1, &one, sizeof(one)) < 0)
+		return;
+}
+
 void mem_mark_dirty(struct memslot *s, u64 gpa)
 {
 	u64 page = (gpa - s->gpa) / PAGE_SIZE, bit = 1ull << (page & 63);
 
-	if (s->dirty && !(__atomic_load_n(&s->dirty[page / 64], __ATOMIC_RELAXED) & bit))
-		__atomic_fetch_or(&s->dirty[page / 64], bit, __ATOMIC_SEQ_CST);
+	if (!s->dirty || __atomic_load_n(&s->dirty[page / 64], __ATOMIC_RELAXED) & bit)
+		return;
+	__atomic_fetch_or(&s->dirty[page / 64], bit, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&s->watch, __ATOMIC_SEQ_CST))
+		tell_watcher(s);
 }
 
 static size_t dirty_bytes(const struct memslot *s)
@@ -283,6 +298,22 @@ int mem_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *log)
 	}
 	pthread_mutex_unlock(&vm->lock);
 	return err;
+}
+
+/*
+ * A slot's change copies it before the world stops, so that a watch which is told meanwhile may be told again: the watcher then
+ * finds nothing.
+ */
+int mem_watch_dirty(struct vm *vm, u32 slot, int eventfd)
+{
+	struct memslot *s;
+
+	pthread_mutex_lock(&vm->lock);
+	s = slot_logged(vm, slot);
+	if (s)
+		__atomic_store_n(&s->watch, eventfd + 1, __ATOMIC_SEQ_CST);
+	pthread_mutex_unlock(&vm->lock);
+	return s ? 0 : -ENOENT;
 }
 
 void mem_free(struct memory *m)

@@ -14,6 +14,7 @@ struct memslot {
 	u8 *hva;
 	u8 *code_pages; /* one byte a page: non-zero while translated code was made from it (atomic) */
 	u64 *dirty;	/* bitmap, a bit a page, or NULL when not logged (atomic) */
+	int watch;	/* an eventfd, + 1, for the next page that becomes dirty; 0: none (atomic) */
 };
 
 struct memory {
@@ -61,5 +62,6 @@ struct vm;
 int mem_set_region(struct vm *vm, const struct kvm_userspace_memory_region *r);
 int mem_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log);
 int mem_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *log);
+int mem_watch_dirty(struct vm *vm, u32 slot, int eventfd); /* kvcore_watch_dirty() */
 void mem_free(struct memory *m);
 #define MEM_SLOTS_MAX 509u

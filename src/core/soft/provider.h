@@ -15,4 +15,5 @@ int soft_close(int fd);
 int soft_dup(int fd, int copy);
 int soft_report_writes(int vm_fd);
 void soft_memory_written(int vm_fd, uint64_t gpa, uint64_t len); /* nothing if it is not ours */
+int soft_watch_dirty(int vm_fd, uint32_t slot, int eventfd);
 ssize_t soft_stats(int vm_fd, char *buf, size_t size);

@@ -7,7 +7,10 @@
 #include "vga.h"
 
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
+#include <glib-unix.h>
 #include <linux/pci_regs.h>
 
 #include "bytes.h"
@@ -38,6 +41,7 @@ static void ports_write(struct vga *v, unsigned port, unsigned size, uint64_t da
 	g_mutex_lock(&v->lock);
 	for (unsigned i = 0; i < size; i++)
 		vga_port_write(v, port + i, (uint8_t)(data >> 8 * i));
+	vga_stir(v);
 	g_mutex_unlock(&v->lock);
 }
 
@@ -71,6 +75,7 @@ static void vbe_port_write(void *opaque, uint64_t offset, unsigned size, uint64_
 		vga_vbe_write(v, v->vbe_index, (uint16_t)data);
 	else
 		v->vbe_index = (uint16_t)data;
+	vga_stir(v);
 	g_mutex_unlock(&v->lock);
 }
 
@@ -106,6 +111,7 @@ static void mmio_write(void *opaque, uint64_t offset, unsigned size, uint64_t da
 	} else if (offset >= MMIO_VBE && offset < MMIO_VBE + 2 * VBE_REGISTERS) {
 		g_mutex_lock(&v->lock);
 		vga_vbe_write(v, (unsigned)(offset - MMIO_VBE) / 2, (uint16_t)data);
+		vga_stir(v);
 		g_mutex_unlock(&v->lock);
 	}
 }
@@ -170,6 +176,7 @@ void vga_update(struct vga *v)
 	}
 	if (all)
 		vga_get_palette(v, v->palette);
+	v->blinks = false;
 	if (mode.kind == VGA_TEXT)
 		vga_draw_text(v, d, all || v->glyphs);
 	else if (mode.kind == VGA_PACKED)
@@ -186,7 +193,61 @@ void vga_redraw(struct vga *v)
 {
 	g_mutex_lock(&v->lock);
 	v->shown.width = 0;
+	vga_stir(v);
 	g_mutex_unlock(&v->lock);
+}
+
+void vga_stir(struct vga *v)
+{
+	if (v->asleep)
+		eventfd_write(v->stir_fd, 1);
+	v->asleep = false;
+}
+
+/* A cursor blinks by the clock. Planes and registers have handlers, the rest of the memory has the dirty log. */
+bool vga_rest(struct vga *v)
+{
+	bool asleep;
+
+	g_mutex_lock(&v->lock);
+	asleep = v->stirrer && !v->blinks && mem_region_watch(v->vram, v->stir_fd) &&
+		 (!v->window_on || mem_region_watch(v->window, v->stir_fd));
+	v->asleep = asleep;
+	g_mutex_unlock(&v->lock);
+	return asleep;
+}
+
+static gboolean on_stir(gint fd, GIOCondition condition, gpointer opaque)
+{
+	struct vga *v = opaque;
+	eventfd_t count;
+
+	eventfd_read(fd, &count);
+	g_mutex_lock(&v->lock);
+	v->asleep = false;
+	g_mutex_unlock(&v->lock);
+	if (v->core->display)
+		display_stir(v->core->display, v->head);
+	return G_SOURCE_CONTINUE;
+}
+
+static void open_stirrer(struct vga *v)
+{
+	v->stir_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (v->stir_fd < 0)
+		return;
+	v->stirrer = g_unix_fd_source_new(v->stir_fd, G_IO_IN);
+	g_source_set_callback(v->stirrer, G_SOURCE_FUNC(on_stir), v, NULL);
+	g_source_attach(v->stirrer, v->core->context);
+}
+
+static void close_stirrer(struct vga *v)
+{
+	if (!v->stirrer)
+		return;
+	g_source_destroy(v->stirrer);
+	g_clear_pointer(&v->stirrer, g_source_unref);
+	close(v->stir_fd);
 }
 
 /* ---- coming and going ---- */
@@ -209,6 +270,7 @@ bool vga_open(struct vga *v, struct machine_core *core, GError **error)
 {
 	g_mutex_init(&v->lock);
 	v->core = core;
+	open_stirrer(v);
 	vga_reset_registers(v);
 	v->vram = mem_region_new(core->mem, "video memory", VGA_MEMORY, false, error);
 	v->window = v->vram ? mem_window_new(v->vram, "VGA window", error) : NULL;
@@ -228,6 +290,7 @@ void vga_close(struct vga *v)
 {
 	mem_region_free(v->window);
 	mem_region_free(v->vram);
+	close_stirrer(v);
 	g_free(v->pixels);
 	g_free(v->cells);
 	g_mutex_clear(&v->lock);
@@ -238,6 +301,7 @@ void vga_reset(struct vga *v)
 	g_mutex_lock(&v->lock);
 	vga_reset_registers(v);
 	vga_sync_window(v);
+	vga_stir(v);
 	g_mutex_unlock(&v->lock);
 }
 
@@ -248,6 +312,7 @@ void vga_bars_written(struct vga *v, unsigned offset)
 		return;
 	g_mutex_lock(&v->lock);
 	v->redraw = true;
+	vga_stir(v);
 	g_mutex_unlock(&v->lock);
 }
 
@@ -261,6 +326,9 @@ void vga_loaded(struct vga *v)
 	vga_vbe_fix(v);
 	vga_sync_window(v);
 	v->redraw = v->glyphs = true;
+	g_mutex_lock(&v->lock);
+	vga_stir(v);
+	g_mutex_unlock(&v->lock);
 }
 
 #define U8(member)  STATE_INT(struct vga, member, STATE_U8)

@@ -199,6 +199,7 @@ static void window_write(void *opaque, uint64_t offset, unsigned size, uint64_t 
 	g_mutex_lock(&v->lock);
 	for (unsigned i = 0; i < size; i++)
 		write_byte(v, (uint32_t)(WINDOW + offset + i), (uint8_t)(data >> 8 * i));
+	vga_stir(v);
 	g_mutex_unlock(&v->lock);
 }
 

@@ -96,6 +96,7 @@ void vga_draw_text(struct vga *v, struct display *d, bool all)
 			uint32_t at = (first + x) % VGA_WORDS, word = get_le32(v->vram->host + at * 4);
 			struct vga_cell c = {.character = (uint8_t)word, .attribute = (uint8_t)(word >> 8)};
 
+			v->blinks |= (at == cursor && !off) || (blinks && c.attribute & 0x80);
 			c.cursor = at == cursor && phase && !off;
 			c.hidden = blinks && c.attribute & 0x80 && !phase;
 			if (!all && !memcmp(&c, shown, sizeof(c)))

@@ -18,7 +18,12 @@ static void update(void *opaque, unsigned head)
 	vga_update(opaque);
 }
 
-static const struct display_painter painter = {.update = update};
+static bool rest(void *opaque, unsigned head)
+{
+	return vga_rest(opaque);
+}
+
+static const struct display_painter painter = {.update = update, .rest = rest};
 
 static void config_written(struct pci_device *p, unsigned offset, unsigned len)
 {

@@ -81,6 +81,10 @@ struct vga {
 	uint32_t *pixels, palette[256];
 	struct vga_cell *cells; /* of the text that is shown */
 	uint64_t cursor_time;	/* microseconds: when it last moved */
+	bool blinks;		/* something of what is shown does */
+	bool asleep;		/* nobody asks for updates: the next change adds 1 to stir_fd */
+	int stir_fd;		/* eventfd, of the guest's writes as well */
+	GSource *stirrer;	/* NULL: there is no stir_fd */
 };
 
 /* vga.c */
@@ -102,6 +106,8 @@ extern const struct bus_ops vga_mmio_ops;
 /* Main thread: what changed is shown; the next time all is, on a surface of its own. */
 void vga_update(struct vga *v);
 void vga_redraw(struct vga *v);
+bool vga_rest(struct vga *v); /* a painter's */
+void vga_stir(struct vga *v); /* holds lock: something may be another picture now */
 
 /* vga-regs.c */
 uint8_t vga_port_read(struct vga *v, unsigned port); /* 0x3b0 to 0x3df */

@@ -130,8 +130,11 @@ static uint32_t flush(struct virtio_gpu *g, const union request *q, const struct
 		uint32_t left = MAX(rect.x, h->x), top = MAX(rect.y, h->y);
 		uint32_t right = MIN(rect.x + rect.width, h->x + h->width), bottom = MIN(rect.y + rect.height, h->y + h->height);
 
-		if (h->resource == r->id && left < right && top < bottom)
-			gpu_damage(h, left - h->x, top - h->y, right - h->x, bottom - h->y);
+		if (h->resource != r->id || left >= right || top >= bottom)
+			continue;
+		gpu_damage(h, left - h->x, top - h->y, right - h->x, bottom - h->y);
+		if (g->display)
+			display_stir(g->display, g->first + i);
 	}
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }

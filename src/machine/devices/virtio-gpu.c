@@ -254,7 +254,13 @@ static void update(void *opaque, unsigned head)
 	gpu_update(opaque, head);
 }
 
-static const struct display_painter painter = {update, gpu_wish};
+/* The driver says what it painted, gpu_show() what is shown. */
+static bool rest(void *opaque, unsigned head)
+{
+	return true;
+}
+
+static const struct display_painter painter = {update, gpu_wish, rest};
 
 static const struct virtio_class gpu_class = {
 	.name = "virtio-gpu",

@@ -28,7 +28,14 @@ static void update(void *opaque, unsigned head)
 		vga_update(&x->vga);
 }
 
-static const struct display_painter painter = {update, gpu_wish};
+static bool rest(void *opaque, unsigned head)
+{
+	struct virtio_vga *x = opaque;
+
+	return head || x->gpu.active || vga_rest(&x->vga);
+}
+
+static const struct display_painter painter = {update, gpu_wish, rest};
 
 static void let_go(struct virtio_gpu *g)
 {
