@@ -38,7 +38,6 @@ struct way {
 };
 
 struct search {
-	const struct vnc_change *change;
 	struct patches old, new;
 	uint16_t bucket[BUCKETS]; /* of old patches: number + 1 */
 	struct way way[WAYS];
