@@ -66,7 +66,7 @@ static bool open_card(struct vmm *vmm, unsigned index, GVariant *keys, GError **
 
 bool vmm_open_cards(struct vmm *vmm, GError **error)
 {
-	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "net", NULL);
+	g_autoptr(GVariant) list = options_lookup_value(vmm->options, "net");
 
 	vmm_open_netdevs(vmm);
 	vmm->n_cards = list ? (unsigned)g_variant_n_children(list) : 0;

@@ -20,7 +20,7 @@ static bool open_channel(struct machine_channel *c, unsigned index, GVariant *ke
 
 bool vmm_open_channels(struct vmm *vmm, GError **error)
 {
-	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "channel", NULL);
+	g_autoptr(GVariant) list = options_lookup_value(vmm->options, "channel");
 
 	vmm->n_channels = list ? (unsigned)g_variant_n_children(list) : 0;
 	vmm->channels = g_new0(struct machine_channel, vmm->n_channels);

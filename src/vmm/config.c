@@ -25,7 +25,7 @@ bool vmm_flag(const struct vmm *vmm, const char *name)
 {
 	gboolean on = FALSE;
 
-	g_variant_lookup(vmm->options, name, "b", &on);
+	options_lookup(vmm->options, name, "b", &on);
 	return on;
 }
 
@@ -33,14 +33,14 @@ bool vmm_waits_for_machine(const struct vmm *vmm)
 {
 	const char *uri;
 
-	return g_variant_lookup(vmm->options, "incoming", "&s", &uri);
+	return options_lookup(vmm->options, "incoming", "&s", &uri);
 }
 
 static const char *lookup_text(const struct vmm *vmm, const char *name, const char *otherwise)
 {
 	const char *text = otherwise;
 
-	g_variant_lookup(vmm->options, name, "&s", &text);
+	options_lookup(vmm->options, name, "&s", &text);
 	return text;
 }
 
@@ -48,13 +48,13 @@ static uint64_t lookup_number(const struct vmm *vmm, const char *name, uint64_t 
 {
 	guint64 n = otherwise;
 
-	g_variant_lookup(vmm->options, name, "t", &n);
+	options_lookup(vmm->options, name, "t", &n);
 	return n;
 }
 
 static bool has_option(const struct vmm *vmm, const char *name)
 {
-	g_autoptr(GVariant) value = g_variant_lookup_value(vmm->options, name, NULL);
+	g_autoptr(GVariant) value = options_lookup_value(vmm->options, name);
 
 	return value;
 }
@@ -117,7 +117,7 @@ static void take_id(struct machine_device *d, GVariant *words)
 
 static unsigned read_devices(struct vmm *vmm, struct machine_device **ret)
 {
-	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "device", NULL);
+	g_autoptr(GVariant) list = options_lookup_value(vmm->options, "device");
 	unsigned n = count(list);
 
 	*ret = g_new0(struct machine_device, n + 1);
@@ -133,7 +133,7 @@ static unsigned read_devices(struct vmm *vmm, struct machine_device **ret)
 /* --smp may be all of it, or what --cpus leaves open. */
 static bool set_cpus(struct vmm *vmm, struct machine_config *config, GError **error)
 {
-	g_autoptr(GVariant) smp = g_variant_lookup_value(vmm->options, "smp", NULL);
+	g_autoptr(GVariant) smp = options_lookup_value(vmm->options, "smp");
 	guint64 cpus = lookup_number(vmm, "cpus", 0), n = 0, sockets = 0, cores = 0, threads = 0;
 
 	if (smp) {
@@ -244,7 +244,7 @@ static bool open_consoles(struct vmm *vmm, GError **error)
 
 static bool load_qmp(struct vmm *vmm, GError **error)
 {
-	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "qmp", NULL);
+	g_autoptr(GVariant) keys = options_lookup_value(vmm->options, "qmp");
 
 	if (keys)
 		vmm->qmp_module = kv_module_symbol(QMP_MODULE, QMP_SYMBOL, error);
@@ -253,7 +253,7 @@ static bool load_qmp(struct vmm *vmm, GError **error)
 
 static bool open_qmp(struct vmm *vmm, GError **error)
 {
-	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "qmp", NULL);
+	g_autoptr(GVariant) keys = options_lookup_value(vmm->options, "qmp");
 
 	return !keys || vmm->qmp_module->open(vmm, keys, error);
 }

@@ -250,7 +250,7 @@ static struct image *open_ahead(GVariant *keys, GError **error)
 /* What the drive's image is opened with; NULL: it is not one that can be. */
 static GVariant *reopen_keys(struct vmm *vmm, unsigned index, const struct image *img)
 {
-	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "disk", NULL);
+	g_autoptr(GVariant) list = options_lookup_value(vmm->options, "disk");
 	g_autoptr(GVariant) keys = index < vmm->n_listed && list && index < g_variant_n_children(list) ?
 					   g_variant_get_child_value(list, index) : NULL;
 	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
@@ -352,11 +352,12 @@ static GVariant *cdrom_keys(const char *file)
 
 bool vmm_open_disks(struct vmm *vmm, GError **error)
 {
-	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "disk", NULL);
-	const char *cdrom = text_of(vmm->options, "cdrom", NULL);
+	g_autoptr(GVariant) list = options_lookup_value(vmm->options, "disk");
+	const char *cdrom = NULL;
 	/* What a PC's firmware and installers look for. */
 	const char *cd_bus = vmm_is_pc(vmm) ? "sata" : "scsi";
-	unsigned listed = list ? g_variant_n_children(list) : 0, n = listed + (cdrom ? 1 : 0);
+	unsigned listed = list ? g_variant_n_children(list) : 0;
+	unsigned n = listed + options_lookup(vmm->options, "cdrom", "&s", &cdrom);
 
 	vmm->n_listed = n;
 	vmm->disks = g_new0(struct machine_disk, n + VMM_PLUGGED_MAX);

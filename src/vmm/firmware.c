@@ -28,7 +28,7 @@ static const char *const pc_options[] = {"firmware", "nvram", "boot", "fw-cfg", 
 
 static GVariant *lookup(const struct vmm *vmm, const char *name)
 {
-	return g_variant_lookup_value(vmm->options, name, NULL);
+	return options_lookup_value(vmm->options, name);
 }
 
 static const char *text_of(GVariant *keys, const char *name)

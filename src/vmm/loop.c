@@ -367,7 +367,7 @@ static bool start(struct vmm *vmm, GError **error)
 	const char *uri = NULL;
 
 	vmm->running = g_get_monotonic_time();
-	if (!g_variant_lookup(vmm->options, "incoming", "&s", &uri))
+	if (!options_lookup(vmm->options, "incoming", "&s", &uri))
 		return machine_run(vmm->machine, ended, vmm, error);
 	vmm->stopped = vmm->autostart = true;
 	vmm->stop_reason = "inmigrate";

@@ -18,7 +18,7 @@ static bool has(GVariant *options, const char *name)
 {
 	gboolean on = FALSE;
 
-	return g_variant_lookup(options, name, "b", &on) && on;
+	return options_lookup(options, name, "b", &on) && on;
 }
 
 static int reject(GError *error)
@@ -34,7 +34,7 @@ static void name_messages(GVariant *options)
 	g_autofree char *program = NULL;
 	const char *name;
 
-	if (!g_variant_lookup(options, "name", "&s", &name))
+	if (!options_lookup(options, "name", "&s", &name))
 		return;
 	program = g_strconcat("kv-vmm ", name, NULL);
 	kv_log_set_program(g_intern_string(program));

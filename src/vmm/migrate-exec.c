@@ -36,7 +36,7 @@ bool migrate_exec_prepare(struct vmm *vmm, GError **error)
 {
 	const char *uri = "";
 
-	g_variant_lookup(vmm->options, "incoming", "&s", &uri);
+	options_lookup(vmm->options, "incoming", "&s", &uri);
 	if (!g_str_has_prefix(uri, "exec:") || !uri[5])
 		return true;
 	vmm->exec_fd = start(uri + 5, false, error);

@@ -65,6 +65,13 @@ extern const struct option option_table[]; /* ends with a NULL name */
 /* The parsed command line, with the file of --config in it, a floating-free a{sv}; NULL with @error set. */
 GVariant *options_parse(int argc, char *const *argv, GError **error);
 
+/*
+ * options-lookup.c: as g_variant_lookup() and g_variant_lookup_value() on such a tree, which changes no more; many times as fast.
+ * What they set without a copy (&s) is there until another tree is asked. Main thread.
+ */
+bool options_lookup(GVariant *options, const char *name, const char *format, ...);
+GVariant *options_lookup_value(GVariant *options, const char *name);
+
 /* One option at argv[*i] into such a tree; *i moves past the value it takes. */
 bool options_add(GVariantDict *dict, int argc, char *const *argv, int *i, GError **error);
 

@@ -16,7 +16,7 @@ JsonNode *qmp_query_name(void *opaque, JsonObject *args, GError **error)
 	JsonObject *o = json_object_new();
 	const char *name;
 
-	if (g_variant_lookup(vmm->options, "name", "&s", &name))
+	if (options_lookup(vmm->options, "name", "&s", &name))
 		json_object_set_string_member(o, "name", name);
 	return qmp_object(o);
 }

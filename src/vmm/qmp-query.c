@@ -50,7 +50,7 @@ JsonNode *qmp_query_machines(void *opaque, JsonObject *args, GError **error)
 /* SMBIOS' has it: --smbios type=1,uuid=. */
 JsonNode *qmp_query_uuid(void *opaque, JsonObject *args, GError **error)
 {
-	g_autoptr(GVariant) list = g_variant_lookup_value(((struct vmm *)opaque)->options, "smbios", NULL);
+	g_autoptr(GVariant) list = options_lookup_value(((struct vmm *)opaque)->options, "smbios");
 	JsonObject *o = json_object_new();
 	const char *uuid = NO_UUID;
 

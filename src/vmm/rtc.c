@@ -39,7 +39,7 @@ static int64_t local_offset(int64_t now)
 
 bool vmm_read_rtc(const struct vmm *vmm, struct machine_config *config, GError **error)
 {
-	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "rtc", NULL);
+	g_autoptr(GVariant) keys = options_lookup_value(vmm->options, "rtc");
 	const char *base = "utc", *clock = "host";
 	int64_t now = time(NULL), start = now;
 

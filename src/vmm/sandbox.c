@@ -22,7 +22,7 @@
 
 static GVariant *keys_of(GVariant *options)
 {
-	return g_variant_lookup_value(options, "sandbox", NULL);
+	return options_lookup_value(options, "sandbox");
 }
 
 static bool is_on(GVariant *keys)
@@ -47,7 +47,7 @@ static void look_at_nets(struct sandbox *s, GVariant *options)
 	g_autoptr(GVariantIter) iter = NULL;
 	GVariant *keys;
 
-	g_variant_lookup(options, "net", "aa{sv}", &iter);
+	options_lookup(options, "net", "aa{sv}", &iter);
 	while (iter && (keys = g_variant_iter_next_value(iter))) {
 		g_autofree char *folder = NULL;
 		const char *text;
@@ -67,7 +67,7 @@ static bool has_vsock(GVariant *options)
 	const char *name;
 	bool found = false;
 
-	if (!g_variant_lookup(options, "device", "a(sa{ss})", &iter))
+	if (!options_lookup(options, "device", "a(sa{ss})", &iter))
 		return false;
 	while (g_variant_iter_next(iter, "(&sa{ss})", &name, NULL))
 		found |= !strcmp(name, "virtio-vsock");
@@ -92,12 +92,12 @@ static const char **socket_files(GVariant *options)
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(consoles); i++)
 		add_socket(files, options, consoles[i]);
-	if (g_variant_lookup(options, "channel", "aa{sv}", &iter))
+	if (options_lookup(options, "channel", "aa{sv}", &iter))
 		while ((keys = g_variant_iter_next_value(iter))) {
 			add_socket(files, keys, "to");
 			g_variant_unref(keys);
 		}
-	if (g_variant_lookup(options, "vnc", "aa{sv}", &vnc))
+	if (options_lookup(options, "vnc", "aa{sv}", &vnc))
 		while ((keys = g_variant_iter_next_value(vnc))) {
 			add_socket(files, keys, "listen");
 			g_variant_unref(keys);
@@ -128,7 +128,7 @@ bool sandbox_is_wanted(GVariant *options)
 
 void sandbox_prepare(GVariant *options)
 {
-	g_autoptr(GVariant) qmp = g_variant_lookup_value(options, "qmp", NULL);
+	g_autoptr(GVariant) qmp = options_lookup_value(options, "qmp");
 
 	if (!sandbox_is_wanted(options))
 		return;

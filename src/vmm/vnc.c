@@ -14,7 +14,7 @@ enum { PASSWORD_FILE_MAX = 4096, PASSWORD_MAX = 8 };
 
 const char *vmm_vga(const struct vmm *vmm)
 {
-	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "vga", NULL);
+	g_autoptr(GVariant) keys = options_lookup_value(vmm->options, "vga");
 	const char *kind = "std";
 
 	if (keys)
@@ -24,7 +24,7 @@ const char *vmm_vga(const struct vmm *vmm)
 
 bool vmm_vga_options(const struct vmm *vmm, GVariant **ret, GError **error)
 {
-	g_autoptr(GVariant) keys = g_variant_lookup_value(vmm->options, "vga", NULL);
+	g_autoptr(GVariant) keys = options_lookup_value(vmm->options, "vga");
 	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(keys);
 	GVariantIter iter;
 	const char *name;
@@ -102,7 +102,7 @@ static bool start(struct vmm_vnc *v, GVariant *keys, GError **error)
 	g_variant_lookup(keys, "listen", "&s", &config.listen);
 	g_variant_lookup(keys, "websocket", "t", &port);
 	g_variant_lookup(keys, "password", "b", &wants_password);
-	g_variant_lookup(vmm->options, "name", "&s", &config.name);
+	options_lookup(vmm->options, "name", "&s", &config.name);
 	g_variant_lookup(keys, "share", "&s", &share);
 	if (g_variant_lookup(keys, "password-file", "&s", &file)) {
 		password = read_password(file, error);
@@ -156,7 +156,7 @@ static bool add_server(struct vmm *vmm, GVariant *keys, GError **error)
 
 bool vmm_open_vnc(struct vmm *vmm, GError **error)
 {
-	g_autoptr(GVariant) list = g_variant_lookup_value(vmm->options, "vnc", NULL);
+	g_autoptr(GVariant) list = options_lookup_value(vmm->options, "vnc");
 	gsize n = list ? g_variant_n_children(list) : 0;
 
 	if (!n)

@@ -113,6 +113,31 @@ static void test_tree(void **state)
 	assert_non_null(strstr(text, "['tcp::1-:2', 'udp::3-:4']"));
 }
 
+/* As g_variant_lookup(), of two trees in turn, and with the text where it is. */
+static void test_lookup(void **state)
+{
+	g_autoptr(GVariant) one = parse("kv-vmm --kernel k --cpus 3 --disk file=a --disk file=b", NULL);
+	g_autoptr(GVariant) other = parse("kv-vmm --kernel other --no-reboot", NULL);
+	g_autoptr(GVariant) disks = options_lookup_value(one, "disk");
+	const char *text = "untouched";
+	guint64 n = 0;
+	gboolean on = FALSE;
+
+	assert_int_equal(g_variant_n_children(disks), 2);
+	assert_true(options_lookup(one, "cpus", "t", &n));
+	assert_int_equal(n, 3);
+	assert_false(options_lookup(one, "memory", "t", &n));
+	assert_false(options_lookup(one, "kernel", "t", &n)); /* another type */
+	assert_int_equal(n, 3);
+	assert_null(options_lookup_value(other, "disk"));
+	assert_false(options_lookup(other, "name", "&s", &text));
+	assert_string_equal(text, "untouched");
+	assert_true(options_lookup(other, "kernel", "&s", &text) && options_lookup(other, "no-reboot", "b", &on) && on);
+	assert_string_equal(text, "other");
+	assert_true(options_lookup(one, "kernel", "&s", &text));
+	assert_string_equal(text, "k");
+}
+
 static void test_sizes(void **state)
 {
 	static const struct {
@@ -273,6 +298,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rejected), cmocka_unit_test(test_tree),
 		cmocka_unit_test(test_sizes),	 cmocka_unit_test(test_help),
+		cmocka_unit_test(test_lookup),
 		cmocka_unit_test(test_man_page), cmocka_unit_test(test_bad_files), cmocka_unit_test(test_file),
 	};
 
