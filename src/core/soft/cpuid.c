@@ -11,7 +11,7 @@
 #include "cpu/host.h"
 #include "cpuid.h"
 #include "fpu.h"
-#include "sys.h"
+#include "host-cpuid.h"
 #include "x86-ops.h"
 
 enum { EAX, EBX, ECX, EDX };
@@ -108,25 +108,44 @@ static u32 features(u32 leaf, u32 sub, u8 reg, u32 host)
 	return implemented & (host | without_host) & ~drop;
 }
 
-static struct kvm_cpuid_entry2 *add(u32 leaf, u32 sub, bool indexed)
+/* Zeroes: nothing of the host, which is not asked for it. */
+static struct kvm_cpuid_entry2 *add_own(u32 leaf, u32 sub, bool indexed)
 {
-	struct kvm_cpuid_entry2 *e;
-	u32 r[4];
+	struct kvm_cpuid_entry2 *e = &supported.entry[supported.count < LEAVES_MAX ? supported.count++ : LEAVES_MAX - 1];
 
-	if (supported.count == LEAVES_MAX)
-		return &supported.entry[LEAVES_MAX - 1];
-	e = &supported.entry[supported.count++];
-	sys_cpuid(leaf, sub, r);
-	*e = (struct kvm_cpuid_entry2){ .function = leaf, .index = sub, .eax = r[0], .ebx = r[1], .ecx = r[2], .edx = r[3],
+	*e = (struct kvm_cpuid_entry2){ .function = leaf, .index = sub,
 					.flags = indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0 };
 	return e;
 }
 
-static void add_basic(u32 max)
+static struct kvm_cpuid_entry2 *add(u32 leaf, u32 sub, bool indexed)
 {
-	struct kvm_cpuid_entry2 *e = add(0, 0, false);
+	struct kvm_cpuid_entry2 *e = add_own(leaf, sub, indexed);
+	u32 r[4];
 
-	e->eax = max < 0xd ? max : 0xd;
+	host_leaf(leaf, sub, r);
+	e->eax = r[EAX];
+	e->ebx = r[EBX];
+	e->ecx = r[ECX];
+	e->edx = r[EDX];
+	return e;
+}
+
+static void add_vendor(u32 leaf, u32 max, const u32 vendor[4])
+{
+	struct kvm_cpuid_entry2 *e = add_own(leaf, 0, false);
+
+	e->eax = max;
+	e->ebx = vendor[EBX];
+	e->ecx = vendor[ECX];
+	e->edx = vendor[EDX];
+}
+
+static void add_basic(const u32 first[4])
+{
+	struct kvm_cpuid_entry2 *e;
+
+	add_vendor(0, first[EAX] < 0xd ? first[EAX] : 0xd, first);
 	e = add(1, 0, false);
 	e->ecx = features(1, 0, ECX, e->ecx);
 	e->edx = features(1, 0, EDX, e->edx);
@@ -148,14 +167,13 @@ static void add_basic(u32 max)
 	e = add(7, 1, true);
 	e->eax = features(7, 1, EAX, e->eax);
 	e->ebx = e->ecx = e->edx = 0;
-	e = add(0xb, 0, true);
-	e->eax = e->ebx = e->ecx = e->edx = 0;
+	add_own(0xb, 0, true);
 }
 
 static void add_xsave(void)
 {
 	u64 xcr0 = fpu_features();
-	struct kvm_cpuid_entry2 *e = add(0xd, 0, true);
+	struct kvm_cpuid_entry2 *e = add_own(0xd, 0, true);
 
 	e->eax = (u32)xcr0;
 	e->edx = (u32)(xcr0 >> 32);
@@ -164,36 +182,35 @@ static void add_xsave(void)
 	e->eax = features(0xd, 1, EAX, e->eax);
 	e->ebx = e->ecx = e->edx = 0;
 	if (xcr0 & 4) {
-		e = add(0xd, 2, true);
+		e = add_own(0xd, 2, true);
 		e->eax = 256;
 		e->ebx = 576;
-		e->ecx = e->edx = 0;
 	}
 }
 
 static void add_kvm(void)
 {
-	struct kvm_cpuid_entry2 *e = add(KVM_LEAF, 0, false);
+	struct kvm_cpuid_entry2 *e = add_own(KVM_LEAF, 0, false);
 
 	e->eax = KVM_LEAF + 1;
 	e->ebx = 0x4b4d564b;
 	e->ecx = 0x564b4d56;
 	e->edx = 0x4d;
-	e = add(KVM_LEAF + 1, 0, false);
+	e = add_own(KVM_LEAF + 1, 0, false);
 	/*
 	 * CLOCKSOURCE NOP_IO_DELAY CLOCKSOURCE2 STEAL_TIME PV_EOI PV_UNHALT PV_TLB_FLUSH PV_SEND_IPI POLL_CONTROL SCHED_YIELD
 	 * STABLE
 	 */
 	e->eax = BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(6) | BIT(7) | BIT(9) | BIT(11) | BIT(12) | BIT(13) | BIT(24);
-	e->ebx = e->ecx = e->edx = 0;
 }
 
-static void add_extended(void)
+static void add_extended(const u32 first[4])
 {
-	struct kvm_cpuid_entry2 *e = add(0x80000000, 0, false);
+	static const u32 nobody[4]; /* Intel's has no vendor */
+	struct kvm_cpuid_entry2 *e;
 	u32 phys;
 
-	e->eax = supported.amd ? 0x80000021 : 0x80000008;
+	add_vendor(0x80000000, supported.amd ? 0x80000021 : 0x80000008, supported.amd ? first : nobody);
 	e = add(0x80000001, 0, false);
 	e->ecx = features(0x80000001, 0, ECX, e->ecx);
 	e->edx = features(0x80000001, 0, EDX, e->edx);
@@ -211,22 +228,21 @@ static void add_extended(void)
 	e->ecx = e->edx = 0;
 	if (!supported.amd)
 		return;
-	e = add(0x80000021, 0, false);
+	e = add_own(0x80000021, 0, false);
 	e->eax = BIT(2) | BIT(6) | BIT(29); /* LFENCE serializes, null selectors clear the base, SRSO_NO */
 	e->ecx = BIT(1) | BIT(2);	    /* TSA_SQ_NO, TSA_L1_NO: a VERW of ours would clear nothing */
-	e->ebx = e->edx = 0;
 }
 
 static void build(void)
 {
 	u32 r[4];
 
-	sys_cpuid(0, 0, r);
+	host_leaf(0, 0, r);
 	supported.amd = r[1] == 0x68747541 || r[1] == 0x6f677948; /* AuthenticAMD, HygonGenuine */
-	add_basic(r[0]);
+	add_basic(r);
 	add_xsave();
 	add_kvm();
-	add_extended();
+	add_extended(r);
 }
 
 bool cpuid_is_amd(void)

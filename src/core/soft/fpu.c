@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "fpu.h"
+#include "host-cpuid.h"
 
 #define X87 1u
 #define AVX 4u
@@ -25,10 +26,10 @@ struct control {
 
 static u64 host_xcr0(void)
 {
-	u32 a = 1, b, c = 0, d;
+	u32 r[4], a, d;
 
-	__asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-	if (!(c & (1u << 27))) /* OSXSAVE */
+	host_leaf(1, 0, r);
+	if (!(r[2] & (1u << 27))) /* OSXSAVE */
 		return 0;
 	__asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
 	return a | (u64)d << 32;
@@ -37,10 +38,10 @@ static u64 host_xcr0(void)
 /* XGETBV of XINUSE: CPUID leaf 0xd, subleaf 1. */
 static bool tells_in_use(void)
 {
-	u32 a = 0xd, b, c = 1, d;
+	u32 r[4];
 
-	__asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-	return a & 4;
+	host_leaf(0xd, 1, r);
+	return r[0] & 4;
 }
 
 /* Components that are not in their initial state. */
