@@ -68,11 +68,9 @@ static void swap_slots(struct vm *vm, struct memslot *slots, u32 count)
 	vm->memory.count = count;
 	vm->memory.generation++;
 	pthread_rwlock_unlock(&vm->memory_lock);
-	if (vm->jit) {
-		jit_flush(vm->jit);
+	if (vm->jit && jit_flush(vm->jit))
 		for (u32 i = 0; i < count; i++) /* no page holds code now: writes are plain again */
 			memset(slots[i].code_pages, 0, slots[i].size / PAGE_SIZE);
-	}
 	for (u32 i = 0; i < vm->vcpu_count; i++)
 		vcpu_request(vm->vcpu[i], REQ_TLB_FLUSH | REQ_JUMP_FLUSH);
 	vm_resume_world(vm);

@@ -63,6 +63,7 @@ static bool code_map(struct jit *j)
  * them, a third of what translating takes, is not the guest's time. Who comes too early gets pages by faults.
  */
 #define AHEAD_STOP UINT32_MAX
+#define AHEAD_FROM (32u << 10) /* the first instructions do not wait for a piece: while it is made its pages are locked */
 #define META_PIECE (LARGE / 4) /* the records of a piece of code, most of them: what is not used is lost */
 
 static void prepare(struct jit *j, u32 piece)
@@ -102,13 +103,14 @@ void code_ahead(struct jit *j)
 {
 	u32 pieces = (j->code_used + LARGE / 2) / LARGE + 1;
 
+	if (unlikely(j->code_used < AHEAD_FROM))
+		return;
 	if (unlikely(pieces > __atomic_load_n(&j->pieces_wanted, __ATOMIC_RELAXED)) && pieces <= CODE_SIZE / LARGE)
 		want_pieces(j, pieces);
 }
 
 static void ahead_start(struct jit *j)
 {
-	j->pieces_wanted = 1;
 	j->has_ahead = !thread_start(&j->ahead, "kv-code", ahead_thread, j);
 }
 

@@ -29,8 +29,8 @@ void jit_invalidate(struct vm *vm, struct cpu *self, u64 gpa, unsigned len);
  * its writes. */
 void jit_verify_page(struct jit *j, struct cpu *c, struct memslot *s, u64 gpa);
 
-/* Memslots changed; called with the world stopped. */
-void jit_flush(struct jit *j);
+/* Memslots changed; called with the world stopped. False: nothing was translated since the last time, and nothing is done. */
+bool jit_flush(struct jit *j);
 
 /* A host signal (SIGFPE, SIGSEGV, SIGBUS, SIGILL) hit translated code: repairs ucontext so that the guest instruction is
  * interpreted instead; false when it was not ours. */

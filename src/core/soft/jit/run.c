@@ -53,9 +53,13 @@ void jit_destroy(struct jit *j)
 	free(j);
 }
 
-void jit_flush(struct jit *j)
+bool jit_flush(struct jit *j)
 {
 	pthread_mutex_lock(&j->lock);
+	if (!j->meta_used) {
+		pthread_mutex_unlock(&j->lock);
+		return false;
+	}
 	for (u32 h = 0; h < PAGE_HASH; h++)
 		j->pages[h] = NULL;
 	j->meta_used = 0;
@@ -64,6 +68,7 @@ void jit_flush(struct jit *j)
 	page_ages_change(j);
 	j->stats.flushes++;
 	pthread_mutex_unlock(&j->lock);
+	return true;
 }
 
 /* Memory for code or records ran out: everything goes, with all vCPUs outside of translated code. */
