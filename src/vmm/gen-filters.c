@@ -14,9 +14,10 @@
 #include <unistd.h>
 
 #include "main-calls.h"
+#include "sandbox-filters.h"
 #include "user-calls.h"
 
-enum { TABLES_MAX = 4, ROWS_MAX = 1024, CALLS = 512 };
+enum { TABLES_MAX = 4, ROWS_MAX = 1024 };
 
 struct role {
 	const char *name;
@@ -104,15 +105,18 @@ static void put_program(const char *role, unsigned index, scmp_filter_ctx ctx)
 {
 	int fd = memfd_create("filter", MFD_CLOEXEC), err = fd < 0 ? -errno : seccomp_export_bpf(ctx, fd);
 	struct sock_filter f;
+	unsigned n = 0;
 
 	if (err)
 		die(role, "export", strerror(-err));
 	printf("static const struct sock_filter filter%u[] = { /* %s */\n", index, role);
 	lseek(fd, 0, SEEK_SET);
-	while (read(fd, &f, sizeof(f)) == sizeof(f))
+	for (; read(fd, &f, sizeof(f)) == sizeof(f); n++)
 		printf("\t{ 0x%02x, %u, %u, 0x%08x },\n", f.code, f.jt, f.jf, f.k);
 	puts("};\n");
 	close(fd);
+	if (n > SANDBOX_FILTER_MAX)
+		die(role, "export", "longer than SANDBOX_FILTER_MAX");
 }
 
 static void put_role(unsigned index)
@@ -142,7 +146,7 @@ int main(void)
 	for (unsigned i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
 		printf("\t{ \"%s\", filter%u, sizeof(filter%u) / sizeof(filter%u[0]) },\n", roles[i].name, i, i, i);
 	puts("\t{ 0 },\n};\n\nconst char *const sandbox_call_names[SANDBOX_CALLS] = {");
-	for (int nr = 0; nr < CALLS; nr++) {
+	for (int nr = 0; nr < SANDBOX_CALLS; nr++) {
 		char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, nr);
 
 		if (name)

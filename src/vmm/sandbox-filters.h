@@ -4,7 +4,7 @@
 
 #include <linux/filter.h>
 
-enum { SANDBOX_CALLS = 512 };
+enum { SANDBOX_CALLS = 512, SANDBOX_FILTER_MAX = 512 /* instructions */ };
 
 struct sandbox_filter {
 	const char *role; /* NULL: the end */

@@ -33,12 +33,12 @@ static const struct sandbox_filter *find(const char *role)
 int sandbox_take_filter(const char *role, unsigned flags)
 {
 	const struct sandbox_filter *f = find(role);
-	g_autofree struct sock_filter *code = NULL;
+	struct sock_filter code[SANDBOX_FILTER_MAX]; /* not from malloc(), which makes an arena for each thread */
 	struct sock_fprog program;
 
 	if (!f)
 		return ENOENT;
-	code = g_memdup2(f->code, f->len * sizeof(*code));
+	memcpy(code, f->code, f->len * sizeof(*code));
 	for (unsigned i = 0; i < f->len; i++) {
 		if (BPF_CLASS(code[i].code) == BPF_JMP && code[i].k == ROLE_OWN_PID)
 			code[i].k = (uint32_t)getpid();

@@ -58,9 +58,9 @@ void sandbox_drop_capabilities(struct sandbox *s)
 	struct __user_cap_data_struct none[2] = { { 0 } };
 
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	/* Who may not, has none that could come back: no_new_privs. */
-	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+	/* Up to the first that the kernel does not know. Who may not, has none that could come back: no_new_privs. */
+	for (int cap = 0; !prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); cap++)
+		;
 	if (syscall(SYS_capset, &header, none))
 		sandbox_left_out(s, "capabilities", errno);
 }

@@ -59,12 +59,14 @@ class Guest:
             time.sleep(0.02)
 
     def running(self, filters):
+        """Until the guest runs and each thread that was started has come as far as to its filter."""
         def is_running():
             try:
                 threads = threads_of(self.pid)
             except (FileNotFoundError, ProcessLookupError):
                 return False
-            return any(t['Name'] == ['vcpu0'] and int(t['Seccomp_filters'][0]) == filters for t in threads)
+            others = [t for t in threads if t['Tgid'] != t['Pid']]
+            return any(t['Name'] == ['vcpu0'] for t in others) and all(int(t['Seccomp_filters'][0]) == filters for t in others)
         self.wait(is_running)
         return self
 
