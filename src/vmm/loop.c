@@ -328,21 +328,32 @@ static void quit_key(void *opaque)
 	leave(opaque, 0, false, "host-ui");
 }
 
+/* 0: none. */
+static int read_signal(int fd)
+{
+	struct signalfd_siginfo info;
+	uint8_t sig;
+
+	if (fd == sandbox_signals())
+		return read(fd, &sig, 1) == 1 ? sig : 0;
+	return read(fd, &info, sizeof(info)) == sizeof(info) ? (int)info.ssi_signo : 0;
+}
+
 static gboolean on_signal(gint fd, GIOCondition condition, gpointer data)
 {
 	struct vmm *vmm = data;
-	struct signalfd_siginfo info;
+	int sig = read_signal(fd);
 
-	if (read(fd, &info, sizeof(info)) != sizeof(info))
+	if (!sig)
 		return G_SOURCE_CONTINUE;
-	if (info.ssi_signo == SIGTERM && !vmm->power_pressed) {
+	if (sig == SIGTERM && !vmm->power_pressed) {
 		vmm->power_pressed = true;
 		kv_log_info("SIGTERM: pressed the guest's power button; once more to quit");
 		vmm_powerdown(vmm);
 		return G_SOURCE_CONTINUE;
 	}
-	kv_log_info("quit by SIG%s", sigabbrev_np(info.ssi_signo));
-	leave(vmm, STATUS_SIGNAL + (int)info.ssi_signo, false, "host-signal");
+	kv_log_info("quit by SIG%s", sigabbrev_np(sig));
+	leave(vmm, STATUS_SIGNAL + sig, false, "host-signal");
 	return G_SOURCE_CONTINUE;
 }
 
@@ -351,7 +362,7 @@ static void take_signals(struct vmm *vmm)
 	sigset_t set;
 
 	handled_signals(&set);
-	vmm->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	vmm->signal_fd = sandbox_signals() >= 0 ? sandbox_signals() : signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (vmm->signal_fd < 0) {
 		kv_log_warn("signals are not handled: %s", g_strerror(errno));
 		return;

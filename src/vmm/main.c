@@ -46,6 +46,11 @@ static int run(GVariant *options)
 	GError *error = NULL;
 	int status;
 
+	status = sandbox_split(options, &error);
+	if (error)
+		return reject(error);
+	if (status >= 0)
+		return status;
 	vmm_block_signals();
 	sandbox_prepare(options);
 	if (vmm_open(&vmm, options, &error)) {

@@ -67,6 +67,7 @@ static const struct option sandbox_keys[] = {
 	{ "strict", OPTION_BOOL, "on|off", "no start without all of it (off)" },
 	{ "user", OPTION_TEXT, "NAME", "who to become when started by root (nobody)" },
 	{ "files", OPTION_FILE, "DIR", "where a QMP client's files are", .repeat = true },
+	{ "pid", OPTION_BOOL, "on|off", "a namespace of processes, and a process that waits outside (off)" },
 	{},
 };
 

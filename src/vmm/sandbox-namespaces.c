@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Namespaces: of users, so that what can be got back is worth nothing outside; of mounts, with a root that is empty; of networks,
- * with none; of System V's IPC. unshare(2), user_namespaces(7), mount_namespaces(7). Not of processes: that would take a second
- * process that waits for the first, and thread ids that QMP's clients could not use; docs/threat-model.md says what stands there
- * instead. See sandbox.h.
+ * with none; of System V's IPC. unshare(2), user_namespaces(7), mount_namespaces(7). That of processes is in sandbox-processes.c.
+ * See sandbox.h.
  */
 #include <errno.h>
 #include <fcntl.h>

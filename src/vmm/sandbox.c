@@ -34,11 +34,11 @@ static bool is_on(GVariant *keys)
 	return !strcmp(mode, "on");
 }
 
-static bool is_strict(GVariant *keys)
+static bool has(GVariant *keys, const char *name)
 {
-	gboolean strict = FALSE;
+	gboolean on = FALSE;
 
-	return keys && g_variant_lookup(keys, "strict", "b", &strict) && strict;
+	return keys && g_variant_lookup(keys, name, "b", &on) && on;
 }
 
 static void look_at_nets(struct sandbox *s, GVariant *options)
@@ -126,6 +126,14 @@ bool sandbox_is_wanted(GVariant *options)
 	return is_on(keys);
 }
 
+bool sandbox_wants_processes(GVariant *options, bool *ret_strict)
+{
+	g_autoptr(GVariant) keys = keys_of(options);
+
+	*ret_strict = has(keys, "strict");
+	return is_on(keys) && has(keys, "pid");
+}
+
 void sandbox_prepare(GVariant *options)
 {
 	g_autoptr(GVariant) qmp = options_lookup_value(options, "qmp");
@@ -159,6 +167,7 @@ static bool give_up(struct sandbox *s, GError **error)
 	sandbox_landlock(s);
 	if (s->proc >= 0)
 		close(s->proc);
+	sandbox_end_with_waiter();
 #ifndef SANDBOX_SANITIZED
 	sandbox_seccomp(s);
 #endif
@@ -188,7 +197,7 @@ static bool enter(const struct vmm *vmm, GVariant *keys, GError **error)
 		.left_out = left_out,
 	};
 
-	s.strict = is_strict(keys);
+	s.strict = has(keys, "strict");
 	s.network = vmm->qmp; /* netdev_add */
 	look_at_nets(&s, vmm->options);
 	folders = s.folders;

@@ -34,9 +34,17 @@ struct sandbox {
 	int landlock; /* rules, or -1 */
 };
 
+/*
+ * sandbox-processes.c, first of all: -1, go on. Else this process has waited for one in a namespace of processes, which went on
+ * in its place, or @error is set: the exit status.
+ */
+int sandbox_split(GVariant *options, GError **error);
+/* The descriptor of what the waiting process was sent: each byte a signal. -1: there is none. */
+int sandbox_signals(void);
 /* To be called before the machine is made: holds back threads until sandbox_enter(). Nothing with --sandbox off. */
 void sandbox_prepare(GVariant *options);
 bool sandbox_is_wanted(GVariant *options); /* not --sandbox off */
+bool sandbox_wants_processes(GVariant *options, bool *ret_strict); /* pid=on */
 /* Everything is open. False with @error set: `strict`, or a mistake of the user's. */
 bool sandbox_enter(const struct vmm *vmm, GError **error);
 
@@ -50,6 +58,8 @@ void sandbox_unshare(struct sandbox *s);
 void sandbox_close_root(struct sandbox *s);
 /* One of its own for users, when root has become somebody else; see sandbox_unshare() for others. */
 void sandbox_unshare_users(struct sandbox *s);
+/* sandbox-processes.c: from here on the end of the waiting process is this one's. */
+void sandbox_end_with_waiter(void);
 /* sandbox-user.c; find: while there are files to look into. */
 bool sandbox_find_user(struct sandbox *s, GError **error);
 bool sandbox_change_user(struct sandbox *s, GError **error);

@@ -6,6 +6,7 @@ import ctypes
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -69,6 +70,23 @@ class Guest:
             return any(t['Name'] == ['vcpu0'] for t in others) and all(int(t['Seccomp_filters'][0]) == filters for t in others)
         self.wait(is_running)
         return self
+
+    def running_inside(self, filters):
+        """As running(), of the machine's process in a namespace: another one than that which was started."""
+        def has_child():
+            try:
+                self.pid = first_of_namespace(self.process.pid)
+            except IndexError:
+                return False
+            return True
+        self.wait(has_child)
+        return self.running(filters)
+
+    def wait_gone(self):
+        end = time.monotonic() + LIMIT
+        while os.path.exists(f'/proc/{self.pid}') and status_of(self.pid, self.pid)['State'][0] != 'Z':
+            check(time.monotonic() < end, 'it is still there')
+            time.sleep(0.02)
 
     def send(self, byte):
         self.process.stdin.write(byte)
@@ -166,19 +184,75 @@ def case_user(bed):
         guest.end()
 
 
+def first_of_namespace(waiter):
+    """The child of the process that was started."""
+    with open(f'/proc/{waiter}/task/{waiter}/children', encoding='utf-8') as file:
+        return int(file.read().split()[0])
+
+
+def check_first(guest, uid):
+    """The machine's process is the first of its namespace; the other one takes signals for it, once each, and ends as it does."""
+    waiter, first = guest.process.pid, guest.pid
+    check(status_of(first, first)['NSpid'] == [str(first), '1'], 'not the first', str(status_of(first, first)['NSpid']))
+    other = os.readlink(f'/proc/{first}/ns/pid')
+    check(other not in (os.readlink('/proc/self/ns/pid'), os.readlink(f'/proc/{waiter}/ns/pid')), 'the same namespace')
+    check_threads(guest, uid)
+    check_world(guest)
+    os.kill(first, signal.SIGTERM)
+    os.kill(waiter, signal.SIGTERM)
+    line = guest.process.stdout.readline()
+    while line and b'power button' not in line:
+        line = guest.process.stdout.readline()
+    check(line, 'no power button')
+    os.kill(first, signal.SIGTERM)
+
+
+def case_pid(bed):
+    """A namespace of processes, and what the process outside of it does: for root and for others."""
+    if not namespaces_of_users():
+        raise Skipped('no namespaces of users')
+    other = pwd.getpwnam('daemon').pw_uid
+    starts = [((), os.geteuid() or 65534)]
+    if os.geteuid() == 0 and shutil.which('setpriv'):
+        before = ('setpriv', f'--reuid={other}', f'--regid={other}', '--clear-groups')
+        if subprocess.run([*before, 'test', '-x', bed.program], check=False).returncode == 0:
+            starts.append((before, other))
+    for before, uid in starts:
+        for end in 'guest', signal.SIGTERM, signal.SIGKILL:
+            with bed.guest('--sandbox', 'pid=on,strict=on', '--net', 'none', before=before) as guest:
+                guest.running_inside(2)
+                check_first(guest, uid)
+                if end == 'guest':
+                    guest.end()
+                elif end == signal.SIGTERM:  # the second one
+                    os.kill(guest.process.pid, end)
+                    check(guest.process.wait(LIMIT) == 128 + end, 'another status')
+                else:
+                    os.kill(guest.pid, end)
+                    check(guest.process.wait(LIMIT) == -end, 'another end')
+        with bed.guest('--sandbox', 'pid=on', '--net', 'none', before=before) as guest:
+            guest.running_inside(2)
+            guest.process.kill()
+            guest.process.wait()
+            guest.wait_gone()
+
+
 def case_container(bed):
     """Where there are no namespaces to get, a guest runs all the same, filtered; strict=on says what is missing."""
     if not namespaces_of_users():
         raise Skipped('no namespaces of users')
-    script = 'for n in user mnt net ipc; do echo 0 >/proc/sys/user/max_${n}_namespaces || exit 9; done; exec "$@"'
+    script = 'for n in user mnt net ipc pid; do echo 0 >/proc/sys/user/max_${n}_namespaces || exit 9; done; exec "$@"'
     before = ['unshare', '--user', '--map-root-user', 'sh', '-c', script, 'sh']
     with bed.guest(before=before) as guest:
         guest.running(2)
         check(all(t['Seccomp'] == ['2'] and int(t['CapEff'][0], 16) == 0 for t in threads_of(guest.pid)), 'not filtered')
         guest.end()
-    with bed.guest('--sandbox', 'strict=on', before=before) as guest:
-        text = guest.end(1)
-        check('strict=on' in text and 'mount namespace' in text, 'does not say what is missing', text)
+    with bed.guest('--sandbox', 'pid=on', before=before) as guest:
+        guest.running(2).end()
+    for keys, missing in ('strict=on', 'mount namespace'), ('strict=on,pid=on', 'process namespace'):
+        with bed.guest('--sandbox', keys, before=before) as guest:
+            text = guest.end(1)
+            check('strict=on' in text and missing in text, 'does not say what is missing', text)
 
 
 def refused(client, path):
