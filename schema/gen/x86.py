@@ -392,9 +392,13 @@ def desc_c(r, reads):
     attr += ['D_VSIB'] if r.vsib else []
     attr += ['D_CHECK'] if r.exec in ('mov_cr', 'mov_dr', 'mov_sreg') else []
     fr, fw, fu = reads, r.flags[1], r.flags[2]
-    return '\t{ "%s", INSN_%s, KIND_%s, %d, { %s }, %s, %s, %s, %s, %s, %s, GATE_%s, %s },\n' % (
-        r.name, r.name, r.kind.upper(), len(r.ops), ', '.join(r.ops) or '{ 0 }', mask(fr), mask(fw), mask(fu),
-        regs(r.r), regs(r.w), ' | '.join(attr) or '0', r.gate, 'exec_%s' % r.exec if r.exec != 'vector' else 'vector_exec')
+    return '\t{ INSN_%s, KIND_%s, %d, { %s }, %s, %s, %s, %s, %s, %s, GATE_%s, FN_%s },\n' % (
+        r.name, r.kind.upper(), len(r.ops), ', '.join(r.ops) or '{ 0 }', mask(fr), mask(fw), mask(fu),
+        regs(r.r), regs(r.w), ' | '.join(attr) or '0', r.gate, function(r))
+
+
+def function(r):
+    return f'exec_{r.exec}' if r.exec != 'vector' else 'vector_exec'
 
 
 def write_ops(t, path, names):
@@ -411,12 +415,17 @@ def write_tables(t, path, names, leaves, roots):
     with open(path, 'w') as f:
         f.write('/* Made by schema/gen/x86.py from schema/x86.tab. */\n#include "exec-list.h"\n#include "vector.h"\n'
                 '#include "decode.h"\n\n')
-        f.write('const char *const insn_op_names[INSN_COUNT] = {\n\t"(none)",\n')
+        functions = sorted({'exec_ud', *map(function, t.rows)})
+        f.write('enum {\n')
+        f.writelines(f'\tFN_{n},\n' for n in functions)
+        f.write('};\n\ninsn_fn *const insn_functions[] = {\n')
+        f.writelines(f'\t{n},\n' for n in functions)
+        f.write('};\n\nconst char insn_op_names[INSN_COUNT][INSN_NAME_SIZE] = {\n\t"(none)",\n')
         f.writelines(f'\t"{n}",\n' for n in names)
         f.write('};\n\nconst struct cpuid_gate_bit cpuid_gates[GATE_COUNT] = {\n')
         f.writelines(f'\t[GATE_{g[0]}] = {{ {g[1]:#x}, {g[2]}, {g[3]}, {g[4]} }},\n' for g in t.gates)
         f.write('};\n\n')
-        f.write('const struct insn_desc insn_descs[] = {\n\t{ "(bad)", INSN_NONE, KIND_INTERP, 0, { { 0 } }, 0, 0, 0, 0, 0, 0, 0, exec_ud },\n')
+        f.write('const struct insn_desc insn_descs[] = {\n\t{ INSN_NONE, KIND_INTERP, 0, { { 0 } }, 0, 0, 0, 0, 0, 0, 0, FN_exec_ud },\n')
         for r in t.rows:
             f.write(desc_c(r, r.flags[0]))
             if r.count:

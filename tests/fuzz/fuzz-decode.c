@@ -19,7 +19,7 @@ static void demand(bool ok)
 static void check_fields(const struct insn *i)
 {
 	demand(i->len >= 1 && i->len <= INSN_MAX);
-	demand(i->d->nopnd <= 4 && i->d->exec && i->d->op < INSN_COUNT);
+	demand(i->d->nopnd <= 4 && insn_exec(i->d) && i->d->op < INSN_COUNT);
 	demand(i->opsize == 2 || i->opsize == 4 || i->opsize == 8);
 	demand(i->adsize == 2 || i->adsize == 4 || i->adsize == 8);
 	demand(i->reg < 16 && i->rm < 16 && i->vvvv < 16 && i->seg <= SEG_GS && i->scale < 4);

@@ -189,7 +189,7 @@ u64 gen_data_address(unsigned size, bool aligned)
 
 static bool is_state_row(const struct insn_desc *d)
 {
-	return d->exec == vector_exec && d->opnd[0].size == SZ_VAR;
+	return insn_exec(d) == vector_exec && d->opnd[0].size == SZ_VAR;
 }
 
 bool gen_row_usable(const struct insn_row *row)
@@ -208,7 +208,7 @@ bool gen_row_usable(const struct insn_row *row)
 	if (test_mode != MODE_LONG64 && !row->vex && (row->w > 0 || row->b > 0))
 		return false;
 	for (unsigned n = 0; n < ARRAY_SIZE(out); n++)
-		if (d->exec == out[n])
+		if (insn_exec(d) == out[n])
 			return false;
 	return true;
 }
@@ -229,7 +229,7 @@ static unsigned put_prefixes(u8 *p, const struct insn_row *row, const struct ins
 		p[n++] = 0xf0;
 	if (d->attr & ATTR_STRING && one_in(2))
 		p[n++] = one_in(2) ? 0xf3 : 0xf2;
-	if (row->pfx != 1 && !(d->attr & ATTR_FORCE64) && d->exec != vector_exec && one_in(4))
+	if (row->pfx != 1 && !(d->attr & ATTR_FORCE64) && insn_exec(d) != vector_exec && one_in(4))
 		p[n++] = 0x66;
 	if (row->pfx)
 		p[n++] = byte[row->pfx];
@@ -362,7 +362,7 @@ static void aim_string(struct test_case *t)
 static void aim_stack(struct test_case *t)
 {
 	t->in.gpr[RSP] = gen_data_address(16, false);
-	if (t->insn.d->kind == KIND_LEAVE || t->insn.d->exec == exec_enter)
+	if (t->insn.d->kind == KIND_LEAVE || insn_exec(t->insn.d) == exec_enter)
 		t->in.gpr[RBP] = gen_data_address(16, false);
 	if (t->insn.d->kind == KIND_RET)
 		prepare_data(t, t->in.gpr[RSP]);
@@ -390,7 +390,7 @@ static bool fix_immediate(struct test_case *t)
 	if (insn_result_varies(i)) {
 		u64 count = i->d->opnd[2].kind == OP_I ? i->imm : t->in.gpr[RCX];
 
-		return i->d->exec == exec_shld && (count & 31) <= 16;
+		return insn_exec(i->d) == exec_shld && (count & 31) <= 16;
 	}
 	return true;
 }
@@ -428,7 +428,7 @@ static void aim_memory(struct test_case *t)
 		gather_indices(t);
 	prepare_data(t, target);
 	/* bit strings: stay near */
-	if (i->d->exec == exec_bt && i->d->opnd[1].kind == OP_G && i->reg != i->base && i->reg != i->index &&
+	if (insn_exec(i->d) == exec_bt && i->d->opnd[1].kind == OP_G && i->reg != i->base && i->reg != i->index &&
 	    one_in(2) == 0)
 		t->in.gpr[i->reg] = (u64)((s64)rng() >> 50);
 }
@@ -472,7 +472,7 @@ bool gen_case(struct test_case *t, const struct insn_row *row)
 		aim_memory(t);
 	if (d->attr & ATTR_STRING)
 		aim_string(t);
-	if (d->exec == exec_xlat)
+	if (insn_exec(d) == exec_xlat)
 		t->in.gpr[RBX] = gen_data_address(256, false);
 	if ((d->attr & ATTR_MASKED) && !t->insn.mem)
 		t->in.gpr[RDI] = gen_data_address(16, false);
@@ -481,7 +481,7 @@ bool gen_case(struct test_case *t, const struct insn_row *row)
 		t->in.gpr[RDX] = 0;
 	}
 	if (d->kind == KIND_PUSH || d->kind == KIND_POP || d->kind == KIND_CALL || d->kind == KIND_RET ||
-	    d->kind == KIND_LEAVE || d->exec == exec_enter)
+	    d->kind == KIND_LEAVE || insn_exec(d) == exec_enter)
 		aim_stack(t);
 	if ((d->kind == KIND_CALL || d->kind == KIND_JMP) && d->opnd[0].kind == OP_E && !t->insn.mem &&
 	    t->insn.rm != RSP)

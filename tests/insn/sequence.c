@@ -27,7 +27,7 @@ static bool fits(const struct insn_desc *d)
 	static insn_fn *const out[] = {exec_bt, exec_cmps, exec_enter, exec_int, exec_ud, exec_bound, exec_pusha, exec_popa};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(out); n++)
-		if (d->exec == out[n])
+		if (insn_exec(d) == out[n])
 			return false;
 	for (unsigned n = 0; n < d->nopnd; n++)
 		if (d->opnd[n].size == SZ_VAR || d->opnd[n].kind == OP_VSIB)

@@ -198,7 +198,7 @@ static const char *compare_memory(const struct insn *i, const ZydisDecodedOperan
 	if (seg[i->seg] != op->mem.segment && i->d->kind != KIND_LEA)
 		return "segment";
 	/* a cache line, and a 16-bit MOVSXD, which makers describe differently */
-	if (i->d->exec == exec_clflush || i->d->op == INSN_MOVSXD)
+	if (insn_exec(i->d) == exec_clflush || i->d->op == INSN_MOVSXD)
 		return NULL;
 	if (i->mem_size && op->size / 8 != i->mem_size && i->d->opnd[0].kind != OP_VSIB &&
 	    i->d->opnd[1].kind != OP_VSIB)
@@ -276,7 +276,7 @@ static void report(const char *what, const u8 *b, enum cpu_mode mode, const stru
 	char key[64];
 	unsigned n;
 
-	snprintf(key, sizeof(key), "%.30s/%.30s", what, ours == DECODE_OK ? i->d->name : m);
+	snprintf(key, sizeof(key), "%.30s/%.30s", what, ours == DECODE_OK ? insn_name(i->d) : m);
 	for (n = 0; n < 511 && seen[n].count && strcmp(seen[n].key, key); n++)
 		;
 	memcpy(seen[n].key, key, sizeof(key));
@@ -286,7 +286,7 @@ static void report(const char *what, const u8 *b, enum cpu_mode mode, const stru
 	for (n = 0; n < 15; n++)
 		printf(" %02x", b[n]);
 	printf("\n   ours %d %s len %d seg %d base %d disp %lld size %d ops %d; Zydis %s len %d isa %s base %d\n", ours,
-	       ours == DECODE_OK ? i->d->name : "", i->len, i->seg, i->base, (long long)i->disp, i->mem_size, i->opsize,
+	       ours == DECODE_OK ? insn_name(i->d) : "", i->len, i->seg, i->base, (long long)i->disp, i->mem_size, i->opsize,
 	       m, ZYAN_SUCCESS(zs) ? z->length : 0, ZYAN_SUCCESS(zs) ? ZydisISAExtGetString(z->meta.isa_ext) : "", zop);
 }
 
@@ -307,7 +307,7 @@ static bool one_case(ZydisDecoder *dec, unsigned mode_index)
 	if (ZYAN_SUCCESS(zs) && left_out(&z))
 		return true;
 	/* SYSENTER and SYSEXIT fault with #GP, not #UD, outside protected mode */
-	if (res == DECODE_OK && (i.d->exec == exec_sysenter || i.d->exec == exec_sysexit) && mode == MODE_REAL)
+	if (res == DECODE_OK && (insn_exec(i.d) == exec_sysenter || insn_exec(i.d) == exec_sysexit) && mode == MODE_REAL)
 		return true;
 	if ((res == DECODE_OK) != !!ZYAN_SUCCESS(zs))
 		bad = res == DECODE_OK ? "decodes what Zydis refuses" : "refuses what Zydis decodes";

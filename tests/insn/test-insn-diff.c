@@ -172,7 +172,7 @@ static void forgive(void)
 	/* an address that is neither aligned nor canonical; CMPS with two bad addresses */
 	if (both && (d->opnd[0].size == SZ_VAR || (d->attr & ATTR_ALIGN)) && want.vector + got.vector == 12 + 13)
 		got.vector = want.vector;
-	if (both && (d->exec == exec_cmps || d->exec == exec_pusha) && want.vector == got.vector)
+	if (both && (insn_exec(d) == exec_cmps || insn_exec(d) == exec_pusha) && want.vector == got.vector)
 		got.cr2 = want.cr2;
 	/* an access that wraps at 4 GiB */
 	if (both && test_mode != MODE_LONG64 && want.vector == 14 && (got.vector == 13 || got.vector == 12))
@@ -313,7 +313,7 @@ static bool run_row(unsigned index, u64 count, unsigned self)
 		if (!mine(n, self))
 			continue;
 		rng_seed(opt.seed * 1000003 + index * 7919ull + n * 104729);
-		if (!gen_case(&tc, row) || run_case(insn_descs[row->desc].name, n))
+		if (!gen_case(&tc, row) || run_case(insn_name(&insn_descs[row->desc]), n))
 			jobs_tick();
 		else if (++bad && !opt.keep_going)
 			break;
@@ -341,7 +341,7 @@ static bool row_runs(const struct insn_row *row)
 {
 	const struct insn_desc *d = &insn_descs[row->desc];
 
-	return gen_row_usable(row) && engine_has(engines[0], d) && (!opt.row || !strcmp(opt.row, d->name));
+	return gen_row_usable(row) && engine_has(engines[0], d) && (!opt.row || !strcmp(opt.row, insn_name(d)));
 }
 
 static unsigned run_rows(unsigned self)

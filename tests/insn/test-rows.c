@@ -29,12 +29,12 @@ int main(void)
 	for (unsigned n = 0; n < insn_row_count; n++) {
 		const struct insn_desc *d = &insn_descs[insn_rows[n].desc];
 
-		if (d->exec != vector_exec || has_own_way(d))
+		if (insn_exec(d) != vector_exec || has_own_way(d))
 			continue;
 		vectors++;
 		if (vec_find(d->op))
 			continue;
-		printf("%s has no function\n", d->name);
+		printf("%s has no function\n", insn_name(d));
 		missing++;
 	}
 	printf("%u rows, %u without a function\n", vectors, missing);

@@ -130,5 +130,5 @@ insn_fn exec_vmcall; /* VMCALL VMMCALL */
 /* May its result be undefined, and differ between processors? BSWAP of 16 bits, SHLD and SHRD of 16 by more than that. */
 static inline bool insn_result_varies(const struct insn *i)
 {
-	return i->opsize == 2 && (i->d->exec == exec_bswap || i->d->exec == exec_shld);
+	return i->opsize == 2 && (insn_exec(i->d) == exec_bswap || insn_exec(i->d) == exec_shld);
 }

@@ -75,8 +75,8 @@ struct opnd {
 struct insn;
 typedef void insn_fn(struct cpu *c, const struct insn *i);
 
+/* Without pointers, each of which a start would have to write. */
 struct insn_desc {
-	const char *name;
 	u16 op; /* enum insn_op, generated: one value a mnemonic */
 	u8 kind; /* enum insn_kind */
 	u8 nopnd;
@@ -86,7 +86,7 @@ struct insn_desc {
 	u16 implicit_read, implicit_written; /* bit n = GPR n beyond the explicit operands */
 	u32 attr; /* ATTR_* */
 	u16 cpuid; /* enum cpuid_gate, generated: 0 = always there */
-	insn_fn *exec; /* the interpreter's function; NULL is not allowed: unimplemented rows do not exist */
+	u16 function; /* of insn_functions[]: see insn_exec() */
 };
 
 #define ATTR_LOCK (1u << 0)	 /* LOCK allowed (with a memory destination) */
@@ -157,7 +157,20 @@ enum decode_result insn_decode(struct insn *i, const u8 *p, size_t avail, enum c
 /* SDM syntax, for logs and tests; always terminated. */
 void insn_print(const struct insn *i, u64 rip, char *buf, size_t size);
 
-extern const char *const insn_op_names[];
+enum { INSN_NAME_SIZE = 20 };
+extern const char insn_op_names[][INSN_NAME_SIZE];
+extern insn_fn *const insn_functions[];
+
+/* The interpreter's function; never NULL: unimplemented rows do not exist. */
+static inline insn_fn *insn_exec(const struct insn_desc *d)
+{
+	return insn_functions[d->function];
+}
+
+static inline const char *insn_name(const struct insn_desc *d)
+{
+	return insn_op_names[d->op];
+}
 
 /* Bytes of an operand of enum opnd_size `size` in this instruction; 0 for SZ_0 and SZ_VAR. */
 static inline unsigned insn_size(const struct insn *i, u8 size)

@@ -165,7 +165,7 @@ static inline void execute(struct cpu *c)
 	}
 	c->intr_shadow = 0;
 	c->op_count[i->d->op]++;
-	i->d->exec(c, i);
+	insn_exec(i->d)(c, i);
 	c->rip = c->next_rip;
 }
 
@@ -230,7 +230,7 @@ void interp_decoded(struct cpu *c, const struct insn *i)
 	if (unlikely(c->mode != MODE_LONG64))
 		c->next_rip = (u32)c->next_rip;
 	c->op_count[i->d->op]++;
-	i->d->exec(c, i);
+	insn_exec(i->d)(c, i);
 	c->rip = c->next_rip;
 	take_traps(c);
 }

@@ -238,7 +238,7 @@ void insn_print(const struct insn *i, u64 rip, char *buf, size_t size)
 		put(&t, "lock ");
 	if (i->rep && (i->d->attr & ATTR_STRING))
 		put(&t, i->rep == 0xf3 ? "rep " : "repne ");
-	put(&t, i->d->name);
+	put(&t, insn_name(i->d));
 	for (unsigned n = 0; n < i->d->nopnd; n++) {
 		put(&t, n ? ", " : " ");
 		put_operand(&t, i, &i->d->opnd[n], rip);

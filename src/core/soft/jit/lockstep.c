@@ -174,7 +174,7 @@ static bool repeatable(const struct insn *i)
 		return false;
 	switch (i->d->kind) {
 	case KIND_COPY:
-		return i->d->exec != exec_rdrand;
+		return insn_exec(i->d) != exec_rdrand;
 	case KIND_LEA:
 	case KIND_PUSH:
 	case KIND_POP:
@@ -321,7 +321,7 @@ static void copy_state(struct lockstep *l, const struct cpu *c)
 /* Flags that it makes something of. A shift's may also stay as they are: they are among flags_read for that. */
 static u16 flags_used(const struct insn *i)
 {
-	if (i->d->exec == exec_shift || i->d->exec == exec_shld)
+	if (insn_exec(i->d) == exec_shift || insn_exec(i->d) == exec_shld)
 		return i->d->op == INSN_RCL || i->d->op == INSN_RCR ? FL_CF : 0;
 	return i->d->flags_read & FL_ARITH;
 }

@@ -235,7 +235,7 @@ static void sha256rnds2(struct vec_insn *v)
 	v->r = (union vec){.d = {f, e, b, a}};
 }
 
-const struct vec_op vec_crypto[INSN_COUNT] = {
+const struct vec_op vec_crypto[] = {
 	VEC_BOTH(AESENC, aes_round),
 	VEC_BOTH(AESENCLAST, aes_round, .arg = AES_LAST),
 	VEC_BOTH(AESDEC, aes_round, .arg = AES_INVERSE),
@@ -243,11 +243,12 @@ const struct vec_op vec_crypto[INSN_COUNT] = {
 	VEC_BOTH(AESIMC, aesimc),
 	VEC_BOTH(AESKEYGENASSIST, aeskeygenassist),
 	VEC_BOTH(PCLMULQDQ, pclmulqdq),
-	[INSN_SHA1NEXTE] = {sha1nexte},
-	[INSN_SHA1MSG1] = {sha1msg1},
-	[INSN_SHA1MSG2] = {sha1msg2},
-	[INSN_SHA1RNDS4] = {sha1rnds4},
-	[INSN_SHA256MSG1] = {sha256msg1},
-	[INSN_SHA256MSG2] = {sha256msg2},
-	[INSN_SHA256RNDS2] = {sha256rnds2},
+	{INSN_SHA1NEXTE, sha1nexte},
+	{INSN_SHA1MSG1, sha1msg1},
+	{INSN_SHA1MSG2, sha1msg2},
+	{INSN_SHA1RNDS4, sha1rnds4},
+	{INSN_SHA256MSG1, sha256msg1},
+	{INSN_SHA256MSG2, sha256msg2},
+	{INSN_SHA256RNDS2, sha256rnds2},
+	{0},
 };

@@ -109,16 +109,30 @@ static void zero_vectors(struct cpu *c, const struct insn *i)
 
 /* ---- ordinary instructions ---- */
 
-const struct vec_op *vec_find(unsigned op)
+static const struct vec_op *search(unsigned op)
 {
-	static const struct vec_op *const tables[] = {
+	static const struct vec_op *const lists[] = {
 		vec_moves, vec_integer, vec_shifts, vec_shuffles, vec_crypto, vec_text, vec_floats,
 	};
+	static const struct vec_op nobody;
 
-	for (unsigned n = 0; n < ARRAY_SIZE(tables); n++)
-		if (tables[n][op].fn)
-			return &tables[n][op];
-	return NULL;
+	for (unsigned n = 0; n < ARRAY_SIZE(lists); n++)
+		for (const struct vec_op *o = lists[n]; o->fn; o++)
+			if (o->op == op)
+				return o;
+	return &nobody;
+}
+
+const struct vec_op *vec_find(unsigned op)
+{
+	static const struct vec_op *found[INSN_COUNT]; /* so far */
+	const struct vec_op *o = __atomic_load_n(&found[op], __ATOMIC_RELAXED);
+
+	if (!o) {
+		o = search(op);
+		__atomic_store_n(&found[op], o, __ATOMIC_RELAXED);
+	}
+	return o->fn ? o : NULL;
 }
 
 static bool is_mmx(unsigned kind)

@@ -94,10 +94,10 @@ unsigned sse_count(struct vec_insn *v)
 		VEC_BOTH(op##SD, fn, 8, SSE_SCALAR | (arg))
 
 #define FMA_PACKED(op, form, arg)                                                                                                \
-	[INSN_##op##form##PS] = {sse_fma, 4, FMA_##form | (arg)}, [INSN_##op##form##PD] = {sse_fma, 8, FMA_##form | (arg)}
+	{INSN_##op##form##PS, sse_fma, 4, FMA_##form | (arg)}, {INSN_##op##form##PD, sse_fma, 8, FMA_##form | (arg)}
 #define FMA_SCALAR(op, form, arg)                                                                                                \
-	[INSN_##op##form##SS] = {sse_fma, 4, FMA_##form | SSE_SCALAR | (arg)},                                                   \
-	[INSN_##op##form##SD] = {sse_fma, 8, FMA_##form | SSE_SCALAR | (arg)}
+	{INSN_##op##form##SS, sse_fma, 4, FMA_##form | SSE_SCALAR | (arg)},                                                   \
+	{INSN_##op##form##SD, sse_fma, 8, FMA_##form | SSE_SCALAR | (arg)}
 #define FMA_ALTERNATING(op, arg)                                                                                                 \
 	FMA_PACKED(op, 132, SSE_ALTERNATE | (arg)), FMA_PACKED(op, 213, SSE_ALTERNATE | (arg)),                                  \
 		FMA_PACKED(op, 231, SSE_ALTERNATE | (arg))
@@ -105,7 +105,7 @@ unsigned sse_count(struct vec_insn *v)
 	FMA_PACKED(op, 132, arg), FMA_PACKED(op, 213, arg), FMA_PACKED(op, 231, arg), FMA_SCALAR(op, 132, arg),                  \
 		FMA_SCALAR(op, 213, arg), FMA_SCALAR(op, 231, arg)
 
-const struct vec_op vec_floats[INSN_COUNT] = {
+const struct vec_op vec_floats[] = {
 	FOUR(ADD, sse_arith, SSE_ADD),
 	FOUR(SUB, sse_arith, SSE_SUB),
 	FOUR(MUL, sse_arith, SSE_MUL),
@@ -132,17 +132,17 @@ const struct vec_op vec_floats[INSN_COUNT] = {
 	VEC_BOTH(RSQRTPS, sse_rsqrt, 4),
 	VEC_BOTH(RSQRTSS, sse_rsqrt, 4, SSE_SCALAR),
 
-	[INSN_CVTPI2PS] = {sse_from_int, 4, 4 | CVT_MERGE},
-	[INSN_CVTPI2PD] = {sse_from_int, 4, 8},
+	{INSN_CVTPI2PS, sse_from_int, 4, 4 | CVT_MERGE},
+	{INSN_CVTPI2PD, sse_from_int, 4, 8},
 	VEC_BOTH(CVTSI2SS, sse_from_int, 0, 4 | CVT_MERGE | SSE_SCALAR),
 	VEC_BOTH(CVTSI2SD, sse_from_int, 0, 8 | CVT_MERGE | SSE_SCALAR),
 	VEC_BOTH(CVTDQ2PS, sse_from_int, 4, 4),
 	VEC_BOTH(CVTDQ2PD, sse_from_int, 4, 8),
 
-	[INSN_CVTPS2PI] = {sse_to_int, 4, 4},
-	[INSN_CVTPD2PI] = {sse_to_int, 8, 4},
-	[INSN_CVTTPS2PI] = {sse_to_int, 4, 4 | CVT_TRUNCATE},
-	[INSN_CVTTPD2PI] = {sse_to_int, 8, 4 | CVT_TRUNCATE},
+	{INSN_CVTPS2PI, sse_to_int, 4, 4},
+	{INSN_CVTPD2PI, sse_to_int, 8, 4},
+	{INSN_CVTTPS2PI, sse_to_int, 4, 4 | CVT_TRUNCATE},
+	{INSN_CVTTPD2PI, sse_to_int, 8, 4 | CVT_TRUNCATE},
 	VEC_BOTH(CVTPS2DQ, sse_to_int, 4, 4),
 	VEC_BOTH(CVTPD2DQ, sse_to_int, 8, 4),
 	VEC_BOTH(CVTTPS2DQ, sse_to_int, 4, 4 | CVT_TRUNCATE),
@@ -156,8 +156,8 @@ const struct vec_op vec_floats[INSN_COUNT] = {
 	VEC_BOTH(CVTPD2PS, sse_convert, 8, 4),
 	VEC_BOTH(CVTSS2SD, sse_convert, 4, 8 | CVT_MERGE | SSE_SCALAR),
 	VEC_BOTH(CVTSD2SS, sse_convert, 8, 4 | CVT_MERGE | SSE_SCALAR),
-	[INSN_VCVTPH2PS] = {sse_convert, 2, 4},
-	[INSN_VCVTPS2PH] = {sse_to_half, 4, 2},
+	{INSN_VCVTPH2PS, sse_convert, 2, 4},
+	{INSN_VCVTPS2PH, sse_to_half, 4, 2},
 
 	FMA(VFMADD, 0),
 	FMA(VFMSUB, FMA_NEGATE_ADDEND),
@@ -165,4 +165,5 @@ const struct vec_op vec_floats[INSN_COUNT] = {
 	FMA(VFNMSUB, FMA_NEGATE_PRODUCT | FMA_NEGATE_ADDEND),
 	FMA_ALTERNATING(VFMADDSUB, 0),
 	FMA_ALTERNATING(VFMSUBADD, FMA_NEGATE_ADDEND),
+	{0},
 };

@@ -181,7 +181,7 @@ static void test(struct vec_insn *v)
 	v->flags = (both ? 0 : FL_ZF) | (second ? 0 : FL_CF);
 }
 
-const struct vec_op vec_integer[INSN_COUNT] = {
+const struct vec_op vec_integer[] = {
 	VEC_BOTH(PADDB, pairs, 1, ADD),
 	VEC_BOTH(PADDW, pairs, 2, ADD),
 	VEC_BOTH(PADDD, pairs, 4, ADD),
@@ -257,6 +257,7 @@ const struct vec_op vec_integer[INSN_COUNT] = {
 	VEC_BOTH(XORPS, logic, 0, XOR),
 	VEC_BOTH(XORPD, logic, 0, XOR),
 	VEC_BOTH(PTEST, test),
-	[INSN_VTESTPS] = {test, 4, 0},
-	[INSN_VTESTPD] = {test, 8, 0},
+	{INSN_VTESTPS, test, 4, 0},
+	{INSN_VTESTPD, test, 8, 0},
+	{0},
 };

@@ -47,7 +47,7 @@ static void shift_lane(struct vec_insn *v)
 	}
 }
 
-const struct vec_op vec_shifts[INSN_COUNT] = {
+const struct vec_op vec_shifts[] = {
 	VEC_BOTH(PSLLW, shift, 2, LEFT),
 	VEC_BOTH(PSLLD, shift, 4, LEFT),
 	VEC_BOTH(PSLLQ, shift, 8, LEFT),
@@ -58,9 +58,10 @@ const struct vec_op vec_shifts[INSN_COUNT] = {
 	VEC_BOTH(PSRAD, shift, 4, RIGHT_SIGNED),
 	VEC_BOTH(PSLLDQ, shift_lane, 1, LEFT),
 	VEC_BOTH(PSRLDQ, shift_lane, 1, RIGHT),
-	[INSN_VPSLLVD] = {shift_each, 4, LEFT},
-	[INSN_VPSLLVQ] = {shift_each, 8, LEFT},
-	[INSN_VPSRLVD] = {shift_each, 4, RIGHT},
-	[INSN_VPSRLVQ] = {shift_each, 8, RIGHT},
-	[INSN_VPSRAVD] = {shift_each, 4, RIGHT_SIGNED},
+	{INSN_VPSLLVD, shift_each, 4, LEFT},
+	{INSN_VPSLLVQ, shift_each, 8, LEFT},
+	{INSN_VPSRLVD, shift_each, 4, RIGHT},
+	{INSN_VPSRLVQ, shift_each, 8, RIGHT},
+	{INSN_VPSRAVD, shift_each, 4, RIGHT_SIGNED},
+	{0},
 };

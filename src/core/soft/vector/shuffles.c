@@ -148,7 +148,7 @@ static void vpermd(struct vec_insn *v)
 		take(v, n, &v->s[1], v->s[0].d[n] & 7);
 }
 
-const struct vec_op vec_shuffles[INSN_COUNT] = {
+const struct vec_op vec_shuffles[] = {
 	VEC_BOTH(PUNPCKLBW, unpack, 1, 0),
 	VEC_BOTH(PUNPCKLWD, unpack, 2, 0),
 	VEC_BOTH(PUNPCKLDQ, unpack, 4, 0),
@@ -167,10 +167,10 @@ const struct vec_op vec_shuffles[INSN_COUNT] = {
 	VEC_BOTH(PACKUSDW, pack, 4, 1),
 	VEC_BOTH(PSHUFB, pshufb),
 	VEC_BOTH(PALIGNR, palignr),
-	[INSN_PSHUFW] = {shuffle_4, 2},
+	{INSN_PSHUFW, shuffle_4, 2},
 	VEC_BOTH(PSHUFD, shuffle_4, 4),
-	[INSN_VPERMQ] = {shuffle_4, 8},
-	[INSN_VPERMPD] = {shuffle_4, 8},
+	{INSN_VPERMQ, shuffle_4, 8},
+	{INSN_VPERMPD, shuffle_4, 8},
 	VEC_BOTH(PSHUFLW, shuffle_half, 2, 4),
 	VEC_BOTH(PSHUFHW, shuffle_half, 2, 0),
 	VEC_BOTH(SHUFPS, shufps, 4),
@@ -178,14 +178,15 @@ const struct vec_op vec_shuffles[INSN_COUNT] = {
 	VEC_BOTH(BLENDPS, blend, 4),
 	VEC_BOTH(BLENDPD, blend, 8),
 	VEC_BOTH(PBLENDW, blend, 2),
-	[INSN_VPBLENDD] = {blend, 4},
+	{INSN_VPBLENDD, blend, 4},
 	VEC_BOTH(PBLENDVB, blendv, 1),
 	VEC_BOTH(BLENDVPS, blendv, 4),
 	VEC_BOTH(BLENDVPD, blendv, 8),
-	[INSN_VPERMILPS] = {vpermilps, 4},
-	[INSN_VPERMILPD] = {vpermilpd, 8},
-	[INSN_VPERMPS] = {vpermd, 4},
-	[INSN_VPERMD] = {vpermd, 4},
-	[INSN_VPERM2F128] = {vperm2x128},
-	[INSN_VPERM2I128] = {vperm2x128},
+	{INSN_VPERMILPS, vpermilps, 4},
+	{INSN_VPERMILPD, vpermilpd, 8},
+	{INSN_VPERMPS, vpermd, 4},
+	{INSN_VPERMD, vpermd, 4},
+	{INSN_VPERM2F128, vperm2x128},
+	{INSN_VPERM2I128, vperm2x128},
+	{0},
 };

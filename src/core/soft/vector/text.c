@@ -148,9 +148,10 @@ static void compare_strings(struct vec_insn *v)
 		v->rcx = index_of(bits, s.max, v->imm & IMM_LAST);
 }
 
-const struct vec_op vec_text[INSN_COUNT] = {
+const struct vec_op vec_text[] = {
 	VEC_BOTH(PCMPESTRM, compare_strings, 0, EXPLICIT | MASK),
 	VEC_BOTH(PCMPESTRI, compare_strings, 0, EXPLICIT),
 	VEC_BOTH(PCMPISTRM, compare_strings, 0, MASK),
 	VEC_BOTH(PCMPISTRI, compare_strings, 0, 0),
+	{0},
 };

@@ -106,19 +106,19 @@ struct vec_insn {
 typedef void vec_fn(struct vec_insn *v);
 
 struct vec_op {
+	u16 op; /* enum insn_op */
 	vec_fn *fn;
 	u8 size, arg;
 };
 
-/* By enum insn_op; no function: it is another table's. */
-extern const struct vec_op vec_moves[INSN_COUNT], vec_integer[INSN_COUNT], vec_shifts[INSN_COUNT], vec_shuffles[INSN_COUNT],
-	vec_crypto[INSN_COUNT], vec_text[INSN_COUNT], vec_floats[INSN_COUNT];
+/* Lists; without a function: the end. */
+extern const struct vec_op vec_moves[], vec_integer[], vec_shifts[], vec_shuffles[], vec_crypto[], vec_text[], vec_floats[];
 
 /* What an ordinary instruction has in one of the tables. NULL: the x87, or one that exec.c, mask.c or state.c does. */
 const struct vec_op *vec_find(unsigned op);
 
 /* INSN_x and INSN_Vx do the same. */
-#define VEC_BOTH(op, ...) [INSN_##op] = {__VA_ARGS__}, [INSN_V##op] = {__VA_ARGS__}
+#define VEC_BOTH(op, ...) {INSN_##op, __VA_ARGS__}, {INSN_V##op, __VA_ARGS__}
 
 /* ---- the live registers (regs.c) ---- */
 

@@ -49,7 +49,8 @@ static bool fbstp(struct x87 *x)
 	return true;
 }
 
-const struct x87_op x87_bcd[INSN_COUNT] = {
-	[INSN_FBLD] = {fbld},
-	[INSN_FBSTP] = {fbstp, 0, 1},
+const struct x87_op x87_bcd[] = {
+	{INSN_FBLD, fbld},
+	{INSN_FBSTP, fbstp, 0, 1},
+	{0},
 };

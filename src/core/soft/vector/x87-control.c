@@ -78,16 +78,17 @@ static bool fxam(struct x87 *x)
 	return true;
 }
 
-const struct x87_op x87_control[INSN_COUNT] = {
-	[INSN_FNINIT] = {fninit},
-	[INSN_FLDCW] = {fldcw, .keeps_c1 = true},
-	[INSN_FNSTCW] = {fnstcw, .keeps_c1 = true},
-	[INSN_FNSTSW] = {fnstsw, .keeps_c1 = true},
-	[INSN_FNCLEX] = {fnclex, .keeps_c1 = true},
-	[INSN_FFREE] = {ffree},
-	[INSN_FFREEP] = {ffree, 0, 1},
-	[INSN_FNOP] = {fnop, .keeps_c1 = true},
-	[INSN_FWAIT] = {fnop, .keeps_c1 = true},
-	[INSN_EMMS] = {emms, .keeps_c1 = true},
-	[INSN_FXAM] = {fxam},
+const struct x87_op x87_control[] = {
+	{INSN_FNINIT, fninit},
+	{INSN_FLDCW, fldcw, .keeps_c1 = true},
+	{INSN_FNSTCW, fnstcw, .keeps_c1 = true},
+	{INSN_FNSTSW, fnstsw, .keeps_c1 = true},
+	{INSN_FNCLEX, fnclex, .keeps_c1 = true},
+	{INSN_FFREE, ffree},
+	{INSN_FFREEP, ffree, 0, 1},
+	{INSN_FNOP, fnop, .keeps_c1 = true},
+	{INSN_FWAIT, fnop, .keeps_c1 = true},
+	{INSN_EMMS, emms, .keeps_c1 = true},
+	{INSN_FXAM, fxam},
+	{0},
 };

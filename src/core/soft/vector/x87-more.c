@@ -211,8 +211,9 @@ static bool fprem(struct x87 *x)
 	return true;
 }
 
-const struct x87_op x87_more[INSN_COUNT] = {
-	[INSN_FCHS] = {fchs, CHANGE_SIGN}, [INSN_FABS] = {fchs, CLEAR_SIGN}, [INSN_FRNDINT] = {frndint},
-	[INSN_FSCALE] = {fscale},	   [INSN_FXTRACT] = {fxtract},	     [INSN_FPREM] = {fprem, false},
-	[INSN_FPREM1] = {fprem, true},
+const struct x87_op x87_more[] = {
+	{INSN_FCHS, fchs, CHANGE_SIGN}, {INSN_FABS, fchs, CLEAR_SIGN}, {INSN_FRNDINT, frndint},
+	{INSN_FSCALE, fscale},	   {INSN_FXTRACT, fxtract},	     {INSN_FPREM, fprem, false},
+	{INSN_FPREM1, fprem, true},
+	{0},
 };

@@ -53,14 +53,28 @@ void x87_put(struct x87 *x)
 	__asm__ volatile("fxrstor64 %0" : : "m"(x->image));
 }
 
+static const struct x87_op *search(unsigned op)
+{
+	static const struct x87_op *const lists[] = {x87_moves, x87_control, x87_arith, x87_more, x87_bcd};
+	static const struct x87_op nobody;
+
+	for (unsigned n = 0; n < ARRAY_SIZE(lists); n++)
+		for (const struct x87_op *o = lists[n]; o->fn; o++)
+			if (o->op == op)
+				return o;
+	return &nobody;
+}
+
 static const struct x87_op *find(unsigned op)
 {
-	static const struct x87_op *const tables[] = {x87_moves, x87_control, x87_arith, x87_more, x87_bcd};
+	static const struct x87_op *found[INSN_COUNT]; /* so far */
+	const struct x87_op *o = __atomic_load_n(&found[op], __ATOMIC_RELAXED);
 
-	for (unsigned n = 0; n < ARRAY_SIZE(tables); n++)
-		if (tables[n][op].fn)
-			return &tables[n][op];
-	return NULL;
+	if (!o) {
+		o = search(op);
+		__atomic_store_n(&found[op], o, __ATOMIC_RELAXED);
+	}
+	return o->fn ? o : NULL;
 }
 
 void x87_exec(struct cpu *c, const struct insn *i)

@@ -58,13 +58,14 @@ struct x87 {
 typedef bool x87_fn(struct x87 *x);
 
 struct x87_op {
+	u16 op; /* enum insn_op */
 	x87_fn *fn;
 	u8 arg, pops;
 	bool keeps_c1; /* otherwise it starts as 0 */
 };
 
-extern const struct x87_op x87_moves[INSN_COUNT], x87_control[INSN_COUNT], x87_arith[INSN_COUNT], x87_more[INSN_COUNT],
-	x87_bcd[INSN_COUNT];
+/* Lists; without a function: the end. */
+extern const struct x87_op x87_moves[], x87_control[], x87_arith[], x87_more[], x87_bcd[];
 
 void x87_get(struct x87 *x);
 void x87_put(struct x87 *x);
