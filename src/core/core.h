@@ -60,9 +60,10 @@ KVCORE_API int kvcore_watch_dirty(int vm_fd, uint32_t slot, int eventfd);
 
 /*
  * Threads that the software KVM makes for itself (a VM's timers, its irqfds, pages of code memory). kvcore_hold_threads(), before
- * the first descriptor is opened, holds them back until kvcore_start_threads(), which has to come before the first KVM_RUN: what
- * wants a process of one thread (namespaces, for one) can be done in between. Each calls entered() when it starts, also those
- * that come later; NULL: none. kvcore_start_threads(): 0, or -1 and errno.
+ * the first descriptor is opened, holds them back until kvcore_start_threads(), which may come right behind the first
+ * KVM_RUN, but no later: without them no timer fires, and an irqfd tells nobody. What wants a process of one thread (namespaces,
+ * for one) can be done in between. Each calls entered() when it starts, also those that come later; NULL: none.
+ * kvcore_start_threads(): 0, or -1 and errno.
  */
 KVCORE_API void kvcore_hold_threads(void (*entered)(void));
 KVCORE_API int kvcore_start_threads(void);

@@ -386,6 +386,12 @@ static bool start(struct vmm *vmm, GError **error)
 	return vmm->incoming_deferred || incoming_start(vmm, uri, error);
 }
 
+/* Behind the vCPUs, which start the sooner: nothing of a guest's first instructions waits for these. */
+static bool start_engine(GError **error)
+{
+	return kvcore_start_threads() == 0 || kv_fail_errno(error, errno, "cannot start the CPU engine's threads");
+}
+
 static void unplugged(void *opaque, const char *id)
 {
 	struct vmm *vmm = opaque;
@@ -409,7 +415,7 @@ int vmm_run(struct vmm *vmm)
 	machine_on_unplugged(vmm->machine, unplugged, vmm);
 	if (vmm->qmp)
 		saved_keep_open();
-	if (sandbox_enter(vmm, &error) && vmm_start_iothreads(vmm, &error) && start(vmm, &error))
+	if (sandbox_enter(vmm, &error) && vmm_start_iothreads(vmm, &error) && start(vmm, &error) && start_engine(&error))
 		g_main_loop_run(vmm->loop);
 	else
 		fail(vmm, error);

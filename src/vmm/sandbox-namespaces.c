@@ -40,14 +40,14 @@ static bool map_ids(struct sandbox *s, uid_t uid, gid_t gid)
 	return write_proc(s, "setgroups", "deny") && write_proc(s, "uid_map", users) && write_proc(s, "gid_map", groups);
 }
 
-/* A thread that was joined is one of the process's for a moment more, and then this is EINVAL. */
-static int unshare_users(void)
+/* unshare(), or setns() to fd. A thread that was joined is one of the process's for a moment more, and then it is EINVAL. */
+static int change_space(int fd, int flag)
 {
-	int r = unshare(CLONE_NEWUSER);
+	int r = fd < 0 ? unshare(flag) : setns(fd, flag);
 
 	for (int i = 0; r && errno == EINVAL && i < LEAVING_TRIES; i++) {
 		g_usleep(LEAVING_US);
-		r = unshare(CLONE_NEWUSER);
+		r = fd < 0 ? unshare(flag) : setns(fd, flag);
 	}
 	return r;
 }
@@ -58,7 +58,7 @@ void sandbox_unshare_users(struct sandbox *s)
 	gid_t gid = getegid();
 	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
 
-	if (unshare_users()) {
+	if (change_space(-1, CLONE_NEWUSER)) {
 		sandbox_left_out(s, "user namespace", errno);
 		return;
 	}
@@ -67,52 +67,6 @@ void sandbox_unshare_users(struct sandbox *s)
 	if (!map_ids(s, uid, gid))
 		sandbox_left_out(s, "map of the user namespace", errno);
 	prctl(PR_SET_DUMPABLE, dumpable == 1, 0, 0, 0);
-}
-
-static GThread *network_maker;
-
-static void *make_network(void *unused)
-{
-	return GINT_TO_POINTER(unshare(CLONE_NEWNET) ? -1 : open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-}
-
-void sandbox_make_network(void)
-{
-	/* Others than root make a namespace of users first, for the whole process. */
-	if (geteuid() == 0)
-		network_maker = g_thread_try_new("kv-network", make_network, NULL, NULL);
-}
-
-/* True: this thread is in it. */
-static bool take_network(bool want)
-{
-	int fd = network_maker ? GPOINTER_TO_INT(g_thread_join(g_steal_pointer(&network_maker))) : -1;
-	bool ok = want && fd >= 0 && !setns(fd, CLONE_NEWNET);
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
-void sandbox_unshare(struct sandbox *s)
-{
-	bool want_network = !s->network && !s->names, have_network = take_network(want_network);
-	const struct {
-		int flag;
-		bool want;
-		const char *name;
-	} spaces[] = {
-		{ CLONE_NEWIPC, true, "IPC namespace" },
-		{ CLONE_NEWNS, !s->names, "mount namespace" },
-		{ CLONE_NEWNET, want_network && !have_network, "network namespace" },
-	};
-
-	/* Root has no need of a namespace of users to make others; it gets one when it is root no longer. */
-	if (geteuid() != 0)
-		sandbox_unshare_users(s);
-	for (unsigned i = 0; i < G_N_ELEMENTS(spaces); i++)
-		if (spaces[i].want && unshare(spaces[i].flag))
-			sandbox_left_out(s, spaces[i].name, errno);
 }
 
 /*
@@ -174,8 +128,87 @@ static bool change_root(void)
 	return !mount(".", "/", NULL, MS_MOVE, NULL) && !chroot(".") && !chdir("/");
 }
 
+/* ---- a thread makes them while the machine is made ---- */
+
+static const struct {
+	int flag;
+	const char *name, *file;
+} spaces[] = {
+	{ CLONE_NEWIPC, "IPC namespace", "/proc/thread-self/ns/ipc" },
+	{ CLONE_NEWNET, "network namespace", "/proc/thread-self/ns/net" },
+	{ CLONE_NEWNS, "mount namespace", "/proc/thread-self/ns/mnt" },
+};
+
+static bool is_wanted(const struct sandbox *s, int flag)
+{
+	return flag == CLONE_NEWNET ? !s->network && !s->names : flag == CLONE_NEWNS ? !s->names : true;
+}
+
+static struct {
+	GThread *thread;
+	struct sandbox *s; /* what it shall have and keep */
+	int fd[G_N_ELEMENTS(spaces)];
+} maker;
+
+/* That they are made is all that counts: what is wrong is found, and said, by who makes them instead. */
+static void *make_spaces(void *unused)
+{
+	int flags = 0;
+	bool ok;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(spaces); i++)
+		flags |= is_wanted(maker.s, spaces[i].flag) ? spaces[i].flag : 0;
+#ifdef SANDBOX_SANITIZED
+	flags &= ~CLONE_NEWNS; /* they keep their files */
+#endif
+	ok = !unshare(flags);
+	for (unsigned i = 0; i < G_N_ELEMENTS(spaces); i++)
+		maker.fd[i] = ok && (flags & spaces[i].flag) ? open(spaces[i].file, O_RDONLY | O_CLOEXEC) : -1;
+	if (flags & CLONE_NEWNS)
+		ok = ok && make_root(maker.s) && change_root();
+	return GINT_TO_POINTER(ok && !maker.s->left_out->len);
+}
+
+void sandbox_make_spaces(struct sandbox *s)
+{
+	/* Others than root make a namespace of users first, for the whole process. */
+	if (geteuid() != 0)
+		return;
+	maker.s = s;
+	maker.thread = g_thread_try_new("kv-spaces", make_spaces, NULL, NULL);
+}
+
+/* Those of the spaces that are wanted which this thread is in now. A file system that was made there is the root then. */
+static int take_spaces(void)
+{
+	bool made = maker.thread && GPOINTER_TO_INT(g_thread_join(g_steal_pointer(&maker.thread)));
+	int taken = 0;
+
+	for (unsigned i = 0; maker.s && i < G_N_ELEMENTS(spaces); i++) {
+		if (maker.fd[i] < 0)
+			continue;
+		if (made && !change_space(maker.fd[i], spaces[i].flag))
+			taken |= spaces[i].flag;
+		close(maker.fd[i]);
+	}
+	return taken;
+}
+
+void sandbox_unshare(struct sandbox *s)
+{
+	int taken = take_spaces();
+
+	/* Root has no need of a namespace of users to make others; it gets one when it is root no longer. */
+	if (geteuid() != 0)
+		sandbox_unshare_users(s);
+	for (unsigned i = 0; i < G_N_ELEMENTS(spaces); i++)
+		if (is_wanted(s, spaces[i].flag) && !(taken & spaces[i].flag) && unshare(spaces[i].flag))
+			sandbox_left_out(s, spaces[i].name, errno);
+	s->root_closed = taken & CLONE_NEWNS;
+}
+
 void sandbox_close_root(struct sandbox *s)
 {
-	if (!make_root(s) || !change_root())
+	if (!s->root_closed && (!make_root(s) || !change_root()))
 		sandbox_left_out(s, "empty file system", errno);
 }

@@ -134,15 +134,26 @@ bool sandbox_wants_processes(GVariant *options, bool *ret_strict)
 	return is_on(keys) && has(keys, "pid");
 }
 
+/* By a QMP client, in a saved machine, or by a guest's port. */
+static bool names_come_later(GVariant *options)
+{
+	g_autoptr(GVariant) qmp = options_lookup_value(options, "qmp"), incoming = options_lookup_value(options, "incoming");
+
+	return qmp || incoming || has_vsock(options);
+}
+
 void sandbox_prepare(GVariant *options)
 {
-	g_autoptr(GVariant) qmp = options_lookup_value(options, "qmp");
+	static struct sandbox s; /* of a thread, until sandbox_enter() */
 
 	if (!sandbox_is_wanted(options))
 		return;
 	kvcore_hold_threads(engine_thread);
-	if (!qmp)
-		sandbox_make_network();
+	if (names_come_later(options))
+		return;
+	s.left_out = g_string_new(NULL);
+	look_at_nets(&s, options);
+	sandbox_make_spaces(&s);
 }
 
 static bool give_up(struct sandbox *s, GError **error)
@@ -151,8 +162,8 @@ static bool give_up(struct sandbox *s, GError **error)
 		return false;
 	s->proc = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	s->landlock = -1;
-	sandbox_unshare(s);
 	sandbox_landlock_rules(s);
+	sandbox_unshare(s);
 #ifdef SANDBOX_SANITIZED
 	sandbox_left_out(s, "empty file system, user, system calls (a build with sanitizers)", 0);
 #else
@@ -192,7 +203,7 @@ static bool enter(const struct vmm *vmm, GVariant *keys, GError **error)
 	g_auto(GStrv) folders = NULL;
 	g_autoptr(GString) left_out = g_string_new(NULL);
 	struct sandbox s = {
-		.names = vmm->qmp || vmm_waits_for_machine(vmm) || has_vsock(vmm->options),
+		.names = names_come_later(vmm->options),
 		.sockets = sockets,
 		.left_out = left_out,
 	};
@@ -218,7 +229,5 @@ bool sandbox_enter(const struct vmm *vmm, GError **error)
 
 	if (!is_on(keys))
 		return true;
-	if (!enter(vmm, keys, error))
-		return false;
-	return kvcore_start_threads() == 0 || kv_fail_errno(error, errno, "cannot start the CPU engine's threads");
+	return enter(vmm, keys, error);
 }

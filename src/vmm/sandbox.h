@@ -32,6 +32,7 @@ struct sandbox {
 	GString *left_out;
 	int proc; /* /proc/self, or -1 */
 	int landlock; /* rules, or -1 */
+	bool root_closed; /* the file system is empty */
 };
 
 /*
@@ -41,7 +42,7 @@ struct sandbox {
 int sandbox_split(GVariant *options, GError **error);
 /* The descriptor of what the waiting process was sent: each byte a signal. -1: there is none. */
 int sandbox_signals(void);
-/* To be called before the machine is made: holds back threads until sandbox_enter(). Nothing with --sandbox off. */
+/* To be called before the machine is made: holds back threads until kvcore_start_threads(). Nothing with --sandbox off. */
 void sandbox_prepare(GVariant *options);
 bool sandbox_is_wanted(GVariant *options); /* not --sandbox off */
 bool sandbox_wants_processes(GVariant *options, bool *ret_strict); /* pid=on */
@@ -51,8 +52,11 @@ bool sandbox_enter(const struct vmm *vmm, GError **error);
 /* A mechanism is not there: noted. err: errno, or 0 when `why` says it all. */
 void sandbox_left_out(struct sandbox *s, const char *what, int err);
 
-/* sandbox-namespaces.c: a thread makes a network namespace, which takes half a millisecond, for sandbox_unshare(). */
-void sandbox_make_network(void);
+/*
+ * sandbox-namespaces.c: a thread makes the namespaces, which takes longer than half a millisecond, with the empty file system in
+ * them, for sandbox_unshare(). Of s, which is the thread's until then: what is needed of networks, and left_out.
+ */
+void sandbox_make_spaces(struct sandbox *s);
 /* Own namespaces; an empty file system when no files are named later. */
 void sandbox_unshare(struct sandbox *s);
 void sandbox_close_root(struct sandbox *s);
