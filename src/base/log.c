@@ -61,13 +61,18 @@ void kv_log_info(const char *format, ...)
 	va_end(ap);
 }
 
+bool kv_log_has_debug(void)
+{
+	return getenv("KV_DEBUG");
+}
+
 void kv_log_debug(const char *format, ...)
 {
 	static int enabled = -1;
 	va_list ap;
 
 	if (enabled < 0)
-		enabled = getenv("KV_DEBUG") != NULL;
+		enabled = kv_log_has_debug();
 	if (!enabled)
 		return;
 	va_start(ap, format);

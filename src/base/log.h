@@ -10,3 +10,4 @@ void kv_log_error(const char *format, ...) G_GNUC_PRINTF(1, 2);
 void kv_log_warn(const char *format, ...) G_GNUC_PRINTF(1, 2);
 void kv_log_info(const char *format, ...) G_GNUC_PRINTF(1, 2);
 void kv_log_debug(const char *format, ...) G_GNUC_PRINTF(1, 2);
+bool kv_log_has_debug(void); /* whether they are written */

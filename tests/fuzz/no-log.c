@@ -28,3 +28,8 @@ void kv_log_info(const char *format, ...)
 void kv_log_debug(const char *format, ...)
 {
 }
+
+bool kv_log_has_debug(void)
+{
+	return false;
+}

@@ -240,6 +240,7 @@ static void test_debugcon(void **state)
 	struct test t;
 	uint8_t v = 0;
 
+	g_setenv("KV_DEBUG", "1", true);
 	open_device(&t, "isa-debugcon", options);
 	/* The board's own leaves it the port. */
 	own = device_new(&t.core, "debugcon", "own", NULL, NULL, NULL);
@@ -253,6 +254,15 @@ static void test_debugcon(void **state)
 	close_device(&t);
 	assert_true(g_file_get_contents(path, &text, NULL, NULL));
 	assert_string_equal(text, "hello\n!");
+	/* Who writes a log nobody reads is not found. */
+	for (unsigned debug = 0; debug < 2; debug++) {
+		(debug ? (void)g_setenv("KV_DEBUG", "1", true) : g_unsetenv("KV_DEBUG"));
+		open_device(&t, "debugcon", "@a{sv} {}");
+		v = 0;
+		bus_access(t.core.ports, 0x402, &v, 1, false);
+		assert_int_equal(v, debug ? 0xe9 : 0xff);
+		close_device(&t);
+	}
 	g_unlink(path);
 	g_rmdir(dir);
 }

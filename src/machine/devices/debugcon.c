@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Ports for code without drivers: 0xe9, and 0x402 where firmware looks, collect text into the log (KV_DEBUG), 0x80 takes POST
- * codes and the writes that old drivers use as a delay. Created by the board, last: an isa-debugcon may have one of the ports.
+ * codes and the writes that old drivers use as a delay. Without that log the first two are not there, since SeaBIOS finds one and
+ * says all that it does: 4,400 bytes to its boot sector. Created by the board, last: an isa-debugcon may have one of the ports.
  */
 #include <string.h>
 
@@ -65,7 +66,7 @@ static bool debug_create(struct device *dev, GVariant *options, const struct dev
 	struct debugcon *d = (struct debugcon *)dev;
 
 	g_mutex_init(&d->lock);
-	for (unsigned i = 0; i < G_N_ELEMENTS(text_ports); i++)
+	for (unsigned i = 0; kv_log_has_debug() && i < G_N_ELEMENTS(text_ports); i++)
 		d->has[i] = bus_register(dev->core->ports, text_ports[i], 1, "debugcon", &text_ops, dev, NULL);
 	return bus_register(dev->core->ports, POST, 1, "POST codes", &post_ops, dev, error);
 }
