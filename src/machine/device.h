@@ -21,6 +21,7 @@ struct iothread;
 struct netdev;
 struct pci_bus;
 struct pci_place;
+struct posted;
 struct rx_filter;
 struct scsi_host;
 struct device;
@@ -36,6 +37,7 @@ struct machine_core {
 	int vm_fd; /* KVM VM descriptor (core.h), -1 in tests without a CPU */
 	struct guest_mem *mem;
 	struct bus *ports, *mmio;
+	struct posted *posted; /* posted.h */
 	struct pci_bus *pci;   /* NULL before the host bridge is there */
 	const struct pci_place *pci_place; /* of the device that is being made; NULL: bus 0, any slot */
 	/* A line of the PCI bus, 0 to 3 as pci_intx_line() says, changed; NULL: GSI 16 + line. pci.c's lock is held. */

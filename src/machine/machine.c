@@ -11,6 +11,7 @@
 #include "internal.h"
 #include "log.h"
 #include "pc-firmware.h"
+#include "posted.h"
 #include "saved-form.h"
 
 static const char *const exit_names[EXIT_REASONS] = {
@@ -208,11 +209,14 @@ static bool build_on(struct machine *m, const struct machine_config *config, str
 		return false;
 	m->core.ports = bus_new("port");
 	m->core.mmio = bus_new("mmio");
+	m->core.posted = posted_new(&m->core);
 	if (!(m->kind == MACHINE_PC ? pc_build : micro_build)(m, config, error))
 		return false;
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_create(m, i, error))
 			return false;
+	if (!posted_open(m->core.posted, m->vcpu[0].fd, m->vcpu[0].run_size))
+		return kv_fail_errno(error, errno, "cannot map the ring of posted writes");
 	if (!record_chips(m, error))
 		return false;
 	if (boot)
@@ -296,6 +300,7 @@ void machine_free(struct machine *m)
 	pci_bus_free(m->core.pci);
 	bus_free(m->core.ports);
 	bus_free(m->core.mmio);
+	posted_free(m->core.posted);
 	pc_firmware_free(m->firmware);
 	if (m->core.vm_fd >= 0)
 		kvcore_close(m->core.vm_fd);

@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "internal.h"
+#include "posted.h"
 #include "role.h"
 
 #define KICK_SIGNAL SIGUSR1
@@ -183,12 +184,15 @@ static void *vcpu_thread(void *opaque)
 	if (!vcpu_rest(v))
 		return NULL;
 	for (;;) {
-		if (kvcore_ioctl(v->fd, KVM_RUN, 0) == 0) {
+		int err = kvcore_ioctl(v->fd, KVM_RUN, 0) ? errno : 0;
+
+		posted_flush(v->m->core.posted);
+		if (!err) {
 			dispatch(v);
 			continue;
 		}
-		if (errno != EINTR && errno != EAGAIN)
-			machine_end(v->m, MACHINE_ERROR, "vCPU %u: KVM_RUN: %s", v->index, g_strerror(errno));
+		if (err != EINTR && err != EAGAIN)
+			machine_end(v->m, MACHINE_ERROR, "vCPU %u: KVM_RUN: %s", v->index, g_strerror(err));
 		if (!vcpu_rest(v))
 			return NULL;
 	}

@@ -16,6 +16,7 @@
 #include "bytes.h"
 #include "display.h"
 #include "log.h"
+#include "posted.h"
 
 enum { PORTS = 0x3b0, N_PORTS = 0x30, VBE_PORTS = 0x1ce, WINDOW = 0xa0000, WINDOW_SIZE = 0x20000 };
 /* The page of registers */
@@ -165,6 +166,7 @@ void vga_update(struct vga *v)
 	struct vga_mode mode;
 	bool all;
 
+	posted_flush(v->core->posted);
 	g_mutex_lock(&v->lock);
 	vga_get_mode(v, &mode);
 	collect_dirty(v);
@@ -274,9 +276,12 @@ bool vga_open(struct vga *v, struct machine_core *core, GError **error)
 	vga_reset_registers(v);
 	v->vram = mem_region_new(core->mem, "video memory", VGA_MEMORY, false, error);
 	v->window = v->vram ? mem_window_new(v->vram, "VGA window", error) : NULL;
-	return v->window && bus_register(core->ports, PORTS, N_PORTS, "VGA", &legacy_ops, v, error) &&
-	       bus_register(core->ports, VBE_PORTS, 2, "VGA", &vbe_ops, v, error) &&
-	       bus_register(core->mmio, WINDOW, WINDOW_SIZE, "VGA", &vga_window_ops, v, error);
+	if (!v->window || !bus_register(core->ports, PORTS, N_PORTS, "VGA", &legacy_ops, v, error) ||
+	    !bus_register(core->ports, VBE_PORTS, 2, "VGA", &vbe_ops, v, error) ||
+	    !bus_register(core->mmio, WINDOW, WINDOW_SIZE, "VGA", &vga_window_ops, v, error))
+		return false;
+	posted_add(core->posted, WINDOW, WINDOW_SIZE);
+	return true;
 }
 
 void vga_unregister(struct vga *v)
