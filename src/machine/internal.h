@@ -167,7 +167,7 @@ bool vcpu_state_get(struct vcpu *v, struct vcpu_state *s, GError **error); /* fi
 /* with_time: the time stamp counter, too (loading), or let it run on (reset). */
 bool vcpu_state_set(struct vcpu *v, const struct vcpu_state *s, bool with_time, GError **error);
 void vcpu_set_msr(struct vcpu *v, uint32_t index, uint64_t data);
-bool chips_state_get(struct machine *m, struct chips_state *s, GError **error);
+bool chips_state_get(struct machine *m, struct chips_state *s, bool with_time, GError **error);
 bool chips_state_set(struct machine *m, struct chips_state *s, bool with_time, GError **error);
 
 /* cpuid.c */

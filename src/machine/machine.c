@@ -181,7 +181,8 @@ static bool record_chips(struct machine *m, GError **error)
 {
 	struct chips_state *s = &m->power_on;
 
-	if (!chips_state_get(m, s, error))
+	/* Without the time: the software KVM would have to know the TSC's frequency already, and wait for it. */
+	if (!chips_state_get(m, s, false, error))
 		return false;
 	if (m->kind == MACHINE_PC)
 		return true;
@@ -542,7 +543,7 @@ static bool save_kvm(struct machine *m, GByteArray *out, GError **error)
 {
 	struct chips_state chips = {0};
 
-	if (!chips_state_get(m, &chips, error))
+	if (!chips_state_get(m, &chips, true, error))
 		return false;
 	if (m->clock_held)
 		chips.clock.clock = m->clock_ns;

@@ -184,7 +184,7 @@ const struct state_desc vcpu_state_desc = { .name = "vcpu", .version = 1, .oldes
 
 /* ---- the chips ---- */
 
-bool chips_state_get(struct machine *m, struct chips_state *s, GError **error)
+bool chips_state_get(struct machine *m, struct chips_state *s, bool with_time, GError **error)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(s->irqchip); i++) {
 		s->irqchip[i].chip_id = i;
@@ -193,7 +193,7 @@ bool chips_state_get(struct machine *m, struct chips_state *s, GError **error)
 	}
 	if (kvcore_ioctl(m->core.vm_fd, KVM_GET_PIT2, &s->pit) < 0)
 		return kv_fail_errno(error, errno, "KVM_GET_PIT2");
-	if (kvcore_ioctl(m->core.vm_fd, KVM_GET_CLOCK, &s->clock) < 0)
+	if (with_time && kvcore_ioctl(m->core.vm_fd, KVM_GET_CLOCK, &s->clock) < 0)
 		return kv_fail_errno(error, errno, "KVM_GET_CLOCK");
 	return true;
 }
