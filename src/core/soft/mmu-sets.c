@@ -253,14 +253,29 @@ static void set_prepare(struct mmu_set *set)
 	set->ready = true;
 }
 
-/* A free set, or the one that was left longest ago; empty. */
-static struct mmu_set *set_take(struct mmu_cache *m, u16 pcid)
+/* A free set, or the one that was left longest ago. */
+static struct mmu_set *set_best(struct mmu_cache *m)
 {
 	struct mmu_set *best = NULL;
 
 	for (struct mmu_set *set = m->set; set < m->set + MMU_SETS; set++)
-		if (set != &m->set[m->current] && (!best || (best->used && (!set->used || set->used_at < best->used_at))))
+		if (set != &m->set[m->current] && !set->refused &&
+		    (!best || (best->used && (!set->used || set->used_at < best->used_at))))
 			best = set;
+	return best;
+}
+
+/* An empty one. Two are always mapped, so there is one. */
+static struct mmu_set *set_take(struct cpu *c, u16 pcid)
+{
+	struct mmu_cache *m = cache_of(c);
+	struct mmu_set *best = set_best(m);
+
+	while (!best->mapped) {
+		best->mapped = vcpu_map_face(c->vcpu, best->face);
+		best->refused = !best->mapped;
+		best = best->mapped ? best : set_best(m);
+	}
 	if (!best->ready) {
 		set_prepare(best);
 	} else {
@@ -308,7 +323,7 @@ void mmu_init(struct cpu *c)
 	struct mmu_cache *m = cache_of(c);
 
 	m->current = MMU_SETS - 1; /* set_take() takes another one: the first */
-	m->current = (u32)(set_take(m, 0) - m->set);
+	m->current = (u32)(set_take(c, 0) - m->set);
 	c->set = m->set[m->current].face;
 }
 
@@ -327,7 +342,7 @@ void mmu_set_cr3(struct cpu *c, u64 value, bool noflush)
 		if (set)
 			set_catch_up(m, set);
 		else
-			set = set_take(m, pcid);
+			set = set_take(c, pcid);
 		set_enter(c, set);
 		m->switches++;
 	}

@@ -29,7 +29,8 @@ struct jit;
 #define MMU_SETS 8
 #define MMU_LOG 32
 struct mmu_set {
-	struct cpu *face; /* the vCPU mapped with this set's tables */
+	struct cpu *face; /* the vCPU mapped with this set's tables, when `mapped` */
+	bool mapped, refused; /* refused: the host did not map it; it is not asked again */
 	u16 pcid;
 	bool used, ready; /* ready: the first entries of the tables were written */
 	u8 pending;	  /* PENDING_* */
@@ -209,6 +210,8 @@ void vm_put(struct vm *vm);
 /* vcpu.c */
 int vcpu_create(struct vm *vm, u32 id, struct vcpu **ret_vcpu);
 void vcpu_destroy(struct vcpu *v);
+/* The vCPU at one more of its places (mmu-sets.c); also in KVM_RUN. False: the host has no room. */
+bool vcpu_map_face(struct vcpu *v, struct cpu *face);
 struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id);
 /* Power-on state (init: what INIT changes). On the vCPU's thread, or with its lock held. */
 void vcpu_reset(struct vcpu *v, bool init_only);

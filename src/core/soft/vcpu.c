@@ -24,14 +24,40 @@ _Static_assert(offsetof(struct vcpu, cpu.tlb) % PAGE_SIZE == 0 && offsetof(struc
 		       sizeof(struct vcpu) % PAGE_SIZE == 0,
 	       "the tables of an address space are mapped by themselves");
 
-/* kvm_run pages and struct vcpu; the tables alone are memory of their own. */
-static bool map_face(u8 *base, int run_fd, int vcpu_fd)
+static bool is_mapped(long r)
+{
+	return (unsigned long)r < -4095ul;
+}
+
+/* The tables alone are memory of their own. In KVM_RUN too, so without libc (sys.h). */
+static bool map_tables(u8 *vcpu)
+{
+	return is_mapped(sys_call6(SYS_mmap, (long)(vcpu + tables_at), (long)tables_size, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+}
+
+/* kvm_run pages and struct vcpu */
+static bool map_first(u8 *base, int run_fd, int vcpu_fd)
 {
 	const int prot = PROT_READ | PROT_WRITE;
 
 	return mmap(base, run_size, prot, MAP_SHARED | MAP_FIXED, run_fd, 0) != MAP_FAILED &&
 	       mmap(base + run_size, sizeof(struct vcpu), prot, MAP_SHARED | MAP_FIXED, vcpu_fd, 0) != MAP_FAILED &&
-	       mmap(base + run_size + tables_at, tables_size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
+	       map_tables(base + run_size);
+}
+
+/* What is mapped at `from` as well, as mremap() of no bytes does it with shared memory: the descriptors are not needed for it. */
+static bool map_again(u8 *from, size_t size, u8 *to)
+{
+	return is_mapped(sys_call6(SYS_mremap, (long)from, 0, (long)size, MREMAP_MAYMOVE | MREMAP_FIXED, (long)to, 0));
+}
+
+bool vcpu_map_face(struct vcpu *v, struct cpu *face)
+{
+	u8 *first = (u8 *)v->run, *base = (u8 *)face - run_size;
+
+	return map_again(first, run_size, base) && map_again(first + run_size, sizeof(struct vcpu), base + run_size) &&
+	       map_tables(base + run_size);
 }
 
 static int memfd_sized(const char *name, size_t size)
@@ -46,8 +72,9 @@ static int memfd_sized(const char *name, size_t size)
 }
 
 /*
- * A struct vcpu behind its kvm_run pages, as often as there are sets of tables (struct cpu). The kvm_run pages are a memfd
- * so that user space can map them too; nobody else sees the other one.
+ * A struct vcpu behind its kvm_run pages, with room for as many as there are sets of tables (struct cpu): most are mapped when
+ * they are needed, each takes 10 microseconds. The kvm_run pages are a memfd so that user space can map them too; nobody else
+ * sees the other one.
  */
 static struct vcpu *vcpu_map(void)
 {
@@ -57,10 +84,13 @@ static struct vcpu *vcpu_map(void)
 	bool good = run_fd >= 0 && vcpu_fd >= 0 && base != MAP_FAILED;
 	struct vcpu *v = (struct vcpu *)(base + run_size);
 
-	for (u32 k = 0; good && k < MMU_SETS; k++)
-		good = map_face(base + k * face_size, run_fd, vcpu_fd);
+	good = good && map_first(base, run_fd, vcpu_fd);
 	if (vcpu_fd >= 0)
 		close(vcpu_fd);
+	if (good) {
+		v->run = (struct kvm_run *)base;
+		good = vcpu_map_face(v, (struct cpu *)((u8 *)v + face_size));
+	}
 	if (!good) {
 		if (run_fd >= 0)
 			close(run_fd);
@@ -69,8 +99,7 @@ static struct vcpu *vcpu_map(void)
 		return NULL;
 	}
 	for (u32 k = 0; k < MMU_SETS; k++)
-		v->mmu.set[k].face = (struct cpu *)((u8 *)v + k * face_size);
-	v->run = (struct kvm_run *)base;
+		v->mmu.set[k] = (struct mmu_set){ .face = (struct cpu *)((u8 *)v + k * face_size), .mapped = k < 2 };
 	v->fd = run_fd;
 	return v;
 }
