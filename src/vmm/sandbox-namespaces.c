@@ -181,10 +181,13 @@ void sandbox_make_spaces(struct sandbox *s)
 /* Those of the spaces that are wanted which this thread is in now. A file system that was made there is the root then. */
 static int take_spaces(void)
 {
-	bool made = maker.thread && GPOINTER_TO_INT(g_thread_join(g_steal_pointer(&maker.thread)));
+	bool made;
 	int taken = 0;
 
-	for (unsigned i = 0; maker.s && i < G_N_ELEMENTS(spaces); i++) {
+	if (!maker.thread)
+		return 0;
+	made = GPOINTER_TO_INT(g_thread_join(g_steal_pointer(&maker.thread)));
+	for (unsigned i = 0; i < G_N_ELEMENTS(spaces); i++) {
 		if (maker.fd[i] < 0)
 			continue;
 		if (made && !change_space(maker.fd[i], spaces[i].flag))
