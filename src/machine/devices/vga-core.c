@@ -206,13 +206,16 @@ void vga_stir(struct vga *v)
 	v->asleep = false;
 }
 
-/* A cursor blinks by the clock. Planes and registers have handlers, the rest of the memory has the dirty log. */
+/*
+ * A cursor blinks by the clock. Registers have handlers, memory has the dirty log; writes to planes have handlers as well, but may
+ * be posted, and then nobody hears of them until we look.
+ */
 bool vga_rest(struct vga *v)
 {
 	bool asleep;
 
 	g_mutex_lock(&v->lock);
-	asleep = v->stirrer && !v->blinks && mem_region_watch(v->vram, v->stir_fd) &&
+	asleep = v->stirrer && !v->blinks && (v->window_on || !v->core->posted) && mem_region_watch(v->vram, v->stir_fd) &&
 		 (!v->window_on || mem_region_watch(v->window, v->stir_fd));
 	v->asleep = asleep;
 	g_mutex_unlock(&v->lock);
