@@ -54,6 +54,24 @@ void posted_add(struct posted *p, uint64_t gpa, uint32_t size)
 		p->wanted = true;
 }
 
+void posted_suspend(struct posted *p, uint64_t gpa, uint32_t size)
+{
+	struct kvm_coalesced_mmio_zone zone = {.addr = gpa, .size = size};
+
+	if (!p || !p->ring)
+		return;
+	kvcore_ioctl(p->core->vm_fd, KVM_UNREGISTER_COALESCED_MMIO, &zone);
+	posted_flush(p);
+}
+
+void posted_resume(struct posted *p, uint64_t gpa, uint32_t size)
+{
+	struct kvm_coalesced_mmio_zone zone = {.addr = gpa, .size = size};
+
+	if (p && p->ring)
+		kvcore_ioctl(p->core->vm_fd, KVM_REGISTER_COALESCED_MMIO, &zone);
+}
+
 bool posted_open(struct posted *p, int vcpu_fd, size_t run_size)
 {
 	void *run;

@@ -160,12 +160,25 @@ static void set_surface(struct vga *v, struct display *d)
 		v->cells = g_malloc0(vga_text_cells(m) * vga_cell_size());
 }
 
+static void post_again(struct vga *v)
+{
+	bool asleep;
+
+	g_mutex_lock(&v->lock);
+	asleep = v->asleep;
+	g_mutex_unlock(&v->lock);
+	if (v->unposted && !asleep)
+		posted_resume(v->core->posted, WINDOW, WINDOW_SIZE);
+	v->unposted &= asleep;
+}
+
 void vga_update(struct vga *v)
 {
 	struct display *d = v->core->display;
 	struct vga_mode mode;
 	bool all;
 
+	post_again(v);
 	posted_flush(v->core->posted);
 	g_mutex_lock(&v->lock);
 	vga_get_mode(v, &mode);
@@ -207,18 +220,21 @@ void vga_stir(struct vga *v)
 }
 
 /*
- * A cursor blinks by the clock. Registers have handlers, memory has the dirty log; writes to planes have handlers as well, but may
- * be posted, and then nobody hears of them until we look.
+ * A cursor blinks by the clock. Planes and registers have handlers, the rest of the memory has the dirty log. Of writes that are
+ * posted nobody would hear: they are exits meanwhile.
  */
 bool vga_rest(struct vga *v)
 {
 	bool asleep;
 
 	g_mutex_lock(&v->lock);
-	asleep = v->stirrer && !v->blinks && (v->window_on || !v->core->posted) && mem_region_watch(v->vram, v->stir_fd) &&
+	asleep = v->stirrer && !v->blinks && mem_region_watch(v->vram, v->stir_fd) &&
 		 (!v->window_on || mem_region_watch(v->window, v->stir_fd));
 	v->asleep = asleep;
 	g_mutex_unlock(&v->lock);
+	if (asleep && !v->unposted)
+		posted_suspend(v->core->posted, WINDOW, WINDOW_SIZE);
+	v->unposted |= asleep;
 	return asleep;
 }
 

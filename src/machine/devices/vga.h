@@ -83,6 +83,7 @@ struct vga {
 	uint64_t cursor_time;	/* microseconds: when it last moved */
 	bool blinks;		/* something of what is shown does */
 	bool asleep;		/* nobody asks for updates: the next change adds 1 to stir_fd */
+	bool unposted;		/* writes to planes are exits; main thread */
 	int stir_fd;		/* eventfd, of the guest's writes as well */
 	GSource *stirrer;	/* NULL: there is no stir_fd */
 };
