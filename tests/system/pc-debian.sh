@@ -13,6 +13,9 @@ need python3 grub-mkimage mformat
 	--run 'grep -w hpet /sys/devices/system/clocksource/clocksource0/available_clocksource' \
 	--run 'grep -w acpi_pm /sys/devices/system/clocksource/clocksource0/available_clocksource' \
 	--run hwclock \
+	--run 'systemd-detect-virt | grep -x kvm' \
+	--run 'dmesg | grep -iE "firmware (bug|warn)|acpi( bios)?:? (error|warn|exception)|AE_[A-Z]+"; test $? = 1' \
+	--run 'test "$(dmesg -l emerg,alert,crit,err)" = ""' \
 	--run 'test "$(systemctl --no-legend --failed)" = ""' -- \
 	"$KV_VMM" --machine pc --firmware "$2" --accel soft --cpus 2 --memory 1G --disk file="$work/boot",format=raw \
 	--disk file="$1/debian.raw",format=raw,snapshot=on --no-reboot || fail "see above"
