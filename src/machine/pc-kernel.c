@@ -90,19 +90,49 @@ static bool add_command_line(struct machine *m, const struct setup_header *h, GE
 				     m->kernel, max);
 }
 
+/* boot.rst, "Special command line options": vga= is for the setup code, which reads no command line. */
+static bool get_video_mode(const char *line, uint16_t *ret, GError **error)
+{
+	static const char *const names[] = {"ask", "ext", "normal"}; /* 0xfffd and on */
+	g_auto(GStrv) words = g_strsplit_set(line ? line : "", " \t\n", -1);
+
+	for (unsigned i = 0; words[i]; i++) {
+		char *end;
+		uint64_t mode;
+
+		if (!g_str_has_prefix(words[i], "vga="))
+			continue;
+		mode = g_ascii_strtoull(words[i] + 4, &end, 0);
+		for (unsigned n = 0; n < G_N_ELEMENTS(names); n++)
+			if (!strcmp(words[i] + 4, names[n])) {
+				*ret = (uint16_t)(0xfffd + n);
+				return true;
+			}
+		*ret = (uint16_t)mode;
+		return (g_ascii_isdigit(words[i][4]) && !*end && mode <= UINT16_MAX) ||
+		       kv_fail(error, KV_ERROR_USAGE,
+			       "--append: '%s' is no video mode; give a number below 65536, normal, ext or ask", words[i]);
+	}
+	return true;
+}
+
 static bool add_parts(struct machine *m, GBytes *kernel, GError **error)
 {
 	size_t size, setup_len;
 	const uint8_t *data = g_bytes_get_data(kernel, &size);
 	struct setup_header h = {0};
+	uint16_t mode;
 	uint8_t *setup;
 
 	if (size > HEADER_AT + sizeof(h))
 		memcpy(&h, data + HEADER_AT, sizeof(h));
+	mode = h.vid_mode;
 	setup_len = ((h.setup_sects ? h.setup_sects : 4u) + 1) * SECTOR;
 	if (!check_header(m, &h, setup_len, size, error) ||
-	    !add_initrd(m, &h, KERNEL_ADDR + MAX((uint64_t)size, h.init_size), error) || !add_command_line(m, &h, error))
+	    !add_initrd(m, &h, KERNEL_ADDR + MAX((uint64_t)size, h.init_size), error) || !add_command_line(m, &h, error) ||
+	    !get_video_mode(m->append, &mode, error))
 		return false;
+	h.vid_mode = mode;
 	h.type_of_loader = LOADER_UNKNOWN;
 	h.loadflags |= CAN_USE_HEAP;
 	h.heap_end_ptr = CMDLINE_ADDR - SETUP_ADDR - SECTOR;
