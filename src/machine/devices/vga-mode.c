@@ -62,7 +62,8 @@ static void get_text(const struct vga *v, struct vga_mode *m)
 {
 	m->kind = VGA_TEXT;
 	get_scan(v, m);
-	m->cell_width = (v->seq[SEQ_CLOCKING] & CLOCKING_8_DOTS ? 8 : 9) << m->doubled;
+	/* Forty columns have no ninth dots, as in QEMU. */
+	m->cell_width = m->doubled ? 16 : v->seq[SEQ_CLOCKING] & CLOCKING_8_DOTS ? 8 : 9;
 	m->width = m->chars * m->cell_width;
 	m->height = MAX(m->height / m->row_lines, 1u) * m->row_lines;
 }
