@@ -35,3 +35,18 @@ def run(functions, names, make_bed):
             print(f'{name}: {reason}')
             return 1
     return 0
+
+
+def one(word, function, *arguments):
+    """A program of one case: function(*arguments, folder); the exit status."""
+    with tempfile.TemporaryDirectory(prefix='kv-test-') as folder:
+        try:
+            function(*arguments, folder)
+        except Skipped as reason:
+            print(f'skipped: {reason}')
+            return 77
+        except Failed as reason:
+            print(f'{word}: {reason}')
+            return 1
+    print(f'{word}: good')
+    return 0

@@ -7,14 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, f'{HERE}/../interop')
+import cases  # noqa: E402
 import mirror  # noqa: E402
-from cases import Failed, Skipped, check  # noqa: E402
+from cases import Skipped, check  # noqa: E402
 from mirror import write  # noqa: E402
 
 FILES = '/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64/'
@@ -105,18 +105,4 @@ def run(program, firmware, card, folder):
     check(status == 0, f'kv-vmm: status {status}', said[-500:])
 
 
-def main():
-    with tempfile.TemporaryDirectory(prefix='kv-preseed-') as folder:
-        try:
-            run(*sys.argv[1:4], folder)
-        except Skipped as reason:
-            print(f'skipped: {reason}')
-            return 77
-        except Failed as failure:
-            print(f'preseed: {failure}')
-            return 1
-    print('preseed: good')
-    return 0
-
-
-sys.exit(main())
+sys.exit(cases.one('preseed', run, *sys.argv[1:4]))

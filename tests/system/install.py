@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Debian is installed on an empty disk, in the machine that is to run it: a live Debian (guest/installer) has parted, mkfs, debootstrap
+and grub-install do it (install-guest.sh), with packages of a mirror that this program serves and the guest reaches by the user network.
+Then the disk starts by itself, by the firmware, GRUB and its kernel, to a login, and once more after a reboot.
+usage: install.py KV-VMM GUEST-DIRECTORY bios|uefi   Exit status 77: something needed is not there."""
+import importlib.machinery
+import importlib.util
+import os
+import shutil
+import sys
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+sys.path.insert(0, f'{HERE}/../interop')
+import cases  # noqa: E402
+import mirror  # noqa: E402
+from cases import Failed, Skipped, check  # noqa: E402
+
+loader = importlib.machinery.SourceFileLoader('console_drive', f'{HERE}/../../tools/console-drive')
+console_drive = importlib.util.module_from_spec(importlib.util.spec_from_loader('console_drive', loader))
+loader.exec_module(console_drive)
+
+LIMIT = 560  # seconds for a machine
+PACKAGES = 'systemd-sysv,udev,linux-image-cloud-amd64,initramfs-tools,zstd,grub2-common,grub-pc-bin,grub-efi-amd64-bin'
+
+
+class Guest:
+    """A machine on its console, logged in."""
+
+    def __init__(self, program, firmware, log, *options):
+        self.log = log
+        self.console = console_drive.Console([program, '--machine', 'pc', '--firmware', firmware, '--accel', 'soft', '--cpus', '2',
+                                              '--memory', '1G', *options], log, LIMIT)
+
+    def __enter__(self):
+        try:
+            console_drive.login(self.console, 'root', 'kvasir', LIMIT)
+        except BaseException as reason:
+            self.__exit__(type(reason), reason, None)
+            raise
+        return self
+
+    def __exit__(self, kind, reason, where):
+        self.console.close()
+        if reason:
+            with open(self.log, 'rb') as log:
+                print(log.read()[-3000:].decode('utf-8', 'replace'))
+        if isinstance(reason, console_drive.Failure):
+            raise Failed(str(reason))
+
+    def run(self, command, seconds=60):
+        output, status = self.console.run(command, seconds)
+        check(status == 0, f'in the guest: {command}: status {status}', output[-3000:])
+        return output
+
+    def end(self, command):
+        self.console.send(command + '\n')
+        check(console_drive.end(self.console) == 0, 'kv-vmm did not end well')
+
+
+def install(program, guest, firmware, folder, disk):
+    www = f'{folder}/www'
+    debs = sorted(name for name in os.listdir(f'{guest}/debs') if name.endswith('.deb'))
+    mirror.make(www, 'main/binary-amd64', [f'{guest}/debs/{name}' for name in debs])
+    shutil.copy(f'{HERE}/install-guest.sh', www)
+    port = mirror.Server(www).port
+    with Guest(program, firmware, f'{folder}/log', '--kernel', f'{guest}/vmlinuz', '--initrd', f'{guest}/initrd.img', '--append',
+               'root=LABEL=root console=ttyS0', '--disk', f'file={guest}/debian.raw,snapshot=on', '--disk',
+               f'file={disk},serial=target', '--net', 'user') as live:
+        live.run('systemctl start systemd-networkd-wait-online')
+        live.run(f'wget -q http://10.0.2.2:{port}/install-guest.sh')
+        output = live.run(f'sh install-guest.sh {firmware} /dev/disk/by-id/virtio-target http://10.0.2.2:{port}/debian {PACKAGES} 2>&1',
+                          LIMIT)
+        check(output.endswith('all is installed'), 'it was not', output[-2000:])
+        live.end('systemctl poweroff')
+
+
+def look(system, firmware):
+    check(system.run('hostname') == 'installed', 'another system')
+    system.run('test "$(systemctl is-system-running --wait)" = running')
+    system.run(f'test {"!" if firmware == "bios" else ""} -d /sys/firmware/efi')
+    system.run('findmnt -no FSTYPE / | grep -x ext4 && test -z "$(dpkg --audit)" && test -e /boot/grub/grub.cfg')
+
+
+def run(program, guest, firmware, folder):
+    for name in ('debian.raw', 'vmlinuz', 'initrd.img', 'debs/list'):
+        if not os.path.exists(f'{guest}/{name}'):
+            raise Skipped(f'no {guest}/{name} (check long)')
+    disk = f'{folder}/disk'
+    with open(disk, 'wb') as file:
+        file.truncate(2 << 30)
+    install(program, guest, firmware, folder, disk)
+    with Guest(program, firmware, f'{folder}/log', '--disk', f'file={disk}') as system:
+        look(system, firmware)
+        system.console.send('systemctl reboot\n')
+        console_drive.login(system.console, 'root', 'kvasir', LIMIT)
+        look(system, firmware)
+        system.end('systemctl poweroff')
+
+
+sys.exit(cases.one('install', run, *sys.argv[1:4]))
