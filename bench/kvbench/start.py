@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Process start to the first instructions of a guest, which write a byte to the serial port: a PVH kernel of a few bytes for the
 board that boots kernels, a ROM of a few bytes for those that start firmware. Called by bench/run (start)."""
-import os
 import struct
 import subprocess
-import time
 
 from . import machine, report
 
@@ -34,20 +32,12 @@ def write_firmware(path):
         file.write(b'\xf4' * RESET + FIRMWARE.ljust(ROM_SIZE - RESET, b'\xf4'))
 
 
-def first_byte(name, command):
+def first_byte(context, name, command):
     """Milliseconds until the command has written one."""
-    read, write = os.pipe()
-    started = time.monotonic()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=write, stderr=subprocess.PIPE)
-    os.close(write)
-    byte = os.read(read, 1)
-    seconds = time.monotonic() - started
-    process.kill()
-    _, errors = process.communicate()
-    os.close(read)
-    if byte != b'!':
-        raise SystemExit(f'{name}: ended early: {errors.decode("utf-8", "replace")}')
-    return 1000 * seconds
+    done = subprocess.run([f'{context.programs}/first-byte', *command], capture_output=True, text=True, check=False)
+    if done.stdout.split()[1:] != ['!']:
+        raise SystemExit(f'{name}: ended early: {done.stderr}')
+    return int(done.stdout.split()[0]) / 1000
 
 
 def run(context):
@@ -64,5 +54,5 @@ def run(context):
     rows = {}
     for _ in range(ROUNDS * context.args.runs):
         for name, column, command in cases:
-            rows.setdefault(name, {}).setdefault(column, []).append(first_byte(f'{name}, {column}', command))
+            rows.setdefault(name, {}).setdefault(column, []).append(first_byte(context, f'{name}, {column}', command))
     report.matrix('Process start to the first instruction of a guest', 'ms', ('ours', 'tcg'), rows, {}, context.results)
