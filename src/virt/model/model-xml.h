@@ -11,14 +11,20 @@
 enum { MODEL_XML_MAX = 4 << 20 }; /* bytes of a document */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)
 
-/* root: the name that the document's element must have; NULL: any. Errors name line and cause: VIR_ERR_XML_ERROR. */
+/*
+ * root: the name that the document's element must have; NULL: any, a device. What is not well formed is VIR_ERR_XML_DETAIL, in
+ * libvirt's three lines: document, line and cause; the line; where in it.
+ */
 xmlDoc *model_xml_parse(const char *xml, gssize len, const char *root, GError **error);
 char *model_xml_format(xmlNode *node); /* indented by two, without a declaration, as libvirt writes it */
 
 /* NULL where there is none. Texts belong to the tree as long as it is not changed. */
 xmlNode *xml_child(const xmlNode *node, const char *path);
 xmlNode *xml_nth(const xmlNode *node, const char *name, unsigned n);
+xmlNode *xml_next(const xmlNode *node); /* the next one of the same name */
+xmlNode *xml_add(xmlNode *parent, const char *name); /* another one, the last */
 const char *xml_text(const xmlNode *node, const char *path); /* "@dev", "source/@dev", "name"; "": the node's own */
 bool xml_is(const xmlNode *node, const char *path, const char *text);
 bool xml_number(const xmlNode *node, const char *path, guint64 *ret); /* false: not there or no number */
 void xml_set(xmlNode *node, const char *path, const char *text);      /* makes what is missing; NULL: removes */
+void xml_default(xmlNode *node, const char *path, const char *text);    /* xml_set() unless it is there */

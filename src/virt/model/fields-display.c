@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Graphics, video cards and sound. kv-vmm shows screens by VNC and makes no sound. */
+#include "domain-fields.h"
+
+static const struct field listen_fields[] = {
+	{ "@type", FIELD_WORD, "address network socket none", FIELD_MUST },
+	{ "@address", FIELD_TEXT },
+	{ "@network", FIELD_TEXT },
+	{ "@socket", FIELD_PATH },
+	{ "@fromConfig", FIELD_COUNT, NULL, FIELD_LIVE },
+	{ NULL },
+};
+
+const struct field graphics_fields[] = {
+	{ "@type", FIELD_WORD, "vnc !sdl !spice !rdp !desktop !egl-headless !dbus", FIELD_MUST },
+	{ "@port", FIELD_INT },
+	{ "@tlsPort", FIELD_INT, NULL, FIELD_NO },
+	{ "@autoport", FIELD_WORD, "yes no" },
+	{ "@websocket", FIELD_INT },
+	{ "@websocketGenerated", FIELD_WORD, "yes no", FIELD_LIVE },
+	{ "@defaultMode", FIELD_TEXT, NULL, FIELD_NO },
+	{ "@listen", FIELD_TEXT },
+	{ "@socket", FIELD_TEXT },
+	{ "@display", FIELD_TEXT, NULL, FIELD_NO },
+	{ "@xauth", FIELD_TEXT, NULL, FIELD_NO },
+	{ "@fullscreen", FIELD_TEXT, NULL, FIELD_NO },
+	{ "@replaceUser", FIELD_TEXT, NULL, FIELD_NO },
+	{ "@multiUser", FIELD_TEXT, NULL, FIELD_NO },
+	{ "@p2p", FIELD_TEXT, NULL, FIELD_NO },
+	{ "@address", FIELD_TEXT, NULL, FIELD_NO },
+	{ "@keymap", FIELD_WORD, "en-us" },
+	{ "@sharePolicy", FIELD_WORD, "allow-exclusive force-shared !ignore" },
+	{ "@powerControl", FIELD_WORD, "no !yes" },
+	{ "@passwd", FIELD_TEXT, NULL, FIELD_SECRET },
+	{ "@passwdValidTo", FIELD_TEXT },
+	{ "@connected", FIELD_TEXT, NULL, FIELD_NO },
+	{ "listen", FIELD_NODE, NULL, FIELD_MANY, listen_fields },
+	{ "channel", FIELD_NODE, NULL, FIELD_NO | FIELD_MANY | FIELD_VERBATIM },
+	{ "image", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ "jpeg", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ "zlib", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ "playback", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ "streaming", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ "clipboard", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ "mouse", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ "filetransfer", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ "gl", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ "audio", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ NULL },
+};
+
+const struct field video_fields[] = {
+	{ "driver", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ "model/@type", FIELD_WORD, "vga virtio none cirrus !qxl !vmvga !xen !vbox !parallels !gop !bochs !ramfb",
+	  FIELD_MUST },
+	{ "model/@ram", FIELD_COUNT, NULL, FIELD_NO },
+	{ "model/@vram", FIELD_COUNT },
+	{ "model/@vram64", FIELD_COUNT, NULL, FIELD_NO },
+	{ "model/@vgamem", FIELD_COUNT, NULL, FIELD_NO },
+	{ "model/@heads", FIELD_COUNT, "1 16" },
+	{ "model/@primary", FIELD_WORD, "yes no" },
+	{ "model/@blob", FIELD_WORD, "off !on" },
+	{ "model/acceleration/@accel2d", FIELD_WORD, "no !yes" },
+	{ "model/acceleration/@accel3d", FIELD_WORD, "no !yes" },
+	{ "model/acceleration/@rendernode", FIELD_TEXT, NULL, FIELD_NO },
+	{ "model/resolution/@x", FIELD_COUNT, "64 4095", FIELD_MUST },
+	{ "model/resolution/@y", FIELD_COUNT, "64 4095", FIELD_MUST },
+	{ "alias", FIELD_NODE, NULL, 0, field_alias },
+	{ "address", FIELD_NODE, NULL, 0, field_address },
+	{ NULL },
+};
+
+const struct field audio_fields[] = {
+	{ "@id", FIELD_COUNT, "1 255", FIELD_MUST },
+	{ "@type", FIELD_WORD, "none !alsa !coreaudio !dbus !file !jack !oss !pulseaudio !sdl !spice" },
+	{ "@timerPeriod", FIELD_COUNT, NULL, FIELD_NO },
+	{ "@path", FIELD_TEXT, NULL, FIELD_NO },
+	{ "input", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ "output", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ NULL },
+};
