@@ -3,6 +3,7 @@
 #include "message.h"
 
 #include <stdarg.h>
+#include <string.h>
 
 G_DEFINE_QUARK(qmp-error-quark, qmp_error)
 
@@ -13,6 +14,14 @@ static const char *const classes[] = {
 	[QMP_ERROR_DEVICE_NOT_FOUND] = "DeviceNotFound",
 	[QMP_ERROR_KVM_MISSING_CAP] = "KVMMissingCap",
 };
+
+enum qmp_error qmp_error_of_class(const char *name)
+{
+	for (unsigned i = 0; name && i < G_N_ELEMENTS(classes); i++)
+		if (!strcmp(classes[i], name))
+			return (enum qmp_error)i;
+	return QMP_ERROR_GENERIC;
+}
 
 JsonNode *qmp_fail(GError **error, enum qmp_error code, const char *format, ...)
 {

@@ -23,6 +23,9 @@ enum qmp_error {
 /* Sets the error and returns NULL, which is how a command fails. */
 JsonNode *qmp_fail(GError **error, enum qmp_error code, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
+/* The code of a class's name; NULL and unknown ones are GenericError. */
+enum qmp_error qmp_error_of_class(const char *name);
+
 /* {}, the answer of a command that has none. */
 JsonNode *qmp_nothing(void);
 

@@ -30,6 +30,7 @@ struct qmp_reader {
 	GString *text;	      /* the message so far */
 	int braces, brackets; /* open ones */
 	bool bad_number;      /* json-glib could not write it */
+	size_t max;	      /* bytes of a message */
 };
 
 /* A backslash that begins no escape of JSON's, or one of no character. What SKIP has passed is not looked at again. */
@@ -64,6 +65,7 @@ struct qmp_reader *qmp_reader_new(void)
 	struct qmp_reader *r = g_new0(struct qmp_reader, 1);
 
 	r->text = g_string_new(NULL);
+	r->max = QMP_MESSAGE_MAX;
 	r->bad_escape = g_regex_new(bad_escape, G_REGEX_RAW, 0, NULL);
 	r->parser = json_parser_new();
 	g_signal_connect(r->parser, "array-element", G_CALLBACK(on_element), r);
@@ -79,6 +81,11 @@ void qmp_reader_free(struct qmp_reader *r)
 	g_regex_unref(r->bad_escape);
 	g_string_free(r->text, TRUE);
 	g_free(r);
+}
+
+void qmp_reader_set_max(struct qmp_reader *r, size_t bytes)
+{
+	r->max = bytes;
 }
 
 static void start_anew(struct qmp_reader *r, enum state state)
@@ -174,7 +181,7 @@ static enum taken take(struct qmp_reader *r, uint8_t c, GError **error)
 			return INNER;
 		r->state = OUTSIDE;
 	}
-	if (r->text->len == QMP_MESSAGE_MAX)
+	if (r->text->len == r->max)
 		return fault(error, "JSON token size limit exceeded");
 	taken = r->state == OUTSIDE ? take_outside(r, c, error) : take_in_string(r, c, error);
 	if (taken != BEHIND && (r->text->len || !is_one_of(" \t\r\n", c)))

@@ -290,6 +290,8 @@ bool vmm_open(struct vmm *vmm, GVariant *options, GError **error)
 	vmm->kvm_fd = vmm->saved_fd = vmm->exec_fd = -1;
 	migrate_init(vmm);
 	vmm_open_chardevs(vmm);
+	if (vmm_flag(vmm, "paused") && !has_option(vmm, "qmp"))
+		return kv_fail(error, KV_ERROR_USAGE, "--paused: nobody can let the guest run; give --qmp unix:PATH as well");
 	if (!vmm_open_objects(vmm, error) || !check_board(vmm, error) || !load_qmp(vmm, error))
 		return false;
 	vmm->input = input_new();

@@ -281,7 +281,7 @@ bool vmm_cont(struct vmm *vmm, GError **error)
 bool vmm_go(struct vmm *vmm, GError **error)
 {
 	vmm_event(vmm, "RESUME", NULL);
-	vmm->stopped = vmm->io_error = false;
+	vmm->stopped = vmm->prelaunch = vmm->io_error = false;
 	return run_or_wake(vmm, error);
 }
 
@@ -375,12 +375,18 @@ static void take_signals(struct vmm *vmm)
 /* A machine that comes from elsewhere runs when it is here. */
 static bool start(struct vmm *vmm, GError **error)
 {
+	bool paused = vmm_flag(vmm, "paused"), comes;
 	const char *uri = NULL;
 
 	vmm->running = g_get_monotonic_time();
-	if (!options_lookup(vmm->options, "incoming", "&s", &uri))
+	comes = options_lookup(vmm->options, "incoming", "&s", &uri);
+	if (!comes && !paused)
 		return machine_run(vmm->machine, ended, vmm, error);
-	vmm->stopped = vmm->autostart = true;
+	vmm->stopped = true;
+	vmm->prelaunch = !comes;
+	vmm->autostart = !paused;
+	if (!comes)
+		return true;
 	vmm->stop_reason = "inmigrate";
 	vmm->incoming_deferred = strcmp(uri, "defer") == 0;
 	return vmm->incoming_deferred || incoming_start(vmm, uri, error);

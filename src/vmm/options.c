@@ -289,6 +289,7 @@ const struct option option_table[] = {
 	  "the machine comes from there: unix:PATH, tcp:HOST:PORT, fd:N, exec:COMMAND, file:PATH, or defer", .rare = true },
 	{ "sandbox", OPTION_KEYS, "on|off", "give up what the guest does not need (on)", .keys = sandbox_keys, .rare = true },
 	{ "name", OPTION_TEXT, "NAME", "name of the machine, in its messages", .rare = true },
+	{ "paused", OPTION_FLAG, NULL, "the guest waits for QMP's cont", .rare = true },
 	{ "no-reboot", OPTION_FLAG, NULL, "exit when the guest reboots" },
 	{ "stats", OPTION_FLAG, NULL, "print time, exits and I/O counts at the end" },
 	{ "quiet", OPTION_FLAG, NULL, "no messages but errors" },

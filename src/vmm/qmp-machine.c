@@ -28,6 +28,7 @@ JsonNode *qmp_query_status(void *opaque, JsonObject *args, GError **error)
 
 	json_object_set_string_member(o, "status", vmm->stop_reason ? vmm->stop_reason :
 						   vmm->io_error    ? "io-error" :
+						   vmm->prelaunch   ? "prelaunch" :
 						   vmm->stopped	    ? "paused" :
 						   vmm_sleeps(vmm)  ? "suspended" :
 								      "running");

@@ -99,6 +99,7 @@ struct vmm {
 	GSource *balloon_pause; /* notices.c: no second event before it is over; NULL: none */
 	bool balloon_moved;	/* ... during it */
 	bool stopped; /* the guest waits for vmm_cont() */
+	bool prelaunch; /* ... and has not run yet (--paused) */
 	/* Of those in query-status, when it is none of the user's: inmigrate, postmigrate, shutdown and so on. */
 	const char *stop_reason;
 	bool io_error;	       /* ... because a drive's request failed */
