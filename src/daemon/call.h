@@ -58,7 +58,17 @@ struct handler {
 	const char *acl; /* object:permission as in libvirt's access API, "domain:start"; NULL: nobody is asked */
 };
 
+/* Flags that are not in supported are refused, as libvirt's: true, or false and *error. */
+bool call_check_flags(const struct call *call, unsigned flags, unsigned supported, GError **error);
+/* A text as an array of char with its end, as security labels are (type ac). */
+GVariant *chars_variant(const char *text);
+/* A handler for what a driver has not, where others have: VIR_ERR_NO_SUPPORT. */
+handler_func handler_unsupported;
+
 /* One a subsystem, ended by a func of NULL; dispatch.c has the list of tables. */
-extern const struct handler connect_handlers[], node_handlers[], domain_handlers[], domain_device_handlers[],
-	domain_snapshot_handlers[], domain_stats_handlers[], domain_job_handlers[], event_handlers[], network_handlers[],
-	storage_handlers[], secret_handlers[], qemu_handlers[];
+extern const struct handler connect_handlers[], node_handlers[], event_handlers[], domain_list_handlers[], domain_life_handlers[],
+	domain_save_handlers[], domain_info_handlers[], domain_text_handlers[], domain_size_handlers[], domain_device_handlers[],
+	domain_snapshot_handlers[], domain_stats_handlers[], domain_job_handlers[], domain_people_handlers[], network_handlers[],
+	pool_handlers[], volume_handlers[], secret_handlers[], interface_handlers[], node_device_handlers[];
+/* Of the program RPC_QEMU. */
+extern const struct handler qemu_handlers[], monitor_event_handlers[];

@@ -39,7 +39,7 @@ struct domain {
 	bool persistent, autostart, updated, gone;
 	struct domain_def *def;	 /* stored, or of a transient one what runs; NULL until domain_stored_def() parses it */
 	struct domain_def *live; /* what runs; NULL: off */
-	char *autodestroy;	 /* not NULL: ends with this client's connection */
+	guint64 autodestroy;	 /* ends with the connection of the client with this number; 0: with none */
 	struct snapshots *snapshots;
 	bool has_managed_save;
 
@@ -63,15 +63,29 @@ void domain_unref(struct domain *d);
 typedef struct domain Domain; /* for g_autoptr alone */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Domain, domain_unref)
 
-/* A reference, or NULL and VIR_ERR_NO_DOMAIN in libvirt's words. */
-struct domain *domain_by_uuid(struct hv *hv, GVariant *uuid, GError **error);
-/* Of the handle that a call's arguments begin with (type D). */
+/* Of the handle that a call's arguments begin with (type D): a reference, or NULL and VIR_ERR_NO_DOMAIN in libvirt's words. */
 struct domain *domain_of_args(struct call *call, GVariant *args, GError **error);
+struct domain *domain_of_handle(struct hv *hv, GVariant *handle, GError **error);
+bool domain_fits(const struct domain *d, unsigned list_flags); /* VIR_CONNECT_LIST_DOMAINS_… */
+static inline bool domain_is_active(const struct domain *d)
+{
+	return d->id >= 0;
+}
 GVariant *domain_handle(const struct domain *d); /* type D, floating */
 
-/* Waits for its turn. domain_job_end() whatever happens; a domain that is gone meanwhile is VIR_ERR_NO_DOMAIN. */
+/*
+ * Waits for its turn; a domain that is gone meanwhile is VIR_ERR_NO_DOMAIN. On true, domain_job_end(d, the same job) whatever
+ * happens.
+ */
 bool domain_job_begin(struct domain *d, enum domain_job job, GError **error);
-void domain_job_end(struct domain *d);
+void domain_job_end(struct domain *d, enum domain_job job);
+/*
+ * What most handlers are: the domain that the arguments name, its job, perhaps that it must run, and then func. The job is over
+ * when func returns.
+ */
+typedef bool domain_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error);
+bool domain_with_job(struct call *call, GVariant *args, GVariant **ret, GError **error, enum domain_job job, bool active,
+		     domain_func *func);
 bool domain_require_active(const struct domain *d, GError **error); /* "domain is not running" */
 
 /*
@@ -81,5 +95,96 @@ bool domain_require_active(const struct domain *d, GError **error); /* "domain i
 void domain_set_state(struct domain *d, enum domain_state state, int reason, int event, int detail);
 /* It is off: live is dropped, id is -1, a transient one goes away. */
 void domain_stopped(struct domain *d, int reason, int detail);
-/* New or redefined: checks names and UUIDs as libvirt does. def is taken on success. */
+/* New or redefined: checks names and UUIDs as libvirt does. def is taken on success. Tells nobody. A reference. */
 struct domain *domain_define(struct hv *hv, struct domain_def *def, bool transient, GError **error);
+/*
+ * One whose definition is stored, and read by the driver's load() when it is asked for; the lists' reference. NULL: no UUID, or
+ * name or UUID are another's.
+ */
+struct domain *domain_known(struct hv *hv, const char *name, const char *uuid);
+/* Out of the lists: nobody finds it any more. */
+void domain_forget(struct domain *d);
+/* The stored definition was changed: it is written where the driver stores such. */
+bool domain_store(struct domain *d, GError **error);
+/* Where its managed save is, to be freed; NULL: its driver has no files. */
+char *domain_managed_path(const struct domain *d);
+/* domain-life.c: starts it, from its managed save if there is one and flags do not say otherwise; with a job. */
+bool domain_start(struct domain *d, unsigned flags, GError **error);
+/* To be started now, transient unless it is defined: with its job begun, *def taken on success. A reference. */
+struct domain *domain_define_for_once(struct hv *hv, struct domain_def **def, enum domain_job job, GError **error);
+/* Handlers that a driver may put its own words before (domain-life.c). */
+handler_func domain_suspend, domain_resume, domain_shutdown;
+/* A device that a guest has let go of: out of the live definition, and those who listen are told. */
+void domain_device_left(struct domain *d, const char *alias);
+void domain_event_lifecycle(struct domain *d, int event, int detail);
+
+/* libvirt's VIR_DOMAIN_EVENT_…, and what is told with them. */
+enum lifecycle_event {
+	LIFE_DEFINED,
+	LIFE_UNDEFINED,
+	LIFE_STARTED,
+	LIFE_SUSPENDED,
+	LIFE_RESUMED,
+	LIFE_STOPPED,
+	LIFE_SHUTDOWN,
+	LIFE_PMSUSPENDED,
+	LIFE_CRASHED,
+};
+enum { DEFINED_ADDED, DEFINED_UPDATED, DEFINED_RENAMED, DEFINED_FROM_SNAPSHOT };
+enum { UNDEFINED_REMOVED, UNDEFINED_RENAMED };
+enum { STARTED_BOOTED, STARTED_MIGRATED, STARTED_RESTORED, STARTED_FROM_SNAPSHOT, STARTED_WAKEUP };
+enum { SUSPENDED_PAUSED, SUSPENDED_MIGRATED, SUSPENDED_IOERROR, SUSPENDED_WATCHDOG, SUSPENDED_RESTORED, SUSPENDED_FROM_SNAPSHOT };
+enum { RESUMED_UNPAUSED, RESUMED_MIGRATED, RESUMED_FROM_SNAPSHOT };
+enum {
+	STOPPED_SHUTDOWN,
+	STOPPED_DESTROYED,
+	STOPPED_CRASHED,
+	STOPPED_MIGRATED,
+	STOPPED_SAVED,
+	STOPPED_FAILED,
+	STOPPED_FROM_SNAPSHOT,
+};
+enum { SHUTDOWN_FINISHED, SHUTDOWN_GUEST, SHUTDOWN_HOST };
+/* Reasons of states. */
+enum {
+	RUNNING_UNKNOWN,
+	RUNNING_BOOTED,
+	RUNNING_MIGRATED,
+	RUNNING_RESTORED,
+	RUNNING_FROM_SNAPSHOT,
+	RUNNING_UNPAUSED,
+	RUNNING_MIGRATION_CANCELED,
+	RUNNING_SAVE_CANCELED,
+	RUNNING_WAKEUP,
+	RUNNING_CRASHED,
+};
+enum {
+	PAUSED_UNKNOWN,
+	PAUSED_USER,
+	PAUSED_MIGRATION,
+	PAUSED_SAVE,
+	PAUSED_DUMP,
+	PAUSED_IOERROR,
+	PAUSED_WATCHDOG,
+	PAUSED_FROM_SNAPSHOT,
+	PAUSED_SHUTTING_DOWN,
+	PAUSED_SNAPSHOT,
+	PAUSED_CRASHED,
+	PAUSED_STARTING_UP,
+};
+enum {
+	SHUTOFF_UNKNOWN,
+	SHUTOFF_SHUTDOWN,
+	SHUTOFF_DESTROYED,
+	SHUTOFF_CRASHED,
+	SHUTOFF_MIGRATED,
+	SHUTOFF_SAVED,
+	SHUTOFF_FAILED,
+	SHUTOFF_FROM_SNAPSHOT,
+	SHUTOFF_DAEMON,
+};
+
+/* VIR_DOMAIN_AFFECT_…: which of the two definitions a call is about. */
+enum { AFFECT_CURRENT = 0, AFFECT_LIVE = 1, AFFECT_CONFIG = 2 };
+/* CURRENT becomes one of the others; what there is not is refused in libvirt's words. */
+bool domain_affects(const struct domain *d, unsigned *flags, GError **error);

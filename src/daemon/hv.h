@@ -12,6 +12,13 @@
 #include <libxml/tree.h>
 #include <stdbool.h>
 
+#include "objects.h"
+
+struct client;
+struct entry;
+struct registry;
+struct storage;
+struct handler;
 struct domain;
 struct hv;
 struct domain_def;
@@ -24,13 +31,20 @@ enum start_flags {
 	START_FORCE_BOOT = 1 << 3,
 	START_VALIDATE = 1 << 4,
 	START_RESET_NVRAM = 1 << 5,
+	START_RUNNING = 1 << 16, /* ours: of a saved state that says paused */
 };
+
+/* Beside groups of statistics: what is known without asking the machine. */
+#define HV_STATS_NOW (1u << 30)
 
 struct hv_driver {
 	const char *name;	      /* "kv" */
+	const char *prefix;	      /* of functions in messages: "qemu", for "in function qemuDomainReset" */
 	const char *type;	      /* what connect_get_type says: "QEMU", "Test" */
 	const char *const *schemes;   /* of URIs, ended by NULL */
 	bool stored;		      /* definitions are files (store.h) */
+	/* Tables of procedures that it answers in its own way, in the place of everybody's (call.h), ended by NULL; or NULL. */
+	const struct handler *const *handlers;
 	bool (*open)(struct hv *hv, const char *uri, GError **error);
 	void (*close)(struct hv *hv);
 	unsigned long (*version)(struct hv *hv); /* 1,000,000 major + 1,000 minor + micro */
@@ -39,11 +53,31 @@ struct hv_driver {
 	char *(*domain_capabilities)(struct hv *hv, const char *emulator, const char *arch, const char *machine,
 				     const char *virt_type, GError **error);
 
+	int max_vcpus;
+	/* Flags for domain_def_parse(): what the machine can, or all of the schema. */
+	unsigned def_flags;
 	/* A definition that the machine cannot be made from is refused here, by the name of what is unsupported. */
 	bool (*check)(struct hv *hv, const struct domain_def *def, GError **error);
 
-	/* Life. On success the callback has set id, state, live def (domain_set_state()), which also tells those who listen. */
-	/* (waits) restore_from: a saved state, or NULL. */
+	/*
+	 * Where definitions are files: the stored one and autostart are written or removed, what runs is noted; load: sets
+	 * d->def of one that was not read yet. NULL: in memory only.
+	 */
+	bool (*load)(struct domain *d, GError **error);
+	bool (*store)(struct domain *d, GError **error); /* (waits) */
+	bool (*unstore)(struct domain *d, GError **error); /* (waits) */
+	void (*store_status)(struct domain *d);
+	/* What else goes with a definition: firmware variables, as VIR_DOMAIN_UNDEFINE_… flags say. */
+	bool (*undefine)(struct domain *d, unsigned flags, GError **error); /* (waits) */
+
+	/*
+	 * Life. On success the callback has set id, state, live def (domain_set_state(), domain_stopped()), which also tells
+	 * those who listen.
+	 */
+	/*
+	 * (waits) restore_from: a saved state, or NULL. What runs is d->live if that is there already (then it is not the stored
+	 * one's copy: create, restore), else a copy of d->def; on failure d->live is the caller's to drop.
+	 */
 	bool (*start)(struct domain *d, unsigned flags, const char *restore_from, GError **error);
 	bool (*destroy)(struct domain *d, bool graceful, GError **error); /* (waits) */
 	bool (*suspend)(struct domain *d, GError **error); /* (waits) */
@@ -51,20 +85,32 @@ struct hv_driver {
 	bool (*shutdown)(struct domain *d, unsigned modes, GError **error); /* (waits) */
 	bool (*reboot)(struct domain *d, unsigned modes, GError **error); /* (waits) */
 	bool (*reset)(struct domain *d, GError **error); /* (waits) */
-	/* Its state to a file, in libvirt's meaning: it is off afterwards. xml: NULL or another definition to save with it. */
+	/*
+	 * Its state to a file, in libvirt's meaning: it is off afterwards. xml: NULL or another definition to save with it. path
+	 * NULL: the managed one of a driver without files (domain_managed_path()). With JOB_LONG.
+	 */
 	/* (waits) */
 	bool (*save)(struct domain *d, const char *path, const char *xml, unsigned flags, GError **error);
+	/* Of a saved state: its definition, to be freed, and another one in its place. */
+	char *(*saved_xml)(struct hv *hv, const char *path, GError **error); /* (waits) */
+	bool (*set_saved_xml)(struct hv *hv, const char *path, const char *xml, GError **error); /* (waits) */
+	/* Memory to a file, for debuggers: libvirt's VIR_DUMP_… flags and format. With JOB_LONG. */
+	bool (*dump)(struct domain *d, const char *path, unsigned format, unsigned flags, GError **error); /* (waits) */
 
 	/* Devices of a running machine; node is one device element. The live definition is changed by the caller on success. */
 	bool (*attach)(struct domain *d, xmlNode *node, GError **error); /* (waits) */
-	bool (*detach)(struct domain *d, xmlNode *node, GError **error); /* (waits) */
+	/* (waits) *ret_later: the guest has not agreed yet; domain_device_left() is called when it has. */
+	bool (*detach)(struct domain *d, xmlNode *node, bool *ret_later, GError **error);
 	bool (*update)(struct domain *d, xmlNode *before, xmlNode *after, GError **error); /* (waits) */
 	bool (*set_memory)(struct domain *d, guint64 kib, GError **error); /* (waits) */
 	bool (*set_vcpus)(struct domain *d, unsigned n, GError **error); /* (waits) */
 
-	/* Information of a running one. stats: appends (sv) to a builder of a(sv), for groups of VIR_DOMAIN_STATS_…. */
+	/*
+	 * Information. stats: appends (sv) to a builder of a(sv), for groups of VIR_DOMAIN_STATS_… but its state, as libvirt
+	 * names them; with a job, or with HV_STATS_NOW and without one: then it does not wait (what is off, NOWAIT).
+	 */
 	bool (*stats)(struct domain *d, unsigned groups, GVariantBuilder *out, GError **error); /* (waits) */
-	guint64 (*cpu_time)(struct domain *d); /* ns; from /proc, at once */
+	guint64 (*cpu_time)(struct domain *d); /* ns; from /proc, at once; also asked of one that is off */
 	/*
 	 * Of one device by its target's name: reads, bytes, writes, bytes, errors; received bytes, packets, errors, drops, and
 	 * sent the same; capacity, allocation, physical.
@@ -75,6 +121,7 @@ struct hv_driver {
 
 	/* People. A descriptor that is the caller's; for a stream. */
 	int (*open_console)(struct domain *d, const char *alias, unsigned flags, GError **error);
+	int (*open_channel)(struct domain *d, const char *name, unsigned flags, GError **error);
 	int (*open_graphics)(struct domain *d, unsigned index, bool skip_auth, GError **error);
 	int (*screenshot)(struct domain *d, unsigned screen, char **ret_mime, GError **error); /* (waits) */
 	/* (waits) */
@@ -83,7 +130,13 @@ struct hv_driver {
 	char *(*monitor)(struct domain *d, const char *command, unsigned flags, GError **error); /* (waits) */
 	char *(*agent)(struct domain *d, const char *command, int timeout_s, GError **error); /* (waits) */
 
-	/* Snapshots: what the machine and its disks do; the tree and its files are the daemon's. */
+	/*
+	 * Snapshots: what the machine and its disks do; the tree is the daemon's. snapshot is complete (snapshot-xml.c), and may
+	 * be changed. snapshot_flags: the SNAPSHOT_… of creating that it knows. store_snapshots: all of them and which is the
+	 * current one, or none, are written; NULL: in memory only.
+	 */
+	unsigned snapshot_flags;
+	void (*store_snapshots)(struct domain *d); /* (waits) */
 	bool (*snapshot_create)(struct domain *d, xmlDoc *snapshot, unsigned flags, GError **error); /* (waits) */
 	bool (*snapshot_revert)(struct domain *d, xmlDoc *snapshot, unsigned flags, GError **error); /* (waits) */
 	bool (*snapshot_delete)(struct domain *d, xmlDoc *snapshot, unsigned flags, GError **error); /* (waits) */
@@ -93,6 +146,17 @@ struct hv_driver {
 	bool (*block_job)(struct domain *d, unsigned procedure, GVariant *args, GVariant **ret, GError **error);
 	bool (*block_resize)(struct domain *d, const char *dev, guint64 bytes, GError **error); /* (waits) */
 	bool (*abort_job)(struct domain *d, GError **error);
+
+	const struct storage *storage; /* storage.h; NULL: no pools */
+	bool test_rules; /* libvirt's test driver has some of its own for networks and pools */
+	/* Networks, with their entry of hv->networks. NULL: in memory, all of them work at once. */
+	bool (*network_check)(struct hv *hv, xmlDoc *doc, GError **error);
+	bool (*network_start)(struct hv *hv, struct entry *e, GError **error);
+	bool (*network_stop)(struct hv *hv, struct entry *e, GError **error);
+	bool (*network_changed)(struct hv *hv, struct entry *e, GError **error); /* e->live, by net-update */
+	/* The definition of a network, pool or secret is written; xml NULL: removed. NULL: in memory only. */
+	bool (*store_object)(struct hv *hv, enum object_kind kind, const char *name, const char *uuid, const char *xml,
+			     bool autostart, GError **error);
 };
 
 struct hv {
@@ -103,14 +167,22 @@ struct hv {
 	char *config_dir, *state_dir, *lib_dir; /* definitions; what runs; images, saved states. NULL where !stored */
 	GHashTable *domains;   /* uuid as text -> struct domain */
 	GHashTable *names;     /* name -> the same */
-	struct networks *networks;
-	struct pools *pools;
-	struct secrets *secrets;
-	struct events *events; /* events.h */
+	int last_id;
+	struct registry *networks, *pools, *secrets; /* registry.h */
 	void *own;	       /* the driver's */
 };
 
 extern const struct hv_driver *const hv_drivers[];
 /* Opens or shares the hypervisor for a client's URI (NULL or "": the daemon's default). A reference. */
 struct hv *hv_open(const char *uri, GError **error);
+struct hv *hv_ref(struct hv *hv);
 void hv_unref(struct hv *hv);
+/* A client that had it open is gone: domains that end with its connection do so. */
+void hv_client_gone(struct hv *hv, const struct client *client);
+
+/* The daemon's own: which URI is meant by none, and whose domains it has. Set once by main.c. */
+void hv_set_default(bool session, const char *uri);
+/* Opens the default and keeps it; what is to start with the daemon does, in workers. false and *error: it cannot be opened. */
+bool hv_keep_default(GError **error);
+void hv_drop_default(void);
+bool hv_is_session(void);

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See client.h. Made by server.c; whole messages go to dispatch.c. */
+#include "client.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "dispatch.h"
+#include "error.h"
+#include "events.h"
+#include "hv.h"
+#include "log.h"
+#include "stream.h"
+
+enum {
+	READ_SIZE = 16384,
+	TURN = 32, /* messages of one client before others have their turn */
+	PING_SECONDS = 5,
+	PINGS = 5,
+};
+
+struct out_message {
+	GByteArray *bytes;
+	size_t at;
+	GArray *fds; /* NULL: none */
+	unsigned fds_sent;
+	enum send_kind kind;
+};
+
+static GPtrArray *clients; /* struct client, no references */
+static unsigned max_clients = 5000;
+static guint64 next_number = 1;
+
+static void client_ready(struct watch *w, uint32_t events);
+static void close_later(void *data);
+
+unsigned client_count(void)
+{
+	return clients ? clients->len : 0;
+}
+
+void clients_set_max(unsigned max)
+{
+	max_clients = max;
+}
+
+static struct client *of_watch(struct watch *w)
+{
+	return (struct client *)((char *)w - G_STRUCT_OFFSET(struct client, watch));
+}
+
+struct client *client_ref(struct client *c)
+{
+	c->refs++;
+	return c;
+}
+
+static void out_free(struct out_message *m)
+{
+	g_byte_array_unref(m->bytes);
+	for (unsigned i = m->fds_sent; m->fds && i < m->fds->len; i++)
+		close(g_array_index(m->fds, int, i));
+	if (m->fds)
+		g_array_unref(m->fds);
+	g_free(m);
+}
+
+void client_unref(struct client *c)
+{
+	if (--c->refs)
+		return;
+	g_ptr_array_unref(c->streams);
+	g_free(c->in);
+	g_free(c);
+}
+
+static gboolean ping_all(gpointer data)
+{
+	state_acquire();
+	for (unsigned i = 0; i < clients->len; i++) {
+		struct client *c = clients->pdata[i];
+		const struct rpc_header h = { RPC_KEEPALIVE, 1, RPC_KEEPALIVE_PING, RPC_MESSAGE, 0, RPC_OK };
+
+		if (!c->keepalive || c->failed || g_get_monotonic_time() - c->heard < PING_SECONDS * G_USEC_PER_SEC / 2)
+			continue;
+		if (c->pings >= PINGS) {
+			client_fail(c, "keepalive messages are not answered");
+			continue;
+		}
+		c->pings++;
+		client_send(c, rpc_message_stream(&h, NULL, 0), NULL, SEND_EVENT);
+	}
+	state_release();
+	return G_SOURCE_CONTINUE;
+}
+
+struct client *client_new(int fd, bool read_only, GError **error)
+{
+	struct client *c;
+	socklen_t len = sizeof(c->peer);
+
+	if (!clients) {
+		clients = g_ptr_array_new();
+		g_timeout_add_seconds(PING_SECONDS, ping_all, NULL);
+	}
+	if (clients->len >= max_clients) {
+		kv_fail(error, KV_ERROR_BUSY, "a client is refused: there are %u already", clients->len);
+		close(fd);
+		return NULL;
+	}
+	c = g_new0(struct client, 1);
+	c->refs = 1;
+	c->number = next_number++;
+	c->watch = (struct watch){ fd, EPOLLIN, client_ready };
+	c->read_only = read_only;
+	c->streams = g_ptr_array_new_with_free_func((GDestroyNotify)stream_unref);
+	c->heard = g_get_monotonic_time();
+	g_queue_init(&c->out);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c->peer, &len) < 0)
+		kv_fail_errno(error, errno, "who a client is cannot be told");
+	else if (poller_add(&c->watch, error)) {
+		g_ptr_array_add(clients, c);
+		return c;
+	}
+	close(fd);
+	client_unref(c);
+	return NULL;
+}
+
+/* The main thread. */
+static void client_close(struct client *c)
+{
+	if (c->closed)
+		return;
+	kv_log_debug("client %" G_GUINT64_FORMAT " is gone", c->number);
+	c->closed = c->failed = true;
+	poller_remove(&c->watch);
+	close(c->watch.fd);
+	for (unsigned i = 0; i < c->n_fds; i++)
+		close(c->fds[i]);
+	c->n_fds = 0;
+	g_queue_clear_full(&c->out, (GDestroyNotify)out_free);
+	g_ptr_array_remove_fast(clients, c);
+	client_leave(c);
+	client_unref(c);
+}
+
+void client_leave(struct client *c)
+{
+	streams_end(c);
+	events_leave(c);
+	if (!c->hv)
+		return;
+	hv_client_gone(c->hv, c);
+	hv_unref(c->hv);
+	c->hv = NULL;
+}
+
+static void close_later(void *data)
+{
+	client_close(data);
+	client_unref(data);
+}
+
+void client_fail(struct client *c, const char *why)
+{
+	if (c->failed)
+		return;
+	kv_log_debug("client %" G_GUINT64_FORMAT ": %s", c->number, why);
+	c->failed = true;
+	shutdown(c->watch.fd, SHUT_RDWR);
+	poller_later(close_later, client_ref(c));
+}
+
+void clients_close_all(void)
+{
+	while (clients && clients->len)
+		client_close(clients->pdata[clients->len - 1]);
+}
+
+/* ---- out ---- */
+
+/* Each behind its message, as one byte with the descriptor. */
+static bool send_fds(struct client *c, struct out_message *m)
+{
+	for (; m->fds && m->fds_sent < m->fds->len; m->fds_sent++) {
+		int fd = g_array_index(m->fds, int, m->fds_sent);
+		char zero = 0, control[CMSG_SPACE(sizeof(int))] = "";
+		struct iovec iov = { &zero, 1 };
+		struct msghdr msg = {
+			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+		};
+		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+		if (sendmsg(c->watch.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+			return false;
+		close(fd);
+	}
+	return true;
+}
+
+static bool send_one(struct client *c, struct out_message *m)
+{
+	while (m->at < m->bytes->len) {
+		ssize_t n = send(c->watch.fd, m->bytes->data + m->at, m->bytes->len - m->at, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0)
+			return false;
+		m->at += n;
+	}
+	return send_fds(c, m);
+}
+
+static void flush(struct client *c)
+{
+	struct out_message *m;
+
+	while (!c->failed && (m = g_queue_peek_head(&c->out))) {
+		enum send_kind kind = m->kind;
+
+		if (!send_one(c, m)) {
+			if (errno == EINTR)
+				continue;
+			if (errno != EAGAIN)
+				client_fail(c, g_strerror(errno));
+			break;
+		}
+		c->out_bytes -= m->bytes->len;
+		out_free(g_queue_pop_head(&c->out));
+		if (kind == SEND_ANSWER && c->n_calls-- == CLIENT_CALLS)
+			client_resume(c);
+		if (kind == SEND_STREAM && --c->n_packets == 0)
+			streams_resume(c);
+	}
+	if (!c->failed)
+		poller_set(&c->watch, (c->watch.events & ~EPOLLOUT) | (c->out.length ? EPOLLOUT : 0));
+}
+
+void client_send(struct client *c, GByteArray *message, GArray *fds, enum send_kind kind)
+{
+	struct out_message *m = g_new(struct out_message, 1);
+
+	*m = (struct out_message){ message, 0, fds, 0, kind };
+	if (c->failed) {
+		out_free(m);
+		return;
+	}
+	if (kind == SEND_EVENT && c->out_bytes > CLIENT_QUEUE) {
+		out_free(m);
+		client_fail(c, "it does not read its events");
+		return;
+	}
+	c->out_bytes += message->len;
+	c->n_packets += kind == SEND_STREAM;
+	g_queue_push_tail(&c->out, m);
+	if (c->out.length == 1)
+		flush(c);
+}
+
+/* ---- in ---- */
+
+static void take_fds(struct client *c, struct msghdr *msg)
+{
+	for (struct cmsghdr *m = CMSG_FIRSTHDR(msg); m; m = CMSG_NXTHDR(msg, m)) {
+		unsigned n = (m->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		int fds[RPC_FDS_MAX];
+
+		if (m->cmsg_level != SOL_SOCKET || m->cmsg_type != SCM_RIGHTS || n > RPC_FDS_MAX)
+			continue;
+		memcpy(fds, CMSG_DATA(m), n * sizeof(int));
+		for (unsigned i = 0; i < n; i++) {
+			if (c->n_fds < RPC_FDS_MAX)
+				c->fds[c->n_fds++] = fds[i];
+			else {
+				close(fds[i]);
+				client_fail(c, "it sends more descriptors than any message has");
+			}
+		}
+	}
+	if (msg->msg_flags & MSG_CTRUNC)
+		client_fail(c, "it sends more descriptors at once than any message has");
+}
+
+/* Room grows with what has arrived, not with what a message says that it has. */
+static bool fill(struct client *c)
+{
+	char control[CMSG_SPACE(RPC_FDS_MAX * sizeof(int))];
+	struct iovec iov;
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	ssize_t n;
+
+	if (c->in_at) {
+		memmove(c->in, c->in + c->in_at, c->in_len - c->in_at);
+		c->in_len -= c->in_at;
+		c->in_at = 0;
+	}
+	if (c->in_size - c->in_len < READ_SIZE / 2) {
+		c->in_size = MAX(READ_SIZE, 2 * c->in_size);
+		c->in = g_realloc(c->in, c->in_size);
+	}
+	iov = (struct iovec){ c->in + c->in_len, c->in_size - c->in_len };
+	n = recvmsg(c->watch.fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		client_close(c);
+		return false;
+	}
+	c->in_len += n;
+	c->heard = g_get_monotonic_time();
+	c->pings = 0;
+	take_fds(c, &msg);
+	return !c->failed;
+}
+
+/* The descriptors of a message come behind it, with a byte each. 0: not all of it is there. */
+static size_t whole(struct client *c, const guint8 *message, size_t have, unsigned *ret_fds, GError **error)
+{
+	struct rpc_header h;
+	size_t len;
+
+	*ret_fds = 0;
+	if (have < RPC_LENGTH + RPC_HEADER)
+		return have >= RPC_LENGTH ? (rpc_message_length(message, error), 0) : 0;
+	len = rpc_message_length(message, error);
+	if (!len || have < len || !rpc_message_header(message, &h, error))
+		return 0;
+	if (h.type != RPC_CALL_FDS)
+		return len;
+	if (len < RPC_LENGTH + RPC_HEADER + 4 || get_be32(message + RPC_LENGTH + RPC_HEADER) > RPC_FDS_MAX) {
+		kv_fail(error, KV_ERROR_INVALID, "a call with descriptors has no count of them, or more than %d", RPC_FDS_MAX);
+		return 0;
+	}
+	*ret_fds = get_be32(message + RPC_LENGTH + RPC_HEADER);
+	return have >= len + *ret_fds && c->n_fds >= *ret_fds ? len : 0;
+}
+
+static GArray *fds_of(struct client *c, unsigned n)
+{
+	GArray *fds = n ? g_array_new(FALSE, FALSE, sizeof(int)) : NULL;
+
+	if (!n)
+		return NULL;
+	g_array_append_vals(fds, c->fds, n);
+	c->n_fds -= n;
+	memmove(c->fds, c->fds + n, c->n_fds * sizeof(int));
+	return fds;
+}
+
+static bool takes_more(const struct client *c)
+{
+	return !c->failed && !c->resumes && c->n_calls < CLIENT_CALLS && !c->streams_full;
+}
+
+static void resume(void *data);
+
+/* What is whole is handed on; the rest waits for more bytes, or for client_resume(). */
+static void parse(struct client *c)
+{
+	g_autoptr(GError) error = NULL;
+	unsigned n_fds, n = 0;
+	size_t len = 0;
+
+	for (; takes_more(c) && n < TURN; n++) {
+		const guint8 *message = c->in + c->in_at;
+
+		len = whole(c, message, c->in_len - c->in_at, &n_fds, &error);
+		if (!len)
+			break;
+		c->in_at += len + n_fds;
+		if (!dispatch_message(c, message, len, fds_of(c, n_fds), &error))
+			break;
+	}
+	if (error)
+		client_fail(c, error->message);
+	else if (n == TURN)
+		client_resume(c);
+	if (c->failed)
+		return;
+	if (c->in_at == c->in_len && c->in_size > READ_SIZE) {
+		g_clear_pointer(&c->in, g_free);
+		c->in_at = c->in_len = c->in_size = 0;
+	}
+	poller_set(&c->watch, (c->watch.events & ~EPOLLIN) | (takes_more(c) ? EPOLLIN : 0));
+}
+
+static void resume(void *data)
+{
+	struct client *c = data;
+
+	c->resumes = false;
+	if (!c->failed)
+		parse(c);
+	client_unref(c);
+}
+
+void client_resume(struct client *c)
+{
+	if (c->resumes || c->failed)
+		return;
+	c->resumes = true;
+	poller_later(resume, client_ref(c));
+}
+
+static void client_ready(struct watch *w, uint32_t events)
+{
+	struct client *c = client_ref(of_watch(w));
+
+	if (events & EPOLLOUT)
+		flush(c);
+	if (!c->failed && events & EPOLLIN && takes_more(c)) {
+		if (fill(c))
+			parse(c);
+	} else if (!c->failed && events & (EPOLLHUP | EPOLLERR)) {
+		client_close(c);
+	}
+	client_unref(c);
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See dispatch.h. Called by client.c for each message, by workers.c for each call. */
+#include "dispatch.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "hv.h"
+#include "log.h"
+#include "stream.h"
+#include "workers.h"
+
+enum { VERSION = 1, NUMBERS = 512, DRIVERS = 8 };
+
+static const struct handler *const remote_tables[] = {
+	connect_handlers,      node_handlers,	     event_handlers,	     domain_list_handlers, domain_life_handlers,
+	domain_save_handlers,  domain_info_handlers, domain_text_handlers,   domain_size_handlers, domain_device_handlers,
+	domain_stats_handlers, domain_job_handlers,  domain_people_handlers, domain_snapshot_handlers,
+	network_handlers,      pool_handlers,	     volume_handlers,
+};
+static const struct handler *const qemu_tables[] = { qemu_handlers, monitor_event_handlers };
+/* By number, once for those who have opened nothing yet, then for each driver. */
+static const struct handler *remote[1 + DRIVERS][NUMBERS], *qemu[NUMBERS];
+
+static void put(const struct handler **index, const struct handler *table, bool instead)
+{
+	for (const struct handler *h = table; h->func; h++) {
+		g_assert(h->number < NUMBERS && (instead || !index[h->number]));
+		index[h->number] = h;
+	}
+}
+
+void dispatch_start(void)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(remote_tables); i++)
+		put(remote[0], remote_tables[i], false);
+	for (unsigned i = 0; i < G_N_ELEMENTS(qemu_tables); i++)
+		put(qemu, qemu_tables[i], false);
+	for (unsigned i = 0; hv_drivers[i]; i++) {
+		g_assert(i < DRIVERS);
+		memcpy(remote[1 + i], remote[0], sizeof(remote[0]));
+		for (const struct handler *const *t = hv_drivers[i]->handlers; t && *t; t++)
+			put(remote[1 + i], *t, true);
+	}
+}
+
+static const struct handler *find(const struct client *c, const struct rpc_proc *proc)
+{
+	unsigned row = 0;
+
+	if (proc->number >= NUMBERS)
+		return NULL;
+	if (proc->program == RPC_QEMU)
+		return qemu[proc->number];
+	while (c->hv && hv_drivers[row++] != c->hv->driver)
+		;
+	return remote[row][proc->number];
+}
+
+bool call_check_flags(const struct call *call, unsigned flags, unsigned supported, GError **error)
+{
+	char name[64];
+
+	if (!(flags & ~supported))
+		return true;
+	dispatch_api_name(call->proc->name, name);
+	g_set_error(error, RPC_ERRORS, VIR_ERR_INVALID_ARG, "unsupported flags (0x%x) in function %s%s", flags & ~supported,
+		    call->hv->driver->prefix, name + strlen("vir"));
+	return false;
+}
+
+bool handler_unsupported(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	char name[64];
+
+	return rpc_fail(error, VIR_ERR_NO_SUPPORT, "%s", dispatch_api_name(call->proc->name, name));
+}
+
+const char *dispatch_api_name(const char *proc, char ret[64])
+{
+	/* Words that libvirt writes in its own way; all others begin with a capital. */
+	static const char *const words[] = {
+		"xml",	    "XML",	"uuid",	     "UUID",	  "id",	    "ID",	"uri",	    "URI",	 "cpu",
+		"CPU",	    "cpus",	"CPUs",	     "nmi",	  "NMI",    "pm",	"PM",	    "fs",	 "FS",
+		"fsfreeze", "FSFreeze", "fsthaw",    "FSThaw",	  "fstrim", "FSTrim",	"fsinfo",   "FSInfo",	 "fd",
+		"FD",	    "iothread", "IOThread",  "numa",	  "Numa",   "nwfilter", "NWFilter", "nwfilters", "NWFilters",
+		"dhcp",	    "DHCP",	"sev",	     "SEV",	  "os",	    "OS",	"io",	    "Io",	 "ssh",
+		"SSH",	    "wwn",	"WWN",	     "scsi",	  "SCSI",   "mac",	"MAC",	    "dettach",	 "Dettach",
+		"pmwakeup", "PMWakeup", "pmsuspend", "PMSuspend",
+	};
+	g_auto(GStrv) parts = g_strsplit(proc, "_", -1);
+	g_autoptr(GString) out = g_string_new("vir");
+
+	for (char **p = parts; *p; p++) {
+		const char *word = NULL;
+
+		for (unsigned i = 0; i < G_N_ELEMENTS(words) && !word; i += 2)
+			if (strcmp(words[i], *p) == 0)
+				word = words[i + 1];
+		if (word)
+			g_string_append(out, word);
+		else
+			g_string_append_printf(out, "%c%s", g_ascii_toupper(**p), **p ? *p + 1 : "");
+	}
+	g_strlcpy(ret, out->str, 64);
+	return ret;
+}
+
+/* ---- answers ---- */
+
+static struct rpc_header answer_header(const struct rpc_header *call)
+{
+	return (struct rpc_header){ call->program, call->version, call->number, RPC_REPLY, call->serial, RPC_OK };
+}
+
+static void close_fds(GArray *fds)
+{
+	for (unsigned i = 0; fds && i < fds->len; i++)
+		if (g_array_index(fds, int, i) >= 0)
+			close(g_array_index(fds, int, i));
+	if (fds)
+		g_array_unref(fds);
+}
+
+void dispatch_send_error(struct client *c, struct rpc_header h, const GError *e, unsigned kind)
+{
+	GByteArray *message;
+
+	h.status = RPC_ERROR;
+	message = rpc_message_new(&h, RPC_ERROR_TYPE, rpc_error_body(e), 0, NULL);
+	if (message)
+		client_send(c, message, NULL, kind);
+}
+
+static void answer(struct call *call, GVariant *ret, GError *error)
+{
+	struct rpc_header h = { call->proc->program, VERSION, call->proc->number, RPC_REPLY, call->serial, RPC_OK };
+	g_autoptr(GError) other = NULL;
+	GByteArray *message = NULL;
+
+	if (!error) {
+		if (call->reply_fds)
+			h.type = RPC_REPLY_FDS;
+		message = rpc_message_new(&h, call->proc->ret, ret, call->reply_fds ? call->reply_fds->len : 0, &other);
+		if (!message) {
+			kv_log_warn("%s: %s", call->proc->name, other->message);
+			error = other;
+			h.type = RPC_REPLY;
+		}
+	}
+	if (message) {
+		client_send(call->client, message, g_steal_pointer(&call->reply_fds), SEND_ANSWER);
+		if (call->stream)
+			stream_begin(call->stream);
+	} else {
+		dispatch_send_error(call->client, h, error, SEND_ANSWER);
+	}
+}
+
+static void call_free(struct call *call)
+{
+	close_fds(call->fds);
+	close_fds(call->reply_fds);
+	if (call->stream)
+		stream_unref(call->stream);
+	if (call->hv)
+		hv_unref(call->hv);
+	client_unref(call->client);
+	g_free(call);
+}
+
+void dispatch_run(struct call *call, GVariant *args)
+{
+	g_autoptr(GError) error = NULL;
+	GVariant *ret = NULL;
+
+	if (!call->client->failed) {
+		if (call->handler->func(call, args, &ret, &error) == (error != NULL)) {
+			g_clear_error(&error);
+			rpc_fail(&error, VIR_ERR_INTERNAL_ERROR, "%s failed without a cause", call->proc->name);
+		}
+		answer(call, ret, error);
+	}
+	g_variant_unref(args);
+	call_free(call);
+}
+
+/* ---- calls ---- */
+
+static bool may(const struct client *c, const struct rpc_proc *proc, const struct handler *h, GError **error)
+{
+	char name[64];
+
+	if (!h)
+		return rpc_fail(error, VIR_ERR_NO_SUPPORT, "%s", dispatch_api_name(proc->name, name));
+	if (!c->hv && !(h->flags & HANDLER_UNOPENED))
+		return rpc_fail(error, VIR_ERR_INTERNAL_ERROR, "connection not open");
+	if (c->read_only && !(h->flags & HANDLER_READ_ONLY))
+		return rpc_fail(error, VIR_ERR_OPERATION_DENIED, "read only access prevents %s",
+				dispatch_api_name(proc->name, name));
+	return true;
+}
+
+static const struct rpc_proc *proc_of(const struct rpc_header *h, GError **error)
+{
+	const struct rpc_proc *proc;
+
+	if ((h->program != RPC_REMOTE && h->program != RPC_QEMU) || h->version != VERSION) {
+		g_set_error(error, RPC_ERRORS, VIR_ERR_RPC, "Cannot find program %u version %u", h->program, h->version);
+		return NULL;
+	}
+	proc = rpc_proc_find(h->program, h->number);
+	if (proc && !proc->event)
+		return proc;
+	g_set_error(error, RPC_ERRORS, VIR_ERR_RPC, "unknown procedure: %u", h->number);
+	return NULL;
+}
+
+static void dispatch_call(struct client *c, const struct rpc_header *h, const guint8 *message, size_t len, GArray *fds)
+{
+	g_autoptr(GError) error = NULL;
+	const struct rpc_proc *proc = proc_of(h, &error);
+	const struct handler *handler = proc ? find(c, proc) : NULL;
+	struct call *call;
+	GVariant *args = NULL;
+	unsigned n_fds;
+
+	c->n_calls++;
+	if (proc && may(c, proc, handler, &error))
+		args = rpc_message_body(message, len, proc->args, &n_fds, &error);
+	if (!args) {
+		close_fds(fds);
+		dispatch_send_error(c, answer_header(h), error, SEND_ANSWER);
+		return;
+	}
+	call = g_new0(struct call, 1);
+	call->client = client_ref(c);
+	call->hv = c->hv ? hv_ref(c->hv) : NULL;
+	call->proc = proc;
+	call->handler = handler;
+	call->serial = h->serial;
+	call->read_only = c->read_only;
+	call->fds = fds;
+	if (handler->flags & HANDLER_FAST)
+		dispatch_run(call, args);
+	else
+		workers_push(call, args, handler->flags & HANDLER_READ_ONLY);
+}
+
+static void dispatch_keepalive(struct client *c, const struct rpc_header *h)
+{
+	struct rpc_header pong = *h;
+
+	pong.number = RPC_KEEPALIVE_PONG;
+	if (h->number == RPC_KEEPALIVE_PING)
+		client_send(c, rpc_message_stream(&pong, NULL, 0), NULL, SEND_EVENT);
+}
+
+bool dispatch_message(struct client *c, const guint8 *message, size_t len, GArray *fds, GError **error)
+{
+	struct rpc_header h;
+
+	if (!rpc_message_header(message, &h, error)) {
+		close_fds(fds);
+		return false;
+	}
+	if (h.type == RPC_CALL || h.type == RPC_CALL_FDS) {
+		dispatch_call(c, &h, message, len, fds);
+		return true;
+	}
+	close_fds(fds);
+	if (h.program == RPC_KEEPALIVE && h.type == RPC_MESSAGE) {
+		dispatch_keepalive(c, &h);
+		return true;
+	}
+	if (h.type == RPC_STREAM || h.type == RPC_STREAM_HOLE) {
+		stream_message(c, &h, message, len);
+		return true;
+	}
+	return kv_fail(error, KV_ERROR_INVALID, "a message of type %d, which clients do not send", h.type);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A domain's definition as kv-vmm's command line. Pure: a checked and completed tree in (domain-def.h), words out; the same
+ * function checks a definition, by the name of what the machine has not. command.c goes through the kinds of devices, a file
+ * each. Used by the driver's check(), start() and attach().
+ */
+#pragma once
+#include <glib.h>
+#include <libxml/tree.h>
+#include <stdbool.h>
+
+struct command_paths {
+	const char *vmm; /* the program */
+	const char *run; /* folder of the running machine's sockets */
+	const char *lib; /* folder of what is kept: variables of firmware, channels' sockets */
+	gint64 now;	 /* seconds since 1970: clocks that are ahead */
+};
+
+/* argv, ended by NULL. Ports that are for the daemon to choose (-1) have been chosen, or any will do: 0. */
+char **command_new(const xmlNode *domain, const struct command_paths *paths, GError **error);
+
+/* Sockets and files that are there by default. */
+char *command_qmp_path(const struct command_paths *paths);
+char *command_nvram_path(const xmlNode *domain, const struct command_paths *paths); /* NULL: no firmware with variables */
+char *command_channel_path(const xmlNode *channel, const char *domain, const struct command_paths *paths);
+bool command_is_pc(const xmlNode *domain);
+/* What a disk's source is for kv-vmm: a file, device or NBD URI; *ret NULL: an empty drive. */
+bool command_disk_file(const xmlNode *disk, char **ret, GError **error);
+/* How QMP knows the device: its alias, or before it has one the target's name. */
+const char *command_id(const xmlNode *device);
+/* "tcp:ADDRESS:HOST-:GUEST" for each forwarded port of an interface. */
+bool command_forwards(const xmlNode *interface, GPtrArray *ret, GError **error);

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Devices that come and go while a machine runs: behind a PCI Express port that is free, or at the USB controller. What stands
+ * behind them has the device's name in its own, so that it is found when the device goes. See kv.h.
+ */
+#include <string.h>
+
+#include "kv.h"
+#include "workers.h"
+
+enum { UNPLUG_SECONDS = 5 };
+
+/* ---- where ---- */
+
+/* The address's port first, then any other; "in use" is the machine's word, which knows best. */
+static bool plug_in_port(struct kv_machine *m, JsonObject *device, guint64 wanted, GError **error)
+{
+	g_autoptr(GPtrArray) ports = g_ptr_array_new_with_free_func(g_free);
+	g_autoptr(GError) why = NULL;
+	xmlNode *c;
+
+	for (unsigned n = 0; (c = domain_def_device(m->d->live, "controller", n)); n++) {
+		const char *alias = xml_text(c, "alias/@name");
+		guint64 index = 0;
+
+		if (!alias || !xml_is(c, "@type", "pci") || !xml_is(c, "@model", "pcie-root-port"))
+			continue;
+		xml_number(c, "@index", &index);
+		g_ptr_array_insert(ports, index == wanted ? 0 : -1, g_strdup(alias));
+	}
+	for (unsigned i = 0; i < ports->len; i++) {
+		g_clear_error(&why);
+		json_object_set_string_member(device, "bus", ports->pdata[i]);
+		if (kv_do(m, "device_add", json_object_ref(device), &why))
+			return true;
+		if (!strstr(why->message, "is in use") && !strstr(why->message, "not found"))
+			break;
+	}
+	if (why)
+		g_propagate_error(error, g_steal_pointer(&why));
+	return *error ? false
+		      : rpc_fail(error, VIR_ERR_OPERATION_FAILED,
+				 "no free PCI Express port: give the domain a controller of type "
+				 "pci and model pcie-root-port more");
+}
+
+static bool plug(struct kv_machine *m, const xmlNode *node, JsonObject *device, GError **error)
+{
+	const char *bus = xml_text(node, "address/@bus");
+	bool ok = xml_is(node, "address/@type", "pci") || !xml_is(node, "address/@type", "usb")
+			  ? plug_in_port(m, device, bus ? g_ascii_strtoull(bus, NULL, 0) : 0, error)
+			  : kv_do(m, "device_add", json_object_ref(device), error);
+
+	json_object_unref(device);
+	return ok;
+}
+
+/* ---- names ---- */
+
+static const char *const kinds[][2] = {
+	{"disk", "virtio-disk"}, {"interface", "net"}, {"input", "input"}, {"rng", "rng"}, {"watchdog", "watchdog"},
+};
+
+static const char *name_it(struct domain *d, xmlNode *node)
+{
+	const char *prefix = "device";
+
+	if (xml_text(node, "alias/@name"))
+		return xml_text(node, "alias/@name");
+	for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++)
+		if (!strcmp((const char *)node->name, kinds[i][0]))
+			prefix = kinds[i][1];
+	for (unsigned n = 0;; n++) {
+		g_autofree char *alias = g_strdup_printf("%s%u", prefix, n);
+
+		if (kv_device_by_alias(d->live, (const char *)node->name, alias))
+			continue;
+		xml_set(node, "alias/@name", alias);
+		return xml_text(node, "alias/@name");
+	}
+}
+
+static char *behind(const char *alias, const char *what)
+{
+	return g_strdup_printf("%s-%s", what, alias);
+}
+
+/* ---- disks ---- */
+
+static JsonObject *file_node(const char *file, GError **error)
+{
+	JsonObject *server;
+	JsonObject *o;
+
+	if (!g_str_has_prefix(file, "nbd"))
+		return kv_args("driver", g_str_has_prefix(file, "/dev/") ? "host_device" : "file", "filename", file, NULL);
+	if (!g_str_has_prefix(file, "nbd+unix:///")) {
+		rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "an NBD disk over TCP cannot be attached to a running machine");
+		return NULL;
+	}
+	o = kv_args("driver", "nbd", NULL);
+	server = kv_args("type", "unix", "path", strstr(file, "?socket=") + strlen("?socket="), NULL);
+	json_object_set_object_member(o, "server", server);
+	return o;
+}
+
+static bool add_image(struct kv_machine *m, const xmlNode *disk, const char *node_name, GError **error)
+{
+	g_autofree char *file = NULL;
+	JsonObject *args, *below;
+
+	if (!command_disk_file(disk, &file, error))
+		return false;
+	below = file ? file_node(file, error) : NULL;
+	if (!below)
+		return false;
+	args = kv_args("driver", xml_text(disk, "driver/@type") ?: "raw", "node-name", node_name, "discard",
+		       xml_text(disk, "driver/@discard") ?: "unmap", "detect-zeroes", xml_text(disk, "driver/@detect_zeroes"),
+		       NULL);
+	json_object_set_boolean_member(args, "read-only", xml_child(disk, "readonly") != NULL);
+	json_object_set_object_member(args, "file", below);
+	return kv_do(m, "blockdev-add", args, error);
+}
+
+static bool attach_disk(struct kv_machine *m, xmlNode *node, const char *alias, GError **error)
+{
+	g_autofree char *image = behind(alias, "image");
+
+	if (!xml_is(node, "target/@bus", "virtio") || xml_is(node, "@device", "cdrom"))
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "disk bus '%s' cannot be hotplugged; virtio can",
+				xml_text(node, "target/@bus") ?: "");
+	if (!add_image(m, node, image, error))
+		return false;
+	if (plug(m, node, kv_args("driver", "virtio-blk", "id", alias, "drive", image, "serial", xml_text(node, "serial"), NULL),
+		 error))
+		return true;
+	kv_do(m, "blockdev-del", kv_args("node-name", image, NULL), NULL);
+	return false;
+}
+
+/* ---- cards ---- */
+
+static bool attach_interface(struct kv_machine *m, xmlNode *node, const char *alias, GError **error)
+{
+	g_autofree char *net = behind(alias, "host"), *driver = NULL;
+	g_autoptr(GPtrArray) forwards = g_ptr_array_new_with_free_func(g_free);
+	const char *model = xml_text(node, "model/@type");
+	JsonArray *list = json_array_new();
+	JsonObject *args;
+
+	if (!xml_is(node, "@type", "user") || !command_forwards(node, forwards, error)) {
+		json_array_unref(list);
+		return *error ? false
+			      : rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED, "interface of type '%s' is not supported; user is",
+					 xml_text(node, "@type") ?: "");
+	}
+	for (unsigned i = 0; i < forwards->len; i++)
+		json_array_add_object_element(list, kv_args("str", forwards->pdata[i], NULL));
+	args = kv_args("type", "user", "id", net, NULL);
+	json_object_set_array_member(args, "hostfwd", list);
+	if (!kv_do(m, "netdev_add", args, error))
+		return false;
+	driver = g_strdup(model && strcmp(model, "virtio") ? model : "virtio-net");
+	if (plug(m, node, kv_args("driver", driver, "id", alias, "netdev", net, "mac", xml_text(node, "mac/@address"), NULL),
+		 error))
+		return true;
+	kv_do(m, "netdev_del", kv_args("id", net, NULL), NULL);
+	return false;
+}
+
+/* ---- what has nothing behind it ---- */
+
+static bool attach_small(struct kv_machine *m, xmlNode *node, const char *alias, GError **error)
+{
+	const char *type = xml_text(node, "@type"), *bus = xml_text(node, "@bus"), *kind = (const char *)node->name;
+	g_autofree char *driver = NULL;
+
+	if (!strcmp(kind, "rng"))
+		driver = g_strdup("virtio-rng");
+	else if (!strcmp(kind, "watchdog"))
+		driver = g_strdup("i6300esb");
+	else if (type && bus && (!strcmp(bus, "usb") || !strcmp(bus, "virtio")))
+		driver = g_strdup_printf("%s-%s", bus, !strcmp(bus, "usb") && !strcmp(type, "keyboard") ? "kbd" : type);
+	else
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "input at bus '%s' cannot be hotplugged", bus ? bus : "");
+	return plug(m, node, kv_args("driver", driver, "id", alias, NULL), error);
+}
+
+static const struct {
+	const char *kind;
+	bool (*attach)(struct kv_machine *m, xmlNode *node, const char *alias, GError **error);
+} rows[] = {
+	{"disk", attach_disk}, {"interface", attach_interface}, {"input", attach_small},
+	{"rng", attach_small}, {"watchdog", attach_small},
+};
+
+static int find_row(const xmlNode *node)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++)
+		if (!strcmp(rows[i].kind, (const char *)node->name))
+			return (int)i;
+	return -1;
+}
+
+bool kv_attach(struct domain *d, xmlNode *node, GError **error)
+{
+	struct kv_machine *m = kv_machine_of(d, error);
+	g_autoptr(GError) why = NULL;
+	int row = find_row(node);
+	bool ok;
+
+	if (!m)
+		return false;
+	if (row < 0)
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "live attach of device '%s' is not supported",
+				(const char *)node->name);
+	ok = rows[row].attach(m, node, name_it(d, node), &why);
+	if (!ok)
+		g_propagate_error(error, g_steal_pointer(&why));
+	return ok;
+}
+
+/* ---- away ---- */
+
+/* Whichever it has: names tell. */
+static void remove_backends(struct kv_machine *m, const char *alias)
+{
+	g_autofree char *image = behind(alias, "image"), *net = behind(alias, "host");
+
+	if (!m->gone)
+		kv_do(m, "blockdev-del", kv_args("node-name", image, NULL), NULL);
+	if (!m->gone)
+		kv_do(m, "netdev_del", kv_args("id", net, NULL), NULL);
+}
+
+struct removal {
+	struct kv_machine *m;
+	char *alias;
+};
+
+static void remove_later(void *opaque)
+{
+	struct removal *r = opaque;
+
+	remove_backends(r->m, r->alias);
+	kv_machine_unref(r->m);
+	g_free(r->alias);
+	g_free(r);
+}
+
+void kv_remove_backends(struct kv_machine *m, const char *alias)
+{
+	struct removal *r = g_new(struct removal, 1);
+
+	*r = (struct removal){kv_machine_ref(m), g_strdup(alias)};
+	workers_run(remove_later, r);
+}
+
+/* A guest that takes its time is not waited for: then the event says when it has let go. */
+bool kv_detach(struct domain *d, xmlNode *node, bool *ret_later, GError **error)
+{
+	gint64 until = g_get_monotonic_time() + UNPLUG_SECONDS * G_USEC_PER_SEC;
+	g_autofree char *alias = g_strdup(xml_text(node, "alias/@name"));
+	struct kv_machine *m = kv_machine_of(d, error);
+	bool ok;
+
+	if (!m)
+		return false;
+	if (find_row(node) < 0 || !alias)
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "live detach of device '%s' is not supported",
+				(const char *)node->name);
+	kv_machine_ref(m);
+	g_free(m->leaving);
+	m->leaving = g_strdup(alias);
+	ok = kv_do(m, "device_del", kv_args("id", alias, NULL), error);
+	while (ok && m->leaving && !m->gone && qmp_client_is_open(m->qmp))
+		if (!state_wait(&m->changed, until))
+			break;
+	*ret_later = ok && m->leaving;
+	if (ok && !m->leaving)
+		remove_backends(m, alias);
+	g_clear_pointer(&m->leaving, g_free);
+	kv_machine_unref(m);
+	return ok;
+}
+
+/* ---- changes ---- */
+
+static bool change_medium(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error)
+{
+	const char *id = command_id(before);
+	g_autofree char *file = NULL;
+	JsonObject *args;
+
+	if (!xml_is(before, "@device", "cdrom"))
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "this disk doesn't support update");
+	if (!command_disk_file(after, &file, error))
+		return false;
+	args = file ? kv_args("id", id, "filename", file, "format", xml_text(after, "driver/@type") ?: "raw", NULL)
+		    : kv_args("id", id, NULL);
+	json_object_set_boolean_member(args, "force", TRUE);
+	return kv_do(m, file ? "blockdev-change-medium" : "eject", args, error);
+}
+
+static bool move_cable(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error)
+{
+	bool was = !xml_is(before, "link/@state", "down"), is = !xml_is(after, "link/@state", "down");
+	JsonObject *args;
+
+	if (was == is)
+		return true;
+	args = kv_args("name", xml_text(before, "alias/@name") ?: "net0", NULL);
+	json_object_set_boolean_member(args, "up", is);
+	return kv_do(m, "set_link", args, error);
+}
+
+static bool change_password(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error)
+{
+	const char *password = xml_text(after, "@passwd");
+
+	if (!g_strcmp0(password, xml_text(before, "@passwd")))
+		return true;
+	if (!password)
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED,
+				"a VNC password cannot be taken away while the machine runs");
+	return kv_do(m, "set_password", kv_args("protocol", "vnc", "password", password, NULL), error);
+}
+
+static const struct {
+	const char *kind;
+	bool (*update)(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error);
+} updates[] = {{"disk", change_medium}, {"interface", move_cable}, {"graphics", change_password}};
+
+bool kv_update(struct domain *d, xmlNode *before, xmlNode *after, GError **error)
+{
+	struct kv_machine *m = kv_machine_of(d, error);
+
+	if (!m)
+		return false;
+	for (unsigned i = 0; i < G_N_ELEMENTS(updates); i++)
+		if (!strcmp(updates[i].kind, (const char *)before->name))
+			return updates[i].update(m, before, after, error);
+	return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "live update of device '%s' is not supported",
+			(const char *)before->name);
+}
+
+bool kv_set_memory(struct domain *d, guint64 kib, GError **error)
+{
+	struct kv_machine *m = d->own;
+	JsonObject *args = json_object_new();
+
+	json_object_set_int_member(args, "value", (gint64)MIN(kib, G_MAXINT64 / 1024) * 1024);
+	if (m)
+		return kv_do(m, "balloon", args, error);
+	json_object_unref(args);
+	return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "domain is not running");
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The driver that runs machines of ours: each is a process kv-vmm with a QMP socket, which lives on when the daemon ends. What
+ * the daemon needs to find it again is in its status file. All with the state lock held; functions that ask the machine are for
+ * workers, and let go of the lock while they wait. Inside of this folder; others see the table kv_driver alone.
+ */
+#pragma once
+#include <sys/types.h>
+
+#include "call.h"
+#include "qmp-client.h"
+#include "command.h"
+#include "domain-def.h"
+#include "domain.h"
+#include "error.h"
+#include "model-xml.h"
+#include "store.h"
+
+/* hv->own */
+struct kv_hv {
+	struct store *store, *status;
+	char *vmm;	 /* path of the program */
+	char *log_dir;
+};
+
+/* domain->own while it runs. */
+struct kv_machine {
+	struct domain *d; /* no reference: the domain has this */
+	struct qmp_client *qmp; /* NULL: not connected (yet) */
+	int refs; /* who waits inside of a call, and the domain */
+	pid_t pid;
+	guint64 started; /* its start in ticks, as in /proc/PID/stat: tells it from a later one with its number */
+	char *run;	 /* folder of its sockets */
+	char *log;
+	off_t log_at;	 /* where its own words begin */
+	bool starting;	 /* nothing is told yet */
+	bool ending;	 /* whoever ends it tells what became of it */
+	bool panicked;
+	bool restarts;	 /* on_crash: it is started anew */
+	bool fake_reboot; /* a shutdown that is to become a start */
+	int pause_reason; /* of the next STOP; PAUSED_UNKNOWN: the guest's or somebody else's doing */
+	char *shutdown;	 /* the reason that SHUTDOWN gave; NULL: none came */
+	bool gone;
+	GCond changed; /* gone, or a device was deleted */
+	char *leaving;	  /* the device that somebody waits for to go; NULL: it has gone, or nobody waits */
+
+};
+
+/* ---- driver.c ---- */
+struct kv_machine *kv_machine_of(struct domain *d, GError **error); /* a running, connected one; VIR_ERR_OPERATION_INVALID */
+struct kv_machine *kv_machine_new(struct domain *d);
+struct kv_machine *kv_machine_ref(struct kv_machine *m);
+void kv_machine_unref(struct kv_machine *m);
+void kv_paths(const struct kv_hv *kv, const struct hv *hv, const struct kv_machine *m, struct command_paths *ret);
+char *kv_log_path(const struct domain *d);
+
+/* ---- process.c ---- */
+/* Starts argv in a session of its own, its output behind what the log has. extra: a descriptor it gets as 3, or -1. */
+bool kv_process_start(struct kv_machine *m, char **argv, int extra, GError **error);
+bool kv_process_is_alive(const struct kv_machine *m);
+void kv_process_kill(const struct kv_machine *m, int signal);
+/* (waits) Until it is gone, or false when it is that late. */
+bool kv_process_wait_end(const struct kv_machine *m, gint64 until);
+/* (waits) For its monitor, negotiated. What it wrote last is the error's text if it ends. */
+bool kv_process_connect(struct kv_machine *m, gint64 until, GError **error);
+void kv_process_clean_up(struct kv_machine *m); /* its folder */
+
+/* ---- ask.c ---- */
+/* (waits) A command; args are taken over. Errors are libvirt's. */
+JsonNode *kv_ask(struct kv_machine *m, const char *command, JsonObject *args, GError **error);
+JsonNode *kv_ask_fd(struct kv_machine *m, const char *command, JsonObject *args, int fd, GError **error);
+bool kv_do(struct kv_machine *m, const char *command, JsonObject *args, GError **error); /* without an answer */
+/* An object of string members: "id", "x", "driver", "y", NULL. What is NULL is left out. */
+JsonObject *kv_args(const char *name, ...) G_GNUC_NULL_TERMINATED;
+/* Members of an answer, which may be anything. */
+JsonObject *kv_object(JsonNode *node);
+JsonArray *kv_array(JsonNode *node);
+JsonObject *kv_object_in(JsonObject *o, const char *name);
+const char *kv_text_in(JsonObject *o, const char *name);
+gint64 kv_number_in(JsonObject *o, const char *name);
+bool kv_flag_in(JsonObject *o, const char *name);
+
+/* ---- events.c ---- */
+extern const struct qmp_client_ops kv_client_ops;
+/* It has ended: the domain is off, for the reason that is known. */
+void kv_machine_ended(struct kv_machine *m);
+
+/* ---- life.c ---- */
+bool kv_start(struct domain *d, unsigned flags, const char *restore_from, GError **error);
+bool kv_destroy(struct domain *d, bool graceful, GError **error);
+bool kv_suspend(struct domain *d, GError **error);
+bool kv_resume(struct domain *d, GError **error);
+bool kv_shutdown(struct domain *d, unsigned modes, GError **error);
+bool kv_reboot(struct domain *d, unsigned modes, GError **error);
+bool kv_reset(struct domain *d, GError **error);
+void kv_start_again(struct domain *d); /* later, in a worker */
+/* (waits) Ends the process, however it takes. */
+void kv_kill(struct kv_machine *m, bool graceful);
+
+/* ---- live.c: what the machine says about itself becomes a part of the definition ---- */
+bool kv_learn(struct kv_machine *m, GError **error); /* (waits) */
+bool kv_choose_ports(struct domain *d, struct domain_def *def, GError **error);
+void kv_name_sockets(struct kv_machine *m, struct domain_def *def, const struct command_paths *paths);
+/* (waits) What a command line cannot say: passwords, memory, cables. */
+bool kv_arrange(struct kv_machine *m, GError **error);
+xmlNode *kv_device_by_alias(const struct domain_def *def, const char *kind, const char *alias);
+
+/* ---- status.c ---- */
+void kv_store_status(struct domain *d);
+void kv_load_status(struct hv *hv); /* those that ran; they are connected to by workers */
+
+/* ---- stats.c ---- */
+bool kv_stats(struct domain *d, unsigned groups, GVariantBuilder *out, GError **error);
+guint64 kv_cpu_time(struct domain *d);
+bool kv_block_stats(struct domain *d, const char *dev, gint64 ret[5], GError **error);
+bool kv_interface_stats(struct domain *d, const char *dev, gint64 ret[8], GError **error);
+bool kv_block_info(struct domain *d, const char *dev, guint64 ret[3], GError **error);
+
+/* ---- people.c ---- */
+int kv_open_console(struct domain *d, const char *alias, unsigned flags, GError **error);
+int kv_open_channel(struct domain *d, const char *name, unsigned flags, GError **error);
+int kv_open_graphics(struct domain *d, unsigned index, bool skip_auth, GError **error);
+int kv_screenshot(struct domain *d, unsigned screen, char **ret_mime, GError **error);
+bool kv_send_key(struct domain *d, unsigned codeset, unsigned hold_ms, const guint32 *keys, unsigned n, GError **error);
+bool kv_inject_nmi(struct domain *d, GError **error);
+char *kv_monitor(struct domain *d, const char *command, unsigned flags, GError **error);
+
+/* ---- hotplug.c ---- */
+bool kv_attach(struct domain *d, xmlNode *node, GError **error);
+bool kv_detach(struct domain *d, xmlNode *node, bool *ret_later, GError **error);
+void kv_remove_backends(struct kv_machine *m, const char *alias); /* later, in a worker */
+bool kv_update(struct domain *d, xmlNode *before, xmlNode *after, GError **error);
+bool kv_set_memory(struct domain *d, guint64 kib, GError **error);
+
+/* ---- saved.c ---- */
+bool kv_save(struct domain *d, const char *path, const char *xml, unsigned flags, GError **error);
+char *kv_saved_xml(struct hv *hv, const char *path, GError **error);
+bool kv_set_saved_xml(struct hv *hv, const char *path, const char *xml, GError **error);
+/* A descriptor behind the header, whether it ran, for --incoming; -1 on error. */
+int kv_open_saved(const char *path, bool *ret_running, GError **error);
+
+/* ---- capabilities.c ---- */
+char *kv_capabilities(struct hv *hv);
+char *kv_domain_capabilities(struct hv *hv, const char *emulator, const char *arch, const char *machine, const char *virt_type,
+			     GError **error);

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Saved machines as files: libvirt's header of QEMU's images (virQEMUSaveHeader: magic, version 2, lengths in the host's order),
+ * the definition, then the state as kv-vmm writes it to a descriptor. A file whose magic ends with Part was cut short. See kv.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kv.h"
+
+#define MAGIC	   "LibvirtQemudSave"
+#define MAGIC_PART "LibvirtQemudPart"
+
+enum { VERSION = 2, SLACK = 1024, POLL_MS = 20 };
+enum { SAVE_BYPASS_CACHE = 1, SAVE_RUNNING = 2, SAVE_PAUSED = 4 };
+
+struct header {
+	char magic[16];
+	guint32 version, data_len, was_running, compressed, cookie;
+	guint32 unused[14];
+};
+G_STATIC_ASSERT(sizeof(struct header) == 92);
+
+/* ---- reading ---- */
+
+static bool read_header(int fd, const char *path, struct header *h, GError **error)
+{
+	if (pread(fd, h, sizeof(*h), 0) != sizeof(*h))
+		return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "failed to read qemu header");
+	if (!memcmp(h->magic, MAGIC_PART, sizeof(h->magic)))
+		return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "save image is incomplete");
+	if (memcmp(h->magic, MAGIC, sizeof(h->magic)))
+		return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "image magic is incorrect");
+	if (h->version != VERSION)
+		return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "image version is not supported (%u > %d)", h->version, VERSION);
+	if (h->compressed)
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "'%s' is compressed, which is not supported", path);
+	if (!h->data_len || h->data_len > MODEL_XML_MAX || h->cookie > h->data_len)
+		return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "invalid header data length: %u", h->data_len);
+	return true;
+}
+
+static int open_image(const char *path, int flags, struct header *h, GError **error)
+{
+	int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0) {
+		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "Failed to open file '%s': %s", path, g_strerror(errno));
+	} else if (!read_header(fd, path, h, error)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+char *kv_saved_xml(struct hv *hv, const char *path, GError **error)
+{
+	struct header h;
+	int fd = open_image(path, O_RDONLY, &h, error);
+	g_autofree char *xml = NULL;
+	guint32 len;
+	ssize_t n;
+
+	if (fd < 0)
+		return NULL;
+	len = h.cookie ? h.cookie : h.data_len;
+	xml = g_malloc0((gsize)len + 1);
+	n = pread(fd, xml, len, sizeof(h));
+	close(fd);
+	if (n == (ssize_t)len)
+		return g_steal_pointer(&xml);
+	rpc_fail(error, VIR_ERR_OPERATION_FAILED, "failed to read domain XML");
+	return NULL;
+}
+
+int kv_open_saved(const char *path, bool *ret_running, GError **error)
+{
+	struct header h;
+	int fd = open_image(path, O_RDONLY, &h, error);
+
+	if (fd < 0)
+		return -1;
+	if (lseek(fd, (off_t)sizeof(h) + h.data_len, SEEK_SET) < 0) {
+		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "'%s': %s", path, g_strerror(errno));
+		close(fd);
+		return -1;
+	}
+	*ret_running = h.was_running;
+	return fd;
+}
+
+/* ---- writing ---- */
+
+static bool write_all(int fd, const void *data, gsize len, off_t at, GError **error)
+{
+	for (const char *p = data; len;) {
+		ssize_t n = pwrite(fd, p, len, at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "cannot write the saved state: %s", g_strerror(errno));
+		p += n;
+		at += n;
+		len -= (gsize)n;
+	}
+	return true;
+}
+
+/* Room is left for a definition that is somewhat longer (save-image-edit). */
+static bool write_header(int fd, const char *magic, const char *xml, bool running, GError **error)
+{
+	struct header h = {.version = VERSION, .data_len = (guint32)strlen(xml) + 1 + SLACK, .was_running = running};
+	g_autofree char *data = g_malloc0(h.data_len);
+
+	memcpy(h.magic, magic, sizeof(h.magic));
+	memcpy(data, xml, strlen(xml));
+	return write_all(fd, &h, sizeof(h), 0, error) && write_all(fd, data, h.data_len, sizeof(h), error) &&
+	       (lseek(fd, (off_t)sizeof(h) + h.data_len, SEEK_SET) >= 0 ||
+		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "%s", g_strerror(errno)));
+}
+
+bool kv_set_saved_xml(struct hv *hv, const char *path, const char *xml, GError **error)
+{
+	struct header h;
+	int fd = open_image(path, O_RDWR, &h, error);
+	g_autofree char *data = NULL;
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	if (strlen(xml) + 1 > h.data_len) {
+		close(fd);
+		return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "new xml too large to fit in file");
+	}
+	data = g_malloc0(h.data_len);
+	memcpy(data, xml, strlen(xml));
+	h.cookie = 0;
+	ok = write_all(fd, data, h.data_len, sizeof(h), error) && write_all(fd, &h, sizeof(h), 0, error) &&
+	     (fsync(fd) == 0 || rpc_fail(error, VIR_ERR_OPERATION_FAILED, "'%s': %s", path, g_strerror(errno)));
+	close(fd);
+	return ok;
+}
+
+/* ---- saving ---- */
+
+static bool set_speed(struct kv_machine *m, GError **error)
+{
+	JsonObject *args = json_object_new();
+
+	json_object_set_int_member(args, "max-bandwidth", 0);
+	return kv_do(m, "migrate-set-parameters", args, error);
+}
+
+static bool wait_migration(struct kv_machine *m, GError **error)
+{
+	for (;;) {
+		g_autoptr(JsonNode) answer = kv_ask(m, "query-migrate", NULL, error);
+		const char *status = kv_text_in(kv_object(answer), "status"), *why = kv_text_in(kv_object(answer), "error-desc");
+
+		if (!answer)
+			return false;
+		if (status && !strcmp(status, "completed"))
+			return true;
+		if (!status || !strcmp(status, "failed") || !strcmp(status, "cancelled"))
+			return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "operation failed: job: %s", why ? why : "cancelled");
+		state_wait(&m->changed, g_get_monotonic_time() + POLL_MS * G_TIME_SPAN_MILLISECOND);
+	}
+}
+
+static bool migrate_to(struct kv_machine *m, int fd, GError **error)
+{
+	g_autoptr(JsonNode) given = kv_ask_fd(m, "getfd", kv_args("fdname", "save", NULL), fd, error);
+
+	return given && set_speed(m, error) && kv_do(m, "migrate", kv_args("uri", "fd:save", NULL), error) &&
+	       wait_migration(m, error);
+}
+
+static int make_image(const char *path, GError **error)
+{
+	g_autofree char *dir = g_path_get_dirname(path);
+	int fd;
+
+	g_mkdir_with_parents(dir, 0700);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
+	if (fd < 0)
+		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "Failed to create file '%s': %s", path, g_strerror(errno));
+	return fd;
+}
+
+static bool save_to(struct kv_machine *m, int fd, const char *xml, bool running, GError **error)
+{
+	return write_header(fd, MAGIC_PART, xml, running, error) && migrate_to(m, fd, error) &&
+	       write_all(fd, MAGIC, strlen(MAGIC), 0, error) &&
+	       (fsync(fd) == 0 ||
+		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "cannot make the saved state durable: %s", g_strerror(errno)));
+}
+
+static void tell_saved(struct kv_machine *m)
+{
+	struct domain *d = m->d;
+
+	m->ending = true;
+	kv_kill(m, false);
+	if (m->gone)
+		return;
+	m->gone = true;
+	d->own = NULL;
+	domain_stopped(d, SHUTOFF_SAVED, STOPPED_SAVED);
+	kv_process_clean_up(m);
+	kv_machine_unref(m);
+}
+
+bool kv_save(struct domain *d, const char *path, const char *xml, unsigned flags, GError **error)
+{
+	struct kv_machine *m = kv_machine_of(d, error);
+	bool was_running = d->state == DOMAIN_RUNNING, ok;
+	bool running = flags & SAVE_RUNNING || (was_running && !(flags & SAVE_PAUSED));
+	g_autofree char *own = m && !xml ? domain_def_format(d->live, FORMAT_SECURE) : NULL;
+	int fd;
+
+	if (!m)
+		return false;
+	fd = make_image(path, error);
+	if (fd < 0)
+		return false;
+	kv_machine_ref(m);
+	m->pause_reason = PAUSED_SAVE;
+	ok = (!was_running || kv_do(m, "stop", NULL, error)) && save_to(m, fd, xml ? xml : own, running, error);
+	close(fd);
+	if (ok) {
+		tell_saved(m);
+	} else {
+		unlink(path);
+		if (was_running && !m->gone)
+			kv_do(m, "cont", NULL, NULL);
+	}
+	kv_machine_unref(m);
+	return ok;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The parts of the driver that runs nothing. */
+#pragma once
+#include "call.h"
+
+#include "hv.h"
+
+/* Its own handlers. */
+extern const struct handler test_word_handlers[], test_node_handlers[], test_guest_handlers[], test_storage_handlers[];
+extern const struct storage test_storage;
+
+char *test_capabilities(struct hv *hv);
+int test_screenshot(struct domain *d, unsigned screen, char **ret_mime, GError **error);
+bool test_block_stats(struct domain *d, const char *dev, gint64 ret[5], GError **error);
+bool test_interface_stats(struct domain *d, const char *dev, gint64 ret[8], GError **error);
+bool test_block_info(struct domain *d, const char *dev, guint64 ret[3], GError **error);

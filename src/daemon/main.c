@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kvd: libvirt's protocol for machines of ours. Options, the sockets, the loop. systemd's two protocols (sockets that it has
+ * opened, a word when we are ready) are environment variables and a datagram, so no library is needed for them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "dispatch.h"
+#include "error.h"
+#include "hv.h"
+#include "kv-driver.h"
+#include "log.h"
+#include "server.h"
+
+enum { LISTEN_FDS_START = 3 };
+
+static struct {
+	gboolean system, session, libvirt_sockets, verbose, version;
+	char *socket, *vmm;
+	int max_clients;
+} options = { .max_clients = 5000 };
+
+static const GOptionEntry entries[] = {
+	{ "system", 0, 0, G_OPTION_ARG_NONE, &options.system, "Machines of this host (root's)", NULL },
+	{ "session", 0, 0, G_OPTION_ARG_NONE, &options.session, "Machines of this user; what it does unless it is root", NULL },
+	{ "socket", 0, 0, G_OPTION_ARG_FILENAME, &options.socket,
+	  "Where it listens; PATH-ro is the socket for those who only look", "PATH" },
+	{ "libvirt-sockets", 0, 0, G_OPTION_ARG_NONE, &options.libvirt_sockets,
+	  "Also where libvirt's clients look by themselves", NULL },
+	{ "max-clients", 0, 0, G_OPTION_ARG_INT, &options.max_clients, "Connections at once (5000)", "N" },
+	{ "vmm", 0, 0, G_OPTION_ARG_FILENAME, &options.vmm, "What runs machines (kv-vmm beside kvd, or in PATH)",
+	  "PATH" },
+	{ "verbose", 'v', 0, G_OPTION_ARG_NONE, &options.verbose, "Say more on standard error", NULL },
+	{ "version", 0, 0, G_OPTION_ARG_NONE, &options.version, "Print the version and leave", NULL },
+	{ NULL },
+};
+
+static bool parse(int *argc, char ***argv, GError **error)
+{
+	g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+
+	g_option_context_set_summary(context,
+				     "Manages virtual machines for libvirt's clients (virsh, virt-manager, ...) and kvsh.");
+	g_option_context_add_main_entries(context, entries, NULL);
+	if (!g_option_context_parse(context, argc, argv, error))
+		return false;
+	if (*argc > 1)
+		return kv_fail(error, KV_ERROR_USAGE, "'%s' is no option; see --help", (*argv)[1]);
+	if (options.system && options.session)
+		return kv_fail(error, KV_ERROR_USAGE, "--system and --session at once; give one");
+	if (options.max_clients < 1)
+		return kv_fail(error, KV_ERROR_USAGE, "--max-clients %d: give at least 1", options.max_clients);
+	if (!options.system && !options.session)
+		options.system = geteuid() == 0;
+	return true;
+}
+
+/* ---- systemd ---- */
+
+/* sd_notify(3) */
+static void notify(const char *state)
+{
+	const char *path = g_getenv("NOTIFY_SOCKET");
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (!path || (*path != '/' && *path != '@') || strlen(path) >= sizeof(sa.sun_path))
+		return;
+	memcpy(sa.sun_path, path, strlen(path));
+	if (*path == '@')
+		sa.sun_path[0] = 0;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&sa,
+		   G_STRUCT_OFFSET(struct sockaddr_un, sun_path) + strlen(path)) < 0)
+		kv_log_warn("systemd cannot be told '%s': %s", state, g_strerror(errno));
+	close(fd);
+}
+
+/* sd_listen_fds(3): a descriptor whose name or path ends with "-ro" is for those who only look. */
+static bool take_activated(unsigned *ret_n, GError **error)
+{
+	const char *pid = g_getenv("LISTEN_PID"), *count = g_getenv("LISTEN_FDS");
+	guint64 n;
+
+	*ret_n = 0;
+	if (!pid || !count || strtoull(pid, NULL, 10) != (guint64)getpid() ||
+	    !g_ascii_string_to_unsigned(count, 10, 0, 16, &n, NULL))
+		return true;
+	for (unsigned i = 0; i < n; i++) {
+		int fd = LISTEN_FDS_START + i;
+		struct sockaddr_un sa = { 0 };
+		socklen_t len = sizeof(sa) - 1;
+		bool look;
+
+		if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0 || sa.sun_family != AF_UNIX)
+			return kv_fail(error, KV_ERROR_USAGE, "descriptor %d of LISTEN_FDS is no Unix socket", fd);
+		look = g_str_has_suffix(sa.sun_path, "-ro");
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+		g_unix_set_fd_nonblocking(fd, TRUE, NULL);
+		if (!server_listen(fd, NULL, !look ? SERVER_OWNER : options.system ? SERVER_LOOK_ALL : SERVER_LOOK, error))
+			return false;
+	}
+	g_unsetenv("LISTEN_PID");
+	g_unsetenv("LISTEN_FDS");
+	*ret_n = n;
+	return true;
+}
+
+/* ---- sockets ---- */
+
+static bool listen_both(const char *path, GError **error)
+{
+	g_autofree char *ro = g_strconcat(path, "-ro", NULL);
+	g_autofree char *folder = g_path_get_dirname(path);
+
+	if (g_mkdir_with_parents(folder, options.system ? 0755 : 0700) < 0)
+		return kv_fail_errno(error, errno, "cannot make folder '%s'", folder);
+	return server_listen(-1, path, SERVER_OWNER, error) &&
+	       server_listen(-1, ro, options.system ? SERVER_LOOK_ALL : SERVER_LOOK, error);
+}
+
+static bool listen_all(GError **error)
+{
+	const char *run = options.system ? "/run" : g_get_user_runtime_dir();
+	g_autofree char *own = g_build_filename(run, "kvasir", "kvd-sock", NULL);
+	g_autofree char *libvirts = g_build_filename(run, "libvirt", "libvirt-sock", NULL);
+	unsigned n;
+
+	if (!take_activated(&n, error))
+		return false;
+	if (!n && !listen_both(options.socket ? options.socket : own, error))
+		return false;
+	return !options.libvirt_sockets || listen_both(libvirts, error);
+}
+
+static gboolean stop(gpointer loop)
+{
+	g_main_loop_quit(loop);
+	return G_SOURCE_CONTINUE;
+}
+
+static bool run(GError **error)
+{
+	g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
+	bool ok;
+
+	hv_set_default(!options.system, options.system ? "qemu:///system" : "qemu:///session");
+	clients_set_max(options.max_clients);
+	if (options.vmm)
+		kv_set_vmm(options.vmm);
+	dispatch_start();
+	state_acquire();
+	ok = poller_start(error) && hv_keep_default(error) && listen_all(error);
+	state_release();
+	if (ok) {
+		g_unix_signal_add(SIGTERM, stop, loop);
+		g_unix_signal_add(SIGINT, stop, loop);
+		notify("READY=1");
+		g_main_loop_run(loop);
+		notify("STOPPING=1");
+	}
+	state_acquire();
+	server_stop();
+	clients_close_all();
+	hv_drop_default();
+	state_release();
+	return ok;
+}
+
+/* A client is a descriptor; what select(2) cannot count does not matter here. */
+static void raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	g_autoptr(GError) error = NULL;
+
+	kv_log_set_program("kvd");
+	signal(SIGPIPE, SIG_IGN);
+	umask(0077);
+	raise_limit();
+	if (parse(&argc, &argv, &error) && options.version) {
+		g_print("kvd %s\n", KV_VERSION);
+		return 0;
+	}
+	kv_log_set_quiet(!options.verbose);
+	if (!error && run(&error))
+		return 0;
+	kv_log_error("%s", error->message);
+	return 1;
+}

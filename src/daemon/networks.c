@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Networks as objects, by libvirt's rules. What makes one work is the driver's (hv.h). */
+#include <string.h>
+
+#include "autostart.h"
+#include "hv.h"
+#include "log.h"
+#include "registry.h"
+#include "uuid.h"
+
+enum { XML_INACTIVE = 1, XML_VALIDATE = 1, LIST_ALL = 63 };
+enum { UPDATE_MODIFY = 1, UPDATE_DELETE, UPDATE_ADD_LAST, UPDATE_ADD_FIRST, UPDATE_LIVE = 1, UPDATE_CONFIG = 2 };
+
+static bool list_all(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	GVariantBuilder list = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE("a(say)"));
+	guint32 flags, n;
+	gint32 wants;
+
+	g_variant_get(args, "(iu)", &wants, &flags);
+	if (!call_check_flags(call, flags, LIST_ALL, error)) {
+		g_variant_builder_clear(&list);
+		return false;
+	}
+	n = registry_list(call->hv->networks, flags, NULL, wants ? &list : NULL);
+	*ret = g_variant_new("(a(say)u)", &list, n);
+	return true;
+}
+
+static bool number(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	bool active = call->proc->number == RPC_CONNECT_NUM_OF_NETWORKS;
+
+	*ret = g_variant_new("(i)", registry_names(call->hv->networks, active, 0, NULL));
+	return true;
+}
+
+static bool names(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	GVariantBuilder list = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE("as"));
+	gint32 room;
+
+	g_variant_get(args, "(i)", &room);
+	registry_names(call->hv->networks, call->proc->number == RPC_CONNECT_LIST_NETWORKS, room, &list);
+	*ret = g_variant_new("(as)", &list);
+	return true;
+}
+
+static bool answer(const struct entry *e, GVariant **ret)
+{
+	*ret = g_variant_new("(@(say))", entry_handle(e));
+	return true;
+}
+
+static bool by_name(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	const struct entry *e;
+	const char *name;
+
+	g_variant_get(args, "(&s)", &name);
+	e = registry_by_name(call->hv->networks, name);
+	return e ? answer(e, ret) : rpc_fail(error, VIR_ERR_NO_NETWORK, "no network with matching name '%s'", name);
+}
+
+static bool by_uuid(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	g_autoptr(GVariant) uuid = g_variant_get_child_value(args, 0);
+	g_autofree char *text = NULL;
+	const struct entry *e = registry_by_uuid(call->hv->networks, uuid);
+
+	if (e)
+		return answer(e, ret);
+	text = uuid_format(uuid);
+	return rpc_fail(error, VIR_ERR_NO_NETWORK, "no network with matching uuid '%s'", text);
+}
+
+/* ---- one ---- */
+
+static bool flag(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	const struct entry *e = registry_of_args(call->hv->networks, args, error);
+
+	if (!e)
+		return false;
+	*ret = g_variant_new("(i)", call->proc->number == RPC_NETWORK_IS_ACTIVE	      ? e->active
+				    : call->proc->number == RPC_NETWORK_IS_PERSISTENT ? e->persistent
+										      : e->autostart);
+	return true;
+}
+
+static bool get_xml(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	const struct entry *e = registry_of_args(call->hv->networks, args, error);
+	g_autofree char *xml = NULL;
+	guint32 flags;
+
+	g_variant_get_child(args, 1, "u", &flags);
+	if (!e || !call_check_flags(call, flags, call->hv->driver->test_rules ? 0 : XML_INACTIVE, error))
+		return false;
+	xml = object_format(OBJECT_NETWORK, !(flags & XML_INACTIVE) && e->live ? e->live : e->doc, 0);
+	*ret = g_variant_new("(s)", xml);
+	return true;
+}
+
+static bool bridge_name(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	const struct entry *e = registry_of_args(call->hv->networks, args, error);
+	const char *name = e ? xml_text(entry_root(e), "bridge/@name") : NULL;
+
+	if (!e)
+		return false;
+	if (!name)
+		return rpc_fail(error, VIR_ERR_INTERNAL_ERROR, "network '%s' does not have a bridge name.", e->name);
+	*ret = g_variant_new("(s)", name);
+	return true;
+}
+
+static bool set_autostart(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	struct entry *e = registry_of_args(call->hv->networks, args, error);
+	gint32 on;
+
+	g_variant_get_child(args, 1, "i", &on);
+	if (!e)
+		return false;
+	if (!e->persistent && !call->hv->driver->test_rules)
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "cannot set autostart for transient network");
+	e->autostart = on != 0;
+	return registry_store(e, error);
+}
+
+static bool define(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	g_autoptr(xmlDoc) doc = NULL;
+	struct entry *e;
+	const char *xml;
+	guint32 flags = 0;
+
+	g_variant_get_child(args, 0, "&s", &xml);
+	if (g_variant_n_children(args) > 1)
+		g_variant_get_child(args, 1, "u", &flags);
+	if (!call_check_flags(call, flags, XML_VALIDATE, error))
+		return false;
+	doc = object_parse(OBJECT_NETWORK, xml, -1, call->hv->driver->def_flags, error);
+	if (!doc || (call->hv->driver->network_check && !call->hv->driver->network_check(call->hv, doc, error)))
+		return false;
+	e = registry_define(call->hv->networks, doc, false, error);
+	if (!e)
+		return false;
+	doc = NULL;
+	if (!registry_store(e, error)) {
+		if (!e->active)
+			registry_remove(e);
+		return false;
+	}
+	registry_event(e, 0, OBJECT_DEFINED);
+	return answer(e, ret);
+}
+
+static bool start(struct entry *e, GError **error)
+{
+	struct hv *hv = e->of->hv;
+
+	if (hv->driver->network_start && !hv->driver->network_start(hv, e, error))
+		return false;
+	e->active = true;
+	registry_event(e, 0, OBJECT_STARTED);
+	return true;
+}
+
+void autostart_networks(struct hv *hv)
+{
+	GHashTableIter iter;
+	gpointer value;
+
+	g_hash_table_iter_init(&iter, hv->networks->all);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		g_autoptr(GError) error = NULL;
+		struct entry *e = value;
+
+		if (e->autostart && !e->active && !start(e, &error))
+			kv_log_warn("network '%s' does not start with the daemon: %s", e->name, error->message);
+	}
+}
+
+static bool create_xml(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	g_autoptr(xmlDoc) doc = NULL;
+	struct entry *e;
+	const char *xml;
+	guint32 flags = 0;
+
+	g_variant_get_child(args, 0, "&s", &xml);
+	if (g_variant_n_children(args) > 1)
+		g_variant_get_child(args, 1, "u", &flags);
+	if (!call_check_flags(call, flags, XML_VALIDATE, error))
+		return false;
+	doc = object_parse(OBJECT_NETWORK, xml, -1, call->hv->driver->def_flags, error);
+	if (!doc || (call->hv->driver->network_check && !call->hv->driver->network_check(call->hv, doc, error)))
+		return false;
+	e = registry_define(call->hv->networks, doc, true, error);
+	if (!e)
+		return false;
+	doc = NULL;
+	if (start(e, error))
+		return answer(e, ret);
+	if (!e->persistent)
+		registry_remove(e);
+	return false;
+}
+
+static bool create(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	struct entry *e = registry_of_args(call->hv->networks, args, error);
+
+	if (!e)
+		return false;
+	if (e->active && call->hv->driver->test_rules)
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "Network '%s' is already running", e->name);
+	if (e->active)
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "network is already active");
+	return start(e, error);
+}
+
+static bool destroy(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	struct entry *e = registry_of_args(call->hv->networks, args, error);
+	struct hv *hv = call->hv;
+
+	if (!e)
+		return false;
+	if (!e->active && !hv->driver->test_rules)
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "network '%s' is not active", e->name);
+	if (e->active && hv->driver->network_stop && !hv->driver->network_stop(hv, e, error))
+		return false;
+	e->active = false;
+	g_clear_pointer(&e->live, xmlFreeDoc);
+	registry_event(e, 0, OBJECT_STOPPED);
+	if (!e->persistent)
+		registry_remove(e);
+	return true;
+}
+
+static bool undefine(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	struct entry *e = registry_of_args(call->hv->networks, args, error);
+
+	if (!e)
+		return false;
+	if (e->active && call->hv->driver->test_rules)
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "Network '%s' is still running", e->name);
+	if (!e->persistent)
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "can't undefine transient network");
+	e->persistent = false;
+	if (!registry_store(e, error)) {
+		e->persistent = true;
+		return false;
+	}
+	e->autostart = false;
+	registry_event(e, 0, OBJECT_UNDEFINED);
+	if (!e->active)
+		registry_remove(e);
+	return true;
+}
+
+/* ---- parts that change while it works ---- */
+
+/* Where a section's elements are, and by what two of them are the same. VIR_NETWORK_SECTION_… */
+static const struct section {
+	const char *path;
+	const char *keys[3];
+} sections[] = {
+	[4] = { "ip/dhcp/host", { "@mac", "@name", "@ip" } },
+	[5] = { "ip/dhcp/range", { "@start" } },
+	[7] = { "forward/interface", { "@dev" } },
+	[9] = { "portgroup", { "@name" } },
+	[10] = { "dns/host", { "@ip" } },
+	[11] = { "dns/txt", { "@name" } },
+	[12] = { "dns/srv", { "@service" } },
+};
+
+static xmlNode *same(xmlNode *parent, const struct section *s, const xmlNode *like)
+{
+	const char *name = (const char *)like->name;
+	xmlNode *n;
+
+	for (unsigned i = 0; parent && (n = xml_nth(parent, name, i)); i++)
+		for (unsigned k = 0; k < G_N_ELEMENTS(s->keys) && s->keys[k]; k++)
+			if (xml_text(like, s->keys[k]) && xml_is(n, s->keys[k], xml_text(like, s->keys[k])))
+				return n;
+	return NULL;
+}
+
+static xmlNode *parent_of(xmlNode *root, const char *path, gint32 index)
+{
+	g_auto(GStrv) parts = g_strsplit(path, "/", -1);
+	xmlNode *at = root;
+
+	for (char **p = parts; p[1] && at; p++) {
+		xmlNode *next = xml_nth(at, *p, p == parts && index > 0 ? index : 0);
+
+		at = next || (p == parts && index > 0) ? next : xml_add(at, *p);
+	}
+	return at;
+}
+
+static bool update_doc(xmlDoc *doc, guint32 command, guint32 section, gint32 index, const char *xml, GError **error)
+{
+	const struct section *s = section < G_N_ELEMENTS(sections) && sections[section].path ? &sections[section] : NULL;
+	xmlNode *parent, *node, *old;
+
+	if (!s)
+		return rpc_fail(error, VIR_ERR_NO_SUPPORT, "can't update this section of a network");
+	parent = parent_of(xmlDocGetRootElement(doc), s->path, index);
+	if (!parent)
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID,
+				"couldn't update network: there is no <ip> element at index %d", index);
+	node = object_parse_part(OBJECT_NETWORK, doc, s->path, xml, error);
+	if (!node)
+		return false;
+	old = same(parent, s, node);
+	if (command == UPDATE_ADD_LAST || command == UPDATE_ADD_FIRST) {
+		if (old) {
+			xmlFreeNode(node);
+			return rpc_fail(error, VIR_ERR_OPERATION_INVALID,
+					"there is an existing entry in the network that matches "
+					"\"%s\"",
+					xml);
+		}
+		if (command == UPDATE_ADD_FIRST && (old = xml_nth(parent, (const char *)node->name, 0)))
+			xmlAddPrevSibling(old, node);
+		else
+			xmlAddChild(parent, node);
+		return true;
+	}
+	if (!old) {
+		xmlFreeNode(node);
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "couldn't locate a matching entry in the network");
+	}
+	if (command == UPDATE_MODIFY)
+		xmlAddPrevSibling(old, node);
+	else
+		xmlFreeNode(node);
+	xmlUnlinkNode(old);
+	xmlFreeNode(old);
+	return true;
+}
+
+static bool update(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	struct entry *e = registry_of_args(call->hv->networks, args, error);
+	guint32 command, section, flags;
+	const char *xml;
+	gint32 index;
+
+	g_variant_get_child(args, 1, "u", &command);
+	g_variant_get_child(args, 2, "u", &section);
+	g_variant_get_child(args, 3, "i", &index);
+	g_variant_get_child(args, 4, "&s", &xml);
+	g_variant_get_child(args, 5, "u", &flags);
+	if (!e || !call_check_flags(call, flags, UPDATE_LIVE | UPDATE_CONFIG, error))
+		return false;
+	if (command < UPDATE_MODIFY || command > UPDATE_ADD_FIRST)
+		return rpc_fail(error, VIR_ERR_INVALID_ARG, "unrecognized network update command code %u", command);
+	if (!(flags & (UPDATE_LIVE | UPDATE_CONFIG)))
+		flags = e->active ? UPDATE_LIVE : UPDATE_CONFIG;
+	if (flags & UPDATE_LIVE && !e->active)
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "network is not running");
+	if (flags & UPDATE_CONFIG && !e->persistent)
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "cannot change persistent config of a transient network");
+	/* From here on the two may differ. */
+	if (e->active && e->persistent && !e->live)
+		e->live = xmlCopyDoc(e->doc, 1);
+	if (flags & UPDATE_LIVE &&
+	    (!update_doc(e->live ? e->live : e->doc, command, section, index, xml, error) ||
+	     (call->hv->driver->network_changed && !call->hv->driver->network_changed(call->hv, e, error))))
+		return false;
+	return !(flags & UPDATE_CONFIG) ||
+	       (update_doc(e->doc, command, section, index, xml, error) && registry_store(e, error));
+}
+
+enum { LOOK = HANDLER_FAST | HANDLER_READ_ONLY };
+
+const struct handler network_handlers[] = {
+	{ RPC_CONNECT_LIST_ALL_NETWORKS, list_all, LOOK, "connect:search-networks" },
+	{ RPC_CONNECT_NUM_OF_NETWORKS, number, LOOK, "connect:search-networks" },
+	{ RPC_CONNECT_NUM_OF_DEFINED_NETWORKS, number, LOOK, "connect:search-networks" },
+	{ RPC_CONNECT_LIST_NETWORKS, names, LOOK, "connect:search-networks" },
+	{ RPC_CONNECT_LIST_DEFINED_NETWORKS, names, LOOK, "connect:search-networks" },
+	{ RPC_NETWORK_LOOKUP_BY_NAME, by_name, LOOK, "network:getattr" },
+	{ RPC_NETWORK_LOOKUP_BY_UUID, by_uuid, LOOK, "network:getattr" },
+	{ RPC_NETWORK_IS_ACTIVE, flag, LOOK, "network:read" },
+	{ RPC_NETWORK_IS_PERSISTENT, flag, LOOK, "network:read" },
+	{ RPC_NETWORK_GET_AUTOSTART, flag, LOOK, "network:read" },
+	{ RPC_NETWORK_GET_XML_DESC, get_xml, LOOK, "network:read" },
+	{ RPC_NETWORK_GET_BRIDGE_NAME, bridge_name, LOOK, "network:read" },
+	{ RPC_NETWORK_SET_AUTOSTART, set_autostart, 0, "network:write" },
+	{ RPC_NETWORK_DEFINE_XML, define, 0, "network:write" },
+	{ RPC_NETWORK_DEFINE_XML_FLAGS, define, 0, "network:write" },
+	{ RPC_NETWORK_CREATE_XML, create_xml, 0, "network:start" },
+	{ RPC_NETWORK_CREATE_XML_FLAGS, create_xml, 0, "network:start" },
+	{ RPC_NETWORK_CREATE, create, 0, "network:start" },
+	{ RPC_NETWORK_DESTROY, destroy, 0, "network:stop" },
+	{ RPC_NETWORK_UNDEFINE, undefine, 0, "network:delete" },
+	{ RPC_NETWORK_UPDATE, update, 0, "network:write" },
+	{ 0 },
+};
