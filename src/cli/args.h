@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The options of a command, which its synopsis defines in the notation of virsh's help:
+ *
+ *   <name>                  required, by place or as --name VALUE       [--name]            a switch
+ *   [--name <string>]       may be given, mostly also by place                [--name <number>]   likewise, a number
+ *   [<name>]...             any number of them; [[--name] <string>]... likewise; {[--name] <string>}... at least one
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+
+enum arg_kind { ARG_SWITCH, ARG_STRING, ARG_NUMBER, ARG_LIST };
+
+struct arg {
+	char name[40];
+	enum arg_kind kind;
+	bool required;
+	GPtrArray *values; /* NULL: not given */
+};
+
+struct args {
+	const struct command *command;
+	struct arg *list;
+	unsigned n;
+	GPtrArray *names; /* for the messages of a command that takes several objects */
+};
+
+struct shell;
+struct command;
+
+/* Fills list with what the synopsis says; the number of them. */
+GArray *args_of(const char *synopsis);
+/* words: without the command's name. NULL with the error said. */
+struct args *args_parse(struct shell *sh, const struct command *c, int n, char *const *words);
+void args_free(struct args *a);
+
+bool arg_on(const struct args *a, const char *name);
+/* NULL: not given. */
+const char *arg_text(const struct args *a, const char *name);
+/* Ends with NULL; NULL: not given. */
+char *const *arg_list(const struct args *a, const char *name);
+/* 0: not given, 1: in *ret, -1: malformed, which was said. */
+int arg_int(struct shell *sh, const struct args *a, const char *name, int *ret);
+int arg_uint(struct shell *sh, const struct args *a, const char *name, unsigned *ret);
+int arg_u64(struct shell *sh, const struct args *a, const char *name, guint64 *ret);
+/* With a unit: "2G"; scale: what none means. The result is in bytes. */
+int arg_size(struct shell *sh, const struct args *a, const char *name, guint64 scale, guint64 *ret);
+/* The same of any text. false: it is none, or too large; an error is set when that says more. */
+bool size_parse(const char *text, guint64 scale, guint64 *ret, GError **error);
+/* Are both there? It is said, then. */
+bool args_exclude(struct shell *sh, const struct args *a, const char *one, const char *other);

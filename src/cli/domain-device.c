@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands that put devices into domains, take them out, or change them. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "args.h"
+#include "domain.h"
+#include "objects.h"
+#include "rpc/message.h"
+
+enum { XML_INACTIVE = 2, FORCE = 4 };
+
+/* --persistent is --config, and --live as well if the domain runs. -1: said. */
+static int device_flags(struct shell *sh, const struct args *a, GVariant *dom)
+{
+	int flags = affect_of(sh, a);
+
+	if (flags < 0 || args_exclude(sh, a, "persistent", "current"))
+		return -1;
+	if (arg_on(a, "persistent")) {
+		flags |= AFFECT_CONFIG;
+		if (domain_is_active(sh, dom) == 1)
+			flags |= AFFECT_LIVE;
+	}
+	return flags;
+}
+
+static bool attach(struct shell *sh, GVariant *dom, const char *xml, unsigned flags)
+{
+	return flags ? tell(sh, "domain_attach_device_flags", "(@" DOMAIN "su)", dom, xml, flags)
+		     : tell(sh, "domain_attach_device", "(@" DOMAIN "s)", dom, xml);
+}
+
+static bool detach(struct shell *sh, GVariant *dom, const char *xml, unsigned flags)
+{
+	return flags ? tell(sh, "domain_detach_device_flags", "(@" DOMAIN "su)", dom, xml, flags)
+		     : tell(sh, "domain_detach_device", "(@" DOMAIN "s)", dom, xml);
+}
+
+bool cmd_attach_device(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	int flags = dom ? device_flags(sh, a, dom) : -1;
+	g_autofree char *xml = flags >= 0 ? read_file(sh, arg_text(a, "file")) : NULL;
+
+	return xml && finish(sh, attach(sh, dom, xml, flags), "Device attached successfully", "Failed to attach device from %s",
+			     arg_text(a, "file"));
+}
+
+bool cmd_detach_device(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	int flags = dom ? device_flags(sh, a, dom) : -1;
+	g_autofree char *xml = flags >= 0 ? read_file(sh, arg_text(a, "file")) : NULL;
+
+	return xml && finish(sh, detach(sh, dom, xml, flags), "Device detached successfully", "Failed to detach device from %s",
+			     arg_text(a, "file"));
+}
+
+bool cmd_update_device(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	int flags = dom ? device_flags(sh, a, dom) : -1;
+	g_autofree char *xml = flags >= 0 ? read_file(sh, arg_text(a, "file")) : NULL;
+
+	return xml && finish(sh,
+			     tell(sh, "domain_update_device_flags", "(@" DOMAIN "su)", dom, xml,
+				  flags | (arg_on(a, "force") ? FORCE : 0)),
+			     "Device updated successfully", "Failed to update device from %s", arg_text(a, "file"));
+}
+
+bool cmd_detach_device_alias(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	int flags = affect_of(sh, a);
+	const char *alias = arg_text(a, "alias");
+
+	return dom && flags >= 0 &&
+	       finish(sh, tell(sh, "domain_detach_device_alias", "(@" DOMAIN "su)", dom, alias, flags),
+		      "Device detach request sent successfully", "Failed to detach device with alias %s", alias);
+}
+
+/* ---- attach-disk ---- */
+
+static bool add_address(struct shell *sh, GString *out, const char *text, const char *target, bool multifunction)
+{
+	unsigned v[4];
+	char rest;
+
+	if (sscanf(text, "pci:%x.%x.%x.%x%c", &v[0], &v[1], &v[2], &v[3], &rest) == 4) {
+		g_string_append_printf(out,
+				       "  <address type='pci' domain='0x%04x' bus='0x%02x' slot='0x%02x' function='0x%01x'%s/>\n",
+				       v[0], v[1], v[2], v[3], multifunction ? " multifunction='on'" : "");
+	} else if (sscanf(text, "usb:%u.%u%c", &v[0], &v[1], &rest) == 2) {
+		g_string_append_printf(out, "  <address type='usb' bus='%u' port='%u'/>\n", v[0], v[1]);
+	} else if (sscanf(text, "scsi:%u.%u.%u%c", &v[0], &v[1], &v[2], &rest) == 3 ||
+		   sscanf(text, "ide:%u.%u.%u%c", &v[0], &v[1], &v[2], &rest) == 3 ||
+		   sscanf(text, "sata:%u.%u.%u%c", &v[0], &v[1], &v[2], &rest) == 3) {
+		g_string_append_printf(out, "  <address type='drive' controller='%u' bus='%u' unit='%u'/>\n", v[0], v[1], v[2]);
+	} else {
+		return shell_error(sh, "Invalid address.");
+	}
+	/* What the target's name says of its bus. */
+	if (g_str_has_prefix(target, "vd") && !g_str_has_prefix(text, "pci:"))
+		return shell_error(sh, "expecting a pci:0000.00.00.00 or ccw:00.0.0000 address.");
+	if (g_str_has_prefix(target, "sd") && g_str_has_prefix(text, "pci:"))
+		return shell_error(sh, "expecting a scsi:00.00.00 or usb:00.00 or sata:00.00.00 address.");
+	if (g_str_has_prefix(target, "hd") && !g_str_has_prefix(text, "ide:"))
+		return shell_error(sh, "expecting an ide:00.00.00 address.");
+	return true;
+}
+
+static void add_network_source(GString *out, const struct args *a)
+{
+	const char *host = arg_text(a, "source-host-name"), *colon = host ? strchr(host, ':') : NULL;
+	g_autofree char *name = colon ? g_strndup(host, colon - host) : g_strdup(host);
+	bool has_host = host || arg_on(a, "source-host-transport") || arg_on(a, "source-host-socket");
+
+	g_string_append(out, "  <source");
+	xml_add(out, " protocol='%s'", arg_text(a, "source-protocol"));
+	xml_add(out, " name='%s'", arg_text(a, "source"));
+	g_string_append(out, has_host ? ">\n    <host" : "/>\n");
+	if (!has_host)
+		return;
+	xml_add(out, " transport='%s'", arg_text(a, "source-host-transport"));
+	xml_add(out, " socket='%s'", arg_text(a, "source-host-socket"));
+	xml_add(out, " name='%s'", name);
+	xml_add(out, " port='%s'", colon ? colon + 1 : NULL);
+	g_string_append(out, "/>\n  </source>\n");
+}
+
+static char *disk_xml(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GString) out = g_string_new(NULL);
+	const char *type = arg_text(a, "sourcetype"), *mode = arg_text(a, "mode"), *target = arg_text(a, "target");
+	bool is_network = type ? strcmp(type, "network") == 0 : arg_on(a, "source-protocol");
+	struct stat st;
+	bool is_block = type ? strcmp(type, "block") == 0 : stat(arg_text(a, "source"), &st) == 0 && S_ISBLK(st.st_mode);
+	static const char *const drivers[] = { "driver", "subdriver", "iothread", "cache", "io" };
+	static const char *const names[] = { "name", "type", "iothread", "cache", "io" };
+	bool any = false;
+
+	xml_add(out, "<disk type='%s'", type ? type : is_network ? "network" : is_block ? "block" : "file");
+	xml_add(out, " device='%s'", arg_text(a, "type"));
+	g_string_append(out, arg_on(a, "rawio") ? " rawio='yes'>\n" : ">\n");
+	for (unsigned i = 0; i < G_N_ELEMENTS(drivers); i++) {
+		g_autofree char *format = g_strdup_printf("%s %s='%%s'", any ? "" : "  <driver", names[i]);
+
+		xml_add(out, format, arg_text(a, drivers[i]));
+		any |= arg_on(a, drivers[i]);
+	}
+	if (any)
+		g_string_append(out, "/>\n");
+	if (is_network)
+		add_network_source(out, a);
+	else if (*arg_text(a, "source"))
+		xml_add(out, is_block ? "  <source dev='%s'/>\n" : "  <source file='%s'/>\n", arg_text(a, "source"));
+	xml_add(out, "  <target dev='%s'", target);
+	xml_add(out, " bus='%s'", arg_text(a, "targetbus"));
+	g_string_append(out, "/>\n");
+	if (mode)
+		g_string_append_printf(out, "  <%s/>\n", strcmp(mode, "readonly") == 0 ? "readonly" : "shareable");
+	xml_add(out, "  <serial>%s</serial>\n", arg_text(a, "serial"));
+	xml_add(out, "  <alias name='%s'/>\n", arg_text(a, "alias"));
+	xml_add(out, "  <wwn>%s</wwn>\n", arg_text(a, "wwn"));
+	if (arg_on(a, "address") && !add_address(sh, out, arg_text(a, "address"), target, arg_on(a, "multifunction")))
+		return NULL;
+	g_string_append(out, "</disk>\n");
+	return g_string_free(g_steal_pointer(&out), FALSE);
+}
+
+bool cmd_attach_disk(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	int flags = dom ? device_flags(sh, a, dom) : -1;
+	const char *mode = arg_text(a, "mode");
+	const char *source_type = arg_text(a, "sourcetype");
+	g_autofree char *xml = NULL;
+
+	if (flags < 0)
+		return false;
+	if (mode && strcmp(mode, "readonly") != 0 && strcmp(mode, "shareable") != 0)
+		return shell_error(sh, "No support for %s in command 'attach-disk'", mode);
+	if (source_type && strcmp(source_type, "file") != 0 && strcmp(source_type, "block") != 0 &&
+	    strcmp(source_type, "network") != 0)
+		return shell_error(sh, "Unknown source type: '%s'", source_type);
+	if (arg_on(a, "source-protocol") && source_type && strcmp(source_type, "network") != 0)
+		return shell_error(sh, "--source-protocol option requires --sourcetype network");
+	xml = disk_xml(sh, a);
+	if (!xml)
+		return false;
+	if (arg_on(a, "print-xml")) {
+		say(sh, "%s", xml);
+		return true;
+	}
+	return finish(sh, attach(sh, dom, xml, flags), "Disk attached successfully", "Failed to attach disk", "");
+}
+
+/* ---- attach-interface ---- */
+
+/* average[,peak[,burst[,floor]]] */
+static bool add_rate(struct shell *sh, GString *out, const char *name, const char *text, bool has_floor)
+{
+	static const char *const names[] = { "average", "peak", "burst", "floor" };
+	g_auto(GStrv) parts = g_strsplit(text ? text : "", ",", -1);
+	static const char *const shown[] = { "average", "peak", "burst", "floor" };
+
+	if (!text)
+		return true;
+	if (g_strv_length(parts) == 4 && !has_floor)
+		return shell_error(sh, "outbound floor is unsupported yet");
+	if (g_strv_length(parts) > 4)
+		return shell_error(sh, "Rate string '%s' has too many fields", text);
+	g_string_append_printf(out, "    <%s", name);
+	for (unsigned i = 0; parts[i]; i++) {
+		guint64 v;
+
+		if (!*parts[i] && i)
+			continue;
+		if (!g_ascii_string_to_unsigned(parts[i], 10, 0, G_MAXUINT64, &v, NULL))
+			return shell_error(sh, "field '%s' is malformed", shown[i]);
+		if (v || !i)
+			g_string_append_printf(out, " %s='%" G_GUINT64_FORMAT "'", names[i], v);
+	}
+	g_string_append(out, "/>\n");
+	return true;
+}
+
+static bool add_interface_source(struct shell *sh, GString *out, const struct args *a)
+{
+	const char *type = arg_text(a, "type"), *source = arg_text(a, "source"), *mode = arg_text(a, "source-mode");
+	unsigned v[4];
+	char rest;
+
+	if (strcmp(type, "network") == 0 || strcmp(type, "bridge") == 0) {
+		g_string_append_printf(out, "  <source %s='", type);
+		xml_add(out, "%s'/>\n", source);
+	} else if (strcmp(type, "direct") == 0) {
+		xml_add(out, "  <source dev='%s'/>\n", source);
+	} else if (strcmp(type, "hostdev") == 0) {
+		if (sscanf(source, "%x:%x:%x.%x%c", &v[0], &v[1], &v[2], &v[3], &rest) != 4)
+			return shell_error(sh, "cannot parse pci address '%s' for network interface", source);
+		g_string_append_printf(out,
+				       "  <source>\n    <address type='pci' domain='0x%04x' bus='0x%02x' slot='0x%02x' "
+				       "function='0x%01x'/>\n  </source>\n",
+				       v[0], v[1], v[2], v[3]);
+	} else if (strcmp(type, "vhostuser") == 0) {
+		xml_add(out, "  <source type='unix' path='%s'", source);
+		xml_add(out, " mode='%s'/>\n", mode);
+	} else {
+		return shell_error(sh, "No support for %s in command 'attach-interface'", type);
+	}
+	return true;
+}
+
+static char *interface_xml(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GString) out = g_string_new(NULL);
+	const char *in = arg_text(a, "inbound"), *outbound = arg_text(a, "outbound"), *mode = arg_text(a, "source-mode");
+
+	if (mode && strcmp(mode, "client") != 0 && strcmp(mode, "server") != 0) {
+		shell_error(sh, "Invalid source mode: %s", mode);
+		return NULL;
+	}
+	xml_add(out, "<interface type='%s'", arg_text(a, "type"));
+	g_string_append(out, arg_on(a, "managed") ? " managed='yes'>\n" : ">\n");
+	if (!add_interface_source(sh, out, a))
+		return NULL;
+	xml_add(out, "  <target dev='%s'/>\n", arg_text(a, "target"));
+	xml_add(out, "  <mac address='%s'/>\n", arg_text(a, "mac"));
+	xml_add(out, "  <script path='%s'/>\n", arg_text(a, "script"));
+	xml_add(out, "  <model type='%s'/>\n", arg_text(a, "model"));
+	xml_add(out, "  <alias name='%s'/>\n", arg_text(a, "alias"));
+	if (in || outbound)
+		g_string_append(out, "  <bandwidth>\n");
+	if (!add_rate(sh, out, "inbound", in, true) || !add_rate(sh, out, "outbound", outbound, false))
+		return NULL;
+	if (in || outbound)
+		g_string_append(out, "  </bandwidth>\n");
+	g_string_append(out, "</interface>\n");
+	return g_string_free(g_steal_pointer(&out), FALSE);
+}
+
+bool cmd_attach_interface(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	int flags = dom ? device_flags(sh, a, dom) : -1;
+	g_autofree char *xml = flags >= 0 ? interface_xml(sh, a) : NULL;
+
+	if (!xml)
+		return false;
+	if (arg_on(a, "print-xml")) {
+		say(sh, "%s", xml);
+		return true;
+	}
+	return finish(sh, attach(sh, dom, xml, flags), "Interface attached successfully", "Failed to attach interface", "");
+}
+
+/* ---- detach ---- */
+
+static bool has_media(const struct node *disk)
+{
+	const char *device = node_attr(disk, "device");
+
+	return device && (strcmp(device, "cdrom") == 0 || strcmp(device, "floppy") == 0);
+}
+
+static struct node *find_disk(struct shell *sh, const struct node *xml, const char *which, bool with_media)
+{
+	g_autoptr(GPtrArray) disks = node_all(xml, "devices/disk");
+	static const char *const sources[] = { "file", "dev", "dir", "name" };
+
+	for (unsigned i = 0; i < disks->len; i++) {
+		struct node *disk = g_ptr_array_index(disks, i);
+		bool is = g_strcmp0(node_get_attr(disk, "target", "dev"), which) == 0;
+
+		if (with_media && !has_media(disk))
+			continue;
+		for (unsigned k = 0; k < G_N_ELEMENTS(sources); k++)
+			is |= g_strcmp0(node_get_attr(disk, "source", sources[k]), which) == 0;
+		if (is)
+			return disk;
+	}
+	shell_error(sh, "No disk found whose source path or target is %s", which);
+	return NULL;
+}
+
+/* Where the domain's description is to be taken from for a change with these flags. */
+static struct node *xml_for(struct shell *sh, GVariant *dom, int flags)
+{
+	return domain_xml(sh, dom, flags & AFFECT_CONFIG && !(flags & AFFECT_LIVE) ? XML_INACTIVE : 0);
+}
+
+bool cmd_detach_disk(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	int flags = dom ? device_flags(sh, a, dom) : -1;
+	g_autoptr(node) xml = flags >= 0 ? xml_for(sh, dom, flags) : NULL;
+	struct node *disk = xml ? find_disk(sh, xml, arg_text(a, "target"), false) : NULL;
+	g_autofree char *text = disk ? node_write(disk) : NULL;
+
+	if (!text)
+		return false;
+	if (arg_on(a, "print-xml")) {
+		say(sh, "%s", text);
+		return true;
+	}
+	return finish(sh, detach(sh, dom, text, flags), "Disk detached successfully", "Failed to detach disk", "");
+}
+
+/* The one interface of a type, or the one of a MAC address. NULL: said. */
+static struct node *find_interface(struct shell *sh, const struct node *xml, const char *type, const char *mac)
+{
+	g_autoptr(GPtrArray) list = node_all(xml, "devices/interface");
+	unsigned n_type = 0, n_mac = 0;
+	struct node *found = NULL;
+
+	for (unsigned i = 0; i < list->len; i++) {
+		struct node *n = g_ptr_array_index(list, i);
+		const char *address = node_get_attr(n, "mac", "address");
+
+		if (g_strcmp0(node_attr(n, "type"), type) != 0)
+			continue;
+		n_type++;
+		if (mac && (!address || g_ascii_strcasecmp(address, mac) != 0))
+			continue;
+		n_mac++;
+		found = n;
+	}
+	if (!n_type)
+		shell_error(sh, "No interface found whose type is %s", type);
+	else if (!mac && n_type > 1)
+		shell_error(sh, "Domain has %u interfaces. Please specify which one to detach using --mac", n_type);
+	else if (mac && !n_mac)
+		shell_error(sh, "No interface with MAC address %s was found", mac);
+	else if (mac && n_mac > 1)
+		shell_error(sh,
+			    "Domain has multiple interfaces matching MAC address %s. You must use detach-device and specify the "
+			    "device pci "
+			    "address to remove it.",
+			    mac);
+	else
+		return found;
+	return NULL;
+}
+
+bool cmd_detach_interface(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	int flags = dom ? device_flags(sh, a, dom) : -1;
+	g_autoptr(node) xml = flags >= 0 ? xml_for(sh, dom, flags) : NULL;
+	struct node *n = xml ? find_interface(sh, xml, arg_text(a, "type"), arg_text(a, "mac")) : NULL;
+	g_autofree char *text = n ? node_write(n) : NULL;
+
+	if (!text)
+		return xml ? shell_error(sh, "Failed to detach interface") : false;
+	if (arg_on(a, "print-xml")) {
+		say(sh, "%s", text);
+		return true;
+	}
+	return finish(sh, detach(sh, dom, text, flags), "Interface detached successfully", "Failed to detach interface", "");
+}
+
+/* ---- changes ---- */
+
+bool cmd_domif_setlink(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	const char *which = arg_text(a, "interface"), *state = arg_text(a, "state");
+	g_autoptr(node) xml = NULL;
+	g_autoptr(GPtrArray) list = NULL;
+	g_autofree char *text = NULL;
+	struct node *found = NULL, *link;
+	int active = 0, flags;
+
+	if (!dom)
+		return false;
+	if (strcmp(state, "up") != 0 && strcmp(state, "down") != 0)
+		return shell_error(sh, "invalid link state '%s'", state);
+	active = domain_is_active(sh, dom);
+	flags = arg_on(a, "config") || !active ? AFFECT_CONFIG : AFFECT_LIVE;
+	xml = domain_xml(sh, dom, flags == AFFECT_CONFIG ? XML_INACTIVE : 0);
+	list = node_all(xml, "devices/interface");
+	for (unsigned i = 0; xml && i < list->len && !found; i++) {
+		struct node *n = g_ptr_array_index(list, i);
+		const char *mac = node_get_attr(n, "mac", "address");
+
+		if (g_strcmp0(node_get_attr(n, "target", "dev"), which) == 0 || (mac && g_ascii_strcasecmp(mac, which) == 0))
+			found = n;
+	}
+	if (!found)
+		return xml ? shell_error(sh, "interface '%s' not found", which) : false;
+	link = node_get(found, "link");
+	node_set_attr(link ? link : node_add(found, "link"), "state", state);
+	text = node_write(found);
+	if (arg_on(a, "print-xml")) {
+		say(sh, "%s", text);
+		return true;
+	}
+	return finish(sh, tell(sh, "domain_update_device_flags", "(@" DOMAIN "su)", dom, text, flags),
+		      "Device updated successfully", "Failed to update interface link state", "");
+}
+
+/* What is done with a drive's medium. */
+enum media { MEDIA_EJECT, MEDIA_INSERT, MEDIA_UPDATE };
+
+/* Changes the disk's source; false: said. */
+static bool set_media(struct shell *sh, struct node *disk, enum media what, const char *source, bool force, bool is_block,
+		      const char *path)
+{
+	struct node *old = node_get(disk, "source");
+
+	if (what == MEDIA_EJECT && !old)
+		return shell_error(sh, "The disk device '%s' doesn't have media", path);
+	if (what == MEDIA_INSERT && !source)
+		return shell_error(sh, "New disk media source was not specified");
+	if (what == MEDIA_INSERT && old && !force)
+		return shell_error(sh, "The disk device '%s' already has media", path);
+	if (old)
+		node_remove(disk, old);
+	if (what == MEDIA_EJECT || !source)
+		return true;
+	is_block |= g_str_has_prefix(source, "/dev/");
+	node_set_attr(disk, "type", is_block ? "block" : "file");
+	node_set_attr(node_add_before(disk, "source", node_get(disk, "target")), is_block ? "dev" : "file", source);
+	return true;
+}
+
+bool cmd_change_media(struct shell *sh, const struct args *a)
+{
+	static const char *const done[] = { "Successfully ejected media.", "Successfully inserted media.",
+					    "Successfully updated media." };
+	static const char *const words[] = { "eject", "insert", "update" };
+	g_autoptr(GVariant) dom = NULL;
+	const char *path = arg_text(a, "path"), *source = arg_text(a, "source");
+	enum media what = arg_on(a, "eject") ? MEDIA_EJECT : arg_on(a, "insert") ? MEDIA_INSERT : MEDIA_UPDATE;
+	g_autoptr(node) xml = NULL;
+	g_autofree char *text = NULL;
+	struct node *disk;
+	int flags = affect_of(sh, a);
+
+	if (flags < 0 || args_exclude(sh, a, "eject", "insert") || args_exclude(sh, a, "eject", "update") ||
+	    args_exclude(sh, a, "insert", "update") || args_exclude(sh, a, "eject", "block"))
+		return false;
+	if (!(dom = find_domain(sh, a, "domain")) || !(xml = xml_for(sh, dom, flags)))
+		return false;
+	disk = find_disk(sh, xml, path, true);
+	if (!disk || !set_media(sh, disk, what, source, arg_on(a, "force"), arg_on(a, "block"), path))
+		return false;
+	text = node_write(disk);
+	if (arg_on(a, "print-xml")) {
+		say(sh, "%s", text);
+		return true;
+	}
+	if (!tell(sh, "domain_update_device_flags", "(@" DOMAIN "su)", dom, text, flags | (arg_on(a, "force") ? FORCE : 0)))
+		return shell_error(sh, "Failed to complete action %s on media", words[what]);
+	say(sh, "%s\n", done[what]);
+	return true;
+}

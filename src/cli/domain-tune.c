@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands about a domain's limits and shares: lists of typed parameters that are shown, or some of which are set. */
+#include <string.h>
+
+#include "args.h"
+#include "domain.h"
+#include "objects.h"
+#include "rpc/message.h"
+
+enum param_kind { PARAM_UINT, PARAM_U64, PARAM_TEXT };
+
+/* An option that sets a parameter. */
+struct tunable {
+	const char *option, *param;
+	enum param_kind kind;
+};
+
+/* What a limit means when there is none: LLONG_MAX / 1024, which all servers send. */
+static const guint64 unlimited = G_GINT64_CONSTANT(9007199254740991);
+
+static void say_param(struct shell *sh, const char *name, GVariant *value, bool limits)
+{
+	g_autofree char *text = param_text(value);
+	bool none = limits && g_variant_is_of_type(value, G_VARIANT_TYPE_UINT64) && g_variant_get_uint64(value) == unlimited;
+
+	if (sh->json)
+		say_field(sh, 0, name, "%s", none ? "unlimited" : text);
+	else
+		say(sh, "%-15s: %s\n", name, none ? "unlimited" : text);
+}
+
+static void say_params(struct shell *sh, GVariant *params, bool limits)
+{
+	for (gsize i = 0; i < g_variant_n_children(params); i++) {
+		g_autoptr(GVariant) value = NULL;
+		const char *name;
+
+		g_variant_get_child(params, i, "(&sv)", &name, &value);
+		say_param(sh, name, value, limits);
+	}
+}
+
+/* The options that were given, as a(sv). *n: how many; false: one is malformed, which was said. */
+static bool take(struct shell *sh, const struct args *a, const struct tunable *t, unsigned n_tunables, GVariantBuilder *out,
+		 unsigned *n)
+{
+	*n = 0;
+	for (unsigned i = 0; i < n_tunables; i++) {
+		GVariant *value;
+		guint64 wide;
+		unsigned v;
+
+		if (!arg_on(a, t[i].option))
+			continue;
+		if (t[i].kind == PARAM_UINT && arg_uint(sh, a, t[i].option, &v) < 0)
+			return false;
+		if (t[i].kind == PARAM_U64 && arg_u64(sh, a, t[i].option, &wide) < 0)
+			return false;
+		value = t[i].kind == PARAM_UINT	 ? g_variant_new_uint32(v)
+			: t[i].kind == PARAM_U64 ? g_variant_new_uint64(wide)
+						 : g_variant_new_string(arg_text(a, t[i].option));
+		g_variant_builder_add(out, "(sv)", t[i].param, value);
+		++*n;
+	}
+	return true;
+}
+
+/* The flag of a call that may answer with texts, which servers send to those who say that they know them. */
+static unsigned texts_flag(struct shell *sh)
+{
+	enum { FEATURE_TEXTS = 9, TEXTS_OKAY = 4 };
+	int yes = 0;
+
+	if (!ask_int(sh, &yes, "connect_supports_feature", "(i)", FEATURE_TEXTS))
+		forget_error(sh);
+	return yes ? TEXTS_OKAY : 0;
+}
+
+/* ---- memory ---- */
+
+/* A size in KiB, or -1 for none. */
+static bool take_limit(struct shell *sh, const struct args *a, const char *option, GVariantBuilder *out, unsigned *n)
+{
+	g_autofree char *param = g_strdup(option);
+	const char *text = arg_text(a, option);
+	guint64 v;
+
+	if (!text)
+		return true;
+	g_strdelimit(param, "-", '_');
+	if (strcmp(text, "-1") == 0)
+		v = unlimited;
+	else if (!size_parse(text, 1024, &v, NULL))
+		return shell_error(sh, "Unable to parse integer parameter %s", option);
+	else
+		v = (v + 1023) / 1024;
+	g_variant_builder_add(out, "(sv)", param, g_variant_new_uint64(v));
+	++*n;
+	return true;
+}
+
+bool cmd_memtune(struct shell *sh, const struct args *a)
+{
+	static const char *const options[] = { "hard-limit", "soft-limit", "swap-hard-limit", "min-guarantee" };
+	g_autoptr(GVariant) dom = NULL, params = NULL, list = NULL;
+	int flags = affect_of(sh, a);
+	GVariantBuilder out;
+	unsigned n = 0;
+	bool ok = true;
+
+	if (flags < 0 || !(dom = find_domain(sh, a, "domain")))
+		return false;
+	g_variant_builder_init(&out, G_VARIANT_TYPE("a(sv)"));
+	for (unsigned i = 0; i < G_N_ELEMENTS(options) && ok; i++)
+		ok = take_limit(sh, a, options[i], &out, &n);
+	list = g_variant_ref_sink(g_variant_builder_end(&out));
+	if (!ok)
+		return false;
+	if (n)
+		return tell(sh, "domain_set_memory_parameters", "(@" DOMAIN "@a(sv)u)", dom, list, flags) ||
+		       shell_error(sh, "Unable to change memory parameters");
+	params = ask_params(sh, "domain_get_memory_parameters", "(@" DOMAIN "iu)", dom, 0, flags);
+	if (!params)
+		return shell_error(sh, "Unable to get number of memory parameters");
+	say_params(sh, params, true);
+	return true;
+}
+
+/* ---- the others have one shape ---- */
+
+struct shape {
+	const char *get, *set, *no_count, *no_get, *no_set;
+	const struct tunable *tunables;
+	unsigned n;
+	const char *device; /* the option that names what of the domain; NULL: all of it */
+};
+
+static bool get_or_set(struct shell *sh, const struct args *a, const struct shape *s)
+{
+	const char *device = s->device ? arg_text(a, s->device) : NULL;
+	g_autoptr(GVariant) dom = NULL, params = NULL, list = NULL;
+	int flags = affect_of(sh, a);
+	GVariantBuilder out;
+	unsigned n;
+	bool ok;
+
+	if (flags < 0 || !(dom = find_domain(sh, a, "domain")))
+		return false;
+	g_variant_builder_init(&out, G_VARIANT_TYPE("a(sv)"));
+	ok = take(sh, a, s->tunables, s->n, &out, &n);
+	list = g_variant_ref_sink(g_variant_builder_end(&out));
+	if (!ok)
+		return false;
+	if (n) {
+		ok = device ? tell(sh, s->set, "(@" DOMAIN "s@a(sv)u)", dom, device, list, flags)
+			    : tell(sh, s->set, "(@" DOMAIN "@a(sv)u)", dom, list, flags);
+		return ok || shell_error(sh, "%s", s->no_set);
+	}
+	flags |= texts_flag(sh);
+	params = device ? ask_params(sh, s->get, "(@" DOMAIN "msiu)", dom, device, 0, flags)
+			: ask_params(sh, s->get, "(@" DOMAIN "iu)", dom, 0, flags);
+	if (!params)
+		return shell_error(sh, "%s", error_code(sh) == VIR_ERR_NO_SUPPORT ? s->no_count : s->no_get);
+	say_params(sh, params, false);
+	return true;
+}
+
+bool cmd_blkiotune(struct shell *sh, const struct args *a)
+{
+	static const struct tunable tunables[] = {
+		{ "weight", "weight", PARAM_UINT },
+		{ "device-weights", "device_weight", PARAM_TEXT },
+		{ "device-read-iops-sec", "device_read_iops_sec", PARAM_TEXT },
+		{ "device-write-iops-sec", "device_write_iops_sec", PARAM_TEXT },
+		{ "device-read-bytes-sec", "device_read_bytes_sec", PARAM_TEXT },
+		{ "device-write-bytes-sec", "device_write_bytes_sec", PARAM_TEXT },
+	};
+	static const struct shape shape = { "domain_get_blkio_parameters",
+					    "domain_set_blkio_parameters",
+					    "Unable to get number of blkio parameters",
+					    "Unable to get blkio parameters",
+					    "Unable to change blkio parameters",
+					    tunables,
+					    G_N_ELEMENTS(tunables),
+					    NULL };
+
+	return get_or_set(sh, a, &shape);
+}
+
+bool cmd_blkdeviotune(struct shell *sh, const struct args *a)
+{
+	static const struct tunable tunables[] = {
+		{ "total-bytes-sec", "total_bytes_sec", PARAM_U64 },
+		{ "read-bytes-sec", "read_bytes_sec", PARAM_U64 },
+		{ "write-bytes-sec", "write_bytes_sec", PARAM_U64 },
+		{ "total-bytes-sec-max", "total_bytes_sec_max", PARAM_U64 },
+		{ "read-bytes-sec-max", "read_bytes_sec_max", PARAM_U64 },
+		{ "write-bytes-sec-max", "write_bytes_sec_max", PARAM_U64 },
+		{ "total-iops-sec", "total_iops_sec", PARAM_U64 },
+		{ "read-iops-sec", "read_iops_sec", PARAM_U64 },
+		{ "write-iops-sec", "write_iops_sec", PARAM_U64 },
+		{ "total-iops-sec-max", "total_iops_sec_max", PARAM_U64 },
+		{ "read-iops-sec-max", "read_iops_sec_max", PARAM_U64 },
+		{ "write-iops-sec-max", "write_iops_sec_max", PARAM_U64 },
+		{ "size-iops-sec", "size_iops_sec", PARAM_U64 },
+		{ "group-name", "group_name", PARAM_TEXT },
+		{ "total-bytes-sec-max-length", "total_bytes_sec_max_length", PARAM_U64 },
+		{ "read-bytes-sec-max-length", "read_bytes_sec_max_length", PARAM_U64 },
+		{ "write-bytes-sec-max-length", "write_bytes_sec_max_length", PARAM_U64 },
+		{ "total-iops-sec-max-length", "total_iops_sec_max_length", PARAM_U64 },
+		{ "read-iops-sec-max-length", "read_iops_sec_max_length", PARAM_U64 },
+		{ "write-iops-sec-max-length", "write_iops_sec_max_length", PARAM_U64 },
+	};
+	static const struct shape shape = { "domain_get_block_io_tune",
+					    "domain_set_block_io_tune",
+					    "Unable to get number of block I/O throttle parameters",
+					    "Unable to get block I/O throttle parameters",
+					    "Unable to change block I/O throttle",
+					    tunables,
+					    G_N_ELEMENTS(tunables),
+					    "device" };
+
+	return get_or_set(sh, a, &shape);
+}
+
+/* ---- schedinfo ---- */
+
+static bool get_scheduler(struct shell *sh, GVariant *dom, unsigned flags, GVariant **ret)
+{
+	g_autoptr(GVariant) answer = ask(sh, "domain_get_scheduler_type", "(@" DOMAIN ")", dom), params = NULL;
+	const char *type;
+	gint32 n;
+
+	if (!answer)
+		return false;
+	g_variant_get(answer, "(&si)", &type, &n);
+	say_field(sh, 17, "Scheduler      ", "%s", type);
+	params = flags ? ask(sh, "domain_get_scheduler_parameters_flags", "(@" DOMAIN "iu)", dom, n, flags)
+		       : ask(sh, "domain_get_scheduler_parameters", "(@" DOMAIN "i)", dom, n);
+	*ret = first_of(params);
+	return *ret;
+}
+
+/* The new value in the type of the old one; NULL: with the error. */
+static GVariant *value_like(struct shell *sh, GVariant *old, const char *name, const char *text)
+{
+	guint64 v = 0;
+	gint64 w = 0;
+	bool is_signed = g_variant_is_of_type(old, G_VARIANT_TYPE_INT32) || g_variant_is_of_type(old, G_VARIANT_TYPE_INT64);
+	bool ok = is_signed ? g_ascii_string_to_signed(text, 10, G_MININT64, G_MAXINT64, &w, NULL)
+			    : g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT64, &v, NULL);
+
+	if (!ok) {
+		rpc_fail(&sh->error, VIR_ERR_INVALID_ARG, "Invalid value for field '%s': expected %s", name,
+			 g_variant_is_of_type(old, G_VARIANT_TYPE_INT32)    ? "int"
+			 : g_variant_is_of_type(old, G_VARIANT_TYPE_UINT32) ? "unsigned int"
+			 : g_variant_is_of_type(old, G_VARIANT_TYPE_INT64)  ? "long long"
+									    : "unsigned long long");
+		return NULL;
+	}
+	switch (g_variant_classify(old)) {
+	case G_VARIANT_CLASS_INT32:
+		return g_variant_new_int32(w);
+	case G_VARIANT_CLASS_INT64:
+		return g_variant_new_int64(w);
+	case G_VARIANT_CLASS_UINT32:
+		return g_variant_new_uint32(v);
+	default:
+		return g_variant_new_uint64(v);
+	}
+}
+
+/* What is to be set of what there is: a(sv) with *n in it. false: said. */
+static bool take_scheduler(struct shell *sh, const struct args *a, GVariant *params, GVariantBuilder *out, unsigned *n)
+{
+	char *const *sets = arg_list(a, "set");
+
+	for (gsize i = 0; i < g_variant_n_children(params); i++) {
+		g_autoptr(GVariant) old = NULL;
+		const char *name, *text = NULL;
+		GVariant *value;
+
+		g_variant_get_child(params, i, "(&sv)", &name, &old);
+		if (strcmp(name, "weight") == 0 || strcmp(name, "cap") == 0)
+			text = arg_text(a, name);
+		for (char *const *s = sets; s && *s; s++)
+			if (g_str_has_prefix(*s, name) && (*s)[strlen(name)] == '=')
+				text = *s + strlen(name) + 1;
+		if (!text)
+			continue;
+		value = value_like(sh, old, name, text);
+		if (!value)
+			return false;
+		g_variant_builder_add(out, "(sv)", name, value);
+		++*n;
+	}
+	for (char *const *s = sets; s && *s; s++) {
+		g_autofree char *name = g_strndup(*s, strcspn(*s, "="));
+		bool known = false;
+
+		if (!strchr(*s, '='))
+			return shell_error(sh, "Invalid syntax for --set, expecting name=value");
+		for (gsize i = 0; i < g_variant_n_children(params); i++) {
+			const char *each;
+
+			g_variant_get_child(params, i, "(&sv)", &each, NULL);
+			known |= strcmp(each, name) == 0;
+		}
+		if (!known)
+			return shell_error(sh, "invalid scheduler option: %s", name);
+	}
+	return true;
+}
+
+bool cmd_schedinfo(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = NULL, params = NULL, list = NULL, after = NULL;
+	int flags = affect_of(sh, a);
+	GVariantBuilder out;
+	unsigned n = 0;
+	bool ok;
+
+	if (flags < 0 || !(dom = find_domain(sh, a, "domain")) || !get_scheduler(sh, dom, flags, &params))
+		return false;
+	g_variant_builder_init(&out, G_VARIANT_TYPE("a(sv)"));
+	ok = take_scheduler(sh, a, params, &out, &n);
+	list = g_variant_ref_sink(g_variant_builder_end(&out));
+	if (!ok)
+		return false;
+	if (n) {
+		g_autoptr(GVariant) answer = NULL;
+
+		ok = flags ? tell(sh, "domain_set_scheduler_parameters_flags", "(@" DOMAIN "@a(sv)u)", dom, list, flags)
+			   : tell(sh, "domain_set_scheduler_parameters", "(@" DOMAIN "@a(sv))", dom, list);
+		if (!ok)
+			return false;
+		answer = flags ? ask(sh, "domain_get_scheduler_parameters_flags", "(@" DOMAIN "iu)", dom,
+				     (int)g_variant_n_children(params), flags)
+			       : ask(sh, "domain_get_scheduler_parameters", "(@" DOMAIN "i)", dom,
+				     (int)g_variant_n_children(params));
+		after = first_of(answer);
+		if (!after)
+			return false;
+	}
+	say_params(sh, after ? after : params, false);
+	return true;
+}

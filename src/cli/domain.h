@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands about domains, by file; their rows are in domain.c. */
+#pragma once
+#include "shell.h"
+
+/* console.c: at this terminal until it ends. */
+bool run_console(struct shell *sh, GVariant *dom, const char *device, unsigned flags);
+bool cmd_console(struct shell *sh, const struct args *a);
+
+/* domain-power.c */
+bool cmd_define(struct shell *sh, const struct args *a);
+bool cmd_create(struct shell *sh, const struct args *a);
+bool cmd_start(struct shell *sh, const struct args *a);
+bool cmd_destroy(struct shell *sh, const struct args *a);
+bool cmd_suspend(struct shell *sh, const struct args *a);
+bool cmd_resume(struct shell *sh, const struct args *a);
+bool cmd_reset(struct shell *sh, const struct args *a);
+bool cmd_shutdown(struct shell *sh, const struct args *a);
+bool cmd_reboot(struct shell *sh, const struct args *a);
+bool cmd_autostart(struct shell *sh, const struct args *a);
+bool cmd_domrename(struct shell *sh, const struct args *a);
+bool cmd_undefine(struct shell *sh, const struct args *a);
+
+/* domain-save.c */
+bool cmd_save(struct shell *sh, const struct args *a);
+bool cmd_restore(struct shell *sh, const struct args *a);
+bool cmd_managedsave(struct shell *sh, const struct args *a);
+bool cmd_managedsave_remove(struct shell *sh, const struct args *a);
+bool cmd_dump(struct shell *sh, const struct args *a);
+
+/* domain-text.c */
+bool cmd_domid(struct shell *sh, const struct args *a);
+bool cmd_domname(struct shell *sh, const struct args *a);
+bool cmd_domuuid(struct shell *sh, const struct args *a);
+bool cmd_dumpxml(struct shell *sh, const struct args *a);
+bool cmd_domxml_from_native(struct shell *sh, const struct args *a);
+bool cmd_domxml_to_native(struct shell *sh, const struct args *a);
+bool cmd_desc(struct shell *sh, const struct args *a);
+bool cmd_metadata(struct shell *sh, const struct args *a);
+bool cmd_edit(struct shell *sh, const struct args *a);
+
+/* domain-device.c */
+bool cmd_attach_device(struct shell *sh, const struct args *a);
+bool cmd_detach_device(struct shell *sh, const struct args *a);
+bool cmd_update_device(struct shell *sh, const struct args *a);
+bool cmd_detach_device_alias(struct shell *sh, const struct args *a);
+bool cmd_attach_disk(struct shell *sh, const struct args *a);
+bool cmd_attach_interface(struct shell *sh, const struct args *a);
+bool cmd_detach_disk(struct shell *sh, const struct args *a);
+bool cmd_detach_interface(struct shell *sh, const struct args *a);
+bool cmd_domif_setlink(struct shell *sh, const struct args *a);
+bool cmd_change_media(struct shell *sh, const struct args *a);
+
+/* domain-cpu.c */
+bool cmd_vcpucount(struct shell *sh, const struct args *a);
+bool cmd_vcpuinfo(struct shell *sh, const struct args *a);
+bool cmd_vcpupin(struct shell *sh, const struct args *a);
+bool cmd_emulatorpin(struct shell *sh, const struct args *a);
+bool cmd_setvcpus(struct shell *sh, const struct args *a);
+bool cmd_setmem(struct shell *sh, const struct args *a);
+bool cmd_setmaxmem(struct shell *sh, const struct args *a);
+
+/* domain-guest.c */
+bool cmd_send_key(struct shell *sh, const struct args *a);
+bool cmd_inject_nmi(struct shell *sh, const struct args *a);
+bool cmd_screenshot(struct shell *sh, const struct args *a);
+bool cmd_domdisplay(struct shell *sh, const struct args *a);
+bool cmd_vncdisplay(struct shell *sh, const struct args *a);
+bool cmd_ttyconsole(struct shell *sh, const struct args *a);
+bool cmd_qemu_monitor_command(struct shell *sh, const struct args *a);
+bool cmd_qemu_agent_command(struct shell *sh, const struct args *a);
+bool cmd_domfsfreeze(struct shell *sh, const struct args *a);
+bool cmd_domfsthaw(struct shell *sh, const struct args *a);
+bool cmd_domfstrim(struct shell *sh, const struct args *a);
+bool cmd_domfsinfo(struct shell *sh, const struct args *a);
+bool cmd_domhostname(struct shell *sh, const struct args *a);
+bool cmd_set_user_password(struct shell *sh, const struct args *a);
+bool cmd_dompmsuspend(struct shell *sh, const struct args *a);
+bool cmd_dompmwakeup(struct shell *sh, const struct args *a);
+bool cmd_domjobabort(struct shell *sh, const struct args *a);
+bool cmd_blockresize(struct shell *sh, const struct args *a);
+
+/* domain-tune.c */
+bool cmd_memtune(struct shell *sh, const struct args *a);
+bool cmd_blkiotune(struct shell *sh, const struct args *a);
+bool cmd_blkdeviotune(struct shell *sh, const struct args *a);
+bool cmd_schedinfo(struct shell *sh, const struct args *a);
+
+/* keys.c: -1: none is called so */
+int key_named(const char *name);

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* kvsh: a shell for kvd and libvirtd, with virsh's commands. Options, and which way to run. */
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shell.h"
+
+static const char usage[] = "\n%s [options]... [<command_string>]\n%s [options]... <command> [args...]\n\n"
+			    "  options:\n"
+			    "    -c | --connect=URI      where to connect to\n"
+			    "    -d | --debug=NUM        taken, and ignored\n"
+			    "    -e | --escape <char>    the console's escape sequence\n"
+			    "    -h | --help             this help\n"
+			    "    -k | --keepalive-interval=NUM\n"
+			    "                            seconds between keepalive messages, 0 for none\n"
+			    "    -K | --keepalive-count=NUM\n"
+			    "                            how many of them may stay without an answer\n"
+			    "    -l | --log=FILE         taken, and ignored\n"
+			    "    -q | --quiet            no headers, no empty lines\n"
+			    "    -r | --readonly         look, and change nothing\n"
+			    "    -t | --timing           say how long each command took\n"
+			    "    -v                      short version\n"
+			    "    -V                      long version\n"
+			    "         --version[=TYPE]   version, TYPE is short or long (default short)\n"
+			    "    -o | --output=FORMAT    text or json\n"
+			    "  commands (non interactive mode):\n\n";
+
+static bool print_help(struct shell *sh, const char *me)
+{
+	printf(usage, me, me);
+	for (const struct group *g = groups; g->keyword; g++) {
+		printf(" %s (help keyword '%s')\n", g->title, g->keyword);
+		for (const struct command *c = g->commands; c->name; c++)
+			printf("    %-30s %s\n", c->name, c->help);
+		putchar('\n');
+	}
+	puts("  (specify help <group> for details about the commands in the group)\n\n"
+	     "  (specify help <command> for details about the command)\n");
+	return true;
+}
+
+static bool print_version(bool is_long)
+{
+	puts(KV_VERSION);
+	if (is_long)
+		puts("Compiled with support for:\n Transports: unix ssh tls tcp ext\n Miscellaneous: Interactive JSON");
+	return true;
+}
+
+struct options {
+	char *uri, *escape, *output, *log;
+	int debug, interval, count;
+	gboolean help, quiet, read_only, timing, short_version, long_version;
+};
+
+static gboolean on_version(const char *name, const char *value, gpointer opaque, GError **error)
+{
+	struct options *o = opaque;
+
+	if (strcmp(name, "-V") == 0 || (value && strcmp(value, "long") == 0))
+		o->long_version = TRUE;
+	else if (!value || strcmp(value, "short") == 0)
+		o->short_version = TRUE;
+	else
+		g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "option --version takes 'short' or 'long', not '%s'",
+			    value);
+	return o->long_version || o->short_version;
+}
+
+static bool parse(struct options *o, int *argc, char ***argv, GError **error)
+{
+	GOptionEntry entries[] = {
+		{ "connect", 'c', 0, G_OPTION_ARG_STRING, &o->uri },
+		{ "debug", 'd', 0, G_OPTION_ARG_INT, &o->debug },
+		{ "escape", 'e', 0, G_OPTION_ARG_STRING, &o->escape },
+		{ "help", 'h', 0, G_OPTION_ARG_NONE, &o->help },
+		{ "keepalive-interval", 'k', 0, G_OPTION_ARG_INT, &o->interval },
+		{ "keepalive-count", 'K', 0, G_OPTION_ARG_INT, &o->count },
+		{ "log", 'l', 0, G_OPTION_ARG_FILENAME, &o->log },
+		{ "quiet", 'q', 0, G_OPTION_ARG_NONE, &o->quiet },
+		{ "readonly", 'r', 0, G_OPTION_ARG_NONE, &o->read_only },
+		{ "timing", 't', 0, G_OPTION_ARG_NONE, &o->timing },
+		{ "output", 'o', 0, G_OPTION_ARG_STRING, &o->output },
+		{ "version", 0, G_OPTION_FLAG_OPTIONAL_ARG, G_OPTION_ARG_CALLBACK, on_version },
+		{ "short-version", 'v', G_OPTION_FLAG_NO_ARG | G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_CALLBACK, on_version },
+		{ "long-version", 'V', G_OPTION_FLAG_NO_ARG | G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_CALLBACK, on_version },
+		{},
+	};
+	GOptionContext *context = g_option_context_new(NULL);
+	GOptionGroup *group = g_option_group_new("kvsh", "", "", o, NULL);
+	bool ok;
+
+	g_option_group_add_entries(group, entries);
+	g_option_context_set_main_group(context, group);
+	g_option_context_set_help_enabled(context, FALSE);
+	g_option_context_set_strict_posix(context, TRUE);
+	ok = g_option_context_parse(context, argc, argv, error);
+	g_option_context_free(context);
+	return ok;
+}
+
+static bool set_up(struct shell *sh, const struct options *o)
+{
+	const char *from = g_getenv("VIRSH_DEFAULT_CONNECT_URI"), *also = g_getenv("LIBVIRT_DEFAULT_URI");
+
+	sh->uri = g_strdup(o->uri && *o->uri ? o->uri : from && *from ? from : also);
+	sh->quiet = o->quiet;
+	sh->read_only = o->read_only;
+	sh->timing = o->timing;
+	sh->keepalive_interval = o->interval;
+	sh->keepalive_count = o->count;
+	sh->escape = 0x1d;
+	sh->text = g_string_new(NULL);
+	if (o->escape && strlen(o->escape) == 2 && o->escape[0] == '^')
+		sh->escape = g_ascii_toupper(o->escape[1]) & 0x1f;
+	else if (o->escape && strlen(o->escape) == 1)
+		sh->escape = *o->escape;
+	else if (o->escape)
+		return shell_error(sh, "Invalid string '%s' for escape sequence", o->escape);
+	if (o->output && strcmp(o->output, "json") == 0)
+		sh->json = true;
+	else if (o->output && strcmp(o->output, "text") != 0)
+		return shell_error(sh, "option --output takes 'text' or 'json', not '%s'", o->output);
+	return true;
+}
+
+static bool run(struct shell *sh, const struct options *o, int argc, char **argv)
+{
+	if (o->help)
+		return print_help(sh, argv[0]);
+	if (o->short_version || o->long_version)
+		return print_version(o->long_version);
+	if (argc > 1 && strcmp(argv[1], "--") == 0) {
+		argc--;
+		argv++;
+	}
+	if (argc == 2)
+		return shell_run_text(sh, argv[1]);
+	if (argc > 2)
+		return shell_run_words(sh, argc - 1, argv + 1);
+	sh->interactive = true;
+	shell_loop(sh);
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { .interval = -1, .count = -1 };
+	g_autoptr(GError) error = NULL;
+	struct shell sh = {};
+	bool ok;
+
+	setlocale(LC_ALL, "");
+	signal(SIGPIPE, SIG_IGN);
+	if (!parse(&o, &argc, &argv, &error)) {
+		fprintf(stderr, "error: %s. See --help.\n", error->message);
+		return EXIT_FAILURE;
+	}
+	ok = set_up(&sh, &o) && run(&sh, &o, argc, argv);
+	g_clear_object(&sh.conn);
+	g_string_free(sh.text, TRUE);
+	g_free(sh.uri);
+	g_free(o.uri);
+	g_free(o.escape);
+	g_free(o.output);
+	g_free(o.log);
+	return ok && !ferror(stdout) && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

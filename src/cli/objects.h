@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Domains, networks, pools and volumes as the protocol has them (GVariants, see kv-connection.h), found by what a user types. All
+ * "find" functions return a full reference, or NULL with the error said.
+ */
+#pragma once
+#include "node.h"
+#include "shell.h"
+
+/* Of the types of objects in ask(): "(@" DOMAIN "u)". */
+#define DOMAIN	 "(sayi)"
+#define NETWORK	 "(say)"
+#define POOL	 "(say)"
+#define VOLUME	 "(sss)"
+#define SNAPSHOT "(s(sayi))"
+
+/* Switches that are bits of a call's flags; ends with {}. */
+struct flag {
+	const char *option;
+	unsigned value;
+};
+unsigned flags_of(const struct args *a, const struct flag *flags);
+
+/* Which of a domain's two configurations (enum virDomainModificationImpact). */
+enum { AFFECT_CURRENT = 0, AFFECT_LIVE = 1, AFFECT_CONFIG = 2 };
+/* By --config, --live and --current; -1: they exclude each other, which was said. */
+int affect_of(struct shell *sh, const struct args *a);
+
+enum domain_state {
+	STATE_NONE,
+	STATE_RUNNING,
+	STATE_BLOCKED,
+	STATE_PAUSED,
+	STATE_SHUTDOWN,
+	STATE_SHUTOFF,
+	STATE_CRASHED,
+	STATE_SUSPENDED
+};
+const char *domain_state_name(int state);
+
+/* By ID, UUID or name in option. */
+GVariant *find_domain(struct shell *sh, const struct args *a, const char *option);
+GVariant *find_domain_text(struct shell *sh, const char *text);
+const char *domain_name(GVariant *dom);
+int domain_id(GVariant *dom);
+/* state and reason; false with the error */
+bool domain_state(struct shell *sh, GVariant *dom, int *ret_state, int *ret_reason);
+/* -1 on error */
+int domain_is_active(struct shell *sh, GVariant *dom);
+/* Its description as a tree; NULL with the error. */
+struct node *domain_xml(struct shell *sh, GVariant *dom, unsigned flags);
+
+GVariant *find_network(struct shell *sh, const struct args *a, const char *option);
+GVariant *find_pool(struct shell *sh, const struct args *a, const char *option);
+/* By name in the pool of pool_option, or by key or path. pool_option NULL: a volume without a pool. */
+GVariant *find_volume(struct shell *sh, const struct args *a, const char *option, const char *pool_option);
+/* Name of any object; its UUID as text, where it has one. */
+const char *object_name(GVariant *object);
+char *object_uuid(GVariant *object);
+GVariant *uuid_value(const char *text); /* "ay"; NULL: it is none */
+
+/* An answer's list by name; unref it. */
+GPtrArray *sorted_objects(GVariant *answer);
+/* What a network or pool answers; unknown: it does not. */
+const char *yes_no(struct shell *sh, const char *procedure, GVariant *object, const char *unknown);
+/* The description of a network or pool that is kept: of servers that tell no such from the running one, what they have. */
+char *stored_xml(struct shell *sh, const char *procedure, GVariant *object);
+
+/* GVariant of an answer's first value. */
+GVariant *first_of(GVariant *answer);
+/* A typed parameter's value as virsh prints it. */
+char *param_text(GVariant *value);
+/*
+ * The list of parameters by the two calls that older procedures want, one for how many, one for them: the number of those is the
+ * last argument but one, given as 0, and comes back behind the list.
+ */
+GVariant *ask_params(struct shell *sh, const char *procedure, const char *types, ...);
+
+/* Prints a description, or what of it an XPath finds; false with the error said. */
+bool say_xml(struct shell *sh, const char *xml, const char *xpath, bool wrap);
+/* 1536.0 and "MiB" */
+double scaled(guint64 bytes, const char **ret_unit);
+/* ok: says done with name; otherwise the error. Gives ok. */
+bool finish(struct shell *sh, bool ok, const char *done, const char *failed, const char *name);
+/* An editor over text until it is saved. NULL: with the error said, or nothing was changed, then *ret_same. */
+char *edit_text(struct shell *sh, const char *text, bool *ret_same);
+/* "0-3,5" of a bitmap of n bits. */
+char *cpu_list(const guint8 *map, gsize len, unsigned n);

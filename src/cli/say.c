@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What kvsh prints: text, fields, tables, errors; or all of it as JSON. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shell.h"
+
+static void put(struct shell *sh, const char *text)
+{
+	if (sh->json)
+		g_string_append(sh->text, text);
+	else
+		fputs(text, stdout);
+}
+
+void say(struct shell *sh, const char *format, ...)
+{
+	g_autofree char *text = NULL;
+	va_list args;
+
+	va_start(args, format);
+	text = g_strdup_vprintf(format, args);
+	va_end(args);
+	put(sh, text);
+}
+
+void say_extra(struct shell *sh, const char *format, ...)
+{
+	g_autofree char *text = NULL;
+	va_list args;
+
+	if (sh->quiet)
+		return;
+	va_start(args, format);
+	text = g_strdup_vprintf(format, args);
+	va_end(args);
+	put(sh, text);
+}
+
+bool shell_error(struct shell *sh, const char *format, ...)
+{
+	va_list args;
+
+	fflush(stdout);
+	fputs("error: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return false;
+}
+
+void say_value(struct shell *sh, json_t *value)
+{
+	if (sh->value)
+		json_decref(sh->value);
+	sh->value = value;
+}
+
+void say_field(struct shell *sh, int width, const char *name, const char *format, ...)
+{
+	g_autofree char *value = NULL, *label = g_strconcat(name, ":", NULL);
+	va_list args;
+
+	va_start(args, format);
+	value = g_strdup_vprintf(format, args);
+	va_end(args);
+	if (!sh->json) {
+		printf("%-*s%s\n", width, label, value);
+		return;
+	}
+	if (!sh->value)
+		sh->value = json_object();
+	json_object_set_new(sh->value, name, json_string(value));
+}
+
+/* ---- tables ---- */
+
+struct table {
+	unsigned columns;
+	GPtrArray *rows; /* of char **, the first is the header */
+};
+
+static char **row_of(unsigned n, const char *first, va_list args)
+{
+	char **row = g_new0(char *, n + 1);
+
+	row[0] = g_strdup(first);
+	for (unsigned i = 1; i < n; i++)
+		row[i] = g_strdup(va_arg(args, const char *));
+	return row;
+}
+
+static void row_free(void *row)
+{
+	g_strfreev(row);
+}
+
+struct table *table_new(const char *first, ...)
+{
+	struct table *t = g_new0(struct table, 1);
+	va_list args;
+
+	t->rows = g_ptr_array_new_with_free_func(row_free);
+	va_start(args, first);
+	for (t->columns = 1; va_arg(args, const char *); t->columns++)
+		;
+	va_end(args);
+	va_start(args, first);
+	g_ptr_array_add(t->rows, row_of(t->columns, first, args));
+	va_end(args);
+	return t;
+}
+
+void table_add(struct table *t, const char *first, ...)
+{
+	va_list args;
+
+	va_start(args, first);
+	g_ptr_array_add(t->rows, row_of(t->columns, first, args));
+	va_end(args);
+}
+
+void table_add_list(struct table *t, char *const *cells)
+{
+	char **row = g_new0(char *, t->columns + 1);
+
+	memcpy(row, cells, t->columns * sizeof(*row));
+	g_ptr_array_add(t->rows, row);
+}
+
+/* Columns of a terminal. */
+static size_t width_of(const char *text)
+{
+	size_t width = 0;
+
+	if (!g_utf8_validate(text, -1, NULL))
+		return strlen(text);
+	for (const char *p = text; *p; p = g_utf8_next_char(p)) {
+		gunichar c = g_utf8_get_char(p);
+
+		width += g_unichar_iszerowidth(c) ? 0 : g_unichar_iswide(c) ? 2 : 1;
+	}
+	return width;
+}
+
+static void print_row(struct shell *sh, const struct table *t, char *const *row, const size_t *widths)
+{
+	for (unsigned i = 0; i < t->columns; i++) {
+		size_t pad = i + 1 < t->columns ? widths[i] - width_of(row[i]) + 2 : 0;
+
+		say(sh, " %s%*s", row[i], (int)pad, "");
+	}
+	say(sh, "\n");
+}
+
+static json_t *rows_as_json(const struct table *t)
+{
+	char *const *names = g_ptr_array_index(t->rows, 0);
+	json_t *list = json_array();
+
+	for (unsigned r = 1; r < t->rows->len; r++) {
+		char *const *row = g_ptr_array_index(t->rows, r);
+		json_t *object = json_object();
+
+		for (unsigned i = 0; i < t->columns; i++)
+			json_object_set_new(object, names[i], json_string(row[i]));
+		json_array_append_new(list, object);
+	}
+	return list;
+}
+
+void table_say(struct shell *sh, struct table *t)
+{
+	g_autofree size_t *widths = g_new0(size_t, t->columns);
+	unsigned first = sh->quiet ? 1 : 0;
+	size_t total = 0;
+
+	for (unsigned i = 0; i < t->columns; i++) {
+		for (unsigned r = first; r < t->rows->len; r++)
+			widths[i] = MAX(widths[i], width_of(((char **)g_ptr_array_index(t->rows, r))[i]));
+		total += widths[i] + 3;
+	}
+	if (sh->json) {
+		say_value(sh, rows_as_json(t));
+	} else {
+		for (unsigned r = first; r < t->rows->len; r++) {
+			print_row(sh, t, g_ptr_array_index(t->rows, r), widths);
+			if (r == 0) {
+				g_autofree char *line = g_strnfill(total, '-');
+
+				say(sh, "%s\n", line);
+			}
+		}
+	}
+	g_ptr_array_unref(t->rows);
+	g_free(t);
+}

@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands about storage volumes. */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "args.h"
+#include "event.h"
+#include "objects.h"
+#include "rpc/message.h"
+
+enum { CREATE_PREALLOC = 1, CREATE_REFLINK = 2, CREATE_VALIDATE = 4 };
+
+static const char *type_name(int type)
+{
+	static const char *const names[] = { "file", "block", "dir", "network", "netdir", "ploop" };
+
+	return type >= 0 && type < (int)G_N_ELEMENTS(names) ? names[type] : "unknown";
+}
+
+/* A volume is "(sss)": pool, name, key. */
+static const char *volume_name(GVariant *vol)
+{
+	const char *name;
+
+	g_variant_get_child(vol, 1, "&s", &name);
+	return name;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return g_ascii_strcasecmp(volume_name(*(GVariant **)a), volume_name(*(GVariant **)b));
+}
+
+struct info {
+	gint32 type;
+	guint64 capacity, allocation;
+};
+
+static bool get_info(struct shell *sh, GVariant *vol, unsigned flags, struct info *ret)
+{
+	g_autoptr(GVariant) answer = flags ? ask(sh, "storage_vol_get_info_flags", "(@" VOLUME "u)", vol, flags)
+					   : ask(sh, "storage_vol_get_info", "(@" VOLUME ")", vol);
+
+	if (answer)
+		g_variant_get(answer, "(itt)", &ret->type, &ret->capacity, &ret->allocation);
+	return answer;
+}
+
+static char *size_text(guint64 bytes)
+{
+	const char *unit;
+	double v = scaled(bytes, &unit);
+
+	return g_strdup_printf("%.2f %s", v, unit);
+}
+
+static void add_row(struct shell *sh, struct table *t, GVariant *vol, bool details)
+{
+	g_autofree char *path = ask_text(sh, "storage_vol_get_path", "(@" VOLUME ")", vol), *capacity = NULL, *allocation = NULL;
+	struct info i = {};
+
+	if (!details) {
+		table_add(t, volume_name(vol), path ? path : "-", NULL);
+	} else {
+		bool known = get_info(sh, vol, 0, &i);
+
+		capacity = known ? size_text(i.capacity) : g_strdup("unknown");
+		allocation = known ? size_text(i.allocation) : g_strdup("unknown");
+		table_add(t, volume_name(vol), path ? path : "-", known ? type_name(i.type) : "unknown", capacity, allocation,
+			  NULL);
+	}
+	forget_error(sh);
+}
+
+static bool cmd_vol_list(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) pool = find_pool(sh, a, "pool"), answer = NULL, list = NULL;
+	g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify)g_variant_unref);
+	bool details = arg_on(a, "details");
+	struct table *t;
+
+	if (!pool)
+		return false;
+	answer = ask(sh, "storage_pool_list_all_volumes", "(@" POOL "iu)", pool, 1, 0);
+	if (!answer)
+		return shell_error(sh, "Failed to list volumes");
+	list = first_of(answer);
+	for (gsize i = 0; i < g_variant_n_children(list); i++)
+		g_ptr_array_add(all, g_variant_get_child_value(list, i));
+	g_ptr_array_sort(all, compare);
+	t = details ? table_new("Name", "Path", "Type", "Capacity", "Allocation", NULL) : table_new("Name", "Path", NULL);
+	for (unsigned i = 0; i < all->len; i++)
+		add_row(sh, t, g_ptr_array_index(all, i), details);
+	table_say(sh, t);
+	return true;
+}
+
+static void say_size(struct shell *sh, const char *name, guint64 bytes, bool exact)
+{
+	g_autofree char *text = exact ? g_strdup_printf("%" G_GUINT64_FORMAT " bytes", bytes) : size_text(bytes);
+
+	say_field(sh, 16, name, "%s", text);
+}
+
+static bool cmd_vol_info(struct shell *sh, const struct args *a)
+{
+	enum { PHYSICAL = 1 };
+	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool");
+	bool bytes = arg_on(a, "bytes"), physical = arg_on(a, "physical");
+	struct info i;
+
+	if (!vol)
+		return false;
+	say_field(sh, 16, "Name", "%s", volume_name(vol));
+	if (!get_info(sh, vol, physical ? PHYSICAL : 0, &i))
+		return false;
+	say_field(sh, 16, "Type", "%s", type_name(i.type));
+	say_size(sh, "Capacity", i.capacity, bytes);
+	say_size(sh, physical ? "Physical" : "Allocation", i.allocation, bytes);
+	return true;
+}
+
+static bool cmd_vol_name(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", NULL);
+
+	if (vol)
+		say(sh, "%s\n", volume_name(vol));
+	return vol;
+}
+
+static bool cmd_vol_key(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool");
+	const char *key;
+
+	if (!vol)
+		return false;
+	g_variant_get_child(vol, 2, "&s", &key);
+	say(sh, "%s\n", key);
+	return true;
+}
+
+static bool cmd_vol_path(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool");
+	g_autofree char *path = vol ? ask_text(sh, "storage_vol_get_path", "(@" VOLUME ")", vol) : NULL;
+
+	if (path)
+		say(sh, "%s\n", path);
+	return path;
+}
+
+static bool cmd_vol_pool(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", NULL), answer = NULL, pool = NULL;
+	g_autofree char *uuid = NULL;
+
+	if (!vol)
+		return false;
+	answer = ask(sh, "storage_pool_lookup_by_volume", "(@" VOLUME ")", vol);
+	if (!answer)
+		return shell_error(sh, "failed to get parent pool");
+	pool = first_of(answer);
+	uuid = object_uuid(pool);
+	say(sh, "%s\n", arg_on(a, "uuid") ? uuid : object_name(pool));
+	return true;
+}
+
+static bool cmd_vol_dumpxml(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool");
+	g_autofree char *xml = vol ? ask_text(sh, "storage_vol_get_xml_desc", "(@" VOLUME "u)", vol, 0) : NULL;
+
+	return xml && say_xml(sh, xml, arg_text(a, "xpath"), arg_on(a, "wrap"));
+}
+
+/* ---- new volumes ---- */
+
+static unsigned create_flags(const struct args *a)
+{
+	static const struct flag flags[] = { { "prealloc-metadata", CREATE_PREALLOC }, {} };
+
+	return flags_of(a, flags);
+}
+
+static bool say_made(struct shell *sh, GVariant *answer, const char *format, const char *from)
+{
+	g_autoptr(GVariant) vol = first_of(answer);
+
+	if (from)
+		say_extra(sh, "Vol %s created from %s %s\n", volume_name(vol), format, from);
+	else
+		say_extra(sh, "Vol %s created\n", volume_name(vol));
+	return true;
+}
+
+static bool cmd_vol_create(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) pool = find_pool(sh, a, "pool"), answer = NULL, vol = NULL;
+	unsigned flags = create_flags(a) | (arg_on(a, "validate") ? CREATE_VALIDATE : 0);
+	const char *path = arg_text(a, "file");
+	g_autofree char *xml = pool ? read_file(sh, path) : NULL;
+
+	if (!xml)
+		return false;
+	answer = ask(sh, "storage_vol_create_xml", "(@" POOL "su)", pool, xml, flags);
+	if (!answer)
+		return shell_error(sh, "Failed to create vol from %s", path);
+	vol = first_of(answer);
+	say_extra(sh, "Vol %s created from %s\n", volume_name(vol), path);
+	return true;
+}
+
+static bool cmd_vol_create_from(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) pool = find_pool(sh, a, "pool"), from = NULL, answer = NULL;
+	unsigned flags =
+		create_flags(a) | (arg_on(a, "reflink") ? CREATE_REFLINK : 0) | (arg_on(a, "validate") ? CREATE_VALIDATE : 0);
+	const char *path = arg_text(a, "file");
+	g_autofree char *xml = NULL;
+
+	from = pool ? find_volume(sh, a, "vol", "inputpool") : NULL;
+	xml = from ? read_file(sh, path) : NULL;
+	if (!xml)
+		return false;
+	answer = ask(sh, "storage_vol_create_xml_from", "(@" POOL "s@" VOLUME "u)", pool, xml, from, flags);
+	if (!answer)
+		return shell_error(sh, "Failed to create vol from %s", path);
+	return say_made(sh, answer, "input vol", volume_name(from));
+}
+
+/* "10G"; false with the error said as virsh says it. */
+static bool take_size(struct shell *sh, const char *text, guint64 *ret)
+{
+	const char *letters = "bkmgtpe", *at;
+	char *end;
+	guint64 v = g_ascii_strtoull(text, &end, 10), base = 1024, by = 1;
+
+	at = *end ? strchr(letters, g_ascii_tolower(*end)) : letters;
+	if (end != text && at && *end && end[1] && g_ascii_strcasecmp(end + 1, "B") == 0)
+		base = 1000;
+	else if (end != text && at && *end && end[1] && g_ascii_strcasecmp(end + 1, "iB") != 0 &&
+		 g_ascii_strcasecmp(end, "bytes") != 0)
+		at = NULL;
+	for (; at && at > letters; at--)
+		by *= base;
+	if (end == text || !at || v > G_MAXUINT64 / by) {
+		if (end != text && !at)
+			rpc_fail(&sh->error, VIR_ERR_INVALID_ARG, "unknown suffix '%s'", end);
+		else
+			rpc_fail(&sh->error, VIR_ERR_OPERATION_FAILED, "value too large: %s", text);
+		return shell_error(sh, "Malformed size %s", text);
+	}
+	*ret = v * by;
+	return true;
+}
+
+/* The path of a backing volume, which is one of the pool's or known by key or path. */
+static char *backing_path(struct shell *sh, GVariant *pool, const char *name)
+{
+	g_autoptr(GVariant) answer = ask(sh, "storage_vol_lookup_by_name", "(@" POOL "s)", pool, name), vol = NULL;
+
+	if (!answer)
+		answer = ask(sh, "storage_vol_lookup_by_key", "(s)", name);
+	if (!answer)
+		answer = ask(sh, "storage_vol_lookup_by_path", "(s)", name);
+	if (!answer) {
+		shell_error(sh, "failed to get vol '%s'", name);
+		return NULL;
+	}
+	vol = first_of(answer);
+	return ask_text(sh, "storage_vol_get_path", "(@" VOLUME ")", vol);
+}
+
+static char *volume_xml(struct shell *sh, const struct args *a, GVariant *pool)
+{
+	g_autoptr(GString) out = g_string_new("<volume>\n");
+	const char *allocation_text = arg_text(a, "allocation"), *backing = arg_text(a, "backing-vol");
+	guint64 capacity, allocation = 0;
+
+	if (!take_size(sh, arg_text(a, "capacity"), &capacity) ||
+	    (allocation_text && !take_size(sh, allocation_text, &allocation)))
+		return NULL;
+	xml_add(out, "  <name>%s</name>\n", arg_text(a, "name"));
+	g_string_append_printf(out, "  <capacity>%" G_GUINT64_FORMAT "</capacity>\n", capacity);
+	if (allocation_text)
+		g_string_append_printf(out, "  <allocation>%" G_GUINT64_FORMAT "</allocation>\n", allocation);
+	xml_add(out, "  <target>\n    <format type='%s'/>\n  </target>\n", arg_text(a, "format"));
+	if (backing) {
+		g_autofree char *path = backing_path(sh, pool, backing);
+
+		if (!path)
+			return NULL;
+		xml_add(out, "  <backingStore>\n    <path>%s</path>\n", path);
+		xml_add(out, "    <format type='%s'/>\n", arg_text(a, "backing-vol-format"));
+		g_string_append(out, "  </backingStore>\n");
+	}
+	g_string_append(out, "</volume>\n");
+	return g_string_free(g_steal_pointer(&out), FALSE);
+}
+
+static bool cmd_vol_create_as(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) pool = find_pool(sh, a, "pool"), answer = NULL;
+	g_autofree char *xml = pool ? volume_xml(sh, a, pool) : NULL;
+
+	if (!xml)
+		return false;
+	if (arg_on(a, "print-xml")) {
+		say(sh, "%s", xml);
+		return true;
+	}
+	answer = ask(sh, "storage_vol_create_xml", "(@" POOL "su)", pool, xml, create_flags(a));
+	return answer ? say_made(sh, answer, NULL, NULL) : shell_error(sh, "Failed to create vol %s", arg_text(a, "name"));
+}
+
+static bool cmd_vol_clone(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool"), answer = NULL, pool = NULL, made = NULL;
+	unsigned flags = create_flags(a) | (arg_on(a, "reflink") ? CREATE_REFLINK : 0);
+	g_autofree char *xml = NULL, *new = NULL;
+	g_autoptr(node) tree = NULL;
+	struct node *name;
+
+	answer = vol ? ask(sh, "storage_pool_lookup_by_volume", "(@" VOLUME ")", vol) : NULL;
+	if (!answer)
+		return vol ? shell_error(sh, "failed to get parent pool") : false;
+	pool = first_of(answer);
+	xml = ask_text(sh, "storage_vol_get_xml_desc", "(@" VOLUME "u)", vol, 0);
+	tree = xml ? node_parse(xml, &sh->error) : NULL;
+	name = node_get(tree, "name");
+	if (!name || !name->children)
+		return tree ? shell_error(sh, "Failed to allocate XML buffer") : false;
+	g_free(((struct node *)g_ptr_array_index(name->children, 0))->text);
+	((struct node *)g_ptr_array_index(name->children, 0))->text = g_strdup(arg_text(a, "newname"));
+	new = node_write(tree);
+	if (arg_on(a, "print-xml")) {
+		say(sh, "%s", new);
+		return true;
+	}
+	g_clear_pointer(&answer, g_variant_unref);
+	answer = ask(sh, "storage_vol_create_xml_from", "(@" POOL "s@" VOLUME "u)", pool, new, vol, flags);
+	if (!answer)
+		return shell_error(sh, "Failed to clone vol from %s", volume_name(vol));
+	made = first_of(answer);
+	say_extra(sh, "Vol %s cloned from %s\n", volume_name(made), volume_name(vol));
+	return true;
+}
+
+/* ---- what is done with one ---- */
+
+static bool cmd_vol_delete(struct shell *sh, const struct args *a)
+{
+	enum { WITH_SNAPSHOTS = 2 };
+	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool");
+
+	return vol &&
+	       finish(sh,
+		      tell(sh, "storage_vol_delete", "(@" VOLUME "u)", vol, arg_on(a, "delete-snapshots") ? WITH_SNAPSHOTS : 0),
+		      "Vol %s deleted", "Failed to delete vol %s", arg_text(a, "vol"));
+}
+
+static bool cmd_vol_wipe(struct shell *sh, const struct args *a)
+{
+	static const char *const algorithms[] = { "zero",     "nnsa",	   "dod",	 "bsi",	   "gutmann",
+						  "schneier", "pfitzner7", "pfitzner33", "random", "trim" };
+	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool");
+	const char *algorithm = arg_text(a, "algorithm");
+	unsigned i = 0;
+	bool ok;
+
+	if (!vol)
+		return false;
+	while (algorithm && i < G_N_ELEMENTS(algorithms) && strcmp(algorithms[i], algorithm) != 0)
+		i++;
+	if (i == G_N_ELEMENTS(algorithms))
+		return shell_error(sh, "Unsupported algorithm '%s'", algorithm);
+	ok = algorithm ? tell(sh, "storage_vol_wipe_pattern", "(@" VOLUME "uu)", vol, i, 0)
+		       : tell(sh, "storage_vol_wipe", "(@" VOLUME "u)", vol, 0);
+	return finish(sh, ok, "Vol %s wiped", "Failed to wipe vol %s", arg_text(a, "vol"));
+}
+
+static bool cmd_vol_resize(struct shell *sh, const struct args *a)
+{
+	/* VIR_STORAGE_VOL_RESIZE_… */
+	static const struct flag flags_table[] = { { "allocate", 1 }, { "delta", 2 }, { "shrink", 4 }, {} };
+	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool");
+	const char *text = arg_text(a, "capacity"), *number = text;
+	unsigned flags = flags_of(a, flags_table);
+	bool by = arg_on(a, "delta"), ok;
+	guint64 capacity;
+
+	if (!vol)
+		return false;
+	if (*number == '-') {
+		if (!arg_on(a, "shrink"))
+			return shell_error(sh, "negative size requires --shrink");
+		if (!by)
+			return shell_error(sh, "negative size requires --delta");
+		number++;
+	}
+	if (!take_size(sh, number, &capacity))
+		return false;
+	ok = tell(sh, "storage_vol_resize", "(@" VOLUME "tu)", vol, capacity, flags);
+	if (!ok)
+		return shell_error(
+			sh, by ? "Failed to change size of volume '%s' by %s" : "Failed to change size of volume '%s' to %s",
+			volume_name(vol), text);
+	say_extra(sh,
+		  by ? "Size of volume '%s' successfully changed by %s\n" : "Size of volume '%s' successfully changed to %s\n",
+		  volume_name(vol), text);
+	return true;
+}
+
+/* ---- contents ---- */
+
+static bool take_range(struct shell *sh, const struct args *a, guint64 *offset, guint64 *length)
+{
+	*offset = *length = 0;
+	return arg_u64(sh, a, "offset", offset) >= 0 && arg_u64(sh, a, "length", length) >= 0;
+}
+
+static bool pump_out(struct shell *sh, KvStream *stream, int fd, const char *path)
+{
+	g_autofree char *data = g_malloc(RPC_STREAM_CHUNK);
+	gssize n;
+
+	while ((n = kv_stream_recv_sync(stream, data, RPC_STREAM_CHUNK, NULL, &sh->error)) > 0)
+		for (gssize at = 0; at < n;) {
+			ssize_t done = write(fd, data + at, n - at);
+
+			if (done < 0)
+				return shell_error(sh, "cannot write to %s: %s", path, g_strerror(errno));
+			at += done;
+		}
+	return n == 0;
+}
+
+static bool cmd_vol_download(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool");
+	const char *path = arg_text(a, "file"), *name;
+	g_autoptr(KvStream) stream = NULL;
+	guint64 offset, length;
+	bool ok, made = true;
+	int fd;
+
+	if (!vol || !take_range(sh, a, &offset, &length))
+		return false;
+	if (arg_on(a, "sparse"))
+		return shell_error(sh, "sparse streams are not supported");
+	name = volume_name(vol);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	if (fd < 0 && errno == EEXIST) {
+		made = false;
+		fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	}
+	if (fd < 0)
+		return shell_error(sh, "cannot create %s", path);
+	stream = kv_stream_open_sync(sh->conn, "storage_vol_download", g_variant_new("(@" VOLUME "ttu)", vol, offset, length, 0),
+				     NULL, NULL, &sh->error);
+	if (!stream)
+		ok = shell_error(sh, "cannot download from volume %s", name);
+	else if (!(ok = pump_out(sh, stream, fd, path)))
+		shell_error(sh, "cannot receive data from volume %s", name);
+	else if (!(ok = kv_stream_finish_sync(stream, NULL, &sh->error)))
+		shell_error(sh, "cannot close volume %s", name);
+	if (close(fd) != 0 && ok)
+		ok = shell_error(sh, "cannot close file %s", path);
+	if (!ok && made)
+		unlink(path);
+	return ok;
+}
+
+static bool pump_in(struct shell *sh, KvStream *stream, int fd, const char *path)
+{
+	g_autofree char *data = g_malloc(RPC_STREAM_CHUNK);
+	ssize_t n;
+
+	while ((n = read(fd, data, RPC_STREAM_CHUNK)) > 0)
+		if (!kv_stream_send_sync(stream, data, n, NULL, &sh->error))
+			return false;
+	return n == 0 || shell_error(sh, "cannot read %s: %s", path, g_strerror(errno));
+}
+
+static bool cmd_vol_upload(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool");
+	const char *path = arg_text(a, "file"), *name;
+	g_autoptr(KvStream) stream = NULL;
+	guint64 offset, length;
+	bool ok;
+	int fd;
+
+	if (!vol || !take_range(sh, a, &offset, &length))
+		return false;
+	if (arg_on(a, "sparse"))
+		return shell_error(sh, "sparse streams are not supported");
+	name = volume_name(vol);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return shell_error(sh, "cannot read %s", path);
+	stream = kv_stream_open_sync(sh->conn, "storage_vol_upload", g_variant_new("(@" VOLUME "ttu)", vol, offset, length, 0),
+				     NULL, NULL, &sh->error);
+	if (!stream)
+		ok = shell_error(sh, "cannot upload to volume %s", name);
+	else if (!(ok = pump_in(sh, stream, fd, path)))
+		shell_error(sh, "cannot send data to volume %s", name);
+	else if (!(ok = kv_stream_finish_sync(stream, NULL, &sh->error)))
+		shell_error(sh, "cannot close volume %s", name);
+	close(fd);
+	return ok;
+}
+
+const struct command volume_commands[] = {
+	{ "vol-clone", cmd_vol_clone, "<vol> <newname> [--pool <string>] [--prealloc-metadata] [--reflink] [--print-xml]",
+	  "a volume with another's contents" },
+	{ "vol-create-as", cmd_vol_create_as,
+	  "<pool> <name> <capacity> [--allocation <string>] [--format <string>] [--backing-vol <string>] "
+	  "[--backing-vol-format <string>] [--prealloc-metadata] [--print-xml]",
+	  "a volume from options" },
+	{ "vol-create", cmd_vol_create, "<pool> <file> [--prealloc-metadata] [--validate]", "a volume from an XML file" },
+	{ "vol-create-from", cmd_vol_create_from,
+	  "<pool> <file> <vol> [--inputpool <string>] [--prealloc-metadata] [--reflink] [--validate]",
+	  "a volume from an XML file, with another's contents" },
+	{ "vol-delete", cmd_vol_delete, "<vol> [--pool <string>] [--delete-snapshots]", "delete a volume" },
+	{ "vol-download", cmd_vol_download, "<vol> <file> [--pool <string>] [--offset <number>] [--length <number>] [--sparse]",
+	  "a volume's contents into a file" },
+	{ "vol-dumpxml", cmd_vol_dumpxml, "<vol> [--pool <string>] [--xpath <string>] [--wrap]",
+	  "a volume's description as XML" },
+	{ "vol-info", cmd_vol_info, "<vol> [--pool <string>] [--bytes] [--physical]", "the basic facts about a volume" },
+	{ "vol-key", cmd_vol_key, "<vol> [--pool <string>]", "a volume's key" },
+	{ "vol-list", cmd_vol_list, "<pool> [--details]", "volumes of a pool" },
+	{ "vol-name", cmd_vol_name, "<vol>", "a volume's name" },
+	{ "vol-path", cmd_vol_path, "<vol> [--pool <string>]", "a volume's path" },
+	{ "vol-pool", cmd_vol_pool, "<vol> [--uuid]", "the pool of a volume" },
+	{ "vol-resize", cmd_vol_resize, "<vol> <capacity> [--pool <string>] [--allocate] [--delta] [--shrink]",
+	  "another size for a volume" },
+	{ "vol-upload", cmd_vol_upload, "<vol> <file> [--pool <string>] [--offset <number>] [--length <number>] [--sparse]",
+	  "a file's contents into a volume" },
+	{ "vol-wipe", cmd_vol_wipe, "<vol> [--pool <string>] [--algorithm <string>]", "overwrite a volume's contents" },
+	{},
+};

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* KvStream: bytes to or from a server beside the calls: a console, a volume's contents, a screenshot. */
+#pragma once
+#include "kv-connection.h"
+
+G_BEGIN_DECLS
+
+#define KV_TYPE_STREAM kv_stream_get_type()
+G_DECLARE_FINAL_TYPE(KvStream, kv_stream, KV, STREAM, GObject)
+
+/**
+ * kv_stream_open_sync:
+ * @procedure: "domain_open_console", "storage_vol_download" and others that open a stream
+ * @args: (nullable): its arguments
+ * @ret_answer: (out) (optional) (transfer full): its answer
+ *
+ * Returns: (transfer full): the stream; it holds a reference of the connection
+ */
+KvStream *kv_stream_open_sync(KvConnection *connection, const char *procedure, GVariant *args, GVariant **ret_answer,
+			      GCancellable *cancellable, GError **error);
+/**
+ * kv_stream_recv_sync:
+ * @buffer: (out caller-allocates) (array length=length): where to
+ *
+ * Returns: how many bytes; 0 at the end; -1 on error
+ */
+gssize kv_stream_recv_sync(KvStream *self, void *buffer, gsize length, GCancellable *cancellable, GError **error);
+/**
+ * kv_stream_recv_nonblock:
+ * @buffer: (out caller-allocates) (array length=length): where to
+ *
+ * For the signal "ready".
+ *
+ * Returns: the same; when nothing has come the error is G_IO_ERROR_WOULD_BLOCK
+ */
+gssize kv_stream_recv_nonblock(KvStream *self, void *buffer, gsize length, GError **error);
+/**
+ * kv_stream_send_sync:
+ * @buffer: (array length=length): what
+ */
+gboolean kv_stream_send_sync(KvStream *self, const void *buffer, gsize length, GCancellable *cancellable, GError **error);
+/* Waits until the other side has taken all of it, and says whether it could. */
+gboolean kv_stream_finish_sync(KvStream *self, GCancellable *cancellable, GError **error);
+/* Ends it otherwise; the last reference does as well. */
+void kv_stream_abort(KvStream *self);
+
+/* Signals: ready()   something came, in the connection's main context */
+
+G_END_DECLS
