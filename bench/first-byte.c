@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * first-byte COMMAND...: microseconds from before the process is made until COMMAND has written a byte to its standard output, and
- * the byte; then it is killed. Small, so that making a process costs what it must: Python takes half a millisecond for that.
+ * first-byte COMMAND...: microseconds from before the process is made until COMMAND has written a byte to its standard output,
+ * and the byte; then it is killed. Small, so that making a process costs what it must: Python takes half a millisecond for that.
  * Called by bench/run (start).
  */
 #include <spawn.h>

@@ -34,6 +34,10 @@ case $version in "kv-img (Kvasir) "*) ;; *) fail "kv-img --version says '$versio
 "$work/moved/bin/kv-img" serve --tls-creds /nowhere -r "$0" 2>&1 | grep -q ca-cert.pem || fail "kv-img does not find GnuTLS"
 "$program" --kernel "$0" --net user --qmp "unix:$work/qmp" 2>"$work/log" </dev/null
 grep -q 'is neither a' "$work/log" || { cat "$work/log"; fail "kv-vmm does not find its modules"; }
+kvsh=$work/moved/bin/kvsh
+[ "$("$kvsh" echo a)" = a ] || fail "kvsh echo says something else"
+mkdir "$work/empty"
+"$kvsh" -c "qemu://localhost/system?pkipath=$work/empty" list 2>&1 | grep -q 'cacert.pem\|unable to connect' || fail "kvsh does not find its modules"
 check_page() { # name, a text that it has
 	page=$(find "$work/moved/share/man/man1" -name "$1*" 2>/dev/null | head -n 1)
 	[ -n "$page" ] || fail "no share/man/man1/$1"
@@ -44,6 +48,7 @@ check_page() { # name, a text that it has
 }
 check_page kv-vmm.1 'run a virtual machine'
 check_page kv-img.1 'convert, serve and look at disk images'
+check_page kvsh.1 'look at and change virtual machines'
 completion=$work/moved/share/bash-completion/completions/kv-vmm.bash
 [ -f "$completion" ] || fail "no bash completion"
 [ -f "$work/moved/share/zsh/site-functions/_kv-vmm" ] || fail "no zsh completion"

@@ -259,6 +259,20 @@ def case_machine(bed):
         check(client.closed() and vmm.status() == 128 + signal.SIGTERM, f'status {vmm.process.returncode}')
 
 
+def case_paused(bed):
+    """--paused: nothing has run before cont, as QEMU's -S has it."""
+    with bed.start('--paused') as vmm:
+        client = vmm.client()
+        client.run('system_reset')
+        bed.key(b'p')
+        time.sleep(0.2)
+        check(client.run('query-status') == {'status': 'prelaunch', 'singlestep': False, 'running': False}, 'it runs')
+        client.run('cont')
+        client.event('RESUME')
+        check(client.event('SHUTDOWN')['data']['reason'] == 'guest-shutdown', 'another end')
+        check(client.closed() and vmm.status() == 0, f'status {vmm.process.returncode}')
+
+
 def case_ends(bed):
     """Each way a machine ends, as its client is told."""
     for letter, options, status, reason in [

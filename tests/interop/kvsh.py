@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""kvsh beside virsh: the same command lines to the same libvirtd, with its test driver, must say the same in the same way.
+
+Lines are in kvsh/NAME.txt, one a line as virsh takes it in one argument. Before a line there may be marks: '~' numbers may differ
+(clocks, counters), '^' standard output may differ (a text of ours). A line with tabs is several arguments.
+Each line is a connection of its own, so the test driver's objects are as they were."""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+import libvirtd
+
+here = os.path.dirname(os.path.abspath(__file__))
+
+
+def run(program, uri, line, folder):
+    p = subprocess.run([program, '-c', uri] + line, cwd=folder, capture_output=True, text=True, timeout=60,
+                       stdin=subprocess.DEVNULL, env={**os.environ, 'LC_ALL': 'C', 'EDITOR': f'{folder}/editor'}, check=False)
+    return p.stdout, p.stderr, p.returncode
+
+
+def plain(text, uri, marks):
+    text = text.replace(uri, 'URI').replace('/tmp/kvsh-', '/tmp/virsh-')
+    if '~' in marks:
+        text = re.sub(r' +', ' ', re.sub(r'[0-9]+', '#', text))
+        text = re.sub(r'-{3,}', '---', text)
+    return text
+
+
+def files(folder):
+    """What lines read, and an editor that changes titles."""
+    for name in os.listdir(f'{here}/kvsh'):
+        if name.endswith('.xml'):
+            with open(f'{here}/kvsh/{name}', encoding='utf-8') as source, open(f'{folder}/{name}', 'w', encoding='utf-8') as to:
+                to.write(source.read())
+    with open(f'{folder}/editor', 'w', encoding='utf-8') as f:
+        f.write('#!/bin/sh\nexec sed -i "s/<name>test/<title>edited<\\/title>\\n&/; s/virbr0/virbr9/" "$1"\n')
+    os.chmod(f'{folder}/editor', 0o755)
+
+
+def compare(kvsh, uri, line, marks, folder):
+    ours, theirs = (run(program, uri, line, folder) for program in (kvsh, 'virsh'))
+    ours, theirs = ([plain(t, uri, marks) for t in r[:2]] + [r[2]] for r in (ours, theirs))
+    if '^' in marks:
+        ours[0] = theirs[0] = ''
+    if ours == theirs:
+        return True
+    print(f'--- {" ".join(line)}')
+    for what, a, b in zip(('stdout', 'stderr', 'status'), ours, theirs):
+        if a != b:
+            print(f'{what} of kvsh:\n{a}\nof virsh:\n{b}')
+    return False
+
+
+def synopses(kvsh):
+    """Each command that we have takes exactly the options that virsh's has."""
+    groups = subprocess.run([kvsh, 'help'], capture_output=True, text=True, check=True).stdout
+    bad = 0
+    for name in re.findall(r'^    (\S+) ', groups, re.M):
+        found = []
+        for program in (kvsh, 'virsh'):
+            text = subprocess.run([program, 'help', name], capture_output=True, text=True, check=False,
+                                  env={**os.environ, 'LC_ALL': 'C'}).stdout
+            found.append(re.search(r'SYNOPSIS\n(.*)', text))
+        if found[1] and found[0][1].split() != found[1][1].split():
+            print(f'{name}: {found[0][1].strip()}\nvirsh: {found[1][1].strip()}')
+            bad += 1
+    return bad
+
+
+def run_program(name, path):
+    """facts: what schema/rpc.procs says, against the server. libkv: the library, which kills the server in the end."""
+    server = libvirtd.Libvirtd()
+    with server as uri:
+        more = '100' if name == 'facts' else str(server.process.pid)
+        return subprocess.run([path, uri, more], check=False, timeout=100).returncode
+
+
+def main():
+    kvsh, name = os.path.abspath(sys.argv[1]), sys.argv[2]
+    libvirtd.need('virsh', 'libvirtd')
+    if name in ('facts', 'libkv'):
+        sys.exit(run_program(name, kvsh))
+    if name == 'synopses':
+        sys.exit(1 if synopses(kvsh) else 0)
+    bad = count = 0
+    with libvirtd.Libvirtd() as uri, tempfile.TemporaryDirectory() as folder:
+        files(folder)
+        for line in open(f'{here}/kvsh/{name}.txt', encoding='utf-8'):
+            marks, line = re.match(r'([~^]*)(.*)', line.rstrip('\n')).groups()
+            if not line or line.startswith('#'):
+                continue
+            count += 1
+            bad += not compare(kvsh, uri, line.split('\t') if '\t' in line else [line], marks, folder)
+    print(f'{count} lines, {bad} differ')
+    sys.exit(1 if bad or not count else 0)
+
+
+if __name__ == '__main__':
+    main()
