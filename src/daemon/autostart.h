@@ -7,5 +7,5 @@
 #include "hv.h"
 
 void autostart_networks(struct hv *hv); /* networks.c */
-void autostart_pools(struct hv *hv);	/* pools.c */
+void autostart_pools(struct hv *hv);	/* storage/pool-load.c */
 void autostart_domains(struct hv *hv);	/* domain-life.c */

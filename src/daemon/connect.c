@@ -7,7 +7,8 @@
 #include "client.h"
 #include "hv.h"
 
-enum { CONNECT_RO = 1, CONNECT_NO_ALIASES = 2, AUTH_NONE = 0 };
+/* CONNECT_AUTOSTART: a user's client says that it would have started us. */
+enum { CONNECT_RO = 1, CONNECT_NO_ALIASES = 2, CONNECT_AUTOSTART = 4, CONNECT_ALL = 7, AUTH_NONE = 0 };
 enum {
 	LIB_VERSION = 9000000, /* the libvirt whose protocol and rules these are: what clients look at for what they may ask */
 };
@@ -37,9 +38,9 @@ static bool connect_open(struct call *call, GVariant *args, GVariant **ret, GErr
 	guint32 flags;
 
 	g_variant_get(args, "(m&su)", &name, &flags);
-	if (flags & ~(CONNECT_RO | CONNECT_NO_ALIASES))
+	if (flags & ~CONNECT_ALL)
 		return rpc_fail(error, VIR_ERR_INVALID_ARG, "unsupported flags (0x%x) in function virConnectOpenInternal",
-				flags & ~(CONNECT_RO | CONNECT_NO_ALIASES));
+				flags & ~CONNECT_ALL);
 	if (call->client->hv)
 		return rpc_fail(error, VIR_ERR_INTERNAL_ERROR, "connection already open");
 	call->client->hv = hv_open(name, error);

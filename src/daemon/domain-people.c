@@ -72,7 +72,7 @@ static bool screenshot_func(struct call *call, struct domain *d, GVariant *args,
 	if (!call_check_flags(call, flags, 0, error))
 		return false;
 	fd = d->hv->driver->screenshot(d, screen, &mime, error);
-	if (fd < 0 || !stream_open_file(call, fd, 0, 0, STREAM_TO_CLIENT, NULL, NULL, error))
+	if (fd < 0 || !stream_open_file(call, fd, 0, 0, STREAM_TO_CLIENT, false, NULL, NULL, error))
 		return false;
 	*ret = g_variant_new("(ms)", mime);
 	return true;

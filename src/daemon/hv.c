@@ -7,6 +7,7 @@
 #include "autostart.h"
 #include "client.h"
 #include "domain.h"
+#include "pools.h"
 #include "registry.h"
 
 static GHashTable *open_hvs; /* uri -> struct hv; no references */
@@ -40,6 +41,7 @@ void hv_unref(struct hv *hv)
 		hv->driver->close(hv);
 	registry_free(hv->networks);
 	registry_free(hv->pools);
+	pools_close(hv);
 	registry_free(hv->secrets);
 	g_hash_table_unref(hv->names);
 	g_hash_table_unref(hv->domains);

@@ -17,7 +17,8 @@
 struct client;
 struct entry;
 struct registry;
-struct storage;
+struct pool_backend;
+struct pool_files;
 struct handler;
 struct domain;
 struct hv;
@@ -147,7 +148,7 @@ struct hv_driver {
 	bool (*block_resize)(struct domain *d, const char *dev, guint64 bytes, GError **error); /* (waits) */
 	bool (*abort_job)(struct domain *d, GError **error);
 
-	const struct storage *storage; /* storage.h; NULL: no pools */
+	const struct pool_backend *storage; /* storage/pools.h; NULL: no pools */
 	bool test_rules; /* libvirt's test driver has some of its own for networks and pools */
 	/* Networks, with their entry of hv->networks. NULL: in memory, all of them work at once. */
 	bool (*network_check)(struct hv *hv, xmlDoc *doc, GError **error);
@@ -169,6 +170,7 @@ struct hv {
 	GHashTable *names;     /* name -> the same */
 	int last_id;
 	struct registry *networks, *pools, *secrets; /* registry.h */
+	struct pool_files *pool_files; /* storage/pool-load.c's */
 	void *own;	       /* the driver's */
 };
 

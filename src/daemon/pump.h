@@ -9,8 +9,15 @@
 
 struct pump;
 
-/* fd is taken. to_file: what comes in by *ret_fd goes to the file. length 0: no limit. */
-struct pump *pump_new(int fd, guint64 offset, guint64 length, bool to_file, int *ret_fd, GError **error);
+/*
+ * fd is taken. to_file: what comes in by *ret_fd goes to the file. length 0: no limit. framed: what goes through *ret_fd are
+ * frames: a struct pump_frame, and behind one of data its bytes.
+ */
+struct pump_frame {
+	guint64 hole; /* 0: data */
+	guint64 len;
+};
+struct pump *pump_new(int fd, guint64 offset, guint64 length, bool to_file, bool framed, int *ret_fd, GError **error);
 /* ended(data) and then done(done_data, what failed) run in the main thread when the copy is over. */
 void pump_start(struct pump *p, void (*ended)(void *data), void *data, void (*done)(void *data, const GError *error),
 		void *done_data);

@@ -6,6 +6,7 @@
 #include <glib-unix.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "dispatch.h"
@@ -20,12 +21,14 @@ struct stream {
 	struct client *of;     /* before it begins */
 	enum stream_way way;
 	struct rpc_header header;
-	struct pump *pump; /* NULL: the descriptor is the thing itself */
-	GByteArray *in;	   /* for the descriptor */
-	bool sending;	   /* a packet is not with the peer yet */
-	bool read_all;	   /* the descriptor has no more */
-	bool all_in;	   /* the client has no more */
-	bool finishing;	   /* and waits for our word that everything is done */
+	struct pump *pump;  /* NULL: the descriptor is the thing itself */
+	GByteArray *in;	    /* for the descriptor */
+	bool sending;	    /* a packet is not with the peer yet */
+	bool read_all;	    /* the descriptor has no more */
+	bool all_in;	    /* the client has no more */
+	bool holes;	    /* what the pump gives and takes are frames */
+	guint64 frame_left; /* of a frame of data that the pump gives */
+	bool finishing;	    /* and waits for our word that everything is done */
 };
 
 static void ready(struct watch *w, uint32_t events);
@@ -50,12 +53,12 @@ bool stream_open(struct call *call, int fd, enum stream_way way, GError **error)
 		return false;
 	}
 	s = g_new0(struct stream, 1);
-	s->watch = (struct watch){ fd, 0, ready };
+	s->watch = (struct watch){fd, 0, ready};
 	s->refs = 1;
 	s->of = call->client;
 	s->way = way;
 	s->in = g_byte_array_new();
-	s->header = (struct rpc_header){ call->proc->program, 1, call->proc->number, RPC_STREAM, call->serial, RPC_CONTINUE };
+	s->header = (struct rpc_header){call->proc->program, 1, call->proc->number, RPC_STREAM, call->serial, RPC_CONTINUE};
 	call->stream = s;
 	return true;
 }
@@ -148,11 +151,11 @@ static void pump_ended(void *data)
 	stream_unref(s);
 }
 
-bool stream_open_file(struct call *call, int fd, guint64 offset, guint64 length, enum stream_way way,
+bool stream_open_file(struct call *call, int fd, guint64 offset, guint64 length, enum stream_way way, bool holes,
 		      void (*done)(void *data, const GError *error), void *data, GError **error)
 {
 	int end_fd;
-	struct pump *pump = pump_new(fd, offset, length, way == STREAM_FROM_CLIENT, &end_fd, error);
+	struct pump *pump = pump_new(fd, offset, length, way == STREAM_FROM_CLIENT, holes, &end_fd, error);
 
 	if (!pump)
 		return false;
@@ -161,6 +164,7 @@ bool stream_open_file(struct call *call, int fd, guint64 offset, guint64 length,
 		return false;
 	}
 	call->stream->pump = pump;
+	call->stream->holes = holes;
 	call->stream->refs++;
 	pump_start(pump, pump_ended, call->stream, done, data);
 	return true;
@@ -192,14 +196,49 @@ static void read_all(struct stream *s)
 		send_packet(s, RPC_CONTINUE, NULL, 0);
 }
 
+static void send_hole(struct stream *s, guint64 len)
+{
+	struct rpc_header h = s->header;
+	GByteArray *message;
+
+	h.type = RPC_STREAM_HOLE;
+	h.status = RPC_CONTINUE;
+	message = rpc_message_new(&h, "(hu)", g_variant_new("(xu)", (gint64)len, 0), 0, NULL);
+	s->sending = true;
+	client_send(s->client, message, NULL, SEND_STREAM);
+}
+
+/* The next frame's head, when all of it is there. false: there is nothing to read behind it now. */
+static bool take_frame(struct stream *s)
+{
+	struct pump_frame frame;
+	ssize_t n = recv(s->watch.fd, &frame, sizeof(frame), MSG_PEEK);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN))
+		read_all(s);
+	if (n != sizeof(frame) || recv(s->watch.fd, &frame, sizeof(frame), 0) != sizeof(frame))
+		return false;
+	if (frame.hole)
+		send_hole(s, frame.len);
+	else
+		s->frame_left = frame.len;
+	return s->frame_left;
+}
+
 static void take(struct stream *s)
 {
 	static guint8 buf[RPC_STREAM_CHUNK]; /* the main thread's */
-	ssize_t n = read(s->watch.fd, buf, sizeof(buf));
+	ssize_t n;
 
+	if (s->holes && !s->frame_left && !take_frame(s))
+		return;
+	n = read(s->watch.fd, buf, s->holes ? MIN(sizeof(buf), s->frame_left) : sizeof(buf));
+	if (n < 0 && errno == EAGAIN)
+		return;
+	s->frame_left -= s->holes ? MAX(n, 0) : 0;
 	if (n > 0)
 		send_packet(s, RPC_CONTINUE, buf, n);
-	else if (n == 0 || errno != EAGAIN)
+	else
 		read_all(s); /* also a terminal whose other side is gone */
 }
 
@@ -264,6 +303,40 @@ static struct stream *find(struct client *c, const struct rpc_header *h)
 	return NULL;
 }
 
+static void append(struct stream *s, const void *data, size_t len)
+{
+	const struct pump_frame frame = {false, len};
+
+	if (s->holes)
+		g_byte_array_append(s->in, (const guint8 *)&frame, sizeof(frame));
+	g_byte_array_append(s->in, data, len);
+	give(s);
+}
+
+static void stream_hole(struct stream *s, const guint8 *message, size_t len)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GVariant) body = rpc_message_body(message, len, "(hu)", NULL, &error);
+	struct pump_frame frame = {true, 0};
+	gint64 bytes;
+
+	if (!s->holes || !(s->way & STREAM_FROM_CLIENT) || s->all_in) {
+		g_clear_error(&error);
+		rpc_fail(&error, VIR_ERR_OPERATION_UNSUPPORTED, "holes in a stream that was not opened for them");
+	} else if (body) {
+		g_variant_get(body, "(xu)", &bytes, NULL);
+		if (bytes < 0)
+			rpc_fail(&error, VIR_ERR_INVALID_ARG, "a hole of a negative length");
+		frame.len = bytes;
+	}
+	if (error) {
+		fail(s, error);
+	} else if (frame.len) {
+		g_byte_array_append(s->in, (const guint8 *)&frame, sizeof(frame));
+		give(s);
+	}
+}
+
 static void stream_data(struct stream *s, const guint8 *data, size_t len)
 {
 	g_autoptr(GError) error = NULL;
@@ -275,8 +348,7 @@ static void stream_data(struct stream *s, const guint8 *data, size_t len)
 		rpc_fail(&error, VIR_ERR_OPERATION_INVALID, "stream is not open for writing");
 		fail(s, error);
 	} else {
-		g_byte_array_append(s->in, data, len);
-		give(s);
+		append(s, data, len);
 	}
 }
 
@@ -296,14 +368,12 @@ void stream_message(struct client *c, const struct rpc_header *h, const guint8 *
 	struct stream *s = find(c, h);
 	size_t data_len;
 	const guint8 *data = rpc_message_data(message, len, &data_len);
-	g_autoptr(GError) error = NULL;
 
 	if (!s)
 		return; /* it ended a moment ago */
 	s->refs++;
 	if (h->type == RPC_STREAM_HOLE) {
-		rpc_fail(&error, VIR_ERR_OPERATION_UNSUPPORTED, "holes in a stream that was not opened for them");
-		fail(s, error);
+		stream_hole(s, message, len);
 	} else if (h->status == RPC_CONTINUE) {
 		stream_data(s, data, data_len);
 	} else if (h->status == RPC_OK) {

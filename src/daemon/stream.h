@@ -17,9 +17,10 @@ struct stream;
 bool stream_open(struct call *call, int fd, enum stream_way way, GError **error);
 /*
  * A regular file or device, from offset, length bytes (0: as many as there are; to a file: as many as come), copied by a thread
- * of its own. fd is taken. done: called at the end, in the main thread, with NULL or what failed; may be NULL.
+ * of its own. fd is taken. holes: the client has said that it knows messages of them, and gets and sends a file's holes as such.
+ * done: called at the end, in the main thread, with NULL or what failed; may be NULL.
  */
-bool stream_open_file(struct call *call, int fd, guint64 offset, guint64 length, enum stream_way way,
+bool stream_open_file(struct call *call, int fd, guint64 offset, guint64 length, enum stream_way way, bool holes,
 		      void (*done)(void *data, const GError *error), void *data, GError **error);
 void stream_unref(struct stream *s);
 

@@ -379,7 +379,7 @@ static void test_objects(void **state)
 		{ OBJECT_POOL, "<pool type='rbd'><name>a</name></pool>", "type 'rbd'" },
 		{ OBJECT_POOL, "<pool type='dir'><name>a</name></pool>", "missing storage pool target path" },
 		{ OBJECT_POOL, "<pool type='dir'><name>..</name><target><path>/a</path></target></pool>", "name .." },
-		{ OBJECT_VOLUME, "<volume><name>a/b</name><capacity>1</capacity></volume>", "cannot contain '/'" },
+		{ OBJECT_VOLUME, "<volume><capacity>1</capacity></volume>", "missing name" },
 		{ OBJECT_VOLUME, "<volume><name>a</name></volume>", "missing capacity" },
 		{ OBJECT_SECRET, "<secret><usage type='volume'/></secret>", "<volume> is missing" },
 		{ OBJECT_SNAPSHOT, "<domainsnapshot><memory snapshot='external'/></domainsnapshot>", "requires a file" },

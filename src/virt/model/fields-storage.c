@@ -42,7 +42,7 @@ const struct field pool_fields[] = {
 };
 
 static const struct field format_fields[] = {
-	{ "@type", FIELD_WORD, "raw qcow2 vmdk vpc vhdx vdi iso dir unknown !qcow !qed !cow !bochs !cloop !dmg !vhd "
+	{ "@type", FIELD_WORD, "raw qcow2 vmdk vpc vdi iso dir unknown !qcow !qed !cow !bochs !cloop !dmg !vhd "
 	  "!luks !ploop !fat !vfat", FIELD_MUST },
 	{ NULL },
 };

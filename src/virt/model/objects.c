@@ -30,9 +30,11 @@ static bool check_name(const xmlNode *root, GError **error)
 
 	if (!name || !*name)
 		return rpc_fail(error, VIR_ERR_XML_ERROR, "missing name of <%s>", (const char *)root->name);
-	if (strchr(name, '/') || strchr(name, '\n') || strlen(name) > 200 || !strcmp(name, ".") || !strcmp(name, ".."))
+	if (strchr(name, '/'))
+		return rpc_fail(error, VIR_ERR_XML_ERROR, "name %s cannot contain '/'", name);
+	if (strchr(name, '\n') || strlen(name) > 200 || !strcmp(name, ".") || !strcmp(name, ".."))
 		return rpc_fail(error, VIR_ERR_XML_ERROR,
-				"name %s cannot contain '/' or a line break, or have more than 200 bytes", name);
+				"name %s cannot contain a line break, or have more than 200 bytes", name);
 	return true;
 }
 
@@ -109,6 +111,11 @@ static bool complete_pool(xmlNode *root, unsigned flags, GError **error)
 	if (!xml_text(root, "target/path"))
 		return rpc_fail(error, VIR_ERR_XML_ERROR, "missing storage pool target path");
 	clean_path(root, "target/path");
+	if (xml_is(root, "@type", "fs")) {
+		if (!xml_text(root, "source/device/@path"))
+			return rpc_fail(error, VIR_ERR_XML_ERROR, "missing storage pool source device name");
+		xml_default(root, "source/format/@type", "auto");
+	}
 	drop_nobody(root);
 	for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
 		g_autofree char *unit = g_strdup_printf("%s/@unit", sizes[i]);
@@ -121,10 +128,13 @@ static bool complete_pool(xmlNode *root, unsigned flags, GError **error)
 	return true;
 }
 
+/* What names make no file, their pool says. */
 static bool complete_volume(xmlNode *root, unsigned flags, GError **error)
 {
-	if (!check_name(root, error))
-		return false;
+	const char *name = xml_text(root, "name");
+
+	if (!name || !*name)
+		return rpc_fail(error, VIR_ERR_XML_ERROR, "missing name of <%s>", (const char *)root->name);
 	if (!xml_text(root, "capacity") && !xml_child(root, "backingStore"))
 		return rpc_fail(error, VIR_ERR_XML_ERROR, "missing capacity element");
 	if (!xml_text(root, "allocation") && xml_text(root, "capacity")) {

@@ -8,6 +8,7 @@
 #include "kv.h"
 #include "kv-driver.h"
 #include "log.h"
+#include "pools.h"
 #include "uuid.h"
 
 enum { UNDEFINE_NVRAM = 1 << 2, UNDEFINE_KEEP_NVRAM = 1 << 3 };
@@ -164,6 +165,8 @@ static bool open_hv(struct hv *hv, const char *uri, GError **error)
 		return false;
 	store_each(kv->store, add_stored, hv);
 	kv_load_status(hv);
+	if (!pools_open(hv, error))
+		return false;
 	hv_ref(hv); /* machines run on, and are listened to, when the last client has gone */
 	return true;
 }
@@ -244,6 +247,12 @@ static bool undefine(struct domain *d, unsigned flags, GError **error)
 	return unlink(nvram) == 0 || kv_fail_errno(error, errno, "failed to remove nvram: %s", nvram);
 }
 
+static bool store_object(struct hv *hv, enum object_kind kind, const char *name, const char *uuid, const char *xml,
+			 bool autostart, GError **error)
+{
+	return kind != OBJECT_POOL || pools_store(hv, name, uuid, xml, autostart, error);
+}
+
 static const char *const schemes[] = {"qemu", "kv", NULL};
 
 const struct hv_driver kv_driver = {
@@ -263,6 +272,8 @@ const struct hv_driver kv_driver = {
 	.unstore = unstore,
 	.store_status = kv_store_status,
 	.undefine = undefine,
+	.storage = &pools_files,
+	.store_object = store_object,
 	.start = kv_start,
 	.destroy = kv_destroy,
 	.suspend = kv_suspend,

@@ -1,56 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Pools of the test driver: 100 GiB each, whatever they are called; volumes are names and sizes. */
+/* What the test driver finds when it is asked for storage of its host. */
 #include <string.h>
 
 #include "hv.h"
-#include "storage.h"
+#include "model-xml.h"
 #include "test.h"
-
-static const guint64 pool_size = 100ULL << 30;
-
-static bool refresh(struct pool *p, GError **error)
-{
-	p->capacity = pool_size;
-	p->available = p->capacity - p->allocation;
-	return true;
-}
-
-static bool stop(struct pool *p, GError **error)
-{
-	p->allocation = 0;
-	return true;
-}
-
-static bool build(struct pool *p, unsigned flags, GError **error)
-{
-	return true;
-}
-
-static bool create(struct pool *p, struct volume *v, const struct volume *from, unsigned flags, GError **error)
-{
-	if (v->allocation > p->available)
-		return rpc_fail(error, VIR_ERR_INTERNAL_ERROR, "Not enough free space in pool for volume '%s'", v->name);
-	p->allocation += v->allocation;
-	p->available = p->capacity - p->allocation;
-	return true;
-}
-
-static bool remove_volume(struct pool *p, struct volume *v, unsigned flags, GError **error)
-{
-	p->allocation -= v->allocation;
-	p->available = p->capacity - p->allocation;
-	return true;
-}
-
-const struct storage test_storage = {
-	.start = refresh,
-	.stop = stop,
-	.refresh = refresh,
-	.build = build,
-	.erase = build,
-	.create = create,
-	.remove = remove_volume,
-};
 
 static bool find_sources(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {

@@ -15,7 +15,7 @@
 #include "model-xml.h"
 #include "registry.h"
 #include "snapshots.h"
-#include "storage.h"
+#include "pools.h"
 #include "test.h"
 
 static const char default_domain[] =
@@ -86,11 +86,9 @@ static struct entry *add_object(struct registry *r, const char *xml, GError **er
 
 static bool test_open(struct hv *hv, const char *uri, GError **error)
 {
-	struct entry *e;
-
 	if (strcmp(uri, "test:///default") == 0)
 		return add_default(hv, error) && add_object(hv->networks, default_network, error) &&
-		       (e = add_object(hv->pools, default_pool, error)) && test_storage.start(pool_of(e), error);
+		       add_object(hv->pools, default_pool, error);
 	return rpc_fail(error, VIR_ERR_INVALID_ARG, "testConnectOpen: supply a path or use test:///default");
 }
 
@@ -287,7 +285,7 @@ const struct hv_driver test_driver = {
 						     test_storage_handlers, NULL },
 	.max_vcpus = 32,
 	.test_rules = true,
-	.storage = &test_storage,
+	.storage = &pools_memory,
 	.capabilities = test_capabilities,
 	.screenshot = test_screenshot,
 	.block_stats = test_block_stats,

@@ -7,7 +7,6 @@
 
 /* Its own handlers. */
 extern const struct handler test_word_handlers[], test_node_handlers[], test_guest_handlers[], test_storage_handlers[];
-extern const struct storage test_storage;
 
 char *test_capabilities(struct hv *hv);
 int test_screenshot(struct domain *d, unsigned screen, char **ret_mime, GError **error);
