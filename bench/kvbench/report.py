@@ -5,7 +5,7 @@ import statistics
 
 # Heading, what is divided by what
 RATIOS = (('ours / native', 'ours', 'native'), ('TCG / native', 'tcg', 'native'), ('TCG / ours', 'tcg', 'ours'),
-          ('qemu-img / ours', 'qemu-img', 'ours'), ('qemu-nbd / ours', 'qemu-nbd', 'ours'))
+          ('qemu-img / ours', 'qemu-img', 'ours'), ('qemu-nbd / ours', 'qemu-nbd', 'ours'), ('libvirt / ours', 'libvirt', 'ours'))
 
 
 def machines(title, unit, rows, results):
