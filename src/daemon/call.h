@@ -36,6 +36,7 @@ struct call {
 	bool read_only;
 	GArray *fds;	     /* int, received; closed after the call unless taken (set to -1) */
 	GArray *reply_fds;   /* int, to be sent with the answer, then closed; NULL: none */
+	GByteArray *encoded;   /* the answer as it goes out, of a handler that leaves *ret alone: a list that is long */
 	struct stream *stream; /* set by a handler that opened one (stream.h): it begins when the answer is out */
 };
 

@@ -143,7 +143,10 @@ static void answer(struct call *call, GVariant *ret, GError *error)
 	if (!error) {
 		if (call->reply_fds)
 			h.type = RPC_REPLY_FDS;
-		message = rpc_message_new(&h, call->proc->ret, ret, call->reply_fds ? call->reply_fds->len : 0, &other);
+		if (call->encoded)
+			message = rpc_message_encoded(&h, call->encoded, &other);
+		else
+			message = rpc_message_new(&h, call->proc->ret, ret, call->reply_fds ? call->reply_fds->len : 0, &other);
 		if (!message) {
 			kv_log_warn("%s: %s", call->proc->name, other->message);
 			error = other;
@@ -165,6 +168,8 @@ static void call_free(struct call *call)
 	close_fds(call->reply_fds);
 	if (call->stream)
 		stream_unref(call->stream);
+	if (call->encoded)
+		g_byte_array_unref(call->encoded);
 	if (call->hv)
 		hv_unref(call->hv);
 	client_unref(call->client);

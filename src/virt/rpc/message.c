@@ -47,6 +47,22 @@ static GByteArray *begin(const struct rpc_header *h)
 	return out;
 }
 
+static bool end(GByteArray *out, GError **error)
+{
+	if (out->len > RPC_MESSAGE_MAX)
+		return kv_fail(error, KV_ERROR_USAGE, "a message of %u bytes is longer than any can be, %d", out->len, RPC_MESSAGE_MAX);
+	put_be32(out->data, out->len);
+	return true;
+}
+
+GByteArray *rpc_message_encoded(const struct rpc_header *h, const GByteArray *body, GError **error)
+{
+	g_autoptr(GByteArray) out = begin(h);
+
+	g_byte_array_append(out, body->data, body->len);
+	return end(out, error) ? g_steal_pointer(&out) : NULL;
+}
+
 GByteArray *rpc_message_new(const struct rpc_header *h, const char *type, GVariant *body, unsigned n_fds, GError **error)
 {
 	g_autoptr(GVariant) sunk = body ? g_variant_ref_sink(body) : NULL;
@@ -58,12 +74,7 @@ GByteArray *rpc_message_new(const struct rpc_header *h, const char *type, GVaria
 		g_byte_array_append(out, count, sizeof(count));
 	if (sunk && !xdr_encode(out, type, sunk, error))
 		return NULL;
-	if (out->len > RPC_MESSAGE_MAX) {
-		kv_fail(error, KV_ERROR_USAGE, "a message of %u bytes is longer than any can be, %d", out->len, RPC_MESSAGE_MAX);
-		return NULL;
-	}
-	put_be32(out->data, out->len);
-	return g_steal_pointer(&out);
+	return end(out, error) ? g_steal_pointer(&out) : NULL;
 }
 
 GByteArray *rpc_message_stream(const struct rpc_header *h, const void *data, size_t len)

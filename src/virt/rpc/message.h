@@ -38,6 +38,8 @@ bool rpc_message_header(const uint8_t *message, struct rpc_header *ret, GError *
  * them, how many descriptors follow. NULL on error: too long, or not of that type.
  */
 GByteArray *rpc_message_new(const struct rpc_header *h, const char *type, GVariant *body, unsigned n_fds, GError **error);
+/* body: as xdr_encode() would have it. */
+GByteArray *rpc_message_encoded(const struct rpc_header *h, const GByteArray *body, GError **error);
 /* A packet of a stream: data as it is, and none with RPC_CONTINUE for its end. */
 GByteArray *rpc_message_stream(const struct rpc_header *h, const void *data, size_t len);
 /* The body of a whole message, as type says. ret_fds may be NULL for types that carry none. */

@@ -68,7 +68,7 @@ char *xdr_variant_type(const char *type)
 
 /* ---- to bytes ---- */
 
-static void put_word(GByteArray *out, uint32_t v)
+void xdr_put_word(GByteArray *out, uint32_t v)
 {
 	uint8_t b[4];
 
@@ -92,7 +92,7 @@ static void put_double(GByteArray *out, double v)
 	put_hyper(out, bits);
 }
 
-static void put_padded(GByteArray *out, const void *data, size_t len)
+void xdr_put_padded(GByteArray *out, const void *data, size_t len)
 {
 	static const uint8_t zero[4];
 
@@ -101,15 +101,15 @@ static void put_padded(GByteArray *out, const void *data, size_t len)
 	g_byte_array_append(out, zero, -len & 3);
 }
 
-static bool put_string(GByteArray *out, const char *s, GError **error)
+bool xdr_put_string(GByteArray *out, const char *s, GError **error)
 {
 	size_t len = strlen(s);
 
 	if (len > XDR_STRING_MAX)
 		return kv_fail(error, KV_ERROR_USAGE, "a text of %zu bytes is longer than a message's can be, %d", len,
 			       XDR_STRING_MAX);
-	put_word(out, len);
-	put_padded(out, s, len);
+	xdr_put_word(out, len);
+	xdr_put_padded(out, s, len);
 	return true;
 }
 
@@ -121,8 +121,8 @@ static bool put_bytes(GByteArray *out, GVariant *v, bool is_uuid, GError **error
 	if (is_uuid && len != UUID_LEN)
 		return kv_fail(error, KV_ERROR_USAGE, "a UUID has %d bytes, not %zu", UUID_LEN, len);
 	if (!is_uuid)
-		put_word(out, len);
-	put_padded(out, data, len);
+		xdr_put_word(out, len);
+	xdr_put_padded(out, data, len);
 	return true;
 }
 
@@ -131,7 +131,7 @@ static void put_model(GByteArray *out, const char *s)
 	size_t len = MIN(strlen(s), MODEL_LEN - 1);
 
 	for (unsigned i = 0; i < MODEL_LEN; i++)
-		put_word(out, i < len ? (uint32_t)(signed char)s[i] : 0);
+		xdr_put_word(out, i < len ? (uint32_t)(signed char)s[i] : 0);
 }
 
 static bool put_param(GByteArray *out, GVariant *v, GError **error)
@@ -140,36 +140,36 @@ static bool put_param(GByteArray *out, GVariant *v, GError **error)
 	g_autoptr(GVariant) value = NULL;
 
 	g_variant_get(v, "(&sv)", &name, &value);
-	if (!put_string(out, name, error))
+	if (!xdr_put_string(out, name, error))
 		return false;
 	switch (g_variant_classify(value)) {
 	case G_VARIANT_CLASS_INT32:
-		put_word(out, PARAM_INT);
-		put_word(out, g_variant_get_int32(value));
+		xdr_put_word(out, PARAM_INT);
+		xdr_put_word(out, g_variant_get_int32(value));
 		return true;
 	case G_VARIANT_CLASS_UINT32:
-		put_word(out, PARAM_UINT);
-		put_word(out, g_variant_get_uint32(value));
+		xdr_put_word(out, PARAM_UINT);
+		xdr_put_word(out, g_variant_get_uint32(value));
 		return true;
 	case G_VARIANT_CLASS_INT64:
-		put_word(out, PARAM_HYPER);
+		xdr_put_word(out, PARAM_HYPER);
 		put_hyper(out, g_variant_get_int64(value));
 		return true;
 	case G_VARIANT_CLASS_UINT64:
-		put_word(out, PARAM_UHYPER);
+		xdr_put_word(out, PARAM_UHYPER);
 		put_hyper(out, g_variant_get_uint64(value));
 		return true;
 	case G_VARIANT_CLASS_DOUBLE:
-		put_word(out, PARAM_DOUBLE);
+		xdr_put_word(out, PARAM_DOUBLE);
 		put_double(out, g_variant_get_double(value));
 		return true;
 	case G_VARIANT_CLASS_BOOLEAN:
-		put_word(out, PARAM_BOOL);
-		put_word(out, g_variant_get_boolean(value));
+		xdr_put_word(out, PARAM_BOOL);
+		xdr_put_word(out, g_variant_get_boolean(value));
 		return true;
 	case G_VARIANT_CLASS_STRING:
-		put_word(out, PARAM_STRING);
-		return put_string(out, g_variant_get_string(value, NULL), error);
+		xdr_put_word(out, PARAM_STRING);
+		return xdr_put_string(out, g_variant_get_string(value, NULL), error);
 	default:
 		return kv_fail(error, KV_ERROR_USAGE, "parameter '%s' has a value of type '%s', which none can have", name,
 			       g_variant_get_type_string(value));
@@ -184,7 +184,7 @@ static bool put_children(GByteArray *out, const char *type, GVariant *v, GError 
 	bool is_tuple = *type == '(', ok = true;
 
 	if (!is_tuple)
-		put_word(out, n);
+		xdr_put_word(out, n);
 	type++;
 	for (gsize i = 0; i < n && ok; i++) {
 		g_autoptr(GVariant) child = g_variant_get_child_value(v, i);
@@ -205,10 +205,10 @@ static bool put(GByteArray *out, const char *type, GVariant *v, GError **error)
 	switch (*type) {
 	case 'i':
 	case 'c':
-		put_word(out, g_variant_get_int32(v));
+		xdr_put_word(out, g_variant_get_int32(v));
 		return true;
 	case 'u':
-		put_word(out, g_variant_get_uint32(v));
+		xdr_put_word(out, g_variant_get_uint32(v));
 		return true;
 	case 'h':
 		put_hyper(out, g_variant_get_int64(v));
@@ -220,7 +220,7 @@ static bool put(GByteArray *out, const char *type, GVariant *v, GError **error)
 		put_double(out, g_variant_get_double(v));
 		return true;
 	case 's':
-		return put_string(out, g_variant_get_string(v, NULL), error);
+		return xdr_put_string(out, g_variant_get_string(v, NULL), error);
 	case 'o':
 	case 'U':
 		return put_bytes(out, v, *type == 'U', error);

@@ -33,5 +33,9 @@ enum {
 bool xdr_encode(GByteArray *out, const char *type, GVariant *value, GError **error);
 /* All of the bytes: what is left over is an error. A full reference, in normal form. */
 GVariant *xdr_decode(const void *data, size_t len, const char *type, GError **error);
+/* Pieces, for who writes what is long by hand: i and u; s; o without its count, U. */
+void xdr_put_word(GByteArray *out, uint32_t v);
+bool xdr_put_string(GByteArray *out, const char *s, GError **error);
+void xdr_put_padded(GByteArray *out, const void *data, size_t len);
 /* The GVariant type that a type string stands for. */
 char *xdr_variant_type(const char *type);
