@@ -50,7 +50,8 @@ static GByteArray *begin(const struct rpc_header *h)
 static bool end(GByteArray *out, GError **error)
 {
 	if (out->len > RPC_MESSAGE_MAX)
-		return kv_fail(error, KV_ERROR_USAGE, "a message of %u bytes is longer than any can be, %d", out->len, RPC_MESSAGE_MAX);
+		return kv_fail(error, KV_ERROR_USAGE, "a message of %u bytes is longer than any can be, %d", out->len,
+			       RPC_MESSAGE_MAX);
 	put_be32(out->data, out->len);
 	return true;
 }
