@@ -40,7 +40,7 @@ def run(context):
     rows = collections.defaultdict(lambda: collections.defaultdict(list))
     for number in range(context.args.runs):
         for column, command in commands(context, FIRMWARE['BIOS'], sector, f'{guest}/debian.raw').items():
-            rows['BIOS: boot sector'][column].append(start.first_byte(column, command) / 1000)
+            rows['BIOS: boot sector'][column].append(start.first_byte(context, column, command) / 1000)
         for name, firmware in FIRMWARE.items():
             for column, command in commands(context, firmware, boot, f'{guest}/debian.raw').items():
                 with Console(f'{column}, {name}', command) as vm:
