@@ -27,19 +27,14 @@ bool cmd_domname(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
 
-	if (dom)
-		say(sh, "%s\n", domain_name(dom));
-	return dom;
+	return say_object_name(sh, dom);
 }
 
 bool cmd_domuuid(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
-	g_autofree char *uuid = dom ? object_uuid(dom) : NULL;
 
-	if (dom)
-		say(sh, "%s\n", uuid);
-	return dom;
+	return say_object_uuid(sh, dom);
 }
 
 bool cmd_dumpxml(struct shell *sh, const struct args *a)
@@ -47,9 +42,8 @@ bool cmd_dumpxml(struct shell *sh, const struct args *a)
 	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
 	unsigned flags = (arg_on(a, "security-info") ? XML_SECURE : 0) | (arg_on(a, "inactive") ? XML_INACTIVE : 0) |
 			 (arg_on(a, "update-cpu") ? XML_UPDATE_CPU : 0) | (arg_on(a, "migratable") ? XML_MIGRATABLE : 0);
-	g_autofree char *xml = dom ? ask_text(sh, "domain_get_xml_desc", "(@" DOMAIN "u)", dom, flags) : NULL;
 
-	return xml && say_xml(sh, xml, arg_text(a, "xpath"), arg_on(a, "wrap"));
+	return say_description(sh, a, "domain_get_xml_desc", dom, flags);
 }
 
 bool cmd_domxml_from_native(struct shell *sh, const struct args *a)

@@ -70,28 +70,21 @@ static bool cmd_net_name(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) net = find_network(sh, a, "network");
 
-	if (net)
-		say(sh, "%s\n", object_name(net));
-	return net;
+	return say_object_name(sh, net);
 }
 
 static bool cmd_net_uuid(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) net = find_network(sh, a, "network");
-	g_autofree char *uuid = net ? object_uuid(net) : NULL;
 
-	if (net)
-		say(sh, "%s\n", uuid);
-	return net;
+	return say_object_uuid(sh, net);
 }
 
 static bool cmd_net_dumpxml(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) net = find_network(sh, a, "network");
-	g_autofree char *xml =
-		net ? ask_text(sh, "network_get_xml_desc", "(@" NETWORK "u)", net, arg_on(a, "inactive") ? 1 : 0) : NULL;
 
-	return xml && say_xml(sh, xml, arg_text(a, "xpath"), arg_on(a, "wrap"));
+	return say_description(sh, a, "network_get_xml_desc", net, arg_on(a, "inactive") ? 1 : 0);
 }
 
 /* A new network of a file's XML. */

@@ -288,21 +288,48 @@ GVariant *ask_params(struct shell *sh, const char *procedure, const char *types,
 	return first_of(answer);
 }
 
-bool say_xml(struct shell *sh, const char *xml, const char *xpath, bool wrap)
+bool say_xml(struct shell *sh, const struct args *a, const char *xml)
 {
 	char *(*find)(const char *text, const char *path, bool in_nodes, GError **error);
+	const char *xpath = arg_text(a, "xpath");
 	g_autofree char *found = NULL;
 
+	if (!xml)
+		return false;
 	if (!xpath) {
 		say(sh, "%s", xml);
 		return true;
 	}
 	find = kv_module_symbol("kvsh-xpath", "kvsh_xpath", &sh->error);
 	if (find)
-		found = find(xml, xpath, wrap, &sh->error);
+		found = find(xml, xpath, arg_on(a, "wrap"), &sh->error);
 	if (found)
 		say(sh, "%s", found);
 	return found;
+}
+
+bool say_description(struct shell *sh, const struct args *a, const char *procedure, GVariant *object, unsigned flags)
+{
+	g_autofree char *types = object ? g_strdup_printf("(@%su)", g_variant_get_type_string(object)) : NULL;
+	g_autofree char *xml = object ? ask_text(sh, procedure, types, object, flags) : NULL;
+
+	return say_xml(sh, a, xml);
+}
+
+bool say_object_name(struct shell *sh, GVariant *object)
+{
+	if (object)
+		say(sh, "%s\n", object_name(object));
+	return object;
+}
+
+bool say_object_uuid(struct shell *sh, GVariant *object)
+{
+	g_autofree char *uuid = object ? object_uuid(object) : NULL;
+
+	if (object)
+		say(sh, "%s\n", uuid);
+	return object;
 }
 
 double scaled(guint64 bytes, const char **ret_unit)

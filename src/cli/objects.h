@@ -76,8 +76,12 @@ char *param_text(GVariant *value);
  */
 GVariant *ask_params(struct shell *sh, const char *procedure, const char *types, ...);
 
-/* Prints a description, or what of it an XPath finds; false with the error said. */
-bool say_xml(struct shell *sh, const char *xml, const char *xpath, bool wrap);
+/* Prints a description, or what of it --xpath finds; false with the error said, or when there is none. */
+bool say_xml(struct shell *sh, const struct args *a, const char *xml);
+/* ... that procedure tells of an object. object NULL, here and below: was not found, which was said; false. */
+bool say_description(struct shell *sh, const struct args *a, const char *procedure, GVariant *object, unsigned flags);
+bool say_object_name(struct shell *sh, GVariant *object);
+bool say_object_uuid(struct shell *sh, GVariant *object);
 /* 1536.0 and "MiB" */
 double scaled(guint64 bytes, const char **ret_unit);
 /* ok: says done with name; otherwise the error. Gives ok. */

@@ -60,9 +60,7 @@ static bool cmd_iface_name(struct shell *sh, const struct args *a)
 	if (strlen(text) != 17 || text[2] != ':')
 		return shell_error(sh, "failed to get interface '%s'", text);
 	interface = find_interface(sh, a);
-	if (interface)
-		say(sh, "%s\n", object_name(interface));
-	return interface;
+	return say_object_name(sh, interface);
 }
 
 static bool cmd_iface_mac(struct shell *sh, const struct args *a)
@@ -80,11 +78,8 @@ static bool cmd_iface_mac(struct shell *sh, const struct args *a)
 static bool cmd_iface_dumpxml(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) interface = find_interface(sh, a);
-	g_autofree char *xml =
-		interface ? ask_text(sh, "interface_get_xml_desc", "(@" INTERFACE "u)", interface, arg_on(a, "inactive") ? 1 : 0)
-			  : NULL;
 
-	return xml && say_xml(sh, xml, arg_text(a, "xpath"), arg_on(a, "wrap"));
+	return say_description(sh, a, "interface_get_xml_desc", interface, arg_on(a, "inactive") ? 1 : 0);
 }
 
 static bool cmd_iface_start(struct shell *sh, const struct args *a)
@@ -158,9 +153,8 @@ static bool cmd_nwfilter_list(struct shell *sh, const struct args *a)
 static bool cmd_nwfilter_dumpxml(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) filter = find_filter(sh, a);
-	g_autofree char *xml = filter ? ask_text(sh, "nwfilter_get_xml_desc", "(@" FILTER "u)", filter, 0) : NULL;
 
-	return xml && say_xml(sh, xml, arg_text(a, "xpath"), arg_on(a, "wrap"));
+	return say_description(sh, a, "nwfilter_get_xml_desc", filter, 0);
 }
 
 static bool cmd_nwfilter_define(struct shell *sh, const struct args *a)
@@ -265,9 +259,8 @@ static bool cmd_secret_define(struct shell *sh, const struct args *a)
 static bool cmd_secret_dumpxml(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) secret = find_secret(sh, a);
-	g_autofree char *xml = secret ? ask_text(sh, "secret_get_xml_desc", "(@" SECRET "u)", secret, 0) : NULL;
 
-	return xml && say_xml(sh, xml, arg_text(a, "xpath"), arg_on(a, "wrap"));
+	return say_description(sh, a, "secret_get_xml_desc", secret, 0);
 }
 
 static bool cmd_secret_get_value(struct shell *sh, const struct args *a)
@@ -407,7 +400,7 @@ static bool cmd_nodedev_dumpxml(struct shell *sh, const struct args *a)
 
 	if (!xml)
 		return shell_error(sh, "Could not find matching device '%s'", arg_text(a, "device"));
-	return say_xml(sh, xml, arg_text(a, "xpath"), arg_on(a, "wrap"));
+	return say_xml(sh, a, xml);
 }
 
 static bool act(struct shell *sh, const struct args *a, const char *procedure, const char *types, const char *done,

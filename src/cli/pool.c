@@ -154,28 +154,21 @@ static bool cmd_pool_name(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) pool = find_pool(sh, a, "pool");
 
-	if (pool)
-		say(sh, "%s\n", object_name(pool));
-	return pool;
+	return say_object_name(sh, pool);
 }
 
 static bool cmd_pool_uuid(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) pool = find_pool(sh, a, "pool");
-	g_autofree char *uuid = pool ? object_uuid(pool) : NULL;
 
-	if (pool)
-		say(sh, "%s\n", uuid);
-	return pool;
+	return say_object_uuid(sh, pool);
 }
 
 static bool cmd_pool_dumpxml(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) pool = find_pool(sh, a, "pool");
-	g_autofree char *xml =
-		pool ? ask_text(sh, "storage_pool_get_xml_desc", "(@" POOL "u)", pool, arg_on(a, "inactive") ? 1 : 0) : NULL;
 
-	return xml && say_xml(sh, xml, arg_text(a, "xpath"), arg_on(a, "wrap"));
+	return say_description(sh, a, "storage_pool_get_xml_desc", pool, arg_on(a, "inactive") ? 1 : 0);
 }
 
 /* ---- new pools ---- */

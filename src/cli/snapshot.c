@@ -403,7 +403,7 @@ static bool cmd_snapshot_dumpxml(struct shell *sh, const struct args *a)
 	g_autoptr(GVariant) dom = find_domain(sh, a, "domain"), snap = dom ? lookup(sh, dom, arg_text(a, "snapshotname")) : NULL;
 	g_autofree char *xml = snap ? xml_of(sh, snap, arg_on(a, "security-info") ? XML_SECURE : 0) : NULL;
 
-	return xml && say_xml(sh, xml, arg_text(a, "xpath"), arg_on(a, "wrap"));
+	return say_xml(sh, a, xml);
 }
 
 static bool cmd_snapshot_parent(struct shell *sh, const struct args *a)

@@ -171,9 +171,8 @@ static bool cmd_vol_pool(struct shell *sh, const struct args *a)
 static bool cmd_vol_dumpxml(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool");
-	g_autofree char *xml = vol ? ask_text(sh, "storage_vol_get_xml_desc", "(@" VOLUME "u)", vol, 0) : NULL;
 
-	return xml && say_xml(sh, xml, arg_text(a, "xpath"), arg_on(a, "wrap"));
+	return say_description(sh, a, "storage_vol_get_xml_desc", vol, 0);
 }
 
 /* ---- new volumes ---- */

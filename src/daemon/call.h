@@ -71,6 +71,6 @@ extern const struct handler connect_handlers[], node_handlers[], event_handlers[
 	domain_save_handlers[], domain_info_handlers[], domain_text_handlers[], domain_size_handlers[], domain_device_handlers[],
 	domain_snapshot_handlers[], domain_stats_handlers[], domain_job_handlers[], domain_people_handlers[],
 	network_handlers[], pool_list_handlers[], pool_handlers[], volume_list_handlers[], volume_handlers[],
-	storage_host_handlers[], secret_handlers[], interface_handlers[], node_device_handlers[];
+	storage_host_handlers[];
 /* Of the program RPC_QEMU. */
 extern const struct handler qemu_handlers[], monitor_event_handlers[];

@@ -42,7 +42,6 @@ void hv_unref(struct hv *hv)
 	registry_free(hv->networks);
 	registry_free(hv->pools);
 	pools_close(hv);
-	registry_free(hv->secrets);
 	g_hash_table_unref(hv->names);
 	g_hash_table_unref(hv->domains);
 	g_free(hv->config_dir);
@@ -87,7 +86,6 @@ struct hv *hv_open(const char *uri, GError **error)
 	hv->domains = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)domain_unref);
 	hv->networks = registry_new(hv, OBJECT_NETWORK);
 	hv->pools = registry_new(hv, OBJECT_POOL);
-	hv->secrets = registry_new(hv, OBJECT_SECRET);
 	hv->names = g_hash_table_new(g_str_hash, g_str_equal);
 	g_hash_table_insert(open_hvs, hv->uri, hv);
 	if (driver->open(hv, uri, error))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A hypervisor: what a URI opens. Its objects (domains, networks, pools, secrets) and libvirt's rules for them are the same for
+ * A hypervisor: what a URI opens. Its objects (domains, networks, pools) and libvirt's rules for them are the same for
  * all and live in src/daemon; what a driver does differently is its table of callbacks: "kv" runs machines of ours, "test" has
  * them in memory only. Drivers are rows of hv_drivers (drivers.c).
  *
@@ -155,7 +155,7 @@ struct hv_driver {
 	bool (*network_start)(struct hv *hv, struct entry *e, GError **error);
 	bool (*network_stop)(struct hv *hv, struct entry *e, GError **error);
 	bool (*network_changed)(struct hv *hv, struct entry *e, GError **error); /* e->live, by net-update */
-	/* The definition of a network, pool or secret is written; xml NULL: removed. NULL: in memory only. */
+	/* The definition of a network or pool is written; xml NULL: removed. NULL: in memory only. */
 	bool (*store_object)(struct hv *hv, enum object_kind kind, const char *name, const char *uuid, const char *xml,
 			     bool autostart, GError **error);
 };
@@ -169,7 +169,7 @@ struct hv {
 	GHashTable *domains;   /* uuid as text -> struct domain */
 	GHashTable *names;     /* name -> the same */
 	int last_id;
-	struct registry *networks, *pools, *secrets; /* registry.h */
+	struct registry *networks, *pools; /* registry.h */
 	struct pool_files *pool_files; /* storage/pool-load.c's */
 	void *own;	       /* the driver's */
 };

@@ -129,7 +129,8 @@ static bool set_autostart(struct call *call, GVariant *args, GVariant **ret, GEr
 	return registry_store(e, error);
 }
 
-static bool define(struct call *call, GVariant *args, GVariant **ret, GError **error)
+/* The network of a call's XML, checked, among the others. */
+static struct entry *take_xml(struct call *call, GVariant *args, bool transient, GError **error)
 {
 	g_autoptr(xmlDoc) doc = NULL;
 	struct entry *e;
@@ -140,14 +141,22 @@ static bool define(struct call *call, GVariant *args, GVariant **ret, GError **e
 	if (g_variant_n_children(args) > 1)
 		g_variant_get_child(args, 1, "u", &flags);
 	if (!call_check_flags(call, flags, XML_VALIDATE, error))
-		return false;
+		return NULL;
 	doc = object_parse(OBJECT_NETWORK, xml, -1, call->hv->driver->def_flags, error);
 	if (!doc || (call->hv->driver->network_check && !call->hv->driver->network_check(call->hv, doc, error)))
-		return false;
-	e = registry_define(call->hv->networks, doc, false, error);
+		return NULL;
+	e = registry_define(call->hv->networks, doc, transient, error);
+	if (e)
+		doc = NULL;
+	return e;
+}
+
+static bool define(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	struct entry *e = take_xml(call, args, false, error);
+
 	if (!e)
 		return false;
-	doc = NULL;
 	if (!registry_store(e, error)) {
 		if (!e->active)
 			registry_remove(e);
@@ -185,23 +194,10 @@ void autostart_networks(struct hv *hv)
 
 static bool create_xml(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
-	g_autoptr(xmlDoc) doc = NULL;
-	struct entry *e;
-	const char *xml;
-	guint32 flags = 0;
+	struct entry *e = take_xml(call, args, true, error);
 
-	g_variant_get_child(args, 0, "&s", &xml);
-	if (g_variant_n_children(args) > 1)
-		g_variant_get_child(args, 1, "u", &flags);
-	if (!call_check_flags(call, flags, XML_VALIDATE, error))
-		return false;
-	doc = object_parse(OBJECT_NETWORK, xml, -1, call->hv->driver->def_flags, error);
-	if (!doc || (call->hv->driver->network_check && !call->hv->driver->network_check(call->hv, doc, error)))
-		return false;
-	e = registry_define(call->hv->networks, doc, true, error);
 	if (!e)
 		return false;
-	doc = NULL;
 	if (start(e, error))
 		return answer(e, ret);
 	if (!e->persistent)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See registry.h. Called by networks.c, pools.c, secrets.c. */
+/* See registry.h. Called by networks.c and storage. */
 #include "registry.h"
 
 #include <string.h>
@@ -24,8 +24,6 @@ struct registry *registry_new(struct hv *hv, enum object_kind kind)
 	*r = (struct registry){ hv, kind, EVENT_NETWORK, "network", VIR_ERR_NO_NETWORK };
 	if (kind == OBJECT_POOL)
 		*r = (struct registry){ hv, kind, EVENT_POOL, "pool", VIR_ERR_NO_STORAGE_POOL };
-	if (kind == OBJECT_SECRET)
-		*r = (struct registry){ hv, kind, EVENT_SECRET, "secret", VIR_ERR_NO_SECRET };
 	r->all = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)entry_free);
 	return r;
 }
@@ -97,9 +95,6 @@ struct entry *registry_define(struct registry *r, xmlDoc *doc, bool transient, G
 	}
 	uuid_write(uuid, clean);
 	e = g_hash_table_lookup(r->all, clean);
-	/* A secret's name is its UUID. */
-	if (!name)
-		name = clean;
 	if (e && strcmp(e->name, name) != 0)
 		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "%s '%s' is already defined with uuid %s", r->what, e->name,
 			 clean);

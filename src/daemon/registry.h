@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What networks, storage pools and secrets have in common: a name and a UUID, a definition (src/virt/model's objects.h), perhaps
+ * What networks and storage pools have in common: a name and a UUID, a definition (src/virt/model's objects.h), perhaps
  * being active, stored, started with the daemon; and libvirt's rules for these. With the state lock held.
  */
 #pragma once

@@ -3,7 +3,7 @@
  * KvConnection: a connection to kvd, or to libvirtd and its modular daemons, by libvirt's protocol. Every procedure of the
  * protocol can be called by name; schema/rpc.procs lists them with their types, and src/virt/rpc/xdr.h says which GVariant type
  * each letter there is: domain_lookup_by_name takes "(s)" and gives "((sayi))". Objects are what the protocol sends: a domain is
- * "(sayi)", its name, the 16 bytes of its UUID and its ID or -1. KvDomain has the usual calls with C types.
+ * "(sayi)", its name, the 16 bytes of its UUID and its ID or -1.
  *
  * Errors of the server are in KV_VIRT_ERROR with libvirt's number (virterror.h) and its text. A connection may be used from
  * several threads; signals come in the main context that was the thread's default when it was opened.
