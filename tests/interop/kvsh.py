@@ -15,6 +15,16 @@ import libvirtd
 
 here = os.path.dirname(os.path.abspath(__file__))
 
+# What the test driver makes for each connection anew, so that a call never sees what the call before it did.
+NODE = '''<node>
+<domain type='test'><name>test</name><memory>8388608</memory><vcpu>2</vcpu><os><type>hvm</type></os>
+<devices><disk type='file' device='disk'><source file='/guest/diskimage1'/><target dev='vda' bus='virtio'/></disk>
+<interface type='network'><mac address='aa:bb:cc:dd:ee:ff'/><source network='default'/></interface></devices></domain>
+<network><name>default</name><bridge name='virbr0'/><forward/><ip address='192.168.122.1' netmask='255.255.255.0'/></network>
+<pool type='dir'><name>default-pool</name><target><path>/default-pool</path></target></pool>
+</node>
+'''
+
 
 def run(program, uri, line, folder):
     p = subprocess.run([program, '-c', uri] + line, cwd=folder, capture_output=True, text=True, timeout=60,
@@ -73,10 +83,14 @@ def synopses(kvsh):
 
 def run_program(name, path):
     """facts: what schema/rpc.procs says, against the server. libkv: the library, which kills the server in the end."""
-    server = libvirtd.Libvirtd()
-    with server as uri:
-        more = '100' if name == 'facts' else str(server.process.pid)
-        return subprocess.run([path, uri, more], check=False, timeout=100).returncode
+    with tempfile.NamedTemporaryFile('w', suffix='.xml') as node:
+        node.write(NODE)
+        node.flush()
+        os.chmod(node.name, 0o644)
+        server = libvirtd.Libvirtd(f'test+unix://{node.name}' if name == 'facts' else 'test+unix:///default')
+        with server as uri:
+            more = '100' if name == 'facts' else str(server.process.pid)
+            return subprocess.run([path, uri, more], check=False, timeout=100).returncode
 
 
 def main():
