@@ -5,10 +5,11 @@
 #include "connection-inside.h"
 #include "error.h"
 #include "message.h"
+#include "object-inside.h"
 
 enum { AUTH_NONE, AUTH_SASL, AUTH_POLKIT };
 enum { FEATURE_KEEPALIVE = 10 };
-enum { EVENT, CLOSED, N_SIGNALS };
+enum { EVENT, OBJECT_EVENT, CLOSED, N_SIGNALS };
 
 struct _KvConnection {
 	GObject parent;
@@ -27,11 +28,24 @@ GQuark kv_virt_error_quark(void)
 	return rpc_errors_quark();
 }
 
+static void emit_object_event(KvConnection *self, const struct rpc_proc *proc, GVariant *body)
+{
+	g_autoptr(GVariant) rest = NULL;
+	g_autoptr(KvObject) object = NULL;
+
+	if (!g_signal_has_handler_pending(self, signals[OBJECT_EVENT], 0, TRUE))
+		return;
+	object = kv_event_object(self, proc->args, body, &rest);
+	if (object)
+		g_signal_emit(self, signals[OBJECT_EVENT], 0, object, proc->name, rest);
+}
+
 static void on_event(void *opaque, const struct rpc_proc *proc, GVariant *body)
 {
 	g_autoptr(KvConnection) self = g_object_ref(opaque);
 
 	g_signal_emit(self, signals[EVENT], 0, proc->name, body);
+	emit_object_event(self, proc, body);
 }
 
 static void on_closed(void *opaque, const GError *why)
@@ -268,6 +282,8 @@ static void kv_connection_class_init(KvConnectionClass *class)
 	object->finalize = finalize;
 	signals[EVENT] = g_signal_new("event", KV_TYPE_CONNECTION, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 2,
 				      G_TYPE_STRING, G_TYPE_VARIANT);
+	signals[OBJECT_EVENT] = g_signal_new("object-event", KV_TYPE_CONNECTION, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
+					     G_TYPE_NONE, 3, KV_TYPE_OBJECT, G_TYPE_STRING, G_TYPE_VARIANT);
 	signals[CLOSED] =
 		g_signal_new("closed", KV_TYPE_CONNECTION, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 1, G_TYPE_ERROR);
 }

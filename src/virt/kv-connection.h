@@ -87,7 +87,9 @@ GVariant *kv_connection_call_finish(KvConnection *self, GAsyncResult *result, GE
 /*
  * Signals:
  *   event(procedure: string, body: GVariant)   a message of the server, "domain_event_callback_lifecycle"; who wants it
- *                                              has called connect_domain_event_callback_register_any
+ *                                              has called kv_connection_watch_sync()
+ *   object-event(object: KvObject, procedure: string, details: GVariant)
+ *                                              the same of an object, and the rest of the message as a tuple
  *   closed(error: GError)                      the server is gone
  */
 

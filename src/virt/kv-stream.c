@@ -45,6 +45,15 @@ gssize kv_stream_recv_nonblock(KvStream *self, void *buffer, gsize length, GErro
 	return rpc_stream_recv(self->stream, buffer, length, false, NULL, error);
 }
 
+GBytes *kv_stream_read_bytes_sync(KvStream *self, gsize count, GCancellable *cancellable, GError **error)
+{
+	gsize room = MIN(count, 1 << 20);
+	g_autofree char *buffer = g_malloc(room);
+	gssize n = kv_stream_recv_sync(self, buffer, room, cancellable, error);
+
+	return n < 0 ? NULL : g_bytes_new_take(g_steal_pointer(&buffer), n);
+}
+
 gboolean kv_stream_send_sync(KvStream *self, const void *buffer, gsize length, GCancellable *cancellable, GError **error)
 {
 	return rpc_stream_send(self->stream, buffer, length, cancellable, error);

@@ -20,14 +20,14 @@ KvStream *kv_stream_open_sync(KvConnection *connection, const char *procedure, G
 			      GCancellable *cancellable, GError **error);
 /**
  * kv_stream_recv_sync:
- * @buffer: (out caller-allocates) (array length=length): where to
+ * @buffer: (out caller-allocates) (array length=length) (element-type guint8): where to
  *
  * Returns: how many bytes; 0 at the end; -1 on error
  */
 gssize kv_stream_recv_sync(KvStream *self, void *buffer, gsize length, GCancellable *cancellable, GError **error);
 /**
  * kv_stream_recv_nonblock:
- * @buffer: (out caller-allocates) (array length=length): where to
+ * @buffer: (out caller-allocates) (array length=length) (element-type guint8): where to
  *
  * For the signal "ready".
  *
@@ -35,8 +35,17 @@ gssize kv_stream_recv_sync(KvStream *self, void *buffer, gsize length, GCancella
  */
 gssize kv_stream_recv_nonblock(KvStream *self, void *buffer, gsize length, GError **error);
 /**
+ * kv_stream_read_bytes_sync:
+ * @count: at most so many
+ *
+ * For bindings.
+ *
+ * Returns: (transfer full): the same; empty at the end
+ */
+GBytes *kv_stream_read_bytes_sync(KvStream *self, gsize count, GCancellable *cancellable, GError **error);
+/**
  * kv_stream_send_sync:
- * @buffer: (array length=length): what
+ * @buffer: (array length=length) (element-type guint8): what
  */
 gboolean kv_stream_send_sync(KvStream *self, const void *buffer, gsize length, GCancellable *cancellable, GError **error);
 /* Waits until the other side has taken all of it, and says whether it could. */
