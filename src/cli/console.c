@@ -61,7 +61,7 @@ static gboolean on_key(gint fd, GIOCondition condition, gpointer opaque)
 
 	if (n <= 0) {
 		end(c, true);
-		return G_SOURCE_REMOVE;
+		return G_SOURCE_CONTINUE; /* its owner removes it */
 	}
 	escape = memchr(data, c->sh->escape, n);
 	n = escape ? escape - data : n;
