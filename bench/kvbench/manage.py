@@ -6,19 +6,28 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import uuid
 
-from . import report
+from . import report, start
 
 DOMAINS = 1000
 TRIPS = 2000
+EVENTS, CLIENTS = 1000, 20
 NOBODY = 65534
 XML = """<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>512</memory><vcpu>2</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/><apic/></features>
 <devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/tmp/{name}.qcow2'/>
 <target dev='vda' bus='virtio'/></disk>
 <interface type='user'><model type='virtio'/></interface><serial type='pty'/><graphics type='vnc' autoport='yes'/></devices></domain>"""
+
+
+# A guest of a few bytes that writes one to its serial port: ours starts it as a kernel, QEMU as a firmware, its fastest ways.
+FIRST = """<domain type='qemu'><name>first</name><memory unit='MiB'>128</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='{machine}'>hvm</type>{boot}</os>
+<devices><controller type='usb' model='none'/><serial type='file'><source path='{path}'/></serial><memballoon model='none'/></devices>
+</domain>"""
 
 
 class Daemon:
@@ -83,6 +92,30 @@ def command(words):
     return milliseconds(lambda: subprocess.run(words, check=True, stdout=subprocess.DEVNULL))
 
 
+def first_byte(connection, xml, path):
+    """Milliseconds from the call that creates the machine until its first byte is in the file."""
+    seen = []
+
+    def watch():
+        while not seen and time.monotonic() < begin + 30:
+            try:
+                if os.stat(path).st_size:
+                    seen.append(time.monotonic())
+            except FileNotFoundError:
+                pass
+            time.sleep(0.0002)
+    begin = time.monotonic()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    domain = connection.createXML(xml, 0)
+    watcher.join()
+    domain.destroy()
+    os.unlink(path)
+    if not seen:
+        sys.exit(f'manage: nothing in {path}')
+    return 1000 * (seen[0] - begin)
+
+
 def list_cpu(daemon):
     before = daemon.cpu()
     for _ in range(100):
@@ -90,12 +123,17 @@ def list_cpu(daemon):
     return 10 * (daemon.cpu() - before)
 
 
-def measure(daemon, shell, libvirt, texts, put):
+def measure(daemon, shell, libvirt, texts, first, programs, put):
     c = daemon.connection
+    for _ in range(5):
+        put('start of a machine to its first serial byte', first_byte(c, *first))
+        done = subprocess.run([f'{programs}/event-load', daemon.sock, str(CLIENTS), str(EVENTS)], check=True, capture_output=True, text=True)
+        put(f'{EVENTS} events to {CLIENTS} clients', float(done.stdout))
     trips = [milliseconds(c.getLibVersion) for _ in range(TRIPS)]
     put('RPC, a round trip: median', statistics.median(trips))
     put('RPC, a round trip: 99th percentile', statistics.quantiles(trips, n=100)[98])
-    put(f'define {DOMAINS}', milliseconds(lambda: [c.defineXML(text) for text in texts]))
+    define = milliseconds(lambda: [c.defineXML(text) for text in texts])
+    put(f'define {DOMAINS}', define)
     put(f'list {DOMAINS}: CPU of the server', list_cpu(daemon))
     uri = f'qemu+unix:///session?socket={daemon.sock}'
     for _ in range(5):
@@ -108,7 +146,9 @@ def measure(daemon, shell, libvirt, texts, put):
         if _ < 2:
             daemon.stop()
     domains = daemon.connection.listAllDomains()
-    put(f'undefine {DOMAINS}', milliseconds(lambda: [domain.undefine() for domain in domains]))
+    undefine = milliseconds(lambda: [domain.undefine() for domain in domains])
+    put(f'undefine {DOMAINS}', undefine)
+    put(f'define and undefine {DOMAINS}', define + undefine)
 
 
 def run(context):
@@ -121,6 +161,10 @@ def run(context):
     build = os.path.abspath(context.args.build)
     folder = context.folder
     os.chmod(folder, 0o711)
+    start.write_kernel(f'{folder}/kernel')
+    start.write_firmware(f'{folder}/firmware')
+    first = {'ours': ('micro', f'<kernel>{folder}/kernel</kernel>'),
+             'libvirt': ('q35', f"<loader readonly='yes' type='rom'>{folder}/firmware</loader>")}
     rows = {}
     for number in range(context.args.runs):
         place = f'{folder}/manage{number}'
@@ -137,7 +181,9 @@ def run(context):
             daemon, shell = daemons[column]
             daemon.start(libvirt)
             try:
-                measure(daemon, shell, libvirt, texts,
+                path = f'{daemon.dir}/state/serial'
+                machine, boot = first[column]
+                measure(daemon, shell, libvirt, texts, (FIRST.format(machine=machine, boot=boot, path=path), path), context.programs,
                         lambda row, value: rows.setdefault(row, {}).setdefault(column, []).append(value))
             finally:
                 daemon.stop()

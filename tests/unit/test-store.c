@@ -217,6 +217,170 @@ static void status_files(void **state)
 	store_free(s);
 }
 
+/* ---- power cuts ---- */
+
+static char *file_in(const char *name)
+{
+	return g_build_filename(dir, name, NULL);
+}
+
+static void write_file(const char *name, const char *data, gssize len)
+{
+	g_autofree char *path = file_in(name);
+
+	assert_true(g_file_set_contents(path, data, len, NULL));
+}
+
+static char *read_file(const char *name, gsize *ret_len)
+{
+	g_autofree char *path = file_in(name);
+	char *data = NULL;
+
+	g_file_get_contents(path, &data, ret_len, NULL);
+	return data;
+}
+
+/* A store with changes that only the journal has for certain, as a process leaves it that is gone at once: its journal. */
+static char *unsettled(gsize *ret_len)
+{
+	g_autoptr(GError) error = NULL;
+	struct store *s = reopen(NULL);
+	char *journal;
+
+	put(s, "old", 1);
+	put(s, "removed", 2);
+	s = reopen(s); /* these are settled */
+	put(s, "old", 3);
+	put(s, "new", 4);
+	put(s, "new", 5);
+	put(s, "brief", 6);
+	assert_true(store_remove(s, "removed", &error));
+	assert_true(store_remove(s, "brief", &error));
+	journal = read_file(".journal", ret_len);
+	assert_non_null(journal);
+	store_free(s);
+	return journal;
+}
+
+/* The folder as a file system without its last commits may have it, and a journal of another boot. */
+static void cut_power(char *journal, gsize len, bool of_this_boot)
+{
+	g_autofree char *old = xml_of("old", 1), *removed = xml_of("removed", 2), *brief = xml_of("brief", 6);
+	static const char *const files[] = { "old.xml", "removed.xml", "brief.xml" };
+	const struct utimbuf past = { 1000000000, 1000000000 };
+	GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
+	guint8 digest[32];
+	gsize digest_len = sizeof(digest);
+
+	if (!of_this_boot)
+		journal[16] ^= 1; /* after magic and round */
+	g_checksum_update(sum, (guchar *)journal, 56);
+	g_checksum_get_digest(sum, digest, &digest_len);
+	memcpy(journal + 56, digest, 8);
+	g_checksum_free(sum);
+	write_file("old.xml", old, -1);
+	write_file("removed.xml", removed, -1);
+	write_file("brief.xml", brief, -1);
+	write_file("new.xml", "", 0); /* its blocks were never written */
+	write_file(".journal", journal, (gssize)len);
+	for (unsigned i = 0; i < G_N_ELEMENTS(files); i++) {
+		g_autofree char *path = file_in(files[i]);
+
+		assert_int_equal(utime(path, &past), 0);
+	}
+}
+
+static void after_a_power_cut(void **state)
+{
+	gsize len;
+	g_autofree char *journal = unsettled(&len);
+	struct store *s;
+
+	cut_power(journal, len, false);
+	s = reopen(NULL);
+	assert_list(s, "new 05;old 03;");
+	s = reopen(s);
+	assert_list(s, "new 05;old 03;");
+	store_free(s);
+}
+
+/* Without a power cut a file is what counts, whatever the journal says of it; and one that was edited after it always. */
+static void edited_files_stay(void **state)
+{
+	gsize len;
+	g_autofree char *journal = unsettled(&len), *edited = xml_of("old", 7), *path = file_in("old.xml");
+	const struct utimbuf later = { 4000000000, 4000000000 };
+	struct store *s;
+
+	cut_power(journal, len, true);
+	s = reopen(NULL);
+	assert_list(s, "brief 06;old 01;removed 02;");
+	store_free(s);
+	cut_power(journal, len, false);
+	write_file("old.xml", edited, -1);
+	assert_int_equal(utime(path, &later), 0);
+	s = reopen(NULL);
+	assert_list(s, "new 05;old 07;");
+	store_free(s);
+}
+
+/* Each definition is one that was stored once, wherever the journal was cut or damaged. */
+static void damaged_journal(void **state)
+{
+	gsize len;
+	g_autofree char *journal = unsettled(&len);
+
+	for (gsize at = 64; at < 8192; at += 61) {
+		g_autofree char *damaged = g_memdup2(journal, len);
+		gsize kept = at % 2 || at < 4096 ? len : at;
+		struct store *s;
+		GString *text = g_string_new(NULL);
+
+		damaged[at] ^= 0x55;
+		cut_power(damaged, kept, false);
+		s = reopen(NULL);
+		store_each(s, list, text);
+		assert_true(strstr(text->str, "old 01;") || strstr(text->str, "old 03;"));
+		assert_null(strstr(text->str, "none"));
+		put(s, "after", 8);
+		store_free(s);
+		s = reopen(NULL);
+		g_string_assign(text, "");
+		store_each(s, list, text);
+		assert_non_null(strstr(text->str, "after 08;"));
+		store_free(s);
+		g_string_free(text, TRUE);
+	}
+}
+
+/* More than it has room for, and texts that it never has: all there, and on the way each round begins anew. */
+static void full_journal(void **state)
+{
+	g_autofree char *large = g_strnfill(2 << 20, ' '), *xml = g_strconcat("<domain><name>large</name>", large, "</domain>", NULL);
+	g_autofree char *half = g_strnfill(300 << 10, ' ');
+	g_autoptr(GError) error = NULL;
+	struct store *s = reopen(NULL);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 9; i++) {
+		g_autofree char *name = g_strdup_printf("half%u", i), *text = NULL;
+
+		text = g_strdup_printf("<domain><name>%s</name>%s</domain>", name, half);
+		assert_true(store_write(s, name, "", text, &error));
+	}
+	assert_true(store_write(s, "large", "", xml, &error));
+	s = reopen(s);
+	for (unsigned i = 0; i < 9; i++) {
+		g_autofree char *name = g_strdup_printf("half%u", i), *text = store_read(s, name, NULL);
+
+		n += text && strlen(text) > 300 << 10;
+	}
+	assert_int_equal(n, 9);
+	g_free(store_read(s, "large", &error));
+	assert_null(error);
+	store_free(s);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -225,6 +389,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(index_is_a_hint, setup, teardown),
 		cmocka_unit_test_setup_teardown(leftovers_and_strangers, setup, teardown),
 		cmocka_unit_test_setup_teardown(status_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(after_a_power_cut, setup, teardown),
+		cmocka_unit_test_setup_teardown(edited_files_stay, setup, teardown),
+		cmocka_unit_test_setup_teardown(damaged_journal, setup, teardown),
+		cmocka_unit_test_setup_teardown(full_journal, setup, teardown),
 	};
 
 	kv_log_set_program("test-store");

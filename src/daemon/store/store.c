@@ -14,6 +14,7 @@
 #include "model-xml.h"
 #include "store-file.h"
 #include "store-index.h"
+#include "store-journal.h"
 
 #define ENDING	  ".xml"
 #define AUTOSTART "autostart"
@@ -26,6 +27,7 @@ struct store {
 	GTree *entries; /* name -> struct store_item */
 	unsigned parsed;
 	unsigned changes; /* that the index does not have */
+	struct store_journal *journal; /* NULL: nothing is made durable */
 };
 
 /* ---- names ---- */
@@ -80,6 +82,83 @@ static char *link_path(const struct store *s, const char *name, GError **error)
 	g_autofree char *file = file_name(name, error);
 
 	return file ? g_build_filename(s->dir, AUTOSTART, file, NULL) : NULL;
+}
+
+/* ---- what a power cut leaves ---- */
+
+static bool remove_files(struct store *s, const char *name, GError **error)
+{
+	g_autofree char *path = store_path(s, name, error), *link = path ? link_path(s, name, error) : NULL;
+
+	if (!link)
+		return false;
+	if (!(s->flags & STORE_STATUS) && unlink(link) < 0 && errno != ENOENT && errno != ENOTDIR)
+		return kv_fail_errno(error, errno, "cannot remove the link '%s'", link);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return kv_fail_errno(error, errno, "cannot remove '%s'", path);
+	return true;
+}
+
+/* Somebody has edited it since: with text in it, and younger than our record of what we wrote. */
+static bool is_newer(const char *path, gint64 when)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_size && (gint64)st.st_mtim.tv_sec * G_USEC_PER_SEC + st.st_mtim.tv_nsec / 1000 > when;
+}
+
+static void replay(void *opaque, const char *name, const char *text, gint64 when)
+{
+	struct store *s = opaque;
+	g_autoptr(GError) error = NULL;
+	g_autofree char *file = file_name(name, &error), *path = file ? g_build_filename(s->dir, file, NULL) : NULL;
+
+	if (path && is_newer(path, when))
+		return;
+	if (!path || !(text ? store_file_write(s->dir, file, text, true, NULL, &error) : remove_files(s, name, &error)))
+		kv_log_error("after a power cut: %s", error->message);
+}
+
+static bool sync_file(const struct store *s, const char *name, GError **error)
+{
+	g_autofree char *path = store_path(s, name, error);
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+	bool ok = path && (fd >= 0 ? fsync(fd) == 0 : errno == ENOENT);
+
+	if (path && !ok)
+		kv_fail_errno(error, errno, "cannot make '%s' durable", path);
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* What the journal alone has becomes durable by itself, and it begins anew. */
+static bool settle(struct store *s, GError **error)
+{
+	GHashTableIter iter;
+	void *name;
+
+	if (!s->journal || !g_hash_table_size(store_journal_names(s->journal)))
+		return true;
+	g_hash_table_iter_init(&iter, store_journal_names(s->journal));
+	while (g_hash_table_iter_next(&iter, &name, NULL))
+		if (!sync_file(s, name, error))
+			return false;
+	if (!store_file_sync_folder(s->dir, error))
+		return false;
+	return store_journal_begin(s->journal) || kv_fail_errno(error, errno, "cannot write the journal of '%s'", s->dir);
+}
+
+/* What was done to a name's files, text NULL: removed, is on the disk when this answers. */
+static bool make_durable(struct store *s, const char *name, const char *text, GError **error)
+{
+	if (!s->journal || store_journal_add(s->journal, name, text))
+		return true;
+	if (!settle(s, error))
+		return false;
+	if (store_journal_add(s->journal, name, text))
+		return true;
+	return sync_file(s, name, error) && store_file_sync_folder(s->dir, error);
 }
 
 /* ---- reading a folder ---- */
@@ -194,7 +273,9 @@ struct store *store_open(const char *dir, const char *root, unsigned flags, GErr
 		kv_fail_errno(error, errno, "cannot make the folder '%s'", dir);
 		return NULL;
 	}
-	if (!read_folder(s, error))
+	if (!(flags & STORE_STATUS))
+		s->journal = store_journal_open(dir, replay, s);
+	if (!settle(s, error) || !read_folder(s, error))
 		return NULL;
 	flush(s);
 	return g_steal_pointer(&s);
@@ -202,9 +283,14 @@ struct store *store_open(const char *dir, const char *root, unsigned flags, GErr
 
 void store_free(struct store *s)
 {
+	g_autoptr(GError) error = NULL;
+
 	if (!s)
 		return;
 	flush(s);
+	if (!settle(s, &error))
+		kv_log_warn("%s", error->message);
+	store_journal_free(s->journal);
 	g_tree_destroy(s->entries);
 	g_free(s->dir);
 	g_free(s->root);
@@ -256,7 +342,7 @@ bool store_write(struct store *s, const char *name, const char *uuid, const char
 	struct store_item *old, *item;
 	struct stat st;
 
-	if (!file || !store_file_write(s->dir, file, xml, !(s->flags & STORE_STATUS), &st, error))
+	if (!file || !store_file_write(s->dir, file, xml, false, &st, error) || !make_durable(s, name, xml, error))
 		return false;
 	item = g_new0(struct store_item, 1);
 	store_item_stamp(item, &st);
@@ -289,15 +375,9 @@ bool store_set_autostart(struct store *s, const char *name, bool on, GError **er
 
 bool store_remove(struct store *s, const char *name, GError **error)
 {
-	g_autofree char *path = store_path(s, name, error), *link = path ? link_path(s, name, error) : NULL;
-
-	if (!link)
+	if (!remove_files(s, name, error) || !make_durable(s, name, NULL, error))
 		return false;
-	if (!(s->flags & STORE_STATUS) && unlink(link) < 0 && errno != ENOENT && errno != ENOTDIR)
-		return kv_fail_errno(error, errno, "cannot remove the link '%s'", link);
-	if (unlink(path) < 0 && errno != ENOENT)
-		return kv_fail_errno(error, errno, "cannot remove '%s'", path);
 	g_tree_remove(s->entries, name);
 	changed(s);
-	return s->flags & STORE_STATUS || store_file_sync_folder(s->dir, error);
+	return true;
 }

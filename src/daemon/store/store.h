@@ -3,6 +3,7 @@
  * Definitions as files, one a folder of one kind: NAME.xml, libvirt's XML, and autostart/NAME.xml, a link to it. A file is
  * written whole or not at all. People edit them while the daemon is not there, so a file is what counts; .index says which name
  * and UUID it has only as long as the file is the one that was read for it (inode, size, times). So a start parses what is new.
+ * Before a change is answered it is durable, by a journal (store-journal.h).
  * The same without index and links, and not made durable, for the status of what runs (STORE_STATUS).
  *
  * Threads: under the state lock; a write waits for the disk with it held, since definitions change seldom and their order counts.

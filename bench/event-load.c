@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Lifecycle events to many clients: CLIENTS of them register, one more suspends and resumes the domain "test" of test:///default
+ * EVENTS times together, and the time until each has all of them is printed in ms. It speaks libvirt's protocol itself, for every
+ * server alike, as a library would take longer for a message than a server. Called by kvbench/manage.py.
+ * usage: event-load SOCKET CLIENTS EVENTS
+ */
+#include <arpa/inet.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	PROGRAM = 0x20008086,
+	CONNECT_OPEN = 1,
+	LOOKUP_BY_NAME = 23,
+	RESUME = 28,
+	SUSPEND = 34,
+	AUTH_LIST = 66,
+	REGISTER_ANY = 316,
+	LIFECYCLE = 318,
+	REPLY = 1,
+	MESSAGE = 2,
+	HEAD = 28,
+	CLIENTS_MAX = 100,
+	ROOM = 65536,
+	TIMEOUT_MS = 60000,
+};
+
+struct client {
+	int fd;
+	size_t len;
+	unsigned events, replies;
+	uint8_t in[ROOM];
+};
+
+static struct client clients[CLIENTS_MAX + 1];
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "event-load: %s\n", what);
+	exit(1);
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static uint32_t word(const uint8_t *at)
+{
+	uint32_t v;
+
+	memcpy(&v, at, 4);
+	return ntohl(v);
+}
+
+static void call(struct client *c, unsigned procedure, const void *args, size_t len)
+{
+	uint32_t words[] = { htonl(HEAD + len), htonl(PROGRAM), htonl(1), htonl(procedure), 0, htonl(1), 0 };
+	uint8_t out[512];
+
+	memcpy(out, words, HEAD);
+	memcpy(out + HEAD, args, len);
+	if (send(c->fd, out, HEAD + len, MSG_NOSIGNAL) != (ssize_t)(HEAD + len))
+		fail("the server has gone");
+}
+
+/* Counts and drops the whole messages that have come, but for the last answer, which ret may have. */
+static void take(struct client *c, uint8_t *ret, size_t ret_size)
+{
+	ssize_t n = recv(c->fd, c->in + c->len, ROOM - c->len, 0);
+	size_t at = 0, size;
+
+	if (n <= 0)
+		fail("the server has gone");
+	c->len += (size_t)n;
+	for (; c->len - at >= HEAD && c->len - at >= (size = word(c->in + at)); at += size) {
+		const uint8_t *m = c->in + at;
+
+		if (size < HEAD || size > ROOM)
+			fail("no message of the protocol");
+		c->events += word(m + 16) == MESSAGE && word(m + 12) == LIFECYCLE;
+		if (word(m + 16) != REPLY)
+			continue;
+		c->replies++;
+		if (word(m + 24))
+			fail("the server refuses");
+		if (ret && size - HEAD <= ret_size)
+			memcpy(ret, m + HEAD, size - HEAD);
+	}
+	memmove(c->in, c->in + at, c->len - at);
+	c->len -= at;
+}
+
+static void ask(struct client *c, unsigned procedure, const void *args, size_t len, uint8_t *ret, size_t ret_size)
+{
+	unsigned before = c->replies;
+
+	call(c, procedure, args, len);
+	while (c->replies == before)
+		take(c, ret, ret_size);
+}
+
+static void open_client(struct client *c, const char *path)
+{
+	static const uint8_t uri[] = "\0\0\0\1\0\0\0\17test:///default\0\0\0\0";
+	struct sockaddr_un address = { AF_UNIX };
+
+	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
+	c->fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (connect(c->fd, (struct sockaddr *)&address, sizeof(address)))
+		fail("nobody listens");
+	ask(c, AUTH_LIST, "", 0, NULL, 0);
+	ask(c, CONNECT_OPEN, uri, 28, NULL, 0);
+}
+
+/* One call after the other, as servers may take two of a client in any order, while what the others get is taken. */
+static void run(struct client *main_one, const uint8_t *domain, size_t domain_len, unsigned n_clients, unsigned n_events)
+{
+	struct pollfd polls[CLIENTS_MAX + 1];
+	unsigned sent = 0, done = 0, first = main_one->replies;
+
+	for (unsigned i = 0; i <= n_clients; i++)
+		polls[i] = (struct pollfd){ clients[i].fd, POLLIN, 0 };
+	while (done < n_clients || main_one->replies - first < n_events) {
+		if (sent < n_events && sent == main_one->replies - first)
+			call(main_one, sent++ % 2 ? RESUME : SUSPEND, domain, domain_len);
+		if (poll(polls, n_clients + 1, TIMEOUT_MS) <= 0)
+			fail("events are missing");
+		done = 0;
+		for (unsigned i = 0; i <= n_clients; i++) {
+			if (polls[i].revents)
+				take(&clients[i], NULL, 0);
+			done += i < n_clients && clients[i].events >= n_events;
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const uint8_t name[] = "\0\0\0\4test", every[8];
+	unsigned n_clients = argc == 4 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
+	unsigned n_events = argc == 4 ? (unsigned)strtoul(argv[3], NULL, 10) & ~1u : 0;
+	uint8_t domain[28];
+	double begin;
+
+	if (!n_clients || n_clients > CLIENTS_MAX || !n_events)
+		fail("usage: event-load SOCKET CLIENTS EVENTS");
+	for (unsigned i = 0; i <= n_clients; i++)
+		open_client(&clients[i], argv[1]);
+	for (unsigned i = 0; i < n_clients; i++)
+		ask(&clients[i], REGISTER_ANY, every, sizeof(every), NULL, 0);
+	ask(&clients[n_clients], LOOKUP_BY_NAME, name, 8, domain, sizeof(domain));
+	begin = now();
+	run(&clients[n_clients], domain, sizeof(domain), n_clients, n_events);
+	printf("%.3f\n", now() - begin);
+	return 0;
+}
