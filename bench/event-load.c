@@ -116,7 +116,9 @@ static void open_client(struct client *c, const char *path)
 	static const uint8_t uri[] = "\0\0\0\1\0\0\0\17test:///default\0\0\0\0";
 	struct sockaddr_un address = { AF_UNIX };
 
-	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
+	if (strlen(path) >= sizeof(address.sun_path))
+		fail("the socket's path is too long");
+	memcpy(address.sun_path, path, strlen(path));
 	c->fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	if (connect(c->fd, (struct sockaddr *)&address, sizeof(address)))
 		fail("nobody listens");

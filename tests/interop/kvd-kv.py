@@ -407,6 +407,17 @@ def case_plug(bed):
     bed.virsh('undefine', 'grows')
 
 
+def closing(function):
+    """A case that leaves nothing running when it fails."""
+    def case(bed):
+        try:
+            function(bed)
+        except BaseException:
+            bed.close()
+            raise
+    return case
+
+
 def main():
     kvd, vmm, root, *names = sys.argv[1:]
     beds = []
@@ -415,16 +426,7 @@ def main():
         beds.append(Bed(os.path.abspath(kvd), os.path.abspath(vmm), root, folder))
         return beds[0]
 
-    def wrap(function):
-        def case(bed):
-            try:
-                function(bed)
-            except BaseException:
-                bed.close()
-                raise
-        return case
-
-    functions = {name: wrap(function) for name, function in globals().items() if name.startswith('case_')}
+    functions = {name: closing(function) for name, function in globals().items() if name.startswith('case_')}
     functions['case_zz_end'] = lambda bed: bed.close()
     chosen = [*(names or [n[5:].replace('_', '-') for n in functions if n != 'case_zz_end']), 'zz-end']
     return cases.run(functions, chosen, make)

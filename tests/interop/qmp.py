@@ -38,9 +38,9 @@ def guest_code():
     return code + b'\xeb' + struct.pack('b', -len(code) - 2)
 
 
-def kernel(path):
+def kernel(path, code=None):
     """An ELF file with a PVH entry: 32-bit protected mode (xen/include/public/elfnote.h, PHYS32_ENTRY)."""
-    code = guest_code().ljust(256, b'\x90')
+    code = (code or guest_code()).ljust(256, b'\x90')
     note = struct.pack('<III4sII', 4, 4, 18, b'Xen', LOAD_AT, 0)
     head = 64 + 2 * 56
     ident = b'\x7fELF\x02\x01\x01'.ljust(16, b'\0')

@@ -356,8 +356,8 @@ static void damaged_journal(void **state)
 /* More than it has room for, and texts that it never has: all there, and on the way each round begins anew. */
 static void full_journal(void **state)
 {
-	g_autofree char *large = g_strnfill(2 << 20, ' '), *xml = g_strconcat("<domain><name>large</name>", large, "</domain>", NULL);
-	g_autofree char *half = g_strnfill(300 << 10, ' ');
+	g_autofree char *large = g_strnfill(2 << 20, ' '), *half = g_strnfill(300 << 10, ' ');
+	g_autofree char *xml = g_strconcat("<domain><name>large</name>", large, "</domain>", NULL);
 	g_autoptr(GError) error = NULL;
 	struct store *s = reopen(NULL);
 	unsigned n = 0;

@@ -104,7 +104,8 @@ static bool is_newer(const char *path, gint64 when)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && st.st_size && (gint64)st.st_mtim.tv_sec * G_USEC_PER_SEC + st.st_mtim.tv_nsec / 1000 > when;
+	return stat(path, &st) == 0 && st.st_size &&
+	       (gint64)st.st_mtim.tv_sec * G_USEC_PER_SEC + st.st_mtim.tv_nsec / 1000 > when;
 }
 
 static void replay(void *opaque, const char *name, const char *text, gint64 when)

@@ -165,6 +165,7 @@ static bool open_hv(struct hv *hv, const char *uri, GError **error)
 		return false;
 	store_each(kv->store, add_stored, hv);
 	kv_load_status(hv);
+	kv_end_orphans(hv);
 	if (!pools_open(hv, error))
 		return false;
 	hv_ref(hv); /* machines run on, and are listened to, when the last client has gone */

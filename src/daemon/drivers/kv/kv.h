@@ -109,6 +109,9 @@ xmlNode *kv_device_by_alias(const struct domain_def *def, const char *kind, cons
 void kv_store_status(struct domain *d);
 void kv_load_status(struct hv *hv); /* those that ran; they are connected to by workers */
 
+/* ---- orphans.c ---- */
+void kv_end_orphans(struct hv *hv); /* after kv_load_status() */
+
 /* ---- stats.c ---- */
 bool kv_stats(struct domain *d, unsigned groups, GVariantBuilder *out, GError **error);
 guint64 kv_cpu_time(struct domain *d);
