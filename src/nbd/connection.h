@@ -69,6 +69,7 @@ struct nbd_conn {
 	struct slow *finished, **finished_end; /* to be answered */
 	bool submitted;			       /* since the last kick */
 	int spins;			       /* request.c, look_for_more() */
+	unsigned processors;
 };
 
 struct nbd_request {

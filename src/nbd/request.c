@@ -626,7 +626,7 @@ static bool look_for_more(struct nbd_conn *c, bool *ret_ok)
 		return false;
 	}
 	/* A processor is left for the clients. */
-	if (__atomic_add_fetch(&looking, 1, __ATOMIC_RELAXED) < g_get_num_processors())
+	if (__atomic_add_fetch(&looking, 1, __ATOMIC_RELAXED) < c->processors)
 		do {
 			*ret_ok = conn_fill(c, false);
 			found = !*ret_ok || conn_have(c) > had;
@@ -689,6 +689,7 @@ void conn_serve(struct nbd_conn *c)
 {
 	c->context = g_main_context_new();
 	c->finished_end = &c->finished;
+	c->processors = g_get_num_processors(); /* reads a file each time */
 	/* Ours, or a drain would run the ends of requests in its own thread. */
 	g_main_context_acquire(c->context);
 	if (open_queue(c)) {
