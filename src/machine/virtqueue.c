@@ -54,8 +54,6 @@ void virtq_init(struct virtqueue *vq, struct guest_mem *mem, uint16_t index, uin
 	vq->mem = mem;
 	vq->index = index;
 	vq->size_max = size_max;
-	vq->iov = g_new(struct iovec, VIRTQ_MAX_SEGS);
-	vq->gpa = g_new(uint64_t, VIRTQ_MAX_SEGS);
 	virtq_reset(vq);
 }
 
@@ -120,6 +118,11 @@ bool virtq_start(struct virtqueue *vq, uint64_t features)
 	if (vq->packed && (vq->next_avail >= n || vq->next_used >= n)) {
 		virtq_break(vq, "ring position is outside the ring");
 		return false;
+	}
+	/* A queue that no driver uses, and most are, needs no room. */
+	if (!vq->iov) {
+		vq->iov = g_new(struct iovec, VIRTQ_MAX_SEGS);
+		vq->gpa = g_new(uint64_t, VIRTQ_MAX_SEGS);
 	}
 	vq->avail_seen = vq->next_avail;
 	vq->in_use = 0;

@@ -86,7 +86,7 @@ struct virtqueue {
 	uint8_t *used_ptr;
 
 	struct virtq_chain chain;
-	struct iovec *iov; /* VIRTQ_MAX_SEGS each; out[] first, in[] after it */
+	struct iovec *iov; /* VIRTQ_MAX_SEGS each, from the first start on; out[] first, in[] after it */
 	uint64_t *gpa;
 };
 
