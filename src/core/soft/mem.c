@@ -11,6 +11,11 @@
 #include "mem.h"
 #include "soft.h"
 
+enum {
+	LAZY_FROM = 8 << 10,
+	LAZY_BYTES = 128 << 10, /* malloc maps as much */
+};
+
 struct memslot *mem_slot_search(const struct memory *m, u64 gpa, u32 *hint)
 {
 	u32 lo = 0, hi = m->count, i;
@@ -161,13 +166,21 @@ static int slot_put(struct vm *vm, const struct memslot *s, const struct memslot
 	return 0;
 }
 
+/* One for each page. Of LAZY_BYTES and more they are zeroes of the kernel's, which come when they are touched: few ever are. */
+static size_t code_page_bytes(const struct memslot *s)
+{
+	size_t n = s->size / PAGE_SIZE;
+
+	return n >= LAZY_FROM && n < LAZY_BYTES ? LAZY_BYTES : n;
+}
+
 static int slot_create(struct vm *vm, const struct kvm_userspace_memory_region *r)
 {
 	struct memslot s = { .id = r->slot, .flags = r->flags, .gpa = r->guest_phys_addr, .size = r->memory_size,
 			     .hva = (u8 *)(uintptr_t)r->userspace_addr };
 	int err;
 
-	s.code_pages = calloc(1, s.size / PAGE_SIZE);
+	s.code_pages = calloc(1, code_page_bytes(&s));
 	if (!s.code_pages)
 		return -ENOMEM;
 	err = slot_dirty_setup(vm, &s);
