@@ -47,18 +47,20 @@ static bool add_queued(struct machine *m, const char *cls, const char *id, GVari
 
 /* Controllers that several disks share, each in the place of the first of its disks. */
 struct controllers {
-	struct device *scsi, *sata;
+	struct device *scsi[MACHINE_SCSI_MAX], *sata;
 };
 
 static bool add_scsi(struct machine *m, const struct machine_disk *disk, struct controllers *have, GError **error)
 {
 	struct device_backend backend = {.disk = disk->disk};
+	struct device **hba = &have->scsi[disk->controller];
+	g_autofree char *id = disk->controller ? g_strdup_printf("scsi%u", disk->controller) : g_strdup("scsi");
 
-	if (!have->scsi && !add_queued(m, "virtio-scsi", "scsi", NULL, NULL, error))
+	if (!*hba && !add_queued(m, "virtio-scsi", id, NULL, NULL, error))
 		return false;
-	if (!have->scsi)
-		have->scsi = m->devices->pdata[m->devices->len - 1];
-	backend.controller = have->scsi;
+	if (!*hba)
+		*hba = m->devices->pdata[m->devices->len - 1];
+	backend.controller = *hba;
 	return board_add(m, disk->cdrom ? "scsi-cd" : "scsi-disk", disk_id(disk->disk), disk->options, &backend, error);
 }
 

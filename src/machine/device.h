@@ -101,6 +101,7 @@ struct device_property {
 
 struct device_class {
 	const char *name;	 /* as in --device and messages: "virtio-blk" */
+	const char *alias;	 /* as QEMU and who uses it call it, where that is another; NULL: so, too */
 	const char *description; /* one line */
 	size_t size;		 /* of the device's struct */
 	/* Creates it in place (the struct is zeroed, `device` filled); options a{sv} or NULL. */
@@ -123,12 +124,18 @@ struct device_class {
 	const struct device_property *properties; /* NULL: none */
 	/* Of a network card: which frames it wants; a change is told once from then on. NULL: it does not tell. Main thread. */
 	void (*rx_filter)(struct device *dev, struct rx_filter *ret);
-	/* Of a slot (plug.c); all NULL: it is none. hot: the guest runs, or is paused, and is told. unplug: the guest is asked.
+	/*
+	 * Of a slot (plug.c); all NULL: it is none. hot: the guest runs, or is paused, and is told. unplug: the guest is asked.
+	 * Of a controller, plugged alone, which may be NULL.
 	 */
 	struct pci_bus *(*bus)(struct device *dev);
 	void (*plugged)(struct device *dev, struct device *child, bool hot);
 	void (*unplug)(struct device *dev, struct device *child);
 	const char *parent;	      /* class of the device that it is plugged into, its controller; NULL: a PCI or USB bus */
+	/* It begins to go: true when nothing that it does is under way, else it is asked again. NULL: there never is. */
+	bool (*leave)(struct device *dev);
+	/* False and why not when a user takes it out. NULL: it may go. */
+	bool (*can_unplug)(struct device *dev, GError **error);
 	const struct scsi_host *scsi;  /* a controller that SCSI units may be attached to (devices/scsi.h); NULL: none */
 };
 

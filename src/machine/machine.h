@@ -29,6 +29,7 @@ struct machine_disk {
 	GVariant *options; /* of the device, a{sv}: serial (s), queues (u), wwn (t); NULL: none */
 	unsigned boot;	   /* 1 + bootindex; 0: none was given */
 	struct iothread *iothread; /* a virtio disk's, not the machine's; NULL: the main loop */
+	unsigned controller;	   /* which SCSI one, from 0 */
 };
 
 /* A network card and what is behind it. */
@@ -58,6 +59,7 @@ struct machine_device {
 	struct iothread *iothread;
 };
 
+enum { MACHINE_SCSI_MAX = 16 }; /* SCSI controllers that disks of the configuration are at */
 enum machine_kind { MACHINE_MICRO, MACHINE_PC };
 
 /* A file that firmware finds in fw_cfg. */

@@ -47,6 +47,9 @@ const struct device_class *plug_find_class(const char *name)
 	const struct device_class *cls = device_class_find(name);
 	g_autofree char *short_name = NULL;
 
+	for (const struct device_class *const *c = device_table; !cls && *c; c++)
+		if ((*c)->alias && !strcmp((*c)->alias, name))
+			cls = *c;
 	if (!cls && g_str_has_suffix(name, "-pci")) {
 		short_name = g_strndup(name, strlen(name) - strlen("-pci"));
 		cls = device_class_find(short_name);
@@ -152,6 +155,8 @@ static struct device *find_parent(struct machine *m, const struct device_class *
 	}
 	if (name)
 		kv_fail(error, KV_ERROR_USAGE, "Bus '%s' not found", w->bus);
+	else if (device_class_find(cls->parent)->scsi)
+		kv_fail(error, KV_ERROR_USAGE, "No 'SCSI' bus found for device '%s'", cls->alias ? cls->alias : cls->name);
 	else
 		kv_fail(error, KV_ERROR_USAGE, "No '%s-bus' bus found for device '%s'", cls->parent, cls->name);
 	return NULL;
@@ -170,6 +175,17 @@ static bool prepare(struct machine *m, const struct device_class *cls, const wis
 	return m->core.usb || board_need_usb(m, error);
 }
 
+static bool plug_into_parent(struct machine *m, const struct device_class *cls, const wish *w, struct device_backend *backend,
+			     bool hot, GError **error)
+{
+	struct device *parent = backend->controller = find_parent(m, cls, w, error);
+	struct device *dev = parent ? board_add(m, cls->name, w->id, w->options, backend, error) : NULL;
+
+	if (dev && parent->cls->plugged)
+		parent->cls->plugged(parent, dev, hot);
+	return dev;
+}
+
 static bool plug(struct machine *m, const struct machine_device *d, bool hot, GError **error)
 {
 	struct device_backend backend = {.disk = d->disk, .netdev = d->netdev, .chardev = d->chardev,
@@ -186,10 +202,8 @@ static bool plug(struct machine *m, const struct machine_device *d, bool hot, GE
 	w.id = d->id ? g_strdup(d->id) : g_strdup_printf("device%u", m->n_named++);
 	if (!read_words(cls, d->options, &w, error))
 		return false;
-	if (cls->parent) {
-		backend.controller = find_parent(m, cls, &w, error);
-		return backend.controller && board_add(m, cls->name, w.id, w.options, &backend, error);
-	}
+	if (cls->parent)
+		return plug_into_parent(m, cls, &w, &backend, hot, error);
 	if (!prepare(m, cls, &w, hot, &place, &slot, error))
 		return false;
 	m->core.pci_place = &place;
@@ -241,6 +255,8 @@ bool machine_unplug(struct machine *m, const char *id, GError **error)
 
 	if (!dev)
 		return kv_fail(error, KV_ERROR_INVALID, "Device '%s' not found", id);
+	if (dev->cls->can_unplug && !dev->cls->can_unplug(dev, error))
+		return false;
 	if (is_usb(dev->cls) || dev->cls->parent) {
 		plug_left(m, dev);
 		return true;
@@ -258,7 +274,7 @@ static gboolean remove_device(gpointer opaque)
 	struct machine *m = l->m;
 	g_autofree char *id = NULL;
 
-	if (m->changing)
+	if (m->changing || (l->dev->cls->leave && !l->dev->cls->leave(l->dev)))
 		return G_SOURCE_CONTINUE;
 	id = g_strdup(l->dev->id);
 	kv_log_debug("%s: taken out", id);

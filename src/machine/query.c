@@ -13,7 +13,7 @@
 /* QEMU has -pci behind the names of virtio devices; the names of others are one. */
 static char *type_name(const struct device_class *cls)
 {
-	return g_strconcat(cls->name, g_str_has_prefix(cls->name, "virtio-") ? "-pci" : "", NULL);
+	return g_strconcat(cls->alias ? cls->alias : cls->name, g_str_has_prefix(cls->name, "virtio-") ? "-pci" : "", NULL);
 }
 
 static struct device *find(struct machine *m, const char *id)

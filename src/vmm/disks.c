@@ -154,16 +154,23 @@ static bool parse_wwn(GVariant *keys, GVariantDict *dict, GError **error)
 	return kv_fail(error, KV_ERROR_USAGE, "--disk: wwn: '%s' is not valid; give a number as 0x5000c50015ea71ac", text);
 }
 
+_Static_assert(MACHINE_SCSI_MAX == 16, "as options.c has it");
+/* Where a SCSI disk is, beside its controller. */
+static const char *const addresses[] = { "channel", "scsi-id", "lun" };
+
 static bool device_options(GVariant *keys, struct machine_disk *ret, GError **error)
 {
 	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
 	const char *serial = text_of(keys, "serial", NULL);
-	guint64 queues = 0;
+	guint64 queues = 0, n;
 
 	if (serial)
 		g_variant_dict_insert(&dict, "serial", "s", serial);
 	if (g_variant_lookup(keys, "queues", "t", &queues))
 		g_variant_dict_insert(&dict, "queues", "u", (guint32)queues);
+	for (unsigned i = 0; i < G_N_ELEMENTS(addresses); i++)
+		if (g_variant_lookup(keys, addresses[i], "t", &n))
+			g_variant_dict_insert(&dict, addresses[i], "t", n);
 	if (!parse_wwn(keys, &dict, error))
 		return false;
 	ret->options = g_variant_ref_sink(g_variant_dict_end(&dict));
@@ -205,6 +212,11 @@ static bool check_keys(GVariant *keys, const struct machine_disk *d, GError **er
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: queues is for bus=virtio and bus=nvme");
 	if (d->bus != MACHINE_BUS_VIRTIO && text_of(keys, "iothread", NULL))
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: iothread is for bus=virtio");
+	for (unsigned i = 0; d->bus != MACHINE_BUS_SCSI && i < G_N_ELEMENTS(addresses); i++)
+		if (has(keys, addresses[i]))
+			return kv_fail(error, KV_ERROR_USAGE, "--disk: %s is for bus=scsi", addresses[i]);
+	if (d->bus != MACHINE_BUS_SCSI && has(keys, "controller"))
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: controller is for bus=scsi");
 	if (!buses[d->bus].wwns && text_of(keys, "wwn", NULL))
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: wwn is for bus=scsi, sata and usb");
 	return true;
@@ -250,16 +262,14 @@ static struct image *open_ahead(GVariant *keys, GError **error)
 /* What the drive's image is opened with; NULL: it is not one that can be. */
 static GVariant *reopen_keys(struct vmm *vmm, unsigned index, const struct image *img)
 {
-	g_autoptr(GVariant) list = options_lookup_value(vmm->options, "disk");
-	g_autoptr(GVariant) keys = index < vmm->n_listed && list && index < g_variant_n_children(list) ?
-					   g_variant_get_child_value(list, index) : NULL;
+	GVariant *keys = vmm->given[index];
 	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
 	struct block_node *node = graph_find_image(vmm->graph, img);
 
 	if (!keys || img->readonly || is_on(keys, "snapshot") || img->storage || (node && node->added))
 		return NULL;
 	if (strcmp(text_of(keys, "file", ""), img->path) == 0)
-		return g_steal_pointer(&keys);
+		return g_variant_ref(keys);
 	g_variant_dict_insert(&dict, "file", "s", img->path);
 	g_variant_dict_insert(&dict, "format", "s", img->format->name);
 	g_variant_dict_insert(&dict, "direct", "b", img->direct);
@@ -324,10 +334,13 @@ static bool open_disk(struct vmm *vmm, unsigned index, GVariant *keys, const cha
 {
 	g_autofree char *id = g_strdup_printf("disk%u", index);
 	struct image *img = NULL;
+	guint64 controller;
 
 	d->cdrom = is_cdrom(keys);
 	d->bus = bus_of(keys, d->cdrom ? cd_bus : "virtio");
 	d->boot = vmm_boot_index(keys);
+	if (g_variant_lookup(keys, "controller", "t", &controller))
+		d->controller = (unsigned)controller;
 	if (!check_keys(keys, d, error) || !device_options(keys, d, error))
 		return false;
 	if (text_of(keys, "file", NULL)) {
@@ -362,13 +375,17 @@ bool vmm_open_disks(struct vmm *vmm, GError **error)
 	vmm->n_listed = n;
 	vmm->disks = g_new0(struct machine_disk, n + VMM_PLUGGED_MAX);
 	vmm->again = g_new0(GVariant *, n + VMM_PLUGGED_MAX);
+	vmm->given = g_new0(GVariant *, n + VMM_PLUGGED_MAX);
 	for (; vmm->n_disks < n; vmm->n_disks++) {
 		g_autoptr(GVariant) keys =
 			vmm->n_disks < listed ? g_variant_get_child_value(list, vmm->n_disks) : cdrom_keys(cdrom);
 		struct machine_disk *d = &vmm->disks[vmm->n_disks];
 
-		if (open_disk(vmm, vmm->n_disks, keys, cd_bus, d, error))
+		if (open_disk(vmm, vmm->n_disks, keys, cd_bus, d, error)) {
+			if (vmm->n_disks < listed)
+				vmm->given[vmm->n_disks] = g_variant_ref(keys);
 			continue;
+		}
 		g_clear_pointer(&d->disk, disk_free);
 		g_clear_pointer(&d->options, g_variant_unref);
 		g_clear_pointer(&vmm->again[vmm->n_disks], g_variant_unref);
@@ -385,7 +402,9 @@ void vmm_close_disks(struct vmm *vmm)
 		disk_free(vmm->disks[i].disk);
 		g_clear_pointer(&vmm->disks[i].options, g_variant_unref);
 		g_clear_pointer(&vmm->again[i], g_variant_unref);
+		g_clear_pointer(&vmm->given[i], g_variant_unref);
 	}
 	g_free(vmm->disks);
 	g_free(vmm->again);
+	g_free(vmm->given);
 }

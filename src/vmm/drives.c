@@ -29,7 +29,7 @@ bool vmm_plug_drive(struct vmm *vmm, struct disk *disk, GError **error)
 {
 	unsigned i = vmm->n_disks;
 
-	if (i == vmm->n_listed + VMM_PLUGGED_MAX)
+	if (i == vmm->n_listed + VMM_PLUGGED_MAX) /* where that many have gone, more may come */
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "more than %d drives that are plugged in", VMM_PLUGGED_MAX);
 	vmm->disks[i] = (struct machine_disk){ .disk = disk };
 	if (!add_drive(vmm, &vmm->drives[i], disk, error)) {
@@ -40,10 +40,22 @@ bool vmm_plug_drive(struct vmm *vmm, struct disk *disk, GError **error)
 	return true;
 }
 
-/* The last one takes its place: all behind n_listed are alike. */
+/* From one place in the list to another, which is free. */
+static void move_drive(struct vmm *vmm, unsigned from, unsigned to)
+{
+	graph_remove_user(vmm->graph, &vmm->drives[from].user);
+	vmm->drives[to] = vmm->drives[from];
+	vmm->disks[to] = vmm->disks[from];
+	vmm->again[to] = vmm->again[from];
+	vmm->given[to] = vmm->given[from];
+	vmm->disks[from] = (struct machine_disk){ 0 };
+	vmm->again[from] = vmm->given[from] = NULL;
+	graph_add_user(vmm->graph, &vmm->drives[to].user);
+}
+
 bool vmm_unplug_drive(struct vmm *vmm, const char *id)
 {
-	unsigned i = vmm->n_listed, last = vmm->n_disks - 1;
+	unsigned i = 0;
 
 	while (i < vmm->n_disks && g_strcmp0(disk_id(vmm->disks[i].disk), id))
 		i++;
@@ -51,16 +63,12 @@ bool vmm_unplug_drive(struct vmm *vmm, const char *id)
 		return false;
 	graph_remove_user(vmm->graph, &vmm->drives[i].user);
 	disk_free(vmm->disks[i].disk);
-	if (i != last) {
-		graph_remove_user(vmm->graph, &vmm->drives[last].user);
-		vmm->drives[i] = vmm->drives[last];
-		vmm->disks[i] = vmm->disks[last];
-		vmm->again[i] = vmm->again[last];
-		graph_add_user(vmm->graph, &vmm->drives[i].user);
-	}
-	vmm->disks[last] = (struct machine_disk){ 0 };
-	vmm->again[last] = NULL;
-	vmm->n_disks--;
+	g_clear_pointer(&vmm->disks[i].options, g_variant_unref);
+	g_clear_pointer(&vmm->again[i], g_variant_unref);
+	g_clear_pointer(&vmm->given[i], g_variant_unref);
+	vmm->disks[i] = (struct machine_disk){ 0 };
+	for (vmm->n_disks--; i < vmm->n_disks; i++)
+		move_drive(vmm, i + 1, i);
 	graph_sweep(vmm->graph);
 	return true;
 }

@@ -63,20 +63,20 @@ static GVariant *words_of(JsonObject *args, GError **error)
 	return g_variant_ref_sink(g_variant_builder_end(&words));
 }
 
-/* A drive over a node, which nobody else may have. */
+/* A drive over a node, which nobody else may have; NULL: an empty one. */
 static struct disk *open_drive(struct vmm *vmm, const char *id, const char *node, GError **error)
 {
 	g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_new("a{sv}", NULL));
-	struct image *img = graph_lookup(vmm->graph, NULL, node, error);
+	struct image *img = node ? graph_lookup(vmm->graph, NULL, node, error) : NULL;
 	struct disk *disk;
 
-	if (!img)
+	if (node && !img)
 		return NULL;
-	if (graph_in_use(vmm->graph, img)) {
+	if (img && graph_in_use(vmm->graph, img)) {
 		qmp_fail(error, QMP_ERROR_GENERIC, "Conflicts with use by another device as 'root' of node '%s'", node);
 		return NULL;
 	}
-	disk = disk_new(id, image_ref(img), options, error);
+	disk = disk_new(id, img ? image_ref(img) : NULL, options, error);
 	if (disk && vmm_plug_drive(vmm, disk, error)) {
 		vmm_watch_disk(vmm, disk, true);
 		return disk;
@@ -134,10 +134,11 @@ static bool take_backends(struct vmm *vmm, JsonObject *args, struct machine_devi
 		d->chardev = vmm_take_chardev(vmm, chardev, d->id, property, error);
 	if (chardev && !d->chardev)
 		return false;
-	if (node)
+	if (node || !strcmp(d->cls, "scsi-cd")) {
 		d->disk = open_drive(vmm, d->id, node, error);
-	if (node && !d->disk)
-		return false;
+		if (!d->disk)
+			return false;
+	}
 	return !machine_takes(d->cls, "netdev") || take_network(vmm, d, network, error);
 }
 

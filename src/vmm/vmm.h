@@ -66,7 +66,8 @@ struct vmm {
 	struct machine_channel *channels; /* n_channels of them */
 	unsigned n_channels;
 	struct machine_disk *disks;
-	unsigned n_disks, n_listed; /* the first n_listed are the command line's, the others were plugged in */
+	unsigned n_disks, n_listed; /* n_listed were the command line's; others were plugged in, and any may have gone */
+	GVariant **given; /* for each of them --disk's keys; NULL: it is no such disk's */
 	GVariant **again; /* for each of them what its image is opened with before the guest runs; NULL: it is open */
 	struct block_graph *graph;
 	struct vmm_drive *drives; /* n_disks of them */
@@ -176,7 +177,7 @@ bool vmm_release_disks(struct vmm *vmm, GError **error);
 bool vmm_take_disks(struct vmm *vmm, GError **error);
 /* drives.c: those drives as users of a graph of images. Likewise. */
 bool vmm_open_graph(struct vmm *vmm, GError **error);
-/* A drive of a device that comes while the machine runs: taken over if true; and when it went. Of others: false. */
+/* A drive of a device that comes while the machine runs: taken over if true; and when any went. False: there is no such drive. */
 enum { VMM_PLUGGED_MAX = 64 };
 bool vmm_plug_drive(struct vmm *vmm, struct disk *disk, GError **error);
 bool vmm_unplug_drive(struct vmm *vmm, const char *id);

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import cases
 import qmp
@@ -93,6 +94,102 @@ def case_many_scsi(bed):
     got = lines(bed.run(*disks, run='echo @sizes $(cat /sys/class/scsi_device/0:0:*:0/device/block/*/size | sort -n); '
                                     'echo @virtio $(ls /sys/block | grep -c vd)'))
     check(got['sizes'] == ' '.join(str(2048 + i) for i in range(40)) and got['virtio'] == '1', 'not all of them', str(got))
+
+
+WATCH = ('while :; do read x < /dev/console || sleep 0.1; echo; for i in $(ls /sys/class/scsi_device | sort); do '
+         'd=$(ls /sys/class/scsi_device/$i/device/block 2>/dev/null); '
+         'echo "@at$x $i $(cat /sys/class/scsi_device/$i/device/type) $(head -c 5 /dev/$d)"; done; echo "@end$x"; done')
+
+
+class Watcher:
+    """Asks the guest what SCSI units it has: a set of (H:C:T:L, type, the first bytes)."""
+
+    def __init__(self, process):
+        self.process, self.turn = process, 0
+
+    def units(self):
+        self.turn += 1
+        self.process.stdin.write(b'%d\n' % self.turn)
+        self.process.stdin.flush()
+        text = kv_vmm.wait_for(self.process, f'@end{self.turn}')
+        return set(re.findall(rf'^@at{self.turn} (\S+) (\d+) ?(.*?)\r?$', text, re.M))
+
+    def wait(self, want):
+        for _ in range(100):
+            have = self.units()
+            if have == want:
+                return
+            time.sleep(0.1)
+        check(False, 'other units', f'{sorted(have)}, not {sorted(want)}')
+
+
+def case_luns(bed):
+    """Several LUNs of one target, a CD-ROM drive among them, other targets, another controller: where Linux finds them, as QEMU
+    would number them. One LUN comes and one goes, each alone, while the guest runs; the rest of the target stays."""
+    def disk(name):
+        return bed.file(name, 1 << 20, name.encode())
+
+    socket = f'{bed.folder}/qmp-luns'
+    process = bed.start('--disk', f'{disk("first")},scsi-id=2,bus=scsi,lun=0,id=a', '--disk', f'{disk("secnd")},bus=scsi,scsi-id=2,id=b',
+                        '--disk', f'{disk("third")},bus=scsi,scsi-id=2,lun=300,id=c',
+                        '--disk', f'{disk("cdrom")},media=cdrom,bus=scsi,scsi-id=2,lun=5,id=d',
+                        '--disk', f'{disk("other")},bus=scsi', '--disk', f'{disk("lun 9")},bus=scsi,lun=9',
+                        '--disk', f'{disk("hba 1")},bus=scsi,controller=1,scsi-id=2,lun=1', '--qmp', f'unix:{socket}', run=WATCH)
+    units = {('0:0:2:0', '0', 'first'), ('0:0:2:1', '0', 'secnd'), (f'0:0:2:{0x4000 | 300}', '0', 'third'), ('0:0:2:5', '5', 'cdrom'),
+             ('0:0:0:0', '0', 'other'), ('0:0:0:9', '0', 'lun 9'), ('1:0:2:1', '0', 'hba 1')}
+    try:
+        kv_vmm.wait_for(process, '@init')
+        guest, client = Watcher(process), qmp.Client(socket)
+        guest.wait(units)
+
+        def add(name, driver='scsi-hd', **keys):
+            client.run('blockdev-add', **{'node-name': f'{keys["id"]}-node', 'driver': 'raw', 'read-only': driver == 'scsi-cd',
+                                          'file': {'driver': 'file', 'filename': disk(name)}})
+            client.run('device_add', driver=driver, drive=f'{keys["id"]}-node', **keys)
+
+        def remove(name):
+            client.run('device_del', id=name)
+            check(client.event('DEVICE_DELETED')['data']['device'] == name, 'another device has gone')
+
+        add('hot 7', id='e', bus='scsi.0', lun=7, **{'scsi-id': 2})
+        guest.wait(units := units | {('0:0:2:7', '0', 'hot 7')})
+        add('hot 2', id='f', **{'scsi-id': 2})  # the first LUN that is free there
+        guest.wait(units := units | {('0:0:2:2', '0', 'hot 2')})
+        add('hotcd', 'scsi-cd', id='g', bus='scsi1.0')  # LUN 0 of the first target where that is free
+        guest.wait(units := units | {('1:0:0:0', '5', 'hotcd')})
+        client.run('device_add', driver='scsi-cd', id='h', lun=400, channel=0)
+        guest.wait(units := units | {(f'0:0:0:{0x4000 | 400}', '5', '')})
+        for keys, message in [
+                ({'scsi-id': 2, 'lun': 7}, "x: scsi-id 2, lun 7: lun already used by 'e'"),
+                ({'scsi-id': 256}, "scsi-disk: scsi-id: '256' is not a number from 0 to 255"),
+                ({'lun': 16384}, "scsi-disk: lun: '16384' is not a number from 0 to 16383"),
+                ({'channel': 1}, 'x: bad scsi channel id: 1; there is 0 alone'),
+                ({'bus': 'scsi2.0'}, "Bus 'scsi2.0' not found"),
+                ({'target': 2}, "scsi-disk has no option 'target'"),
+                ({'drive': 'e-node'}, "Conflicts with use by another device as 'root' of node 'e-node'")]:
+            client.run('blockdev-add', **{'node-name': 'x-node', 'driver': 'null-co'}) if keys == {'scsi-id': 2, 'lun': 7} else None
+            answer = client.ask({'execute': 'device_add', 'arguments': {'driver': 'scsi-hd', 'id': 'x', 'drive': 'x-node', **keys}})
+            check(message in answer['error']['desc'], f'not "{message}"', answer)
+        client.run('blockdev-del', **{'node-name': 'x-node'})
+        remove('b')  # of the command line
+        guest.wait(units := units - {('0:0:2:1', '0', 'secnd')})
+        remove('e')
+        guest.wait(units := units - {('0:0:2:7', '0', 'hot 7')})
+        client.run('blockdev-del', **{'node-name': 'e-node'})
+        check({row['device'] for row in client.run('query-block')} == {'a', 'c', 'd', 'disk4', 'disk5', 'disk6', 'f', 'g', 'h'},
+              'other drives')
+        for name in 'g', 'h', 'a':
+            remove(name)
+        guest.wait(units := units - {('1:0:0:0', '5', 'hotcd'), (f'0:0:0:{0x4000 | 400}', '5', ''), ('0:0:2:0', '0', 'first')})
+        # In a machine that stands still: the driver hears that it has missed something, and looks again.
+        client.run('stop')
+        add('quiet', id='i', **{'scsi-id': 2, 'lun': 0})
+        client.run('cont')
+        guest.wait(units | {('0:0:2:0', '0', 'quiet')})
+        client.run('quit')
+        check(process.wait(kv_vmm.LIMIT) == 0, f'status {process.returncode}')
+    finally:
+        kv_vmm.stop(process)
 
 
 def case_caches(bed):
@@ -320,6 +417,11 @@ def case_errors(bed):
             ('readonly=on', '--disk: file is missing; give file=PATH'),
             (f'{disk},media=cdrom,bus=virtio', '--disk: media=cdrom is for bus=scsi'),
             (f'{disk},bus=scsi,queues=2', '--disk: queues is for bus=virtio'),
+            (f'{disk},scsi-id=1', '--disk: scsi-id is for bus=scsi'), (f'{disk},bus=sata,lun=1', '--disk: lun is for bus=scsi'),
+            (f'{disk},bus=usb,controller=1', '--disk: controller is for bus=scsi'),
+            (f'{disk},bus=scsi,scsi-id=256', "scsi-id: '256' is not valid; give a number from 0 to 255"),
+            (f'{disk},bus=scsi,lun=16384', "lun: '16384' is not valid; give a number from 0 to 16383"),
+            (f'{disk},bus=scsi,channel=1', "channel: '1' is not valid; give a number from 0 to 0"),
             (f'{disk},wwn=0x1', '--disk: wwn is for bus=scsi'),
             (f'{disk},bus=scsi,wwn=7', "--disk: wwn: '7' is not valid; give a number as 0x5000c50015ea71ac"),
             (f'{disk},iops=5,iops-read=5', 'disk0: bps/iops/max total values and read/write values cannot be used at the same time'),

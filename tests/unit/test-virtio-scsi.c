@@ -12,6 +12,7 @@
 #include <linux/virtio_scsi.h>
 
 #include "bytes.h"
+#include "devices/scsi.h"
 #include "drive-rig.h"
 #include "virtio-rig.h"
 
@@ -27,14 +28,16 @@ enum {
 	GOOD = 0,
 	CHECK = 2,
 	CD_BLOCKS = RAM_BYTES / 2048,
+	UNITS = 5,
+	ALL_LUNS = 8 + 8 * UNITS,
 };
 
 struct bed {
 	struct rig r;
-	struct ram_image m[2];
-	struct disk *disk[2];
-	struct device *lun[2]; /* a disk, a CD-ROM drive */
-	unsigned target;
+	struct ram_image m[UNITS];
+	struct disk *disk[UNITS];
+	struct device *lun[UNITS]; /* a disk, a CD-ROM drive */
+	unsigned target, address;
 };
 
 static void open_lun(struct bed *b, unsigned i, const char *cls, const char *keys)
@@ -71,10 +74,10 @@ static void open_bed(struct bed *b, const char *keys)
 
 static void close_bed(struct bed *b)
 {
-	for (unsigned i = 2; i-- > 0;)
+	for (unsigned i = UNITS; i-- > 0;)
 		device_free(b->lun[i]);
 	rig_close(&b->r);
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < UNITS; i++) {
 		disk_free(b->disk[i]);
 		assert_int_equal(b->m[i].n_queues, 0);
 	}
@@ -84,6 +87,9 @@ static unsigned fill(struct bed *b, const uint8_t *cdb, uint32_t out, uint32_t i
 {
 	struct virtio_scsi_cmd_req h = {.lun = {1, b->target, 0x40, 0}};
 	unsigned n = 0;
+
+	if (b->address)
+		put_be16(h.lun + 2, b->address);
 
 	memcpy(h.cdb, cdb, 16);
 	memcpy(b->r.ram + HEAD, &h, sizeof(h));
@@ -137,7 +143,8 @@ static void test_identity(void **state)
 
 	open_bed(&b, "{'serial': <'S-77'>, 'wwn': <uint64 0x5000c50015ea71ac>}");
 	data = b.r.ram + DATA;
-	assert_int_equal(rig_read(&b.r, b.r.device + offsetof(struct virtio_scsi_config, max_target), 2), 1);
+	assert_int_equal(rig_read(&b.r, b.r.device + offsetof(struct virtio_scsi_config, max_target), 2), 255);
+	assert_int_equal(rig_read(&b.r, b.r.device + offsetof(struct virtio_scsi_config, max_lun), 4), 16383);
 	assert_int_equal(command(&b, CDB(0x12, 0, 0, 0, 255), 0, 255), GOOD);
 	assert_int_equal(resid(&b), 255 - 36);
 	assert_int_equal(data[0], 0);
@@ -499,12 +506,372 @@ static void test_layouts(void **state)
 	close_bed(&b);
 }
 
+/* ---- several units of a target ---- */
+
+static struct device *try_unit(struct bed *b, unsigned i, const char *cls, const char *id, const char *keys, GError **error)
+{
+	g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_new_parsed(keys));
+
+	ram_init(&b->m[i]);
+	b->m[i].img.discard = true;
+	b->m[i].bytes[0] = (uint8_t)(0xa0 + i); /* whose block it is */
+	b->disk[i] = disk_new(id, &b->m[i].img, NULL, NULL);
+	return device_new(&b->r.core, cls, id, options,
+			  &(struct device_backend){.disk = b->disk[i], .controller = b->r.dev}, error);
+}
+
+static void add_unit(struct bed *b, unsigned i, const char *cls, const char *id, const char *keys)
+{
+	b->lun[i] = try_unit(b, i, cls, id, keys, NULL);
+	assert_non_null(b->lun[i]);
+}
+
+static void refuse_unit(struct bed *b, unsigned i, const char *keys, const char *message)
+{
+	GError *error = NULL;
+
+	assert_null(try_unit(b, i, "scsi-disk", "new", keys, &error));
+	assert_string_equal(error->message, message);
+	g_clear_error(&error);
+	disk_free(b->disk[i]);
+}
+
+static void expect_at(const struct bed *b, unsigned i, int scsi_id, int number)
+{
+	const struct scsi_lun *lun = (const struct scsi_lun *)b->lun[i];
+
+	assert_int_equal(lun->scsi_id, scsi_id);
+	assert_int_equal(lun->number, number);
+}
+
+/* As QEMU 7.2's `info qtree` has the same devices. */
+static void test_addresses(void **state)
+{
+	struct bed b;
+
+	memset(&b, 0, sizeof(b));
+	rig_open(&b.r, "virtio-scsi", NULL, NULL);
+	add_unit(&b, 0, "scsi-disk", "a", "{'lun': <uint64 2>}");
+	add_unit(&b, 1, "scsi-disk", "b", "{'lun': <uint64 2>}");
+	add_unit(&b, 2, "scsi-disk", "c", "{'scsi-id': <uint64 0>}");
+	add_unit(&b, 3, "scsi-cd", "d", "{'scsi-id': <uint64 0>}");
+	refuse_unit(&b, 4, "{'scsi-id': <uint64 1>, 'lun': <uint64 2>}", "new: scsi-id 1, lun 2: lun already used by 'b'");
+	refuse_unit(&b, 4, "{'scsi-id': <uint64 256>}", "new: bad scsi device id: 256; use 0 to 255");
+	refuse_unit(&b, 4, "{'lun': <uint64 16384>}", "new: bad scsi device lun: 16384; use 0 to 16383");
+	refuse_unit(&b, 4, "{'channel': <uint64 1>}", "new: bad scsi channel id: 1; there is 0 alone");
+	add_unit(&b, 4, "scsi-disk", "e", "@a{sv} {}");
+	expect_at(&b, 0, 0, 2);
+	expect_at(&b, 1, 1, 2);
+	expect_at(&b, 2, 0, 0);
+	expect_at(&b, 3, 0, 1);
+	expect_at(&b, 4, 1, 0);
+	/* A place that becomes free is taken again. */
+	device_free(b.lun[3]);
+	disk_free(b.disk[3]);
+	add_unit(&b, 3, "scsi-disk", "f", "{'scsi-id': <uint64 0>, 'lun': <uint64 16383>, 'channel': <uint64 0>}");
+	expect_at(&b, 3, 0, 16383);
+	close_bed(&b);
+}
+
+/* Target 0 has LUNs 0, 1 (a CD-ROM drive), 2 and 300, target 9 has LUN 5 alone. */
+static void open_many(struct bed *b)
+{
+	static const uint8_t ready[16] = {0};
+	static const unsigned at[UNITS][2] = {{0, 300}, {0, 1}, {0, 0}, {9, 5}, {0, 2}};
+
+	memset(b, 0, sizeof(*b));
+	rig_open(&b->r, "virtio-scsi", NULL, NULL);
+	add_unit(b, 0, "scsi-disk", "far", "{'scsi-id': <uint64 0>, 'lun': <uint64 300>}");
+	add_unit(b, 1, "scsi-cd", "disc", "{'scsi-id': <uint64 0>, 'lun': <uint64 1>}");
+	add_unit(b, 2, "scsi-disk", "zero", "{'scsi-id': <uint64 0>}");
+	add_unit(b, 3, "scsi-disk", "other", "{'scsi-id': <uint64 9>, 'lun': <uint64 5>}");
+	add_unit(b, 4, "scsi-disk", "two", "{'scsi-id': <uint64 0>}");
+	assert_true(rig_negotiate(&b->r, 1ull << VIRTIO_SCSI_F_HOTPLUG));
+	for (unsigned i = 0; i < 3; i++)
+		rig_queue(&b->r, i, 16);
+	rig_driver_ok(&b->r);
+	for (unsigned i = 0; i < UNITS; i++) {
+		b->target = at[i][0];
+		b->address = 0x4000 | at[i][1];
+		expect_sense(b, command(b, ready, 0, 0), 6, 0x29, 0);
+		assert_int_equal(command(b, ready, 0, 0), GOOD);
+	}
+}
+
+static void at(struct bed *b, unsigned target, unsigned address)
+{
+	b->target = target;
+	b->address = address;
+}
+
+#define READY CDB(0x00)
+
+static void test_luns(void **state)
+{
+	static const uint8_t list[] = "\0\0\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\x41\x2c\0\0\0\0\0\0";
+	static const unsigned from[] = {0, 0x0001, 0x4002, 0x412c, 0x4007, 0xc101}; /* the last but one is not there */
+	struct bed b;
+	uint8_t *data;
+
+	open_many(&b);
+	data = b.r.ram + DATA;
+	for (unsigned i = 0; i < G_N_ELEMENTS(from); i++) {
+		at(&b, 0, from[i]);
+		assert_int_equal(command(&b, CDB(0xa0, [9] = ALL_LUNS), 0, ALL_LUNS), GOOD);
+		assert_memory_equal(data, list, 40);
+		assert_int_equal(resid(&b), ALL_LUNS - 40);
+	}
+	at(&b, 9, 0);
+	assert_int_equal(command(&b, CDB(0xa0, 0, 2, [9] = ALL_LUNS), 0, ALL_LUNS), GOOD);
+	assert_memory_equal(data, "\0\0\0\x10\0\0\0\0\0\x05\0\0\0\0\0\0\xc1\x01\0\0\0\0\0\0", 24);
+	assert_int_equal(command(&b, CDB(0xa0, 0, 1, [9] = ALL_LUNS), 0, ALL_LUNS), GOOD);
+	assert_memory_equal(data, "\0\0\0\x08\0\0\0\0\xc1\x01\0\0\0\0\0\0", 16);
+	assert_int_equal(command(&b, CDB(0xa0, [9] = 16), 0, 16), GOOD);
+	assert_memory_equal(data, "\0\0\0\x08\0\0\0\0\0\x05\0\0\0\0\0\0", 16);
+	/* No LUN 0 there, and no other than 5. */
+	assert_int_equal(command(&b, CDB(0x12, 0, 0, 0, 36), 0, 36), GOOD);
+	assert_int_equal(data[0], 0x7f);
+	expect_sense(&b, command(&b, READY, 0, 0), 5, 0x25, 0);
+	expect_sense(&b, command(&b, CDB(0x28, [8] = 1), 0, 512), 5, 0x25, 0);
+	assert_int_equal(command(&b, CDB(0x03, [4] = 18), 0, 18), GOOD);
+	assert_int_equal(data[2], 5);
+	assert_int_equal(data[12], 0x25);
+	/* Peripheral and flat addresses; hierarchical and extended ones are nobody's. */
+	at(&b, 9, 0x0005);
+	assert_int_equal(command(&b, CDB(0x28, [8] = 1), 0, 512), GOOD);
+	assert_int_equal(data[0], 0xa3);
+	at(&b, 0, 0x412c);
+	assert_int_equal(command(&b, CDB(0x28, [8] = 1), 0, 512), GOOD);
+	assert_int_equal(data[0], 0xa0);
+	at(&b, 0, 0x4002);
+	assert_int_equal(command(&b, CDB(0x28, [8] = 1), 0, 512), GOOD);
+	assert_int_equal(data[0], 0xa4);
+	at(&b, 0, 0x0001);
+	assert_int_equal(command(&b, CDB(0x12, 0, 0, 0, 36), 0, 36), GOOD);
+	assert_int_equal(data[0], 5);
+	at(&b, 0, 0x8002);
+	expect_sense(&b, command(&b, READY, 0, 0), 5, 0x25, 0);
+	at(&b, 0, 0xc102);
+	expect_sense(&b, command(&b, READY, 0, 0), 5, 0x25, 0);
+	/* The well-known one. */
+	at(&b, 0, 0xc101);
+	assert_int_equal(command(&b, READY, 0, 0), GOOD);
+	assert_int_equal(command(&b, CDB(0x12, 0, 0, 0, 36), 0, 36), GOOD);
+	assert_int_equal(data[0], 0x1e);
+	assert_int_equal(command(&b, CDB(0x03, [4] = 18), 0, 18), GOOD);
+	assert_int_equal(data[2], 0);
+	expect_sense(&b, command(&b, CDB(0x28, [8] = 1), 0, 512), 5, 0x20, 0);
+	close_bed(&b);
+}
+
+static struct ring_buf ctrl_bufs[2] = {{TMF, sizeof(struct virtio_scsi_ctrl_tmf_req), false}, {TMF + 64, 1, true}};
+
+static void put_tmf(struct bed *b, uint32_t what, unsigned target, unsigned address)
+{
+	struct virtio_scsi_ctrl_tmf_req t = {.type = VIRTIO_SCSI_T_TMF, .subtype = what, .lun = {1, target}};
+
+	put_be16(t.lun + 2, address);
+	memcpy(b->r.ram + TMF, &t, sizeof(t));
+	b->r.ram[TMF + 64] = 0xee;
+	assert_true(ring_add(&b->r.ring[0], ctrl_bufs, 2, 0, b));
+	rig_kick(&b->r, 0);
+}
+
+static void expect_tmf(struct bed *b, uint8_t response)
+{
+	assert_ptr_equal(ring_get(&b->r.ring[0], NULL), b);
+	assert_int_equal(b->r.ram[TMF + 64], response);
+	ring_arm(&b->r.ring[0]);
+}
+
+/* A read of unit i, which is held. */
+static void hold(struct bed *b, unsigned i, unsigned address)
+{
+	struct ring_buf bufs[4];
+
+	b->m[i].hold = true;
+	at(b, 0, address);
+	assert_true(ring_add(&b->r.ring[2], bufs, fill(b, CDB(0x28, [8] = 1), 0, 512, bufs), 0, b));
+	rig_kick(&b->r, 2);
+}
+
+static void release(struct bed *b, unsigned i)
+{
+	b->m[i].hold = false;
+	ram_complete(&b->m[i]);
+	assert_ptr_equal(ring_get(&b->r.ring[2], NULL), b);
+	ring_arm(&b->r.ring[2]);
+}
+
+/* A unit's reset is its own; that of the nexus is all units', and waits for all of them. */
+static void test_target_tmf(void **state)
+{
+	struct bed b;
+
+	open_many(&b);
+	hold(&b, 4, 0x4002);
+	put_tmf(&b, VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET, 0, 0);
+	expect_tmf(&b, VIRTIO_SCSI_S_OK);
+	put_tmf(&b, VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET, 0, 7);
+	expect_tmf(&b, VIRTIO_SCSI_S_INCORRECT_LUN);
+	put_tmf(&b, VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET, 1, 0);
+	expect_tmf(&b, VIRTIO_SCSI_S_BAD_TARGET);
+	put_tmf(&b, VIRTIO_SCSI_T_TMF_ABORT_TASK_SET, 0, 0x4002);
+	assert_null(ring_get(&b.r.ring[0], NULL));
+	release(&b, 4);
+	expect_tmf(&b, VIRTIO_SCSI_S_OK);
+	assert_int_equal(command(&b, READY, 0, 0), GOOD);
+	at(&b, 0, 0);
+	expect_sense(&b, command(&b, READY, 0, 0), 6, 0x29, 0);
+	hold(&b, 4, 0x4002);
+	hold(&b, 0, 0x412c);
+	put_tmf(&b, VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET, 0, 0);
+	release(&b, 4);
+	assert_null(ring_get(&b.r.ring[0], NULL));
+	release(&b, 0);
+	expect_tmf(&b, VIRTIO_SCSI_S_OK);
+	for (unsigned i = 0; i < 3; i++) {
+		at(&b, 0, (const unsigned[]){0x412c, 1, 2}[i]);
+		expect_sense(&b, command(&b, READY, 0, 0), 6, 0x29, 0);
+	}
+	at(&b, 9, 5);
+	assert_int_equal(command(&b, READY, 0, 0), GOOD);
+	close_bed(&b);
+}
+
+static void give_event_buffer(struct bed *b)
+{
+	struct ring_buf buf = {EVENT, sizeof(struct virtio_scsi_event), true};
+
+	assert_true(ring_add(&b->r.ring[1], &buf, 1, 0, b));
+	rig_kick(&b->r, 1);
+}
+
+static void expect_event(struct bed *b, const char *address, uint32_t reason)
+{
+	const uint8_t *e = b->r.ram + EVENT;
+
+	assert_ptr_equal(ring_get(&b->r.ring[1], NULL), b);
+	assert_int_equal(get_le32(e), VIRTIO_SCSI_T_TRANSPORT_RESET);
+	assert_memory_equal(e + 4, address, 4);
+	assert_int_equal(get_le32(e + 12), reason);
+	give_event_buffer(b);
+}
+
+/* A unit leaves when its command is over, whoever waits for that is told, and another one comes. */
+static void test_hot(void **state)
+{
+	struct device_class const *cls;
+	struct bed b;
+
+	open_many(&b);
+	cls = b.lun[0]->cls;
+	give_event_buffer(&b);
+	hold(&b, 0, 0x412c);
+	put_tmf(&b, VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET, 0, 0x412c);
+	assert_false(cls->leave(b.lun[0]));
+	expect_event(&b, "\x01\0\x41\x2c", VIRTIO_SCSI_EVT_RESET_REMOVED);
+	/* It is found no more, and said to be gone once. */
+	b.r.ram[ANSWER] = 0xee;
+	at(&b, 0, 0);
+	expect_sense(&b, command(&b, READY, 0, 0), 6, 0x3f, 0x0e);
+	assert_int_equal(command(&b, READY, 0, 0), GOOD);
+	at(&b, 0, 1);
+	assert_int_equal(command(&b, READY, 0, 0), GOOD);
+	at(&b, 0, 0x412c);
+	expect_sense(&b, command(&b, READY, 0, 0), 5, 0x25, 0);
+	assert_false(cls->leave(b.lun[0]));
+	assert_null(ring_get(&b.r.ring[1], NULL));
+	assert_null(ring_get(&b.r.ring[0], NULL));
+	release(&b, 0);
+	expect_tmf(&b, VIRTIO_SCSI_S_OK);
+	assert_true(cls->leave(b.lun[0]));
+	device_free(b.lun[0]);
+	disk_free(b.disk[0]);
+	/* One that waits because the host is full is answered. */
+	b.m[4].fail = ENOSPC;
+	at(&b, 0, 2);
+	assert_int_equal(command(&b, READY, 0, 0), CHECK);
+	assert_true(ring_add(&b.r.ring[2], (struct ring_buf[]){{HEAD, HEAD_LEN, false}, {DATA, 512, false}, {ANSWER, ANSWER_LEN, true}},
+			     3, 0, &b));
+	fill(&b, CDB(0x2a, [8] = 1), 512, 0, (struct ring_buf[4]){{0}});
+	rig_kick(&b.r, 2);
+	assert_null(ring_get(&b.r.ring[2], NULL));
+	assert_true(disk_has_kept(b.disk[4]));
+	assert_true(cls->leave(b.lun[4]));
+	assert_ptr_equal(ring_get(&b.r.ring[2], NULL), &b);
+	assert_int_equal(b.r.ram[ANSWER + 11], VIRTIO_SCSI_S_BAD_TARGET);
+	ring_arm(&b.r.ring[2]);
+	expect_event(&b, "\x01\0\0\x02", VIRTIO_SCSI_EVT_RESET_REMOVED);
+	device_free(b.lun[4]);
+	disk_free(b.disk[4]);
+	/* What comes. */
+	add_unit(&b, 4, "scsi-disk", "new", "{'scsi-id': <uint64 9>, 'lun': <uint64 256>}");
+	b.r.dev->cls->plugged(b.r.dev, b.lun[4], true);
+	expect_event(&b, "\x01\x09\x41\0", VIRTIO_SCSI_EVT_RESET_RESCAN);
+	at(&b, 9, 5);
+	expect_sense(&b, command(&b, READY, 0, 0), 6, 0x3f, 0x0e);
+	at(&b, 9, 0x4100);
+	expect_sense(&b, command(&b, READY, 0, 0), 6, 0x29, 0);
+	assert_int_equal(command(&b, CDB(0x28, [8] = 1), 0, 512), GOOD);
+	assert_int_equal(b.r.ram[DATA], 0xa4);
+	assert_false(cls->can_save(b.lun[4], NULL));
+	assert_true(cls->can_save(b.lun[3], NULL));
+	/* In a paused machine: the driver learns that it has missed something. */
+	b.r.dev->cls->pause(b.r.dev);
+	assert_true(cls->leave(b.lun[4]));
+	assert_null(ring_get(&b.r.ring[1], NULL));
+	b.r.dev->cls->resume(b.r.dev);
+	rig_run();
+	assert_ptr_equal(ring_get(&b.r.ring[1], NULL), &b);
+	assert_int_equal(get_le32(b.r.ram + EVENT), VIRTIO_SCSI_T_EVENTS_MISSED);
+	b.lun[0] = NULL;
+	b.disk[0] = NULL;
+	close_bed(&b);
+}
+
+/* What a unit has in a saved machine is for the one of the same address; older ones do not say where theirs was. */
+static void test_saved(void **state)
+{
+	struct state_desc old = *device_class_find("scsi-disk")->state;
+	struct state_field fields[6] = {{0}};
+	struct scsi_lun *lun;
+	struct bed b;
+
+	memcpy(fields, old.fields, 5 * sizeof(fields[0]));
+	old.version = 1;
+	old.fields = fields;
+	open_many(&b);
+	lun = (struct scsi_lun *)b.lun[0];
+	for (unsigned i = 0; i < 3; i++) {
+		GByteArray *stream = g_byte_array_new();
+		g_autoptr(GBytes) bytes = NULL;
+		g_autoptr(GError) error = NULL;
+		size_t at = 0;
+
+		lun->writeback = false;
+		lun->saved_number = i == 2 ? 7 : 300;
+		state_save(stream, i ? lun->dev.cls->state : &old, "far", lun);
+		bytes = g_byte_array_free_to_bytes(stream);
+		lun->writeback = true;
+		lun->saved_number = 300;
+		assert_int_equal(state_load(bytes, &at, lun->dev.cls->state, "far", lun, &error), i < 2);
+		assert_false(lun->writeback);
+		if (i == 2)
+			assert_string_equal(error->message, "far: the saved machine has it at scsi-id 0, lun 7, and this one at "
+							    "scsi-id 0, lun 300");
+	}
+	close_bed(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_identity), cmocka_unit_test(test_io),   cmocka_unit_test(test_unmap),
 		cmocka_unit_test(test_mode),	 cmocka_unit_test(test_cd),   cmocka_unit_test(test_resize),
 		cmocka_unit_test(test_tmf),	 cmocka_unit_test(test_kept), cmocka_unit_test(test_layouts),
+		cmocka_unit_test(test_addresses), cmocka_unit_test(test_luns), cmocka_unit_test(test_target_tmf),
+		cmocka_unit_test(test_hot),	 cmocka_unit_test(test_saved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

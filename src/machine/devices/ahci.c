@@ -308,7 +308,7 @@ void ahci_detach(struct device *controller, unsigned port)
 	plug(p);
 }
 
-static bool attach_unit(struct device *controller, struct scsi_lun *lun, unsigned *ret_target, unsigned *ret_queues,
+static bool attach_unit(struct device *controller, struct scsi_lun *lun, unsigned *ret_unit, unsigned *ret_queues,
 			GError **error)
 {
 	struct ahci_port *p;
@@ -319,7 +319,7 @@ static bool attach_unit(struct device *controller, struct scsi_lun *lun, unsigne
 	if (!p)
 		return false;
 	p->cd = lun;
-	*ret_target = p->number;
+	*ret_unit = p->number;
 	*ret_queues = 1;
 	plug(p);
 	return true;
@@ -339,7 +339,7 @@ static void unit_kept(struct scsi_req *r, bool kept)
 }
 
 /* Drivers ask; there is no event for it. */
-static void unit_changed(struct device *controller, unsigned target, uint8_t asc, uint8_t ascq)
+static void unit_changed(struct device *controller, unsigned unit, uint8_t asc, uint8_t ascq)
 {
 }
 

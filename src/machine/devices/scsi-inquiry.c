@@ -10,6 +10,7 @@ enum {
 	TYPE_DISK = 0x00,
 	TYPE_CD = 0x05,
 	TYPE_NONE = 0x7f, /* no unit here, and there cannot be one */
+	TYPE_WELL_KNOWN = 0x1e,
 	REMOVABLE = 0x80,
 	SPC_3 = 5,
 	STANDARD = 36,
@@ -101,7 +102,7 @@ static unsigned supported_pages(const struct scsi_lun *lun, uint8_t *data)
 
 static uint8_t type_of(const struct scsi_req *r)
 {
-	return r->other_lun ? TYPE_NONE : r->lun->cdrom ? TYPE_CD : TYPE_DISK;
+	return r->well_known ? TYPE_WELL_KNOWN : r->other_lun ? TYPE_NONE : r->lun->cdrom ? TYPE_CD : TYPE_DISK;
 }
 
 static bool vital_data(struct scsi_req *r, uint16_t allocation)
@@ -124,7 +125,7 @@ bool scsi_inquiry(struct scsi_req *r)
 {
 	uint16_t allocation = get_be16(r->cdb + 3);
 	uint8_t data[STANDARD] = {
-		[0] = type_of(r),   [1] = r->lun->cdrom ? REMOVABLE : 0,
+		[0] = type_of(r),   [1] = r->lun->cdrom && !r->other_lun ? REMOVABLE : 0,
 		[2] = SPC_3,	    [3] = 0x12 /* hierarchical LUNs, this format */,
 		[4] = STANDARD - 5, [7] = 2 /* command queueing */
 	};

@@ -21,7 +21,12 @@ enum {
 	SENSE_FIXED = 0x70,
 	SENSE_DESCRIPTOR = 0x72,
 	DESCRIPTOR_SENSE = 8, /* bytes */
+	TEST_UNIT_READY = 0x00,
+	LIST = 8, /* of REPORT LUNS: its header, and an entry */
 };
+
+/* Addresses of LUNs (SAM-5, 4.7): up to 255 peripheral ones, then flat; the well-known one of REPORT LUNS. */
+enum { PERIPHERAL_LUNS = 256, FLAT = 0x40, WELL_KNOWN = 0xc101 };
 
 /* lun->media_event (MMC-5, 6.6.2.6). */
 enum { MEDIA_EJECT = 1, MEDIA_NEW = 2, MEDIA_REMOVED = 3 };
@@ -32,14 +37,15 @@ const struct scsi_sense scsi_no_sense = {0, 0, 0}, scsi_no_medium = {2, 0x3a, 1}
 			scsi_out_of_range = {5, 0x21, 0}, scsi_write_protected = {7, 0x27, 0}, scsi_no_saving = {5, 0x39, 0},
 			scsi_removal_prevented = {5, 0x53, 2}, scsi_read_error = {3, 0x11, 0}, scsi_write_error = {3, 0x0c, 0},
 			scsi_no_space = {7, 0x27, 7}, scsi_reset_happened = {6, 0x29, 0}, scsi_medium_changed = {6, 0x28, 0},
-			scsi_capacity_changed = {6, 0x2a, 9};
+			scsi_capacity_changed = {6, 0x2a, 9}, scsi_luns_changed = {6, 0x3f, 0x0e};
 
 /* Bits of lun->attention; the first one goes first. */
-enum { ATTENTION_RESET, ATTENTION_MEDIUM, ATTENTION_CAPACITY };
+enum { ATTENTION_RESET, ATTENTION_MEDIUM, ATTENTION_CAPACITY, ATTENTION_LUNS };
 static const struct scsi_sense *const attentions[] = {
 	[ATTENTION_RESET] = &scsi_reset_happened,
 	[ATTENTION_MEDIUM] = &scsi_medium_changed,
 	[ATTENTION_CAPACITY] = &scsi_capacity_changed,
+	[ATTENTION_LUNS] = &scsi_luns_changed,
 };
 
 /* ---- answers ---- */
@@ -107,7 +113,9 @@ static bool test_unit_ready(struct scsi_req *r)
 /* The sense of the last command went with its answer; what is left is a unit attention that waits. */
 static bool request_sense(struct scsi_req *r)
 {
-	const struct scsi_sense *sense = r->other_lun ? &scsi_no_lun : scsi_take_attention(r->lun);
+	const struct scsi_sense *sense = r->well_known ? &scsi_no_sense :
+					 r->other_lun  ? &scsi_no_lun :
+							 scsi_take_attention(r->lun);
 	uint8_t data[SCSI_SENSE] = {0};
 	uint64_t blocks;
 
@@ -126,19 +134,30 @@ static bool request_sense(struct scsi_req *r)
 	return scsi_reply(r, data, DESCRIPTOR_SENSE, r->cdb[4]);
 }
 
-/* A target has LUN 0 alone. */
+static void put_lun(uint8_t *entry, unsigned number)
+{
+	put_be16(entry, number < PERIPHERAL_LUNS || number == WELL_KNOWN ? number : FLAT << 8 | number);
+}
+
+/* Those of the target, in order; SELECT REPORT says whether units, well-known ones, or both. */
 static bool report_luns(struct scsi_req *r)
 {
-	uint8_t data[16] = {[3] = 8};
-	uint32_t allocation = get_be32(r->cdb + 6);
+	uint8_t data[LIST + LIST * (SCSI_UNITS + 1)] = {0};
+	uint32_t allocation = get_be32(r->cdb + 6), n = LIST;
+	const struct scsi_host *host = r->lun->host;
+	bool units = r->cdb[2] != 1, well_known = r->cdb[2] && host->first;
+	const struct scsi_lun *l = host->first ? host->first(r->lun->controller, (unsigned)r->lun->scsi_id) : r->lun;
 
-	if (r->cdb[2] > 2 || allocation < sizeof(data))
+	if (r->cdb[2] > 2 || allocation < 2 * LIST)
 		return scsi_check(r, &scsi_invalid_field);
-	if (r->cdb[2] == 1) { /* well-known units: none */
-		data[3] = 0;
-		return scsi_reply(r, data, 8, allocation);
+	for (; units && l && n < LIST + LIST * SCSI_UNITS; l = l->next, n += LIST)
+		put_lun(data + n, (unsigned)l->number);
+	if (well_known) {
+		put_lun(data + n, WELL_KNOWN);
+		n += LIST;
 	}
-	return scsi_reply(r, data, sizeof(data), allocation);
+	put_be32(data, n - LIST);
+	return scsi_reply(r, data, n, allocation);
 }
 
 /* A medium that can be read from now on. */
@@ -180,7 +199,7 @@ static bool prevent_allow(struct scsi_req *r)
 }
 
 const struct scsi_command scsi_common_commands[] = {
-	{0x00, SCSI_MEDIUM, test_unit_ready},
+	{TEST_UNIT_READY, SCSI_MEDIUM, test_unit_ready},
 	{0x03, SCSI_ALWAYS | SCSI_ANY_LUN, request_sense},
 	{0x12, SCSI_ALWAYS | SCSI_ANY_LUN, scsi_inquiry},
 	{0x1b, 0, start_stop},
@@ -205,6 +224,14 @@ static const struct scsi_command *find_command(const struct scsi_lun *lun, uint8
 	return NULL;
 }
 
+/* A command that has to do with a unit, where there is none. */
+static bool no_unit(struct scsi_req *r)
+{
+	if (!r->well_known)
+		return scsi_check(r, &scsi_no_lun);
+	return r->cdb[0] == TEST_UNIT_READY ? scsi_good(r) : scsi_check(r, &scsi_invalid_opcode);
+}
+
 bool scsi_start(struct scsi_req *r)
 {
 	struct scsi_lun *lun = r->lun;
@@ -213,7 +240,7 @@ bool scsi_start(struct scsi_req *r)
 	uint64_t blocks;
 
 	if (r->other_lun && !(c && (c->flags & SCSI_ANY_LUN)))
-		return scsi_check(r, &scsi_no_lun);
+		return no_unit(r);
 	if (!c || !(c->flags & SCSI_ALWAYS)) {
 		attention = __atomic_load_n(&lun->attention, __ATOMIC_ACQUIRE) ? scsi_take_attention(lun) : NULL;
 		if (attention)
@@ -240,6 +267,13 @@ void scsi_lun_reset(struct scsi_lun *lun)
 	__atomic_store_n(&lun->attention, 1u << ATTENTION_RESET, __ATOMIC_RELEASE);
 }
 
+/* A drive's driver takes any attention for another medium, and fails what it reads: it goes by the controller's event. */
+void scsi_lun_other_changed(struct scsi_lun *lun)
+{
+	if (!lun->cdrom)
+		add_attention(lun, ATTENTION_LUNS);
+}
+
 /* ---- the drive ---- */
 
 static void lun_kept(struct disk_req *req, bool kept)
@@ -251,7 +285,7 @@ static void lun_kept(struct disk_req *req, bool kept)
 
 static void tell(struct scsi_lun *lun, const struct scsi_sense *sense)
 {
-	lun->host->changed(lun->controller, lun->target, sense->asc, sense->ascq);
+	lun->host->changed(lun->controller, lun->unit, sense->asc, sense->ascq);
 }
 
 static void lun_resized(void *opaque)
@@ -328,6 +362,30 @@ static bool open_queues(struct scsi_lun *lun, unsigned n, GError **error)
 	return true;
 }
 
+/* What was asked for, before the controller knows better. */
+static bool parse_address(struct scsi_lun *lun, GVariant *options, GError **error)
+{
+	guint64 channel = 0, scsi_id, number;
+
+	lun->scsi_id = lun->number = SCSI_ANY;
+	if (!options)
+		return true;
+	g_variant_lookup(options, "channel", "t", &channel);
+	if (channel)
+		return kv_fail(error, KV_ERROR_USAGE, "%s: bad scsi channel id: %" G_GUINT64_FORMAT "; there is 0 alone",
+			       lun->dev.id, channel);
+	if (g_variant_lookup(options, "scsi-id", "t", &scsi_id))
+		lun->scsi_id = (int)MIN(scsi_id, SCSI_TARGETS);
+	if (g_variant_lookup(options, "lun", "t", &number))
+		lun->number = (int)MIN(number, SCSI_LUNS);
+	if (lun->scsi_id == SCSI_TARGETS)
+		return kv_fail(error, KV_ERROR_USAGE, "%s: bad scsi device id: %" G_GUINT64_FORMAT "; use 0 to %d",
+			       lun->dev.id, scsi_id, SCSI_TARGETS - 1);
+	return lun->number < SCSI_LUNS || kv_fail(error, KV_ERROR_USAGE,
+						  "%s: bad scsi device lun: %" G_GUINT64_FORMAT "; use 0 to %d", lun->dev.id,
+						  number, SCSI_LUNS - 1);
+}
+
 static bool parse(struct scsi_lun *lun, GVariant *options, GError **error)
 {
 	g_autofree char *otherwise = g_strndup(lun->dev.id, SCSI_SERIAL);
@@ -341,6 +399,17 @@ static bool parse(struct scsi_lun *lun, GVariant *options, GError **error)
 		return kv_fail(error, KV_ERROR_USAGE, "%s: serial '%s' is longer than %d characters", lun->dev.id, serial,
 			       SCSI_SERIAL);
 	g_strlcpy(lun->serial, serial, sizeof(lun->serial));
+	return parse_address(lun, options, error);
+}
+
+static bool attach(struct scsi_lun *lun, unsigned *ret_queues, GError **error)
+{
+	if (!lun->host->attach(lun->controller, lun, &lun->unit, ret_queues, error))
+		return false;
+	if (!lun->host->first)
+		lun->scsi_id = lun->number = 0;
+	lun->saved_id = (uint32_t)lun->scsi_id;
+	lun->saved_number = (uint32_t)lun->number;
 	return true;
 }
 
@@ -358,10 +427,10 @@ static bool create(struct device *dev, GVariant *options, const struct device_ba
 	if (!lun->controller || !lun->controller->cls->scsi)
 		return kv_fail(error, KV_ERROR_USAGE, "%s: a SCSI disk needs a controller", dev->id);
 	lun->host = lun->controller->cls->scsi;
-	if (!parse(lun, options, error) || !lun->host->attach(lun->controller, lun, &lun->target, &queues, error))
+	if (!parse(lun, options, error) || !attach(lun, &queues, error))
 		return false;
 	if (!open_queues(lun, queues, error)) {
-		lun->host->detach(lun->controller, lun->target);
+		lun->host->detach(lun->controller, lun->unit);
 		close_queues(lun);
 		return false;
 	}
@@ -393,8 +462,15 @@ static void lun_destroy(struct device *dev)
 {
 	struct scsi_lun *lun = (struct scsi_lun *)dev;
 
-	lun->host->detach(lun->controller, lun->target);
+	lun->host->detach(lun->controller, lun->unit);
 	close_queues(lun);
+}
+
+static bool lun_leave(struct device *dev)
+{
+	struct scsi_lun *lun = (struct scsi_lun *)dev;
+
+	return !lun->host->leave || lun->host->leave(lun->controller, lun->unit);
 }
 
 static void lun_resume(struct device *dev)
@@ -402,8 +478,19 @@ static void lun_resume(struct device *dev)
 	disk_resume(((struct scsi_lun *)dev)->disk);
 }
 
+static bool lun_can_unplug(struct device *dev, GError **error)
+{
+	const struct scsi_lun *lun = (const struct scsi_lun *)dev;
+
+	return lun->host->leave ||
+	       kv_fail(error, KV_ERROR_UNSUPPORTED, "Bus '%s.0' does not support hotplugging", lun->controller->id);
+}
+
 static bool lun_can_save(struct device *dev, GError **error)
 {
+	/* Whoever gets the machine has those of the command line, in their order. */
+	if (((struct scsi_lun *)dev)->plugged)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' was plugged in, and cannot be saved; take it out", dev->id);
 	if (!disk_has_kept(((struct scsi_lun *)dev)->disk))
 		return true;
 	return kv_fail(error, KV_ERROR_INVALID,
@@ -419,20 +506,41 @@ static char *lun_stats(struct device *dev)
 			       dev->id, lun->requests[1]);
 }
 
+/* The guest knows it by its address. */
+static bool lun_loaded(void *opaque, GError **error)
+{
+	struct scsi_lun *lun = opaque;
+	uint32_t scsi_id = lun->saved_id, number = lun->saved_number;
+
+	lun->saved_id = (uint32_t)lun->scsi_id;
+	lun->saved_number = (uint32_t)lun->number;
+	return (scsi_id == lun->saved_id && number == lun->saved_number) ||
+	       kv_fail(error, KV_ERROR_INVALID,
+		       "%s: the saved machine has it at scsi-id %u, lun %u, and this one at scsi-id %d, lun %d", lun->dev.id, scsi_id,
+		       number, lun->scsi_id, lun->number);
+}
+
 static const struct state_field lun_fields[] = {
-	STATE_INT(struct scsi_lun, writeback, STATE_BOOL), STATE_INT(struct scsi_lun, tray_open, STATE_BOOL),
-	STATE_INT(struct scsi_lun, locked, STATE_BOOL),	   STATE_INT(struct scsi_lun, media_event, STATE_U8),
-	STATE_INT(struct scsi_lun, attention, STATE_U32),  STATE_END,
+	STATE_INT(struct scsi_lun, writeback, STATE_BOOL),
+	STATE_INT(struct scsi_lun, tray_open, STATE_BOOL),
+	STATE_INT(struct scsi_lun, locked, STATE_BOOL),
+	STATE_INT(struct scsi_lun, media_event, STATE_U8),
+	STATE_INT(struct scsi_lun, attention, STATE_U32),
+	{.name = "scsi_id", .offset = offsetof(struct scsi_lun, saved_id), .type = STATE_U32, .since = 2},
+	{.name = "lun", .offset = offsetof(struct scsi_lun, saved_number), .type = STATE_U32, .since = 2},
+	STATE_END,
 };
 
-static const struct state_desc lun_state = {.name = "scsi-lun", .version = 1, .oldest = 1, .fields = lun_fields};
+static const struct state_desc lun_state = {
+	.name = "scsi-lun", .version = 2, .oldest = 1, .fields = lun_fields, .after_load = lun_loaded};
 
 /* At a PCI function; a USB disk's path is not known here. */
 static char *lun_boot_path(struct device *dev, char *ret_kind)
 {
 	const struct scsi_lun *lun = (const struct scsi_lun *)dev;
 	bool ahci = !strcmp(lun->controller->cls->name, "ahci");
-	g_autofree char *rest = g_strdup_printf(ahci ? "drive@%x/disk@0" : "channel@0/disk@%x,0", lun->target);
+	g_autofree char *rest = ahci ? g_strdup_printf("drive@%x/disk@0", lun->unit)
+				     : g_strdup_printf("channel@0/disk@%x,%x", (unsigned)lun->scsi_id, (unsigned)lun->number);
 
 	if (!ahci && strcmp(lun->controller->cls->name, "virtio-scsi"))
 		return NULL;
@@ -440,8 +548,18 @@ static char *lun_boot_path(struct device *dev, char *ret_kind)
 	return boot_path_pci((const struct pci_device *)lun->controller, rest);
 }
 
+static const struct device_key disk_keys[] = {
+	{"drive", DEVICE_KEY_BACKEND, "a node of blockdev-add"},
+	{"serial", DEVICE_KEY_TEXT, "serial number (its id)"},
+	{"wwn", DEVICE_KEY_COUNT, "world wide name"},
+	{"scsi-id", DEVICE_KEY_COUNT, "the target (the first where the LUN is free)", 0, SCSI_TARGETS - 1},
+	{"lun", DEVICE_KEY_COUNT, "its number there (with scsi-id the first that is free, else 0)", 0, SCSI_LUNS - 1},
+	{"channel", DEVICE_KEY_COUNT, "the bus of targets: 0"},
+	{}};
+
 const struct device_class device_scsi_disk = {
 	.name = "scsi-disk",
+	.alias = "scsi-hd",
 	.description = "SCSI disk",
 	.size = sizeof(struct scsi_lun),
 	.create = disk_create,
@@ -449,6 +567,10 @@ const struct device_class device_scsi_disk = {
 	.destroy = lun_destroy,
 	.resume = lun_resume,
 	.can_save = lun_can_save,
+	.leave = lun_leave,
+	.can_unplug = lun_can_unplug,
+	.keys = disk_keys,
+	.parent = "virtio-scsi",
 	.state = &lun_state,
 	.stats = lun_stats,
 	.boot_path = lun_boot_path,
@@ -463,6 +585,10 @@ const struct device_class device_scsi_cd = {
 	.destroy = lun_destroy,
 	.resume = lun_resume,
 	.can_save = lun_can_save,
+	.leave = lun_leave,
+	.can_unplug = lun_can_unplug,
+	.keys = disk_keys,
+	.parent = "virtio-scsi",
 	.state = &lun_state,
 	.stats = lun_stats,
 	.boot_path = lun_boot_path,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * SCSI targets with one logical unit each, LUN 0: disks (SBC-3) and CD-ROM drives (MMC-5, what Linux and Windows use), devices
- * of their own that are attached to a controller (virtio-scsi.c), which moves commands and answers. SPC-4 is common to both.
+ * SCSI logical units: disks (SBC-3) and CD-ROM drives (MMC-5, what Linux and Windows use), devices of their own that are
+ * attached to a controller, which moves commands and answers, and has them at targets: virtio-scsi.c several at each, the others
+ * one. SPC-4 is common to both.
  *
  * Files: scsi-lun.c the devices, and the order in which a command is looked at; scsi-inquiry.c what a unit is; scsi-mode.c
  * mode pages; scsi-block.c reads, writes and all that is about blocks; scsi-cd.c what a CD-ROM drive has in addition.
@@ -16,6 +17,8 @@
 
 enum {
 	SCSI_TARGETS = 256,
+	SCSI_LUNS = 16384, /* of a target, which flat addresses have */
+	SCSI_UNITS = 256,  /* of a controller */
 	SCSI_QUEUES = 16,
 	SCSI_CDB = 16,
 	SCSI_SENSE = 18, /* fixed format */
@@ -33,7 +36,7 @@ struct scsi_sense {
 extern const struct scsi_sense scsi_no_sense, scsi_no_medium, scsi_tray_open, scsi_invalid_opcode, scsi_invalid_field,
 	scsi_invalid_parameter, scsi_parameter_length, scsi_no_lun, scsi_out_of_range, scsi_write_protected, scsi_no_saving,
 	scsi_removal_prevented, scsi_read_error, scsi_write_error, scsi_no_space, scsi_reset_happened, scsi_medium_changed,
-	scsi_capacity_changed;
+	scsi_capacity_changed, scsi_luns_changed;
 
 struct scsi_lun;
 
@@ -42,7 +45,8 @@ struct scsi_req {
 	struct disk_req disk; /* first */
 	struct scsi_lun *lun;
 	unsigned queue;
-	bool other_lun; /* not LUN 0: there is nothing */
+	bool other_lun;	 /* not this unit, but a LUN of its target where there is nothing */
+	bool well_known; /* with other_lun: that of REPORT LUNS (SPC-4, 8.2) */
 	uint8_t cdb[SCSI_CDB];
 	struct iovec *out, *in; /* data; the request's own arrays, which it cuts */
 	unsigned n_out, n_in;
@@ -62,17 +66,26 @@ struct scsi_req {
 /* The controller; in its class (device.h). */
 struct scsi_host {
 	uint8_t interface; /* physical interface standard of MMC's core feature (MMC-5, table 94) */
-	/* The next free target and how many queues it has; false when all are taken. */
-	bool (*attach)(struct device *controller, struct scsi_lun *lun, unsigned *ret_target, unsigned *ret_queues,
+	/*
+	 * What the controller calls the unit, and how many queues it has; false when there is no room. Where it is, scsi_id and
+	 * number, is the controller's to say: it comes with what was asked for, SCSI_ANY where nothing was.
+	 */
+	bool (*attach)(struct device *controller, struct scsi_lun *lun, unsigned *ret_unit, unsigned *ret_queues,
 		       GError **error);
 	/* A command that was not over at once is; in the queue's context. */
 	void (*done)(struct scsi_req *r);
 	/* disk.h's, for the command. */
 	void (*kept)(struct scsi_req *r, bool kept);
 	/* The unit has something to tell: asc and ascq of a unit attention. */
-	void (*changed)(struct device *controller, unsigned target, uint8_t asc, uint8_t ascq);
-	void (*detach)(struct device *controller, unsigned target); /* the unit goes away: none of its commands is left */
+	void (*changed)(struct device *controller, unsigned unit, uint8_t asc, uint8_t ascq);
+	/* The unit begins to go, no command finds it any more; true: none is left of those it had. NULL: always. */
+	bool (*leave)(struct device *controller, unsigned unit);
+	void (*detach)(struct device *controller, unsigned unit); /* the unit goes away: none of its commands is left */
+	/* The first unit of a target, the others are behind it (next). NULL: a target has its LUN 0 and no more. */
+	const struct scsi_lun *(*first)(const struct device *controller, unsigned scsi_id);
 };
+
+enum { SCSI_ANY = -1 };
 
 struct scsi_lun {
 	struct device dev; /* first */
@@ -81,7 +94,10 @@ struct scsi_lun {
 	unsigned n_io;
 	struct device *controller;
 	const struct scsi_host *host;
-	unsigned target;
+	unsigned unit;	/* the controller's name for it */
+	int scsi_id, number; /* target and LUN */
+	struct scsi_lun *next; /* of the target, by number; the controller's */
+	bool plugged;	/* while the machine ran */
 	bool cdrom;
 	unsigned block_bits; /* of a logical block's size */
 	char serial[SCSI_SERIAL + 1];
@@ -93,6 +109,7 @@ struct scsi_lun {
 	uint8_t media_event; /* GET EVENT STATUS NOTIFICATION; 0: none */
 	/* Unit attentions, one bit each (scsi-lun.c); atomic. */
 	uint32_t attention;
+	uint32_t saved_id, saved_number; /* scsi_id, number; in a saved machine they are the same */
 };
 
 /* Begins a command; true when it is over, else done() tells. */
@@ -101,6 +118,8 @@ bool scsi_start(struct scsi_req *r);
 void scsi_end(struct scsi_req *r);
 /* A reset of the bus: kept commands are dropped before. */
 void scsi_lun_reset(struct scsi_lun *lun);
+/* Another unit has come to the target, or gone. */
+void scsi_lun_other_changed(struct scsi_lun *lun);
 
 /* ---- for the files of commands; all answer as scsi_start() does ---- */
 

@@ -305,14 +305,14 @@ static const struct usb_function storage_function = {
 
 /* ---- the unit ---- */
 
-static bool on_attach(struct device *controller, struct scsi_lun *lun, unsigned *ret_target, unsigned *ret_queues, GError **error)
+static bool on_attach(struct device *controller, struct scsi_lun *lun, unsigned *ret_unit, unsigned *ret_queues, GError **error)
 {
 	struct storage *s = (struct storage *)controller;
 
 	if (s->lun)
 		return kv_fail(error, KV_ERROR_USAGE, "%s: %s has a disk already", lun->dev.id, controller->id);
 	s->lun = lun;
-	*ret_target = 0;
+	*ret_unit = 0;
 	*ret_queues = 1;
 	return true;
 }
@@ -325,7 +325,7 @@ static void settle(struct storage *s)
 		g_main_context_iteration(s->usb.dev.core->context, TRUE);
 }
 
-static void on_detach(struct device *controller, unsigned target)
+static void on_detach(struct device *controller, unsigned unit)
 {
 	struct storage *s = (struct storage *)controller;
 
@@ -337,7 +337,7 @@ static void on_detach(struct device *controller, unsigned target)
 }
 
 /* It asks again and again, and learns of it by a unit attention. */
-static void on_changed(struct device *controller, unsigned target, uint8_t asc, uint8_t ascq)
+static void on_changed(struct device *controller, unsigned unit, uint8_t asc, uint8_t ascq)
 {
 }
 

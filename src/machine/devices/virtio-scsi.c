@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The virtio SCSI controller (virtio 1.2, section 5.6): commands from any number of queues to units (scsi.h), each a target of
- * its own with LUN 0; task management; events about another size or medium. A request keeps a copy of its chain, and vectors of
- * what of it is data, which the units move bytes to and from directly.
+ * The virtio SCSI controller (virtio 1.2, section 5.6): commands from any number of queues to units (scsi.h), which are LUNs of
+ * 256 targets; task management; events about another size or medium, and units that come and go. A request keeps a copy of its
+ * chain, and vectors of what of it is data, which the units move bytes to and from directly.
  */
 #include <string.h>
 
@@ -31,15 +31,18 @@ enum {
 
 struct tmf {
 	struct virtq_chain *chain; /* behind the struct */
-	unsigned target;
+	struct scsi_lun *lun; /* NULL: all units of the target */
+	int scsi_id;
 	struct tmf *next;
 };
 
 struct virtio_scsi {
 	struct virtio_pci_device dev; /* first */
-	struct scsi_lun *lun[SCSI_TARGETS];
-	unsigned busy[SCSI_TARGETS]; /* commands under way; atomic */
-	unsigned n_targets, n_queues;
+	struct scsi_lun *lun[SCSI_UNITS]; /* by unit, as below */
+	struct scsi_lun *target[SCSI_TARGETS]; /* the first of each, in the order of LUNs (next); those that leave are in none */
+	unsigned busy[SCSI_UNITS]; /* commands under way; atomic */
+	unsigned kept[SCSI_UNITS]; /* those of them that failed and wait; atomic */
+	unsigned n_units, n_queues; /* units from n_units on are free */
 	struct scsi_lun *kick[SCSI_QUEUES]; /* by queue: submitted to and not kicked yet */
 	struct tmf *tmf;		    /* that wait for a unit to be idle; the control queue's lock */
 	bool event_missed;		    /* the event queue's lock */
@@ -76,17 +79,29 @@ static uint32_t cdb_size(struct virtio_scsi *s)
 
 /* ---- addresses: 1, the target, the LUN in flat or peripheral form (section 5.6.6.1) ---- */
 
+enum { METHOD = 0xc000, FLAT = 0x4000, PERIPHERAL_LUNS = 256, WELL_KNOWN = 0xc101 };
+
+/* NULL: there is no such target. *ret_other: it has no such LUN, and what is returned is one that it has. */
 static struct scsi_lun *find_lun(struct virtio_scsi *s, const uint8_t *address, bool *ret_other)
 {
-	*ret_other = (address[2] & 0x3f) || address[3];
-	return address[0] == 1 ? s->lun[address[1]] : NULL;
+	struct scsi_lun *first = address[0] == 1 ? s->target[address[1]] : NULL, *l = first;
+	unsigned number = get_be16(address + 2);
+
+	if ((number & METHOD) <= FLAT)
+		number &= FLAT - 1;
+	while (l && (unsigned)l->number != number)
+		l = l->next;
+	*ret_other = !l;
+	return l ? l : first;
 }
 
-static void put_address(uint8_t *address, unsigned target)
+/* As REPORT LUNS has it, which drivers compare it with. */
+static void put_address(uint8_t *address, const struct scsi_lun *lun)
 {
 	memset(address, 0, 8);
 	address[0] = 1;
-	address[1] = target;
+	address[1] = (uint8_t)lun->scsi_id;
+	put_be16(address + 2, lun->number < PERIPHERAL_LUNS ? lun->number : FLAT | lun->number);
 }
 
 /* ---- commands ---- */
@@ -119,44 +134,60 @@ static void finish(struct hba_req *r, uint8_t response)
 
 static void answer_tmfs(struct virtio_scsi *s);
 
-static void not_busy(struct virtio_scsi *s, unsigned target)
+static void not_busy(struct virtio_scsi *s, unsigned unit)
 {
-	if (!__atomic_sub_fetch(&s->busy[target], 1, __ATOMIC_ACQ_REL) && __atomic_load_n(&s->tmf, __ATOMIC_ACQUIRE))
+	if (!__atomic_sub_fetch(&s->busy[unit], 1, __ATOMIC_ACQ_REL) && __atomic_load_n(&s->tmf, __ATOMIC_ACQUIRE))
 		answer_tmfs(s);
+}
+
+static void end_command(struct hba_req *r, uint8_t response)
+{
+	struct virtio_scsi *s = r->s;
+	struct virtqueue *vq = r->vq;
+	unsigned unit = r->scsi.lun->unit;
+
+	g_mutex_lock(&vq->lock);
+	finish(r, response);
+	virtio_queue_flush(&s->dev.v, vq);
+	g_mutex_unlock(&vq->lock);
+	not_busy(s, unit);
 }
 
 static void on_done(struct scsi_req *c)
 {
-	struct hba_req *r = (struct hba_req *)c;
-	struct virtio_scsi *s = r->s;
-	struct virtqueue *vq = r->vq;
-	unsigned target = c->lun->target;
-
-	g_mutex_lock(&vq->lock);
-	finish(r, VIRTIO_SCSI_S_OK);
-	virtio_queue_flush(&s->dev.v, vq);
-	g_mutex_unlock(&vq->lock);
-	not_busy(s, target);
+	end_command((struct hba_req *)c, VIRTIO_SCSI_S_OK);
 }
 
 /* A failed one waits for the VM to go on: neither pause nor reset wait for it. */
 static void on_kept(struct scsi_req *c, bool kept)
 {
-	struct virtio_device *v = &((struct hba_req *)c)->s->dev.v;
+	struct virtio_scsi *s = ((struct hba_req *)c)->s;
 
+	__atomic_add_fetch(&s->kept[c->lun->unit], kept ? 1 : -1, __ATOMIC_ACQ_REL);
 	if (kept)
-		virtio_request_end(v);
+		virtio_request_end(&s->dev.v);
 	else
-		virtio_request_begin(v);
+		virtio_request_begin(&s->dev.v);
 }
 
 static void drop(struct disk_req *req)
 {
 	struct hba_req *r = (struct hba_req *)req;
+	unsigned unit = r->scsi.lun->unit;
 
-	__atomic_sub_fetch(&r->s->busy[r->scsi.lun->target], 1, __ATOMIC_ACQ_REL);
+	__atomic_sub_fetch(&r->s->kept[unit], 1, __ATOMIC_ACQ_REL);
+	__atomic_sub_fetch(&r->s->busy[unit], 1, __ATOMIC_ACQ_REL);
 	scsi_end(&r->scsi);
 	g_free(r);
+}
+
+/* Its unit is gone. */
+static void drop_answered(struct disk_req *req)
+{
+	struct hba_req *r = (struct hba_req *)req;
+
+	on_kept(&r->scsi, false);
+	end_command(r, VIRTIO_SCSI_S_BAD_TARGET);
 }
 
 /* What the chain has behind the command and in front of data. False: it has not even that. */
@@ -226,6 +257,7 @@ static void start_command(struct virtio_scsi *s, struct virtqueue *vq, struct vi
 	virtq_iov_read(r->chain->out, r->chain->n_out, 0, head, sizeof(head));
 	memcpy(r->scsi.cdb, head + HEAD, SCSI_CDB);
 	lun = r->scsi.lun = find_lun(s, head, &r->scsi.other_lun);
+	r->scsi.well_known = get_be16(head + 2) == WELL_KNOWN;
 	r->scsi.queue = vq->index - REQUEST;
 	if (!r->scsi.lun) {
 		finish(r, VIRTIO_SCSI_S_BAD_TARGET);
@@ -235,9 +267,9 @@ static void start_command(struct virtio_scsi *s, struct virtqueue *vq, struct vi
 		finish(r, VIRTIO_SCSI_S_FAILURE);
 		return;
 	}
-	__atomic_add_fetch(&s->busy[r->scsi.lun->target], 1, __ATOMIC_ACQ_REL);
+	__atomic_add_fetch(&s->busy[lun->unit], 1, __ATOMIC_ACQ_REL);
 	if (scsi_start(&r->scsi)) {
-		__atomic_sub_fetch(&s->busy[r->scsi.lun->target], 1, __ATOMIC_ACQ_REL);
+		__atomic_sub_fetch(&s->busy[lun->unit], 1, __ATOMIC_ACQ_REL);
 		finish(r, VIRTIO_SCSI_S_OK);
 	} else {
 		kick_later(s, lun, vq->index - REQUEST);
@@ -252,7 +284,17 @@ static void answer_tmf(struct virtqueue *vq, const struct virtq_chain *chain, ui
 	virtq_push(vq, chain, 1);
 }
 
-/* Those whose unit is idle now. */
+/* The unit, or with NULL any of the target's; those that are leaving, too. */
+static bool is_busy(struct virtio_scsi *s, const struct scsi_lun *lun, int scsi_id)
+{
+	for (unsigned i = 0; i < s->n_units; i++)
+		if (s->lun[i] && (lun ? s->lun[i] == lun : s->lun[i]->scsi_id == scsi_id) &&
+		    __atomic_load_n(&s->busy[i], __ATOMIC_ACQUIRE))
+			return true;
+	return false;
+}
+
+/* Those whose units are idle now. */
 static void answer_tmfs(struct virtio_scsi *s)
 {
 	struct virtqueue *vq = &s->dev.v.queues[CONTROL];
@@ -261,7 +303,7 @@ static void answer_tmfs(struct virtio_scsi *s)
 	for (struct tmf **at = &s->tmf; *at;) {
 		struct tmf *t = *at;
 
-		if (__atomic_load_n(&s->busy[t->target], __ATOMIC_ACQUIRE)) {
+		if (is_busy(s, t->lun, t->scsi_id)) {
 			at = &t->next;
 			continue;
 		}
@@ -274,24 +316,27 @@ static void answer_tmfs(struct virtio_scsi *s)
 }
 
 /* A command under way cannot be called back: who aborts it is told that it is over when it is. */
-static void wait_for_unit(struct virtio_scsi *s, const struct virtq_chain *chain, struct scsi_lun *lun)
+static void wait_for_units(struct virtio_scsi *s, const struct virtq_chain *chain, struct scsi_lun *lun, int scsi_id)
 {
 	size_t chain_at = (sizeof(struct tmf) + 7) & ~7ul;
 	struct tmf *t = g_malloc(chain_at + virtq_chain_size(chain));
 
-	*t = (struct tmf){.target = lun->target, .next = s->tmf};
+	*t = (struct tmf){.lun = lun, .scsi_id = scsi_id, .next = s->tmf};
 	t->chain = virtq_chain_copy((struct virtq_chain *)chain, (char *)t + chain_at);
 	s->tmf = t;
-	disk_hurry(lun->disk);
+	for (unsigned i = 0; i < s->n_units; i++)
+		if (s->lun[i] && (lun ? s->lun[i] == lun : s->lun[i]->scsi_id == scsi_id))
+			disk_hurry(s->lun[i]->disk);
 }
 
 static void start_tmf(struct virtio_scsi *s, struct virtqueue *vq, const struct virtq_chain *chain, const uint8_t *req)
 {
-	bool other;
+	uint32_t what = get_le32(req + 4);
+	bool other, target = what == VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET;
 	struct scsi_lun *lun = find_lun(s, req + 8, &other);
 	uint8_t response = VIRTIO_SCSI_S_OK;
 
-	switch (get_le32(req + 4)) {
+	switch (what) {
 	case VIRTIO_SCSI_T_TMF_ABORT_TASK:
 	case VIRTIO_SCSI_T_TMF_ABORT_TASK_SET:
 	case VIRTIO_SCSI_T_TMF_CLEAR_TASK_SET:
@@ -299,18 +344,19 @@ static void start_tmf(struct virtio_scsi *s, struct virtqueue *vq, const struct 
 	case VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET:
 		if (!lun)
 			response = VIRTIO_SCSI_S_BAD_TARGET;
-		else if (other)
+		else if (other && !target)
 			response = VIRTIO_SCSI_S_INCORRECT_LUN;
 		break;
 	default: /* queries of single tasks */
 		response = VIRTIO_SCSI_S_FUNCTION_REJECTED;
 	}
 	if (response == VIRTIO_SCSI_S_OK) {
-		if (get_le32(req + 4) >= VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET &&
-		    get_le32(req + 4) <= VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET)
+		if (what == VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET)
 			scsi_lun_reset(lun);
-		if (__atomic_load_n(&s->busy[lun->target], __ATOMIC_ACQUIRE)) {
-			wait_for_unit(s, chain, lun);
+		for (struct scsi_lun *l = target ? s->target[lun->scsi_id] : NULL; l; l = l->next)
+			scsi_lun_reset(l);
+		if (is_busy(s, target ? NULL : lun, lun->scsi_id)) {
+			wait_for_units(s, chain, target ? NULL : lun, lun->scsi_id);
 			return;
 		}
 	}
@@ -356,20 +402,26 @@ static bool put_event(struct virtio_scsi *s, struct virtqueue *vq, uint32_t even
 	return true;
 }
 
-static void on_changed(struct device *controller, unsigned target, uint8_t asc, uint8_t ascq)
+static void tell(struct virtio_scsi *s, unsigned feature, const struct scsi_lun *lun, uint32_t event, uint32_t reason)
 {
-	struct virtio_scsi *s = (struct virtio_scsi *)controller;
 	struct virtqueue *vq = &s->dev.v.queues[EVENT];
 	uint8_t address[8];
 
-	if (!virtio_has(&s->dev.v, VIRTIO_SCSI_F_CHANGE))
+	if (!virtio_has(&s->dev.v, feature))
 		return;
-	put_address(address, target);
+	put_address(address, lun);
 	g_mutex_lock(&vq->lock);
 	/* A paused device leaves guest memory alone; the driver learns that it has missed something. */
-	if (!virtio_live(&s->dev.v) || !vq->started || !put_event(s, vq, VIRTIO_SCSI_T_PARAM_CHANGE, address, asc | ascq << 8))
+	if (!virtio_live(&s->dev.v) || !vq->started || !put_event(s, vq, event, address, reason))
 		s->event_missed = true;
 	g_mutex_unlock(&vq->lock);
+}
+
+static void on_changed(struct device *controller, unsigned unit, uint8_t asc, uint8_t ascq)
+{
+	struct virtio_scsi *s = (struct virtio_scsi *)controller;
+
+	tell(s, VIRTIO_SCSI_F_CHANGE, s->lun[unit], VIRTIO_SCSI_T_PARAM_CHANGE, asc | ascq << 8);
 }
 
 static void event_buffers(struct virtio_scsi *s, struct virtqueue *vq)
@@ -439,9 +491,9 @@ static void fill_config(struct virtio_scsi *s)
 		.event_info_size = GUINT32_TO_LE(sizeof(struct virtio_scsi_event)),
 		.sense_size = GUINT32_TO_LE(VIRTIO_SCSI_SENSE_DEFAULT_SIZE),
 		.cdb_size = GUINT32_TO_LE(VIRTIO_SCSI_CDB_DEFAULT_SIZE),
-		/* No more targets than there are: the driver asks each whether it is there. */
-		.max_target = GUINT16_TO_LE(s->n_targets ? s->n_targets - 1 : 0),
-		.max_lun = GUINT32_TO_LE(0),
+		/* What there may be: others may come, and drivers look here once. */
+		.max_target = GUINT16_TO_LE(SCSI_TARGETS - 1),
+		.max_lun = GUINT32_TO_LE(SCSI_LUNS - 1),
 	};
 
 	memcpy(s->dev.v.config, &c, sizeof(c));
@@ -450,7 +502,7 @@ static void fill_config(struct virtio_scsi *s)
 /* Failed commands, and who waits for them. */
 static void drop_kept(struct virtio_scsi *s)
 {
-	for (unsigned i = 0; i < s->n_targets; i++)
+	for (unsigned i = 0; i < s->n_units; i++)
 		for (unsigned q = 0; s->lun[i] && q < s->lun[i]->n_io; q++)
 			disk_queue_drop(s->lun[i]->io[q], drop);
 	while (s->tmf) {
@@ -466,7 +518,7 @@ static void controller_reset(struct virtio_device *v)
 	struct virtio_scsi *s = v->owner;
 
 	drop_kept(s);
-	for (unsigned i = 0; i < s->n_targets; i++)
+	for (unsigned i = 0; i < s->n_units; i++)
 		if (s->lun[i])
 			scsi_lun_reset(s->lun[i]);
 	s->event_missed = false;
@@ -477,7 +529,7 @@ static void scsi_hurry(struct virtio_device *v)
 {
 	struct virtio_scsi *s = v->owner;
 
-	for (unsigned i = 0; i < s->n_targets; i++)
+	for (unsigned i = 0; i < s->n_units; i++)
 		if (s->lun[i])
 			disk_hurry(s->lun[i]->disk);
 }
@@ -494,25 +546,140 @@ static const struct virtio_class scsi_class = {
 
 /* ---- units ---- */
 
-static void on_detach(struct device *controller, unsigned target)
+static const struct scsi_lun *first_of(const struct device *controller, unsigned scsi_id)
 {
-	struct virtio_scsi *s = (struct virtio_scsi *)controller;
-
-	virtio_reset(&s->dev.v);
-	s->lun[target] = NULL;
+	return ((const struct virtio_scsi *)controller)->target[scsi_id];
 }
 
-static bool on_attach(struct device *controller, struct scsi_lun *lun, unsigned *ret_target, unsigned *ret_queues, GError **error)
+static struct scsi_lun *at_address(const struct virtio_scsi *s, int scsi_id, int number)
+{
+	struct scsi_lun *l = s->target[scsi_id];
+
+	while (l && l->number != number)
+		l = l->next;
+	return l;
+}
+
+/* As QEMU has it: a LUN is 0 of the first target where that is free, and of one that was asked for the first free one. */
+static bool choose_address(const struct virtio_scsi *s, struct scsi_lun *lun, GError **error)
+{
+	const struct scsi_lun *other;
+
+	if (lun->scsi_id == SCSI_ANY) {
+		lun->number = MAX(lun->number, 0);
+		lun->scsi_id = 0;
+		while (lun->scsi_id < SCSI_TARGETS && at_address(s, lun->scsi_id, lun->number))
+			lun->scsi_id++;
+		return lun->scsi_id < SCSI_TARGETS ||
+		       kv_fail(error, KV_ERROR_USAGE, "%s: no free target: all of %s have a LUN %d", lun->dev.id, s->dev.pci.dev.id,
+			       lun->number);
+	}
+	if (lun->number == SCSI_ANY) { /* there are fewer units than LUNs */
+		lun->number = 0;
+		while (at_address(s, lun->scsi_id, lun->number))
+			lun->number++;
+	}
+	other = at_address(s, lun->scsi_id, lun->number);
+	return !other || kv_fail(error, KV_ERROR_USAGE, "%s: scsi-id %d, lun %d: lun already used by '%s'", lun->dev.id,
+				 lun->scsi_id, lun->number, other->dev.id);
+}
+
+static void link_unit(struct virtio_scsi *s, struct scsi_lun *lun)
+{
+	struct scsi_lun **at = &s->target[lun->scsi_id];
+
+	while (*at && (*at)->number < lun->number)
+		at = &(*at)->next;
+	lun->next = *at;
+	*at = lun;
+}
+
+/* False: it is not there any more. */
+static bool unlink_unit(struct virtio_scsi *s, struct scsi_lun *lun)
+{
+	struct scsi_lun **at = &s->target[lun->scsi_id];
+
+	while (*at && *at != lun)
+		at = &(*at)->next;
+	if (!*at)
+		return false;
+	*at = lun->next;
+	return true;
+}
+
+static bool on_attach(struct device *controller, struct scsi_lun *lun, unsigned *ret_unit, unsigned *ret_queues, GError **error)
+{
+	struct virtio_scsi *s = (struct virtio_scsi *)controller;
+	unsigned unit = 0;
+
+	while (unit < s->n_units && s->lun[unit])
+		unit++;
+	if (unit == SCSI_UNITS)
+		return kv_fail(error, KV_ERROR_USAGE, "%s: %s has %d disks, and no room for more", lun->dev.id, controller->id,
+			       SCSI_UNITS);
+	if (!choose_address(s, lun, error))
+		return false;
+	s->n_units = MAX(s->n_units, unit + 1);
+	s->lun[unit] = lun;
+	link_unit(s, lun);
+	*ret_unit = unit;
+	*ret_queues = s->n_queues;
+	return true;
+}
+
+/* The driver and, at their next command, the other units of the target say that one has come, or gone. */
+static void tell_luns(struct virtio_scsi *s, const struct scsi_lun *lun, uint32_t reason)
+{
+	for (struct scsi_lun *l = s->target[lun->scsi_id]; l; l = l->next)
+		if (l != lun)
+			scsi_lun_other_changed(l);
+	tell(s, VIRTIO_SCSI_F_HOTPLUG, lun, VIRTIO_SCSI_T_TRANSPORT_RESET, reason);
+}
+
+static bool on_leave(struct device *controller, unsigned unit)
+{
+	struct virtio_scsi *s = (struct virtio_scsi *)controller;
+	struct scsi_lun *lun = s->lun[unit];
+
+	if (unlink_unit(s, lun))
+		tell_luns(s, lun, VIRTIO_SCSI_EVT_RESET_REMOVED);
+	disk_hurry(lun->disk);
+	if (__atomic_load_n(&s->busy[unit], __ATOMIC_ACQUIRE) > __atomic_load_n(&s->kept[unit], __ATOMIC_ACQUIRE))
+		return false;
+	for (unsigned q = 0; q < lun->n_io; q++)
+		disk_queue_drop(lun->io[q], drop_answered);
+	if (__atomic_load_n(&s->tmf, __ATOMIC_ACQUIRE))
+		answer_tmfs(s);
+	return true;
+}
+
+static void on_detach(struct device *controller, unsigned unit)
 {
 	struct virtio_scsi *s = (struct virtio_scsi *)controller;
 
-	if (s->n_targets == SCSI_TARGETS)
-		return kv_fail(error, KV_ERROR_USAGE, "%s: %s has %d disks, and no room for more", lun->dev.id, controller->id,
-			       SCSI_TARGETS);
-	*ret_target = s->n_targets++;
-	*ret_queues = s->n_queues;
-	s->lun[*ret_target] = lun;
-	fill_config(s);
+	while (!on_leave(controller, unit))
+		g_main_context_iteration(s->dev.v.context, TRUE);
+	s->lun[unit] = NULL;
+}
+
+static void on_plugged(struct device *controller, struct device *child, bool hot)
+{
+	struct scsi_lun *lun = (struct scsi_lun *)child;
+
+	lun->plugged = hot;
+	if (hot)
+		tell_luns((struct virtio_scsi *)controller, lun, VIRTIO_SCSI_EVT_RESET_RESCAN);
+}
+
+/* Its units are devices of their own, which would be left without it. */
+static bool can_unplug(struct device *dev, GError **error)
+{
+	const struct virtio_scsi *s = (const struct virtio_scsi *)dev;
+
+	for (unsigned i = 0; i < s->n_units; i++)
+		if (s->lun[i])
+			return kv_fail(error, KV_ERROR_INVALID, "'%s' has the disk '%s'; take that out first", dev->id,
+				       s->lun[i]->dev.id);
 	return true;
 }
 
@@ -521,19 +688,23 @@ static const struct scsi_host host = {.interface = SCSI_INTERFACE_SCSI,
 				      .done = on_done,
 				      .kept = on_kept,
 				      .changed = on_changed,
-				      .detach = on_detach};
+				      .leave = on_leave,
+				      .detach = on_detach,
+				      .first = first_of};
 
 /* ---- the device ---- */
 
 static bool scsi_create(struct device *dev, GVariant *options, const struct device_backend *backend, GError **error)
 {
 	struct virtio_scsi *s = (struct virtio_scsi *)dev;
-	/* Nothing is plugged in while the guest runs, but without HOTPLUG Linux does not listen to any event. */
 	uint64_t features = 1ull << VIRTIO_SCSI_F_HOTPLUG | 1ull << VIRTIO_SCSI_F_CHANGE;
 
+	guint64 queues;
+
 	s->n_queues = 1;
-	if (options)
-		g_variant_lookup(options, "queues", "u", &s->n_queues);
+	if (options && !g_variant_lookup(options, "queues", "u", &s->n_queues) &&
+	    g_variant_lookup(options, "num_queues", "t", &queues))
+		s->n_queues = (unsigned)queues;
 	if (s->n_queues < 1 || s->n_queues > SCSI_QUEUES)
 		return kv_fail(error, KV_ERROR_USAGE, "%s: queues is %u; use 1 to %d", dev->id, s->n_queues, SCSI_QUEUES);
 	if (!virtio_pci_create(dev, &scsi_class, features, sizeof(struct virtio_scsi_config), REQUEST + s->n_queues, QUEUE_SIZE,
@@ -548,6 +719,8 @@ static bool scsi_after_load(void *dev, GError **error)
 	drop_kept(dev);
 	return virtio_pci_after_load(dev, error);
 }
+
+static const struct device_key scsi_keys[] = {{"num_queues", DEVICE_KEY_COUNT, "request queues (1)", 1, SCSI_QUEUES}, {}};
 
 static const struct state_field scsi_fields[] = {
 	VIRTIO_PCI_STATE(struct virtio_scsi, dev),
@@ -573,5 +746,8 @@ const struct device_class device_virtio_scsi = {
 	.pause = virtio_pci_pause,
 	.resume = virtio_pci_resume,
 	.state = &scsi_state,
+	.keys = scsi_keys,
+	.plugged = on_plugged,
+	.can_unplug = can_unplug,
 	.scsi = &host,
 };
