@@ -5,8 +5,8 @@
  * outside of the image (disk-rig.c).
  *
  * Input: a byte of options (1: a CD-ROM drive, 2: discard=off, 4: read only), then commands: 16 bytes of CDB, a byte of what
- * happens (the lower four bits: how the image fails; 16: data goes out, 32: comes in, 64: other LUN), two of the length of data,
- * one that all of it is, and 32 bytes that its first ones are.
+ * happens (the lower four bits: how the image fails; 16: data goes out, 32: comes in, 64: other LUN, with 128 the well-known one),
+ * two of the length of data, one that all of it is, and 32 bytes that its first ones are.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -71,6 +71,7 @@ static void command(struct scsi_lun *lun, struct ram_image *m, const uint8_t *re
 	memcpy(r->cdb, record, SCSI_CDB);
 	r->lun = lun;
 	r->other_lun = record[16] & 64;
+	r->well_known = (record[16] & 192) == 192;
 	if (record[16] & 16) {
 		r->out = iov;
 		r->n_out = 2;

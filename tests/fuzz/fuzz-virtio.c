@@ -43,6 +43,7 @@ enum {
 	DISK = 1 << 16,
 	FULL_AT = 7 << 9,
 	FRONT = 0x1000, /* bytes of the VGA's in front of virtio's */
+	LUNS = 4,
 };
 
 static const bool is_vga = sizeof(FUZZ_DEVICE) == sizeof("virtio-vga") && FUZZ_DEVICE[7] == 'v' && FUZZ_DEVICE[8] == 'g';
@@ -290,8 +291,8 @@ static void look(struct display *d)
 struct fuzz {
 	struct machine_core core;
 	struct device *dev;
-	struct device *lun; /* of a SCSI controller, or NULL */
-	struct disk *disk;
+	struct device *lun[LUNS]; /* of a SCSI controller, or NULL */
+	struct disk *disk, *lun_disk[LUNS];
 	struct image img;
 	struct netdev net;
 	struct chardev chr, agent;
@@ -377,6 +378,32 @@ static void add_chain(struct fuzz *f)
 	write_bar(f, NOTIFY + 4 * (q & 7), 2, q & 7);
 }
 
+/* Target 0 has two disks and a CD-ROM drive, another one has no LUN 0. */
+static void add_lun(struct fuzz *f, unsigned i, bool hot)
+{
+	static const unsigned address[LUNS][2] = {{0, 0}, {0, 2}, {0, 258}, {3, 1}};
+	struct device_backend backend = {.disk = f->lun_disk[i], .controller = f->dev};
+	g_autofree char *id = g_strdup_printf("lun%u", i);
+	g_autoptr(GVariant) at = g_variant_ref_sink(g_variant_new_parsed(
+		"{'scsi-id': <%t>, 'lun': <%t>}", (guint64)address[i][0], (guint64)address[i][1]));
+
+	f->lun[i] = device_new(&f->core, i == 2 ? "scsi-cd" : "scsi-disk", id, at, &backend, NULL);
+	if (!f->lun[i])
+		abort();
+	f->dev->cls->plugged(f->dev, f->lun[i], hot);
+}
+
+/* A unit goes, when it is idle, or comes again. */
+static void plug_lun(struct fuzz *f, unsigned i)
+{
+	if (strcmp(FUZZ_DEVICE, "virtio-scsi"))
+		return;
+	if (!f->lun[i])
+		add_lun(f, i, true);
+	else if (f->lun[i]->cls->leave(f->lun[i]))
+		device_free(g_steal_pointer(&f->lun[i]));
+}
+
 static void backend_event(struct fuzz *f)
 {
 	static const struct virtio_net_hdr plain;
@@ -400,6 +427,7 @@ static void backend_event(struct fuzz *f)
 	look(f->core.display);
 	display_wish(f->core.display, h.flags & 1, len, h.flags);
 	peer_event(frame, len, h.flags);
+	plug_lun(f, h.flags % LUNS);
 	if (f->agent.client) {
 		f->agent.client->connected(f->agent.client_opaque, h.flags & 2);
 		f->agent.client->receive(f->agent.client_opaque, frame,
@@ -447,8 +475,9 @@ static void falsify_stream(GByteArray *stream, unsigned where, unsigned bit)
 static void resume(struct fuzz *f)
 {
 	f->dev->cls->resume(f->dev);
-	if (f->lun)
-		f->lun->cls->resume(f->lun);
+	for (unsigned i = 0; i < LUNS; i++)
+		if (f->lun[i])
+			f->lun[i]->cls->resume(f->lun[i]);
 }
 
 static void save_and_load(struct fuzz *f, bool wrong)
@@ -585,9 +614,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f.dev = f.core.pci ? device_new(&f.core, FUZZ_DEVICE, "fuzz", options, &backend, NULL) : NULL;
 	if (!f.dev)
 		abort();
-	if (!strcmp(FUZZ_DEVICE, "virtio-scsi"))
-		f.lun = device_new(&f.core, "scsi-disk", "lun",
-				   NULL, &(struct device_backend){ .disk = f.disk, .controller = f.dev }, NULL);
+	for (unsigned i = 0; !strcmp(FUZZ_DEVICE, "virtio-scsi") && i < LUNS; i++) {
+		f.lun_disk[i] = disk_new("lun", &f.img, NULL, NULL);
+		add_lun(&f, i, false);
+	}
 	map_bar(&f);
 	while (f.in.left)
 		step(&f);
@@ -597,7 +627,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (read_bar(&f, VIRTIO_PCI_COMMON_STATUS, 1))
 		abort();
 	look(f.core.display);
-	device_free(f.lun);
+	for (unsigned i = LUNS; i-- > 0;) {
+		device_free(f.lun[i]);
+		disk_free(f.lun_disk[i]);
+	}
 	device_free(f.dev);
 	display_remove_viewer(f.core.display, f.core.display);
 	display_free(f.core.display);

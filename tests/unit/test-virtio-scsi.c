@@ -608,7 +608,8 @@ static void at(struct bed *b, unsigned target, unsigned address)
 
 static void test_luns(void **state)
 {
-	static const uint8_t list[] = "\0\0\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\x41\x2c\0\0\0\0\0\0";
+	static const uint8_t list[] = "\0\0\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0"
+				      "\0\x02\0\0\0\0\0\0\x41\x2c\0\0\0\0\0\0";
 	static const unsigned from[] = {0, 0x0001, 0x4002, 0x412c, 0x4007, 0xc101}; /* the last but one is not there */
 	struct bed b;
 	uint8_t *data;
@@ -761,7 +762,8 @@ static void expect_event(struct bed *b, const char *address, uint32_t reason)
 /* A unit leaves when its command is over, whoever waits for that is told, and another one comes. */
 static void test_hot(void **state)
 {
-	struct device_class const *cls;
+	struct ring_buf write[] = {{HEAD, HEAD_LEN, false}, {DATA, 512, false}, {ANSWER, ANSWER_LEN, true}}, same[4];
+	const struct device_class *cls;
 	struct bed b;
 
 	open_many(&b);
@@ -792,9 +794,8 @@ static void test_hot(void **state)
 	b.m[4].fail = ENOSPC;
 	at(&b, 0, 2);
 	assert_int_equal(command(&b, READY, 0, 0), CHECK);
-	assert_true(ring_add(&b.r.ring[2], (struct ring_buf[]){{HEAD, HEAD_LEN, false}, {DATA, 512, false}, {ANSWER, ANSWER_LEN, true}},
-			     3, 0, &b));
-	fill(&b, CDB(0x2a, [8] = 1), 512, 0, (struct ring_buf[4]){{0}});
+	assert_int_equal(fill(&b, CDB(0x2a, [8] = 1), 512, 0, same), 3);
+	assert_true(ring_add(&b.r.ring[2], write, 3, 0, &b));
 	rig_kick(&b.r, 2);
 	assert_null(ring_get(&b.r.ring[2], NULL));
 	assert_true(disk_has_kept(b.disk[4]));

@@ -490,7 +490,8 @@ static bool lun_can_save(struct device *dev, GError **error)
 {
 	/* Whoever gets the machine has those of the command line, in their order. */
 	if (((struct scsi_lun *)dev)->plugged)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' was plugged in, and cannot be saved; take it out", dev->id);
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' was plugged in, and cannot be saved; take it out",
+			       dev->id);
 	if (!disk_has_kept(((struct scsi_lun *)dev)->disk))
 		return true;
 	return kv_fail(error, KV_ERROR_INVALID,
@@ -516,8 +517,8 @@ static bool lun_loaded(void *opaque, GError **error)
 	lun->saved_number = (uint32_t)lun->number;
 	return (scsi_id == lun->saved_id && number == lun->saved_number) ||
 	       kv_fail(error, KV_ERROR_INVALID,
-		       "%s: the saved machine has it at scsi-id %u, lun %u, and this one at scsi-id %d, lun %d", lun->dev.id, scsi_id,
-		       number, lun->scsi_id, lun->number);
+		       "%s: the saved machine has it at scsi-id %u, lun %u, and this one at scsi-id %d, lun %d", lun->dev.id,
+		       scsi_id, number, lun->scsi_id, lun->number);
 }
 
 static const struct state_field lun_fields[] = {

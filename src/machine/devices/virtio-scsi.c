@@ -571,8 +571,8 @@ static bool choose_address(const struct virtio_scsi *s, struct scsi_lun *lun, GE
 		while (lun->scsi_id < SCSI_TARGETS && at_address(s, lun->scsi_id, lun->number))
 			lun->scsi_id++;
 		return lun->scsi_id < SCSI_TARGETS ||
-		       kv_fail(error, KV_ERROR_USAGE, "%s: no free target: all of %s have a LUN %d", lun->dev.id, s->dev.pci.dev.id,
-			       lun->number);
+		       kv_fail(error, KV_ERROR_USAGE, "%s: no free target: all of %s have a LUN %d", lun->dev.id,
+			       s->dev.pci.dev.id, lun->number);
 	}
 	if (lun->number == SCSI_ANY) { /* there are fewer units than LUNs */
 		lun->number = 0;
