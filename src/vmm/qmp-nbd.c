@@ -205,14 +205,25 @@ JsonNode *qmp_nbd_server_stop(void *opaque, JsonObject *args, GError **error)
 
 static struct vmm_export *find_export(struct vmm *vmm, const char *id)
 {
-	for (struct vmm_export *e = vmm->nbd->exports; e; e = e->next)
+	for (struct vmm_export *e = vmm->nbd ? vmm->nbd->exports : NULL; e; e = e->next)
 		if (strcmp(e->id, id) == 0)
 			return e;
 	return NULL;
 }
 
+/* One that is given by its name is the node's or of an image below it. */
+static bool has_bitmap(struct image *img, JsonNode *which, GError **error)
+{
+	const char *name = JSON_NODE_HOLDS_VALUE(which) ? json_node_get_string(which) : NULL;
+
+	while (img && name && !image_bitmap_find(img, name, NULL))
+		img = img->backing;
+	return img || !name || kv_fail(error, KV_ERROR_USAGE, "Bitmap '%s' is not found", name);
+}
+
 /* The bitmaps of an export, by name, or {"node", "name"}; they are busy as long as it is there. */
-static bool take_bitmaps(struct vmm_export *e, struct image **img, JsonArray *names, struct nbd_bitmap *rows, GError **error)
+static bool take_bitmaps(struct vmm_export *e, struct image **img, JsonArray *names, bool writable, struct nbd_bitmap *rows,
+			 GError **error)
 {
 	guint n = names ? json_array_get_length(names) : 0;
 
@@ -220,10 +231,15 @@ static bool take_bitmaps(struct vmm_export *e, struct image **img, JsonArray *na
 		return kv_fail(error, KV_ERROR_USAGE, "an export has %d bitmaps at most", NBD_BITMAPS_MAX);
 	e->bitmaps = g_new0(struct image_bitmap *, n);
 	for (guint i = 0; i < n; i++) {
-		struct image_bitmap *b = qmp_find_bitmap_of(e->vmm, *img, json_array_get_element(names, i), error);
+		JsonNode *which = json_array_get_element(names, i);
+		struct image_bitmap *b =
+			has_bitmap(*img, which, error) ? qmp_find_bitmap_of(e->vmm, *img, which, error) : NULL;
 
 		if (!b)
 			return false;
+		/* What clients see may not change under them, unless they change it. */
+		if (!writable && !(*img)->readonly && b->recording)
+			return kv_fail(error, KV_ERROR_USAGE, "Enabled bitmap '%s' incompatible with readonly export", b->name);
 		rows[i] = nbd_bitmap_of(b);
 		b->busy = true;
 		e->bitmaps[e->n_bitmaps++] = b;
@@ -251,7 +267,7 @@ static bool add_export(struct vmm *vmm, const char *id, const char *device, cons
 	*e = (struct vmm_export){ .vmm = vmm, .id = g_strdup(id), .img = image_ref(img) };
 	e->user = (struct block_user){ .img = img };
 	graph_add_user(vmm->graph, &e->user);
-	if (take_bitmaps(e, &img, bitmaps, rows, error)) {
+	if (take_bitmaps(e, &img, bitmaps, options->writable, rows, error)) {
 		options->bitmaps = rows;
 		options->n_bitmaps = e->n_bitmaps;
 		e->export = nbd_export_add(vmm->nbd->server, img, options, error);
@@ -271,9 +287,14 @@ JsonNode *qmp_nbd_server_add(void *opaque, JsonObject *args, GError **error)
 	g_autoptr(JsonArray) bitmaps = json_array_new();
 	struct nbd_export_options options = { .name = name ? name : device, .description = qmp_text(args, "description"),
 					      .writable = flag(args, "writable") };
+	struct vmm *vmm = opaque;
+	struct image *img;
 
-	if (!running(opaque, error))
+	if (!running(vmm, error))
 		return NULL;
+	/* Unlike block-export-add, this makes do with reading where there is no writing. */
+	img = graph_lookup(vmm->graph, device, device, NULL);
+	options.writable = options.writable && img && !img->readonly;
 	if (qmp_text(args, "bitmap"))
 		json_array_add_string_element(bitmaps, qmp_text(args, "bitmap"));
 	return add_export(opaque, options.name, device, device, bitmaps, &options, error) ? qmp_nothing() : NULL;
@@ -295,7 +316,7 @@ JsonNode *qmp_nbd_server_remove(void *opaque, JsonObject *args, GError **error)
 {
 	bool hard = g_strcmp0(qmp_text(args, "mode"), "hard") == 0;
 
-	return running(opaque, error) ? remove_export(opaque, json_object_get_string_member(args, "name"), hard, error) : NULL;
+	return remove_export(opaque, json_object_get_string_member(args, "name"), hard, error);
 }
 
 JsonNode *qmp_block_export_add(void *opaque, JsonObject *args, GError **error)
@@ -322,7 +343,7 @@ JsonNode *qmp_block_export_del(void *opaque, JsonObject *args, GError **error)
 {
 	bool hard = g_strcmp0(qmp_text(args, "mode"), "hard") == 0;
 
-	return running(opaque, error) ? remove_export(opaque, json_object_get_string_member(args, "id"), hard, error) : NULL;
+	return remove_export(opaque, json_object_get_string_member(args, "id"), hard, error);
 }
 
 JsonNode *qmp_query_block_exports(void *opaque, JsonObject *args, GError **error)

@@ -142,9 +142,12 @@ def case_luns(bed):
         guest, client = Watcher(process), qmp.Client(socket)
         guest.wait(units)
 
-        def add(name, driver='scsi-hd', **keys):
-            client.run('blockdev-add', **{'node-name': f'{keys["id"]}-node', 'driver': 'raw', 'read-only': driver == 'scsi-cd',
+        def node(ident, name, readonly=False):
+            client.run('blockdev-add', **{'node-name': f'{ident}-node', 'driver': 'raw', 'read-only': readonly,
                                           'file': {'driver': 'file', 'filename': disk(name)}})
+
+        def add(name, driver='scsi-hd', **keys):
+            node(keys['id'], name, driver == 'scsi-cd')
             client.run('device_add', driver=driver, drive=f'{keys["id"]}-node', **keys)
 
         def remove(name):
@@ -159,6 +162,7 @@ def case_luns(bed):
         guest.wait(units := units | {('1:0:0:0', '5', 'hotcd')})
         client.run('device_add', driver='scsi-cd', id='h', lun=400, channel=0)
         guest.wait(units := units | {(f'0:0:0:{0x4000 | 400}', '5', '')})
+        node('x', 'nobody')
         for keys, message in [
                 ({'scsi-id': 2, 'lun': 7}, "x: scsi-id 2, lun 7: lun already used by 'e'"),
                 ({'scsi-id': 256}, "scsi-disk: scsi-id: '256' is not a number from 0 to 255"),
@@ -167,7 +171,6 @@ def case_luns(bed):
                 ({'bus': 'scsi2.0'}, "Bus 'scsi2.0' not found"),
                 ({'target': 2}, "scsi-disk has no option 'target'"),
                 ({'drive': 'e-node'}, "Conflicts with use by another device as 'root' of node 'e-node'")]:
-            client.run('blockdev-add', **{'node-name': 'x-node', 'driver': 'null-co'}) if keys == {'scsi-id': 2, 'lun': 7} else None
             answer = client.ask({'execute': 'device_add', 'arguments': {'driver': 'scsi-hd', 'id': 'x', 'drive': 'x-node', **keys}})
             check(message in answer['error']['desc'], f'not "{message}"', answer)
         client.run('blockdev-del', **{'node-name': 'x-node'})

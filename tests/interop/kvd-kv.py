@@ -4,6 +4,7 @@
 usage: kvd-kv.py KVD KV-VMM SOURCE-ROOT CASE...   Exit status 77: virsh or a kernel is missing."""
 import fcntl
 import glob
+import json
 import os
 import pty
 import re
@@ -369,6 +370,51 @@ def case_devices(bed):
           'no answer of the monitor')
     bed.virsh('destroy', 'plugged')
     bed.virsh('undefine', 'plugged')
+
+
+def case_scsi(bed):
+    """SCSI disks where their addresses say, in a domain with two controllers, one of them empty; more come and go: a disk, a drive
+    without a disc, one of the definition. The monitor says where each is."""
+    def disk(name):
+        path = bed.path(name)
+        with open(path, 'wb') as file:
+            file.truncate(1 << 20)
+        return path
+
+    def element(name, target, address, kind='disk'):
+        controller, scsi_id, unit = address
+        source = f"<source file='{disk(name)}'/>" if name else ''
+        return (f"<disk type='file' device='{kind}'><driver name='qemu' type='raw'/>{source}<target dev='{target}' bus='scsi'/>"
+                f"<address type='drive' controller='{controller}' bus='0' target='{scsi_id}' unit='{unit}'/></disk>")
+
+    def attach(xml):
+        with open(bed.path('unit.xml'), 'w', encoding='utf-8') as file:
+            file.write(xml)
+        return bed.virsh('attach-device', 'units', bed.path('unit.xml'), '--live')
+
+    def drives():
+        answer = json.loads(bed.virsh('qemu-monitor-command', 'units', '{"execute": "query-block"}'))['return']
+        return {row['device'] for row in answer}
+
+    controllers = ''.join(f"<controller type='scsi' index='{i}' model='virtio-scsi'/>" for i in range(2))
+    bed.board('units', controllers + element('one', 'sda', (0, 0, 0)) + element('two', 'sdb', (0, 0, 1)))
+    bed.virsh('start', 'units')
+    check(drives() == {'scsi0-0-0-0', 'scsi0-0-0-1'}, 'other drives', drives())
+    attach(element('three', 'sdc', (0, 2, 3)))
+    attach(element('four', 'sdd', (1, 0, 0)))
+    attach(element('', 'sde', (1, 4, 300), 'cdrom'))
+    check(drives() == {'scsi0-0-0-0', 'scsi0-0-0-1', 'scsi0-0-2-3', 'scsi1-0-0-0', 'scsi1-0-4-300'}, 'other drives', drives())
+    # What is in use the machine knows, whoever asks.
+    args = {'driver': 'scsi-cd', 'id': 'x', 'bus': 'scsi.0', 'scsi-id': 2, 'lun': 3}
+    answer = bed.virsh('qemu-monitor-command', 'units', json.dumps({'execute': 'device_add', 'arguments': args}))
+    check("x: scsi-id 2, lun 3: lun already used by 'scsi0-0-2-3'" in answer, 'another error', answer)
+    for target in 'sdb', 'sdd', 'sde':
+        bed.virsh('detach-disk', 'units', target, '--live')
+    check(drives() == {'scsi0-0-0-0', 'scsi0-0-2-3'}, 'other drives', drives())
+    listed = bed.virsh('domblklist', 'units').split()
+    check('sda' in listed and 'sdc' in listed and not {'sdb', 'sdd', 'sde'} & set(listed), 'another definition', listed)
+    bed.virsh('destroy', 'units')
+    bed.virsh('undefine', 'units')
 
 
 def case_plug(bed):

@@ -123,6 +123,138 @@ def case_reopen(bed):
         check('error' in bitmap('c'), 'a bitmap in a read-only image')
 
 
+def nbd_tool(*words):
+    """What it prints, and whether it was content."""
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=qmp.LIMIT, check=False)
+    return done.returncode == 0, done.stdout
+
+
+def served(path):
+    """What clients find at a server: of each export its size, whether it is for reading alone, words about it, contexts."""
+    good, text = nbd_tool('nbdinfo', '--list', '--json', f'nbd+unix://?socket={path}')
+    check(good, 'nbdinfo fails', text)
+    rows = {row['export-name']: (row['export-size'], row['is_read_only'], row.get('description'), sorted(row['contexts']))
+            for row in json.loads(text)['exports']}
+    good, text = nbd_tool('qemu-nbd', '--list', '-k', path)
+    check(good and {f"export: '{name}'" for name in rows} == {line.strip() for line in text.splitlines() if 'export:' in line},
+          'qemu-nbd sees other exports', text)
+    return rows
+
+
+def case_nbd_server(bed):
+    """nbd-server-add and -remove: names, writing, a bitmap, what is refused; the same for nbdinfo, qemu-nbd and qemu-io as QEMU's."""
+    if not shutil.which('nbdinfo') or not shutil.which('qemu-io'):
+        raise Skipped('no nbdinfo or qemu-io')
+    with bed.start() as vmm, bed.twin() as qemu:
+        clients, paths = (vmm.client(), qemu.client()), []
+        for client in clients:
+            paths.append(bed.path('nbd'))
+            for name, readonly in ('one', False), ('two', True), ('used', False):
+                path = bed.path(name)
+                subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', path, '1M'], check=True)
+                client.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': path},
+                           **{'node-name': name, 'read-only': readonly})
+            client.run('device_add', driver='virtio-blk-pci', id='d', bus='slot1', drive='used')
+
+        def add(device, **keys):
+            return 'nbd-server-add', {'device': device, **keys}
+
+        def remove(name, **keys):
+            return 'nbd-server-remove', {'name': name, **keys}
+
+        def exports(answer):
+            return sorted((row['id'], row['type'], row['node-name'], row['shutting-down']) for row in answer['return'])
+
+        def compare():
+            ours, theirs = served(paths[0]), served(paths[1])
+            check(ours == theirs, 'other exports', ours, theirs)
+            return ours
+
+        listing = 'query-block-exports', {}, exports
+        same(*clients, [add('one'), remove('one'), ('nbd-server-stop', {})])
+        for client, path in zip(clients, paths):
+            client.run('nbd-server-start', addr={'type': 'unix', 'data': {'path': path}})
+        same(*clients, [
+            add('no'), add('one', name=5), add('one', writable='x'), add('one', x=1), ('nbd-server-add', {}), remove('no'),
+            add('one', bitmap='no', name='x'), listing,
+            ('block-dirty-bitmap-add', {'node': 'one', 'name': 'b'}), add('one', bitmap='b'),
+            add('one', writable=True, bitmap='b', description='to be written'), add('one'), add('one', name='again'),
+            add('two', name='second', writable=True), add('used', name='u'), listing])
+        rows = compare()
+        check(rows['one'][:2] == (1 << 20, False) and 'qemu:dirty-bitmap:b' in rows['one'][3] and rows['one'][2] == 'to be written' and
+              rows['second'][1] and rows['u'][1] and rows['again'][1], 'not what was asked for', rows)
+        # A bitmap is taken, and for as long as the export is there; what a client writes others read, and the bitmap has it not.
+        same(*clients, [('block-dirty-bitmap-remove', {'node': 'one', 'name': 'b'}, failed), add('two', name='w', bitmap='b'),
+                        ('nbd-server-start', {'addr': {'type': 'unix', 'data': {'path': bed.path('x')}}})])
+        for path in paths:
+            uri = f'nbd+unix:///%s?socket={path}'
+            for command, wanted in ('write -P 7 64k 64k', True), ('read -P 7 64k 64k', True), ('read -P 7 0 64k', False):
+                text = nbd_tool('qemu-io', '-f', 'raw', '-c', command, uri % 'one')[1]
+                check(('verification failed' not in text) == wanted, f'{command}: not as it should be', text)
+            text = nbd_tool('qemu-io', '-f', 'raw', '-c', 'read -P 7 64k 64k', '-r', uri % 'again')[1]
+            check('64 KiB' in text and 'failed' not in text, 'another export has something else', text)
+            check(not nbd_tool('qemu-io', '-f', 'raw', '-c', 'write 0 64k', uri % 'second')[0], 'a read-only export is written')
+        maps = [nbd_tool('nbdinfo', '--map=qemu:dirty-bitmap:b', f'nbd+unix:///one?socket={path}') for path in paths]
+        check(maps[0] == maps[1] and maps[0][0], 'another map', *maps)
+        # One that a client uses goes when it is told twice.
+        readers = []
+        for path in paths:
+            peer = subprocess.Popen(['qemu-io', '-f', 'raw', '-r', f'nbd+unix:///u?socket={path}'], stdin=subprocess.PIPE,
+                                    stdout=subprocess.PIPE, text=True)
+            peer.stdin.write('read 0 512\n')
+            peer.stdin.flush()
+            check('read 512/512' in peer.stdout.readline() + peer.stdout.readline(), 'nothing is read')
+            readers.append(peer)
+        same(*clients, [remove('u'), remove('u', mode='safe'), remove('u', mode='x'), listing, remove('u', mode='hard')])
+        for client, peer in zip(clients, readers):
+            check(client.event('BLOCK_EXPORT_DELETED')['data'] == {'id': 'u'}, 'another event')
+            peer.kill()
+            peer.wait()
+            peer.stdin.close()
+            peer.stdout.close()
+        same(*clients, [remove('u'), remove('again'), listing, ('block-export-del', {'id': 'second'}), listing])
+        check(list(compare()) == ['one'], 'more than one is left')
+        same(*clients, [('nbd-server-stop', {}), ('nbd-server-stop', {}), listing,
+                        ('block-dirty-bitmap-remove', {'node': 'one', 'name': 'b'})])
+        check(not os.path.exists(paths[0]) and not nbd_tool('nbdinfo', f'nbd+unix:///one?socket={paths[0]}')[0], 'it still listens')
+
+
+def case_scsi(bed):
+    """Where SCSI disks are that are plugged in, and what is refused, beside QEMU."""
+    with bed.start('--device', 'virtio-scsi,id=s') as vmm, bed.twin('-device', 'virtio-scsi-pci,id=s') as qemu:
+        clients = vmm.client(), qemu.client()
+        for client in clients:
+            for name in 'abcde':
+                path = bed.path(name)
+                with open(path, 'wb') as file:
+                    file.truncate(1 << 20)
+                client.run('blockdev-add', driver='raw', file={'driver': 'file', 'filename': path}, **{'node-name': name})
+
+        def add(ident, driver='scsi-hd', **keys):
+            keys = {key.replace('_', '-'): value for key, value in keys.items()}
+            return 'device_add', {'driver': driver, 'id': ident, **({} if driver == 'scsi-cd' else {'drive': ident.lower()}), **keys}
+
+        def used(answer):
+            return re.sub("^.*(lun already used by '.*')$", r'\1', answer['error']['desc']) if 'error' in answer else answer
+
+        same(*clients, [
+            add('A', bus='x.0'), (*add('A', scsi_id=256), failed), (*add('A', scsi_id='x'), failed),
+            (*add('A', lun=16384), failed), (*add('A', channel=1), failed), add('A', lun=2), add('B', lun=2), add('C', scsi_id=0),
+            (*add('D', scsi_id=1, lun=2), used), (*add('D', scsi_id=0, lun=2), used), (*add('D', scsi_id=0, lun=0), used),
+            add('D', scsi_id=0), add('E', bus='s.0'), add('F', 'scsi-cd', scsi_id=200, lun=16383, channel=0),
+            (*add('G', 'scsi-cd', scsi_id=200, lun=16383), used), ('device_del', {'id': 'x'})])
+        # QEMU's tree has where they are: what is free there is free here.
+        for scsi_id, lun in (0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (200, 16383):
+            same(*clients, [(*add('G', 'scsi-cd', scsi_id=scsi_id, lun=lun), used)])
+        for name in 'A', 'F':
+            same(*clients, [('device_del', {'id': name})])
+            for client in clients:
+                check(client.event('DEVICE_DELETED')['data']['device'] == name, 'another device has gone')
+        same(*clients, [add('G', 'scsi-cd', scsi_id=0, lun=2), add('H', 'scsi-cd'), (*add('I', 'scsi-cd', scsi_id=2, lun=0), used)])
+        check('take that out first' in clients[0].ask({'execute': 'device_del', 'arguments': {'id': 's'}})['error']['desc'],
+              'the controller goes')
+
+
 def case_rx_filter(bed):
     """Which frames a card wants that no driver has, and what is refused."""
     def card(answer):

@@ -831,37 +831,51 @@ static void test_hot(void **state)
 	close_bed(&b);
 }
 
-/* What a unit has in a saved machine is for the one of the same address; older ones do not say where theirs was. */
+/* Saves one unit, and loads what comes of it into another: NULL, or why not. */
+static char *save_and_load(struct device *from, const struct state_desc *desc, struct device *to)
+{
+	GByteArray *stream = g_byte_array_new();
+	g_autoptr(GBytes) bytes = NULL;
+	g_autoptr(GError) error = NULL;
+	size_t at = 0;
+
+	((struct scsi_lun *)from)->writeback = false;
+	state_save(stream, desc, to->id, from);
+	bytes = g_byte_array_free_to_bytes(stream);
+	((struct scsi_lun *)to)->writeback = true;
+	if (!state_load(bytes, &at, to->cls->state, to->id, to, &error))
+		return g_strdup(error->message);
+	assert_false(((struct scsi_lun *)to)->writeback);
+	return NULL;
+}
+
+#define MOVED(id, a, b, c, d) \
+	id ": the saved machine has it at scsi-id " #a ", lun " #b ", and this one at scsi-id " #c ", lun " #d
+
+/* What a unit has in a saved machine is for the one of the same address; in older ones each had a target of its own. */
 static void test_saved(void **state)
 {
-	struct state_desc old = *device_class_find("scsi-disk")->state;
+	const struct state_desc *now = device_class_find("scsi-disk")->state;
+	struct state_desc old = *now;
 	struct state_field fields[6] = {{0}};
-	struct scsi_lun *lun;
+	g_autofree char *moved = NULL, *moved_old = NULL;
 	struct bed b;
 
 	memcpy(fields, old.fields, 5 * sizeof(fields[0]));
 	old.version = 1;
 	old.fields = fields;
 	open_many(&b);
-	lun = (struct scsi_lun *)b.lun[0];
-	for (unsigned i = 0; i < 3; i++) {
-		GByteArray *stream = g_byte_array_new();
-		g_autoptr(GBytes) bytes = NULL;
-		g_autoptr(GError) error = NULL;
-		size_t at = 0;
-
-		lun->writeback = false;
-		lun->saved_number = i == 2 ? 7 : 300;
-		state_save(stream, i ? lun->dev.cls->state : &old, "far", lun);
-		bytes = g_byte_array_free_to_bytes(stream);
-		lun->writeback = true;
-		lun->saved_number = 300;
-		assert_int_equal(state_load(bytes, &at, lun->dev.cls->state, "far", lun, &error), i < 2);
-		assert_false(lun->writeback);
-		if (i == 2)
-			assert_string_equal(error->message, "far: the saved machine has it at scsi-id 0, lun 7, and this one at "
-							    "scsi-id 0, lun 300");
-	}
+	for (unsigned i = 0; i < UNITS; i++)
+		assert_null(save_and_load(b.lun[i], now, b.lun[i]));
+	moved = save_and_load(b.lun[3], now, b.lun[0]);
+	assert_string_equal(moved, MOVED("far", 9, 5, 0, 300));
+	moved_old = save_and_load(b.lun[3], &old, b.lun[2]);
+	assert_string_equal(moved_old, MOVED("zero", 2, 0, 0, 0));
+	assert_null(save_and_load(b.lun[0], now, b.lun[0]));
+	close_bed(&b);
+	open_bed(&b, NULL);
+	for (unsigned i = 0; i < 2; i++)
+		assert_null(save_and_load(b.lun[1 - i], &old, b.lun[i]));
 	close_bed(&b);
 }
 

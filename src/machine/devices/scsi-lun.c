@@ -402,14 +402,20 @@ static bool parse(struct scsi_lun *lun, GVariant *options, GError **error)
 	return parse_address(lun, options, error);
 }
 
+/* A stream of version 1 does not say where the unit is: each was a target of its own, one after the other. */
+static void expect_old(struct scsi_lun *lun)
+{
+	lun->saved_id = lun->host->first ? lun->unit : 0;
+	lun->saved_number = 0;
+}
+
 static bool attach(struct scsi_lun *lun, unsigned *ret_queues, GError **error)
 {
 	if (!lun->host->attach(lun->controller, lun, &lun->unit, ret_queues, error))
 		return false;
 	if (!lun->host->first)
 		lun->scsi_id = lun->number = 0;
-	lun->saved_id = (uint32_t)lun->scsi_id;
-	lun->saved_number = (uint32_t)lun->number;
+	expect_old(lun);
 	return true;
 }
 
@@ -507,15 +513,22 @@ static char *lun_stats(struct device *dev)
 			       dev->id, lun->requests[1]);
 }
 
+static void lun_before_save(void *opaque)
+{
+	struct scsi_lun *lun = opaque;
+
+	lun->saved_id = (uint32_t)lun->scsi_id;
+	lun->saved_number = (uint32_t)lun->number;
+}
+
 /* The guest knows it by its address. */
 static bool lun_loaded(void *opaque, GError **error)
 {
 	struct scsi_lun *lun = opaque;
 	uint32_t scsi_id = lun->saved_id, number = lun->saved_number;
 
-	lun->saved_id = (uint32_t)lun->scsi_id;
-	lun->saved_number = (uint32_t)lun->number;
-	return (scsi_id == lun->saved_id && number == lun->saved_number) ||
+	expect_old(lun);
+	return (scsi_id == (uint32_t)lun->scsi_id && number == (uint32_t)lun->number) ||
 	       kv_fail(error, KV_ERROR_INVALID,
 		       "%s: the saved machine has it at scsi-id %u, lun %u, and this one at scsi-id %d, lun %d", lun->dev.id,
 		       scsi_id, number, lun->scsi_id, lun->number);
@@ -533,7 +546,13 @@ static const struct state_field lun_fields[] = {
 };
 
 static const struct state_desc lun_state = {
-	.name = "scsi-lun", .version = 2, .oldest = 1, .fields = lun_fields, .after_load = lun_loaded};
+	.name = "scsi-lun",
+	.version = 2,
+	.oldest = 1,
+	.fields = lun_fields,
+	.before_save = lun_before_save,
+	.after_load = lun_loaded,
+};
 
 /* At a PCI function; a USB disk's path is not known here. */
 static char *lun_boot_path(struct device *dev, char *ret_kind)

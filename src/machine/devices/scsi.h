@@ -109,7 +109,7 @@ struct scsi_lun {
 	uint8_t media_event; /* GET EVENT STATUS NOTIFICATION; 0: none */
 	/* Unit attentions, one bit each (scsi-lun.c); atomic. */
 	uint32_t attention;
-	uint32_t saved_id, saved_number; /* scsi_id, number; in a saved machine they are the same */
+	uint32_t saved_id, saved_number; /* scsi_id and number in a stream */
 };
 
 /* Begins a command; true when it is over, else done() tells. */

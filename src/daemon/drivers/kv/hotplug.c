@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Devices that come and go while a machine runs: behind a PCI Express port that is free, or at the USB controller. What stands
- * behind them has the device's name in its own, so that it is found when the device goes. See kv.h.
+ * Devices that come and go while a machine runs: behind a PCI Express port that is free, at the USB controller, or at a SCSI one.
+ * What stands behind them has the device's name in its own, so that it is found when the device goes. See kv.h.
  */
 #include <string.h>
 
@@ -44,10 +44,32 @@ static bool plug_in_port(struct kv_machine *m, JsonObject *device, guint64 wante
 				 "pci and model pcie-root-port more");
 }
 
+/* The controller's name is as it came: as its alias, or with a disk of the definition. */
+static bool plug_in_scsi(struct kv_machine *m, const xmlNode *disk, JsonObject *device, GError **error)
+{
+	const char *index = xml_text(disk, "address/@controller") ?: "0";
+	g_autofree char *bus = g_strdup_printf("scsi%s.0", index);
+	g_autoptr(GError) why = NULL;
+
+	json_object_set_string_member(device, "bus", bus);
+	json_object_set_string_member(device, "channel", xml_text(disk, "address/@bus") ?: "0");
+	json_object_set_string_member(device, "scsi-id", xml_text(disk, "address/@target") ?: "0");
+	json_object_set_string_member(device, "lun", xml_text(disk, "address/@unit") ?: "0");
+	if (kv_do(m, "device_add", json_object_ref(device), &why))
+		return true;
+	if (strcmp(index, "0") || !strstr(why->message, "not found")) {
+		g_propagate_error(error, g_steal_pointer(&why));
+		return false;
+	}
+	json_object_set_string_member(device, "bus", "scsi.0");
+	return kv_do(m, "device_add", json_object_ref(device), error);
+}
+
 static bool plug(struct kv_machine *m, const xmlNode *node, JsonObject *device, GError **error)
 {
 	const char *bus = xml_text(node, "address/@bus");
-	bool ok = xml_is(node, "address/@type", "pci") || !xml_is(node, "address/@type", "usb")
+	bool ok = xml_is(node, "target/@bus", "scsi") ? plug_in_scsi(m, node, device, error)
+		  : xml_is(node, "address/@type", "pci") || !xml_is(node, "address/@type", "usb")
 			  ? plug_in_port(m, device, bus ? g_ascii_strtoull(bus, NULL, 0) : 0, error)
 			  : kv_do(m, "device_add", json_object_ref(device), error);
 
@@ -70,6 +92,14 @@ static const char *name_it(struct domain *d, xmlNode *node)
 	for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++)
 		if (!strcmp((const char *)node->name, kinds[i][0]))
 			prefix = kinds[i][1];
+	if (xml_is(node, "target/@bus", "scsi") && xml_is(node, "address/@type", "drive")) {
+		g_autofree char *alias = g_strdup_printf("scsi%s-%s-%s-%s", xml_text(node, "address/@controller"),
+							 xml_text(node, "address/@bus"), xml_text(node, "address/@target"),
+							 xml_text(node, "address/@unit"));
+
+		xml_set(node, "alias/@name", alias);
+		return xml_text(node, "alias/@name");
+	}
 	for (unsigned n = 0;; n++) {
 		g_autofree char *alias = g_strdup_printf("%s%u", prefix, n);
 
@@ -104,37 +134,48 @@ static JsonObject *file_node(const char *file, GError **error)
 	return o;
 }
 
-static bool add_image(struct kv_machine *m, const xmlNode *disk, const char *node_name, GError **error)
+/* *ret_empty: a CD-ROM drive without a disc. */
+static bool add_image(struct kv_machine *m, const xmlNode *disk, const char *node_name, bool *ret_empty, GError **error)
 {
+	bool cdrom = xml_is(disk, "@device", "cdrom");
 	g_autofree char *file = NULL;
 	JsonObject *args, *below;
 
 	if (!command_disk_file(disk, &file, error))
 		return false;
-	below = file ? file_node(file, error) : NULL;
+	*ret_empty = !file;
+	if (!file)
+		return true;
+	below = file_node(file, error);
 	if (!below)
 		return false;
 	args = kv_args("driver", xml_text(disk, "driver/@type") ?: "raw", "node-name", node_name, "discard",
 		       xml_text(disk, "driver/@discard") ?: "unmap", "detect-zeroes", xml_text(disk, "driver/@detect_zeroes"),
 		       NULL);
-	json_object_set_boolean_member(args, "read-only", xml_child(disk, "readonly") != NULL);
+	json_object_set_boolean_member(args, "read-only", cdrom || xml_child(disk, "readonly"));
 	json_object_set_object_member(args, "file", below);
 	return kv_do(m, "blockdev-add", args, error);
 }
 
 static bool attach_disk(struct kv_machine *m, xmlNode *node, const char *alias, GError **error)
 {
-	g_autofree char *image = behind(alias, "image");
+	g_autofree char *image = behind(alias, "image"), *wwn = NULL;
+	bool scsi = xml_is(node, "target/@bus", "scsi"), cdrom = xml_is(node, "@device", "cdrom"), empty;
+	JsonObject *device;
 
-	if (!xml_is(node, "target/@bus", "virtio") || xml_is(node, "@device", "cdrom"))
-		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "disk bus '%s' cannot be hotplugged; virtio can",
+	if (!scsi && (!xml_is(node, "target/@bus", "virtio") || cdrom))
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "disk bus '%s' cannot be hotplugged; virtio and scsi can",
 				xml_text(node, "target/@bus") ?: "");
-	if (!add_image(m, node, image, error))
+	if (!add_image(m, node, image, &empty, error))
 		return false;
-	if (plug(m, node, kv_args("driver", "virtio-blk", "id", alias, "drive", image, "serial", xml_text(node, "serial"), NULL),
-		 error))
+	if (xml_text(node, "wwn"))
+		wwn = g_strconcat("0x", xml_text(node, "wwn"), NULL);
+	device = kv_args("driver", !scsi ? "virtio-blk" : cdrom ? "scsi-cd" : "scsi-hd", "id", alias, "serial",
+			 xml_text(node, "serial"), "wwn", wwn, "drive", empty ? NULL : image, NULL);
+	if (plug(m, node, device, error))
 		return true;
-	kv_do(m, "blockdev-del", kv_args("node-name", image, NULL), NULL);
+	if (!empty)
+		kv_do(m, "blockdev-del", kv_args("node-name", image, NULL), NULL);
 	return false;
 }
 

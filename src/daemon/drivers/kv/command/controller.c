@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * <controller>. Disks bring theirs, and devices of a definition are on bus 0, so what is left are ports for devices that come
- * later: those whose bus no device of the definition has, each named as its alias. See parts.h.
+ * <controller>. Disks bring theirs, and devices of a definition are on bus 0, so what is left is for devices that come later:
+ * ports whose bus no device of the definition has, SCSI controllers without a disk, each named as its alias. See parts.h.
  */
 #include <string.h>
 
@@ -63,15 +63,43 @@ static bool add_usb(struct command *c, const xmlNode *node, GError **error)
 	return true;
 }
 
+static bool has_disks(const xmlNode *domain, const char *index)
+{
+	const xmlNode *devices = xml_child(domain, "devices");
+
+	for (const xmlNode *d = devices ? devices->children : NULL; d; d = d->next)
+		if (d->type == XML_ELEMENT_NODE && !strcmp((const char *)d->name, "disk") && xml_is(d, "target/@bus", "scsi") &&
+		    !strcmp(xml_text(d, "address/@controller") ?: "0", index))
+			return true;
+	return false;
+}
+
+static bool add_scsi(struct command *c, const xmlNode *node, GError **error)
+{
+	const char *model = xml_text(node, "@model"), *index = xml_text(node, "@index") ?: "0";
+	g_autofree char *id = NULL;
+	keys *k;
+
+	if (model && strcmp(model, "virtio-scsi") && strcmp(model, "auto"))
+		return refuse(error, "scsi controllers of model '%s' are not supported; virtio-scsi is", model);
+	if (has_disks(c->domain, index))
+		return true;
+	id = g_strconcat("scsi", index, NULL);
+	k = keys_new("virtio-scsi");
+	put(k, "id", id);
+	add(c, "--device", keys_end(k));
+	return true;
+}
+
 bool command_controller(struct command *c, const xmlNode *node, GError **error)
 {
-	const char *type = xml_text(node, "@type"), *model = xml_text(node, "@model");
+	const char *type = xml_text(node, "@type");
 
 	if (type && !strcmp(type, "pci"))
 		return add_port(c, node, error);
 	if (type && !strcmp(type, "usb"))
 		return add_usb(c, node, error);
-	if (type && !strcmp(type, "scsi") && model && strcmp(model, "virtio-scsi") && strcmp(model, "auto"))
-		return refuse(error, "scsi controllers of model '%s' are not supported; virtio-scsi is", model);
-	return true; /* sata, scsi, virtio-serial: with what is at them */
+	if (type && !strcmp(type, "scsi"))
+		return add_scsi(c, node, error);
+	return true; /* sata, virtio-serial: with what is at them */
 }

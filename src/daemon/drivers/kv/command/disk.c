@@ -99,6 +99,22 @@ static void put_identity(keys *k, const xmlNode *disk)
 	put_from(k, "queues", disk, "driver/@queues");
 }
 
+/* A SCSI disk's controller, target and LUN. */
+static bool put_address(keys *k, const xmlNode *disk, GError **error)
+{
+	const char *bus = xml_text(disk, "target/@bus");
+
+	if (!bus || strcmp(bus, "scsi") || !xml_is(disk, "address/@type", "drive"))
+		return true;
+	if (xml_text(disk, "address/@bus") && !xml_is(disk, "address/@bus", "0"))
+		return refuse(error, "disk '%s': a SCSI controller has bus 0 alone", xml_text(disk, "target/@dev") ?: "");
+	if (!xml_is(disk, "address/@controller", "0"))
+		put_from(k, "controller", disk, "address/@controller");
+	put_from(k, "scsi-id", disk, "address/@target");
+	put_from(k, "lun", disk, "address/@unit");
+	return true;
+}
+
 /* As libvirt has it: without discards nothing is given back. */
 static const char *zeroes_of(const xmlNode *disk)
 {
@@ -135,6 +151,10 @@ bool command_disk(struct command *c, const xmlNode *disk, GError **error)
 	put_errors(k, disk);
 	put_identity(k, disk);
 	put_limits(k, disk);
+	if (!put_address(k, disk, error)) {
+		g_free(keys_end(k));
+		return false;
+	}
 	add(c, "--disk", keys_end(k));
 	return true;
 }
