@@ -5,7 +5,7 @@
  * outside of the image (disk-rig.c).
  *
  * Input: a byte of options (1: a CD-ROM drive, 2: discard=off, 4: read only), then commands: 16 bytes of CDB, a byte of what
- * happens (the lower four bits: how the image fails; 16: data goes out, 32: comes in, 64: other LUN, with 128 the well-known one),
+ * happens (the lower four bits: how the image fails; 16: data goes out, 32: comes in, 64: other LUN, 192: the well-known),
  * two of the length of data, one that all of it is, and 32 bytes that its first ones are.
  */
 #include <errno.h>
