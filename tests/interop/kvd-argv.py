@@ -48,11 +48,11 @@ def start(program, folder, argv):
             check(process.poll() is None, 'kv-vmm does not take it', log.read().decode())
             client = qmp.Client(path)
             check(client.run('query-status')['status'] == 'prelaunch', 'it runs')
-            wanted = set(re.findall(r'\bid=([\w.-]+)', '\n'.join(argv)))
+            wanted = set(re.findall(r'(?<![\w-])id=([\w.-]+)', '\n'.join(argv)))
             have = {o['name'] for o in client.run('qom-list', path='/machine/peripheral')}
             have |= {c['label'] for c in client.run('query-chardev')}
             have |= {b['device'] for b in client.run('query-block')}
-            check(wanted <= have, 'no device of this name', wanted - have)
+            check(wanted <= have, 'no device of this name', sorted(wanted - have))
             client.run('quit')
             check(process.wait(qmp.LIMIT) == 0, f'status {process.returncode}')
         finally:
