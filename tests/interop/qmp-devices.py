@@ -221,7 +221,10 @@ def case_nbd_server(bed):
 
 def case_scsi(bed):
     """Where SCSI disks are that are plugged in, and what is refused, beside QEMU."""
-    with bed.start('--device', 'virtio-scsi,id=s') as vmm, bed.twin('-device', 'virtio-scsi-pci,id=s') as qemu:
+    usb = bed.path('usb')
+    with open(usb, 'wb') as file:
+        file.truncate(1 << 20)
+    with bed.start('--device', 'virtio-scsi,id=s', '--disk', f'{usb},bus=usb,id=u') as vmm, bed.twin('-device', 'virtio-scsi-pci,id=s') as qemu:
         clients = vmm.client(), qemu.client()
         for client in clients:
             for name in 'abcde':
@@ -251,8 +254,11 @@ def case_scsi(bed):
             for client in clients:
                 check(client.event('DEVICE_DELETED')['data']['device'] == name, 'another device has gone')
         same(*clients, [add('G', 'scsi-cd', scsi_id=0, lun=2), add('H', 'scsi-cd'), (*add('I', 'scsi-cd', scsi_id=2, lun=0), used)])
-        check('take that out first' in clients[0].ask({'execute': 'device_del', 'arguments': {'id': 's'}})['error']['desc'],
-              'the controller goes')
+        for name, message in ('s', "'s' has the disk '"), ('u', "Bus 'u-usb.0' does not"), ('u-usb', 'stays with it'):
+            answer = clients[0].ask({'execute': 'device_del', 'arguments': {'id': name}})
+            check(message in answer['error']['desc'], f'{name} goes', answer)
+        clients[0].run('quit')
+        check(vmm.status() == 0, 'it does not end')
 
 
 def case_rx_filter(bed):

@@ -378,6 +378,15 @@ static void storage_pause(struct device *dev)
 	settle((struct storage *)dev);
 }
 
+/* The unit is a device of its own, which would be left without it. */
+static bool storage_can_unplug(struct device *dev, GError **error)
+{
+	const struct storage *s = (const struct storage *)dev;
+
+	return !s->lun || kv_fail(error, KV_ERROR_UNSUPPORTED, "'%s' is what the USB disk '%s' is at, and stays with it", dev->id,
+				  s->lun->dev.id);
+}
+
 static bool storage_can_save(struct device *dev, GError **error)
 {
 	const struct storage *s = (const struct storage *)dev;
@@ -419,6 +428,7 @@ const struct device_class device_usb_storage = {
 	.destroy = storage_destroy,
 	.pause = storage_pause,
 	.can_save = storage_can_save,
+	.can_unplug = storage_can_unplug,
 	.state = &storage_state,
 	.scsi = &host,
 };
