@@ -138,6 +138,11 @@ static bool undefine_now(struct call *call, struct domain *d, guint32 flags, GEr
 	    (d->hv->driver->undefine && !d->hv->driver->undefine(d, flags, error)) ||
 	    (d->hv->driver->unstore && !d->hv->driver->unstore(d, error)))
 		return false;
+	if (snapshots_count(d->snapshots) && !domain_is_active(d)) {
+		snapshots_clear(d->snapshots);
+		if (d->hv->driver->store_snapshots && !d->hv->driver->store_snapshots(d, error))
+			return false;
+	}
 	d->persistent = d->autostart = false;
 	domain_event_lifecycle(d, LIFE_UNDEFINED, UNDEFINED_REMOVED);
 	if (!domain_is_active(d))

@@ -4,6 +4,7 @@
 
 #include "domain.h"
 #include "model-xml.h"
+#include "objects.h"
 #include "snapshots.h"
 
 enum {
@@ -30,18 +31,6 @@ static GVariant *handle(struct domain *d, const struct snapshot *s)
 
 /* ---- lists ---- */
 
-static bool is_external(const struct snapshot *s)
-{
-	xmlNode *root = xmlDocGetRootElement(s->doc), *disks = xml_child(root, "disks"), *disk;
-
-	if (xml_is(root, "memory/@snapshot", "external"))
-		return true;
-	for (unsigned i = 0; disks && (disk = xml_nth(disks, "disk", i)); i++)
-		if (xml_is(disk, "@snapshot", "external"))
-			return true;
-	return false;
-}
-
 static bool fits(const struct snapshot *s, unsigned flags)
 {
 	static const unsigned groups[] = { LIST_METADATA | LIST_NO_METADATA, LIST_LEAVES | LIST_NO_LEAVES,
@@ -53,7 +42,7 @@ static bool fits(const struct snapshot *s, unsigned flags)
 	t |= g_strcmp0(state, "disk-snapshot") == 0 ? LIST_DISK_ONLY :
 	     g_strcmp0(state, "shutoff") == 0	    ? LIST_INACTIVE :
 						      LIST_ACTIVE;
-	t |= is_external(s) ? LIST_EXTERNAL : LIST_INTERNAL;
+	t |= snapshot_is_external(s->doc) ? LIST_EXTERNAL : LIST_INTERNAL;
 	for (unsigned i = 0; i < G_N_ELEMENTS(groups); i++)
 		if (flags & groups[i] && !(flags & groups[i] & t))
 			return false;
@@ -224,10 +213,65 @@ static bool get_xml(struct call *call, GVariant *args, GVariant **ret, GError **
 
 /* ---- changes ---- */
 
-static void store(struct domain *d)
+static bool store(struct domain *d, GError **error)
 {
-	if (d->hv->driver->store_snapshots)
-		d->hv->driver->store_snapshots(d);
+	return !d->hv->driver->store_snapshots || d->hv->driver->store_snapshots(d, error);
+}
+
+static bool is_disk_only(const xmlNode *root)
+{
+	return xml_is(root, "state", "disk-snapshot");
+}
+
+/* A disk-only one is neither. */
+static bool is_online(const xmlNode *root)
+{
+	return xml_is(root, "state", "running") || xml_is(root, "state", "paused");
+}
+
+static bool check_redefined(const struct domain *d, const xmlNode *root, const struct snapshot *old, unsigned flags,
+			    GError **error)
+{
+	const char *name = xml_text(root, "name"), *uuid = xml_text(root, "domain/uuid");
+	const xmlNode *before = old ? xmlDocGetRootElement(old->doc) : NULL;
+
+	if (flags & SNAPSHOT_DISK_ONLY && !is_disk_only(root))
+		return rpc_fail(error, VIR_ERR_INVALID_ARG, "disk-only flag for snapshot %s requires disk-snapshot state", name);
+	if (uuid && strcmp(uuid, d->uuid_text))
+		return rpc_fail(error, VIR_ERR_INVALID_ARG, "definition for snapshot %s must use uuid %s", name, d->uuid_text);
+	if (before && is_disk_only(before) != is_disk_only(root))
+		return rpc_fail(error, VIR_ERR_INVALID_ARG, "cannot change between disk only and full system in snapshot %s",
+				name);
+	if (before && is_online(before) != is_online(root))
+		return rpc_fail(error, VIR_ERR_INVALID_ARG,
+				"cannot change between online and offline snapshot state in snapshot %s", name);
+	return true;
+}
+
+/* What a redefinition leaves out of the definitions is what they were. */
+static void keep_definitions(xmlNode *root, const struct snapshot *old)
+{
+	static const char *const names[] = { "domain", "inactiveDomain" };
+
+	for (unsigned i = 0; old && i < G_N_ELEMENTS(names); i++) {
+		xmlNode *before = xml_child(xmlDocGetRootElement(old->doc), names[i]);
+
+		if (before && !xml_child(root, names[i]))
+			xmlAddChild(root, xmlDocCopyNode(before, root->doc, 1));
+	}
+}
+
+static struct snapshot *fail_redefine(GError **error, int code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+static struct snapshot *fail_redefine(GError **error, int code, const char *format, ...)
+{
+	g_autofree char *text = NULL;
+	va_list ap;
+
+	va_start(ap, format);
+	text = g_strdup_vprintf(format, ap);
+	va_end(ap);
+	rpc_fail(error, code, "%s", text);
+	return NULL;
 }
 
 /* What a client had from us comes back: nothing happens to the machine. */
@@ -237,23 +281,24 @@ static struct snapshot *redefine(struct domain *d, xmlDoc **doc, unsigned flags,
 	const char *name = xml_text(root, "name"), *above = xml_text(root, "parent/name");
 	struct snapshot *parent = above ? snapshots_find(d->snapshots, above) : NULL, *s;
 
-	if (!name || !xml_text(root, "creationTime") || !xml_text(root, "state")) {
-		rpc_fail(error, VIR_ERR_XML_ERROR, "missing name, creationTime or state from existing snapshot");
-		return NULL;
-	}
-	if (above && strcmp(above, name) == 0) {
-		rpc_fail(error, VIR_ERR_INVALID_ARG, "cannot set snapshot %s as its own parent", name);
-		return NULL;
-	}
-	if (above && !parent) {
-		rpc_fail(error, VIR_ERR_INVALID_ARG, "parent %s for snapshot %s not found", above, name);
-		return NULL;
-	}
+	if (!name)
+		return fail_redefine(error, VIR_ERR_XML_ERROR, "a redefined snapshot must have a name");
+	if (!xml_text(root, "creationTime"))
+		return fail_redefine(error, VIR_ERR_INTERNAL_ERROR, "missing creationTime from existing snapshot");
+	if (!xml_text(root, "state"))
+		return fail_redefine(error, VIR_ERR_XML_ERROR, "missing state from existing snapshot");
+	if (above && strcmp(above, name) == 0)
+		return fail_redefine(error, VIR_ERR_INVALID_ARG, "cannot set moment %s as its own parent", name);
+	if (above && !parent)
+		return fail_redefine(error, VIR_ERR_INVALID_ARG, "parent %s for moment %s not found", above, name);
 	s = snapshots_find(d->snapshots, name);
-	if (s && parent && (parent == s || snapshot_is_below(parent, s))) {
-		rpc_fail(error, VIR_ERR_INVALID_ARG, "parent %s would create cycle to %s", above, name);
+	if (s && parent && (parent == s || snapshot_is_below(parent, s)))
+		return fail_redefine(error, VIR_ERR_INVALID_ARG, "parent %s would create cycle to %s", above, name);
+	if (!check_redefined(d, root, s, flags, error))
 		return NULL;
-	}
+	keep_definitions(root, s);
+	if (!xml_child(root, "domain"))
+		return fail_redefine(error, VIR_ERR_INTERNAL_ERROR, "missing domain in snapshot");
 	if (s)
 		snapshots_replace(s, g_steal_pointer(doc), parent);
 	else
@@ -284,8 +329,40 @@ static struct snapshot *create(struct call *call, struct domain *d, xmlDoc *aske
 	if (!d->hv->driver->snapshot_create(d, doc, flags, error))
 		return NULL;
 	s = snapshots_add(d->snapshots, name, g_steal_pointer(&doc), snapshots_current(d->snapshots));
-	snapshots_set_current(d->snapshots, s);
+	if (!(flags & SNAPSHOT_NO_METADATA))
+		snapshots_set_current(d->snapshots, s);
 	return s;
+}
+
+/* libvirt's, of flags that go together. */
+static bool check_create_flags(const struct domain *d, guint32 flags, GError **error)
+{
+	static const struct {
+		unsigned one, other;
+		bool needs; /* the other; else they exclude each other */
+		const char *names[2];
+	} rows[] = {
+		{ SNAPSHOT_CURRENT, SNAPSHOT_REDEFINE, true, { "CURRENT", "REDEFINE" } },
+		{ SNAPSHOT_QUIESCE, SNAPSHOT_DISK_ONLY, true, { "QUIESCE", "DISK_ONLY" } },
+		{ SNAPSHOT_LIVE, SNAPSHOT_REDEFINE, false, { "LIVE", "REDEFINE" } },
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		if (!(flags & rows[i].one) || !!(flags & rows[i].other) == rows[i].needs)
+			continue;
+		if (rows[i].needs)
+			g_set_error(error, RPC_ERRORS, VIR_ERR_INVALID_ARG,
+				    "Flag 'VIR_DOMAIN_SNAPSHOT_CREATE_%s' is required by flag 'VIR_DOMAIN_SNAPSHOT_CREATE_%s'",
+				    rows[i].names[1], rows[i].names[0]);
+		else
+			g_set_error(error, RPC_ERRORS, VIR_ERR_INVALID_ARG,
+				    "Flags 'VIR_DOMAIN_SNAPSHOT_CREATE_%s' and 'VIR_DOMAIN_SNAPSHOT_CREATE_%s' are mutually "
+				    "exclusive",
+				    rows[i].names[0], rows[i].names[1]);
+		return false;
+	}
+	return d->persistent || !(flags & SNAPSHOT_HALT) ||
+	       rpc_fail(error, VIR_ERR_OPERATION_INVALID, "cannot halt after transient domain snapshot");
 }
 
 static bool create_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)
@@ -299,9 +376,12 @@ static bool create_func(struct call *call, struct domain *d, GVariant *args, GVa
 	g_variant_get_child(args, 2, "u", &flags);
 	if (!call_check_flags(call, flags, d->hv->driver->snapshot_flags, error))
 		return false;
-	if (flags & SNAPSHOT_CURRENT && !(flags & SNAPSHOT_REDEFINE))
-		return rpc_fail(error, VIR_ERR_INVALID_ARG, "the current flag needs the redefine flag");
-	asked = model_xml_parse(xml, -1, "domainsnapshot", error);
+	if (!check_create_flags(d, flags, error))
+		return false;
+	asked = object_parse(OBJECT_SNAPSHOT, xml, -1,
+			     d->hv->driver->def_flags | (flags & SNAPSHOT_REDEFINE ? DEF_LIVE : 0) |
+				     (flags & SNAPSHOT_VALIDATE ? DEF_VALIDATE : 0),
+			     error);
 	if (!asked)
 		return false;
 	s = flags & SNAPSHOT_REDEFINE ? redefine(d, &asked, flags, error) : create(call, d, asked, flags, error);
@@ -310,8 +390,7 @@ static bool create_func(struct call *call, struct domain *d, GVariant *args, GVa
 	*ret = g_variant_new("(@(s(sayi)))", handle(d, s));
 	if (flags & SNAPSHOT_NO_METADATA)
 		snapshots_remove(s);
-	store(d);
-	return true;
+	return store(d, error);
 }
 
 static bool create_xml(struct call *call, GVariant *args, GVariant **ret, GError **error)
@@ -336,7 +415,7 @@ static bool with_snapshot(struct call *call, GVariant *args, GError **error, enu
 	ok = again && func(call, again, s, flags, error);
 	if (again)
 		domain_unref(again);
-	store(d);
+	ok = ok && store(d, error);
 	domain_job_end(d, job);
 	return ok;
 }
@@ -371,7 +450,21 @@ static bool delete_one(struct domain *d, struct snapshot *s, guint32 flags, GErr
 	snapshots_remove(s);
 	if (was_current)
 		snapshots_set_current(d->snapshots, parent);
-	return true;
+	return store(d, error);
+}
+
+/* A child goes before its parent; of several the youngest. */
+static struct snapshot *last_below(struct domain *d, const struct snapshot *s)
+{
+	g_autoptr(GPtrArray) below = collect(d, s, LIST_ROOTS);
+
+	for (unsigned i = below->len; i-- > 0;) {
+		struct snapshot *child = below->pdata[i];
+
+		if (!child->n_children)
+			return child;
+	}
+	return NULL;
 }
 
 static bool delete_func(struct call *call, struct domain *d, struct snapshot *s, guint32 flags, GError **error)
@@ -379,14 +472,10 @@ static bool delete_func(struct call *call, struct domain *d, struct snapshot *s,
 	if (!call_check_flags(call, flags,
 			      SNAPSHOT_DELETE_CHILDREN | SNAPSHOT_DELETE_METADATA_ONLY | SNAPSHOT_DELETE_CHILDREN_ONLY, error))
 		return false;
-	if (flags & (SNAPSHOT_DELETE_CHILDREN | SNAPSHOT_DELETE_CHILDREN_ONLY)) {
-		g_autoptr(GPtrArray) below = collect(d, s, LIST_ROOTS);
-
-		/* The youngest first: a child goes before its parent. */
-		for (unsigned i = below->len; i-- > 0;)
-			if (!delete_one(d, below->pdata[i], flags, error))
+	if (flags & (SNAPSHOT_DELETE_CHILDREN | SNAPSHOT_DELETE_CHILDREN_ONLY))
+		for (struct snapshot *child; (child = last_below(d, s));)
+			if (!delete_one(d, child, flags, error))
 				return false;
-	}
 	return flags & SNAPSHOT_DELETE_CHILDREN_ONLY || delete_one(d, s, flags, error);
 }
 

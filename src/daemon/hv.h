@@ -134,10 +134,11 @@ struct hv_driver {
 	/*
 	 * Snapshots: what the machine and its disks do; the tree is the daemon's. snapshot is complete (snapshot-xml.c), and may
 	 * be changed. snapshot_flags: the SNAPSHOT_… of creating that it knows. store_snapshots: all of them and which is the
-	 * current one, or none, are written; NULL: in memory only.
+	 * current one, or none, are written, as one file; NULL: in memory only. After a failure the driver has taken back what it
+	 * did, or has noted it as pending (snapshots.h). The tree is changed by the caller when a callback has succeeded.
 	 */
 	unsigned snapshot_flags;
-	void (*store_snapshots)(struct domain *d); /* (waits) */
+	bool (*store_snapshots)(struct domain *d, GError **error); /* (waits) */
 	bool (*snapshot_create)(struct domain *d, xmlDoc *snapshot, unsigned flags, GError **error); /* (waits) */
 	bool (*snapshot_revert)(struct domain *d, xmlDoc *snapshot, unsigned flags, GError **error); /* (waits) */
 	bool (*snapshot_delete)(struct domain *d, xmlDoc *snapshot, unsigned flags, GError **error); /* (waits) */

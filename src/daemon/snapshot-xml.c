@@ -9,6 +9,9 @@
 #include "model-xml.h"
 #include "snapshots.h"
 
+/* Beside SNAPSHOT_…: disks that nobody speaks of get files of their own. */
+enum { EXTERNAL_DISKS = 1 << 30 };
+
 static void append(GString *out, const char *element, const char *text)
 {
 	g_autofree char *escaped = text ? g_markup_escape_text(text, -1) : NULL;
@@ -19,9 +22,9 @@ static void append(GString *out, const char *element, const char *text)
 
 static const char *state_name(const struct domain *d, unsigned flags)
 {
-	if (flags & SNAPSHOT_DISK_ONLY)
-		return "disk-snapshot";
-	return d->state == DOMAIN_PAUSED ? "paused" : domain_is_active(d) ? "running" : "shutoff";
+	if (!domain_is_active(d))
+		return "shutoff";
+	return flags & SNAPSHOT_DISK_ONLY ? "disk-snapshot" : d->state == DOMAIN_PAUSED ? "paused" : "running";
 }
 
 /* What the client says of the disk, by target or source. */
@@ -81,12 +84,12 @@ static bool append_disk(GString *out, xmlNode *disk, xmlNode *disks, const char 
 		kind = xml_text(disk, "@snapshot");
 	if (!kind)
 		kind = !source || xml_child(disk, "readonly") || xml_is(disk, "@device", "cdrom") ? "no"
-		       : flags & SNAPSHOT_DISK_ONLY						  ? "external"
-												  : "internal";
+		       : flags & EXTERNAL_DISKS ? "external"
+						: "internal";
+	if (asked && xml_text(asked, "@snapshot") && !xml_is(asked, "@snapshot", "internal") && !(flags & EXTERNAL_DISKS))
+		return rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED, "disk '%s' must use snapshot mode 'internal'", target);
 	if (strcmp(kind, "external") == 0)
 		return append_external(out, target, asked, source, name, error);
-	if (strcmp(kind, "internal") == 0 && flags & SNAPSHOT_DISK_ONLY && !(flags & SNAPSHOT_MIXED))
-		return rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED, "disk '%s' must use snapshot mode 'external'", target);
 	if (strcmp(kind, "internal") != 0 && strcmp(kind, "no") != 0)
 		return rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED, "unknown disk snapshot setting '%s'", kind);
 	g_string_append_printf(out, "<disk name='%s' snapshot='%s'/>", target, kind);
@@ -118,17 +121,37 @@ static bool append_disks(GString *out, const struct domain_def *def, xmlNode *as
 	return true;
 }
 
-static void append_memory(GString *out, const struct domain *d, xmlNode *asked, unsigned flags)
+static bool append_memory(GString *out, const struct domain *d, xmlNode *asked, unsigned flags, GError **error)
 {
 	const char *kind = asked ? xml_text(asked, "@snapshot") : NULL, *file = asked ? xml_text(asked, "@file") : NULL;
 	g_autofree char *escaped = file ? g_markup_escape_text(file, -1) : NULL;
+	bool off = !domain_is_active(d) || flags & SNAPSHOT_DISK_ONLY;
 
-	if (!domain_is_active(d) || flags & SNAPSHOT_DISK_ONLY)
+	if (off && (file || (kind && strcmp(kind, "no"))))
+		return rpc_fail(error, VIR_ERR_XML_ERROR,
+				"memory state cannot be saved with offline or disk-only snapshot");
+	if (off)
 		g_string_append(out, "<memory snapshot='no'/>");
 	else if (file)
 		g_string_append_printf(out, "<memory snapshot='external' file='%s'/>", escaped);
 	else
 		g_string_append_printf(out, "<memory snapshot='%s'/>", kind && strcmp(kind, "no") == 0 ? "no" : "internal");
+	return true;
+}
+
+/* What is stored of a running domain is another definition than what runs. */
+static bool append_inactive(struct domain *d, xmlDoc *doc, GError **error)
+{
+	struct domain_def *def = domain_stored_def(d, error);
+	g_autofree char *xml = def ? domain_def_format(def, FORMAT_SECURE | FORMAT_INACTIVE) : NULL;
+	g_autoptr(xmlDoc) inner = xml ? model_xml_parse(xml, -1, "domain", error) : NULL;
+	xmlNode *node = inner ? xmlDocCopyNode(xmlDocGetRootElement(inner), doc, 1) : NULL;
+
+	if (!node)
+		return false;
+	xmlNodeSetName(node, BAD_CAST "inactiveDomain");
+	xmlAddChild(xmlDocGetRootElement(doc), node);
+	return true;
 }
 
 xmlDoc *snapshot_complete(struct domain *d, xmlDoc *asked, unsigned flags, GError **error)
@@ -139,13 +162,20 @@ xmlDoc *snapshot_complete(struct domain *d, xmlDoc *asked, unsigned flags, GErro
 	const char *name = xml_text(root, "name");
 	struct snapshot *parent = snapshots_current(d->snapshots);
 	g_autoptr(GString) out = g_string_new("<domainsnapshot>");
+	g_autoptr(xmlDoc) doc = NULL;
 
+	if (flags & SNAPSHOT_DISK_ONLY || xml_text(root, "memory/@file"))
+		flags |= EXTERNAL_DISKS;
 	if (!def)
 		return NULL;
 	if (!name || !*name)
 		name = now;
 	if (strchr(name, '/')) {
-		rpc_fail(error, VIR_ERR_XML_ERROR, "invalid snapshot name '%s': name can't contain '/'", name);
+		rpc_fail(error, VIR_ERR_XML_DETAIL, "invalid snapshot name '%s': name can't contain '/'", name);
+		return NULL;
+	}
+	if (*name == '.' && !(flags & SNAPSHOT_NO_METADATA)) {
+		rpc_fail(error, VIR_ERR_XML_DETAIL, "invalid snapshot name '%s': name can't start with '.'", name);
 		return NULL;
 	}
 	append(out, "name", name);
@@ -157,13 +187,28 @@ xmlDoc *snapshot_complete(struct domain *d, xmlDoc *asked, unsigned flags, GErro
 		g_string_append(out, "</parent>");
 	}
 	append(out, "creationTime", now);
-	append_memory(out, d, xml_child(root, "memory"), flags);
-	if (!append_disks(out, def, xml_child(root, "disks"), name, flags, error))
+	if (!append_memory(out, d, xml_child(root, "memory"), flags, error) ||
+	    !append_disks(out, def, xml_child(root, "disks"), name, flags, error))
 		return NULL;
 	xml = domain_def_format(def, FORMAT_SECURE | FORMAT_INACTIVE);
 	g_string_append(out, xml);
 	g_string_append(out, "</domainsnapshot>");
-	return model_xml_parse(out->str, out->len, "domainsnapshot", error);
+	doc = model_xml_parse(out->str, out->len, "domainsnapshot", error);
+	if (!doc || (d->hv->driver->stored && d->persistent && domain_is_active(d) && !append_inactive(d, doc, error)))
+		return NULL;
+	return g_steal_pointer(&doc);
+}
+
+bool snapshot_is_external(const xmlDoc *doc)
+{
+	xmlNode *root = xmlDocGetRootElement((xmlDoc *)doc), *disks = xml_child(root, "disks"), *disk;
+
+	if (xml_is(root, "memory/@snapshot", "external"))
+		return true;
+	for (unsigned i = 0; disks && (disk = xml_nth(disks, "disk", i)); i++)
+		if (xml_is(disk, "@snapshot", "external"))
+			return true;
+	return false;
 }
 
 struct domain_def *snapshot_def(const struct hv *hv, const xmlDoc *doc, GError **error)
@@ -177,24 +222,36 @@ struct domain_def *snapshot_def(const struct hv *hv, const xmlDoc *doc, GError *
 	return NULL;
 }
 
-char *snapshot_text(const struct hv *hv, const struct snapshot *snapshot, bool secure, GError **error)
+/* Without passwords. */
+static bool cover(const struct hv *hv, xmlNode *domain, GError **error)
 {
-	g_autoptr(xmlDoc) copy = xmlCopyDoc(snapshot->doc, 1), inner = NULL;
-	xmlNode *root = xmlDocGetRootElement(copy), *domain = xml_child(root, "domain"), *other;
+	g_autofree char *name = g_strdup((const char *)domain->name), *xml = NULL, *covered = NULL;
 	g_autoptr(DomainDef) def = NULL;
-	g_autofree char *xml = NULL;
+	g_autoptr(xmlDoc) inner = NULL;
+	xmlNode *other;
 
-	if (secure || !domain)
-		return model_xml_format(root);
-	def = snapshot_def(hv, snapshot->doc, error);
-	if (!def)
-		return NULL;
-	xml = domain_def_format(def, FORMAT_INACTIVE);
-	inner = model_xml_parse(xml, -1, "domain", error);
+	xmlNodeSetName(domain, BAD_CAST "domain");
+	xml = model_xml_format(domain);
+	def = domain_def_parse(xml, -1, hv->driver->def_flags, error);
+	covered = def ? domain_def_format(def, FORMAT_INACTIVE) : NULL;
+	inner = covered ? model_xml_parse(covered, -1, "domain", error) : NULL;
 	if (!inner)
-		return NULL;
-	other = xmlDocCopyNode(xmlDocGetRootElement(inner), copy, 1);
+		return false;
+	other = xmlDocCopyNode(xmlDocGetRootElement(inner), domain->doc, 1);
+	xmlNodeSetName(other, BAD_CAST name);
 	xmlReplaceNode(domain, other);
 	xmlFreeNode(domain);
+	return true;
+}
+
+char *snapshot_text(const struct hv *hv, const struct snapshot *snapshot, bool secure, GError **error)
+{
+	static const char *const names[] = { "domain", "inactiveDomain" };
+	g_autoptr(xmlDoc) copy = xmlCopyDoc(snapshot->doc, 1);
+	xmlNode *root = xmlDocGetRootElement(copy);
+
+	for (unsigned i = 0; !secure && i < G_N_ELEMENTS(names); i++)
+		if (xml_child(root, names[i]) && !cover(hv, xml_child(root, names[i]), error))
+			return NULL;
 	return model_xml_format(root);
 }

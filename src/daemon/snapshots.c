@@ -9,6 +9,9 @@
 struct snapshots {
 	GPtrArray *all; /* struct snapshot, by age */
 	struct snapshot *current;
+	char *pending;
+	xmlDoc *pending_doc;
+	GHashTable *made;
 };
 
 static void snapshot_free(struct snapshot *s)
@@ -23,11 +26,43 @@ struct snapshots *snapshots_new(void)
 	struct snapshots *s = g_new0(struct snapshots, 1);
 
 	s->all = g_ptr_array_new_with_free_func((GDestroyNotify)snapshot_free);
+	s->made = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	return s;
+}
+
+void snapshots_set_pending(struct snapshots *s, const char *what, xmlDoc *doc)
+{
+	g_free(s->pending);
+	if (s->pending_doc != doc)
+		xmlFreeDoc(s->pending_doc);
+	s->pending = g_strdup(what);
+	s->pending_doc = doc;
+}
+
+const char *snapshots_pending(const struct snapshots *s, xmlDoc **ret_doc)
+{
+	if (ret_doc)
+		*ret_doc = s->pending_doc;
+	return s->pending;
+}
+
+GHashTable *snapshots_made(const struct snapshots *s)
+{
+	return s->made;
+}
+
+void snapshots_clear(struct snapshots *s)
+{
+	snapshots_set_pending(s, NULL, NULL);
+	g_hash_table_remove_all(s->made);
+	s->current = NULL;
+	g_ptr_array_set_size(s->all, 0);
 }
 
 void snapshots_free(struct snapshots *s)
 {
+	snapshots_clear(s);
+	g_hash_table_unref(s->made);
 	g_ptr_array_unref(s->all);
 	g_free(s);
 }

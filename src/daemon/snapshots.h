@@ -25,7 +25,6 @@ enum {
 	SNAPSHOT_ATOMIC = 1 << 7,
 	SNAPSHOT_LIVE = 1 << 8,
 	SNAPSHOT_VALIDATE = 1 << 9,
-	SNAPSHOT_MIXED = 1 << 16, /* ours: inside of images while only disks are meant */
 };
 enum { SNAPSHOT_DELETE_CHILDREN = 1, SNAPSHOT_DELETE_METADATA_ONLY = 2, SNAPSHOT_DELETE_CHILDREN_ONLY = 4 };
 
@@ -52,9 +51,20 @@ bool snapshot_is_below(const struct snapshot *snapshot, const struct snapshot *a
 /* doc is taken; the rest is as it was. */
 void snapshots_replace(struct snapshot *snapshot, xmlDoc *doc, struct snapshot *parent);
 
+/*
+ * What a driver has begun with files ("create", "revert", "delete") and a <domainsnapshot> that says with which; it is stored
+ * with the tree, so that who comes after a crash can finish it or take it back. doc is taken; what NULL: nothing is under way.
+ */
+void snapshots_set_pending(struct snapshots *s, const char *what, xmlDoc *doc);
+const char *snapshots_pending(const struct snapshots *s, xmlDoc **ret_doc); /* NULL: nothing; ret_doc may be NULL */
+/* Files that snapshots have made, and may remove when nobody needs them: a set of paths, the driver's to change. */
+GHashTable *snapshots_made(const struct snapshots *s);
+void snapshots_clear(struct snapshots *s);
+
 /* snapshot-xml.c. A whole <domainsnapshot> of what was asked for; NULL and *error. */
 xmlDoc *snapshot_complete(struct domain *d, xmlDoc *asked, unsigned flags, GError **error);
 /* The domain's definition as it was. */
 struct domain_def *snapshot_def(const struct hv *hv, const xmlDoc *doc, GError **error);
 /* As clients see it; secure: with passwords. To be freed. */
 char *snapshot_text(const struct hv *hv, const struct snapshot *snapshot, bool secure, GError **error);
+bool snapshot_is_external(const xmlDoc *doc); /* a disk's or the memory's part is a file of its own */

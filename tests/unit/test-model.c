@@ -382,7 +382,7 @@ static void test_objects(void **state)
 		{ OBJECT_VOLUME, "<volume><capacity>1</capacity></volume>", "missing name" },
 		{ OBJECT_VOLUME, "<volume><name>a</name></volume>", "missing capacity" },
 		{ OBJECT_SECRET, "<secret><usage type='volume'/></secret>", "<volume> is missing" },
-		{ OBJECT_SNAPSHOT, "<domainsnapshot><memory snapshot='external'/></domainsnapshot>", "requires a file" },
+		{ OBJECT_SNAPSHOT, "<domainsnapshot><memory snapshot='external'/></domainsnapshot>", "require a filename" },
 	};
 	g_autoptr(xmlDoc) doc = NULL;
 	g_autofree char *out = NULL;

@@ -167,9 +167,26 @@ static bool complete_secret(xmlNode *root, unsigned flags, GError **error)
 	return true;
 }
 
+static bool check_memory_file(const xmlNode *root, GError **error)
+{
+	const char *file = xml_text(root, "memory/@file");
+	bool external = xml_is(root, "memory/@snapshot", "external");
+
+	if (file && !external)
+		return rpc_fail(error, VIR_ERR_XML_ERROR, "memory filename '%s' requires external snapshot", file);
+	if (external && !file)
+		return rpc_fail(error, VIR_ERR_XML_ERROR, "external memory snapshots require a filename");
+	return !file || *file == '/' ||
+	       rpc_fail(error, VIR_ERR_XML_ERROR, "memory snapshot file path (%s) must be absolute", file);
+}
+
 static bool complete_snapshot(xmlNode *root, unsigned flags, GError **error)
 {
-	if (xml_text(root, "name") && !check_name(root, error))
+	const char *name = xml_text(root, "name");
+
+	if (name && strchr(name, '/'))
+		return rpc_fail(error, VIR_ERR_XML_DETAIL, "invalid snapshot name '%s': name can't contain '/'", name);
+	if (name && *name && !check_name(root, error))
 		return false;
 	for (xmlNode *d = xml_child(root, "disks/disk"); d; d = xml_next(d)) {
 		if (xml_child(d, "source")) {
@@ -177,21 +194,13 @@ static bool complete_snapshot(xmlNode *root, unsigned flags, GError **error)
 			xml_default(d, "@type", "file");
 		}
 		if (xml_is(d, "@snapshot", "internal") && xml_child(d, "source"))
-			return rpc_fail(error, VIR_ERR_XML_ERROR,
-					"external snapshot file for disk %s must be absent when mode is 'internal'",
-					xml_text(d, "@name"));
+			return rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED,
+					"file '%s' for disk '%s' requires use of external snapshot mode",
+					xml_text(d, "source/@file") ? xml_text(d, "source/@file") : "", xml_text(d, "@name"));
 	}
-	if (xml_text(root, "memory/@file")) {
-		const char *file = xml_text(root, "memory/@file");
-
+	if (xml_text(root, "memory/@file"))
 		xml_default(root, "memory/@snapshot", "external");
-		if (*file != '/')
-			return rpc_fail(error, VIR_ERR_XML_ERROR, "memory snapshot file path (%s) must be absolute", file);
-	}
-	if (xml_is(root, "memory/@snapshot", "external") != !!xml_text(root, "memory/@file"))
-		return rpc_fail(error, VIR_ERR_XML_ERROR,
-				"memory snapshot mode 'external' requires a file, and no other has one");
-	return true;
+	return check_memory_file(root, error);
 }
 
 static bool complete_checkpoint(xmlNode *root, unsigned flags, GError **error)
