@@ -155,7 +155,8 @@ static void put_times(JsonObject *o, const struct migrate_info *info)
 {
 	json_object_set_int_member(o, "total-time", info->total);
 	json_object_set_int_member(o, "setup-time", info->setup);
-	if (info->status == MIGRATE_COMPLETED)
+	/* Of a background snapshot it is known when the machine may run again: QEMU does not say so. */
+	if (info->status == MIGRATE_COMPLETED || info->downtime >= 0)
 		json_object_set_int_member(o, "downtime", MAX(info->downtime, 0));
 	else if (info->expected >= 0)
 		json_object_set_int_member(o, "expected-downtime", info->expected);

@@ -9,6 +9,7 @@
 #include "kv-driver.h"
 #include "log.h"
 #include "pools.h"
+#include "snapshots.h"
 #include "uuid.h"
 
 enum { UNDEFINE_NVRAM = 1 << 2, UNDEFINE_KEEP_NVRAM = 1 << 3 };
@@ -149,7 +150,7 @@ static void add_stored(void *opaque, const struct store_entry *entry)
 
 static bool open_hv(struct hv *hv, const char *uri, GError **error)
 {
-	g_autofree char *domains = NULL, *status = NULL;
+	g_autofree char *domains = NULL, *status = NULL, *snapshots = NULL;
 	struct kv_hv *kv;
 
 	if (!check_path(hv, uri, error))
@@ -160,12 +161,15 @@ static bool open_hv(struct hv *hv, const char *uri, GError **error)
 	domains = g_build_filename(hv->config_dir, "domains", NULL);
 	status = g_build_filename(hv->state_dir, "status", NULL);
 	kv->store = store_open(domains, "domain", 0, error);
+	snapshots = g_build_filename(hv->config_dir, "snapshots", NULL);
 	kv->status = kv->store ? store_open(status, "domstatus", STORE_STATUS, error) : NULL;
-	if (!kv->status)
+	kv->snapshots = kv->status ? store_open(snapshots, "domainsnapshots", 0, error) : NULL;
+	if (!kv->snapshots)
 		return false;
 	store_each(kv->store, add_stored, hv);
 	kv_load_status(hv);
 	kv_end_orphans(hv);
+	kv_load_snapshots(hv);
 	if (!pools_open(hv, error))
 		return false;
 	hv_ref(hv); /* machines run on, and are listened to, when the last client has gone */
@@ -178,6 +182,7 @@ static void close_hv(struct hv *hv)
 
 	if (!kv)
 		return;
+	store_free(kv->snapshots);
 	store_free(kv->status);
 	store_free(kv->store);
 	g_free(kv->vmm);
@@ -301,4 +306,11 @@ const struct hv_driver kv_driver = {
 	.send_key = kv_send_key,
 	.inject_nmi = kv_inject_nmi,
 	.monitor = kv_monitor,
+	.snapshot_flags = SNAPSHOT_REDEFINE | SNAPSHOT_CURRENT | SNAPSHOT_NO_METADATA | SNAPSHOT_HALT | SNAPSHOT_DISK_ONLY |
+			  SNAPSHOT_REUSE_EXT | SNAPSHOT_QUIESCE | SNAPSHOT_ATOMIC | SNAPSHOT_LIVE | SNAPSHOT_VALIDATE,
+	.store_snapshots = kv_store_snapshots,
+	.snapshot_create = kv_snapshot_create,
+	.snapshot_revert = kv_snapshot_revert,
+	.snapshot_delete = kv_snapshot_delete,
+	.abort_job = kv_abort_job,
 };

@@ -18,7 +18,7 @@
 
 /* hv->own */
 struct kv_hv {
-	struct store *store, *status;
+	struct store *store, *status, *snapshots;
 	char *vmm;	 /* path of the program */
 	char *log_dir;
 };
@@ -86,6 +86,13 @@ extern const struct qmp_client_ops kv_client_ops;
 void kv_machine_ended(struct kv_machine *m);
 
 /* ---- life.c ---- */
+/* What a machine begins with; all NULL: its firmware. */
+struct kv_origin {
+	const char *saved;  /* saved.c's */
+	const char *memory; /* a file of kv-vmm's alone */
+	bool snapshot;	    /* what is told: from a snapshot */
+};
+bool kv_start_from(struct domain *d, unsigned flags, const struct kv_origin *origin, GError **error);
 bool kv_start(struct domain *d, unsigned flags, const char *restore_from, GError **error);
 bool kv_destroy(struct domain *d, bool graceful, GError **error);
 bool kv_suspend(struct domain *d, GError **error);
@@ -141,6 +148,19 @@ char *kv_saved_xml(struct hv *hv, const char *path, GError **error);
 bool kv_set_saved_xml(struct hv *hv, const char *path, const char *xml, GError **error);
 /* A descriptor behind the header, whether it ran, for --incoming; -1 on error. */
 int kv_open_saved(const char *path, bool *ret_running, GError **error);
+
+/* ---- snapshot*.c: see snapshot.h ---- */
+bool kv_store_snapshots(struct domain *d, GError **error);
+void kv_load_snapshots(struct hv *hv);
+void kv_forget_snapshots(struct domain *d);
+bool kv_snapshot_settle(struct domain *d, GError **error);
+bool kv_snapshot_is_pending(const struct domain *d, const char *what, const char *name); /* name NULL: any */
+bool kv_snapshot_create(struct domain *d, xmlDoc *doc, unsigned flags, GError **error);
+bool kv_snapshot_revert(struct domain *d, xmlDoc *doc, unsigned flags, GError **error);
+bool kv_snapshot_delete(struct domain *d, xmlDoc *doc, unsigned flags, GError **error);
+/* (waits) The running definition's files and what they stand on, by the machine's word. */
+bool kv_learn_chains(struct kv_machine *m, GError **error);
+bool kv_abort_job(struct domain *d, GError **error); /* of what writes memory to a file */
 
 /* ---- capabilities.c ---- */
 char *kv_capabilities(struct hv *hv);

@@ -62,7 +62,7 @@ static bool reset_nvram(const struct domain_def *def, const struct command_paths
 	return !nvram || unlink(nvram) == 0 || errno == ENOENT || kv_fail_errno(error, errno, "cannot remove '%s'", nvram);
 }
 
-static char **with_incoming(char **argv)
+static char **with_incoming(char **argv, const char *memory)
 {
 	GPtrArray *words = g_ptr_array_new();
 
@@ -70,12 +70,12 @@ static char **with_incoming(char **argv)
 		g_ptr_array_add(words, *word);
 	g_free(argv);
 	g_ptr_array_add(words, g_strdup("--incoming"));
-	g_ptr_array_add(words, g_strdup("fd:3"));
+	g_ptr_array_add(words, memory ? g_strconcat("file:", memory, NULL) : g_strdup("fd:3"));
 	g_ptr_array_add(words, NULL);
 	return (char **)g_ptr_array_free(words, FALSE);
 }
 
-static bool launch(struct kv_machine *m, unsigned flags, int saved, GError **error)
+static bool launch(struct kv_machine *m, unsigned flags, const struct kv_origin *origin, int saved, GError **error)
 {
 	struct kv_hv *kv = m->d->hv->own;
 	struct command_paths paths;
@@ -87,8 +87,8 @@ static bool launch(struct kv_machine *m, unsigned flags, int saved, GError **err
 	if (!argv || !make_folders(m, m->d->live, &paths, error) ||
 	    (flags & START_RESET_NVRAM && !reset_nvram(m->d->live, &paths, error)))
 		return false;
-	if (saved >= 0)
-		argv = with_incoming(g_steal_pointer(&argv));
+	if (saved >= 0 || origin->memory)
+		argv = with_incoming(g_steal_pointer(&argv), origin->memory);
 	return kv_process_start(m, argv, saved, error) &&
 	       kv_process_connect(m, g_get_monotonic_time() + START_SECONDS * G_USEC_PER_SEC, error);
 }
@@ -108,21 +108,31 @@ static bool wait_incoming(struct kv_machine *m, GError **error)
 	}
 }
 
-static bool run_it(struct kv_machine *m, unsigned flags, bool saved, bool running, GError **error)
-{
-	struct domain *d = m->d;
-	int detail = saved ? STARTED_RESTORED : STARTED_BOOTED;
+/* libvirt's words for where it came from: booted, restored, from a snapshot. */
+static const struct {
+	int running, paused, started, suspended;
+} origins[] = {
+	{RUNNING_BOOTED, PAUSED_USER, STARTED_BOOTED, SUSPENDED_PAUSED},
+	{RUNNING_RESTORED, PAUSED_USER, STARTED_RESTORED, SUSPENDED_RESTORED},
+	{RUNNING_FROM_SNAPSHOT, PAUSED_FROM_SNAPSHOT, STARTED_FROM_SNAPSHOT, SUSPENDED_FROM_SNAPSHOT},
+};
 
-	if ((saved && !wait_incoming(m, error)) || !kv_learn(m, error) || !kv_arrange(m, error))
+static bool run_it(struct kv_machine *m, unsigned flags, const struct kv_origin *origin, bool running, GError **error)
+{
+	unsigned row = origin->snapshot ? 2 : origin->saved != NULL;
+	struct domain *d = m->d;
+
+	if (((origin->saved || origin->memory) && !wait_incoming(m, error)) || !kv_learn(m, error) ||
+	    !kv_learn_chains(m, error) || !kv_arrange(m, error))
 		return false;
 	if (!(flags & START_PAUSED) && running && !kv_do(m, "cont", NULL, error))
 		return false;
 	m->starting = false;
 	if (!(flags & START_PAUSED) && running) {
-		domain_set_state(d, DOMAIN_RUNNING, saved ? RUNNING_RESTORED : RUNNING_BOOTED, LIFE_STARTED, detail);
+		domain_set_state(d, DOMAIN_RUNNING, origins[row].running, LIFE_STARTED, origins[row].started);
 	} else {
-		domain_set_state(d, DOMAIN_PAUSED, PAUSED_USER, LIFE_STARTED, detail);
-		domain_event_lifecycle(d, LIFE_SUSPENDED, saved ? SUSPENDED_RESTORED : SUSPENDED_PAUSED);
+		domain_set_state(d, DOMAIN_PAUSED, origins[row].paused, LIFE_STARTED, origins[row].started);
+		domain_event_lifecycle(d, LIFE_SUSPENDED, origins[row].suspended);
 	}
 	if (!qmp_client_is_open(m->qmp)) /* it ended in between, when nobody listened */
 		kv_client_ops.closed(m, "");
@@ -146,8 +156,20 @@ static void give_up(struct kv_machine *m)
 	kv_machine_unref(m);
 }
 
+/* A deletion goes on beside a machine that runs; all else is as it was, or done, before one starts. */
+static bool settle_snapshots(struct domain *d, GError **error)
+{
+	return kv_snapshot_is_pending(d, "delete", NULL) || kv_snapshot_settle(d, error);
+}
+
 bool kv_start(struct domain *d, unsigned flags, const char *restore_from, GError **error)
 {
+	return settle_snapshots(d, error) && kv_start_from(d, flags, &(struct kv_origin){.saved = restore_from}, error);
+}
+
+bool kv_start_from(struct domain *d, unsigned flags, const struct kv_origin *origin, GError **error)
+{
+	const char *restore_from = origin->saved;
 	struct kv_machine *m;
 	bool running = true, ok;
 	int saved = -1;
@@ -172,8 +194,8 @@ bool kv_start(struct domain *d, unsigned flags, const char *restore_from, GError
 	m->run = run_folder(d, d->id);
 	m->starting = true;
 	m->restarts = xml_is(domain_def_root(d->live), "on_crash", "restart");
-	ok = kv_choose_ports(d, d->live, error) && launch(m, flags, saved, error) &&
-	     run_it(m, flags, restore_from, running, error);
+	ok = kv_choose_ports(d, d->live, error) && launch(m, flags, origin, saved, error) &&
+	     run_it(m, flags, origin, running, error);
 	if (saved >= 0)
 		close(saved);
 	if (!ok)

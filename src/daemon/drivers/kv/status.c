@@ -33,6 +33,8 @@ void kv_store_status(struct domain *d)
 	if (!m || m->gone || !d->live || !domain_is_active(d)) {
 		if (!store_remove(kv->status, d->name, &error))
 			kv_log_warn("%s", error->message);
+		if (!d->persistent)
+			kv_forget_snapshots(d);
 		return;
 	}
 	text = format(m);
