@@ -91,6 +91,11 @@ struct chardev *char_open_null(void)
 
 /* ---- for all kinds ---- */
 
+bool char_is_open(const struct chardev *c)
+{
+	return c->client && (!c->client->is_open || c->client->is_open(c->client_opaque));
+}
+
 void char_attach(struct chardev *c, const struct char_client *client, void *opaque)
 {
 	c->client_opaque = opaque;

@@ -22,6 +22,8 @@ struct char_client {
 	void (*receive)(void *opaque, const uint8_t *data, size_t len);
 	/* Somebody came to the other side, or left. May be NULL. */
 	void (*connected)(void *opaque, bool connected);
+	/* The guest has its end open. NULL: always. */
+	bool (*is_open)(void *opaque);
 };
 
 struct char_kind {
@@ -74,6 +76,7 @@ void char_change(struct chardev *c, struct chardev *other);
 char *char_describe(struct chardev *c);
 void char_close(struct chardev *c); /* flushes what can be flushed; restores the terminal; NULL is fine */
 void char_attach(struct chardev *c, const struct char_client *client, void *opaque);
+bool char_is_open(const struct chardev *c); /* a device has it, whose guest has its end open; main context */
 void char_set_quit(struct chardev *c, void (*quit)(void *opaque), void *opaque);
 void char_write(struct chardev *c, const uint8_t *data, size_t len);
 /* True when at least half of the buffer is free: devices hold back their guest otherwise. */

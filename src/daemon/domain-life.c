@@ -336,7 +336,7 @@ static bool reboot_func(struct call *call, struct domain *d, GVariant *args, GVa
 				     : handler_unsupported(call, NULL, NULL, error);
 }
 
-static bool reboot(struct call *call, GVariant *args, GVariant **ret, GError **error)
+bool domain_reboot(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
 	return domain_with_job(call, args, ret, error, JOB_MODIFY, true, reboot_func);
 }
@@ -494,7 +494,7 @@ const struct handler domain_life_handlers[] = {
 	{ RPC_DOMAIN_RESET, reset, 0, "domain:reset" },
 	{ RPC_DOMAIN_SHUTDOWN, domain_shutdown, 0, "domain:init-control" },
 	{ RPC_DOMAIN_SHUTDOWN_FLAGS, domain_shutdown, 0, "domain:init-control" },
-	{ RPC_DOMAIN_REBOOT, reboot, 0, "domain:init-control" },
+	{ RPC_DOMAIN_REBOOT, domain_reboot, 0, "domain:init-control" },
 	{ RPC_DOMAIN_DESTROY, destroy, 0, "domain:stop" },
 	{ RPC_DOMAIN_DESTROY_FLAGS, destroy, 0, "domain:stop" },
 	{ RPC_DOMAIN_RENAME, rename_domain, 0, "domain:write" },

@@ -149,29 +149,25 @@ static bool monitor(struct call *call, GVariant *args, GVariant **ret, GError **
 	return domain_with_job(call, args, ret, error, JOB_MODIFY, true, monitor_func);
 }
 
-static bool agent_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)
+/* Without the domain's job: a guest may take its time, and is destroyed meanwhile. */
+static bool agent(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
+	g_autoptr(Domain) d = domain_of_args(call, args, error);
 	g_autofree char *command = NULL, *answer = NULL;
 	gint32 timeout;
 	guint32 flags;
 
+	if (!call->hv->driver->agent)
+		return handler_unsupported(call, args, ret, error);
 	g_variant_get_child(args, 1, "s", &command);
 	g_variant_get_child(args, 2, "i", &timeout);
 	g_variant_get_child(args, 3, "u", &flags);
-	if (!call_check_flags(call, flags, 0, error))
+	if (!d || !call_check_flags(call, flags, 0, error) || !domain_require_active(d, error))
 		return false;
 	answer = d->hv->driver->agent(d, command, timeout, error);
-	if (!answer)
-		return false;
-	*ret = g_variant_new("(ms)", answer);
-	return true;
-}
-
-static bool agent(struct call *call, GVariant *args, GVariant **ret, GError **error)
-{
-	if (!call->hv->driver->agent)
-		return handler_unsupported(call, args, ret, error);
-	return domain_with_job(call, args, ret, error, JOB_QUERY, true, agent_func);
+	if (answer)
+		*ret = g_variant_new("(ms)", answer);
+	return answer;
 }
 
 const struct handler domain_people_handlers[] = {

@@ -152,7 +152,7 @@ static bool set_vcpus_func(struct call *call, struct domain *d, GVariant *args, 
 	return set_vcpus_to(call, d, n, flags, error);
 }
 
-static bool set_vcpus(struct call *call, GVariant *args, GVariant **ret, GError **error)
+bool domain_set_vcpus(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
 	return domain_with_job(call, args, ret, error, JOB_MODIFY, false, set_vcpus_func);
 }
@@ -177,7 +177,7 @@ static bool vcpus_of(struct call *call, struct domain *d, guint32 flags, unsigne
 	return true;
 }
 
-static bool get_vcpus_flags(struct call *call, GVariant *args, GVariant **ret, GError **error)
+bool domain_get_vcpus(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
 	g_autoptr(Domain) d = domain_of_args(call, args, error);
 	guint32 flags;
@@ -208,9 +208,9 @@ const struct handler domain_size_handlers[] = {
 	{ RPC_DOMAIN_SET_MEMORY_FLAGS, set_memory, 0, "domain:write" },
 	{ RPC_DOMAIN_SET_MAX_MEMORY, set_memory, 0, "domain:write" },
 	{ RPC_DOMAIN_GET_MAX_MEMORY, get_max_memory, LOOK, "domain:read" },
-	{ RPC_DOMAIN_SET_VCPUS, set_vcpus, 0, "domain:write" },
-	{ RPC_DOMAIN_SET_VCPUS_FLAGS, set_vcpus, 0, "domain:write" },
-	{ RPC_DOMAIN_GET_VCPUS_FLAGS, get_vcpus_flags, LOOK, "domain:read" },
+	{ RPC_DOMAIN_SET_VCPUS, domain_set_vcpus, 0, "domain:write" },
+	{ RPC_DOMAIN_SET_VCPUS_FLAGS, domain_set_vcpus, 0, "domain:write" },
+	{ RPC_DOMAIN_GET_VCPUS_FLAGS, domain_get_vcpus, LOOK, "domain:read" },
 	{ RPC_DOMAIN_GET_MAX_VCPUS, get_max_vcpus, LOOK, "domain:read" },
 	{ 0 },
 };

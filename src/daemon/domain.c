@@ -173,6 +173,7 @@ void domain_stopped(struct domain *d, int reason, int detail)
 	domain_event_lifecycle(d, LIFE_STOPPED, detail);
 	d->id = -1;
 	d->autodestroy = 0;
+	d->agent_timeout = AGENT_BLOCK;
 	g_clear_pointer(&d->live, domain_def_free);
 	g_clear_pointer(&d->job_stats, g_variant_unref);
 	if (d->hv->driver->store_status)
@@ -191,6 +192,7 @@ static struct domain *domain_new(struct hv *hv, const char *name, const char *uu
 	d->hv = hv;
 	d->id = -1;
 	d->state = DOMAIN_SHUTOFF;
+	d->agent_timeout = AGENT_BLOCK;
 	d->name = g_strdup(name);
 	uuid_parse(uuid, d->uuid);
 	uuid_write(d->uuid, d->uuid_text);

@@ -49,6 +49,7 @@ struct domain {
 	gint64 job_began;	 /* monotonic, us */
 	GVariant *job_stats;	 /* a(sv) of the long job or of the last one; NULL */
 
+	int agent_timeout;	 /* seconds, or AGENT_BLOCK, AGENT_DEFAULT (hv.h) */
 	char *last_error;	 /* why it ended, for domstate --reason and messages */
 	void *own;		 /* the driver's, while it runs */
 };
@@ -113,7 +114,9 @@ bool domain_start(struct domain *d, unsigned flags, GError **error);
 /* To be started now, transient unless it is defined: with its job begun, *def taken on success. A reference. */
 struct domain *domain_define_for_once(struct hv *hv, struct domain_def **def, enum domain_job job, GError **error);
 /* Handlers that a driver may put its own words before (domain-life.c). */
-handler_func domain_suspend, domain_resume, domain_shutdown;
+handler_func domain_suspend, domain_resume, domain_shutdown, domain_reboot;
+/* The same (domain-size.c). */
+handler_func domain_set_vcpus, domain_get_vcpus;
 /* A device that a guest has let go of: out of the live definition, and those who listen are told. */
 void domain_device_left(struct domain *d, const char *alias);
 void domain_event_lifecycle(struct domain *d, int event, int detail);

@@ -35,6 +35,9 @@ enum start_flags {
 	START_RUNNING = 1 << 16, /* ours: of a saved state that says paused */
 };
 
+/* libvirt's: how long a guest's agent is waited for. */
+enum { AGENT_BLOCK = -2, AGENT_DEFAULT = -1 };
+
 /* Beside groups of statistics: what is known without asking the machine. */
 #define HV_STATS_NOW (1u << 30)
 
@@ -129,7 +132,9 @@ struct hv_driver {
 	bool (*send_key)(struct domain *d, unsigned codeset, unsigned hold_ms, const guint32 *keys, unsigned n, GError **error);
 	bool (*inject_nmi)(struct domain *d, GError **error); /* (waits) */
 	char *(*monitor)(struct domain *d, const char *command, unsigned flags, GError **error); /* (waits) */
-	char *(*agent)(struct domain *d, const char *command, int timeout_s, GError **error); /* (waits) */
+	/* A command of the guest's agent and its whole answer, as JSON. timeout: seconds, or AGENT_BLOCK, AGENT_DEFAULT. In a worker
+	 * without the domain's job. */
+	char *(*agent)(struct domain *d, const char *command, int timeout, GError **error);
 
 	/*
 	 * Snapshots: what the machine and its disks do; the tree is the daemon's. snapshot is complete (snapshot-xml.c), and may

@@ -90,7 +90,7 @@ static void put_chardev(void *opaque, const char *label, struct chardev *c)
 {
 	g_autofree char *text = char_describe(c);
 
-	put(opaque, label, c->client, text);
+	put(opaque, label, char_is_open(c), text);
 }
 
 JsonNode *qmp_query_chardev(void *opaque, JsonObject *args, GError **error)

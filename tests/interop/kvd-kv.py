@@ -163,6 +163,12 @@ class Bed:
             check(time.monotonic() < end, f'the state is {now}, not {state}', self.log())
             time.sleep(0.05)
 
+    def wait_for(self, condition, what):
+        end = time.monotonic() + LIMIT
+        while not condition():
+            check(time.monotonic() < end, what, self.log())
+            time.sleep(0.05)
+
     def console(self, name):
         return Console(self, name)
 
@@ -464,7 +470,8 @@ def closing(function):
     return case
 
 
-def main():
+def main(cases_of=None):
+    """The cases of this program, or of another one that uses its bed: its globals()."""
     kvd, vmm, root, *names = sys.argv[1:]
     beds = []
 
@@ -472,7 +479,7 @@ def main():
         beds.append(Bed(os.path.abspath(kvd), os.path.abspath(vmm), root, folder))
         return beds[0]
 
-    functions = {name: closing(function) for name, function in globals().items() if name.startswith('case_')}
+    functions = {name: closing(function) for name, function in (cases_of or globals()).items() if name.startswith('case_')}
     functions['case_zz_end'] = lambda bed: bed.close()
     chosen = [*(names or [n[5:].replace('_', '-') for n in functions if n != 'case_zz_end']), 'zz-end']
     return cases.run(functions, chosen, make)

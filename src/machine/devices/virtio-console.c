@@ -92,8 +92,9 @@ static void rx(struct console_port *p, struct virtqueue *vq)
 }
 
 /* The console's input is kept for whoever comes. */
-static bool is_open(struct console_port *p)
+static bool is_open(void *opaque)
 {
+	struct console_port *p = opaque;
 	bool open;
 
 	g_mutex_lock(&p->c->lock);
@@ -148,6 +149,7 @@ static const struct char_client console_client = {
 	.can_receive = console_can_receive,
 	.receive = console_receive,
 	.connected = console_connected,
+	.is_open = is_open,
 };
 
 static void port_rx(struct console_port *p, struct virtqueue *vq)

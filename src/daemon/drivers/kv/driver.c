@@ -24,6 +24,7 @@ struct kv_machine *kv_machine_new(struct domain *d)
 
 	m->refs = 1;
 	m->d = d;
+	m->agent_fd = -1;
 	m->log = kv_log_path(d);
 	g_cond_init(&m->changed);
 	return m;
@@ -42,6 +43,7 @@ void kv_machine_unref(struct kv_machine *m)
 	if (m->qmp)
 		qmp_client_close(m->qmp);
 	qmp_client_unref(m->qmp);
+	kv_agent_close(m);
 	g_free(m->leaving);
 	g_cond_clear(&m->changed);
 	g_free(m->shutdown);
@@ -259,6 +261,7 @@ static bool store_object(struct hv *hv, enum object_kind kind, const char *name,
 	return kind != OBJECT_POOL || pools_store(hv, name, uuid, xml, autostart, error);
 }
 
+static const struct handler *const own_handlers[] = {kv_agent_handlers, kv_agent_power_handlers, NULL};
 static const char *const schemes[] = {"qemu", "kv", NULL};
 
 const struct hv_driver kv_driver = {
@@ -267,6 +270,7 @@ const struct hv_driver kv_driver = {
 	.type = "QEMU",
 	.schemes = schemes,
 	.stored = true,
+	.handlers = own_handlers,
 	.open = open_hv,
 	.close = close_hv,
 	.version = version,
@@ -313,4 +317,5 @@ const struct hv_driver kv_driver = {
 	.snapshot_revert = kv_snapshot_revert,
 	.snapshot_delete = kv_snapshot_delete,
 	.abort_job = kv_abort_job,
+	.agent = kv_agent,
 };

@@ -52,6 +52,7 @@ static void on_resume(struct kv_machine *m, JsonObject *data)
 
 static void on_reset(struct kv_machine *m, JsonObject *data)
 {
+	m->resets++;
 	events_domain(m->d, DOMAIN_EVENT_REBOOT, NULL);
 }
 

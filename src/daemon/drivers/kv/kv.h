@@ -42,8 +42,10 @@ struct kv_machine {
 	char *shutdown;	 /* the reason that SHUTDOWN gave; NULL: none came */
 	bool gone;
 	GCond changed; /* gone, or a device was deleted */
+	int agent_fd;	  /* its agent's port; -1: not connected */
+	bool agent_busy;  /* somebody asks */
+	unsigned resets;  /* how many there were */
 	char *leaving;	  /* the device that somebody waits for to go; NULL: it has gone, or nobody waits */
-
 };
 
 /* ---- driver.c ---- */
@@ -134,6 +136,21 @@ int kv_screenshot(struct domain *d, unsigned screen, char **ret_mime, GError **e
 bool kv_send_key(struct domain *d, unsigned codeset, unsigned hold_ms, const guint32 *keys, unsigned n, GError **error);
 bool kv_inject_nmi(struct domain *d, GError **error);
 char *kv_monitor(struct domain *d, const char *command, unsigned flags, GError **error);
+
+int kv_connect_unix(const char *path, GError **error); /* a socket that does not block; -1 */
+
+/* ---- agent.c; all without the domain's job ---- */
+/* What a command does beside answering; one that did it may not answer any more. */
+enum agent_end { AGENT_ANSWERS, AGENT_SHUTS_DOWN, AGENT_RESETS, AGENT_SUSPENDS };
+bool kv_agent_is_there(const struct domain *d); /* the guest has opened its port */
+/* (waits) The whole answer; its error is ours. timeout: as hv.h's. Null: there is none since the guest did what it was told. */
+JsonNode *kv_agent_ask(struct domain *d, JsonNode *command, int timeout, enum agent_end end, GError **error);
+/* (waits) What a command returns; args are taken over. */
+JsonNode *kv_agent_call(struct domain *d, const char *name, JsonObject *args, enum agent_end end, GError **error);
+char *kv_agent(struct domain *d, const char *command, int timeout, GError **error); /* (waits) */
+void kv_agent_close(struct kv_machine *m);
+/* ---- agent-calls.c, agent-power.c ---- */
+extern const struct handler kv_agent_handlers[], kv_agent_power_handlers[];
 
 /* ---- hotplug.c ---- */
 bool kv_attach(struct domain *d, xmlNode *node, GError **error);

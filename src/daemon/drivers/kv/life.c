@@ -13,7 +13,7 @@
 #include "workers.h"
 
 enum { START_SECONDS = 60, QUIT_SECONDS = 5, NAME_IN_PATH = 20 };
-enum { MODE_ACPI = 1, MODE_AGENT = 2 };
+enum { MODE_ACPI = 1 };
 
 /* ---- its start ---- */
 
@@ -294,13 +294,14 @@ bool kv_resume(struct domain *d, GError **error)
 	return kv_do(m, "cont", NULL, error);
 }
 
+/* The agent's way was gone before (agent-power.c). */
 static struct kv_machine *for_button(struct domain *d, unsigned modes, GError **error)
 {
 	struct kv_machine *m = kv_machine_of(d, error);
 
 	if (m && modes && !(modes & MODE_ACPI)) {
-		rpc_fail(error, VIR_ERR_ARGUMENT_UNSUPPORTED, "%s is not supported; ACPI's power button is",
-			 modes & MODE_AGENT ? "the guest agent's shutdown" : "this way of a shutdown");
+		rpc_fail(error, VIR_ERR_ARGUMENT_UNSUPPORTED,
+			 "this way of a shutdown is not supported; ACPI's power button and the guest's agent are");
 		return NULL;
 	}
 	return m;

@@ -152,6 +152,15 @@ static void learn_terminal(struct kv_machine *m, const char *label, const char *
 			set_terminal(device, path);
 }
 
+/* Whether the guest has its end open, which events say from now on. */
+static void learn_port(struct kv_machine *m, const char *label, bool open)
+{
+	xmlNode *channel = kv_device_by_alias(m->d->live, "channel", label);
+
+	if (channel && xml_is(channel, "target/@type", "virtio"))
+		xml_set(channel, "target/@state", open ? "connected" : "disconnected");
+}
+
 bool kv_learn(struct kv_machine *m, GError **error)
 {
 	g_autoptr(JsonNode) answer = kv_ask(m, "query-chardev", NULL, error);
@@ -163,6 +172,8 @@ bool kv_learn(struct kv_machine *m, GError **error)
 
 		if (label && file && g_str_has_prefix(file, "pty:"))
 			learn_terminal(m, label, file + strlen("pty:"));
+		if (label)
+			learn_port(m, label, kv_flag_in(o, "frontend-open"));
 	}
 	return answer;
 }

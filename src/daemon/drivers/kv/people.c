@@ -15,7 +15,7 @@ enum { CONSOLE_FORCE = 1, MONITOR_HMP = 1, HOLD_MAX_MS = 10000 };
 
 /* ---- consoles ---- */
 
-static int connect_unix(const char *path, GError **error)
+int kv_connect_unix(const char *path, GError **error)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd;
@@ -63,7 +63,7 @@ static int open_device(const xmlNode *device, const char *name, unsigned flags, 
 		return -1;
 	}
 	if (path)
-		return connect_unix(path, error);
+		return kv_connect_unix(path, error);
 	rpc_fail(error, VIR_ERR_INTERNAL_ERROR, "character device %s has no path", name);
 	return -1;
 }
@@ -143,7 +143,7 @@ int kv_open_graphics(struct domain *d, unsigned index, bool skip_auth, GError **
 		return connect_tcp(here(xml_text(graphics, "listen/@address")), xml_text(graphics, "@port") ?: "5900", error);
 	socket = xml_text(graphics, "listen/@socket") ?: xml_text(graphics, "@socket");
 	own = g_build_filename(m->run, "vnc", NULL);
-	return connect_unix(socket ? socket : own, error);
+	return kv_connect_unix(socket ? socket : own, error);
 }
 
 int kv_screenshot(struct domain *d, unsigned screen, char **ret_mime, GError **error)

@@ -3,6 +3,7 @@
  * What runs, as files: the process, its folder, its state, and the definition that it runs. So that a daemon that is started
  * anew finds its machines: those that are there are connected to, the others have ended while nobody looked. See kv.h.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "kv.h"
@@ -19,8 +20,8 @@ static char *format(const struct kv_machine *m)
 	g_autofree char *run = g_markup_escape_text(m->run, -1), *log = g_markup_escape_text(m->log, -1);
 
 	return g_strdup_printf("<domstatus id='%d' state='%d' reason='%d' pid='%d' started='%" G_GUINT64_FORMAT
-			       "' run='%s' log='%s' persistent='%d' restarts='%d'>\n%s</domstatus>\n",
-			       d->id, d->state, d->reason, (int)m->pid, m->started, run, log, d->persistent, m->restarts, def);
+			       "' run='%s' log='%s' persistent='%d' restarts='%d' agent='%d'>\n%s</domstatus>\n",
+			       d->id, d->state, d->reason, (int)m->pid, m->started, run, log, d->persistent, m->restarts, d->agent_timeout, def);
 }
 
 void kv_store_status(struct domain *d)
@@ -131,6 +132,7 @@ static void fill(struct kv_machine *m, const xmlNode *node)
 	g_free(m->log);
 	m->log = g_strdup(xml_text(node, "@log") ?: "");
 	m->restarts = xml_is(node, "@restarts", "1");
+	m->d->agent_timeout = xml_text(node, "@agent") ? atoi(xml_text(node, "@agent")) : AGENT_BLOCK;
 	m->d->state = state <= DOMAIN_PMSUSPENDED ? (enum domain_state)state : DOMAIN_NOSTATE;
 	m->d->reason = (int)MIN(reason, G_MAXINT8);
 }
