@@ -77,7 +77,7 @@ JsonObject *qmp_image_info(struct image *img, bool backing)
 	put_snapshots(o, img);
 	if (!img->backing)
 		return o;
-	qmp_put_text(o, "backing-filename", img->backing->path);
+	qmp_put_text(o, "backing-filename", img->backing_name ? img->backing_name : img->backing->path);
 	qmp_put_text(o, "full-backing-filename", img->backing->path);
 	json_object_set_string_member(o, "backing-filename-format", img->backing->format->name);
 	if (backing)

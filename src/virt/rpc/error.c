@@ -50,6 +50,7 @@ static const struct {
 	{ VIR_ERR_AUTH_CANCELLED, "authentication cancelled", "authentication cancelled: %s" },
 	{ VIR_ERR_NO_DOMAIN_METADATA, "metadata not found", "metadata not found: %s" },
 	{ VIR_ERR_OPERATION_UNSUPPORTED, "Operation not supported", "Operation not supported: %s" },
+	{ VIR_ERR_BLOCK_COPY_ACTIVE, "block copy still active", "block copy still active: %s" },
 	{ VIR_ERR_AGENT_UNRESPONSIVE, "Guest agent is not responding", "Guest agent is not responding: %s" },
 	{ VIR_ERR_RESOURCE_BUSY, "resource busy", "resource busy: %s" },
 	{ VIR_ERR_ACCESS_DENIED, "access denied", "access denied: %s" },

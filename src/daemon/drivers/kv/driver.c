@@ -44,6 +44,8 @@ void kv_machine_unref(struct kv_machine *m)
 		qmp_client_close(m->qmp);
 	qmp_client_unref(m->qmp);
 	kv_agent_close(m);
+	if (m->block_jobs)
+		g_ptr_array_unref(m->block_jobs);
 	g_free(m->leaving);
 	g_cond_clear(&m->changed);
 	g_free(m->shutdown);
@@ -318,4 +320,6 @@ const struct hv_driver kv_driver = {
 	.snapshot_delete = kv_snapshot_delete,
 	.abort_job = kv_abort_job,
 	.agent = kv_agent,
+	.block_job = kv_block_job,
+	.block_resize = kv_block_resize,
 };

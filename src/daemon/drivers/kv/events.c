@@ -175,13 +175,19 @@ static void on_port(struct kv_machine *m, JsonObject *data)
 			      g_variant_new("(ii)", open ? AGENT_CONNECTED : AGENT_DISCONNECTED, AGENT_BY_CHANNEL));
 }
 
+static void on_job(struct kv_machine *m, JsonObject *data)
+{
+	kv_block_job_status(m, kv_text_in(data, "id"), kv_text_in(data, "status"));
+}
+
 static const struct {
 	const char *name;
 	void (*func)(struct kv_machine *m, JsonObject *data);
 } rows[] = {
 	{"BALLOON_CHANGE", on_balloon}, {"BLOCK_IO_ERROR", on_io_error},
 	{"DEVICE_DELETED", on_deleted}, {"DEVICE_TRAY_MOVED", on_tray},
-	{"GUEST_PANICKED", on_panic},	{"RESET", on_reset},
+	{"GUEST_PANICKED", on_panic},	{"JOB_STATUS_CHANGE", on_job},
+	{"RESET", on_reset},
 	{"RESUME", on_resume},		{"RTC_CHANGE", on_rtc},
 	{"SHUTDOWN", on_shutdown},	{"STOP", on_stop},
 	{"SUSPEND", on_suspend},	{"SUSPEND_DISK", on_suspend_disk},

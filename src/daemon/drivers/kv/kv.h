@@ -42,6 +42,7 @@ struct kv_machine {
 	char *shutdown;	 /* the reason that SHUTDOWN gave; NULL: none came */
 	bool gone;
 	GCond changed; /* gone, or a device was deleted */
+	GPtrArray *block_jobs; /* block-job.h; NULL: none yet */
 	int agent_fd;	  /* its agent's port; -1: not connected */
 	bool agent_busy;  /* somebody asks */
 	unsigned resets;  /* how many there were */
@@ -151,6 +152,18 @@ char *kv_agent(struct domain *d, const char *command, int timeout, GError **erro
 void kv_agent_close(struct kv_machine *m);
 /* ---- agent-calls.c, agent-power.c ---- */
 extern const struct handler kv_agent_handlers[], kv_agent_power_handlers[];
+
+/* ---- block-*.c: see block-job.h ---- */
+bool kv_block_job(struct domain *d, unsigned procedure, GVariant *args, GVariant **ret, GError **error);
+bool kv_block_resize(struct domain *d, const char *name, guint64 bytes, GError **error);
+bool kv_has_block_jobs(const struct kv_machine *m);
+void kv_block_job_status(struct kv_machine *m, const char *id, const char *status); /* an event's; ids of others are fine */
+/* Elements of the status file; what became of those that a daemon before us has begun (waits). */
+void kv_block_jobs_format(const struct kv_machine *m, GString *out);
+void kv_block_jobs_load(struct kv_machine *m, const xmlNode *status);
+void kv_block_jobs_reconnect(struct kv_machine *m);
+/* (waits) The running definition's files and what they stand on, by the machine's word. */
+bool kv_learn_chains(struct kv_machine *m, GError **error);
 
 /* ---- hotplug.c ---- */
 bool kv_attach(struct domain *d, xmlNode *node, GError **error);

@@ -3,7 +3,6 @@
  * What runs, as files: the process, its folder, its state, and the definition that it runs. So that a daemon that is started
  * anew finds its machines: those that are there are connected to, the others have ended while nobody looked. See kv.h.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "kv.h"
@@ -17,11 +16,14 @@ static char *format(const struct kv_machine *m)
 {
 	const struct domain *d = m->d;
 	g_autofree char *def = domain_def_format(d->live, FORMAT_SECURE);
+	g_autoptr(GString) jobs = g_string_new(NULL);
 	g_autofree char *run = g_markup_escape_text(m->run, -1), *log = g_markup_escape_text(m->log, -1);
 
+	kv_block_jobs_format(m, jobs);
 	return g_strdup_printf("<domstatus id='%d' state='%d' reason='%d' pid='%d' started='%" G_GUINT64_FORMAT
-			       "' run='%s' log='%s' persistent='%d' restarts='%d' agent='%d'>\n%s</domstatus>\n",
-			       d->id, d->state, d->reason, (int)m->pid, m->started, run, log, d->persistent, m->restarts, d->agent_timeout, def);
+			       "' run='%s' log='%s' persistent='%d' restarts='%d' agent='%d'>\n"
+			       "%s%s</domstatus>\n",
+			       d->id, d->state, d->reason, (int)m->pid, m->started, run, log, d->persistent, m->restarts, d->agent_timeout, jobs->str, def);
 }
 
 void kv_store_status(struct domain *d)
@@ -62,6 +64,7 @@ static bool take_status(struct kv_machine *m, GError **error)
 		domain_set_state(d, DOMAIN_PAUSED, status && !strcmp(status, "io-error") ? PAUSED_IOERROR : PAUSED_UNKNOWN, -1,
 				 0);
 	}
+	kv_block_jobs_reconnect(m);
 	return kv_learn(m, error);
 }
 
@@ -122,6 +125,7 @@ static struct domain *domain_of(struct hv *hv, struct domain_def *def, bool pers
 static void fill(struct kv_machine *m, const xmlNode *node)
 {
 	guint64 pid = 0, state = 0, reason = 0;
+	gint64 timeout;
 
 	xml_number(node, "@pid", &pid);
 	xml_number(node, "@started", &m->started);
@@ -132,7 +136,8 @@ static void fill(struct kv_machine *m, const xmlNode *node)
 	g_free(m->log);
 	m->log = g_strdup(xml_text(node, "@log") ?: "");
 	m->restarts = xml_is(node, "@restarts", "1");
-	m->d->agent_timeout = xml_text(node, "@agent") ? atoi(xml_text(node, "@agent")) : AGENT_BLOCK;
+	if (g_ascii_string_to_signed(xml_text(node, "@agent") ?: "", 10, AGENT_BLOCK, G_MAXINT32, &timeout, NULL))
+		m->d->agent_timeout = (int)timeout;
 	m->d->state = state <= DOMAIN_PMSUSPENDED ? (enum domain_state)state : DOMAIN_NOSTATE;
 	m->d->reason = (int)MIN(reason, G_MAXINT8);
 }
@@ -162,6 +167,7 @@ static bool load_one(struct hv *hv, const char *name, GError **error)
 	d->own = kv_machine_new(d);
 	((struct kv_machine *)d->own)->starting = true;
 	fill(d->own, node);
+	kv_block_jobs_load(d->own, node);
 	workers_run(reconnect, d);
 	return true;
 }
