@@ -47,7 +47,7 @@ def layers(bed, n, relative=False):
 def holds(path, n, kind='qcow2'):
     """It reads as the top of n layers does."""
     want = [f'read -P {k + 1} {k * MIB} 64k' for k in range(n)] + [f'read -P {n} {7 * MIB} 64k', f'read -P 0 {6 * MIB} 64k']
-    out = tool('qemu-io', '-U', '-f', kind, *[word for command in want for word in ('-c', command)], path)
+    out = tool('qemu-io', '-r', '-U', '-f', kind, *[word for command in want for word in ('-c', command)], path)
     check('verification failed' not in out, f'{path} has something else in it', out)
 
 
@@ -152,6 +152,7 @@ def case_copy(bed):
 def case_abort(bed):
     """Slow jobs that are ended before time; one that cannot go on; what may not be beside them."""
     paths = layers(bed, 2)
+    tool('qemu-io', '-c', f'write -P 9 {3 * MIB} {3 * MIB}', paths[0])
     machine(bed, 'slow', paths[1])
     bed.virsh('blockcopy', 'slow', 'vda', bed.path('target'), '--bytes', '--bandwidth', '1000')
     check('not ready for pivot' in bed.virsh('blockjob', 'slow', 'vda', '--pivot', fails=True), 'before its time')

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A guest's end, sleep and processors by way of its agent, which is asked first where there is one, as libvirt does: then by ACPI.
- * Handlers in the place of everybody's, which they call for all that is not the agent's. See agent.c.
+ * A guest's end, sleep and processors by way of its agent, which is asked first where there is one, as libvirt does: then by
+ * ACPI. Handlers in the place of everybody's, which they call for all that is not the agent's. See agent.c.
  */
 #include <string.h>
 
@@ -100,7 +100,8 @@ static bool pm_suspend(struct call *call, GVariant *args, GVariant **ret, GError
 	if (!domain_require_active(d, error))
 		return false;
 	if (xml_is(domain_def_root(d->live), targets[target].path, "no"))
-		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "%s state is disabled for this domain", targets[target].name);
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "%s state is disabled for this domain",
+				targets[target].name);
 	value = kv_agent_call(d, targets[target].command, NULL, target == 1 ? AGENT_SHUTS_DOWN : AGENT_SUSPENDS, error);
 	return value;
 }
@@ -180,8 +181,10 @@ static bool set_count(struct domain *d, guint32 n, GError **error)
 
 	domain_def_vcpus(d->live, &max);
 	if (n > max)
-		return rpc_fail(error, VIR_ERR_INVALID_ARG, "requested vcpu count is greater than the count of enabled vcpus in the "
-							    "domain: %u > %u", n, max);
+		return rpc_fail(error, VIR_ERR_INVALID_ARG,
+				"requested vcpu count is greater than the count of enabled vcpus in the "
+				"domain: %u > %u",
+				n, max);
 	value = get_guest_vcpus(d, &online, &all, error);
 	if (!value)
 		return false;

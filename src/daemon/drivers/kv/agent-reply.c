@@ -445,8 +445,8 @@ bool agent_info_users(struct agent_params *p, JsonNode *value)
 bool agent_info_os(struct agent_params *p, JsonNode *value)
 {
 	static const char *const names[] = {
-		"id", "name", "pretty-name", "version", "version-id", "machine", "variant", "variant-id",
-		"kernel-release", "kernel-version",
+		"id",	   "name",    "pretty-name", "version",	       "version-id",
+		"machine", "variant", "variant-id",  "kernel-release", "kernel-version",
 	};
 
 	for (guint i = 0; i < G_N_ELEMENTS(names); i++)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The guest's agent (QEMU's docs/interop/qemu-ga.rst): a socket that is a serial port of the guest. The connection is made when it
- * is first used and kept; each use begins with guest-sync-delimited, so that what an earlier use left unread is not taken for an
- * answer. What comes is the guest's, which may be anything: in size, in shape, and in time. One use at a time a machine, without
- * the domain's job, so that a guest that says nothing keeps nobody from destroying it. See kv.h.
+ * The guest's agent (QEMU's docs/interop/qemu-ga.rst): a socket that is a serial port of the guest. The connection is made when
+ * it is first used and kept; each use begins with guest-sync-delimited, so that what an earlier use left unread is not taken for
+ * an answer. What comes is the guest's, which may be anything: in size, in shape, and in time. One use at a time a machine,
+ * without the domain's job, so that a guest that says nothing keeps nobody from destroying it. See kv.h.
  */
 #include <errno.h>
 #include <poll.h>
@@ -20,7 +20,7 @@ enum {
 	TURN_SECONDS = 30,
 	STEP_MS = 100,
 	CHUNK = 64 << 10,
-	TOTAL_MAX = 64 << 20, /* bytes that are read for one command */
+	TOTAL_MAX = 2 * AGENT_REPLY_MAX, /* bytes that are read for one command */
 };
 #define PORT "org.qemu.guest_agent.0"
 
@@ -189,8 +189,8 @@ static gint64 later(int seconds)
 static bool synchronize(struct turn *t, int timeout, GError **error)
 {
 	gint64 id = g_random_int_range(1, G_MAXINT32);
-	g_autofree char *line = g_strdup_printf("\xff{\"execute\":\"guest-sync-delimited\",\"arguments\":{\"id\":%" G_GINT64_FORMAT
-						"}}\n", id);
+	g_autofree char *line =
+		g_strdup_printf("\xff{\"execute\":\"guest-sync-delimited\",\"arguments\":{\"id\":%" G_GINT64_FORMAT "}}\n", id);
 
 	t->until = later(timeout >= 0 ? MIN(timeout, SYNC_SECONDS) : SYNC_SECONDS);
 	if (!put(t, line, strlen(line), error))
@@ -303,7 +303,8 @@ char *kv_agent(struct domain *d, const char *command, int timeout, GError **erro
 	g_autoptr(GError) why = NULL;
 
 	if (timeout < AGENT_BLOCK) {
-		rpc_fail(error, VIR_ERR_INVALID_ARG, "guest agent timeout '%d' is less than the minimum '%d'", timeout, AGENT_BLOCK);
+		rpc_fail(error, VIR_ERR_INVALID_ARG, "guest agent timeout '%d' is less than the minimum '%d'", timeout,
+			 AGENT_BLOCK);
 		return NULL;
 	}
 	node = agent_parse(command, &why);

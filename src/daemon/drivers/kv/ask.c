@@ -6,9 +6,8 @@
 
 enum { ANSWER_SECONDS = 60 };
 
-JsonNode *kv_ask_fd(struct kv_machine *m, const char *command, JsonObject *args, int fd, GError **error)
+JsonNode *kv_ask_until(struct kv_machine *m, const char *command, JsonObject *args, int fd, gint64 until, GError **error)
 {
-	gint64 until = g_get_monotonic_time() + ANSWER_SECONDS * G_USEC_PER_SEC;
 	g_autoptr(GError) why = NULL;
 	JsonNode *answer;
 
@@ -28,6 +27,11 @@ JsonNode *kv_ask_fd(struct kv_machine *m, const char *command, JsonObject *args,
 		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "'%s': %s", command, why->message);
 	kv_machine_unref(m);
 	return answer;
+}
+
+JsonNode *kv_ask_fd(struct kv_machine *m, const char *command, JsonObject *args, int fd, GError **error)
+{
+	return kv_ask_until(m, command, args, fd, g_get_monotonic_time() + ANSWER_SECONDS * G_USEC_PER_SEC, error);
 }
 
 JsonNode *kv_ask(struct kv_machine *m, const char *command, JsonObject *args, GError **error)

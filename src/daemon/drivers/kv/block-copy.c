@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How a copy begins: the destination, made here or there already, is added to the machine, which mirrors the disk to it. libvirt has
- * two calls for it, a disk's XML or the old rebase with a path; rebase without VIR_DOMAIN_BLOCK_REBASE_COPY is a pull. See
+ * How a copy begins: the destination, made here or there already, is added to the machine, which mirrors the disk to it. libvirt
+ * has two calls for it, a disk's XML or the old rebase with a path; rebase without VIR_DOMAIN_BLOCK_REBASE_COPY is a pull. See
  * block-job.h.
  */
 #include <errno.h>
@@ -64,8 +64,8 @@ static bool check_file(const struct copy *c, GError **error)
 		return rpc_fail(error, VIR_ERR_SYSTEM_ERROR, "missing destination file for disk %s: %s: %s", c->target, c->file,
 				g_strerror(errno));
 	if (c->device && !S_ISBLK(st.st_mode))
-		return rpc_fail(error, VIR_ERR_INVALID_ARG, "blockdev flag requested for disk %s, but file '%s' is not a block device",
-				c->target, c->file);
+		return rpc_fail(error, VIR_ERR_INVALID_ARG,
+				"blockdev flag requested for disk %s, but file '%s' is not a block device", c->target, c->file);
 	return !there || c->reuse || S_ISBLK(st.st_mode) || !st.st_size ||
 	       rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED,
 			"external destination file for disk %s already exists and is not a block device: %s", c->target, c->file);
@@ -108,7 +108,8 @@ static bool add_node(struct kv_machine *m, const struct copy *c, const char *nod
 	JsonObject *args = kv_args("driver", c->format, "node-name", node, "discard", "unmap", NULL);
 	bool device = g_str_has_prefix(c->file, "/dev/");
 
-	json_object_set_object_member(args, "file", kv_args("driver", device ? "host_device" : "file", "filename", c->file, NULL));
+	json_object_set_object_member(args, "file",
+				      kv_args("driver", device ? "host_device" : "file", "filename", c->file, NULL));
 	if (!c->shallow && strcmp(c->format, "raw"))
 		json_object_set_null_member(args, "backing");
 	return kv_do(m, "blockdev-add", args, error);
@@ -174,8 +175,8 @@ static bool read_xml(struct copy *c, const char *xml, GError **error)
 	type = xml_text(disk, "@type") ?: "file";
 	c->device = !strcmp(type, "block");
 	if (strcmp(type, "file") && !c->device)
-		return rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED, "a copy to a disk of type '%s' is not supported; file and block are",
-				type);
+		return rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED,
+				"a copy to a disk of type '%s' is not supported; file and block are", type);
 	c->file = g_strdup(xml_text(disk, c->device ? "source/@dev" : "source/@file"));
 	c->format = g_strdup(xml_text(disk, "driver/@type"));
 	return c->file || rpc_fail(error, VIR_ERR_INVALID_ARG, "missing source information for device %s", c->target);

@@ -517,8 +517,8 @@ static bool may_begin(struct kv_machine *m, const xmlNode *disk, GError **error)
 		return rpc_fail(error, VIR_ERR_INVALID_ARG, "disk '%s' does not currently have a source assigned", target);
 	if (block_job_of(m, target))
 		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "disk '%s' already in active block job", target);
-	return !xml_child(disk, "transient") || rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED,
-							 "block jobs are not supported on transient disk '%s'", target);
+	return !xml_child(disk, "transient") ||
+	       rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "block jobs are not supported on transient disk '%s'", target);
 }
 
 static const struct {
@@ -553,8 +553,10 @@ bool kv_block_job(struct domain *d, unsigned procedure, GVariant *args, GVariant
 	if (!disk)
 		return false;
 	if (procedure == RPC_DOMAIN_SET_BLOCK_THRESHOLD)
-		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "a block threshold ('%s') is not supported: kv-vmm has no "
-								      "block-set-write-threshold", name);
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED,
+				"a block threshold ('%s') is not supported: kv-vmm has no "
+				"block-set-write-threshold",
+				name);
 	kv_machine_ref(m);
 	if (procedure == RPC_DOMAIN_BLOCK_JOB_ABORT)
 		ok = abort_job(m, disk, args, error);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Jobs on a running machine's disks: libvirt's pull, commit, active commit and copy are QMP's block-stream, block-commit and
- * blockdev-mirror. A job is known by the name that it has in the machine, and kept in the status file: a daemon that is started anew
- * finds it. It is dismissed by us (auto-dismiss off), so that none ends unseen. With the state lock held; (waits): with the
+ * blockdev-mirror. A job is known by the name that it has in the machine, and kept in the status file: a daemon that is started
+ * anew finds it. It is dismissed by us (auto-dismiss off), so that none ends unseen. With the state lock held; (waits): with the
  * domain's job. Inside of this folder's block-*.c, and what kv.h names.
  */
 #pragma once
@@ -13,14 +13,14 @@ enum block_job_type { BLOCK_JOB_NONE, BLOCK_JOB_PULL, BLOCK_JOB_COPY, BLOCK_JOB_
 enum block_job_status { BLOCK_JOB_COMPLETED, BLOCK_JOB_FAILED, BLOCK_JOB_CANCELED, BLOCK_JOB_READY };
 
 struct block_job {
-	char *id;	  /* "copy-vda" */
-	char *target;	  /* "vda" */
+	char *id;     /* "copy-vda" */
+	char *target; /* "vda" */
 	enum block_job_type type;
 	char *node;	  /* a copy's destination in the machine; NULL */
 	GPtrArray *files; /* to be removed when it has succeeded; NULL: none */
 	bool ready, pivoting, aborted;
-	bool concluded;	  /* the machine is done with it */
-	bool awaited;	  /* who waits ends it */
+	bool concluded; /* the machine is done with it */
+	bool awaited;	/* who waits ends it */
 };
 
 /* ---- block-job.c: those that there are ---- */

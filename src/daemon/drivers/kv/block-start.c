@@ -132,7 +132,8 @@ bool block_commit_start(struct kv_machine *m, xmlNode *disk, GVariant *args, GEr
 	if (!block_speed(speed, c.flags & COMMIT_BYTES, &speed, error) || !block_chain_read(m, disk, &c.chain, error))
 		return false;
 	disk = block_job_disk(m->d->live, target);
-	ok = disk && find_top(&c, disk, top, error) && find_base(&c, disk, base, error) && begin_commit(m, disk, &c, speed, error);
+	ok = disk && find_top(&c, disk, top, error) && find_base(&c, disk, base, error) &&
+	     begin_commit(m, disk, &c, speed, error);
 	block_chain_clear(&c.chain);
 	return ok;
 }

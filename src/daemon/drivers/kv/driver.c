@@ -318,8 +318,10 @@ const struct hv_driver kv_driver = {
 	.snapshot_create = kv_snapshot_create,
 	.snapshot_revert = kv_snapshot_revert,
 	.snapshot_delete = kv_snapshot_delete,
-	.abort_job = kv_abort_job,
 	.agent = kv_agent,
+	.dump = kv_dump,
+	.abort_job = kv_abort_job,
+	.set_vcpus = kv_set_vcpus,
 	.block_job = kv_block_job,
 	.block_resize = kv_block_resize,
 };

@@ -42,6 +42,7 @@ struct kv_machine {
 	char *shutdown;	 /* the reason that SHUTDOWN gave; NULL: none came */
 	bool gone;
 	GCond changed; /* gone, or a device was deleted */
+	bool dumping;	       /* its monitor answers when it is done */
 	GPtrArray *block_jobs; /* block-job.h; NULL: none yet */
 	int agent_fd;	  /* its agent's port; -1: not connected */
 	bool agent_busy;  /* somebody asks */
@@ -71,6 +72,7 @@ void kv_process_clean_up(struct kv_machine *m); /* its folder */
 /* ---- ask.c ---- */
 /* (waits) A command; args are taken over. Errors are libvirt's. */
 JsonNode *kv_ask(struct kv_machine *m, const char *command, JsonObject *args, GError **error);
+JsonNode *kv_ask_until(struct kv_machine *m, const char *command, JsonObject *args, int fd, gint64 until, GError **error);
 JsonNode *kv_ask_fd(struct kv_machine *m, const char *command, JsonObject *args, int fd, GError **error);
 bool kv_do(struct kv_machine *m, const char *command, JsonObject *args, GError **error); /* without an answer */
 /* An object of string members: "id", "x", "driver", "y", NULL. What is NULL is left out. */
@@ -171,11 +173,15 @@ bool kv_detach(struct domain *d, xmlNode *node, bool *ret_later, GError **error)
 void kv_remove_backends(struct kv_machine *m, const char *alias); /* later, in a worker */
 bool kv_update(struct domain *d, xmlNode *before, xmlNode *after, GError **error);
 bool kv_set_memory(struct domain *d, guint64 kib, GError **error);
+bool kv_set_vcpus(struct domain *d, unsigned n, GError **error);
 
 /* ---- saved.c ---- */
 bool kv_save(struct domain *d, const char *path, const char *xml, unsigned flags, GError **error);
 char *kv_saved_xml(struct hv *hv, const char *path, GError **error);
 bool kv_set_saved_xml(struct hv *hv, const char *path, const char *xml, GError **error);
+/* (waits) Its state to a descriptor, as job says it is for. */
+enum kv_job { KV_JOB_SAVE = 2, KV_JOB_SNAPSHOT = 6, KV_JOB_DUMP = 8 }; /* libvirt's VIR_DOMAIN_JOB_OPERATION_… */
+bool kv_migrate_to(struct kv_machine *m, int fd, enum kv_job job, GError **error);
 /* A descriptor behind the header, whether it ran, for --incoming; -1 on error. */
 int kv_open_saved(const char *path, bool *ret_running, GError **error);
 
@@ -190,7 +196,13 @@ bool kv_snapshot_revert(struct domain *d, xmlDoc *doc, unsigned flags, GError **
 bool kv_snapshot_delete(struct domain *d, xmlDoc *doc, unsigned flags, GError **error);
 /* (waits) The running definition's files and what they stand on, by the machine's word. */
 bool kv_learn_chains(struct kv_machine *m, GError **error);
-bool kv_abort_job(struct domain *d, GError **error); /* of what writes memory to a file */
+
+/* ---- job.c ---- */
+bool kv_migration_wait(struct kv_machine *m, enum kv_job job, GError **error); /* (waits) until all is written */
+void kv_job_started(struct domain *d);
+void kv_job_ended(struct domain *d, GVariant *stats); /* it has succeeded; those who listen are told */
+bool kv_abort_job(struct domain *d, GError **error);
+bool kv_dump(struct domain *d, const char *path, unsigned format, unsigned flags, GError **error);
 
 /* ---- capabilities.c ---- */
 char *kv_capabilities(struct hv *hv);

@@ -14,7 +14,7 @@
 #define MAGIC	   "LibvirtQemudSave"
 #define MAGIC_PART "LibvirtQemudPart"
 
-enum { VERSION = 2, SLACK = 1024, POLL_MS = 20 };
+enum { VERSION = 2, SLACK = 1024 };
 enum { SAVE_BYPASS_CACHE = 1, SAVE_RUNNING = 2, SAVE_PAUSED = 4 };
 
 struct header {
@@ -155,28 +155,12 @@ static bool set_speed(struct kv_machine *m, GError **error)
 	return kv_do(m, "migrate-set-parameters", args, error);
 }
 
-static bool wait_migration(struct kv_machine *m, GError **error)
-{
-	for (;;) {
-		g_autoptr(JsonNode) answer = kv_ask(m, "query-migrate", NULL, error);
-		const char *status = kv_text_in(kv_object(answer), "status"), *why = kv_text_in(kv_object(answer), "error-desc");
-
-		if (!answer)
-			return false;
-		if (status && !strcmp(status, "completed"))
-			return true;
-		if (!status || !strcmp(status, "failed") || !strcmp(status, "cancelled"))
-			return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "operation failed: job: %s", why ? why : "cancelled");
-		state_wait(&m->changed, g_get_monotonic_time() + POLL_MS * G_TIME_SPAN_MILLISECOND);
-	}
-}
-
-static bool migrate_to(struct kv_machine *m, int fd, GError **error)
+bool kv_migrate_to(struct kv_machine *m, int fd, enum kv_job job, GError **error)
 {
 	g_autoptr(JsonNode) given = kv_ask_fd(m, "getfd", kv_args("fdname", "save", NULL), fd, error);
 
 	return given && set_speed(m, error) && kv_do(m, "migrate", kv_args("uri", "fd:save", NULL), error) &&
-	       wait_migration(m, error);
+	       kv_migration_wait(m, job, error);
 }
 
 static int make_image(const char *path, GError **error)
@@ -193,7 +177,7 @@ static int make_image(const char *path, GError **error)
 
 static bool save_to(struct kv_machine *m, int fd, const char *xml, bool running, GError **error)
 {
-	return write_header(fd, MAGIC_PART, xml, running, error) && migrate_to(m, fd, error) &&
+	return write_header(fd, MAGIC_PART, xml, running, error) && kv_migrate_to(m, fd, KV_JOB_SAVE, error) &&
 	       write_all(fd, MAGIC, strlen(MAGIC), 0, error) &&
 	       (fsync(fd) == 0 ||
 		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "cannot make the saved state durable: %s", g_strerror(errno)));
@@ -220,19 +204,27 @@ bool kv_save(struct domain *d, const char *path, const char *xml, unsigned flags
 	bool was_running = d->state == DOMAIN_RUNNING, ok;
 	bool running = flags & SAVE_RUNNING || (was_running && !(flags & SAVE_PAUSED));
 	g_autofree char *own = m && !xml ? domain_def_format(d->live, FORMAT_SECURE) : NULL;
+	g_autoptr(GVariant) stats = NULL;
 	int fd;
 
 	if (!m)
 		return false;
+	if (kv_has_block_jobs(m))
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "domain has active block job");
 	fd = make_image(path, error);
 	if (fd < 0)
 		return false;
 	kv_machine_ref(m);
+	kv_job_started(d);
 	m->pause_reason = PAUSED_SAVE;
 	ok = (!was_running || kv_do(m, "stop", NULL, error)) && save_to(m, fd, xml ? xml : own, running, error);
 	close(fd);
+	stats = ok && d->job_stats ? g_variant_ref(d->job_stats) : NULL;
+	kv_job_started(d);
 	if (ok) {
 		tell_saved(m);
+		if (stats)
+			kv_job_ended(d, stats);
 	} else {
 		unlink(path);
 		if (was_running && !m->gone)

@@ -86,11 +86,3 @@ void kv_memory_end(struct kv_memory_job *j)
 	set_background(j->m, false, NULL);
 	kv_machine_unref(j->m);
 }
-
-/* What is written by a migration ends; a job on disks is ended by block_job_abort. */
-bool kv_abort_job(struct domain *d, GError **error)
-{
-	struct kv_machine *m = kv_machine_of(d, error);
-
-	return m && kv_do(m, "migrate_cancel", NULL, error);
-}
