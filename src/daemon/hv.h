@@ -132,8 +132,10 @@ struct hv_driver {
 	bool (*send_key)(struct domain *d, unsigned codeset, unsigned hold_ms, const guint32 *keys, unsigned n, GError **error);
 	bool (*inject_nmi)(struct domain *d, GError **error); /* (waits) */
 	char *(*monitor)(struct domain *d, const char *command, unsigned flags, GError **error); /* (waits) */
-	/* A command of the guest's agent and its whole answer, as JSON. timeout: seconds, or AGENT_BLOCK, AGENT_DEFAULT. In a worker
-	 * without the domain's job. */
+	/*
+	 * A command of the guest's agent and its whole answer, as JSON. timeout: seconds, or AGENT_BLOCK, AGENT_DEFAULT. In a
+	 * worker without the domain's job.
+	 */
 	char *(*agent)(struct domain *d, const char *command, int timeout, GError **error);
 
 	/*

@@ -72,9 +72,9 @@ class Machine:
                   'query-status': {'status': 'running', 'running': True}}.get(message['execute'], {})
         if message['execute'] == 'system_wakeup':
             self.event('WAKEUP', {})
-        if message['execute'] == 'screendump':  # the test's hand
-            self.open = not self.open
-            self.event('VSERPORT_CHANGE', {'id': 'channel0', 'open': self.open})
+        if message['execute'] == 'emit':  # the test's hand
+            self.open = message['arguments']['data'].get('open', self.open)
+            self.event(message['arguments']['event'], message['arguments']['data'])
         self.tell({'return': answer, 'id': message.get('id')})
         if message['execute'] == 'quit':
             sys.exit(0)

@@ -70,6 +70,10 @@ class Fake:
         with open(f'{self.folder}/log', encoding='utf-8') as file:
             return json.loads(file.read().splitlines()[-1])
 
+    def emit(self, event, **data):
+        """The machine tells it."""
+        self.bed.virsh('qemu-monitor-command', 'inner', json.dumps({'execute': 'emit', 'arguments': {'event': event, 'data': data}}))
+
     def ask(self, *words, fails=False):
         return self.bed.virsh(words[0], 'inner', *words[1:], fails=fails)
 
@@ -200,8 +204,9 @@ libvirt.virEventRegisterDefaultImpl()
 conn = libvirt.open(sys.argv[1])
 seen, dom = [], conn.lookupByName('inner')
 conn.domainEventRegisterAny(dom, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, lambda *a: seen.append(a[2:4]), None)
-for _ in range(2):
-    libvirt_qemu.qemuMonitorCommand(dom, '{"execute": "screendump"}', 0)
+for open in 'true', 'false':
+    libvirt_qemu.qemuMonitorCommand(dom, '{"execute": "emit", "arguments": {"event": "VSERPORT_CHANGE", '
+                                    '"data": {"id": "channel0", "open": %s}}}' % open, 0)
 while len(seen) < 2:
     libvirt.virEventRunDefaultImpl()
 print(seen)
@@ -221,10 +226,48 @@ def case_events(bed):
     if 'No module named' in out.stderr:
         raise Skipped('no libvirt-python')
     check(out.stdout.strip() == '[(1, 2), (2, 2)]', 'other events', out.stdout, out.stderr)
-    bed.virsh('qemu-monitor-command', 'inner', '{"execute": "screendump"}')
+    fake.emit('VSERPORT_CHANGE', id='channel0', open=True)
     bed.wait_for(lambda: "state='connected'" in bed.virsh('dumpxml', 'inner'), 'it is closed')
     check('1700000000' in fake.ask('domtime'), 'no answer')
     fake.end()
+
+
+def case_told(bed):
+    """What kv-vmm tells (src/vmm/events.c, notices.c) is libvirt's event, as virsh prints it."""
+    fake = Fake(bed)
+    log = bed.path('events')
+    with open(log, 'wb') as out, subprocess.Popen(
+            ['virsh', '-c', f'qemu+unix:///session?socket={bed.socket}', 'event', 'inner', '--all', '--loop'], env=bed.environment,
+            stdout=out, stderr=out) as virsh:
+
+        def heard():
+            with open(log, encoding='utf-8') as file:
+                return file.read()
+
+        def hears(text, event, **data):
+            end = time.monotonic() + kv.LIMIT
+            while text not in heard():
+                check(time.monotonic() < end, f'not "{text}"', heard())
+                fake.emit(event, **data)
+                time.sleep(0.05)
+
+        hears("event 'reboot'", 'RESET', guest=True)  # it listens
+        hears("event 'io-error' for domain 'inner': /dev/null (virtio-disk0) report", 'BLOCK_IO_ERROR', device='virtio-disk0',
+              action='report', operation='write', nospace=True, reason='No space left on device')
+        check("event 'io-error-reason' for domain 'inner': /dev/null (virtio-disk0) report due to enospc" in heard(), 'no reason', heard())
+        hears("event 'watchdog' for domain 'inner': reset", 'WATCHDOG', action='reset')
+        hears("event 'rtc-change' for domain 'inner': 60", 'RTC_CHANGE', offset=60)
+        hears("event 'balloon-change' for domain 'inner': 65536KiB", 'BALLOON_CHANGE', actual=64 << 20)
+        hears("event 'tray-change' for domain 'inner' disk virtio-disk0: opened", 'DEVICE_TRAY_MOVED', device='virtio-disk0',
+              id='virtio-disk0', **{'tray-open': True})
+        hears("event 'lifecycle' for domain 'inner': Crashed", 'GUEST_CRASHLOADED', action='run')
+        hears("event 'device-removed' for domain 'inner': virtio-disk0", 'DEVICE_DELETED', device='virtio-disk0', path='/x')
+        bed.virsh('desc', 'inner', '--title', 'told', '--live')
+        hears("event 'metadata-change' for domain 'inner': title", 'RESET', guest=True)
+        hears("event 'lifecycle' for domain 'inner': Shutdown Finished", 'SHUTDOWN', guest=True, reason='guest-shutdown')
+        virsh.terminate()
+    bed.wait('shut off (shutdown)', 'inner')
+    bed.virsh('undefine', 'inner')
 
 
 SCRIPT = f"""mkdir -p /sbin /etc /root /run /var/run /var/local/run

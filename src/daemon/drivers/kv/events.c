@@ -80,6 +80,12 @@ static void on_panic(struct kv_machine *m, JsonObject *data)
 	domain_set_state(m->d, DOMAIN_CRASHED, 1, LIFE_CRASHED, 0);
 }
 
+/* It dumps itself, and goes on. */
+static void on_crash_loaded(struct kv_machine *m, JsonObject *data)
+{
+	domain_event_lifecycle(m->d, LIFE_CRASHED, CRASHED_CRASHLOADED);
+}
+
 static void on_watchdog(struct kv_machine *m, JsonObject *data)
 {
 	static const char *const names[] = {
@@ -184,14 +190,22 @@ static const struct {
 	const char *name;
 	void (*func)(struct kv_machine *m, JsonObject *data);
 } rows[] = {
-	{"BALLOON_CHANGE", on_balloon}, {"BLOCK_IO_ERROR", on_io_error},
-	{"DEVICE_DELETED", on_deleted}, {"DEVICE_TRAY_MOVED", on_tray},
-	{"GUEST_PANICKED", on_panic},	{"JOB_STATUS_CHANGE", on_job},
+	{"BALLOON_CHANGE", on_balloon},
+	{"BLOCK_IO_ERROR", on_io_error},
+	{"DEVICE_DELETED", on_deleted},
+	{"DEVICE_TRAY_MOVED", on_tray},
+	{"GUEST_CRASHLOADED", on_crash_loaded},
+	{"GUEST_PANICKED", on_panic},
+	{"JOB_STATUS_CHANGE", on_job},
 	{"RESET", on_reset},
-	{"RESUME", on_resume},		{"RTC_CHANGE", on_rtc},
-	{"SHUTDOWN", on_shutdown},	{"STOP", on_stop},
-	{"SUSPEND", on_suspend},	{"SUSPEND_DISK", on_suspend_disk},
-	{"VSERPORT_CHANGE", on_port},	{"WAKEUP", on_wakeup},
+	{"RESUME", on_resume},
+	{"RTC_CHANGE", on_rtc},
+	{"SHUTDOWN", on_shutdown},
+	{"STOP", on_stop},
+	{"SUSPEND", on_suspend},
+	{"SUSPEND_DISK", on_suspend_disk},
+	{"VSERPORT_CHANGE", on_port},
+	{"WAKEUP", on_wakeup},
 	{"WATCHDOG", on_watchdog},
 };
 

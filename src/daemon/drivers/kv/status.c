@@ -23,7 +23,8 @@ static char *format(const struct kv_machine *m)
 	return g_strdup_printf("<domstatus id='%d' state='%d' reason='%d' pid='%d' started='%" G_GUINT64_FORMAT
 			       "' run='%s' log='%s' persistent='%d' restarts='%d' agent='%d'>\n"
 			       "%s%s</domstatus>\n",
-			       d->id, d->state, d->reason, (int)m->pid, m->started, run, log, d->persistent, m->restarts, d->agent_timeout, jobs->str, def);
+			       d->id, d->state, d->reason, (int)m->pid, m->started, run, log, d->persistent, m->restarts,
+			       d->agent_timeout, jobs->str, def);
 }
 
 void kv_store_status(struct domain *d)
