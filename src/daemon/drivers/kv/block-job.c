@@ -286,6 +286,7 @@ static void end_job(struct kv_machine *m, struct block_job *job, char **ret_erro
 
 struct ending {
 	struct kv_machine *m;
+	struct domain *d; /* it may be forgotten before its machine */
 	char *id;
 };
 
@@ -293,7 +294,7 @@ struct ending {
 static void end_later(void *opaque)
 {
 	struct ending *e = opaque;
-	struct domain *d = domain_ref(e->m->d);
+	struct domain *d = e->d;
 	struct block_job *job = NULL;
 
 	while (!e->m->gone && (job = find_by_id(e->m, e->id)) && !job->awaited && !domain_job_begin(d, JOB_MODIFY, NULL))
@@ -330,7 +331,7 @@ void kv_block_job_status(struct kv_machine *m, const char *id, const char *statu
 	if (job->awaited)
 		return;
 	e = g_new(struct ending, 1);
-	*e = (struct ending){kv_machine_ref(m), g_strdup(id)};
+	*e = (struct ending){kv_machine_ref(m), domain_ref(m->d), g_strdup(id)};
 	workers_run(end_later, e);
 }
 
