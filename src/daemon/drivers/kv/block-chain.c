@@ -113,15 +113,6 @@ char *block_chain_relative(JsonObject *overlay, JsonObject *base, GError **error
 
 /* ---- the running definition ---- */
 
-static void set_source(xmlNode *node, const char *file)
-{
-	bool device = g_str_has_prefix(file, "/dev/");
-
-	xml_set(node, "@type", device ? "block" : "file");
-	xml_set(node, device ? "source/@file" : "source/@dev", NULL);
-	xml_set(node, device ? "source/@dev" : "source/@file", file);
-}
-
 /* An element for each image that another one stands on; the last one's is empty. */
 static void tell_chain(xmlNode *disk, JsonObject *image)
 {
@@ -140,7 +131,7 @@ static void tell_chain(xmlNode *disk, JsonObject *image)
 			return;
 		xml_set(store, "@type", "file");
 		xml_set(store, "format/@type", kv_text_in(below, "format"));
-		set_source(store, kv_text_in(below, "filename"));
+		kv_disk_set_source(store, kv_text_in(below, "filename"));
 		at = store;
 		image = below;
 	}
@@ -154,14 +145,12 @@ bool kv_learn_chains(struct kv_machine *m, GError **error)
 	for (unsigned n = 0; answer && m->d->live && (disk = domain_def_device(m->d->live, "disk", n)); n++) {
 		JsonObject *image = kv_object_in(inserted(answer, command_id(disk)), "image");
 		const char *file = kv_text_in(image, "filename"), *format = kv_text_in(image, "format");
-		const char *now = xml_text(disk, "source/@file") ?: xml_text(disk, "source/@dev");
+		const char *now = kv_disk_file(disk);
 
 		if (!file || !format || !now || xml_is(disk, "@device", "cdrom"))
 			continue;
-		if (!is_same(now, file)) {
-			set_source(disk, file);
-			xml_set(disk, "driver/@type", format);
-		}
+		if (!is_same(now, file))
+			kv_disk_set_file(disk, file, format);
 		tell_chain(disk, image);
 	}
 	return answer;

@@ -164,6 +164,10 @@ void kv_block_job_status(struct kv_machine *m, const char *id, const char *statu
 void kv_block_jobs_format(const struct kv_machine *m, GString *out);
 void kv_block_jobs_load(struct kv_machine *m, const xmlNode *status);
 void kv_block_jobs_reconnect(struct kv_machine *m);
+/* A disk's image, or that of a <backingStore>. */
+const char *kv_disk_file(const xmlNode *disk); /* NULL: none, or not a file's or device's */
+void kv_disk_set_source(xmlNode *disk, const char *file);
+void kv_disk_set_file(xmlNode *disk, const char *file, const char *format);
 /* (waits) The running definition's files and what they stand on, by the machine's word. */
 bool kv_learn_chains(struct kv_machine *m, GError **error);
 
@@ -194,8 +198,6 @@ bool kv_snapshot_is_pending(const struct domain *d, const char *what, const char
 bool kv_snapshot_create(struct domain *d, xmlDoc *doc, unsigned flags, GError **error);
 bool kv_snapshot_revert(struct domain *d, xmlDoc *doc, unsigned flags, GError **error);
 bool kv_snapshot_delete(struct domain *d, xmlDoc *doc, unsigned flags, GError **error);
-/* (waits) The running definition's files and what they stand on, by the machine's word. */
-bool kv_learn_chains(struct kv_machine *m, GError **error);
 
 /* ---- job.c ---- */
 bool kv_migration_wait(struct kv_machine *m, enum kv_job job, GError **error); /* (waits) until all is written */

@@ -18,13 +18,18 @@ const char *kv_disk_file(const xmlNode *disk)
 	return file ? file : xml_text(disk, "source/@dev");
 }
 
-void kv_disk_set_file(xmlNode *disk, const char *file, const char *format)
+void kv_disk_set_source(xmlNode *disk, const char *file)
 {
 	bool device = g_str_has_prefix(file, "/dev/");
 
 	xml_set(disk, "@type", device ? "block" : "file");
 	xml_set(disk, device ? "source/@file" : "source/@dev", NULL);
 	xml_set(disk, device ? "source/@dev" : "source/@file", file);
+}
+
+void kv_disk_set_file(xmlNode *disk, const char *file, const char *format)
+{
+	kv_disk_set_source(disk, file);
 	xml_set(disk, "driver/@type", format);
 }
 
@@ -262,65 +267,4 @@ void kv_files_collect(struct domain *d, const GPtrArray *candidates)
 			kv_log_warn("domain '%s': '%s' is no longer needed and stays: %s", d->name, file, g_strerror(errno));
 		g_hash_table_remove(made, file);
 	}
-}
-
-/* ---- what a machine has ---- */
-
-static JsonObject *inserted(JsonNode *answer, const char *alias)
-{
-	JsonArray *list = kv_array(answer);
-
-	for (guint i = 0; list && i < json_array_get_length(list); i++) {
-		JsonObject *o = kv_object(json_array_get_element(list, i));
-
-		if (!g_strcmp0(kv_text_in(o, "device"), alias))
-			return kv_object_in(o, "inserted");
-	}
-	return NULL;
-}
-
-/* An element for each image that another one stands on; the last one's is empty. */
-static void tell_chain(xmlNode *disk, JsonObject *image)
-{
-	xmlNode *source = xml_child(disk, "source"), *at = disk;
-
-	xml_set(disk, "backingStore", NULL);
-	if (!source)
-		return;
-	for (unsigned depth = 0; depth < 200; depth++) {
-		xmlNode *store = xmlNewDocNode(disk->doc, NULL, BAD_CAST "backingStore", NULL);
-		JsonObject *below = kv_object_in(image, "backing-image");
-		const char *file = kv_text_in(below, "filename"), *format = kv_text_in(below, "format");
-		bool device = file && g_str_has_prefix(file, "/dev/");
-
-		if (at == disk)
-			xmlAddNextSibling(source, store);
-		else
-			xmlAddChild(at, store);
-		if (!file || !format)
-			return;
-		xml_set(store, "@type", device ? "block" : "file");
-		xml_set(store, "format/@type", format);
-		xml_set(store, device ? "source/@dev" : "source/@file", file);
-		at = store;
-		image = below;
-	}
-}
-
-bool kv_learn_chains(struct kv_machine *m, GError **error)
-{
-	g_autoptr(JsonNode) answer = kv_ask(m, "query-block", NULL, error);
-	xmlNode *disk;
-
-	for (unsigned n = 0; answer && m->d->live && (disk = domain_def_device(m->d->live, "disk", n)); n++) {
-		JsonObject *o = inserted(answer, xml_text(disk, "alias/@name"));
-		const char *file = kv_text_in(o, "file"), *format = kv_text_in(o, "drv");
-
-		if (!file || !format || !kv_disk_file(disk) || xml_is(disk, "@device", "cdrom"))
-			continue;
-		if (!is_same(kv_disk_file(disk), file))
-			kv_disk_set_file(disk, file, format);
-		tell_chain(disk, kv_object_in(o, "image"));
-	}
-	return answer;
 }

@@ -25,8 +25,6 @@ bool kv_layer_has(const struct kv_layer *layer, const char *snapshot);
 char *kv_canonical(const char *file);
 
 /* ---- snapshot-disks.c: disks of definitions ---- */
-const char *kv_disk_file(const xmlNode *disk); /* NULL: none, or not a file's or device's */
-void kv_disk_set_file(xmlNode *disk, const char *file, const char *format);
 xmlNode *kv_disk_in(const xmlNode *domain, const char *target);
 /* The n-th of a snapshot's disks that is "internal" or "external"; NULL past the last. Its disk in the snapshot's definition. */
 xmlNode *kv_part(const xmlDoc *doc, const char *kind, unsigned n);
