@@ -70,6 +70,7 @@ handler_func handler_unsupported;
 extern const struct handler connect_handlers[], node_handlers[], event_handlers[], domain_list_handlers[], domain_life_handlers[],
 	domain_save_handlers[], domain_info_handlers[], domain_text_handlers[], domain_size_handlers[], domain_device_handlers[],
 	domain_snapshot_handlers[], domain_stats_handlers[], domain_job_handlers[], domain_people_handlers[],
+	domain_interface_handlers[],
 	network_handlers[], pool_list_handlers[], pool_handlers[], volume_list_handlers[], volume_handlers[],
 	storage_host_handlers[];
 /* Of the program RPC_QEMU. */

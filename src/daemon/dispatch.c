@@ -16,7 +16,7 @@ enum { VERSION = 1, NUMBERS = 512, DRIVERS = 8 };
 static const struct handler *const remote_tables[] = {
 	connect_handlers,      node_handlers,	     event_handlers,	     domain_list_handlers, domain_life_handlers,
 	domain_save_handlers,  domain_info_handlers, domain_text_handlers,   domain_size_handlers, domain_device_handlers,
-	domain_stats_handlers, domain_job_handlers,  domain_people_handlers, domain_snapshot_handlers,
+	domain_stats_handlers, domain_job_handlers,  domain_people_handlers, domain_interface_handlers, domain_snapshot_handlers,
 	network_handlers,      pool_list_handlers,   pool_handlers,
 	volume_list_handlers,  volume_handlers,	     storage_host_handlers,
 };

@@ -2,7 +2,10 @@
 /* See hv.h: which driver a URI is for, and what of it is open. Called by connect.c and main.c. */
 #include "hv.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "autostart.h"
 #include "client.h"
@@ -102,6 +105,18 @@ bool hv_keep_default(GError **error)
 	autostart_networks(kept);
 	autostart_pools(kept);
 	autostart_domains(kept);
+	return true;
+}
+
+/* Its folder is empty after a boot. */
+bool hv_first_since_boot(const struct hv *hv, const char *name)
+{
+	g_autofree char *path = g_build_filename(hv->state_dir, name, NULL);
+	int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return errno != EEXIST;
+	close(fd);
 	return true;
 }
 

@@ -158,11 +158,18 @@ struct hv_driver {
 
 	const struct pool_backend *storage; /* storage/pools.h; NULL: no pools */
 	bool test_rules; /* libvirt's test driver has some of its own for networks and pools */
-	/* Networks, with their entry of hv->networks. NULL: in memory, all of them work at once. */
+	/* Networks, with their entry of hv->networks. NULL: in memory, all of them work at once. check: also what one becomes. */
 	bool (*network_check)(struct hv *hv, xmlDoc *doc, GError **error);
 	bool (*network_start)(struct hv *hv, struct entry *e, GError **error);
 	bool (*network_stop)(struct hv *hv, struct entry *e, GError **error);
-	bool (*network_changed)(struct hv *hv, struct entry *e, GError **error); /* e->live, by net-update */
+	/* What is active of it has changed: noted, for a daemon that comes back. */
+	void (*network_status)(struct hv *hv, struct entry *e);
+	unsigned (*network_connections)(struct hv *hv, const struct entry *e); /* cards that have it now */
+	/* Appends (sximsmssumsms), as network_get_dhcp_leases; mac: of that card alone, or NULL. */
+	/* (waits) */
+	bool (*network_leases)(struct hv *hv, struct entry *e, const char *mac, GVariantBuilder *out, GError **error);
+	/* Appends (smsa(isu)), as domain_interface_addresses, from VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_…. */
+	bool (*interface_addresses)(struct domain *d, unsigned source, GVariantBuilder *out, GError **error); /* (waits) */
 	/* The definition of a network or pool is written; xml NULL: removed. NULL: in memory only. */
 	bool (*store_object)(struct hv *hv, enum object_kind kind, const char *name, const char *uuid, const char *xml,
 			     bool autostart, GError **error);
@@ -196,3 +203,5 @@ void hv_set_default(bool session, const char *uri);
 bool hv_keep_default(GError **error);
 void hv_drop_default(void);
 bool hv_is_session(void);
+/* Is this the first time since the host's boot that what this name stands for ("networks-started") is done? */
+bool hv_first_since_boot(const struct hv *hv, const char *name);

@@ -91,13 +91,23 @@ static bool flag(struct call *call, GVariant *args, GVariant **ret, GError **err
 static bool get_xml(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
 	const struct entry *e = registry_of_args(call->hv->networks, args, error);
+	const struct hv_driver *driver = call->hv->driver;
+	g_autoptr(xmlDoc) doc = NULL;
 	g_autofree char *xml = NULL;
 	guint32 flags;
+	unsigned n;
 
 	g_variant_get_child(args, 1, "u", &flags);
 	if (!e || !call_check_flags(call, flags, call->hv->driver->test_rules ? 0 : XML_INACTIVE, error))
 		return false;
-	xml = object_format(OBJECT_NETWORK, !(flags & XML_INACTIVE) && e->live ? e->live : e->doc, 0);
+	doc = xmlCopyDoc(!(flags & XML_INACTIVE) && e->live ? e->live : e->doc, 1);
+	n = !(flags & XML_INACTIVE) && driver->network_connections ? driver->network_connections(call->hv, e) : 0;
+	if (n) {
+		g_autofree char *text = g_strdup_printf("%u", n);
+
+		object_set_text(OBJECT_NETWORK, doc, "@connections", text);
+	}
+	xml = object_format(OBJECT_NETWORK, doc, 0);
 	*ret = g_variant_new("(s)", xml);
 	return true;
 }
@@ -127,6 +137,14 @@ static bool set_autostart(struct call *call, GVariant *args, GVariant **ret, GEr
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "cannot set autostart for transient network");
 	e->autostart = on != 0;
 	return registry_store(e, error);
+}
+
+static void note(struct entry *e)
+{
+	struct hv *hv = e->of->hv;
+
+	if (hv->driver->network_status)
+		hv->driver->network_status(hv, e);
 }
 
 /* The network of a call's XML, checked, among the others. */
@@ -162,6 +180,7 @@ static bool define(struct call *call, GVariant *args, GVariant **ret, GError **e
 			registry_remove(e);
 		return false;
 	}
+	note(e);
 	registry_event(e, 0, OBJECT_DEFINED);
 	return answer(e, ret);
 }
@@ -173,6 +192,7 @@ static bool start(struct entry *e, GError **error)
 	if (hv->driver->network_start && !hv->driver->network_start(hv, e, error))
 		return false;
 	e->active = true;
+	note(e);
 	registry_event(e, 0, OBJECT_STARTED);
 	return true;
 }
@@ -182,6 +202,8 @@ void autostart_networks(struct hv *hv)
 	GHashTableIter iter;
 	gpointer value;
 
+	if (hv->driver->stored && !hv_first_since_boot(hv, "networks-started"))
+		return;
 	g_hash_table_iter_init(&iter, hv->networks->all);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		g_autoptr(GError) error = NULL;
@@ -231,6 +253,7 @@ static bool destroy(struct call *call, GVariant *args, GVariant **ret, GError **
 		return false;
 	e->active = false;
 	g_clear_pointer(&e->live, xmlFreeDoc);
+	note(e);
 	registry_event(e, 0, OBJECT_STOPPED);
 	if (!e->persistent)
 		registry_remove(e);
@@ -342,6 +365,55 @@ static bool update_doc(xmlDoc *doc, guint32 command, guint32 section, gint32 ind
 	return true;
 }
 
+struct change {
+	guint32 command, section;
+	gint32 index;
+	const char *xml;
+};
+
+/* A changed and checked copy. */
+static xmlDoc *changed(const struct entry *e, const xmlDoc *doc, const struct change *c, GError **error)
+{
+	g_autoptr(xmlDoc) copy = xmlCopyDoc((xmlDoc *)doc, 1);
+	struct hv *hv = e->of->hv;
+
+	if (!update_doc(copy, c->command, c->section, c->index, c->xml, error) ||
+	    (hv->driver->network_check && !hv->driver->network_check(hv, copy, error)))
+		return NULL;
+	return g_steal_pointer(&copy);
+}
+
+/* Both or none. What is active and what is stored may differ from here on. */
+static bool update_both(struct entry *e, const struct change *c, guint32 flags, GError **error)
+{
+	g_autoptr(xmlDoc) live = NULL, stored = NULL;
+	xmlDoc *before = e->doc;
+
+	if (flags & UPDATE_LIVE && !(live = changed(e, e->live ? e->live : e->doc, c, error)))
+		return false;
+	if (flags & UPDATE_CONFIG) {
+		if (!(stored = changed(e, e->doc, c, error)))
+			return false;
+		e->doc = stored;
+		if (!registry_store(e, error)) {
+			e->doc = before;
+			return false;
+		}
+		stored = before;
+		if (e->active && !e->live && !live)
+			e->live = g_steal_pointer(&stored);
+	}
+	if (live && e->persistent) {
+		xmlFreeDoc(e->live);
+		e->live = g_steal_pointer(&live);
+	} else if (live) {
+		xmlFreeDoc(e->doc);
+		e->doc = g_steal_pointer(&live);
+	}
+	note(e);
+	return true;
+}
+
 static bool update(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
 	struct entry *e = registry_of_args(call->hv->networks, args, error);
@@ -364,15 +436,33 @@ static bool update(struct call *call, GVariant *args, GVariant **ret, GError **e
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "network is not running");
 	if (flags & UPDATE_CONFIG && !e->persistent)
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "cannot change persistent config of a transient network");
-	/* From here on the two may differ. */
-	if (e->active && e->persistent && !e->live)
-		e->live = xmlCopyDoc(e->doc, 1);
-	if (flags & UPDATE_LIVE &&
-	    (!update_doc(e->live ? e->live : e->doc, command, section, index, xml, error) ||
-	     (call->hv->driver->network_changed && !call->hv->driver->network_changed(call->hv, e, error))))
+	return update_both(e, &(struct change){ command, section, index, xml }, flags, error);
+}
+
+static bool leases(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	GVariantBuilder list = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE("a(sximsmssumsms)"));
+	struct entry *e = registry_of_args(call->hv->networks, args, error);
+	g_autofree char *mac = NULL;
+	g_autoptr(GVariant) all = NULL, none = NULL;
+	gint32 wants;
+	guint32 flags;
+	bool ok;
+
+	g_variant_get_child(args, 1, "ms", &mac);
+	g_variant_get_child(args, 2, "i", &wants);
+	g_variant_get_child(args, 3, "u", &flags);
+	ok = e && call_check_flags(call, flags, 0, error);
+	if (ok && !call->hv->driver->network_leases)
+		ok = handler_unsupported(call, args, ret, error);
+	else if (ok)
+		ok = call->hv->driver->network_leases(call->hv, e, mac, &list, error);
+	all = g_variant_ref_sink(g_variant_builder_end(&list));
+	if (!ok)
 		return false;
-	return !(flags & UPDATE_CONFIG) ||
-	       (update_doc(e->doc, command, section, index, xml, error) && registry_store(e, error));
+	none = g_variant_ref_sink(g_variant_new_array(G_VARIANT_TYPE("(sximsmssumsms)"), NULL, 0));
+	*ret = g_variant_new("(@a(sximsmssumsms)u)", wants ? all : none, (guint32)g_variant_n_children(all));
+	return true;
 }
 
 enum { LOOK = HANDLER_FAST | HANDLER_READ_ONLY };
@@ -399,5 +489,6 @@ const struct handler network_handlers[] = {
 	{ RPC_NETWORK_DESTROY, destroy, 0, "network:stop" },
 	{ RPC_NETWORK_UNDEFINE, undefine, 0, "network:delete" },
 	{ RPC_NETWORK_UPDATE, update, 0, "network:write" },
+	{ RPC_NETWORK_GET_DHCP_LEASES, leases, HANDLER_READ_ONLY, "network:read" },
 	{ 0 },
 };

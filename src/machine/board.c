@@ -9,19 +9,42 @@
 
 #define QUEUES_MAX 8 /* what virtio-net takes; more vCPUs share them */
 
+static bool is_at(const struct machine *m, const struct device *d, const struct pci_place *place)
+{
+	const struct pci_bus *bus = place->bus ? place->bus : m->core.pci;
+
+	return bus && (const struct device *)pci_bus_function(bus, 8u * place->slot + place->function) == d;
+}
+
 struct device *board_add(struct machine *m, const char *cls, const char *id, GVariant *options,
 			 const struct device_backend *backend, GError **error)
 {
-	struct device *d;
+	const struct pci_place *outer = m->core.pci_place;
+	struct device *d, *slot;
+	struct pci_place place;
+	bool given;
 
 	for (unsigned i = 0; i < m->devices->len; i++)
 		if (!g_strcmp0(((struct device *)m->devices->pdata[i])->id, id)) {
 			kv_fail(error, KV_ERROR_USAGE, "there are two devices '%s'; give one of them another id", id);
 			return NULL;
 		}
+	if (!place_find(m, id, &place, &slot, &given, error))
+		return NULL;
+	if (given)
+		m->core.pci_place = &place;
 	d = device_new(&m->core, cls, id, options, backend, error);
-	if (d)
-		g_ptr_array_add(m->devices, d);
+	m->core.pci_place = outer;
+	if (!d)
+		return NULL;
+	d->users = m->users;
+	g_ptr_array_add(m->devices, d);
+	if (given && !is_at(m, d, &place)) {
+		kv_fail(error, KV_ERROR_USAGE, "'%s' is no PCI function, and has no addr", id);
+		return NULL;
+	}
+	if (slot)
+		slot->cls->plugged(slot, d, false);
 	return d;
 }
 
@@ -62,6 +85,17 @@ static bool add_scsi(struct machine *m, const struct machine_disk *disk, struct 
 		*hba = m->devices->pdata[m->devices->len - 1];
 	backend.controller = *hba;
 	return board_add(m, disk->cdrom ? "scsi-cd" : "scsi-disk", disk_id(disk->disk), disk->options, &backend, error);
+}
+
+bool board_add_users(struct machine *m, const struct machine_config *config, GError **error)
+{
+	bool ok;
+
+	m->users = true;
+	ok = board_add_console(m, config, error) && board_add_disks(m, config, error) && board_add_cards(m, config, error) &&
+	     board_add_devices(m, config, error);
+	m->users = false;
+	return ok;
 }
 
 bool board_add_clock(struct machine *m, const struct machine_config *config, GVariant *board, GError **error)
@@ -180,9 +214,8 @@ bool board_add_cards(struct machine *m, const struct machine_config *config, GEr
 {
 	for (unsigned i = 0; i < config->n_cards; i++) {
 		const struct machine_card *c = &config->cards[i];
-		g_autofree char *id = g_strdup_printf("net%u", i);
 
-		if (!add_queued(m, c->cls, id, c->options, &(struct device_backend){.netdev = c->net}, error))
+		if (!add_queued(m, c->cls, c->id, c->options, &(struct device_backend){.netdev = c->net}, error))
 			return false;
 		((struct device *)m->devices->pdata[m->devices->len - 1])->boot = c->boot;
 	}

@@ -19,20 +19,29 @@ static const struct {
 	uint16_t cls;
 	const char *name;
 } class_names[] = {
-	{0x0100, "scsi"}, {0x0101, "ide"}, {0x0200, "ethernet"}, {0x0300, "display"}, {0x0c03, "usb"},
+	{0x0100, "scsi"}, {0x0101, "ide"}, {0x0200, "ethernet"}, {0x0300, "display"}, {0x0c03, "usb"}, {0x0604, "pci-bridge"},
 };
 
-char *boot_path_pci(const struct pci_device *p, const char *rest)
+static char *path_of(const struct pci_device *p)
 {
+	const struct pci_device *bridge = pci_bus_bridge(p->bus);
 	uint16_t cls = get_le16(p->config + 10);
-	g_autofree char *name = NULL, *function = p->function ? g_strdup_printf(",%x", p->function) : g_strdup("");
+	g_autofree char *name = NULL, *above = NULL, *function = p->function ? g_strdup_printf(",%x", p->function) : g_strdup("");
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(class_names) && !name; i++)
 		if (class_names[i].cls == cls)
 			name = g_strdup(class_names[i].name);
 	if (!name)
 		name = g_strdup_printf("pci%x,%x", get_le16(p->config), get_le16(p->config + 2));
-	return g_strdup_printf("/pci@i0cf8/%s@%x%s/%s", name, p->slot, function, rest);
+	above = bridge ? path_of(bridge) : g_strdup("/pci@i0cf8");
+	return g_strdup_printf("%s/%s@%x%s", above, name, p->slot, function);
+}
+
+char *boot_path_pci(const struct pci_device *p, const char *rest)
+{
+	g_autofree char *path = path_of(p);
+
+	return g_strdup_printf("%s/%s", path, rest);
 }
 
 static void free_entry(gpointer opaque)

@@ -40,6 +40,7 @@ struct machine_core {
 	struct posted *posted; /* posted.h */
 	struct pci_bus *pci;   /* NULL before the host bridge is there */
 	const struct pci_place *pci_place; /* of the device that is being made; NULL: bus 0, any slot */
+	uint32_t pci_reserved; /* slots of bus 0 that are for those who have been given them */
 	/* A line of the PCI bus, 0 to 3 as pci_intx_line() says, changed; NULL: GSI 16 + line. pci.c's lock is held. */
 	void (*pci_intx)(void *opaque, unsigned line, bool level);
 	void *pci_intx_opaque;
@@ -144,6 +145,7 @@ struct device {
 	char *id; /* unique in the machine */
 	struct machine_core *core;
 	unsigned boot; /* 1 + bootindex; 0: none */
+	bool users;    /* not the board's own: saved-order.c */
 };
 
 extern const struct device_class *const device_table[]; /* NULL-terminated */

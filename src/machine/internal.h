@@ -127,6 +127,9 @@ struct machine {
 	bool clock_held;   /* since the pause at clock_ns; main thread */
 	uint64_t clock_ns;
 	GPtrArray *devices; /* struct device *, in board order */
+	bool users; /* who is added is a user's, not the board's */
+	const struct machine_config *config; /* while it is being built; NULL afterwards */
+	GPtrArray *made; /* of config's devices: those that came before their turn; NULL afterwards */
 	struct boot_ahead *ahead; /* boot-ahead.c, or NULL */
 	struct device *pm;
 	bool second_serial; /* COM2 is there */
@@ -146,6 +149,8 @@ struct machine {
 	void *ended_opaque;
 };
 
+/* saved-order.c: of struct device *, as they are in a saved state. g_ptr_array_unref(). */
+GPtrArray *saved_order(const struct machine *m);
 /* machine.c: records why it ends (the first reason counts), stops the vCPUs, tells the owner in the main context. Any thread. */
 void machine_end(struct machine *m, enum machine_end end, const char *format, ...) G_GNUC_PRINTF(3, 4);
 

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "board.h"
 #include "error.h"
 #include "internal.h"
 #include "log.h"
@@ -248,6 +249,7 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 struct machine *machine_new(const struct machine_config *config, GError **error)
 {
 	struct machine *m = g_new0(struct machine, 1);
+	bool ok;
 
 	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request, .notice = on_notice,
 					.unplugged = plug_left};
@@ -266,9 +268,14 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 	m->pause_wanted = true;
 	m->devices = g_ptr_array_new();
 	m->leavers = g_ptr_array_new_with_free_func(plug_leaver_free);
+	m->config = config;
+	m->made = g_ptr_array_new();
 	g_mutex_init(&m->lock);
 	g_cond_init(&m->changed);
-	if (build(m, config, error))
+	ok = place_reserve(m, config, error) && build(m, config, error) && place_check(m, config, error);
+	m->config = NULL;
+	g_clear_pointer(&m->made, g_ptr_array_unref);
+	if (ok)
 		return m;
 	machine_free(m);
 	return NULL;
@@ -597,6 +604,8 @@ static bool load_kvm(struct machine *m, GBytes *in, size_t *at, GError **error)
 
 bool machine_save(struct machine *m, GByteArray *out, GError **error)
 {
+	g_autoptr(GPtrArray) order = NULL;
+
 	if (m->running)
 		return kv_fail(error, KV_ERROR_INVALID, "the machine has to be paused before it is saved");
 	for (unsigned i = 0; i < m->devices->len; i++) {
@@ -607,8 +616,9 @@ bool machine_save(struct machine *m, GByteArray *out, GError **error)
 	}
 	if (!save_kvm(m, out, error))
 		return false;
-	for (unsigned i = 0; i < m->devices->len; i++) {
-		struct device *d = m->devices->pdata[i];
+	order = saved_order(m);
+	for (unsigned i = 0; i < order->len; i++) {
+		struct device *d = order->pdata[i];
 
 		state_save(out, d->cls->state, d->id, d);
 	}
@@ -619,14 +629,15 @@ bool machine_save(struct machine *m, GByteArray *out, GError **error)
 
 bool machine_load(struct machine *m, GBytes *in, GError **error)
 {
+	g_autoptr(GPtrArray) order = saved_order(m);
 	size_t at = 0;
 
 	if (m->running)
 		return kv_fail(error, KV_ERROR_INVALID, "the machine has to be paused before it is loaded");
 	if (!load_kvm(m, in, &at, error))
 		return false;
-	for (unsigned i = 0; i < m->devices->len; i++) {
-		struct device *d = m->devices->pdata[i];
+	for (unsigned i = 0; i < order->len; i++) {
+		struct device *d = order->pdata[i];
 
 		if (!state_load(in, &at, d->cls->state, d->id, d, error))
 			return false;

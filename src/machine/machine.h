@@ -35,7 +35,7 @@ struct machine_disk {
 /* A network card and what is behind it. */
 struct machine_card {
 	struct netdev *net;
-	const char *cls;   /* virtio-net, e1000e */
+	const char *id, *cls; /* cls: virtio-net, e1000e */
 	GVariant *options; /* of the device, a{sv}: mac (s), rom (s), a file; NULL: none */
 	unsigned boot;	   /* as machine_disk's */
 };
@@ -60,6 +60,12 @@ struct machine_device {
 };
 
 enum { MACHINE_SCSI_MAX = 16 }; /* SCSI controllers that disks of the configuration are at */
+
+/* Where the PCI function of a device is: [BUS:]SLOT[.FUNCTION], BUS the id of a root port of --device. */
+struct machine_place {
+	const char *id, *address;
+};
+
 enum machine_kind { MACHINE_MICRO, MACHINE_PC };
 
 /* A file that firmware finds in fw_cfg. */
@@ -110,6 +116,8 @@ struct machine_config {
 	unsigned n_cards;
 	const struct machine_device *devices; /* n_devices of them */
 	unsigned n_devices;
+	const struct machine_place *places;   /* n_places of them; who has none takes any slot of bus 0 that is free */
+	unsigned n_places;
 	int64_t clock_offset; /* seconds that the clock chip is ahead of the host's UTC, or with clock_vm of 1970 at first */
 	bool clock_vm;	      /* it stands still while the machine does */
 	bool incoming; /* memory and state are loaded before it runs: nothing is put there */

@@ -33,8 +33,6 @@ bool micro_build(struct machine *m, const struct machine_config *config, GError 
 				  error);
 	if (!m->core.pci || !pci_bus_set_ecam(m->core.pci, ECAM_BASE, 1, error) || !add(m, "pci-host", "pcihost", NULL, error))
 		return false;
-	return board_add_console(m, config, error) && board_add_disks(m, config, error) &&
-	       board_add_cards(m, config, error) && board_add_devices(m, config, error) &&
-	       add(m, "virtio-rng", "rng", NULL, error) && add(m, "virtio-balloon", "balloon", NULL, error) &&
-	       add(m, "debugcon", "debug", NULL, error);
+	return board_add_users(m, config, error) && add(m, "virtio-rng", "rng", NULL, error) &&
+	       add(m, "virtio-balloon", "balloon", NULL, error) && add(m, "debugcon", "debug", NULL, error);
 }

@@ -90,7 +90,6 @@ bool pc_build(struct machine *m, const struct machine_config *config, GError **e
 	return route_interrupts(m, error) && pc_firmware_new(m, config->firmware, error) && add_chipset(m, error) &&
 	       add_legacy(m, config, error) &&
 	       (!config->vga || board_add(m, config->vga, "vga", config->vga_options, NULL, error)) &&
-	       board_add_console(m, config, error) && board_add_disks(m, config, error) && board_add_cards(m, config, error) &&
-	       board_add_devices(m, config, error) && (!config->tablet || board_add_tablet(m, error)) &&
+	       board_add_users(m, config, error) && (!config->tablet || board_add_tablet(m, error)) &&
 	       add(m, "debugcon", "debug", NULL, error) && pc_firmware_tell(m, config->firmware, error);
 }

@@ -16,6 +16,7 @@
 
 #define SLOTS		  32
 #define ECAM_PER_FUNCTION 4096u
+#define MULTIFUNCTION	  0x80 /* of the header's type */
 #define DEPTH_MAX	  4 /* bridges behind bridges */
 #define RESET_CONTROL	  1 /* port 0xcf9, among those of the configuration address */
 #define RESET_CPU	  4
@@ -389,6 +390,20 @@ static bool place_bar(struct pci_bus *bus, struct pci_device *p, unsigned n, GEr
 	return true;
 }
 
+/* The first function says whether there are others (PCI 3.0, 6.2.1), whichever of them comes first. */
+static void mark_multifunction(struct pci_bus *bus, struct pci_device *p)
+{
+	struct pci_device *first = p->function ? bus->function[8 * p->slot] : p;
+	bool others = p->function;
+
+	for (unsigned f = 1; f < 8; f++)
+		others |= bus->function[8 * p->slot + f] != NULL;
+	if (!first || !others)
+		return;
+	first->config[PCI_HEADER_TYPE] |= MULTIFUNCTION;
+	first->initial[PCI_HEADER_TYPE] |= MULTIFUNCTION;
+}
+
 bool pci_add(struct pci_device *p, GError **error)
 {
 	struct pci_bus *root = p->dev.core->pci, *bus = p->bus;
@@ -396,12 +411,15 @@ bool pci_add(struct pci_device *p, GError **error)
 	unsigned slot = p->slot, devfn;
 
 	for (unsigned s = 0; slot == 0xff && s < SLOTS; s++)
-		if (!bus->function[8 * s])
+		if (!bus->function[8 * s] && (bus != root || !(p->dev.core->pci_reserved >> s & 1)))
 			slot = s;
 	devfn = 8 * slot + p->function;
 	if (slot >= SLOTS || bus->function[devfn])
-		return kv_fail(error, KV_ERROR_INVALID, "%s: no free PCI slot (there are %d)", p->dev.id, SLOTS);
+		return slot < SLOTS ? kv_fail(error, KV_ERROR_INVALID, "%s: the PCI function %02x.%x is another's", p->dev.id,
+					      slot, p->function) :
+				      kv_fail(error, KV_ERROR_INVALID, "%s: no free PCI slot (there are %d)", p->dev.id, SLOTS);
 	p->slot = (uint8_t)slot;
+	mark_multifunction(bus, p);
 	for (unsigned n = 0; root->places && n < PCI_BARS; n++)
 		if (p->bar[n].size && !place_bar(root, p, n, error))
 			return false;
@@ -477,6 +495,11 @@ void pci_loaded(struct pci_device *p)
 	pci_msix_config_written(p, p->msix_cap + PCI_MSIX_FLAGS, 2);
 	g_mutex_unlock(&p->lock);
 	assert_again(p);
+}
+
+struct pci_device *pci_bus_bridge(const struct pci_bus *bus)
+{
+	return bus ? bus->bridge : NULL;
 }
 
 struct pci_bus *pci_bus_new_secondary(struct pci_device *bridge)

@@ -114,6 +114,7 @@ struct pci_place {
 struct pci_bus *pci_bus_new_secondary(struct pci_device *bridge);
 struct pci_device *pci_bus_function(const struct pci_bus *bus, unsigned devfn); /* NULL: there is none; main thread */
 struct pci_device *pci_bus_first(const struct pci_bus *bus); /* NULL: it is empty */
+struct pci_device *pci_bus_bridge(const struct pci_bus *bus); /* NULL: bus 0 */
 /* No ECAM before pci_bus_set_ecam(). */
 struct pci_bus *pci_bus_new(struct machine_core *core, const struct pci_windows *windows, GError **error);
 /* Configuration space as memory, of `buses` buses from 0 on; 0: none. Any thread. */

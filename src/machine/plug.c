@@ -10,7 +10,7 @@
 #include "error.h"
 #include "log.h"
 
-enum { AGAIN_MS = 2, SLOTS = 32 };
+enum { AGAIN_MS = 2 };
 
 /* On its way out. */
 struct leaver {
@@ -94,24 +94,56 @@ static bool read_words(const struct device_class *cls, GVariant *words, wish *w,
 	return w->options;
 }
 
-/* SLOT or SLOT.FUNCTION, hexadecimal as in lspci. */
-static bool read_address(const char *text, struct pci_place *place, GError **error)
-{
-	g_auto(GStrv) parts = g_strsplit(text, ".", 2);
-	guint64 slot, function = 0;
-	const char *hex = g_str_has_prefix(parts[0], "0x") ? parts[0] + 2 : parts[0];
-
-	if (!g_ascii_string_to_unsigned(hex, 16, 0, SLOTS - 1, &slot, NULL) ||
-	    (parts[1] && !g_ascii_string_to_unsigned(parts[1], 16, 0, 7, &function, NULL)))
-		return kv_fail(error, KV_ERROR_USAGE, "addr: '%s' is not SLOT or SLOT.FUNCTION, as 4 or 1f.2", text);
-	place->slot = (uint8_t)slot;
-	place->function = (uint8_t)function;
-	return true;
-}
-
 static bool is_root(const char *bus)
 {
 	return !bus || !strcmp(bus, "pcie.0");
+}
+
+static bool plug(struct machine *m, const struct machine_device *d, bool hot, GError **error);
+
+/* A port of --device that comes later in its row, but is needed now. */
+static struct device *make_port(struct machine *m, const char *id, GError **error)
+{
+	const struct machine_config *config = m->config;
+
+	for (unsigned i = 0; config && i < config->n_devices; i++) {
+		const struct machine_device *d = &config->devices[i];
+		const struct device_class *cls = plug_find_class(d->cls);
+
+		if (!cls || !cls->bus || g_strcmp0(d->id, id) || g_ptr_array_find(m->made, d, NULL))
+			continue;
+		g_ptr_array_add(m->made, (void *)d);
+		return plug(m, d, false, error) ? plug_find(m, id) : NULL;
+	}
+	return NULL;
+}
+
+bool plug_find_bus(struct machine *m, const char *bus, bool given, struct pci_place *place, struct device **ret, GError **error)
+{
+	const struct pci_place *outer = m->core.pci_place;
+	g_autoptr(GError) why = NULL;
+
+	*ret = NULL;
+	if (!bus || !*bus || is_root(bus))
+		return true;
+	*ret = plug_find(m, bus);
+	m->core.pci_place = NULL;
+	if (!*ret)
+		*ret = make_port(m, bus, &why);
+	m->core.pci_place = outer;
+	if (why) {
+		g_propagate_error(error, g_steal_pointer(&why));
+		return false;
+	}
+	if (!*ret || !(*ret)->cls->bus)
+		return kv_fail(error, KV_ERROR_USAGE, "Bus '%s' not found", bus);
+	place->bus = (*ret)->cls->bus(*ret);
+	if (pci_bus_first(place->bus))
+		return kv_fail(error, KV_ERROR_INVALID, "slot 0 of bus '%s' is in use", bus);
+	if (given && (place->slot || place->function))
+		return kv_fail(error, KV_ERROR_INVALID, "addr: behind '%s' there is slot 0 alone", bus);
+	place->slot = 0;
+	return true;
 }
 
 /* The slot, for a device behind one; *ret NULL: on bus 0. */
@@ -119,20 +151,11 @@ static bool find_place(struct machine *m, const wish *w, bool hot, struct pci_pl
 {
 	*place = (struct pci_place){.slot = 0xff};
 	*ret = NULL;
-	if (w->address && !read_address(w->address, place, error))
+	if (w->address && !place_read(w->address, place, error))
 		return false;
-	if (is_root(w->bus))
-		return !hot || kv_fail(error, KV_ERROR_UNSUPPORTED, "Bus 'pcie.0' does not support hotplugging");
-	*ret = plug_find(m, w->bus);
-	if (!*ret || !(*ret)->cls->bus)
-		return kv_fail(error, KV_ERROR_USAGE, "Bus '%s' not found", w->bus);
-	place->bus = (*ret)->cls->bus(*ret);
-	if (pci_bus_first(place->bus))
-		return kv_fail(error, KV_ERROR_INVALID, "slot 0 of bus '%s' is in use", w->bus);
-	if (w->address && (place->slot || place->function))
-		return kv_fail(error, KV_ERROR_INVALID, "addr: behind '%s' there is slot 0 alone", w->bus);
-	place->slot = 0;
-	return true;
+	if (is_root(w->bus) && hot)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED, "Bus 'pcie.0' does not support hotplugging");
+	return plug_find_bus(m, w->bus, w->address, place, ret, error);
 }
 
 /* Its bus is the one USB controller's. */
@@ -221,7 +244,7 @@ static bool plug(struct machine *m, const struct machine_device *d, bool hot, GE
 bool board_add_devices(struct machine *m, const struct machine_config *config, GError **error)
 {
 	for (unsigned i = 0; i < config->n_devices; i++)
-		if (!plug(m, &config->devices[i], false, error)) {
+		if (!g_ptr_array_find(m->made, &config->devices[i], NULL) && !plug(m, &config->devices[i], false, error)) {
 			g_prefix_error(error, "--device %s: ", config->devices[i].cls);
 			return false;
 		}
@@ -230,7 +253,12 @@ bool board_add_devices(struct machine *m, const struct machine_config *config, G
 
 bool machine_plug(struct machine *m, const struct machine_device *d, GError **error)
 {
-	return plug(m, d, true, error);
+	bool ok;
+
+	m->users = true;
+	ok = plug(m, d, true, error);
+	m->users = false;
+	return ok;
 }
 
 bool machine_has_device(struct machine *m, const char *id)

@@ -92,8 +92,10 @@ bool saved_check(const uint8_t *header, const char *text, size_t len, const char
 
 static void describe_devices(struct machine *m, GString *s)
 {
-	for (unsigned i = 0; i < m->devices->len; i++) {
-		const struct device *d = m->devices->pdata[i];
+	g_autoptr(GPtrArray) order = saved_order(m);
+
+	for (unsigned i = 0; i < order->len; i++) {
+		const struct device *d = order->pdata[i];
 		g_autofree char *id = g_strescape(d->id, NULL);
 
 		g_string_append_printf(s, "device %s %s\n", d->cls->name, id);

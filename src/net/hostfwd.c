@@ -43,6 +43,14 @@ static bool parse_port(const char *s, size_t len, uint16_t *ret)
 	return port > 0 && port <= UINT16_MAX;
 }
 
+bool hostfwd_parse_listener(const char *text, struct hostfwd *ret, GError **error)
+{
+	const char *dash = strchr(text, '-');
+	g_autofree char *whole = g_strdup_printf("%.*s-:1", (int)(dash ? dash - text : (gssize)strlen(text)), text);
+
+	return hostfwd_parse(whole, ret, error);
+}
+
 bool hostfwd_parse(const char *text, struct hostfwd *ret, GError **error)
 {
 	const char *host, *host_port, *guest, *guest_port;

@@ -16,4 +16,6 @@ struct hostfwd {
 	uint16_t guest_port;
 };
 
+/* The part that says where it listens, tcp|udp:[ADDR]:PORT; what is behind it need not be there, and is not looked at. */
+bool hostfwd_parse_listener(const char *text, struct hostfwd *ret, GError **error);
 bool hostfwd_parse(const char *text, struct hostfwd *ret, GError **error);

@@ -64,7 +64,41 @@ void net_send(struct netdev *dev, const struct virtio_net_hdr *hdr, const struct
 	if (dev->link_up)
 		dev->backend->send(dev, hdr, iov, n_iov);
 	else
-		dev->dropped++;
+		dev->sent.dropped++;
+}
+
+bool net_forward(struct netdev *dev, const char *text, bool add, GError **error)
+{
+	return dev->backend->forward ?
+		       dev->backend->forward(dev, text, add, error) :
+		       kv_fail(error, KV_ERROR_UNSUPPORTED, "this network forwards no ports: there is none behind the card");
+}
+
+static void put_count(GVariantDict *out, const char *direction, const struct net_count *count)
+{
+	const struct {
+		const char *name;
+		uint64_t n;
+	} rows[] = { { "bytes", count->bytes }, { "packets", count->frames }, { "dropped", count->dropped } };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		g_autofree char *name = g_strdup_printf("%s-%s", direction, rows[i].name);
+
+		g_variant_dict_insert(out, name, "t", rows[i].n);
+	}
+}
+
+GVariant *net_describe(struct netdev *dev)
+{
+	GVariantDict out;
+
+	g_variant_dict_init(&out, NULL);
+	g_variant_dict_insert(&out, "link-up", "b", dev->link_up);
+	put_count(&out, "rx", &dev->received);
+	put_count(&out, "tx", &dev->sent);
+	if (dev->backend->describe)
+		dev->backend->describe(dev, &out);
+	return g_variant_ref_sink(g_variant_dict_end(&out));
 }
 
 void net_set_link(struct netdev *dev, bool up)

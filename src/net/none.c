@@ -15,7 +15,7 @@ static void none_close(struct netdev *dev)
 static void none_send(struct netdev *dev, const struct virtio_net_hdr *hdr,
 		      const struct iovec *iov, unsigned n_iov)
 {
-	dev->dropped++;
+	dev->sent.dropped++;
 }
 
 static void none_resume(struct netdev *dev)

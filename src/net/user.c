@@ -10,22 +10,31 @@
  * bears large packets, few are really split. Frames for a guest with no room wait in a short
  * queue. All in the thread of the GMainContext.
  */
+#include <arpa/inet.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <libslirp.h>
 
 #include "backends.h"
 #include "error.h"
+#include "dhcp-look.h"
 #include "hostfwd.h"
 #include "log.h"
 #include "offload.h"
+#include "user-config.h"
 
 enum {
 	BACKLOG_MAX = 512,     /* frames of at most 1514 bytes */
 	SEGMENT_MIN = 32 << 10, /* payload that libslirp takes in one piece */
-	CONFIG_VERSION = 4,
+	FORWARDS_MAX = 4096,
+};
+
+/* What DHCP gave last; the name is the guest's word. */
+struct lease {
+	struct dhcp_seen given; /* type 0: nothing yet */
+	char name[DHCP_NAME_MAX + 1];
+	gint64 since; /* monotonic, us */
 };
 
 struct user {
@@ -33,6 +42,9 @@ struct user {
 	Slirp *slirp;
 	GSource *source;
 	GQueue backlog; /* of GBytes */
+	GPtrArray *forwards; /* of texts */
+	struct in_addr dhcp_start;
+	struct lease lease;
 	uint8_t frame[NET_FRAME_MAX];
 };
 
@@ -163,16 +175,35 @@ static bool deliver(struct user *u, const void *data, size_t len)
 	if (!dev->client->can_receive(dev->client_opaque) ||
 	    !dev->client->receive(dev->client_opaque, &hdr, &iov, 1))
 		return false;
-	dev->received++;
+	dev->received.frames++;
+	dev->received.bytes += len;
 	return true;
+}
+
+/* A guest says its name when it asks, and has the address when it is told so. */
+static void look_for_lease(struct user *u, const uint8_t *frame, size_t len)
+{
+	struct dhcp_seen seen;
+
+	if (!dhcp_look(frame, len, &seen))
+		return;
+	if (seen.type == DHCP_REQUEST) {
+		g_strlcpy(u->lease.name, seen.name, sizeof(u->lease.name));
+	} else if (seen.type == DHCP_ACK) {
+		u->lease.given = seen;
+		u->lease.since = g_get_monotonic_time();
+	} else if (seen.type == DHCP_RELEASE) {
+		u->lease.given.type = 0;
+	}
 }
 
 static ssize_t slirp_to_guest(const void *data, size_t len, void *opaque)
 {
 	struct user *u = opaque;
 
+	look_for_lease(u, data, len);
 	if (!u->dev->client || u->backlog.length >= BACKLOG_MAX)
-		u->dev->dropped++;
+		u->dev->received.dropped++;
 	else if (u->backlog.length || !deliver(u, data, len))
 		g_queue_push_tail(&u->backlog, g_bytes_new(data, len));
 	return len;
@@ -208,16 +239,19 @@ static void user_send(struct netdev *dev, const struct virtio_net_hdr *hdr,
 
 	for (unsigned i = 0; i < n_iov; i++) {
 		if (iov[i].iov_len > sizeof(u->frame) - len) {
-			dev->dropped++;
+			dev->sent.dropped++;
 			return;
 		}
 		memcpy(u->frame + len, iov[i].iov_base, iov[i].iov_len);
 		len += iov[i].iov_len;
 	}
-	if (net_offload_finish(u->frame, len, hdr, SEGMENT_MIN, frame_to_slirp, u))
-		dev->sent++;
-	else
-		dev->dropped++;
+	look_for_lease(u, u->frame, len);
+	if (!net_offload_finish(u->frame, len, hdr, SEGMENT_MIN, frame_to_slirp, u)) {
+		dev->sent.dropped++;
+		return;
+	}
+	dev->sent.frames++;
+	dev->sent.bytes += len;
 }
 
 static void guest_error(const char *msg, void *opaque)
@@ -297,15 +331,13 @@ static const SlirpCb callbacks = {
 	.timer_new_opaque = timer_new,
 };
 
-static struct in_addr address(unsigned last)
+/* What tells a forward from others: where it listens. */
+static bool same_listener(const char *text, const struct hostfwd *f)
 {
-	return (struct in_addr){ .s_addr = g_htonl(10 << 24 | 2 << 8 | last) };
-}
+	struct hostfwd other;
 
-/* fec0::LAST */
-static struct in6_addr address6(uint8_t last)
-{
-	return (struct in6_addr){ .s6_addr = { 0xfe, 0xc0, [15] = last } };
+	return hostfwd_parse(text, &other, NULL) && other.udp == f->udp && other.host.s_addr == f->host.s_addr &&
+	       other.host_port == f->host_port;
 }
 
 static bool add_forward(struct user *u, const char *text, GError **error)
@@ -314,10 +346,65 @@ static bool add_forward(struct user *u, const char *text, GError **error)
 
 	if (!hostfwd_parse(text, &f, error))
 		return false;
+	if (u->forwards->len >= FORWARDS_MAX)
+		return kv_fail(error, KV_ERROR_USAGE, "hostfwd '%s': there are %d already, and no more", text, FORWARDS_MAX);
 	if (slirp_add_hostfwd(u->slirp, f.udp, f.host, f.host_port, f.guest, f.guest_port) < 0)
 		return kv_fail_errno(error, errno, "hostfwd '%s': cannot listen on port %u", text,
 				     f.host_port);
+	g_ptr_array_add(u->forwards, g_strdup(text));
 	return true;
+}
+
+static bool remove_forward(struct user *u, const char *text, GError **error)
+{
+	struct hostfwd f;
+
+	if (!hostfwd_parse_listener(text, &f, error))
+		return false;
+	for (unsigned i = 0; i < u->forwards->len; i++) {
+		if (!same_listener(u->forwards->pdata[i], &f))
+			continue;
+		slirp_remove_hostfwd(u->slirp, f.udp, f.host, f.host_port);
+		g_ptr_array_remove_index(u->forwards, i);
+		return true;
+	}
+	return kv_fail(error, KV_ERROR_INVALID, "hostfwd '%s': there is no such forward", text);
+}
+
+static bool user_forward(struct netdev *dev, const char *text, bool add, GError **error)
+{
+	return (add ? add_forward : remove_forward)(dev->state, text, error);
+}
+
+static GVariant *lease_variant(const struct lease *l)
+{
+	const uint8_t *m = l->given.mac;
+	g_autofree char *mac = g_strdup_printf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	g_autofree char *name = g_utf8_make_valid(l->name, -1);
+	char address[INET_ADDRSTRLEN] = "";
+	GVariantDict out;
+
+	inet_ntop(AF_INET, &l->given.address, address, sizeof(address));
+	g_variant_dict_init(&out, NULL);
+	g_variant_dict_insert(&out, "address", "s", address);
+	g_variant_dict_insert(&out, "mac", "s", mac);
+	g_variant_dict_insert(&out, "hostname", "s", name);
+	g_variant_dict_insert(&out, "seconds", "t", (guint64)l->given.seconds);
+	g_variant_dict_insert(&out, "age", "t", (guint64)(g_get_monotonic_time() - l->since) / G_USEC_PER_SEC);
+	return g_variant_dict_end(&out);
+}
+
+static void user_describe(struct netdev *dev, GVariantDict *out)
+{
+	const struct user *u = dev->state;
+	char first[INET_ADDRSTRLEN] = "";
+
+	inet_ntop(AF_INET, &u->dhcp_start, first, sizeof(first));
+	g_variant_dict_insert(out, "dhcpstart", "s", first);
+	g_variant_dict_insert_value(out, "hostfwd",
+				    g_variant_new_strv((const char *const *)u->forwards->pdata, u->forwards->len));
+	if (u->lease.given.type)
+		g_variant_dict_insert_value(out, "lease", lease_variant(&u->lease));
 }
 
 static bool add_forwards(struct user *u, GVariant *options, GError **error)
@@ -343,58 +430,27 @@ static void user_close(struct netdev *dev)
 	}
 	slirp_cleanup(u->slirp);
 	g_queue_clear_full(&u->backlog, (GDestroyNotify)g_bytes_unref);
+	g_ptr_array_unref(u->forwards);
 	g_free(u);
-}
-
-/* The name that the folder has for good: the sandbox changes the root. */
-static bool find_tftp(GVariant *options, char **ret_path, GError **error)
-{
-	const char *given;
-	char *path;
-
-	if (!options || !g_variant_lookup(options, "tftp", "&s", &given))
-		return true;
-	path = realpath(given, NULL);
-	if (!path)
-		return kv_fail_errno(error, errno, "tftp '%s': cannot open the folder", given);
-	*ret_path = path;
-	return g_file_test(path, G_FILE_TEST_IS_DIR) || kv_fail(error, KV_ERROR_USAGE, "tftp '%s': not a folder", given);
 }
 
 static bool user_open(struct netdev *dev, GVariant *options, GError **error)
 {
-	g_autofree char *tftp = NULL;
-	gboolean restricted = FALSE, ipv6 = TRUE;
+	struct user_config wish = {0};
 	struct user_source *s;
 	struct user *u;
-	SlirpConfig config = {
-		.version = CONFIG_VERSION,
-		.in_enabled = true,
-		.vnetwork = address(0),
-		.vnetmask.s_addr = g_htonl(0xffffff00),
-		.vhost = address(2),
-		.vdhcp_start = address(15),
-		.vnameserver = address(3),
-		.vprefix_addr6 = address6(0),
-		.vprefix_len = 64,
-		.vhost6 = address6(2),
-		.vnameserver6 = address6(3),
-	};
 
-	if (!find_tftp(options, &tftp, error))
+	if (!user_config_read(options, &wish, error)) {
+		user_config_clear(&wish);
 		return false;
-	if (options) {
-		g_variant_lookup(options, "restrict", "b", &restricted);
-		g_variant_lookup(options, "ipv6", "b", &ipv6);
-		g_variant_lookup(options, "bootfile", "&s", &config.bootfile);
 	}
-	config.restricted = restricted;
-	config.in6_enabled = ipv6;
-	config.tftp_path = tftp;
 	u = g_new0(struct user, 1);
 	u->dev = dev;
 	dev->state = u;
-	u->slirp = slirp_new(&config, &callbacks, u);
+	u->forwards = g_ptr_array_new_with_free_func(g_free);
+	u->dhcp_start = wish.slirp->vdhcp_start;
+	u->slirp = slirp_new(wish.slirp, &callbacks, u);
+	user_config_clear(&wish);
 	if (!add_forwards(u, options, error)) {
 		user_close(dev);
 		return false;
@@ -416,4 +472,6 @@ const struct net_backend net_user = {
 	.close = user_close,
 	.send = user_send,
 	.resume = user_resume,
+	.forward = user_forward,
+	.describe = user_describe,
 };

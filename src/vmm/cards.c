@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "error.h"
 #include "log.h"
 #include "machine.h"
 #include "vmm.h"
@@ -30,31 +31,38 @@ static char *rom_path(const struct vmm *vmm, GVariant *keys, const char *model)
 	return NULL;
 }
 
-/* Named like its card, which has the machine's name for it. */
-static struct netdev *open_net(struct vmm *vmm, unsigned index, const char *kind, GVariant *keys, GError **error)
+/* The network is named like its card. */
+static struct netdev *open_net(struct vmm *vmm, const char *id, const char *kind, GVariant *keys, GError **error)
 {
-	g_autofree char *id = g_strdup_printf("net%u", index);
-	struct vmm_netdev *n = vmm_add_netdev(vmm, kind, id, keys, error);
+	struct vmm_netdev *n;
 
+	if (vmm_find_netdev(vmm, id)) {
+		kv_fail(error, KV_ERROR_USAGE, "--net: there are two cards '%s'; give one of them another id", id);
+		return NULL;
+	}
+	n = vmm_add_netdev(vmm, kind, id, keys, error);
 	if (!n)
 		return NULL;
-	n->card = g_steal_pointer(&id);
+	n->card = g_strdup(id);
 	return n->net;
 }
 
 static bool open_card(struct vmm *vmm, unsigned index, GVariant *keys, GError **error)
 {
-	const char *kind = "none", *model = "virtio", *mac = NULL;
+	const char *kind = "none", *model = "virtio", *mac = NULL, *id = NULL;
+	g_autofree char *usual = g_strdup_printf("net%u", index), *rom = NULL;
 	struct machine_card *c = &vmm->cards[index];
-	g_autofree char *rom = NULL;
 	GVariantDict options;
 
 	g_variant_lookup(keys, "kind", "&s", &kind);
 	g_variant_lookup(keys, "model", "&s", &model);
+	g_variant_lookup(keys, "id", "&s", &id);
 	rom = rom_path(vmm, keys, model);
 	c->cls = strcmp(model, "virtio") ? model : "virtio-net";
 	c->boot = vmm_boot_index(keys);
-	c->net = open_net(vmm, index, kind, keys, error);
+	c->net = open_net(vmm, id ? id : usual, kind, keys, error);
+	if (c->net)
+		c->id = vmm_find_netdev(vmm, id ? id : usual)->card;
 	g_variant_dict_init(&options, NULL);
 	if (g_variant_lookup(keys, "mac", "&s", &mac))
 		g_variant_dict_insert(&options, "mac", "s", mac);

@@ -185,11 +185,14 @@ static bool open_machine(struct vmm *vmm, GError **error)
 {
 	g_autofree struct machine_device *devices = NULL;
 	unsigned n_devices = read_devices(vmm, &devices);
+	g_autoptr(GArray) places = vmm_places(vmm);
 	struct machine_config config = {
 		.kind = vmm_is_pc(vmm) ? MACHINE_PC : MACHINE_MICRO,
 		.firmware = vmm->firmware,
 		.devices = devices,
 		.n_devices = n_devices,
+		.places = (const struct machine_place *)(void *)places->data,
+		.n_places = places->len,
 		.vga = vmm_is_pc(vmm) ? vmm_vga(vmm) : NULL,
 		.display = vmm->display,
 		.input = vmm->input,

@@ -77,6 +77,9 @@ static const struct option sandbox_keys[] = {
 	{ name "-max", OPTION_SIZE, "N", what " a second in a burst", .max = RATE_MAX, .rare = true }, \
 	{ name "-max-length", OPTION_COUNT, "S", "seconds a burst may last (1)", .min = 1, .max = RATE_MAX, .rare = true }
 
+#define ADDR(whose)                                                                                                              \
+	{ "addr", OPTION_TEXT, "[BUS:]SLOT[.FUNCTION]", "where the PCI function of " whose " is (any free slot)", .rare = true }
+
 static const struct option disk_keys[] = {
 	{ "file", OPTION_FILE, "PATH", "image file or block device", .first = true },
 	{ "readonly", OPTION_BOOL, "on|off", "the guest may not write (off)", .rare = true },
@@ -105,6 +108,7 @@ static const struct option disk_keys[] = {
 	{ "lun", OPTION_COUNT, "N", "LUN of a SCSI disk (the first free one of the scsi-id that is given, else 0)", .max = 16383,
 	  .rare = true },
 	{ "bootindex", OPTION_COUNT, "N", "firmware's order of devices; 0 is first", .max = 65534, .rare = true },
+	ADDR("a virtio or NVMe disk"),
 	{ "queues", OPTION_COUNT, "N", "queues of a virtio or NVMe disk (one a processor, at most 8)", .min = 1, .max = 16,
 	  .rare = true },
 	{ "iothread", OPTION_TEXT, "ID", "the thread that serves a virtio disk (the main one)", .rare = true },
@@ -138,17 +142,36 @@ static const struct option net_keys[] = {
 	{ "kind", OPTION_CHOICE, "none|user", "network behind the card (none: unplugged)", .choices = net_kinds,
 	  .required = true, .first = true },
 	{ "model", OPTION_CHOICE, "virtio|e1000e", "the card (virtio)", .choices = net_models, .rare = true },
+	{ "id", OPTION_TEXT, "NAME", "name of the card and of its network (netN)", .rare = true },
+	ADDR("the card"),
 	{ "mac", OPTION_TEXT, "XX:XX:XX:XX:XX:XX", "address of the card (52:54:00 and what follows from its name)",
 	  .rare = true },
 	{ "rombar", OPTION_BOOL, "on|off", "the card has iPXE's ROM, if that is installed (on in a pc)", .rare = true },
 	{ "romfile", OPTION_FILE, "FILE", "another option ROM", .rare = true },
 	{ "hostfwd", OPTION_TEXT, "tcp|udp:[ADDR]:PORT-[GUEST]:PORT", "host port to the guest",
 	  .repeat = true },
+	{ "net", OPTION_TEXT, "ADDR/BITS", "addresses of the guest's network (10.0.2.0/24)", .rare = true },
+	{ "host", OPTION_TEXT, "ADDR", "the host's address there (its second)", .rare = true },
+	{ "dns", OPTION_TEXT, "ADDR", "the name server's (its third)", .rare = true },
+	{ "dhcp", OPTION_BOOL, "on|off", "DHCP gives the guest an address (on)", .rare = true },
+	{ "dhcpstart", OPTION_TEXT, "ADDR", "which one (its fifteenth)", .rare = true },
+	{ "hostname", OPTION_TEXT, "NAME", "what DHCP says the guest is called", .rare = true },
+	{ "domainname", OPTION_TEXT, "NAME", "what DHCP says the network is called", .rare = true },
+	{ "ipv6-net", OPTION_TEXT, "ADDR/64", "its IPv6 addresses (fec0::/64)", .rare = true },
+	{ "ipv6-host", OPTION_TEXT, "ADDR", "the host's (its second)", .rare = true },
+	{ "ipv6-dns", OPTION_TEXT, "ADDR", "the name server's (its third)", .rare = true },
 	{ "tftp", OPTION_FILE, "DIR", "a folder whose files the guest gets by TFTP", .rare = true },
 	{ "bootfile", OPTION_TEXT, "NAME", "what DHCP says is to be started, a file of it or a URL", .rare = true },
 	{ "ipv6", OPTION_BOOL, "on|off", "IPv6 as well (on)", .rare = true },
 	{ "bootindex", OPTION_COUNT, "N", "firmware's order of devices; 0 is first", .max = 65534, .rare = true },
 	{ "restrict", OPTION_BOOL, "on|off", "no way out of the guest's own network (off)", .rare = true },
+	{},
+};
+
+static const struct option place_keys[] = {
+	{ "device", OPTION_TEXT, "NAME", "scsi, sata, console, vga, usb, rng, balloon or another's id", .required = true,
+	  .first = true },
+	{ "addr", OPTION_TEXT, "[BUS:]SLOT[.FUNCTION]", "its place; BUS: the id of a pcie-root-port", .required = true },
 	{},
 };
 
@@ -205,6 +228,7 @@ static const struct option smbios_keys[] = {
 static const char *const vgas[] = { "std", "virtio", "none", NULL };
 static const struct option vga_keys[] = {
 	{ "kind", OPTION_CHOICE, "std|virtio|none", "the card (std)", .choices = vgas, .first = true },
+	ADDR("the card"),
 	{ "max_outputs", OPTION_COUNT, "N", "screens of virtio (1)", .min = 1, .max = 16, .rare = true },
 	{ "xres", OPTION_COUNT, "N", "width of virtio's screens, pixels (1280)", .min = 64, .max = 4095, .rare = true },
 	{ "yres", OPTION_COUNT, "N", "their height (800)", .min = 64, .max = 4095, .rare = true },
@@ -272,6 +296,8 @@ const struct option option_table[] = {
 	  .repeat = true },
 	{ "device", OPTION_WORDS, "NAME,KEYS", "a device; may be repeated (which: man kv-vmm)", .repeat = true,
 	  .rare = true },
+	{ "place", OPTION_KEYS, "NAME,addr=ADDR", "where the PCI function of a device is (any free slot); may be repeated",
+	  .keys = place_keys, .repeat = true, .rare = true },
 	{ "object", OPTION_WORDS, "TYPE,id=NAME,KEYS", "what others name; may be repeated (which: man kv-vmm)", .repeat = true,
 	  .rare = true },
 	{ "vga", OPTION_KEYS, "std|virtio|none", "graphics of a pc (std)", .keys = vga_keys, .rare = true },

@@ -14,11 +14,25 @@ static const struct qmp_type kind = { .kind = QMP_ENUM, .values = kinds };
 static const struct qmp_member forward_members[] = { { "str", &qmp_string }, {} };
 static const struct qmp_type forward = { .kind = QMP_OBJECT, .members = forward_members };
 static const struct qmp_type forwards = { .kind = QMP_LIST, .item = &forward };
+#define USER(name, type) { name, type, .optional = true, .tag = "type", .value = "user" }
 const struct qmp_member qmp_netdev_add_args[] = {
 	{ "id", &qmp_string },
 	{ "type", &kind },
-	{ "hostfwd", &forwards, .optional = true, .tag = "type", .value = "user" },
-	{ "restrict", &qmp_boolean, .optional = true, .tag = "type", .value = "user" },
+	USER("hostfwd", &forwards),
+	USER("restrict", &qmp_boolean),
+	USER("net", &qmp_string),
+	USER("host", &qmp_string),
+	USER("dns", &qmp_string),
+	USER("dhcpstart", &qmp_string),
+	USER("hostname", &qmp_string),
+	USER("domainname", &qmp_string),
+	USER("tftp", &qmp_string),
+	USER("bootfile", &qmp_string),
+	USER("ipv6", &qmp_boolean),
+	USER("ipv6-prefix", &qmp_string),
+	USER("ipv6-prefixlen", &qmp_integer),
+	USER("ipv6-host", &qmp_string),
+	USER("ipv6-dns", &qmp_string),
 	{},
 };
 const struct qmp_member qmp_query_rx_filter_args[] = { { "name", &qmp_string, .optional = true }, {} };
@@ -38,6 +52,27 @@ JsonNode *qmp_set_link(void *opaque, JsonObject *args, GError **error)
 	return qmp_nothing();
 }
 
+static void take_words(GVariantDict *options, JsonObject *args)
+{
+	static const char *const texts[] = { "net",  "host",	 "dns",	      "dhcpstart", "hostname", "domainname",
+					     "tftp", "bootfile", "ipv6-host", "ipv6-dns" };
+	static const char *const flags[] = { "restrict", "ipv6" };
+	const char *prefix = qmp_text(args, "ipv6-prefix");
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
+		if (qmp_text(args, texts[i]))
+			g_variant_dict_insert(options, texts[i], "s", qmp_text(args, texts[i]));
+	for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
+		if (json_object_has_member(args, flags[i]))
+			g_variant_dict_insert(options, flags[i], "b", json_object_get_boolean_member(args, flags[i]));
+	if (prefix) {
+		gint64 len = json_object_get_int_member_with_default(args, "ipv6-prefixlen", 64);
+		g_autofree char *net = g_strdup_printf("%s/%" G_GINT64_FORMAT, prefix, len);
+
+		g_variant_dict_insert(options, "ipv6-net", "s", net);
+	}
+}
+
 /* As --net has it. */
 static GVariant *options_of(JsonObject *args)
 {
@@ -46,7 +81,7 @@ static GVariant *options_of(JsonObject *args)
 	GVariantDict options;
 
 	g_variant_dict_init(&options, NULL);
-	g_variant_dict_insert(&options, "restrict", "b", json_object_get_boolean_member_with_default(args, "restrict", FALSE));
+	take_words(&options, args);
 	g_variant_builder_init(&words, G_VARIANT_TYPE("as"));
 	for (guint i = 0; list && i < json_array_get_length(list); i++)
 		g_variant_builder_add(&words, "s", json_object_get_string_member(json_array_get_object_element(list, i), "str"));

@@ -7,12 +7,15 @@
 #include <string.h>
 
 #include "machine.h"
+#include "net.h"
 #include "qmp.h"
 #include "query.h"
 #include "vmm.h"
 
 #define PERIPHERAL "/machine/peripheral"
 #define OBJECTS	   "/objects"
+/* Of a card: net_describe(). QEMU counts nothing there. */
+#define NET_STATS "net-stats"
 
 const struct qmp_member qmp_qom_list_args[] = { { "path", &qmp_string }, {} };
 const struct qmp_member qmp_qom_get_args[] = { { "path", &qmp_string }, { "property", &qmp_string }, {} };
@@ -153,6 +156,8 @@ JsonNode *qmp_qom_list(void *opaque, JsonObject *args, GError **error)
 		g_variant_iter_init(&iter, properties);
 		while (g_variant_iter_next(&iter, "(&s&s&sb)", &name, &type, &help, NULL))
 			put(list, name, type, help);
+		if (vmm_netdev_of_card(opaque, id))
+			put(list, NET_STATS, "net statistics", "what passed the card, port forwards, its lease");
 	} else if (object) {
 		put_properties(object, list);
 	} else if (container >= 0) {
@@ -185,7 +190,9 @@ JsonNode *qmp_qom_get(void *opaque, JsonObject *args, GError **error)
 		return no_object(path, error);
 	if (g_str_equal(name, "type"))
 		return json_node_init_string(json_node_alloc(), type);
-	if (id)
+	if (id && g_str_equal(name, NET_STATS) && vmm_netdev_of_card(opaque, id))
+		value = net_describe(vmm_netdev_of_card(opaque, id)->net);
+	else if (id)
 		value = machine_get(m, id, name);
 	else if (object && has_property(object, name))
 		value = g_variant_ref_sink(object->type->get(object, name));

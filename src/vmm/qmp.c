@@ -67,6 +67,7 @@ static const struct qmp_command commands[] = {
 	{ "display-reload", qmp_display_reload, qmp_display_reload_args },
 	{ "dump-guest-memory", qmp_dump_guest_memory, qmp_dump_args },
 	{ "eject", qmp_eject, qmp_open_tray_args },
+	{ "human-monitor-command", qmp_human_monitor_command, qmp_human_monitor_command_args },
 	{ "inject-nmi", qmp_inject_nmi },
 	{ "input-send-event", qmp_input_send_event, qmp_input_send_event_args },
 	{ "expire_password", qmp_expire_password, qmp_expire_password_args },

@@ -55,7 +55,8 @@ char *qmp_property_owner(const char *driver);
 
 /* qmp-net.c */
 extern const struct qmp_member qmp_set_link_args[], qmp_netdev_add_args[], qmp_netdev_del_args[], qmp_query_rx_filter_args[];
-qmp_run qmp_set_link, qmp_netdev_add, qmp_netdev_del, qmp_query_rx_filter;
+extern const struct qmp_member qmp_human_monitor_command_args[];
+qmp_run qmp_human_monitor_command, qmp_set_link, qmp_netdev_add, qmp_netdev_del, qmp_query_rx_filter;
 
 /* qmp-char.c */
 extern const struct qmp_type qmp_socket_address; /* SocketAddressLegacy: inet with host and port, unix with path */

@@ -151,6 +151,8 @@ struct vmm_netdev *vmm_netdev_of_card(const struct vmm *vmm, const char *card);
 struct vmm_netdev *vmm_add_netdev(struct vmm *vmm, const char *kind, const char *id, GVariant *options, GError **error);
 void vmm_remove_netdev(struct vmm *vmm, struct vmm_netdev *n);
 void vmm_card_gone(struct vmm *vmm, const char *card);
+/* places.c: of struct machine_place, whose texts are the options'. */
+GArray *vmm_places(const struct vmm *vmm);
 /* channels.c: the ports of --channel, likewise. */
 bool vmm_open_channels(struct vmm *vmm, GError **error);
 void vmm_close_channels(struct vmm *vmm);

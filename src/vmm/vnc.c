@@ -30,6 +30,7 @@ bool vmm_vga_options(const struct vmm *vmm, GVariant **ret, GError **error)
 	const char *name;
 
 	g_variant_dict_remove(&dict, "kind");
+	g_variant_dict_remove(&dict, "addr");
 	*ret = g_variant_ref_sink(g_variant_dict_end(&dict));
 	g_variant_iter_init(&iter, *ret);
 	if (g_variant_iter_next(&iter, "{&sv}", &name, NULL) && g_strcmp0(vmm_vga(vmm), "virtio-vga")) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Fuzz target: a definition of a domain, whole and as it comes, and the command line that is made of it. Whatever it is, there is
- * a line or an error, not both.
+ * a line or an error, not both. A definition of a network, and the keys of a card at it.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "command.h"
 #include "domain-def.h"
 #include "model-xml.h"
+#include "objects.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,11 +27,26 @@ static void check(const xmlNode *domain)
 		abort();
 }
 
+/* A network's keys come in pairs, for any card. */
+static void check_network(const xmlDoc *doc)
+{
+	g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);
+	g_autoptr(GError) error = NULL, why = NULL;
+	const xmlNode *root = xmlDocGetRootElement(doc);
+	bool ok = command_network_words(root, "52:54:00:00:00:01", NULL, NULL, words, &error);
+
+	if (ok == (error != NULL) || (ok && (words->len % 2 || !words->len)) || (ok && !command_network_check(root, &why)))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	g_autoptr(xmlDoc) network = object_parse(OBJECT_NETWORK, (const char *)data, (gssize)size, 0, NULL);
 	g_autoptr(xmlDoc) doc = model_xml_parse((const char *)data, (gssize)size, "domain", NULL);
 	g_autoptr(DomainDef) def = doc ? domain_def_parse((const char *)data, (gssize)size, 0, NULL) : NULL;
 
+	if (network)
+		check_network(network);
 	if (doc)
 		check(xmlDocGetRootElement(doc));
 	if (def) {

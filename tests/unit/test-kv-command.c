@@ -76,11 +76,17 @@ static void goldens(void **state)
 static void refused(void **state)
 {
 	static const char *const cases[][2] = {
-		{PC("", "<interface type='bridge'/>"), "interface of type 'bridge' is not supported; user is"},
+		{PC("", "<interface type='bridge'/>"), "interface of type 'bridge' is not supported; user and network are"},
 		{PC("", "<interface type='user'><model type='rtl8139'/></interface>"),
 		 "interface model 'rtl8139' is not supported; virtio and e1000e are"},
 		{PC("", "<interface type='user'><portForward><range start='1' end='65535'/></portForward></interface>"),
-		 "portForward: the range from 1 is none, or of more than 256 ports"},
+		 "portForward: more than 256 ports are not supported"},
+		{PC("", "<interface type='user'><portForward address='::1'><range start='1'/></portForward></interface>"),
+		 "portForward: the IPv6 address '::1' is not supported; IPv4's are"},
+		{PC("", "<interface type='user'><portForward><range start='1' exclude='yes'/></portForward></interface>"),
+		 "portForward without a <range>: all ports are not forwarded"},
+		{PC("", "<controller type='sata'><address type='pci' bus='0' slot='5'/></controller>"),
+		 "the sata controller is at 00:1f.2, not at 5.0"},
 		{DISK("<target dev='vda' bus='virtio'/>"), "disk 'vda' has no source"},
 		{PC("", "<disk type='volume'><target dev='vdb'/></disk>"), "disk 'vdb': type 'volume' is not supported"},
 		{PC("", "<disk device='cdrom'><target dev='vdb' bus='virtio'/></disk>"),

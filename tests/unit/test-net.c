@@ -329,10 +329,12 @@ static bool is_tcp(const uint8_t *f, size_t len)
 	return len >= HEADERS && be16(f + 12) == 0x0800 && f[ETH + 9] == IPPROTO_TCP;
 }
 
-static void dhcp(struct guest *g)
+/* A message with these options (RFC 2132), and the address that the answer has. */
+static uint32_t ask_dhcp(struct guest *g, const char *options, size_t n)
 {
-	uint8_t f[ETH + IP + 8 + 240 + 8] = {}, *b = f + ETH + IP + 8;
+	uint8_t f[ETH + IP + 8 + 240 + 64] = {}, *b = f + ETH + IP + 8;
 	const uint8_t *r;
+	uint32_t address;
 	GBytes *reply;
 
 	memset(host_mac, 0xff, 6);
@@ -345,13 +347,19 @@ static void dhcp(struct guest *g)
 	set32(b + 4, 0x12345678);
 	memcpy(b + 28, guest_mac, 6);
 	set32(b + 236, 0x63825363);
-	memcpy(b + 240, "\x35\x01\x01\xff", 4); /* DISCOVER */
+	memcpy(b + 240, options, n);
 	send_frame(g, f, sizeof(f), NULL);
 	reply = next_frame(g, is_dhcp_reply);
 	r = (const uint8_t *)g_bytes_get_data(reply, NULL) + ETH + IP + 8;
 	assert_int_equal(be32(r + 4), 0x12345678);
-	assert_int_equal(be32(r + 16), 0x0a00020f);
+	address = be32(r + 16);
 	g_bytes_unref(reply);
+	return address;
+}
+
+static void dhcp(struct guest *g)
+{
+	assert_int_equal(ask_dhcp(g, "\x35\x01\x01\xff", 4), 0x0a00020f); /* DISCOVER */
 }
 
 static void arp(struct guest *g)
@@ -384,6 +392,21 @@ static void start_guest(struct guest *g, const char *options)
 	assert_true(g->dev->link_up);
 	dhcp(g);
 	arp(g);
+}
+
+static GVariant *describe(struct guest *g, const char *name, const char *type)
+{
+	g_autoptr(GVariant) all = net_describe(g->dev);
+
+	return g_variant_lookup_value(all, name, G_VARIANT_TYPE(type));
+}
+
+static guint64 count(struct guest *g, const char *name)
+{
+	g_autoptr(GVariant) v = describe(g, name, "t");
+
+	assert_non_null(v);
+	return g_variant_get_uint64(v);
 }
 
 static void stop_guest(struct guest *g)
@@ -608,10 +631,105 @@ static void test_errors(void **state)
 	close(fd);
 }
 
+/* ---- a network with addresses of its own ---- */
+
+#define OWN "'net': <'192.168.77.0/24'>, 'host': <'192.168.77.1'>, 'dns': <'192.168.77.254'>, 'dhcpstart': <'192.168.77.50'>"
+
+static void test_lease(void **state)
+{
+	static const char request[] = "\x35\x01\x03\x32\x04\xc0\xa8\x4d\x32\x0c\x05guest\xff";
+	g_autoptr(GVariant) v = g_variant_ref_sink(g_variant_new_parsed("{" OWN ", 'hostname': <'named'>}"));
+	g_autoptr(GVariant) lease = NULL, none = NULL;
+	const char *address = NULL, *mac = NULL, *name = NULL;
+	struct guest g = { .dev = net_open("user", v, NULL, NULL) };
+	guint64 seconds = 0;
+
+	assert_non_null(g.dev);
+	net_attach(g.dev, &client, &g);
+	none = describe(&g, "lease", "a{sv}");
+	assert_null(none);
+	assert_int_equal(ask_dhcp(&g, "\x35\x01\x01\xff", 4), 0xc0a84d32);
+	none = describe(&g, "lease", "a{sv}");
+	assert_null(none); /* an offer is none */
+	assert_int_equal(ask_dhcp(&g, request, sizeof(request) - 1), 0xc0a84d32);
+	lease = describe(&g, "lease", "a{sv}");
+	assert_non_null(lease);
+	g_variant_lookup(lease, "address", "&s", &address);
+	g_variant_lookup(lease, "mac", "&s", &mac);
+	g_variant_lookup(lease, "hostname", "&s", &name);
+	g_variant_lookup(lease, "seconds", "t", &seconds);
+	assert_string_equal(address, "192.168.77.50");
+	assert_string_equal(mac, "52:54:00:01:02:03");
+	assert_string_equal(name, "guest");
+	assert_int_equal(seconds, 86400);
+	assert_int_equal(count(&g, "tx-packets"), 2);
+	assert_true(count(&g, "rx-packets") >= 2 && count(&g, "rx-bytes") > 500 && count(&g, "tx-bytes") > 500);
+	g.dev->link_up = false;
+	net_send(g.dev, &(struct virtio_net_hdr){ 0 }, NULL, 0);
+	assert_int_equal(count(&g, "tx-dropped"), 1);
+	stop_guest(&g);
+}
+
+static void test_changing_forwards(void **state)
+{
+	struct guest g;
+	uint16_t port;
+	int fd = listen_local(&port);
+	g_autofree char *rule = g_strdup_printf("tcp:127.0.0.1:%u-:22", port);
+	g_autofree char *listener = g_strdup_printf("tcp:127.0.0.1:%u", port);
+	g_autoptr(GVariant) list = NULL;
+	g_autoptr(GError) taken = NULL, absent = NULL, wrong = NULL;
+
+	start_guest(&g, "{'ipv6': <false>}");
+	assert_false(net_forward(g.dev, rule, true, &taken));
+	assert_non_null(strstr(taken->message, "cannot listen"));
+	close(fd);
+	assert_true(net_forward(g.dev, rule, true, NULL));
+	list = describe(&g, "hostfwd", "as");
+	assert_int_equal(g_variant_n_children(list), 1);
+	assert_true(net_forward(g.dev, listener, false, NULL));
+	assert_false(net_forward(g.dev, listener, false, &absent));
+	assert_non_null(strstr(absent->message, "no such forward"));
+	assert_false(net_forward(g.dev, "x", false, &wrong));
+	assert_true(net_forward(g.dev, rule, true, NULL)); /* the port is free again */
+	stop_guest(&g);
+}
+
+static void test_config(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "{'net': <'10.0.0.0/31'>}", "net '10.0.0.0/31' is not ADDRESS/BITS" },
+		{ "{'net': <''>}", "net '' is not ADDRESS/BITS" },
+		{ "{'net': <'x/8'>}", "net 'x/8' is not ADDRESS/BITS" },
+		{ "{'host': <'10.0.3.1'>}", "host '10.0.3.1' is not an address of the guest's network" },
+		{ "{'host': <'10.0.2.255'>}", "host '10.0.2.255' is not an address of the guest's network" },
+		{ "{'host': <'10.0.2.3'>}", "dns: it needs another address than host" },
+		{ "{'dhcpstart': <'10.0.2.2'>}", "dhcpstart: it needs another address" },
+		{ "{'dns': <'dns'>}", "dns 'dns' is not an IPv4 address" },
+		{ "{'ipv6-net': <'fd00::/48'>}", "guests make addresses of 64 bits" },
+		{ "{'ipv6-net': <'fd00::/64'>, 'ipv6-host': <'fd01::2'>}", "is not an address of the guest's network" },
+		{ "{'ipv6-dns': <'fec0::2'>}", "ipv6-dns: it needs another address than ipv6-host" },
+		{ "{'hostname': <''>}", "hostname '' has to have 1 to 63 bytes" },
+		{ "{'tftp': <'/no/such/folder'>}", "cannot open the folder" },
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(GVariant) v = g_variant_ref_sink(g_variant_new_parsed(cases[i][0]));
+		g_autoptr(GError) error = NULL;
+
+		assert_null(net_open("user", v, NULL, &error));
+		if (!strstr(error->message, cases[i][1]))
+			fail_msg("%s: %s", cases[i][0], error->message);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_hostfwd),	 cmocka_unit_test(test_segments),
+		cmocka_unit_test(test_hostfwd),
+		cmocka_unit_test(test_lease),
+		cmocka_unit_test(test_changing_forwards),
+		cmocka_unit_test(test_config),	 cmocka_unit_test(test_segments),
 		cmocka_unit_test(test_checksum), cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_tcp_out),	 cmocka_unit_test(test_restrict),
 		cmocka_unit_test(test_hostfwd_and_resume), cmocka_unit_test(test_tftp),

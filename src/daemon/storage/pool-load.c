@@ -3,11 +3,6 @@
  * A hypervisor's pools as they are found when it is opened: the stored ones, those that were active when the daemon ended (they
  * are looked at again), and once after each boot those that start by themselves. Called by drivers and hv.c.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "autostart.h"
 #include "log.h"
 #include "objects.h"
@@ -90,18 +85,6 @@ static void bring_up_later(void *data)
 	hv_unref(hv);
 }
 
-/* Is this the first time since the host's boot? The folder is empty after one. */
-static bool first_time(const struct hv *hv)
-{
-	g_autofree char *path = g_build_filename(hv->state_dir, "pools-started", NULL);
-	int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return errno != EEXIST;
-	close(fd);
-	return true;
-}
-
 static void bring_later(struct entry *e)
 {
 	struct pool *p = pool_of(e);
@@ -126,7 +109,7 @@ static void bring_all(struct hv *hv, bool active)
 
 void autostart_pools(struct hv *hv)
 {
-	if (hv->pool_files && first_time(hv))
+	if (hv->pool_files && hv_first_since_boot(hv, "pools-started"))
 		bring_all(hv, false);
 }
 

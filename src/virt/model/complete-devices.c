@@ -42,6 +42,9 @@ static bool complete_interface(struct completion *c, xmlNode *card, GError **err
 		g_snprintf(text, sizeof(text), "52:54:00:%02x:%02x:%02x", r & 0xff, r >> 8 & 0xff, r >> 16 & 0xff);
 		xml_set(card, "mac/@address", text);
 	}
+	/* A running card's name in the host is not its definition's. */
+	if (!c->test && !(c->flags & DEF_LIVE) && g_str_has_prefix(xml_text(card, "target/@dev") ?: "", "vnet"))
+		xml_set(card, "target/@dev", NULL);
 	if (xml_is(card, "@type", "network") && !xml_text(card, "source/@network"))
 		return rpc_fail(error, VIR_ERR_XML_ERROR, "Missing required attribute 'network' in element 'source'");
 	for (xmlNode *f = xml_child(card, "portForward"); f; f = xml_next(f))

@@ -6,7 +6,7 @@ static const struct field range_fields[] = {
 	{ "@start", FIELD_COUNT, "1 65535", FIELD_MUST },
 	{ "@end", FIELD_COUNT, "1 65535" },
 	{ "@to", FIELD_COUNT, "1 65535" },
-	{ "@exclude", FIELD_WORD, "no !yes" },
+	{ "@exclude", FIELD_WORD, "no yes" },
 	{ NULL },
 };
 

@@ -47,6 +47,7 @@ void kv_machine_unref(struct kv_machine *m)
 	if (m->block_jobs)
 		g_ptr_array_unref(m->block_jobs);
 	g_free(m->leaving);
+	g_clear_pointer(&m->addresses, g_hash_table_unref);
 	g_cond_clear(&m->changed);
 	g_free(m->shutdown);
 	g_free(m->run);
@@ -81,6 +82,8 @@ void kv_paths(const struct kv_hv *kv, const struct hv *hv, const struct kv_machi
 		.run = m ? m->run : "/run",
 		.lib = hv->lib_dir,
 		.now = g_get_real_time() / G_USEC_PER_SEC,
+		.network = m ? kv_network_words : NULL,
+		.opaque = (void *)m,
 	};
 }
 
@@ -174,7 +177,7 @@ static bool open_hv(struct hv *hv, const char *uri, GError **error)
 	kv_load_status(hv);
 	kv_end_orphans(hv);
 	kv_load_snapshots(hv);
-	if (!pools_open(hv, error))
+	if (!pools_open(hv, error) || !kv_networks_open(hv, error))
 		return false;
 	hv_ref(hv); /* machines run on, and are listened to, when the last client has gone */
 	return true;
@@ -187,6 +190,7 @@ static void close_hv(struct hv *hv)
 	if (!kv)
 		return;
 	store_free(kv->snapshots);
+	kv_networks_close(kv);
 	store_free(kv->status);
 	store_free(kv->store);
 	g_free(kv->vmm);
@@ -260,7 +264,8 @@ static bool undefine(struct domain *d, unsigned flags, GError **error)
 static bool store_object(struct hv *hv, enum object_kind kind, const char *name, const char *uuid, const char *xml,
 			 bool autostart, GError **error)
 {
-	return kind != OBJECT_POOL || pools_store(hv, name, uuid, xml, autostart, error);
+	return kind == OBJECT_NETWORK ? kv_network_store(hv, name, uuid, xml, autostart, error) :
+					pools_store(hv, name, uuid, xml, autostart, error);
 }
 
 static const struct handler *const own_handlers[] = {kv_agent_handlers, kv_agent_power_handlers, NULL};
@@ -286,6 +291,11 @@ const struct hv_driver kv_driver = {
 	.undefine = undefine,
 	.storage = &pools_files,
 	.store_object = store_object,
+	.network_check = kv_network_check,
+	.network_status = kv_network_status,
+	.network_connections = kv_network_connections,
+	.network_leases = kv_network_leases,
+	.interface_addresses = kv_interface_addresses,
 	.start = kv_start,
 	.destroy = kv_destroy,
 	.suspend = kv_suspend,

@@ -12,38 +12,6 @@ enum { UNPLUG_SECONDS = 5 };
 
 /* ---- where ---- */
 
-/* The address's port first, then any other; "in use" is the machine's word, which knows best. */
-static bool plug_in_port(struct kv_machine *m, JsonObject *device, guint64 wanted, GError **error)
-{
-	g_autoptr(GPtrArray) ports = g_ptr_array_new_with_free_func(g_free);
-	g_autoptr(GError) why = NULL;
-	xmlNode *c;
-
-	for (unsigned n = 0; (c = domain_def_device(m->d->live, "controller", n)); n++) {
-		const char *alias = xml_text(c, "alias/@name");
-		guint64 index = 0;
-
-		if (!alias || !xml_is(c, "@type", "pci") || !xml_is(c, "@model", "pcie-root-port"))
-			continue;
-		xml_number(c, "@index", &index);
-		g_ptr_array_insert(ports, index == wanted ? 0 : -1, g_strdup(alias));
-	}
-	for (unsigned i = 0; i < ports->len; i++) {
-		g_clear_error(&why);
-		json_object_set_string_member(device, "bus", ports->pdata[i]);
-		if (kv_do(m, "device_add", json_object_ref(device), &why))
-			return true;
-		if (!strstr(why->message, "is in use") && !strstr(why->message, "not found"))
-			break;
-	}
-	if (why)
-		g_propagate_error(error, g_steal_pointer(&why));
-	return *error ? false
-		      : rpc_fail(error, VIR_ERR_OPERATION_FAILED,
-				 "no free PCI Express port: give the domain a controller of type "
-				 "pci and model pcie-root-port more");
-}
-
 /* The controller's name is as it came: as its alias, or with a disk of the definition. */
 static bool plug_in_scsi(struct kv_machine *m, const xmlNode *disk, JsonObject *device, GError **error)
 {
@@ -65,14 +33,18 @@ static bool plug_in_scsi(struct kv_machine *m, const xmlNode *disk, JsonObject *
 	return kv_do(m, "device_add", json_object_ref(device), error);
 }
 
+/* Where the definition has it, which has found a place that is free. Takes device. */
 static bool plug(struct kv_machine *m, const xmlNode *node, JsonObject *device, GError **error)
 {
-	const char *bus = xml_text(node, "address/@bus");
-	bool ok = xml_is(node, "target/@bus", "scsi") ? plug_in_scsi(m, node, device, error)
-		  : xml_is(node, "address/@type", "pci") || !xml_is(node, "address/@type", "usb")
-			  ? plug_in_port(m, device, bus ? g_ascii_strtoull(bus, NULL, 0) : 0, error)
-			  : kv_do(m, "device_add", json_object_ref(device), error);
+	g_autofree char *bus = command_bus(domain_def_root(m->d->live), node), *slot = command_slot(node);
+	bool ok;
 
+	if (bus)
+		json_object_set_string_member(device, "bus", bus);
+	if (slot)
+		json_object_set_string_member(device, "addr", slot);
+	ok = xml_is(node, "target/@bus", "scsi") ? plug_in_scsi(m, node, device, error)
+						 : kv_do(m, "device_add", json_object_ref(device), error);
 	json_object_unref(device);
 	return ok;
 }
@@ -181,28 +153,70 @@ static bool attach_disk(struct kv_machine *m, xmlNode *node, const char *alias, 
 
 /* ---- cards ---- */
 
-static bool attach_interface(struct kv_machine *m, xmlNode *node, const char *alias, GError **error)
+static void set_prefix(JsonObject *args, const char *net)
 {
-	g_autofree char *net = behind(alias, "host"), *driver = NULL;
-	g_autoptr(GPtrArray) forwards = g_ptr_array_new_with_free_func(g_free);
-	const char *model = xml_text(node, "model/@type");
-	JsonArray *list = json_array_new();
+	g_autofree char *prefix = g_strndup(net, strcspn(net, "/"));
+
+	json_object_set_string_member(args, "ipv6-prefix", prefix);
+}
+
+/* netdev_add's names and types for what the keys of --net are. */
+static bool put_words(JsonObject *args, const GPtrArray *words, GError **error)
+{
+	for (unsigned i = 0; i + 1 < words->len; i += 2) {
+		const char *name = words->pdata[i], *value = words->pdata[i + 1];
+
+		if (!strcmp(name, "dhcp"))
+			return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED,
+					"a card of a network without DHCP cannot be attached to a running machine");
+		if (!strcmp(name, "ipv6"))
+			json_object_set_boolean_member(args, name, !strcmp(value, "on"));
+		else if (!strcmp(name, "ipv6-net"))
+			set_prefix(args, value);
+		else
+			json_object_set_string_member(args, name, value);
+	}
+	return true;
+}
+
+static JsonObject *net_args(struct kv_machine *m, const xmlNode *node, const char *id, GError **error)
+{
+	g_autoptr(GPtrArray) forwards = g_ptr_array_new_with_free_func(g_free), words = g_ptr_array_new_with_free_func(g_free);
+	JsonArray *list;
 	JsonObject *args;
 
-	if (!xml_is(node, "@type", "user") || !command_forwards(node, forwards, error)) {
-		json_array_unref(list);
-		return *error ? false
-			      : rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED, "interface of type '%s' is not supported; user is",
-					 xml_text(node, "@type") ?: "");
+	if (!command_check_interface(node, error) || !command_forwards(node, forwards, error) ||
+	    (xml_is(node, "@type", "network") && !kv_network_words(m, node, words, error)))
+		return NULL;
+	args = kv_args("type", "user", "id", id, NULL);
+	if (!put_words(args, words, error)) {
+		json_object_unref(args);
+		return NULL;
 	}
+	list = json_array_new();
 	for (unsigned i = 0; i < forwards->len; i++)
 		json_array_add_object_element(list, kv_args("str", forwards->pdata[i], NULL));
-	args = kv_args("type", "user", "id", net, NULL);
 	json_object_set_array_member(args, "hostfwd", list);
-	if (!kv_do(m, "netdev_add", args, error))
+	return args;
+}
+
+static bool attach_interface(struct kv_machine *m, xmlNode *node, const char *alias, GError **error)
+{
+	g_autofree char *net = behind(alias, "host");
+	const char *model = xml_text(node, "model/@type");
+	JsonObject *args;
+
+	if (xml_text(node, "rom/@file"))
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "a card with an option ROM cannot be attached to a running "
+				"machine: firmware has run");
+	args = net_args(m, node, net, error);
+	if (!args || !kv_do(m, "netdev_add", args, error))
 		return false;
-	driver = g_strdup(model && strcmp(model, "virtio") ? model : "virtio-net");
-	if (plug(m, node, kv_args("driver", driver, "id", alias, "netdev", net, "mac", xml_text(node, "mac/@address"), NULL),
+	kv_name_card(m->d->hv, node);
+	xml_set(node, "rom/@bar", "off"); /* as it is, also in the machine that a saved state goes to */
+	if (plug(m, node,
+		 kv_args("driver", model && strcmp(model, "virtio") ? model : "virtio-net", "id", alias, "netdev", net, "mac",
+			 xml_text(node, "mac/@address"), NULL),
 		 error))
 		return true;
 	kv_do(m, "netdev_del", kv_args("id", net, NULL), NULL);
@@ -343,18 +357,6 @@ static bool change_medium(struct kv_machine *m, const xmlNode *before, const xml
 	return kv_do(m, file ? "blockdev-change-medium" : "eject", args, error);
 }
 
-static bool move_cable(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error)
-{
-	bool was = !xml_is(before, "link/@state", "down"), is = !xml_is(after, "link/@state", "down");
-	JsonObject *args;
-
-	if (was == is)
-		return true;
-	args = kv_args("name", xml_text(before, "alias/@name") ?: "net0", NULL);
-	json_object_set_boolean_member(args, "up", is);
-	return kv_do(m, "set_link", args, error);
-}
-
 static bool change_password(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error)
 {
 	const char *password = xml_text(after, "@passwd");
@@ -370,7 +372,7 @@ static bool change_password(struct kv_machine *m, const xmlNode *before, const x
 static const struct {
 	const char *kind;
 	bool (*update)(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error);
-} updates[] = {{"disk", change_medium}, {"interface", move_cable}, {"graphics", change_password}};
+} updates[] = {{"disk", change_medium}, {"interface", kv_update_card}, {"graphics", change_password}};
 
 bool kv_update(struct domain *d, xmlNode *before, xmlNode *after, GError **error)
 {

@@ -19,6 +19,7 @@
 /* hv->own */
 struct kv_hv {
 	struct store *store, *status, *snapshots;
+	struct store *networks, *networks_active; /* network.c */
 	char *vmm;	 /* path of the program */
 	char *log_dir;
 };
@@ -47,6 +48,7 @@ struct kv_machine {
 	int agent_fd;	  /* its agent's port; -1: not connected */
 	bool agent_busy;  /* somebody asks */
 	unsigned resets;  /* how many there were */
+	GHashTable *addresses; /* of cards of networks: MAC address -> what DHCP gives; NULL: none */
 	char *leaving;	  /* the device that somebody waits for to go; NULL: it has gone, or nobody waits */
 };
 
@@ -128,8 +130,25 @@ void kv_end_orphans(struct hv *hv); /* after kv_load_status() */
 bool kv_stats(struct domain *d, unsigned groups, GVariantBuilder *out, GError **error);
 guint64 kv_cpu_time(struct domain *d);
 bool kv_block_stats(struct domain *d, const char *dev, gint64 ret[5], GError **error);
-bool kv_interface_stats(struct domain *d, const char *dev, gint64 ret[8], GError **error);
 bool kv_block_info(struct domain *d, const char *dev, guint64 ret[3], GError **error);
+
+/* ---- network.c ---- */
+bool kv_networks_open(struct hv *hv, GError **error);
+void kv_networks_close(struct kv_hv *kv);
+bool kv_network_check(struct hv *hv, xmlDoc *doc, GError **error);
+bool kv_network_store(struct hv *hv, const char *name, const char *uuid, const char *xml, bool autostart, GError **error);
+void kv_network_status(struct hv *hv, struct entry *e);
+unsigned kv_network_connections(struct hv *hv, const struct entry *e);
+/* command_paths.network, with the machine as its opaque: the network has to be active. */
+bool kv_network_words(void *machine, const xmlNode *interface, GPtrArray *ret, GError **error);
+void kv_note_address(struct kv_machine *m, const char *mac, const char *address);
+void kv_name_card(struct hv *hv, xmlNode *interface); /* as a bridge would have it: clients look for that */
+
+/* ---- leases.c ---- */
+bool kv_interface_stats(struct domain *d, const char *dev, gint64 ret[8], GError **error);
+void kv_add_cards(struct kv_machine *m, GVariantBuilder *out); /* (waits) statistics of all of them */
+bool kv_network_leases(struct hv *hv, struct entry *e, const char *mac, GVariantBuilder *out, GError **error);
+bool kv_interface_addresses(struct domain *d, unsigned source, GVariantBuilder *out, GError **error);
 
 /* ---- people.c ---- */
 int kv_open_console(struct domain *d, const char *alias, unsigned flags, GError **error);
@@ -176,6 +195,8 @@ bool kv_attach(struct domain *d, xmlNode *node, GError **error);
 bool kv_detach(struct domain *d, xmlNode *node, bool *ret_later, GError **error);
 void kv_remove_backends(struct kv_machine *m, const char *alias); /* later, in a worker */
 bool kv_update(struct domain *d, xmlNode *before, xmlNode *after, GError **error);
+/* card.c: (waits) */
+bool kv_update_card(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error);
 bool kv_set_memory(struct domain *d, guint64 kib, GError **error);
 bool kv_set_vcpus(struct domain *d, unsigned n, GError **error);
 

@@ -80,9 +80,12 @@ static bool launch(struct kv_machine *m, unsigned flags, const struct kv_origin 
 	struct kv_hv *kv = m->d->hv->own;
 	struct command_paths paths;
 	g_auto(GStrv) argv = NULL;
+	xmlNode *card;
 
 	kv_paths(kv, m->d->hv, m, &paths);
 	kv_name_sockets(m, m->d->live, &paths);
+	for (unsigned n = 0; (card = domain_def_device(m->d->live, "interface", n)); n++)
+		kv_name_card(m->d->hv, card);
 	argv = command_new(domain_def_root(m->d->live), &paths, error);
 	if (!argv || !make_folders(m, m->d->live, &paths, error) ||
 	    (flags & START_RESET_NVRAM && !reset_nvram(m->d->live, &paths, error)))

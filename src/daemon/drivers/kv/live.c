@@ -161,6 +161,26 @@ static void learn_port(struct kv_machine *m, const char *label, bool open)
 		xml_set(channel, "target/@state", open ? "connected" : "disconnected");
 }
 
+/* (waits) A daemon that comes back asks which addresses were given. */
+static void learn_addresses(struct kv_machine *m)
+{
+	xmlNode *card;
+
+	if (m->addresses)
+		return;
+	for (unsigned n = 0; !m->gone && m->d->live && (card = domain_def_device(m->d->live, "interface", n)); n++) {
+		g_autofree char *mac = g_strdup(xml_text(card, "mac/@address")), *path = NULL;
+		g_autoptr(JsonNode) answer = NULL;
+
+		if (!xml_is(card, "@type", "network"))
+			continue;
+		path = g_strconcat("/machine/peripheral/", xml_text(card, "alias/@name") ?: "", NULL);
+		answer = kv_ask(m, "qom-get", kv_args("path", path, "property", "net-stats", NULL), NULL);
+		if (answer && kv_text_in(kv_object(answer), "dhcpstart"))
+			kv_note_address(m, mac, kv_text_in(kv_object(answer), "dhcpstart"));
+	}
+}
+
 bool kv_learn(struct kv_machine *m, GError **error)
 {
 	g_autoptr(JsonNode) answer = kv_ask(m, "query-chardev", NULL, error);
@@ -175,6 +195,7 @@ bool kv_learn(struct kv_machine *m, GError **error)
 		if (label)
 			learn_port(m, label, kv_flag_in(o, "frontend-open"));
 	}
+	learn_addresses(m);
 	return answer;
 }
 
@@ -204,7 +225,7 @@ static bool pull_cables(struct kv_machine *m, GError **error)
 	xmlNode *interface;
 
 	for (unsigned n = 0; (interface = domain_def_device(m->d->live, "interface", n)); n++) {
-		g_autofree char *card = g_strdup_printf("net%u", n);
+		const char *card = xml_text(interface, "alias/@name");
 		JsonObject *args;
 
 		if (!xml_is(interface, "link/@state", "down"))

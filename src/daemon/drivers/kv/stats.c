@@ -272,13 +272,6 @@ bool kv_block_info(struct domain *d, const char *dev, guint64 ret[3], GError **e
 	return true;
 }
 
-/* ---- cards ---- */
-
-bool kv_interface_stats(struct domain *d, const char *dev, gint64 ret[8], GError **error)
-{
-	return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "interface stats not supported for interfaces of type 'user'");
-}
-
 bool kv_stats(struct domain *d, unsigned groups, GVariantBuilder *out, GError **error)
 {
 	struct kv_machine *m = domain_is_active(d) ? d->own : NULL;
@@ -298,6 +291,8 @@ bool kv_stats(struct domain *d, unsigned groups, GVariantBuilder *out, GError **
 		add_balloon(m, now || !m->qmp, out);
 	if (groups & GROUP_VCPU && !now && m->qmp && !m->gone)
 		add_vcpus(m, out);
+	if (groups & GROUP_INTERFACE && !now && m->qmp && !m->gone)
+		kv_add_cards(m, out);
 	if (groups & GROUP_BLOCK && !now && m->qmp && !m->gone)
 		add_disks(m, out);
 	kv_machine_unref(m);

@@ -14,6 +14,9 @@ struct command_paths {
 	const char *run; /* folder of the running machine's sockets */
 	const char *lib; /* folder of what is kept: variables of firmware, channels' sockets */
 	gint64 now;	 /* seconds since 1970: clocks that are ahead */
+	/* command_network_words() of a card's network; NULL: the network is not looked at. */
+	bool (*network)(void *opaque, const xmlNode *interface, GPtrArray *ret, GError **error);
+	void *opaque;
 };
 
 /* argv, ended by NULL. Ports that are for the daemon to choose (-1) have been chosen, or any will do: 0. */
@@ -28,5 +31,19 @@ bool command_is_pc(const xmlNode *domain);
 bool command_disk_file(const xmlNode *disk, char **ret, GError **error);
 /* How QMP knows the device: its alias, or before it has one the target's name. */
 const char *command_id(const xmlNode *device);
+/* [BUS:]SLOT.FUNCTION of a device with a PCI address, its parts; NULL: it has none. Bus 0 has no name. */
+char *command_address(const xmlNode *domain, const xmlNode *device);
+char *command_bus(const xmlNode *domain, const xmlNode *device);
+char *command_slot(const xmlNode *device);
+/* A network that user mode can be, or the name of what it cannot. */
+bool command_network_check(const xmlNode *network, GError **error);
+/*
+ * Keys of --net and their values, in turn: a card's with that MAC address. is_taken(): another card of the network has the
+ * address; may be NULL.
+ */
+bool command_network_words(const xmlNode *network, const char *mac, bool (*is_taken)(void *opaque, const char *address),
+			   void *opaque, GPtrArray *ret, GError **error);
+/* A card that there can be, or the name of what there cannot. */
+bool command_check_interface(const xmlNode *interface, GError **error);
 /* "tcp:ADDRESS:HOST-:GUEST" for each forwarded port of an interface. */
 bool command_forwards(const xmlNode *interface, GPtrArray *ret, GError **error);

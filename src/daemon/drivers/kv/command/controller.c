@@ -1,31 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * <controller>. Disks bring theirs, and devices of a definition are on bus 0, so what is left is for devices that come later:
- * ports whose bus no device of the definition has, SCSI controllers without a disk, each named as its alias. See parts.h.
+ * <controller>. Disks and channels bring theirs, which are told where to be; ports are devices, and SCSI controllers without a
+ * disk, each named as its alias, for what is behind them now or comes later. See parts.h.
  */
 #include <string.h>
 
 #include "parts.h"
 
-/* A device of the definition has this bus. */
-static bool is_taken(const xmlNode *domain, guint64 bus)
-{
-	const xmlNode *devices = xml_child(domain, "devices");
-
-	for (const xmlNode *d = devices ? devices->children : NULL; d; d = d->next) {
-		const char *text =
-			d->type == XML_ELEMENT_NODE && xml_is(d, "address/@type", "pci") ? xml_text(d, "address/@bus") : NULL;
-
-		if (text && g_ascii_strtoull(text, NULL, 0) == bus)
-			return true;
-	}
-	return false;
-}
-
 static bool add_port(struct command *c, const xmlNode *node, GError **error)
 {
-	const char *model = xml_text(node, "@model"), *alias = xml_text(node, "alias/@name");
-	guint64 index = 0;
+	const char *model = xml_text(node, "@model");
 	g_autofree char *id = NULL;
 	keys *k;
 
@@ -35,12 +19,11 @@ static bool add_port(struct command *c, const xmlNode *node, GError **error)
 		return refuse(error, "pci controllers of model '%s' are not supported", model ? model : "");
 	if (!c->pc)
 		return refuse(error, "the machine 'micro' has one PCI bus, and no ports for others");
-	xml_number(node, "@index", &index);
-	if (is_taken(c->domain, index))
-		return true;
-	id = alias ? g_strdup(alias) : g_strdup_printf("pci.%" G_GUINT64_FORMAT, index);
+	id = command_port_id(node);
 	k = keys_new("pcie-root-port");
 	put(k, "id", id);
+	put_bus(c, k, node);
+	put_from(k, "port", node, "target/@port");
 	put_from(k, "chassis", node, "target/@chassis");
 	add(c, "--device", keys_end(k));
 	return true;
@@ -59,17 +42,17 @@ static bool add_usb(struct command *c, const xmlNode *node, GError **error)
 		return refuse(error, "there is one usb controller, with the index 0");
 	k = keys_new("xhci");
 	put(k, "id", xml_text(node, "alias/@name") ?: "usb");
+	put_bus(c, k, node);
 	add(c, "--device", keys_end(k));
 	return true;
 }
 
 static bool has_disks(const xmlNode *domain, const char *index)
 {
-	const xmlNode *devices = xml_child(domain, "devices");
+	const xmlNode *devices = xml_child(domain, "devices"), *d;
 
-	for (const xmlNode *d = devices ? devices->children : NULL; d; d = d->next)
-		if (d->type == XML_ELEMENT_NODE && !strcmp((const char *)d->name, "disk") && xml_is(d, "target/@bus", "scsi") &&
-		    !strcmp(xml_text(d, "address/@controller") ?: "0", index))
+	for (unsigned n = 0; (d = xml_nth(devices, "disk", n)); n++)
+		if (xml_is(d, "target/@bus", "scsi") && !strcmp(xml_text(d, "address/@controller") ?: "0", index))
 			return true;
 	return false;
 }
@@ -77,18 +60,43 @@ static bool has_disks(const xmlNode *domain, const char *index)
 static bool add_scsi(struct command *c, const xmlNode *node, GError **error)
 {
 	const char *model = xml_text(node, "@model"), *index = xml_text(node, "@index") ?: "0";
-	g_autofree char *id = NULL;
+	bool first = !strcmp(index, "0"), of_disks = has_disks(c->domain, index);
+	g_autofree char *id = of_disks && first ? g_strdup("scsi") : g_strconcat("scsi", index, NULL);
 	keys *k;
 
 	if (model && strcmp(model, "virtio-scsi") && strcmp(model, "auto"))
 		return refuse(error, "scsi controllers of model '%s' are not supported; virtio-scsi is", model);
-	if (has_disks(c->domain, index))
+	if (of_disks) {
+		add_place(c, id, node);
 		return true;
-	id = g_strconcat("scsi", index, NULL);
+	}
 	k = keys_new("virtio-scsi");
 	put(k, "id", id);
+	put_bus(c, k, node);
 	add(c, "--device", keys_end(k));
 	return true;
+}
+
+/* What is at one of them is at the first. */
+static bool add_serial(struct command *c, const xmlNode *node)
+{
+	static const char *const kinds[] = {"channel", "console"};
+	const xmlNode *devices = xml_child(c->domain, "devices"), *d;
+	bool used = false;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++)
+		for (unsigned n = 0; (d = xml_nth(devices, kinds[i], n)); n++)
+			used |= xml_is(d, "target/@type", "virtio");
+	if (used && (!xml_text(node, "@index") || xml_is(node, "@index", "0")))
+		add_place(c, "console", node);
+	return true;
+}
+
+static bool add_sata(struct command *c, const xmlNode *node, GError **error)
+{
+	g_autofree char *address = command_address(c->domain, node);
+
+	return !address || !strcmp(address, "1f.2") || refuse(error, "the sata controller is at 00:1f.2, not at %s", address);
 }
 
 bool command_controller(struct command *c, const xmlNode *node, GError **error)
@@ -101,5 +109,7 @@ bool command_controller(struct command *c, const xmlNode *node, GError **error)
 		return add_usb(c, node, error);
 	if (type && !strcmp(type, "scsi"))
 		return add_scsi(c, node, error);
-	return true; /* sata, virtio-serial: with what is at them */
+	if (type && !strcmp(type, "virtio-serial"))
+		return add_serial(c, node);
+	return !type || strcmp(type, "sata") || add_sata(c, node, error);
 }

@@ -100,7 +100,7 @@ static void put_identity(keys *k, const xmlNode *disk)
 }
 
 /* A SCSI disk's controller, target and LUN. */
-static bool put_address(keys *k, const xmlNode *disk, GError **error)
+static bool put_drive(keys *k, const xmlNode *disk, GError **error)
 {
 	const char *bus = xml_text(disk, "target/@bus");
 
@@ -142,6 +142,7 @@ bool command_disk(struct command *c, const xmlNode *disk, GError **error)
 	put(k, "bus", bus ? bus : "virtio");
 	put(k, "media", cdrom ? "cdrom" : NULL);
 	put(k, "id", command_id(disk));
+	put_address(c, k, disk);
 	put(k, "readonly", xml_child(disk, "readonly") && !cdrom ? "on" : NULL);
 	put(k, "cache", word(caches, xml_text(disk, "driver/@cache")));
 	put(k, "aio", word(engines, xml_text(disk, "driver/@io")));
@@ -151,7 +152,7 @@ bool command_disk(struct command *c, const xmlNode *disk, GError **error)
 	put_errors(k, disk);
 	put_identity(k, disk);
 	put_limits(k, disk);
-	if (!put_address(k, disk, error)) {
+	if (!put_drive(k, disk, error)) {
 		g_free(keys_end(k));
 		return false;
 	}

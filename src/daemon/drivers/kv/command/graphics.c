@@ -20,6 +20,7 @@ static bool add_gpu(struct command *c, const xmlNode *node)
 	keys *k = keys_new("virtio-gpu");
 
 	put_from(k, "id", node, "alias/@name");
+	put_bus(c, k, node);
 	put_screens(k, xml_child(node, "model"));
 	add(c, "--device", keys_end(k));
 	return true;
@@ -42,6 +43,7 @@ bool command_video(struct command *c, const xmlNode *node, GError **error)
 	if (!virtio && c->videos++)
 		return refuse(error, "a second video card has to be of model virtio");
 	k = keys_new(virtio ? "virtio" : "std");
+	put_address(c, k, node);
 	if (virtio)
 		put_screens(k, xml_child(node, "model"));
 	add(c, "--vga", keys_end(k));

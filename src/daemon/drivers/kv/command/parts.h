@@ -25,6 +25,12 @@ void put_number(keys *k, const char *name, guint64 value);
 void put_from(keys *k, const char *name, const xmlNode *node, const char *path);
 char *keys_end(keys *k); /* to be freed; frees k */
 
+/* Where the device's PCI function is: as the key addr; as the keys bus and addr of --device; as --place for one of that name. */
+void put_address(struct command *c, keys *k, const xmlNode *device);
+void put_bus(struct command *c, keys *k, const xmlNode *device);
+void add_place(struct command *c, const char *name, const xmlNode *device);
+char *command_port_id(const xmlNode *controller);
+
 /* Where a character device goes: "pty", "unix:PATH", "file:PATH". path: where a socket without one is. */
 char *char_target(const xmlNode *device, const char *path, GError **error);
 

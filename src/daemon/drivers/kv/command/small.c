@@ -9,6 +9,7 @@ static void add_device(struct command *c, const char *name, const xmlNode *node)
 	keys *k = keys_new(name);
 
 	put_from(k, "id", node, "alias/@name");
+	put_bus(c, k, node);
 	add(c, "--device", keys_end(k));
 }
 
@@ -35,6 +36,8 @@ bool command_rng(struct command *c, const xmlNode *node, GError **error)
 {
 	if (c->pc || c->rngs++)
 		add_device(c, "virtio-rng", node);
+	else
+		add_place(c, "rng", node);
 	return true;
 }
 
@@ -42,6 +45,8 @@ bool command_memballoon(struct command *c, const xmlNode *node, GError **error)
 {
 	if (c->pc && !xml_is(node, "@model", "none"))
 		add_device(c, "virtio-balloon", node);
+	else if (!c->pc)
+		add_place(c, "balloon", node);
 	return true;
 }
 
@@ -66,6 +71,7 @@ bool command_vsock(struct command *c, const xmlNode *node, GError **error)
 	keys *k = keys_new("virtio-vsock");
 
 	put_from(k, "id", node, "alias/@name");
+	put_bus(c, k, node);
 	put_from(k, "cid", node, "cid/@address");
 	put(k, "unix", path);
 	add(c, "--device", keys_end(k));
