@@ -10,8 +10,9 @@
 #include "error.h"
 
 /* Behind the program's folder: where it is installed, and where the build makes it, for programs and for tests. */
-static const char *const places[] = { "../" KV_LIBDIR "/kvasir", "../base", "../nbd", "../net", "../display", ".",
-				      "../../src/base", "../../src/nbd", "../../src/net", "../../src/display" };
+static const char *const places[] = { "../" KV_LIBDIR "/kvasir", "../base", "../nbd", "../net", "../display", "../virt", ".",
+				      "../../src/base", "../../src/nbd", "../../src/net", "../../src/display",
+				      "../../src/virt" };
 
 static void *load(const char *folder, const char *name)
 {

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
@@ -23,12 +24,14 @@ struct kv_tls_creds {
 	gnutls_certificate_credentials_t x509;
 	gnutls_psk_server_credentials_t keys;
 	gnutls_anon_server_credentials_t anon;
+	char *priority; /* NULL: the kind's */
 };
 
 struct kv_tls {
 	gnutls_session_t session;
 	struct kv_tls_socket socket;
 	bool verify_peer;
+	bool patient; /* the socket does not block: who calls comes again */
 };
 
 extern const struct kv_tls_module kv_tls;
@@ -86,6 +89,57 @@ static bool load_anon(struct kv_tls_creds *c, const char *folder, const char *pa
 	return res >= 0 || kv_fail(error, KV_ERROR_USAGE, "TLS: %s", gnutls_strerror(res));
 }
 
+/* Clients would refuse it, each in its own words: said once, at the start. */
+static bool check_own(struct kv_tls_creds *c, const struct kv_tls_files *f, GError **error)
+{
+	gnutls_typed_vdata_st purpose = {GNUTLS_DT_KEY_PURPOSE_OID, (void *)GNUTLS_KP_TLS_WWW_SERVER, 0};
+	gnutls_x509_trust_list_t trusted;
+	gnutls_x509_crt_t *certs = NULL;
+	gnutls_datum_t text = {0};
+	unsigned n = 0, status = 0;
+	int res = gnutls_load_file(f->cert, &text);
+	bool ok;
+
+	if (res >= 0)
+		res = gnutls_x509_crt_list_import2(&certs, &n, &text, GNUTLS_X509_FMT_PEM, 0);
+	gnutls_free(text.data);
+	if (res < 0)
+		return fail(error, res, f->cert);
+	gnutls_certificate_get_trust_list(c->x509, &trusted);
+	res = gnutls_x509_trust_list_verify_crt2(trusted, certs, n, &purpose, 1, 0, &status, NULL);
+	for (unsigned i = 0; i < n; i++)
+		gnutls_x509_crt_deinit(certs[i]);
+	gnutls_free(certs);
+	if (res >= 0 && !status)
+		return true;
+	gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0);
+	ok = kv_fail(error, KV_ERROR_USAGE, "Our own certificate %s failed validation against %s: %s", f->cert, f->ca,
+		     res < 0 ? gnutls_strerror(res) : (char *)text.data);
+	gnutls_free(text.data);
+	return ok;
+}
+
+static bool load_files(struct kv_tls_creds *c, const struct kv_tls_files *f, GError **error)
+{
+	const char *const names[] = {f->ca, f->cert, f->key, f->crl};
+	int res = gnutls_certificate_allocate_credentials(&c->x509);
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++)
+		if (names[i] && access(names[i], R_OK) != 0)
+			return kv_fail_errno(error, errno, "Cannot read certificate '%s'", names[i]);
+	if (res >= 0)
+		res = gnutls_certificate_set_x509_trust_file(c->x509, f->ca, GNUTLS_X509_FMT_PEM);
+	if (res < 0)
+		return fail(error, res, f->ca);
+	res = gnutls_certificate_set_x509_key_file(c->x509, f->cert, f->key, GNUTLS_X509_FMT_PEM);
+	if (res < 0)
+		return fail(error, res, f->cert);
+	if (f->crl && (res = gnutls_certificate_set_x509_crl_file(c->x509, f->crl, GNUTLS_X509_FMT_PEM)) < 0)
+		return fail(error, res, f->crl);
+	c->priority = g_strdup(f->priority);
+	return f->unchecked || check_own(c, f, error);
+}
+
 static struct kv_tls_creds *creds_ref(struct kv_tls_creds *c)
 {
 	g_atomic_int_inc(&c->refs);
@@ -102,13 +156,14 @@ static void creds_unref(struct kv_tls_creds *c)
 		gnutls_psk_free_server_credentials(c->keys);
 	if (c->anon)
 		gnutls_anon_free_server_credentials(c->anon);
+	g_free(c->priority);
 	g_free(c);
 }
 
 static struct kv_tls_creds *creds_new(enum kv_tls_kind kind, const char *folder, bool verify_peer, const char *password,
 				      GError **error)
 {
-	static bool (*const load[])(struct kv_tls_creds *c, const char *folder, const char *password, GError **error) = {
+	static bool (*const load[])(struct kv_tls_creds * c, const char *folder, const char *password, GError **error) = {
 		[KV_TLS_X509] = load_x509, [KV_TLS_PSK] = load_psk, [KV_TLS_ANON] = load_anon};
 	struct kv_tls_creds *c = g_new0(struct kv_tls_creds, 1);
 
@@ -116,6 +171,19 @@ static struct kv_tls_creds *creds_new(enum kv_tls_kind kind, const char *folder,
 	c->kind = kind;
 	c->verify_peer = verify_peer;
 	if (load[kind](c, folder, password, error))
+		return c;
+	creds_unref(c);
+	return NULL;
+}
+
+static struct kv_tls_creds *creds_files(const struct kv_tls_files *files, bool verify_peer, GError **error)
+{
+	struct kv_tls_creds *c = g_new0(struct kv_tls_creds, 1);
+
+	c->refs = 1;
+	c->kind = KV_TLS_X509;
+	c->verify_peer = verify_peer;
+	if (load_files(c, files, error))
 		return c;
 	creds_unref(c);
 	return NULL;
@@ -161,10 +229,10 @@ static int prepare(struct kv_tls *t, struct kv_tls_creds *c)
 	static const char *const priorities[] = {[KV_TLS_X509] = "NORMAL",
 						 [KV_TLS_PSK] = "NORMAL:-KX-ALL:+ECDHE-PSK:+DHE-PSK:+PSK",
 						 [KV_TLS_ANON] = "NORMAL:-VERS-TLS1.3:-KX-ALL:+ANON-ECDH:+ANON-DH"};
-	int res = gnutls_init(&t->session, GNUTLS_SERVER);
+	int res = gnutls_init(&t->session, GNUTLS_SERVER | (t->patient ? GNUTLS_NONBLOCK : 0));
 
 	if (res >= 0)
-		res = gnutls_priority_set_direct(t->session, priorities[c->kind], NULL);
+		res = gnutls_priority_set_direct(t->session, c->priority ? c->priority : priorities[c->kind], NULL);
 	if (res >= 0)
 		res = set_credentials(t, c);
 	if (res < 0)
@@ -177,9 +245,26 @@ static int prepare(struct kv_tls *t, struct kv_tls_creds *c)
 	return 0;
 }
 
+/* A certificate that is for servers alone is none of a client's. */
+static bool verify(struct kv_tls *t, GError **error)
+{
+	gnutls_typed_vdata_st purpose = {GNUTLS_DT_KEY_PURPOSE_OID, (void *)GNUTLS_KP_TLS_WWW_CLIENT, 0};
+	gnutls_datum_t text = {0};
+	unsigned status = 0;
+	int res = t->verify_peer ? gnutls_certificate_verify_peers(t->session, &purpose, 1, &status) : 0;
+
+	if (res >= 0 && !status)
+		return true;
+	if (res >= 0)
+		gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0);
+	kv_fail(error, KV_ERROR_INVALID, "TLS: the client's certificate is not valid: %s",
+		text.data ? (char *)text.data : gnutls_strerror(res));
+	gnutls_free(text.data);
+	return false;
+}
+
 static bool shake_hands(struct kv_tls *t, struct kv_tls_creds *c, GError **error)
 {
-	unsigned status = 0;
 	int res = prepare(t, c), rounds = 0;
 
 	if (res >= 0)
@@ -188,12 +273,20 @@ static bool shake_hands(struct kv_tls *t, struct kv_tls_creds *c, GError **error
 		} while (res < 0 && !gnutls_error_is_fatal(res) && ++rounds < HANDSHAKE_ROUNDS);
 	if (res < 0)
 		return kv_fail(error, KV_ERROR_INVALID, "TLS handshake: %s", gnutls_strerror(res));
-	if (c->verify_peer) {
-		res = gnutls_certificate_verify_peers2(t->session, &status);
-		if (res < 0 || status)
-			return kv_fail(error, KV_ERROR_INVALID, "TLS: the client's certificate is not valid");
-	}
-	return true;
+	return verify(t, error);
+}
+
+static enum kv_tls_step shake(struct kv_tls *t, bool *ret_writes, GError **error)
+{
+	int res = gnutls_handshake(t->session);
+
+	*ret_writes = gnutls_record_get_direction(t->session) == 1;
+	if (res >= 0)
+		return verify(t, error) ? KV_TLS_DONE : KV_TLS_FAILED;
+	if (!gnutls_error_is_fatal(res))
+		return KV_TLS_WAITS;
+	kv_fail(error, KV_ERROR_INVALID, "TLS handshake: %s", gnutls_strerror(res));
+	return KV_TLS_FAILED;
 }
 
 static void end(struct kv_tls *t, bool bye)
@@ -217,6 +310,22 @@ static struct kv_tls *start(struct kv_tls_creds *c, const struct kv_tls_socket *
 	return NULL;
 }
 
+static struct kv_tls *begin(struct kv_tls_creds *c, const struct kv_tls_socket *socket, GError **error)
+{
+	struct kv_tls *t = g_new0(struct kv_tls, 1);
+	int res;
+
+	t->socket = *socket;
+	t->verify_peer = c->verify_peer;
+	t->patient = true;
+	res = prepare(t, c);
+	if (res >= 0)
+		return t;
+	kv_fail(error, KV_ERROR_INVALID, "TLS: %s", gnutls_strerror(res));
+	end(t, false);
+	return NULL;
+}
+
 static ssize_t result(ssize_t n)
 {
 	if (n >= 0)
@@ -232,6 +341,10 @@ static ssize_t tls_recv(struct kv_tls *t, void *buf, size_t len)
 	do {
 		n = gnutls_record_recv(t->session, buf, len);
 	} while (n == GNUTLS_E_INTERRUPTED);
+	/* Of TLS 1.2: keys stay as they are, and the connection as well. */
+	if (n == GNUTLS_E_REHANDSHAKE && t->patient &&
+	    gnutls_alert_send(t->session, GNUTLS_AL_WARNING, GNUTLS_A_NO_RENEGOTIATION) >= 0)
+		n = GNUTLS_E_AGAIN;
 	return n == GNUTLS_E_PREMATURE_TERMINATION ? 0 : result(n);
 }
 
@@ -239,7 +352,7 @@ static ssize_t tls_send(struct kv_tls *t, const void *buf, size_t len)
 {
 	ssize_t n = gnutls_record_send(t->session, buf, len);
 
-	while (n == GNUTLS_E_INTERRUPTED || n == GNUTLS_E_AGAIN)
+	while (n == GNUTLS_E_INTERRUPTED || (n == GNUTLS_E_AGAIN && !t->patient))
 		n = gnutls_record_send(t->session, NULL, 0);
 	return result(n);
 }
@@ -266,4 +379,6 @@ static size_t pending(struct kv_tls *t)
 	return gnutls_record_check_pending(t->session);
 }
 
-const struct kv_tls_module kv_tls = { creds_new, creds_ref, creds_unref, start, tls_recv, tls_send, peer_name, pending, end };
+const struct kv_tls_module kv_tls = {
+	creds_new, creds_files, creds_ref, creds_unref, start, begin, shake, tls_recv, tls_send, peer_name, pending, end,
+};

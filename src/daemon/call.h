@@ -50,6 +50,7 @@ enum handler_flags {
 	HANDLER_FAST = 1 << 0,	   /* never waits: the main thread */
 	HANDLER_READ_ONLY = 1 << 1, /* changes nothing: also over the read-only socket */
 	HANDLER_UNOPENED = 1 << 2, /* also before connect_open */
+	HANDLER_UNKNOWN = 1 << 3, /* also before the client has authenticated itself; waits, if so, in a thread of its own */
 };
 
 struct handler {

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "client-tls.h"
+#include "config.h"
 #include "dispatch.h"
 #include "error.h"
 #include "events.h"
@@ -18,8 +20,9 @@
 enum {
 	READ_SIZE = 16384,
 	TURN = 32, /* messages of one client before others have their turn */
-	PING_SECONDS = 5,
-	PINGS = 5,
+	TICK_SECONDS = 1,
+	SHAKE_SECONDS = 30,	    /* for a TLS handshake */
+	AUTHENTICATE_SECONDS = 300, /* and for a person who types a password */
 };
 
 struct out_message {
@@ -31,20 +34,23 @@ struct out_message {
 };
 
 static GPtrArray *clients; /* struct client, no references */
-static unsigned max_clients = 5000;
 static guint64 next_number = 1;
 
 static void client_ready(struct watch *w, uint32_t events);
 static void close_later(void *data);
 
-unsigned client_count(void)
+static bool is_anonymous(const struct client *c)
 {
-	return clients ? clients->len : 0;
+	return c->shaking || !c->authenticated;
 }
 
-void clients_set_max(unsigned max)
+bool clients_are_anonymous(void)
 {
-	max_clients = max;
+	unsigned n = 0;
+
+	for (unsigned i = 0; clients && i < clients->len; i++)
+		n += is_anonymous(clients->pdata[i]);
+	return config.max_anonymous_clients && n >= config.max_anonymous_clients;
 }
 
 static struct client *of_watch(struct watch *w)
@@ -77,36 +83,82 @@ void client_unref(struct client *c)
 	g_free(c);
 }
 
-static gboolean ping_all(gpointer data)
+static void ping(struct client *c, gint64 now)
 {
+	const struct rpc_header h = { RPC_KEEPALIVE, 1, RPC_KEEPALIVE_PING, RPC_MESSAGE, 0, RPC_OK };
+
+	if (!c->keepalive || now - MAX(c->heard, c->pinged) < config.keepalive_interval * G_USEC_PER_SEC)
+		return;
+	if (c->pings >= config.keepalive_count) {
+		client_fail(c, "keepalive messages are not answered");
+		return;
+	}
+	c->pings++;
+	c->pinged = now;
+	client_send(c, rpc_message_stream(&h, NULL, 0), NULL, SEND_EVENT);
+}
+
+/* Those that say nothing: to be asked, or not to be waited for. */
+static gboolean tick(gpointer data)
+{
+	gint64 now = g_get_monotonic_time();
+
 	state_acquire();
 	for (unsigned i = 0; i < clients->len; i++) {
 		struct client *c = clients->pdata[i];
-		const struct rpc_header h = { RPC_KEEPALIVE, 1, RPC_KEEPALIVE_PING, RPC_MESSAGE, 0, RPC_OK };
 
-		if (!c->keepalive || c->failed || g_get_monotonic_time() - c->heard < PING_SECONDS * G_USEC_PER_SEC / 2)
+		if (c->failed)
 			continue;
-		if (c->pings >= PINGS) {
-			client_fail(c, "keepalive messages are not answered");
-			continue;
-		}
-		c->pings++;
-		client_send(c, rpc_message_stream(&h, NULL, 0), NULL, SEND_EVENT);
+		if (is_anonymous(c) &&
+		    now - c->came > (c->shaking ? SHAKE_SECONDS : AUTHENTICATE_SECONDS) * (gint64)G_USEC_PER_SEC)
+			client_fail(c, c->shaking ? "its TLS handshake takes too long" : "it does not authenticate itself");
+		else if (config.keepalive_interval > 0)
+			ping(c, now);
 	}
 	state_release();
 	return G_SOURCE_CONTINUE;
 }
 
-struct client *client_new(int fd, bool read_only, GError **error)
+/* Since when the process runs: with its number, who it is. 0: it is gone. */
+static guint64 started(pid_t pid)
+{
+	enum { BEHIND_NAME = 20 };
+	g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid), *text = NULL;
+	g_auto(GStrv) words = NULL;
+	const char *name_end;
+
+	if (!g_file_get_contents(path, &text, NULL, NULL) || !(name_end = strrchr(text, ')')))
+		return 0;
+	words = g_strsplit(name_end, " ", -1);
+	return g_strv_length(words) > BEHIND_NAME ? g_ascii_strtoull(words[BEHIND_NAME], NULL, 10) : 0;
+}
+
+static bool know(struct client *c, const struct client_kind *kind, GError **error)
+{
+	socklen_t len = sizeof(c->peer);
+
+	if (kind->tls) {
+		c->peer = (struct ucred){ .uid = -1, .gid = -1 };
+		c->authenticated = c->shaking = true;
+		c->tls = client_tls_new(c->watch.fd, error);
+		return c->tls;
+	}
+	if (getsockopt(c->watch.fd, SOL_SOCKET, SO_PEERCRED, &c->peer, &len) < 0)
+		return kv_fail_errno(error, errno, "who a client is cannot be told");
+	c->authenticated = !kind->polkit || c->peer.uid == 0;
+	c->peer_started = started(c->peer.pid);
+	return true;
+}
+
+struct client *client_new(int fd, const struct client_kind *kind, GError **error)
 {
 	struct client *c;
-	socklen_t len = sizeof(c->peer);
 
 	if (!clients) {
 		clients = g_ptr_array_new();
-		g_timeout_add_seconds(PING_SECONDS, ping_all, NULL);
+		g_timeout_add_seconds(TICK_SECONDS, tick, NULL);
 	}
-	if (clients->len >= max_clients) {
+	if (clients->len >= config.max_clients) {
 		kv_fail(error, KV_ERROR_BUSY, "a client is refused: there are %u already", clients->len);
 		close(fd);
 		return NULL;
@@ -115,16 +167,16 @@ struct client *client_new(int fd, bool read_only, GError **error)
 	c->refs = 1;
 	c->number = next_number++;
 	c->watch = (struct watch){ fd, EPOLLIN, client_ready };
-	c->read_only = read_only;
+	c->read_only = kind->read_only;
 	c->streams = g_ptr_array_new_with_free_func((GDestroyNotify)stream_unref);
-	c->heard = g_get_monotonic_time();
+	c->heard = c->came = g_get_monotonic_time();
 	g_queue_init(&c->out);
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c->peer, &len) < 0)
-		kv_fail_errno(error, errno, "who a client is cannot be told");
-	else if (poller_add(&c->watch, error)) {
+	if (know(c, kind, error) && poller_add(&c->watch, error)) {
 		g_ptr_array_add(clients, c);
 		return c;
 	}
+	if (c->tls)
+		client_tls_free(c->tls);
 	close(fd);
 	client_unref(c);
 	return NULL;
@@ -138,6 +190,9 @@ static void client_close(struct client *c)
 	kv_log_debug("client %" G_GUINT64_FORMAT " is gone", c->number);
 	c->closed = c->failed = true;
 	poller_remove(&c->watch);
+	if (c->tls)
+		client_tls_free(c->tls);
+	c->tls = NULL;
 	close(c->watch.fd);
 	for (unsigned i = 0; i < c->n_fds; i++)
 		close(c->fds[i]);
@@ -209,7 +264,10 @@ static bool send_fds(struct client *c, struct out_message *m)
 static bool send_one(struct client *c, struct out_message *m)
 {
 	while (m->at < m->bytes->len) {
-		ssize_t n = send(c->watch.fd, m->bytes->data + m->at, m->bytes->len - m->at, MSG_NOSIGNAL | MSG_DONTWAIT);
+		const guint8 *from = m->bytes->data + m->at;
+		size_t len = m->bytes->len - m->at;
+		ssize_t n =
+			c->tls ? client_tls_send(c->tls, from, len) : send(c->watch.fd, from, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n < 0)
 			return false;
@@ -234,7 +292,7 @@ static void flush(struct client *c)
 		}
 		c->out_bytes -= m->bytes->len;
 		out_free(g_queue_pop_head(&c->out));
-		if (kind == SEND_ANSWER && c->n_calls-- == CLIENT_CALLS)
+		if (kind == SEND_ANSWER && c->n_calls-- == config.max_client_requests)
 			client_resume(c);
 		if (kind == SEND_STREAM && --c->n_packets == 0)
 			streams_resume(c);
@@ -288,12 +346,24 @@ static void take_fds(struct client *c, struct msghdr *msg)
 		client_fail(c, "it sends more descriptors at once than any message has");
 }
 
+static ssize_t get(struct client *c, void *buf, size_t len)
+{
+	char control[CMSG_SPACE(RPC_FDS_MAX * sizeof(int))];
+	struct iovec iov = { buf, len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	ssize_t n;
+
+	if (c->tls)
+		return client_tls_recv(c->tls, buf, len);
+	n = recvmsg(c->watch.fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n > 0)
+		take_fds(c, &msg);
+	return n;
+}
+
 /* Room grows with what has arrived, not with what a message says that it has. */
 static bool fill(struct client *c)
 {
-	char control[CMSG_SPACE(RPC_FDS_MAX * sizeof(int))];
-	struct iovec iov;
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
 	ssize_t n;
 
 	if (c->in_at) {
@@ -305,8 +375,7 @@ static bool fill(struct client *c)
 		c->in_size = MAX(READ_SIZE, 2 * c->in_size);
 		c->in = g_realloc(c->in, c->in_size);
 	}
-	iov = (struct iovec){ c->in + c->in_len, c->in_size - c->in_len };
-	n = recvmsg(c->watch.fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	n = get(c, c->in + c->in_len, c->in_size - c->in_len);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
 	if (n <= 0) {
@@ -316,8 +385,18 @@ static bool fill(struct client *c)
 	c->in_len += n;
 	c->heard = g_get_monotonic_time();
 	c->pings = 0;
-	take_fds(c, &msg);
 	return !c->failed;
+}
+
+/* What TLS has decrypted already the poller does not tell of. */
+static bool fill_all(struct client *c)
+{
+	if (!fill(c))
+		return false;
+	while (c->tls && client_tls_pending(c->tls))
+		if (!fill(c))
+			return false;
+	return true;
 }
 
 /* The descriptors of a message come behind it, with a byte each. 0: not all of it is there. */
@@ -339,6 +418,10 @@ static size_t whole(struct client *c, const guint8 *message, size_t have, unsign
 		return 0;
 	}
 	*ret_fds = get_be32(message + RPC_LENGTH + RPC_HEADER);
+	if (c->tls && *ret_fds) {
+		kv_fail(error, KV_ERROR_INVALID, "descriptors do not go over TLS");
+		return 0;
+	}
 	return have >= len + *ret_fds && c->n_fds >= *ret_fds ? len : 0;
 }
 
@@ -356,7 +439,7 @@ static GArray *fds_of(struct client *c, unsigned n)
 
 static bool takes_more(const struct client *c)
 {
-	return !c->failed && !c->resumes && c->n_calls < CLIENT_CALLS && !c->streams_full;
+	return !c->failed && !c->resumes && c->n_calls < config.max_client_requests && !c->streams_full;
 }
 
 static void resume(void *data);
@@ -409,14 +492,45 @@ void client_resume(struct client *c)
 	poller_later(resume, client_ref(c));
 }
 
+/* The handshake's next step; behind it one byte says that the client may go on. */
+static void go_on(struct client *c)
+{
+	g_autoptr(GError) error = NULL;
+	bool writes = false;
+
+	switch (client_tls_shake(c->tls, &writes, &error)) {
+	case KV_TLS_FAILED:
+		kv_log_warn("a connection is refused: %s", error->message);
+		client_fail(c, error->message);
+		return;
+	case KV_TLS_WAITS:
+		poller_set(&c->watch, writes ? EPOLLOUT : EPOLLIN);
+		return;
+	case KV_TLS_DONE:
+		break;
+	}
+	kv_log_debug("client %" G_GUINT64_FORMAT " is '%s'", c->number, client_tls_name(c->tls));
+	c->shaking = false;
+	poller_set(&c->watch, EPOLLIN);
+	client_send(c, g_byte_array_append(g_byte_array_new(), (const guint8 *)"\1", 1), NULL, SEND_EVENT);
+	/* It may have sent more with its last word of the handshake. */
+	if (!c->failed && client_tls_pending(c->tls) && fill_all(c))
+		parse(c);
+}
+
 static void client_ready(struct watch *w, uint32_t events)
 {
 	struct client *c = client_ref(of_watch(w));
 
+	if (c->shaking && !c->failed) {
+		go_on(c);
+		client_unref(c);
+		return;
+	}
 	if (events & EPOLLOUT)
 		flush(c);
 	if (!c->failed && events & EPOLLIN && takes_more(c)) {
-		if (fill(c))
+		if (fill_all(c))
 			parse(c);
 	} else if (!c->failed && events & (EPOLLHUP | EPOLLERR)) {
 		client_close(c);

@@ -6,9 +6,11 @@
 #include "call.h"
 #include "client.h"
 #include "hv.h"
+#include "polkit.h"
 
 /* CONNECT_AUTOSTART: a user's client says that it would have started us. */
-enum { CONNECT_RO = 1, CONNECT_NO_ALIASES = 2, CONNECT_AUTOSTART = 4, CONNECT_ALL = 7, AUTH_NONE = 0 };
+enum { CONNECT_RO = 1, CONNECT_NO_ALIASES = 2, CONNECT_AUTOSTART = 4, CONNECT_ALL = 7 };
+enum { AUTH_NONE = 0, AUTH_POLKIT = 2 };
 enum {
 	LIB_VERSION = 9000000, /* the libvirt whose protocol and rules these are: what clients look at for what they may ask */
 };
@@ -26,10 +28,31 @@ enum {
 
 static bool auth_list(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
-	const gint32 none = AUTH_NONE;
+	const gint32 type = call->client->authenticated ? AUTH_NONE : AUTH_POLKIT;
 
-	*ret = g_variant_new("(@ai)", g_variant_new_fixed_array(G_VARIANT_TYPE_INT32, &none, 1, sizeof(none)));
+	*ret = g_variant_new("(@ai)", g_variant_new_fixed_array(G_VARIANT_TYPE_INT32, &type, 1, sizeof(type)));
 	return true;
+}
+
+/* May take as long as somebody types a password: one at a time of a client. */
+static bool auth_polkit(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	struct client *c = call->client;
+	bool allowed;
+
+	if (c->authenticated || c->authenticating)
+		return rpc_fail(error, VIR_ERR_AUTH_FAILED, "this connection does not wait for polkit's word");
+	c->authenticating = true;
+	allowed = polkit_allows(c, call->read_only ? "org.libvirt.unix.monitor" : "org.libvirt.unix.manage", NULL, true, error);
+	c->authenticating = false;
+	c->authenticated |= allowed;
+	*ret = g_variant_new("(i)", allowed);
+	return allowed;
+}
+
+static bool auth_sasl(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	return rpc_fail(error, VIR_ERR_AUTH_FAILED, "this server has no SASL");
 }
 
 static bool connect_open(struct call *call, GVariant *args, GVariant **ret, GError **error)
@@ -108,7 +131,7 @@ static bool get_hostname(struct call *call, GVariant *args, GVariant **ret, GErr
 	return true;
 }
 
-/* A socket of Unix never leaves the machine. */
+/* A socket of Unix never leaves the machine, and all others are TLS. */
 static bool is_secure(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
 	*ret = g_variant_new("(i)", 1);
@@ -125,10 +148,15 @@ static bool set_identity(struct call *call, GVariant *args, GVariant **ret, GErr
 	return rpc_fail(error, VIR_ERR_OPERATION_DENIED, "virConnectSetIdentity is for daemons that forward others' calls");
 }
 
+enum { UNKNOWN = HANDLER_READ_ONLY | HANDLER_UNOPENED | HANDLER_UNKNOWN };
 enum { ALWAYS = HANDLER_FAST | HANDLER_READ_ONLY | HANDLER_UNOPENED, LOOK = HANDLER_FAST | HANDLER_READ_ONLY };
 
 const struct handler connect_handlers[] = {
-	{ RPC_AUTH_LIST, auth_list, ALWAYS, NULL },
+	{ RPC_AUTH_LIST, auth_list, UNKNOWN | HANDLER_FAST, NULL },
+	{ RPC_AUTH_POLKIT, auth_polkit, UNKNOWN, NULL },
+	{ RPC_AUTH_SASL_INIT, auth_sasl, UNKNOWN | HANDLER_FAST, NULL },
+	{ RPC_AUTH_SASL_START, auth_sasl, UNKNOWN | HANDLER_FAST, NULL },
+	{ RPC_AUTH_SASL_STEP, auth_sasl, UNKNOWN | HANDLER_FAST, NULL },
 	{ RPC_CONNECT_OPEN, connect_open, HANDLER_READ_ONLY | HANDLER_UNOPENED, NULL },
 	{ RPC_CONNECT_CLOSE, connect_close, ALWAYS, NULL },
 	{ RPC_CONNECT_SUPPORTS_FEATURE, supports_feature, ALWAYS, NULL },

@@ -14,11 +14,10 @@
 enum { VERSION = 1, NUMBERS = 512, DRIVERS = 8 };
 
 static const struct handler *const remote_tables[] = {
-	connect_handlers,      node_handlers,	     event_handlers,	     domain_list_handlers, domain_life_handlers,
-	domain_save_handlers,  domain_info_handlers, domain_text_handlers,   domain_size_handlers, domain_device_handlers,
-	domain_stats_handlers, domain_job_handlers,  domain_people_handlers, domain_interface_handlers, domain_snapshot_handlers,
-	network_handlers,      pool_list_handlers,   pool_handlers,
-	volume_list_handlers,  volume_handlers,	     storage_host_handlers,
+	connect_handlers, node_handlers, event_handlers, domain_list_handlers, domain_life_handlers, domain_save_handlers,
+	domain_info_handlers, domain_text_handlers, domain_size_handlers, domain_device_handlers, domain_stats_handlers,
+	domain_job_handlers, domain_people_handlers, domain_interface_handlers, domain_snapshot_handlers, network_handlers,
+	pool_list_handlers, pool_handlers, volume_list_handlers, volume_handlers, storage_host_handlers,
 };
 static const struct handler *const qemu_tables[] = { qemu_handlers, monitor_event_handlers };
 /* By number, once for those who have opened nothing yet, then for each driver. */
@@ -140,6 +139,10 @@ static void answer(struct call *call, GVariant *ret, GError *error)
 	g_autoptr(GError) other = NULL;
 	GByteArray *message = NULL;
 
+	if (!error && call->reply_fds && call->client->tls)
+		rpc_fail(&other, VIR_ERR_OPERATION_UNSUPPORTED, "descriptors do not go over TLS");
+	if (other)
+		error = other;
 	if (!error) {
 		if (call->reply_fds)
 			h.type = RPC_REPLY_FDS;
@@ -198,6 +201,8 @@ static bool may(const struct client *c, const struct rpc_proc *proc, const struc
 {
 	char name[64];
 
+	if (!c->authenticated && (!h || !(h->flags & HANDLER_UNKNOWN)))
+		return rpc_fail(error, VIR_ERR_RPC, "authentication required");
 	if (!h)
 		return rpc_fail(error, VIR_ERR_NO_SUPPORT, "%s", dispatch_api_name(proc->name, name));
 	if (!c->hv && !(h->flags & HANDLER_UNOPENED))
@@ -221,6 +226,29 @@ static const struct rpc_proc *proc_of(const struct rpc_header *h, GError **error
 		return proc;
 	g_set_error(error, RPC_ERRORS, VIR_ERR_RPC, "unknown procedure: %u", h->number);
 	return NULL;
+}
+
+struct apart {
+	struct call *call;
+	GVariant *args;
+};
+
+static gpointer apart(gpointer data)
+{
+	g_autofree struct apart *a = data;
+
+	state_acquire();
+	dispatch_run(a->call, a->args);
+	state_release();
+	return NULL;
+}
+
+/* Nobody who is not known yet takes a worker away from the others. */
+static void run_apart(struct call *call, GVariant *args)
+{
+	struct apart a = { call, args };
+
+	g_thread_unref(g_thread_new("kvd-auth", apart, g_memdup2(&a, sizeof(a))));
 }
 
 static void dispatch_call(struct client *c, const struct rpc_header *h, const guint8 *message, size_t len, GArray *fds)
@@ -250,6 +278,8 @@ static void dispatch_call(struct client *c, const struct rpc_header *h, const gu
 	call->fds = fds;
 	if (handler->flags & HANDLER_FAST)
 		dispatch_run(call, args);
+	else if (handler->flags & HANDLER_UNKNOWN)
+		run_apart(call, args);
 	else
 		workers_push(call, args, handler->flags & HANDLER_READ_ONLY);
 }

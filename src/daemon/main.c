@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kvd: libvirt's protocol for machines of ours. Options, the sockets, the loop. systemd's two protocols (sockets that it has
- * opened, a word when we are ready) are environment variables and a datagram, so no library is needed for them.
+ * kvd: libvirt's protocol for machines of ours. Options, the loop. systemd's word for when we are ready is a datagram, so no
+ * library is needed for it.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <glib-unix.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -16,31 +14,33 @@
 #include <unistd.h>
 
 #include "client.h"
+#include "config.h"
 #include "dispatch.h"
 #include "error.h"
 #include "hv.h"
 #include "kv-driver.h"
 #include "log.h"
 #include "server.h"
-
-enum { LISTEN_FDS_START = 3 };
+#include "sockets.h"
 
 static struct {
 	gboolean system, session, libvirt_sockets, verbose, version;
-	char *socket, *vmm;
-	int max_clients;
-} options = { .max_clients = 5000 };
+	char *socket, *vmm, *config, *tls;
+	int max_clients; /* 0: as kvd.conf says */
+} options;
 
 static const GOptionEntry entries[] = {
 	{ "system", 0, 0, G_OPTION_ARG_NONE, &options.system, "Machines of this host (root's)", NULL },
 	{ "session", 0, 0, G_OPTION_ARG_NONE, &options.session, "Machines of this user; what it does unless it is root", NULL },
 	{ "socket", 0, 0, G_OPTION_ARG_FILENAME, &options.socket,
 	  "Where it listens; PATH-ro is the socket for those who only look", "PATH" },
-	{ "libvirt-sockets", 0, 0, G_OPTION_ARG_NONE, &options.libvirt_sockets,
-	  "Also where libvirt's clients look by themselves", NULL },
+	{ "libvirt-sockets", 0, 0, G_OPTION_ARG_NONE, &options.libvirt_sockets, "Also where libvirt's clients look by themselves",
+	  NULL },
+	{ "tls", 0, 0, G_OPTION_ARG_STRING, &options.tls, "Listen on TLS as well", "[ADDRESS:]PORT" },
+	{ "config", 'f', 0, G_OPTION_ARG_FILENAME, &options.config,
+	  "Settings (/etc/kvasir/kvd.conf, or kvasir/kvd.conf in a user's configuration)", "FILE" },
 	{ "max-clients", 0, 0, G_OPTION_ARG_INT, &options.max_clients, "Connections at once (5000)", "N" },
-	{ "vmm", 0, 0, G_OPTION_ARG_FILENAME, &options.vmm, "What runs machines (kv-vmm beside kvd, or in PATH)",
-	  "PATH" },
+	{ "vmm", 0, 0, G_OPTION_ARG_FILENAME, &options.vmm, "What runs machines (kv-vmm beside kvd, or in PATH)", "PATH" },
 	{ "verbose", 'v', 0, G_OPTION_ARG_NONE, &options.verbose, "Say more on standard error", NULL },
 	{ "version", 0, 0, G_OPTION_ARG_NONE, &options.version, "Print the version and leave", NULL },
 	{ NULL },
@@ -59,10 +59,11 @@ static bool parse(int *argc, char ***argv, GError **error)
 		return kv_fail(error, KV_ERROR_USAGE, "'%s' is no option; see --help", (*argv)[1]);
 	if (options.system && options.session)
 		return kv_fail(error, KV_ERROR_USAGE, "--system and --session at once; give one");
-	if (options.max_clients < 1)
+	if (options.max_clients < 0)
 		return kv_fail(error, KV_ERROR_USAGE, "--max-clients %d: give at least 1", options.max_clients);
 	if (!options.system && !options.session)
 		options.system = geteuid() == 0;
+	options.session = !options.system;
 	return true;
 }
 
@@ -89,63 +90,6 @@ static void notify(const char *state)
 	close(fd);
 }
 
-/* sd_listen_fds(3): a descriptor whose name or path ends with "-ro" is for those who only look. */
-static bool take_activated(unsigned *ret_n, GError **error)
-{
-	const char *pid = g_getenv("LISTEN_PID"), *count = g_getenv("LISTEN_FDS");
-	guint64 n;
-
-	*ret_n = 0;
-	if (!pid || !count || strtoull(pid, NULL, 10) != (guint64)getpid() ||
-	    !g_ascii_string_to_unsigned(count, 10, 0, 16, &n, NULL))
-		return true;
-	for (unsigned i = 0; i < n; i++) {
-		int fd = LISTEN_FDS_START + i;
-		struct sockaddr_un sa = { 0 };
-		socklen_t len = sizeof(sa) - 1;
-		bool look;
-
-		if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0 || sa.sun_family != AF_UNIX)
-			return kv_fail(error, KV_ERROR_USAGE, "descriptor %d of LISTEN_FDS is no Unix socket", fd);
-		look = g_str_has_suffix(sa.sun_path, "-ro");
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-		g_unix_set_fd_nonblocking(fd, TRUE, NULL);
-		if (!server_listen(fd, NULL, !look ? SERVER_OWNER : options.system ? SERVER_LOOK_ALL : SERVER_LOOK, error))
-			return false;
-	}
-	g_unsetenv("LISTEN_PID");
-	g_unsetenv("LISTEN_FDS");
-	*ret_n = n;
-	return true;
-}
-
-/* ---- sockets ---- */
-
-static bool listen_both(const char *path, GError **error)
-{
-	g_autofree char *ro = g_strconcat(path, "-ro", NULL);
-	g_autofree char *folder = g_path_get_dirname(path);
-
-	if (g_mkdir_with_parents(folder, options.system ? 0755 : 0700) < 0)
-		return kv_fail_errno(error, errno, "cannot make folder '%s'", folder);
-	return server_listen(-1, path, SERVER_OWNER, error) &&
-	       server_listen(-1, ro, options.system ? SERVER_LOOK_ALL : SERVER_LOOK, error);
-}
-
-static bool listen_all(GError **error)
-{
-	const char *run = options.system ? "/run" : g_get_user_runtime_dir();
-	g_autofree char *own = g_build_filename(run, "kvasir", "kvd-sock", NULL);
-	g_autofree char *libvirts = g_build_filename(run, "libvirt", "libvirt-sock", NULL);
-	unsigned n;
-
-	if (!take_activated(&n, error))
-		return false;
-	if (!n && !listen_both(options.socket ? options.socket : own, error))
-		return false;
-	return !options.libvirt_sockets || listen_both(libvirts, error);
-}
-
 static gboolean stop(gpointer loop)
 {
 	g_main_loop_quit(loop);
@@ -155,15 +99,19 @@ static gboolean stop(gpointer loop)
 static bool run(GError **error)
 {
 	g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
+	const struct sockets sockets = { options.session, options.libvirt_sockets, options.socket, options.tls };
 	bool ok;
 
+	if (!config_read(options.config, options.session, error))
+		return false;
+	if (options.max_clients)
+		config.max_clients = options.max_clients;
 	hv_set_default(!options.system, options.system ? "qemu:///system" : "qemu:///session");
-	clients_set_max(options.max_clients);
 	if (options.vmm)
 		kv_set_vmm(options.vmm);
 	dispatch_start();
 	state_acquire();
-	ok = poller_start(error) && hv_keep_default(error) && listen_all(error);
+	ok = poller_start(error) && hv_keep_default(error) && sockets_open(&sockets, error);
 	state_release();
 	if (ok) {
 		g_unix_signal_add(SIGTERM, stop, loop);

@@ -9,41 +9,71 @@
 #include <unistd.h>
 
 #include "client.h"
+#include "config.h"
 #include "error.h"
 #include "listen.h"
 #include "log.h"
 
-enum { BACKLOG = 256, TURN = 16, REARM_MS = 200 };
+enum { TURN = 16, REARM_MS = 200, GROUPS_MAX = 65536 };
 
 struct listener {
 	struct watch watch;
-	enum server_access access;
+	struct server_socket socket;
 	char *path; /* NULL: not ours to remove */
 };
 
 static GPtrArray *listeners;
+static bool resting;
 
-static bool welcome(int fd, enum server_access access)
+static bool is_member(int fd, const struct ucred *peer, gid_t group)
+{
+	g_autofree gid_t *groups = g_new(gid_t, GROUPS_MAX);
+	socklen_t len = GROUPS_MAX * sizeof(*groups);
+
+	if (peer->gid == group)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return false;
+	for (unsigned i = 0; i < len / sizeof(*groups); i++)
+		if (groups[i] == group)
+			return true;
+	return false;
+}
+
+static bool welcome(int fd, const struct server_socket *s)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 
-	if (access == SERVER_LOOK_ALL)
+	if (s->kind.tls || s->welcome == SERVER_ALL)
 		return true;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == geteuid() || peer.uid == 0))
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	if (peer.uid == geteuid() || peer.uid == 0 || (s->welcome == SERVER_GROUP && is_member(fd, &peer, s->group)))
 		return true;
 	kv_log_warn("a connection of user %d is refused: this is user %d's", (int)peer.uid, (int)geteuid());
 	return false;
 }
 
-/* Without descriptors a waiting connection would be told again and again. */
 static gboolean rearm(gpointer data)
 {
 	state_acquire();
+	resting = false;
 	for (unsigned i = 0; listeners && i < listeners->len; i++)
 		poller_set(listeners->pdata[i], EPOLLIN);
 	state_release();
 	return G_SOURCE_REMOVE;
+}
+
+/* Those who wait stay in the queue; they would be told again and again. */
+static void rest(struct watch *w, const char *why)
+{
+	poller_set(w, 0);
+	if (resting)
+		return;
+	resting = true;
+	kv_log_warn("a connection waits: %s", why);
+	g_timeout_add(REARM_MS, rearm, NULL);
 }
 
 static void ready(struct watch *w, uint32_t events)
@@ -52,21 +82,21 @@ static void ready(struct watch *w, uint32_t events)
 
 	for (unsigned i = 0; i < TURN; i++) {
 		g_autoptr(GError) error = NULL;
-		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd;
 
-		if (fd < 0) {
-			/* Nobody is left, or no descriptor: those who wait stay in the queue. */
-			if (errno == EMFILE || errno == ENFILE)
-				kv_log_warn("a connection waits: %s", g_strerror(errno));
-			else
-				return;
-			poller_set(w, 0);
-			g_timeout_add(REARM_MS, rearm, NULL);
+		if (clients_are_anonymous()) {
+			rest(w, "max_anonymous_clients have not said yet who they are");
 			return;
 		}
-		if (!welcome(fd, l->access))
+		fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0) {
+			if (errno == EMFILE || errno == ENFILE)
+				rest(w, g_strerror(errno));
+			return; /* nobody is left */
+		}
+		if (!welcome(fd, &l->socket))
 			close(fd);
-		else if (!client_new(fd, l->access != SERVER_OWNER, &error))
+		else if (!client_new(fd, &l->socket.kind, &error))
 			kv_log_warn("%s", error->message);
 	}
 }
@@ -81,26 +111,43 @@ static void listener_free(struct listener *l)
 	g_free(l);
 }
 
-bool server_listen(int fd, const char *path, enum server_access access, GError **error)
+static bool add(int fd, const char *path, const struct server_socket *s, GError **error)
 {
-	struct listener *l;
-	bool made = fd < 0;
+	struct listener *l = g_new0(struct listener, 1);
 
-	if (made)
-		fd = kv_listen_unix("socket", path, error);
-	if (fd < 0)
-		return false;
-	listen(fd, BACKLOG);
-	if (made && access == SERVER_LOOK_ALL)
-		chmod(path, 0666);
-	l = g_new0(struct listener, 1);
+	listen(fd, config.max_queued_clients);
 	l->watch = (struct watch){ fd, EPOLLIN, ready };
-	l->access = access;
-	l->path = made ? g_strdup(path) : NULL;
+	l->socket = *s;
+	l->path = g_strdup(path);
 	if (!listeners)
 		listeners = g_ptr_array_new_with_free_func((GDestroyNotify)listener_free);
 	g_ptr_array_add(listeners, l);
 	return poller_add(&l->watch, error);
+}
+
+/* The file is nobody else's until its group is set. */
+static bool open_file(const char *path, const struct server_socket *s, GError **error)
+{
+	if (s->group != (gid_t)-1 && chown(path, -1, s->group) < 0)
+		return kv_fail_errno(error, errno, "cannot give socket '%s' to group %d", path, (int)s->group);
+	return chmod(path, s->mode) == 0 || kv_fail_errno(error, errno, "cannot set the mode of socket '%s'", path);
+}
+
+bool server_listen(int fd, const char *path, const struct server_socket *s, GError **error)
+{
+	if (fd >= 0)
+		return add(fd, NULL, s, error);
+	fd = kv_listen_unix("socket", path, error);
+	if (fd < 0)
+		return false;
+	return add(fd, path, s, error) && open_file(path, s, error);
+}
+
+bool server_listen_tcp(const char *address, const char *port, const struct server_socket *s, GError **error)
+{
+	int fd = kv_listen_tcp(address, port, error);
+
+	return fd >= 0 && add(fd, NULL, s, error);
 }
 
 void server_stop(void)

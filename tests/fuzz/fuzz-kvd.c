@@ -90,7 +90,7 @@ static void run(const uint8_t *data, size_t size, size_t step)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) || fcntl(pair[1], F_SETFL, O_NONBLOCK))
 		abort();
 	state_acquire();
-	if (!client_new(pair[1], false, NULL))
+	if (!client_new(pair[1], &(struct client_kind){ 0 }, NULL))
 		abort();
 	state_release();
 	if (send(pair[0], open_call, sizeof(open_call), MSG_DONTWAIT) != sizeof(open_call))

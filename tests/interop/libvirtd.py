@@ -21,8 +21,8 @@ def need(*programs):
 class Libvirtd:
     """with Libvirtd() as uri: a URI of the test driver there, to which each first connection finds the same objects."""
 
-    def __init__(self, uri='test+unix:///default'):
-        self.uri = uri
+    def __init__(self, uri='test+unix:///default', more='', options=()):
+        self.uri, self.more, self.options = uri, more, options
 
     def __enter__(self):
         self.dir = tempfile.mkdtemp(prefix='lv.', dir='/tmp')
@@ -30,7 +30,7 @@ class Libvirtd:
             os.mkdir(f'{self.dir}/{name}')
         with open(f'{self.dir}/libvirtd.conf', 'w', encoding='utf-8') as conf:
             conf.write(f'auth_unix_ro = "none"\nauth_unix_rw = "none"\nunix_sock_dir = "{self.dir}/sock"\n'
-                       f'log_outputs = "3:file:{self.dir}/log"\n')
+                       f'log_outputs = "3:file:{self.dir}/log"\n' + self.more)
         env = {'PATH': os.environ['PATH'] + ':/usr/sbin', 'HOME': f'{self.dir}/home', 'XDG_RUNTIME_DIR': f'{self.dir}/run',
                'XDG_CONFIG_HOME': f'{self.dir}/conf', 'XDG_CACHE_HOME': f'{self.dir}/cache'}
         user = {}
@@ -40,7 +40,7 @@ class Libvirtd:
                     os.chown(name, NOBODY, NOBODY)
             user = {'user': NOBODY, 'group': NOBODY, 'extra_groups': []}
         self.process = subprocess.Popen(
-            ['libvirtd', '--config', f'{self.dir}/libvirtd.conf', '--pid-file', f'{self.dir}/pid'], env=env,
+            ['libvirtd', '--config', f'{self.dir}/libvirtd.conf', '--pid-file', f'{self.dir}/pid', *self.options], env=env,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, **user)
         self.socket = f'{self.dir}/sock/libvirt-sock'
         for _ in range(600):
