@@ -93,6 +93,7 @@ static int connect_command(char *const *argv, GPid *ret_pid, GError **error)
 /* What runs over there: the helper, which finds the socket itself, or netcat with the socket's usual name. */
 static char *remote_script(const struct kv_uri *u, bool read_only)
 {
+	static const char *const helpers[] = { "kv-ssh-helper", "virt-ssh-helper" };
 	bool may_help = !u->socket && (!u->proxy || strcmp(u->proxy, "netcat") != 0);
 	bool may_nc = !u->proxy || strcmp(u->proxy, "native") != 0;
 	g_autofree char *name = g_shell_quote(u->name), *nc = g_shell_quote(u->netcat ? u->netcat : "nc");
@@ -102,9 +103,11 @@ static char *remote_script(const struct kv_uri *u, bool read_only)
 	g_autofree char *quoted = g_shell_quote(path);
 	g_autoptr(GString) out = g_string_new(NULL);
 
-	if (may_help)
-		g_string_append_printf(out, "if command -v virt-ssh-helper >/dev/null 2>&1; then exec virt-ssh-helper %s%s; fi; ",
+	for (unsigned i = 0; may_help && i < G_N_ELEMENTS(helpers); i++)
+		g_string_append_printf(out, "if command -v %s >/dev/null 2>&1; then exec %s %s%s; fi; ", helpers[i], helpers[i],
 				       read_only ? "-r " : "", name);
+	if (!may_nc)
+		g_string_append(out, "echo there is no kv-ssh-helper or virt-ssh-helper >&2; exit 127");
 	if (may_nc)
 		g_string_append_printf(out,
 				       "q=; if %s -q 2>&1 | grep -q 'requires an argument'; then q=-q0; fi; exec %s $q -U %s", nc,

@@ -151,7 +151,7 @@ static char *libvirt_socket(const struct kv_uri *u, const char *daemon, bool rea
 	return g_strdup_printf("/var/run/libvirt/%s-sock%s", daemon, read_only ? "-ro" : "");
 }
 
-static char *kvd_socket(const struct kv_uri *u, bool read_only)
+char *kv_uri_kvd_socket(const struct kv_uri *u, bool read_only)
 {
 	if (u->session)
 		return g_strdup_printf("%s/kvasir/kvd-sock", g_get_user_runtime_dir());
@@ -172,8 +172,8 @@ char *kv_uri_socket(const struct kv_uri *u, bool read_only)
 			daemon = daemons[i][1];
 	if (daemon)
 		candidates[n++] = libvirt_socket(u, daemon, read_only);
-	candidates[n++] = ours_first ? kvd_socket(u, read_only) : libvirt_socket(u, "libvirt", read_only);
-	candidates[n++] = ours_first ? libvirt_socket(u, "libvirt", read_only) : kvd_socket(u, read_only);
+	candidates[n++] = ours_first ? kv_uri_kvd_socket(u, read_only) : libvirt_socket(u, "libvirt", read_only);
+	candidates[n++] = ours_first ? libvirt_socket(u, "libvirt", read_only) : kv_uri_kvd_socket(u, read_only);
 	for (take = 0; take < n && access(candidates[take], F_OK) != 0; take++)
 		;
 	/* None: the one that a user of this driver would start, which is also the one that virsh names. */

@@ -32,3 +32,5 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(kv_uri, kv_uri_free)
  * them first by the driver; the last of these when there is none.
  */
 char *kv_uri_socket(const struct kv_uri *u, bool read_only);
+/* Where kvd listens, whether it is there or not. */
+char *kv_uri_kvd_socket(const struct kv_uri *u, bool read_only);
