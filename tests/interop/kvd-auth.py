@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who may connect to kvd over its Unix sockets, and what he may do there: modes, groups, polkit, access drivers.
+usage: kvd-auth.py KVD [CASE]...   Exit status 77: virsh, a bus, or root, who can be somebody else, is missing."""
+import os
+import select
+import shutil
+import subprocess
+import sys
+
+import cases
+import polkit
+from cases import Skipped, check
+from kvd_bed import LIMIT, NOBODY, Kvd
+
+BUS = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><listen>unix:path={folder}/bus</listen><auth>EXTERNAL</auth><policy context="default"><allow send_destination="*"/>
+<allow receive_sender="*"/><allow own="*"/><allow user="*"/></policy></busconfig>
+'''
+
+
+class Bed:
+    def __init__(self, kvd, folder):
+        if os.geteuid() != 0:
+            raise Skipped('only root can be somebody else')
+        self.kvd, self.folder = kvd, folder
+        os.chmod(folder, 0o755)
+
+    def start(self, *lines, system=True, **env):
+        return Kvd(self.kvd, self.folder, ''.join(line + '\n' for line in lines), system=system, **env)
+
+
+class Polkit:
+    """A bus, and what stands in for polkitd there. .rule(text): the answers from now on; .asked(): since the last time."""
+
+    def __init__(self, folder):
+        if not shutil.which('dbus-daemon') or subprocess.run(['/usr/bin/python3', '-c', 'from gi.repository import Gio'],
+                                                             stderr=subprocess.DEVNULL, check=False).returncode:
+            raise Skipped('no D-Bus, or no python3-gi')
+        self.folder = folder
+        self.address = f'unix:path={folder}/bus'
+        with open(f'{folder}/bus.conf', 'w', encoding='utf-8') as file:
+            file.write(BUS.format(folder=folder))
+        self.processes = []
+
+    def __enter__(self):
+        self.rule('"no"')
+        self.asked()
+        try:
+            self.begin('dbus-daemon', '--nofork', '--nopidfile', f'--config-file={self.folder}/bus.conf', '--print-address')
+            self.begin('/usr/bin/python3', polkit.__file__, f'{self.folder}/rules', f'{self.folder}/asked')
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def begin(self, *line):
+        """A program that says a line when it is ready."""
+        env = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.address)
+        process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env)
+        self.processes.append(process)
+        ready = select.select([process.stdout], [], [], LIMIT)[0] and process.stdout.readline()
+        check(ready, f'{line[0]} does not begin')
+
+    def __exit__(self, *unused):
+        for process in reversed(self.processes):
+            process.terminate()
+            process.wait(LIMIT)
+
+    def rule(self, expression):
+        with open(f'{self.folder}/rules.new', 'w', encoding='utf-8') as file:
+            file.write(f'def answer(action, details, uid, flags):\n    return {expression}\n')
+        os.rename(f'{self.folder}/rules.new', f'{self.folder}/rules')
+
+    def asked(self):
+        path = f'{self.folder}/asked'
+        lines = open(path, encoding='utf-8').read().splitlines() if os.path.exists(path) else []
+        open(path, 'w', encoding='utf-8').close()
+        return lines
+
+
+def case_modes(bed):
+    """The system's: root alone, or a group, or all; nobody else connects, whatever the file's mode becomes later."""
+    with bed.start() as kvd:
+        check((os.stat(kvd.socket).st_mode & 0o777, os.stat(kvd.socket + '-ro').st_mode & 0o777) == (0o700, 0o777), 'modes')
+        kvd.list(kvd.uri())
+        kvd.no_list(kvd.uri(), 'Permission denied', user=NOBODY)
+        kvd.list(kvd.uri('-ro'), user=NOBODY)
+        status, text = kvd.virsh(kvd.uri('-ro'), 'destroy', 'test', user=NOBODY)
+        check(status != 0 and 'read only access prevents virDomainDestroy' in text, 'destroy', text)
+        os.chmod(kvd.socket, 0o777)
+        kvd.no_list(kvd.uri(), user=NOBODY)
+        check('a connection of user 65534 is refused' in kvd.log(), 'the log', kvd.log())
+    with bed.start('unix_sock_group = "nogroup"', 'unix_sock_ro_perms = "0750"') as kvd:
+        here = os.stat(kvd.socket)
+        check((here.st_mode & 0o777, here.st_gid) == (0o770, NOBODY), 'mode and group', oct(here.st_mode), here.st_gid)
+        kvd.list(kvd.uri(), user=NOBODY)
+        kvd.no_list(kvd.uri(), 'Permission denied', user=2)
+        kvd.no_list(kvd.uri('-ro'), 'Permission denied', user=2)
+        os.chmod(kvd.socket, 0o777)
+        kvd.no_list(kvd.uri(), user=2)
+        more = {'user': 2, 'group': 2, 'extra_groups': [NOBODY]}
+        done = subprocess.run(['virsh', '-c', kvd.uri(), 'list', '--name'], env=kvd.env, stdout=subprocess.PIPE, check=False, text=True,
+                              timeout=LIMIT, **more)
+        check(done.stdout.split() == ['test'], 'a member by another group of his', done.stdout)
+    with bed.start('unix_sock_rw_perms = "0777"') as kvd:
+        kvd.list(kvd.uri(), user=2)
+    for line, words in (('unix_sock_group = "no such group"', 'there is no group'), ('unix_sock_rw_perms = "rwx"', 'is no mode'),
+                        ('auth_unix_rw = "sasl"', 'kvd has no SASL'), ('auth_tls = "sasl"', 'kvd has no SASL'),
+                        ('listen_tcp = 1', 'no TCP without TLS'), ('max_clients = "5"', 'max_clients is a number'),
+                        ('max_clients = 0', 'from 1 to'), ('access_drivers = ["selinux"]', 'not \'selinux\''),
+                        ('log_filters = "1:qemu"', "'log_filters' is no setting"), ('x', 'no = behind'), ('max_clients =', 'a number'),
+                        ('auth_unix_ro = "none', 'does not end'), ('access_drivers = [ "none" "none" ]', 'commas')):
+        said = bed.start('# a comment', '', line).refused()
+        check(words in said and 'kvd.conf:3: ' in said or 'unix_sock' in said and words in said, line, said)
+
+
+def case_session(bed):
+    """A user's own is his and root's, over either socket."""
+    for name in 'config', 'home':
+        os.makedirs(f'{bed.folder}/{name}')
+    os.chmod(bed.folder, 0o777)
+    with bed.start('unix_sock_rw_perms = "0777"', 'unix_sock_ro_perms = "0777"', system=False) as kvd:
+        for suffix in '', '-ro':
+            os.chmod(kvd.socket + suffix, 0o777)
+            kvd.no_list(kvd.uri(suffix), user=NOBODY)
+            kvd.list(kvd.uri(suffix))
+    os.chmod(bed.folder, 0o755)
+
+
+def case_polkit(bed):
+    """auth_unix_rw and auth_unix_ro: root is not asked about, all others are, by process, its start and its user."""
+    with Polkit(bed.folder) as authority, bed.start('auth_unix_rw = "polkit"', 'auth_unix_ro = "polkit"',
+                                                    DBUS_SYSTEM_BUS_ADDRESS=authority.address) as kvd:
+        kvd.list(kvd.uri())
+        check(authority.asked() == [], 'root is asked about')
+        kvd.no_list(kvd.uri(), 'authentication failed: access denied by policy', user=NOBODY)
+        check(authority.asked() == ['org.libvirt.unix.manage [] 65534 1 True'], 'what is asked')
+        authority.rule('"yes" if action == "org.libvirt.unix.monitor" and uid == 65534 else "no"')
+        kvd.no_list(kvd.uri(), 'access denied by policy', user=NOBODY)
+        kvd.list(kvd.uri('-ro'), user=NOBODY)
+        kvd.no_list(kvd.uri('-ro'), 'access denied by policy', user=2)
+        check([line.split()[0] for line in authority.asked()] == ['org.libvirt.unix.manage'] + ['org.libvirt.unix.monitor'] * 2, 'asked')
+        authority.rule('"yes"')
+        kvd.list(kvd.uri(), user=NOBODY)
+        authority.rule('"challenge"')
+        kvd.no_list(kvd.uri(), "authentication unavailable: no polkit agent available to authenticate action 'org.libvirt.unix.manage'",
+                    user=NOBODY)
+        authority.rule('"dismissed"')
+        kvd.no_list(kvd.uri(), 'authentication cancelled: user cancelled authentication process', user=NOBODY)
+        # Before polkit's word nothing is to be had, and that there is no SASL is said.
+        program = f'''
+import socket, struct
+s = socket.socket(socket.AF_UNIX); s.connect({kvd.socket!r}); s.settimeout(20)
+def call(n, body=b''):
+    s.sendall(struct.pack('>7I', 28 + len(body), 0x20008086, 1, n, 0, 1, 0) + body)
+    data = s.recv(4, socket.MSG_WAITALL)
+    return s.recv(struct.unpack('>I', data)[0] - 4, socket.MSG_WAITALL)
+assert call(66)[24:] == struct.pack('>2I', 1, 2)
+for n in 1, 23, 7, 60, 444, 100000:
+    assert b'authentication required' in call(n) or n == 100000, n
+for n in 67, 68, 69:
+    data = call(n)
+    assert data[20:24] == struct.pack('>I', 1) and (b'has no SASL' in data or n > 67), data
+assert b'user cancelled' in call(70) and b'user cancelled' in call(70)
+assert b'authentication required' in call(1, struct.pack('>2I', 0, 0))
+'''
+        status, text = kvd.run('/usr/bin/python3', '-c', program, user=NOBODY)
+        check(status == 0, 'by the protocol itself', text)
+    with bed.start('auth_unix_rw = "polkit"', DBUS_SYSTEM_BUS_ADDRESS=f'unix:path={bed.folder}/nowhere') as kvd:
+        kvd.list(kvd.uri())
+        kvd.no_list(kvd.uri(), 'authentication failed: polkit cannot be asked', user=NOBODY)
+        kvd.list(kvd.uri('-ro'), user=NOBODY)
+
+
+def main():
+    kvd, *names = sys.argv[1:]
+    return cases.run(globals(), names, lambda folder: Bed(os.path.abspath(kvd), folder))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
