@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "access.h"
 #include "bytes.h"
 #include "client-tls.h"
 #include "config.h"
@@ -79,6 +80,7 @@ void client_unref(struct client *c)
 	if (--c->refs)
 		return;
 	g_ptr_array_unref(c->streams);
+	access_drop_events(c);
 	g_free(c->in);
 	g_free(c);
 }

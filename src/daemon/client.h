@@ -59,6 +59,9 @@ struct client {
 	unsigned pings; /* not answered */
 	gint64 heard;	/* when something arrived; monotonic, us */
 	gint64 came, pinged;
+
+	GQueue held; /* events that polkit is asked about (access.h) */
+	bool asking;
 };
 
 /* Takes fd. NULL: no room for one more. */

@@ -5,11 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "access.h"
 #include "error.h"
 #include "hv.h"
 #include "log.h"
 #include "stream.h"
 #include "workers.h"
+#include "xdr.h"
 
 enum { VERSION = 1, NUMBERS = 512, DRIVERS = 8 };
 
@@ -179,16 +181,62 @@ static void call_free(struct call *call)
 	g_free(call);
 }
 
+static bool run_handler(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	g_autoptr(GError) cause = NULL;
+
+	if (call->handler->func(call, args, ret, &cause) == (cause != NULL)) {
+		g_clear_error(&cause);
+		rpc_fail(&cause, VIR_ERR_INTERNAL_ERROR, "%s failed without a cause", call->proc->name);
+	}
+	if (!cause)
+		return true;
+	g_propagate_error(error, g_steal_pointer(&cause));
+	return false;
+}
+
+/* With the access driver's agreement before, and behind it about what has come of it. */
+static bool run_asked(struct call *call, GVariant *args, GVariant **ret, GError **error)
+{
+	g_autoptr(GVariant) all = g_variant_ref(args);
+
+	return access_before(call, &all, error) && run_handler(call, all, ret, error) && access_behind(call, args, ret, error);
+}
+
+GVariant *dispatch_inside(struct call *call, unsigned number, GVariant *args, GError **error)
+{
+	struct call inner = { .client = call->client, .hv = call->hv, .read_only = call->read_only, .serial = call->serial };
+	g_autoptr(GVariant) owned = g_variant_ref_sink(args);
+	GVariant *ret = NULL;
+
+	inner.proc = rpc_proc_find(RPC_REMOTE, number);
+	inner.handler = find(call->client, inner.proc);
+	if (!inner.handler) {
+		rpc_fail(error, VIR_ERR_NO_SUPPORT, "%s", inner.proc->name);
+		return NULL;
+	}
+	if (!run_handler(&inner, owned, &ret, error))
+		return NULL;
+	if (!inner.encoded)
+		return g_variant_ref_sink(ret);
+	ret = xdr_decode(inner.encoded->data, inner.encoded->len, inner.proc->ret, error);
+	g_byte_array_unref(inner.encoded);
+	return ret;
+}
+
 void dispatch_run(struct call *call, GVariant *args)
 {
 	g_autoptr(GError) error = NULL;
 	GVariant *ret = NULL;
 
 	if (!call->client->failed) {
-		if (call->handler->func(call, args, &ret, &error) == (error != NULL)) {
-			g_clear_error(&error);
-			rpc_fail(&error, VIR_ERR_INTERNAL_ERROR, "%s failed without a cause", call->proc->name);
-		}
+		g_autoptr(GVariant) owned = NULL;
+
+		if (access_asks(call->client, call->proc))
+			run_asked(call, args, &ret, &error);
+		else
+			run_handler(call, args, &ret, &error);
+		owned = ret && !g_variant_is_floating(ret) ? ret : NULL;
 		answer(call, ret, error);
 	}
 	g_variant_unref(args);
@@ -258,11 +306,16 @@ static void dispatch_call(struct client *c, const struct rpc_header *h, const gu
 	const struct handler *handler = proc ? find(c, proc) : NULL;
 	struct call *call;
 	GVariant *args = NULL;
+	char name[64];
 	unsigned n_fds;
 
 	c->n_calls++;
 	if (proc && may(c, proc, handler, &error))
 		args = rpc_message_body(message, len, proc->args, &n_fds, &error);
+	if (args && c->read_only && !access_looks(proc, args)) {
+		rpc_fail(&error, VIR_ERR_OPERATION_DENIED, "read only access prevents %s", dispatch_api_name(proc->name, name));
+		g_clear_pointer(&args, g_variant_unref);
+	}
 	if (!args) {
 		close_fds(fds);
 		dispatch_send_error(c, answer_header(h), error, SEND_ANSWER);
@@ -276,7 +329,7 @@ static void dispatch_call(struct client *c, const struct rpc_header *h, const gu
 	call->serial = h->serial;
 	call->read_only = c->read_only;
 	call->fds = fds;
-	if (handler->flags & HANDLER_FAST)
+	if (handler->flags & HANDLER_FAST && !access_asks(c, proc))
 		dispatch_run(call, args);
 	else if (handler->flags & HANDLER_UNKNOWN)
 		run_apart(call, args);

@@ -13,6 +13,12 @@ bool dispatch_message(struct client *c, const guint8 *message, size_t len, GArra
 /* Runs a call's handler and answers; frees it. Called here and by workers. */
 void dispatch_run(struct call *call, GVariant *args);
 
+/*
+ * Another procedure of the remote program on behalf of call's client, without looking whether it may; args as call.h has them,
+ * floating or not. A tuple of its answer's type, or NULL and *error.
+ */
+GVariant *dispatch_inside(struct call *call, unsigned number, GVariant *args, GError **error);
+
 /* "virDomainCreate" for domain_create, as in messages; static buffer of the caller. */
 const char *dispatch_api_name(const char *proc, char ret[64]);
 /* An error instead of what h's message would have said; kind: enum send_kind. */

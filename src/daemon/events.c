@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "access.h"
 #include "bytes.h"
 #include "domain.h"
 #include "hv.h"
@@ -68,17 +69,17 @@ static const struct numbers secret_numbers[] = { { RPC_SECRET_EVENT_LIFECYCLE },
 static const struct numbers monitor_numbers[] = { { RPC_QEMU_DOMAIN_MONITOR_EVENT } };
 
 static const struct {
-	const char *what;
+	const char *what, *object; /* in messages; in access control */
 	const struct numbers *numbers;
 	unsigned n;
 	uint32_t program;
 } kinds[] = {
-	[EVENT_DOMAIN] = { "domain", domain_numbers, DOMAIN_EVENTS, RPC_REMOTE },
-	[EVENT_NETWORK] = { "network", network_numbers, G_N_ELEMENTS(network_numbers), RPC_REMOTE },
-	[EVENT_POOL] = { "storage pool", pool_numbers, G_N_ELEMENTS(pool_numbers), RPC_REMOTE },
-	[EVENT_NODE_DEVICE] = { "node device", node_numbers, G_N_ELEMENTS(node_numbers), RPC_REMOTE },
-	[EVENT_SECRET] = { "secret", secret_numbers, G_N_ELEMENTS(secret_numbers), RPC_REMOTE },
-	[EVENT_MONITOR] = { "monitor", monitor_numbers, G_N_ELEMENTS(monitor_numbers), RPC_QEMU },
+	[EVENT_DOMAIN] = { "domain", "domain", domain_numbers, DOMAIN_EVENTS, RPC_REMOTE },
+	[EVENT_NETWORK] = { "network", "network", network_numbers, G_N_ELEMENTS(network_numbers), RPC_REMOTE },
+	[EVENT_POOL] = { "storage pool", "storage-pool", pool_numbers, G_N_ELEMENTS(pool_numbers), RPC_REMOTE },
+	[EVENT_NODE_DEVICE] = { "node device", "node-device", node_numbers, G_N_ELEMENTS(node_numbers), RPC_REMOTE },
+	[EVENT_SECRET] = { "secret", "secret", secret_numbers, G_N_ELEMENTS(secret_numbers), RPC_REMOTE },
+	[EVENT_MONITOR] = { "monitor", "domain", monitor_numbers, G_N_ELEMENTS(monitor_numbers), RPC_QEMU },
 };
 
 /* ---- delivery ---- */
@@ -151,7 +152,7 @@ static void deliver(struct hv *hv, enum event_kind kind, unsigned id, const char
 		g_byte_array_append(copy, (*of)->data, (*of)->len);
 		if (!reg->old)
 			put_be32(copy->data + RPC_LENGTH + RPC_HEADER, reg->callback);
-		client_send(reg->client, copy, NULL, SEND_EVENT);
+		access_event(reg->client, hv, kinds[kind].object, h, copy);
 	}
 }
 

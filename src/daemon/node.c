@@ -361,7 +361,7 @@ const struct handler node_handlers[] = {
 	{ RPC_DOMAIN_GET_SECURITY_LABEL, security_label, LOOK, "domain:read" },
 	{ RPC_CONNECT_GET_MAX_VCPUS, get_max_vcpus, LOOK, "connect:getattr" },
 	{ RPC_CONNECT_GET_CAPABILITIES, capabilities, HANDLER_READ_ONLY, "connect:read" },
-	{ RPC_CONNECT_GET_DOMAIN_CAPABILITIES, domain_capabilities, HANDLER_READ_ONLY, "connect:read" },
+	{ RPC_CONNECT_GET_DOMAIN_CAPABILITIES, domain_capabilities, 0, "connect:read" },
 	{ RPC_CONNECT_GET_CPU_MODEL_NAMES, cpu_models, LOOK, "connect:getattr" },
 	{ RPC_CONNECT_GET_SYSINFO, sysinfo_xml, HANDLER_READ_ONLY, "connect:getattr" },
 	{ 0 },

@@ -174,6 +174,91 @@ assert b'authentication required' in call(1, struct.pack('>2I', 0, 0))
         kvd.list(kvd.uri('-ro'), user=NOBODY)
 
 
+XML = """<domain type='test'><name>{}</name><uuid>{}</uuid><memory>1024</memory><os><type>hvm</type></os></domain>"""
+OTHER = '11111111-2222-3333-4444-555555555555'
+
+
+def case_access(bed):
+    """access_drivers = ["polkit"]: nobody sees or does what polkit does not say, by what objects are and not by what a client says."""
+    with Polkit(bed.folder) as authority, bed.start('access_drivers = ["polkit"]', 'unix_sock_rw_perms = "0777"',
+                                                    DBUS_SYSTEM_BUS_ADDRESS=authority.address) as kvd:
+        keeper = subprocess.Popen(['virsh', '-c', kvd.uri()], env=kvd.env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        try:
+            access(bed, authority, kvd)
+        finally:
+            keeper.communicate(b'quit\n', LIMIT)
+
+
+def access(bed, authority, kvd):
+    def mine(*line):
+        return kvd.virsh(kvd.uri(), *line, user=NOBODY)
+    path = f'{bed.folder}/other.xml'
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write(XML.format('other', OTHER))
+    status, text = kvd.virsh(kvd.uri(), 'define', path)
+    check(status == 0, 'root may do all', text)
+    authority.asked()
+    status, text = mine('list')
+    check(status != 0 and "access denied: 'TEST' denied access" in text, 'nothing is allowed', text)
+    check(authority.asked() == ["org.libvirt.api.connect.getattr [('connect_driver', 'TEST')] 65534 0 True"], 'opening')
+    # He may see "test" alone, and start and stop it.
+    authority.rule('"yes" if action.startswith("org.libvirt.api.connect.") or details.get("domain_name") == "test" or '
+                   'details.get("network_name") == "mine" else "no"')
+    for line, names in ((('list', '--all', '--name'), ['test']), (('net-list', '--all', '--name'), []), (('pool-list', '--all', '--name'), []),
+                        (('domstats', '--list-active', '--state'), None)):
+        status, text = mine(*line)
+        check(status == 0 and (names is None or text.split() == names), f'{line}', text)
+    check("Domain: 'test'" in text and 'other' not in text, 'statistics', text)
+    for line in (['dominfo', 'test'], ['destroy', 'test'], ['start', 'test'], ['dumpxml', 'test', '--security-info']):
+        status, text = mine(*line)
+        check(status == 0, f'{line}', text)
+    for line in (['dominfo', 'other'], ['start', 'other'], ['undefine', 'other'], ['net-destroy', 'default'], ['net-dumpxml', 'default'],
+                 ['pool-info', 'default-pool'], ['pool-destroy', 'default-pool'], ['define', path], ['create', path]):
+        status, text = mine(*line)
+        check(status != 0 and ('denied access' in text or 'failed to get' in text), f'{line}', text)
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write("<network><name>mine</name><bridge name='b9'/><ip address='10.9.0.1' netmask='255.255.255.0'/></network>")
+    status, text = mine('net-define', path)
+    check(status == 0, 'a definition by its name', text)
+    check(mine('net-list', '--all', '--name')[1].split() == ['mine'], 'it sees its own')
+    # Handles with one's name and another's UUID; the old ways of lists, and how many there are.
+    program = f'''
+import socket, struct, uuid
+s = socket.socket(socket.AF_UNIX); s.connect({kvd.socket!r}); s.settimeout(20)
+def string(t): return struct.pack(">I", len(t)) + t + bytes(-len(t) % 4)
+def call(n, body=b""):
+    s.sendall(struct.pack(">7I", 28 + len(body), 0x20008086, 1, n, 0, 1, 0) + body)
+    data = s.recv(struct.unpack(">I", s.recv(4, socket.MSG_WAITALL))[0] - 4, socket.MSG_WAITALL)
+    return struct.unpack(">I", data[20:24])[0], data[24:]
+assert call(1, struct.pack(">I", 1) + string(b"test:///default") + bytes(4))[0] == 0
+other = string(b"test") + uuid.UUID("{OTHER}").bytes + struct.pack(">i", 1)
+for n, more in (14, bytes(4)), (9, b""), (12, b""), (231, bytes(4)), (16, b""):
+    status, data = call(n, other + more)
+    assert status == 1 and b"denied access" in data, (n, data)
+status, data = call(24, uuid.UUID("{OTHER}").bytes)
+assert status == 1 and b"denied access" in data
+assert call(25) == (0, bytes(4)) and call(51) == (0, struct.pack(">I", 1)), (call(25), call(51))
+assert call(21, struct.pack(">i", 1)) == (0, bytes(4))
+assert call(37, struct.pack(">i", 9))[1][:4] == struct.pack(">I", 1)
+assert call(52) == (0, bytes(4)) and call(50) == (0, struct.pack(">I", 1))
+assert call(36, struct.pack(">i", 5)) == (0, struct.pack(">I", 1) + string(b"mine")), call(36, struct.pack(">i", 5))
+assert call(273, struct.pack(">2I", 0, 0)) == (0, struct.pack(">2I", 0, 1)), call(273, struct.pack(">2I", 0, 0))
+'''
+    status, text = kvd.run('/usr/bin/python3', '-c', program, user=NOBODY)
+    check(status == 0, 'by the protocol itself', text)
+    # Events of what it sees alone, in their order.
+    with subprocess.Popen(['virsh', '-c', kvd.uri(), 'event', '--event', 'lifecycle', '--loop', '--timeout', '30'], env=kvd.env,
+                          stdout=subprocess.PIPE, text=True, user=NOBODY, group=NOBODY, extra_groups=[]) as events:
+        kvd.wait_for(lambda: any('connect.search-domains' in line for line in authority.asked()), 'it does not register')
+        for line in ('start', 'other'), ('suspend', 'test'), ('destroy', 'other'), ('resume', 'test'), ('destroy', 'test'):
+            status, text = kvd.virsh(kvd.uri(), *line)
+            check(status == 0, f'{line}', text)
+        said = ''.join(events.stdout.readline() for _ in range(3))
+        events.terminate()
+    check([word in said for word in ('Suspended', 'Resumed', 'Stopped', 'other')] == [True, True, True, False], 'events', said)
+    check(said.index('Suspended') < said.index('Resumed') < said.index('Stopped'), 'their order', said)
+
+
 def main():
     kvd, *names = sys.argv[1:]
     return cases.run(globals(), names, lambda folder: Bed(os.path.abspath(kvd), folder))

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See procs-acl.h. Called by servers before a call; a file of its own, so that clients have no table of it. */
 #include <stddef.h>
+#include <string.h>
 
 #include "procs-acl.h"
 
 static bool is_before(const struct rpc_acl *acl, uint32_t program, uint32_t number)
 {
 	return acl->program != program ? acl->program < program : acl->number < number;
+}
+
+bool rpc_acl_is_look(const struct rpc_acl *rule)
+{
+	return strcmp(rule->permission, "getattr") == 0 || strcmp(rule->permission, "read") == 0 ||
+	       strcmp(rule->permission, "read-secure") == 0 || strncmp(rule->permission, "search-", strlen("search-")) == 0;
 }
 
 const struct rpc_acl *rpc_acl_find(uint32_t program, uint32_t number, unsigned *ret_n)

@@ -16,5 +16,7 @@ struct rpc_acl {
 extern const struct rpc_acl rpc_acls[];
 extern const unsigned rpc_n_acls;
 
+/* Does the permission of a rule change nothing: is it for those, too, who only look? */
+bool rpc_acl_is_look(const struct rpc_acl *rule);
 /* The rows of one procedure; NULL and 0: nobody is asked. */
 const struct rpc_acl *rpc_acl_find(uint32_t program, uint32_t number, unsigned *ret_n);
