@@ -2,6 +2,7 @@
 /* See workers.h. Called by dispatch.c. */
 #include "workers.h"
 
+#include "config.h"
 #include "dispatch.h"
 
 enum { IDLE_SECONDS = 20 };
@@ -17,9 +18,9 @@ struct work {
 /* One for each kind of worker. */
 static struct pool {
 	GCond more;
-	unsigned n, idle, max;
+	unsigned n, idle;
 	bool priority;
-} pools[] = { { .max = WORKERS }, { .max = PRIORITY_WORKERS, .priority = true } };
+} pools[] = { { .priority = false }, { .priority = true } };
 static GQueue queue = G_QUEUE_INIT;
 
 static struct work *next(const struct pool *p)
@@ -66,7 +67,7 @@ static bool wake(struct pool *p)
 		g_cond_signal(&p->more);
 		return true;
 	}
-	if (p->n == p->max)
+	if (p->n >= (p->priority ? config.prio_workers : config.max_workers))
 		return false;
 	p->n++;
 	g_thread_unref(g_thread_new(p->priority ? "kvd-looks" : "kvd-works", worker, p));

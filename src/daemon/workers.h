@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Threads for handlers that may wait: WORKERS for anything, and PRIORITY_WORKERS more that take only calls that look, so that
- * one can look while everything hangs. Made when there is work, ended when there was none for a while. State lock held.
+ * Threads for handlers that may wait: max_workers (kvd.conf) for anything, and prio_workers more that take only calls that
+ * look, so that one can look while everything hangs. Made when there is work, ended when there was none for a while. State lock held.
  */
 #pragma once
 #include "call.h"
-
-enum { WORKERS = 20, PRIORITY_WORKERS = 5 };
 
 /* Takes call and args (a reference). looks: also for the priority workers. */
 void workers_push(struct call *call, GVariant *args, bool looks);

@@ -39,8 +39,8 @@ kvsh=$work/moved/bin/kvsh
 mkdir "$work/empty"
 "$kvsh" -c "qemu://localhost/system?pkipath=$work/empty" list 2>&1 | grep -q 'cacert.pem\|unable to connect' || fail "kvsh does not find its modules"
 check_page() { # name, a text that it has
-	page=$(find "$work/moved/share/man/man1" -name "$1*" 2>/dev/null | head -n 1)
-	[ -n "$page" ] || fail "no share/man/man1/$1"
+	page=$(find "$work/moved/share/man/man${1##*.}" -name "$1*" 2>/dev/null | head -n 1)
+	[ -n "$page" ] || fail "no share/man/man${1##*.}/$1"
 	command -v man >/dev/null || return 0
 	man --warnings -l "$page" >"$work/text" 2>"$work/warnings" || fail "man cannot show $1"
 	[ ! -s "$work/warnings" ] || { cat "$work/warnings"; fail "$1 has errors"; }
@@ -49,6 +49,14 @@ check_page() { # name, a text that it has
 check_page kv-vmm.1 'run a virtual machine'
 check_page kv-img.1 'convert, serve and look at disk images'
 check_page kvsh.1 'look at and change virtual machines'
+check_page kvd.8 'manages virtual machines'
+check_page kvd.conf.5 'settings of kvd'
+check_page kv-ssh-helper.1 'the other end of ssh'
+"$work/moved/bin/kv-ssh-helper" --version | grep -q '^kv-ssh-helper ' || fail "kv-ssh-helper --version fails"
+for unit in kvd.service kvd.socket kvd-ro.socket kvd-tls.socket; do
+	[ -f "$work/moved/lib/systemd/system/$unit" ] || fail "no unit $unit"
+done
+grep -q "^ExecStart=$prefix/bin/kvd --system" "$work/moved/lib/systemd/system/kvd.service" || fail "kvd.service starts something else"
 completion=$work/moved/share/bash-completion/completions/kv-vmm.bash
 [ -f "$completion" ] || fail "no bash completion"
 [ -f "$work/moved/share/zsh/site-functions/_kv-vmm" ] || fail "no zsh completion"
