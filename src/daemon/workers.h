@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Threads for handlers that may wait: max_workers (kvd.conf) for anything, and prio_workers more that take only calls that
- * look, so that one can look while everything hangs. Made when there is work, ended when there was none for a while. State lock held.
+ * look, so that one can look while everything hangs. Made when there is work, ended when there was none for a while. State
+ * lock held.
  */
 #pragma once
 #include "call.h"
