@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Who may connect to kvd over its Unix sockets, and what he may do there: modes, groups, polkit, access drivers.
-usage: kvd-auth.py KVD [CASE]...   Exit status 77: virsh, a bus, or root, who can be somebody else, is missing."""
+usage: kvd-auth.py KVD KVSH [CASE]...   Exit status 77: virsh, a bus, or root, who can be somebody else, is missing."""
 import os
 import select
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 
@@ -21,10 +23,10 @@ BUS = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration
 
 
 class Bed:
-    def __init__(self, kvd, folder):
+    def __init__(self, kvd, kvsh, folder):
         if os.geteuid() != 0:
             raise Skipped('only root can be somebody else')
-        self.kvd, self.folder = kvd, folder
+        self.kvd, self.kvsh, self.folder = kvd, kvsh, folder
         os.chmod(folder, 0o755)
 
     def start(self, *lines, system=True, **env):
@@ -144,6 +146,8 @@ def case_polkit(bed):
         check([line.split()[0] for line in authority.asked()] == ['org.libvirt.unix.manage'] + ['org.libvirt.unix.monitor'] * 2, 'asked')
         authority.rule('"yes"')
         kvd.list(kvd.uri(), user=NOBODY)
+        shutil.copy(bed.kvsh, f'{bed.folder}/kvsh')  # where everybody may run it
+        kvd.list(kvd.uri(), f'{bed.folder}/kvsh', user=NOBODY)
         authority.rule('"challenge"')
         kvd.no_list(kvd.uri(), "authentication unavailable: no polkit agent available to authenticate action 'org.libvirt.unix.manage'",
                     user=NOBODY)
@@ -172,6 +176,32 @@ assert b'authentication required' in call(1, struct.pack('>2I', 0, 0))
         kvd.list(kvd.uri())
         kvd.no_list(kvd.uri(), 'authentication failed: polkit cannot be asked', user=NOBODY)
         kvd.list(kvd.uri('-ro'), user=NOBODY)
+
+
+def case_limits(bed):
+    """max_clients, also by the option; max_client_requests: so many calls wait for an answer, others for their turn."""
+    for lines, options, most in ((['max_clients = 3'], [], 3), (['max_clients = 1000'], ['--max-clients', '2'], 2)):
+        with Kvd(bed.kvd, bed.folder, ''.join(f'{line}\n' for line in lines), options) as kvd:
+            kvd.wait_for(lambda: kvd.virsh(kvd.uri(), 'uri')[0] == 0, 'those who asked whether it listens are there still')
+            clients = [socket.socket(socket.AF_UNIX) for _ in range(most + 1)]
+            for client in clients:
+                client.connect(kvd.socket)
+                client.settimeout(LIMIT)
+            check(clients[-1].recv(1) == b'', 'one too many')
+            check('a client is refused' in kvd.log(), 'the log', kvd.log())
+            clients[0].close()
+            kvd.wait_for(lambda: kvd.virsh(kvd.uri(), 'uri')[0] == 0, 'there is room again')
+            for client in clients:
+                client.close()
+    with Kvd(bed.kvd, bed.folder, 'max_client_requests = 1\nmax_workers = 1\nprio_workers = 1\n') as kvd, \
+            socket.socket(socket.AF_UNIX) as client:
+        client.connect(kvd.socket)
+        client.settimeout(LIMIT)
+        for serial in range(100):
+            client.sendall(struct.pack('>7I', 28, 0x20008086, 1, 66, 0, serial, 0))
+        for serial in range(100):
+            check(struct.unpack('>9I', client.recv(36, socket.MSG_WAITALL))[5] == serial, 'the order of answers')
+        kvd.list(kvd.uri())
 
 
 XML = """<domain type='test'><name>{}</name><uuid>{}</uuid><memory>1024</memory><os><type>hvm</type></os></domain>"""
@@ -260,8 +290,8 @@ assert call(273, struct.pack(">2I", 0, 0)) == (0, struct.pack(">2I", 0, 1)), cal
 
 
 def main():
-    kvd, *names = sys.argv[1:]
-    return cases.run(globals(), names, lambda folder: Bed(os.path.abspath(kvd), folder))
+    kvd, kvsh, *names = sys.argv[1:]
+    return cases.run(globals(), names, lambda folder: Bed(os.path.abspath(kvd), os.path.abspath(kvsh), folder))
 
 
 if __name__ == '__main__':
