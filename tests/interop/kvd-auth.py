@@ -93,7 +93,7 @@ def case_modes(bed):
         check(status != 0 and 'read only access prevents virDomainDestroy' in text, 'destroy', text)
         os.chmod(kvd.socket, 0o777)
         kvd.no_list(kvd.uri(), user=NOBODY)
-        check('a connection of user 65534 is refused' in kvd.log(), 'the log', kvd.log())
+        kvd.wait_for(lambda: 'a connection of user 65534 is refused' in kvd.log(), 'the log')
     with bed.start('unix_sock_group = "nogroup"', 'unix_sock_ro_perms = "0750"') as kvd:
         here = os.stat(kvd.socket)
         check((here.st_mode & 0o777, here.st_gid) == (0o770, NOBODY), 'mode and group', oct(here.st_mode), here.st_gid)
@@ -187,12 +187,14 @@ def case_limits(bed):
             for client in clients:
                 client.connect(kvd.socket)
                 client.settimeout(LIMIT)
-            check(clients[-1].recv(1) == b'', 'one too many')
-            check('a client is refused' in kvd.log(), 'the log', kvd.log())
-            clients[0].close()
-            kvd.wait_for(lambda: kvd.virsh(kvd.uri(), 'uri')[0] == 0, 'there is room again')
+            try:
+                check(clients[-1].recv(1) == b'', 'one too many')
+            except ConnectionResetError:
+                pass
+            kvd.wait_for(lambda: 'a client is refused' in kvd.log(), 'the log')
             for client in clients:
                 client.close()
+            kvd.wait_for(lambda: kvd.virsh(kvd.uri(), 'uri')[0] == 0, 'there is room again')
     with Kvd(bed.kvd, bed.folder, 'max_client_requests = 1\nmax_workers = 1\nprio_workers = 1\n') as kvd, \
             socket.socket(socket.AF_UNIX) as client:
         client.connect(kvd.socket)
