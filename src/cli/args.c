@@ -313,6 +313,40 @@ int arg_size(struct shell *sh, const struct args *a, const char *name, guint64 s
 	return size_parse(text, scale, ret, &sh->error) ? 1 : malformed(sh, "Scaled numeric", text, name);
 }
 
+char **spec_parts(const char *spec)
+{
+	GPtrArray *parts = g_ptr_array_new();
+	g_autoptr(GString) part = g_string_new(NULL);
+
+	for (const char *p = spec; *p; p++) {
+		if (*p != ',') {
+			g_string_append_c(part, *p);
+		} else if (p[1] == ',') {
+			g_string_append_c(part, *p++);
+		} else {
+			g_ptr_array_add(parts, g_strdup(part->str));
+			g_string_set_size(part, 0);
+		}
+	}
+	g_ptr_array_add(parts, g_strdup(part->str));
+	g_ptr_array_add(parts, NULL);
+	return (char **)g_ptr_array_free(parts, FALSE);
+}
+
+int word_of(const char *word, const char *const *words)
+{
+	for (int i = 0; words[i]; i++)
+		if (strcmp(words[i], word) == 0)
+			return i;
+	return -1;
+}
+
+bool args_require(struct shell *sh, const struct args *a, const char *option, const char *wants)
+{
+	return !arg_on(a, option) || arg_on(a, wants) ||
+	       shell_error(sh, "Option --%s is required by option --%s", wants, option);
+}
+
 bool args_exclude(struct shell *sh, const struct args *a, const char *one, const char *other)
 {
 	if (arg_on(a, one) && arg_on(a, other)) {

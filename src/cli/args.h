@@ -48,5 +48,11 @@ int arg_u64(struct shell *sh, const struct args *a, const char *name, guint64 *r
 int arg_size(struct shell *sh, const struct args *a, const char *name, guint64 scale, guint64 *ret);
 /* The same of any text. false: it is none, or too large; an error is set when that says more. */
 bool size_parse(const char *text, guint64 scale, guint64 *ret, GError **error);
+/* "a,b=c,,d" in its parts; two commas are one in a part. */
+char **spec_parts(const char *spec);
+/* Which of words, which ends with NULL; -1: none. */
+int word_of(const char *word, const char *const *words);
+/* false: option was given without wants, which was said. */
+bool args_require(struct shell *sh, const struct args *a, const char *option, const char *wants);
 /* Are both there? It is said, then. */
 bool args_exclude(struct shell *sh, const struct args *a, const char *one, const char *other);

@@ -73,8 +73,7 @@ bool cmd_vcpucount(struct shell *sh, const struct args *a)
 
 /* ---- vcpuinfo ---- */
 
-/* How many processors the host has; -1 on error. */
-static int host_cpus(struct shell *sh)
+int host_cpus(struct shell *sh)
 {
 	g_autoptr(GVariant) map = ask(sh, "node_get_cpu_map", "(iiu)", 0, 0, 0), info = NULL;
 	gint32 n, v[5];
@@ -167,8 +166,7 @@ bool cmd_vcpuinfo(struct shell *sh, const struct args *a)
 
 /* ---- pins ---- */
 
-/* "0-3,^2,5", or "r" for all; NULL: said. */
-static GVariant *cpu_map(struct shell *sh, const char *text, int cpus)
+GVariant *cpu_map(struct shell *sh, const char *text, int cpus)
 {
 	int len = (cpus + 7) / 8;
 	g_autofree guint8 *map = g_malloc0(len);
@@ -339,4 +337,150 @@ bool cmd_setmaxmem(struct shell *sh, const struct args *a)
 		return false;
 	return tell(sh, "domain_set_memory_flags", "(@" DOMAIN "tu)", dom, kib, flags | MEM_MAXIMUM) ||
 	       shell_error(sh, "Unable to change MaxMemorySize");
+}
+
+/* ---- one processor, and what the guest makes of its own ---- */
+
+static bool is_off(const struct args *a)
+{
+	return arg_on(a, "disable");
+}
+
+bool cmd_setvcpu(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = NULL;
+	int flags;
+
+	if (args_exclude(sh, a, "enable", "disable") || (flags = affect_of(sh, a)) < 0)
+		return false;
+	if (!arg_on(a, "enable") && !is_off(a))
+		return shell_error(sh, "one of --enable, --disable is required");
+	dom = find_domain(sh, a, "domain");
+	return dom && tell(sh, "domain_set_vcpu", "(@" DOMAIN "siu)", dom, arg_text(a, "vcpulist"), !is_off(a), flags);
+}
+
+bool cmd_guestvcpus(struct shell *sh, const struct args *a)
+{
+	const char *list = arg_text(a, "cpulist");
+	g_autoptr(GVariant) dom = NULL, answer = NULL, params = NULL;
+
+	if (args_exclude(sh, a, "enable", "disable") || !args_require(sh, a, "enable", "cpulist") ||
+	    !args_require(sh, a, "disable", "cpulist"))
+		return false;
+	if (list && !arg_on(a, "enable") && !is_off(a))
+		return shell_error(sh, "One of options --enable or --disable is required by option --cpulist");
+	dom = find_domain(sh, a, "domain");
+	if (!dom)
+		return false;
+	if (list)
+		return tell(sh, "domain_set_guest_vcpus", "(@" DOMAIN "siu)", dom, list, !is_off(a), 0);
+	answer = ask(sh, "domain_get_guest_vcpus", "(@" DOMAIN "u)", dom, 0);
+	params = first_of(answer);
+	if (params)
+		say_params(sh, params, 15);
+	return params;
+}
+
+/* ---- cpu-stats ---- */
+
+static void say_cpu_stats(struct shell *sh, const char *title, GVariant *params)
+{
+	static const char *const times[] = { "cpu_time", "vcpu_time", "user_time", "system_time", NULL };
+	json_t *object = sh->json ? json_object() : NULL;
+
+	say(sh, "%s:\n", title);
+	for (gsize i = 0; i < g_variant_n_children(params); i++) {
+		g_autoptr(GVariant) value = NULL;
+		g_autofree char *text = NULL;
+		const char *name;
+
+		g_variant_get_child(params, i, "(&sv)", &name, &value);
+		if (word_of(name, times) >= 0 && g_variant_is_of_type(value, G_VARIANT_TYPE_UINT64)) {
+			guint64 v = g_variant_get_uint64(value);
+
+			text = g_strdup_printf("%9" G_GUINT64_FORMAT ".%09" G_GUINT64_FORMAT " seconds", v / 1000000000,
+					       v % 1000000000);
+		} else {
+			text = param_text(value);
+		}
+		say(sh, "\t%-12s %s\n", name, text);
+		if (object)
+			json_object_set_new(object, name, json_string(g_strchug(text)));
+	}
+	if (!object)
+		return;
+	if (!sh->value)
+		sh->value = json_object();
+	json_object_set_new(sh->value, title, object);
+}
+
+/* What one CPU, or -1 for all, has used; "" or the number of parameters is asked first. NULL on error. */
+static GVariant *cpu_stats(struct shell *sh, GVariant *dom, int cpu)
+{
+	g_autoptr(GVariant) count = ask(sh, "domain_get_cpu_stats", "(@" DOMAIN "uiuu)", dom, 0, cpu, 1, 0), answer = NULL;
+	gint32 n;
+
+	if (!count)
+		return NULL;
+	g_variant_get_child(count, 1, "i", &n);
+	if (n <= 0)
+		return first_of(count);
+	answer = ask(sh, "domain_get_cpu_stats", "(@" DOMAIN "uiuu)", dom, n, cpu, 1, 0);
+	return first_of(answer);
+}
+
+static bool each_cpu(struct shell *sh, GVariant *dom, int start, int n, bool all)
+{
+	g_autoptr(GVariant) count = ask(sh, "domain_get_cpu_stats", "(@" DOMAIN "uiuu)", dom, 0, 0, 0, 0);
+	gint32 max;
+
+	if (!count)
+		return false;
+	g_variant_get_child(count, 1, "i", &max);
+	if (max == 0) {
+		say(sh, "No per-CPU stats available\n");
+		return true;
+	}
+	if (start >= max)
+		return shell_error(sh, "Start CPU %d is out of range (min: 0, max: %d)", start, max - 1);
+	if (!all && n > max - start)
+		say(sh, "Only %d CPUs available to show\n", max - start);
+	n = all ? max - start : MIN(n, max - start);
+	for (int i = start; i < start + n; i++) {
+		g_autofree char *title = g_strdup_printf("CPU%d", i);
+		g_autoptr(GVariant) params = cpu_stats(sh, dom, i);
+
+		if (!params)
+			return false;
+		/* One that is offline has none. */
+		if (g_variant_n_children(params))
+			say_cpu_stats(sh, title, params);
+	}
+	return true;
+}
+
+bool cmd_cpu_stats(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = find_domain(sh, a, "domain"), total = NULL;
+	bool only_total = arg_on(a, "total");
+	int start = 0, n = 0, with_start, with_count;
+
+	if (!dom || (with_start = arg_int(sh, a, "start", &start)) < 0 || (with_count = arg_int(sh, a, "count", &n)) < 0)
+		return false;
+	if (start < 0)
+		return shell_error(sh, "Invalid value for start CPU");
+	if (n < 0)
+		return shell_error(sh, "Invalid value for number of CPUs to show");
+	if ((!only_total || with_start || with_count) && !each_cpu(sh, dom, start, n, !with_count))
+		return shell_error(sh, "Failed to retrieve CPU statistics for domain '%s'", domain_name(dom));
+	if (!only_total && (with_start || with_count))
+		return true;
+	total = cpu_stats(sh, dom, -1);
+	if (!total)
+		return shell_error(sh, "Failed to retrieve CPU statistics for domain '%s'", domain_name(dom));
+	if (g_variant_n_children(total))
+		say_cpu_stats(sh, "Total", total);
+	else
+		say(sh, "No total stats available\n");
+	return true;
 }

@@ -243,8 +243,11 @@ bool cmd_ttyconsole(struct shell *sh, const struct args *a)
 
 static void say_json(struct shell *sh, const char *text, bool pretty)
 {
-	json_t *value = pretty ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+	json_t *value = pretty || sh->json ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
 	g_autofree char *shown = NULL;
+
+	if (value && sh->json)
+		return say_value(sh, value);
 
 	if (value) {
 		char *dumped = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
@@ -256,22 +259,83 @@ static void say_json(struct shell *sh, const char *text, bool pretty)
 	say(sh, "%s\n", shown ? shown : text);
 }
 
+/* A command's name and members of its arguments as QMP wants them; what is JSON stays. NULL: said. */
+static char *qmp_command(struct shell *sh, char *const *words)
+{
+	g_autofree char *joined = g_strjoinv(" ", (char **)words), *rest = words[1] ? g_strjoinv(",", (char **)words + 1) : NULL;
+	json_t *value = json_loads(joined, JSON_DECODE_ANY, NULL), *arguments = NULL;
+	char *text, *copy;
+
+	if (json_is_object(value)) {
+		json_decref(value);
+		return g_steal_pointer(&joined);
+	}
+	json_decref(value);
+	if (rest) {
+		g_autofree char *object = *rest == '{' ? g_strdup(rest) : g_strdup_printf("{%s}", rest),
+				*shown = g_strjoinv(" ", (char **)words + 1);
+		json_error_t error;
+
+		arguments = json_loads(object, 0, &error);
+		if (!arguments) {
+			rpc_fail(&sh->error, VIR_ERR_INTERNAL_ERROR, "cannot parse json %s: %s", object, error.text);
+			shell_error(sh, "failed to wrap arguments '%s' into a QMP command wrapper", shown);
+			return NULL;
+		}
+	}
+	value = json_pack("{s:s,s:o*}", "execute", words[0], "arguments", arguments);
+	text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+	copy = g_strdup(text ? text : "");
+	free(text);
+	json_decref(value);
+	return copy;
+}
+
+/* What QMP returned, without what is around it. */
+static bool say_return(struct shell *sh, const char *answer, bool pretty)
+{
+	json_t *value = json_loads(answer, 0, NULL), *inner = json_object_get(value, "return");
+	char *text = inner ? json_dumps(inner, (pretty ? JSON_INDENT(2) : JSON_COMPACT) | JSON_ENCODE_ANY) : NULL;
+
+	if (text && sh->json)
+		say_value(sh, json_incref(inner));
+	else if (text)
+		say(sh, "%s", text);
+	else
+		shell_error(sh, value ? "'return' member missing" : "failed to parse JSON returned by qemu");
+	free(text);
+	json_decref(value);
+	return text;
+}
+
 bool cmd_qemu_monitor_command(struct shell *sh, const struct args *a)
 {
 	enum { HMP = 1 };
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
-	g_autofree char *command = g_strjoinv(" ", (char **)arg_list(a, "cmd")), *result = NULL;
+	bool hmp = arg_on(a, "hmp");
+	g_autoptr(GVariant) dom = NULL, answer = NULL;
+	g_autofree char *command = NULL;
+	g_autoptr(GUnixFDList) fds = NULL;
+	const char *result;
 
-	if (!dom)
+	if (args_exclude(sh, a, "hmp", "pretty") || args_exclude(sh, a, "hmp", "return-value") ||
+	    !(dom = find_domain(sh, a, "domain")))
 		return false;
-	if (arg_on(a, "pretty") && arg_on(a, "hmp"))
-		return shell_error(sh, "Options --%s and --%s are mutually exclusive", "hmp", "pretty");
-	if (arg_on(a, "pass-fds") || arg_on(a, "return-value"))
-		return shell_error(sh, "--pass-fds and --return-value of qemu-monitor-command are not supported");
-	result = ask_text(sh, "qemu:domain_monitor_command", "(@" DOMAIN "su)", dom, command, arg_on(a, "hmp") ? HMP : 0);
-	if (result)
-		say_json(sh, result, arg_on(a, "pretty"));
-	return result;
+	command = hmp ? g_strjoinv(" ", (char **)arg_list(a, "cmd")) : qmp_command(sh, arg_list(a, "cmd"));
+	if (!command || !take_fds(sh, a, &fds))
+		return false;
+	if (fds)
+		answer = kv_connection_call_with_fds_sync(sh->conn, "qemu:domain_monitor_command_with_files",
+							  g_variant_new("(@" DOMAIN "su)", dom, command, hmp ? HMP : 0), fds, NULL, NULL,
+							  &sh->error);
+	else
+		answer = ask(sh, "qemu:domain_monitor_command", "(@" DOMAIN "su)", dom, command, hmp ? HMP : 0);
+	if (!answer)
+		return false;
+	g_variant_get_child(answer, 0, "&s", &result);
+	if (arg_on(a, "return-value"))
+		return say_return(sh, result, arg_on(a, "pretty"));
+	say_json(sh, result, arg_on(a, "pretty"));
+	return true;
 }
 
 bool cmd_qemu_agent_command(struct shell *sh, const struct args *a)

@@ -24,8 +24,7 @@ bool cmd_define(struct shell *sh, const struct args *a)
 	return true;
 }
 
-/* Descriptors by their numbers, "3,4"; false with the error said. */
-static bool take_fds(struct shell *sh, const struct args *a, GUnixFDList **ret)
+bool take_fds(struct shell *sh, const struct args *a, GUnixFDList **ret)
 {
 	g_auto(GStrv) words = g_strsplit(arg_text(a, "pass-fds") ? arg_text(a, "pass-fds") : "", ",", -1);
 	g_autoptr(GUnixFDList) list = NULL;
@@ -323,4 +322,33 @@ bool cmd_undefine(struct shell *sh, const struct args *a)
 		    "Domain '%s' has been undefined", "Failed to undefine domain '%s'", domain_name(dom)))
 		return false;
 	return remove_volumes(sh, a, volumes);
+}
+
+bool cmd_dom_fd_associate(struct shell *sh, const struct args *a)
+{
+	static const struct flag flags_table[] = { { "seclabel-restore", 1 }, { "seclabel-writable", 2 }, {} };
+	g_autoptr(GVariant) dom = find_domain(sh, a, "domain"), answer = NULL;
+	g_autoptr(GUnixFDList) fds = NULL;
+
+	if (!dom || !take_fds(sh, a, &fds))
+		return false;
+	answer = kv_connection_call_with_fds_sync(sh->conn, "domain_fd_associate",
+						  g_variant_new("(@" DOMAIN "su)", dom, arg_text(a, "name"), flags_of(a, flags_table)),
+						  fds, NULL, NULL, &sh->error);
+	return answer;
+}
+
+bool cmd_qemu_attach(struct shell *sh, const struct args *a)
+{
+	unsigned pid;
+	g_autoptr(GVariant) answer = NULL, dom = NULL;
+
+	if (arg_uint(sh, a, "pid", &pid) < 0)
+		return false;
+	answer = ask(sh, "qemu:domain_attach", "(uu)", pid, 0);
+	if (!answer)
+		return shell_error(sh, "Failed to attach to pid %u", pid);
+	dom = first_of(answer);
+	say_extra(sh, "Domain '%s' attached to pid %u\n", domain_name(dom), pid);
+	return true;
 }

@@ -5,76 +5,21 @@
 
 #include "args.h"
 #include "domain.h"
+#include "job.h"
 #include "objects.h"
 
 /* VIR_DOMAIN_SAVE_… */
 static const struct flag save_flags[] = { { "bypass-cache", 1 }, { "running", 2 }, { "paused", 4 }, {} };
 static const struct flag restore_flags[] = { { "bypass-cache", 1 }, { "running", 2 }, { "paused", 4 }, { "reset-nvram", 8 }, {} };
 
-struct watch {
-	GMainLoop *loop;
-	GVariant *answer;
-	GError **error;
-	struct shell *sh;
-	GVariant *dom;
-	const char *label;
-	bool shown;
-};
-
-static void on_done(GObject *source, GAsyncResult *result, gpointer opaque)
+/* A call that may take long. */
+static bool call_watched(struct shell *sh, const struct args *a, GVariant *dom, const char *procedure, GVariant *args,
+			 const char *label)
 {
-	struct watch *w = opaque;
+	struct job_watch watch = { dom, label, arg_on(a, "verbose") };
+	g_autoptr(GVariant) answer = job_call(sh, &watch, procedure, args);
 
-	w->answer = kv_connection_call_finish(KV_CONNECTION(source), result, w->error);
-	g_main_loop_quit(w->loop);
-}
-
-static void show_progress(struct watch *w, guint64 left, guint64 total)
-{
-	int percent = total ? left ? 100 - (int)(left * 100.0 / total) : 100 : 0;
-
-	fprintf(stderr, "\r%s: [%3d %%]", w->label, MIN(percent, left ? 99 : 100));
-	fflush(stderr);
-	w->shown = true;
-}
-
-static gboolean on_tick(gpointer opaque)
-{
-	struct watch *w = opaque;
-	g_autoptr(GVariant) info =
-		kv_connection_call_sync(w->sh->conn, "domain_get_job_info", g_variant_new("(@" DOMAIN ")", w->dom), NULL, NULL);
-	gint32 type;
-	guint64 total, left;
-
-	if (!info)
-		return G_SOURCE_CONTINUE;
-	g_variant_get_child(info, 0, "i", &type);
-	g_variant_get_child(info, 3, "t", &total);
-	g_variant_get_child(info, 5, "t", &left);
-	if (type == 1 || type == 2)
-		show_progress(w, left, total);
-	return G_SOURCE_CONTINUE;
-}
-
-/* A call that may take long; with its progress if verbose. */
-static bool call_watched(struct shell *sh, GVariant *dom, const char *procedure, GVariant *args, bool verbose, const char *label)
-{
-	g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
-	struct watch w = { loop, NULL, &sh->error, sh, dom, label };
-	guint timer;
-
-	forget_error(sh);
-	kv_connection_call(sh->conn, procedure, args, NULL, on_done, &w);
-	timer = verbose ? g_timeout_add(500, on_tick, &w) : 0;
-	g_main_loop_run(loop);
-	if (timer)
-		g_source_remove(timer);
-	if (w.answer && verbose)
-		show_progress(&w, 0, 1);
-	if (!w.answer)
-		return false;
-	g_variant_unref(w.answer);
-	return true;
+	return answer;
 }
 
 bool cmd_save(struct shell *sh, const struct args *a)
@@ -90,7 +35,7 @@ bool cmd_save(struct shell *sh, const struct args *a)
 	full = g_canonicalize_filename(path, NULL);
 	args = flags || xml ? g_variant_new("(@" DOMAIN "smsu)", dom, full, xml, flags)
 			    : g_variant_new("(@" DOMAIN "s)", dom, full);
-	if (!call_watched(sh, dom, flags || xml ? "domain_save_flags" : "domain_save", args, arg_on(a, "verbose"), "Save"))
+	if (!call_watched(sh, a, dom, flags || xml ? "domain_save_flags" : "domain_save", args, "Save"))
 		return shell_error(sh, "Failed to save domain '%s' to %s", domain_name(dom), path);
 	say_extra(sh, "\nDomain '%s' saved to %s\n", domain_name(dom), path);
 	return true;
@@ -116,8 +61,8 @@ bool cmd_managedsave(struct shell *sh, const struct args *a)
 
 	if (!dom)
 		return false;
-	if (!call_watched(sh, dom, "domain_managed_save", g_variant_new("(@" DOMAIN "u)", dom, flags_of(a, save_flags)),
-			  arg_on(a, "verbose"), "Managedsave"))
+	if (!call_watched(sh, a, dom, "domain_managed_save", g_variant_new("(@" DOMAIN "u)", dom, flags_of(a, save_flags)),
+			  "Managedsave"))
 		return shell_error(sh, "Failed to save domain '%s' state", domain_name(dom));
 	say_extra(sh, "\nDomain '%s' state saved by libvirt\n", domain_name(dom));
 	return true;
@@ -168,9 +113,106 @@ bool cmd_dump(struct shell *sh, const struct args *a)
 	full = g_canonicalize_filename(path, NULL);
 	args = which ? g_variant_new("(@" DOMAIN "suu)", dom, full, which, flags)
 		     : g_variant_new("(@" DOMAIN "su)", dom, full, flags);
-	if (!call_watched(sh, dom, which ? "domain_core_dump_with_format" : "domain_core_dump", args, arg_on(a, "verbose"),
-			  "Dump"))
+	if (!call_watched(sh, a, dom, which ? "domain_core_dump_with_format" : "domain_core_dump", args, "Dump"))
 		return shell_error(sh, "Failed to core dump domain '%s' to %s", domain_name(dom), path);
 	say_extra(sh, "\nDomain '%s' dumped to %s\n", domain_name(dom), path);
 	return true;
+}
+
+/* ---- the description in what was saved ---- */
+
+enum { SAVED_SECURE = 1 };
+
+/* VIR_DOMAIN_SAVE_RUNNING or _PAUSED of the options. */
+static unsigned run_flags(const struct args *a)
+{
+	static const struct flag flags_table[] = { { "running", 2 }, { "paused", 4 }, {} };
+
+	return flags_of(a, flags_table);
+}
+
+bool cmd_save_image_dumpxml(struct shell *sh, const struct args *a)
+{
+	g_autofree char *xml = ask_text(sh, "domain_save_image_get_xml_desc", "(su)", arg_text(a, "file"),
+					arg_on(a, "security-info") ? SAVED_SECURE : 0);
+
+	return say_xml(sh, a, xml);
+}
+
+bool cmd_save_image_define(struct shell *sh, const struct args *a)
+{
+	const char *path = arg_text(a, "file");
+	g_autofree char *xml = NULL;
+
+	if (args_exclude(sh, a, "running", "paused") || !(xml = read_file(sh, arg_text(a, "xml"))))
+		return false;
+	return finish(sh, tell(sh, "domain_save_image_define_xml", "(ssu)", path, xml, run_flags(a)), "State file %s updated.",
+		      "Failed to update %s", path);
+}
+
+static char *image_description(struct shell *sh, const struct edit *e)
+{
+	return ask_text(sh, "domain_save_image_get_xml_desc", "(su)", e->path, SAVED_SECURE);
+}
+
+static GVariant *define_image(struct shell *sh, const struct edit *e, const char *xml, bool relaxed)
+{
+	return ask(sh, "domain_save_image_define_xml", "(ssu)", e->path, xml, e->flags);
+}
+
+bool cmd_save_image_edit(struct shell *sh, const struct args *a)
+{
+	struct edit edit = { .get = image_description,
+			     .define = define_image,
+			     .same = "Saved image %s XML configuration not changed.",
+			     .done = "State file %s edited.",
+			     .path = arg_text(a, "file"),
+			     .flags = run_flags(a) };
+
+	return !args_exclude(sh, a, "running", "paused") && edit_object(sh, &edit, edit.path);
+}
+
+bool cmd_managedsave_dumpxml(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+
+	return say_description(sh, a, "domain_managed_save_get_xml_desc", dom, arg_on(a, "security-info") ? SAVED_SECURE : 0);
+}
+
+bool cmd_managedsave_define(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = NULL;
+	g_autofree char *xml = NULL;
+
+	if (args_exclude(sh, a, "running", "paused") || !(dom = find_domain(sh, a, "domain")) ||
+	    !(xml = read_file(sh, arg_text(a, "xml"))))
+		return false;
+	return finish(sh, tell(sh, "domain_managed_save_define_xml", "(@" DOMAIN "msu)", dom, xml, run_flags(a)),
+		      "Managed save state file of domain '%s' updated.", "Failed to update %s XML configuration",
+		      domain_name(dom));
+}
+
+static char *managed_description(struct shell *sh, const struct edit *e)
+{
+	return ask_text(sh, "domain_managed_save_get_xml_desc", "(@" DOMAIN "u)", e->object, SAVED_SECURE);
+}
+
+static GVariant *define_managed(struct shell *sh, const struct edit *e, const char *xml, bool relaxed)
+{
+	return ask(sh, "domain_managed_save_define_xml", "(@" DOMAIN "msu)", e->object, xml, e->flags);
+}
+
+bool cmd_managedsave_edit(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = NULL;
+	struct edit edit = { .get = managed_description,
+			     .define = define_managed,
+			     .same = "Managed save image of domain '%s' XML configuration not changed.",
+			     .done = "Managed save image of Domain '%s' XML configuration edited.",
+			     .flags = run_flags(a) };
+
+	if (args_exclude(sh, a, "running", "paused") || !(dom = find_domain(sh, a, "domain")))
+		return false;
+	edit.object = dom;
+	return edit_object(sh, &edit, domain_name(dom));
 }

@@ -184,27 +184,37 @@ bool cmd_metadata(struct shell *sh, const struct args *a)
 		      "Metadata modified", NULL, "");
 }
 
-bool cmd_edit(struct shell *sh, const struct args *a)
+static char *stored_description(struct shell *sh, const struct edit *e)
+{
+	return ask_text(sh, "domain_get_xml_desc", "(@" DOMAIN "u)", e->object, XML_INACTIVE | XML_SECURE);
+}
+
+static GVariant *define_again(struct shell *sh, const struct edit *e, const char *xml, bool relaxed)
 {
 	enum { VALIDATE = 1 };
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain"), answer = NULL, new_dom = NULL;
-	unsigned flags = arg_on(a, "skip-validate") ? 0 : VALIDATE;
-	g_autofree char *old = NULL, *new = NULL, *now = NULL;
-	bool same;
+	GVariant *answer = ask(sh, "domain_define_xml_flags", "(su)", xml, relaxed ? 0 : VALIDATE);
 
-	old = dom ? ask_text(sh, "domain_get_xml_desc", "(@" DOMAIN "u)", dom, XML_INACTIVE | XML_SECURE) : NULL;
-	new = old ? edit_text(sh, old, &same) : NULL;
-	if (!new &&old && same)
-		say_extra(sh, "Domain '%s' XML configuration not changed.\n", domain_name(dom));
-	if (!new)
-		return old && same;
-	now = ask_text(sh, "domain_get_xml_desc", "(@" DOMAIN "u)", dom, XML_INACTIVE | XML_SECURE);
-	if (!now || strcmp(now, old) != 0)
-		return shell_error(sh, "The XML configuration was changed by another user.");
-	answer = ask(sh, "domain_define_xml_flags", "(su)", new, flags);
-	if (!answer)
-		return false;
-	new_dom = first_of(answer);
-	say_extra(sh, "Domain '%s' XML configuration edited.\n", domain_name(new_dom));
-	return true;
+	/* Servers before 1.2.12 check nothing. */
+	if (!answer && error_code(sh) == VIR_ERR_NO_SUPPORT)
+		answer = ask(sh, "domain_define_xml", "(s)", xml);
+	return answer;
+}
+
+static GVariant *define_unchecked(struct shell *sh, const struct edit *e, const char *xml, bool relaxed)
+{
+	return define_again(sh, e, xml, true);
+}
+
+bool cmd_edit(struct shell *sh, const struct args *a)
+{
+	bool skip = arg_on(a, "skip-validate");
+	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	struct edit edit = { stored_description,
+			     skip ? define_unchecked : define_again,
+			     dom,
+			     !skip,
+			     "Domain '%s' XML configuration not changed.",
+			     "Domain '%s' XML configuration edited." };
+
+	return dom && edit_object(sh, &edit, domain_name(dom));
 }

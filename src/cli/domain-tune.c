@@ -29,7 +29,7 @@ static void say_param(struct shell *sh, const char *name, GVariant *value, bool 
 		say(sh, "%-15s: %s\n", name, none ? "unlimited" : text);
 }
 
-static void say_params(struct shell *sh, GVariant *params, bool limits)
+static void say_limits(struct shell *sh, GVariant *params, bool limits)
 {
 	for (gsize i = 0; i < g_variant_n_children(params); i++) {
 		g_autoptr(GVariant) value = NULL;
@@ -122,7 +122,7 @@ bool cmd_memtune(struct shell *sh, const struct args *a)
 	params = ask_params(sh, "domain_get_memory_parameters", "(@" DOMAIN "iu)", dom, 0, flags);
 	if (!params)
 		return shell_error(sh, "Unable to get number of memory parameters");
-	say_params(sh, params, true);
+	say_limits(sh, params, true);
 	return true;
 }
 
@@ -161,7 +161,7 @@ static bool get_or_set(struct shell *sh, const struct args *a, const struct shap
 			: ask_params(sh, s->get, "(@" DOMAIN "iu)", dom, 0, flags);
 	if (!params)
 		return shell_error(sh, "%s", error_code(sh) == VIR_ERR_NO_SUPPORT ? s->no_count : s->no_get);
-	say_params(sh, params, false);
+	say_limits(sh, params, false);
 	return true;
 }
 
@@ -342,6 +342,187 @@ bool cmd_schedinfo(struct shell *sh, const struct args *a)
 		if (!after)
 			return false;
 	}
-	say_params(sh, after ? after : params, false);
+	say_limits(sh, after ? after : params, false);
+	return true;
+}
+
+/* ---- NUMA ---- */
+
+static const char *const numa_modes[] = { "strict", "preferred", "interleave", "restrictive", NULL };
+
+static void say_numa(struct shell *sh, GVariant *params)
+{
+	for (gsize i = 0; i < g_variant_n_children(params); i++) {
+		g_autoptr(GVariant) value = NULL;
+		const char *name;
+		int mode;
+
+		g_variant_get_child(params, i, "(&sv)", &name, &value);
+		if (strcmp(name, "numa_mode") == 0 && g_variant_is_of_type(value, G_VARIANT_TYPE_INT32)) {
+			g_autoptr(GVariant) shown = NULL;
+
+			mode = g_variant_get_int32(value);
+			shown = g_variant_ref_sink(g_variant_new_string(
+				mode >= 0 && mode < (int)G_N_ELEMENTS(numa_modes) - 1 ? numa_modes[mode] : "unknown"));
+			say_param(sh, name, shown, false);
+		} else {
+			say_param(sh, name, value, false);
+		}
+	}
+}
+
+bool cmd_numatune(struct shell *sh, const struct args *a)
+{
+	const char *mode = arg_text(a, "mode"), *nodes = arg_text(a, "nodeset");
+	g_autoptr(GVariant) dom = NULL, params = NULL, list = NULL;
+	int flags = affect_of(sh, a), which = -1;
+	GVariantBuilder out;
+
+	if (flags < 0 || !(dom = find_domain(sh, a, "domain")))
+		return false;
+	if (mode) {
+		which = word_of(mode, numa_modes);
+		if (which < 0 && strlen(mode) == 1 && *mode >= '0' && *mode < '4')
+			which = *mode - '0';
+		if (which < 0)
+			return shell_error(sh, "Invalid mode: %s", mode);
+	}
+	g_variant_builder_init(&out, G_VARIANT_TYPE("a(sv)"));
+	if (nodes)
+		g_variant_builder_add(&out, "(sv)", "numa_nodeset", g_variant_new_string(nodes));
+	if (mode)
+		g_variant_builder_add(&out, "(sv)", "numa_mode", g_variant_new_int32(which));
+	list = g_variant_ref_sink(g_variant_builder_end(&out));
+	if (g_variant_n_children(list))
+		return tell(sh, "domain_set_numa_parameters", "(@" DOMAIN "@a(sv)u)", dom, list, flags) ||
+		       shell_error(sh, "Unable to change numa parameters");
+	params = ask_params(sh, "domain_get_numa_parameters", "(@" DOMAIN "iu)", dom, 0, flags | texts_flag(sh));
+	if (!params)
+		return shell_error(sh, error_code(sh) == VIR_ERR_NO_SUPPORT ? "Unable to get number of memory parameters"
+									     : "Unable to get numa parameters");
+	say_numa(sh, params);
+	return true;
+}
+
+/* ---- a network interface ---- */
+
+enum { AVERAGE, PEAK, BURST, FLOOR, N_RATES };
+
+/* "average,peak,burst,floor"; false: said. */
+static bool take_rates(struct shell *sh, const char *text, guint64 rates[N_RATES])
+{
+	g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+
+	if (g_strv_length(parts) > N_RATES)
+		return shell_error(sh, "Rate string '%s' has too many fields", text);
+	for (unsigned i = 0; parts[i]; i++)
+		if (*parts[i] && !g_ascii_string_to_unsigned(parts[i], 10, 0, G_MAXUINT64, &rates[i], NULL)) {
+			static const char *const names[] = { "average", "peak", "burst", "floor" };
+
+			return shell_error(sh, "field '%s' is malformed", names[i]);
+		}
+	return true;
+}
+
+/* What of a direction is to be set; false: said. */
+static bool add_rates(struct shell *sh, const struct args *a, const char *direction, GVariantBuilder *out)
+{
+	static const char *const names[] = { "average", "peak", "burst", "floor" };
+	bool inbound = strcmp(direction, "inbound") == 0;
+	guint64 rates[N_RATES] = {};
+
+	if (!arg_on(a, direction))
+		return true;
+	if (!take_rates(sh, arg_text(a, direction), rates))
+		return false;
+	for (unsigned i = 0; i < N_RATES; i++)
+		if (rates[i] > G_MAXUINT)
+			return shell_error(sh, "%s rate larger than maximum %u", direction, G_MAXUINT);
+	if (!rates[AVERAGE] && (rates[BURST] || rates[PEAK]) && !(inbound && rates[FLOOR]))
+		return shell_error(sh, inbound ? "either inbound average or floor is mandatory" : "outbound average is mandatory");
+	if (!inbound && rates[FLOOR])
+		return shell_error(sh, "outbound floor is unsupported yet");
+	for (unsigned i = 0; i < N_RATES; i++) {
+		g_autofree char *name = g_strdup_printf("%s.%s", direction, names[i]);
+
+		if (i == AVERAGE || rates[i])
+			g_variant_builder_add(out, "(sv)", name, g_variant_new_uint32(rates[i]));
+	}
+	return true;
+}
+
+bool cmd_domiftune(struct shell *sh, const struct args *a)
+{
+	const char *device = arg_text(a, "interface");
+	g_autoptr(GVariant) dom = NULL, params = NULL, list = NULL;
+	int flags = affect_of(sh, a);
+	GVariantBuilder out;
+	bool ok;
+
+	if (flags < 0 || !(dom = find_domain(sh, a, "domain")))
+		return false;
+	g_variant_builder_init(&out, G_VARIANT_TYPE("a(sv)"));
+	ok = add_rates(sh, a, "inbound", &out) && add_rates(sh, a, "outbound", &out);
+	list = g_variant_ref_sink(g_variant_builder_end(&out));
+	if (!ok)
+		return false;
+	if (g_variant_n_children(list))
+		return tell(sh, "domain_set_interface_parameters", "(@" DOMAIN "s@a(sv)u)", dom, device, list, flags) ||
+		       shell_error(sh, "Unable to set interface parameters");
+	params = ask_params(sh, "domain_get_interface_parameters", "(@" DOMAIN "siu)", dom, device, 0, flags | texts_flag(sh));
+	if (!params)
+		return shell_error(sh, error_code(sh) == VIR_ERR_NO_SUPPORT ? "Unable to get number of interface parameters"
+									     : "Unable to get interface parameters");
+	say_limits(sh, params, false);
+	return true;
+}
+
+/* ---- performance events ---- */
+
+static void say_event(struct shell *sh, const char *name, bool on)
+{
+	if (sh->json)
+		say_field(sh, 0, name, "%s", on ? "enabled" : "disabled");
+	else
+		say(sh, "%-15s: %s\n", name, on ? "enabled" : "disabled");
+}
+
+static void add_events(const struct args *a, const char *option, bool on, GVariantBuilder *out)
+{
+	g_auto(GStrv) names = g_strsplit(arg_on(a, option) ? arg_text(a, option) : "", ",", -1);
+
+	for (char **n = names; *n; n++)
+		g_variant_builder_add(out, "(sv)", *n, g_variant_new_boolean(on));
+}
+
+bool cmd_perf(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) dom = NULL, answer = NULL, params = NULL, list = NULL;
+	int flags = affect_of(sh, a);
+	GVariantBuilder out;
+
+	if (flags < 0 || !(dom = find_domain(sh, a, "domain")))
+		return false;
+	g_variant_builder_init(&out, G_VARIANT_TYPE("a(sv)"));
+	add_events(a, "enable", true, &out);
+	add_events(a, "disable", false, &out);
+	list = g_variant_ref_sink(g_variant_builder_end(&out));
+	if (g_variant_n_children(list)) {
+		if (!tell(sh, "domain_set_perf_events", "(@" DOMAIN "@a(sv)u)", dom, list, flags))
+			return shell_error(sh, "Unable to enable/disable perf events");
+	} else {
+		answer = ask(sh, "domain_get_perf_events", "(@" DOMAIN "u)", dom, flags);
+		if (!answer)
+			return shell_error(sh, "Unable to get perf events");
+	}
+	params = answer ? first_of(answer) : g_variant_ref(list);
+	for (gsize i = 0; i < g_variant_n_children(params); i++) {
+		g_autoptr(GVariant) value = NULL;
+		const char *name;
+
+		g_variant_get_child(params, i, "(&sv)", &name, &value);
+		if (g_variant_is_of_type(value, G_VARIANT_TYPE_BOOLEAN))
+			say_event(sh, name, g_variant_get_boolean(value));
+	}
 	return true;
 }

@@ -21,7 +21,18 @@ bool cmd_autostart(struct shell *sh, const struct args *a);
 bool cmd_domrename(struct shell *sh, const struct args *a);
 bool cmd_undefine(struct shell *sh, const struct args *a);
 
+bool cmd_dom_fd_associate(struct shell *sh, const struct args *a);
+bool cmd_qemu_attach(struct shell *sh, const struct args *a);
+/* Descriptors of --pass-fds by their numbers, "3,4"; false with the error said. *ret NULL: there are none. */
+bool take_fds(struct shell *sh, const struct args *a, GUnixFDList **ret);
+
 /* domain-save.c */
+bool cmd_save_image_dumpxml(struct shell *sh, const struct args *a);
+bool cmd_save_image_define(struct shell *sh, const struct args *a);
+bool cmd_save_image_edit(struct shell *sh, const struct args *a);
+bool cmd_managedsave_dumpxml(struct shell *sh, const struct args *a);
+bool cmd_managedsave_define(struct shell *sh, const struct args *a);
+bool cmd_managedsave_edit(struct shell *sh, const struct args *a);
 bool cmd_save(struct shell *sh, const struct args *a);
 bool cmd_restore(struct shell *sh, const struct args *a);
 bool cmd_managedsave(struct shell *sh, const struct args *a);
@@ -52,6 +63,9 @@ bool cmd_domif_setlink(struct shell *sh, const struct args *a);
 bool cmd_change_media(struct shell *sh, const struct args *a);
 
 /* domain-cpu.c */
+bool cmd_cpu_stats(struct shell *sh, const struct args *a);
+bool cmd_setvcpu(struct shell *sh, const struct args *a);
+bool cmd_guestvcpus(struct shell *sh, const struct args *a);
 bool cmd_vcpucount(struct shell *sh, const struct args *a);
 bool cmd_vcpuinfo(struct shell *sh, const struct args *a);
 bool cmd_vcpupin(struct shell *sh, const struct args *a);
@@ -80,7 +94,50 @@ bool cmd_dompmwakeup(struct shell *sh, const struct args *a);
 bool cmd_domjobabort(struct shell *sh, const struct args *a);
 bool cmd_blockresize(struct shell *sh, const struct args *a);
 
+/* domain-block-job.c */
+bool cmd_blockcommit(struct shell *sh, const struct args *a);
+bool cmd_blockcopy(struct shell *sh, const struct args *a);
+bool cmd_blockpull(struct shell *sh, const struct args *a);
+bool cmd_blockjob(struct shell *sh, const struct args *a);
+bool cmd_domblkthreshold(struct shell *sh, const struct args *a);
+
+/* domain-iothread.c */
+bool cmd_iothreadinfo(struct shell *sh, const struct args *a);
+bool cmd_iothreadadd(struct shell *sh, const struct args *a);
+bool cmd_iothreaddel(struct shell *sh, const struct args *a);
+bool cmd_iothreadpin(struct shell *sh, const struct args *a);
+bool cmd_iothreadset(struct shell *sh, const struct args *a);
+
+/* domain-job-info.c */
+bool cmd_domjobinfo(struct shell *sh, const struct args *a);
+
+/* domain-agent.c */
+bool cmd_guestinfo(struct shell *sh, const struct args *a);
+bool cmd_guest_agent_timeout(struct shell *sh, const struct args *a);
+bool cmd_get_user_sshkeys(struct shell *sh, const struct args *a);
+bool cmd_set_user_sshkeys(struct shell *sh, const struct args *a);
+bool cmd_send_process_signal(struct shell *sh, const struct args *a);
+bool cmd_set_lifecycle_action(struct shell *sh, const struct args *a);
+bool cmd_domlaunchsecinfo(struct shell *sh, const struct args *a);
+bool cmd_domsetlaunchsecstate(struct shell *sh, const struct args *a);
+bool cmd_domdirtyrate_calc(struct shell *sh, const struct args *a);
+
+/* domain-memory.c */
+bool cmd_update_memory_device(struct shell *sh, const struct args *a);
+
+/* domain-migrate.c */
+bool cmd_migrate(struct shell *sh, const struct args *a);
+bool cmd_migrate_setmaxdowntime(struct shell *sh, const struct args *a);
+bool cmd_migrate_getmaxdowntime(struct shell *sh, const struct args *a);
+bool cmd_migrate_compcache(struct shell *sh, const struct args *a);
+bool cmd_migrate_setspeed(struct shell *sh, const struct args *a);
+bool cmd_migrate_getspeed(struct shell *sh, const struct args *a);
+bool cmd_migrate_postcopy(struct shell *sh, const struct args *a);
+
 /* domain-tune.c */
+bool cmd_numatune(struct shell *sh, const struct args *a);
+bool cmd_domiftune(struct shell *sh, const struct args *a);
+bool cmd_perf(struct shell *sh, const struct args *a);
 bool cmd_memtune(struct shell *sh, const struct args *a);
 bool cmd_blkiotune(struct shell *sh, const struct args *a);
 bool cmd_blkdeviotune(struct shell *sh, const struct args *a);

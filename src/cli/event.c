@@ -2,6 +2,7 @@
 /* event and its like: see event.h. */
 #include <glib-unix.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "args.h"
@@ -12,7 +13,7 @@
 struct wait {
 	struct shell *sh;
 	GMainLoop *loop;
-	bool go_on, with_time;
+	bool go_on, with_time, is_pretty;
 	int count;
 	const char *ended; /* why, if not by an event */
 	/* Which are waited for: of domains by their bits, of others one. */
@@ -312,9 +313,62 @@ bool watch_objects(struct shell *sh, const struct args *a, enum event_source sou
 	return ok;
 }
 
+/* ---- the monitor's own ---- */
+
+static void on_monitor_event(KvConnection *conn, const char *procedure, GVariant *body, struct wait *w)
+{
+	g_autoptr(GVariant) dom = NULL;
+	g_autofree char *text = NULL, *pretty = NULL;
+	const char *name, *details;
+	gint64 seconds;
+	guint32 micros;
+
+	if (strcmp(procedure, "domain_monitor_event") != 0)
+		return;
+	g_variant_get(body, "(i@" DOMAIN "&sxum&s)", NULL, &dom, &name, &seconds, &micros, &details);
+	if (details && w->is_pretty) {
+		json_t *value = json_loads(details, JSON_DECODE_ANY, NULL);
+		char *dumped = value ? json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY) : NULL;
+
+		pretty = g_strdup(dumped);
+		free(dumped);
+		json_decref(value);
+	}
+	details = pretty ? pretty : details ? details : "<null>";
+	text = w->with_time ? g_strdup_printf("event %s for domain '%s': %s\n", name, domain_name(dom), details)
+			    : g_strdup_printf("event %s at %" G_GINT64_FORMAT ".%06u for domain '%s': %s\n", name, seconds, micros,
+					      domain_name(dom), details);
+	say_event(w, text);
+}
+
+static bool cmd_qemu_monitor_event(struct shell *sh, const struct args *a)
+{
+	static const struct flag flags_table[] = { { "regex", 1 }, { "no-case", 2 }, {} };
+	struct wait w = { sh, .go_on = arg_on(a, "loop"), .with_time = arg_on(a, "timestamp"), .is_pretty = arg_on(a, "pretty") };
+	g_autoptr(GVariant) dom = NULL, only = NULL;
+	int id, timeout;
+	bool ok;
+
+	if (!take_timeout(sh, a, &timeout) || (arg_on(a, "domain") && !(dom = find_domain(sh, a, "domain"))))
+		return false;
+	only = g_variant_ref_sink(g_variant_new_maybe(G_VARIANT_TYPE(DOMAIN), dom));
+	if (!ask_int(sh, &id, "qemu:connect_domain_monitor_event_register", "(@m" DOMAIN "msu)", only, arg_text(a, "event"),
+		     flags_of(a, flags_table)))
+		return false;
+	w.loop = g_main_loop_new(NULL, FALSE);
+	ok = run(&w, G_CALLBACK(on_monitor_event), timeout);
+	if (kv_connection_is_alive(sh->conn))
+		tell(sh, "qemu:connect_domain_monitor_event_deregister", "(i)", id);
+	g_main_loop_unref(w.loop);
+	return ok;
+}
+
 const struct command event_commands[] = {
 	{ "event", cmd_event,
 	  "[--domain <string>] [--event <string>] [--all] [--loop] [--timeout <number>] [--list] [--timestamp]",
 	  "what domains tell" },
+	{ "qemu-monitor-event", cmd_qemu_monitor_event,
+	  "[--domain <string>] [--event <string>] [--pretty] [--loop] [--timeout <number>] [--regex] [--no-case] [--timestamp]",
+	  "what the machine's monitor tells" },
 	{},
 };

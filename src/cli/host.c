@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "args.h"
+#include "host.h"
 #include "objects.h"
 #include "rpc/message.h"
 
@@ -380,18 +381,44 @@ static bool cmd_nodesuspend(struct shell *sh, const struct args *a)
 	return tell(sh, "node_suspend_for_duration", "(utu)", i, seconds, 0) || shell_error(sh, "The host was not suspended");
 }
 
+static bool cmd_nodesevinfo(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) params = ask_params(sh, "node_get_sev_info", "(iu)", 0, 0);
+
+	if (!params)
+		return shell_error(sh, "Unable to get host SEV information");
+	say_params(sh, params, 18);
+	return true;
+}
+
 const struct command host_commands[] = {
+	{ "allocpages", cmd_allocpages, "<pagesize> <pagecount> [--cellno <number>] [--add] [--all]",
+	  "how many huge pages the host keeps" },
 	{ "capabilities", cmd_capabilities, NULL, "what the host and the hypervisor can do" },
+	{ "cpu-baseline", cmd_cpu_baseline, "<file> [--features] [--migratable]", "what several CPUs have in common" },
+	{ "cpu-compare", cmd_cpu_compare, "<file> [--error] [--validate]", "a CPU beside the host's" },
 	{ "cpu-models", cmd_cpu_models, "<arch>", "CPU models of an architecture" },
 	{ "domcapabilities", cmd_domcapabilities,
 	  "[--virttype <string>] [--emulatorbin <string>] [--arch <string>] [--machine <string>]", "what a domain can have" },
 	{ "freecell", cmd_freecell, "[--cellno <number>] [--all]", "free memory, in all or of a NUMA cell" },
+	{ "freepages", cmd_freepages, "[--cellno <number>] [--pagesize <number>] [--all]", "free pages of a size" },
 	{ "hostname", cmd_hostname, NULL, "the host's name" },
+	{ "hypervisor-cpu-baseline", cmd_hypervisor_cpu_baseline,
+	  "[--file <string>] [--virttype <string>] [--emulator <string>] [--arch <string>] [--machine <string>] [--features] "
+	  "[--migratable] [--model <string>]",
+	  "what several CPUs have in common that the hypervisor can give" },
+	{ "hypervisor-cpu-compare", cmd_hypervisor_cpu_compare,
+	  "<file> [--virttype <string>] [--emulator <string>] [--arch <string>] [--machine <string>] [--error] [--validate]",
+	  "a CPU beside the one that the hypervisor gives" },
 	{ "maxvcpus", cmd_maxvcpus, "[--type <string>]", "how many vCPUs a domain can have" },
+	{ "node-memory-tune", cmd_node_memory_tune,
+	  "[--shm-pages-to-scan <number>] [--shm-sleep-millisecs <number>] [--shm-merge-across-nodes <number>]",
+	  "how the host merges equal pages" },
 	{ "nodecpumap", cmd_nodecpumap, "[--pretty]", "which CPUs the host has" },
 	{ "nodecpustats", cmd_nodecpustats, "[--cpu <number>] [--percent]", "time that the host's CPUs took" },
 	{ "nodeinfo", cmd_nodeinfo, NULL, "the basic facts about the host" },
 	{ "nodememstats", cmd_nodememstats, "[--cell <number>]", "the host's memory" },
+	{ "nodesevinfo", cmd_nodesevinfo, NULL, "what the host can do for encrypted guests" },
 	{ "nodesuspend", cmd_nodesuspend, "<target> <duration>", "send the host to sleep for some time" },
 	{ "sysinfo", cmd_sysinfo, NULL, "what the host's firmware says of it" },
 	{ "uri", cmd_uri, NULL, "which server this is connected to" },

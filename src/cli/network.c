@@ -2,6 +2,7 @@
 /* Commands about networks. */
 #include <string.h>
 
+#include "ahead.h"
 #include "args.h"
 #include "objects.h"
 #include "event.h"
@@ -26,8 +27,12 @@ static bool cmd_net_list(struct shell *sh, const struct args *a)
 	if (!answer)
 		return shell_error(sh, "Failed to list networks");
 	all = sorted_objects(answer);
-	if (!arg_on(a, "name") && !arg_on(a, "uuid"))
+	if (!arg_on(a, "name") && !arg_on(a, "uuid")) {
+		ask_ahead(sh, all, "network_is_active", NULL);
+		ask_ahead(sh, all, "network_get_autostart", NULL);
+		ask_ahead(sh, all, "network_is_persistent", NULL);
 		t = table_new("Name", "State", "Autostart", "Persistent", NULL);
+	}
 	for (unsigned i = 0; i < all->len; i++) {
 		GVariant *net = g_ptr_array_index(all, i);
 		g_autofree char *uuid = object_uuid(net);
@@ -149,34 +154,30 @@ static bool cmd_net_autostart(struct shell *sh, const struct args *a)
 			     arg_text(a, "network"));
 }
 
+static char *stored_description(struct shell *sh, const struct edit *e)
+{
+	return stored_xml(sh, "network_get_xml_desc", e->object);
+}
+
+static GVariant *define_again(struct shell *sh, const struct edit *e, const char *xml, bool relaxed)
+{
+	return ask(sh, "network_define_xml", "(s)", xml);
+}
+
 static bool cmd_net_edit(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) net = find_network(sh, a, "network"), answer = NULL, new_net = NULL;
-	g_autofree char *old = net ? stored_xml(sh, "network_get_xml_desc", net) : NULL, *new = NULL;
-	bool same;
+	g_autoptr(GVariant) net = find_network(sh, a, "network");
+	struct edit edit = { stored_description,
+			     define_again,
+			     net,
+			     false,
+			     "Network %s XML configuration not changed.",
+			     "Network %s XML configuration edited." };
 
-	new = old ? edit_text(sh, old, &same) : NULL;
-	if (!new &&old && same)
-		say_extra(sh, "Network %s XML configuration not changed.\n", object_name(net));
-	if (!new)
-		return old && same;
-	answer = ask(sh, "network_define_xml", "(s)", new);
-	if (!answer)
-		return false;
-	new_net = first_of(answer);
-	say_extra(sh, "Network %s XML configuration edited.\n", object_name(new_net));
-	return true;
+	return net && edit_object(sh, &edit, object_name(net));
 }
 
 /* ---- update ---- */
-
-static int word_of(const char *word, const char *const *words)
-{
-	for (int i = 0; words[i]; i++)
-		if (strcmp(words[i], word) == 0)
-			return i;
-	return -1;
-}
 
 static bool send_update(struct shell *sh, GVariant *net, int command, int section, int index, const char *xml, unsigned flags)
 {
@@ -291,6 +292,55 @@ static bool cmd_net_port_list(struct shell *sh, const struct args *a)
 	return true;
 }
 
+#define PORT "(" NETWORK "ay)"
+
+static GVariant *find_port(struct shell *sh, const struct args *a, GVariant *net)
+{
+	const char *text = arg_text(a, "port");
+	GVariant *uuid = strlen(text) == 36 ? uuid_value(text) : NULL;
+	g_autoptr(GVariant) answer = uuid ? ask(sh, "network_port_lookup_by_uuid", "(@" NETWORK "@ay)", net, uuid) : NULL;
+
+	if (!answer) {
+		forget_error(sh);
+		shell_error(sh, "failed to get network port '%s'", text);
+	}
+	return first_of(answer);
+}
+
+static bool cmd_net_port_dumpxml(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) net = find_network(sh, a, "network"), port = net ? find_port(sh, a, net) : NULL;
+
+	return say_description(sh, a, "network_port_get_xml_desc", port, 0);
+}
+
+static bool cmd_net_port_create(struct shell *sh, const struct args *a)
+{
+	enum { VALIDATE = 2 };
+	const char *path = arg_text(a, "file");
+	g_autoptr(GVariant) net = find_network(sh, a, "network"), answer = NULL, port = NULL;
+	g_autofree char *xml = net ? read_file(sh, path) : NULL, *uuid = NULL;
+
+	if (!xml)
+		return false;
+	answer = ask(sh, "network_port_create_xml", "(@" NETWORK "su)", net, xml, arg_on(a, "validate") ? VALIDATE : 0);
+	if (!answer)
+		return shell_error(sh, "Failed to create network from %s", path);
+	port = first_of(answer);
+	uuid = object_uuid(port);
+	say_extra(sh, "Network port %s created from %s\n", uuid, path);
+	return true;
+}
+
+static bool cmd_net_port_delete(struct shell *sh, const struct args *a)
+{
+	g_autoptr(GVariant) net = find_network(sh, a, "network"), port = net ? find_port(sh, a, net) : NULL;
+	g_autofree char *uuid = port ? object_uuid(port) : NULL;
+
+	return port && finish(sh, tell(sh, "network_port_delete", "(@" PORT "u)", port, 0), "Network port %s deleted",
+			      "Failed to delete network port %s", uuid);
+}
+
 static bool cmd_net_event(struct shell *sh, const struct args *a)
 {
 	return watch_objects(sh, a, EVENTS_OF_NETWORKS);
@@ -319,6 +369,10 @@ const struct command network_commands[] = {
 	  "<network> <command> <section> <xml> [--parent-index <number>] [--config] [--live] [--current]",
 	  "change a part of a network" },
 	{ "net-uuid", cmd_net_uuid, "<network>", "a network's UUID" },
+	{ "net-port-create", cmd_net_port_create, "<network> <file> [--validate]", "a port of a network from an XML file" },
+	{ "net-port-delete", cmd_net_port_delete, "<network> <port>", "take a port from a network" },
+	{ "net-port-dumpxml", cmd_net_port_dumpxml, "<network> <port> [--xpath <string>] [--wrap]",
+	  "a port's description as XML" },
 	{ "net-port-list", cmd_net_port_list, "<network> [--uuid] [--table]", "ports of a network" },
 	{},
 };

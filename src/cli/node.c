@@ -196,6 +196,14 @@ void node_remove(struct node *parent, struct node *child)
 	g_ptr_array_remove(parent->children, child);
 }
 
+void node_move(struct node *from, struct node *child, struct node *to)
+{
+	guint at;
+
+	if (g_ptr_array_find(from->children, child, &at))
+		append(to, g_ptr_array_steal_index(from->children, at));
+}
+
 /* As in a text, and spaces that a reader would make plain ones as numbers. */
 static void write_value(GString *out, const char *value)
 {

@@ -30,6 +30,7 @@ struct node *node_add(struct node *parent, const char *name);
 /* In front of a child, and indented as it is. */
 struct node *node_add_before(struct node *parent, const char *name, struct node *child);
 void node_remove(struct node *parent, struct node *child);
+void node_move(struct node *from, struct node *child, struct node *to); /* to its end */
 /* As libxml2 writes it: attributes in double quotes, text as it was. */
 char *node_write(const struct node *n);
 

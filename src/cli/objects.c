@@ -69,7 +69,8 @@ const char *object_name(GVariant *object)
 {
 	const char *name;
 
-	g_variant_get_child(object, 0, "&s", &name);
+	/* A volume begins with its pool's. */
+	g_variant_get_child(object, g_variant_is_of_type(object, G_VARIANT_TYPE(VOLUME)) ? 1 : 0, "&s", &name);
 	return name;
 }
 
@@ -199,18 +200,32 @@ GVariant *find_volume(struct shell *sh, const struct args *a, const char *option
 
 static int compare_names(const void *a, const void *b)
 {
-	return g_ascii_strcasecmp(object_name(*(GVariant **)a), object_name(*(GVariant **)b));
+	return g_ascii_strcasecmp(((struct sort_key *)a)->name, ((struct sort_key *)b)->name);
+}
+
+GPtrArray *sorted_by(GVariant *answer, int (*compare)(const void *a, const void *b))
+{
+	g_autoptr(GVariant) list = first_of(answer);
+	gsize n = g_variant_n_children(list);
+	g_autofree struct sort_key *keys = g_new(struct sort_key, n);
+	GPtrArray *all = g_ptr_array_new_full(n, (GDestroyNotify)g_variant_unref);
+	bool has_id = g_variant_is_of_type(list, G_VARIANT_TYPE("a" DOMAIN));
+
+	for (gsize i = 0; i < n; i++) {
+		GVariant *object = g_variant_get_child_value(list, i);
+
+		keys[i] = (struct sort_key){ object, object_name(object), has_id ? domain_id(object) : -1 };
+	}
+	if (n)
+		qsort(keys, n, sizeof(*keys), compare);
+	for (gsize i = 0; i < n; i++)
+		g_ptr_array_add(all, keys[i].object);
+	return all;
 }
 
 GPtrArray *sorted_objects(GVariant *answer)
 {
-	g_autoptr(GVariant) list = first_of(answer);
-	GPtrArray *all = g_ptr_array_new_with_free_func((GDestroyNotify)g_variant_unref);
-
-	for (gsize i = 0; i < g_variant_n_children(list); i++)
-		g_ptr_array_add(all, g_variant_get_child_value(list, i));
-	g_ptr_array_sort(all, compare_names);
-	return all;
+	return sorted_by(answer, compare_names);
 }
 
 const char *yes_no(struct shell *sh, const char *procedure, GVariant *object, const char *unknown)
@@ -249,6 +264,22 @@ char *param_text(GVariant *value)
 		return g_strdup(g_variant_get_boolean(value) ? "yes" : "no");
 	default:
 		return g_variant_dup_string(value, NULL);
+	}
+}
+
+void say_params(struct shell *sh, GVariant *params, int width)
+{
+	for (gsize i = 0; i < g_variant_n_children(params); i++) {
+		g_autoptr(GVariant) value = NULL;
+		g_autofree char *text = NULL;
+		const char *name;
+
+		g_variant_get_child(params, i, "(&sv)", &name, &value);
+		text = param_text(value);
+		if (sh->json)
+			say_field(sh, 0, name, "%s", text);
+		else
+			say(sh, "%-*s: %s\n", width, name, text);
 	}
 }
 

@@ -61,6 +61,13 @@ GVariant *uuid_value(const char *text); /* "ay"; NULL: it is none */
 
 /* An answer's list by name; unref it. */
 GPtrArray *sorted_objects(GVariant *answer);
+/* ... by what compare says of two struct sort_key: taken out once, since a GVariant gives nothing for free. */
+struct sort_key {
+	GVariant *object;
+	const char *name;
+	int id; /* of a domain; -1: of one that does not run, and of other things */
+};
+GPtrArray *sorted_by(GVariant *answer, int (*compare)(const void *a, const void *b));
 /* What a network or pool answers; unknown: it does not. */
 const char *yes_no(struct shell *sh, const char *procedure, GVariant *object, const char *unknown);
 /* The description of a network or pool that is kept: of servers that tell no such from the running one, what they have. */
@@ -70,6 +77,8 @@ char *stored_xml(struct shell *sh, const char *procedure, GVariant *object);
 GVariant *first_of(GVariant *answer);
 /* A typed parameter's value as virsh prints it. */
 char *param_text(GVariant *value);
+/* Lines of "name    : value", of a(sv); in JSON an object. */
+void say_params(struct shell *sh, GVariant *params, int width);
 /*
  * The list of parameters by the two calls that older procedures want, one for how many, one for them: the number of those is the
  * last argument but one, given as 0, and comes back behind the list.
@@ -88,5 +97,21 @@ double scaled(guint64 bytes, const char **ret_unit);
 bool finish(struct shell *sh, bool ok, const char *done, const char *failed, const char *name);
 /* An editor over text until it is saved. NULL: with the error said, or nothing was changed, then *ret_same. */
 char *edit_text(struct shell *sh, const char *text, bool *ret_same);
+/* A description in an editor and back to the server; at a terminal again and again until it is taken. */
+struct edit {
+	char *(*get)(struct shell *sh, const struct edit *e); /* the description as it is now */
+	/* The server's answer; NULL with sh->error. relaxed: without the check against the schema. */
+	GVariant *(*define)(struct shell *sh, const struct edit *e, const char *xml, bool relaxed);
+	GVariant *object;
+	bool can_relax;
+	const char *same, *done; /* said with the object's name */
+	const char *path;	 /* of a file on the server that is described */
+	unsigned flags;		 /* of the call that defines it */
+};
+bool edit_object(struct shell *sh, const struct edit *e, const char *name);
+/* How many processors the host has; -1 on error. */
+int host_cpus(struct shell *sh);
+/* "0-3,^2,5", or "r" for all, as a floating "ay"; NULL: said. */
+GVariant *cpu_map(struct shell *sh, const char *text, int cpus);
 /* "0-3,5" of a bitmap of n bits. */
 char *cpu_list(const guint8 *map, gsize len, unsigned n);

@@ -2,6 +2,7 @@
 /* Commands about storage pools. */
 #include <string.h>
 
+#include "ahead.h"
 #include "args.h"
 #include "event.h"
 #include "objects.h"
@@ -72,6 +73,14 @@ static bool add_types(struct shell *sh, const struct args *a, unsigned *flags)
 	return true;
 }
 
+static void ask_for_rows(struct shell *sh, GPtrArray *all, bool details)
+{
+	ask_ahead(sh, all, details ? "storage_pool_get_info" : "storage_pool_is_active", NULL);
+	ask_ahead(sh, all, "storage_pool_get_autostart", NULL);
+	if (details)
+		ask_ahead(sh, all, "storage_pool_is_persistent", NULL);
+}
+
 static bool cmd_pool_list(struct shell *sh, const struct args *a)
 {
 	static const struct flag flags_table[] = {
@@ -92,9 +101,11 @@ static bool cmd_pool_list(struct shell *sh, const struct args *a)
 	if (!answer)
 		return shell_error(sh, "Failed to list pools");
 	all = sorted_objects(answer);
-	if (!words)
+	if (!words) {
+		ask_for_rows(sh, all, details);
 		t = details ? table_new("Name", "State", "Autostart", "Persistent", "Capacity", "Allocation", "Available", NULL)
 			    : table_new("Name", "State", "Autostart", NULL);
+	}
 	for (unsigned i = 0; i < all->len; i++) {
 		GVariant *pool = g_ptr_array_index(all, i);
 		g_autofree char *uuid = object_uuid(pool);
@@ -328,23 +339,27 @@ static bool cmd_pool_autostart(struct shell *sh, const struct args *a)
 			      arg_text(a, "pool"));
 }
 
+static char *stored_description(struct shell *sh, const struct edit *e)
+{
+	return stored_xml(sh, "storage_pool_get_xml_desc", e->object);
+}
+
+static GVariant *define_again(struct shell *sh, const struct edit *e, const char *xml, bool relaxed)
+{
+	return ask(sh, "storage_pool_define_xml", "(su)", xml, 0);
+}
+
 static bool cmd_pool_edit(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) pool = find_pool(sh, a, "pool"), answer = NULL, new_pool = NULL;
-	g_autofree char *old = pool ? stored_xml(sh, "storage_pool_get_xml_desc", pool) : NULL, *new = NULL;
-	bool same;
+	g_autoptr(GVariant) pool = find_pool(sh, a, "pool");
+	struct edit edit = { stored_description,
+			     define_again,
+			     pool,
+			     false,
+			     "Pool %s XML configuration not changed.",
+			     "Pool %s XML configuration edited." };
 
-	new = old ? edit_text(sh, old, &same) : NULL;
-	if (!new &&old && same)
-		say_extra(sh, "Pool %s XML configuration not changed.\n", object_name(pool));
-	if (!new)
-		return old && same;
-	answer = ask(sh, "storage_pool_define_xml", "(su)", new, 0);
-	if (!answer)
-		return false;
-	new_pool = first_of(answer);
-	say_extra(sh, "Pool %s XML configuration edited.\n", object_name(new_pool));
-	return true;
+	return pool && edit_object(sh, &edit, object_name(pool));
 }
 
 static bool cmd_pool_capabilities(struct shell *sh, const struct args *a)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ahead.h"
 #include "args.h"
 #include "rpc/message.h"
 #include "shell.h"
@@ -21,14 +22,12 @@ int error_code(const struct shell *sh)
 
 static GVariant *ask_va(struct shell *sh, const char *procedure, const char *types, va_list *args)
 {
-	GVariant *value = types ? g_variant_new_va(types, NULL, args) : NULL;
+	g_autoptr(GVariant) value = types ? g_variant_ref_sink(g_variant_new_va(types, NULL, args)) : NULL;
+	GVariant *known = ahead_take(sh, procedure, value);
 
 	forget_error(sh);
-	if (!sh->conn) {
-		if (value)
-			g_variant_unref(g_variant_ref_sink(value));
-		return NULL;
-	}
+	if (known || !sh->conn)
+		return known;
 	return kv_connection_call_sync(sh->conn, procedure, value, NULL, &sh->error);
 }
 
@@ -166,6 +165,7 @@ static bool run_command(struct shell *sh, const struct command *c, const struct 
 	gint64 start = g_get_monotonic_time();
 	bool ok = (c->no_connection || shell_connect(sh)) && c->run(sh, a);
 
+	ahead_forget(sh);
 	fflush(stdout);
 	if (!ok)
 		report(sh);

@@ -22,6 +22,7 @@ struct shell {
 	GError *error; /* of the last call that failed; told after the command if it failed */
 	GString *text; /* json: what was said */
 	json_t *value; /* json: what was said as data; NULL: the text */
+	GHashTable *ahead; /* ahead.c: procedure -> answers that came before they were asked for */
 	char *lost;    /* the connection went away while something ran */
 };
 

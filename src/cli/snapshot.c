@@ -2,6 +2,7 @@
 /* Commands about snapshots. */
 #include <string.h>
 
+#include "ahead.h"
 #include "args.h"
 #include "event.h"
 #include "objects.h"
@@ -93,30 +94,9 @@ static bool cmd_snapshot_create(struct shell *sh, const struct args *a)
 	return xml && create(sh, dom, xml, flags, path);
 }
 
-/* "a,b=c,,d" in its parts; two commas are one in a part. */
-static char **parts_of(const char *spec)
-{
-	GPtrArray *parts = g_ptr_array_new();
-	g_autoptr(GString) part = g_string_new(NULL);
-
-	for (const char *p = spec; *p; p++) {
-		if (*p != ',') {
-			g_string_append_c(part, *p);
-		} else if (p[1] == ',') {
-			g_string_append_c(part, *p++);
-		} else {
-			g_ptr_array_add(parts, g_strdup(part->str));
-			g_string_set_size(part, 0);
-		}
-	}
-	g_ptr_array_add(parts, g_strdup(part->str));
-	g_ptr_array_add(parts, NULL);
-	return (char **)g_ptr_array_free(parts, FALSE);
-}
-
 static bool add_memory(struct shell *sh, GString *out, const char *spec)
 {
-	g_auto(GStrv) parts = parts_of(spec);
+	g_auto(GStrv) parts = spec_parts(spec);
 	const char *snapshot = NULL, *file = NULL;
 
 	for (char **p = parts; *p; p++) {
@@ -138,7 +118,7 @@ static bool add_memory(struct shell *sh, GString *out, const char *spec)
 
 static bool add_disk(struct shell *sh, GString *out, const char *spec)
 {
-	g_auto(GStrv) parts = parts_of(spec);
+	g_auto(GStrv) parts = spec_parts(spec);
 	const char *snapshot = NULL, *driver = NULL, *type = NULL, *file = NULL;
 	bool is_block;
 
@@ -234,6 +214,15 @@ static bool fill(struct shell *sh, struct row *r)
 	return tree;
 }
 
+static void ask_for_descriptions(struct shell *sh, GVariant *list)
+{
+	g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify)g_variant_unref);
+
+	for (gsize i = 0; i < g_variant_n_children(list); i++)
+		g_ptr_array_add(all, g_variant_get_child_value(list, i));
+	ask_ahead(sh, all, "domain_snapshot_get_xml_desc", g_variant_new("(u)", 0));
+}
+
 /* The list of the server, with what its rows need. NULL on error. */
 static GPtrArray *rows_of(struct shell *sh, const struct args *a, GVariant *dom, GVariant *from, unsigned flags)
 {
@@ -248,6 +237,8 @@ static GPtrArray *rows_of(struct shell *sh, const struct args *a, GVariant *dom,
 	list = first_of(answer);
 	if (!list)
 		return NULL;
+	if (!names)
+		ask_for_descriptions(sh, list);
 	for (gsize i = 0; i < g_variant_n_children(list); i++) {
 		struct row *r = g_new0(struct row, 1);
 

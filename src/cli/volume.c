@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ahead.h"
 #include "args.h"
 #include "event.h"
 #include "objects.h"
@@ -16,20 +17,6 @@ static const char *type_name(int type)
 	static const char *const names[] = { "file", "block", "dir", "network", "netdir", "ploop" };
 
 	return type >= 0 && type < (int)G_N_ELEMENTS(names) ? names[type] : "unknown";
-}
-
-/* A volume is "(sss)": pool, name, key. */
-static const char *volume_name(GVariant *vol)
-{
-	const char *name;
-
-	g_variant_get_child(vol, 1, "&s", &name);
-	return name;
-}
-
-static int compare(const void *a, const void *b)
-{
-	return g_ascii_strcasecmp(volume_name(*(GVariant **)a), volume_name(*(GVariant **)b));
 }
 
 struct info {
@@ -61,13 +48,13 @@ static void add_row(struct shell *sh, struct table *t, GVariant *vol, bool detai
 	struct info i = {};
 
 	if (!details) {
-		table_add(t, volume_name(vol), path ? path : "-", NULL);
+		table_add(t, object_name(vol), path ? path : "-", NULL);
 	} else {
 		bool known = get_info(sh, vol, 0, &i);
 
 		capacity = known ? size_text(i.capacity) : g_strdup("unknown");
 		allocation = known ? size_text(i.allocation) : g_strdup("unknown");
-		table_add(t, volume_name(vol), path ? path : "-", known ? type_name(i.type) : "unknown", capacity, allocation,
+		table_add(t, object_name(vol), path ? path : "-", known ? type_name(i.type) : "unknown", capacity, allocation,
 			  NULL);
 	}
 	forget_error(sh);
@@ -75,8 +62,8 @@ static void add_row(struct shell *sh, struct table *t, GVariant *vol, bool detai
 
 static bool cmd_vol_list(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) pool = find_pool(sh, a, "pool"), answer = NULL, list = NULL;
-	g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify)g_variant_unref);
+	g_autoptr(GVariant) pool = find_pool(sh, a, "pool"), answer = NULL;
+	g_autoptr(GPtrArray) all = NULL;
 	bool details = arg_on(a, "details");
 	struct table *t;
 
@@ -85,10 +72,10 @@ static bool cmd_vol_list(struct shell *sh, const struct args *a)
 	answer = ask(sh, "storage_pool_list_all_volumes", "(@" POOL "iu)", pool, 1, 0);
 	if (!answer)
 		return shell_error(sh, "Failed to list volumes");
-	list = first_of(answer);
-	for (gsize i = 0; i < g_variant_n_children(list); i++)
-		g_ptr_array_add(all, g_variant_get_child_value(list, i));
-	g_ptr_array_sort(all, compare);
+	all = sorted_objects(answer);
+	ask_ahead(sh, all, "storage_vol_get_path", NULL);
+	if (details)
+		ask_ahead(sh, all, "storage_vol_get_info", NULL);
 	t = details ? table_new("Name", "Path", "Type", "Capacity", "Allocation", NULL) : table_new("Name", "Path", NULL);
 	for (unsigned i = 0; i < all->len; i++)
 		add_row(sh, t, g_ptr_array_index(all, i), details);
@@ -112,7 +99,7 @@ static bool cmd_vol_info(struct shell *sh, const struct args *a)
 
 	if (!vol)
 		return false;
-	say_field(sh, 16, "Name", "%s", volume_name(vol));
+	say_field(sh, 16, "Name", "%s", object_name(vol));
 	if (!get_info(sh, vol, physical ? PHYSICAL : 0, &i))
 		return false;
 	say_field(sh, 16, "Type", "%s", type_name(i.type));
@@ -126,7 +113,7 @@ static bool cmd_vol_name(struct shell *sh, const struct args *a)
 	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", NULL);
 
 	if (vol)
-		say(sh, "%s\n", volume_name(vol));
+		say(sh, "%s\n", object_name(vol));
 	return vol;
 }
 
@@ -189,9 +176,9 @@ static bool say_made(struct shell *sh, GVariant *answer, const char *format, con
 	g_autoptr(GVariant) vol = first_of(answer);
 
 	if (from)
-		say_extra(sh, "Vol %s created from %s %s\n", volume_name(vol), format, from);
+		say_extra(sh, "Vol %s created from %s %s\n", object_name(vol), format, from);
 	else
-		say_extra(sh, "Vol %s created\n", volume_name(vol));
+		say_extra(sh, "Vol %s created\n", object_name(vol));
 	return true;
 }
 
@@ -208,7 +195,7 @@ static bool cmd_vol_create(struct shell *sh, const struct args *a)
 	if (!answer)
 		return shell_error(sh, "Failed to create vol from %s", path);
 	vol = first_of(answer);
-	say_extra(sh, "Vol %s created from %s\n", volume_name(vol), path);
+	say_extra(sh, "Vol %s created from %s\n", object_name(vol), path);
 	return true;
 }
 
@@ -227,7 +214,7 @@ static bool cmd_vol_create_from(struct shell *sh, const struct args *a)
 	answer = ask(sh, "storage_vol_create_xml_from", "(@" POOL "s@" VOLUME "u)", pool, xml, from, flags);
 	if (!answer)
 		return shell_error(sh, "Failed to create vol from %s", path);
-	return say_made(sh, answer, "input vol", volume_name(from));
+	return say_made(sh, answer, "input vol", object_name(from));
 }
 
 /* "10G"; false with the error said as virsh says it. */
@@ -342,9 +329,9 @@ static bool cmd_vol_clone(struct shell *sh, const struct args *a)
 	g_clear_pointer(&answer, g_variant_unref);
 	answer = ask(sh, "storage_vol_create_xml_from", "(@" POOL "s@" VOLUME "u)", pool, new, vol, flags);
 	if (!answer)
-		return shell_error(sh, "Failed to clone vol from %s", volume_name(vol));
+		return shell_error(sh, "Failed to clone vol from %s", object_name(vol));
 	made = first_of(answer);
-	say_extra(sh, "Vol %s cloned from %s\n", volume_name(made), volume_name(vol));
+	say_extra(sh, "Vol %s cloned from %s\n", object_name(made), object_name(vol));
 	return true;
 }
 
@@ -406,10 +393,10 @@ static bool cmd_vol_resize(struct shell *sh, const struct args *a)
 	if (!ok)
 		return shell_error(
 			sh, by ? "Failed to change size of volume '%s' by %s" : "Failed to change size of volume '%s' to %s",
-			volume_name(vol), text);
+			object_name(vol), text);
 	say_extra(sh,
 		  by ? "Size of volume '%s' successfully changed by %s\n" : "Size of volume '%s' successfully changed to %s\n",
-		  volume_name(vol), text);
+		  object_name(vol), text);
 	return true;
 }
 
@@ -450,7 +437,7 @@ static bool cmd_vol_download(struct shell *sh, const struct args *a)
 		return false;
 	if (arg_on(a, "sparse"))
 		return shell_error(sh, "sparse streams are not supported");
-	name = volume_name(vol);
+	name = object_name(vol);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (fd < 0 && errno == EEXIST) {
 		made = false;
@@ -497,7 +484,7 @@ static bool cmd_vol_upload(struct shell *sh, const struct args *a)
 		return false;
 	if (arg_on(a, "sparse"))
 		return shell_error(sh, "sparse streams are not supported");
-	name = volume_name(vol);
+	name = object_name(vol);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return shell_error(sh, "cannot read %s", path);

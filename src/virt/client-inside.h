@@ -32,6 +32,7 @@ struct rpc_client {
 	void *opaque;
 	GMutex lock;
 	GCond changed;
+	unsigned waiting; /* for changed */
 	bool is_reading; /* somebody is in poll(), without the lock */
 	int wake_fd;	 /* ends that poll() */
 	GSource *source;

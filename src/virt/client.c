@@ -11,6 +11,13 @@
 
 enum { READ_SIZE = 65536 };
 
+/* GLib asks the kernel even when nobody waits. */
+static void tell_waiting(struct rpc_client *c)
+{
+	if (c->waiting)
+		g_cond_broadcast(&c->changed);
+}
+
 static void call_end(struct rpc_client *c, struct rpc_call *call, GVariant *ret, GError *error)
 {
 	call->done = true;
@@ -51,7 +58,7 @@ void rpc_client_fail(struct rpc_client *c, GError *why)
 	}
 	for (GList *l = c->streams; l; l = l->next)
 		rpc_stream_fail(l->data, why);
-	g_cond_broadcast(&c->changed);
+	tell_waiting(c);
 	rpc_client_wake(c);
 }
 
@@ -179,7 +186,7 @@ static void take_reply(struct rpc_client *c, const struct rpc_header *h, const u
 		error = rpc_error_from_body(body);
 	call->fds = g_steal_pointer(&fds);
 	call_end(c, call, error ? NULL : g_steal_pointer(&body), error);
-	g_cond_broadcast(&c->changed);
+	tell_waiting(c);
 }
 
 static void take_message(struct rpc_client *c, const struct rpc_header *h, const uint8_t *message, size_t len, unsigned n_fds)
@@ -306,7 +313,7 @@ static void read_for_all(struct rpc_client *c, GCancellable *cancellable)
 	rpc_client_read(c);
 	rpc_client_tick(c);
 	c->is_reading = false;
-	g_cond_broadcast(&c->changed);
+	tell_waiting(c);
 }
 
 bool rpc_client_wait(struct rpc_client *c, bool (*is_done)(void *opaque), void *opaque, GCancellable *cancellable, GError **error)
@@ -318,10 +325,13 @@ bool rpc_client_wait(struct rpc_client *c, bool (*is_done)(void *opaque), void *
 			g_propagate_error(error, g_error_copy(c->why));
 			return false;
 		}
-		if (c->is_reading)
-			g_cond_wait_until(&c->changed, &c->lock, g_get_monotonic_time() + G_USEC_PER_SEC / 10);
-		else
+		if (!c->is_reading) {
 			read_for_all(c, cancellable);
+			continue;
+		}
+		c->waiting++;
+		g_cond_wait_until(&c->changed, &c->lock, g_get_monotonic_time() + G_USEC_PER_SEC / 10);
+		c->waiting--;
 	}
 	return true;
 }
@@ -336,12 +346,27 @@ static uint32_t next_serial(struct rpc_client *c)
 	return c->serial;
 }
 
+/* The call's message, and the call among those that wait; NULL on error. */
+static GByteArray *begin_call(struct rpc_client *c, struct rpc_call *call, GVariant *args, unsigned n_fds, uint32_t *ret_serial,
+			      GError **error)
+{
+	struct rpc_header h = { call->proc->program, 1, call->proc->number, n_fds ? RPC_CALL_FDS : RPC_CALL };
+	GByteArray *bytes;
+
+	h.serial = next_serial(c);
+	bytes = rpc_message_new(&h, call->proc->args, args, n_fds, error);
+	if (bytes)
+		g_hash_table_insert(c->calls, GUINT_TO_POINTER(h.serial), call);
+	*ret_serial = h.serial;
+	return bytes;
+}
+
 uint32_t rpc_client_send(struct rpc_client *c, struct rpc_call *call, GVariant *args, GUnixFDList *fds, GError **error)
 {
 	unsigned n_fds = fds ? g_unix_fd_list_get_length(fds) : 0;
-	struct rpc_header h = { call->proc->program, 1, call->proc->number, n_fds ? RPC_CALL_FDS : RPC_CALL };
 	g_autoptr(GVariant) sunk = g_variant_ref_sink(args ? args : g_variant_new_tuple(NULL, 0));
 	GByteArray *bytes;
+	uint32_t serial;
 
 	if (c->why) {
 		g_propagate_error(error, g_error_copy(c->why));
@@ -351,13 +376,11 @@ uint32_t rpc_client_send(struct rpc_client *c, struct rpc_call *call, GVariant *
 		rpc_fail(error, VIR_ERR_INVALID_ARG, "%u file descriptors cannot go along with a call here", n_fds);
 		return 0;
 	}
-	h.serial = next_serial(c);
-	bytes = rpc_message_new(&h, call->proc->args, sunk, n_fds, error);
+	bytes = begin_call(c, call, sunk, n_fds, &serial, error);
 	if (!bytes)
 		return 0;
-	g_hash_table_insert(c->calls, GUINT_TO_POINTER(h.serial), call);
 	rpc_client_push(c, bytes, fds);
-	return h.serial;
+	return serial;
 }
 
 static bool call_is_done(void *opaque)
@@ -392,6 +415,75 @@ GVariant *rpc_client_call(struct rpc_client *c, const struct rpc_proc *proc, GVa
 	else
 		g_clear_object(&call.fds);
 	return ret;
+}
+
+/* ---- many calls at once ---- */
+
+struct batch {
+	struct rpc_call *calls;
+	uint32_t *serials;
+	unsigned n, done; /* done: those before it are */
+};
+
+static bool batch_is_done(void *opaque)
+{
+	struct batch *b = opaque;
+
+	while (b->done < b->n && b->calls[b->done].done)
+		b->done++;
+	return b->done == b->n;
+}
+
+/* One packet of all: the socket is asked once for many of them. */
+static bool send_batch(struct rpc_client *c, struct batch *b, const struct rpc_proc *proc, GPtrArray *args, GError **error)
+{
+	g_autoptr(GByteArray) all = g_byte_array_new();
+
+	if (c->why) {
+		g_propagate_error(error, g_error_copy(c->why));
+		return false;
+	}
+	for (unsigned i = 0; i < args->len; i++) {
+		g_autoptr(GByteArray) bytes = NULL;
+
+		b->calls[i].proc = proc;
+		bytes = begin_call(c, &b->calls[i], g_ptr_array_index(args, i), 0, &b->serials[i], error);
+		if (!bytes)
+			return false;
+		b->n++;
+		g_byte_array_append(all, bytes->data, bytes->len);
+	}
+	if (all->len)
+		rpc_client_push(c, g_steal_pointer(&all), NULL);
+	return true;
+}
+
+static void unref_answer(void *answer)
+{
+	if (answer)
+		g_variant_unref(answer);
+}
+
+GPtrArray *rpc_client_call_each(struct rpc_client *c, const struct rpc_proc *proc, GPtrArray *args, GCancellable *cancellable,
+				GError **error)
+{
+	g_autofree struct rpc_call *calls = g_new0(struct rpc_call, args->len);
+	g_autofree uint32_t *serials = g_new0(uint32_t, args->len);
+	g_autoptr(GPtrArray) answers = g_ptr_array_new_with_free_func(unref_answer);
+	struct batch b = { calls, serials };
+	bool ok;
+
+	g_mutex_lock(&c->lock);
+	ok = send_batch(c, &b, proc, args, error) && rpc_client_wait(c, batch_is_done, &b, cancellable, error);
+	for (unsigned i = 0; i < b.n; i++) {
+		if (!calls[i].done)
+			g_hash_table_steal(c->calls, GUINT_TO_POINTER(serials[i]));
+		g_ptr_array_add(answers, calls[i].ret);
+		g_clear_error(&calls[i].error);
+		g_clear_object(&calls[i].fds);
+	}
+	g_mutex_unlock(&c->lock);
+	return ok ? g_steal_pointer(&answers) : NULL;
 }
 
 void rpc_client_start(struct rpc_client *c, const struct rpc_proc *proc, GVariant *args, GTask *task)

@@ -98,6 +98,15 @@ GVariant *kv_connection_call_sync(KvConnection *self, const char *procedure, GVa
 	return kv_connection_call_with_fds_sync(self, procedure, args, NULL, NULL, cancellable, error);
 }
 
+GPtrArray *kv_connection_call_each_sync(KvConnection *self, const char *procedure, GPtrArray *args, GCancellable *cancellable,
+					GError **error)
+{
+	const struct rpc_proc *proc;
+	struct rpc_client *client = kv_connection_client(self, procedure, &proc, error);
+
+	return client ? rpc_client_call_each(client, proc, args, cancellable, error) : NULL;
+}
+
 void kv_connection_call(KvConnection *self, const char *procedure, GVariant *args, GCancellable *cancellable,
 			GAsyncReadyCallback callback, gpointer user_data)
 {

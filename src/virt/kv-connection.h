@@ -75,6 +75,17 @@ GVariant *kv_connection_call_sync(KvConnection *self, const char *procedure, GVa
  */
 GVariant *kv_connection_call_with_fds_sync(KvConnection *self, const char *procedure, GVariant *args, GUnixFDList *fds,
 					   GUnixFDList **ret_fds, GCancellable *cancellable, GError **error);
+/**
+ * kv_connection_call_each_sync:
+ * @args: (element-type GVariant): a tuple for each call
+ *
+ * A procedure for many objects: all calls are on their way before the first answer is waited for.
+ *
+ * Returns: (transfer full) (element-type GVariant): the answers in the order of args; %NULL for a call that the server refused,
+ * whose error a call of its own tells. %NULL when the connection is lost
+ */
+GPtrArray *kv_connection_call_each_sync(KvConnection *self, const char *procedure, GPtrArray *args, GCancellable *cancellable,
+					GError **error);
 void kv_connection_call(KvConnection *self, const char *procedure, GVariant *args, GCancellable *cancellable,
 			GAsyncReadyCallback callback, gpointer user_data);
 /**
