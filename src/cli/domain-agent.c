@@ -73,7 +73,7 @@ bool cmd_set_user_sshkeys(struct shell *sh, const struct args *a)
 	g_autoptr(GVariant) dom = NULL;
 	g_auto(GStrv) keys = NULL;
 
-	if (args_exclude(sh, a, "reset", "remove") || !args_require(sh, a, "remove", "file") ||
+	if (!args_require(sh, a, "remove", "file") || args_exclude(sh, a, "reset", "remove") ||
 	    !(dom = find_domain(sh, a, "domain")))
 		return false;
 	if (!path && flags)

@@ -429,13 +429,18 @@ static GVariant *cpu_stats(struct shell *sh, GVariant *dom, int cpu)
 	return first_of(answer);
 }
 
+static bool no_stats(struct shell *sh, GVariant *dom)
+{
+	return shell_error(sh, "Failed to retrieve CPU statistics for domain '%s'", domain_name(dom));
+}
+
 static bool each_cpu(struct shell *sh, GVariant *dom, int start, int n, bool all)
 {
 	g_autoptr(GVariant) count = ask(sh, "domain_get_cpu_stats", "(@" DOMAIN "uiuu)", dom, 0, 0, 0, 0);
 	gint32 max;
 
 	if (!count)
-		return false;
+		return no_stats(sh, dom);
 	g_variant_get_child(count, 1, "i", &max);
 	if (max == 0) {
 		say(sh, "No per-CPU stats available\n");
@@ -451,7 +456,7 @@ static bool each_cpu(struct shell *sh, GVariant *dom, int start, int n, bool all
 		g_autoptr(GVariant) params = cpu_stats(sh, dom, i);
 
 		if (!params)
-			return false;
+			return no_stats(sh, dom);
 		/* One that is offline has none. */
 		if (g_variant_n_children(params))
 			say_cpu_stats(sh, title, params);
@@ -472,12 +477,12 @@ bool cmd_cpu_stats(struct shell *sh, const struct args *a)
 	if (n < 0)
 		return shell_error(sh, "Invalid value for number of CPUs to show");
 	if ((!only_total || with_start || with_count) && !each_cpu(sh, dom, start, n, !with_count))
-		return shell_error(sh, "Failed to retrieve CPU statistics for domain '%s'", domain_name(dom));
+		return false;
 	if (!only_total && (with_start || with_count))
 		return true;
 	total = cpu_stats(sh, dom, -1);
 	if (!total)
-		return shell_error(sh, "Failed to retrieve CPU statistics for domain '%s'", domain_name(dom));
+		return no_stats(sh, dom);
 	if (g_variant_n_children(total))
 		say_cpu_stats(sh, "Total", total);
 	else

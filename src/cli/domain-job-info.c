@@ -216,8 +216,7 @@ bool cmd_domjobinfo(struct shell *sh, const struct args *a)
 	g_autoptr(GVariant) dom = NULL, params = NULL;
 	int type;
 
-	if (!args_require(sh, a, "keep-completed", "completed") || args_exclude(sh, a, "anystats", "rawstats") ||
-	    !(dom = find_domain(sh, a, "domain")) || !(params = get_stats(sh, a, dom, flags, &type)))
+	if (!args_require(sh, a, "keep-completed", "completed") || !(dom = find_domain(sh, a, "domain")) || !(params = get_stats(sh, a, dom, flags, &type)))
 		return false;
 	if (arg_on(a, "rawstats")) {
 		say(sh, "Job type: %d\n\n", type);

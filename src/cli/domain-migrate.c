@@ -98,10 +98,8 @@ static bool add_param(struct shell *sh, const struct args *a, unsigned which, GV
 		return true;
 	case FILE_TEXT:
 		read = read_file(sh, text);
-		if (!read) {
-			forget_error(sh);
+		if (!read)
 			return shell_error(sh, "cannot read file '%s'", text);
-		}
 		g_variant_builder_add(out, "(sv)", param, g_variant_new_string(read));
 		return true;
 	case INT:
@@ -333,9 +331,8 @@ static bool unmanaged(struct shell *sh, GVariant *dom, const char *to_uri, GVari
 	g_autoptr(GVariant) answer = NULL, all = NULL;
 
 	if (!supports(sh->conn, p2p ? FEATURE_P2P : FEATURE_DIRECT))
-		return rpc_fail(&sh->error, VIR_ERR_OPERATION_INVALID,
-				p2p ? "peer-to-peer migration is not supported by the connection driver"
-				    : "direct migration is not supported by the connection driver");
+		return rpc_fail(&sh->error, VIR_ERR_ARGUMENT_UNSUPPORTED, "%s migration is not supported by the source host",
+				p2p ? "p2p" : "direct");
 	if (!supports(sh->conn, FEATURE_PARAMS))
 		return rpc_fail(&sh->error, VIR_ERR_NO_SUPPORT, "migration with parameters is not supported by the server");
 	all = p2p ? g_variant_ref(params) : with_text(params, "migrate_uri", to_uri);
@@ -401,7 +398,7 @@ bool cmd_migrate(struct shell *sh, const struct args *a)
 
 	if (!check(sh, a, flags) || (given = arg_uint(sh, a, "timeout", &seconds)) < 0)
 		return false;
-	if (given && (!seconds || seconds > G_MAXUINT / 1000))
+	if (given && seconds > G_MAXUINT / 1000)
 		return shell_error(sh, "Numeric value '%s' for <timeout> option is malformed or out of range", arg_text(a, "timeout"));
 	if (!(dom = find_domain(sh, a, "domain")) || !(params = take_params(sh, a)))
 		return false;
@@ -460,7 +457,7 @@ bool cmd_migrate_compcache(struct shell *sh, const struct args *a)
 	double v;
 
 	if (dom)
-		given = arg_size(sh, a, "size", 1, &bytes);
+		given = arg_u64(sh, a, "size", &bytes);
 	if (given < 0 || (given && !tell(sh, "domain_migrate_set_compression_cache", "(@" DOMAIN "tu)", dom, bytes, 0)) ||
 	    !ask_u64(sh, &bytes, "domain_migrate_get_compression_cache", "(@" DOMAIN "u)", dom, 0))
 		return false;

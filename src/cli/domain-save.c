@@ -133,7 +133,8 @@ static unsigned run_flags(const struct args *a)
 
 bool cmd_save_image_dumpxml(struct shell *sh, const struct args *a)
 {
-	g_autofree char *xml = ask_text(sh, "domain_save_image_get_xml_desc", "(su)", arg_text(a, "file"),
+	g_autofree char *full = g_canonicalize_filename(arg_text(a, "file"), NULL),
+			*xml = ask_text(sh, "domain_save_image_get_xml_desc", "(su)", full,
 					arg_on(a, "security-info") ? SAVED_SECURE : 0);
 
 	return say_xml(sh, a, xml);
@@ -142,11 +143,11 @@ bool cmd_save_image_dumpxml(struct shell *sh, const struct args *a)
 bool cmd_save_image_define(struct shell *sh, const struct args *a)
 {
 	const char *path = arg_text(a, "file");
-	g_autofree char *xml = NULL;
+	g_autofree char *xml = NULL, *full = g_canonicalize_filename(path, NULL);
 
 	if (args_exclude(sh, a, "running", "paused") || !(xml = read_file(sh, arg_text(a, "xml"))))
 		return false;
-	return finish(sh, tell(sh, "domain_save_image_define_xml", "(ssu)", path, xml, run_flags(a)), "State file %s updated.",
+	return finish(sh, tell(sh, "domain_save_image_define_xml", "(ssu)", full, xml, run_flags(a)), "State file %s updated.",
 		      "Failed to update %s", path);
 }
 
@@ -162,14 +163,15 @@ static GVariant *define_image(struct shell *sh, const struct edit *e, const char
 
 bool cmd_save_image_edit(struct shell *sh, const struct args *a)
 {
+	g_autofree char *full = g_canonicalize_filename(arg_text(a, "file"), NULL);
 	struct edit edit = { .get = image_description,
 			     .define = define_image,
 			     .same = "Saved image %s XML configuration not changed.",
 			     .done = "State file %s edited.",
-			     .path = arg_text(a, "file"),
+			     .path = full,
 			     .flags = run_flags(a) };
 
-	return !args_exclude(sh, a, "running", "paused") && edit_object(sh, &edit, edit.path);
+	return !args_exclude(sh, a, "running", "paused") && edit_object(sh, &edit, arg_text(a, "file"));
 }
 
 bool cmd_managedsave_dumpxml(struct shell *sh, const struct args *a)

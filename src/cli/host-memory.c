@@ -87,7 +87,7 @@ static GArray *cells_of(struct shell *sh, const struct node *caps)
 }
 
 /* How many pages of each size a cell has free; false with the error. */
-static bool say_free(struct shell *sh, GArray *sizes, int cell, struct table *t)
+static bool say_free(struct shell *sh, GArray *sizes, int cell, bool with_title, struct table *t)
 {
 	g_autoptr(GVariant) list = g_variant_ref_sink(
 				    g_variant_new_fixed_array(G_VARIANT_TYPE_UINT32, sizes->data, sizes->len, sizeof(guint32))),
@@ -95,6 +95,8 @@ static bool say_free(struct shell *sh, GArray *sizes, int cell, struct table *t)
 
 	if (!counts)
 		return false;
+	if (with_title)
+		say(sh, "Node %d:\n", cell);
 	for (unsigned i = 0; i < sizes->len && i < g_variant_n_children(counts); i++) {
 		g_autofree char *where = g_strdup_printf("%d", cell), *size = NULL, *count = NULL;
 		guint64 n;
@@ -110,17 +112,19 @@ static bool say_free(struct shell *sh, GArray *sizes, int cell, struct table *t)
 	return true;
 }
 
-static bool free_of_all(struct shell *sh)
+/* only: of these sizes; NULL: of all. */
+static bool free_of_all(struct shell *sh, GArray *only)
 {
 	g_autoptr(node) caps = host_caps(sh);
-	g_autoptr(GArray) sizes = caps ? page_sizes(sh, caps) : NULL, cells = sizes ? cells_of(sh, caps) : NULL;
+	g_autoptr(GArray) sizes = !caps ? NULL : only ? g_array_ref(only) : page_sizes(sh, caps),
+			  cells = sizes ? cells_of(sh, caps) : NULL;
 	struct table *t = sh->json ? table_new("Node", "Size", "Free", NULL) : NULL;
 	bool ok = cells;
 
 	for (unsigned i = 0; ok && i < cells->len; i++) {
-		say(sh, "Node %d:\n", g_array_index(cells, int, i));
-		ok = say_free(sh, sizes, g_array_index(cells, int, i), t);
-		say(sh, "\n");
+		ok = say_free(sh, sizes, g_array_index(cells, int, i), true, t);
+		if (ok)
+			say(sh, "\n");
 	}
 	if (t)
 		table_say(sh, t);
@@ -137,18 +141,20 @@ bool cmd_freepages(struct shell *sh, const struct args *a)
 	if (args_exclude(sh, a, "all", "cellno") || (with_cell = arg_int(sh, a, "cellno", &cell)) < 0 ||
 	    (with_size = arg_size(sh, a, "pagesize", KIB, &bytes)) < 0)
 		return false;
+	if (with_size) {
+		sizes = g_array_new(false, false, sizeof(guint32));
+		size = bytes / KIB;
+		g_array_append_val(sizes, size);
+	}
 	if (arg_on(a, "all"))
-		return free_of_all(sh);
+		return free_of_all(sh, sizes);
 	if (!with_cell)
 		return shell_error(sh, "missing cellno argument");
 	if (cell < -1)
 		return shell_error(sh, "cell number must be non-negative integer or -1");
 	if (!with_size)
 		return shell_error(sh, "missing pagesize argument");
-	size = bytes / KIB;
-	sizes = g_array_new(false, false, sizeof(guint32));
-	g_array_append_val(sizes, size);
-	return say_free(sh, sizes, cell, NULL);
+	return say_free(sh, sizes, cell, false, NULL);
 }
 
 bool cmd_allocpages(struct shell *sh, const struct args *a)

@@ -192,8 +192,9 @@ static bool cmd_nodedev_info(struct shell *sh, const struct args *a)
 		g_variant_get_child(answer, 0, "m&s", &parent);
 	say_field(sh, 16, "Name", "%s", name);
 	say_field(sh, 16, "Parent", "%s", parent ? parent : "");
-	say_field(sh, 16, "Active", "%s", answer_of(sh, "node_device_is_active", name, "no"));
-	say_field(sh, 16, "Persistent", "%s", answer_of(sh, "node_device_is_persistent", name, "unknown"));
+	/* Servers without these know only devices that are there. */
+	say_field(sh, 16, "Active", "%s", answer_of(sh, "node_device_is_active", name, "yes"));
+	say_field(sh, 16, "Persistent", "%s", answer_of(sh, "node_device_is_persistent", name, "yes"));
 	say_field(sh, 16, "Autostart", "%s", answer_of(sh, "node_device_get_autostart", name, "no autostart"));
 	return true;
 }
