@@ -25,10 +25,11 @@ static void show_bar(struct progress *p, int percent)
 	int full = percent * BAR_WIDTH / 100;
 	g_autofree char *bar = g_strnfill(full, '#'), *rest = g_strnfill(BAR_WIDTH - full, '.');
 
-	if (!isatty(STDERR_FILENO) || g_get_monotonic_time() - p->start < BAR_AFTER_US)
+	if ((p->shown && percent == p->percent) || !isatty(STDERR_FILENO) || g_get_monotonic_time() - p->start < BAR_AFTER_US)
 		return;
 	fprintf(stderr, "\r%s [%s%s] %3d %%", p->label, bar, rest, percent);
 	p->shown = true;
+	p->percent = percent;
 }
 
 void progress_show(struct progress *p, guint64 left, guint64 total)

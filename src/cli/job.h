@@ -14,6 +14,7 @@ struct progress {
 	bool verbose; /* as virsh: "\rLABEL: [ 45 %]" */
 	gint64 start; /* 0: not begun */
 	bool shown;
+	int percent; /* that is shown */
 };
 void progress_show(struct progress *p, guint64 left, guint64 total);
 /* Takes away a bar that was only for the person at the terminal. */

@@ -7,6 +7,7 @@
 #include "module.h"
 #include "objects.h"
 #include "rpc/message.h"
+#include "terminal.h"
 
 enum { UUID_LEN = 16, UUID_TEXT = 36 };
 
@@ -112,6 +113,7 @@ GVariant *find_domain_text(struct shell *sh, const char *text)
 	if (!dom) {
 		forget_error(sh);
 		shell_error(sh, "failed to get domain '%s'", text);
+		hint_objects(sh, text, "connect_list_all_domains", 3);
 	}
 	return dom;
 }
@@ -155,9 +157,11 @@ static GVariant *find_named(struct shell *sh, const char *text, const char *by_u
 		object = take_first(ask(sh, by_uuid, "(@ay)", uuid));
 	if (!object && !uuid)
 		object = take_first(ask(sh, by_name, "(s)", text));
-	if (!object)
-		shell_error(sh, "failed to get %s '%s'", what, text);
-	return object;
+	if (object)
+		return object;
+	shell_error(sh, "failed to get %s '%s'", what, text);
+	hint_objects(sh, text, strcmp(what, "pool") == 0 ? "connect_list_all_storage_pools" : "connect_list_all_networks", 3);
+	return NULL;
 }
 
 GVariant *find_network(struct shell *sh, const struct args *a, const char *option)

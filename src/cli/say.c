@@ -3,8 +3,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shell.h"
+#include "terminal.h"
 
 static void put(struct shell *sh, const char *text)
 {
@@ -41,9 +43,10 @@ void say_extra(struct shell *sh, const char *format, ...)
 bool shell_error(struct shell *sh, const char *format, ...)
 {
 	va_list args;
+	enum color c = terminal_has_color(STDERR_FILENO) ? COLOR_RED : COLOR_NONE;
 
 	fflush(stdout);
-	fputs("error: ", stderr);
+	fprintf(stderr, "%serror:%s ", color_begin(c), color_end(c));
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
@@ -67,7 +70,9 @@ void say_field(struct shell *sh, int width, const char *name, const char *format
 	value = g_strdup_vprintf(format, args);
 	va_end(args);
 	if (!sh->json) {
-		printf("%-*s%s\n", width, label, value);
+		enum color c = strcmp(name, "State") == 0 && terminal_has_color(STDOUT_FILENO) ? color_of_state(value) : COLOR_NONE;
+
+		printf("%-*s%s%s%s\n", width, label, color_begin(c), value, color_end(c));
 		return;
 	}
 	if (!sh->value)
@@ -79,6 +84,7 @@ void say_field(struct shell *sh, int width, const char *name, const char *format
 
 struct table {
 	unsigned columns;
+	bool has_color;
 	GPtrArray *rows; /* of char **, the first is the header */
 };
 
@@ -145,12 +151,25 @@ static size_t width_of(const char *text)
 	return width;
 }
 
+/* The header stands out, and a column of states says at a glance which is which. */
+static enum color color_of_cell(const struct table *t, char *const *row, unsigned column)
+{
+	char *const *header = g_ptr_array_index(t->rows, 0);
+
+	if (!t->has_color)
+		return COLOR_NONE;
+	if (row == header)
+		return COLOR_BOLD;
+	return strcmp(header[column], "State") == 0 ? color_of_state(row[column]) : COLOR_NONE;
+}
+
 static void print_row(struct shell *sh, const struct table *t, char *const *row, const size_t *widths)
 {
 	for (unsigned i = 0; i < t->columns; i++) {
 		size_t pad = i + 1 < t->columns ? widths[i] - width_of(row[i]) + 2 : 0;
+		enum color c = color_of_cell(t, row, i);
 
-		say(sh, " %s%*s", row[i], (int)pad, "");
+		say(sh, " %s%s%s%*s", color_begin(c), row[i], color_end(c), (int)pad, "");
 	}
 	say(sh, "\n");
 }
@@ -182,6 +201,7 @@ void table_say(struct shell *sh, struct table *t)
 			widths[i] = MAX(widths[i], width_of(((char **)g_ptr_array_index(t->rows, r))[i]));
 		total += widths[i] + 3;
 	}
+	t->has_color = terminal_has_color(STDOUT_FILENO);
 	if (sh->json) {
 		say_value(sh, rows_as_json(t));
 	} else {

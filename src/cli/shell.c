@@ -7,6 +7,7 @@
 #include "args.h"
 #include "rpc/message.h"
 #include "shell.h"
+#include "terminal.h"
 
 /* ---- asking ---- */
 
@@ -169,6 +170,9 @@ static bool run_command(struct shell *sh, const struct command *c, const struct 
 	fflush(stdout);
 	if (!ok)
 		report(sh);
+	if (!ok && !sh->conn && !c->no_connection)
+		hint_server(sh);
+	hint_say(sh);
 	forget_error(sh);
 	if (sh->lost) {
 		shell_error(sh, "Disconnected from %s due to %s", sh->uri ? sh->uri : "the hypervisor", sh->lost);
@@ -197,13 +201,26 @@ struct job {
 	struct args *args;
 };
 
+static bool unknown_command(struct shell *sh, const char *name)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new();
+
+	shell_error(sh, "unknown command: '%s'", name);
+	for (const struct group *g = groups; g->keyword; g++)
+		for (const struct command *c = g->commands; c->name; c++)
+			g_ptr_array_add(names, (char *)c->name);
+	hint_names(sh, name, names);
+	hint_say(sh);
+	return false;
+}
+
 static bool prepare(struct shell *sh, GArray *jobs, int n, char *const *words)
 {
 	struct job job = { command_named(words[0]) };
 	static char *help_words[2];
 
 	if (!job.command)
-		return shell_error(sh, "unknown command: '%s'", words[0]);
+		return unknown_command(sh, words[0]);
 	for (int i = 1; i < n && strcmp(words[i], "--") != 0; i++)
 		if (strcmp(words[i], "--help") == 0) {
 			help_words[0] = (char *)job.command->name;

@@ -23,6 +23,7 @@ struct shell {
 	GString *text; /* json: what was said */
 	json_t *value; /* json: what was said as data; NULL: the text */
 	GHashTable *ahead; /* ahead.c: procedure -> answers that came before they were asked for */
+	char *hint;    /* terminal.c: for the person at the terminal, after the errors */
 	char *lost;    /* the connection went away while something ran */
 };
 

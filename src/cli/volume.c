@@ -2,11 +2,13 @@
 /* Commands about storage volumes. */
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ahead.h"
 #include "args.h"
 #include "event.h"
+#include "job.h"
 #include "objects.h"
 #include "rpc/message.h"
 
@@ -408,12 +410,15 @@ static bool take_range(struct shell *sh, const struct args *a, guint64 *offset, 
 	return arg_u64(sh, a, "offset", offset) >= 0 && arg_u64(sh, a, "length", length) >= 0;
 }
 
-static bool pump_out(struct shell *sh, KvStream *stream, int fd, const char *path)
+/* total 0: nobody knows. */
+static bool pump_out(struct shell *sh, KvStream *stream, int fd, const char *path, guint64 total)
 {
 	g_autofree char *data = g_malloc(RPC_STREAM_CHUNK);
+	struct progress progress = { "Download" };
+	guint64 sum = 0;
 	gssize n;
 
-	while ((n = kv_stream_recv_sync(stream, data, RPC_STREAM_CHUNK, NULL, &sh->error)) > 0)
+	while ((n = kv_stream_recv_sync(stream, data, RPC_STREAM_CHUNK, NULL, &sh->error)) > 0) {
 		for (gssize at = 0; at < n;) {
 			ssize_t done = write(fd, data + at, n - at);
 
@@ -421,7 +426,26 @@ static bool pump_out(struct shell *sh, KvStream *stream, int fd, const char *pat
 				return shell_error(sh, "cannot write to %s: %s", path, g_strerror(errno));
 			at += done;
 		}
+		sum += n;
+		if (total)
+			progress_show(&progress, total - MIN(sum, total), total);
+	}
+	progress_end(&progress, n == 0);
 	return n == 0;
+}
+
+/* How much will come; 0: nobody knows. */
+static guint64 download_size(struct shell *sh, GVariant *vol, guint64 offset, guint64 length)
+{
+	enum { PHYSICAL = 1 };
+	struct info i = {};
+
+	if (length || !isatty(STDERR_FILENO))
+		return length;
+	if (!get_info(sh, vol, PHYSICAL, &i) && !get_info(sh, vol, 0, &i))
+		i.allocation = 0;
+	forget_error(sh);
+	return i.allocation > offset ? i.allocation - offset : 0;
 }
 
 static bool cmd_vol_download(struct shell *sh, const struct args *a)
@@ -449,7 +473,7 @@ static bool cmd_vol_download(struct shell *sh, const struct args *a)
 				     NULL, NULL, &sh->error);
 	if (!stream)
 		ok = shell_error(sh, "cannot download from volume %s", name);
-	else if (!(ok = pump_out(sh, stream, fd, path)))
+	else if (!(ok = pump_out(sh, stream, fd, path, download_size(sh, vol, offset, length))))
 		shell_error(sh, "cannot receive data from volume %s", name);
 	else if (!(ok = kv_stream_finish_sync(stream, NULL, &sh->error)))
 		shell_error(sh, "cannot close volume %s", name);
@@ -463,11 +487,19 @@ static bool cmd_vol_download(struct shell *sh, const struct args *a)
 static bool pump_in(struct shell *sh, KvStream *stream, int fd, const char *path)
 {
 	g_autofree char *data = g_malloc(RPC_STREAM_CHUNK);
+	struct progress progress = { "Upload" };
+	guint64 sum = 0;
+	struct stat st;
 	ssize_t n;
 
-	while ((n = read(fd, data, RPC_STREAM_CHUNK)) > 0)
+	while ((n = read(fd, data, RPC_STREAM_CHUNK)) > 0) {
 		if (!kv_stream_send_sync(stream, data, n, NULL, &sh->error))
 			return false;
+		sum += n;
+		if (fstat(fd, &st) == 0 && st.st_size)
+			progress_show(&progress, st.st_size - MIN(sum, (guint64)st.st_size), st.st_size);
+	}
+	progress_end(&progress, n == 0);
 	return n == 0 || shell_error(sh, "cannot read %s: %s", path, g_strerror(errno));
 }
 
