@@ -428,5 +428,6 @@ const struct command monitor_commands[] = {
 	  "[--no-autostart] "
 	  "[--with-managed-save] [--without-managed-save] [--uuid] [--name] [--id] [--table] [--managed-save] [--title]",
 	  "domains" },
+	{ "top", cmd_top, "[--once] [--delay <number>] [--count <number>] [--sort <string>]", "what running domains use, live" },
 	{},
 };
