@@ -188,6 +188,45 @@ struct args *args_parse(struct shell *sh, const struct command *c, int n, char *
 	return NULL;
 }
 
+/* A word that begins with "--", of a line that is being typed. *i is at it. The option whose value comes next; NULL: none. */
+static struct arg *take_typed(struct args *a, int n, char *const *words, int *i)
+{
+	const char *word = words[*i] + 2, *equal = strchr(word, '=');
+	g_autofree char *name = equal ? g_strndup(word, equal - word) : g_strdup(word);
+	struct arg *arg = find(a, name);
+
+	if (!arg)
+		return NULL;
+	if (arg->kind != ARG_SWITCH && !equal && *i + 1 >= n)
+		return arg;
+	give(arg, arg->kind == ARG_SWITCH ? "" : equal ? equal + 1 : words[++*i]);
+	return NULL;
+}
+
+struct args *args_typed(const struct command *c, int n, char *const *words, const struct arg **ret_next)
+{
+	struct args *a = g_new0(struct args, 1);
+	GArray *list = args_of(c->synopsis);
+	struct arg *next = NULL, *place;
+
+	a->command = c;
+	a->n = list->len;
+	a->list = (struct arg *)g_array_free(list, false);
+	for (int i = 0; i < n && !next; i++) {
+		if (g_str_has_prefix(words[i], "--") && words[i][2])
+			next = take_typed(a, n, words, &i);
+		else if ((place = by_place(a)))
+			give(place, words[i]);
+	}
+	*ret_next = next ? next : by_place(a);
+	return a;
+}
+
+bool arg_exists(const struct args *a, const char *name)
+{
+	return find(a, name);
+}
+
 bool arg_on(const struct args *a, const char *name)
 {
 	const struct arg *arg = find(a, name);

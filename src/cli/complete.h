@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What can come next on a line: commands, options, names of objects. For readline, and for the shells' completion. */
+/* What can follow in a line: called by interactive.c, and for the user's own shell by the hidden command complete. */
 #pragma once
 #include "shell.h"
 
-/* All words that fit at the cursor, not yet by what is typed of this one; never NULL, free with g_strfreev(). */
+/* Words that may stand at the cursor of a line; each is the caller's, NULL at the end. */
 char **complete_words(struct shell *sh, const char *line, size_t cursor);
-/* Whether the word that starts there may be a file's name. */
+/* ... in the place of the last of words, which is being typed. Connects if there is something to ask for, silently. */
+char **complete_command(struct shell *sh, char *const *words);
+/* Does a file's name belong there? */
 bool complete_wants_file(const char *line, size_t start);

@@ -145,3 +145,4 @@ bool cmd_schedinfo(struct shell *sh, const struct args *a);
 
 /* keys.c: -1: none is called so */
 int key_named(const char *name);
+const char *key_name(unsigned i); /* NULL: there are not so many */

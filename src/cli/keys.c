@@ -264,3 +264,8 @@ int key_named(const char *name)
 			return keys[i].code;
 	return -1;
 }
+
+const char *key_name(unsigned i)
+{
+	return i < G_N_ELEMENTS(keys) ? keys[i].name : NULL;
+}

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "args.h"
+#include "complete.h"
 #include "shell.h"
 
 /* ---- help ---- */
@@ -76,7 +77,8 @@ static void help_group(struct shell *sh, const struct group *g)
 {
 	say(sh, " %s (help keyword '%s'):\n", g->title, g->keyword);
 	for (const struct command *c = g->commands; c->name; c++)
-		say(sh, "    %-30s %s\n", c->name, c->help);
+		if (!c->is_hidden)
+			say(sh, "    %-30s %s\n", c->name, c->help);
 	say(sh, "\n");
 }
 
@@ -148,6 +150,21 @@ static bool cmd_echo(struct shell *sh, const struct args *a)
 	return true;
 }
 
+/* What may follow words, for the shell's completion: the last is what is being typed. */
+static bool cmd_complete(struct shell *sh, const struct args *a)
+{
+	static char *none[] = { "", NULL };
+	char *const *words = arg_list(a, "string");
+	g_auto(GStrv) found = NULL;
+
+	words = words ? words : none;
+	found = complete_command(sh, words);
+	for (char **f = found; *f; f++)
+		if (g_str_has_prefix(*f, words[g_strv_length((char **)words) - 1]))
+			say(sh, "%s\n", *f);
+	return true;
+}
+
 static bool cmd_quit(struct shell *sh, const struct args *a)
 {
 	sh->stop = true;
@@ -170,6 +187,7 @@ const struct command shell_commands[] = {
 	{ "help", cmd_help, "[--command <string>]", "what a command or a group does", .no_connection = true },
 	{ "pwd", cmd_pwd, NULL, "which folder this is", .no_connection = true },
 	{ "quit", cmd_quit, NULL, "leave", .no_connection = true },
+	{ "complete", cmd_complete, "[<string>]...", "what may follow", .no_connection = true, .is_hidden = true },
 	{ "connect", cmd_connect, "[--name <string>] [--readonly]", "another server", .no_connection = true },
 	{},
 };

@@ -182,7 +182,7 @@ static bool run_command(struct shell *sh, const struct command *c, const struct 
 		print_json(sh, ok);
 	else if (sh->timing)
 		say(sh, "\n(Time: %.3f ms)\n\n", (g_get_monotonic_time() - start) / 1000.0);
-	else if (!sh->stop)
+	else if (!sh->stop && !c->is_hidden)
 		say_extra(sh, "\n");
 	return ok;
 }
@@ -208,7 +208,8 @@ static bool unknown_command(struct shell *sh, const char *name)
 	shell_error(sh, "unknown command: '%s'", name);
 	for (const struct group *g = groups; g->keyword; g++)
 		for (const struct command *c = g->commands; c->name; c++)
-			g_ptr_array_add(names, (char *)c->name);
+			if (!c->is_hidden)
+				g_ptr_array_add(names, (char *)c->name);
 	hint_names(sh, name, names);
 	hint_say(sh);
 	return false;

@@ -32,7 +32,7 @@ struct command {
 	bool (*run)(struct shell *sh, const struct args *a); /* false: an error was said, or is in sh->error */
 	const char *synopsis;				     /* after the name; see args.h */
 	const char *help;
-	bool no_connection;
+	bool no_connection, is_hidden; /* hidden: from help and completion */
 };
 
 struct group {

@@ -81,6 +81,35 @@ def synopses(kvsh):
     return bad
 
 
+# What is typed, and what must be among what is offered; with '!' what must not be.
+COMPLETIONS = [
+    ('', 'list !complete'), ('net-d', 'net-define net-destroy net-dumpxml !list'), ('start --', '--paused --console !--domain=x'),
+    ('domid ', 'test'), ('domid --domain t', 'test'), ('start ', '!test'), ('destroy ', 'test'), ('domblkinfo test ', 'vda'),
+    ('domif-setlink test ', 'aa:bb:cc:dd:ee:ff'), ('domif-setlink test eth0 ', 'up down'), ('shutdown test --mode a', 'acpi agent !signal'),
+    ('net-info ', 'default'), ('net-start ', '!default'), ('pool-info ', 'default-pool'), ('vol-info --pool default-pool ', ''),
+    ('iface-dumpxml ', 'eth1'), ('help net', 'network net-list'), ('event --event life', 'lifecycle'), ('list --all --', '--title !--all'),
+    ('top --sort ', 'cpu memory'), ('send-key test KEY_EN', 'KEY_ENTER KEY_END'), ('nope ', ''), ('set-lifecycle-action test ', 'crash'),
+    ('nodedev-dumpxml ', 'computer scsi_host1'), ('-o ', 'text json'), ('--out', '--output'), ('domif-setlink test aa:b', 'bb:cc:dd:ee:ff'),
+]
+
+
+def completion(kvsh):
+    """What bash offers, with its word breaks."""
+    script = f'{here}/../../src/cli/kvsh.bash'
+    bad = 0
+    with libvirtd.Libvirtd() as uri:
+        for typed, wanted in COMPLETIONS:
+            line = f'{kvsh} -c {uri} {typed}'
+            code = '. "$1"; COMP_LINE=$2; COMP_POINT=${#2}; _kvsh; printf "%s\\n" "${COMPREPLY[@]}"'
+            p = subprocess.run(['bash', '-c', code, 'bash', script, line], capture_output=True, text=True, check=False, timeout=30)
+            offered = p.stdout.split('\n')
+            wrong = [w for w in wanted.split() if (w[0] == '!') == (w.lstrip('!') in offered)]
+            if p.returncode or p.stderr or wrong or (not wanted and p.stdout.strip()):
+                print(f'{typed!r}: {wrong} of {offered} {p.stderr}')
+                bad += 1
+    return bad
+
+
 def run_program(name, path):
     """facts: what schema/rpc.procs says, against the server. libkv: the library, which kills the server in the end."""
     with tempfile.NamedTemporaryFile('w', suffix='.xml') as node:
@@ -98,8 +127,8 @@ def main():
     libvirtd.need('virsh', 'libvirtd')
     if name in ('facts', 'libkv'):
         sys.exit(run_program(name, kvsh))
-    if name == 'synopses':
-        sys.exit(1 if synopses(kvsh) else 0)
+    if name in ('synopses', 'completion'):
+        sys.exit(1 if globals()[name](kvsh) else 0)
     bad = count = 0
     with libvirtd.Libvirtd() as uri, tempfile.TemporaryDirectory() as folder:
         files(folder)
