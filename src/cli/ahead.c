@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Calls ahead: a list asks the same of every object, and a server answers a hundred such questions in little more than the time of
- * one when they are all on their way at once. What comes is kept until ask() wants it, so a list is written as if it asked one
- * object after the other; what did not come (a server that knows no such procedure, an object that has gone) is asked then, and its
- * error is told as ever. Called by the commands that list; shell.c takes from it.
+ * Calls ahead: a list asks the same of every object, and a server answers a hundred such questions in little more than the time
+ * of one when they are all on their way at once. What comes is kept until ask() wants it, so a list is written as if it asked one
+ * object after the other; what did not come (a server that knows no such procedure, an object that has gone) is asked then, and
+ * its error is told as ever. Called by the commands that list; shell.c takes from it.
  */
 #include <string.h>
 

@@ -382,8 +382,7 @@ int word_of(const char *word, const char *const *words)
 
 bool args_require(struct shell *sh, const struct args *a, const char *option, const char *wants)
 {
-	return !arg_on(a, option) || arg_on(a, wants) ||
-	       shell_error(sh, "Option --%s is required by option --%s", wants, option);
+	return !arg_on(a, option) || arg_on(a, wants) || shell_error(sh, "Option --%s is required by option --%s", wants, option);
 }
 
 bool args_exclude(struct shell *sh, const struct args *a, const char *one, const char *other)

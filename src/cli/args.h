@@ -34,7 +34,8 @@ GArray *args_of(const char *synopsis);
 /* words: without the command's name. NULL with the error said. */
 struct args *args_parse(struct shell *sh, const struct command *c, int n, char *const *words);
 void args_free(struct args *a);
-/* The same of a line that is being typed, whatever is wrong with it. *ret_next: what the word behind these is for; NULL: nothing. */
+/* The same of a line that is being typed, whatever is wrong with it. *ret_next: what the word behind these is for; NULL: nothing.
+ */
 struct args *args_typed(const struct command *c, int n, char *const *words, const struct arg **ret_next);
 
 bool arg_exists(const struct args *a, const char *name); /* has the command such an option? */

@@ -157,9 +157,8 @@ static GPtrArray *in_order(GVariant *answer, bool topological)
 /* NULL on error. */
 static GPtrArray *rows_of(struct shell *sh, const struct args *a, GVariant *dom, GVariant *from, unsigned flags)
 {
-	g_autoptr(GVariant) answer =
-		from ? ask(sh, "domain_checkpoint_list_all_children", "(@" CHECKPOINT "iu)", from, 1, flags)
-		     : ask(sh, "domain_list_all_checkpoints", "(@" DOMAIN "iu)", dom, 1, flags);
+	g_autoptr(GVariant) answer = from ? ask(sh, "domain_checkpoint_list_all_children", "(@" CHECKPOINT "iu)", from, 1, flags)
+					  : ask(sh, "domain_list_all_checkpoints", "(@" DOMAIN "iu)", dom, 1, flags);
 	g_autoptr(GPtrArray) all = answer ? in_order(answer, arg_on(a, "topological")) : NULL,
 			     rows = g_ptr_array_new_with_free_func(row_free);
 
@@ -219,8 +218,7 @@ static bool cmd_checkpoint_list(struct shell *sh, const struct args *a)
 	g_autoptr(GPtrArray) rows = NULL;
 
 	if (args_exclude(sh, a, "tree", "name") || args_exclude(sh, a, "parent", "roots") ||
-	    args_exclude(sh, a, "parent", "tree") || args_exclude(sh, a, "roots", "tree") ||
-	    args_exclude(sh, a, "roots", "from"))
+	    args_exclude(sh, a, "parent", "tree") || args_exclude(sh, a, "roots", "tree") || args_exclude(sh, a, "roots", "from"))
 		return false;
 	if (arg_on(a, "descendants") && !arg_on(a, "from"))
 		return shell_error(sh, "--descendants requires --from");
@@ -387,7 +385,8 @@ static bool cmd_backup_begin(struct shell *sh, const struct args *a)
 	xml = path ? read_file(sh, path) : g_strdup("<domainbackup/>");
 	if (!xml || (check_path && !(check = read_file(sh, check_path))))
 		return false;
-	if (!tell(sh, "domain_backup_begin", "(@" DOMAIN "smsu)", dom, xml, check, arg_on(a, "reuse-external") ? REUSE_EXTERNAL : 0))
+	if (!tell(sh, "domain_backup_begin", "(@" DOMAIN "smsu)", dom, xml, check,
+		  arg_on(a, "reuse-external") ? REUSE_EXTERNAL : 0))
 		return false;
 	say_extra(sh, "Backup started");
 	return true;

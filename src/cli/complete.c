@@ -35,11 +35,11 @@ static const struct {
 	{ "net-update", "command", "add add-first add-last delete modify" },
 	{ "net-update", "section",
 	  "bridge domain ip ip-dhcp-host ip-dhcp-range forward forward-interface forward-pf portgroup dns-host dns-txt dns-srv" },
-	{ "pool-list", "type",
-	  "dir fs netfs logical disk iscsi scsi mpath rbd sheepdog gluster zfs vstorage iscsi-direct" },
+	{ "pool-list", "type", "dir fs netfs logical disk iscsi scsi mpath rbd sheepdog gluster zfs vstorage iscsi-direct" },
 	{ "vol-wipe", "algorithm", "zero nnsa dod bsi gutmann schneier pfitzner7 pfitzner33 random trim" },
 	{ "nodedev-list", "cap",
-	  "system pci usb_device usb net scsi_host scsi_target scsi storage fc_host vports scsi_generic drm mdev_types mdev ccw css "
+	  "system pci usb_device usb net scsi_host scsi_target scsi storage fc_host vports scsi_generic drm mdev_types mdev ccw "
+	  "css "
 	  "vdpa ap_card ap_queue ap_matrix vpd" },
 	{ "attach-disk", "targetbus", "virtio scsi sata ide usb fdc" },
 	{ "attach-disk", "cache", "default none writethrough writeback directsync unsafe" },
@@ -175,8 +175,8 @@ static void add_devices(struct shell *sh, const struct args *a, GPtrArray *found
 static void add_children(struct shell *sh, const struct args *a, GPtrArray *found, const char *option)
 {
 	bool is_pool = strcmp(option, "vol") == 0;
-	g_autoptr(GVariant) parent = is_pool ? named(sh, a, "pool", "storage_pool_lookup_by_name")
-					     : named(sh, a, "domain", "domain_lookup_by_name"),
+	g_autoptr(GVariant) parent =
+		is_pool ? named(sh, a, "pool", "storage_pool_lookup_by_name") : named(sh, a, "domain", "domain_lookup_by_name"),
 			    answer = NULL;
 
 	if (!parent)

@@ -9,7 +9,7 @@
 bool cmd_guestinfo(struct shell *sh, const struct args *a)
 {
 	/* VIR_DOMAIN_GUEST_INFO_… */
-	static const struct flag flags_table[] = { { "user", 1 },      { "os", 2 },	       { "timezone", 4 },   { "hostname", 8 },
+	static const struct flag flags_table[] = { { "user", 1 },	 { "os", 2 },	 { "timezone", 4 },   { "hostname", 8 },
 						   { "filesystem", 16 }, { "disk", 32 }, { "interface", 64 }, {} };
 	g_autoptr(GVariant) dom = find_domain(sh, a, "domain"), answer = NULL, params = NULL;
 
@@ -87,10 +87,10 @@ bool cmd_set_user_sshkeys(struct shell *sh, const struct args *a)
 /* A signal by number, or by name with or without SIG; -1: none. */
 static int signal_named(const char *text)
 {
-	static const char *const names[] = { "nop",  "hup",  "int",  "quit", "ill",    "trap", "abrt",	"bus",	"fpe",
-					     "kill", "usr1", "segv", "usr2", "pipe",   "alrm", "term",	"stkflt", "chld",
-					     "cont", "stop", "tstp", "ttin", "ttou",   "urg",  "xcpu",	"xfsz", "vtalrm",
-					     "prof", "winch", "poll", "pwr", "sys",    NULL };
+	static const char *const names[] = { "nop",  "hup",   "int",  "quit", "ill",  "trap", "abrt", "bus",	"fpe",
+					     "kill", "usr1",  "segv", "usr2", "pipe", "alrm", "term", "stkflt", "chld",
+					     "cont", "stop",  "tstp", "ttin", "ttou", "urg",  "xcpu", "xfsz",	"vtalrm",
+					     "prof", "winch", "poll", "pwr",  "sys",  NULL };
 	enum { FIRST_RT = 32, N_SIGNALS = 65 };
 	g_autofree char *lower = g_ascii_strdown(text, -1);
 	const char *name = lower;
@@ -127,8 +127,8 @@ bool cmd_send_process_signal(struct shell *sh, const struct args *a)
 bool cmd_set_lifecycle_action(struct shell *sh, const struct args *a)
 {
 	static const char *const types[] = { "poweroff", "reboot", "crash", NULL };
-	static const char *const actions[] = { "destroy",	   "restart",	      "rename-restart", "preserve",
-					       "coredump-destroy", "coredump-restart", NULL };
+	static const char *const actions[] = { "destroy",	   "restart", "rename-restart", "preserve", "coredump-destroy",
+					       "coredump-restart", NULL };
 	const char *type = arg_text(a, "type"), *action = arg_text(a, "action");
 	int flags = affect_of(sh, a), type_number = word_of(type, types), action_number = word_of(action, actions);
 	g_autoptr(GVariant) dom = NULL;

@@ -78,8 +78,8 @@ static bool wait_for(struct shell *sh, struct block_watch *w, const struct words
 static bool end_job(struct shell *sh, GVariant *dom, const char *disk, unsigned flags, const char *done)
 {
 	if (!tell(sh, "domain_block_job_abort", "(@" DOMAIN "su)", dom, disk, flags))
-		return shell_error(sh, flags & ABORT_PIVOT ? "failed to pivot job for disk %s" : "failed to finish job for disk %s",
-				   disk);
+		return shell_error(
+			sh, flags & ABORT_PIVOT ? "failed to pivot job for disk %s" : "failed to finish job for disk %s", disk);
 	say_extra(sh, "\n%s", done);
 	return true;
 }
@@ -100,7 +100,7 @@ static bool check_waiting(struct shell *sh, const struct args *a, bool waits, co
 
 bool cmd_blockcommit(struct shell *sh, const struct args *a)
 {
-	static const struct flag flags_table[] = { { "shallow", 1 }, { "delete", 2 },	  { "active", 4 }, { "pivot", 4 },
+	static const struct flag flags_table[] = { { "shallow", 1 },	  { "delete", 2 },	  { "active", 4 }, { "pivot", 4 },
 						   { "keep-overlay", 4 }, { "keep-relative", 8 }, { "bytes", 16 }, {} };
 	static const char *const pairs[][2] = { { "pivot", "keep-overlay" }, {} };
 	static const struct words words = { "Commit aborted", "Commit failed" };
@@ -187,29 +187,30 @@ static bool copy_simply(struct shell *sh, const struct args *a, GVariant *dom)
 	unsigned flags = flags_of(a, flags_table) | COPY | (arg_on(a, "format") ? RAW : 0);
 	guint64 bandwidth;
 
-	return take_bandwidth(sh, a, &bandwidth) &&
-	       tell(sh, "domain_block_rebase", "(@" DOMAIN "smstu)", dom, arg_text(a, "path"), arg_text(a, "dest"), bandwidth,
-		    flags);
+	return take_bandwidth(sh, a, &bandwidth) && tell(sh, "domain_block_rebase", "(@" DOMAIN "smstu)", dom,
+							 arg_text(a, "path"), arg_text(a, "dest"), bandwidth, flags);
 }
 
 static bool start_copy(struct shell *sh, const struct args *a, GVariant *dom, const char *xml, GVariant *params)
 {
-	static const struct flag flags_table[] = { { "shallow", 1 }, { "reuse-external", 2 }, { "transient-job", 4 },
-						   { "synchronous-writes", 8 }, {} };
+	static const struct flag flags_table[] = {
+		{ "shallow", 1 }, { "reuse-external", 2 }, { "transient-job", 4 }, { "synchronous-writes", 8 }, {}
+	};
 	enum { OF_OLD = 1 | 2 };
 	unsigned flags = flags_of(a, flags_table);
 	const char *format = arg_text(a, "format");
 
-	if (arg_on(a, "dest") && !(flags & ~OF_OLD) && !arg_on(a, "granularity") && !arg_on(a, "buf-size") && !arg_on(a, "bytes") &&
-	    (!format || strcmp(format, "raw") == 0))
+	if (arg_on(a, "dest") && !(flags & ~OF_OLD) && !arg_on(a, "granularity") && !arg_on(a, "buf-size") &&
+	    !arg_on(a, "bytes") && (!format || strcmp(format, "raw") == 0))
 		return copy_simply(sh, a, dom);
 	return tell(sh, "domain_block_copy", "(@" DOMAIN "ss@a(sv)u)", dom, arg_text(a, "path"), xml, params, flags);
 }
 
 bool cmd_blockcopy(struct shell *sh, const struct args *a)
 {
-	static const char *const pairs[][2] = { { "dest", "xml" }, { "format", "xml" }, { "blockdev", "xml" },
-						{ "pivot", "finish" }, {} };
+	static const char *const pairs[][2] = {
+		{ "dest", "xml" }, { "format", "xml" }, { "blockdev", "xml" }, { "pivot", "finish" }, {}
+	};
 	static const struct words words = { "Copy aborted", "Copy failed" };
 	bool pivot = arg_on(a, "pivot"), finish = arg_on(a, "finish");
 	bool waits = arg_on(a, "wait") || arg_on(a, "timeout") || pivot || finish;
@@ -286,7 +287,7 @@ bool cmd_blockpull(struct shell *sh, const struct args *a)
 
 static const char *job_name(int type)
 {
-	static const char *const names[] = { "Unknown job",  "Block Pull", "Block Copy",
+	static const char *const names[] = { "Unknown job",  "Block Pull",	    "Block Copy",
 					     "Block Commit", "Active Block Commit", "Backup" };
 
 	return type >= 0 && type < (int)G_N_ELEMENTS(names) ? names[type] : names[0];
@@ -344,10 +345,10 @@ static bool say_job(struct shell *sh, const struct args *a, GVariant *dom, const
 
 bool cmd_blockjob(struct shell *sh, const struct args *a)
 {
-	static const char *const pairs[][2] = { { "raw", "abort" },  { "raw", "pivot" },      { "raw", "async" },
-						{ "raw", "bandwidth" }, { "info", "abort" },  { "info", "pivot" },
-						{ "info", "async" }, { "info", "bandwidth" }, { "bytes", "abort" },
-						{ "bytes", "pivot" }, { "bytes", "async" },   {} };
+	static const char *const pairs[][2] = { { "raw", "abort" },	{ "raw", "pivot" },	 { "raw", "async" },
+						{ "raw", "bandwidth" }, { "info", "abort" },	 { "info", "pivot" },
+						{ "info", "async" },	{ "info", "bandwidth" }, { "bytes", "abort" },
+						{ "bytes", "pivot" },	{ "bytes", "async" },	 {} };
 	static const struct flag abort_flags[] = { { "async", ABORT_ASYNC }, { "pivot", ABORT_PIVOT }, {} };
 	const char *path = arg_text(a, "path");
 	g_autoptr(GVariant) dom = NULL;

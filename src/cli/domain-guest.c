@@ -325,8 +325,8 @@ bool cmd_qemu_monitor_command(struct shell *sh, const struct args *a)
 		return false;
 	if (fds)
 		answer = kv_connection_call_with_fds_sync(sh->conn, "qemu:domain_monitor_command_with_files",
-							  g_variant_new("(@" DOMAIN "su)", dom, command, hmp ? HMP : 0), fds, NULL, NULL,
-							  &sh->error);
+							  g_variant_new("(@" DOMAIN "su)", dom, command, hmp ? HMP : 0), fds,
+							  NULL, NULL, &sh->error);
 	else
 		answer = ask(sh, "qemu:domain_monitor_command", "(@" DOMAIN "su)", dom, command, hmp ? HMP : 0);
 	if (!answer)

@@ -12,8 +12,10 @@ enum { JOB_NONE, JOB_BOUNDED, JOB_UNBOUNDED, JOB_COMPLETED, JOB_FAILED, JOB_CANC
 enum { STATS_COMPLETED = 1, STATS_KEEP = 2 };
 
 static const char *const types[] = { "None", "Bounded", "Unbounded", "Completed", "Failed", "Cancelled" };
-static const char *const operations[] = { "Unknown",  "Start",		  "Save", "Restore", "Incoming migration", "Outgoing migration",
-					  "Snapshot", "Snapshot revert", "Dump", "Backup",  "Snapshot delete" };
+static const char *const operations[] = {
+	"Unknown",  "Start",	       "Save", "Restore", "Incoming migration", "Outgoing migration",
+	"Snapshot", "Snapshot revert", "Dump", "Backup",  "Snapshot delete"
+};
 
 /* How a line is shown, and when. */
 enum kind { MS, SIZE, RATE, PAGES, BYTES, COUNT, WIDE_COUNT, THROTTLE, TEXT };
@@ -78,10 +80,10 @@ static guint64 number(GVariant *params, const char *name)
 {
 	g_autoptr(GVariant) value = param(params, name);
 
-	return !value						     ? 0
+	return !value						    ? 0
 	       : g_variant_is_of_type(value, G_VARIANT_TYPE_UINT64) ? g_variant_get_uint64(value)
 	       : g_variant_is_of_type(value, G_VARIANT_TYPE_INT32)  ? (guint64)g_variant_get_int32(value)
-								     : 0;
+								    : 0;
 }
 
 static bool any_of(GVariant *params, const char *prefix)
@@ -144,17 +146,18 @@ static void say_line(struct shell *sh, const struct line *l, const char *label, 
 
 static void say_lines(struct shell *sh, GVariant *params, int type)
 {
-	bool any[] = { [IF_DATA] = any_of(params, "data_"), [IF_MEMORY] = any_of(params, "memory_"),
-			  [IF_FILE] = any_of(params, "disk_") };
+	bool any[] = {
+		[IF_DATA] = any_of(params, "data_"), [IF_MEMORY] = any_of(params, "memory_"), [IF_FILE] = any_of(params, "disk_")
+	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(lines); i++) {
 		const struct line *l = &lines[i];
 		g_autoptr(GVariant) value = param(params, l->param);
 		bool in_group = l->when == IF_DATA || l->when == IF_MEMORY || l->when == IF_FILE;
-		bool shown = l->when == ALWAYS	      ? true
+		bool shown = l->when == ALWAYS	     ? true
 			     : l->when == IF_BOUNDED ? type == JOB_BOUNDED
-			     : in_group		      ? any[l->when] && (l->is_group || value)
-						      : value != NULL;
+			     : in_group		     ? any[l->when] && (l->is_group || value)
+						     : value != NULL;
 
 		if (shown)
 			say_line(sh, l, strcmp(l->param, "downtime") == 0 && type == JOB_COMPLETED ? "Total downtime:" : l->label,
@@ -165,9 +168,9 @@ static void say_lines(struct shell *sh, GVariant *params, int type)
 /* The older call's answer as the newer one has it. */
 static GVariant *old_info(struct shell *sh, GVariant *dom, int *ret_type)
 {
-	static const char *const names[] = { "time_elapsed",	"time_remaining",   "data_total",	"data_processed",
-					     "data_remaining", "memory_total",	    "memory_processed", "memory_remaining",
-					     "disk_total",	"disk_processed",   "disk_remaining" };
+	static const char *const names[] = { "time_elapsed",   "time_remaining", "data_total",	     "data_processed",
+					     "data_remaining", "memory_total",	 "memory_processed", "memory_remaining",
+					     "disk_total",     "disk_processed", "disk_remaining" };
 	g_autoptr(GVariant) answer = ask(sh, "domain_get_job_info", "(@" DOMAIN ")", dom);
 	GVariantBuilder out;
 
@@ -216,7 +219,8 @@ bool cmd_domjobinfo(struct shell *sh, const struct args *a)
 	g_autoptr(GVariant) dom = NULL, params = NULL;
 	int type;
 
-	if (!args_require(sh, a, "keep-completed", "completed") || !(dom = find_domain(sh, a, "domain")) || !(params = get_stats(sh, a, dom, flags, &type)))
+	if (!args_require(sh, a, "keep-completed", "completed") || !(dom = find_domain(sh, a, "domain")) ||
+	    !(params = get_stats(sh, a, dom, flags, &type)))
 		return false;
 	if (arg_on(a, "rawstats")) {
 		say(sh, "Job type: %d\n\n", type);

@@ -59,7 +59,8 @@ bool cmd_update_memory_device(struct shell *sh, const struct args *a)
 	struct node *memory;
 
 	if (args_exclude(sh, a, "node", "alias") || (flags = affect_of(sh, a)) < 0 || !(dom = find_domain(sh, a, "domain")) ||
-	    (with_node = arg_uint(sh, a, "node", &number)) < 0 || (with_size = arg_size(sh, a, "requested-size", 1024, &bytes)) < 0)
+	    (with_node = arg_uint(sh, a, "node", &number)) < 0 ||
+	    (with_size = arg_size(sh, a, "requested-size", 1024, &bytes)) < 0)
 		return false;
 	xml = domain_xml(sh, dom, flags & AFFECT_CONFIG ? XML_INACTIVE : 0);
 	memory = xml ? find_memory(sh, a, xml, with_node, number) : NULL;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * migrate and its companions. A peer-to-peer migration is one call: the source's server talks to the other. Otherwise this program
- * stands between the two, in the five steps of the protocol's version 3 with parameters, which servers have since libvirt 1.1.0:
- * Begin at the source, Prepare at the destination, Perform at the source, Finish at the destination, Confirm at the source; each
- * step hands a cookie to the next.
+ * migrate and its companions. A peer-to-peer migration is one call: the source's server talks to the other. Otherwise this
+ * program stands between the two, in the five steps of the protocol's version 3 with parameters, which servers have since
+ * libvirt 1.1.0: Begin at the source, Prepare at the destination, Perform at the source, Finish at the destination, Confirm at
+ * the source; each step hands a cookie to the next.
  */
 #include <string.h>
 
@@ -160,7 +160,8 @@ static bool has_param(GVariant *params, const char *name)
 
 static bool supports(KvConnection *conn, int feature)
 {
-	g_autoptr(GVariant) answer = kv_connection_call_sync(conn, "connect_supports_feature", g_variant_new("(i)", feature), NULL, NULL);
+	g_autoptr(GVariant) answer =
+		kv_connection_call_sync(conn, "connect_supports_feature", g_variant_new("(i)", feature), NULL, NULL);
 	gint32 yes = 0;
 
 	if (answer)
@@ -314,7 +315,7 @@ static bool managed(struct shell *sh, GVariant *dom, const char *to_uri, GVarian
 	m.source_flags = flags | (protects ? MIGRATE_CHANGE_PROTECTION : 0);
 	m.dest_flags = flags & ~(MIGRATE_ABORT_ON_ERROR | MIGRATE_AUTO_CONVERGE);
 	m.params = has_param(params, "destination_name") ? g_variant_ref(params)
-							  : with_text(params, "destination_name", domain_name(dom));
+							 : with_text(params, "destination_name", domain_name(dom));
 	ok = run_steps(&m);
 	g_variant_unref(m.params);
 	g_clear_pointer(&m.cookie, g_variant_unref);
@@ -355,7 +356,8 @@ static void suspend_then(struct shell *sh, GVariant *dom)
 
 static void postcopy_then(struct shell *sh, GVariant *dom)
 {
-	kv_connection_call(sh->conn, "domain_migrate_start_post_copy", g_variant_new("(@" DOMAIN "u)", dom, 0), NULL, ignore, NULL);
+	kv_connection_call(sh->conn, "domain_migrate_start_post_copy", g_variant_new("(@" DOMAIN "u)", dom, 0), NULL, ignore,
+			   NULL);
 }
 
 static void on_iteration(KvConnection *conn, const char *procedure, GVariant *body, struct shell *sh)
@@ -377,7 +379,8 @@ static bool check(struct shell *sh, const struct args *a, unsigned flags)
 	    !args_require(sh, a, "persistent-xml", "persistent") || !args_require(sh, a, "tls-destination", "tls"))
 		return false;
 	if (arg_on(a, "copy-storage-synchronous-writes") && !arg_on(a, "copy-storage-all") && !arg_on(a, "copy-storage-inc"))
-		return shell_error(sh, "'--copy-storage-synchronous-writes' requires one of '--copy-storage-all', 'copy-storage-inc'");
+		return shell_error(
+			sh, "'--copy-storage-synchronous-writes' requires one of '--copy-storage-all', 'copy-storage-inc'");
 	if (arg_on(a, "timeout") && (flags & MIGRATE_OFFLINE))
 		return shell_error(sh, "migrate: Unexpected timeout for offline migration");
 	if (!arg_on(a, "timeout") && (arg_on(a, "timeout-suspend") || arg_on(a, "timeout-postcopy")))
@@ -399,7 +402,8 @@ bool cmd_migrate(struct shell *sh, const struct args *a)
 	if (!check(sh, a, flags) || (given = arg_uint(sh, a, "timeout", &seconds)) < 0)
 		return false;
 	if (given && seconds > G_MAXUINT / 1000)
-		return shell_error(sh, "Numeric value '%s' for <timeout> option is malformed or out of range", arg_text(a, "timeout"));
+		return shell_error(sh, "Numeric value '%s' for <timeout> option is malformed or out of range",
+				   arg_text(a, "timeout"));
 	if (!(dom = find_domain(sh, a, "domain")) || !(params = take_params(sh, a)))
 		return false;
 	watch.dom = dom;
@@ -407,7 +411,8 @@ bool cmd_migrate(struct shell *sh, const struct args *a)
 	watch.on_timeout = arg_on(a, "timeout-postcopy") ? postcopy_then : suspend_then;
 	if (arg_on(a, "postcopy-after-precopy")) {
 		only = g_variant_ref_sink(g_variant_new_maybe(G_VARIANT_TYPE(DOMAIN), dom));
-		if (!ask_int(sh, &id, "connect_domain_event_callback_register_any", "(i@m" DOMAIN ")", EVENT_MIGRATION_ITERATION, only))
+		if (!ask_int(sh, &id, "connect_domain_event_callback_register_any", "(i@m" DOMAIN ")", EVENT_MIGRATION_ITERATION,
+			     only))
 			return false;
 		handler = g_signal_connect(sh->conn, "event", G_CALLBACK(on_iteration), sh);
 	}
@@ -482,7 +487,8 @@ bool cmd_migrate_getspeed(struct shell *sh, const struct args *a)
 	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
 	guint64 mib;
 
-	if (!dom || !ask_u64(sh, &mib, "domain_migrate_get_max_speed", "(@" DOMAIN "u)", dom, arg_on(a, "postcopy") ? POSTCOPY : 0))
+	if (!dom ||
+	    !ask_u64(sh, &mib, "domain_migrate_get_max_speed", "(@" DOMAIN "u)", dom, arg_on(a, "postcopy") ? POSTCOPY : 0))
 		return false;
 	say(sh, "%" G_GUINT64_FORMAT "\n", mib);
 	return true;

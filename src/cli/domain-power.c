@@ -332,9 +332,10 @@ bool cmd_dom_fd_associate(struct shell *sh, const struct args *a)
 
 	if (!dom || !take_fds(sh, a, &fds))
 		return false;
-	answer = kv_connection_call_with_fds_sync(sh->conn, "domain_fd_associate",
-						  g_variant_new("(@" DOMAIN "su)", dom, arg_text(a, "name"), flags_of(a, flags_table)),
-						  fds, NULL, NULL, &sh->error);
+	answer = kv_connection_call_with_fds_sync(
+		sh->conn, "domain_fd_associate",
+		g_variant_new("(@" DOMAIN "su)", dom, arg_text(a, "name"), flags_of(a, flags_table)), fds, NULL, NULL,
+		&sh->error);
 	return answer;
 }
 

@@ -399,7 +399,7 @@ bool cmd_numatune(struct shell *sh, const struct args *a)
 	params = ask_params(sh, "domain_get_numa_parameters", "(@" DOMAIN "iu)", dom, 0, flags | texts_flag(sh));
 	if (!params)
 		return shell_error(sh, error_code(sh) == VIR_ERR_NO_SUPPORT ? "Unable to get number of memory parameters"
-									     : "Unable to get numa parameters");
+									    : "Unable to get numa parameters");
 	say_numa(sh, params);
 	return true;
 }
@@ -439,7 +439,8 @@ static bool add_rates(struct shell *sh, const struct args *a, const char *direct
 		if (rates[i] > G_MAXUINT)
 			return shell_error(sh, "%s rate larger than maximum %u", direction, G_MAXUINT);
 	if (!rates[AVERAGE] && (rates[BURST] || rates[PEAK]) && !(inbound && rates[FLOOR]))
-		return shell_error(sh, inbound ? "either inbound average or floor is mandatory" : "outbound average is mandatory");
+		return shell_error(sh,
+				   inbound ? "either inbound average or floor is mandatory" : "outbound average is mandatory");
 	if (!inbound && rates[FLOOR])
 		return shell_error(sh, "outbound floor is unsupported yet");
 	for (unsigned i = 0; i < N_RATES; i++) {
@@ -472,7 +473,7 @@ bool cmd_domiftune(struct shell *sh, const struct args *a)
 	params = ask_params(sh, "domain_get_interface_parameters", "(@" DOMAIN "siu)", dom, device, 0, flags | texts_flag(sh));
 	if (!params)
 		return shell_error(sh, error_code(sh) == VIR_ERR_NO_SUPPORT ? "Unable to get number of interface parameters"
-									     : "Unable to get interface parameters");
+									    : "Unable to get interface parameters");
 	say_limits(sh, params, false);
 	return true;
 }

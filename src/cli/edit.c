@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A text in the user's editor, and what follows when the server refuses it. Called by edit, net-edit, desc --edit and their like. */
+/* A text in the user's editor, and what follows when the server refuses it. Called by edit, net-edit, desc --edit and their like.
+ */
 #include <glib/gstdio.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -336,8 +336,8 @@ static void on_monitor_event(KvConnection *conn, const char *procedure, GVariant
 	}
 	details = pretty ? pretty : details ? details : "<null>";
 	text = w->with_time ? g_strdup_printf("event %s for domain '%s': %s\n", name, domain_name(dom), details)
-			    : g_strdup_printf("event %s at %" G_GINT64_FORMAT ".%06u for domain '%s': %s\n", name, seconds, micros,
-					      domain_name(dom), details);
+			    : g_strdup_printf("event %s at %" G_GINT64_FORMAT ".%06u for domain '%s': %s\n", name, seconds,
+					      micros, domain_name(dom), details);
 	say_event(w, text);
 }
 

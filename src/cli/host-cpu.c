@@ -139,8 +139,7 @@ static unsigned baseline_flags(const struct args *a)
 bool cmd_cpu_baseline(struct shell *sh, const struct args *a)
 {
 	g_auto(GStrv) cpus = cpus_of(sh, arg_text(a, "file"));
-	g_autofree char *result =
-		cpus ? ask_text(sh, "connect_baseline_cpu", "(^asu)", cpus, baseline_flags(a)) : NULL;
+	g_autofree char *result = cpus ? ask_text(sh, "connect_baseline_cpu", "(^asu)", cpus, baseline_flags(a)) : NULL;
 
 	if (result)
 		say(sh, "%s", result);

@@ -89,8 +89,8 @@ static GArray *cells_of(struct shell *sh, const struct node *caps)
 /* How many pages of each size a cell has free; false with the error. */
 static bool say_free(struct shell *sh, GArray *sizes, int cell, bool with_title, struct table *t)
 {
-	g_autoptr(GVariant) list = g_variant_ref_sink(
-				    g_variant_new_fixed_array(G_VARIANT_TYPE_UINT32, sizes->data, sizes->len, sizeof(guint32))),
+	g_autoptr(GVariant) list =
+		g_variant_ref_sink(g_variant_new_fixed_array(G_VARIANT_TYPE_UINT32, sizes->data, sizes->len, sizeof(guint32))),
 			    answer = ask(sh, "node_get_free_pages", "(@auiuu)", list, cell, 1, 0), counts = first_of(answer);
 
 	if (!counts)
@@ -116,7 +116,9 @@ static bool say_free(struct shell *sh, GArray *sizes, int cell, bool with_title,
 static bool free_of_all(struct shell *sh, GArray *only)
 {
 	g_autoptr(node) caps = host_caps(sh);
-	g_autoptr(GArray) sizes = !caps ? NULL : only ? g_array_ref(only) : page_sizes(sh, caps),
+	g_autoptr(GArray) sizes = !caps	 ? NULL
+				  : only ? g_array_ref(only)
+					 : page_sizes(sh, caps),
 			  cells = sizes ? cells_of(sh, caps) : NULL;
 	struct table *t = sh->json ? table_new("Node", "Size", "Free", NULL) : NULL;
 	bool ok = cells;
@@ -210,7 +212,7 @@ bool cmd_node_memory_tune(struct shell *sh, const struct args *a)
 	params = ask_params(sh, "node_get_memory_parameters", "(iu)", 0, 0);
 	if (!params)
 		return shell_error(sh, error_code(sh) == VIR_ERR_NO_SUPPORT ? "Unable to get number of memory parameters"
-									     : "Unable to get memory parameters");
+									    : "Unable to get memory parameters");
 	if (sh->json) {
 		say_params(sh, params, 0);
 		return true;

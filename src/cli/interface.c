@@ -186,7 +186,8 @@ static char *bridge_xml(struct shell *sh, const struct args *a, const char *xml,
 		return NULL;
 	}
 	if (g_strcmp0(node_attr(tree, "name"), name) != 0) {
-		shell_error(sh, "Interface name from config %s doesn't match given supplied name %s", node_attr(tree, "name"), name);
+		shell_error(sh, "Interface name from config %s doesn't match given supplied name %s", node_attr(tree, "name"),
+			    name);
 		return NULL;
 	}
 	kept_type = g_strdup(type);
@@ -333,4 +334,3 @@ const struct command interface_commands[] = {
 	{ "iface-undefine", cmd_iface_undefine, "<interface>", "forget a host's interface" },
 	{},
 };
-

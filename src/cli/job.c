@@ -103,7 +103,8 @@ static gboolean on_interrupt(gpointer opaque)
 	struct watch *w = opaque;
 
 	/* The call under way ends with the error. */
-	kv_connection_call(w->sh->conn, "domain_abort_job", g_variant_new("(@" DOMAIN ")", w->of->dom), NULL, ignore_answer, NULL);
+	kv_connection_call(w->sh->conn, "domain_abort_job", g_variant_new("(@" DOMAIN ")", w->of->dom), NULL, ignore_answer,
+			   NULL);
 	return G_SOURCE_CONTINUE;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What takes long: a call with the progress of the domain's job beside it, a job of one of its disks that goes on after the call,
- * a transfer of bytes. With --verbose progress is told as virsh tells it; without, a terminal has a bar once a second has gone by.
- * Ctrl-C asks the server to abort. Called by the commands about saving, migration, disks and volumes.
+ * a transfer of bytes. With --verbose progress is told as virsh tells it; without, a terminal has a bar once a second has gone
+ * by. Ctrl-C asks the server to abort. Called by the commands about saving, migration, disks and volumes.
  */
 #pragma once
 #include "shell.h"

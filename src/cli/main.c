@@ -8,37 +8,34 @@
 
 #include "shell.h"
 
-static const char usage[] = "\n%s [options]... [<command_string>]\n%s [options]... <command> [args...]\n\n"
-			    "  options:\n"
-			    "    -c | --connect=URI      where to connect to\n"
-			    "    -d | --debug=NUM        taken, and ignored\n"
-			    "    -e | --escape <char>    the console's escape sequence\n"
-			    "    -h | --help             this help\n"
-			    "    -k | --keepalive-interval=NUM\n"
-			    "                            seconds between keepalive messages, 0 for none\n"
-			    "    -K | --keepalive-count=NUM\n"
-			    "                            how many of them may stay without an answer\n"
-			    "    -l | --log=FILE         taken, and ignored\n"
-			    "    -q | --quiet            no headers, no empty lines\n"
-			    "    -r | --readonly         look, and change nothing\n"
-			    "    -t | --timing           say how long each command took\n"
-			    "    -v                      short version\n"
-			    "    -V                      long version\n"
-			    "         --version[=TYPE]   version, TYPE is short or long (default short)\n"
-			    "    -o | --output=FORMAT    text or json\n"
-			    "  commands (non interactive mode):\n\n";
+/* A screen of 24 lines has all of it. */
+static const char usage[] = "kvsh [OPTION]... COMMAND [ARGUMENT]...     one command\n"
+			    "kvsh [OPTION]... \"COMMAND; COMMAND...\"     several\n"
+			    "kvsh [OPTION]...                           a prompt\n\n"
+			    "  -c, --connect=URI         qemu:///system, qemu:///session, qemu+ssh://host/system...\n"
+			    "  -r, --readonly            look, and change nothing\n"
+			    "  -o, --output=FORMAT       text or json\n"
+			    "  -q, --quiet               no headers, no empty lines\n"
+			    "  -t, --timing              say how long each command took\n"
+			    "  -e, --escape=CHARACTER    leaves a console (^])\n"
+			    "  -k, --keepalive-interval=SECONDS, -K, --keepalive-count=NUMBER\n"
+			    "  -v, -V, --version[=TYPE]  short or long\n"
+			    "  -h, --help                this help\n\n"
+			    "Commands, by group (kvsh help GROUP):\n";
 
-static bool print_help(struct shell *sh, const char *me)
+static bool print_help(struct shell *sh)
 {
-	printf(usage, me, me);
+	unsigned column = 0;
+
+	fputs(usage, stdout);
 	for (const struct group *g = groups; g->keyword; g++) {
-		printf(" %s (help keyword '%s')\n", g->title, g->keyword);
-		for (const struct command *c = g->commands; c->name; c++)
-			printf("    %-30s %s\n", c->name, c->help);
-		putchar('\n');
+		g_autofree char *text = g_strdup_printf("%s (%s)", g->keyword, g->title);
+
+		printf(column % 2 ? "%s\n" : "  %-38s", text);
+		column++;
 	}
-	puts("  (specify help <group> for details about the commands in the group)\n\n"
-	     "  (specify help <command> for details about the command)\n");
+	puts(column % 2 ? "\nkvsh help COMMAND says what one takes, kvsh help lists all; kvsh(1) has the rest."
+			: "kvsh help COMMAND says what one takes, kvsh help lists all; kvsh(1) has the rest.");
 	return true;
 }
 
@@ -130,7 +127,7 @@ static bool set_up(struct shell *sh, const struct options *o)
 static bool run(struct shell *sh, const struct options *o, int argc, char **argv)
 {
 	if (o->help)
-		return print_help(sh, argv[0]);
+		return print_help(sh);
 	if (o->short_version || o->long_version)
 		return print_version(o->long_version);
 	if (argc > 1 && strcmp(argv[1], "--") == 0) {

@@ -6,7 +6,7 @@
 struct shell;
 struct args;
 
-bool cmd_top(struct shell *sh, const struct args *a); /* top.c */
+bool cmd_top(struct shell *sh, const struct args *a);  /* top.c */
 bool cmd_list(struct shell *sh, const struct args *a); /* domain-list.c */
 bool cmd_domstats(struct shell *sh, const struct args *a);
 bool cmd_domblkinfo(struct shell *sh, const struct args *a); /* domain-block.c */

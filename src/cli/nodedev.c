@@ -86,7 +86,8 @@ static bool cmd_nodedev_dumpxml(struct shell *sh, const struct args *a)
 
 static bool look_up(struct shell *sh, const char *name)
 {
-	return tell(sh, "node_device_lookup_by_name", "(s)", name) || shell_error(sh, "Could not find matching device '%s'", name);
+	return tell(sh, "node_device_lookup_by_name", "(s)", name) ||
+	       shell_error(sh, "Could not find matching device '%s'", name);
 }
 
 static bool act(struct shell *sh, const struct args *a, const char *procedure, const char *types, const char *done,
@@ -140,7 +141,8 @@ static bool cmd_nodedev_detach(struct shell *sh, const struct args *a)
 
 	if (!look_up(sh, name))
 		return false;
-	ok = driver ? tell(sh, "node_device_detach_flags", "(smsu)", name, driver, 0) : tell(sh, "node_device_dettach", "(s)", name);
+	ok = driver ? tell(sh, "node_device_detach_flags", "(smsu)", name, driver, 0)
+		    : tell(sh, "node_device_dettach", "(s)", name);
 	return finish(sh, ok, "Device %s detached", "Failed to detach device %s", name);
 }
 

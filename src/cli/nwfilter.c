@@ -152,9 +152,9 @@ static bool cmd_nwfilter_binding_delete(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) binding = find_binding(sh, a);
 
-	return binding && finish(sh, tell(sh, "nwfilter_binding_delete", "(@" BINDING ")", binding),
-				 "Network filter binding on %s deleted", "Failed to delete network filter binding on %s",
-				 arg_text(a, "binding"));
+	return binding &&
+	       finish(sh, tell(sh, "nwfilter_binding_delete", "(@" BINDING ")", binding), "Network filter binding on %s deleted",
+		      "Failed to delete network filter binding on %s", arg_text(a, "binding"));
 }
 
 const struct command filter_commands[] = {
@@ -164,11 +164,11 @@ const struct command filter_commands[] = {
 	{ "nwfilter-edit", cmd_nwfilter_edit, "<nwfilter>", "change a network filter's XML in an editor" },
 	{ "nwfilter-list", cmd_nwfilter_list, NULL, "network filters" },
 	{ "nwfilter-undefine", cmd_nwfilter_undefine, "<nwfilter>", "forget a network filter" },
-	{ "nwfilter-binding-create", cmd_nwfilter_binding_create, "<file> [--validate]", "bind a filter to a port by an XML file" },
+	{ "nwfilter-binding-create", cmd_nwfilter_binding_create, "<file> [--validate]",
+	  "bind a filter to a port by an XML file" },
 	{ "nwfilter-binding-delete", cmd_nwfilter_binding_delete, "<binding>", "take a filter from a port" },
 	{ "nwfilter-binding-dumpxml", cmd_nwfilter_binding_dumpxml, "<binding> [--xpath <string>] [--wrap]",
 	  "a binding's description as XML" },
 	{ "nwfilter-binding-list", cmd_nwfilter_binding_list, NULL, "where network filters are bound" },
 	{},
 };
-

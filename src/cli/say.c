@@ -70,7 +70,8 @@ void say_field(struct shell *sh, int width, const char *name, const char *format
 	value = g_strdup_vprintf(format, args);
 	va_end(args);
 	if (!sh->json) {
-		enum color c = strcmp(name, "State") == 0 && terminal_has_color(STDOUT_FILENO) ? color_of_state(value) : COLOR_NONE;
+		enum color c =
+			strcmp(name, "State") == 0 && terminal_has_color(STDOUT_FILENO) ? color_of_state(value) : COLOR_NONE;
 
 		printf("%-*s%s%s%s\n", width, label, color_begin(c), value, color_end(c));
 		return;

@@ -152,4 +152,3 @@ const struct command secret_commands[] = {
 	{ "secret-undefine", cmd_secret_undefine, "<secret>", "forget a secret" },
 	{},
 };
-

@@ -193,12 +193,20 @@ const struct command shell_commands[] = {
 };
 
 const struct group groups[] = {
-	{ "domain", "Domain Management", domain_commands }, { "monitor", "Domain Monitoring", monitor_commands },
-	{ "events", "Domain Events", event_commands },	    { "host", "Host and Hypervisor", host_commands },
-	{ "checkpoint", "Checkpoint", checkpoint_commands }, { "interface", "Interface", interface_commands },   { "filter", "Network Filter", filter_commands },
-	{ "network", "Networking", network_commands },	    { "snapshot", "Snapshot", snapshot_commands },
-	{ "nodedev", "Node Device", nodedev_commands },	    { "secret", "Secret", secret_commands },
+	{ "domain", "Domain Management", domain_commands },
+	{ "monitor", "Domain Monitoring", monitor_commands },
+	{ "events", "Domain Events", event_commands },
+	{ "host", "Host and Hypervisor", host_commands },
+	{ "checkpoint", "Checkpoint", checkpoint_commands },
+	{ "interface", "Interface", interface_commands },
+	{ "filter", "Network Filter", filter_commands },
+	{ "network", "Networking", network_commands },
+	{ "snapshot", "Snapshot", snapshot_commands },
+	{ "nodedev", "Node Device", nodedev_commands },
+	{ "secret", "Secret", secret_commands },
 	{ "backup", "Backup", backup_commands },
-	{ "pool", "Storage Pool", pool_commands },	    { "volume", "Storage Volume", volume_commands },
-	{ "kvsh", "kvsh itself", shell_commands },	    {},
+	{ "pool", "Storage Pool", pool_commands },
+	{ "volume", "Storage Volume", volume_commands },
+	{ "kvsh", "kvsh itself", shell_commands },
+	{},
 };

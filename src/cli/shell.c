@@ -144,10 +144,54 @@ static void report(struct shell *sh)
 	forget_error(sh);
 }
 
-static void print_json(struct shell *sh, bool ok)
+/* Commands whose text is a list of words, a line each, or of names with values: so it is data in JSON. */
+static const struct {
+	const char *command;
+	const char *between; /* a name and its value; NULL: a line is one word */
+} shapes[] = {
+	{ "list" },
+	{ "net-list" },
+	{ "pool-list" },
+	{ "snapshot-list" },
+	{ "checkpoint-list" },
+	{ "net-port-list" },
+	{ "nodedev-list" },
+	{ "cpu-models" },
+	{ "domdisplay" },
+	{ "get-user-sshkeys" },
+	{ "dommemstat", " " },
+	{ "freecell", ":" },
+	{ "nodecpustats", ":" },
+	{ "nodememstats", ":" },
+};
+
+static json_t *shaped(const char *text, const char *between)
+{
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+	json_t *value = between ? json_object() : json_array();
+
+	for (char **l = lines; *l; l++) {
+		char *at = between ? strstr(*l, between) : NULL;
+
+		if (!**l || (between && !at))
+			continue;
+		if (!between) {
+			json_array_append_new(value, json_string(g_strstrip(*l)));
+			continue;
+		}
+		*at = 0;
+		json_object_set_new(value, g_strstrip(*l), json_string(g_strstrip(at + 1)));
+	}
+	return value;
+}
+
+static void print_json(struct shell *sh, const struct command *c, bool ok)
 {
 	json_t *value = sh->value;
 
+	for (unsigned i = 0; i < G_N_ELEMENTS(shapes) && !value && ok; i++)
+		if (strcmp(shapes[i].command, c->name) == 0)
+			value = shaped(sh->text->str, shapes[i].between);
 	if (!value) {
 		g_strchomp(sh->text->str);
 		value = *sh->text->str ? json_string(sh->text->str) : ok ? json_null() : NULL;
@@ -179,7 +223,7 @@ static bool run_command(struct shell *sh, const struct command *c, const struct 
 		g_clear_pointer(&sh->lost, g_free);
 	}
 	if (sh->json)
-		print_json(sh, ok);
+		print_json(sh, c, ok);
 	else if (sh->timing)
 		say(sh, "\n(Time: %.3f ms)\n\n", (g_get_monotonic_time() - start) / 1000.0);
 	else if (!sh->stop && !c->is_hidden)

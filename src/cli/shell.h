@@ -18,13 +18,13 @@ struct shell {
 	char *uri; /* NULL: none was given */
 	bool read_only, quiet, timing, interactive, json, stop;
 	int keepalive_interval, keepalive_count;
-	char escape;   /* of the console */
-	GError *error; /* of the last call that failed; told after the command if it failed */
-	GString *text; /* json: what was said */
-	json_t *value; /* json: what was said as data; NULL: the text */
+	char escape;	   /* of the console */
+	GError *error;	   /* of the last call that failed; told after the command if it failed */
+	GString *text;	   /* json: what was said */
+	json_t *value;	   /* json: what was said as data; NULL: the text */
 	GHashTable *ahead; /* ahead.c: procedure -> answers that came before they were asked for */
-	char *hint;    /* terminal.c: for the person at the terminal, after the errors */
-	char *lost;    /* the connection went away while something ran */
+	char *hint;	   /* terminal.c: for the person at the terminal, after the errors */
+	char *lost;	   /* the connection went away while something ran */
 };
 
 struct command {

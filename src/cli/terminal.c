@@ -35,9 +35,10 @@ enum color color_of_state(const char *state)
 		const char *state;
 		enum color color;
 	} colors[] = {
-		{ "running", COLOR_GREEN },	{ "active", COLOR_GREEN },  { "idle", COLOR_GREEN },	     { "paused", COLOR_YELLOW },
-		{ "in shutdown", COLOR_YELLOW }, { "degraded", COLOR_YELLOW }, { "pmsuspended", COLOR_YELLOW }, { "building", COLOR_YELLOW },
-		{ "saved", COLOR_YELLOW },	{ "crashed", COLOR_RED },   { "inaccessible", COLOR_RED },   { "shut off", COLOR_DIM },
+		{ "running", COLOR_GREEN },	 { "active", COLOR_GREEN },	  { "idle", COLOR_GREEN },
+		{ "paused", COLOR_YELLOW },	 { "in shutdown", COLOR_YELLOW }, { "degraded", COLOR_YELLOW },
+		{ "pmsuspended", COLOR_YELLOW }, { "building", COLOR_YELLOW },	  { "saved", COLOR_YELLOW },
+		{ "crashed", COLOR_RED },	 { "inaccessible", COLOR_RED },	  { "shut off", COLOR_DIM },
 		{ "inactive", COLOR_DIM },
 	};
 
@@ -70,12 +71,24 @@ void hint_say(struct shell *sh)
 	g_clear_pointer(&sh->hint, g_free);
 }
 
+/* Two letters that were typed the wrong way round: one slip, not two. */
+static bool is_swap(const char *a, const char *b)
+{
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	return *a && a[1] && a[0] == b[1] && a[1] == b[0] && strcmp(a + 2, b + 2) == 0;
+}
+
 /* How many letters are to be put in, taken out or changed (Levenshtein). */
 static unsigned distance(const char *a, const char *b)
 {
 	size_t n = strlen(b);
 	g_autofree unsigned *row = g_new(unsigned, n + 1);
 
+	if (is_swap(a, b))
+		return 1;
 	for (size_t k = 0; k <= n; k++)
 		row[k] = k;
 	for (size_t i = 0; a[i]; i++) {

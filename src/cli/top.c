@@ -50,7 +50,7 @@ static guint64 number_of(GVariant *value)
 	return g_variant_is_of_type(value, G_VARIANT_TYPE_UINT64)   ? g_variant_get_uint64(value)
 	       : g_variant_is_of_type(value, G_VARIANT_TYPE_UINT32) ? g_variant_get_uint32(value)
 	       : g_variant_is_of_type(value, G_VARIANT_TYPE_INT32)  ? (guint64)g_variant_get_int32(value)
-								     : 0;
+								    : 0;
 }
 
 /* "net.0.rx.bytes": its parts are before and behind the number. */
@@ -89,7 +89,8 @@ static bool look(struct shell *sh, struct look *ret)
 {
 	/* VIR_DOMAIN_STATS_…, VIR_CONNECT_GET_ALL_DOMAINS_STATS_… */
 	enum { STATE = 1, CPU = 2, BALLOON = 4, VCPU = 8, NET = 16, BLOCK = 32, ACTIVE = 1, NOWAIT = 1 << 29 };
-	g_autoptr(GVariant) none = g_variant_ref_sink(g_variant_new_array(G_VARIANT_TYPE(DOMAIN), NULL, 0)), answer = NULL, records = NULL;
+	g_autoptr(GVariant) none = g_variant_ref_sink(g_variant_new_array(G_VARIANT_TYPE(DOMAIN), NULL, 0)), answer = NULL,
+			    records = NULL;
 
 	answer = ask(sh, "connect_get_all_domain_stats", "(@a" DOMAIN "uu)", none, STATE | CPU | BALLOON | VCPU | NET | BLOCK,
 		     ACTIVE | NOWAIT);
@@ -172,7 +173,8 @@ static int compare(const void *a, const void *b, void *opaque)
 /* ---- as text ---- */
 
 enum { N_COLUMNS = 9 };
-static const char *const titles[N_COLUMNS] = { "Id", "Name", "State", "CPU %", "Memory", "Net in/s", "Net out/s", "Read/s", "Write/s" };
+static const char *const titles[N_COLUMNS] = { "Id",	   "Name",	"State",  "CPU %",  "Memory",
+					       "Net in/s", "Net out/s", "Read/s", "Write/s" };
 
 static char *amount(double bytes)
 {
@@ -203,9 +205,9 @@ static void say_json(struct shell *sh, const struct look *now)
 	for (unsigned i = 0; i < now->all->len; i++) {
 		const struct usage *u = g_ptr_array_index(now->all, i);
 
-		json_array_append_new(list, json_pack("{s:i,s:s,s:s,s:f,s:i,s:I,s:I,s:f,s:f,s:f,s:f}", "id", domain_id(u->dom), "name",
-						      domain_name(u->dom), "state", domain_state_name(u->state), "cpu_percent",
-						      100 * u->rates[CPU_TIME], "vcpus", u->vcpus, "memory_kib",
+		json_array_append_new(list, json_pack("{s:i,s:s,s:s,s:f,s:i,s:I,s:I,s:f,s:f,s:f,s:f}", "id", domain_id(u->dom),
+						      "name", domain_name(u->dom), "state", domain_state_name(u->state),
+						      "cpu_percent", 100 * u->rates[CPU_TIME], "vcpus", u->vcpus, "memory_kib",
 						      (json_int_t)u->memory, "memory_max_kib", (json_int_t)u->memory_max,
 						      "net_rx_bytes_per_second", u->rates[NET_RX], "net_tx_bytes_per_second",
 						      u->rates[NET_TX], "disk_read_bytes_per_second", u->rates[DISK_READ],
@@ -216,8 +218,8 @@ static void say_json(struct shell *sh, const struct look *now)
 
 static void say_table(struct shell *sh, const struct look *now)
 {
-	struct table *t = table_new(titles[0], titles[1], titles[2], titles[3], titles[4], titles[5], titles[6], titles[7], titles[8],
-				    NULL);
+	struct table *t = table_new(titles[0], titles[1], titles[2], titles[3], titles[4], titles[5], titles[6], titles[7],
+				    titles[8], NULL);
 
 	for (unsigned i = 0; i < now->all->len; i++) {
 		g_autofree char **cells = cells_of(g_ptr_array_index(now->all, i));
@@ -268,8 +270,8 @@ static void put_line(const char *text, unsigned columns, enum color c)
 static char *row_text(char *const *cells)
 {
 	/* Of a row: the ID, the name, the state, and numbers to the right. */
-	return g_strdup_printf("%5s %-24.24s %-11.11s %7s %11s %11s %11s %11s %11s", cells[0], cells[1], cells[2], cells[3], cells[4],
-			       cells[5], cells[6], cells[7], cells[8]);
+	return g_strdup_printf("%5s %-24.24s %-11.11s %7s %11s %11s %11s %11s %11s", cells[0], cells[1], cells[2], cells[3],
+			       cells[4], cells[5], cells[6], cells[7], cells[8]);
 }
 
 static void draw(struct shell *sh, const struct look *now, enum sort by, double delay)

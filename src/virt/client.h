@@ -39,8 +39,8 @@ bool rpc_client_can_pass_fds(const struct rpc_client *c);
 GVariant *rpc_client_call(struct rpc_client *c, const struct rpc_proc *proc, GVariant *args, GUnixFDList *fds,
 			  GUnixFDList **ret_fds, GCancellable *cancellable, GError **error);
 /*
- * The procedure with each of args (GVariant tuples), all on their way before the first answer is waited for. The answers in the same
- * order, NULL for a call that the server refused; NULL when the connection is lost or it is cancelled.
+ * The procedure with each of args (GVariant tuples), all on their way before the first answer is waited for. The answers in the
+ * same order, NULL for a call that the server refused; NULL when the connection is lost or it is cancelled.
  */
 GPtrArray *rpc_client_call_each(struct rpc_client *c, const struct rpc_proc *proc, GPtrArray *args, GCancellable *cancellable,
 				GError **error);

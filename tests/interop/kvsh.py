@@ -5,11 +5,16 @@
 Lines are in kvsh/NAME.txt, one a line as virsh takes it in one argument. Before a line there may be marks: '~' numbers may differ
 (clocks, counters), '^' standard output may differ (a text of ours). A line with tabs is several arguments.
 Each line is a connection of its own, so the test driver's objects are as they were."""
+import json
 import os
+import pty
 import re
+import select
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import libvirtd
 
@@ -110,6 +115,89 @@ def completion(kvsh):
     return bad
 
 
+# What --output json makes of each kind of text.
+JSON = {'list --all': list, 'list --name': ['test'], 'dominfo test': dict, 'dommemstat test': dict, 'dumpxml test': str, 'domid test': str,
+        'net-list --name': ['default'], 'net-list --inactive --name': [], 'pool-list --details': list, 'domblklist test': list,
+        'nodedev-list': None, 'perf test': dict, 'numatune test': dict, 'cpu-stats test': dict, 'domblkstat test vda': dict,
+        'domiftune test aa:bb:cc:dd:ee:ff': dict, 'domstats': dict, 'freecell': dict, 'iface-list': list, 'top --once': None,
+        'checkpoint-create-as test a; checkpoint-list test': None, 'nodeinfo': dict, 'capabilities': str, 'vol-list default-pool': list}
+
+
+def json_output(kvsh):
+    bad = 0
+    with libvirtd.Libvirtd() as uri:
+        for line, kind in JSON.items():
+            out, err, _ = run(kvsh, uri, ['-o', 'json', line], here)
+            values, decoder = [], json.JSONDecoder()
+            try:
+                while out.strip():
+                    value, end = decoder.raw_decode(out.lstrip())
+                    values.append(value)
+                    out = out.lstrip()[end:]
+            except ValueError:
+                values = []
+            if kind is None:
+                good = bool(values) or err.startswith('error: ')
+            else:
+                good = len(values) == 1 and (isinstance(values[0], kind) if isinstance(kind, type) else values[0] == kind)
+            if not good:
+                print(f'{line}: {values} {err}')
+                bad += 1
+    return bad
+
+
+def at_terminal(command, typed=b'', seconds=20, **more):
+    """All that it writes to a terminal of its own; typed goes there once it has written something."""
+    pid, fd = pty.fork()
+    if not pid:
+        os.execvpe(command[0], command, {**os.environ, 'LC_ALL': 'C', 'TERM': 'xterm', **more})
+    out, end = b'', time.monotonic() + seconds
+    while time.monotonic() < end and select.select([fd], [], [], max(0, end - time.monotonic()))[0]:
+        try:
+            data = os.read(fd, 65536)
+        except OSError:
+            break
+        out += data
+        if data and typed:
+            os.write(fd, typed)
+            typed = b''
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    os.waitpid(pid, 0)
+    os.close(fd)
+    return out.decode().replace('\r\n', '\n')
+
+
+def terminal(kvsh):
+    """What only a person sees: colours, hints, the question after a description that was refused."""
+    bad = 0
+    with libvirtd.Libvirtd() as uri, tempfile.TemporaryDirectory() as folder:
+        editor = f'{folder}/editor'
+        with open(editor, 'w', encoding='utf-8') as f:
+            f.write('#!/bin/sh\nexec sed -i "s/<memory.*/<memory>x<\\/memory>/" "$1"\n')
+        os.chmod(editor, 0o755)
+        green, red = '\033[32mrunning\033[0m', '\033[31merror:\033[0m'
+        for line, typed, more, wanted, unwanted in [
+                ('list', b'', {}, [green, '\033[1mState'], []),
+                ('list', b'', {'NO_COLOR': '1'}, ['running'], ['\033']),
+                ('dominfo test', b'', {}, [green], []),
+                ('domid tset', b'', {}, [red, "hint: did you mean 'test'?"], []),
+                ('net-info defualt', b'', {}, ["hint: did you mean 'default'?"], []),
+                ('lsit', b'', {}, ["unknown command: 'lsit'", "hint: did you mean 'list'?"], []),
+                ('edit test', b'n\n', {'EDITOR': editor}, ['Try again? [y,n,i,f,?]: ', red], ['edited']),
+                ('edit test', b'?\nn\n', {'EDITOR': editor}, ['y - yes, start editor again', 'i - turn off validation'], []),
+                ('edit test', b'i\nn\n', {'EDITOR': editor}, ['Try again? [y,n,f,?]: '], [])]:
+            out = at_terminal([kvsh, '-c', uri, line], typed, **more)
+            if any(w not in out for w in wanted) or any(w in out for w in unwanted):
+                print(f'{line}: {out!r}')
+                bad += 1
+        _, err, _ = run(kvsh, uri, ['domid tset'], folder)
+        bad += 'hint' in err
+    return bad
+
+
 def run_program(name, path):
     """facts: what schema/rpc.procs says, against the server. libkv: the library, which kills the server in the end."""
     with tempfile.NamedTemporaryFile('w', suffix='.xml') as node:
@@ -127,8 +215,9 @@ def main():
     libvirtd.need('virsh', 'libvirtd')
     if name in ('facts', 'libkv'):
         sys.exit(run_program(name, kvsh))
-    if name in ('synopses', 'completion'):
-        sys.exit(1 if globals()[name](kvsh) else 0)
+    checks = {'synopses': synopses, 'completion': completion, 'json': json_output, 'terminal': terminal}
+    if name in checks:
+        sys.exit(1 if checks[name](kvsh) else 0)
     bad = count = 0
     with libvirtd.Libvirtd() as uri, tempfile.TemporaryDirectory() as folder:
         files(folder)
