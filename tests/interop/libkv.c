@@ -187,6 +187,24 @@ static void test_server_gone(int pid)
 	CHECK(!kv_connection_call_sync(conn, "connect_get_hostname", NULL, NULL, &error) && error);
 }
 
+/* Many calls at once: each answer in its place, a refused one NULL, and the connection goes on. */
+static void test_each(void)
+{
+	g_autoptr(GPtrArray) args = g_ptr_array_new_with_free_func((GDestroyNotify)g_variant_unref), got = NULL;
+	enum { N = 300 };
+
+	for (int i = 0; i < N; i++)
+		g_ptr_array_add(args, g_variant_ref_sink(g_variant_new("(s)", i % 3 ? "test" : "nope")));
+	got = kv_connection_call_each_sync(conn, "domain_lookup_by_name", args, NULL, NULL);
+	CHECK(got && got->len == N);
+	for (int i = 0; got && i < N; i++)
+		CHECK(!!g_ptr_array_index(got, i) == (i % 3 != 0));
+	g_ptr_array_set_size(args, 0);
+	g_clear_pointer(&got, g_ptr_array_unref);
+	got = kv_connection_call_each_sync(conn, "domain_lookup_by_name", args, NULL, NULL);
+	CHECK(got && got->len == 0);
+}
+
 int main(int argc, char **argv)
 {
 	loop = g_main_loop_new(NULL, FALSE);
@@ -195,6 +213,7 @@ int main(int argc, char **argv)
 	CHECK(conn);
 	CHECK(kv_connection_set_keepalive(conn, 1, 5));
 	test_async();
+	test_each();
 	test_threads();
 	test_events();
 	test_errors();
