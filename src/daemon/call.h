@@ -73,6 +73,7 @@ extern const struct handler connect_handlers[], node_handlers[], event_handlers[
 	domain_snapshot_handlers[], domain_stats_handlers[], domain_job_handlers[], domain_people_handlers[],
 	domain_interface_handlers[],
 	network_handlers[], pool_list_handlers[], pool_handlers[], volume_list_handlers[], volume_handlers[],
-	storage_host_handlers[];
+	storage_host_handlers[], secret_handlers[], nodedev_handlers[], interface_handlers[], nwfilter_handlers[],
+	domain_pin_handlers[], domain_tune_handlers[];
 /* Of the program RPC_QEMU. */
 extern const struct handler qemu_handlers[], monitor_event_handlers[];

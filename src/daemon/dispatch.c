@@ -19,7 +19,8 @@ static const struct handler *const remote_tables[] = {
 	connect_handlers, node_handlers, event_handlers, domain_list_handlers, domain_life_handlers, domain_save_handlers,
 	domain_info_handlers, domain_text_handlers, domain_size_handlers, domain_device_handlers, domain_stats_handlers,
 	domain_job_handlers, domain_people_handlers, domain_interface_handlers, domain_snapshot_handlers, network_handlers,
-	pool_list_handlers, pool_handlers, volume_list_handlers, volume_handlers, storage_host_handlers,
+	pool_list_handlers, pool_handlers, volume_list_handlers, volume_handlers, storage_host_handlers, secret_handlers,
+	nodedev_handlers, interface_handlers, nwfilter_handlers, domain_pin_handlers, domain_tune_handlers,
 };
 static const struct handler *const qemu_tables[] = { qemu_handlers, monitor_event_handlers };
 /* By number, once for those who have opened nothing yet, then for each driver. */

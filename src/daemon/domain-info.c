@@ -109,7 +109,19 @@ static bool control_info(struct call *call, GVariant *args, GVariant **ret, GErr
 	return true;
 }
 
-/* Why it ended, when that was not what somebody asked for. */
+/* What its definition has and its machine does nothing of. */
+static void add_hints(const struct domain_def *def, GVariantBuilder *list)
+{
+	g_auto(GStrv) hints = def ? domain_def_hints(def) : NULL;
+
+	for (char **hint = hints; hint && *hint; hint++) {
+		g_autofree char *text = g_strdup_printf("<%s> is kept, without an effect", *hint);
+
+		g_variant_builder_add(list, "s", text);
+	}
+}
+
+/* Why it ended, when that was not what somebody asked for; and, to who asks for all, what has no effect. */
 static bool get_messages(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
 	enum { DEPRECATION = 1, TAINTING = 2, IOERRORS = 4 };
@@ -122,13 +134,9 @@ static bool get_messages(struct call *call, GVariant *args, GVariant **ret, GErr
 		return false;
 	if (d->last_error && (!flags || flags & IOERRORS))
 		g_variant_builder_add(&list, "s", d->last_error);
+	if (!flags && !(d->hv->driver->def_flags & DEF_TEST))
+		add_hints(domain_current_def(d, NULL), &list);
 	*ret = g_variant_new("(as)", &list);
-	return true;
-}
-
-static bool scheduler_type(struct call *call, GVariant *args, GVariant **ret, GError **error)
-{
-	*ret = g_variant_new("(si)", "posix", 0);
 	return true;
 }
 
@@ -144,6 +152,5 @@ const struct handler domain_info_handlers[] = {
 	{ RPC_DOMAIN_IS_UPDATED, is_updated, LOOK, "domain:read" },
 	{ RPC_DOMAIN_GET_CONTROL_INFO, control_info, LOOK, "domain:read" },
 	{ RPC_DOMAIN_GET_MESSAGES, get_messages, LOOK, "domain:read" },
-	{ RPC_DOMAIN_GET_SCHEDULER_TYPE, scheduler_type, LOOK, "domain:read" },
 	{ 0 },
 };

@@ -12,6 +12,7 @@
 #include "domain.h"
 #include "pools.h"
 #include "registry.h"
+#include "secrets.h"
 
 static GHashTable *open_hvs; /* uri -> struct hv; no references */
 static bool daemon_session;
@@ -45,6 +46,7 @@ void hv_unref(struct hv *hv)
 	registry_free(hv->networks);
 	registry_free(hv->pools);
 	pools_close(hv);
+	secrets_close(hv);
 	g_hash_table_unref(hv->names);
 	g_hash_table_unref(hv->domains);
 	g_free(hv->config_dir);

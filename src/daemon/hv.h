@@ -19,6 +19,7 @@ struct entry;
 struct registry;
 struct pool_backend;
 struct pool_files;
+struct secrets;
 struct handler;
 struct domain;
 struct hv;
@@ -40,6 +41,13 @@ enum { AGENT_BLOCK = -2, AGENT_DEFAULT = -1 };
 
 /* Beside groups of statistics: what is known without asking the machine. */
 #define HV_STATS_NOW (1u << 30)
+
+enum { PIN_EMULATOR = -1 };
+struct hv_vcpu {
+	guint64 time;	/* ns */
+	int processor;	/* of the host, where it was last */
+	guint8 map[512]; /* where it may be */
+};
 
 struct hv_driver {
 	const char *name;	      /* "kv" */
@@ -123,6 +131,18 @@ struct hv_driver {
 	bool (*interface_stats)(struct domain *d, const char *dev, gint64 ret[8], GError **error); /* (waits) */
 	bool (*block_info)(struct domain *d, const char *dev, guint64 ret[3], GError **error); /* (waits) */
 
+	/*
+	 * Processors and limits. vcpus: what each of the first n of a running machine does now. pin: one bit a host processor; of
+	 * a vCPU or, with PIN_EMULATOR, of all else. tune: limits of a running machine become those that def has: all of
+	 * cputune's shares, periods and quotas, memtune and blkiotune. tuned: what the kernel has for an element
+	 * ("cputune/shares"), false if nothing of the kind.
+	 */
+	bool (*vcpus)(struct domain *d, struct hv_vcpu *ret, unsigned n, GError **error); /* (waits) */
+	bool (*pin)(struct domain *d, int vcpu, const guint8 *map, gsize len, GError **error); /* (waits) */
+	bool (*tune)(struct domain *d, const struct domain_def *def, GError **error); /* (waits) */
+	bool (*tuned)(struct domain *d, const char *path, gint64 *ret);
+	bool (*cpu_times)(struct domain *d, guint64 ret[2]); /* user, system: ns; false: not running */
+
 	/* People. A descriptor that is the caller's; for a stream. */
 	int (*open_console)(struct domain *d, const char *alias, unsigned flags, GError **error);
 	int (*open_channel)(struct domain *d, const char *name, unsigned flags, GError **error);
@@ -156,6 +176,12 @@ struct hv_driver {
 	bool (*block_resize)(struct domain *d, const char *dev, guint64 bytes, GError **error); /* (waits) */
 	bool (*abort_job)(struct domain *d, GError **error);
 
+	/*
+	 * Devices and interfaces of the host, as struct host_object (host-devices.h), anew each time. NULL: there are no such
+	 * procedures.
+	 */
+	GPtrArray *(*node_devices)(struct hv *hv);
+	GPtrArray *(*interfaces)(struct hv *hv);
 	const struct pool_backend *storage; /* storage/pools.h; NULL: no pools */
 	bool test_rules; /* libvirt's test driver has some of its own for networks and pools */
 	/* Networks, with their entry of hv->networks. NULL: in memory, all of them work at once. check: also what one becomes. */
@@ -186,6 +212,7 @@ struct hv {
 	int last_id;
 	struct registry *networks, *pools; /* registry.h */
 	struct pool_files *pool_files; /* storage/pool-load.c's */
+	struct secrets *secrets;       /* secrets.h; NULL: a driver without files has none */
 	void *own;	       /* the driver's */
 };
 

@@ -130,6 +130,10 @@ def case_host(bed):
     compare(bed, 'host')
 
 
+def case_host_devices(bed):
+    compare(bed, 'host-devices')
+
+
 SCRIPT = '''
 import libvirt, sys, threading, time
 libvirt.virEventRegisterDefaultImpl()

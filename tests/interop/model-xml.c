@@ -11,7 +11,8 @@
 #include "object-fields.h"
 #include "objects.h"
 
-static const char *const kinds[] = { "network", "pool", "volume", "secret", "domainsnapshot", "domaincheckpoint" };
+static const char *const kinds[] = { "network", "pool", "volume", "secret", "domainsnapshot", "domaincheckpoint", "interface",
+				     "device" };
 
 static int one_object(enum object_kind kind, const GString *in, unsigned flags)
 {
@@ -109,7 +110,8 @@ static int tables(void)
 		const struct field *rows;
 	} all[] = { { "domain", domain_fields },   { "network", network_fields },	  { "pool", pool_fields },
 		    { "volume", volume_fields }, { "secret", secret_fields },	  { "domainsnapshot", snapshot_fields },
-		    { "domaincheckpoint", checkpoint_fields } };
+		    { "domaincheckpoint", checkpoint_fields },	  { "interface", host_interface_fields },
+		    { "device", node_device_fields } };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {
 		g_autoptr(GString) out = g_string_new(NULL), refused = g_string_new(NULL);

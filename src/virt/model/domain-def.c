@@ -69,6 +69,29 @@ static void drop_empty(xmlNode *root)
 	}
 }
 
+/*
+ * What virt-install and virt-manager write for a system that they do not know: USB 2 with its companions. Our machine has an xHCI
+ * in its place, which systems of the last ten years drive, as it has a VGA for a cirrus.
+ */
+static void replace_usb2(xmlNode *root)
+{
+	xmlNode *devices = xml_child(root, "devices"), *next;
+
+	for (xmlNode *c = devices ? xml_nth(devices, "controller", 0) : NULL; c; c = next) {
+		next = xml_next(c);
+		if (!xml_is(c, "@type", "usb"))
+			continue;
+		if (xml_child(c, "master")) {
+			xmlUnlinkNode(c);
+			xmlFreeNode(c);
+		} else if (xml_is(c, "@model", "ich9-ehci1")) {
+			xml_set(c, "@model", "qemu-xhci");
+			xml_default(c, "@ports", "15");
+			xml_set(c, "address", NULL);
+		}
+	}
+}
+
 static bool uses(const xmlNode *node, const xmlNs *ns)
 {
 	if (node->type == XML_ELEMENT_NODE) {
@@ -111,6 +134,8 @@ struct domain_def *domain_def_parse(const char *xml, gssize len, unsigned flags,
 		return NULL;
 	drop_empty(root);
 	drop_namespaces(root);
+	if (!(flags & DEF_TEST))
+		replace_usb2(root);
 	if (!check_os(root, error) || !fields_check(root, domain_fields, flags, error) || !complete(doc, flags, error))
 		return NULL;
 	def = g_new0(struct domain_def, 1);
@@ -223,6 +248,10 @@ char **domain_def_hints(const struct domain_def *def)
 	GPtrArray *hints = g_ptr_array_new();
 
 	fields_hints(domain_def_root(def), domain_fields, hints);
+	for (guint i = 0; i < hints->len; i++)
+		for (guint k = hints->len; k-- > i + 1;)
+			if (!strcmp(hints->pdata[i], hints->pdata[k]))
+				g_free(g_ptr_array_remove_index(hints, k));
 	g_ptr_array_add(hints, NULL);
 	return (char **)g_ptr_array_free(hints, FALSE);
 }

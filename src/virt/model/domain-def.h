@@ -7,7 +7,8 @@
  * Machines (os/type/@machine): "q35", which becomes pc-q35-7.2, and "pc-q35-N.M", all the same board, are kv-vmm's --machine pc;
  * "micro" is its --machine micro: a kernel is required, there are no PS/2, USB, SATA or video by themselves, and cards are on the
  * root bus. A network card without a model is virtio, a video card vga, a SCSI controller virtio-scsi (libvirt: rtl8139, cirrus,
- * lsilogic, which kv-vmm has not); a cirrus becomes a vga. Otherwise what is added is what libvirt 9.0 adds for QEMU.
+ * lsilogic, which kv-vmm has not); a cirrus becomes a vga, and a USB 2 controller with its companions an xHCI. Otherwise what is
+ * added is what libvirt 9.0 adds for QEMU.
  * Source: https://libvirt.org/formatdomain.html
  */
 #pragma once

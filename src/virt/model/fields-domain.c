@@ -8,6 +8,16 @@ static const struct field pin_fields[] = {
 	{ NULL },
 };
 
+static const struct field blkio_device_fields[] = {
+	{ "path", FIELD_PATH, NULL, FIELD_MUST },
+	{ "weight", FIELD_COUNT, "0 1000" },
+	{ "read_iops_sec", FIELD_COUNT },
+	{ "write_iops_sec", FIELD_COUNT },
+	{ "read_bytes_sec", FIELD_COUNT },
+	{ "write_bytes_sec", FIELD_COUNT },
+	{ NULL },
+};
+
 static const struct field bios_entry_fields[] = {
 	{ "@name", FIELD_WORD, "vendor version date release", FIELD_MUST },
 	{ NULL },
@@ -91,7 +101,7 @@ const struct field domain_fields[] = {
 	{ "currentMemory", FIELD_KIB },
 	{ "currentMemory/@unit", FIELD_TEXT },
 	{ "blkiotune/weight", FIELD_COUNT, "10 1000" },
-	{ "blkiotune/device", FIELD_NODE, NULL, FIELD_NO | FIELD_MANY | FIELD_VERBATIM },
+	{ "blkiotune/device", FIELD_NODE, NULL, FIELD_MANY, blkio_device_fields },
 	{ "memtune/hard_limit", FIELD_KIB },
 	{ "memtune/hard_limit/@unit", FIELD_TEXT },
 	{ "memtune/soft_limit", FIELD_KIB },

@@ -4,4 +4,4 @@
 #include "fields.h"
 
 extern const struct field network_fields[], pool_fields[], volume_fields[], secret_fields[], snapshot_fields[],
-	checkpoint_fields[];
+	checkpoint_fields[], host_interface_fields[], node_device_fields[];

@@ -208,6 +208,16 @@ static bool complete_checkpoint(xmlNode *root, unsigned flags, GError **error)
 	return !xml_text(root, "name") || check_name(root, error);
 }
 
+static bool complete_interface(xmlNode *root, unsigned flags, GError **error)
+{
+	return xml_text(root, "@name") || rpc_fail(error, VIR_ERR_XML_ERROR, "interface has no name");
+}
+
+static bool complete_node_device(xmlNode *root, unsigned flags, GError **error)
+{
+	return check_name(root, error);
+}
+
 static const struct object objects[] = {
 	[OBJECT_NETWORK] = { "network", "network", network_fields, complete_network },
 	[OBJECT_POOL] = { "pool", "storagepool", pool_fields, complete_pool },
@@ -215,6 +225,8 @@ static const struct object objects[] = {
 	[OBJECT_SECRET] = { "secret", "secret", secret_fields, complete_secret },
 	[OBJECT_SNAPSHOT] = { "domainsnapshot", "domainsnapshot", snapshot_fields, complete_snapshot },
 	[OBJECT_CHECKPOINT] = { "domaincheckpoint", "domaincheckpoint", checkpoint_fields, complete_checkpoint },
+	[OBJECT_INTERFACE] = { "interface", "interface", host_interface_fields, complete_interface },
+	[OBJECT_NODE_DEVICE] = { "device", "nodedev", node_device_fields, complete_node_device },
 };
 
 /* ---- all of them ---- */
@@ -239,12 +251,12 @@ xmlDoc *object_parse(enum object_kind kind, const char *xml, gssize len, unsigne
 /* What libvirt writes with an end of its own even when there is nothing in it. */
 static void open_up(xmlNode *root)
 {
-	static const char *const names[] = { "ip", "source" };
+	static const char *const names[] = { "ip", "source", "capability/firmware" };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++)
 		for (xmlNode *c = xml_child(root, names[i]); c; c = xml_next(c))
 			if (!c->children)
-				xmlAddChild(c, xmlNewDocText(c->doc, BAD_CAST "\n  "));
+				xmlAddChild(c, xmlNewDocText(c->doc, BAD_CAST(c->parent == root ? "\n  " : "\n    ")));
 }
 
 char *object_format(enum object_kind kind, const xmlDoc *doc, unsigned flags)

@@ -1,13 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The smaller documents of libvirt: networks, storage pools, volumes, secrets, snapshots and checkpoints, as trees that are
+ * The smaller documents of libvirt: networks, storage pools, volumes, secrets, snapshots, checkpoints, the host's interfaces and
+ * devices, as trees that are
  * checked, completed and written by tables (fields.h) as domains are. No locks: a tree belongs to one thread.
  * Source: https://libvirt.org/format.html
  */
 #pragma once
 #include "model-xml.h"
 
-enum object_kind { OBJECT_NETWORK, OBJECT_POOL, OBJECT_VOLUME, OBJECT_SECRET, OBJECT_SNAPSHOT, OBJECT_CHECKPOINT };
+enum object_kind {
+	OBJECT_NETWORK,
+	OBJECT_POOL,
+	OBJECT_VOLUME,
+	OBJECT_SECRET,
+	OBJECT_SNAPSHOT,
+	OBJECT_CHECKPOINT,
+	OBJECT_INTERFACE,
+	OBJECT_NODE_DEVICE,
+};
 
 /*
  * flags: enum def_flags (domain-def.h). With DEF_LIVE what a server adds is kept (a volume's key and path, a pool's sizes, a

@@ -38,7 +38,9 @@ static const struct {
 	{ VIR_ERR_NO_NODE_DEVICE, "Node device not found", "Node device not found: %s" },
 	{ VIR_ERR_OPERATION_INVALID, "Requested operation is not valid", "Requested operation is not valid: %s" },
 	{ VIR_ERR_NO_INTERFACE, "Interface not found", "Interface not found: %s" },
+	{ VIR_ERR_MULTIPLE_INTERFACES, "multiple matching interfaces found", "multiple matching interfaces found: %s" },
 	{ VIR_ERR_NO_NWFILTER, "Network filter not found", "Network filter not found: %s" },
+	{ VIR_ERR_INVALID_SECRET, "Invalid secret", "Invalid secret: %s" },
 	{ VIR_ERR_NO_SECRET, "Secret not found", "Secret not found: %s" },
 	{ VIR_ERR_CONFIG_UNSUPPORTED, "unsupported configuration", "unsupported configuration: %s" },
 	{ VIR_ERR_OPERATION_TIMEOUT, "Timed out during operation", "Timed out during operation: %s" },
@@ -107,6 +109,25 @@ static enum rpc_code code_of(const GError *error)
 	return error->domain == G_IO_ERROR ? VIR_ERR_SYSTEM_ERROR : VIR_ERR_INTERNAL_ERROR;
 }
 
+/* Clients take a code of filters from another subsystem for that of secrets in an old libvirt's numbering. */
+static int subsystem_of(enum rpc_code code)
+{
+	switch (code) {
+	case VIR_ERR_NO_NODE_DEVICE:
+		return VIR_FROM_NODEDEV;
+	case VIR_ERR_NO_INTERFACE:
+	case VIR_ERR_MULTIPLE_INTERFACES:
+		return VIR_FROM_INTERFACE;
+	case VIR_ERR_INVALID_SECRET:
+	case VIR_ERR_NO_SECRET:
+		return VIR_FROM_SECRET;
+	case VIR_ERR_NO_NWFILTER:
+		return VIR_FROM_NWFILTER;
+	default:
+		return VIR_FROM_QEMU;
+	}
+}
+
 static GVariant *none(const char *type)
 {
 	return g_variant_new_maybe(G_VARIANT_TYPE(type), NULL);
@@ -117,7 +138,7 @@ GVariant *rpc_error_body(const GError *error)
 	enum rpc_code code = code_of(error);
 	g_autofree char *text = error->domain == RPC_ERRORS ? g_strdup(error->message) : rpc_error_text(code, error->message);
 	const char *valid = g_utf8_validate(text, -1, NULL) ? text : "an error whose text is not UTF-8";
-	return g_variant_new("(iimsi@m(sayi)@msms@msii@m(say))", code, VIR_FROM_QEMU, valid, LEVEL_ERROR, none("(sayi)"),
+	return g_variant_new("(iimsi@m(sayi)@msms@msii@m(say))", code, subsystem_of(code), valid, LEVEL_ERROR, none("(sayi)"),
 			     none("s"), valid, none("s"), -1, -1, none("(say)"));
 }
 

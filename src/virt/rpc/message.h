@@ -80,7 +80,9 @@ enum rpc_code {
 	VIR_ERR_NO_NODE_DEVICE = 53,
 	VIR_ERR_OPERATION_INVALID = 55,
 	VIR_ERR_NO_INTERFACE = 57,
+	VIR_ERR_MULTIPLE_INTERFACES = 59,
 	VIR_ERR_NO_NWFILTER = 62,
+	VIR_ERR_INVALID_SECRET = 65,
 	VIR_ERR_NO_SECRET = 66,
 	VIR_ERR_CONFIG_UNSUPPORTED = 67,
 	VIR_ERR_OPERATION_TIMEOUT = 68,
@@ -105,6 +107,7 @@ enum rpc_code {
 	VIR_ERR_MULTIPLE_DOMAINS = 110,
 };
 /* What a domain of an error is (enum virErrorDomain): shown by some clients as a prefix only. */
+enum { VIR_FROM_NODEDEV = 22, VIR_FROM_INTERFACE = 26, VIR_FROM_SECRET = 30, VIR_FROM_NWFILTER = 33 };
 enum { VIR_FROM_QEMU = 10, VIR_FROM_DOMAIN = 20, VIR_FROM_RPC = 7, VIR_FROM_REMOTE = 13, VIR_FROM_TEST = 12 };
 
 /* libvirt's sentence for a code around its detail, "Domain not found: …"; what stock clients print. Static format's result. */

@@ -5,10 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "kv.h"
 #include "kv-driver.h"
 #include "log.h"
+#include "host-devices.h"
 #include "pools.h"
+#include "secrets.h"
 #include "snapshots.h"
 #include "uuid.h"
 
@@ -51,6 +54,7 @@ void kv_machine_unref(struct kv_machine *m)
 	g_cond_clear(&m->changed);
 	g_free(m->shutdown);
 	g_free(m->run);
+	g_free(m->cgroup);
 	g_free(m->log);
 	g_free(m);
 }
@@ -157,7 +161,7 @@ static void add_stored(void *opaque, const struct store_entry *entry)
 
 static bool open_hv(struct hv *hv, const char *uri, GError **error)
 {
-	g_autofree char *domains = NULL, *status = NULL, *snapshots = NULL;
+	g_autofree char *domains = NULL, *status = NULL, *snapshots = NULL, *secrets = NULL;
 	struct kv_hv *kv;
 
 	if (!check_path(hv, uri, error))
@@ -165,6 +169,7 @@ static bool open_hv(struct hv *hv, const char *uri, GError **error)
 	kv = hv->own = g_new0(struct kv_hv, 1);
 	kv->vmm = find_vmm();
 	set_folders(hv, kv);
+	cgroup_settle("");
 	domains = g_build_filename(hv->config_dir, "domains", NULL);
 	status = g_build_filename(hv->state_dir, "status", NULL);
 	kv->store = store_open(domains, "domain", 0, error);
@@ -179,6 +184,8 @@ static bool open_hv(struct hv *hv, const char *uri, GError **error)
 	kv_load_snapshots(hv);
 	if (!pools_open(hv, error) || !kv_networks_open(hv, error))
 		return false;
+	secrets = g_build_filename(hv->config_dir, "secrets", NULL);
+	secrets_open(hv, secrets);
 	hv_ref(hv); /* machines run on, and are listened to, when the last client has gone */
 	return true;
 }
@@ -296,6 +303,8 @@ const struct hv_driver kv_driver = {
 	.network_connections = kv_network_connections,
 	.network_leases = kv_network_leases,
 	.interface_addresses = kv_interface_addresses,
+	.node_devices = host_node_devices,
+	.interfaces = host_interfaces,
 	.start = kv_start,
 	.destroy = kv_destroy,
 	.suspend = kv_suspend,
@@ -312,6 +321,11 @@ const struct hv_driver kv_driver = {
 	.set_memory = kv_set_memory,
 	.stats = kv_stats,
 	.cpu_time = kv_cpu_time,
+	.cpu_times = kv_cpu_times,
+	.vcpus = kv_vcpus,
+	.pin = kv_pin,
+	.tune = kv_tune,
+	.tuned = kv_tuned,
 	.block_stats = kv_block_stats,
 	.interface_stats = kv_interface_stats,
 	.block_info = kv_block_info,

@@ -32,6 +32,7 @@ struct kv_machine {
 	pid_t pid;
 	guint64 started; /* its start in ticks, as in /proc/PID/stat: tells it from a later one with its number */
 	char *run;	 /* folder of its sockets */
+	char *cgroup;	 /* its own, for limits; NULL: it is where the daemon is, or nobody has asked */
 	char *log;
 	off_t log_at;	 /* where its own words begin */
 	bool starting;	 /* nothing is told yet */
@@ -129,6 +130,7 @@ void kv_end_orphans(struct hv *hv); /* after kv_load_status() */
 /* ---- stats.c ---- */
 bool kv_stats(struct domain *d, unsigned groups, GVariantBuilder *out, GError **error);
 guint64 kv_cpu_time(struct domain *d);
+bool kv_cpu_times(struct domain *d, guint64 ret[2]); /* user, system */
 bool kv_block_stats(struct domain *d, const char *dev, gint64 ret[5], GError **error);
 bool kv_block_info(struct domain *d, const char *dev, guint64 ret[3], GError **error);
 
@@ -199,6 +201,21 @@ bool kv_update(struct domain *d, xmlNode *before, xmlNode *after, GError **error
 bool kv_update_card(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error);
 bool kv_set_memory(struct domain *d, guint64 kib, GError **error);
 bool kv_set_vcpus(struct domain *d, unsigned n, GError **error);
+
+/* ---- tune.c ---- */
+struct kv_policy {
+	int policy; /* MPOL_…; 0: the process's own */
+	guint64 nodes[16];
+};
+bool kv_memory_policy(const xmlNode *domain, struct kv_policy *ret, GError **error); /* numatune */
+void kv_set_policy(const struct kv_policy *p);					       /* in the child, before its program */
+/* (waits) Pins and limits of its live definition, before it runs. */
+bool kv_tune_start(struct kv_machine *m, GError **error);
+void kv_tune_end(struct kv_machine *m);
+bool kv_vcpus(struct domain *d, struct hv_vcpu *ret, unsigned n, GError **error);
+bool kv_pin(struct domain *d, int vcpu, const guint8 *map, gsize len, GError **error);
+bool kv_tune(struct domain *d, const struct domain_def *def, GError **error);
+bool kv_tuned(struct domain *d, const char *path, gint64 *ret);
 
 /* ---- saved.c ---- */
 bool kv_save(struct domain *d, const char *path, const char *xml, unsigned flags, GError **error);

@@ -120,17 +120,27 @@ static const struct {
 	{RUNNING_FROM_SNAPSHOT, PAUSED_FROM_SNAPSHOT, STARTED_FROM_SNAPSHOT, SUSPENDED_FROM_SNAPSHOT},
 };
 
+static void tell_hints(const struct domain *d)
+{
+	g_auto(GStrv) hints = d->live ? domain_def_hints(d->live) : NULL;
+	g_autofree char *text = hints ? g_strjoinv(">, <", hints) : NULL;
+
+	if (text && *text)
+		kv_log_warn("domain '%s': kept, without an effect: <%s>", d->name, text);
+}
+
 static bool run_it(struct kv_machine *m, unsigned flags, const struct kv_origin *origin, bool running, GError **error)
 {
 	unsigned row = origin->snapshot ? 2 : origin->saved != NULL;
 	struct domain *d = m->d;
 
 	if (((origin->saved || origin->memory) && !wait_incoming(m, error)) || !kv_learn(m, error) ||
-	    !kv_learn_chains(m, error) || !kv_arrange(m, error))
+	    !kv_learn_chains(m, error) || !kv_tune_start(m, error) || !kv_arrange(m, error))
 		return false;
 	if (!(flags & START_PAUSED) && running && !kv_do(m, "cont", NULL, error))
 		return false;
 	m->starting = false;
+	tell_hints(d);
 	if (!(flags & START_PAUSED) && running) {
 		domain_set_state(d, DOMAIN_RUNNING, origins[row].running, LIFE_STARTED, origins[row].started);
 	} else {

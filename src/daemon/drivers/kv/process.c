@@ -80,9 +80,10 @@ bool kv_process_wait_end(const struct kv_machine *m, gint64 until)
 
 /* ---- its start ---- */
 
-static void own_session(gpointer unused)
+static void own_session(gpointer policy)
 {
 	setsid();
+	kv_set_policy(policy);
 }
 
 static int open_log(const char *path, GError **error)
@@ -118,15 +119,15 @@ static void note_start(int fd, char **argv)
 	g_string_free(line, TRUE);
 }
 
-static bool spawn(struct kv_machine *m, char **argv, int log, int extra, GError **error)
+static bool spawn(struct kv_machine *m, char **argv, int log, int extra, struct kv_policy *policy, GError **error)
 {
 	const int sources[] = {extra}, targets[] = {EXTRA_FD};
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	GPid pid = 0;
 	bool ok;
 
-	ok = g_spawn_async_with_pipes_and_fds("/", (const char *const *)argv, NULL, G_SPAWN_DEFAULT, own_session, NULL, null, log,
-					      log, sources, targets, extra >= 0, &pid, NULL, NULL, NULL, error);
+	ok = g_spawn_async_with_pipes_and_fds("/", (const char *const *)argv, NULL, G_SPAWN_DEFAULT, own_session, policy, null,
+					      log, log, sources, targets, extra >= 0, &pid, NULL, NULL, NULL, error);
 	if (null >= 0)
 		close(null);
 	m->pid = ok ? pid : 0;
@@ -136,15 +137,19 @@ static bool spawn(struct kv_machine *m, char **argv, int log, int extra, GError 
 
 bool kv_process_start(struct kv_machine *m, char **argv, int extra, GError **error)
 {
-	int log = open_log(m->log, error);
+	struct kv_policy policy;
 	struct stat st;
 	bool ok;
+	int log;
 
+	if (!kv_memory_policy(domain_def_root(m->d->live), &policy, error))
+		return false;
+	log = open_log(m->log, error);
 	if (log < 0)
 		return false;
 	note_start(log, argv);
 	m->log_at = fstat(log, &st) == 0 ? st.st_size : 0;
-	ok = spawn(m, argv, log, extra, error);
+	ok = spawn(m, argv, log, extra, &policy, error);
 	close(log);
 	return ok;
 }
@@ -210,6 +215,7 @@ void kv_process_clean_up(struct kv_machine *m)
 	GDir *dir = g_dir_open(m->run, 0, NULL);
 	const char *name;
 
+	kv_tune_end(m);
 	while (dir && (name = g_dir_read_name(dir))) {
 		g_autofree char *path = g_build_filename(m->run, name, NULL);
 

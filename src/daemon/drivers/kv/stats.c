@@ -67,6 +67,11 @@ guint64 kv_cpu_time(struct domain *d)
 	return d->own && process_times(d->own, &user, &system) ? user + system : 0;
 }
 
+bool kv_cpu_times(struct domain *d, guint64 ret[2])
+{
+	return d->own && process_times(d->own, &ret[0], &ret[1]);
+}
+
 static guint64 resident_kib(const struct kv_machine *m)
 {
 	g_autofree char *path = g_strdup_printf("/proc/%d/statm", (int)m->pid), *text = NULL;

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cpumap.h"
 #include "domain.h"
 #include "error.h"
 #include "model-xml.h"
@@ -267,24 +268,6 @@ static bool get_vcpus(struct call *call, GVariant *args, GVariant **ret, GError 
 	return true;
 }
 
-/* "2-3,5" */
-static char *list_of(const guint8 *map, gsize len)
-{
-	GString *out = g_string_new(NULL);
-
-	for (unsigned i = 0; i < len * 8; i++) {
-		unsigned to = i;
-
-		if (!(map[i / 8] & 1 << i % 8))
-			continue;
-		while (to + 1 < len * 8 && map[(to + 1) / 8] & 1 << (to + 1) % 8)
-			to++;
-		g_string_append_printf(out, to == i ? "%s%u" : "%s%u-%u", out->len ? "," : "", i, to);
-		i = to;
-	}
-	return g_string_free(out, FALSE);
-}
-
 static bool pin_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)
 {
 	g_autoptr(GVariant) map = g_variant_get_child_value(args, 2);
@@ -302,7 +285,7 @@ static bool pin_func(struct call *call, struct domain *d, GVariant *args, GVaria
 	if (vcpu >= domain_def_vcpus(d->live, NULL))
 		return rpc_fail(error, VIR_ERR_INVALID_ARG, "requested vcpu '%u' is not present in the domain", vcpu);
 	bytes = g_variant_get_fixed_array(map, &len, 1);
-	text = list_of(bytes, MIN(len, CPU_LIMIT / 8));
+	text = cpumap_text(bytes, MIN(len, CPU_LIMIT / 8));
 	number = g_strdup_printf("%u", vcpu);
 	pin = pin_of(d->live, vcpu);
 	if (!pin) {

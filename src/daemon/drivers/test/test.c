@@ -87,7 +87,7 @@ static struct entry *add_object(struct registry *r, const char *xml, GError **er
 static bool test_open(struct hv *hv, const char *uri, GError **error)
 {
 	if (strcmp(uri, "test:///default") == 0)
-		return add_default(hv, error) && add_object(hv->networks, default_network, error) &&
+		return test_host_open(hv, error) && add_default(hv, error) && add_object(hv->networks, default_network, error) &&
 		       add_object(hv->pools, default_pool, error);
 	return rpc_fail(error, VIR_ERR_INVALID_ARG, "testConnectOpen: supply a path or use test:///default");
 }
@@ -282,7 +282,7 @@ const struct hv_driver test_driver = {
 	.def_flags = DEF_TEST,
 	.schemes = (const char *const[]){ "test", NULL },
 	.handlers = (const struct handler *const[]){ test_word_handlers, test_node_handlers, test_guest_handlers,
-						     test_storage_handlers, NULL },
+						     test_storage_handlers, test_host_handlers, NULL },
 	.max_vcpus = 32,
 	.test_rules = true,
 	.storage = &pools_memory,
@@ -292,6 +292,9 @@ const struct hv_driver test_driver = {
 	.interface_stats = test_interface_stats,
 	.block_info = test_block_info,
 	.open = test_open,
+	.close = test_host_close,
+	.node_devices = test_node_devices,
+	.interfaces = test_interfaces,
 	.version = test_version,
 	.start = test_start,
 	.destroy = test_destroy,

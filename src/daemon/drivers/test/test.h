@@ -6,7 +6,14 @@
 #include "hv.h"
 
 /* Its own handlers. */
-extern const struct handler test_word_handlers[], test_node_handlers[], test_guest_handlers[], test_storage_handlers[];
+extern const struct handler test_word_handlers[], test_node_handlers[], test_guest_handlers[], test_storage_handlers[],
+	test_host_handlers[];
+
+/* hv->own: interfaces of the host. */
+bool test_host_open(struct hv *hv, GError **error);
+void test_host_close(struct hv *hv);
+GPtrArray *test_node_devices(struct hv *hv);
+GPtrArray *test_interfaces(struct hv *hv);
 
 char *test_capabilities(struct hv *hv);
 int test_screenshot(struct domain *d, unsigned screen, char **ret_mime, GError **error);

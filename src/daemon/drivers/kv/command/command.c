@@ -93,10 +93,10 @@ char *command_qmp_path(const struct command_paths *paths)
 	return g_build_filename(paths->run, "monitor", NULL);
 }
 
-/* What would take a cgroup, or another end than the process's. */
+/* What would take a manager of cgroups, or another end than the process's. Limits are tune.c's. */
 static bool check_wishes(const xmlNode *domain, GError **error)
 {
-	static const char *const none[] = {"cputune", "memtune", "blkiotune", "numatune", "resource", "vcpu/@cpuset"};
+	static const char *const none[] = {"resource"};
 	const char *emulator = xml_text(domain, "devices/emulator");
 	g_autofree char *program = emulator ? g_path_get_basename(emulator) : NULL;
 	guint64 max = 1, current;
