@@ -354,9 +354,11 @@ static bool apply_times(const char *group, const xmlNode *domain, const struct c
 	g_autofree char *emulator = thread_group(group, -1);
 	bool divided = access(emulator, F_OK) == 0;
 
-	if (wants_threads(domain) && !divided && !make_threads(group, domain, t, error))
-		return false;
-	divided |= wants_threads(domain);
+	if (wants_threads(domain) && !divided && t->n_vcpus) { /* without: it has not run yet */
+		if (!make_threads(group, domain, t, error))
+			return false;
+		divided = true;
+	}
 	for (unsigned i = 0; i < G_N_ELEMENTS(times); i++) {
 		if (times[i].scope == WHOLE && !apply_time(group, domain, i, error))
 			return false;

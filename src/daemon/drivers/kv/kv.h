@@ -39,6 +39,7 @@ struct kv_machine {
 	bool ending;	 /* whoever ends it tells what became of it */
 	bool panicked;
 	bool restarts;	 /* on_crash: it is started anew */
+	bool tuned;	 /* its threads are where the definition has them */
 	bool fake_reboot; /* a shutdown that is to become a start */
 	int pause_reason; /* of the next STOP; PAUSED_UNKNOWN: the guest's or somebody else's doing */
 	char *shutdown;	 /* the reason that SHUTDOWN gave; NULL: none came */
@@ -209,8 +210,9 @@ struct kv_policy {
 };
 bool kv_memory_policy(const xmlNode *domain, struct kv_policy *ret, GError **error); /* numatune */
 void kv_set_policy(const struct kv_policy *p);					       /* in the child, before its program */
-/* (waits) Pins and limits of its live definition, before it runs. */
+/* (waits) Limits of its live definition, before it runs; and what has to do with vCPUs' threads, which are there when it runs. */
 bool kv_tune_start(struct kv_machine *m, GError **error);
+bool kv_tune_run(struct kv_machine *m, GError **error);
 void kv_tune_end(struct kv_machine *m);
 bool kv_vcpus(struct domain *d, struct hv_vcpu *ret, unsigned n, GError **error);
 bool kv_pin(struct domain *d, int vcpu, const guint8 *map, gsize len, GError **error);

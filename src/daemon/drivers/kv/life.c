@@ -137,7 +137,7 @@ static bool run_it(struct kv_machine *m, unsigned flags, const struct kv_origin 
 	if (((origin->saved || origin->memory) && !wait_incoming(m, error)) || !kv_learn(m, error) ||
 	    !kv_learn_chains(m, error) || !kv_tune_start(m, error) || !kv_arrange(m, error))
 		return false;
-	if (!(flags & START_PAUSED) && running && !kv_do(m, "cont", NULL, error))
+	if (!(flags & START_PAUSED) && running && (!kv_do(m, "cont", NULL, error) || !kv_tune_run(m, error)))
 		return false;
 	m->starting = false;
 	tell_hints(d);
@@ -304,7 +304,7 @@ bool kv_resume(struct domain *d, GError **error)
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "domain is pmsuspended");
 	if (d->state == DOMAIN_RUNNING)
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "domain is already running");
-	return kv_do(m, "cont", NULL, error);
+	return kv_do(m, "cont", NULL, error) && kv_tune_run(m, error);
 }
 
 /* The agent's way was gone before (agent-power.c). */

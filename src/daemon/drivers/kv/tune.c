@@ -13,7 +13,7 @@
 #include "field-values.h"
 #include "kv.h"
 
-enum { NODES_MAX = 1024 };
+enum { NODES_MAX = 1024, THREADS_SECONDS = 10 };
 
 /* ---- threads ---- */
 
@@ -95,8 +95,8 @@ bool kv_pin(struct domain *d, int vcpu, const guint8 *map, gsize len, GError **e
 		return threads && domain_require_active(d, error);
 	if (vcpu == PIN_EMULATOR)
 		return pin_others(m, threads, map, len, error);
-	if ((guint)vcpu >= threads->len || !g_array_index(threads, pid_t, vcpu))
-		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "vcpu %d has no thread", vcpu);
+	if ((guint)vcpu >= threads->len)
+		return m->tuned ? rpc_fail(error, VIR_ERR_OPERATION_INVALID, "vcpu %d has no thread", vcpu) : true;
 	return pin_thread(g_array_index(threads, pid_t, vcpu), map, len, error);
 }
 
@@ -163,19 +163,52 @@ static bool limit_as(struct kv_machine *m, const xmlNode *root, const GArray *th
 	return cgroup_apply("", &m->cgroup, name, root, &t, error);
 }
 
+static bool has_pins(const xmlNode *root)
+{
+	return xml_text(root, "vcpu/@cpuset") || xml_child(root, "cputune/vcpupin") || xml_child(root, "cputune/emulatorpin");
+}
+
 bool kv_tune_start(struct kv_machine *m, GError **error)
 {
+	g_autoptr(GArray) none = g_array_new(FALSE, TRUE, sizeof(pid_t));
 	const xmlNode *root = domain_def_root(m->d->live);
-	g_autoptr(GArray) threads = NULL;
 
-	if (!cgroup_wanted(root) && !xml_text(root, "vcpu/@cpuset") && !xml_child(root, "cputune/vcpupin") &&
-	    !xml_child(root, "cputune/emulatorpin"))
+	return !cgroup_wanted(root) || limit_as(m, root, none, error);
+}
+
+static bool all_there(const struct kv_machine *m, const GArray *threads)
+{
+	unsigned n = m->d->live ? domain_def_vcpus(m->d->live, NULL) : 0;
+
+	for (guint i = 0; i < n; i++)
+		if (i >= threads->len || !g_array_index(threads, pid_t, i))
+			return false;
+	return true;
+}
+
+bool kv_tune_run(struct kv_machine *m, GError **error)
+{
+	gint64 until = g_get_monotonic_time() + THREADS_SECONDS * G_USEC_PER_SEC;
+	const xmlNode *root = m->d->live ? domain_def_root(m->d->live) : NULL;
+
+	if (m->tuned || !root || (!cgroup_wanted(root) && !has_pins(root)))
 		return true;
-	threads = vcpu_threads(m, error);
-	if (!threads || !m->d->live)
-		return threads && domain_require_active(m->d, error);
-	root = domain_def_root(m->d->live);
-	return pin_as(m, root, threads, error) && limit_as(m, root, threads, error);
+	for (;;) {
+		g_autoptr(GArray) threads = vcpu_threads(m, error);
+
+		if (!threads)
+			return m->gone;
+		if (m->gone || !m->d->live)
+			return true; /* it has ended already */
+		root = domain_def_root(m->d->live);
+		if (all_there(m, threads)) {
+			m->tuned = true;
+			return pin_as(m, root, threads, error) && limit_as(m, root, threads, error);
+		}
+		if (g_get_monotonic_time() > until)
+			return rpc_fail(error, VIR_ERR_OPERATION_TIMEOUT, "the threads of vCPUs do not come, and cannot be pinned");
+		state_wait(&m->changed, g_get_monotonic_time() + 5 * G_TIME_SPAN_MILLISECOND);
+	}
 }
 
 bool kv_tune(struct domain *d, const struct domain_def *def, GError **error)
