@@ -233,7 +233,7 @@ def case_kernel(bed, program):
     with open(bed.path('disk'), 'wb') as file:
         file.truncate(1 << 20)
     command = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && ' + program + ' kernel'
-    done = subprocess.run(['timeout', '-s', 'KILL', '120', bed.vmm, '--kernel', kernel, '--initrd', bed.path('cgroups'), '--memory', '256M',
+    done = subprocess.run(['timeout', '-s', 'KILL', '180', bed.vmm, '--kernel', kernel, '--initrd', bed.path('cgroups'), '--memory', '256M',
                            '--disk', bed.path('disk'), '--append', f'console=ttyS0 quiet kv.run="{command}"'], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     text = done.stdout.decode(errors='replace')

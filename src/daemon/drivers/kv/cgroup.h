@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Control groups, version 2: a group of its own for a machine that has limits, beside the daemon's. Groups are made in the group
- * that the daemon was given (systemd's Delegate=yes), or in the root of the hierarchy when it runs there. The kernel wants
+ * Control groups, version 2: a group of its own for a machine that has limits, beside the daemon's. Groups are made in the
+ * group that the daemon was given (systemd's Delegate=yes), or in the root of the hierarchy when it runs there. The kernel wants
  * groups with processes or with controllers for groups below, not both; so when the daemon is alone in its group, it goes into
- * one below, "kvd", at its start, and machines without limits stay with it there. Pure but for the cgroup file system; any thread, without
- * the state lock. Source: the kernel's Documentation/admin-guide/cgroup-v2.rst
+ * one below, "kvd", at its start, and machines without limits stay with it there. Pure but for the cgroup file system; any
+ * thread. Source: the kernel's Documentation/admin-guide/cgroup-v2.rst
  */
 #pragma once
 #include <glib.h>

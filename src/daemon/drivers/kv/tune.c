@@ -206,7 +206,8 @@ bool kv_tune_run(struct kv_machine *m, GError **error)
 			return pin_as(m, root, threads, error) && limit_as(m, root, threads, error);
 		}
 		if (g_get_monotonic_time() > until)
-			return rpc_fail(error, VIR_ERR_OPERATION_TIMEOUT, "the threads of vCPUs do not come, and cannot be pinned");
+			return rpc_fail(error, VIR_ERR_OPERATION_TIMEOUT,
+					"the threads of vCPUs do not come, and cannot be pinned");
 		state_wait(&m->changed, g_get_monotonic_time() + 5 * G_TIME_SPAN_MILLISECOND);
 	}
 }
