@@ -53,7 +53,7 @@ def wire(kind):
 
 def read_procs(path):
     for line in open(path, encoding='utf-8'):
-        words = line.split('#')[0].split()
+        words = [w for w in line.split('#')[0].split() if w[0] not in '@%']
         if words and words[0] == 'remote' and '!' not in words:
             cut = words.index('->') if '->' in words else len(words)
             procs[words[2]] = [Value(w) for w in words[3:cut]], [Value(w) for w in words[cut + 1:]]

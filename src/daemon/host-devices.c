@@ -120,7 +120,7 @@ xmlNode *host_device_new(struct host *h, const char *type, const char *folder, c
 	xmlNode *root, *capability;
 
 	for (char *p = clean_name; *p; p++)
-		if (!g_ascii_isalnum(*p) && !strchr("-_", *p))
+		if (!g_ascii_isalnum(*p))
 			*p = '_';
 	o->active = true;
 	o->doc = xmlNewDoc(BAD_CAST "1.0");

@@ -130,8 +130,8 @@ def case_host(bed):
     compare(bed, 'host')
 
 
-def case_host_devices(bed):
-    compare(bed, 'host-devices')
+def case_test_host(bed):
+    compare(bed, 'test-host')
 
 
 SCRIPT = '''
