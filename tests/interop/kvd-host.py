@@ -232,8 +232,9 @@ def case_kernel(bed, program):
     subprocess.run([os.path.join(bed.root, 'tools/make-initrd'), bed.path('cgroups'), program], check=True, stdout=subprocess.DEVNULL)
     with open(bed.path('disk'), 'wb') as file:
         file.truncate(1 << 20)
-    command = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && ' + program + ' kernel'
-    done = subprocess.run(['timeout', '-s', 'KILL', '180', bed.vmm, '--kernel', kernel, '--initrd', bed.path('cgroups'), '--memory', '256M',
+    command = ('mount -t cgroup2 cgroup2 /sys/fs/cgroup && echo +cpu +memory +io >/sys/fs/cgroup/cgroup.subtree_control && '
+               + program + ' kernel')
+    done = subprocess.run(['timeout', '-s', 'KILL', '180', bed.vmm, '--kernel', kernel, '--initrd', bed.path('cgroups'), '--memory', '512M',
                            '--disk', bed.path('disk'), '--append', f'console=ttyS0 quiet kv.run="{command}"'], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     text = done.stdout.decode(errors='replace')
