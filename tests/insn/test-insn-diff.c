@@ -17,6 +17,7 @@
 #include "cpuid.h"
 #include "diff.h"
 #include "exec-list.h"
+#include "host-gs.h"
 #include "sys.h"
 #include "vector.h"
 
@@ -460,6 +461,11 @@ int main(int argc, char **argv)
 	u64 cases;
 
 	parse_options(argc, argv);
+	host_gs_init();
+	if (host_gs_by_kernel) {
+		printf("this host's kernel offers no FSGSBASE: the processor cannot be asked with segment bases of our own\n");
+		return 77;
+	}
 	undefined_known = leaves_known_flags();
 	if (!native_open()) {
 		printf("cannot map the test's addresses\n");

@@ -4,7 +4,7 @@
  * text that is the same on every machine and for every layout of structures and stubs. golden.py compares it.
  *
  * A sequence lies in a page of its own; its block is made by block_translate() as run.c would, and never run. So no page
- * tables or guest memory are needed, and the host's processor does not matter but for FSGSBASE.
+ * tables or guest memory are needed, and the host's processor does not matter.
  */
 #include <getopt.h>
 #include <stdlib.h>
@@ -216,8 +216,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (!open_vm()) {
-		printf("no translator on this host: it has no FSGSBASE\n");
-		return 77;
+		fprintf(stderr, "jit-listing: no translator\n");
+		return 1;
 	}
 	now.out = stdout;
 	status = optind < argc ? list_file(argv[optind], view, at) : list_table();

@@ -5,6 +5,7 @@
  * entered. Only two things cannot wait: INVPCID of one address, and write tags of a page that becomes code.
  */
 #include <sys/mman.h>
+#include "host-gs.h"
 #include "mmu.h"
 #include "soft.h"
 
@@ -315,7 +316,7 @@ static void set_enter(struct cpu *c, struct mmu_set *set)
 	c->set = set->face;
 	cpu_drop_stack(c);
 	if (c->gs_is_set)
-		__asm__ volatile("wrgsbase %0" : : "r"((u64)(uintptr_t)c->set));
+		host_gs_write((u64)(uintptr_t)c->set);
 }
 
 void mmu_init(struct cpu *c)

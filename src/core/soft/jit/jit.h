@@ -11,7 +11,7 @@
 struct jit;
 struct vm;
 
-struct jit *jit_create(const struct jit_options *o); /* NULL: this host cannot (it needs FSGSBASE): interpret */
+struct jit *jit_create(const struct jit_options *o); /* NULL: there is no memory: interpret */
 void jit_destroy(struct jit *j);
 
 /* Runs c until a request is polled (returns 0) or the interpreter, called inside, leaves (returns the cpu_leave_reason). */

@@ -8,28 +8,19 @@
 #include <ucontext.h>
 #include "../cpu/host.h"
 #include "../cpu/interp.h"
+#include "../host-gs.h"
 #include "../mmu.h"
 #include "lockstep.h"
 #include "tx.h"
-
-#define AUX_HWCAP2 26 /* <sys/auxv.h> clashes with the page-fault bits of state.h */
-#define HWCAP2_FSGSBASE_BIT (1u << 1)
-unsigned long getauxval(unsigned long type);
-
-static bool host_fits(void)
-{
-	return getauxval(AUX_HWCAP2) & HWCAP2_FSGSBASE_BIT;
-}
 
 struct jit *jit_create(const struct jit_options *o)
 {
 	struct jit *j;
 
-	if (!host_fits())
-		return NULL;
 	j = calloc(1, sizeof(*j));
 	if (!j)
 		return NULL;
+	host_gs_init();
 	pthread_mutex_init(&j->lock, NULL);
 	j->options = *o;
 	j->testing = o->tlb || o->events || !o->links || o->lockstep;
@@ -394,8 +385,8 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 }
 
 /*
- * WRGSBASE is slow. A thread whose GS base is 0 does not use it, so ours stays there for the next KVM_RUN; what is found in
- * its place then is somebody's and is put back. The storage must need no call to libc.
+ * Writing the GS base is slow. A thread whose GS base is 0 does not use it, so ours stays there for the next KVM_RUN; what is found
+ * in its place then is somebody's and is put back. The storage must need no call to libc.
  */
 static _Thread_local __attribute__((tls_model("initial-exec"))) struct {
 	struct cpu *running; /* in jit_run() */
@@ -404,11 +395,10 @@ static _Thread_local __attribute__((tls_model("initial-exec"))) struct {
 
 static u64 gs_enter(const struct cpu *c)
 {
-	u64 base = (u64)(uintptr_t)c->set, own;
+	u64 base = (u64)(uintptr_t)c->set, own = host_gs_read();
 
-	__asm__ volatile("rdgsbase %0" : "=r"(own));
 	if (own != base)
-		__asm__ volatile("wrgsbase %0" : : "r"(base));
+		host_gs_write(base);
 	return own;
 }
 
@@ -417,7 +407,7 @@ static void gs_leave(const struct cpu *c, u64 own)
 	if (own == thread.gs_left)
 		thread.gs_left = (u64)(uintptr_t)c->set;
 	else
-		__asm__ volatile("wrgsbase %0" : : "r"(own));
+		host_gs_write(own);
 }
 
 unsigned jit_run(struct jit *j, struct cpu *c)
