@@ -19,7 +19,7 @@ static bool addresses_func(struct call *call, struct domain *d, GVariant *args, 
 	return ok;
 }
 
-static bool addresses(struct call *call, GVariant *args, GVariant **ret, GError **error)
+bool domain_interface_addresses(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
 	if (!call->hv->driver->interface_addresses)
 		return handler_unsupported(call, args, ret, error);
@@ -27,6 +27,6 @@ static bool addresses(struct call *call, GVariant *args, GVariant **ret, GError 
 }
 
 const struct handler domain_interface_handlers[] = {
-	{RPC_DOMAIN_INTERFACE_ADDRESSES, addresses, HANDLER_READ_ONLY, "domain:read"},
+	{RPC_DOMAIN_INTERFACE_ADDRESSES, domain_interface_addresses, HANDLER_READ_ONLY, "domain:read"},
 	{0},
 };

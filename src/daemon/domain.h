@@ -115,6 +115,7 @@ bool domain_start(struct domain *d, unsigned flags, GError **error);
 struct domain *domain_define_for_once(struct hv *hv, struct domain_def **def, enum domain_job job, GError **error);
 /* Handlers that a driver may put its own words before (domain-life.c). */
 handler_func domain_suspend, domain_resume, domain_shutdown, domain_reboot;
+handler_func domain_interface_addresses; /* domain-interface.c: of what the host knows */
 /* The same (domain-size.c). */
 handler_func domain_set_vcpus, domain_get_vcpus;
 /* A device that a guest has let go of: out of the live definition, and those who listen are told. */

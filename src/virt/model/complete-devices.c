@@ -44,7 +44,7 @@ static bool complete_interface(struct completion *c, xmlNode *card, GError **err
 	}
 	/* A running card's name in the host is not its definition's. */
 	if (!c->test && !(c->flags & DEF_LIVE) && g_str_has_prefix(xml_text(card, "target/@dev") ?: "", "vnet"))
-		xml_set(card, "target/@dev", NULL);
+		xml_set(card, "target", NULL);
 	if (xml_is(card, "@type", "network") && !xml_text(card, "source/@network"))
 		return rpc_fail(error, VIR_ERR_XML_ERROR, "Missing required attribute 'network' in element 'source'");
 	for (xmlNode *f = xml_child(card, "portForward"); f; f = xml_next(f))

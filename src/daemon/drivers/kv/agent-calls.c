@@ -287,14 +287,11 @@ static bool hostname(struct call *call, GVariant *args, GVariant **ret, GError *
 static bool addresses_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)
 {
 	g_autoptr(JsonNode) value = NULL;
-	guint32 source, flags;
+	guint32 flags;
 	GVariant *list;
 
-	g_variant_get_child(args, 1, "u", &source);
 	if (!check_flags(call, args, 2, 0, &flags, error))
 		return false;
-	if (source != SOURCE_AGENT)
-		return rpc_fail(error, VIR_ERR_ARGUMENT_UNSUPPORTED, "Unsupported IP address data source %u", source);
 	value = ask(d, "guest-network-get-interfaces", NULL, error);
 	list = value ? agent_interfaces(value, error) : NULL;
 	if (list)
@@ -304,7 +301,11 @@ static bool addresses_func(struct call *call, struct domain *d, GVariant *args, 
 
 static bool addresses(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
-	return with_guest(call, args, ret, error, addresses_func);
+	guint32 source;
+
+	g_variant_get_child(args, 1, "u", &source);
+	return source == SOURCE_AGENT ? with_guest(call, args, ret, error, addresses_func) :
+					domain_interface_addresses(call, args, ret, error);
 }
 
 /* ---- everything about it ---- */

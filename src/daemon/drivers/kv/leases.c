@@ -8,8 +8,8 @@
 #include "kv.h"
 #include "registry.h"
 
-enum { SOURCE_LEASE, SOURCE_AGENT, SOURCE_ARP };
-enum { ADDRESS_IPV4, ADDRESS_IPV6 };
+enum { SOURCE_LEASE };
+enum { ADDRESS_IPV4 };
 
 /* (waits) NULL: it says nothing. */
 static JsonNode *ask_card(struct kv_machine *m, const char *alias, GError **error)
@@ -208,53 +208,11 @@ static bool from_leases(struct domain *d, GVariantBuilder *out)
 	return true;
 }
 
-static GVariant *addresses_in(JsonObject *interface)
-{
-	JsonNode *member = json_object_get_member(interface, "ip-addresses");
-	GVariantBuilder list = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE("a(isu)"));
-	JsonArray *all = kv_array(member);
-
-	for (guint i = 0; all && i < json_array_get_length(all); i++) {
-		JsonObject *o = kv_object(json_array_get_element(all, i));
-		const char *type = kv_text_in(o, "ip-address-type"), *address = kv_text_in(o, "ip-address");
-
-		if (type && address)
-			g_variant_builder_add(&list, "(isu)", strcmp(type, "ipv6") ? ADDRESS_IPV4 : ADDRESS_IPV6, address,
-					      (guint32)MAX(kv_number_in(o, "prefix"), 0));
-	}
-	return g_variant_builder_end(&list);
-}
-
-static bool from_agent(struct domain *d, GVariantBuilder *out, GError **error)
-{
-	enum { AGENT_SECONDS = 5 };
-	g_autofree char *text = NULL;
-	g_autoptr(JsonNode) answer = NULL;
-	JsonArray *list;
-
-	if (!d->hv->driver->agent)
-		return rpc_fail(error, VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured");
-	text = d->hv->driver->agent(d, "{\"execute\":\"guest-network-get-interfaces\"}", AGENT_SECONDS, error);
-	answer = text ? json_from_string(text, error) : NULL;
-	if (!answer)
-		return false;
-	list = kv_array(json_object_get_member(kv_object(answer), "return"));
-	for (guint i = 0; list && i < json_array_get_length(list); i++) {
-		JsonObject *o = kv_object(json_array_get_element(list, i));
-
-		if (o && kv_text_in(o, "name"))
-			add_interface(out, kv_text_in(o, "name"), kv_text_in(o, "hardware-address"), addresses_in(o));
-	}
-	return true;
-}
-
 bool kv_interface_addresses(struct domain *d, unsigned source, GVariantBuilder *out, GError **error)
 {
 	if (!kv_machine_of(d, error))
 		return false;
 	if (source == SOURCE_LEASE)
 		return from_leases(d, out);
-	if (source == SOURCE_AGENT)
-		return from_agent(d, out, error);
 	return rpc_fail(error, VIR_ERR_ARGUMENT_UNSUPPORTED, "Unknown IP address data source %u", source);
 }
