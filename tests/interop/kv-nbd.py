@@ -17,7 +17,7 @@ import cases
 import certs
 from cases import Skipped, check
 
-LIMIT = 60
+LIMIT = 180
 MIB = 1 << 20
 TOOLS = 'qemu-img', 'qemu-io', 'qemu-nbd', 'nbdinfo', 'nbdcopy'
 # The disk of most cases: data, a hole, data, zeroes that have room, a hole.

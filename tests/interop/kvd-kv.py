@@ -19,7 +19,7 @@ import cases
 import qmp
 from cases import Failed, Skipped, check
 
-LIMIT = 60
+LIMIT = 180
 SCRIPT = """while sleep 0.5; do
 	if [ -e /sys/block/vda ]; then
 		[ "$there" ] || echo "guest-disk $(cat /sys/block/vda/size)"

@@ -21,7 +21,7 @@ spec = importlib.util.spec_from_file_location('kvd_kv', os.path.join(os.path.dir
 kv = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(kv)
 
-LIMIT = 60
+LIMIT = 180
 MIB = 1 << 20
 
 

@@ -17,7 +17,7 @@ import time
 import cases
 from cases import Skipped, check
 
-LIMIT = 60
+LIMIT = 180
 NOBODY = 65534
 # What time, chance and the host's file systems make, and how large tables of our images are.
 VARIES = ((r'[0-9a-f]{8}-[0-9a-f-]{27}', 'UUID'), (r'time>[0-9.]+<', 'time>T<'), (r'(allocation|available|physical)( unit=.bytes.)?>\d+<', r'\1>N<'),

@@ -17,7 +17,7 @@ import time
 import cases
 from cases import Skipped, check
 
-LIMIT = 60
+LIMIT = 180
 REMOTE, KEEPALIVE = 0x20008086, 0x6b656570
 CALL, REPLY, MESSAGE, STREAM, CALL_FDS = 0, 1, 2, 3, 4
 OK, ERROR, CONTINUE = 0, 1, 2

@@ -8,7 +8,7 @@ import time
 
 from cases import Skipped, check
 
-LIMIT = 60
+LIMIT = 180
 NOBODY = 65534
 
 

@@ -18,7 +18,7 @@ import cases
 import qmp
 from cases import Skipped, check
 
-LIMIT = 60
+LIMIT = 180
 MIB = 1 << 20
 
 

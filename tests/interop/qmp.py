@@ -19,7 +19,7 @@ import time
 import cases
 from cases import Failed, Skipped, check
 
-LIMIT = 60
+LIMIT = 180
 LOAD_AT = 0x100000
 
 

@@ -15,7 +15,7 @@ import cases
 import qmp
 from cases import Skipped, check
 
-LIMIT = 60
+LIMIT = 180
 LANDLOCK_CREATE_RULESET = 444
 
 
