@@ -121,7 +121,7 @@ def case_bytes(bed):
                 check(status == 0, f'{program} {line}', text)
             with open(f'{bed.folder}/down', 'rb') as file:
                 check(file.read() == data, f'{program}: a volume is another one after its way')
-        xml = bed.script('net.xml', '<network><name>n</name></network>')
+        xml = bed.script('net.xml', "<network><name>n</name><forward mode='nat'/><ip address='10.9.0.1' netmask='255.255.255.0'/></network>")
         line = ['virsh', '-c', bed.uri(), 'net-event', '--event', 'lifecycle', '--timeout', '30']
         with subprocess.Popen(line, env=kvd.env, stdout=subprocess.PIPE, text=True) as events:
             local, number = f'qemu+unix:///session?socket={kvd.socket}', 0
