@@ -12,7 +12,7 @@ static const struct role_call vcpu_calls[] = {
 	USE(engine_calls),
 	CALL_IF(ioctl, 1, 0xff00, 0xae00),
 	CALL_IF(sendto, 4, UINT64_MAX, 0), /* to the peer of a console, and no other address */
-	CALL_IF(arch_prctl, 0, UINT64_MAX, 0x1001), /* ARCH_SET_GS, ARCH_GET_GS: where FSGSBASE is not to be had (soft/jit/run.c) */
+	CALL_IF(arch_prctl, 0, UINT64_MAX, 0x1001), /* ARCH_SET_GS, ARCH_GET_GS: the software KVM without FSGSBASE */
 	CALL_IF(arch_prctl, 0, UINT64_MAX, 0x1004),
 	CALL(poll),
 	CALL(ppoll),

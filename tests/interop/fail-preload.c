@@ -92,7 +92,7 @@ static bool is_file(int fd)
 	type name params                                        \
 	{                                                       \
 		static __typeof__(&name) real;                  \
-                                                                \
+	\
 		if (!real)                                      \
 			real = REAL(name);                      \
 		return (also) && write_fails() ? -1 : real args; \
@@ -124,7 +124,7 @@ static int opened(int dir, const char *path, int flags, mode_t mode)
 	{                                                              \
 		va_list more;                                          \
 		mode_t mode;                                           \
-                                                                       \
+	\
 		va_start(more, flags);                                 \
 		mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;     \
 		va_end(more);                                          \

@@ -24,7 +24,7 @@ import cases
 import qmp
 from cases import Skipped, check
 
-LIMIT = 90
+LIMIT = 180
 DISK = 32 << 20
 
 

@@ -17,7 +17,7 @@ import cases
 import qmp
 from cases import Skipped, check
 
-LIMIT = 90
+LIMIT = 180
 SIZE = 32 << 20
 
 # Overwrites blocks until there is a second disk... of its own will: until the host presses Enter on the console.

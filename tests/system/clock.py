@@ -15,7 +15,7 @@ import cases  # noqa: E402
 import qmp  # noqa: E402
 from cases import Skipped, check  # noqa: E402
 
-LIMIT = 100
+LIMIT = 240
 STOP = 4
 SET = calendar.timegm((2010, 5, 6, 7, 8, 9))
 GUEST = ('i=0; while [ $i -lt 3 ]; do echo @rtc $(cat /sys/class/rtc/rtc0/since_epoch); '

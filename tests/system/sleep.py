@@ -18,7 +18,7 @@ import cases  # noqa: E402
 import qmp  # noqa: E402
 from cases import Skipped, check  # noqa: E402
 
-LIMIT = 100
+LIMIT = 240
 FIRMWARE = {'bios': '/usr/share/seabios/bios-256k.bin', 'uefi': '/usr/share/OVMF/OVMF_CODE.fd'}
 MODULES = 'ahci', 'sd_mod', 'xhci_pci', 'usbhid', 'hid-generic', 'bochs', 'psmouse'
 WAKES = 4

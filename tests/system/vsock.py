@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 
-LIMIT = 90
+LIMIT = 180
 
 
 def connect(path):

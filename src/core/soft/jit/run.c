@@ -385,8 +385,8 @@ static unsigned run_loop(struct jit *j, struct cpu *c)
 }
 
 /*
- * Writing the GS base is slow. A thread whose GS base is 0 does not use it, so ours stays there for the next KVM_RUN; what is found
- * in its place then is somebody's and is put back. The storage must need no call to libc.
+ * Writing the GS base is slow. A thread whose GS base is 0 does not use it, so ours stays there for the next KVM_RUN; what is
+ * found in its place then is somebody's and is put back. The storage must need no call to libc.
  */
 static _Thread_local __attribute__((tls_model("initial-exec"))) struct {
 	struct cpu *running; /* in jit_run() */
