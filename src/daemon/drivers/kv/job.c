@@ -73,17 +73,18 @@ static void set_stats(struct domain *d, GVariant *stats)
 	d->job_stats = stats;
 }
 
-bool kv_migration_wait(struct kv_machine *m, enum kv_job job, GError **error)
+bool kv_migration_wait(struct kv_machine *m, enum kv_job job, bool to_moment, GError **error)
 {
 	for (;;) {
 		g_autoptr(JsonNode) answer = kv_ask(m, "query-migrate", NULL, error);
-		const char *status = kv_text_in(kv_object(answer), "status"), *why = kv_text_in(kv_object(answer), "error-desc");
+		JsonObject *o = kv_object(answer);
+		const char *status = kv_text_in(o, "status"), *why = kv_text_in(o, "error-desc");
 
 		if (!answer)
 			return false;
 		if (status && (!strcmp(status, "completed") || !strcmp(status, "active")))
-			set_stats(m->d, stats_of(m->d, job, kv_object(answer)));
-		if (status && !strcmp(status, "completed"))
+			set_stats(m->d, stats_of(m->d, job, o));
+		if (!g_strcmp0(status, "completed") || (to_moment && o && json_object_has_member(o, "downtime")))
 			return true;
 		if (status && !strcmp(status, "cancelled"))
 			return rpc_fail(error, VIR_ERR_OPERATION_ABORTED, "%s: canceled by client", job_names[job]);

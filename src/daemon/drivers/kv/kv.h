@@ -240,7 +240,8 @@ bool kv_snapshot_revert(struct domain *d, xmlDoc *doc, unsigned flags, GError **
 bool kv_snapshot_delete(struct domain *d, xmlDoc *doc, unsigned flags, GError **error);
 
 /* ---- job.c ---- */
-bool kv_migration_wait(struct kv_machine *m, enum kv_job job, GError **error); /* (waits) until all is written */
+/* (waits) Until all is written; or, to_moment, until a background snapshot has its moment, and the machine may run. */
+bool kv_migration_wait(struct kv_machine *m, enum kv_job job, bool to_moment, GError **error);
 void kv_job_started(struct domain *d);
 void kv_job_ended(struct domain *d, GVariant *stats); /* it has succeeded; those who listen are told */
 bool kv_abort_job(struct domain *d, GError **error);

@@ -160,7 +160,7 @@ bool kv_migrate_to(struct kv_machine *m, int fd, enum kv_job job, GError **error
 	g_autoptr(JsonNode) given = kv_ask_fd(m, "getfd", kv_args("fdname", "save", NULL), fd, error);
 
 	return given && set_speed(m, error) && kv_do(m, "migrate", kv_args("uri", "fd:save", NULL), error) &&
-	       kv_migration_wait(m, job, error);
+	       kv_migration_wait(m, job, false, error);
 }
 
 static int make_image(const char *path, GError **error)

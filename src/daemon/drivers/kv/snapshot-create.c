@@ -241,33 +241,35 @@ static bool make_durable(const char *file, GError **error)
  * At one moment: paused, the state is taken, then the disks, then it runs. Overlays cannot be taken back, so that memory is
  * written first when it may stand still (without LIVE).
  */
-static bool take_moment(struct kv_memory_job *j, const xmlDoc *doc, unsigned flags, bool resume, GError **error)
+static bool take_moment(struct kv_machine *m, const xmlDoc *doc, unsigned flags, bool resume, GError **error)
 {
 	bool wait_first = kv_part(doc, "external", 0) && !(flags & SNAPSHOT_LIVE);
 
-	if (!kv_memory_wait(j, wait_first, error) || !take_disks_live(j->m, doc, flags, error))
+	if (!kv_migration_wait(m, KV_JOB_SNAPSHOT, !wait_first, error) || !take_disks_live(m, doc, flags, error))
 		return false;
-	if (resume && !kv_do(j->m, "cont", NULL, error))
+	if (resume && !kv_do(m, "cont", NULL, error))
 		return false;
-	return kv_memory_wait(j, true, error);
+	return kv_migration_wait(m, KV_JOB_SNAPSHOT, false, error);
 }
 
 static bool take_with_memory(struct kv_machine *m, const xmlDoc *doc, unsigned flags, GError **error)
 {
 	bool ran = m->d->state == DOMAIN_RUNNING, ok;
 	const char *file = kv_snapshot_memory(doc);
-	struct kv_memory_job j;
 
 	m->pause_reason = PAUSED_SNAPSHOT;
 	if (ran && !kv_do(m, "stop", NULL, error))
 		return false;
-	ok = kv_memory_begin(&j, m, file, error) && take_moment(&j, doc, flags, ran && !(flags & SNAPSHOT_HALT), error) &&
+	kv_machine_ref(m);
+	ok = kv_memory_begin(m, file, error) && take_moment(m, doc, flags, ran && !(flags & SNAPSHOT_HALT), error) &&
 	     make_durable(file, error);
-	if (!ok)
-		kv_memory_cancel(&j);
-	kv_memory_end(&j);
+	if (ok)
+		kv_memory_end(m);
+	else
+		kv_memory_cancel(m);
 	if (!ok && ran && !m->gone && m->d->state == DOMAIN_PAUSED)
 		kv_do(m, "cont", NULL, NULL);
+	kv_machine_unref(m);
 	return ok;
 }
 

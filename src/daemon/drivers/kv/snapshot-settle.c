@@ -53,13 +53,9 @@ static bool has_memory(const xmlDoc *doc)
 /* A machine that was paused for it goes on. */
 static bool calm_down(struct kv_machine *m, const xmlDoc *doc, GError **error)
 {
-	struct kv_memory_job j = {m, g_get_monotonic_time()};
-
 	if (!kv_snapshot_memory(doc))
 		return kv_learn_chains(m, error);
-	kv_memory_cancel(&j);
-	kv_machine_ref(m);
-	kv_memory_end(&j);
+	kv_memory_cancel(m);
 	if (m->d->state == DOMAIN_PAUSED && m->d->reason == PAUSED_SNAPSHOT &&
 	    xml_is(xmlDocGetRootElement((xmlDoc *)doc), "state", "running") && !kv_do(m, "cont", NULL, error))
 		return false;

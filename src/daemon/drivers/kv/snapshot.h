@@ -56,15 +56,10 @@ unsigned kv_snapshot_flags(const xmlDoc *doc); /* SNAPSHOT_…, of a pending cre
 void kv_snapshot_remember_files(struct domain *d, const xmlDoc *doc);
 
 /* ---- snapshot-memory.c: all (waits) ---- */
-struct kv_memory_job {
-	struct kv_machine *m;
-	gint64 began;
-};
-bool kv_memory_begin(struct kv_memory_job *j, struct kv_machine *m, const char *file, GError **error);
-/* Until memory is that of this moment, and the machine may run; or, to_end, until all is written. */
-bool kv_memory_wait(struct kv_memory_job *j, bool to_end, GError **error);
-void kv_memory_cancel(struct kv_memory_job *j);
-void kv_memory_end(struct kv_memory_job *j); /* after begin, whatever became of it */
+/* Then kv_migration_wait(), and one of the others. */
+bool kv_memory_begin(struct kv_machine *m, const char *file, GError **error);
+void kv_memory_cancel(struct kv_machine *m);
+void kv_memory_end(struct kv_machine *m);
 
 /* ---- snapshot-revert.c, snapshot-delete.c ---- */
 bool kv_snapshot_apply(struct domain *d, xmlDoc *doc, GError **error);	     /* disks and definitions, of one that is off */
