@@ -53,11 +53,11 @@ enum handler_flags {
 	HANDLER_UNKNOWN = 1 << 3, /* also before the client has authenticated itself; waits, if so, in a thread of its own */
 };
 
+/* Who is asked before it is in schema/rpc.procs, not here (access.h). */
 struct handler {
 	uint16_t number; /* RPC_… of the program that the table is for */
 	handler_func *func;
 	unsigned flags;
-	const char *acl; /* object:permission as in libvirt's access API, "domain:start"; NULL: nobody is asked */
 };
 
 /* Flags that are not in supported are refused, as libvirt's: true, or false and *error. */

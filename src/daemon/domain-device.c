@@ -171,11 +171,11 @@ static bool device(struct call *call, GVariant *args, GVariant **ret, GError **e
 }
 
 const struct handler domain_device_handlers[] = {
-	{ RPC_DOMAIN_ATTACH_DEVICE, device, 0, "domain:write" },
-	{ RPC_DOMAIN_ATTACH_DEVICE_FLAGS, device, 0, "domain:write" },
-	{ RPC_DOMAIN_DETACH_DEVICE, device, 0, "domain:write" },
-	{ RPC_DOMAIN_DETACH_DEVICE_FLAGS, device, 0, "domain:write" },
-	{ RPC_DOMAIN_DETACH_DEVICE_ALIAS, device, 0, "domain:write" },
-	{ RPC_DOMAIN_UPDATE_DEVICE_FLAGS, device, 0, "domain:write" },
+	{ RPC_DOMAIN_ATTACH_DEVICE, device, 0 },
+	{ RPC_DOMAIN_ATTACH_DEVICE_FLAGS, device, 0 },
+	{ RPC_DOMAIN_DETACH_DEVICE, device, 0 },
+	{ RPC_DOMAIN_DETACH_DEVICE_FLAGS, device, 0 },
+	{ RPC_DOMAIN_DETACH_DEVICE_ALIAS, device, 0 },
+	{ RPC_DOMAIN_UPDATE_DEVICE_FLAGS, device, 0 },
 	{ 0 },
 };

@@ -143,14 +143,14 @@ static bool get_messages(struct call *call, GVariant *args, GVariant **ret, GErr
 enum { LOOK = HANDLER_FAST | HANDLER_READ_ONLY };
 
 const struct handler domain_info_handlers[] = {
-	{ RPC_DOMAIN_GET_INFO, get_info, LOOK, "domain:read" },
-	{ RPC_DOMAIN_GET_STATE, get_state, LOOK, "domain:read" },
-	{ RPC_DOMAIN_GET_XML_DESC, get_xml, LOOK, "domain:read" },
-	{ RPC_DOMAIN_GET_OS_TYPE, get_os_type, LOOK, "domain:read" },
-	{ RPC_DOMAIN_IS_ACTIVE, is_active, LOOK, "domain:read" },
-	{ RPC_DOMAIN_IS_PERSISTENT, is_persistent, LOOK, "domain:read" },
-	{ RPC_DOMAIN_IS_UPDATED, is_updated, LOOK, "domain:read" },
-	{ RPC_DOMAIN_GET_CONTROL_INFO, control_info, LOOK, "domain:read" },
-	{ RPC_DOMAIN_GET_MESSAGES, get_messages, LOOK, "domain:read" },
+	{ RPC_DOMAIN_GET_INFO, get_info, LOOK },
+	{ RPC_DOMAIN_GET_STATE, get_state, LOOK },
+	{ RPC_DOMAIN_GET_XML_DESC, get_xml, LOOK },
+	{ RPC_DOMAIN_GET_OS_TYPE, get_os_type, LOOK },
+	{ RPC_DOMAIN_IS_ACTIVE, is_active, LOOK },
+	{ RPC_DOMAIN_IS_PERSISTENT, is_persistent, LOOK },
+	{ RPC_DOMAIN_IS_UPDATED, is_updated, LOOK },
+	{ RPC_DOMAIN_GET_CONTROL_INFO, control_info, LOOK },
+	{ RPC_DOMAIN_GET_MESSAGES, get_messages, LOOK },
 	{ 0 },
 };

@@ -27,6 +27,6 @@ bool domain_interface_addresses(struct call *call, GVariant *args, GVariant **re
 }
 
 const struct handler domain_interface_handlers[] = {
-	{RPC_DOMAIN_INTERFACE_ADDRESSES, domain_interface_addresses, HANDLER_READ_ONLY, "domain:read"},
+	{RPC_DOMAIN_INTERFACE_ADDRESSES, domain_interface_addresses, HANDLER_READ_ONLY},
 	{0},
 };

@@ -196,13 +196,13 @@ static bool by_uuid(struct call *call, GVariant *args, GVariant **ret, GError **
 enum { LOOK = HANDLER_FAST | HANDLER_READ_ONLY };
 
 const struct handler domain_list_handlers[] = {
-	{ RPC_CONNECT_LIST_ALL_DOMAINS, list_all, LOOK, "connect:search-domains" },
-	{ RPC_CONNECT_NUM_OF_DOMAINS, num_active, LOOK, "connect:search-domains" },
-	{ RPC_CONNECT_NUM_OF_DEFINED_DOMAINS, num_defined, LOOK, "connect:search-domains" },
-	{ RPC_CONNECT_LIST_DOMAINS, list_ids, LOOK, "connect:search-domains" },
-	{ RPC_CONNECT_LIST_DEFINED_DOMAINS, list_defined, LOOK, "connect:search-domains" },
-	{ RPC_DOMAIN_LOOKUP_BY_ID, by_id, LOOK, "domain:getattr" },
-	{ RPC_DOMAIN_LOOKUP_BY_NAME, by_name, LOOK, "domain:getattr" },
-	{ RPC_DOMAIN_LOOKUP_BY_UUID, by_uuid, LOOK, "domain:getattr" },
+	{ RPC_CONNECT_LIST_ALL_DOMAINS, list_all, LOOK },
+	{ RPC_CONNECT_NUM_OF_DOMAINS, num_active, LOOK },
+	{ RPC_CONNECT_NUM_OF_DEFINED_DOMAINS, num_defined, LOOK },
+	{ RPC_CONNECT_LIST_DOMAINS, list_ids, LOOK },
+	{ RPC_CONNECT_LIST_DEFINED_DOMAINS, list_defined, LOOK },
+	{ RPC_DOMAIN_LOOKUP_BY_ID, by_id, LOOK },
+	{ RPC_DOMAIN_LOOKUP_BY_NAME, by_name, LOOK },
+	{ RPC_DOMAIN_LOOKUP_BY_UUID, by_uuid, LOOK },
 	{ 0 },
 };

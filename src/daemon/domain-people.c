@@ -171,16 +171,16 @@ static bool agent(struct call *call, GVariant *args, GVariant **ret, GError **er
 }
 
 const struct handler domain_people_handlers[] = {
-	{ RPC_DOMAIN_OPEN_CONSOLE, open_console, 0, "domain:open-device" },
-	{ RPC_DOMAIN_OPEN_CHANNEL, open_console, 0, "domain:open-device" },
-	{ RPC_DOMAIN_OPEN_GRAPHICS_FD, open_graphics_fd, 0, "domain:open-graphics" },
-	{ RPC_DOMAIN_SCREENSHOT, screenshot, 0, "domain:screenshot" },
-	{ RPC_DOMAIN_SEND_KEY, send_key, 0, "domain:send-input" },
-	{ RPC_DOMAIN_INJECT_NMI, inject_nmi, 0, "domain:inject-nmi" },
+	{ RPC_DOMAIN_OPEN_CONSOLE, open_console, 0 },
+	{ RPC_DOMAIN_OPEN_CHANNEL, open_console, 0 },
+	{ RPC_DOMAIN_OPEN_GRAPHICS_FD, open_graphics_fd, 0 },
+	{ RPC_DOMAIN_SCREENSHOT, screenshot, 0 },
+	{ RPC_DOMAIN_SEND_KEY, send_key, 0 },
+	{ RPC_DOMAIN_INJECT_NMI, inject_nmi, 0 },
 	{ 0 },
 };
 const struct handler qemu_handlers[] = {
-	{ RPC_QEMU_DOMAIN_MONITOR_COMMAND, monitor, 0, "domain:write" },
-	{ RPC_QEMU_DOMAIN_AGENT_COMMAND, agent, 0, "domain:write" },
+	{ RPC_QEMU_DOMAIN_MONITOR_COMMAND, monitor, 0 },
+	{ RPC_QEMU_DOMAIN_AGENT_COMMAND, agent, 0 },
 	{ 0 },
 };

@@ -289,14 +289,14 @@ static bool cpu_stats(struct call *call, GVariant *args, GVariant **ret, GError 
 enum { LOOK = HANDLER_FAST | HANDLER_READ_ONLY };
 
 const struct handler domain_pin_handlers[] = {
-	{ RPC_DOMAIN_PIN_VCPU, pin, 0, "domain:write" },
-	{ RPC_DOMAIN_PIN_VCPU_FLAGS, pin, 0, "domain:write" },
-	{ RPC_DOMAIN_PIN_EMULATOR, pin, 0, "domain:write" },
-	{ RPC_DOMAIN_PIN_IOTHREAD, pin_iothread, HANDLER_FAST, "domain:write" },
-	{ RPC_DOMAIN_GET_VCPU_PIN_INFO, vcpu_pin_info, LOOK, "domain:read" },
-	{ RPC_DOMAIN_GET_EMULATOR_PIN_INFO, emulator_pin_info, LOOK, "domain:read" },
-	{ RPC_DOMAIN_GET_IOTHREAD_INFO, iothread_info, LOOK, "domain:read" },
-	{ RPC_DOMAIN_GET_VCPUS, vcpus, HANDLER_READ_ONLY, "domain:read" },
-	{ RPC_DOMAIN_GET_CPU_STATS, cpu_stats, LOOK, "domain:read" },
+	{ RPC_DOMAIN_PIN_VCPU, pin, 0 },
+	{ RPC_DOMAIN_PIN_VCPU_FLAGS, pin, 0 },
+	{ RPC_DOMAIN_PIN_EMULATOR, pin, 0 },
+	{ RPC_DOMAIN_PIN_IOTHREAD, pin_iothread, HANDLER_FAST },
+	{ RPC_DOMAIN_GET_VCPU_PIN_INFO, vcpu_pin_info, LOOK },
+	{ RPC_DOMAIN_GET_EMULATOR_PIN_INFO, emulator_pin_info, LOOK },
+	{ RPC_DOMAIN_GET_IOTHREAD_INFO, iothread_info, LOOK },
+	{ RPC_DOMAIN_GET_VCPUS, vcpus, HANDLER_READ_ONLY },
+	{ RPC_DOMAIN_GET_CPU_STATS, cpu_stats, LOOK },
 	{ 0 },
 };

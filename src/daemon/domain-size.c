@@ -204,13 +204,13 @@ static bool get_max_vcpus(struct call *call, GVariant *args, GVariant **ret, GEr
 enum { LOOK = HANDLER_FAST | HANDLER_READ_ONLY };
 
 const struct handler domain_size_handlers[] = {
-	{ RPC_DOMAIN_SET_MEMORY, set_memory, 0, "domain:write" },
-	{ RPC_DOMAIN_SET_MEMORY_FLAGS, set_memory, 0, "domain:write" },
-	{ RPC_DOMAIN_SET_MAX_MEMORY, set_memory, 0, "domain:write" },
-	{ RPC_DOMAIN_GET_MAX_MEMORY, get_max_memory, LOOK, "domain:read" },
-	{ RPC_DOMAIN_SET_VCPUS, domain_set_vcpus, 0, "domain:write" },
-	{ RPC_DOMAIN_SET_VCPUS_FLAGS, domain_set_vcpus, 0, "domain:write" },
-	{ RPC_DOMAIN_GET_VCPUS_FLAGS, domain_get_vcpus, LOOK, "domain:read" },
-	{ RPC_DOMAIN_GET_MAX_VCPUS, get_max_vcpus, LOOK, "domain:read" },
+	{ RPC_DOMAIN_SET_MEMORY, set_memory, 0 },
+	{ RPC_DOMAIN_SET_MEMORY_FLAGS, set_memory, 0 },
+	{ RPC_DOMAIN_SET_MAX_MEMORY, set_memory, 0 },
+	{ RPC_DOMAIN_GET_MAX_MEMORY, get_max_memory, LOOK },
+	{ RPC_DOMAIN_SET_VCPUS, domain_set_vcpus, 0 },
+	{ RPC_DOMAIN_SET_VCPUS_FLAGS, domain_set_vcpus, 0 },
+	{ RPC_DOMAIN_GET_VCPUS_FLAGS, domain_get_vcpus, LOOK },
+	{ RPC_DOMAIN_GET_MAX_VCPUS, get_max_vcpus, LOOK },
 	{ 0 },
 };

@@ -274,11 +274,11 @@ static bool memory_stats(struct call *call, GVariant *args, GVariant **ret, GErr
 }
 
 const struct handler domain_stats_handlers[] = {
-	{ RPC_CONNECT_GET_ALL_DOMAIN_STATS, all_stats, HANDLER_READ_ONLY, "connect:search-domains" },
-	{ RPC_DOMAIN_BLOCK_STATS, block_stats_call, HANDLER_READ_ONLY, "domain:read" },
-	{ RPC_DOMAIN_BLOCK_STATS_FLAGS, block_stats_flags, HANDLER_READ_ONLY, "domain:read" },
-	{ RPC_DOMAIN_INTERFACE_STATS, interface_stats, HANDLER_READ_ONLY, "domain:read" },
-	{ RPC_DOMAIN_GET_BLOCK_INFO, block_info, HANDLER_READ_ONLY, "domain:read" },
-	{ RPC_DOMAIN_MEMORY_STATS, memory_stats, HANDLER_READ_ONLY, "domain:read" },
+	{ RPC_CONNECT_GET_ALL_DOMAIN_STATS, all_stats, HANDLER_READ_ONLY },
+	{ RPC_DOMAIN_BLOCK_STATS, block_stats_call, HANDLER_READ_ONLY },
+	{ RPC_DOMAIN_BLOCK_STATS_FLAGS, block_stats_flags, HANDLER_READ_ONLY },
+	{ RPC_DOMAIN_INTERFACE_STATS, interface_stats, HANDLER_READ_ONLY },
+	{ RPC_DOMAIN_GET_BLOCK_INFO, block_info, HANDLER_READ_ONLY },
+	{ RPC_DOMAIN_MEMORY_STATS, memory_stats, HANDLER_READ_ONLY },
 	{ 0 },
 };

@@ -191,7 +191,7 @@ static bool set_metadata(struct call *call, GVariant *args, GVariant **ret, GErr
 }
 
 const struct handler domain_text_handlers[] = {
-	{ RPC_DOMAIN_GET_METADATA, get_metadata, HANDLER_FAST | HANDLER_READ_ONLY, "domain:read" },
-	{ RPC_DOMAIN_SET_METADATA, set_metadata, 0, "domain:write" },
+	{ RPC_DOMAIN_GET_METADATA, get_metadata, HANDLER_FAST | HANDLER_READ_ONLY },
+	{ RPC_DOMAIN_SET_METADATA, set_metadata, 0 },
 	{ 0 },
 };

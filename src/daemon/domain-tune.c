@@ -459,16 +459,16 @@ static bool set_numa(struct call *call, GVariant *args, GVariant **ret, GError *
 enum { LOOK = HANDLER_FAST | HANDLER_READ_ONLY };
 
 const struct handler domain_tune_handlers[] = {
-	{ RPC_DOMAIN_GET_SCHEDULER_TYPE, scheduler_type, LOOK, "domain:read" },
-	{ RPC_DOMAIN_GET_SCHEDULER_PARAMETERS, get, LOOK, "domain:read" },
-	{ RPC_DOMAIN_GET_SCHEDULER_PARAMETERS_FLAGS, get, LOOK, "domain:read" },
-	{ RPC_DOMAIN_SET_SCHEDULER_PARAMETERS, set, 0, "domain:write" },
-	{ RPC_DOMAIN_SET_SCHEDULER_PARAMETERS_FLAGS, set, 0, "domain:write" },
-	{ RPC_DOMAIN_GET_MEMORY_PARAMETERS, get, LOOK, "domain:read" },
-	{ RPC_DOMAIN_SET_MEMORY_PARAMETERS, set, 0, "domain:write" },
-	{ RPC_DOMAIN_GET_BLKIO_PARAMETERS, get, LOOK, "domain:read" },
-	{ RPC_DOMAIN_SET_BLKIO_PARAMETERS, set, 0, "domain:write" },
-	{ RPC_DOMAIN_GET_NUMA_PARAMETERS, get_numa, LOOK, "domain:read" },
-	{ RPC_DOMAIN_SET_NUMA_PARAMETERS, set_numa, 0, "domain:write" },
+	{ RPC_DOMAIN_GET_SCHEDULER_TYPE, scheduler_type, LOOK },
+	{ RPC_DOMAIN_GET_SCHEDULER_PARAMETERS, get, LOOK },
+	{ RPC_DOMAIN_GET_SCHEDULER_PARAMETERS_FLAGS, get, LOOK },
+	{ RPC_DOMAIN_SET_SCHEDULER_PARAMETERS, set, 0 },
+	{ RPC_DOMAIN_SET_SCHEDULER_PARAMETERS_FLAGS, set, 0 },
+	{ RPC_DOMAIN_GET_MEMORY_PARAMETERS, get, LOOK },
+	{ RPC_DOMAIN_SET_MEMORY_PARAMETERS, set, 0 },
+	{ RPC_DOMAIN_GET_BLKIO_PARAMETERS, get, LOOK },
+	{ RPC_DOMAIN_SET_BLKIO_PARAMETERS, set, 0 },
+	{ RPC_DOMAIN_GET_NUMA_PARAMETERS, get_numa, LOOK },
+	{ RPC_DOMAIN_SET_NUMA_PARAMETERS, set_numa, 0 },
 	{ 0 },
 };

@@ -191,14 +191,14 @@ static bool get_xml(struct call *call, GVariant *args, GVariant **ret, GError **
 }
 
 const struct handler interface_handlers[] = {
-	{ RPC_CONNECT_LIST_ALL_INTERFACES, list_all, HANDLER_READ_ONLY, "connect:search-interfaces" },
-	{ RPC_CONNECT_NUM_OF_INTERFACES, number, HANDLER_READ_ONLY, "connect:search-interfaces" },
-	{ RPC_CONNECT_NUM_OF_DEFINED_INTERFACES, number, HANDLER_READ_ONLY, "connect:search-interfaces" },
-	{ RPC_CONNECT_LIST_INTERFACES, names, HANDLER_READ_ONLY, "connect:search-interfaces" },
-	{ RPC_CONNECT_LIST_DEFINED_INTERFACES, names, HANDLER_READ_ONLY, "connect:search-interfaces" },
-	{ RPC_INTERFACE_LOOKUP_BY_NAME, by_name, HANDLER_READ_ONLY, "interface:getattr" },
-	{ RPC_INTERFACE_LOOKUP_BY_MAC_STRING, by_mac, HANDLER_READ_ONLY, "interface:getattr" },
-	{ RPC_INTERFACE_IS_ACTIVE, is_active, HANDLER_READ_ONLY, "interface:read" },
-	{ RPC_INTERFACE_GET_XML_DESC, get_xml, HANDLER_READ_ONLY, "interface:read" },
+	{ RPC_CONNECT_LIST_ALL_INTERFACES, list_all, HANDLER_READ_ONLY },
+	{ RPC_CONNECT_NUM_OF_INTERFACES, number, HANDLER_READ_ONLY },
+	{ RPC_CONNECT_NUM_OF_DEFINED_INTERFACES, number, HANDLER_READ_ONLY },
+	{ RPC_CONNECT_LIST_INTERFACES, names, HANDLER_READ_ONLY },
+	{ RPC_CONNECT_LIST_DEFINED_INTERFACES, names, HANDLER_READ_ONLY },
+	{ RPC_INTERFACE_LOOKUP_BY_NAME, by_name, HANDLER_READ_ONLY },
+	{ RPC_INTERFACE_LOOKUP_BY_MAC_STRING, by_mac, HANDLER_READ_ONLY },
+	{ RPC_INTERFACE_IS_ACTIVE, is_active, HANDLER_READ_ONLY },
+	{ RPC_INTERFACE_GET_XML_DESC, get_xml, HANDLER_READ_ONLY },
 	{ 0 },
 };

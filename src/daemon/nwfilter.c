@@ -60,11 +60,11 @@ static bool by_uuid(struct call *call, GVariant *args, GVariant **ret, GError **
 enum { LOOK = HANDLER_FAST | HANDLER_READ_ONLY };
 
 const struct handler nwfilter_handlers[] = {
-	{ RPC_CONNECT_LIST_ALL_NWFILTERS, list_all, LOOK, "connect:search-nwfilters" },
-	{ RPC_CONNECT_LIST_ALL_NWFILTER_BINDINGS, list_all, LOOK, "connect:search-nwfilter-bindings" },
-	{ RPC_CONNECT_NUM_OF_NWFILTERS, number, LOOK, "connect:search-nwfilters" },
-	{ RPC_CONNECT_LIST_NWFILTERS, names, LOOK, "connect:search-nwfilters" },
-	{ RPC_NWFILTER_LOOKUP_BY_NAME, by_name, LOOK, "nwfilter:getattr" },
-	{ RPC_NWFILTER_LOOKUP_BY_UUID, by_uuid, LOOK, "nwfilter:getattr" },
+	{ RPC_CONNECT_LIST_ALL_NWFILTERS, list_all, LOOK },
+	{ RPC_CONNECT_LIST_ALL_NWFILTER_BINDINGS, list_all, LOOK },
+	{ RPC_CONNECT_NUM_OF_NWFILTERS, number, LOOK },
+	{ RPC_CONNECT_LIST_NWFILTERS, names, LOOK },
+	{ RPC_NWFILTER_LOOKUP_BY_NAME, by_name, LOOK },
+	{ RPC_NWFILTER_LOOKUP_BY_UUID, by_uuid, LOOK },
 	{ 0 },
 };

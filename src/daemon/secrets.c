@@ -493,15 +493,15 @@ static bool get_value(struct call *call, GVariant *args, GVariant **ret, GError 
 enum { LOOK = HANDLER_FAST | HANDLER_READ_ONLY };
 
 const struct handler secret_handlers[] = {
-	{ RPC_CONNECT_LIST_ALL_SECRETS, list_all, LOOK, "connect:search-secrets" },
-	{ RPC_CONNECT_NUM_OF_SECRETS, number, LOOK, "connect:search-secrets" },
-	{ RPC_CONNECT_LIST_SECRETS, uuids, LOOK, "connect:search-secrets" },
-	{ RPC_SECRET_LOOKUP_BY_UUID, lookup_uuid, LOOK, "secret:getattr" },
-	{ RPC_SECRET_LOOKUP_BY_USAGE, lookup_usage, LOOK, "secret:getattr" },
-	{ RPC_SECRET_GET_XML_DESC, get_xml, LOOK, "secret:read" },
-	{ RPC_SECRET_DEFINE_XML, define, 0, "secret:write" },
-	{ RPC_SECRET_UNDEFINE, undefine, 0, "secret:delete" },
-	{ RPC_SECRET_SET_VALUE, set_value, 0, "secret:write" },
-	{ RPC_SECRET_GET_VALUE, get_value, 0, "secret:read-secure" },
+	{ RPC_CONNECT_LIST_ALL_SECRETS, list_all, LOOK },
+	{ RPC_CONNECT_NUM_OF_SECRETS, number, LOOK },
+	{ RPC_CONNECT_LIST_SECRETS, uuids, LOOK },
+	{ RPC_SECRET_LOOKUP_BY_UUID, lookup_uuid, LOOK },
+	{ RPC_SECRET_LOOKUP_BY_USAGE, lookup_usage, LOOK },
+	{ RPC_SECRET_GET_XML_DESC, get_xml, LOOK },
+	{ RPC_SECRET_DEFINE_XML, define, 0 },
+	{ RPC_SECRET_UNDEFINE, undefine, 0 },
+	{ RPC_SECRET_SET_VALUE, set_value, 0 },
+	{ RPC_SECRET_GET_VALUE, get_value, 0 },
 	{ 0 },
 };

@@ -281,14 +281,14 @@ static bool set_autostart(struct call *call, GVariant *args, GVariant **ret, GEr
 }
 
 const struct handler pool_handlers[] = {
-	{RPC_STORAGE_POOL_DEFINE_XML, define_xml, 0, "storage-pool:write"},
-	{RPC_STORAGE_POOL_CREATE_XML, create_xml, 0, "storage-pool:start"},
-	{RPC_STORAGE_POOL_BUILD, build, 0, "storage-pool:format"},
-	{RPC_STORAGE_POOL_CREATE, create, 0, "storage-pool:start"},
-	{RPC_STORAGE_POOL_DESTROY, destroy, 0, "storage-pool:stop"},
-	{RPC_STORAGE_POOL_DELETE, delete, 0, "storage-pool:format"},
-	{RPC_STORAGE_POOL_UNDEFINE, undefine, 0, "storage-pool:delete"},
-	{RPC_STORAGE_POOL_REFRESH, refresh, 0, "storage-pool:refresh"},
-	{RPC_STORAGE_POOL_SET_AUTOSTART, set_autostart, 0, "storage-pool:write"},
+	{RPC_STORAGE_POOL_DEFINE_XML, define_xml, 0},
+	{RPC_STORAGE_POOL_CREATE_XML, create_xml, 0},
+	{RPC_STORAGE_POOL_BUILD, build, 0},
+	{RPC_STORAGE_POOL_CREATE, create, 0},
+	{RPC_STORAGE_POOL_DESTROY, destroy, 0},
+	{RPC_STORAGE_POOL_DELETE, delete, 0},
+	{RPC_STORAGE_POOL_UNDEFINE, undefine, 0},
+	{RPC_STORAGE_POOL_REFRESH, refresh, 0},
+	{RPC_STORAGE_POOL_SET_AUTOSTART, set_autostart, 0},
 	{0},
 };

@@ -82,7 +82,7 @@ static bool find_sources(struct call *call, GVariant *args, GVariant **ret, GErr
 }
 
 const struct handler storage_host_handlers[] = {
-	{RPC_CONNECT_GET_STORAGE_POOL_CAPABILITIES, capabilities, HANDLER_FAST | HANDLER_READ_ONLY, "connect:read"},
-	{RPC_CONNECT_FIND_STORAGE_POOL_SOURCES, find_sources, HANDLER_FAST, "connect:detect-storage-pools"},
+	{RPC_CONNECT_GET_STORAGE_POOL_CAPABILITIES, capabilities, HANDLER_FAST | HANDLER_READ_ONLY},
+	{RPC_CONNECT_FIND_STORAGE_POOL_SOURCES, find_sources, HANDLER_FAST},
 	{0},
 };

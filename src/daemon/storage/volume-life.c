@@ -480,13 +480,13 @@ static bool download(struct call *call, GVariant *args, GVariant **ret, GError *
 }
 
 const struct handler volume_handlers[] = {
-	{RPC_STORAGE_VOL_CREATE_XML, create_xml, 0, "storage-vol:create"},
-	{RPC_STORAGE_VOL_CREATE_XML_FROM, create_from, 0, "storage-vol:create"},
-	{RPC_STORAGE_VOL_DELETE, delete, 0, "storage-vol:delete"},
-	{RPC_STORAGE_VOL_RESIZE, resize, 0, "storage-vol:resize"},
-	{RPC_STORAGE_VOL_WIPE, wipe, 0, "storage-vol:format"},
-	{RPC_STORAGE_VOL_WIPE_PATTERN, wipe_pattern, 0, "storage-vol:format"},
-	{RPC_STORAGE_VOL_UPLOAD, upload, 0, "storage-vol:data-write"},
-	{RPC_STORAGE_VOL_DOWNLOAD, download, 0, "storage-vol:data-read"},
+	{RPC_STORAGE_VOL_CREATE_XML, create_xml, 0},
+	{RPC_STORAGE_VOL_CREATE_XML_FROM, create_from, 0},
+	{RPC_STORAGE_VOL_DELETE, delete, 0},
+	{RPC_STORAGE_VOL_RESIZE, resize, 0},
+	{RPC_STORAGE_VOL_WIPE, wipe, 0},
+	{RPC_STORAGE_VOL_WIPE_PATTERN, wipe_pattern, 0},
+	{RPC_STORAGE_VOL_UPLOAD, upload, 0},
+	{RPC_STORAGE_VOL_DOWNLOAD, download, 0},
 	{0},
 };

@@ -347,15 +347,15 @@ static bool get_path(struct call *call, GVariant *args, GVariant **ret, GError *
 enum { LOOK = HANDLER_READ_ONLY };
 
 const struct handler volume_list_handlers[] = {
-	{RPC_STORAGE_POOL_LIST_ALL_VOLUMES, list_all, LOOK, "storage-pool:search-storage-vols"},
-	{RPC_STORAGE_POOL_NUM_OF_VOLUMES, num_of, LOOK, "storage-pool:search-storage-vols"},
-	{RPC_STORAGE_POOL_LIST_VOLUMES, list_names, LOOK, "storage-pool:search-storage-vols"},
-	{RPC_STORAGE_VOL_LOOKUP_BY_NAME, by_name, LOOK, "storage-vol:getattr"},
-	{RPC_STORAGE_VOL_LOOKUP_BY_KEY, by_key, LOOK | HANDLER_FAST, "storage-vol:getattr"},
-	{RPC_STORAGE_VOL_LOOKUP_BY_PATH, by_path, LOOK | HANDLER_FAST, "storage-vol:getattr"},
-	{RPC_STORAGE_VOL_GET_INFO, get_info, LOOK, "storage-vol:read"},
-	{RPC_STORAGE_VOL_GET_INFO_FLAGS, get_info_flags, LOOK, "storage-vol:read"},
-	{RPC_STORAGE_VOL_GET_XML_DESC, get_xml, LOOK, "storage-vol:read"},
-	{RPC_STORAGE_VOL_GET_PATH, get_path, LOOK, "storage-vol:getattr"},
+	{RPC_STORAGE_POOL_LIST_ALL_VOLUMES, list_all, LOOK},
+	{RPC_STORAGE_POOL_NUM_OF_VOLUMES, num_of, LOOK},
+	{RPC_STORAGE_POOL_LIST_VOLUMES, list_names, LOOK},
+	{RPC_STORAGE_VOL_LOOKUP_BY_NAME, by_name, LOOK},
+	{RPC_STORAGE_VOL_LOOKUP_BY_KEY, by_key, LOOK | HANDLER_FAST},
+	{RPC_STORAGE_VOL_LOOKUP_BY_PATH, by_path, LOOK | HANDLER_FAST},
+	{RPC_STORAGE_VOL_GET_INFO, get_info, LOOK},
+	{RPC_STORAGE_VOL_GET_INFO_FLAGS, get_info_flags, LOOK},
+	{RPC_STORAGE_VOL_GET_XML_DESC, get_xml, LOOK},
+	{RPC_STORAGE_VOL_GET_PATH, get_path, LOOK},
 	{0},
 };

@@ -315,14 +315,14 @@ static bool set_guest_vcpus(struct call *call, GVariant *args, GVariant **ret, G
 }
 
 const struct handler kv_agent_power_handlers[] = {
-	{RPC_DOMAIN_SHUTDOWN, shut_down, 0, "domain:init-control"},
-	{RPC_DOMAIN_SHUTDOWN_FLAGS, shut_down, 0, "domain:init-control"},
-	{RPC_DOMAIN_REBOOT, reboot, 0, "domain:init-control"},
-	{RPC_DOMAIN_PM_SUSPEND_FOR_DURATION, pm_suspend, 0, "domain:pm-control"},
-	{RPC_DOMAIN_PM_WAKEUP, pm_wakeup, 0, "domain:pm-control"},
-	{RPC_DOMAIN_SET_VCPUS_FLAGS, set_vcpus, 0, "domain:write"},
-	{RPC_DOMAIN_GET_VCPUS_FLAGS, get_vcpus, HANDLER_READ_ONLY, "domain:read"},
-	{RPC_DOMAIN_GET_GUEST_VCPUS, guest_vcpus, 0, "domain:write"},
-	{RPC_DOMAIN_SET_GUEST_VCPUS, set_guest_vcpus, 0, "domain:write"},
+	{RPC_DOMAIN_SHUTDOWN, shut_down, 0},
+	{RPC_DOMAIN_SHUTDOWN_FLAGS, shut_down, 0},
+	{RPC_DOMAIN_REBOOT, reboot, 0},
+	{RPC_DOMAIN_PM_SUSPEND_FOR_DURATION, pm_suspend, 0},
+	{RPC_DOMAIN_PM_WAKEUP, pm_wakeup, 0},
+	{RPC_DOMAIN_SET_VCPUS_FLAGS, set_vcpus, 0},
+	{RPC_DOMAIN_GET_VCPUS_FLAGS, get_vcpus, HANDLER_READ_ONLY},
+	{RPC_DOMAIN_GET_GUEST_VCPUS, guest_vcpus, 0},
+	{RPC_DOMAIN_SET_GUEST_VCPUS, set_guest_vcpus, 0},
 	{0},
 };

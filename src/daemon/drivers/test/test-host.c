@@ -211,12 +211,12 @@ static bool rollback(struct call *call, GVariant *args, GVariant **ret, GError *
 }
 
 const struct handler test_host_handlers[] = {
-	{ RPC_INTERFACE_DEFINE_XML, define, HANDLER_FAST, "interface:write" },
-	{ RPC_INTERFACE_UNDEFINE, undefine, HANDLER_FAST, "interface:delete" },
-	{ RPC_INTERFACE_CREATE, set_active, HANDLER_FAST, "interface:start" },
-	{ RPC_INTERFACE_DESTROY, set_active, HANDLER_FAST, "interface:stop" },
-	{ RPC_INTERFACE_CHANGE_BEGIN, begin, HANDLER_FAST, "connect:interface-transaction" },
-	{ RPC_INTERFACE_CHANGE_COMMIT, commit, HANDLER_FAST, "connect:interface-transaction" },
-	{ RPC_INTERFACE_CHANGE_ROLLBACK, rollback, HANDLER_FAST, "connect:interface-transaction" },
+	{ RPC_INTERFACE_DEFINE_XML, define, HANDLER_FAST },
+	{ RPC_INTERFACE_UNDEFINE, undefine, HANDLER_FAST },
+	{ RPC_INTERFACE_CREATE, set_active, HANDLER_FAST },
+	{ RPC_INTERFACE_DESTROY, set_active, HANDLER_FAST },
+	{ RPC_INTERFACE_CHANGE_BEGIN, begin, HANDLER_FAST },
+	{ RPC_INTERFACE_CHANGE_COMMIT, commit, HANDLER_FAST },
+	{ RPC_INTERFACE_CHANGE_ROLLBACK, rollback, HANDLER_FAST },
 	{ 0 },
 };

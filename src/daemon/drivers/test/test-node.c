@@ -195,15 +195,15 @@ static bool security_label(struct call *call, GVariant *args, GVariant **ret, GE
 enum { LOOK = HANDLER_FAST | HANDLER_READ_ONLY };
 
 const struct handler test_node_handlers[] = {
-	{ RPC_NODE_GET_INFO, node_info, LOOK, "connect:read" },
-	{ RPC_NODE_GET_FREE_MEMORY, free_memory, LOOK, "connect:read" },
-	{ RPC_NODE_GET_CELLS_FREE_MEMORY, cells_free, LOOK, "connect:read" },
-	{ RPC_NODE_GET_FREE_PAGES, free_pages, LOOK, "connect:read" },
-	{ RPC_NODE_GET_CPU_MAP, cpu_map, LOOK, "connect:read" },
-	{ RPC_NODE_GET_CPU_STATS, cpu_stats, LOOK, "connect:read" },
-	{ RPC_NODE_GET_MEMORY_STATS, handler_unsupported, LOOK, NULL },
-	{ RPC_NODE_GET_SECURITY_MODEL, security_model, LOOK, "connect:read" },
-	{ RPC_DOMAIN_GET_SECURITY_LABEL, security_label, LOOK, "domain:read" },
-	{ RPC_CONNECT_GET_SYSINFO, sysinfo, LOOK, "connect:getattr" },
+	{ RPC_NODE_GET_INFO, node_info, LOOK },
+	{ RPC_NODE_GET_FREE_MEMORY, free_memory, LOOK },
+	{ RPC_NODE_GET_CELLS_FREE_MEMORY, cells_free, LOOK },
+	{ RPC_NODE_GET_FREE_PAGES, free_pages, LOOK },
+	{ RPC_NODE_GET_CPU_MAP, cpu_map, LOOK },
+	{ RPC_NODE_GET_CPU_STATS, cpu_stats, LOOK },
+	{ RPC_NODE_GET_MEMORY_STATS, handler_unsupported, LOOK },
+	{ RPC_NODE_GET_SECURITY_MODEL, security_model, LOOK },
+	{ RPC_DOMAIN_GET_SECURITY_LABEL, security_label, LOOK },
+	{ RPC_CONNECT_GET_SYSINFO, sysinfo, LOOK },
 	{ 0 },
 };

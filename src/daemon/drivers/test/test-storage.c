@@ -51,6 +51,6 @@ static bool find_sources(struct call *call, GVariant *args, GVariant **ret, GErr
 }
 
 const struct handler test_storage_handlers[] = {
-	{ RPC_CONNECT_FIND_STORAGE_POOL_SOURCES, find_sources, HANDLER_FAST, "connect:detect-storage-pools" },
+	{ RPC_CONNECT_FIND_STORAGE_POOL_SOURCES, find_sources, HANDLER_FAST },
 	{ 0 },
 };
