@@ -82,14 +82,15 @@ def finish(client, process, text):
     return text
 
 
-WANTED_KEYS = [(KEY, SHIFT, 1), (KEY, A, 1), (KEY, A, 0), (KEY, SHIFT, 0), (KEY, SCROLL, 1), (LED, 2, 1), (KEY, SCROLL, 0),
-               (KEY, PAUSE, 1), (KEY, PAUSE, 0), (KEY, PRINT, 1), (KEY, PRINT, 0), (KEY, F12, 1), (KEY, F12, 0)]
+WANTED_KEYS = [(KEY, SHIFT, 1), (KEY, A, 1), (KEY, A, 0), (KEY, SHIFT, 0), (KEY, SCROLL, 1), (KEY, SCROLL, 0),
+               (KEY, PAUSE, 1), (KEY, PAUSE, 0), (KEY, PRINT, 1), (KEY, PRINT, 0), (KEY, F12, 1), (KEY, F12, 0), (LED, 2, 1)]
 CLICKS = [(KEY, LEFT, 1), (KEY, LEFT, 0), (REL, 8, 1), (KEY, SIDE, 1), (KEY, SIDE, 0)]
 
 
 def keys_of(text, device):
-    """Without what the kernel's own repeating adds."""
-    return [event for event in events(text, device) if event[0] in (KEY, LED) and event[2] != 2]
+    """Without what the kernel's own repeating adds; lights last, as the kernel sets them when it has the time."""
+    found = [event for event in events(text, device) if event[0] in (KEY, LED) and event[2] != 2]
+    return sorted(found, key=lambda event: event[0] == LED)
 
 
 def moves_of(text, device):
