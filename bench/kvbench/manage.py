@@ -14,6 +14,7 @@ from . import report, start
 
 DOMAINS = 1000
 TRIPS = 2000
+LISTS = 500
 EVENTS, CLIENTS = 1000, 20
 NOBODY = 65534
 XML = """<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>512</memory><vcpu>2</vcpu>
@@ -116,22 +117,30 @@ def first_byte(connection, xml, path):
     return 1000 * (seen[0] - begin)
 
 
+def load(programs, *words):
+    """What rpc-load prints, ms."""
+    done = subprocess.run([f'{programs}/rpc-load', *map(str, words)], check=True, capture_output=True, text=True)
+    return [float(word) for word in done.stdout.split()]
+
+
 def list_cpu(daemon):
     before = daemon.cpu()
-    for _ in range(100):
+    for _ in range(LISTS):
         daemon.connection.listAllDomains()
-    return 10 * (daemon.cpu() - before)
+    return 1000 / LISTS * (daemon.cpu() - before)
 
 
 def measure(daemon, shell, libvirt, texts, first, programs, put):
     c = daemon.connection
     for _ in range(5):
         put('start of a machine to its first serial byte', first_byte(c, *first))
-        done = subprocess.run([f'{programs}/event-load', daemon.sock, str(CLIENTS), str(EVENTS)], check=True, capture_output=True, text=True)
-        put(f'{EVENTS} events to {CLIENTS} clients', float(done.stdout))
+        put(f'{EVENTS} events to {CLIENTS} clients', load(programs, daemon.sock, 'events', CLIENTS, EVENTS)[0])
+        median, percentile = load(programs, daemon.sock, 'trips', TRIPS)
+        put('RPC, a round trip: median', median)
+        put('RPC, a round trip: 99th percentile', percentile)
     trips = [milliseconds(c.getLibVersion) for _ in range(TRIPS)]
-    put('RPC, a round trip: median', statistics.median(trips))
-    put('RPC, a round trip: 99th percentile', statistics.quantiles(trips, n=100)[98])
+    put('RPC from libvirt-python, a round trip: median', statistics.median(trips))
+    put('RPC from libvirt-python, a round trip: 99th percentile', statistics.quantiles(trips, n=100)[98])
     define = milliseconds(lambda: [c.defineXML(text) for text in texts])
     put(f'define {DOMAINS}', define)
     put(f'list {DOMAINS}: CPU of the server', list_cpu(daemon))

@@ -24,6 +24,8 @@ void state_acquire(void);
 void state_release(void);
 /* g_cond_wait() with the state lock; until: monotonic time in us, or 0 for ever; false: it is that late. */
 bool state_wait(GCond *cond, gint64 until);
+/* g_cond_signal() when the lock is let go of: who is woken finds it free. For conditions that live as long as the daemon. */
+void state_signal(GCond *cond);
 
 /* ---- a call ---- */
 

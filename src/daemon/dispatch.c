@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "access.h"
+#include "domain.h"
 #include "error.h"
 #include "hv.h"
 #include "log.h"
@@ -25,6 +26,8 @@ static const struct handler *const remote_tables[] = {
 static const struct handler *const qemu_tables[] = { qemu_handlers, monitor_event_handlers };
 /* By number, once for those who have opened nothing yet, then for each driver. */
 static const struct handler *remote[1 + DRIVERS][NUMBERS], *qemu[NUMBERS];
+/* A value of each type: GLib forgets what it knows of one with its last value, and to find it out again is a third of a short call. */
+static GPtrArray *kept;
 
 static void put(const struct handler **index, const struct handler *table, bool instead)
 {
@@ -32,6 +35,14 @@ static void put(const struct handler **index, const struct handler *table, bool 
 		g_assert(h->number < NUMBERS && (instead || !index[h->number]));
 		index[h->number] = h;
 	}
+}
+
+static void keep_type(const char *type)
+{
+	g_autofree char *own = type ? xdr_variant_type(type) : NULL;
+
+	if (own)
+		g_ptr_array_add(kept, g_variant_new_from_data(G_VARIANT_TYPE(own), NULL, 0, FALSE, NULL, NULL));
 }
 
 void dispatch_start(void)
@@ -45,6 +56,11 @@ void dispatch_start(void)
 		memcpy(remote[1 + i], remote[0], sizeof(remote[0]));
 		for (const struct handler *const *t = hv_drivers[i]->handlers; t && *t; t++)
 			put(remote[1 + i], *t, true);
+	}
+	kept = g_ptr_array_new();
+	for (unsigned i = 0; i < rpc_n_procs; i++) {
+		keep_type(rpc_procs[i].args);
+		keep_type(rpc_procs[i].ret);
 	}
 }
 
@@ -240,6 +256,8 @@ void dispatch_run(struct call *call, GVariant *args)
 		owned = ret && !g_variant_is_floating(ret) ? ret : NULL;
 		answer(call, ret, error);
 	}
+	if (call->hv)
+		domains_trim(call->hv);
 	g_variant_unref(args);
 	call_free(call);
 }

@@ -11,7 +11,7 @@
 #include "uuid.h"
 #include "workers.h"
 
-enum { JOB_SECONDS = 30 };
+enum { JOB_SECONDS = 30, PARSED_MAX = 32 };
 
 struct domain *domain_ref(struct domain *d)
 {
@@ -19,10 +19,38 @@ struct domain *domain_ref(struct domain *d)
 	return d;
 }
 
+static void not_parsed(struct domain *d)
+{
+	if (d->parsed.data)
+		g_queue_unlink(&d->hv->parsed, &d->parsed);
+	d->parsed.data = NULL;
+}
+
+static void used(struct domain *d)
+{
+	not_parsed(d);
+	if (!d->def || !d->hv->driver->load)
+		return;
+	d->parsed.data = d;
+	g_queue_push_tail_link(&d->hv->parsed, &d->parsed);
+}
+
+void domains_trim(struct hv *hv)
+{
+	while (hv->parsed.length > PARSED_MAX) {
+		struct domain *d = hv->parsed.head->data;
+
+		not_parsed(d);
+		if (d->persistent && !domain_is_active(d) && d->job == JOB_NONE && !d->long_job)
+			g_clear_pointer(&d->def, domain_def_free);
+	}
+}
+
 void domain_unref(struct domain *d)
 {
 	if (--d->refs)
 		return;
+	not_parsed(d);
 	domain_def_free(d->def);
 	domain_def_free(d->live);
 	g_clear_pointer(&d->snapshots, snapshots_free);
@@ -40,8 +68,9 @@ GVariant *domain_handle(const struct domain *d)
 
 struct domain_def *domain_stored_def(struct domain *d, GError **error)
 {
-	if (d->def || (d->hv->driver->load && !d->hv->driver->load(d, error)))
-		return d->def;
+	if (!d->def && d->hv->driver->load && !d->hv->driver->load(d, error))
+		return NULL;
+	used(d);
 	if (!d->def && d->live)
 		return d->live;
 	if (!d->def)
@@ -258,6 +287,7 @@ struct domain *domain_define(struct hv *hv, struct domain_def *def, bool transie
 		domain_def_free(d->live), d->live = def;
 	else
 		domain_def_free(d->def), d->def = def;
+	used(d);
 	if (!transient) {
 		d->persistent = true;
 		d->updated |= domain_is_active(d);

@@ -38,6 +38,7 @@ struct domain {
 	int reason;	 /* libvirt's, for the state */
 	bool persistent, autostart, updated, gone;
 	struct domain_def *def;	 /* stored, or of a transient one what runs; NULL until domain_stored_def() parses it */
+	GList parsed;		 /* in hv->parsed; data NULL: it is not there */
 	struct domain_def *live; /* what runs; NULL: off */
 	guint64 autodestroy;	 /* ends with the connection of the client with this number; 0: with none */
 	struct snapshots *snapshots;
@@ -56,6 +57,11 @@ struct domain {
 
 /* The definition that is stored (or of a transient domain: that runs), parsed if it was not. */
 struct domain_def *domain_stored_def(struct domain *d, GError **error);
+/*
+ * Of domains that are off, without a job, and have files, all but those used last lose what was parsed: a thousand take no more
+ * memory than a few. Called between calls (dispatch.c).
+ */
+void domains_trim(struct hv *hv);
 /* The one that runs, else the stored one. */
 struct domain_def *domain_current_def(struct domain *d, GError **error);
 

@@ -209,6 +209,7 @@ struct hv {
 	char *config_dir, *state_dir, *lib_dir; /* definitions; what runs; images, saved states. NULL where !stored */
 	GHashTable *domains;   /* uuid as text -> struct domain */
 	GHashTable *names;     /* name -> the same */
+	GQueue parsed;	       /* domains whose stored definition can be read again, the one used last at the end (domain.h) */
 	int last_id;
 	struct registry *networks, *pools; /* registry.h */
 	struct pool_files *pool_files; /* storage/pool-load.c's */

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <glib-unix.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -147,6 +148,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	umask(0077);
 	raise_limit();
+	mallopt(M_ARENA_MAX, 1); /* nearly all is done under one lock; an arena of a thread grows page by page, with a call for each */
 	if (parse(&argc, &argv, &error) && options.version) {
 		g_print("kvd %s\n", KV_VERSION);
 		return 0;

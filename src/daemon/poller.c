@@ -9,8 +9,12 @@
 
 #include "call.h"
 #include "error.h"
+#include "spin.h"
 
-enum { BATCH = 64 };
+enum {
+	BATCH = 64,
+	TURNS = 16, /* before GLib's other sources have theirs */
+};
 
 struct later {
 	void (*func)(void *data);
@@ -18,9 +22,11 @@ struct later {
 };
 
 static int epoll = -1;
-/* What epoll_wait() said and was not looked at yet: who is removed meanwhile is taken out. */
+/* What epoll_wait() said, without the lock: who was removed since is not among the watches any more. */
 static struct epoll_event batch[BATCH];
-static int batch_at, batch_len;
+static int batch_len;
+static GHashTable *watches;
+static unsigned processors;
 static struct watch wake;
 static GQueue laters = G_QUEUE_INIT;
 
@@ -30,19 +36,48 @@ static gboolean prepare(GSource *source, gint *timeout)
 	return FALSE;
 }
 
-static gboolean dispatch(GSource *source, GSourceFunc callback, gpointer data)
+static bool look(void)
+{
+	batch_len = epoll_wait(epoll, batch, BATCH, 0);
+	return batch_len > 0;
+}
+
+/* What is ready is done. */
+static void run_batch(void)
 {
 	state_acquire();
-	batch_len = epoll_wait(epoll, batch, BATCH, 0);
-	for (batch_at = 0; batch_at < batch_len;) {
-		struct epoll_event *e = &batch[batch_at++];
-		struct watch *w = e->data.ptr;
+	for (int i = 0; i < batch_len; i++) {
+		struct watch *w = batch[i].data.ptr;
 
-		if (w)
-			w->ready(w, e->events);
+		if (g_hash_table_contains(watches, w))
+			w->ready(w, batch[i].events);
 	}
-	batch_len = 0;
 	state_release();
+}
+
+static bool look_for_more(void)
+{
+	static struct spin spin;
+	gint64 until = g_get_monotonic_time() + SPIN_US;
+	bool found = false;
+
+	if (processors < 2 || !spin_worthwhile(&spin))
+		return false;
+	do
+		found = look();
+	while (!found && g_get_monotonic_time() < until);
+	spin_result(&spin, found);
+	return found;
+}
+
+static gboolean dispatch(GSource *source, GSourceFunc callback, gpointer data)
+{
+	unsigned turns = 0;
+
+	if (look())
+		do
+			run_batch();
+		while (++turns < TURNS && look_for_more());
 	return G_SOURCE_CONTINUE;
 }
 
@@ -83,11 +118,14 @@ bool poller_start(GError **error)
 	static GSourceFuncs funcs = { .prepare = prepare, .check = check, .dispatch = dispatch };
 	GSource *source;
 
+	watches = g_hash_table_new(NULL, NULL);
+	processors = g_get_num_processors();
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	wake = (struct watch){ eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), EPOLLIN, woken };
 	if (epoll < 0 || wake.fd < 0)
 		return kv_fail_errno(error, errno, "cannot make what waits for clients");
 	source = g_source_new(&funcs, sizeof(GSource));
+	g_source_set_can_recurse(source, TRUE); /* else GLib takes its descriptor away for each dispatch: five system calls */
 	poll_fd.fd = epoll;
 	g_source_add_poll(source, &poll_fd);
 	g_source_attach(source, NULL);
@@ -99,9 +137,10 @@ bool poller_add(struct watch *w, GError **error)
 {
 	struct epoll_event e = { .events = w->events, .data.ptr = w };
 
-	if (epoll_ctl(epoll, EPOLL_CTL_ADD, w->fd, &e) == 0)
-		return true;
-	return kv_fail_errno(error, errno, "cannot wait for descriptor %d", w->fd);
+	if (epoll_ctl(epoll, EPOLL_CTL_ADD, w->fd, &e) < 0)
+		return kv_fail_errno(error, errno, "cannot wait for descriptor %d", w->fd);
+	g_hash_table_add(watches, w);
+	return true;
 }
 
 void poller_set(struct watch *w, uint32_t events)
@@ -117,7 +156,5 @@ void poller_set(struct watch *w, uint32_t events)
 void poller_remove(struct watch *w)
 {
 	epoll_ctl(epoll, EPOLL_CTL_DEL, w->fd, NULL);
-	for (int i = batch_at; i < batch_len; i++)
-		if (batch[i].data.ptr == w)
-			batch[i].data.ptr = NULL;
+	g_hash_table_remove(watches, w);
 }

@@ -64,7 +64,7 @@ static gpointer worker(gpointer data)
 static bool wake(struct pool *p)
 {
 	if (p->idle) {
-		g_cond_signal(&p->more);
+		state_signal(&p->more);
 		return true;
 	}
 	if (p->n >= (p->priority ? config.prio_workers : config.max_workers))

@@ -7,6 +7,7 @@
 #pragma once
 #include "proto.h"
 #include "nbd-server.h"
+#include "spin.h"
 #include "tls.h"
 
 enum {
@@ -68,7 +69,7 @@ struct nbd_conn {
 	uint64_t slow_bytes;
 	struct slow *finished, **finished_end; /* to be answered */
 	bool submitted;			       /* since the last kick */
-	int spins;			       /* request.c, look_for_more() */
+	struct spin spin;		       /* request.c, look_for_more() */
 	unsigned processors;
 };
 

@@ -20,10 +20,6 @@ enum {
 	PARTS_MAX = 32,
 	REPLIES = 16, /* sent together while there are requests to work on */
 	REPLY_BYTES = 64 << 10,
-	SPIN_US = 15,
-	SPINS_MAX = 16, /* looks for a next request that were worth it, and are remembered */
-	SPIN_COST = 4,	/* of them one that was not takes away */
-	SPIN_PAUSE = 64, /* requests until it is tried again */
 };
 
 struct part {
@@ -609,11 +605,7 @@ static bool run_all(struct nbd_conn *c)
 	return true;
 }
 
-/*
- * A client that asks for one thing after the other sends its next request within microseconds of the reply: to look for it for
- * that long is cheaper, for both sides, than to sleep and be woken. Whether it was worth it decides about the next times. True:
- * there are bytes, or the client has gone (*ret_ok).
- */
+/* True: there are bytes, or the client has gone (*ret_ok). */
 static bool look_for_more(struct nbd_conn *c, bool *ret_ok)
 {
 	static unsigned looking; /* atomic: connections that do */
@@ -621,10 +613,8 @@ static bool look_for_more(struct nbd_conn *c, bool *ret_ok)
 	unsigned had = conn_have(c);
 	bool found = false;
 
-	if (c->spins < 0) {
-		c->spins++;
+	if (!spin_worthwhile(&c->spin))
 		return false;
-	}
 	/* A processor is left for the clients. */
 	if (__atomic_add_fetch(&looking, 1, __ATOMIC_RELAXED) < c->processors)
 		do {
@@ -632,7 +622,7 @@ static bool look_for_more(struct nbd_conn *c, bool *ret_ok)
 			found = !*ret_ok || conn_have(c) > had;
 		} while (!found && g_get_monotonic_time() < until);
 	__atomic_sub_fetch(&looking, 1, __ATOMIC_RELAXED);
-	c->spins = found ? MIN(c->spins + 1, SPINS_MAX) : c->spins > SPIN_COST ? c->spins - SPIN_COST : -SPIN_PAUSE;
+	spin_result(&c->spin, found);
 	return found;
 }
 

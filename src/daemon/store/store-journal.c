@@ -14,7 +14,8 @@
 #define FILE_NAME ".journal"
 #define BOOT_ID	  "/proc/sys/kernel/random/boot_id"
 
-enum { SIZE = 1 << 20, HEADER = 4096, NAME_LIMIT = 4096, REMOVED = -1 };
+/* It begins with STEP bytes, and grows rather than to wait for the files of all of its records. */
+enum { STEP = 1 << 20, SIZE_MAX_BYTES = 8 << 20, HEADER = 4096, NAME_LIMIT = 4096, REMOVED = -1 };
 
 static const char magic[8] = "kvjrnl1";
 
@@ -37,7 +38,7 @@ struct store_journal {
 	char *path, *dir;
 	int fd; /* -1: not there yet */
 	guint64 round;
-	gsize end;
+	gsize end, size;
 	bool is_ours; /* the round is this boot's */
 	char boot[40];
 	GHashTable *names;
@@ -45,8 +46,8 @@ struct store_journal {
 
 static void sum_of(const void *data, gsize data_len, guint8 ret[8])
 {
-	g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
-	guint8 digest[32];
+	g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_MD5);
+	guint8 digest[16];
 	gsize len = sizeof(digest);
 
 	g_checksum_update(sum, data, (gssize)data_len);
@@ -84,7 +85,7 @@ static const guint8 *record_at(const struct store_journal *j, const guint8 *all,
 		return NULL;
 	memcpy(ret, all + at, sizeof(*ret));
 	if (ret->round != j->round || !ret->name_len || ret->name_len > NAME_LIMIT || ret->text_len < REMOVED ||
-	    ret->text_len > SIZE || place_of(ret) > len - at)
+	    ret->text_len > SIZE_MAX_BYTES || place_of(ret) > len - at)
 		return NULL;
 	sum_of(all + at + before, place_of(ret) - before, sum);
 	return memcmp(sum, ret->sum, sizeof(sum)) ? NULL : all + at + sizeof(*ret);
@@ -125,23 +126,30 @@ static bool read_header(struct store_journal *j, const guint8 *all, gsize len)
 	return true;
 }
 
-static gsize read_file(int fd, guint8 *data)
+static gsize read_file(int fd, guint8 *data, gsize size)
 {
 	gsize len = 0;
 	ssize_t n;
 
-	while (len < SIZE && (n = pread(fd, data + len, SIZE - len, (off_t)len)) > 0)
+	while (len < size && (n = pread(fd, data + len, size - len, (off_t)len)) > 0)
 		len += (gsize)n;
 	return len;
 }
 
 static void read_journal(struct store_journal *j, store_change *replay, void *opaque)
 {
-	g_autofree guint8 *all = g_malloc(SIZE);
-	gsize len = read_file(j->fd, all);
 	g_autoptr(GHashTable) changes = NULL;
+	g_autofree guint8 *all = NULL;
 	GHashTableIter iter;
 	void *name, *value;
+	struct stat st;
+	gsize len;
+
+	if (fstat(j->fd, &st) < 0)
+		return;
+	j->size = (gsize)MIN(st.st_size, SIZE_MAX_BYTES);
+	all = g_malloc(j->size);
+	len = read_file(j->fd, all, j->size);
 
 	if (!read_header(j, all, len))
 		return;
@@ -212,19 +220,28 @@ static bool write_at(int fd, const void *data, gsize len, gsize at)
 }
 
 /* Blocks that were written once: later writes change nothing but them. */
+static bool grow(struct store_journal *j)
+{
+	g_autofree guint8 *zeroes = g_malloc0(STEP);
+
+	if (j->size + STEP > SIZE_MAX_BYTES || !write_at(j->fd, zeroes, STEP, j->size) || fsync(j->fd) < 0)
+		return false;
+	j->size += STEP;
+	return true;
+}
+
 static bool make(struct store_journal *j)
 {
-	g_autofree guint8 *zeroes = g_malloc0(SIZE);
-
 	j->fd = open(j->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (j->fd < 0)
 		return false;
-	if (write_at(j->fd, zeroes, SIZE, 0) && fsync(j->fd) == 0 && store_file_sync_folder(j->dir, NULL))
+	if (grow(j) && store_file_sync_folder(j->dir, NULL))
 		return true;
 	kv_log_warn("%s: %s; changes take longer", j->path, g_strerror(errno));
 	unlink(j->path);
 	close(j->fd);
 	j->fd = -1;
+	j->size = 0;
 	return false;
 }
 
@@ -252,13 +269,14 @@ bool store_journal_add(struct store_journal *j, const char *name, const char *te
 	gsize text_len = text ? strlen(text) : 0;
 	g_autofree guint8 *all = NULL;
 
-	if (!j->boot[0] || r.name_len > NAME_LIMIT || text_len > SIZE - HEADER - sizeof(r) - NAME_LIMIT ||
+	if (!j->boot[0] || r.name_len > NAME_LIMIT || text_len > STEP - HEADER - sizeof(r) - NAME_LIMIT ||
 	    (j->fd < 0 && !make(j)) || (!j->is_ours && !store_journal_begin(j)))
 		return false;
 	if (text)
 		r.text_len = (gint32)text_len;
-	if (place_of(&r) > SIZE - j->end)
-		return false;
+	while (j->end + place_of(&r) > j->size)
+		if (!grow(j))
+			return false;
 	r.round = j->round;
 	all = g_malloc(place_of(&r));
 	memcpy(all + sizeof(r), name, r.name_len);

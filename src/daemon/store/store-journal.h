@@ -3,8 +3,8 @@
  * What changed in a folder of definitions, durable by one write. Making a new file and its name durable costs a file system two
  * commits of its own journal; a record in a file whose blocks are there already costs the write alone. So a change is made in the
  * folder without waiting for the disk, and told here before it is answered. After a power cut (another boot) the folder is
- * brought to what the journal says; after a mere crash it is so already. When the journal is full, and when its store is closed,
- * files are made durable themselves and it begins anew.
+ * brought to what the journal says; after a mere crash it is so already. When the journal is full (8 MiB), and when its store is
+ * closed, files are made durable themselves and it begins anew.
  *
  * The file is .journal: a header of 4 KiB, then records; both with a sum, so what was cut short or is of an earlier round
  * is no record. Called by store.c alone.

@@ -16,10 +16,27 @@ struct hit {
 
 /* A part of a table: what is below prefix. */
 struct part {
-	const struct field *rows;
+	const struct field *rows; /* the first one with it */
 	const char *prefix;
 	size_t len;
 };
+
+/* The first row of a part from r on, and what is behind the prefix in it; NULL: there is none, as rows of a part are together. */
+static inline const struct field *row_of(const struct part *part, const struct field *r, const char **ret_rest)
+{
+	size_t len = part->len;
+
+	*ret_rest = r->path;
+	if (!len)
+		return r->path ? r : NULL;
+	for (; r->path && !strncmp(r->path, part->prefix, len); r++) {
+		if (r->path[len] == '/') {
+			*ret_rest = r->path + len + 1;
+			return r;
+		}
+	}
+	return NULL;
+}
 
 static const char *full_name(const xmlNode *node, char *buffer, size_t size)
 {
@@ -32,19 +49,13 @@ static const char *full_name(const xmlNode *node, char *buffer, size_t size)
 static struct hit find(const struct part *part, const char *name, bool attribute)
 {
 	size_t len = strlen(name);
+	const char *rest;
 
-	for (const struct field *r = part->rows; r->path; r++) {
-		const char *rest = r->path;
-
-		if (part->len) {
-			if (strncmp(rest, part->prefix, part->len) || rest[part->len] != '/')
-				continue;
-			rest += part->len + 1;
-		}
+	for (const struct field *r = part->rows; (r = row_of(part, r, &rest)); r++) {
 		if (attribute != (*rest == '@'))
 			continue;
 		rest += attribute;
-		if (strncmp(rest, name, len))
+		if (*rest != *name || strncmp(rest, name, len))
 			continue;
 		if (!rest[len])
 			return (struct hit){ r, r };
@@ -69,7 +80,7 @@ static struct part part_of(const struct part *part, const struct hit *hit)
 
 	if (hit->row && hit->row->sub)
 		return (struct part){ hit->row->sub, "", 0 };
-	return (struct part){ part->rows, path, skip + strcspn(path + skip, "/") };
+	return (struct part){ hit->at, path, skip + strcspn(path + skip, "/") };
 }
 
 const struct field *fields_row(const struct field *rows, const char *path)
@@ -121,16 +132,11 @@ static bool check_attribute(xmlNode *node, const struct part *part, xmlAttr *a, 
 
 static bool check_musts(xmlNode *node, const struct part *part, GError **error)
 {
-	for (const struct field *r = part->rows; r->path; r++) {
-		const char *rest = r->path;
+	const char *rest;
 
+	for (const struct field *r = part->rows; (r = row_of(part, r, &rest)); r++) {
 		if (!(r->flags & FIELD_MUST))
 			continue;
-		if (part->len) {
-			if (strncmp(rest, part->prefix, part->len) || rest[part->len] != '/')
-				continue;
-			rest += part->len + 1;
-		}
 		if (*rest == '@' && !xml_text(node, rest))
 			return rpc_fail(error, VIR_ERR_XML_ERROR, "Missing required attribute '%s' in element '%s'", rest + 1,
 					(const char *)node->name);
@@ -222,6 +228,9 @@ bool fields_check_below(xmlNode *node, const struct field *rows, const char *pat
 	const struct field *row = fields_row(rows, path);
 	struct part part = { rows, path, strlen(path) };
 
+	while (part.rows->path && strncmp(part.rows->path, path, part.len))
+		part.rows++;
+
 	if (row && row->sub)
 		part = (struct part){ row->sub, "", 0 };
 	return check_part(node, &part, flags, error);
@@ -247,17 +256,32 @@ static int compare_placed(const void *a, const void *b)
 	return x->before < y->before ? -1 : 1;
 }
 
-static void sort_attributes(xmlNode *node, const struct part *part)
+/* True: they were in another order, as is rare: most trees have been sorted before. */
+static bool sort(GArray *all)
 {
-	g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(struct placed));
+	const struct placed *p = (const struct placed *)(void *)all->data;
+
+	for (unsigned i = 1; i < all->len; i++) {
+		if (compare_placed(&p[i - 1], &p[i]) > 0) {
+			g_array_sort(all, compare_placed);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void sort_attributes(xmlNode *node, const struct part *part, GArray *all)
+{
 	xmlAttr *last = NULL;
 
+	g_array_set_size(all, 0);
 	for (xmlAttr *a = node->properties; a; a = a->next) {
 		struct placed p = { a, a->ns ? NULL : find(part, (const char *)a->name, true).at, all->len };
 
 		g_array_append_val(all, p);
 	}
-	g_array_sort(all, compare_placed);
+	if (!sort(all))
+		return;
 	node->properties = NULL;
 	for (unsigned i = 0; i < all->len; i++) {
 		xmlAttr *a = g_array_index(all, struct placed, i).what;
@@ -269,30 +293,16 @@ static void sort_attributes(xmlNode *node, const struct part *part)
 	}
 }
 
-static void sort_part(xmlNode *node, const struct part *part)
+static void sort_children(xmlNode *node, const struct part *part, GArray *all)
 {
-	g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(struct placed));
-
-	if (node->properties && node->properties->next)
-		sort_attributes(node, part);
+	g_array_set_size(all, 0);
 	for (xmlNode *c = node->children; c; c = c->next) {
-		struct placed p = { c, NULL, all->len };
+		struct placed p = { c, c->type == XML_ELEMENT_NODE ? find_node(part, c).at : NULL, all->len };
 
-		if (c->type == XML_ELEMENT_NODE) {
-			struct hit hit = find_node(part, c);
-
-			p.at = hit.at;
-			if (hit.at && !(hit.row && hit.row->flags & FIELD_VERBATIM)) {
-				struct part inside = part_of(part, &hit);
-
-				sort_part(c, &inside);
-			}
-		}
 		g_array_append_val(all, p);
 	}
-	if (all->len < 2)
+	if (!sort(all))
 		return;
-	g_array_sort(all, compare_placed);
 	node->children = node->last = NULL;
 	for (unsigned i = 0; i < all->len; i++) {
 		xmlNode *c = g_array_index(all, struct placed, i).what;
@@ -304,11 +314,32 @@ static void sort_part(xmlNode *node, const struct part *part)
 	}
 }
 
+/* all: room that is used by each in turn. */
+static void sort_part(xmlNode *node, const struct part *part, GArray *all)
+{
+	if (node->properties && node->properties->next)
+		sort_attributes(node, part, all);
+	if (node->children && node->children->next)
+		sort_children(node, part, all);
+	for (xmlNode *c = node->children; c; c = c->next) {
+		struct hit hit = { NULL, NULL };
+		struct part inside;
+
+		if (c->type == XML_ELEMENT_NODE && (c->properties || c->children))
+			hit = find_node(part, c);
+		if (!hit.at || (hit.row && hit.row->flags & FIELD_VERBATIM))
+			continue;
+		inside = part_of(part, &hit);
+		sort_part(c, &inside, all);
+	}
+}
+
 void fields_sort(xmlNode *node, const struct field *rows)
 {
+	g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(struct placed));
 	struct part part = { rows, "", 0 };
 
-	sort_part(node, &part);
+	sort_part(node, &part, all);
 }
 
 /* ---- what is shown ---- */

@@ -167,23 +167,25 @@ static void escape(GString *out, const char *text)
 		const char *as;
 	} escapes[] = { { '<', "&lt;" }, { '>', "&gt;" }, { '&', "&amp;" }, { '"', "&quot;" }, { '\'', "&apos;" } };
 
-	for (const char *p = text; *p; p++) {
-		const char *as = NULL;
+	for (;; text++) {
+		size_t len = strcspn(text, "<>&\"'");
 
+		g_string_append_len(out, text, (gssize)len);
+		text += len;
+		if (!*text)
+			break;
 		for (unsigned i = 0; i < G_N_ELEMENTS(escapes); i++)
-			if (escapes[i].c == *p)
-				as = escapes[i].as;
-		if (as)
-			g_string_append(out, as);
-		else
-			g_string_append_c(out, *p);
+			if (escapes[i].c == *text)
+				g_string_append(out, escapes[i].as);
 	}
 }
 
 static void put_name(GString *out, const xmlNs *ns, const xmlChar *name)
 {
-	if (ns && ns->prefix)
-		g_string_append_printf(out, "%s:", (const char *)ns->prefix);
+	if (ns && ns->prefix) {
+		g_string_append(out, (const char *)ns->prefix);
+		g_string_append_c(out, ':');
+	}
 	g_string_append(out, (const char *)name);
 }
 
@@ -218,9 +220,15 @@ static void put_verbatim(GString *out, xmlNode *node, unsigned depth)
 	g_string_append_c(out, '\n');
 }
 
+static void indent(GString *out, unsigned depth)
+{
+	while (depth--)
+		g_string_append(out, "  ");
+}
+
 static void put_node(GString *out, xmlNode *node, unsigned depth)
 {
-	g_string_append_printf(out, "%*s", (int)depth * 2, "");
+	indent(out, depth);
 	if (xmlStrEqual(node->name, BAD_CAST "metadata")) {
 		put_verbatim(out, node, depth);
 		return;
@@ -240,7 +248,7 @@ static void put_node(GString *out, xmlNode *node, unsigned depth)
 		for (xmlNode *c = node->children; c; c = c->next)
 			if (c->type == XML_ELEMENT_NODE)
 				put_node(out, c, depth + 1);
-		g_string_append_printf(out, "%*s", (int)depth * 2, "");
+		indent(out, depth);
 	}
 	g_string_append(out, "</");
 	put_name(out, node->ns, node->name);
@@ -373,6 +381,8 @@ static void remove_at(xmlNode *node, const char *path)
 
 void xml_set(xmlNode *node, const char *path, const char *text)
 {
+	if (text && strchr(path, '@') && xml_is(node, path, text))
+		return;
 	if (!text) {
 		remove_at(node, path);
 		return;

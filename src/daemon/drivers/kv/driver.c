@@ -9,6 +9,7 @@
 #include "kv.h"
 #include "kv-driver.h"
 #include "log.h"
+#include "model-xml.h"
 #include "host-devices.h"
 #include "pools.h"
 #include "secrets.h"
@@ -253,14 +254,16 @@ static bool unstore(struct domain *d, GError **error)
 
 static bool undefine(struct domain *d, unsigned flags, GError **error)
 {
-	struct domain_def *def = domain_stored_def(d, error);
-	g_autofree char *nvram = NULL;
+	struct kv_hv *kv = d->hv->own;
+	/* One file's name in it is all that is asked for: no need to check the rest once more. */
+	g_autofree char *xml = d->def ? NULL : store_read(kv->store, d->name, error), *nvram = NULL;
+	g_autoptr(xmlDoc) doc = xml ? model_xml_parse(xml, -1, "domain", error) : NULL;
 	struct command_paths paths;
 
-	if (!def)
+	if (!doc && !d->def)
 		return false;
-	kv_paths(d->hv->own, d->hv, NULL, &paths);
-	nvram = command_nvram_path(domain_def_root(def), &paths);
+	kv_paths(kv, d->hv, NULL, &paths);
+	nvram = command_nvram_path(doc ? xmlDocGetRootElement(doc) : domain_def_root(d->def), &paths);
 	if (!nvram || access(nvram, F_OK) < 0 || flags & UNDEFINE_KEEP_NVRAM)
 		return true;
 	if (!(flags & UNDEFINE_NVRAM))

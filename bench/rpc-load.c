@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Lifecycle events to many clients: CLIENTS of them register, one more suspends and resumes the domain "test" of test:///default
- * EVENTS times together, and the time until each has all of them is printed in ms. It speaks libvirt's protocol itself, for every
- * server alike, as a library would take longer for a message than a server. Called by kvbench/manage.py.
- * usage: event-load SOCKET CLIENTS EVENTS
+ * A client that speaks libvirt's protocol itself, for every server alike, as a library takes longer for a message than a server.
+ * Called by kvbench/manage.py.
+ * rpc-load SOCKET events CLIENTS EVENTS: so many clients register for lifecycle events, one more suspends and resumes the domain
+ *   "test" of test:///default EVENTS times together, and the time until each has all of them is printed in ms.
+ * rpc-load SOCKET trips COUNT: as many calls, one after the other; prints the median and the 99th percentile in ms.
  */
 #include <arpa/inet.h>
 #include <poll.h>
@@ -23,6 +24,7 @@ enum {
 	RESUME = 28,
 	SUSPEND = 34,
 	AUTH_LIST = 66,
+	LIB_VERSION = 157,
 	REGISTER_ANY = 316,
 	LIFECYCLE = 318,
 	REPLY = 1,
@@ -31,6 +33,7 @@ enum {
 	CLIENTS_MAX = 100,
 	ROOM = 65536,
 	TIMEOUT_MS = 60000,
+	TRIPS_MAX = 1000000,
 };
 
 struct client {
@@ -44,7 +47,7 @@ static struct client clients[CLIENTS_MAX + 1];
 
 static void fail(const char *what)
 {
-	fprintf(stderr, "event-load: %s\n", what);
+	fprintf(stderr, "rpc-load: %s\n", what);
 	exit(1);
 }
 
@@ -148,23 +151,56 @@ static void run(struct client *main_one, const uint8_t *domain, size_t domain_le
 	}
 }
 
-int main(int argc, char **argv)
+static void run_events(const char *path, unsigned n_clients, unsigned n_events)
 {
 	static const uint8_t name[] = "\0\0\0\4test", every[8];
-	unsigned n_clients = argc == 4 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
-	unsigned n_events = argc == 4 ? (unsigned)strtoul(argv[3], NULL, 10) & ~1u : 0;
 	uint8_t domain[28];
 	double begin;
 
 	if (!n_clients || n_clients > CLIENTS_MAX || !n_events)
-		fail("usage: event-load SOCKET CLIENTS EVENTS");
+		fail("no such number of clients or events");
 	for (unsigned i = 0; i <= n_clients; i++)
-		open_client(&clients[i], argv[1]);
+		open_client(&clients[i], path);
 	for (unsigned i = 0; i < n_clients; i++)
 		ask(&clients[i], REGISTER_ANY, every, sizeof(every), NULL, 0);
 	ask(&clients[n_clients], LOOKUP_BY_NAME, name, 8, domain, sizeof(domain));
 	begin = now();
 	run(&clients[n_clients], domain, sizeof(domain), n_clients, n_events);
 	printf("%.3f\n", now() - begin);
+}
+
+static int compare(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static void run_trips(const char *path, unsigned n)
+{
+	double *took = n && n <= TRIPS_MAX ? malloc(n * sizeof(*took)) : NULL;
+
+	if (!took)
+		fail("no such number of calls");
+	open_client(&clients[0], path);
+	for (unsigned i = 0; i < n; i++) {
+		double begin = now();
+
+		ask(&clients[0], LIB_VERSION, "", 0, NULL, 0);
+		took[i] = now() - begin;
+	}
+	qsort(took, n, sizeof(*took), compare);
+	printf("%.4f %.4f\n", took[n / 2], took[(size_t)n * 99 / 100]);
+	free(took);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 5 && !strcmp(argv[2], "events"))
+		run_events(argv[1], (unsigned)strtoul(argv[3], NULL, 10), (unsigned)strtoul(argv[4], NULL, 10) & ~1u);
+	else if (argc == 4 && !strcmp(argv[2], "trips"))
+		run_trips(argv[1], (unsigned)strtoul(argv[3], NULL, 10));
+	else
+		fail("usage: rpc-load SOCKET events CLIENTS EVENTS | rpc-load SOCKET trips COUNT");
 	return 0;
 }
