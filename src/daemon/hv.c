@@ -124,5 +124,7 @@ bool hv_first_since_boot(const struct hv *hv, const char *name)
 
 void hv_drop_default(void)
 {
+	if (kept && kept->driver->leave)
+		kept->driver->leave(kept);
 	g_clear_pointer(&kept, hv_unref);
 }

@@ -59,6 +59,7 @@ struct hv_driver {
 	const struct handler *const *handlers;
 	bool (*open)(struct hv *hv, const char *uri, GError **error);
 	void (*close)(struct hv *hv);
+	void (*leave)(struct hv *hv); /* the daemon ends, and what runs goes on; NULL: nothing is to be done */
 	unsigned long (*version)(struct hv *hv); /* 1,000,000 major + 1,000 minor + micro */
 	char *(*capabilities)(struct hv *hv);
 	/* What is NULL is the default. */

@@ -129,6 +129,11 @@ bool pools_open(struct hv *hv, GError **error)
 	return true;
 }
 
+void pools_leave(struct hv *hv)
+{
+	store_settle(hv->pool_files->store);
+}
+
 void pools_close(struct hv *hv)
 {
 	if (!hv->pool_files)

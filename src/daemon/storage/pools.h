@@ -113,6 +113,7 @@ typedef struct pool Pool; /* for g_autoptr alone */
  */
 bool pools_open(struct hv *hv, GError **error);
 void pools_close(struct hv *hv);
+void pools_leave(struct hv *hv); /* the daemon ends: definitions are settled (store.h) */
 /* For hv_driver.store_object. */
 bool pools_store(struct hv *hv, const char *name, const char *uuid, const char *xml, bool autostart, GError **error);
 

@@ -182,6 +182,11 @@ struct store_journal *store_journal_open(const char *dir, store_change *replay, 
 	return j;
 }
 
+bool store_journal_is_old(const struct store_journal *j)
+{
+	return !j->is_ours;
+}
+
 void store_journal_free(struct store_journal *j)
 {
 	if (!j)

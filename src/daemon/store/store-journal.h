@@ -23,6 +23,8 @@ typedef void store_change(void *opaque, const char *name, const char *text, gint
  * then the caller makes that durable and calls store_journal_begin().
  */
 struct store_journal *store_journal_open(const char *dir, store_change *replay, void *opaque);
+/* Is it another boot's? What it has was told to replay then. */
+bool store_journal_is_old(const struct store_journal *j);
 void store_journal_free(struct store_journal *j); /* NULL is fine */
 /* On true it is on the disk. false: there is no room, or no journal here: the caller does without. */
 bool store_journal_add(struct store_journal *j, const char *name, const char *text);

@@ -276,21 +276,26 @@ struct store *store_open(const char *dir, const char *root, unsigned flags, GErr
 	}
 	if (!(flags & STORE_STATUS))
 		s->journal = store_journal_open(dir, replay, s);
-	if (!settle(s, error) || !read_folder(s, error))
+	if ((s->journal && store_journal_is_old(s->journal) && !settle(s, error)) || !read_folder(s, error))
 		return NULL;
 	flush(s);
 	return g_steal_pointer(&s);
 }
 
-void store_free(struct store *s)
+void store_settle(struct store *s)
 {
 	g_autoptr(GError) error = NULL;
 
-	if (!s)
-		return;
 	flush(s);
 	if (!settle(s, &error))
 		kv_log_warn("%s", error->message);
+}
+
+void store_free(struct store *s)
+{
+	if (!s)
+		return;
+	store_settle(s);
 	store_journal_free(s->journal);
 	g_tree_destroy(s->entries);
 	g_free(s->dir);
@@ -363,6 +368,8 @@ bool store_set_autostart(struct store *s, const char *name, bool on, GError **er
 
 	if (!link)
 		return false;
+	if (!on && item && !item->autostart)
+		return true;
 	if (on && g_mkdir_with_parents(folder, 0700) < 0)
 		return kv_fail_errno(error, errno, "cannot make the folder '%s'", folder);
 	if (on && symlink(path, link) < 0 && errno != EEXIST)

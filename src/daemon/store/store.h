@@ -26,6 +26,8 @@ struct store_entry {
 /* root: the name of the documents' element, as in "domain". The folder is made when it is not there (0700). */
 struct store *store_open(const char *dir, const char *root, unsigned flags, GError **error);
 void store_free(struct store *s); /* NULL is fine */
+/* All of it is durable by itself, and the next store_open() has nothing to read: what a daemon does that ends, and store_free(). */
+void store_settle(struct store *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Store, store_free)
 
 /* All there are, in the order of names. A file that is no definition, or has another's name, is told and left alone. */

@@ -70,21 +70,29 @@ static bool reserve(struct pci *pci, unsigned bus, unsigned slot, unsigned funct
 	return true;
 }
 
+static void set_part(xmlNode *address, const char *attribute, unsigned digits, unsigned value)
+{
+	char text[16];
+
+	g_snprintf(text, sizeof(text), "0x%0*x", (int)digits, value);
+	xml_set(address, attribute, text);
+}
+
 static void set_address(struct pci *pci, xmlNode *d, unsigned bus, unsigned slot, unsigned function)
 {
-	char text[8];
+	xmlNode *address;
 
 	pci->buses[bus].slots[slot] |= (guint8)(1u << function);
 	if (pci->dry || !d)
 		return;
-	xml_set(d, "address/@type", "pci");
-	xml_set(d, "address/@domain", "0x0000");
-	g_snprintf(text, sizeof(text), "0x%02x", bus);
-	xml_set(d, "address/@bus", text);
-	g_snprintf(text, sizeof(text), "0x%02x", slot);
-	xml_set(d, "address/@slot", text);
-	g_snprintf(text, sizeof(text), "0x%x", function);
-	xml_set(d, "address/@function", text);
+	address = xml_child(d, "address");
+	if (!address)
+		address = xml_add(d, "address");
+	xml_set(address, "@type", "pci");
+	set_part(address, "@domain", 4, 0);
+	set_part(address, "@bus", 2, bus);
+	set_part(address, "@slot", 2, slot);
+	set_part(address, "@function", 1, function);
 }
 
 /* Numbers that are left out, of controllers or of buses that addresses name, are root ports. */

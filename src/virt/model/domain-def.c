@@ -182,16 +182,13 @@ static void strip_live(xmlNode *device)
 		xml_set(device, "@port", "-1");
 }
 
-char *domain_def_format(const struct domain_def *def, unsigned flags)
+/* The tree loses what flags do not show. */
+static char *format(xmlNode *root, unsigned flags)
 {
-	g_autoptr(xmlDoc) copy = NULL;
-	xmlNode *root = domain_def_root(def);
-	bool live = xml_text(root, "@id");
-	xmlNode *devices;
+	xmlNode *devices, *end = NULL;
+	char *text;
 
-	copy = xmlCopyDoc(def->doc, 1);
-	root = xmlDocGetRootElement(copy);
-	if (!live)
+	if (!xml_text(root, "@id"))
 		flags |= FORMAT_INACTIVE;
 	fields_strip(root, domain_fields, flags);
 	devices = xml_child(root, "devices");
@@ -202,8 +199,25 @@ char *domain_def_format(const struct domain_def *def, unsigned flags)
 	fields_sort(root, domain_fields);
 	/* libvirt writes its end even when there is nothing in it. */
 	if (!devices->children)
-		xmlAddChild(devices, xmlNewDocText(devices->doc, BAD_CAST "\n  "));
-	return model_xml_format(root);
+		end = xmlAddChild(devices, xmlNewDocText(devices->doc, BAD_CAST "\n  "));
+	text = model_xml_format(root);
+	if (end) {
+		xmlUnlinkNode(end);
+		xmlFreeNode(end);
+	}
+	return text;
+}
+
+char *domain_def_format(const struct domain_def *def, unsigned flags)
+{
+	g_autoptr(xmlDoc) copy = xmlCopyDoc(def->doc, 1);
+
+	return format(xmlDocGetRootElement(copy), flags);
+}
+
+char *domain_def_format_stored(struct domain_def *def)
+{
+	return format(domain_def_root(def), FORMAT_SECURE | FORMAT_INACTIVE);
 }
 
 /* ---- what is asked often ---- */

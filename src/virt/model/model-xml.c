@@ -280,7 +280,7 @@ static bool named(const xmlNode *node, const char *name, size_t len)
 		name += skip + 1;
 		len -= skip + 1;
 	}
-	return !strncmp((const char *)node->name, name, len) && !node->name[len];
+	return *(const char *)node->name == *name && !strncmp((const char *)node->name, name, len) && !node->name[len];
 }
 
 /* The element at the path's part before the last "@…"; the attribute's name or NULL in ret_attribute. */

@@ -68,20 +68,30 @@ char *xdr_variant_type(const char *type)
 
 /* ---- to bytes ---- */
 
+static uint8_t *room(GByteArray *out, size_t len)
+{
+	guint at = out->len;
+
+	g_byte_array_set_size(out, at + len);
+	return out->data + at;
+}
+
+static void pad(uint8_t *to, const void *data, size_t len)
+{
+	static const uint8_t zero[4];
+
+	memcpy(to, data, len);
+	memcpy(to + len, zero, -len & 3);
+}
+
 void xdr_put_word(GByteArray *out, uint32_t v)
 {
-	uint8_t b[4];
-
-	put_be32(b, v);
-	g_byte_array_append(out, b, sizeof(b));
+	put_be32(room(out, 4), v);
 }
 
 static void put_hyper(GByteArray *out, uint64_t v)
 {
-	uint8_t b[8];
-
-	put_be64(b, v);
-	g_byte_array_append(out, b, sizeof(b));
+	put_be64(room(out, 8), v);
 }
 
 static void put_double(GByteArray *out, double v)
@@ -94,22 +104,21 @@ static void put_double(GByteArray *out, double v)
 
 void xdr_put_padded(GByteArray *out, const void *data, size_t len)
 {
-	static const uint8_t zero[4];
-
 	if (len)
-		g_byte_array_append(out, data, len);
-	g_byte_array_append(out, zero, -len & 3);
+		pad(room(out, len + (-len & 3)), data, len);
 }
 
 bool xdr_put_string(GByteArray *out, const char *s, GError **error)
 {
 	size_t len = strlen(s);
+	uint8_t *to;
 
 	if (len > XDR_STRING_MAX)
 		return kv_fail(error, KV_ERROR_USAGE, "a text of %zu bytes is longer than a message's can be, %d", len,
 			       XDR_STRING_MAX);
-	xdr_put_word(out, len);
-	xdr_put_padded(out, s, len);
+	to = room(out, 4 + len + (-len & 3));
+	put_be32(to, len);
+	pad(to + 4, s, len);
 	return true;
 }
 

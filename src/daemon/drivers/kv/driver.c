@@ -206,6 +206,16 @@ static void close_hv(struct hv *hv)
 	g_free(kv);
 }
 
+static void leave(struct hv *hv)
+{
+	struct kv_hv *kv = hv->own;
+
+	store_settle(kv->store);
+	store_settle(kv->snapshots);
+	store_settle(kv->networks);
+	pools_leave(hv);
+}
+
 /* QMP's: clients decide by it what there is. */
 static unsigned long version(struct hv *hv)
 {
@@ -239,7 +249,7 @@ static bool load(struct domain *d, GError **error)
 static bool store(struct domain *d, GError **error)
 {
 	struct kv_hv *kv = d->hv->own;
-	g_autofree char *xml = domain_stored_def(d, error) ? domain_def_format(d->def, FORMAT_SECURE | FORMAT_INACTIVE) : NULL;
+	g_autofree char *xml = domain_stored_def(d, error) ? domain_def_format_stored(d->def) : NULL;
 
 	return xml && store_write(kv->store, d->name, d->uuid_text, xml, error) &&
 	       store_set_autostart(kv->store, d->name, d->autostart, error);
@@ -290,6 +300,7 @@ const struct hv_driver kv_driver = {
 	.handlers = own_handlers,
 	.open = open_hv,
 	.close = close_hv,
+	.leave = leave,
 	.version = version,
 	.capabilities = kv_capabilities,
 	.domain_capabilities = kv_domain_capabilities,
