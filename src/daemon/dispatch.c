@@ -26,7 +26,7 @@ static const struct handler *const remote_tables[] = {
 static const struct handler *const qemu_tables[] = { qemu_handlers, monitor_event_handlers };
 /* By number, once for those who have opened nothing yet, then for each driver. */
 static const struct handler *remote[1 + DRIVERS][NUMBERS], *qemu[NUMBERS];
-/* A value of each type: GLib forgets what it knows of one with its last value, and to find it out again is a third of a short call. */
+/* A value of each type: GLib forgets one with its last value, and to learn it again is a third of a short call. */
 static GPtrArray *kept;
 
 static void put(const struct handler **index, const struct handler *table, bool instead)

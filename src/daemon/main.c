@@ -148,7 +148,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	umask(0077);
 	raise_limit();
-	mallopt(M_ARENA_MAX, 1); /* nearly all is done under one lock; an arena of a thread grows page by page, with a call for each */
+	/* Nearly all is done under one lock; an arena of a thread grows page by page, with a call for each. */
+	mallopt(M_ARENA_MAX, 1);
 	if (parse(&argc, &argv, &error) && options.version) {
 		g_print("kvd %s\n", KV_VERSION);
 		return 0;

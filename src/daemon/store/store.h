@@ -26,7 +26,7 @@ struct store_entry {
 /* root: the name of the documents' element, as in "domain". The folder is made when it is not there (0700). */
 struct store *store_open(const char *dir, const char *root, unsigned flags, GError **error);
 void store_free(struct store *s); /* NULL is fine */
-/* All of it is durable by itself, and the next store_open() has nothing to read: what a daemon does that ends, and store_free(). */
+/* All is durable by itself, and the next store_open() has nothing to read: for a daemon that ends; in store_free(), too. */
 void store_settle(struct store *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Store, store_free)
 

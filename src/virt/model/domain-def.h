@@ -37,7 +37,7 @@ void domain_def_free(struct domain_def *def);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DomainDef, domain_def_free)
 /* In libvirt's order and spelling. */
 char *domain_def_format(const struct domain_def *def, unsigned flags);
-/* With FORMAT_SECURE | FORMAT_INACTIVE; def, which is one that is stored, loses what only a running machine has: no copy is made. */
+/* With FORMAT_SECURE | FORMAT_INACTIVE; def, a stored one, loses what only a running machine has: no copy is made. */
 char *domain_def_format_stored(struct domain_def *def);
 /* id and, for a running machine, aliases (disk: virtio-disk0, …) as libvirt names them. */
 void domain_def_set_live(struct domain_def *def, int id);
