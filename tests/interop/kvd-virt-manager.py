@@ -400,6 +400,12 @@ def case_ends(bed):
         bed.wait('running (restored)', 'gone')
         check(bed.kept('gone') == 'a', 'it has forgotten')
         it.shot('restored')
+        told = subprocess.Popen(['virsh', '-c', bed.uri(), 'event', 'gone', '--event', 'reboot', '--timeout', str(LIMIT)], env=bed.environment,
+                                stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        it.window.find('Menu', 'toggle button').click()
+        it.app.find('Force Reset', 'menu item').click()
+        it.answer('force reset', 'Yes')
+        check(b"'reboot' for domain 'gone'" in told.communicate(timeout=2 * LIMIT)[0], 'it is not reset')
         it.menu(it.window, 'Edit', 'Delete')
         question = it.app.find('Delete Virtual Machine', 'frame')
         question.find(re.escape(image), 'table cell')
