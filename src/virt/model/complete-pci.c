@@ -2,6 +2,7 @@
 /*
  * PCI addresses (complete.h), as libvirt gives them on a q35: chips and the first video card have places of their own on bus 0;
  * every other card is alone behind a root port, of which there are as many as needed and one more for a card that comes later.
+ * Unlike libvirt we add no bridge for a conventional card: kv-vmm has none, and bus 0 takes it.
  * Twice over: a first pass finds which controllers are missing, a second one, with all of them there, gives the addresses.
  */
 #include <string.h>
@@ -230,25 +231,6 @@ static bool place_behind_port(struct pci *pci, xmlNode *d, GError **error)
 	return true;
 }
 
-static bool place_behind_bridge(struct pci *pci, xmlNode *d, GError **error)
-{
-	for (unsigned pass = 0; pass < 2; pass++) {
-		for (unsigned b = 1; b < pci->n_buses; b++) {
-			if (pci->buses[b].kind != BUS_BRIDGE)
-				continue;
-			for (unsigned slot = 1; slot < SLOTS; slot++) {
-				if (!pci->buses[b].slots[slot]) {
-					set_address(pci, d, b, slot, 0);
-					return true;
-				}
-			}
-		}
-		if (pass == 0 && (!place_behind_port(pci, NULL, error) || !add_bus(pci, "pcie-to-pci-bridge", error)))
-			return false;
-	}
-	return rpc_fail(error, VIR_ERR_INTERNAL_ERROR, "No more available PCI slots");
-}
-
 static bool place_on_root(struct pci *pci, xmlNode *d, GError **error)
 {
 	for (unsigned slot = 1; slot < SLOTS; slot++) {
@@ -258,6 +240,20 @@ static bool place_on_root(struct pci *pci, xmlNode *d, GError **error)
 		}
 	}
 	return rpc_fail(error, VIR_ERR_INTERNAL_ERROR, "No more available PCI slots");
+}
+
+/* A conventional card: behind a bridge that is there, else on bus 0. */
+static bool place_conventional(struct pci *pci, xmlNode *d, GError **error)
+{
+	for (unsigned b = 1; b < pci->n_buses; b++) {
+		for (unsigned slot = 1; pci->buses[b].kind == BUS_BRIDGE && slot < SLOTS; slot++) {
+			if (!pci->buses[b].slots[slot]) {
+				set_address(pci, d, b, slot, 0);
+				return true;
+			}
+		}
+	}
+	return place_on_root(pci, d, error);
 }
 
 /* A root port: eight of them share a slot. */
@@ -297,7 +293,7 @@ static bool place_cards(struct pci *pci, GError **error)
 			if (pci->c->micro)
 				ok = place_on_root(pci, d, error);
 			else
-				ok = (rounds[i].conventional ? place_behind_bridge : place_behind_port)(pci, d, error);
+				ok = (rounds[i].conventional ? place_conventional : place_behind_port)(pci, d, error);
 			if (!ok)
 				return false;
 		}
