@@ -86,8 +86,8 @@ static GByteArray *facs(void)
 	return t;
 }
 
-/* Power and sleep buttons: the first is PM1's, the second is not there. */
-static GByteArray *fadt(uint32_t facs_at, uint32_t dsdt_at)
+/* Power and sleep buttons: the first is PM1's, the second is not there. pm: where firmware has put the block. */
+static GByteArray *fadt(uint32_t facs_at, uint32_t dsdt_at, uint16_t pm)
 {
 	GByteArray *t = acpi_table_new("FACP", 3, ACPI_PC_OEM_TABLE);
 	uint8_t *f;
@@ -101,10 +101,10 @@ static GByteArray *fadt(uint32_t facs_at, uint32_t dsdt_at)
 	put_le32(f + 48, PC_SMI_COMMAND);
 	f[52] = PC_ACPI_ENABLE;
 	f[53] = PC_ACPI_DISABLE;
-	put_le32(f + 56, PM_BASE);
-	put_le32(f + 64, PM_BASE + PC_PM_CONTROL);
-	put_le32(f + 76, PM_BASE + PC_PM_TIMER);
-	put_le32(f + 80, PM_BASE + PC_PM_GPE0);
+	put_le32(f + 56, pm);
+	put_le32(f + 64, pm + PC_PM_CONTROL);
+	put_le32(f + 76, pm + PC_PM_TIMER);
+	put_le32(f + 80, pm + PC_PM_GPE0);
 	f[88] = 4;
 	f[89] = 2;
 	f[91] = 4;
@@ -118,10 +118,10 @@ static GByteArray *fadt(uint32_t facs_at, uint32_t dsdt_at)
 	acpi_put_port(f + 116, PC_RESET_PORT, 8);
 	f[128] = PC_RESET_VALUE;
 	put_le64(f + FADT_X_DSDT, dsdt_at);
-	acpi_put_port(f + 148, PM_BASE, 32);
-	acpi_put_port(f + 172, PM_BASE + PC_PM_CONTROL, 16);
-	acpi_put_port(f + 208, PM_BASE + PC_PM_TIMER, 32);
-	acpi_put_port(f + 220, PM_BASE + PC_PM_GPE0, 8 * PC_PM_GPE0_SIZE);
+	acpi_put_port(f + 148, pm, 32);
+	acpi_put_port(f + 172, pm + PC_PM_CONTROL, 16);
+	acpi_put_port(f + 208, pm + PC_PM_TIMER, 32);
+	acpi_put_port(f + 220, pm + PC_PM_GPE0, 8 * PC_PM_GPE0_SIZE);
 	return t;
 }
 
@@ -185,9 +185,9 @@ static void place_named(struct files *f, GByteArray *t)
 	f->at[f->n++] = place_summed(f, t);
 }
 
-static void place_fadt(struct files *f, uint32_t facs_at, uint32_t dsdt_at)
+static void place_fadt(struct files *f, uint32_t facs_at, uint32_t dsdt_at, uint16_t pm)
 {
-	uint32_t at = place(f, fadt(facs_at, dsdt_at));
+	uint32_t at = place(f, fadt(facs_at, dsdt_at, pm));
 
 	add_pointer(f->loader, TABLES_FILE, at + FADT_FACS, 4, TABLES_FILE);
 	add_pointer(f->loader, TABLES_FILE, at + FADT_DSDT, 4, TABLES_FILE);
@@ -238,7 +238,7 @@ static void build(const struct machine *m, struct files *f)
 	allocate(f->loader, TABLES_FILE, TABLES_ALIGN, ZONE_HIGH);
 	facs_at = place(f, facs());
 	dsdt_at = place_summed(f, acpi_pc_dsdt(m));
-	place_fadt(f, facs_at, dsdt_at);
+	place_fadt(f, facs_at, dsdt_at, m->pm ? ich9_lpc_pm_base(m->pm) : PM_BASE);
 	place_named(f, madt(m));
 	if (acpi_pc_has(m, "hpet"))
 		place_named(f, hpet());

@@ -214,4 +214,5 @@ void acpi_pm_power_button(struct device *dev);
 /* devices/ich9-lpc.c */
 void ich9_lpc_power_button(struct device *dev);
 void ich9_lpc_wake(struct device *dev);
+uint16_t ich9_lpc_pm_base(const struct device *dev); /* where firmware has put the power block; PM_BASE before */
 bool ich9_lpc_asleep(struct device *dev, bool *ret_woken); /* woken: something has asked for it to end */

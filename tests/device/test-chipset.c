@@ -266,6 +266,7 @@ static struct device *open_pm(void)
 	core_open();
 	d = open_device("ich9-lpc");
 	assert_int_equal(in(PM1_CNT, 2), 0xffff); /* nowhere, yet */
+	assert_int_equal(ich9_lpc_pm_base(d), PM_BASE);
 	set_config(LPC, PMBASE, 4, PM | 0x7f);
 	assert_int_equal(config(LPC, PMBASE, 4), PM | 1);
 	set_config(LPC, ACPI_CNTL, 1, 0x80);
@@ -489,6 +490,12 @@ static void other_ports(void **state)
 	assert_int_equal(in(PM1_CNT, 2), 0xffff);
 	set_config(LPC, PMBASE, 4, PM);
 	assert_int_equal(in(PM1_CNT, 2), 0);
+	/* Elsewhere, and tables say where; not switched on, as U-Boot has it. */
+	set_config(LPC, ACPI_CNTL, 1, 0);
+	set_config(LPC, PMBASE, 4, 0xe400);
+	assert_int_equal(ich9_lpc_pm_base(d), 0xe400);
+	assert_int_equal(in(PM1_CNT, 2), 0xffff);
+	assert_int_equal(in(0xe400 + PC_PM_CONTROL, 2), 0);
 	close_pm(d);
 }
 

@@ -140,6 +140,16 @@ static void text_scrolls_and_splits(void **state)
 	shows(r, 720, 400);
 	assert_int_equal(vga_pixel(r, 0, 319), gray(0));
 	assert_int_equal(vga_pixel(r, 0, 320), gray(4));
+	/* All but one line of a row is all of it. */
+	vga_set(r, CRTC, 0x18, 320 & 0xff);
+	shows(r, 720, 400);
+	assert_int_equal(vga_pixel(r, 0, 320), gray(4));
+	/* Line 0: nothing is split, nor shown twice. */
+	vga_set(r, CRTC, 0x18, 0);
+	vga_set(r, CRTC, 7, 0x0f);
+	shows(r, 720, 400);
+	assert_int_equal(vga_pixel(r, 0, 0), gray(2));
+	assert_int_equal(vga_pixel(r, 0, 16), gray(0));
 }
 
 /* ---- planes ---- */

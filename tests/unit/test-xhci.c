@@ -22,7 +22,7 @@
 enum { RAM = 1 << 20, ECAM = 0xb0000000 };
 enum { DCBAA = 0x1000, COMMANDS = 0x2000, EVENTS = 0x3000, ERST = 0x4000, INPUT = 0x5000, CONTEXTS = 0x6000, BUFFER = 0x40000 };
 enum { RINGS = 0x10000, RING_SIZE = 16, EVENT_RING = 64 };
-enum { OP = 0x40, PORTSC = 0x440, RUNTIME = 0x1000, INTR = 0x1020, DOORBELLS = 0x2000 };
+enum { OP = 0x40, PORTSC = 0x440, RUNTIME = 0x1000, INTR = 0x1020, DOORBELLS = 0x2000, MSIX = 0x3000 };
 enum { SUCCESS = 1, TRANSACTION = 4, TRB_ERROR = 5, STALL = 6, NO_SLOT = 11, SHORT = 13 };
 enum { PARAMETER = 17, CONTEXT_STATE = 19, STOPPED = 26 };
 enum { NORMAL = 1, SETUP, DATA, STATUS, LINK = 6 };
@@ -555,6 +555,34 @@ static void full_event_ring(void **state)
 	assert_int_equal(n, 100);
 }
 
+/* A driver switches interrupts off for a while (Linux, as it wakes its root hubs): what came then interrupts it afterwards. */
+static void interrupts_wait(void **state)
+{
+	struct pci_device *p = (struct pci_device *)hc;
+	uint32_t flags = PCI_MSIX_FLAGS_ENABLE;
+
+	start();
+	bus_access(core.mmio, ECAM + p->msix_cap + PCI_MSIX_FLAGS, &flags, 2, true);
+	for (unsigned i = 0; i < 4; i++)
+		wr(MSIX + 16 * i + 12, 0);
+	command(23, 0, 0, 0);
+	assert_int_equal(p->msix_sent, 1);
+	for (unsigned by = 0; by < 2; by++) {
+		put_trb(COMMANDS + 16 * commands.next, 0, 0, 23 << 10 | commands.cycle);
+		commands.next++;
+		wr(by ? OP : INTR, by ? CMD_RUN : 0);
+		wr(DOORBELLS, 0);
+		run();
+		assert_int_equal(p->msix_sent, 1 + by);
+		wr(by ? OP : INTR, by ? CMD_RUN | 4 : 2);
+		assert_int_equal(p->msix_sent, 2 + by);
+		/* Once: while the driver is at work nothing more comes. */
+		wr(OP, CMD_RUN | 4);
+		assert_int_equal(p->msix_sent, 2 + by);
+		assert_int_equal(next_event().type, 33);
+	}
+}
+
 static void goes_round(void **state)
 {
 	struct device *d = plug("usb-kbd");
@@ -708,6 +736,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(broken_rings, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_event_ring, setup, teardown),
+		cmocka_unit_test_setup_teardown(interrupts_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(goes_round, setup, teardown),
 		cmocka_unit_test_setup_teardown(storage, setup, teardown),
 	};

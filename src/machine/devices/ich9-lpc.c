@@ -158,9 +158,9 @@ static void update_places(struct ich9_lpc *l)
 	struct machine_core *core = l->pci.dev.core;
 	const uint8_t *config = l->pci.config;
 	uint32_t rcba = get_le32(config + RCBA);
-	bool pm = config[ACPI_CNTL] & ACPI_EN;
 
-	move(l, core->ports, &pm_ops, pm ? get_le16(config + PMBASE) & PMBASE_ADDRESS : 0, ICH9_PM_PORTS, &l->pm_at);
+	/* Whatever ACPI_EN is, as on QEMU: U-Boot leaves it 0 there. */
+	move(l, core->ports, &pm_ops, get_le16(config + PMBASE) & PMBASE_ADDRESS, ICH9_PM_PORTS, &l->pm_at);
 	move(l, core->mmio, &rcba_ops, rcba & RCBA_ENABLE ? rcba & RCBA_ADDRESS : 0, RCBA_SIZE, &l->rcba_at);
 }
 
@@ -189,6 +189,13 @@ void ich9_lpc_power_button(struct device *dev)
 void ich9_lpc_wake(struct device *dev)
 {
 	ich9_pm_wake(&((struct ich9_lpc *)dev)->pm, WAKE_OTHER);
+}
+
+uint16_t ich9_lpc_pm_base(const struct device *dev)
+{
+	uint16_t at = get_le16(((const struct ich9_lpc *)dev)->pci.config + PMBASE) & PMBASE_ADDRESS;
+
+	return at ? at : PM_BASE;
 }
 
 bool ich9_lpc_asleep(struct device *dev, bool *ret_woken)

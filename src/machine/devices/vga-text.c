@@ -84,11 +84,15 @@ void vga_draw_text(struct vga *v, struct display *d, bool all)
 {
 	const struct vga_mode *m = &v->shown;
 	uint32_t cursor = (uint32_t)(v->crtc[CURSOR_HIGH] << 8 | v->crtc[CURSOR_LOW]), rows = m->height / m->row_lines;
+	/*
+	 * The row that memory begins again with: its first line is the one to compare with, or behind it. So 0, which is there
+	 * before anybody has written it, splits nothing, as on QEMU (GRUB as firmware leaves it).
+	 */
+	uint32_t below = m->compare ? m->compare / m->row_lines + !!(m->compare % m->row_lines) : UINT32_MAX;
 	bool phase = blink_phase(v), blinks = v->attr[ATTR_MODE] & ATTR_BLINK, off = v->crtc[CURSOR_START] & CURSOR_OFF;
 
 	for (uint32_t row = 0; row < rows; row++) {
-		bool split = row * m->row_lines > m->compare;
-		uint32_t first = split ? (row - m->compare / m->row_lines - 1) * m->stride : m->start + row * m->stride;
+		uint32_t first = row >= below ? (row - below) * m->stride : m->start + row * m->stride;
 		uint32_t from = UINT32_MAX, end = 0;
 
 		for (uint32_t x = 0; x < m->chars; x++) {

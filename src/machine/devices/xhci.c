@@ -92,29 +92,39 @@ struct usb_device *xhci_slot_device(struct xhci *x, unsigned slot)
 
 /* ---- interrupts ---- */
 
-static void update_line(struct xhci *x)
+/* Pending, and nothing holds it back. */
+static bool interrupts(const struct xhci *x, unsigned n)
 {
-	bool level = (x->intr[0].iman & IMAN_PENDING) && (x->intr[0].iman & IMAN_ENABLED) && (x->usbcmd & CMD_INTERRUPTS);
-
-	pci_set_intx(&x->pci, level && !pci_msix_enabled(&x->pci));
+	return (x->intr[n].iman & IMAN_PENDING) && (x->intr[n].iman & IMAN_ENABLED) && (x->usbcmd & CMD_INTERRUPTS);
 }
 
+static void update_line(struct xhci *x)
+{
+	pci_set_intx(&x->pci, interrupts(x, 0) && !pci_msix_enabled(&x->pci));
+}
+
+/* Now (4.17), or when the driver has switched interrupts on again, and this comes once more. */
+static void deliver(struct xhci *x, unsigned n)
+{
+	if (interrupts(x, n) && pci_msix_enabled(&x->pci)) {
+		x->intr[n].iman &= ~(uint32_t)IMAN_PENDING;
+		pci_msix_notify(&x->pci, (uint16_t)n);
+	}
+	if (!n)
+		update_line(x);
+}
+
+/* While the driver is busy it looks itself, and says when it is not any more (write_erdp()). */
 void xhci_raise(struct xhci *x, unsigned interrupter)
 {
 	struct xhci_interrupter *i = &x->intr[interrupter];
-	bool busy = i->erdp & ERDP_BUSY;
 
+	x->usbsts |= STS_EVENT;
+	if (i->erdp & ERDP_BUSY)
+		return;
 	i->erdp |= ERDP_BUSY;
 	i->iman |= IMAN_PENDING;
-	x->usbsts |= STS_EVENT;
-	if (busy || !(i->iman & IMAN_ENABLED) || !(x->usbcmd & CMD_INTERRUPTS))
-		return;
-	if (pci_msix_enabled(&x->pci)) {
-		i->iman &= ~(uint32_t)IMAN_PENDING;
-		pci_msix_notify(&x->pci, (uint16_t)interrupter);
-	} else if (!interrupter) {
-		update_line(x);
-	}
+	deliver(x, interrupter);
 }
 
 /* ---- ports ---- */
@@ -333,7 +343,8 @@ static void write_command(struct xhci *x, uint32_t v)
 		x->started = g_get_monotonic_time();
 	if (!(x->usbcmd & CMD_RUN))
 		x->commands_run = false;
-	update_line(x);
+	for (unsigned n = 0; n < XHCI_INTERRUPTERS; n++)
+		deliver(x, n);
 	xhci_kick(x);
 }
 
@@ -470,7 +481,7 @@ static void write_runtime(struct xhci *x, uint32_t at, uint32_t v)
 	switch (at % INTERRUPTER_SIZE) {
 	case 0:
 		i->iman = (v & IMAN_ENABLED) | (i->iman & IMAN_PENDING & ~v);
-		update_line(x);
+		deliver(x, n);
 		break;
 	case 4:
 		i->imod = v;
