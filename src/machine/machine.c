@@ -246,7 +246,8 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 		return kv_fail(error, KV_ERROR_USAGE, "%u vCPUs: 1 to %d are possible", m->cpus, VCPUS_MAX);
 	if (config->cpus > m->cpus)
 		return kv_fail(error, KV_ERROR_USAGE,
-			       "--smp: maxcpus must be equal to or greater than smp: %u are started, of %u", config->cpus, m->cpus);
+			       "--smp: maxcpus must be equal to or greater than smp: %u are started, of %u", config->cpus,
+			       m->cpus);
 	if (config->cpus < m->cpus && !machine_has_cpu_slots(m))
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
 			       "--smp: machine 'micro' has the processors that it starts with: use machine 'pc', or no maxcpus");

@@ -107,7 +107,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < f.count; i++)
 		g_variant_builder_add(&ids, "u", i);
 	options = g_variant_ref_sink(g_variant_new_parsed("{'ids': <%@au>}", g_variant_builder_end(&ids)));
-	f.core = (struct machine_core){.vm_fd = -1, .machine = &f, .ports = bus_new("port"), .notice = notice, .cpu_eject = eject};
+	f.core = (struct machine_core){.vm_fd = -1, .machine = &f, .ports = bus_new("port"), .notice = notice,
+				       .cpu_eject = eject};
 	f.dev = device_new(&f.core, "acpi-cpu-hotplug", "cpus", options, NULL, NULL);
 	if (!f.dev)
 		abort();

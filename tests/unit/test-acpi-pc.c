@@ -274,7 +274,8 @@ static void check_table(const char *iasl, const char *dir, const uint8_t *t)
 	g_autofree char *apart = NULL, *together = NULL, *text = NULL;
 	bool dsdt = !strcmp(name, "DSDT");
 	static const char *const expected[] = {"PCI0", "_PRT", "_S3", "_S4", "_S5", "PNP0501", "PNP0303", "PNP0103", "QEMU0001",
-						"QEMU0002", "_OSC", "LNKH", "PRQA", "ACPI0010", "_E02", "_MAT", "_EJ0", "_OST", "C03F"};
+						"QEMU0002", "_OSC", "LNKH", "PRQA", "ACPI0010",
+						"_E02", "_MAT", "_EJ0", "_OST", "C03F"};
 
 	assert_true(g_file_set_contents(binary, (const char *)t, get_le32(t + 4), NULL));
 	apart = run("%s -d %s", iasl, binary);
