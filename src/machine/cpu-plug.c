@@ -21,7 +21,14 @@ enum { AGAIN_MS = 2, ID_MAX = 255, LAPIC_ENABLED = 1 << 11, LAPIC_X2 = 1 << 10 }
 
 bool cpus_is_type(const char *cls)
 {
-	return g_str_has_suffix(cls, TYPE_SUFFIX);
+	g_auto(GStrv) models = NULL;
+	g_autofree char *name = NULL;
+
+	if (!g_str_has_suffix(cls, TYPE_SUFFIX))
+		return false;
+	models = machine_cpu_models();
+	name = g_strndup(cls, strlen(cls) - strlen(TYPE_SUFFIX));
+	return g_strv_contains((const char *const *)models, name);
 }
 
 char *machine_cpu_type(const struct machine *m)

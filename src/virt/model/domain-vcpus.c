@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * <vcpu current=''> and <vcpus>: which vCPUs there are, which may come and go. Without <vcpus> the first `current` are enabled
- * and stay, and the others may come; with it each has a row, and `current` says how many are enabled. Checks and texts as libvirt has
- * them. Called by complete-domain.c and by who changes a definition.
+ * and stay, and the others may come; with it each has a row, and `current` says how many are enabled. Checks and texts as libvirt
+ * has them. Called by complete-domain.c and by who changes a definition.
  */
 #include <string.h>
 

@@ -79,7 +79,8 @@ static unsigned number_of(const xmlNode *node, const char *path)
 static void add_vcpu(struct command *c, const xmlNode *cpu, unsigned index, unsigned max)
 {
 	unsigned threads = MAX(number_of(cpu, "topology/@threads"), 1), cores = number_of(cpu, "topology/@cores");
-	g_autofree char *type = g_strdup_printf("%s-x86_64-cpu", cpu ? model_name(cpu) : "host"), *id = g_strdup_printf("vcpu%u", index);
+	g_autofree char *type = g_strconcat(cpu ? model_name(cpu) : "host", "-x86_64-cpu", NULL);
+	g_autofree char *id = g_strdup_printf("vcpu%u", index);
 	keys *k = keys_new(type);
 
 	cores = cores ? cores : max;
