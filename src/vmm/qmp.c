@@ -162,6 +162,7 @@ static const struct qmp_command commands[] = {
 
 /* All that are ever sent. */
 static const char *const events[] = {
+	"ACPI_DEVICE_OST",
 	"BALLOON_CHANGE",
 	"BLOCK_EXPORT_DELETED",
 	"BLOCK_IO_ERROR",

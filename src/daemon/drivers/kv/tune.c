@@ -220,8 +220,8 @@ bool kv_tune_vcpu(struct kv_machine *m, unsigned vcpu, GError **error)
 	const xmlNode *root = m->d->live ? domain_def_root(m->d->live) : NULL;
 	g_autoptr(GArray) threads = NULL;
 
-	if (!m->tuned || !root)
-		return true; /* all of them, once it runs; or none */
+	if (!root || (!cgroup_wanted(root) && !has_pins(root)))
+		return true;
 	threads = vcpu_threads(m, error);
 	if (!threads || m->gone || !m->d->live)
 		return threads;
