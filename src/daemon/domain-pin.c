@@ -62,8 +62,9 @@ static void set_pin(struct domain_def *def, int vcpu, const char *cpus)
 
 static bool check_vcpu(const struct domain_def *def, unsigned vcpu, const char *which, GError **error)
 {
-	unsigned n = domain_def_vcpus(def, NULL);
+	unsigned n;
 
+	domain_def_vcpus(def, &n);
 	return vcpu < n || rpc_fail(error, VIR_ERR_INVALID_ARG, "vcpu %u is out of range of %s cpu count %u", vcpu, which, n);
 }
 
@@ -170,7 +171,8 @@ static bool vcpu_pin_info(struct call *call, GVariant *args, GVariant **ret, GEr
 	def = d ? def_for(call, d, flags, error) : NULL;
 	if (!def)
 		return false;
-	n = MIN(domain_def_vcpus(def, NULL), (unsigned)MAX(max, 0));
+	domain_def_vcpus(def, &n);
+	n = MIN(n, (unsigned)MAX(max, 0));
 	for (unsigned i = 0; i < n; i++)
 		append_map(maps, pinned(def, (int)i), (gsize)CLAMP(len, 0, CPUMAP_BYTES_MAX));
 	*ret = g_variant_new("(@ayi)", g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, maps->data, maps->len, 1), n);
@@ -226,7 +228,7 @@ static bool vcpus_func(struct call *call, struct domain *d, GVariant *args, GVar
 	g_autofree struct hv_vcpu *now = NULL;
 	GVariantBuilder list;
 	gint32 max, len;
-	unsigned n;
+	unsigned n, told = 0;
 
 	g_variant_get_child(args, 1, "i", &max);
 	g_variant_get_child(args, 2, "i", &len);
@@ -234,12 +236,15 @@ static bool vcpus_func(struct call *call, struct domain *d, GVariant *args, GVar
 		return handler_unsupported(call, args, ret, error);
 	if (!domain_is_active(d))
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "cannot retrieve vcpu information for inactive domain");
-	n = MIN(domain_def_vcpus(d->live, NULL), (unsigned)MAX(max, 0));
+	domain_def_vcpus(d->live, &n);
 	now = g_new0(struct hv_vcpu, n + 1);
-	if (!d->hv->driver->vcpus(d, now, n, error))
+	if (!d->hv->driver->vcpus(d, now, n, error) || !domain_require_active(d, error))
 		return false;
 	g_variant_builder_init(&list, G_VARIANT_TYPE("a(uiti)"));
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < n && told < (unsigned)MAX(max, 0); i++) {
+		if (!domain_vcpu_of(domain_def_root(d->live), i).enabled)
+			continue;
+		told++;
 		g_variant_builder_add(&list, "(uiti)", i, 1, now[i].time, now[i].processor);
 		g_byte_array_append(maps, now[i].map, (guint)CLAMP(len, 0, (gint32)sizeof(now[i].map)));
 	}

@@ -117,6 +117,8 @@ struct hv_driver {
 	bool (*update)(struct domain *d, xmlNode *before, xmlNode *after, GError **error); /* (waits) */
 	bool (*set_memory)(struct domain *d, guint64 kib, GError **error); /* (waits) */
 	bool (*set_vcpus)(struct domain *d, unsigned n, GError **error); /* (waits) */
+	/* In its place where vCPUs come and go one by one. (waits) */
+	bool (*set_vcpu)(struct domain *d, unsigned index, bool on, GError **error);
 
 	/*
 	 * Information. stats: appends (sv) to a builder of a(sv), for groups of VIR_DOMAIN_STATS_… but its state, as libvirt

@@ -382,6 +382,8 @@ static void pci_bridge(aml *a, const struct machine *m, uint64_t ecam, unsigned 
 	osc(a);
 	lpc_bridge(a, m);
 	fw_cfg(a);
+	if (m->cpu_hotplug)
+		acpi_pc_cpu_registers(a);
 	aml_end(a, dev);
 }
 
@@ -420,13 +422,18 @@ GByteArray *acpi_pc_dsdt(const struct machine *m)
 	sleep_state(t, "\\_S4_", PC_SLP_TYP_S4);
 	sleep_state(t, "\\_S5_", PC_SLP_TYP_S5);
 	scope = aml_begin_scope(t, "\\_SB_");
-	acpi_processors(t, m->cpus);
+	if (!m->cpu_hotplug)
+		acpi_processors(t, m->cpus);
 	pci_bridge(t, m, ecam, buses);
+	if (m->cpu_hotplug)
+		acpi_pc_cpus(t, m);
 	links(t);
 	if (buses)
 		board_memory(t, "DRAC", "PNP0C01", ecam, (uint64_t)buses << 20);
 	if (acpi_pc_has(m, "hpet"))
 		board_memory(t, "HPET", "PNP0103", PC_HPET_BASE, 0x400);
 	aml_end(t, scope);
+	if (m->cpu_hotplug)
+		acpi_pc_cpu_event(t);
 	return t;
 }

@@ -6,6 +6,8 @@
 
 #include "bytes.h"
 
+enum { MADT_ENABLED = 1, MADT_ONLINE_CAPABLE = 2 };
+
 uint8_t acpi_checksum(const uint8_t *p, size_t len)
 {
 	uint8_t sum = 0;
@@ -54,14 +56,18 @@ void acpi_put_override(GByteArray *t, uint8_t irq, uint32_t gsi, uint16_t flags)
 	acpi_put(t, flags, 2);
 }
 
+void acpi_put_lapic(GByteArray *t, const struct machine *m, unsigned index, bool enabled)
+{
+	acpi_put(t, 0x0800, 2); /* local APIC */
+	acpi_put(t, index, 1);
+	acpi_put(t, cpu_apic_id(&m->topology, index), 1);
+	acpi_put(t, enabled ? MADT_ENABLED : MADT_ONLINE_CAPABLE, 4);
+}
+
 void acpi_put_apics(GByteArray *t, const struct machine *m)
 {
-	for (unsigned i = 0; i < m->cpus; i++) {
-		acpi_put(t, 0x0800, 2); /* local APIC */
-		acpi_put(t, i, 1);
-		acpi_put(t, cpu_apic_id(&m->topology, i), 1);
-		acpi_put(t, 1, 4);
-	}
+	for (unsigned i = 0; i < m->cpus; i++)
+		acpi_put_lapic(t, m, i, !__atomic_load_n(&m->vcpu[i].absent, __ATOMIC_RELAXED));
 	acpi_put(t, 0x0c01, 2); /* I/O APIC */
 	acpi_put(t, cpu_apic_id(&m->topology, m->cpus - 1) + 1, 2);
 	acpi_put(t, IOAPIC_BASE, 4);

@@ -107,7 +107,8 @@ bool board_add_clock(struct machine *m, const struct machine_config *config, GVa
 	g_variant_dict_insert(&dict, "offset", "x", config->clock_offset);
 	g_variant_dict_insert(&dict, "vm", "b", config->clock_vm);
 	options = g_variant_ref_sink(g_variant_dict_end(&dict));
-	return board_add(m, "mc146818", "rtc", options, NULL, error);
+	m->clock = board_add(m, "mc146818", "rtc", options, NULL, error);
+	return m->clock;
 }
 
 bool board_add_serial(struct machine *m, const struct machine_config *config, GError **error)

@@ -50,6 +50,9 @@ struct machine_core {
 	/* Any thread, locks held: would end a sleep; does nothing to a machine that is awake. NULL: this one cannot sleep. */
 	void (*wake)(void *opaque, enum machine_wake why);
 	void *wake_opaque;
+	/* Any thread, locks held: general purpose event `bit` of the chipset, which interrupts; NULL: there are none. */
+	void (*gpe)(void *opaque, unsigned bit);
+	void *gpe_opaque;
 	struct display *display; /* what graphics devices show; NULL: nobody looks */
 	struct usb_bus *usb;	 /* the first USB controller's, where devices are plugged in; NULL: there is none */
 	struct input *input;	 /* keyboards and pointers plug in here; NULL: nobody would hear of them */
@@ -61,6 +64,8 @@ struct machine_core {
 	void (*notice)(void *machine, enum machine_notice what, const char *name, uint32_t value);
 	/* Any thread, once for each unplug(): the guest let go of it. */
 	void (*unplugged)(void *machine, struct device *dev);
+	/* A vCPU's thread: the guest let go of that one. NULL: none goes. */
+	void (*cpu_eject)(void *machine, unsigned index);
 };
 
 /* A port with a name of a virtio console. */

@@ -113,13 +113,15 @@ static bool put_notes(struct machine *m, GByteArray *out, GError **error)
 	g_autofree struct kvm_sregs *sregs = g_new0(struct kvm_sregs, m->cpus);
 
 	for (unsigned i = 0; i < m->cpus; i++)
-		if (kvcore_ioctl(m->vcpu[i].fd, KVM_GET_REGS, &regs[i]) < 0 ||
-		    kvcore_ioctl(m->vcpu[i].fd, KVM_GET_SREGS, &sregs[i]) < 0)
+		if (!m->vcpu[i].absent && (kvcore_ioctl(m->vcpu[i].fd, KVM_GET_REGS, &regs[i]) < 0 ||
+					   kvcore_ioctl(m->vcpu[i].fd, KVM_GET_SREGS, &sregs[i]) < 0))
 			return kv_fail_errno(error, errno, "dump: registers of processor %u", i);
 	for (unsigned i = 0; i < m->cpus; i++)
-		put_status(out, i, &regs[i], &sregs[i]);
+		if (!m->vcpu[i].absent)
+			put_status(out, i, &regs[i], &sregs[i]);
 	for (unsigned i = 0; i < m->cpus; i++)
-		put_qemu(out, &m->vcpu[i], &regs[i], &sregs[i]);
+		if (!m->vcpu[i].absent)
+			put_qemu(out, &m->vcpu[i], &regs[i], &sregs[i]);
 	return true;
 }
 

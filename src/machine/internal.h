@@ -59,6 +59,7 @@
 #define PC_SLP_TYP_S4	  2
 #define PC_RESET_PORT	  0xcf9 /* the value PC_RESET_VALUE resets */
 #define PC_RESET_VALUE	  6
+#define PC_CPU_HOTPLUG_PORT 0xcd8
 #define PC_PVPANIC_PORT	  0x505
 #define PC_HPET_BASE	  0xfed00000ull
 #define PC_HPET_ID	  0x8086a201u
@@ -89,6 +90,8 @@ struct chips_state {
 struct vcpu {
 	struct machine *m;
 	unsigned index;
+	bool absent; /* it may come (cpu-plug.c); main thread */
+	char *id;    /* that a user gave it, who may take it out; NULL: none */
 	int fd;
 	struct kvm_run *run;
 	size_t run_size;
@@ -96,6 +99,7 @@ struct vcpu {
 	pthread_t pthread;	      /* set by the thread itself; a kick before that is seen in vcpu_rest() */
 	pid_t tid;		      /* likewise; under m->lock */
 	bool resting;		      /* under m->lock: stands still for a pause */
+	bool leaving;		      /* likewise: its thread is to end */
 	uint64_t exits[EXIT_REASONS]; /* by KVM_EXIT_*, own thread */
 	struct vcpu_state power_on;
 };
@@ -114,14 +118,18 @@ struct machine {
 		int fd;
 	} kernel_file, initrd_file; /* boot.c: a reset reads them again, by then without names */
 	int kvm_fd;
-	unsigned cpus;
+	unsigned cpus; /* that are possible: some may be absent */
 	struct cpu_topology topology;
 	struct cpu_choice cpu;
+	char *cpu_name; /* the first word of --cpu */
+	struct device *cpu_hotplug; /* its registers; NULL: none comes or goes */
+	uint64_t ejected; /* a bit each, atomic: the guest let go of them, and their threads are still there */
+	GSource *ejector; /* on its way to the main thread, or NULL; under lock */
 	bool cpu_chosen; /* other than all that there is */
 	uint64_t memory, mmio64_base;
 	struct vcpu vcpu[VCPUS_MAX];
 	unsigned n_named;  /* devices without an id so far */
-	void (*unplugged)(void *opaque, const char *id);
+	void (*unplugged)(void *opaque, const char *id, int cpu);
 	void *unplugged_opaque;
 	unsigned changing; /* machine_busy(); main thread */
 	bool clock_held;   /* since the pause at clock_ns; main thread */
@@ -131,7 +139,7 @@ struct machine {
 	const struct machine_config *config; /* while it is being built; NULL afterwards */
 	GPtrArray *made; /* of config's devices: those that came before their turn; NULL afterwards */
 	struct boot_ahead *ahead; /* boot-ahead.c, or NULL */
-	struct device *pm;
+	struct device *pm, *clock;
 	bool second_serial; /* COM2 is there */
 	struct chips_state power_on;
 	struct kvm_msr_list *msr_list;
@@ -163,6 +171,7 @@ void notices_add(struct notices *n, enum machine_notice what, const char *name, 
 bool vcpu_create(struct machine *m, unsigned index, GError **error);
 void vcpu_destroy(struct vcpu *v);
 void vcpu_start(struct vcpu *v);
+void vcpu_stop(struct vcpu *v); /* its thread ends; waits for it */
 void vcpu_kick(struct vcpu *v);
 
 /* vcpu-state.c */
@@ -174,6 +183,22 @@ bool vcpu_state_set(struct vcpu *v, const struct vcpu_state *s, bool with_time, 
 void vcpu_set_msr(struct vcpu *v, uint32_t index, uint64_t data);
 bool chips_state_get(struct machine *m, struct chips_state *s, bool with_time, GError **error);
 bool chips_state_set(struct machine *m, struct chips_state *s, bool with_time, GError **error);
+
+/* cpu-plug.c: vCPUs that are absent, come and go. Main thread. */
+extern const struct state_desc cpus_state_desc;
+struct cpus_state *cpus_state_get(const struct machine *m);
+bool cpus_state_set(struct machine *m, const struct cpus_state *s, GError **error);
+struct cpus_state *cpus_state_new(void);
+void cpus_state_free(struct cpus_state *s);
+bool cpus_add_hotplug(struct machine *m, GError **error); /* the registers, where there are vCPUs that may come */
+unsigned cpus_present(const struct machine *m);
+bool cpus_is_type(const char *cls); /* of --device: a processor */
+bool cpus_plug(struct machine *m, const struct machine_device *d, bool hot, GError **error);
+int cpus_find(const struct machine *m, const char *id); /* index; -1: none */
+bool cpus_unplug(struct machine *m, unsigned index, GError **error);
+bool cpus_park_absent(struct machine *m, GError **error); /* no interrupt nor start-up message reaches them */
+void cpus_eject(void *machine, unsigned index);		   /* struct machine_core's */
+void cpus_settle(struct machine *m);			   /* those that the guest let go of are gone when it returns */
 
 /* cpuid.c */
 struct kvm_cpuid2 *cpuid_supported(int kvm_fd, GError **error); /* what KVM offers, with room for more; g_free */
@@ -210,6 +235,9 @@ void plug_leaver_free(void *leaver);
 
 /* devices/acpi-pm.c */
 void acpi_pm_power_button(struct device *dev);
+
+/* devices/mc146818.c */
+void mc146818_set_cpus(struct device *dev, unsigned cpus);
 
 /* devices/ich9-lpc.c */
 void ich9_lpc_power_button(struct device *dev);

@@ -15,6 +15,8 @@
 #include "posted.h"
 #include "saved-form.h"
 
+enum { MSR_TSC = 0x10 };
+
 static const char *const exit_names[EXIT_REASONS] = {
 	[KVM_EXIT_IO] = "io",
 	[KVM_EXIT_MMIO] = "mmio",
@@ -149,6 +151,13 @@ void machine_irq(struct machine_core *core, uint32_t gsi, bool level)
 
 /* ---- creation ---- */
 
+static char *cpu_name(const char *choice)
+{
+	const char *end = choice ? strchr(choice, ',') : NULL;
+
+	return choice ? end ? g_strndup(choice, (gsize)(end - choice)) : g_strdup(choice) : g_strdup("host");
+}
+
 static bool create_vm(struct machine *m, GError **error)
 {
 	m->core.vm_fd = kvcore_ioctl(m->kvm_fd, KVM_CREATE_VM, 0);
@@ -217,6 +226,8 @@ static bool build_on(struct machine *m, const struct machine_config *config, str
 	for (unsigned i = 0; i < m->cpus; i++)
 		if (!vcpu_create(m, i, error))
 			return false;
+	if (!cpus_park_absent(m, error))
+		return false;
 	if (!posted_open(m->core.posted, m->vcpu[0].fd, m->vcpu[0].run_size))
 		return kv_fail_errno(error, errno, "cannot map the ring of posted writes");
 	if (!record_chips(m, error))
@@ -233,6 +244,15 @@ static bool build(struct machine *m, const struct machine_config *config, GError
 
 	if (m->cpus < 1 || m->cpus > VCPUS_MAX)
 		return kv_fail(error, KV_ERROR_USAGE, "%u vCPUs: 1 to %d are possible", m->cpus, VCPUS_MAX);
+	if (config->cpus > m->cpus)
+		return kv_fail(error, KV_ERROR_USAGE,
+			       "--smp: maxcpus must be equal to or greater than smp: %u are started, of %u", config->cpus,
+			       m->cpus);
+	if (config->cpus < m->cpus && !machine_has_cpu_slots(m))
+		return kv_fail(error, KV_ERROR_UNSUPPORTED,
+			       "--smp: machine 'micro' has the processors that it starts with: use machine 'pc', or no maxcpus");
+	for (unsigned i = config->cpus; i < m->cpus; i++)
+		m->vcpu[i].absent = true;
 	if (!cpu_topology_complete(&m->topology, m->cpus, error) ||
 	    !cpu_parse(config->cpu ? config->cpu : "host", &m->cpu, error))
 		return false;
@@ -252,7 +272,7 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 	bool ok;
 
 	m->core = (struct machine_core){.vm_fd = -1, .machine = m, .request = on_request, .notice = on_notice,
-					.unplugged = plug_left};
+					.unplugged = plug_left, .cpu_eject = cpus_eject};
 	m->notices = notices_new(m, config);
 	m->kind = config->kind;
 	m->core.display = config->display;
@@ -262,7 +282,8 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 	m->initrd = g_strdup(config->initrd);
 	m->append = g_strdup(config->append);
 	m->kvm_fd = config->kvm_fd;
-	m->cpus = config->cpus;
+	m->cpus = config->cpus_max ? config->cpus_max : config->cpus;
+	m->cpu_name = cpu_name(config->cpu);
 	m->topology = (struct cpu_topology){config->sockets, config->cores, config->threads};
 	m->memory = config->memory;
 	m->pause_wanted = true;
@@ -294,6 +315,9 @@ void machine_free(struct machine *m)
 	g_mutex_unlock(&m->lock);
 	for (unsigned i = 0; i < m->cpus && i < VCPUS_MAX; i++)
 		vcpu_destroy(&m->vcpu[i]);
+	if (m->ejector)
+		g_source_destroy(m->ejector);
+	g_clear_pointer(&m->ejector, g_source_unref);
 	/* Devices may run the main context while they finish their requests. */
 	if (m->teller)
 		g_source_destroy(m->teller);
@@ -319,6 +343,7 @@ void machine_free(struct machine *m)
 	g_free(m->kernel);
 	g_free(m->initrd);
 	g_free(m->append);
+	g_free(m->cpu_name);
 	g_free(m->end_text);
 	g_free(m->msr_list);
 	g_free(m);
@@ -377,8 +402,10 @@ bool machine_run(struct machine *m, void (*ended)(void *opaque, enum machine_end
 	m->pause_wanted = false;
 	g_cond_broadcast(&m->changed);
 	g_mutex_unlock(&m->lock);
+	cpus_settle(m);
 	for (unsigned i = 0; i < m->cpus; i++)
-		vcpu_start(&m->vcpu[i]);
+		if (!m->vcpu[i].absent)
+			vcpu_start(&m->vcpu[i]);
 	return true;
 }
 
@@ -411,13 +438,14 @@ bool machine_busy(const struct machine *m)
 static bool reset_parts(struct machine *m, GError **error)
 {
 	machine_pause(m);
+	cpus_settle(m);
 	each_device(m, offsetof(struct device_class, reset));
 	if (!chips_state_set(m, &m->power_on, false, error))
 		return false;
 	for (unsigned i = 0; i < m->cpus; i++)
-		if (!vcpu_state_set(&m->vcpu[i], &m->vcpu[i].power_on, false, error))
+		if (!m->vcpu[i].absent && !vcpu_state_set(&m->vcpu[i], &m->vcpu[i].power_on, false, error))
 			return false;
-	return true;
+	return cpus_park_absent(m, error);
 }
 
 static bool reset(struct machine *m, GError **error)
@@ -545,11 +573,30 @@ char *machine_stats(struct machine *m)
 	return g_string_free(s, FALSE);
 }
 
+static void save_cpus(const struct machine *m, GByteArray *out)
+{
+	struct cpus_state *s = cpus_state_get(m);
+
+	state_save(out, &cpus_state_desc, "cpus", s);
+	cpus_state_free(s);
+}
+
+static bool load_cpus(struct machine *m, GBytes *in, size_t *at, GError **error)
+{
+	struct cpus_state *s = cpus_state_new();
+	bool ok = state_load(in, at, &cpus_state_desc, "cpus", s, error) && cpus_state_set(m, s, error);
+
+	cpus_state_free(s);
+	return ok;
+}
+
 /* vCPUs and chips in one order for save and load: KVM's, then the devices'. */
 static bool save_kvm(struct machine *m, GByteArray *out, GError **error)
 {
 	struct chips_state chips = {0};
 
+	if (m->cpu_hotplug)
+		save_cpus(m, out);
 	if (!chips_state_get(m, &chips, true, error))
 		return false;
 	if (m->clock_held)
@@ -558,9 +605,9 @@ static bool save_kvm(struct machine *m, GByteArray *out, GError **error)
 	for (unsigned i = 0; i < m->cpus; i++) {
 		g_autofree struct vcpu_state *s = g_new0(struct vcpu_state, 1);
 		g_autofree char *id = g_strdup_printf("vcpu%u", i);
-		bool ok = vcpu_state_get(&m->vcpu[i], s, error);
+		bool ok = m->vcpu[i].absent || vcpu_state_get(&m->vcpu[i], s, error);
 
-		if (ok)
+		if (ok && !m->vcpu[i].absent)
 			state_save(out, &vcpu_state_desc, id, s);
 		g_free(s->msrs);
 		if (!ok)
@@ -569,7 +616,7 @@ static bool save_kvm(struct machine *m, GByteArray *out, GError **error)
 	return true;
 }
 
-static bool load_vcpu(struct machine *m, unsigned i, GBytes *in, size_t *at, GError **error)
+static bool load_vcpu(struct machine *m, unsigned i, GBytes *in, size_t *at, uint64_t *ret_tsc, GError **error)
 {
 	g_autofree struct vcpu_state *s = g_new0(struct vcpu_state, 1);
 	g_autofree char *id = g_strdup_printf("vcpu%u", i);
@@ -584,21 +631,31 @@ static bool load_vcpu(struct machine *m, unsigned i, GBytes *in, size_t *at, GEr
 				     "saved state of %s has MSR 0x%x, which "
 				     "this machine does not have",
 				     id, s->msrs[n].index);
+	for (uint32_t n = 0; ok && n < s->n_msrs; n++)
+		if (s->msrs[n].index == MSR_TSC)
+			*ret_tsc = s->msrs[n].data;
 	ok = ok && vcpu_state_set(&m->vcpu[i], s, true, error);
 	g_free(s->msrs);
 	return ok;
 }
 
+/* Those that may come later count time as the others do. */
 static bool load_kvm(struct machine *m, GBytes *in, size_t *at, GError **error)
 {
 	struct chips_state chips = {0};
+	uint64_t tsc = 0;
 
+	if (m->cpu_hotplug && !load_cpus(m, in, at, error))
+		return false;
 	if (!state_load(in, at, &chips_state_desc, "chips", &chips, error) || !chips_state_set(m, &chips, true, error))
 		return false;
 	m->clock_held = false;
 	for (unsigned i = 0; i < m->cpus; i++)
-		if (!load_vcpu(m, i, in, at, error))
+		if (!m->vcpu[i].absent && !load_vcpu(m, i, in, at, &tsc, error))
 			return false;
+	for (unsigned i = 0; i < m->cpus; i++)
+		if (m->vcpu[i].absent)
+			vcpu_set_msr(&m->vcpu[i], MSR_TSC, tsc);
 	return true;
 }
 
@@ -614,6 +671,7 @@ bool machine_save(struct machine *m, GByteArray *out, GError **error)
 		if (d->cls->can_save && !d->cls->can_save(d, error))
 			return false;
 	}
+	cpus_settle(m);
 	if (!save_kvm(m, out, error))
 		return false;
 	order = saved_order(m);

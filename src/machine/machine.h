@@ -92,6 +92,7 @@ struct machine_config {
 	const char *name;
 	int kvm_fd; /* system descriptor, kvcore_open() */
 	unsigned cpus, sockets, cores, threads; /* 0 of the last three: what follows from the others */
+	unsigned cpus_max; /* as many may be plugged in (pc); 0: cpus; sockets, cores and threads make these */
 	const char *cpu;			/* as --cpu has it; NULL: host */
 	uint64_t memory;		      /* bytes */
 	const struct mem_backing *backing;    /* what it is made of, which outlives the machine; NULL: nothing in particular */
@@ -160,21 +161,29 @@ bool machine_wake_reset(struct machine *m, GError **error);
 void machine_nmi(struct machine *m); /* to all vCPUs */
 /*
  * A device comes, and goes when the guest lets go of it, which takes it some time, or for ever: unplugged() is called in the main
- * context when the device has gone and its backend is free. Errors are in QEMU's words.
+ * context when the device has gone and its backend is free. Errors are in QEMU's words. A processor is one, too, of the class
+ * machine_cpu_type() with its place (socket-id, core-id, thread-id); a guest may let go of one that has no id, and of one that
+ * nobody asked for: cpu is its index, or -1.
  */
 bool machine_plug(struct machine *m, const struct machine_device *d, GError **error);
 bool machine_unplug(struct machine *m, const char *id, GError **error);
 bool machine_can_plug(const char *cls, GError **error); /* there is such a class, which a user may make */
 bool machine_takes(const char *cls, const char *key); /* ... and it has this option: "drive", "netdev", "chardev" */
 bool machine_has_device(struct machine *m, const char *id);
-void machine_on_unplugged(struct machine *m, void (*unplugged)(void *opaque, const char *id), void *opaque);
+void machine_on_unplugged(struct machine *m, void (*unplugged)(void *opaque, const char *id, int cpu), void *opaque);
 void machine_power_button(struct machine *m);
 /* The models of --cpu; and what one means: features (b) by name and, but for host and max, who it says it is. */
 GStrv machine_cpu_models(void);
 GVariant *machine_cpu_expand(int kvm_fd, const char *cpu, GStrv *ret_missing, GError **error);
 void machine_vcpu_place(const struct machine *m, unsigned index, unsigned *ret_socket, unsigned *ret_core, unsigned *ret_thread);
-unsigned machine_vcpus(const struct machine *m);
-pid_t machine_vcpu_thread(struct machine *m, unsigned index); /* its thread's id; 0 before the first machine_run() */
+unsigned machine_vcpus(const struct machine *m); /* that are possible; functions about one take an index below it */
+bool machine_vcpu_present(const struct machine *m, unsigned index);
+const char *machine_vcpu_id(const struct machine *m, unsigned index); /* of device_add; NULL: none */
+char *machine_cpu_type(const struct machine *m); /* g_free */
+bool machine_has_cpu_slots(const struct machine *m); /* the board is one whose processors may come and go */
+/* What the guest said last of one that came or is to go (_OST); false: it has nowhere to say it. */
+bool machine_cpu_ost(const struct machine *m, unsigned index, uint32_t *ret_source, uint32_t *ret_status);
+pid_t machine_vcpu_thread(struct machine *m, unsigned index); /* its thread's id; 0 before the first machine_run(), or absent */
 /* `name value` lines: exits by reason, devices' counters, the CPU engine's; those of one vCPU start with `vcpuN.`; g_free. */
 char *machine_stats(struct machine *m);
 /* vCPUs, chips and devices as one stream; the machine is paused. Guest memory is not in it: saved.h. */

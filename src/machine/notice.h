@@ -14,5 +14,6 @@ enum machine_notice {
 	NOTICE_BALLOON,	     /* what its balloon has in it is another (query.h) */
 	NOTICE_RX_FILTER,    /* a card wants other frames (query.h) */
 	NOTICE_CLOCK,	     /* the guest set its clock chip: seconds (two's complement) to what --rtc says */
+	NOTICE_CPU_OST,	     /* the guest said how it went with processor `value` that came or is to go (machine_cpu_ost()) */
 	NOTICE_EXIT,	     /* the process is to end with this status */
 };

@@ -217,7 +217,7 @@ static bool tell_machine(struct machine *m, GError **error)
 	uint64_t control = feature_control(m);
 
 	fw_cfg_set_number(c, FW_CFG_RAM_SIZE, m->memory, 8);
-	fw_cfg_set_number(c, FW_CFG_CPUS, m->cpus, 2);
+	fw_cfg_set_number(c, FW_CFG_CPUS, cpus_present(m), 2);
 	fw_cfg_set_number(c, FW_CFG_MAX_CPUS, cpu_apic_id(&m->topology, m->cpus - 1) + 1, 2); /* a limit of APIC ids */
 	fw_cfg_set_number(c, FW_CFG_NOGRAPHIC, !m->core.display, 2);
 	return fw_cfg_set_file(c, "etc/e820", memory_map(m), error) &&

@@ -64,7 +64,7 @@ static bool add_clock(struct machine *m, const struct machine_config *config, GE
 {
 	uint64_t low = pc_low_ram(m->memory);
 	g_autoptr(GVariant) options = g_variant_ref_sink(
-		g_variant_new_parsed("{'low': <%t>, 'high': <%t>, 'cpus': <%u>}", low, m->memory - low, m->cpus));
+		g_variant_new_parsed("{'low': <%t>, 'high': <%t>, 'cpus': <%u>}", low, m->memory - low, cpus_present(m)));
 
 	return board_add_clock(m, config, options, error);
 }
@@ -82,7 +82,7 @@ static bool add_chipset(struct machine *m, GError **error)
 	if (!m->core.pci || !add(m, "q35-mch", "mch", NULL, error))
 		return false;
 	m->pm = board_add(m, "ich9-lpc", "lpc", NULL, NULL, error);
-	return m->pm;
+	return m->pm && cpus_add_hotplug(m, error);
 }
 
 bool pc_build(struct machine *m, const struct machine_config *config, GError **error)

@@ -59,7 +59,8 @@ const struct device_class *plug_find_class(const char *name)
 
 bool machine_can_plug(const char *cls, GError **error)
 {
-	return plug_find_class(cls) || kv_fail(error, KV_ERROR_USAGE, "'%s' is not a valid device model name", cls);
+	return cpus_is_type(cls) || plug_find_class(cls) ||
+	       kv_fail(error, KV_ERROR_USAGE, "'%s' is not a valid device model name", cls);
 }
 
 bool machine_takes(const char *cls, const char *key)
@@ -220,6 +221,8 @@ static bool plug(struct machine *m, const struct machine_device *d, bool hot, GE
 
 	if (!machine_can_plug(d->cls, error))
 		return false;
+	if (cpus_is_type(d->cls))
+		return cpus_plug(m, d, hot, error);
 	if (cls->bus && m->kind == MACHINE_MICRO)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "machine 'micro' has one PCI bus, and no firmware to number others");
 	w.id = d->id ? g_strdup(d->id) : g_strdup_printf("device%u", m->n_named++);
@@ -263,7 +266,7 @@ bool machine_plug(struct machine *m, const struct machine_device *d, GError **er
 
 bool machine_has_device(struct machine *m, const char *id)
 {
-	return plug_find(m, id);
+	return plug_find(m, id) || cpus_find(m, id) >= 0;
 }
 
 static struct device *slot_of(struct machine *m, const struct device *dev)
@@ -280,7 +283,10 @@ static struct device *slot_of(struct machine *m, const struct device *dev)
 bool machine_unplug(struct machine *m, const char *id, GError **error)
 {
 	struct device *dev = plug_find(m, id), *slot = dev ? slot_of(m, dev) : NULL;
+	int cpu = cpus_find(m, id);
 
+	if (cpu >= 0)
+		return cpus_unplug(m, (unsigned)cpu, error);
 	if (!dev)
 		return kv_fail(error, KV_ERROR_INVALID, "Device '%s' not found", id);
 	if (dev->cls->can_unplug && !dev->cls->can_unplug(dev, error))
@@ -314,7 +320,7 @@ static gboolean remove_device(gpointer opaque)
 	g_ptr_array_remove(m->leavers, l); /* frees l */
 	g_mutex_unlock(&m->lock);
 	if (m->unplugged)
-		m->unplugged(m->unplugged_opaque, id);
+		m->unplugged(m->unplugged_opaque, id, -1);
 	return G_SOURCE_REMOVE;
 }
 
@@ -340,7 +346,7 @@ void plug_leaver_free(void *opaque)
 	g_free(l);
 }
 
-void machine_on_unplugged(struct machine *m, void (*unplugged)(void *opaque, const char *id), void *opaque)
+void machine_on_unplugged(struct machine *m, void (*unplugged)(void *opaque, const char *id, int cpu), void *opaque)
 {
 	m->unplugged = unplugged;
 	m->unplugged_opaque = opaque;

@@ -33,6 +33,9 @@ GStrv machine_devices(struct machine *m)
 		if (dev->cls->keys)
 			g_strv_builder_add(names, dev->id);
 	}
+	for (unsigned i = 0; i < m->cpus; i++)
+		if (m->vcpu[i].id)
+			g_strv_builder_add(names, m->vcpu[i].id);
 	return g_strv_builder_end(names);
 }
 
@@ -40,6 +43,8 @@ char *machine_device_type(struct machine *m, const char *id)
 {
 	const struct device *dev = find(m, id);
 
+	if (cpus_find(m, id) >= 0)
+		return machine_cpu_type(m);
 	return dev ? type_name(dev->cls) : NULL;
 }
 
@@ -48,10 +53,10 @@ GVariant *machine_properties(struct machine *m, const char *id)
 	const struct device *dev = find(m, id);
 	GVariantBuilder list;
 
-	if (!dev)
+	if (!dev && cpus_find(m, id) < 0)
 		return NULL;
 	g_variant_builder_init(&list, G_VARIANT_TYPE("a(sssb)"));
-	for (const struct device_property *p = dev->cls->properties; p && p->name; p++)
+	for (const struct device_property *p = dev ? dev->cls->properties : NULL; p && p->name; p++)
 		g_variant_builder_add(&list, "(sssb)", p->name, p->type, p->help, p->set != NULL);
 	return g_variant_ref_sink(g_variant_builder_end(&list));
 }
@@ -143,7 +148,7 @@ bool machine_translate(struct machine *m, unsigned cpu, uint64_t gva, uint64_t *
 {
 	struct kvm_translation t = { .linear_address = gva };
 
-	if (cpu >= m->cpus || kvcore_ioctl(m->vcpu[cpu].fd, KVM_TRANSLATE, &t) < 0 || !t.valid)
+	if (!machine_vcpu_present(m, cpu) || kvcore_ioctl(m->vcpu[cpu].fd, KVM_TRANSLATE, &t) < 0 || !t.valid)
 		return false;
 	*ret_gpa = t.physical_address;
 	return true;

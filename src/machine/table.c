@@ -5,6 +5,7 @@
 
 /* clang-format off */
 const struct device_class *const device_table[] = {
+	&device_acpi_cpu_hotplug,
 	&device_acpi_pm,
 	&device_ahci,
 	&device_debugcon,

@@ -62,6 +62,7 @@ void vcpu_destroy(struct vcpu *v)
 	if (v->fd > 0)
 		kvcore_close(v->fd);
 	g_free(v->power_on.msrs);
+	g_free(v->id);
 }
 
 void vcpu_kick(struct vcpu *v)
@@ -71,24 +72,26 @@ void vcpu_kick(struct vcpu *v)
 		pthread_kill(v->pthread, KICK_SIGNAL);
 }
 
-/* Stands still while a pause is wanted. False: the machine is going away. */
+/* Stands still while a pause is wanted. False: the machine, or this vCPU, is going away. */
 static bool vcpu_rest(struct vcpu *v)
 {
 	struct machine *m = v->m;
+	bool goes;
 
 	g_mutex_lock(&m->lock);
-	if (m->pause_wanted && !m->stopping) {
+	if (m->pause_wanted && !m->stopping && !v->leaving) {
 		v->resting = true;
 		m->resting++;
 		g_cond_broadcast(&m->changed);
-		while (m->pause_wanted && !m->stopping)
+		while (m->pause_wanted && !m->stopping && !v->leaving)
 			g_cond_wait(&m->changed, &m->lock);
 		m->resting--;
 		v->resting = false;
 	}
-	__atomic_store_n(&v->run->immediate_exit, m->stopping, __ATOMIC_SEQ_CST);
+	goes = m->stopping || v->leaving;
+	__atomic_store_n(&v->run->immediate_exit, goes, __ATOMIC_SEQ_CST);
 	g_mutex_unlock(&m->lock);
-	return !m->stopping;
+	return !goes;
 }
 
 /* ---- exits ---- */
@@ -204,4 +207,21 @@ void vcpu_start(struct vcpu *v)
 
 	if (!v->thread)
 		v->thread = g_thread_new(name, vcpu_thread, v);
+}
+
+void vcpu_stop(struct vcpu *v)
+{
+	struct machine *m = v->m;
+
+	if (!v->thread)
+		return;
+	g_mutex_lock(&m->lock);
+	v->leaving = true;
+	vcpu_kick(v);
+	g_cond_broadcast(&m->changed);
+	g_mutex_unlock(&m->lock);
+	g_thread_join(g_steal_pointer(&v->thread));
+	v->leaving = false;
+	v->pthread = 0;
+	v->tid = 0;
 }

@@ -134,10 +134,11 @@ static unsigned read_devices(struct vmm *vmm, struct machine_device **ret)
 static bool set_cpus(struct vmm *vmm, struct machine_config *config, GError **error)
 {
 	g_autoptr(GVariant) smp = options_lookup_value(vmm->options, "smp");
-	guint64 cpus = lookup_number(vmm, "cpus", 0), n = 0, sockets = 0, cores = 0, threads = 0;
+	guint64 cpus = lookup_number(vmm, "cpus", 0), n = 0, max = 0, sockets = 0, cores = 0, threads = 0;
 
 	if (smp) {
 		g_variant_lookup(smp, "cpus", "t", &n);
+		g_variant_lookup(smp, "maxcpus", "t", &max);
 		g_variant_lookup(smp, "sockets", "t", &sockets);
 		g_variant_lookup(smp, "cores", "t", &cores);
 		g_variant_lookup(smp, "threads", "t", &threads);
@@ -146,8 +147,9 @@ static bool set_cpus(struct vmm *vmm, struct machine_config *config, GError **er
 		return kv_fail(error, KV_ERROR_USAGE, "--smp: cpus=%" G_GUINT64_FORMAT ", and --cpus %" G_GUINT64_FORMAT, n,
 			       cpus);
 	if (!cpus)
-		cpus = n ? n : MAX(sockets, 1) * MAX(cores, 1) * MAX(threads, 1);
+		cpus = n ? n : max ? max : MAX(sockets, 1) * MAX(cores, 1) * MAX(threads, 1);
 	config->cpus = cpus;
+	config->cpus_max = max;
 	config->sockets = sockets;
 	config->cores = cores;
 	config->threads = threads;

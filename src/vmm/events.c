@@ -42,9 +42,46 @@ void vmm_event_tray(struct vmm *vmm, struct disk *d, bool open)
 		  g_variant_new_parsed("{'device': <%s>, 'id': <%s>, 'tray-open': <%b>}", id, id, (gboolean)open));
 }
 
-void vmm_event_unplugged(struct vmm *vmm, const char *id)
+void vmm_event_unplugged(struct vmm *vmm, const char *id, int cpu)
 {
-	g_autofree char *path = g_strconcat("/machine/peripheral/", id, NULL);
+	g_autofree char *path = id ? g_strconcat("/machine/peripheral/", id, NULL) : vmm_vcpu_path(vmm, (unsigned)cpu);
 
-	vmm_event(vmm, "DEVICE_DELETED", g_variant_new_parsed("{'device': <%s>, 'path': <%s>}", id, path));
+	if (id)
+		vmm_event(vmm, "DEVICE_DELETED", g_variant_new_parsed("{'device': <%s>, 'path': <%s>}", id, path));
+	else
+		vmm_event(vmm, "DEVICE_DELETED", g_variant_new_parsed("{'path': <%s>}", path));
+}
+
+char *vmm_vcpu_path(const struct vmm *vmm, unsigned index)
+{
+	const char *id = machine_vcpu_id(vmm->machine, index);
+
+	return id ? g_strconcat("/machine/peripheral/", id, NULL) : g_strdup_printf("/machine/unattached/device[%u]", index);
+}
+
+GVariant *vmm_cpu_ost(const struct vmm *vmm, unsigned cpu)
+{
+	const char *id = machine_vcpu_id(vmm->machine, cpu);
+	g_autofree char *slot = g_strdup_printf("%u", cpu);
+	uint32_t source, status;
+	GVariantDict d;
+
+	if (!machine_cpu_ost(vmm->machine, cpu, &source, &status))
+		return NULL;
+	g_variant_dict_init(&d, NULL);
+	if (id)
+		g_variant_dict_insert(&d, "device", "s", id);
+	g_variant_dict_insert(&d, "slot", "s", slot);
+	g_variant_dict_insert(&d, "slot-type", "s", "CPU");
+	g_variant_dict_insert(&d, "source", "x", (gint64)source);
+	g_variant_dict_insert(&d, "status", "x", (gint64)status);
+	return g_variant_dict_end(&d);
+}
+
+void vmm_event_cpu_ost(struct vmm *vmm, unsigned cpu)
+{
+	GVariant *info = vmm_cpu_ost(vmm, cpu);
+
+	if (info)
+		vmm_event(vmm, "ACPI_DEVICE_OST", g_variant_new_parsed("{'info': <%@a{sv}>}", info));
 }

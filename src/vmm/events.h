@@ -35,5 +35,9 @@ void vmm_event_cause(struct vmm *vmm, const char *name, bool guest, const char *
 void vmm_event_io_error(struct vmm *vmm, struct disk *d, const struct disk_error *e);
 /* DEVICE_TRAY_MOVED */
 void vmm_event_tray(struct vmm *vmm, struct disk *d, bool open);
-/* DEVICE_DELETED, of one that was plugged in; for machine_on_unplugged(). */
-void vmm_event_unplugged(struct vmm *vmm, const char *id);
+/* DEVICE_DELETED, of one that was plugged in; for machine_on_unplugged(): of processor `cpu` without an id. */
+void vmm_event_unplugged(struct vmm *vmm, const char *id, int cpu);
+/* What the guest said of a processor, floating; NULL: it cannot. And ACPI_DEVICE_OST of it. */
+GVariant *vmm_cpu_ost(const struct vmm *vmm, unsigned cpu);
+void vmm_event_cpu_ost(struct vmm *vmm, unsigned cpu);
+char *vmm_vcpu_path(const struct vmm *vmm, unsigned index); /* in QEMU's object tree */

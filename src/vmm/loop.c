@@ -398,14 +398,16 @@ static bool start_engine(GError **error)
 	return kvcore_start_threads() == 0 || kv_fail_errno(error, errno, "cannot start the CPU engine's threads");
 }
 
-static void unplugged(void *opaque, const char *id)
+static void unplugged(void *opaque, const char *id, int cpu)
 {
 	struct vmm *vmm = opaque;
 
-	vmm_unplug_drive(vmm, id);
-	vmm_card_gone(vmm, id);
-	vmm_give_back_chardev(vmm, id);
-	vmm_event_unplugged(vmm, id);
+	if (cpu < 0) {
+		vmm_unplug_drive(vmm, id);
+		vmm_card_gone(vmm, id);
+		vmm_give_back_chardev(vmm, id);
+	}
+	vmm_event_unplugged(vmm, id, cpu);
 }
 
 int vmm_run(struct vmm *vmm)

@@ -175,6 +175,9 @@ void vmm_noticed(void *opaque, enum machine_notice what, const char *name, uint3
 	case NOTICE_CLOCK:
 		vmm_rtc_changed(vmm, (int32_t)value);
 		break;
+	case NOTICE_CPU_OST:
+		vmm_event_cpu_ost(vmm, value);
+		break;
 	case NOTICE_EXIT:
 		vmm_guest_quit(vmm, value & 0xff, "guest-shutdown");
 		break;

@@ -132,6 +132,7 @@ static const struct option machine_keys[] = {
 
 static const struct option smp_keys[] = {
 	{ "cpus", OPTION_COUNT, "N", "virtual processors (as --cpus)", .min = 1, .max = 255, .first = true },
+	{ "maxcpus", OPTION_COUNT, "N", "as many may be plugged in, of a pc (cpus)", .min = 1, .max = 255 },
 	{ "sockets", OPTION_COUNT, "N", "packages", .min = 1, .max = 255 },
 	{ "cores", OPTION_COUNT, "N", "cores of a package", .min = 1, .max = 255 },
 	{ "threads", OPTION_COUNT, "N", "threads of a core (1)", .min = 1, .max = 255 },

@@ -139,15 +139,57 @@ JsonNode *qmp_query_cpus_fast(void *opaque, JsonObject *args, GError **error)
 	JsonArray *list = json_array_new();
 
 	for (unsigned i = 0; i < machine_vcpus(vmm->machine); i++) {
-		g_autofree char *path = qmp_vcpu_path(i);
-		JsonObject *o = json_object_new();
+		g_autofree char *path = vmm_vcpu_path(vmm, i);
+		JsonObject *o;
 
+		if (!machine_vcpu_present(vmm->machine, i))
+			continue;
+		o = json_object_new();
 		json_object_set_int_member(o, "cpu-index", i);
 		json_object_set_string_member(o, "qom-path", path);
 		json_object_set_int_member(o, "thread-id", machine_vcpu_thread(vmm->machine, i));
 		json_object_set_object_member(o, "props", vcpu_place(vmm, i));
 		json_object_set_string_member(o, "target", "x86_64");
 		json_array_add_object_element(list, o);
+	}
+	return qmp_array(list);
+}
+
+/* The last one first, as QEMU has them. */
+JsonNode *qmp_query_hotpluggable_cpus(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+	g_autofree char *type = machine_cpu_type(vmm->machine);
+	JsonArray *list;
+
+	if (!machine_has_cpu_slots(vmm->machine))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "The feature 'query-hotpluggable-cpus' is not enabled");
+	list = json_array_new();
+	for (unsigned i = machine_vcpus(vmm->machine); i-- > 0;) {
+		bool present = machine_vcpu_present(vmm->machine, i);
+		g_autofree char *path = present ? vmm_vcpu_path(vmm, i) : NULL;
+		JsonObject *o = json_object_new();
+
+		json_object_set_object_member(o, "props", vcpu_place(vmm, i));
+		json_object_set_int_member(o, "vcpus-count", 1);
+		if (path)
+			json_object_set_string_member(o, "qom-path", path);
+		json_object_set_string_member(o, "type", type);
+		json_array_add_object_element(list, o);
+	}
+	return qmp_array(list);
+}
+
+JsonNode *qmp_query_acpi_ospm_status(void *opaque, JsonObject *args, GError **error)
+{
+	const struct vmm *vmm = opaque;
+	JsonArray *list = json_array_new();
+
+	for (unsigned i = 0; i < machine_vcpus(vmm->machine); i++) {
+		g_autoptr(GVariant) info = vmm_cpu_ost(vmm, i);
+
+		if (info)
+			json_array_add_element(list, json_gvariant_serialize(info));
 	}
 	return qmp_array(list);
 }

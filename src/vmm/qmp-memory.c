@@ -94,7 +94,7 @@ JsonNode *qmp_memsave(void *opaque, JsonObject *args, GError **error)
 	struct saving s = { .vmm = opaque };
 	gint64 cpu = json_object_get_int_member_with_default(args, "cpu-index", 0);
 
-	if (cpu < 0 || cpu >= machine_vcpus(s.vmm->machine))
+	if (cpu < 0 || cpu >= machine_vcpus(s.vmm->machine) || !machine_vcpu_present(s.vmm->machine, (unsigned)cpu))
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'cpu-index' expects a CPU number");
 	s.cpu = (int)cpu;
 	return save_to(&s, args, error);

@@ -3,6 +3,8 @@
  * What management asks at a start: which machines, options and limits there are, and what this machine was made with (QEMU's
  * qapi/machine.json, misc.json). See qmp.h.
  */
+#include <string.h>
+
 #include "machine.h"
 #include "options.h"
 #include "qmp.h"
@@ -39,7 +41,7 @@ JsonNode *qmp_query_machines(void *opaque, JsonObject *args, GError **error)
 		if (!i)
 			json_object_set_boolean_member(o, "is-default", TRUE);
 		json_object_set_int_member(o, "cpu-max", machine_cpus_max());
-		json_object_set_boolean_member(o, "hotpluggable-cpus", FALSE);
+		json_object_set_boolean_member(o, "hotpluggable-cpus", !strcmp(names[i], "pc"));
 		json_object_set_boolean_member(o, "numa-mem-supported", FALSE);
 		json_object_set_boolean_member(o, "deprecated", FALSE);
 		json_array_add_object_element(list, o);
@@ -71,11 +73,6 @@ JsonNode *qmp_query_memory_size_summary(void *opaque, JsonObject *args, GError *
 
 	json_object_set_int_member(o, "base-memory", (gint64)machine_memory(((struct vmm *)opaque)->machine));
 	return qmp_object(o);
-}
-
-JsonNode *qmp_query_hotpluggable_cpus(void *opaque, JsonObject *args, GError **error)
-{
-	return qmp_fail(error, QMP_ERROR_GENERIC, "The feature 'query-hotpluggable-cpus' is not enabled");
 }
 
 JsonNode *qmp_query_vm_generation_id(void *opaque, JsonObject *args, GError **error)

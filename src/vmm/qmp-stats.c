@@ -89,10 +89,10 @@ static JsonArray *collect(const char *text, int owner, JsonArray *names)
 	return list;
 }
 
-static void put_result(JsonArray *results, const char *text, int owner, JsonArray *names)
+static void put_result(const struct vmm *vmm, JsonArray *results, const char *text, int owner, JsonArray *names)
 {
 	g_autoptr(JsonArray) stats = collect(text, owner, names);
-	g_autofree char *path = owner == THE_VM ? NULL : qmp_vcpu_path((unsigned)owner);
+	g_autofree char *path = owner == THE_VM ? NULL : vmm_vcpu_path(vmm, (unsigned)owner);
 	JsonObject *o;
 
 	if (!json_array_get_length(stats))
@@ -115,14 +115,14 @@ static void put_results(const struct vmm *vmm, JsonArray *results, const char *t
 	JsonArray *vcpus = get_array(args, "vcpus");
 
 	if (!strcmp(json_object_get_string_member(args, "target"), "vm")) {
-		put_result(results, text, THE_VM, names);
+		put_result(vmm, results, text, THE_VM, names);
 		return;
 	}
 	for (unsigned i = 0; i < machine_vcpus(vmm->machine); i++) {
-		g_autofree char *path = qmp_vcpu_path(i);
+		g_autofree char *path = vmm_vcpu_path(vmm, i);
 
-		if (is_wanted(vcpus, path))
-			put_result(results, text, (int)i, names);
+		if (machine_vcpu_present(vmm->machine, i) && is_wanted(vcpus, path))
+			put_result(vmm, results, text, (int)i, names);
 	}
 }
 

@@ -112,6 +112,7 @@ static const struct qmp_command commands[] = {
 	{ "query-current-machine", qmp_query_current_machine },
 	{ "query-display-options", qmp_query_display_options },
 	{ "query-dump-guest-memory-capability", qmp_query_dump_capability },
+	{ "query-acpi-ospm-status", qmp_query_acpi_ospm_status },
 	{ "query-hotpluggable-cpus", qmp_query_hotpluggable_cpus },
 	{ "query-iothreads", qmp_query_iothreads },
 	{ "query-jobs", qmp_query_jobs },
@@ -161,6 +162,7 @@ static const struct qmp_command commands[] = {
 
 /* All that are ever sent. */
 static const char *const events[] = {
+	"ACPI_DEVICE_OST",
 	"BALLOON_CHANGE",
 	"BLOCK_EXPORT_DELETED",
 	"BLOCK_IO_ERROR",
@@ -275,11 +277,6 @@ GBytes *qmp_base64(GBytes *text, GError **error)
 	}
 	bytes = g_base64_decode(terminated, &len);
 	return g_bytes_new_take(bytes, len);
-}
-
-char *qmp_vcpu_path(unsigned index)
-{
-	return g_strdup_printf("/machine/unattached/device[%u]", index);
 }
 
 static void event_of_machine(struct vmm *vmm, const char *name, GVariant *data)

@@ -29,7 +29,6 @@ bool qmp_check_id(const char *id, GError **error);
 GBytes *qmp_base64(GBytes *text, GError **error);
 
 /* The vCPU's name in QEMU's object tree; g_free. */
-char *qmp_vcpu_path(unsigned index);
 
 /* qmp.c */
 JsonNode *qmp_version(void);
@@ -72,6 +71,7 @@ qmp_run qmp_object_add, qmp_object_del, qmp_query_iothreads, qmp_query_memdev;
 /* qmp-query.c, qmp-pci.c */
 extern const struct qmp_member qmp_query_command_line_options_args[];
 qmp_run qmp_query_machines, qmp_query_target, qmp_query_uuid, qmp_query_memory_size_summary, qmp_query_hotpluggable_cpus;
+qmp_run qmp_query_acpi_ospm_status;
 qmp_run qmp_query_vm_generation_id, qmp_query_command_line_options, qmp_query_pci;
 qmp_run qmp_query_nothing; /* [], of what there never is any */
 

@@ -57,7 +57,8 @@ def run(bed, *words, fails=False, **more):
 
 def virt_install(bed, name, *words):
     need('virt-install', '/usr/share/seabios/bios-256k.bin')
-    return run(bed, 'virt-install', '--connect', uri(bed), '--name', name, '--memory', '128', '--vcpus', '1', '--network', 'user',
+    vcpus = [] if '--vcpus' in words else ['--vcpus', '1']
+    return run(bed, 'virt-install', '--connect', uri(bed), '--name', name, '--memory', '128', *vcpus, '--network', 'user',
                '--noautoconsole', *words)
 
 
@@ -89,6 +90,19 @@ def case_import(bed):
     virt_install(bed, 'unknown', '--import', '--disk', f'path={disk},format=raw', '--osinfo', 'generic')
     check("model='qemu-xhci'" in bed.virsh('dumpxml', 'unknown'), 'no xHCI in the place of USB 2')
     end(bed, 'unknown')
+
+
+def case_vcpus(bed):
+    """virt-install --vcpus with a maximum: one processor at the start, and more when they are asked for."""
+    disk = boot_disk(bed, 'vcpus.img')
+    virt_install(bed, 'grows', '--import', '--disk', f'path={disk},format=raw', '--osinfo', 'debian11', '--vcpus', '1,maxvcpus=4')
+    says(bed, 'grows', 'kv-boots')
+    bed.virsh('setvcpus', 'grows', '3', '--live', '--config')
+    check(re.findall(r'\d+', bed.virsh('vcpucount', 'grows')) == ['4', '4', '3', '3'], 'other counts', bed.virsh('vcpucount', 'grows'))
+    check(bed.virsh('vcpuinfo', 'grows').count('VCPU:') == 3, 'other vCPUs', bed.virsh('vcpuinfo', 'grows'))
+    # Nobody is there who would let go of one.
+    check('vcpu unplug request timed out' in bed.virsh('setvcpus', 'grows', '2', '--live', fails=True), 'it goes')
+    end(bed, 'grows')
 
 
 def case_cdrom(bed):

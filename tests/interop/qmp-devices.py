@@ -261,6 +261,48 @@ def case_scsi(bed):
         check(vmm.status() == 0, 'it does not end')
 
 
+CPU = 'EPYC-x86_64-cpu'
+
+
+def case_cpus(bed):
+    """Processors that come: which there may be, what is refused, and what is told of them, beside QEMU."""
+    smp = ['2,maxcpus=8,sockets=2,cores=2,threads=2']
+    with bed.start('--smp', *smp, '--cpu', 'EPYC') as vmm, bed.twin('-smp', *smp, '-cpu', 'EPYC') as qemu:
+        clients = vmm.client(), qemu.client()
+
+        def add(ident=None, driver=CPU, **place):
+            return 'device_add', {'driver': driver, **({'id': ident} if ident else {}), **{f'{key}-id': n for key, n in place.items()}}
+
+        def there(answer):
+            # QEMU has them in its tree at other numbers.
+            return [dict(slot, **{'qom-path': re.sub(r'/(unattached|peripheral-anon)/device.*', '', slot['qom-path'])} if 'qom-path' in slot else {})
+                    for slot in answer['return']]
+
+        def fast(answer):
+            return [{**{key: cpu[key] for key in ('cpu-index', 'props', 'target')},
+                     'qom-path': re.sub(r'/(unattached|peripheral-anon)/device.*', '', cpu['qom-path'])} for cpu in sorted(answer['return'], key=lambda cpu: cpu['cpu-index'])]
+
+        looks = [('query-hotpluggable-cpus', {}, there), ('query-cpus-fast', {}, fast)]
+        same(*clients, [
+            *looks, add('a', driver='max-x86_64-cpu', socket=1, core=0, thread=0), add('a', driver='none-x86_64-cpu', socket=1),
+            add('a', core=0, thread=0), add('a', socket=1, thread=0), add('a', socket=1, core=0), add('a', socket=2, core=0, thread=0),
+            add('a', socket=1, core=2, thread=0), add('a', socket=1, core=0, thread=2), add('a', socket=0, core=0, thread=1),
+            add('a', socket=1, core=0, thread=1), add('a', socket=1, core=1, thread=1), add('b', socket=1, core=0, thread=1),
+            add('b', socket=0, core=1, thread=0), add(socket=1, core=1, thread=0), *looks, ('device_del', {'id': 'c'}),
+            ('qom-get', {'path': '/machine/peripheral/a', 'property': 'type'})])
+        for client in clients:
+            client.run('system_reset')
+        same(*clients, looks)
+        clients[0].run('quit')
+        check(vmm.status() == 0, 'it does not end')
+    with bed.start('--cpus', '2') as vmm, bed.twin('-smp', '2', '-cpu', 'qemu64') as qemu:
+        for client in (vmm.client(), qemu.client()):
+            slots = client.run('query-hotpluggable-cpus')
+            check([slot['props'] for slot in slots] == [{'socket-id': 0, 'core-id': n, 'thread-id': 0} for n in (1, 0)], 'other places', slots)
+            answer = client.ask({'execute': 'device_add', 'arguments': {'driver': slots[0]['type'], 'id': 'x', **slots[0]['props']}})
+            check(re.fullmatch(r'CPU\[1\] with APIC ID 1 exists', answer.get('error', {}).get('desc', '')), 'another answer', answer)
+
+
 def case_rx_filter(bed):
     """Which frames a card wants that no driver has, and what is refused."""
     def card(answer):

@@ -274,7 +274,8 @@ static void check_table(const char *iasl, const char *dir, const uint8_t *t)
 	g_autofree char *apart = NULL, *together = NULL, *text = NULL;
 	bool dsdt = !strcmp(name, "DSDT");
 	static const char *const expected[] = {"PCI0", "_PRT", "_S3", "_S4", "_S5", "PNP0501", "PNP0303", "PNP0103", "QEMU0001",
-						"QEMU0002", "_OSC", "LNKH", "PRQA"};
+						"QEMU0002", "_OSC", "LNKH", "PRQA", "ACPI0010",
+						"_E02", "_MAT", "_EJ0", "_OST", "C03F"};
 
 	assert_true(g_file_set_contents(binary, (const char *)t, get_le32(t + 4), NULL));
 	apart = run("%s -d %s", iasl, binary);
@@ -301,6 +302,9 @@ static void iasl_agrees(void **state)
 	if (!iasl)
 		skip();
 	m = pc_rig_new(3ull << 30, 64);
+	for (unsigned i = 1; i < m->cpus; i++)
+		m->vcpu[i].absent = true;
+	assert_true(cpus_add_hotplug(m, NULL));
 	add_device(m, "hpet");
 	add_device(m, "pvpanic");
 	assert_true(acpi_pc_add(m, NULL));

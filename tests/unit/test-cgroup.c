@@ -205,11 +205,27 @@ static void check_get(const char *group, const char *path, gint64 wanted)
 		fail_msg("%s: %lld, not %lld", path, (long long)n, (long long)wanted);
 }
 
+/* A vCPU that comes later, as the third: it has a group with the limits, and none is made of the one that is absent. */
+static void check_later(char *group, const xmlDoc *doc, pid_t child)
+{
+	const pid_t vcpus[] = { thread_of_child, 0, child };
+	const struct cgroup_threads t = { child, vcpus, G_N_ELEMENTS(vcpus) };
+	g_autofree char *later = g_build_filename(group, "vcpu2", NULL), *absent = g_build_filename(group, "vcpu1", NULL);
+	g_autofree char *thread = g_strdup_printf("%d", (int)child);
+	g_autoptr(GError) error = NULL;
+
+	if (!cgroup_apply("", &group, "7-g", xmlDocGetRootElement(doc), &t, &error))
+		fail_msg("%s", error->message);
+	check_file(later, "cgroup.threads", thread);
+	check_file(later, "cpu.max", "50000 20000");
+	assert_int_equal(access(absent, F_OK), -1);
+}
+
 static void test_kernel(void **state)
 {
 	const char *service = "/sys/fs/cgroup/svc";
 	g_autofree char *self = g_strdup_printf("%d", (int)getpid()), *group = NULL, *in = NULL, *vcpu = NULL, *procs = NULL;
-	g_autofree char *threads = NULL, *thread = NULL, *one = NULL;
+	g_autofree char *threads = NULL, *thread = NULL, *one = NULL, *later = NULL;
 	g_autoptr(xmlDoc) doc = domain("<cputune><shares>200</shares><quota>50000</quota><period>20000</period>"
 				       "<global_quota>30000</global_quota></cputune>"
 				       "<memtune><hard_limit>65536</hard_limit><soft_limit>32768</soft_limit></memtune>");
@@ -242,8 +258,10 @@ static void test_kernel(void **state)
 	check_get(group, "memtune/hard_limit", 65536);
 	check_get(group, "memtune/soft_limit", 32768);
 	vcpu = g_build_filename(group, "vcpu0", NULL);
+	later = g_build_filename(group, "vcpu2", NULL);
 	thread = g_strdup_printf("%d", (int)thread_of_child);
 	check_file(vcpu, "cgroup.threads", thread);
+	check_later(group, doc, child);
 	if (!cgroup_apply("", &group, "7-g", xmlDocGetRootElement(less), &t, &error))
 		fail_msg("%s", error->message);
 	check_get(group, "cputune/shares", 300);
@@ -255,6 +273,8 @@ static void test_kernel(void **state)
 	assert_non_null(strstr(threads, "rbps=1048576 wbps=max"));
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
+	cgroup_remove_vcpu(group, 2);
+	assert_int_equal(access(later, F_OK), -1);
 	cgroup_remove(group);
 	assert_int_equal(access(group, F_OK), -1);
 }

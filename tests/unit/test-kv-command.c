@@ -109,8 +109,12 @@ static void refused(void **state)
 		{PC("<initrd>/i</initrd>", ""), "<initrd> and <cmdline> are for a <kernel>"},
 		{"<domain><name>n</name><memory>65536</memory><os><type machine='micro'>hvm</type></os></domain>",
 		 "the machine 'micro' needs a <kernel>"},
-		{"<domain><name>n</name><memory>65536</memory><vcpu current='1'>2</vcpu></domain>",
-		 "kv-vmm plugs no processors: vcpu current='1' of 2"},
+		{"<domain><name>n</name><memory>65536</memory><vcpu current='1'>2</vcpu><os><type machine='micro'>hvm</type>"
+		 "<kernel>/k</kernel></os></domain>",
+		 "machine 'micro' plugs no processors: vcpu current='1' of 2"},
+		{"<domain><name>n</name><memory>65536</memory><vcpu>3</vcpu><os><type machine='q35'>hvm</type></os><vcpus>"
+		 "<vcpu id='0' enabled='yes'/><vcpu id='2' enabled='yes'/></vcpus></domain>",
+		 "vcpu '2' is not hotpluggable, and comes after one that is, or is not enabled"},
 		{"<domain><name>n</name><memory>65536</memory><resource><partition>/a</partition></resource></domain>",
 		 "<resource> is not supported by kv-vmm"},
 		{"<domain><name>n</name><memory>65536</memory><cpu><feature name='a,b=c'/></cpu></domain>",

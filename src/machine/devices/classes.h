@@ -4,6 +4,7 @@
 #include "device.h"
 
 extern const struct device_class device_pcie_root_port;
+extern const struct device_class device_acpi_cpu_hotplug;
 extern const struct device_class device_acpi_pm, device_debugcon, device_i8042, device_mc146818, device_ns16550, device_pci_host;
 extern const struct device_class device_ahci, device_nvme, device_sata_disk;
 extern const struct device_class device_scsi_cd, device_scsi_disk, device_virtio_scsi;

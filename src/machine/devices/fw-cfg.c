@@ -57,7 +57,11 @@ static void set(struct item *item, GBytes *data)
 
 void fw_cfg_set(struct device *dev, enum fw_cfg_key key, GBytes *data)
 {
-	set(&device(dev)->item[key], data);
+	struct fw_cfg *f = device(dev);
+
+	g_mutex_lock(&f->lock);
+	set(&f->item[key], data);
+	g_mutex_unlock(&f->lock);
 }
 
 void fw_cfg_set_mapped(struct device *dev, enum fw_cfg_key key, GBytes *data)

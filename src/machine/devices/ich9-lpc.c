@@ -208,6 +208,11 @@ static void wake(void *opaque, enum machine_wake why)
 	ich9_pm_wake(&((struct ich9_lpc *)opaque)->pm, why);
 }
 
+static void gpe(void *opaque, unsigned bit)
+{
+	ich9_pm_gpe(&((struct ich9_lpc *)opaque)->pm, bit);
+}
+
 /* ---- ports ---- */
 
 static uint64_t smi_read(void *opaque, uint64_t offset, unsigned size)
@@ -299,6 +304,8 @@ static bool lpc_create(struct device *dev, GVariant *options, const struct devic
 	dev->core->pci_intx_opaque = l;
 	dev->core->wake = wake;
 	dev->core->wake_opaque = l;
+	dev->core->gpe = gpe;
+	dev->core->gpe_opaque = l;
 	return pci_add(&l->pci, error) && bus_register(ports, PC_SMI_COMMAND, SMI_PORTS, "ich9-lpc", &smi_ops, l, error) &&
 	       bus_register(ports, FAST_PORT, 1, "ich9-lpc", &fast_ops, l, error);
 }
@@ -322,6 +329,7 @@ static void lpc_destroy(struct device *dev)
 
 	dev->core->pci_intx = NULL;
 	dev->core->wake = NULL;
+	dev->core->gpe = NULL;
 	if (l->pm_at)
 		bus_unregister(dev->core->ports, l->pm_at);
 	if (l->rcba_at)

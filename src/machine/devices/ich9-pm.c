@@ -86,6 +86,14 @@ void ich9_pm_power_button(struct ich9_pm *p)
 	g_mutex_unlock(&p->lock);
 }
 
+void ich9_pm_gpe(struct ich9_pm *p, unsigned bit)
+{
+	g_mutex_lock(&p->lock);
+	p->gpe_status |= 1ull << bit % ICH9_GPES;
+	update(p);
+	g_mutex_unlock(&p->lock);
+}
+
 void ich9_pm_wake(struct ich9_pm *p, enum machine_wake why)
 {
 	g_mutex_lock(&p->lock);

@@ -34,6 +34,7 @@ uint64_t ich9_pm_read(struct ich9_pm *p, uint64_t offset, unsigned size);
 void ich9_pm_write(struct ich9_pm *p, uint64_t offset, unsigned size, uint64_t data);
 void ich9_pm_command(struct ich9_pm *p, uint8_t command); /* port 0xb2 */
 void ich9_pm_power_button(struct ich9_pm *p);
+void ich9_pm_gpe(struct ich9_pm *p, unsigned bit); /* it has happened */
 void ich9_pm_wake(struct ich9_pm *p, enum machine_wake why);
 bool ich9_pm_asleep(struct ich9_pm *p, bool *ret_woken);
 /* As in struct device_class: the counter runs on while the machine is paused, as the time stamp counter does. */

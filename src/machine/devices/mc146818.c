@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../internal.h"
 #include "classes.h"
 #include "error.h"
 #include "timer.h"
@@ -353,6 +354,16 @@ static void put_board(struct mc146818 *r, unsigned at, uint64_t v, unsigned len)
 		r->board[at + i] = (uint8_t)(v >> 8 * i);
 		r->is_board[at + i] = true;
 	}
+}
+
+void mc146818_set_cpus(struct device *dev, unsigned cpus)
+{
+	struct mc146818 *r = (struct mc146818 *)dev;
+
+	g_mutex_lock(&r->lock);
+	put_board(r, PROCESSORS, cpus - 1, 1);
+	r->cmos[PROCESSORS] = r->board[PROCESSORS];
+	g_mutex_unlock(&r->lock);
 }
 
 /* low, high: bytes of memory below and above 4 GiB. */

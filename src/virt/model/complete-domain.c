@@ -54,6 +54,8 @@ static bool complete_vcpus(struct completion *c, GError **error)
 	if (!text || !*text)
 		xml_set(c->root, "vcpu", "1");
 	most = number_or(c->root, "vcpu", 1);
+	if (!domain_vcpus_complete(c->root, error))
+		return false;
 	now = number_or(c->root, "vcpu/@current", most);
 	if (now > most)
 		return rpc_fail(error, VIR_ERR_XML_ERROR,

@@ -21,6 +21,7 @@ struct completion {
 	bool micro;	/* machine micro: no firmware, no legacy; cards are on the root bus */
 };
 
+bool domain_vcpus_complete(xmlNode *root, GError **error); /* domain-vcpus.c: <vcpus>, and how many of them */
 bool complete_domain(struct completion *c, GError **error);  /* uuid, memory, vcpu, os, cpu, clock, on_… */
 bool complete_device(struct completion *c, xmlNode *device, GError **error); /* what its kind has as defaults */
 bool complete_devices(struct completion *c, GError **error); /* all of them, those that are implied, twins, disks' order */

@@ -47,6 +47,18 @@ const char *domain_def_uuid(const struct domain_def *def); /* text */
 guint64 domain_def_memory(const struct domain_def *def);   /* KiB, the maximum */
 guint64 domain_def_current(const struct domain_def *def);  /* KiB */
 unsigned domain_def_vcpus(const struct domain_def *def, unsigned *ret_max);
+/*
+ * vCPUs one by one, as <vcpus> or, without it, <vcpu current=''> says: domain-vcpus.c. One that is hotpluggable has come to a
+ * running machine, or comes to one at its start, and may be taken out; the others, which it starts with, come first.
+ */
+struct domain_vcpu {
+	bool enabled, hotpluggable;
+};
+struct domain_vcpu domain_vcpu_of(const xmlNode *root, unsigned index);
+void domain_def_set_vcpu(struct domain_def *def, unsigned index, bool enabled);
+/* As many are enabled, those with the least numbers; hotpluggable: those that come are. Of a definition. */
+void domain_def_set_vcpus(struct domain_def *def, unsigned n, bool hotpluggable);
+void domain_def_set_vcpus_max(struct domain_def *def, unsigned n);
 void domain_def_set_text(struct domain_def *def, const char *path, const char *text); /* NULL: removed */
 
 /* What is kept and has no effect on our machine, "features/hyperv/relaxed": g_strfreev(). For a user who asks. */

@@ -8,6 +8,14 @@ static const struct field pin_fields[] = {
 	{ NULL },
 };
 
+static const struct field vcpu_fields[] = {
+	{ "@id", FIELD_COUNT, "0 254", FIELD_MUST },
+	{ "@enabled", FIELD_WORD, "yes no", FIELD_MUST },
+	{ "@hotpluggable", FIELD_WORD, "yes no" },
+	{ "@order", FIELD_COUNT, "1 255" },
+	{ NULL },
+};
+
 static const struct field blkio_device_fields[] = {
 	{ "path", FIELD_PATH, NULL, FIELD_MUST },
 	{ "weight", FIELD_COUNT, "0 1000" },
@@ -122,7 +130,7 @@ const struct field domain_fields[] = {
 	{ "vcpu/@placement", FIELD_WORD, "static !auto" },
 	{ "vcpu/@cpuset", FIELD_CPUS },
 	{ "vcpu/@current", FIELD_COUNT, "1 255" },
-	{ "vcpus", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
+	{ "vcpus/vcpu", FIELD_NODE, NULL, FIELD_MANY, vcpu_fields },
 	{ "iothreads", FIELD_COUNT, "0 0" },
 	{ "iothreadids", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
 	{ "defaultiothread", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },

@@ -264,6 +264,22 @@ static char *thread_group(const char *group, int vcpu)
 	return g_build_filename(group, name, NULL);
 }
 
+/* One that came later: the groups are divided already. */
+static bool make_vcpu(const char *group, const struct cgroup_threads *t, unsigned vcpu, GError **error)
+{
+	g_autofree char *below = thread_group(group, (int)vcpu);
+
+	return make(below, error) && write_file(below, "cgroup.type", "threaded", error) &&
+	       write_number(below, "cgroup.threads", t->vcpus[vcpu], error);
+}
+
+void cgroup_remove_vcpu(const char *group, unsigned vcpu)
+{
+	g_autofree char *below = thread_group(group, (int)vcpu);
+
+	rmdir(below);
+}
+
 /* Below a machine's group are groups of threads: one for each vCPU, one for all others. */
 static bool make_threads(const char *group, const xmlNode *domain, const struct cgroup_threads *t, GError **error)
 {
@@ -273,6 +289,8 @@ static bool make_threads(const char *group, const xmlNode *domain, const struct 
 	for (int i = -1; i < (int)t->n_vcpus; i++) {
 		g_autofree char *below = thread_group(group, i);
 
+		if (i >= 0 && !t->vcpus[i])
+			continue;
 		if (!make(below, error) || !write_file(below, "cgroup.type", "threaded", error))
 			return false;
 	}
@@ -281,7 +299,7 @@ static bool make_threads(const char *group, const xmlNode *domain, const struct 
 	for (unsigned i = 0; i < t->n_vcpus; i++) {
 		g_autofree char *below = thread_group(group, (int)i);
 
-		if (!write_number(below, "cgroup.threads", t->vcpus[i], error))
+		if (t->vcpus[i] && !write_number(below, "cgroup.threads", t->vcpus[i], error))
 			return false;
 	}
 	tasks = read_file(group, "cgroup.threads");
@@ -367,6 +385,10 @@ static bool apply_times(const char *group, const xmlNode *domain, const struct c
 		for (unsigned v = 0; times[i].scope == VCPUS && divided && v < t->n_vcpus; v++) {
 			g_autofree char *below = thread_group(group, (int)v);
 
+			if (!t->vcpus[v])
+				continue;
+			if (access(below, F_OK) < 0 && !make_vcpu(group, t, v, error))
+				return false;
 			if (!apply_time(below, domain, i, error))
 				return false;
 		}

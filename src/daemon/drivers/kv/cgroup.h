@@ -21,7 +21,7 @@ const char *cgroup_wanted(const xmlNode *domain);
 
 struct cgroup_threads {
 	pid_t pid;
-	const pid_t *vcpus; /* threads */
+	const pid_t *vcpus; /* threads; 0: that one is not there */
 	unsigned n_vcpus;
 };
 
@@ -33,4 +33,6 @@ bool cgroup_apply(const char *root, char **group, const char *name, const xmlNod
 		  const struct cgroup_threads *threads, GError **error);
 /* What the kernel has for an element, in its unit; false: nothing. */
 bool cgroup_get(const char *group, const char *path, gint64 *ret);
+/* The vCPU's thread has ended. */
+void cgroup_remove_vcpu(const char *group, unsigned vcpu);
 void cgroup_remove(const char *group); /* with those below, when nobody is in it */

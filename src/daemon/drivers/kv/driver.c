@@ -359,7 +359,7 @@ const struct hv_driver kv_driver = {
 	.agent = kv_agent,
 	.dump = kv_dump,
 	.abort_job = kv_abort_job,
-	.set_vcpus = kv_set_vcpus,
+	.set_vcpu = kv_set_vcpu,
 	.block_job = kv_block_job,
 	.block_resize = kv_block_resize,
 };

@@ -128,6 +128,7 @@ static void on_io_error(struct kv_machine *m, JsonObject *data)
 static void on_deleted(struct kv_machine *m, JsonObject *data)
 {
 	const char *alias = kv_text_in(data, "device");
+	bool vcpu = kv_vcpu_left(m, data);
 
 	if (!alias)
 		return;
@@ -136,6 +137,8 @@ static void on_deleted(struct kv_machine *m, JsonObject *data)
 		g_cond_broadcast(&m->changed);
 		return;
 	}
+	if (vcpu)
+		return;
 	kv_remove_backends(m, alias);
 	domain_device_left(m->d, alias);
 }

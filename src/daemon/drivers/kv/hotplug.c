@@ -398,13 +398,3 @@ bool kv_set_memory(struct domain *d, guint64 kib, GError **error)
 	json_object_unref(args);
 	return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "domain is not running");
 }
-
-/* What it was started with is what it has: it says by query-hotpluggable-cpus that none comes or goes. */
-bool kv_set_vcpus(struct domain *d, unsigned n, GError **error)
-{
-	unsigned now = domain_def_vcpus(d->live, NULL);
-
-	return n == now || rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED,
-				    "cannot change vcpu count of this domain while it runs (%u to %u): kv-vmm does not plug "
-				    "processors; use --config for its next start, or --guest", now, n);
-}

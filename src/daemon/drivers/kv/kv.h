@@ -201,7 +201,8 @@ bool kv_update(struct domain *d, xmlNode *before, xmlNode *after, GError **error
 /* card.c: (waits) */
 bool kv_update_card(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error);
 bool kv_set_memory(struct domain *d, guint64 kib, GError **error);
-bool kv_set_vcpus(struct domain *d, unsigned n, GError **error);
+bool kv_set_vcpu(struct domain *d, unsigned index, bool on, GError **error); /* hotplug-vcpu.c */
+bool kv_vcpu_left(struct kv_machine *m, JsonObject *data); /* DEVICE_DELETED: it was one */
 
 /* ---- tune.c ---- */
 struct kv_policy {
@@ -213,6 +214,9 @@ void kv_set_policy(const struct kv_policy *p);					       /* in the child, befor
 /* (waits) Limits of its live definition, before it runs; and what has to do with vCPUs' threads, which are there when it runs. */
 bool kv_tune_start(struct kv_machine *m, GError **error);
 bool kv_tune_run(struct kv_machine *m, GError **error);
+/* As all: one that came has what the definition says of it; one that is gone has its group no longer. */
+bool kv_tune_vcpu(struct kv_machine *m, unsigned vcpu, GError **error); /* (waits) */
+void kv_tune_vcpu_left(struct kv_machine *m, unsigned vcpu);
 void kv_tune_end(struct kv_machine *m);
 bool kv_vcpus(struct domain *d, struct hv_vcpu *ret, unsigned n, GError **error);
 bool kv_pin(struct domain *d, int vcpu, const guint8 *map, gsize len, GError **error);

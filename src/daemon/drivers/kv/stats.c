@@ -109,11 +109,12 @@ static void add_vcpus(struct kv_machine *m, GVariantBuilder *out)
 	for (guint i = 0; list && i < json_array_get_length(list); i++) {
 		JsonObject *o = kv_object(json_array_get_element(list, i));
 		g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/stat", (int)m->pid, (int)kv_number_in(o, "thread-id"));
+		unsigned index = (unsigned)kv_number_in(o, "cpu-index");
 		guint64 user, system;
 
-		add_nth(out, g_variant_new_int32(1), "vcpu.%u.state", i);
+		add_nth(out, g_variant_new_int32(1), "vcpu.%u.state", index);
 		if (read_times(path, &user, &system))
-			add_nth(out, g_variant_new_uint64(user + system), "vcpu.%u.time", i);
+			add_nth(out, g_variant_new_uint64(user + system), "vcpu.%u.time", index);
 	}
 }
 

@@ -95,8 +95,8 @@ bool kv_pin(struct domain *d, int vcpu, const guint8 *map, gsize len, GError **e
 		return threads && domain_require_active(d, error);
 	if (vcpu == PIN_EMULATOR)
 		return pin_others(m, threads, map, len, error);
-	if ((guint)vcpu >= threads->len)
-		return m->tuned ? rpc_fail(error, VIR_ERR_OPERATION_INVALID, "vcpu %d has no thread", vcpu) : true;
+	if ((guint)vcpu >= threads->len) /* it has not come yet, and gets it then */
+		return true;
 	return pin_thread(g_array_index(threads, pid_t, vcpu), map, len, error);
 }
 
@@ -178,10 +178,13 @@ bool kv_tune_start(struct kv_machine *m, GError **error)
 
 static bool all_there(const struct kv_machine *m, const GArray *threads)
 {
-	unsigned n = m->d->live ? domain_def_vcpus(m->d->live, NULL) : 0;
+	unsigned n = 0;
 
+	if (m->d->live)
+		domain_def_vcpus(m->d->live, &n);
 	for (guint i = 0; i < n; i++)
-		if (i >= threads->len || !g_array_index(threads, pid_t, i))
+		if (domain_vcpu_of(domain_def_root(m->d->live), i).enabled &&
+		    (i >= threads->len || !g_array_index(threads, pid_t, i)))
 			return false;
 	return true;
 }
@@ -210,6 +213,26 @@ bool kv_tune_run(struct kv_machine *m, GError **error)
 					"the threads of vCPUs do not come, and cannot be pinned");
 		state_wait(&m->changed, g_get_monotonic_time() + 5 * G_TIME_SPAN_MILLISECOND);
 	}
+}
+
+bool kv_tune_vcpu(struct kv_machine *m, unsigned vcpu, GError **error)
+{
+	const xmlNode *root = m->d->live ? domain_def_root(m->d->live) : NULL;
+	g_autoptr(GArray) threads = NULL;
+
+	if (!root || (!cgroup_wanted(root) && !has_pins(root)))
+		return true;
+	threads = vcpu_threads(m, error);
+	if (!threads || m->gone || !m->d->live)
+		return threads;
+	root = domain_def_root(m->d->live);
+	return pin_as(m, root, threads, error) && (!cgroup_wanted(root) || limit_as(m, root, threads, error));
+}
+
+void kv_tune_vcpu_left(struct kv_machine *m, unsigned vcpu)
+{
+	if (m->cgroup)
+		cgroup_remove_vcpu(m->cgroup, vcpu);
 }
 
 bool kv_tune(struct domain *d, const struct domain_def *def, GError **error)

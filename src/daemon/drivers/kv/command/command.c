@@ -99,17 +99,12 @@ static bool check_wishes(const xmlNode *domain, GError **error)
 	static const char *const none[] = {"resource"};
 	const char *emulator = xml_text(domain, "devices/emulator");
 	g_autofree char *program = emulator ? g_path_get_basename(emulator) : NULL;
-	guint64 max = 1, current;
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(none); i++)
 		if (strchr(none[i], '@') ? xml_text(domain, none[i]) != NULL : xml_child(domain, none[i]) != NULL)
 			return refuse(error, "<%s> is not supported by kv-vmm", none[i]);
 	if (program && strcmp(program, "kv-vmm"))
 		return refuse(error, "emulator '%s' is not kv-vmm; leave <emulator> out", emulator);
-	xml_number(domain, "vcpu", &max);
-	if (xml_number(domain, "vcpu/@current", &current) && current != max)
-		return refuse(error, "kv-vmm plugs no processors: vcpu current='%" G_GUINT64_FORMAT "' of %" G_GUINT64_FORMAT,
-			      current, max);
 	if (xml_text(domain, "on_poweroff") && !xml_is(domain, "on_poweroff", "destroy"))
 		return refuse(error, "on_poweroff '%s' is not supported; destroy is", xml_text(domain, "on_poweroff"));
 	if (xml_text(domain, "on_reboot") && !xml_is(domain, "on_reboot", "restart") && !xml_is(domain, "on_reboot", "destroy"))
