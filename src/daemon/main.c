@@ -17,6 +17,7 @@
 #include "config.h"
 #include "dispatch.h"
 #include "error.h"
+#include "folders.h"
 #include "hv.h"
 #include "kv-driver.h"
 #include "log.h"
@@ -102,7 +103,7 @@ static bool run(GError **error)
 	const struct sockets sockets = { options.session, options.libvirt_sockets, options.socket, options.tls };
 	bool ok;
 
-	if (!config_read(options.config, options.session, error))
+	if (!config_read(options.config, options.session, error) || !folder_lock(options.session, error))
 		return false;
 	if (options.max_clients)
 		config.max_clients = options.max_clients;
@@ -120,6 +121,7 @@ static bool run(GError **error)
 		g_main_loop_run(loop);
 		notify("STOPPING=1");
 	}
+	folder_leave();
 	state_acquire();
 	server_stop();
 	clients_close_all();
