@@ -21,6 +21,7 @@
 #include "hv.h"
 #include "kv-driver.h"
 #include "log.h"
+#include "model-xml.h"
 #include "server.h"
 #include "sockets.h"
 
@@ -149,6 +150,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	umask(0077);
 	raise_limit();
+	model_xml_end_without_memory();
 	if (parse(&argc, &argv, &error) && options.version) {
 		g_print("kvd %s\n", KV_VERSION);
 		return 0;
