@@ -509,7 +509,8 @@ bool cmd_blockresize(struct shell *sh, const struct args *a)
 	if (!dom || arg_size(sh, a, "size", 1024, &size) < 0)
 		return false;
 	odd = size % 1024;
-	return finish(sh,
-		      tell(sh, "domain_block_resize", "(@" DOMAIN "stu)", dom, path, odd ? size : size / 1024, odd ? BYTES : 0),
-		      "Block device '%s' is resized", "Failed to resize block device '%s'", path);
+	if (!tell(sh, "domain_block_resize", "(@" DOMAIN "stu)", dom, path, odd ? size : size / 1024, odd ? BYTES : 0))
+		return shell_error(sh, "Failed to resize block device '%s'", path);
+	say_extra(sh, "Block device '%s' is resized", path);
+	return true;
 }

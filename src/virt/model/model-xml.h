@@ -12,8 +12,8 @@ enum { MODEL_XML_MAX = 4 << 20 }; /* bytes of a document */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)
 
 /*
- * From now on the process ends when libxml2 gets no memory, as it does with GLib: a copied tree would lack texts otherwise. Before
- * anything else of libxml2; for a process that keeps definitions.
+ * From now on the process ends when libxml2 gets no memory, as it does with GLib: a copied tree would lack texts otherwise.
+ * Before anything else of libxml2; for a process that keeps definitions.
  */
 void model_xml_end_without_memory(void);
 

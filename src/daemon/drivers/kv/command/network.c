@@ -70,7 +70,8 @@ static bool check_rest(const xmlNode *network, GError **error)
 			return refuse(error, "network: %s '%s' is not supported: %s", refused[i].path, text, refused[i].why);
 	}
 	if (xml_child(network, "forward") && xml_is(network, "dns/@enable", "no"))
-		return refuse(error, "network: dns/@enable 'no' is not supported: a user-mode network has the host's resolver");
+		return refuse(error,
+			      "network: dns/@enable 'no' is not supported: a user-mode network has the host's resolver");
 	if (strlen(xml_text(network, "domain/@name") ?: "") > NAME_MAX_LEN)
 		return refuse(error, "network: domain name '%s' has more than %d bytes", xml_text(network, "domain/@name"),
 			      NAME_MAX_LEN);
