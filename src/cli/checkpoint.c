@@ -390,7 +390,7 @@ static bool cmd_backup_begin(struct shell *sh, const struct args *a)
 	if (!tell(sh, "domain_backup_begin", "(@" DOMAIN "smsu)", dom, xml, check,
 		  arg_on(a, "reuse-external") ? REUSE_EXTERNAL : 0))
 		return false;
-	say_extra(sh, "Backup started");
+	say_extra(sh, "Backup started\n");
 	return true;
 }
 

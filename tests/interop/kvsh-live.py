@@ -4,7 +4,7 @@
 say the same there and end with the same status.
 
 Lines are in kvsh-live/NAME.txt, in one argument, with {dir} the folder of each. Marks before one: '~' numbers may differ (clocks,
-counters), '^' standard output may differ (a text of ours).   usage: kvsh-live.py KVD KV-VMM SOURCE-ROOT KVSH CASE...
+counters), '^' standard output may differ (a text of ours), '!' it ends well.   usage: kvsh-live.py KVD KV-VMM SOURCE-ROOT KVSH CASE...
 Exit status 77: virsh or what a machine needs is missing."""
 import concurrent.futures
 import importlib
@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import cases
+import libvirtd
 from cases import check
 
 kv = importlib.import_module('kvd-kv')
@@ -24,24 +25,20 @@ UUID = '11111111-2222-3333-4444-{:012}'
 PROGRESS = r'(?:\r(Block \w+|Migration|Dump|Save|Managedsave): \[[ 0-9.]+ ?%\])+(?=\r\1: \[100 %\])'
 
 
-class Twins:
-    """What virsh has, and what kvsh has; .each: both beds."""
+class Pair:
+    """virsh at one daemon and kvsh at another, which are alike. .ends: of each its URI, folder and environment."""
 
-    def __init__(self, kvd, vmm, root, kvsh, folder):
-        self.programs = ['virsh', kvsh]
-        self.each = []
-        for name in 'first', 'other':
-            os.mkdir(f'{folder}/{name}')
-            self.each.append(kv.Bed(kvd, vmm, root, f'{folder}/{name}'))
-        self.folder, self.threads = folder, concurrent.futures.ThreadPoolExecutor(2)
+    def __init__(self, kvsh):
+        self.programs, self.ends, self.threads = ['virsh', kvsh], [], concurrent.futures.ThreadPoolExecutor(2)
 
     def say(self, which, line):
         """Standard output, standard error and status, without what is only this one's."""
-        bed = self.each[which]
-        uri = f'qemu+unix:///session?socket={bed.socket}'
-        done = subprocess.run([self.programs[which], '-c', uri, line.replace('{dir}', bed.folder)], env=bed.environment, cwd=bed.folder,
-                              capture_output=True, stdin=subprocess.DEVNULL, timeout=kv.LIMIT, check=False)
-        texts = [re.sub(PROGRESS, '', text.decode().replace(uri, 'URI').replace(bed.folder, 'DIR')) for text in (done.stdout, done.stderr)]
+        uri, folder, environment = self.ends[which]
+        done = subprocess.run([self.programs[which], '-c', uri, line.replace('{dir}', folder).replace('{uri}', uri)], env=environment,
+                              cwd=folder, capture_output=True, stdin=subprocess.DEVNULL, timeout=kv.LIMIT, check=False)
+        texts = [re.sub(PROGRESS, '', text.decode().replace(uri, 'URI').replace(folder, 'DIR')) for text in (done.stdout, done.stderr)]
+        # which daemon it is, and how fast it was
+        texts = [re.sub('same host [0-9a-f-]{36}', 'same host UUID', re.sub('Memory bandwidth: .*\n', '', text)) for text in texts]
         return [*texts, done.returncode]
 
     def compare(self, line, marks):
@@ -52,22 +49,35 @@ class Twins:
                     answer[at] = re.sub(r'-{3,}', '---', re.sub(r' +', ' ', re.sub(r'\d+(\.\d+)?', '#', answer[at])))
             if '^' in marks:
                 answer[0] = ''
-        if theirs == ours:
-            return True
         for what, a, b in zip(('stdout', 'stderr', 'status'), theirs, ours):
             if a != b:
                 print(f'--- {line}\n{what} of virsh:\n{a!r}\nof kvsh:\n{b!r}', flush=True)
-        return False
+        if os.environ.get('SHOW'):
+            print(f'{line}: {theirs}', flush=True)
+        if '!' in marks:
+            check(theirs[2] == 0, f'it is to end well: {line}', str(theirs))
+        return theirs == ours
 
     def lines(self, name):
-        """All lines of a file; how many that run ended well, at virsh."""
-        bad = 0
+        """All lines of a file."""
         with open(f'{HERE}/kvsh-live/{name}.txt', encoding='utf-8') as file:
             lines = [line for line in file.read().splitlines() if line and not line.startswith('#')]
-        for line in lines:
-            marks, line = re.match('([~^]*)(.*)', line).groups()
-            bad += not self.compare(line, marks)
+        pairs = [re.match('([~^!]*)(.*)', line).groups() for line in lines]
+        bad = sum(not self.compare(line, marks) for marks, line in pairs)
         check(lines and not bad, f'{bad} of {len(lines)} lines differ')
+
+
+class Twins(Pair):
+    """Each has a kvd of its own. .each: their beds."""
+
+    def __init__(self, kvd, vmm, root, kvsh, folder):
+        super().__init__(kvsh)
+        self.folder, self.each = folder, []
+        for name in 'first', 'other':
+            os.mkdir(f'{folder}/{name}')
+            bed = kv.Bed(kvd, vmm, root, f'{folder}/{name}')
+            self.each.append(bed)
+            self.ends.append((f'qemu+unix:///session?socket={bed.socket}', bed.folder, bed.environment))
 
     def close(self):
         for bed in self.each:
@@ -103,6 +113,34 @@ def case_block(twins):
     twins.lines('block')
     for bed in twins.each:
         block.holds(bed.path('layers/1.qcow2'), 5)
+
+
+STOCK = """<domain type='qemu'><name>vm</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features>
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator><disk type='file'><driver name='qemu' type='qcow2'/>
+<source file='{dir}/home/disk'/><target dev='vda' bus='virtio'/></disk><serial type='pty'/></devices></domain>"""
+
+
+def case_stock(twins):
+    """libvirt's own daemon with QEMU, for what kvd does not have: backups, checkpoints, migration."""
+    libvirtd.need('libvirtd', 'qemu-system-x86_64', 'qemu-img')
+    pair = Pair(twins.programs[1])
+    with libvirtd.Libvirtd('qemu+unix:///session') as first, libvirtd.Libvirtd('qemu+unix:///session') as other:
+        for uri in first, other:
+            folder = os.path.dirname(os.path.dirname(uri.partition('socket=')[2]))
+            block.tool('qemu-img', 'create', '-q', '-f', 'qcow2', f'{folder}/home/disk', '4M')
+            os.chmod(f'{folder}/home/disk', 0o666)
+            with open(f'{folder}/vm.xml', 'w', encoding='utf-8') as file:
+                file.write(STOCK.format(uuid=UUID.format(1), dir=folder))
+            with open(f'{folder}/pull.xml', 'w', encoding='utf-8') as file:
+                file.write(f"<domainbackup mode='pull'><server transport='unix' socket='{folder}/home/nbd'/>"
+                           f"<disks><disk name='vda' type='file'><scratch file='{folder}/home/scratch'/></disk></disks></domainbackup>")
+            pair.ends.append((uri, folder, dict(os.environ, LC_ALL='C')))
+        try:
+            pair.lines('stock')
+        finally:
+            for which in 0, 1:
+                pair.say(which, 'destroy vm')
 
 
 def main():
