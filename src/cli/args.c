@@ -149,11 +149,11 @@ static bool take_option(struct shell *sh, struct args *a, int n, char *const *wo
 	return true;
 }
 
-/* All that is missing. virsh calls numbers by their option, texts by what they are. */
+/* Says all that is missing. virsh calls numbers by their option, texts by what they are. */
 static bool has_required(struct shell *sh, const struct args *a)
 {
-	static const char *const numbers[] = { "bandwidth", "count", "downtime", "duration", "id", "iothread", "size", "threshold",
-					       NULL };
+	static const char *const numbers[] = { "bandwidth", "count",	"downtime", "duration",	 "id",
+					       "iothread",  "size",	"threshold", NULL };
 	bool ok = true;
 
 	for (unsigned k = 0; k < a->n; k++) {

@@ -129,6 +129,7 @@ ISOLATED = """busybox udhcpc -i eth0 -n -q -t 9 -T 1 -s {folder}/said 2>/dev/nul
 ip -o -4 addr show eth0 | grep -o 'inet [0-9./]*'
 ip route add default via {host}  # which DHCP did not say
 for where in {host} {outside}; do echo | nc -w 3 $where {port} | grep heard && echo guest-is-out; done
+sleep 3
 echo guest-done
 """
 SAID = """#!/bin/sh
@@ -160,6 +161,9 @@ def case_isolated(bed):
         bed.define('g', kernel, bed.path('initrd'), f'console=ttyS0 quiet kv.run=&quot;sh {folder}/script&quot;', '',
                    CARD.format('52:54:00:00:00:01', network) + f"<serial type='file'><source path='{bed.path('out')}'/></serial>")
         bed.virsh('start', 'g')
+        if network == 'in':
+            check('no hostname found: no hostname found for domain g' in bed.virsh('domhostname', 'g', '--source', 'lease', fails=True), 'a name')
+            bed.wait_for(lambda: bed.run('domhostname', 'g', '--source', 'lease', fails=None).stdout.strip() == b'inside', 'no name of a lease')
         bed.wait('shut off (shutdown)', 'g')
         bed.virsh('undefine', 'g')
         return open(bed.path('out'), encoding='utf-8', errors='replace').read()
@@ -177,7 +181,7 @@ def case_isolated(bed):
     thread.start()
     closed = NET.replace("<forward mode='nat'/>", '')
     for name, text in (('out', NET.format('out', '', RANGE.format(''))),
-                       ('in', closed.format('in', "<bridge name='virbr1'/>", RANGE.format("<host mac='52:54:00:00:00:01' ip='10.7.0.5'/>"))),
+                       ('in', closed.format('in', "<bridge name='virbr1'/>", RANGE.format("<host mac='52:54:00:00:00:01' ip='10.7.0.5' name='inside'/>"))),
                        ('none', "<network><name>none</name><port isolated='yes'/></network>"),
                        ('quiet', closed.format('quiet', "<dns enable='no'/>", ''))):
         bed.virsh('net-define', write(bed, 'n.xml', text))

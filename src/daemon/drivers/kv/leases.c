@@ -208,6 +208,21 @@ static bool from_leases(struct domain *d, GVariantBuilder *out)
 	return true;
 }
 
+char *kv_lease_name(struct domain *d, GError **error)
+{
+	g_autoptr(GPtrArray) leases = g_ptr_array_new_with_free_func(lease_free);
+
+	leases_of(d, NULL, leases);
+	for (unsigned i = 0; i < leases->len; i++) {
+		const struct lease *l = leases->pdata[i];
+
+		if (l->name && *l->name)
+			return g_strdup(l->name);
+	}
+	rpc_fail(error, VIR_ERR_NO_HOSTNAME, "no hostname found for domain %s", d->name);
+	return NULL;
+}
+
 bool kv_interface_addresses(struct domain *d, unsigned source, GVariantBuilder *out, GError **error)
 {
 	if (!kv_machine_of(d, error))

@@ -215,7 +215,8 @@ static bool read_network(const xmlNode *network, struct net *n, GError **error)
 	}
 	n->isolated = !xml_child(network, "forward");
 	if (!n->four && (n->six || !n->isolated))
-		return refuse(error, "a network without an IPv4 address is not supported, unless it is isolated and has none at all");
+		return refuse(error,
+			      "a network without an IPv4 address is not supported, unless it is isolated and has none at all");
 	return check_rest(network, error) && (!n->four || read_four(n->four, n, error)) &&
 	       (!n->six || check_six(n->six, network, error));
 }
