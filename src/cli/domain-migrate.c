@@ -320,8 +320,7 @@ static bool managed(struct shell *sh, GVariant *dom, const char *to_uri, GVarian
 	if (flags & MIGRATE_TUNNELLED)
 		return shell_error(sh, "cannot perform tunnelled migration without using peer2peer flag");
 	if (!supports(sh->conn, FEATURE_PARAMS) || !supports(to, FEATURE_PARAMS))
-		return rpc_fail(&sh->error, VIR_ERR_NO_SUPPORT,
-				"migration with parameters is not supported by one of the two servers: use --p2p");
+		return rpc_fail(&sh->error, VIR_ERR_NO_SUPPORT, "virDomainMigrate3");
 	if ((flags & MIGRATE_OFFLINE) && (!supports(sh->conn, FEATURE_OFFLINE) || !supports(to, FEATURE_OFFLINE)))
 		return rpc_fail(&sh->error, VIR_ERR_NO_SUPPORT, "offline migration is not supported by one of the two servers");
 	m.source_flags = flags | (protects ? MIGRATE_CHANGE_PROTECTION : 0);

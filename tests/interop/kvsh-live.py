@@ -115,6 +115,14 @@ def case_block(twins):
         block.holds(bed.path('layers/1.qcow2'), 5)
 
 
+def case_life(twins):
+    """From one definition to none: what a machine that does nothing is told and says."""
+    for bed in twins.each:
+        bed.bare('vm')
+        fixed(bed, 'vm', 1)
+    twins.lines('life')
+
+
 STOCK = """<domain type='qemu'><name>vm</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features>
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator><disk type='file'><driver name='qemu' type='qcow2'/>
