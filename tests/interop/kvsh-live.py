@@ -37,8 +37,9 @@ class Pair:
         done = subprocess.run([self.programs[which], '-c', uri, line.replace('{dir}', folder).replace('{uri}', uri)], env=environment,
                               cwd=folder, capture_output=True, stdin=subprocess.DEVNULL, timeout=kv.LIMIT, check=False)
         texts = [re.sub(PROGRESS, '', text.decode().replace(uri, 'URI').replace(folder, 'DIR')) for text in (done.stdout, done.stderr)]
-        # which daemon it is, and how fast it was
+        # which daemon it is, how fast it was, what it made up
         texts = [re.sub('same host [0-9a-f-]{36}', 'same host UUID', re.sub('Memory bandwidth: .*\n', '', text)) for text in texts]
+        texts = [re.sub('[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}', 'UUID', text) for text in texts]
         return [*texts, done.returncode]
 
     def compare(self, line, marks):
@@ -121,6 +122,29 @@ def case_life(twins):
         bed.bare('vm')
         fixed(bed, 'vm', 1)
     twins.lines('life')
+
+
+FILES = {
+    'rng.xml': "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>",
+    'card.xml': "<interface type='user'><mac address='52:54:00:00:00:01'/><model type='virtio'/><link state='up'/></interface>",
+    'net.xml': f"<network><name>isolated</name><uuid>{UUID.format(8)}</uuid><ip address='10.9.0.1' netmask='255.255.255.0'/></network>",
+    'secret.xml': f"<secret ephemeral='no' private='no'><uuid>{UUID.format(9)}</uuid><description>d</description></secret>",
+}
+
+
+def case_devices(twins):
+    """Devices that come and go, and the other objects that a daemon has."""
+    for bed in twins.each:
+        for name, text in {**FILES, 'disk': 'x' * (1 << 20), 'word': 'hello'}.items():
+            with open(bed.path(name), 'w', encoding='utf-8') as file:
+                file.write(text)
+        ports = ''.join(f"<controller type='pci' index='{i}' model='pcie-root-port'/>" for i in range(1, 7))
+        bed.board('vm', ports + "<disk type='file' device='cdrom'><target dev='sdb' bus='sata'/></disk>" +
+                  "<interface type='user'><mac address='52:54:00:00:00:01'/><model type='virtio'/></interface>" +
+                  block.disk_xml(bed.path('disk'), 'raw'))
+        fixed(bed, 'vm', 1)
+        bed.virsh('start', 'vm', '--paused')
+    twins.lines('devices')
 
 
 STOCK = """<domain type='qemu'><name>vm</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>
