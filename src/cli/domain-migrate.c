@@ -353,11 +353,11 @@ static bool unmanaged(struct shell *sh, GVariant *dom, const char *to_uri, GVari
 
 	if (!check_storage(sh, flags))
 		return false;
-	if (p2p && !is_elsewhere(to_uri))
-		return shell_error(sh, "Attempt to migrate guest to the same host");
 	if (!supports(sh->conn, p2p ? FEATURE_P2P : FEATURE_DIRECT))
 		return rpc_fail(&sh->error, VIR_ERR_ARGUMENT_UNSUPPORTED, "%s migration is not supported by the source host",
 				p2p ? "p2p" : "direct");
+	if (p2p && !is_elsewhere(to_uri))
+		return shell_error(sh, "Attempt to migrate guest to the same host");
 	if (!supports(sh->conn, FEATURE_PARAMS))
 		return rpc_fail(&sh->error, VIR_ERR_NO_SUPPORT, "migration with parameters is not supported by the server");
 	all = p2p ? g_variant_ref(params) : with_text(params, "migrate_uri", to_uri);
