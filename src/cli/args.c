@@ -149,6 +149,25 @@ static bool take_option(struct shell *sh, struct args *a, int n, char *const *wo
 	return true;
 }
 
+/* Says all that is missing. virsh calls numbers by their option, texts by what they are. */
+static bool has_required(struct shell *sh, const struct args *a)
+{
+	static const char *const numbers[] = { "bandwidth", "count",	"downtime", "duration",	 "id",
+					       "iothread",  "size",	"threshold", NULL };
+	bool ok = true;
+
+	for (unsigned k = 0; k < a->n; k++) {
+		const char *name = a->list[k].name;
+
+		if (a->list[k].required && !a->list[k].values)
+			ok = shell_error(sh,
+					 g_strv_contains(numbers, name) ? "command '%s' requires --%s option"
+									: "command '%s' requires <%s> option",
+					 a->command->name, name);
+	}
+	return ok;
+}
+
 static bool take_words(struct shell *sh, struct args *a, int n, char *const *words)
 {
 	bool only_data = false;
@@ -168,10 +187,7 @@ static bool take_words(struct shell *sh, struct args *a, int n, char *const *wor
 			give(arg, words[i]);
 		}
 	}
-	for (unsigned k = 0; k < a->n; k++)
-		if (a->list[k].required && !a->list[k].values)
-			return shell_error(sh, "command '%s' requires <%s> option", a->command->name, a->list[k].name);
-	return true;
+	return has_required(sh, a);
 }
 
 struct args *args_parse(struct shell *sh, const struct command *c, int n, char *const *words)

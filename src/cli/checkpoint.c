@@ -162,8 +162,10 @@ static GPtrArray *rows_of(struct shell *sh, const struct args *a, GVariant *dom,
 	g_autoptr(GPtrArray) all = answer ? in_order(answer, arg_on(a, "topological")) : NULL,
 			     rows = g_ptr_array_new_with_free_func(row_free);
 
-	if (!answer)
+	if (!answer) {
+		shell_error(sh, "unexpected problem querying checkpoints");
 		return NULL;
+	}
 	if (!arg_on(a, "name"))
 		ask_ahead(sh, all, "domain_checkpoint_get_xml_desc", g_variant_new("(u)", XML_NO_DOMAIN));
 	for (unsigned i = 0; i < all->len; i++) {
@@ -388,7 +390,7 @@ static bool cmd_backup_begin(struct shell *sh, const struct args *a)
 	if (!tell(sh, "domain_backup_begin", "(@" DOMAIN "smsu)", dom, xml, check,
 		  arg_on(a, "reuse-external") ? REUSE_EXTERNAL : 0))
 		return false;
-	say_extra(sh, "Backup started");
+	say_extra(sh, "Backup started\n");
 	return true;
 }
 

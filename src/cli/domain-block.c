@@ -139,12 +139,13 @@ static const struct {
 	{ "flush_total_times", "flush_total_times", "total duration of flushes (ns): " },
 };
 
-static void say_stat(struct shell *sh, const char *device, bool human, unsigned which, const char *value)
+/* human: NULL, or what is between a name and its value. */
+static void say_stat(struct shell *sh, const char *device, const char *human, unsigned which, const char *value)
 {
 	if (sh->json)
 		say_field(sh, 0, block_stats[which].shown, "%s", value);
 	else if (human)
-		say(sh, " %s %s\n", block_stats[which].human, value);
+		say(sh, " %s%s%s\n", block_stats[which].human, human, value);
 	else
 		say(sh, "%s %s %s\n", device, block_stats[which].shown, value);
 }
@@ -163,7 +164,7 @@ static bool old_stats(struct shell *sh, GVariant *dom, const char *device, bool 
 		g_variant_get_child(answer, i, "x", &v);
 		text = g_strdup_printf("%" G_GINT64_FORMAT, v);
 		if (v >= 0)
-			say_stat(sh, device, human, order[i], text);
+			say_stat(sh, device, human ? " " : NULL, order[i], text);
 	}
 	return true;
 }
@@ -182,7 +183,7 @@ bool cmd_domblkstat(struct shell *sh, const struct args *a)
 	if (!params && error_code(sh) == VIR_ERR_NO_SUPPORT)
 		return old_stats(sh, dom, device, human);
 	if (!params)
-		return shell_error(sh, "Failed to get block stats for domain '%s' device '%s'", domain_name(dom), device);
+		return false;
 	for (unsigned i = 0; i < G_N_ELEMENTS(block_stats); i++)
 		for (gsize k = 0; k < g_variant_n_children(params); k++) {
 			g_autoptr(GVariant) value = NULL;
@@ -192,7 +193,7 @@ bool cmd_domblkstat(struct shell *sh, const struct args *a)
 			if (strcmp(name, block_stats[i].param) == 0) {
 				g_autofree char *text = param_text(value);
 
-				say_stat(sh, device, human, i, text);
+				say_stat(sh, device, human ? "" : NULL, i, text);
 			}
 		}
 	return true;

@@ -22,7 +22,10 @@ static bool one_count(struct shell *sh, const struct args *a, GVariant *dom)
 			 (arg_on(a, "live") ? VCPU_LIVE : 0) | (arg_on(a, "config") ? VCPU_CONFIG : 0);
 	int n;
 
-	if (!count(sh, dom, flags, &n))
+	if (!count(sh, dom, flags, &n) && arg_on(a, "guest") && error_code(sh) != VIR_ERR_NO_SUPPORT &&
+	    error_code(sh) != VIR_ERR_INVALID_ARG)
+		return false;
+	if (sh->error)
 		return shell_error(sh, arg_on(a, "guest")     ? "Failed to retrieve vCPU count from the guest"
 				       : arg_on(a, "maximum") ? "Failed to retrieve maximum vcpu count"
 							      : "Failed to retrieve current vcpu count");

@@ -241,7 +241,8 @@ bool cmd_ttyconsole(struct shell *sh, const struct args *a)
 
 /* ---- monitor and agent ---- */
 
-static void say_json(struct shell *sh, const char *text, bool pretty)
+/* end: what is behind it, which is not the same for every command of virsh's. */
+static void say_json(struct shell *sh, const char *text, bool pretty, const char *end)
 {
 	json_t *value = pretty || sh->json ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
 	g_autofree char *shown = NULL;
@@ -256,7 +257,7 @@ static void say_json(struct shell *sh, const char *text, bool pretty)
 		free(dumped);
 		json_decref(value);
 	}
-	say(sh, "%s\n", shown ? shown : text);
+	say(sh, "%s%s", shown ? shown : text, end);
 }
 
 /* A command's name and members of its arguments as QMP wants them; what is JSON stays. NULL: said. */
@@ -334,7 +335,7 @@ bool cmd_qemu_monitor_command(struct shell *sh, const struct args *a)
 	g_variant_get_child(answer, 0, "&s", &result);
 	if (arg_on(a, "return-value"))
 		return say_return(sh, result, arg_on(a, "pretty"));
-	say_json(sh, result, arg_on(a, "pretty"));
+	say_json(sh, result, arg_on(a, "pretty"), arg_on(a, "pretty") ? "" : "\n");
 	return true;
 }
 
@@ -358,7 +359,7 @@ bool cmd_qemu_agent_command(struct shell *sh, const struct args *a)
 		return false;
 	g_variant_get_child(answer, 0, "m&s", &result);
 	if (result)
-		say_json(sh, result, arg_on(a, "pretty"));
+		say_json(sh, result, arg_on(a, "pretty"), "\n");
 	return true;
 }
 
@@ -509,7 +510,8 @@ bool cmd_blockresize(struct shell *sh, const struct args *a)
 	if (!dom || arg_size(sh, a, "size", 1024, &size) < 0)
 		return false;
 	odd = size % 1024;
-	return finish(sh,
-		      tell(sh, "domain_block_resize", "(@" DOMAIN "stu)", dom, path, odd ? size : size / 1024, odd ? BYTES : 0),
-		      "Block device '%s' is resized", "Failed to resize block device '%s'", path);
+	if (!tell(sh, "domain_block_resize", "(@" DOMAIN "stu)", dom, path, odd ? size : size / 1024, odd ? BYTES : 0))
+		return shell_error(sh, "Failed to resize block device '%s'", path);
+	say_extra(sh, "Block device '%s' is resized", path);
+	return true;
 }

@@ -230,14 +230,17 @@ bool cmd_domjobinfo(struct shell *sh, const struct args *a)
 			const char *name;
 
 			g_variant_get_child(params, i, "(&sv)", &name, &value);
-			text = param_text(value);
-			say(sh, "%s=%s\n", name, text);
+			if (g_variant_is_of_type(value, G_VARIANT_TYPE_BOOLEAN))
+				text = g_strdup(g_variant_get_boolean(value) ? "1" : "0");
+			else
+				text = param_text(value);
+			say(sh, "%s: %s\n", name, text);
 		}
 		return true;
 	}
 	say_word(sh, "Job type", types[type >= 0 && type < (int)G_N_ELEMENTS(types) ? type : 0]);
 	if (!arg_on(a, "anystats") && type != JOB_BOUNDED && type != JOB_UNBOUNDED &&
-	    (!(flags & STATS_COMPLETED) || type == JOB_NONE))
+	    (!(flags & STATS_COMPLETED) || type != JOB_COMPLETED))
 		return true;
 	if (g_variant_n_children(params)) {
 		guint64 operation = number(params, "operation");

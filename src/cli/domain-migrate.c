@@ -18,6 +18,8 @@ enum {
 	MIGRATE_LIVE = 1 << 0,
 	MIGRATE_PEER2PEER = 1 << 1,
 	MIGRATE_TUNNELLED = 1 << 2,
+	MIGRATE_STORAGE_ALL = 1 << 6,
+	MIGRATE_STORAGE_INC = 1 << 7,
 	MIGRATE_CHANGE_PROTECTION = 1 << 8,
 	MIGRATE_OFFLINE = 1 << 10,
 	MIGRATE_ABORT_ON_ERROR = 1 << 12,
@@ -298,6 +300,14 @@ static bool run_steps(struct migration *m)
 	return arrived;
 }
 
+/* What libvirt's client library says to flags, when it has reached both. */
+static bool check_storage(struct shell *sh, unsigned flags)
+{
+	return !(flags & MIGRATE_STORAGE_ALL && flags & MIGRATE_STORAGE_INC) ||
+	       shell_error(sh,
+			   "Flags 'VIR_MIGRATE_NON_SHARED_DISK' and 'VIR_MIGRATE_NON_SHARED_INC' are mutually exclusive");
+}
+
 static bool managed(struct shell *sh, GVariant *dom, const char *to_uri, GVariant *params, unsigned flags,
 		    const struct job_watch *watch)
 {
@@ -305,11 +315,12 @@ static bool managed(struct shell *sh, GVariant *dom, const char *to_uri, GVarian
 	bool protects = supports(sh->conn, FEATURE_PROTECTION), ok;
 	struct migration m = { sh, dom, to, NULL, flags, .watch = watch };
 
-	if (!to)
+	if (!to || !check_storage(sh, flags))
 		return false;
+	if (flags & MIGRATE_TUNNELLED)
+		return shell_error(sh, "cannot perform tunnelled migration without using peer2peer flag");
 	if (!supports(sh->conn, FEATURE_PARAMS) || !supports(to, FEATURE_PARAMS))
-		return rpc_fail(&sh->error, VIR_ERR_NO_SUPPORT,
-				"migration with parameters is not supported by one of the two servers: use --p2p");
+		return rpc_fail(&sh->error, VIR_ERR_NO_SUPPORT, "virDomainMigrate3");
 	if ((flags & MIGRATE_OFFLINE) && (!supports(sh->conn, FEATURE_OFFLINE) || !supports(to, FEATURE_OFFLINE)))
 		return rpc_fail(&sh->error, VIR_ERR_NO_SUPPORT, "offline migration is not supported by one of the two servers");
 	m.source_flags = flags | (protects ? MIGRATE_CHANGE_PROTECTION : 0);
@@ -324,6 +335,15 @@ static bool managed(struct shell *sh, GVariant *dom, const char *to_uri, GVarian
 	return ok;
 }
 
+/* Another daemon of this host is reached by its socket alone. */
+static bool is_elsewhere(const char *uri)
+{
+	g_autoptr(GUri) parts = g_uri_parse(uri, G_URI_FLAGS_NONE, NULL);
+	const char *host = parts ? g_uri_get_host(parts) : NULL;
+
+	return (host && *host && !g_str_has_prefix(host, "localhost")) || (parts && strstr(g_uri_get_scheme(parts), "+unix"));
+}
+
 /* By the source's server alone. */
 static bool unmanaged(struct shell *sh, GVariant *dom, const char *to_uri, GVariant *params, unsigned flags,
 		      const struct job_watch *watch)
@@ -331,9 +351,13 @@ static bool unmanaged(struct shell *sh, GVariant *dom, const char *to_uri, GVari
 	bool p2p = flags & MIGRATE_PEER2PEER;
 	g_autoptr(GVariant) answer = NULL, all = NULL;
 
+	if (!check_storage(sh, flags))
+		return false;
 	if (!supports(sh->conn, p2p ? FEATURE_P2P : FEATURE_DIRECT))
 		return rpc_fail(&sh->error, VIR_ERR_ARGUMENT_UNSUPPORTED, "%s migration is not supported by the source host",
 				p2p ? "p2p" : "direct");
+	if (p2p && !is_elsewhere(to_uri))
+		return shell_error(sh, "Attempt to migrate guest to the same host");
 	if (!supports(sh->conn, FEATURE_PARAMS))
 		return rpc_fail(&sh->error, VIR_ERR_NO_SUPPORT, "migration with parameters is not supported by the server");
 	all = p2p ? g_variant_ref(params) : with_text(params, "migrate_uri", to_uri);

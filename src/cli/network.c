@@ -73,8 +73,10 @@ static bool cmd_net_info(struct shell *sh, const struct args *a)
 
 static bool cmd_net_name(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) net = find_network(sh, a, "network");
+	g_autoptr(GVariant) net = is_uuid(arg_text(a, "network")) ? find_network(sh, a, "network") : NULL;
 
+	if (!is_uuid(arg_text(a, "network")))
+		return shell_error(sh, "failed to get network '%s'", arg_text(a, "network"));
 	return say_object_name(sh, net);
 }
 

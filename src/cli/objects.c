@@ -164,6 +164,11 @@ static GVariant *find_named(struct shell *sh, const char *text, const char *by_u
 	return NULL;
 }
 
+bool is_uuid(const char *text)
+{
+	return strlen(text) == UUID_TEXT;
+}
+
 GVariant *find_network(struct shell *sh, const struct args *a, const char *option)
 {
 	return find_named(sh, arg_text(a, option), "network_lookup_by_uuid", "network_lookup_by_name", "network");

@@ -51,6 +51,7 @@ int domain_is_active(struct shell *sh, GVariant *dom);
 struct node *domain_xml(struct shell *sh, GVariant *dom, unsigned flags);
 
 GVariant *find_network(struct shell *sh, const struct args *a, const char *option);
+bool is_uuid(const char *text); /* where a name is not taken: 36 characters */
 GVariant *find_pool(struct shell *sh, const struct args *a, const char *option);
 /* By name in the pool of pool_option, or by key or path. pool_option NULL: a volume without a pool. */
 GVariant *find_volume(struct shell *sh, const struct args *a, const char *option, const char *pool_option);

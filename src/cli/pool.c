@@ -163,8 +163,10 @@ static bool cmd_pool_info(struct shell *sh, const struct args *a)
 
 static bool cmd_pool_name(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) pool = find_pool(sh, a, "pool");
+	g_autoptr(GVariant) pool = is_uuid(arg_text(a, "pool")) ? find_pool(sh, a, "pool") : NULL;
 
+	if (!is_uuid(arg_text(a, "pool")))
+		return shell_error(sh, "failed to get pool '%s'", arg_text(a, "pool"));
 	return say_object_name(sh, pool);
 }
 

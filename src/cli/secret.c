@@ -110,10 +110,13 @@ static bool cmd_secret_set_value(struct shell *sh, const struct args *a)
 	g_autofree guint8 *plain = NULL;
 	gsize len;
 
-	if (!secret || args_exclude(sh, a, "file", "base64"))
+	if (args_exclude(sh, a, "file", "base64") || args_exclude(sh, a, "plain", "base64") ||
+	    args_exclude(sh, a, "interactive", "base64") || !secret)
 		return false;
 	if (arg_on(a, "interactive"))
 		return shell_error(sh, "secret-set-value --interactive is not supported: give --file");
+	if (text)
+		shell_error(sh, "Passing secret value as command-line argument is insecure!");
 	if (arg_on(a, "file"))
 		text = read = read_file(sh, arg_text(a, "file"));
 	if (!text)

@@ -6,6 +6,7 @@
 
 #include "conf.h"
 #include "error.h"
+#include "folders.h"
 
 struct config config = {
 	.max_clients = 5000,
@@ -145,8 +146,7 @@ static bool set(void *opaque, const char *name, const struct conf_value *v, GErr
 
 bool config_read(const char *path, bool session, GError **error)
 {
-	g_autofree char *usual = session ? g_build_filename(g_get_user_config_dir(), "kvasir", "kvd.conf", NULL)
-					 : g_strdup("/etc/kvasir/kvd.conf");
+	g_autofree char *folder = folder_path(FOLDER_CONFIG, session), *usual = g_build_filename(folder, "kvd.conf", NULL);
 	g_autofree char *text = NULL;
 	g_autoptr(GError) cause = NULL;
 	gsize len;

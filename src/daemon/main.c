@@ -18,9 +18,11 @@
 #include "config.h"
 #include "dispatch.h"
 #include "error.h"
+#include "folders.h"
 #include "hv.h"
 #include "kv-driver.h"
 #include "log.h"
+#include "model-xml.h"
 #include "server.h"
 #include "sockets.h"
 
@@ -103,7 +105,7 @@ static bool run(GError **error)
 	const struct sockets sockets = { options.session, options.libvirt_sockets, options.socket, options.tls };
 	bool ok;
 
-	if (!config_read(options.config, options.session, error))
+	if (!config_read(options.config, options.session, error) || !folder_lock(options.session, error))
 		return false;
 	if (options.max_clients)
 		config.max_clients = options.max_clients;
@@ -121,6 +123,7 @@ static bool run(GError **error)
 		g_main_loop_run(loop);
 		notify("STOPPING=1");
 	}
+	folder_leave();
 	state_acquire();
 	server_stop();
 	clients_close_all();
@@ -150,6 +153,7 @@ int main(int argc, char **argv)
 	raise_limit();
 	/* Nearly all is done under one lock; an arena of a thread grows page by page, with a call for each. */
 	mallopt(M_ARENA_MAX, 1);
+	model_xml_end_without_memory();
 	if (parse(&argc, &argv, &error) && options.version) {
 		g_print("kvd %s\n", KV_VERSION);
 		return 0;

@@ -3,7 +3,9 @@
 #include "server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,7 +16,7 @@
 #include "listen.h"
 #include "log.h"
 
-enum { TURN = 16, REARM_MS = 200, GROUPS_MAX = 65536 };
+enum { TURN = 16, REARM_MS = 200, GROUPS_MAX = 65536, HOLD_TRIES = 200, HOLD_US = 10000 };
 
 struct listener {
 	struct watch watch;
@@ -133,11 +135,30 @@ static bool open_file(const char *path, const struct server_socket *s, GError **
 	return chmod(path, s->mode) == 0 || kv_fail_errno(error, errno, "cannot set the mode of socket '%s'", path);
 }
 
+/*
+ * Of two daemons that find the same leftover one might remove the other's new socket: who looks and makes holds the folder. -1:
+ * it may not be read, or somebody keeps it; then there is nothing to be waited for.
+ */
+static int hold_folder(const char *path)
+{
+	g_autofree char *folder = g_path_get_dirname(path);
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (unsigned i = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && i < HOLD_TRIES; i++)
+		g_usleep(HOLD_US);
+	return fd;
+}
+
 bool server_listen(int fd, const char *path, const struct server_socket *s, GError **error)
 {
+	int held;
+
 	if (fd >= 0)
 		return add(fd, NULL, s, error);
+	held = hold_folder(path);
 	fd = kv_listen_unix("socket", path, error);
+	if (held >= 0)
+		close(held);
 	if (fd < 0)
 		return false;
 	return add(fd, path, s, error) && open_file(path, s, error);

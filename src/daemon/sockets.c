@@ -15,6 +15,7 @@
 #include "client-tls.h"
 #include "config.h"
 #include "error.h"
+#include "folders.h"
 #include "server.h"
 
 enum { LISTEN_FDS_START = 3, ACTIVATED_MAX = 16 };
@@ -189,9 +190,9 @@ static bool open_tls(const struct sockets *s, GError **error)
 
 bool sockets_open(const struct sockets *s, GError **error)
 {
+	g_autofree char *folder = config.unix_sock_dir ? g_strdup(config.unix_sock_dir) : folder_path(FOLDER_RUN, s->session);
+	g_autofree char *own = g_build_filename(folder, "kvd-sock", NULL);
 	const char *run = s->session ? g_get_user_runtime_dir() : "/run";
-	g_autofree char *own = config.unix_sock_dir ? g_build_filename(config.unix_sock_dir, "kvd-sock", NULL)
-						    : g_build_filename(run, "kvasir", "kvd-sock", NULL);
 	g_autofree char *libvirts = g_build_filename(run, "libvirt", "libvirt-sock", NULL);
 	unsigned n;
 

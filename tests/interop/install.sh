@@ -53,6 +53,9 @@ check_page kvd.8 'manages virtual machines'
 check_page kvd.conf.5 'settings of kvd'
 check_page kv-ssh-helper.1 'the other end of ssh'
 "$work/moved/bin/kv-ssh-helper" --version | grep -q '^kv-ssh-helper ' || fail "kv-ssh-helper --version fails"
+for policy in unix api; do
+	[ -f "$work/moved/share/polkit-1/actions/org.kvasir.$policy.policy" ] || fail "no actions of polkit"
+done
 for unit in kvd.service kvd.socket kvd-ro.socket kvd-tls.socket; do
 	[ -f "$work/moved/lib/systemd/system/$unit" ] || fail "no unit $unit"
 done

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 import cases
 import polkit
@@ -176,6 +177,74 @@ assert b'authentication required' in call(1, struct.pack('>2I', 0, 0))
         kvd.list(kvd.uri())
         kvd.no_list(kvd.uri(), 'authentication failed: polkit cannot be asked', user=NOBODY)
         kvd.list(kvd.uri('-ro'), user=NOBODY)
+
+
+RULES = """polkit.addRule(function(action, subject) {
+    if (action.id == "org.libvirt.unix.manage" && subject.user == "daemon") return polkit.Result.YES;
+    if (action.id == "org.libvirt.unix.monitor" && subject.user == "bin") return polkit.Result.NO;
+    if (action.id == "org.libvirt.api.domain.stop" && subject.user == "daemon" && action.lookup("domain_name") == "test")
+        return polkit.Result.YES;
+});
+"""
+INSIDE = """mount --bind {folder}/actions /usr/share/polkit-1/actions && mount --bind {folder}/rules.d /etc/polkit-1/rules.d &&
+echo ready && exec {polkitd} --no-debug"""
+
+
+class Polkitd(Polkit):
+    """polkit's own daemon, with our actions and these rules and nothing of this host's: in a mount namespace of its own."""
+
+    def __init__(self, folder, policies):
+        super().__init__(folder)
+        program = next((p for p in ('/usr/lib/polkit-1/polkitd', '/usr/libexec/polkitd') if os.path.exists(p)), None)
+        if not program or not os.path.isdir('/etc/polkit-1/rules.d') or not os.path.isdir('/usr/share/polkit-1/actions'):
+            raise Skipped('no polkitd (tools/install-deps test)')
+        if subprocess.run(['unshare', '-m', 'mount', '--bind', folder, '/etc/polkit-1/rules.d'], stderr=subprocess.DEVNULL, check=False).returncode:
+            raise Skipped('this machine permits no mounts: polkitd would read the rules of the host')
+        for name in 'actions', 'rules.d':
+            os.mkdir(f'{folder}/{name}')
+            os.chmod(f'{folder}/{name}', 0o755)
+        for path in policies:
+            shutil.copy(path, f'{folder}/actions')
+        with open(f'{folder}/rules.d/10-test.rules', 'w', encoding='utf-8') as file:
+            file.write(RULES)
+        os.chmod(f'{folder}/rules.d/10-test.rules', 0o644)
+        self.line = ['unshare', '-m', 'sh', '-c', INSIDE.format(folder=folder, polkitd=program)]
+
+    def __enter__(self):
+        try:
+            self.begin('dbus-daemon', '--nofork', '--nopidfile', f'--config-file={self.folder}/bus.conf', '--print-address')
+            self.begin(*self.line)
+            end = time.monotonic() + LIMIT
+            while 'PolicyKit1' not in subprocess.run(['dbus-send', f'--bus={self.address}', '--print-reply', '--dest=org.freedesktop.DBus', '/',
+                                                      'org.freedesktop.DBus.ListNames'], capture_output=True, text=True, check=False).stdout:
+                check(time.monotonic() < end and self.processes[-1].poll() is None, 'polkitd does not begin')
+                time.sleep(.1)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+
+def case_polkitd(bed):
+    """polkit's own daemon: libvirt's rules are about kvd, and what none says is as the installed action files have it."""
+    build = os.path.dirname(bed.kvd)
+    policies = [f'{build}/org.kvasir.{name}.policy' for name in ('unix', 'api')]
+    daemon, other, no_one = 1, NOBODY, 2
+    with Polkitd(bed.folder, policies) as authority:
+        address = authority.address
+        with bed.start('auth_unix_rw = "polkit"', 'auth_unix_ro = "polkit"', DBUS_SYSTEM_BUS_ADDRESS=address) as kvd:
+            kvd.list(kvd.uri())
+            kvd.list(kvd.uri(), user=daemon)
+            kvd.no_list(kvd.uri(), "no polkit agent available to authenticate action 'org.libvirt.unix.manage'", user=other)
+            kvd.list(kvd.uri('-ro'), user=other)
+            kvd.no_list(kvd.uri('-ro'), 'access denied by policy', user=no_one)
+        with bed.start('access_drivers = ["polkit"]', 'unix_sock_rw_perms = "0777"', DBUS_SYSTEM_BUS_ADDRESS=address) as kvd:
+            kvd.list(kvd.uri(), user=other)
+            for user, good in (other, False), (daemon, True):
+                status, text = kvd.virsh(kvd.uri(), 'destroy', 'test', user=user)
+                check((status == 0) == good and ('denied access' in text) != good, f'destroy by user {user}', text)
+            status, text = kvd.virsh(kvd.uri(), 'undefine', 'test', user=daemon)
+            check(status != 0 and 'denied access' in text, 'what no rule allows', text)
 
 
 def case_limits(bed):

@@ -421,6 +421,31 @@ def case_scsi(bed):
     check('sda' in listed and 'sdc' in listed and not {'sdb', 'sdd', 'sde'} & set(listed), 'another definition', listed)
     bed.virsh('destroy', 'units')
     bed.virsh('undefine', 'units')
+    # Without a controller one comes with the first disk, as libvirt has it; with several in between as well.
+    bed.board('units', ''.join(f"<controller type='pci' index='{i}' model='pcie-root-port'/>" for i in range(1, 6)))
+    bed.virsh('start', 'units')
+    bed.virsh('attach-disk', 'units', disk('one'), 'sda', '--targetbus', 'scsi', '--live')
+    attach(element('two', 'sdb', (2, 0, 1)))
+    check(drives() == {'scsi0-0-0-0', 'scsi2-0-0-1'}, 'other drives', sorted(drives()))
+    xml = bed.virsh('dumpxml', 'units')
+    check([f"<controller type='scsi' index='{i}'" in xml for i in range(4)] == [True, True, True, False], 'other controllers', xml)
+    check("<controller type='scsi'" not in bed.virsh('dumpxml', 'units', '--inactive'), 'they are stored')
+    with open(bed.path('controller.xml'), 'w', encoding='utf-8') as file:
+        file.write(re.search("<controller type='scsi' index='2'.*?</controller>", xml, re.S)[0])
+    check('device is busy' in bed.virsh('detach-device', 'units', bed.path('controller.xml'), '--live', fails=True), 'it goes with a disk at it')
+    bed.virsh('detach-disk', 'units', 'sdb', '--live')
+    bed.stop(signal.SIGKILL)
+    bed.start()
+    bed.wait_for(lambda: drives() == {'scsi0-0-0-0'}, 'other drives')
+    bed.virsh('attach-disk', 'units', disk('three'), 'sdc', '--targetbus', 'scsi', '--live')
+    check(drives() == {'scsi0-0-0-0', 'scsi0-0-0-2'}, 'other drives', sorted(drives()))
+    bed.virsh('attach-disk', 'units', disk('four'), 'sdd', '--targetbus', 'scsi', '--config')
+    check("<controller type='scsi' index='0'" in bed.virsh('dumpxml', 'units', '--inactive'), 'none is stored')
+    bed.virsh('destroy', 'units')
+    bed.virsh('start', 'units')
+    check(drives() == {'scsi0-0-0-3'}, 'other drives', sorted(drives()))
+    bed.virsh('destroy', 'units')
+    bed.virsh('undefine', 'units')
 
 
 def case_plug(bed):

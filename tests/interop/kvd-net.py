@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import xml.etree.ElementTree as ET
 
 import cases
@@ -108,7 +109,6 @@ def case_refused(bed):
     check(re.search(r'Bridge: +virbr0', bed.virsh('net-info', 'own')), 'no bridge')
     for what, words in (("<forward mode='bridge'/><bridge name='br0'/>", 'bridge'), ("<forward mode='route'/>", 'route'),
                         ("<forward mode='nat'/><virtualport type='openvswitch'/>", 'virtualport'),
-                        ("<bridge name='virbr1'/>", 'without <forward>'),
                         ("<forward mode='nat'><nat><port start='1024' end='65535'/></nat></forward>", 'forward/nat/port'),
                         ("<forward mode='nat'/><dns><host ip='10.7.0.5'><hostname>x</hostname></host></dns>", 'dns/host'),
                         ("<forward mode='nat'/><dns enable='no'/>", "dns/@enable 'no'")):
@@ -123,6 +123,82 @@ def case_refused(bed):
         said = bed.virsh('net-define', write(bed, 'bad.xml', NET.format('bad', '', dhcp)), fails=True)
         check(words in said, f'another text for {dhcp}', said)
     check(bed.virsh('net-list', '--all', '--name').split() == ['default', 'own'], 'a refused one is there')
+
+
+ISOLATED = """busybox udhcpc -i eth0 -n -q -t 9 -T 1 -s {folder}/said 2>/dev/null
+ip -o -4 addr show eth0 | grep -o 'inet [0-9./]*'
+ip route add default via {host}  # which DHCP did not say
+for where in {host} {outside}; do echo | nc -w 3 $where {port} | grep heard && echo guest-is-out; done
+sleep 3
+echo guest-done
+"""
+SAID = """#!/bin/sh
+[ "$1" != bound ] || { ip addr add $ip/$mask dev eth0; [ -z "$router$dns" ] || echo guest-has-a-way; }
+"""
+
+
+def case_isolated(bed):
+    """Without <forward>: DHCP gives addresses and no way; the guest reaches neither the host nor anything behind it, and the same
+    guest of a network with one does."""
+    kernel, folder = bed.kernel(), bed.path('guest')
+    os.mkdir(folder)
+    server = socket.create_server(('', 0))
+    port = server.getsockname()[1]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(('198.51.100.1', 9))
+            outside = probe.getsockname()[0]
+        except OSError:
+            outside = '10.7.0.1'  # the host has no other address
+    with open(f'{folder}/script', 'w', encoding='utf-8') as file:
+        file.write('ip link set eth0 up\n' + ISOLATED.format(folder=folder, host='10.7.0.1', outside=outside, port=port))
+    with open(f'{folder}/said', 'w', encoding='utf-8') as file:
+        file.write(SAID)
+    os.chmod(f'{folder}/said', 0o755)
+    subprocess.run([os.path.join(bed.root, 'tools/make-initrd'), '-c', folder, bed.path('initrd')], check=True, stdout=subprocess.DEVNULL)
+
+    def says(network):
+        bed.define('g', kernel, bed.path('initrd'), f'console=ttyS0 quiet kv.run=&quot;sh {folder}/script&quot;', '',
+                   CARD.format('52:54:00:00:00:01', network) + f"<serial type='file'><source path='{bed.path('out')}'/></serial>")
+        bed.virsh('start', 'g')
+        if network == 'in':
+            check('no hostname found: no hostname found for domain g' in bed.virsh('domhostname', 'g', '--source', 'lease', fails=True), 'a name')
+            bed.wait_for(lambda: bed.run('domhostname', 'g', '--source', 'lease', fails=None).stdout.strip() == b'inside', 'no name of a lease')
+        bed.wait('shut off (shutdown)', 'g')
+        bed.virsh('undefine', 'g')
+        return open(bed.path('out'), encoding='utf-8', errors='replace').read()
+
+    def answer():
+        while True:
+            try:
+                client = server.accept()[0]
+            except OSError:
+                return
+            with client:
+                client.recv(1000)
+                client.sendall(b'heard\n')
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    closed = NET.replace("<forward mode='nat'/>", '')
+    for name, text in (('out', NET.format('out', '', RANGE.format(''))),
+                       ('in', closed.format('in', "<bridge name='virbr1'/>", RANGE.format("<host mac='52:54:00:00:00:01' ip='10.7.0.5' name='inside'/>"))),
+                       ('none', "<network><name>none</name><port isolated='yes'/></network>"),
+                       ('quiet', closed.format('quiet', "<dns enable='no'/>", ''))):
+        bed.virsh('net-define', write(bed, 'n.xml', text))
+        bed.virsh('net-start', name)
+        check(('<forward' in bed.virsh('net-dumpxml', name)) == (name == 'out'), f'{name}: another forward')
+    open_net, closed_net = says('out'), says('in')
+    check(open_net.count('guest-is-out') == 2 and 'guest-has-a-way' in open_net and 'heard' in open_net, 'it reaches nothing', open_net)
+    check('inet 10.7.0.5/24' in closed_net and 'guest-is-out' not in closed_net and 'guest-has-a-way' not in closed_net, 'it is not closed', closed_net)
+    bed.board('b', CARD.format('52:54:00:00:00:01', 'none') + CARD.format('52:54:00:00:00:02', 'quiet'))
+    bed.virsh('start', 'b', '--paused')
+    nets = options(bed, 'b')
+    check([(nets[n].get('restrict'), nets[n]['dhcp'], nets[n].get('net'), nets[n]['ipv6']) for n in ('net0', 'net1')] ==
+          [('on', 'off', None, 'off'), ('on', 'off', '10.7.0.0/24', 'off')], 'other keys', nets)
+    bed.virsh('destroy', 'b')
+    said = bed.virsh('net-define', write(bed, 'n.xml', "<network><name>six</name><ip family='ipv6' address='fd00::1' prefix='64'/></network>"), fails=True)
+    check('without an IPv4 address' in said, 'IPv6 alone', said)
+    server.close()
 
 
 def case_cards(bed):

@@ -420,7 +420,7 @@ def case_systemd(bed):
         # The numbers 3 and 4, by a shell that says who it is.
         fds = [sock.fileno() for sock in sockets.values()]
         line = f'exec 3<&{fds[0]} 4<&{fds[1]}; LISTEN_PID=$$ LISTEN_FDS=2 exec "{bed.daemon.args[0]}" --session'
-        with subprocess.Popen(['bash', '-c', line], pass_fds=fds, env=dict(bed.env, NOTIFY_SOCKET=word)) as process:
+        with subprocess.Popen(['bash', '-c', line], pass_fds=fds, env=dict(bed.env, NOTIFY_SOCKET=word, XDG_RUNTIME_DIR=f'{bed.folder}/other')) as process:
             check(notify.recv(100) == b'READY=1', 'not ready')
             check(bed.virsh(f'test+unix:///default?socket={bed.folder}/a', 'uri').strip(), 'by the socket')
             check('read only' in bed.virsh(f'test+unix:///default?socket={bed.folder}/a-ro', 'destroy test'), 'by the other one')
@@ -428,6 +428,33 @@ def case_systemd(bed):
             check(notify.recv(100) == b'STOPPING=1', 'not stopping')
             check(process.wait(LIMIT) == 0, 'its end')
     check(os.path.exists(f'{bed.folder}/a'), 'a socket of others is removed')
+
+
+def case_twice(bed):
+    """One daemon has the folders: a second says whose they are, many at once are one, and who is killed hinders nobody."""
+    def second(*more, **env):
+        return subprocess.Popen([bed.daemon.args[0], '--session', *more], env=dict(bed.env, **env), stderr=subprocess.PIPE, text=True)
+    for more in ('--socket', f'{bed.folder}/elsewhere'), ('--socket', bed.socket), ():
+        said = second(*more).communicate(timeout=LIMIT)[1]
+        check(f'another kvd (process {bed.daemon.pid}) runs with the folder \'{bed.folder}/kvasir\'' in said, f'{more}', said)
+    check(not os.path.exists(f'{bed.folder}/elsewhere') and bed.virsh(bed.uri(), 'uri').strip(), 'the first one is disturbed')
+    for name, why in {'run': 'another kvd (process', 'socket': 'is in use by another process'}.items():
+        for turn in range(3):  # each time with what the last one has left
+            env = [{'XDG_RUNTIME_DIR': f'{bed.folder}/{name}{number if name == "socket" else ""}', 'XDG_CONFIG_HOME': f'{bed.folder}/config{number}'}
+                   for number in range(6)]
+            crowd = [second('--socket', f'{bed.folder}/{name}-sock', **e) for e in env]
+            bed.wait_for(lambda those=crowd: sum(p.poll() is None for p in those) == 1, f'{name}: not one is left')
+            last = next(p for p in crowd if p.poll() is None)
+            for process in crowd:
+                if process is not last:
+                    said = process.communicate(timeout=LIMIT)[1]
+                    check(process.returncode == 1 and why in said and (str(last.pid) in said or name == 'socket'), f'{name}', said)
+            path = f'{bed.folder}/{name}-sock'
+            bed.wait_for(lambda there=path: listens(there), f'{name}: nobody listens')
+            time.sleep(.05)
+            check(last.poll() is None and bed.virsh(f'test+unix:///default?socket={path}', 'uri').strip(), f'{name}: the last one is no good')
+            (last.kill if turn < 2 else last.terminate)()
+            last.communicate(timeout=LIMIT)
 
 
 def main():

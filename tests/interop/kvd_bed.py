@@ -29,6 +29,9 @@ class Kvd:
         self.folder, self.socket = folder, f'{folder}/sock'
         self.env = dict(os.environ, LC_ALL='C', HOME=f'{folder}/home', XDG_RUNTIME_DIR=folder, XDG_CONFIG_HOME=f'{folder}/config',
                         XDG_CACHE_HOME=folder, **env)
+        if system:  # as a unit's: nothing of the host's own daemon
+            for name in 'CONFIGURATION', 'RUNTIME', 'STATE', 'LOGS':
+                self.env[f'{name}_DIRECTORY'] = f'{folder}/{name.lower()}'
         with open(f'{folder}/kvd.conf', 'w', encoding='utf-8') as file:
             file.write(conf)
         self.line = [program, '--system' if system else '--session', '--socket', self.socket, '--config', f'{folder}/kvd.conf', *options]

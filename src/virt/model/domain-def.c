@@ -289,12 +289,13 @@ static const struct field *device_rows(const xmlNode *device, unsigned flags, GE
 	return NULL;
 }
 
-static unsigned count(const struct completion *c, const char *kind)
+/* Those of SCSI may come later: a driver brings one with the first disk that needs it. */
+static unsigned count_controllers(const struct completion *c)
 {
 	unsigned n = 0;
 
-	for (xmlNode *d = xml_nth(c->devices, kind, 0); d; d = xml_next(d))
-		n++;
+	for (xmlNode *d = xml_nth(c->devices, "controller", 0); d; d = xml_next(d))
+		n += !xml_is(d, "@type", "scsi");
 	return n;
 }
 
@@ -304,13 +305,13 @@ static xmlNode *complete_in_copy(const struct domain_def *def, const xmlNode *de
 	g_autoptr(xmlDoc) copy = xmlCopyDoc(def->doc, 1);
 	struct completion c = completion_of(copy, flags);
 	xmlNode *node = xmlDocCopyNode((xmlNode *)device, copy, 1);
-	unsigned controllers = count(&c, "controller");
+	unsigned controllers = count_controllers(&c);
 
 	c.fixed = flags & DEF_LIVE;
 	xmlAddChild(c.devices, node);
 	if (!complete_all(&c, error))
 		return NULL;
-	if (flags & DEF_LIVE && count(&c, "controller") > controllers + xml_is(node, "", "controller") &&
+	if (flags & DEF_LIVE && count_controllers(&c) > controllers &&
 	    !xmlStrEqual(device->name, BAD_CAST "controller")) {
 		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "device <%s> needs a controller that the running domain has not",
 			 (const char *)device->name);

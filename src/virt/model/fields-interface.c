@@ -46,7 +46,7 @@ const struct field interface_fields[] = {
 	{ "route", FIELD_NODE, NULL, FIELD_NO | FIELD_MANY | FIELD_VERBATIM },
 	{ "virtualport", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
 	{ "vlan", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
-	{ "port/@isolated", FIELD_WORD, "no !yes" },
+	{ "port/@isolated", FIELD_WORD, "no yes" },
 	{ "script", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
 	{ "downscript", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
 	{ "backenddomain", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },

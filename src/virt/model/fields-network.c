@@ -86,7 +86,7 @@ const struct field network_fields[] = {
 	{ "ip", FIELD_NODE, NULL, FIELD_MANY, ip_fields },
 	{ "route", FIELD_NODE, NULL, FIELD_NO | FIELD_MANY | FIELD_VERBATIM },
 	{ "portgroup", FIELD_NODE, NULL, FIELD_NO | FIELD_MANY | FIELD_VERBATIM },
-	{ "port/@isolated", FIELD_WORD, "no !yes" },
+	{ "port/@isolated", FIELD_WORD, "no yes" },
 	{ "dnsmasq:options", FIELD_NODE, NULL, FIELD_NO | FIELD_VERBATIM },
 	{ NULL },
 };

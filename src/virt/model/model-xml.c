@@ -13,6 +13,23 @@
 
 enum { LINE_MAX_SHOWN = 512 };
 
+/* ---- memory ---- */
+
+static void *allocate(size_t size)
+{
+	return g_malloc(MAX(size, 1));
+}
+
+static void *reallocate(void *p, size_t size)
+{
+	return g_realloc(p, MAX(size, 1));
+}
+
+void model_xml_end_without_memory(void)
+{
+	xmlMemSetup(g_free, allocate, reallocate, g_strdup);
+}
+
 /* ---- in ---- */
 
 static bool is_text(const xmlNode *node, bool blank)

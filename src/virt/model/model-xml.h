@@ -12,6 +12,12 @@ enum { MODEL_XML_MAX = 4 << 20 }; /* bytes of a document */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)
 
 /*
+ * From now on the process ends when libxml2 gets no memory, as it does with GLib: a copied tree would lack texts otherwise.
+ * Before anything else of libxml2; for a process that keeps definitions.
+ */
+void model_xml_end_without_memory(void);
+
+/*
  * root: the name that the document's element must have; NULL: any, a device. What is not well formed is VIR_ERR_XML_DETAIL, in
  * libvirt's three lines: document, line and cause; the line; where in it.
  */

@@ -62,6 +62,7 @@ static const struct {
 	{ VIR_ERR_AUTH_UNAVAILABLE, "authentication unavailable", "authentication unavailable: %s" },
 	{ VIR_ERR_DEVICE_MISSING, "device not found", "device not found: %s" },
 	{ VIR_ERR_NO_DOMAIN_CHECKPOINT, "Domain checkpoint not found", "Domain checkpoint not found: %s" },
+	{ VIR_ERR_NO_HOSTNAME, "no hostname found", "no hostname found: %s" },
 	{ VIR_ERR_CHECKPOINT_INCONSISTENT, "checkpoint inconsistent", "checkpoint inconsistent: %s" },
 	{ VIR_ERR_MULTIPLE_DOMAINS, "multiple matching domains found", "multiple matching domains found: %s" },
 };

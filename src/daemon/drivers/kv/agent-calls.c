@@ -264,12 +264,7 @@ static bool hostname_func(struct call *call, struct domain *d, GVariant *args, G
 {
 	g_autoptr(JsonNode) value = NULL;
 	g_autofree char *name = NULL;
-	guint32 flags;
 
-	if (!check_flags(call, args, 1, HOSTNAME_LEASE | HOSTNAME_AGENT, &flags, error))
-		return false;
-	if (flags & HOSTNAME_LEASE)
-		return rpc_fail(error, VIR_ERR_ARGUMENT_UNSUPPORTED, "a host name of a lease is not known; the agent's is");
 	value = ask(d, "guest-get-host-name", NULL, error);
 	name = value ? agent_text(value, "host-name") : NULL;
 	if (value && !name)
@@ -279,9 +274,27 @@ static bool hostname_func(struct call *call, struct domain *d, GVariant *args, G
 	return name;
 }
 
+/* As DHCP calls it. */
+static bool lease_name_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)
+{
+	g_autofree char *name = kv_lease_name(d, error);
+
+	if (name)
+		*ret = g_variant_new("(s)", name);
+	return name;
+}
+
 static bool hostname(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
-	return with_guest(call, args, ret, error, hostname_func);
+	guint32 flags;
+
+	if (!check_flags(call, args, 1, HOSTNAME_LEASE | HOSTNAME_AGENT, &flags, error))
+		return false;
+	if (flags == (HOSTNAME_LEASE | HOSTNAME_AGENT))
+		return rpc_fail(error, VIR_ERR_INVALID_ARG, "Flags 'VIR_DOMAIN_GET_HOSTNAME_LEASE' and "
+							    "'VIR_DOMAIN_GET_HOSTNAME_AGENT' are mutually exclusive");
+	return flags & HOSTNAME_LEASE ? domain_with_job(call, args, ret, error, JOB_QUERY, true, lease_name_func) :
+					with_guest(call, args, ret, error, hostname_func);
 }
 
 static bool addresses_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)

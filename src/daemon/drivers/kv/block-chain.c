@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "block-job.h"
+#include "snapshot.h"
 
 enum { DEPTH_MAX = 200 };
 
@@ -59,13 +60,6 @@ static guint64 index_in(const xmlNode *disk, const char *text)
 	return end != at + 1 && !strcmp(end, "]") ? i : 0;
 }
 
-static bool is_same(const char *a, const char *b)
-{
-	g_autofree char *first = g_canonicalize_filename(a, "/"), *second = g_canonicalize_filename(b, "/");
-
-	return !strcmp(first, second);
-}
-
 JsonObject *block_chain_find(const struct block_chain *c, const xmlNode *disk, JsonObject *from, bool beneath, const char *text,
 			     GError **error)
 {
@@ -74,7 +68,7 @@ JsonObject *block_chain_find(const struct block_chain *c, const xmlNode *disk, J
 	bool found = false;
 
 	for (JsonObject *o = c->image; o && n < DEPTH_MAX; o = block_chain_below(o), n++) {
-		bool is_it = wanted ? n == wanted : is_same(text, kv_text_in(o, "filename"));
+		bool is_it = wanted ? n == wanted : kv_is_same_file(text, kv_text_in(o, "filename"));
 
 		if (found && is_it)
 			return o;
@@ -149,7 +143,7 @@ bool kv_learn_chains(struct kv_machine *m, GError **error)
 
 		if (!file || !format || !now || xml_is(disk, "@device", "cdrom"))
 			continue;
-		if (!is_same(now, file))
+		if (!kv_is_same_file(now, file))
 			kv_disk_set_file(disk, file, format);
 		tell_chain(disk, image);
 	}

@@ -337,7 +337,7 @@ static bool limit_of(const xmlNode *domain, unsigned i, gint64 *ret, GError **er
 	}
 	if (!strcmp(numbers[i].file, "cpu.weight") && (*ret < 1 || *ret > 10000))
 		return rpc_fail(error, VIR_ERR_INVALID_ARG,
-				"shares '%" G_GINT64_FORMAT "' must be in range [1, 10000], the weights of cgroups", *ret);
+				"shares '%" G_GINT64_FORMAT "' must be in range [1, 10000]", *ret);
 	if (numbers[i].kib)
 		*ret = *ret > G_MAXINT64 / 1024 ? G_MAXINT64 : *ret * 1024;
 	return true;

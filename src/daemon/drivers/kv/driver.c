@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "folders.h"
 #include "kv.h"
 #include "kv-driver.h"
 #include "log.h"
@@ -119,15 +120,10 @@ static char *find_vmm(void)
 
 static void set_folders(struct hv *hv, struct kv_hv *kv)
 {
-	const char *config = hv->session ? g_get_user_config_dir() : "/etc",
-		   *run = hv->session ? g_get_user_runtime_dir() : "/run";
-	const char *lib = hv->session ? g_get_user_data_dir() : "/var/lib",
-		   *log = hv->session ? g_get_user_cache_dir() : "/var/log";
-
-	hv->config_dir = g_build_filename(config, "kvasir", NULL);
-	hv->state_dir = g_build_filename(run, "kvasir", NULL);
-	hv->lib_dir = g_build_filename(lib, "kvasir", NULL);
-	kv->log_dir = g_build_filename(log, "kvasir", NULL);
+	hv->config_dir = folder_path(FOLDER_CONFIG, hv->session);
+	hv->state_dir = folder_path(FOLDER_RUN, hv->session);
+	hv->lib_dir = folder_path(FOLDER_LIB, hv->session);
+	kv->log_dir = folder_path(FOLDER_LOG, hv->session);
 }
 
 /* ---- the hypervisor ---- */

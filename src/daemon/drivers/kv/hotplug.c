@@ -61,6 +61,12 @@ static const char *name_it(struct domain *d, xmlNode *node)
 
 	if (xml_text(node, "alias/@name"))
 		return xml_text(node, "alias/@name");
+	if (!strcmp((const char *)node->name, "controller")) {
+		g_autofree char *alias = g_strconcat(xml_text(node, "@type") ?: "", xml_text(node, "@index") ?: "0", NULL);
+
+		xml_set(node, "alias/@name", alias);
+		return xml_text(node, "alias/@name");
+	}
 	for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++)
 		if (!strcmp((const char *)node->name, kinds[i][0]))
 			prefix = kinds[i][1];
@@ -169,7 +175,7 @@ static bool put_words(JsonObject *args, const GPtrArray *words, GError **error)
 		if (!strcmp(name, "dhcp"))
 			return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED,
 					"a card of a network without DHCP cannot be attached to a running machine");
-		if (!strcmp(name, "ipv6"))
+		if (!strcmp(name, "ipv6") || !strcmp(name, "restrict"))
 			json_object_set_boolean_member(args, name, !strcmp(value, "on"));
 		else if (!strcmp(name, "ipv6-net"))
 			set_prefix(args, value);
@@ -241,12 +247,72 @@ static bool attach_small(struct kv_machine *m, xmlNode *node, const char *alias,
 	return plug(m, node, kv_args("driver", driver, "id", alias, NULL), error);
 }
 
+/* ---- SCSI controllers ---- */
+
+static xmlNode *scsi_controller(const struct domain *d, const char *index)
+{
+	xmlNode *node;
+
+	for (unsigned i = 0; (node = domain_def_device(d->live, "controller", i)); i++)
+		if (xml_is(node, "@type", "scsi") && xml_is(node, "@index", index))
+			return node;
+	return NULL;
+}
+
+static bool attach_controller(struct kv_machine *m, xmlNode *node, const char *alias, GError **error)
+{
+	const char *type = xml_text(node, "@type") ?: "", *model = xml_text(node, "@model");
+
+	if (strcmp(type, "scsi"))
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "'%s' controller cannot be hot plugged.", type);
+	if (model && strcmp(model, "virtio-scsi") && strcmp(model, "auto"))
+		return rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED,
+				"scsi controllers of model '%s' are not supported; virtio-scsi is", model);
+	return plug(m, node, kv_args("driver", "virtio-scsi", "id", alias, NULL), error);
+}
+
+/* As libvirt does: what a disk needs comes before it, and stays if the disk does not come. */
+static bool add_controllers(struct domain *d, const xmlNode *disk, GError **error)
+{
+	guint64 last = 0;
+
+	if (!xml_is(disk, "target/@bus", "scsi"))
+		return true;
+	xml_number(disk, "address/@controller", &last);
+	for (guint64 n = 0; n <= last; n++) {
+		g_autofree char *index = g_strdup_printf("%" G_GUINT64_FORMAT, n);
+		g_autofree char *xml = g_strdup_printf("<controller type='scsi' index='%s' model='virtio-scsi'/>", index);
+		xmlNode *node;
+
+		if (scsi_controller(d, index))
+			continue;
+		node = domain_def_parse_device(d->live, xml, d->hv->driver->def_flags | DEF_LIVE, error);
+		if (!node || !kv_attach(d, node, error)) {
+			xmlFreeNode(node);
+			return false;
+		}
+		domain_def_insert_device(d->live, node);
+	}
+	return true;
+}
+
+static bool is_used(const struct domain *d, const xmlNode *controller)
+{
+	const char *index = xml_text(controller, "@index") ?: "0";
+	xmlNode *disk;
+
+	for (unsigned i = 0; xml_is(controller, "@type", "scsi") && (disk = domain_def_device(d->live, "disk", i)); i++)
+		if (xml_is(disk, "target/@bus", "scsi") && !strcmp(xml_text(disk, "address/@controller") ?: "0", index))
+			return true;
+	return false;
+}
+
 static const struct {
 	const char *kind;
 	bool (*attach)(struct kv_machine *m, xmlNode *node, const char *alias, GError **error);
 } rows[] = {
 	{"disk", attach_disk}, {"interface", attach_interface}, {"input", attach_small},
-	{"rng", attach_small}, {"watchdog", attach_small},
+	{"rng", attach_small}, {"watchdog", attach_small}, {"controller", attach_controller},
 };
 
 static int find_row(const xmlNode *node)
@@ -269,7 +335,7 @@ bool kv_attach(struct domain *d, xmlNode *node, GError **error)
 	if (row < 0)
 		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "live attach of device '%s' is not supported",
 				(const char *)node->name);
-	ok = rows[row].attach(m, node, name_it(d, node), &why);
+	ok = add_controllers(d, node, &why) && rows[row].attach(m, node, name_it(d, node), &why);
 	if (!ok)
 		g_propagate_error(error, g_steal_pointer(&why));
 	return ok;
@@ -324,6 +390,11 @@ bool kv_detach(struct domain *d, xmlNode *node, bool *ret_later, GError **error)
 	if (find_row(node) < 0 || !alias)
 		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "live detach of device '%s' is not supported",
 				(const char *)node->name);
+	if (!strcmp((const char *)node->name, "controller") && !xml_is(node, "@type", "scsi"))
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "'%s' controller cannot be hot unplugged.",
+				xml_text(node, "@type") ?: "");
+	if (!strcmp((const char *)node->name, "controller") && is_used(d, node))
+		return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "device cannot be detached: device is busy");
 	kv_machine_ref(m);
 	g_free(m->leaving);
 	m->leaving = g_strdup(alias);

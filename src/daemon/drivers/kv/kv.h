@@ -123,6 +123,7 @@ xmlNode *kv_device_by_alias(const struct domain_def *def, const char *kind, cons
 
 /* ---- status.c ---- */
 void kv_store_status(struct domain *d);
+bool kv_store_starting(struct kv_machine *m, GError **error); /* before it runs: one that nobody would find does not start */
 void kv_load_status(struct hv *hv); /* those that ran; they are connected to by workers */
 
 /* ---- orphans.c ---- */
@@ -151,6 +152,7 @@ void kv_name_card(struct hv *hv, xmlNode *interface); /* as a bridge would have 
 bool kv_interface_stats(struct domain *d, const char *dev, gint64 ret[8], GError **error);
 void kv_add_cards(struct kv_machine *m, GVariantBuilder *out); /* (waits) statistics of all of them */
 bool kv_network_leases(struct hv *hv, struct entry *e, const char *mac, GVariantBuilder *out, GError **error);
+char *kv_lease_name(struct domain *d, GError **error); /* (waits) the host name of its first lease that has one */
 bool kv_interface_addresses(struct domain *d, unsigned source, GVariantBuilder *out, GError **error);
 
 /* ---- people.c ---- */

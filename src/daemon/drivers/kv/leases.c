@@ -124,22 +124,36 @@ static unsigned prefix_of(const struct entry *e)
 	return (unsigned)MIN(prefix, 32);
 }
 
+/* What the network calls it, whatever it calls itself; NULL: nothing. */
+static const char *given_name(const struct entry *network, const char *mac)
+{
+	for (const xmlNode *ip = network ? xml_child(entry_root(network), "ip") : NULL; ip; ip = xml_next(ip))
+		for (const xmlNode *host = xml_child(ip, "dhcp/host"); host; host = xml_next(host))
+			if (xml_text(host, "@mac") && !g_ascii_strcasecmp(xml_text(host, "@mac"), mac))
+				return xml_text(host, "@name");
+	return NULL;
+}
+
 /* (waits) The lease of a card, which is not looked at afterwards: it may be gone. */
 static void add_lease(struct kv_machine *m, const xmlNode *card, GPtrArray *ret)
 {
-	g_autofree char *alias = g_strdup(xml_text(card, "alias/@name"));
+	g_autofree char *alias = g_strdup(xml_text(card, "alias/@name")), *name = NULL;
 	const char *network = xml_text(card, "source/@network");
-	unsigned prefix = prefix_of(network ? registry_by_name(m->d->hv->networks, network) : NULL);
-	g_autoptr(JsonNode) answer = alias ? ask_card(m, alias, NULL) : NULL;
-	JsonObject *o = kv_object_in(kv_object(answer), "lease");
+	const struct entry *e = network ? registry_by_name(m->d->hv->networks, network) : NULL;
+	unsigned prefix = prefix_of(e);
+	g_autoptr(JsonNode) answer = NULL;
 	struct lease *l;
+	JsonObject *o;
 
+	name = g_strdup(given_name(e, xml_text(card, "mac/@address") ?: ""));
+	answer = alias ? ask_card(m, alias, NULL) : NULL;
+	o = kv_object_in(kv_object(answer), "lease");
 	if (!o || !kv_text_in(o, "address") || !kv_text_in(o, "mac"))
 		return;
 	l = g_new0(struct lease, 1);
 	l->mac = g_strdup(kv_text_in(o, "mac"));
 	l->address = g_strdup(kv_text_in(o, "address"));
-	l->name = g_strdup(kv_text_in(o, "hostname"));
+	l->name = g_strdup(name ?: kv_text_in(o, "hostname") ?: "");
 	l->ends = g_get_real_time() / G_USEC_PER_SEC - kv_number_in(o, "age") + kv_number_in(o, "seconds");
 	l->prefix = prefix;
 	g_ptr_array_add(ret, l);
@@ -206,6 +220,21 @@ static bool from_leases(struct domain *d, GVariantBuilder *out)
 		add_interface(out, card ? xml_text(card, "target/@dev") ?: l->mac : l->mac, l->mac, g_variant_builder_end(&list));
 	}
 	return true;
+}
+
+char *kv_lease_name(struct domain *d, GError **error)
+{
+	g_autoptr(GPtrArray) leases = g_ptr_array_new_with_free_func(lease_free);
+
+	leases_of(d, NULL, leases);
+	for (unsigned i = 0; i < leases->len; i++) {
+		const struct lease *l = leases->pdata[i];
+
+		if (l->name && *l->name)
+			return g_strdup(l->name);
+	}
+	rpc_fail(error, VIR_ERR_NO_HOSTNAME, "no hostname found for domain %s", d->name);
+	return NULL;
 }
 
 bool kv_interface_addresses(struct domain *d, unsigned source, GVariantBuilder *out, GError **error)

@@ -135,7 +135,7 @@ static bool run_it(struct kv_machine *m, unsigned flags, const struct kv_origin 
 	struct domain *d = m->d;
 
 	if (((origin->saved || origin->memory) && !wait_incoming(m, error)) || !kv_learn(m, error) ||
-	    !kv_learn_chains(m, error) || !kv_tune_start(m, error) || !kv_arrange(m, error))
+	    !kv_learn_chains(m, error) || !kv_tune_start(m, error) || !kv_arrange(m, error) || !kv_store_starting(m, error))
 		return false;
 	if (!(flags & START_PAUSED) && running && (!kv_do(m, "cont", NULL, error) || !kv_tune_run(m, error)))
 		return false;

@@ -93,23 +93,13 @@ struct replacement {
 	const char *from, *to, *format;
 };
 
-static bool is_same(const char *a, const char *b)
-{
-	g_autofree char *real = NULL;
-
-	if (!a || !strcmp(a, b))
-		return a;
-	real = kv_canonical(a);
-	return !strcmp(real, b);
-}
-
 static void replace(void *opaque, xmlNode *domain, const xmlDoc *unused)
 {
 	const struct replacement *r = opaque;
 	xmlNode *devices = xml_child(domain, "devices"), *disk;
 
 	for (unsigned n = 0; (disk = xml_nth(devices, "disk", n)); n++)
-		if (is_same(kv_disk_file(disk), r->from))
+		if (kv_is_same_file(kv_disk_file(disk), r->from))
 			kv_disk_set_file(disk, r->to, r->format);
 }
 
@@ -143,7 +133,7 @@ static void look(void *opaque, xmlNode *domain, const xmlDoc *snapshot)
 	struct search *s = opaque;
 
 	for (unsigned n = 0; (!snapshot || snapshot != s->not_of) && (disk = xml_nth(devices, "disk", n)); n++)
-		s->found |= is_same(kv_disk_file(disk), s->file) && !(snapshot && is_inside(snapshot, disk));
+		s->found |= kv_is_same_file(kv_disk_file(disk), s->file) && !(snapshot && is_inside(snapshot, disk));
 }
 
 bool kv_file_is_named(struct domain *d, const xmlDoc *not_of, const char *file)

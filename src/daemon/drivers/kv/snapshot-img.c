@@ -77,6 +77,17 @@ char *kv_canonical(const char *file)
 	return copy;
 }
 
+bool kv_is_same_file(const char *a, const char *b)
+{
+	g_autofree char *first = NULL, *second = NULL;
+
+	if (!a || !b || !strcmp(a, b))
+		return a && b;
+	first = kv_canonical(a);
+	second = kv_canonical(b);
+	return !strcmp(first, second);
+}
+
 static void layer_free(void *opaque)
 {
 	struct kv_layer *layer = opaque;

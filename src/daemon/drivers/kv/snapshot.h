@@ -23,6 +23,7 @@ bool kv_img(GError **error, const char *command, ...) G_GNUC_NULL_TERMINATED;
 GPtrArray *kv_img_chain(const char *file, const char *format, GError **error);
 bool kv_layer_has(const struct kv_layer *layer, const char *snapshot);
 char *kv_canonical(const char *file);
+bool kv_is_same_file(const char *a, const char *b); /* by whatever names; NULL is no file */
 
 /* ---- snapshot-disks.c: disks of definitions ---- */
 xmlNode *kv_disk_in(const xmlNode *domain, const char *target);

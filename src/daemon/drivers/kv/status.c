@@ -12,7 +12,7 @@
 
 enum { CONNECT_SECONDS = 10 };
 
-static char *format(const struct kv_machine *m)
+static char *format(const struct kv_machine *m, enum domain_state state, int reason)
 {
 	const struct domain *d = m->d;
 	g_autofree char *def = domain_def_format(d->live, FORMAT_SECURE);
@@ -23,7 +23,7 @@ static char *format(const struct kv_machine *m)
 	return g_strdup_printf("<domstatus id='%d' state='%d' reason='%d' pid='%d' started='%" G_GUINT64_FORMAT
 			       "' run='%s' log='%s' persistent='%d' restarts='%d' agent='%d'>\n"
 			       "%s%s</domstatus>\n",
-			       d->id, d->state, d->reason, (int)m->pid, m->started, run, log, d->persistent, m->restarts,
+			       d->id, state, reason, (int)m->pid, m->started, run, log, d->persistent, m->restarts,
 			       d->agent_timeout, jobs->str, def);
 }
 
@@ -41,9 +41,17 @@ void kv_store_status(struct domain *d)
 			kv_forget_snapshots(d);
 		return;
 	}
-	text = format(m);
+	text = format(m, d->state, d->reason);
 	if (!store_write(kv->status, d->name, d->uuid_text, text, &error))
 		kv_log_warn("domain '%s' would not be found again: %s", d->name, error->message);
+}
+
+bool kv_store_starting(struct kv_machine *m, GError **error)
+{
+	struct kv_hv *kv = m->d->hv->own;
+	g_autofree char *text = format(m, DOMAIN_PAUSED, PAUSED_STARTING_UP);
+
+	return store_write(kv->status, m->d->name, m->d->uuid_text, text, error);
 }
 
 /* ---- found again ---- */
@@ -61,6 +69,9 @@ static bool take_status(struct kv_machine *m, GError **error)
 			domain_set_state(d, DOMAIN_RUNNING, RUNNING_UNKNOWN, -1, 0);
 	} else if (status && !strcmp(status, "suspended")) {
 		domain_set_state(d, DOMAIN_PMSUSPENDED, 0, -1, 0);
+	} else if (d->reason == PAUSED_STARTING_UP && d->state == DOMAIN_PAUSED) {
+		kv_kill(m, false);
+		return kv_fail(error, KV_ERROR_SYSTEM, "its start was not finished");
 	} else if (d->state != DOMAIN_PAUSED) {
 		domain_set_state(d, DOMAIN_PAUSED, status && !strcmp(status, "io-error") ? PAUSED_IOERROR : PAUSED_UNKNOWN, -1,
 				 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * <network>: user-mode NAT, of which each card has its own. Its first IPv4 address is the host's, DHCP gives a card the address
- * that was chosen for it, and a name server has one that nobody else has. Pure; what takes a bridge is refused by its name. See
- * command.h.
+ * that was chosen for it, and a name server has one that nobody else has. Without <forward> nothing of it leads out of the guest.
+ * Pure; what takes a bridge is refused by its name. See command.h.
  */
 #include <arpa/inet.h>
 #include <string.h>
@@ -21,7 +21,8 @@ struct net {
 		const xmlNode *node;
 	} hosts[HOSTS_MAX];
 	unsigned n_ranges, n_hosts;
-	const xmlNode *four, *six; /* <ip>; six may be NULL */
+	const xmlNode *four, *six; /* <ip>; six may be NULL, and four in an isolated network */
+	bool isolated;		   /* no <forward> */
 };
 
 static bool parse_ip(const char *text, guint32 *ret)
@@ -56,7 +57,6 @@ static const struct {
 	{"bridge/@zone", NULL, "there is no bridge"},
 	{"bridge/@macTableManager", "kernel", "there is no bridge"},
 	{"domain/@localOnly", "no", "names are the host's resolver's"},
-	{"dns/@enable", "yes", "a user-mode network has the host's resolver"},
 	{"dns/@forwardPlainNames", "yes", "names are the host's resolver's"},
 	{"dns/host/@ip", NULL, "names are the host's resolver's"},
 };
@@ -69,10 +69,9 @@ static bool check_rest(const xmlNode *network, GError **error)
 		if (text && g_strcmp0(text, refused[i].harmless))
 			return refuse(error, "network: %s '%s' is not supported: %s", refused[i].path, text, refused[i].why);
 	}
-	if (!xml_child(network, "forward"))
+	if (xml_child(network, "forward") && xml_is(network, "dns/@enable", "no"))
 		return refuse(error,
-			      "a network without <forward> is not supported: its guests would reach each other by a bridge; "
-			      "forward mode='nat' is");
+			      "network: dns/@enable 'no' is not supported: a user-mode network has the host's resolver");
 	if (strlen(xml_text(network, "domain/@name") ?: "") > NAME_MAX_LEN)
 		return refuse(error, "network: domain name '%s' has more than %d bytes", xml_text(network, "domain/@name"),
 			      NAME_MAX_LEN);
@@ -214,9 +213,12 @@ static bool read_network(const xmlNode *network, struct net *n, GError **error)
 			return refuse(error, "network: a second <ip> of one family is not supported");
 		*place = ip;
 	}
-	if (!n->four)
-		return refuse(error, "a network without an IPv4 address is not supported");
-	return check_rest(network, error) && read_four(n->four, n, error) && (!n->six || check_six(n->six, network, error));
+	n->isolated = !xml_child(network, "forward");
+	if (!n->four && (n->six || !n->isolated))
+		return refuse(error,
+			      "a network without an IPv4 address is not supported, unless it is isolated and has none at all");
+	return check_rest(network, error) && (!n->four || read_four(n->four, n, error)) &&
+	       (!n->six || check_six(n->six, network, error));
 }
 
 bool command_network_check(const xmlNode *network, GError **error)
@@ -289,15 +291,13 @@ static void six_words(const struct net *n, GPtrArray *ret)
 	word(ret, "ipv6-dns", g_strdup(inet_ntop(AF_INET6, &a, text, sizeof(text))));
 }
 
-bool command_network_words(const xmlNode *network, const char *mac, bool (*is_taken)(void *opaque, const char *address),
-			   void *opaque, GPtrArray *ret, GError **error)
+/* IPv4: the network's addresses, the card's, what else DHCP says. */
+static bool four_words(const struct net *n, const char *mac, bool (*is_taken)(void *opaque, const char *address), void *opaque,
+		       GPtrArray *ret, GError **error)
 {
-	g_autofree struct net *n = g_new0(struct net, 1);
-	g_autofree char *address = NULL, *net = NULL, *dns = NULL;
+	g_autofree char *address = NULL, *net = ip_text(n->net), *dns = ip_text(n->dns);
 	const xmlNode *fixed = NULL;
 
-	if (!read_network(network, n, error))
-		return false;
 	for (unsigned i = 0; i < n->n_hosts && !fixed; i++)
 		if (!g_ascii_strcasecmp(xml_text(n->hosts[i].node, "@mac"), mac))
 			fixed = n->hosts[i].node;
@@ -305,20 +305,32 @@ bool command_network_words(const xmlNode *network, const char *mac, bool (*is_ta
 		address = g_strdup(xml_text(fixed, "@ip"));
 	else if (n->n_ranges && !choose_address(n, mac, is_taken, opaque, &address, error))
 		return false;
-	net = ip_text(n->net);
-	word(ret, "net", g_strdup_printf("%s/%d", net, __builtin_popcount(n->mask)));
-	word(ret, "host", ip_text(n->host));
-	dns = ip_text(n->dns);
 	if (!g_strcmp0(address, dns))
 		return refuse(error, "network: the DHCP <host> '%s' leaves no address to a name server", mac);
+	word(ret, "net", g_strdup_printf("%s/%d", net, __builtin_popcount(n->mask)));
+	word(ret, "host", ip_text(n->host));
 	word(ret, "dns", g_steal_pointer(&dns));
 	word(ret, "dhcpstart", g_strdup(address));
 	if (!address)
 		word(ret, "dhcp", g_strdup("off"));
 	word(ret, "hostname", g_strdup(fixed ? xml_text(fixed, "@name") : NULL));
-	word(ret, "domainname", g_strdup(xml_text(network, "domain/@name")));
 	word(ret, "tftp", g_strdup(xml_text(n->four, "tftp/@root")));
 	word(ret, "bootfile", g_strdup(xml_text(n->four, "dhcp/bootp/@file")));
+	return true;
+}
+
+bool command_network_words(const xmlNode *network, const char *mac, bool (*is_taken)(void *opaque, const char *address),
+			   void *opaque, GPtrArray *ret, GError **error)
+{
+	g_autofree struct net *n = g_new0(struct net, 1);
+
+	if (!read_network(network, n, error) || (n->four && !four_words(n, mac, is_taken, opaque, ret, error)))
+		return false;
+	if (!n->four)
+		word(ret, "dhcp", g_strdup("off"));
+	word(ret, "domainname", g_strdup(xml_text(network, "domain/@name")));
+	if (n->isolated)
+		word(ret, "restrict", g_strdup("on"));
 	if (n->six)
 		six_words(n, ret);
 	else

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""kvsh beside virsh at machines that run: each has a kvd of its own with the same machines, and the same lines, one after the other,
+say the same there and end with the same status.
+
+Lines are in kvsh-live/NAME.txt, in one argument, with {dir} the folder of each. Marks before one: '~' numbers may differ (clocks,
+counters), '^' standard output may differ (a text of ours), '!' it ends well.   usage: kvsh-live.py KVD KV-VMM SOURCE-ROOT KVSH CASE...
+Exit status 77: virsh or what a machine needs is missing."""
+import concurrent.futures
+import importlib
+import os
+import re
+import subprocess
+import sys
+
+import cases
+import libvirtd
+from cases import check
+
+kv = importlib.import_module('kvd-kv')
+block = importlib.import_module('kvd-block')
+agent = importlib.import_module('kvd-agent')
+HERE = os.path.dirname(os.path.abspath(__file__))
+UUID = '11111111-2222-3333-4444-{:012}'
+PROGRESS = r'(?:\r(Block \w+|Migration|Dump|Save|Managedsave): \[[ 0-9.]+ ?%\])+(?=\r\1: \[100 %\])'
+
+
+class Pair:
+    """virsh at one daemon and kvsh at another, which are alike. .ends: of each its URI, folder and environment."""
+
+    def __init__(self, kvsh):
+        self.programs, self.ends, self.threads = ['virsh', kvsh], [], concurrent.futures.ThreadPoolExecutor(2)
+
+    def say(self, which, line):
+        """Standard output, standard error and status, without what is only this one's."""
+        uri, folder, environment = self.ends[which]
+        done = subprocess.run([self.programs[which], '-c', uri, line.replace('{dir}', folder).replace('{uri}', uri)], env=environment,
+                              cwd=folder, capture_output=True, stdin=subprocess.DEVNULL, timeout=kv.LIMIT, check=False)
+        texts = [re.sub(PROGRESS, '', text.decode().replace(uri, 'URI').replace(folder, 'DIR')) for text in (done.stdout, done.stderr)]
+        # which daemon it is, how fast it was, what it made up
+        texts = [re.sub('same host [0-9a-f-]{36}', 'same host UUID', re.sub('Memory bandwidth: .*\n', '', text)) for text in texts]
+        texts = [re.sub('[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}', 'UUID', text) for text in texts]
+        return [*texts, done.returncode]
+
+    def compare(self, line, marks):
+        theirs, ours = self.threads.map(lambda which: self.say(which, line), (0, 1))
+        for answer in theirs, ours:
+            for at in 0, 1:
+                if '~' in marks:
+                    answer[at] = re.sub(r'-{3,}', '---', re.sub(r' +', ' ', re.sub(r'\d+(\.\d+)?', '#', answer[at])))
+            if '^' in marks:
+                answer[0] = ''
+        for what, a, b in zip(('stdout', 'stderr', 'status'), theirs, ours):
+            if a != b:
+                print(f'--- {line}\n{what} of virsh:\n{a!r}\nof kvsh:\n{b!r}', flush=True)
+        if os.environ.get('SHOW'):
+            print(f'{line}: {theirs}', flush=True)
+        if '!' in marks:
+            check(theirs[2] == 0, f'it is to end well: {line}', str(theirs))
+        return theirs == ours
+
+    def lines(self, name):
+        """All lines of a file."""
+        with open(f'{HERE}/kvsh-live/{name}.txt', encoding='utf-8') as file:
+            lines = [line for line in file.read().splitlines() if line and not line.startswith('#')]
+        pairs = [re.match('([~^!]*)(.*)', line).groups() for line in lines]
+        bad = sum(not self.compare(line, marks) for marks, line in pairs)
+        check(lines and not bad, f'{bad} of {len(lines)} lines differ')
+
+
+class Twins(Pair):
+    """Each has a kvd of its own. .each: their beds."""
+
+    def __init__(self, kvd, vmm, root, kvsh, folder):
+        super().__init__(kvsh)
+        self.folder, self.each = folder, []
+        for name in 'first', 'other':
+            os.mkdir(f'{folder}/{name}')
+            bed = kv.Bed(kvd, vmm, root, f'{folder}/{name}')
+            self.each.append(bed)
+            self.ends.append((f'qemu+unix:///session?socket={bed.socket}', bed.folder, bed.environment))
+
+    def close(self):
+        for bed in self.each:
+            bed.close()
+
+
+def fixed(bed, name, number):
+    """The definition that was made last, with a UUID that both have."""
+    path = bed.path(f'{name}.xml')
+    with open(path, encoding='utf-8') as file:
+        text = file.read()
+    bed.virsh('undefine', name)
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write(text.replace('</name>', f'</name><uuid>{UUID.format(number)}</uuid>', 1))
+    bed.virsh('define', path)
+
+
+def case_block(twins):
+    """Jobs of disks that come to their end, and all that is said about disks."""
+    for bed in twins.each:
+        paths = block.layers(bed, 5)
+        for number, path in enumerate(paths):
+            os.symlink(path, bed.path(f'l{number}'))
+        os.rename(os.path.dirname(paths[0]), bed.path('layers'))
+        for number in range(5):
+            os.unlink(bed.path(f'l{number}'))
+            block.tool('qemu-img', 'rebase', '-u', '-f', 'qcow2', *(['-b', bed.path(f'layers/{number - 1}.qcow2'), '-F', 'qcow2'] if number else ['-b', '']),
+                       bed.path(f'layers/{number}.qcow2'))
+        with open(bed.path('raw'), 'wb') as file:
+            file.truncate(4 << 20)
+        bed.bare('vm', '', block.disk_xml(bed.path('layers/4.qcow2')) + block.disk_xml(bed.path('raw'), 'raw', 'vdb'))
+        fixed(bed, 'vm', 1)
+    twins.lines('block')
+    for bed in twins.each:
+        block.holds(bed.path('layers/1.qcow2'), 5)
+
+
+def case_life(twins):
+    """From one definition to none: what a machine that does nothing is told and says."""
+    for bed in twins.each:
+        bed.bare('vm')
+        fixed(bed, 'vm', 1)
+    twins.lines('life')
+
+
+FILES = {
+    'rng.xml': "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>",
+    'card.xml': "<interface type='user'><mac address='52:54:00:00:00:01'/><model type='virtio'/><link state='up'/></interface>",
+    'net.xml': f"<network><name>isolated</name><uuid>{UUID.format(8)}</uuid><ip address='10.9.0.1' netmask='255.255.255.0'/></network>",
+    'secret.xml': f"<secret ephemeral='no' private='no'><uuid>{UUID.format(9)}</uuid><description>d</description></secret>",
+}
+
+
+def case_devices(twins):
+    """Devices that come and go, and the other objects that a daemon has."""
+    for bed in twins.each:
+        for name, text in {**FILES, 'disk': 'x' * (1 << 20), 'word': 'hello'}.items():
+            with open(bed.path(name), 'w', encoding='utf-8') as file:
+                file.write(text)
+        ports = ''.join(f"<controller type='pci' index='{i}' model='pcie-root-port'/>" for i in range(1, 7))
+        bed.board('vm', ports + "<disk type='file' device='cdrom'><target dev='sdb' bus='sata'/></disk>" +
+                  "<interface type='user'><mac address='52:54:00:00:00:01'/><model type='virtio'/></interface>" +
+                  block.disk_xml(bed.path('disk'), 'raw'))
+        fixed(bed, 'vm', 1)
+        bed.virsh('start', 'vm', '--paused')
+    twins.lines('devices')
+
+
+STOCK = """<domain type='qemu'><name>vm</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features>
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator><disk type='file'><driver name='qemu' type='qcow2'/>
+<source file='{dir}/home/disk'/><target dev='vda' bus='virtio'/></disk><serial type='pty'/></devices></domain>"""
+
+
+def case_stock(twins):
+    """libvirt's own daemon with QEMU, for what kvd does not have: backups, checkpoints, migration."""
+    libvirtd.need('libvirtd', 'qemu-system-x86_64', 'qemu-img')
+    pair = Pair(twins.programs[1])
+    with libvirtd.Libvirtd('qemu+unix:///session') as first, libvirtd.Libvirtd('qemu+unix:///session') as other:
+        for uri in first, other:
+            folder = os.path.dirname(os.path.dirname(uri.partition('socket=')[2]))
+            block.tool('qemu-img', 'create', '-q', '-f', 'qcow2', f'{folder}/home/disk', '4M')
+            os.chmod(f'{folder}/home/disk', 0o666)
+            with open(f'{folder}/vm.xml', 'w', encoding='utf-8') as file:
+                file.write(STOCK.format(uuid=UUID.format(1), dir=folder))
+            with open(f'{folder}/pull.xml', 'w', encoding='utf-8') as file:
+                file.write(f"<domainbackup mode='pull'><server transport='unix' socket='{folder}/home/nbd'/>"
+                           f"<disks><disk name='vda' type='file'><scratch file='{folder}/home/scratch'/></disk></disks></domainbackup>")
+            pair.ends.append((uri, folder, dict(os.environ, LC_ALL='C')))
+        try:
+            pair.lines('stock')
+        finally:
+            for which in 0, 1:
+                pair.say(which, 'destroy vm')
+
+
+def main():
+    kvd, vmm, root, kvsh, *names = sys.argv[1:]
+    functions = {name: kv.closing(function) for name, function in globals().items() if name.startswith('case_')}
+    functions['case_zz_end'] = lambda twins: twins.close()
+    chosen = [*(names or [n[5:].replace('_', '-') for n in functions if n != 'case_zz_end']), 'zz-end']
+    return cases.run(functions, chosen, lambda folder: Twins(*(os.path.abspath(path) for path in (kvd, vmm, root, kvsh)), folder))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
