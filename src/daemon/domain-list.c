@@ -8,6 +8,8 @@
 #include "uuid.h"
 #include "xdr.h"
 
+enum { LIKELY_SIZE = 64 }; /* of a handle in a message, bytes */
+
 /* VIR_CONNECT_LIST_DOMAINS_…, in pairs: one that has something, one that has not. */
 enum {
 	LIST_ACTIVE = 1 << 0,
@@ -65,17 +67,20 @@ bool domain_fits(const struct domain *d, unsigned flags)
 /* Type D. */
 static bool put_handle(GByteArray *out, const struct domain *d, GError **error)
 {
+	guint8 rest[UUID_BYTES + 4];
+
+	memcpy(rest, d->uuid, UUID_BYTES);
+	put_be32(rest + UUID_BYTES, (uint32_t)d->id);
 	if (!xdr_put_string(out, d->name, error))
 		return false;
-	xdr_put_padded(out, d->uuid, sizeof(d->uuid));
-	xdr_put_word(out, d->id);
+	xdr_put_padded(out, rest, sizeof(rest));
 	return true;
 }
 
 /* Long, and asked for again and again: written at once as it goes out. */
 static bool list_all(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
-	GByteArray *list = call->encoded = g_byte_array_new();
+	GByteArray *list = call->encoded = g_byte_array_sized_new(LIKELY_SIZE * (g_hash_table_size(call->hv->domains) + 1));
 	GHashTableIter iter;
 	gpointer value;
 	gint32 wants;
@@ -87,7 +92,7 @@ static bool list_all(struct call *call, GVariant *args, GVariant **ret, GError *
 	xdr_put_word(list, 0);
 	g_hash_table_iter_init(&iter, call->hv->domains);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
-		if (!domain_fits(value, flags))
+		if (flags && !domain_fits(value, flags))
 			continue;
 		n++;
 		if (wants && !put_handle(list, value, error))

@@ -484,6 +484,35 @@ def case_plug(bed):
     bed.virsh('undefine', 'grows')
 
 
+def case_many(bed):
+    """More machines than kvd keeps parsed: each is there as it was defined, and they take next to no memory."""
+    def each(command, numbers):
+        return bed.virsh('; '.join(command.format(n=n, path=bed.path(f'many{n}.xml')) for n in numbers))
+
+    def anonymous():
+        with open(f'/proc/{bed.process.pid}/status', encoding='ascii') as file:
+            return next(int(line.split()[1]) for line in file if line.startswith('RssAnon'))
+
+    for n in range(300):
+        with open(bed.path(f'many{n}.xml'), 'w', encoding='utf-8') as file:
+            file.write(XML.format(name=f'many{n}', kernel='/k', initrd='/i', cmdline=f'number={n}', more='', devices=''))
+    each('define {path}; dumpxml many{n}', range(60))
+    before = anonymous()
+    fresh = [each('define {path}; dumpxml many{n}', [n]) for n in range(60, 70)]
+    each('define {path}; dumpxml many{n}', range(70, 300))
+    grown = anonymous() - before
+    with open(f'/proc/{bed.process.pid}/maps', encoding='utf-8') as file:
+        sanitized = 'libasan' in file.read()
+    check(sanitized or grown < 2048, f'240 definitions more took {grown} KiB')
+    now = [bed.virsh('dumpxml', f'many{n}') for n in range(60, 70)]
+    check(now == fresh, 'a definition that was put away is another one')
+    bed.virsh('setvcpus', 'many60', '3', '--maximum', '--config')
+    each('dumpxml many{n}', range(100))
+    check("<vcpu placement='static' current='1'>3</vcpu>" in bed.virsh('dumpxml', 'many60'), bed.virsh('dumpxml', 'many60'))
+    each('undefine many{n}', range(300))
+    check(bed.virsh('list', '--all', '--name') == '', 'definitions are left')
+
+
 def closing(function):
     """A case that leaves nothing running when it fails."""
     def case(bed):
