@@ -11,6 +11,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -511,6 +512,31 @@ def case_many(bed):
     check("<vcpu placement='static' current='1'>3</vcpu>" in bed.virsh('dumpxml', 'many60'), bed.virsh('dumpxml', 'many60'))
     each('undefine many{n}', range(300))
     check(bed.virsh('list', '--all', '--name') == '', 'definitions are left')
+
+
+def case_ports(bed):
+    """A port that another daemon has chosen, whose machine does not listen yet, is not chosen again."""
+    with open(bed.path('seen.xml'), 'w', encoding='utf-8') as file:
+        file.write("<domain type='qemu'><name>seen</name><memory unit='MiB'>64</memory><vcpu>1</vcpu><os><type machine='q35'>hvm</type></os>"
+                   "<devices><graphics type='vnc' autoport='yes' websocket='-1'/></devices></domain>")
+    bed.virsh('define', bed.path('seen.xml'))
+    others = []
+    for port in [*range(5900, 5940), *range(5700, 5740)]:
+        others.append(socket.socket(socket.AF_UNIX))
+        try:
+            others[-1].bind(f'\0kvd-port-{port}')
+        except OSError:  # it is so already
+            pass
+    bed.virsh('start', 'seen', '--paused')
+    xml = bed.virsh('dumpxml', 'seen')
+    port, web = (int(re.search(f" {name}='([0-9]+)'", xml)[1]) for name in ('port', 'websocket'))
+    check(port >= 5940 and web >= 5740, f'ports {port} and {web} are others')
+    for number in port, web:
+        with socket.socket(socket.AF_UNIX) as mine:
+            mine.bind(f'\0kvd-port-{number}')  # held for the start alone
+        socket.create_connection(('127.0.0.1', number)).close()
+    bed.virsh('destroy', 'seen')
+    bed.virsh('undefine', 'seen')
 
 
 def closing(function):

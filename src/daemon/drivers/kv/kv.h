@@ -115,7 +115,8 @@ void kv_kill(struct kv_machine *m, bool graceful);
 
 /* ---- live.c: what the machine says about itself becomes a part of the definition ---- */
 bool kv_learn(struct kv_machine *m, GError **error); /* (waits) */
-bool kv_choose_ports(struct domain *d, struct domain_def *def, GError **error);
+/* Free ones for what asks for any; nobody else chooses them until the answer is freed: when the machine listens. NULL: none. */
+GArray *kv_choose_ports(struct domain *d, struct domain_def *def, GError **error);
 void kv_name_sockets(struct kv_machine *m, struct domain_def *def, const struct command_paths *paths);
 /* (waits) What a command line cannot say: passwords, memory, cables. */
 bool kv_arrange(struct kv_machine *m, GError **error);

@@ -183,6 +183,7 @@ bool kv_start(struct domain *d, unsigned flags, const char *restore_from, GError
 bool kv_start_from(struct domain *d, unsigned flags, const struct kv_origin *origin, GError **error)
 {
 	const char *restore_from = origin->saved;
+	g_autoptr(GArray) ports = NULL;
 	struct kv_machine *m;
 	bool running = true, ok;
 	int saved = -1;
@@ -207,8 +208,8 @@ bool kv_start_from(struct domain *d, unsigned flags, const struct kv_origin *ori
 	m->run = run_folder(d, d->id);
 	m->starting = true;
 	m->restarts = xml_is(domain_def_root(d->live), "on_crash", "restart");
-	ok = kv_choose_ports(d, d->live, error) && launch(m, flags, origin, saved, error) &&
-	     run_it(m, flags, origin, running, error);
+	ports = kv_choose_ports(d, d->live, error);
+	ok = ports && launch(m, flags, origin, saved, error) && run_it(m, flags, origin, running, error);
 	if (saved >= 0)
 		close(saved);
 	if (!ok)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the definition of a running machine has and the stored one has not: terminals, ports, states. See kv.h. */
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "kv.h"
@@ -53,12 +55,33 @@ static bool is_free(unsigned port)
 	return ok;
 }
 
-static bool choose(struct domain *d, xmlNode *graphics, const char *attribute, unsigned first, GError **error)
+/*
+ * Other daemons of this host choose as well, and a port is free until the machine listens: meanwhile it is taken by a name in the
+ * abstract namespace, which all users share and nothing is left of. -1: somebody has it.
+ */
+static int hold(unsigned port)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int len = snprintf(sa.sun_path + 1, sizeof(sa.sun_path) - 1, "kvd-port-%u", port);
+
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&sa, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len)) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static bool choose(struct domain *d, xmlNode *graphics, const char *attribute, unsigned first, GArray *held, GError **error)
 {
 	for (unsigned port = first; port <= PORT_LAST; port++) {
 		g_autofree char *text = NULL;
+		int fd;
 
-		if (is_ours(d, attribute, port) || !is_free(port))
+		if (is_ours(d, attribute, port) || (fd = hold(port)) < 0)
+			continue;
+		g_array_append_val(held, fd);
+		if (!is_free(port))
 			continue;
 		text = g_strdup_printf("%u", port);
 		xml_set(graphics, attribute, text);
@@ -67,9 +90,17 @@ static bool choose(struct domain *d, xmlNode *graphics, const char *attribute, u
 	return rpc_fail(error, VIR_ERR_INTERNAL_ERROR, "Unable to find an unused port in range 'VNC' (%u-%d)", first, PORT_LAST);
 }
 
-bool kv_choose_ports(struct domain *d, struct domain_def *def, GError **error)
+static void let_go(gpointer fd)
 {
+	close(*(int *)fd);
+}
+
+GArray *kv_choose_ports(struct domain *d, struct domain_def *def, GError **error)
+{
+	g_autoptr(GArray) held = g_array_new(FALSE, FALSE, sizeof(int));
 	xmlNode *graphics;
+
+	g_array_set_clear_func(held, let_go);
 
 	for (unsigned n = 0; (graphics = domain_def_device(def, "graphics", n)); n++) {
 		const char *port = xml_text(graphics, "@port");
@@ -80,12 +111,12 @@ bool kv_choose_ports(struct domain *d, struct domain_def *def, GError **error)
 			xml_set(graphics, "@listen", "127.0.0.1");
 		}
 		if (!socket && (!port || !strcmp(port, "-1") || xml_is(graphics, "@autoport", "yes")) &&
-		    !choose(d, graphics, "@port", PORT_FIRST, error))
-			return false;
-		if (xml_is(graphics, "@websocket", "-1") && !choose(d, graphics, "@websocket", WEB_FIRST, error))
-			return false;
+		    !choose(d, graphics, "@port", PORT_FIRST, held, error))
+			return NULL;
+		if (xml_is(graphics, "@websocket", "-1") && !choose(d, graphics, "@websocket", WEB_FIRST, held, error))
+			return NULL;
 	}
-	return true;
+	return g_steal_pointer(&held);
 }
 
 /* ---- sockets that nobody gave a place ---- */
