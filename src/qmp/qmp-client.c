@@ -115,8 +115,11 @@ static void take_answer(struct qmp_client *c, JsonNode *message, JsonObject *o)
 	guint64 n = 0;
 	struct wait *w;
 
-	if (!id || !JSON_NODE_HOLDS_VALUE(id) || json_node_get_value_type(id) != G_TYPE_INT64)
+	/* All of ours have one: what it could not even read has not, and whoever sent that would wait for ever. */
+	if (!id || !JSON_NODE_HOLDS_VALUE(id) || json_node_get_value_type(id) != G_TYPE_INT64) {
+		lost(c, "it did not understand a command");
 		return;
+	}
 	n = (guint64)json_node_get_int(id);
 	w = g_hash_table_lookup(c->waiting, &n);
 	if (!w || w->done) /* nobody waits for it any more */

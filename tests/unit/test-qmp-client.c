@@ -220,6 +220,7 @@ static void garbage(void **state)
 		{ "220 smtp.example ESMTP\n", "" },	{ "[1]\n", "" },
 		{ "{\"event\": \"TOO_EARLY\"}\n", "" }, { GREETING "{\"what\": 1}\n", "" },
 		{ GREETING "\xff\xfe", "" },		{ GREETING "{\"error\": 5, \"id\": 1}", "" },
+		{ GREETING, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"JSON parse error\"}}" },
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
