@@ -190,7 +190,7 @@ static void add_operand(struct roots *r, struct access *a, u32 k)
 	}
 	if (i->index != BASE_NONE) {
 		index = r->origin[i->index].root;
-		first += (s64)r->origin[i->index].shift << i->scale;
+		first += (s64)r->origin[i->index].shift * (1 << i->scale);
 	}
 	if (access_indexed(i))
 		index |= KEY_INDEXED >> 8;
