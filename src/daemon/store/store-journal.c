@@ -138,21 +138,27 @@ static gsize read_file(int fd, guint8 *data, gsize size)
 
 static void read_journal(struct store_journal *j, store_change *replay, void *opaque)
 {
+	guint8 head[HEADER + sizeof(struct record)];
+	gsize len = read_file(j->fd, head, sizeof(head));
 	g_autoptr(GHashTable) changes = NULL;
 	g_autofree guint8 *all = NULL;
 	GHashTableIter iter;
 	void *name, *value;
+	struct record first;
 	struct stat st;
-	gsize len;
 
 	if (fstat(j->fd, &st) < 0)
 		return;
 	j->size = (gsize)MIN(st.st_size, SIZE_MAX_BYTES);
+	if (!read_header(j, head, len))
+		return;
+	j->end = HEADER;
+	/* After an orderly end there is none of this round, and megabytes of others need not be read. */
+	memcpy(&first, head + HEADER, sizeof(first));
+	if (len < sizeof(head) || first.round != j->round)
+		return;
 	all = g_malloc(j->size);
 	len = read_file(j->fd, all, j->size);
-
-	if (!read_header(j, all, len))
-		return;
 	changes = read_records(j, all, len);
 	if (j->is_ours)
 		return;
