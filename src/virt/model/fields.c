@@ -228,11 +228,10 @@ bool fields_check_below(xmlNode *node, const struct field *rows, const char *pat
 	const struct field *row = fields_row(rows, path);
 	struct part part = { rows, path, strlen(path) };
 
-	while (part.rows->path && strncmp(part.rows->path, path, part.len))
-		part.rows++;
-
 	if (row && row->sub)
 		part = (struct part){ row->sub, "", 0 };
+	while (part.len && part.rows->path && strncmp(part.rows->path, path, part.len))
+		part.rows++;
 	return check_part(node, &part, flags, error);
 }
 
