@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """kv-img serve against qemu-nbd: random requests of 4 KiB over a Unix socket, each server with files of its own that have the same
-content and are in the page cache, one server after the other in each round. Called by bench/run (nbd)."""
+content and are in the page cache, one server after the other in each round; for every server the same client (nbd-load.c), and
+once more the client that each project has itself, as a machine's disk would. Called by bench/run (nbd)."""
 import collections
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -26,6 +28,9 @@ CASES = (
     ('qcow2, write that allocates', 'qcow2', 'write', 4 * DATA, SIZE - 4 * DATA),
 )
 DEPTHS = 1, 16
+# Of the bench command of each project: name, first MiB
+OWN = ('qcow2, read', 0), ('qcow2, read of what is not allocated', 2 * DATA)
+OWN_STEP = 33 * 4096
 
 
 def fill(folder, columns):
@@ -68,6 +73,16 @@ def microseconds(load, server, case, depth, column, folder):
     return 1e6 / float(done.stdout)
 
 
+def own_microseconds(tool, server, first, depth, column, folder):
+    """With the project's own client."""
+    process = serve([*server, '-f', 'qcow2', f'{column}.qcow2'], folder)
+    done = subprocess.run([tool, 'bench', '-f', 'raw', '-c', str(COUNT), '-d', str(depth), '-s', '4096', '-S', str(OWN_STEP), '-o',
+                           str(first * MIB), f'nbd+unix:///?socket={folder}/socket'], check=True, stdout=subprocess.PIPE, text=True)
+    process.terminate()
+    process.wait()
+    return 1e6 * float(re.search(r'completed in ([0-9.]+)', done.stdout).group(1)) / COUNT
+
+
 def run(context):
     servers = {'ours': [os.path.abspath(f'{context.args.build}/src/img/kv-img'), 'serve'], 'qemu-nbd': ['qemu-nbd']}
     load = os.path.abspath(f'{context.args.build}/bench/nbd-load')
@@ -80,5 +95,11 @@ def run(context):
                 for column, words in order:
                     value = microseconds(load, words, case, depth, column, context.folder)
                     rows[f'{case[0]}, depth {depth}'][column].append(value)
+        for name, first in OWN:
+            for depth in DEPTHS:
+                for column, words in order:
+                    tool = 'qemu-img' if column != 'ours' else words[0]
+                    value = own_microseconds(tool, words, first, depth, column, context.folder)
+                    rows[f'{name}, own client, depth {depth}'][column].append(value)
         print(f'nbd: round {number + 1} of {context.args.runs}', file=sys.stderr)
     report.matrix('NBD servers: 4 KiB requests', 'us a request', list(servers), rows, {'all': list(rows)}, context.results)

@@ -2,8 +2,8 @@
 /*
  * Whether to look for a peer's next message for some microseconds before one sleeps. Who asks for one thing after the other sends
  * it right after the answer, and to look for it is cheaper, for both sides, than to sleep and to be woken. How often it was
- * worth it decides about the next times, so one who comes now and then costs nothing. Used by nbd/request.c and daemon/poller.c;
- * a struct spin belongs to one thread.
+ * worth it decides about the next times, so one who comes now and then costs nothing. Used by nbd/request.c,
+ * image/file-sockets.c and daemon/poller.c; a struct spin belongs to one thread.
  */
 #pragma once
 #include <stdbool.h>

@@ -367,8 +367,10 @@ void file_queue_reap(struct file_queue *q, unsigned us)
 
 static gboolean source_prepare(GSource *source, int *ret_timeout)
 {
-	*ret_timeout = -1;
-	file_sockets_arm(&((struct file_source *)source)->q->sockets);
+	struct file_sockets *sockets = &((struct file_source *)source)->q->sockets;
+
+	file_sockets_arm(sockets);
+	*ret_timeout = file_sockets_look(sockets) ? 0 : -1;
 	return FALSE;
 }
 

@@ -14,6 +14,7 @@ void file_sockets_init(struct file_sockets *s, GSource *source, void *owner)
 {
 	g_mutex_init(&s->lock);
 	s->source = source;
+	s->alone = g_get_num_processors() < 2;
 	for (unsigned i = 0; i < FILE_SOCKETS_MAX; i++)
 		s->socket[i].owner = owner;
 }
@@ -113,6 +114,23 @@ bool file_sockets_ready(struct file_sockets *s)
 		ready |= s->socket[i].polled && s->socket[i].poll.revents;
 	g_mutex_unlock(&s->lock);
 	return ready;
+}
+
+bool file_sockets_look(struct file_sockets *s)
+{
+	struct pollfd fds[FILE_SOCKETS_MAX];
+	unsigned n = __atomic_load_n(&s->n, __ATOMIC_ACQUIRE) && !s->alone ? file_sockets_poll_set(s, fds) : 0;
+	gint64 until;
+	bool found;
+
+	if (!n || !spin_worthwhile(&s->spin))
+		return false;
+	until = g_get_monotonic_time() + SPIN_US;
+	do
+		found = poll(fds, n, 0) != 0;
+	while (!found && g_get_monotonic_time() < until);
+	spin_result(&s->spin, found);
+	return found;
 }
 
 /* Holds lock, but not meanwhile. */

@@ -7,6 +7,7 @@
 #include <poll.h>
 
 #include "file.h"
+#include "spin.h"
 
 enum { FILE_SOCKETS_MAX = 8 }; /* of a queue; requests to more files are for threads */
 
@@ -24,6 +25,8 @@ struct file_sockets {
 	GMutex lock; /* the sockets; never held while a file is called that could call back */
 	GSource *source;
 	unsigned n; /* atomic */
+	struct spin spin; /* the source's thread */
+	bool alone; /* one processor: nobody could answer while we look */
 	struct file_socket socket[FILE_SOCKETS_MAX];
 };
 
@@ -39,6 +42,8 @@ void file_socket_over(struct file_socket *k);
 /* prepare() and check() of the source. */
 void file_sockets_arm(struct file_sockets *s);
 bool file_sockets_ready(struct file_sockets *s);
+/* In prepare(): looks for what comes for some microseconds (spin.h). True: the source need not wait. */
+bool file_sockets_look(struct file_sockets *s);
 /* Does what the sockets bring: those that the source has found ready, or all with requests under way. */
 void file_sockets_turn(struct file_sockets *s, bool ready);
 /* Those with requests under way, at most FILE_SOCKETS_MAX; how many. */

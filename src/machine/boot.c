@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glib/gstdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -19,7 +20,7 @@
 #include "error.h"
 #include "role.h"
 
-enum { E820_RAM = 1, E820_RESERVED = 2, PAGE = 4096, LARGE_PAGE = 2 << 20, READ_SPLIT = 4 << 20 };
+enum { E820_RAM = 1, E820_RESERVED = 2, PAGE = 4096, LARGE_PAGE = 2 << 20, READ_SPLIT = 4 << 20, THREAD_MIN = 1 << 20 };
 
 /* Opened once: when the guest resets, the process may have no files to name any more. */
 static bool open_file(struct boot_file *f, struct boot_held *held, const char *what, const char *path, GError **error)
@@ -275,11 +276,20 @@ static gpointer reader(gpointer boot)
 	return GINT_TO_POINTER(read_files(b, &b->error));
 }
 
+/* A thread takes longer to be there than small files to be read. What cannot be asked about is told of by the reading. */
+static bool worth_a_thread(const struct machine *m)
+{
+	GStatBuf st;
+
+	return m->initrd || !m->kernel || g_stat(m->kernel, &st) < 0 || st.st_size >= THREAD_MIN;
+}
+
 struct boot *boot_begin(struct machine *m)
 {
 	struct boot *b = boot_new(m);
 
-	b->thread = g_thread_try_new("kv-boot", reader, b, NULL);
+	if (worth_a_thread(m))
+		b->thread = g_thread_try_new("kv-boot", reader, b, NULL);
 	return b;
 }
 

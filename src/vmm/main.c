@@ -3,7 +3,11 @@
  * kv-vmm: boots a kernel in a virtual machine and stays until it ends. Options are in
  * options.c, opening things in config.c, running in loop.c.
  */
+#include <malloc.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "options.h"
@@ -12,6 +16,7 @@
 
 enum {
 	STATUS_REJECTED = 1,
+	HEAP_AHEAD_MAX = 256 << 10,
 };
 
 static bool has(GVariant *options, const char *name)
@@ -67,11 +72,28 @@ static int run(GVariant *options)
 	return status;
 }
 
+/*
+ * The heap that there is, a start takes all of it: filled in by one call, as the first touch of a page costs 15 us where the host
+ * has no nested paging, and half of that then. One arena, as threads allocate little, and each would begin by making its own.
+ */
+static void prepare_heap(void)
+{
+	uintptr_t page = (uintptr_t)getpagesize(), at, end = (uintptr_t)sbrk(0);
+	g_autofree char *low = NULL;
+
+	mallopt(M_ARENA_MAX, 1);
+	low = g_malloc(1);
+	at = ((uintptr_t)low + page - 1) & -page;
+	if (at < end && end - at <= HEAP_AHEAD_MAX)
+		madvise((void *)at, end - at, MADV_POPULATE_WRITE);
+}
+
 int main(int argc, char **argv)
 {
 	g_autoptr(GVariant) options = NULL;
 	GError *error = NULL;
 
+	prepare_heap();
 	kv_log_set_program("kv-vmm");
 	options = options_parse(argc, argv, &error);
 	if (!options)
