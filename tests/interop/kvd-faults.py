@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What goes on in a machine while somebody changes it: devices that leave, jobs and machines that end in the middle of a call; and
+what kvd itself cannot write. A stand-in for kv-vmm (agent-vmm.py) does at each command what the case says; what is there afterwards
+is virsh's word.
+usage: kvd-faults.py KVD KV-VMM SOURCE-ROOT LATE-PRELOAD CASE...   Exit status 77: virsh is missing."""
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+
+from cases import check
+
+kv = importlib.import_module('kvd-kv')
+agent = importlib.import_module('kvd-agent')
+kv.LIMIT = 30
+CARD = "<interface type='user'><mac address='52:54:00:00:00:01'/><model type='virtio'/><link state='{}'/></interface>"
+RNG = "<rng model='virtio'><backend model='random'>/dev/random</backend></rng>"
+NETWORK = "<network><name>it</name><uuid>5fe6f1b1-6a5c-4f0c-8b3e-000000000001</uuid><ip address='{}' netmask='255.255.255.0'/></network>"
+POOL = "<pool type='dir'><name>it</name><uuid>5fe6f1b1-6a5c-4f0c-8b3e-000000000002</uuid><target><path>{}</path></target></pool>"
+CONCLUDED = ['JOB_STATUS_CHANGE', {'id': 'pull-vda', 'status': 'concluded'}]
+
+
+class Fake(agent.Fake):
+    def does(self, command, *steps):
+        with open(f'{self.folder}/do-{command}.json', 'w', encoding='utf-8') as file:
+            json.dump(steps, file)
+
+    def comes(self, name):
+        with open(f'{self.folder}/{name}', 'wb'):
+            pass
+
+    def waits(self, name):
+        """It has come so far; what it waits for has not."""
+        self.bed.wait_for(lambda: os.path.exists(f'{self.folder}/waits-{name}'), f'it does not wait for {name}')
+        os.unlink(f'{self.folder}/waits-{name}')
+
+    def begin(self, *words):
+        return subprocess.Popen(['virsh', '-q', '-c', f'qemu+unix:///session?socket={self.bed.socket}', *words], env=self.bed.environment,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def pull(self):
+        self.does('query-block', ['return', [{'device': 'virtio-disk0', 'inserted': {'image': {'filename': '/dev/null', 'format': 'raw'}}}]])
+        self.ask('blockpull', 'vda')
+        self.does('query-block-jobs', ['return', [{'device': 'pull-vda', 'type': 'stream', 'len': 9, 'offset': 1}]])
+        self.does('query-jobs', ['return', [{'id': 'pull-vda', 'status': 'concluded', 'type': 'stream'}]])
+        check('Block Pull' in self.info(), 'no job', self.info())
+
+    def info(self):
+        return self.ask('blockjob', 'vda', '--info')
+
+    def concludes(self):
+        self.emit(CONCLUDED[0], **CONCLUDED[1])
+
+
+def well(bed):
+    check(bed.process.poll() is None, f'kvd has ended with {bed.process.poll()}', bed.log())
+
+
+def case_refused_abort(bed):
+    """A job that the machine does not abort, as it has just ended, ends all the same; so does one that is aborted in vain before."""
+    fake = Fake(bed)
+    fake.pull()
+    fake.does('block-job-cancel', ['error', 'it cannot be cancelled'])
+    check('it cannot be cancelled' in fake.ask('blockjob', 'vda', '--abort', fails=True), 'it is aborted')
+    fake.concludes()
+    bed.wait_for(lambda: 'Block Pull' not in fake.info(), 'the job stays')
+    fake.pull()
+    fake.does('block-job-cancel', ['event', *CONCLUDED], ['error', 'it cannot be cancelled'])
+    check('it cannot be cancelled' in fake.ask('blockjob', 'vda', '--abort', fails=True), 'it is aborted')
+    bed.wait_for(lambda: 'Block Pull' not in fake.info(), 'the job stays')
+    fake.end()
+
+
+def case_late_abort(bed):
+    """A job ends while somebody waits to abort it: the domain is nobody's afterwards."""
+    fake = Fake(bed)
+    for _ in range(3):
+        fake.pull()
+        fake.does('block-job-cancel', ['error', 'it cannot be cancelled'])
+        fake.does('stop', ['wait', 'end'], ['event', *CONCLUDED], ['wait', 'go-on'], ['return', {}])
+        suspend = fake.begin('suspend', 'inner')
+        fake.waits('end')
+        abort = fake.begin('blockjob', 'inner', 'vda', '--abort')
+        time.sleep(.3)  # it waits for its turn
+        fake.comes('end')
+        fake.waits('go-on')
+        time.sleep(.1)
+        fake.comes('go-on')
+        check(suspend.wait(kv.LIMIT) == 0 and abort.wait(kv.LIMIT) != 0, 'another end', suspend.stdout.read(), abort.stdout.read())
+        start = time.monotonic()
+        bed.wait_for(lambda: 'Block Pull' not in fake.info(), 'the job stays')
+        ended = time.monotonic()
+        fake.ask('reset')
+        check(time.monotonic() - start < 20, f'somebody has the domain still: {time.monotonic() - start} s, ended after {ended - start}')
+    fake.end()
+
+
+if __name__ == '__main__':
+    PRELOAD = sys.argv.pop(4)
+    sys.exit(kv.main(globals()))
