@@ -98,6 +98,19 @@ def case_late_abort(bed):
     fake.end()
 
 
+def case_unplugged(bed):
+    """A guest lets go of a disk while its medium is changed."""
+    fake = Fake(bed, devices=agent.CHANNEL + CARD.format('up'))
+    with open(bed.path('update.xml'), 'w', encoding='utf-8') as file:
+        file.write(CARD.format('down'))
+    fake.does('set_link', ['event', 'DEVICE_DELETED', {'device': 'net0', 'path': '/machine/peripheral/net0'}], ['return', {}])
+    text = fake.ask('update-device', bed.path('update.xml'), '--live', fails=True)
+    well(bed)
+    check('not running' not in text, 'another error', text)
+    check('<interface' not in bed.virsh('dumpxml', 'inner'), 'the card is back', bed.virsh('dumpxml', 'inner'))
+    fake.end()
+
+
 if __name__ == '__main__':
     PRELOAD = sys.argv.pop(4)
     sys.exit(kv.main(globals()))
