@@ -111,6 +111,22 @@ def case_unplugged(bed):
     fake.end()
 
 
+def case_ends_amid(bed):
+    """A machine ends as soon as it has answered, while who asked has not had its turn yet: it is found to have ended."""
+    bed.environment.update(LD_PRELOAD=PRELOAD, MALLOC_PERTURB_='165')
+    fake = Fake(bed)
+    with open(bed.path('rng.xml'), 'w', encoding='utf-8') as file:
+        file.write(RNG)
+    fake.does('device_add', ['return', {}], ['end'])
+    for _ in range(3):
+        fake.ask('attach-device', bed.path('rng.xml'), '--live', fails=None)
+        well(bed)
+        bed.wait('shut off (crashed)', 'inner')
+        fake.ask('start')
+    del bed.environment['LD_PRELOAD']
+    fake.end()
+
+
 if __name__ == '__main__':
     PRELOAD = sys.argv.pop(4)
     sys.exit(kv.main(globals()))

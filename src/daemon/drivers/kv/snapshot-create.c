@@ -379,8 +379,10 @@ static void wait_for_end(struct domain *d)
 	if (!m)
 		return;
 	kv_machine_ref(m);
+	m->end_awaited = true;
 	while ((m->ending || !m->qmp || !qmp_client_is_open(m->qmp)) && !m->gone && g_get_monotonic_time() < until)
 		state_wait(&m->changed, g_get_monotonic_time() + POLL_MS * G_TIME_SPAN_MILLISECOND);
+	m->end_awaited = false;
 	kv_machine_unref(m);
 }
 
