@@ -7,6 +7,7 @@ usage: kvd-faults.py KVD KV-VMM SOURCE-ROOT LATE-PRELOAD CASE...   Exit status 7
 import importlib
 import json
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -124,6 +125,21 @@ def case_ends_amid(bed):
         bed.wait('shut off (crashed)', 'inner')
         fake.ask('start')
     del bed.environment['LD_PRELOAD']
+    fake.end()
+
+
+def case_half_save(bed):
+    """A managed save that a daemon did not live to complete is no reason not to start."""
+    fake = Fake(bed, start=False)
+    folder = bed.path('data/kvasir/save')
+    bed.stop()
+    os.makedirs(folder, exist_ok=True)
+    with open(f'{folder}/inner.save', 'wb') as file:
+        file.write(struct.pack('16s19I', b'LibvirtQemudPart', 2, 4096, 1, 0, 0, *[0] * 14) + bytes(4096))
+    bed.start()
+    check('Managed save:   yes' in fake.ask('dominfo'), 'no managed save', fake.ask('dominfo'))
+    fake.ask('start')
+    check('ignoring incomplete managed state' in bed.log() and 'Managed save:   no' in fake.ask('dominfo'), 'it is kept', fake.ask('dominfo'))
     fake.end()
 
 

@@ -175,8 +175,15 @@ static bool settle_snapshots(struct domain *d, GError **error)
 	return kv_snapshot_is_pending(d, "delete", NULL) || kv_snapshot_settle(d, error);
 }
 
+/* A managed save that was cut short, as the daemon ended meanwhile, is left out; the machine boots, as under libvirt. */
 bool kv_start(struct domain *d, unsigned flags, const char *restore_from, GError **error)
 {
+	g_autofree char *managed = domain_managed_path(d);
+
+	if (!g_strcmp0(restore_from, managed) && kv_saved_is_part(restore_from)) {
+		kv_log_warn("domain '%s': ignoring incomplete managed state %s", d->name, restore_from);
+		restore_from = NULL;
+	}
 	return settle_snapshots(d, error) && kv_start_from(d, flags, &(struct kv_origin){.saved = restore_from}, error);
 }
 

@@ -56,6 +56,17 @@ static int open_image(const char *path, int flags, struct header *h, GError **er
 	return fd;
 }
 
+bool kv_saved_is_part(const char *path)
+{
+	char magic[sizeof(((struct header *)0)->magic)];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	bool whole = fd >= 0 && pread(fd, magic, sizeof(magic), 0) == sizeof(magic);
+
+	if (fd >= 0)
+		close(fd);
+	return whole && !memcmp(magic, MAGIC_PART, sizeof(magic));
+}
+
 char *kv_saved_xml(struct hv *hv, const char *path, GError **error)
 {
 	struct header h;
