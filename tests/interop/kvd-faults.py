@@ -143,6 +143,21 @@ def case_half_save(bed):
     fake.end()
 
 
+def case_restore_xml(bed):
+    """The definition that goes with a restore is the one that runs, of a domain that is not defined as well."""
+    fake = Fake(bed)
+    xml = fake.ask('dumpxml', '--inactive').encode()
+    bed.virsh('destroy', 'inner')
+    bed.virsh('undefine', 'inner')
+    with open(bed.path('saved'), 'wb') as file:
+        file.write(struct.pack('16s19I', b'LibvirtQemudSave', 2, len(xml) + 1024, 1, 0, 0, *[0] * 14) + xml + bytes(1024))
+    with open(bed.path('other.xml'), 'wb') as file:
+        file.write(xml.replace(b'<memory', b'<title>another</title><memory', 1))
+    bed.virsh('restore', bed.path('saved'), '--xml', bed.path('other.xml'))
+    check('<title>another</title>' in fake.ask('dumpxml'), 'it is not the given one', fake.ask('dumpxml'))
+    bed.virsh('destroy', 'inner')
+
+
 if __name__ == '__main__':
     PRELOAD = sys.argv.pop(4)
     sys.exit(kv.main(globals()))
