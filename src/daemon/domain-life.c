@@ -365,6 +365,9 @@ static bool may_rename(const struct domain *d, const char *name, GError **error)
 {
 	if (!name || !*name || strchr(name, '/'))
 		return rpc_fail(error, VIR_ERR_XML_ERROR, "name %s cannot contain '/'", name && *name ? name : "''");
+	for (const char *c = name; *c; c++)
+		if (g_ascii_iscntrl(*c))
+			return rpc_fail(error, VIR_ERR_XML_DETAIL, "invalid char in name: %c", *c);
 	if (domain_is_active(d))
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "cannot rename active domain");
 	if (!d->persistent)

@@ -152,6 +152,9 @@ static bool check_set(gint32 kind, const char *text, const char *key, const char
 		return rpc_fail(error, VIR_ERR_INVALID_ARG, "metadata title can't contain newlines");
 	if (kind == TEXT_ELEMENT && (!uri || (text && !key)))
 		return rpc_fail(error, VIR_ERR_INVALID_ARG, "an element of metadata needs a key and a namespace");
+	for (const char *c = uri; kind == TEXT_ELEMENT && *c; c++)
+		if (g_ascii_iscntrl(*c))
+			return rpc_fail(error, VIR_ERR_INVALID_ARG, "a namespace of metadata cannot contain control characters");
 	return true;
 }
 

@@ -158,6 +158,19 @@ def case_restore_xml(bed):
     bed.virsh('destroy', 'inner')
 
 
+def case_control(bed):
+    """Characters that XML has not do not make a definition that nobody can read any more."""
+    fake = Fake(bed, start=False)
+    fake.ask('desc', 'be\x01fore\x1f and behind')
+    check('invalid char in name' in fake.ask('domrename', 'out\x01er', fails=True), 'another name')
+    fake.ask('metadata', 'http://x/', '--key', 'k', '--set', '<a/>')
+    check('control characters' in fake.ask('metadata', 'http://x/\x02', '--key', 'k', '--set', '<a/>', fails=True), 'another namespace')
+    bed.stop()
+    bed.start()
+    check(fake.ask('desc') == 'before and behind', 'another description', fake.ask('desc'))
+    bed.virsh('undefine', 'inner')
+
+
 if __name__ == '__main__':
     PRELOAD = sys.argv.pop(4)
     sys.exit(kv.main(globals()))
