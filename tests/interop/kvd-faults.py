@@ -171,6 +171,27 @@ def case_control(bed):
     bed.virsh('undefine', 'inner')
 
 
+def case_redefined(bed):
+    """Networks and pools whose new definition cannot be written are as they were."""
+    bed.stop()
+    bed.start()
+    for kind, xml, old, new in [('net', NETWORK, '192.0.2.1', '198.51.100.1'), ('pool', POOL, '/tmp', '/var/tmp')]:
+        folder = bed.path('config/kvasir/' + {'net': 'networks', 'pool': 'storage'}[kind])
+        path = bed.path(f'{kind}.xml')
+        for value in old, new:
+            with open(path, 'w', encoding='utf-8') as file:
+                file.write(xml.format(value))
+            if value == new:
+                check(os.path.isdir(folder), 'no such folder', os.listdir(bed.path('config/kvasir')))
+                os.rename(folder, folder + '-away')
+            bed.virsh(f'{kind}-define', path, fails=value == new)
+        bed.virsh(f'{kind}-autostart', 'it', fails=True)
+        check('it' in bed.virsh(f'{kind}-list', '--all', '--name').split(), f'{kind}: it is not there')
+        text = bed.virsh(f'{kind}-dumpxml', 'it') + bed.virsh(f'{kind}-info', 'it')
+        check(old in text and new not in text and 'Autostart:      no' in text, f'{kind}: another definition', text)
+        os.rename(folder + '-away', folder)
+
+
 if __name__ == '__main__':
     PRELOAD = sys.argv.pop(4)
     sys.exit(kv.main(globals()))
