@@ -7,12 +7,13 @@ usage: kvd-faults.py KVD KV-VMM SOURCE-ROOT LATE-PRELOAD CASE...   Exit status 7
 import importlib
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
 import time
 
-from cases import check
+from cases import Skipped, check
 
 kv = importlib.import_module('kvd-kv')
 agent = importlib.import_module('kvd-agent')
@@ -190,6 +191,39 @@ def case_redefined(bed):
         text = bed.virsh(f'{kind}-dumpxml', 'it') + bed.virsh(f'{kind}-info', 'it')
         check(old in text and new not in text and 'Autostart:      no' in text, f'{kind}: another definition', text)
         os.rename(folder + '-away', folder)
+
+
+OPEN = """
+import sys, os, libvirt
+os.close(libvirt.open(sys.argv[1]).lookupByName('inner').openGraphicsFD(0))
+"""
+
+
+def case_busy_screen(bed):
+    """A screen that takes no connections holds up who asks for one, and nobody else."""
+    with socket.socket() as screen:
+        screen.bind(('127.0.0.1', 0))
+        screen.listen(0)
+        port = screen.getsockname()[1]
+        clients = [socket.socket() for _ in range(8)]
+        fake = Fake(bed, devices=agent.CHANNEL + f"<graphics type='vnc' port='{port}' autoport='no' listen='127.0.0.1'/>")
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(('127.0.0.1', port))
+        opener = subprocess.Popen(['/usr/bin/python3', '-c', OPEN, f'qemu+unix:///session?socket={bed.socket}'], env=bed.environment,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        time.sleep(.5)
+        start = time.monotonic()
+        bed.virsh('list')
+        took, running = time.monotonic() - start, opener.poll() is None
+        text = opener.communicate(timeout=kv.LIMIT)[0]
+        if 'No module named' in text:
+            raise Skipped('no libvirt-python')
+        check(running and 'cannot connect to the screen' in text, 'it is connected to', text)
+        check(took < 3, f'a list takes {took} s')
+        for client in clients:
+            client.close()
+    fake.end()
 
 
 if __name__ == '__main__':
