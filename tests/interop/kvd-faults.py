@@ -129,6 +129,23 @@ def case_ends_amid(bed):
     fake.end()
 
 
+def case_slow_disk(bed):
+    """While a saved machine goes to a disk that takes its time, others are served."""
+    path = bed.path('saved')
+    bed.environment.update(LD_PRELOAD=PRELOAD, KV_LATE_SYNC=path)
+    fake = Fake(bed)
+    fake.does('query-migrate', ['return', {'status': 'completed'}])
+    save = fake.begin('save', 'inner', path)
+    bed.wait_for(lambda: os.path.exists(path), 'it is not saved')
+    time.sleep(1)
+    start = time.monotonic()
+    bed.virsh('list')
+    took = time.monotonic() - start
+    check(save.poll() is None and took < 2, f'a list takes {took} s', str(save.poll()))
+    check(save.wait(kv.LIMIT) == 0, 'it is not saved', save.stdout.read())
+    bed.virsh('undefine', 'inner')
+
+
 def case_half_save(bed):
     """A managed save that a daemon did not live to complete is no reason not to start."""
     fake = Fake(bed, start=False)

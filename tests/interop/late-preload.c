@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Loaded into kvd by kvd-faults.py: who waits on a condition of GLib's in a worker has its turn late, when others that want the
- * same lock have had theirs. A busy host does that now and then; here it is always so.
+ * same lock have had theirs. A busy host does that now and then; here it is always so. With KV_LATE_SYNC=PATH it is the fsync() of
+ * that file alone that takes its time.
  */
 #include <dlfcn.h>
 #include <glib.h>
+#include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-enum { LATE_US = 30000 };
+enum { LATE_US = 30000, SYNC_US = 4000000 };
 
 static void be_late(GMutex *lock)
 {
-	if (gettid() == getpid())
+	if (gettid() == getpid() || g_getenv("KV_LATE_SYNC"))
 		return;
 	g_mutex_unlock(lock);
 	g_usleep(LATE_US);
@@ -35,4 +38,14 @@ gboolean g_cond_wait_until(GCond *cond, GMutex *lock, gint64 until)
 	if (in_time && until - g_get_monotonic_time() > 25 * G_USEC_PER_SEC)
 		be_late(lock);
 	return in_time;
+}
+
+int fsync(int fd)
+{
+	const char *late = g_getenv("KV_LATE_SYNC");
+	g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", fd), *path = late ? g_file_read_link(link, NULL) : NULL;
+
+	if (path && strcmp(path, late) == 0)
+		g_usleep(SYNC_US);
+	return (int)syscall(SYS_fsync, fd);
 }

@@ -186,12 +186,22 @@ static int make_image(const char *path, GError **error)
 	return fd;
 }
 
+/* (waits) As long as the disk takes for a guest's memory. */
+static bool make_durable(int fd, GError **error)
+{
+	bool ok;
+
+	state_release();
+	ok = fsync(fd) == 0 ||
+	     rpc_fail(error, VIR_ERR_OPERATION_FAILED, "cannot make the saved state durable: %s", g_strerror(errno));
+	state_acquire();
+	return ok;
+}
+
 static bool save_to(struct kv_machine *m, int fd, const char *xml, bool running, GError **error)
 {
 	return write_header(fd, MAGIC_PART, xml, running, error) && kv_migrate_to(m, fd, KV_JOB_SAVE, error) &&
-	       write_all(fd, MAGIC, strlen(MAGIC), 0, error) &&
-	       (fsync(fd) == 0 ||
-		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "cannot make the saved state durable: %s", g_strerror(errno)));
+	       write_all(fd, MAGIC, strlen(MAGIC), 0, error) && make_durable(fd, error);
 }
 
 static void tell_saved(struct kv_machine *m)

@@ -230,11 +230,16 @@ static bool sync_path(const char *path, GError **error)
 	return ok;
 }
 
-static bool make_durable(const char *file, GError **error)
+/* (waits) As long as the disk takes for a guest's memory. */
+static bool make_durable(const char *path, GError **error)
 {
-	g_autofree char *dir = g_path_get_dirname(file);
+	g_autofree char *file = g_strdup(path), *dir = g_path_get_dirname(file);
+	bool ok;
 
-	return sync_path(file, error) && sync_path(dir, error);
+	state_release();
+	ok = sync_path(file, error) && sync_path(dir, error);
+	state_acquire();
+	return ok;
 }
 
 /*
