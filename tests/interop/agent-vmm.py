@@ -69,10 +69,13 @@ class Machine:
             sys.exit(0)
 
     def follow(self, message, steps):
-        """["return", value], ["error", words], ["event", name, data], ["wait", file that is to come], ["end"]."""
+        """["return", value], ["error", words], ["event", name, data], ["wait", file that is to come], ["mark", file], ["end"]."""
         for what, *more in steps:
             if what == 'event':
                 self.event(*more)
+            elif what == 'mark':
+                with open(f'{FOLDER}/{more[0]}', 'wb'):
+                    pass
             elif what == 'wait':
                 with open(f'{FOLDER}/waits-{more[0]}', 'wb'):
                     pass

@@ -7,6 +7,7 @@ usage: kvd-faults.py KVD KV-VMM SOURCE-ROOT LATE-PRELOAD CASE...   Exit status 7
 import importlib
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -159,6 +160,43 @@ def case_half_save(bed):
     fake.ask('start')
     check('ignoring incomplete managed state' in bed.log() and 'Managed save:   no' in fake.ask('dominfo'), 'it is kept', fake.ask('dominfo'))
     fake.end()
+
+
+def save_killed(bed, fake, status):
+    """kvd is killed in the middle of a managed save whose memory is not (active) or is all written; then it is there again."""
+    path = bed.path('data/kvasir/save/inner.save')
+    fake.does('stop', ['event', 'STOP', {}], ['return', {}])
+    fake.does('cont', ['event', 'RESUME', {}], ['return', {}])
+    fake.does('query-migrate', ['return', {'status': status}])
+    fake.does('migrate_cancel', ['mark', 'cancelled'], ['return', {}])
+    save = fake.begin('managedsave', 'inner')
+    bed.wait_for(lambda: os.path.exists(path) and open(path, 'rb').read(16) == b'LibvirtQemud' + (b'Part' if status == 'active' else b'Save'),
+                 'it is not saved')
+    time.sleep(.2)
+    bed.stop(signal.SIGKILL)
+    save.communicate(timeout=kv.LIMIT)
+    fake.does('query-status', ['return', {'status': 'paused', 'running': False}])
+    fake.does('query-migrate', ['return', {'status': 'cancelled'}])
+    bed.start()
+
+
+def case_killed_save(bed):
+    """A machine goes on whose save the daemon did not live to see; its half of a file is nothing to start from."""
+    fake = Fake(bed)
+    save_killed(bed, fake, 'active')
+    bed.wait('running (save canceled)', 'inner')
+    check('Managed save:   no' in fake.ask('dominfo') and os.path.exists(f'{fake.folder}/cancelled'), 'it is being saved', fake.ask('dominfo'))
+    fake.end()
+
+
+def case_killed_saved(bed):
+    """One that was all written when the daemon was killed is saved, and does not run beside that."""
+    bed.environment.update(LD_PRELOAD=PRELOAD, KV_LATE_SYNC=bed.path('data/kvasir/save/inner.save'))
+    fake = Fake(bed)
+    save_killed(bed, fake, 'completed')
+    bed.wait('shut off (saved)', 'inner')
+    check('Managed save:   yes' in fake.ask('dominfo'), 'it is not saved', fake.ask('dominfo'))
+    bed.virsh('undefine', 'inner', '--managed-save')
 
 
 def case_restore_xml(bed):

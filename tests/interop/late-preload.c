@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Loaded into kvd by kvd-faults.py: who waits on a condition of GLib's in a worker has its turn late, when others that want the
- * same lock have had theirs. A busy host does that now and then; here it is always so. With KV_LATE_SYNC=PATH it is the fsync() of
- * that file alone that takes its time.
+ * same lock have had theirs. A busy host does that now and then; here it is always so. With KV_LATE_SYNC=PATH it is the
+ * fsync() of that file alone that takes its time.
  */
 #include <dlfcn.h>
 #include <glib.h>

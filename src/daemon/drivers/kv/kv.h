@@ -237,6 +237,7 @@ bool kv_migrate_to(struct kv_machine *m, int fd, enum kv_job job, GError **error
 /* A descriptor behind the header, whether it ran, for --incoming; -1 on error. */
 int kv_open_saved(const char *path, bool *ret_running, GError **error);
 bool kv_saved_is_part(const char *path); /* it was cut short */
+void kv_end_saved(struct kv_machine *m); /* (waits) all of it is saved */
 
 /* ---- snapshot*.c: see snapshot.h ---- */
 bool kv_store_snapshots(struct domain *d, GError **error);

@@ -204,7 +204,7 @@ static bool save_to(struct kv_machine *m, int fd, const char *xml, bool running,
 	       write_all(fd, MAGIC, strlen(MAGIC), 0, error) && make_durable(fd, error);
 }
 
-static void tell_saved(struct kv_machine *m)
+void kv_end_saved(struct kv_machine *m)
 {
 	struct domain *d = m->d;
 
@@ -243,7 +243,7 @@ bool kv_save(struct domain *d, const char *path, const char *xml, unsigned flags
 	stats = ok && d->job_stats ? g_variant_ref(d->job_stats) : NULL;
 	kv_job_started(d);
 	if (ok) {
-		tell_saved(m);
+		kv_end_saved(m);
 		if (stats)
 			kv_job_ended(d, stats);
 	} else {
