@@ -145,11 +145,7 @@ static bool change(struct call *call, struct domain *d, const char *xml, guint32
 		if (d->hv->driver->store_status)
 			d->hv->driver->store_status(d);
 	}
-	if (!copy)
-		return true;
-	domain_def_free(d->def);
-	d->def = g_steal_pointer(&copy);
-	return domain_store(d, error);
+	return !copy || domain_store_as(d, &copy, error);
 }
 
 static bool device_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)

@@ -161,7 +161,7 @@ static bool check_set(gint32 kind, const char *text, const char *key, const char
 static bool set_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)
 {
 	g_autofree char *text = NULL, *key = NULL, *uri = NULL;
-	struct domain_def *stored;
+	g_autoptr(DomainDef) stored = NULL;
 	guint32 flags;
 	gint32 kind;
 
@@ -180,8 +180,8 @@ static bool set_func(struct call *call, struct domain *d, GVariant *args, GVaria
 			d->hv->driver->store_status(d);
 	}
 	if (flags & AFFECT_CONFIG) {
-		stored = domain_stored_def(d, error);
-		if (!stored || !put_text(stored, kind, text, key, uri, error) || !domain_store(d, error))
+		stored = domain_stored_def(d, error) ? domain_def_copy(d->def) : NULL;
+		if (!stored || !put_text(stored, kind, text, key, uri, error) || !domain_store_as(d, &stored, error))
 			return false;
 	}
 	events_domain(d, DOMAIN_EVENT_METADATA_CHANGE, g_variant_new("(ims)", kind, uri));

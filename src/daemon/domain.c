@@ -307,6 +307,25 @@ bool domain_store(struct domain *d, GError **error)
 	return !d->hv->driver->store || d->hv->driver->store(d, error);
 }
 
+bool domain_store_as(struct domain *d, struct domain_def **def, GError **error)
+{
+	g_autofree char *xml = domain_def_format(*def, FORMAT_SECURE | FORMAT_INACTIVE);
+	g_autoptr(DomainDef) checked = domain_def_parse(xml, -1, d->hv->driver->def_flags, error);
+	struct domain_def *before = d->def;
+
+	if (!checked)
+		return false;
+	d->def = checked;
+	if (!domain_store(d, error)) {
+		d->def = before;
+		return false;
+	}
+	checked = NULL;
+	domain_def_free(before);
+	g_clear_pointer(def, domain_def_free);
+	return true;
+}
+
 /* ---- with a client ---- */
 
 static void destroy_later(void *data)

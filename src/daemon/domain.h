@@ -113,6 +113,8 @@ struct domain *domain_known(struct hv *hv, const char *name, const char *uuid);
 void domain_forget(struct domain *d);
 /* The stored definition was changed: it is written where the driver stores such. */
 bool domain_store(struct domain *d, GError **error);
+/* *def becomes that if it can be read again, and is written; it is taken then. On failure all is as it was. */
+bool domain_store_as(struct domain *d, struct domain_def **def, GError **error);
 /* Where its managed save is, to be freed; NULL: its driver has no files. */
 char *domain_managed_path(const struct domain *d);
 /* domain-life.c: starts it, from its managed save if there is one and flags do not say otherwise; with a job. */

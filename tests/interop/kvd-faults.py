@@ -227,6 +227,26 @@ def case_control(bed):
     bed.virsh('undefine', 'inner')
 
 
+def case_unwritten(bed):
+    """A change of a stored definition that cannot be kept is none: one that nobody could read again, one that cannot be written."""
+    fake = Fake(bed, start=False)
+    before = fake.ask('dumpxml')
+    for n in 70000, 4000000000:
+        check("Invalid value for element 'vcpu'" in fake.ask('setvcpus', str(n), '--maximum', '--config', fails=True), 'so many vCPUs')
+    folder = bed.path('config/kvasir/domains')
+    os.rename(folder, folder + '-away')
+    for words in [['setvcpus', '3', '--maximum'], ['setmaxmem', '256M'], ['desc', 'another'], ['vcpupin', '0', '0'],
+                  ['memtune', '--hard-limit', '100000']]:
+        fake.ask(*words, '--config', fails=True)
+        check(fake.ask('dumpxml') == before, f'{words[0]} has changed it', fake.ask('dumpxml'))
+    os.rename(folder + '-away', folder)
+    fake.ask('setmaxmem', '256M', '--config')
+    bed.stop()
+    bed.start()
+    check('262144 KiB' in fake.ask('dominfo'), 'another definition', fake.ask('dominfo'))
+    bed.virsh('undefine', 'inner')
+
+
 def case_redefined(bed):
     """Networks and pools whose new definition cannot be written are as they were."""
     bed.stop()
