@@ -178,6 +178,11 @@ bool domain_with_job(struct call *call, GVariant *args, GVariant **ret, GError *
 	return ok;
 }
 
+bool domain_unblock(struct domain *d)
+{
+	return d->job != JOB_NONE && domain_is_active(d) && d->hv->driver->unblock && d->hv->driver->unblock(d);
+}
+
 /* ---- states ---- */
 
 void domain_event_lifecycle(struct domain *d, int event, int detail)
@@ -334,6 +339,7 @@ static void destroy_later(void *data)
 	struct hv *hv = d->hv;
 	g_autoptr(GError) error = NULL;
 
+	domain_unblock(d);
 	if (domain_job_begin(d, JOB_DESTROY, &error)) {
 		if (domain_is_active(d) && !d->hv->driver->destroy(d, false, &error))
 			kv_log_warn("domain '%s' does not end with its client: %s", d->name, error->message);

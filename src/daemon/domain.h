@@ -94,6 +94,7 @@ typedef bool domain_func(struct call *call, struct domain *d, GVariant *args, GV
 bool domain_with_job(struct call *call, GVariant *args, GVariant **ret, GError **error, enum domain_job job, bool active,
 		     domain_func *func);
 bool domain_require_active(const struct domain *d, GError **error); /* "domain is not running" */
+bool domain_unblock(struct domain *d); /* (waits) before JOB_DESTROY; hv.h */
 
 /*
  * The state changes, the status file is written (store.h) and those who listen get the lifecycle event. event, detail: libvirt's

@@ -147,6 +147,24 @@ def case_slow_disk(bed):
     bed.virsh('undefine', 'inner')
 
 
+def case_stuck(bed):
+    """A machine that does not answer any more is destroyed, whoever waits for its answer."""
+    fake = Fake(bed)
+    with open(bed.path('rng.xml'), 'w', encoding='utf-8') as file:
+        file.write(RNG)
+    fake.does('device_add', ['wait', 'never'])
+    attach = fake.begin('attach-device', 'inner', bed.path('rng.xml'), '--live')
+    fake.waits('never')
+    start = time.monotonic()
+    fake.ask('destroy')
+    took = time.monotonic() - start
+    check(took < 25, f'it takes {took} s')
+    bed.wait('shut off (destroyed)', 'inner')
+    check(attach.wait(kv.LIMIT) != 0, 'it is attached', attach.stdout.read())
+    well(bed)
+    bed.virsh('undefine', 'inner')
+
+
 def case_half_save(bed):
     """A managed save that a daemon did not live to complete is no reason not to start."""
     fake = Fake(bed, start=False)

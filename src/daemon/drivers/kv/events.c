@@ -231,7 +231,9 @@ static void tell_end(struct kv_machine *m)
 {
 	const char *why = m->shutdown;
 
-	if (m->panicked || (why && !strcmp(why, "guest-panic")))
+	if (m->destroyed)
+		domain_stopped(m->d, SHUTOFF_DESTROYED, STOPPED_DESTROYED);
+	else if (m->panicked || (why && !strcmp(why, "guest-panic")))
 		domain_stopped(m->d, SHUTOFF_CRASHED, STOPPED_CRASHED);
 	else if (!why)
 		domain_stopped(m->d, SHUTOFF_CRASHED, STOPPED_FAILED);
@@ -245,7 +247,7 @@ void kv_machine_ended(struct kv_machine *m)
 {
 	struct domain *d = m->d;
 	bool crashed = m->panicked || !m->shutdown || !strcmp(m->shutdown, "guest-panic");
-	bool again = d->persistent && (m->fake_reboot || (crashed && m->restarts));
+	bool again = d->persistent && !m->destroyed && (m->fake_reboot || (crashed && m->restarts));
 
 	if (m->gone)
 		return;

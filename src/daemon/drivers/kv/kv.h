@@ -45,6 +45,7 @@ struct kv_machine {
 	char *shutdown;	 /* the reason that SHUTDOWN gave; NULL: none came */
 	bool gone;
 	bool end_awaited; /* by somebody who has the domain's job */
+	bool destroyed;	  /* kv_unblock() has killed it */
 	GCond changed; /* gone, or a device was deleted */
 	bool dumping;	       /* its monitor answers when it is done */
 	GPtrArray *block_jobs; /* block-job.h; NULL: none yet */
@@ -105,6 +106,7 @@ struct kv_origin {
 bool kv_start_from(struct domain *d, unsigned flags, const struct kv_origin *origin, GError **error);
 bool kv_start(struct domain *d, unsigned flags, const char *restore_from, GError **error);
 bool kv_destroy(struct domain *d, bool graceful, GError **error);
+bool kv_unblock(struct domain *d);
 bool kv_suspend(struct domain *d, GError **error);
 bool kv_resume(struct domain *d, GError **error);
 bool kv_shutdown(struct domain *d, unsigned modes, GError **error);

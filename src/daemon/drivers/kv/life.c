@@ -12,7 +12,7 @@
 #include "log.h"
 #include "workers.h"
 
-enum { START_SECONDS = 60, QUIT_SECONDS = 5, NAME_IN_PATH = 20 };
+enum { START_SECONDS = 60, QUIT_SECONDS = 5, UNBLOCK_SECONDS = 2, NAME_IN_PATH = 20 };
 enum { MODE_ACPI = 1 };
 
 /* ---- its start ---- */
@@ -284,6 +284,25 @@ bool kv_destroy(struct domain *d, bool graceful, GError **error)
 	g_cond_broadcast(&m->changed);
 	kv_machine_unref(m);
 	return true;
+}
+
+bool kv_unblock(struct domain *d)
+{
+	gint64 until = g_get_monotonic_time() + UNBLOCK_SECONDS * G_USEC_PER_SEC;
+	struct kv_machine *m = d->own;
+	bool kill = false;
+
+	if (!m)
+		return false;
+	kv_machine_ref(m);
+	while (d->job != JOB_NONE && !m->gone && !m->ending && !kill)
+		kill = !state_wait(&d->job_ended, until) && d->job != JOB_NONE;
+	if (kill) {
+		m->destroyed = true;
+		kv_kill(m, false);
+	}
+	kv_machine_unref(m);
+	return kill;
 }
 
 /* ---- in between ---- */
