@@ -83,13 +83,26 @@ static bool detach_from(struct domain *d, struct domain_def *def, const char *xm
 	return take_out(d, def, node, live, error);
 }
 
+/* The machine may have ended while it was asked, or its guest have let go of the device. */
+static bool still_there(const struct domain *d, const xmlNode *device, GError **error)
+{
+	xmlNode *devices = d->live ? xml_child(domain_def_root(d->live), "devices") : NULL;
+
+	for (const xmlNode *n = devices ? devices->children : NULL; n; n = n->next)
+		if (n == device)
+			return true;
+	return domain_require_active(d, error) &&
+	       rpc_fail(error, VIR_ERR_OPERATION_FAILED, "the device left the machine while it was changed");
+}
+
 static bool update_in(struct domain *d, struct domain_def *def, const char *xml, bool live, GError **error)
 {
 	xmlNode *after, *before = find(d, def, xml, &after, error);
 
 	if (!before)
 		return false;
-	if (!domain_def_complete_update(def, before, after, error) || (live && !d->hv->driver->update(d, before, after, error))) {
+	if (!domain_def_complete_update(def, before, after, error) ||
+	    (live && (!d->hv->driver->update(d, before, after, error) || !still_there(d, before, error)))) {
 		xmlFreeNode(after);
 		return false;
 	}
@@ -132,11 +145,7 @@ static bool change(struct call *call, struct domain *d, const char *xml, guint32
 		if (d->hv->driver->store_status)
 			d->hv->driver->store_status(d);
 	}
-	if (!copy)
-		return true;
-	domain_def_free(d->def);
-	d->def = g_steal_pointer(&copy);
-	return domain_store(d, error);
+	return !copy || domain_store_as(d, &copy, error);
 }
 
 static bool device_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)

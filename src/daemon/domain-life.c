@@ -354,9 +354,25 @@ static bool destroy_func(struct call *call, struct domain *d, GVariant *args, GV
 	return d->hv->driver->destroy(d, flags & DESTROY_GRACEFUL, error);
 }
 
+/* Whoever hangs in a call about the domain is no reason not to destroy it. */
 static bool destroy(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
-	return domain_with_job(call, args, ret, error, JOB_DESTROY, true, destroy_func);
+	g_autoptr(Domain) d = domain_of_args(call, args, error);
+	bool killed, ok;
+	guint32 flags = 0;
+
+	if (g_variant_n_children(args) > 1)
+		g_variant_get_child(args, 1, "u", &flags);
+	if (!d)
+		return false;
+	killed = !(flags & DESTROY_GRACEFUL) && domain_unblock(d);
+	if (killed && d->gone)
+		return true;
+	if (!domain_job_begin(d, JOB_DESTROY, error))
+		return false;
+	ok = (killed && !domain_is_active(d)) || (domain_require_active(d, error) && destroy_func(call, d, args, ret, error));
+	domain_job_end(d, JOB_DESTROY);
+	return ok;
 }
 
 /* ---- names, autostart ---- */
@@ -365,6 +381,9 @@ static bool may_rename(const struct domain *d, const char *name, GError **error)
 {
 	if (!name || !*name || strchr(name, '/'))
 		return rpc_fail(error, VIR_ERR_XML_ERROR, "name %s cannot contain '/'", name && *name ? name : "''");
+	for (const char *c = name; *c; c++)
+		if (g_ascii_iscntrl(*c))
+			return rpc_fail(error, VIR_ERR_XML_DETAIL, "invalid char in name: %c", *c);
 	if (domain_is_active(d))
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "cannot rename active domain");
 	if (!d->persistent)

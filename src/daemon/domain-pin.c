@@ -79,6 +79,7 @@ static void tell(struct domain *d, int vcpu, const char *cpus)
 
 static bool pin_to(struct call *call, struct domain *d, int vcpu, GVariant *map, guint32 flags, GError **error)
 {
+	g_autoptr(DomainDef) wanted = NULL;
 	struct domain_def *stored;
 	g_autofree char *cpus = NULL;
 	const guint8 *bits;
@@ -109,8 +110,9 @@ static bool pin_to(struct call *call, struct domain *d, int vcpu, GVariant *map,
 	}
 	if (!stored)
 		return true;
-	set_pin(stored, vcpu, cpus);
-	return domain_store(d, error);
+	wanted = domain_def_copy(d->def);
+	set_pin(wanted, vcpu, cpus);
+	return domain_store_as(d, &wanted, error);
 }
 
 /* domain_pin_vcpu, domain_pin_vcpu_flags and domain_pin_emulator. */

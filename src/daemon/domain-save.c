@@ -112,6 +112,9 @@ static bool restore_from(struct call *call, const char *path, const char *xml, g
 	d = domain_define_for_once(call->hv, &def, JOB_MODIFY, error);
 	if (!d)
 		return false;
+	/* Of what was saved the given definition is the one that runs, also of a domain that is there for this once. */
+	if (xml && !d->live)
+		d->live = domain_def_copy(d->def);
 	ok = driver->start(d, (flags & SAVE_PAUSED ? START_PAUSED : 0) | (flags & SAVE_RUNNING ? START_RUNNING : 0), path,
 			   error);
 	if (!ok) {

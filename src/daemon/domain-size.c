@@ -46,6 +46,8 @@ static bool check_memory(struct domain *d, guint64 kib, guint32 flags, GError **
 
 static bool set_memory_to(struct call *call, struct domain *d, guint64 kib, guint32 flags, GError **error)
 {
+	g_autoptr(DomainDef) wanted = NULL;
+
 	if (!call_check_flags(call, flags, AFFECT_LIVE | AFFECT_CONFIG | MEM_MAXIMUM, error) ||
 	    !domain_affects(d, &flags, error) || !check_memory(d, kib, flags, error))
 		return false;
@@ -57,8 +59,9 @@ static bool set_memory_to(struct call *call, struct domain *d, guint64 kib, guin
 	}
 	if (!(flags & AFFECT_CONFIG))
 		return true;
-	set_memory_of(d->def, kib, flags & MEM_MAXIMUM);
-	return domain_store(d, error);
+	wanted = domain_def_copy(d->def);
+	set_memory_of(wanted, kib, flags & MEM_MAXIMUM);
+	return domain_store_as(d, &wanted, error);
 }
 
 static bool set_memory_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)
@@ -186,6 +189,7 @@ static bool set_live(struct domain *d, unsigned n, GError **error)
 static bool set_vcpus_to(struct call *call, struct domain *d, unsigned n, guint32 flags, GError **error)
 {
 	guint32 hotpluggable = call->hv->driver->set_vcpu ? VCPU_HOTPLUGGABLE : 0;
+	g_autoptr(DomainDef) wanted = NULL;
 
 	if (!call_check_flags(call, flags, AFFECT_LIVE | AFFECT_CONFIG | VCPU_MAXIMUM | hotpluggable, error) ||
 	    !domain_affects(d, &flags, error) || !check_vcpus(d, n, flags, error))
@@ -200,8 +204,9 @@ static bool set_vcpus_to(struct call *call, struct domain *d, unsigned n, guint3
 	}
 	if (!(flags & AFFECT_CONFIG))
 		return true;
-	set_vcpus_of(d->def, n, flags);
-	return domain_store(d, error);
+	wanted = domain_def_copy(d->def);
+	set_vcpus_of(wanted, n, flags);
+	return domain_store_as(d, &wanted, error);
 }
 
 static bool set_vcpus_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)
@@ -263,6 +268,7 @@ static bool change_set(struct domain *d, const guint8 *set, gsize len, bool on, 
 static bool set_vcpu_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)
 {
 	g_autoptr(GByteArray) set = NULL;
+	g_autoptr(DomainDef) wanted = NULL;
 	struct domain_def *stored = NULL;
 	const char *map;
 	gint32 state;
@@ -288,10 +294,11 @@ static bool set_vcpu_func(struct call *call, struct domain *d, GVariant *args, G
 		return false;
 	if (!(flags & AFFECT_CONFIG))
 		return true;
+	wanted = domain_def_copy(d->def);
 	for (unsigned i = 0; i < set->len; i++)
 		if (set->data[i])
-			domain_def_set_vcpu(d->def, i, state);
-	return domain_store(d, error);
+			domain_def_set_vcpu(wanted, i, state);
+	return domain_store_as(d, &wanted, error);
 }
 
 static bool set_vcpu(struct call *call, GVariant *args, GVariant **ret, GError **error)

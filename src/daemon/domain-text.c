@@ -152,13 +152,16 @@ static bool check_set(gint32 kind, const char *text, const char *key, const char
 		return rpc_fail(error, VIR_ERR_INVALID_ARG, "metadata title can't contain newlines");
 	if (kind == TEXT_ELEMENT && (!uri || (text && !key)))
 		return rpc_fail(error, VIR_ERR_INVALID_ARG, "an element of metadata needs a key and a namespace");
+	for (const char *c = uri; kind == TEXT_ELEMENT && *c; c++)
+		if (g_ascii_iscntrl(*c))
+			return rpc_fail(error, VIR_ERR_INVALID_ARG, "a namespace of metadata cannot contain control characters");
 	return true;
 }
 
 static bool set_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)
 {
 	g_autofree char *text = NULL, *key = NULL, *uri = NULL;
-	struct domain_def *stored;
+	g_autoptr(DomainDef) stored = NULL;
 	guint32 flags;
 	gint32 kind;
 
@@ -177,8 +180,8 @@ static bool set_func(struct call *call, struct domain *d, GVariant *args, GVaria
 			d->hv->driver->store_status(d);
 	}
 	if (flags & AFFECT_CONFIG) {
-		stored = domain_stored_def(d, error);
-		if (!stored || !put_text(stored, kind, text, key, uri, error) || !domain_store(d, error))
+		stored = domain_stored_def(d, error) ? domain_def_copy(d->def) : NULL;
+		if (!stored || !put_text(stored, kind, text, key, uri, error) || !domain_store_as(d, &stored, error))
 			return false;
 	}
 	events_domain(d, DOMAIN_EVENT_METADATA_CHANGE, g_variant_new("(ims)", kind, uri));

@@ -294,10 +294,7 @@ static bool set_func(struct call *call, struct domain *d, GVariant *args, GVaria
 	}
 	if (flags & AFFECT_LIVE && !set_live(d, rows, params, error))
 		return false;
-	if (!(flags & AFFECT_CONFIG))
-		return true;
-	apply(d->def, rows, params);
-	return domain_store(d, error);
+	return !wanted || domain_store_as(d, &wanted, error);
 }
 
 static bool set(struct call *call, GVariant *args, GVariant **ret, GError **error)
@@ -418,8 +415,7 @@ static bool set_numa_one(struct domain_def *def, const char *name, GVariant *val
 static bool set_numa_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)
 {
 	g_autoptr(GVariant) params = g_variant_get_child_value(args, 1);
-	g_autoptr(DomainDef) wanted = NULL, parsed = NULL;
-	g_autofree char *xml = NULL;
+	g_autoptr(DomainDef) wanted = NULL;
 	guint32 flags;
 
 	if (!d->hv->driver->tune)
@@ -442,13 +438,7 @@ static bool set_numa_func(struct call *call, struct domain *d, GVariant *args, G
 		if (!set_numa_one(wanted, name, value, error))
 			return false;
 	}
-	xml = domain_def_format(wanted, FORMAT_SECURE | FORMAT_INACTIVE);
-	parsed = domain_def_parse(xml, -1, d->hv->driver->def_flags, error);
-	if (!parsed)
-		return false;
-	domain_def_free(d->def);
-	d->def = g_steal_pointer(&parsed);
-	return domain_store(d, error);
+	return domain_store_as(d, &wanted, error);
 }
 
 static bool set_numa(struct call *call, GVariant *args, GVariant **ret, GError **error)

@@ -178,6 +178,11 @@ bool domain_with_job(struct call *call, GVariant *args, GVariant **ret, GError *
 	return ok;
 }
 
+bool domain_unblock(struct domain *d)
+{
+	return d->job != JOB_NONE && domain_is_active(d) && d->hv->driver->unblock && d->hv->driver->unblock(d);
+}
+
 /* ---- states ---- */
 
 void domain_event_lifecycle(struct domain *d, int event, int detail)
@@ -307,6 +312,25 @@ bool domain_store(struct domain *d, GError **error)
 	return !d->hv->driver->store || d->hv->driver->store(d, error);
 }
 
+bool domain_store_as(struct domain *d, struct domain_def **def, GError **error)
+{
+	g_autofree char *xml = domain_def_format(*def, FORMAT_SECURE | FORMAT_INACTIVE);
+	g_autoptr(DomainDef) checked = domain_def_parse(xml, -1, d->hv->driver->def_flags, error);
+	struct domain_def *before = d->def;
+
+	if (!checked)
+		return false;
+	d->def = checked;
+	if (!domain_store(d, error)) {
+		d->def = before;
+		return false;
+	}
+	checked = NULL;
+	domain_def_free(before);
+	g_clear_pointer(def, domain_def_free);
+	return true;
+}
+
 /* ---- with a client ---- */
 
 static void destroy_later(void *data)
@@ -315,6 +339,7 @@ static void destroy_later(void *data)
 	struct hv *hv = d->hv;
 	g_autoptr(GError) error = NULL;
 
+	domain_unblock(d);
 	if (domain_job_begin(d, JOB_DESTROY, &error)) {
 		if (domain_is_active(d) && !d->hv->driver->destroy(d, false, &error))
 			kv_log_warn("domain '%s' does not end with its client: %s", d->name, error->message);

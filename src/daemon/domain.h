@@ -94,6 +94,7 @@ typedef bool domain_func(struct call *call, struct domain *d, GVariant *args, GV
 bool domain_with_job(struct call *call, GVariant *args, GVariant **ret, GError **error, enum domain_job job, bool active,
 		     domain_func *func);
 bool domain_require_active(const struct domain *d, GError **error); /* "domain is not running" */
+bool domain_unblock(struct domain *d); /* (waits) before JOB_DESTROY; hv.h */
 
 /*
  * The state changes, the status file is written (store.h) and those who listen get the lifecycle event. event, detail: libvirt's
@@ -113,6 +114,8 @@ struct domain *domain_known(struct hv *hv, const char *name, const char *uuid);
 void domain_forget(struct domain *d);
 /* The stored definition was changed: it is written where the driver stores such. */
 bool domain_store(struct domain *d, GError **error);
+/* *def becomes that if it can be read again, and is written; it is taken then. On failure all is as it was. */
+bool domain_store_as(struct domain *d, struct domain_def **def, GError **error);
 /* Where its managed save is, to be freed; NULL: its driver has no files. */
 char *domain_managed_path(const struct domain *d);
 /* domain-life.c: starts it, from its managed save if there is one and flags do not say otherwise; with a job. */

@@ -93,6 +93,11 @@ struct hv_driver {
 	 */
 	bool (*start)(struct domain *d, unsigned flags, const char *restore_from, GError **error);
 	bool (*destroy)(struct domain *d, bool graceful, GError **error); /* (waits) */
+	/*
+	 * (waits) Somebody has the job of a domain that is to be destroyed, perhaps for as long as its machine does not answer:
+	 * then that is killed, true, and will have been destroyed. NULL: its calls do not wait for a machine.
+	 */
+	bool (*unblock)(struct domain *d);
 	bool (*suspend)(struct domain *d, GError **error); /* (waits) */
 	bool (*resume)(struct domain *d, GError **error); /* (waits) */
 	bool (*shutdown)(struct domain *d, unsigned modes, GError **error); /* (waits) */

@@ -128,6 +128,7 @@ static bool bridge_name(struct call *call, GVariant *args, GVariant **ret, GErro
 static bool set_autostart(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
 	struct entry *e = registry_of_args(call->hv->networks, args, error);
+	bool before;
 	gint32 on;
 
 	g_variant_get_child(args, 1, "i", &on);
@@ -135,8 +136,12 @@ static bool set_autostart(struct call *call, GVariant *args, GVariant **ret, GEr
 		return false;
 	if (!e->persistent && !call->hv->driver->test_rules)
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "cannot set autostart for transient network");
+	before = e->autostart;
 	e->autostart = on != 0;
-	return registry_store(e, error);
+	if (registry_store(e, error))
+		return true;
+	e->autostart = before;
+	return false;
 }
 
 static void note(struct entry *e)
@@ -147,7 +152,7 @@ static void note(struct entry *e)
 		hv->driver->network_status(hv, e);
 }
 
-/* The network of a call's XML, checked, among the others. */
+/* The network of a call's XML, checked, among the others; stored if it is not transient. */
 static struct entry *take_xml(struct call *call, GVariant *args, bool transient, GError **error)
 {
 	g_autoptr(xmlDoc) doc = NULL;
@@ -163,7 +168,9 @@ static struct entry *take_xml(struct call *call, GVariant *args, bool transient,
 	doc = object_parse(OBJECT_NETWORK, xml, -1, call->hv->driver->def_flags, error);
 	if (!doc || (call->hv->driver->network_check && !call->hv->driver->network_check(call->hv, doc, error)))
 		return NULL;
-	e = registry_define(call->hv->networks, doc, transient, error);
+	if (!transient)
+		return registry_define_stored(call->hv->networks, &doc, error);
+	e = registry_define(call->hv->networks, doc, true, error);
 	if (e)
 		doc = NULL;
 	return e;
@@ -175,11 +182,6 @@ static bool define(struct call *call, GVariant *args, GVariant **ret, GError **e
 
 	if (!e)
 		return false;
-	if (!registry_store(e, error)) {
-		if (!e->active)
-			registry_remove(e);
-		return false;
-	}
 	note(e);
 	registry_event(e, 0, OBJECT_DEFINED);
 	return answer(e, ret);

@@ -129,6 +129,40 @@ struct entry *registry_define(struct registry *r, xmlDoc *doc, bool transient, G
 	return NULL;
 }
 
+struct entry *registry_define_stored(struct registry *r, xmlDoc **doc, GError **error)
+{
+	const char *text = xml_text(xmlDocGetRootElement(*doc), "uuid");
+	guint8 uuid[16];
+	char clean[UUID_TEXT] = "";
+	g_autoptr(xmlDoc) before = NULL, live = NULL;
+	bool persistent = false;
+	struct entry *e;
+
+	if (text && uuid_parse(text, uuid))
+		uuid_write(uuid, clean);
+	e = g_hash_table_lookup(r->all, clean);
+	if (e) {
+		before = xmlCopyDoc(e->doc, 1);
+		live = e->live ? xmlCopyDoc(e->live, 1) : NULL;
+		persistent = e->persistent;
+	}
+	e = registry_define(r, *doc, false, error);
+	if (e)
+		*doc = NULL;
+	if (!e || registry_store(e, error))
+		return e;
+	if (!before) {
+		registry_remove(e);
+		return NULL;
+	}
+	xmlFreeDoc(e->doc);
+	xmlFreeDoc(e->live);
+	e->doc = g_steal_pointer(&before);
+	e->live = g_steal_pointer(&live);
+	e->persistent = persistent;
+	return NULL;
+}
+
 void registry_remove(struct entry *e)
 {
 	g_hash_table_remove(e->of->all, e->uuid_text);

@@ -38,6 +38,8 @@ void registry_free(struct registry *r); /* NULL is fine */
 
 /* doc is taken on success. transient: it is to be active now, and what is stored stays. */
 struct entry *registry_define(struct registry *r, xmlDoc *doc, bool transient, GError **error);
+/* One that is to be stored, written as well: on failure all is as it was. *doc is taken, then NULL, when it is fit to be. */
+struct entry *registry_define_stored(struct registry *r, xmlDoc **doc, GError **error);
 void registry_remove(struct entry *e);
 /* Written, or its file removed if it is not persistent any more, where the driver has files. */
 bool registry_store(struct entry *e, GError **error);

@@ -19,6 +19,7 @@ struct work {
 static struct pool {
 	GCond more;
 	unsigned n, idle;
+	unsigned called; /* of the idle ones: woken for something, and not there yet */
 	bool priority;
 } pools[] = { { .priority = false }, { .priority = true } };
 static GQueue queue = G_QUEUE_INIT;
@@ -42,19 +43,21 @@ static gpointer worker(gpointer data)
 	struct work *w;
 
 	state_acquire();
-	for (bool late = false; !late || queue.length;) {
+	for (bool late = false;;) {
 		while ((w = next(p))) {
+			late = false;
 			if (w->call)
 				dispatch_run(w->call, w->args);
 			else
 				w->func(w->data);
 			g_free(w);
 		}
+		if (late)
+			break;
 		p->idle++;
 		late = !state_wait(&p->more, g_get_monotonic_time() + IDLE_SECONDS * G_USEC_PER_SEC);
 		p->idle--;
-		if (late && p->priority)
-			break;
+		p->called -= p->called > 0;
 	}
 	p->n--;
 	state_release();
@@ -63,7 +66,9 @@ static gpointer worker(gpointer data)
 
 static bool wake(struct pool *p)
 {
-	if (p->idle) {
+	/* One that was called for something else may have to wait in the middle of it. */
+	if (p->idle > p->called) {
+		p->called++;
 		state_signal(&p->more);
 		return true;
 	}

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """In the place of kv-vmm for kvd-agent.py: a machine that has a monitor and an agent's port and nothing else. What its agent says
-to a command is a file's in the folder KV_AGENT: COMMAND.json is the answer as it is; LOG gets the commands.   usage: as kv-vmm's"""
+to a command is a file's in the folder KV_AGENT: COMMAND.json is the answer as it is; LOG gets the commands. What its monitor does
+when it is asked something is a list of steps in do-COMMAND.json (kvd-faults.py).   usage: as kv-vmm's"""
 import json
 import os
 import re
 import selectors
 import socket
 import sys
+import time
 
 FOLDER = os.environ['KV_AGENT']
 EVENTS = {'guest-suspend-ram': ('SUSPEND', {}), 'guest-shutdown reboot': ('RESET', {'guest': True}),
@@ -66,8 +68,30 @@ class Machine:
         if name == 'SHUTDOWN':
             sys.exit(0)
 
+    def follow(self, message, steps):
+        """["return", value], ["error", words], ["event", name, data], ["wait", file that is to come], ["mark", file], ["end"]."""
+        for what, *more in steps:
+            if what == 'event':
+                self.event(*more)
+            elif what == 'mark':
+                with open(f'{FOLDER}/{more[0]}', 'wb'):
+                    pass
+            elif what == 'wait':
+                with open(f'{FOLDER}/waits-{more[0]}', 'wb'):
+                    pass
+                while not os.path.exists(f'{FOLDER}/{more[0]}'):
+                    time.sleep(.01)
+            elif what == 'end':
+                os._exit(0)
+            else:
+                value = more[0] if what == 'return' else {'class': 'GenericError', 'desc': more[0]}
+                self.tell({what: value, 'id': message.get('id')})
+
     def command(self, line):
         message = json.loads(line)
+        if os.path.exists(f'{FOLDER}/do-{message["execute"]}.json'):
+            with open(f'{FOLDER}/do-{message["execute"]}.json', encoding='utf-8') as file:
+                return self.follow(message, json.load(file))
         answer = {'query-chardev': [{'label': 'channel0', 'filename': 'unix:x', 'frontend-open': self.open}],
                   'query-status': {'status': 'running', 'running': True}}.get(message['execute'], {})
         if message['execute'] == 'system_wakeup':

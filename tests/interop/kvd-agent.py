@@ -47,7 +47,7 @@ ANSWERS = {
 class Fake:
     """A machine named inner whose agent says what say() was told."""
 
-    def __init__(self, bed, start=True):
+    def __init__(self, bed, start=True, devices=CHANNEL + DISK):
         self.bed, self.folder = bed, bed.path('agent')
         os.mkdir(self.folder)
         bed.environment['KV_AGENT'] = self.folder
@@ -57,7 +57,7 @@ class Fake:
         for name, value in ANSWERS.items():
             self.say(name, {'return': value})
         self.say('error', {'error': {'class': 'CommandNotFound', 'desc': 'The command has not been found'}})
-        bed.bare('inner', '', CHANNEL + DISK)
+        bed.bare('inner', '', devices)
         if start:
             bed.virsh('start', 'inner')
 

@@ -92,7 +92,9 @@ static struct entry *define(struct call *call, GVariant *args, bool transient, g
 	doc = object_parse(OBJECT_POOL, xml, -1, call->hv->driver->def_flags | (flags & validate ? DEF_VALIDATE : 0), error);
 	if (!doc || !pool_check_source(call->hv, doc, error))
 		return NULL;
-	e = registry_define(call->hv->pools, doc, transient, error);
+	if (!transient)
+		return registry_define_stored(call->hv->pools, &doc, error);
+	e = registry_define(call->hv->pools, doc, true, error);
 	if (e)
 		doc = NULL;
 	return e;
@@ -100,7 +102,6 @@ static struct entry *define(struct call *call, GVariant *args, bool transient, g
 
 static bool define_xml(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
-	unsigned before = g_hash_table_size(call->hv->pools->all);
 	struct entry *e;
 	guint32 flags;
 
@@ -110,11 +111,6 @@ static bool define_xml(struct call *call, GVariant *args, GVariant **ret, GError
 	e = define(call, args, false, DEFINE_VALIDATE, error);
 	if (!e)
 		return false;
-	if (!registry_store(e, error)) {
-		if (g_hash_table_size(call->hv->pools->all) > before)
-			registry_remove(e);
-		return false;
-	}
 	registry_event(e, POOL_EVENT_LIFE, OBJECT_DEFINED);
 	*ret = g_variant_new("(@(say))", entry_handle(e));
 	return true;

@@ -177,15 +177,18 @@ xmlDoc *model_xml_parse(const char *xml, gssize len, const char *root, GError **
 
 /* ---- out ---- */
 
+/* Control characters that XML does not have are left out, as libvirt does: else nobody could read the document again. */
 static void escape(GString *out, const char *text)
 {
+	static const char special[] = "<>&\"'\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\x10\x11\x12\x13\x14\x15\x16"
+				      "\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f";
 	static const struct {
 		char c;
 		const char *as;
 	} escapes[] = { { '<', "&lt;" }, { '>', "&gt;" }, { '&', "&amp;" }, { '"', "&quot;" }, { '\'', "&apos;" } };
 
 	for (;; text++) {
-		size_t len = strcspn(text, "<>&\"'");
+		size_t len = strcspn(text, special);
 
 		g_string_append_len(out, text, (gssize)len);
 		text += len;

@@ -290,32 +290,44 @@ struct ending {
 	char *id;
 };
 
+/* NULL: it is somebody else's to end, or nobody's any more. */
+static struct block_job *to_end(const struct ending *e)
+{
+	struct block_job *job = e->m->gone ? NULL : find_by_id(e->m, e->id);
+
+	return job && job->concluded && !job->awaited ? job : NULL;
+}
+
 /* A job that takes long may be in between: then it is tried again. */
 static void end_later(void *opaque)
 {
 	struct ending *e = opaque;
-	struct domain *d = e->d;
-	struct block_job *job = NULL;
+	bool begun = false;
 
-	while (!e->m->gone && (job = find_by_id(e->m, e->id)) && !job->awaited && !domain_job_begin(d, JOB_MODIFY, NULL))
-		job = NULL;
-	if (job && !job->awaited) {
-		job = e->m->gone ? NULL : find_by_id(e->m, e->id);
-		if (job && !job->awaited)
-			end_job(e->m, job, NULL);
-		domain_job_end(d, JOB_MODIFY);
-	}
-	domain_unref(d);
+	while (to_end(e) && !begun)
+		begun = domain_job_begin(e->d, JOB_MODIFY, NULL);
+	if (begun && to_end(e))
+		end_job(e->m, to_end(e), NULL);
+	if (begun)
+		domain_job_end(e->d, JOB_MODIFY);
+	domain_unref(e->d);
 	kv_machine_unref(e->m);
 	g_free(e->id);
 	g_free(e);
+}
+
+static void end_soon(struct kv_machine *m, const struct block_job *job)
+{
+	struct ending *e = g_new(struct ending, 1);
+
+	*e = (struct ending){kv_machine_ref(m), domain_ref(m->d), g_strdup(job->id)};
+	workers_run(end_later, e);
 }
 
 /* In the main thread. */
 void kv_block_job_status(struct kv_machine *m, const char *id, const char *status)
 {
 	struct block_job *job = find_by_id(m, id);
-	struct ending *e;
 
 	if (!job || !status)
 		return;
@@ -328,11 +340,8 @@ void kv_block_job_status(struct kv_machine *m, const char *id, const char *statu
 		return;
 	job->concluded = true;
 	g_cond_broadcast(&m->changed);
-	if (job->awaited)
-		return;
-	e = g_new(struct ending, 1);
-	*e = (struct ending){kv_machine_ref(m), domain_ref(m->d), g_strdup(id)};
-	workers_run(end_later, e);
+	if (!job->awaited)
+		end_soon(m, job);
 }
 
 void kv_block_jobs_reconnect(struct kv_machine *m)
@@ -417,15 +426,17 @@ static bool cancel_job(struct kv_machine *m, struct block_job *job, GError **err
 	return kv_do(m, "block-job-cancel", kv_args("device", job->id, NULL), error);
 }
 
-/* A job whose end was not begun goes on as it was. */
+/* A job whose end was not begun goes on as it was, or has ended by itself meanwhile. */
 static void take_back(struct kv_machine *m, const char *target)
 {
 	struct block_job *job = m->gone ? NULL : block_job_of(m, target);
 
 	if (!job)
 		return;
-	job->pivoting = job->aborted = false;
+	job->pivoting = job->aborted = job->awaited = false;
 	tell_ready(m, job);
+	if (job->concluded)
+		end_soon(m, job);
 }
 
 static bool abort_job(struct kv_machine *m, xmlNode *disk, GVariant *args, GError **error)

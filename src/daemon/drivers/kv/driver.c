@@ -317,6 +317,7 @@ const struct hv_driver kv_driver = {
 	.interfaces = host_interfaces,
 	.start = kv_start,
 	.destroy = kv_destroy,
+	.unblock = kv_unblock,
 	.suspend = kv_suspend,
 	.resume = kv_resume,
 	.shutdown = kv_shutdown,

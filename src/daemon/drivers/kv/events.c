@@ -11,7 +11,7 @@
 #include "log.h"
 #include "workers.h"
 
-enum { END_SECONDS = 15 };
+enum { END_SECONDS = 15, POLL_MS = 50 };
 enum { WATCHDOG_NONE, WATCHDOG_PAUSE, WATCHDOG_RESET, WATCHDOG_POWEROFF, WATCHDOG_SHUTDOWN, WATCHDOG_DEBUG, WATCHDOG_INJECTNMI };
 enum { IO_ERROR_NONE, IO_ERROR_PAUSE, IO_ERROR_REPORT };
 enum { TRAY_OPEN, TRAY_CLOSE };
@@ -231,7 +231,9 @@ static void tell_end(struct kv_machine *m)
 {
 	const char *why = m->shutdown;
 
-	if (m->panicked || (why && !strcmp(why, "guest-panic")))
+	if (m->destroyed)
+		domain_stopped(m->d, SHUTOFF_DESTROYED, STOPPED_DESTROYED);
+	else if (m->panicked || (why && !strcmp(why, "guest-panic")))
 		domain_stopped(m->d, SHUTOFF_CRASHED, STOPPED_CRASHED);
 	else if (!why)
 		domain_stopped(m->d, SHUTOFF_CRASHED, STOPPED_FAILED);
@@ -245,7 +247,7 @@ void kv_machine_ended(struct kv_machine *m)
 {
 	struct domain *d = m->d;
 	bool crashed = m->panicked || !m->shutdown || !strcmp(m->shutdown, "guest-panic");
-	bool again = d->persistent && (m->fake_reboot || (crashed && m->restarts));
+	bool again = d->persistent && !m->destroyed && (m->fake_reboot || (crashed && m->restarts));
 
 	if (m->gone)
 		return;
@@ -261,6 +263,16 @@ void kv_machine_ended(struct kv_machine *m)
 	domain_unref(d);
 }
 
+/* Who is in the middle of a call about it has its definition, and hears first that its monitor is gone. */
+static void let_others_end(struct kv_machine *m)
+{
+	struct domain *d = domain_ref(m->d);
+
+	while (!m->ending && !m->gone && !m->end_awaited && d->job != JOB_NONE)
+		state_wait(&d->job_ended, g_get_monotonic_time() + POLL_MS * G_TIME_SPAN_MILLISECOND);
+	domain_unref(d);
+}
+
 /* Its files are free when the process is gone: who hears of the end may start it again. */
 static void finish(void *opaque)
 {
@@ -272,6 +284,8 @@ static void finish(void *opaque)
 		kv_process_kill(m, SIGKILL);
 		kv_process_wait_end(m, g_get_monotonic_time() + G_USEC_PER_SEC);
 	}
+	if (!m->ending && !m->gone)
+		let_others_end(m);
 	if (!m->ending)
 		kv_machine_ended(m);
 	kv_machine_unref(m);

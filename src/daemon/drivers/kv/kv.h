@@ -44,6 +44,8 @@ struct kv_machine {
 	int pause_reason; /* of the next STOP; PAUSED_UNKNOWN: the guest's or somebody else's doing */
 	char *shutdown;	 /* the reason that SHUTDOWN gave; NULL: none came */
 	bool gone;
+	bool end_awaited; /* by somebody who has the domain's job */
+	bool destroyed;	  /* kv_unblock() has killed it */
 	GCond changed; /* gone, or a device was deleted */
 	bool dumping;	       /* its monitor answers when it is done */
 	GPtrArray *block_jobs; /* block-job.h; NULL: none yet */
@@ -104,6 +106,7 @@ struct kv_origin {
 bool kv_start_from(struct domain *d, unsigned flags, const struct kv_origin *origin, GError **error);
 bool kv_start(struct domain *d, unsigned flags, const char *restore_from, GError **error);
 bool kv_destroy(struct domain *d, bool graceful, GError **error);
+bool kv_unblock(struct domain *d);
 bool kv_suspend(struct domain *d, GError **error);
 bool kv_resume(struct domain *d, GError **error);
 bool kv_shutdown(struct domain *d, unsigned modes, GError **error);
@@ -235,6 +238,8 @@ enum kv_job { KV_JOB_SAVE = 2, KV_JOB_SNAPSHOT = 6, KV_JOB_DUMP = 8 }; /* libvir
 bool kv_migrate_to(struct kv_machine *m, int fd, enum kv_job job, GError **error);
 /* A descriptor behind the header, whether it ran, for --incoming; -1 on error. */
 int kv_open_saved(const char *path, bool *ret_running, GError **error);
+bool kv_saved_is_part(const char *path); /* it was cut short */
+void kv_end_saved(struct kv_machine *m); /* (waits) all of it is saved */
 
 /* ---- snapshot*.c: see snapshot.h ---- */
 bool kv_store_snapshots(struct domain *d, GError **error);

@@ -12,7 +12,7 @@
 #include "log.h"
 #include "workers.h"
 
-enum { START_SECONDS = 60, QUIT_SECONDS = 5, NAME_IN_PATH = 20 };
+enum { START_SECONDS = 60, QUIT_SECONDS = 5, UNBLOCK_SECONDS = 2, NAME_IN_PATH = 20 };
 enum { MODE_ACPI = 1 };
 
 /* ---- its start ---- */
@@ -175,8 +175,15 @@ static bool settle_snapshots(struct domain *d, GError **error)
 	return kv_snapshot_is_pending(d, "delete", NULL) || kv_snapshot_settle(d, error);
 }
 
+/* A managed save that was cut short, as the daemon ended meanwhile, is left out; the machine boots, as under libvirt. */
 bool kv_start(struct domain *d, unsigned flags, const char *restore_from, GError **error)
 {
+	g_autofree char *managed = domain_managed_path(d);
+
+	if (!g_strcmp0(restore_from, managed) && kv_saved_is_part(restore_from)) {
+		kv_log_warn("domain '%s': ignoring incomplete managed state %s", d->name, restore_from);
+		restore_from = NULL;
+	}
 	return settle_snapshots(d, error) && kv_start_from(d, flags, &(struct kv_origin){.saved = restore_from}, error);
 }
 
@@ -277,6 +284,25 @@ bool kv_destroy(struct domain *d, bool graceful, GError **error)
 	g_cond_broadcast(&m->changed);
 	kv_machine_unref(m);
 	return true;
+}
+
+bool kv_unblock(struct domain *d)
+{
+	gint64 until = g_get_monotonic_time() + UNBLOCK_SECONDS * G_USEC_PER_SEC;
+	struct kv_machine *m = d->own;
+	bool kill = false;
+
+	if (!m)
+		return false;
+	kv_machine_ref(m);
+	while (d->job != JOB_NONE && !m->gone && !m->ending && !kill)
+		kill = !state_wait(&d->job_ended, until) && d->job != JOB_NONE;
+	if (kill) {
+		m->destroyed = true;
+		kv_kill(m, false);
+	}
+	kv_machine_unref(m);
+	return kill;
 }
 
 /* ---- in between ---- */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -11,7 +12,7 @@
 
 #include "kv.h"
 
-enum { CONSOLE_FORCE = 1, MONITOR_HMP = 1, HOLD_MAX_MS = 10000 };
+enum { CONSOLE_FORCE = 1, MONITOR_HMP = 1, HOLD_MAX_MS = 10000, CONNECT_MS = 5000 };
 
 /* ---- consoles ---- */
 
@@ -101,15 +102,37 @@ int kv_open_channel(struct domain *d, const char *name, unsigned flags, GError *
 
 /* ---- screens ---- */
 
-static int connect_tcp(const char *host, const char *port, GError **error)
+/* (waits) A machine that accepts nobody has its connections wait in its queue, and those behind them outside of it. */
+static bool connect_in_time(int fd, const struct addrinfo *to)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	socklen_t len = sizeof(int);
+	int why = 0;
+
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	if (connect(fd, to->ai_addr, to->ai_addrlen) < 0) {
+		if (errno != EINPROGRESS)
+			return false;
+		state_release();
+		poll(&p, 1, CONNECT_MS);
+		state_acquire();
+		if (!(p.revents & POLLOUT) || getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &len) < 0 || why)
+			return false;
+	}
+	fcntl(fd, F_SETFL, 0);
+	return true;
+}
+
+static int connect_tcp(const char *address, const char *at, GError **error)
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_NUMERICHOST};
+	g_autofree char *host = g_strdup(address), *port = g_strdup(at);
 	struct addrinfo *list = NULL;
 	int fd = -1;
 
 	if (getaddrinfo(host, port, &hints, &list) == 0) {
 		fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		if (fd >= 0 && connect(fd, list->ai_addr, list->ai_addrlen) < 0) {
+		if (fd >= 0 && !connect_in_time(fd, list)) {
 			close(fd);
 			fd = -1;
 		}
@@ -161,7 +184,7 @@ int kv_screenshot(struct domain *d, unsigned screen, char **ret_mime, GError **e
 		json_object_set_string_member(args, "device", "vga");
 		json_object_set_int_member(args, "head", screen);
 	}
-	if (kv_do(m, "screendump", args, error) && (fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0)
+	if (kv_do(m, "screendump", args, error) && (fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) < 0)
 		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "unable to open %s: %s", path, g_strerror(errno));
 	unlink(path);
 	if (fd >= 0)

@@ -56,6 +56,17 @@ static int open_image(const char *path, int flags, struct header *h, GError **er
 	return fd;
 }
 
+bool kv_saved_is_part(const char *path)
+{
+	char magic[sizeof(((struct header *)0)->magic)];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	bool whole = fd >= 0 && pread(fd, magic, sizeof(magic), 0) == sizeof(magic);
+
+	if (fd >= 0)
+		close(fd);
+	return whole && !memcmp(magic, MAGIC_PART, sizeof(magic));
+}
+
 char *kv_saved_xml(struct hv *hv, const char *path, GError **error)
 {
 	struct header h;
@@ -175,15 +186,25 @@ static int make_image(const char *path, GError **error)
 	return fd;
 }
 
+/* (waits) As long as the disk takes for a guest's memory. */
+static bool make_durable(int fd, GError **error)
+{
+	bool ok;
+
+	state_release();
+	ok = fsync(fd) == 0 ||
+	     rpc_fail(error, VIR_ERR_OPERATION_FAILED, "cannot make the saved state durable: %s", g_strerror(errno));
+	state_acquire();
+	return ok;
+}
+
 static bool save_to(struct kv_machine *m, int fd, const char *xml, bool running, GError **error)
 {
 	return write_header(fd, MAGIC_PART, xml, running, error) && kv_migrate_to(m, fd, KV_JOB_SAVE, error) &&
-	       write_all(fd, MAGIC, strlen(MAGIC), 0, error) &&
-	       (fsync(fd) == 0 ||
-		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "cannot make the saved state durable: %s", g_strerror(errno)));
+	       write_all(fd, MAGIC, strlen(MAGIC), 0, error) && make_durable(fd, error);
 }
 
-static void tell_saved(struct kv_machine *m)
+void kv_end_saved(struct kv_machine *m)
 {
 	struct domain *d = m->d;
 
@@ -222,7 +243,7 @@ bool kv_save(struct domain *d, const char *path, const char *xml, unsigned flags
 	stats = ok && d->job_stats ? g_variant_ref(d->job_stats) : NULL;
 	kv_job_started(d);
 	if (ok) {
-		tell_saved(m);
+		kv_end_saved(m);
 		if (stats)
 			kv_job_ended(d, stats);
 	} else {

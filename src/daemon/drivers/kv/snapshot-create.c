@@ -230,11 +230,16 @@ static bool sync_path(const char *path, GError **error)
 	return ok;
 }
 
-static bool make_durable(const char *file, GError **error)
+/* (waits) As long as the disk takes for a guest's memory. */
+static bool make_durable(const char *path, GError **error)
 {
-	g_autofree char *dir = g_path_get_dirname(file);
+	g_autofree char *file = g_strdup(path), *dir = g_path_get_dirname(file);
+	bool ok;
 
-	return sync_path(file, error) && sync_path(dir, error);
+	state_release();
+	ok = sync_path(file, error) && sync_path(dir, error);
+	state_acquire();
+	return ok;
 }
 
 /*
@@ -379,8 +384,10 @@ static void wait_for_end(struct domain *d)
 	if (!m)
 		return;
 	kv_machine_ref(m);
+	m->end_awaited = true;
 	while ((m->ending || !m->qmp || !qmp_client_is_open(m->qmp)) && !m->gone && g_get_monotonic_time() < until)
 		state_wait(&m->changed, g_get_monotonic_time() + POLL_MS * G_TIME_SPAN_MILLISECOND);
+	m->end_awaited = false;
 	kv_machine_unref(m);
 }
 

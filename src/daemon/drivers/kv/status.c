@@ -4,13 +4,14 @@
  * anew finds its machines: those that are there are connected to, the others have ended while nobody looked. See kv.h.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "kv.h"
 #include "log.h"
 #include "uuid.h"
 #include "workers.h"
 
-enum { CONNECT_SECONDS = 10 };
+enum { CONNECT_SECONDS = 10, CANCEL_SECONDS = 30, POLL_MS = 20 };
 
 static char *format(const struct kv_machine *m, enum domain_state state, int reason)
 {
@@ -54,6 +55,64 @@ bool kv_store_starting(struct kv_machine *m, GError **error)
 	return store_write(kv->status, m->d->name, m->d->uuid_text, text, error);
 }
 
+/* ---- saves and dumps that a daemon did not live to complete ---- */
+
+static bool is_over(const char *status)
+{
+	static const char *const over[] = {"none", "completed", "failed", "cancelled", NULL};
+
+	return !status || g_strv_contains(over, status);
+}
+
+/* (waits) Nobody takes what the machine still writes. */
+static bool end_migration(struct kv_machine *m, GError **error)
+{
+	gint64 until = g_get_monotonic_time() + CANCEL_SECONDS * G_USEC_PER_SEC;
+
+	if (!kv_do(m, "migrate_cancel", NULL, error))
+		return false;
+	for (;;) {
+		g_autoptr(JsonNode) answer = kv_ask(m, "query-migrate", NULL, error);
+
+		if (!answer || is_over(kv_text_in(kv_object(answer), "status")))
+			return answer;
+		if (g_get_monotonic_time() > until)
+			return rpc_fail(error, VIR_ERR_OPERATION_TIMEOUT, "its save does not end");
+		state_wait(&m->changed, g_get_monotonic_time() + POLL_MS * G_TIME_SPAN_MILLISECOND);
+	}
+}
+
+/* What has run since then would be started from again, with disks that are not those of that time. */
+static void drop_managed(struct domain *d, const char *path)
+{
+	if (unlink(path) < 0 && access(path, F_OK) == 0)
+		return;
+	kv_log_warn("domain '%s': its managed save is removed, since it is there itself", d->name);
+	d->has_managed_save = false;
+}
+
+/* (waits) A machine that stood still for it goes on, as under libvirt; one that is saved already is not there any more. */
+static void settle_save(struct kv_machine *m)
+{
+	struct domain *d = m->d;
+	bool stands = d->state == DOMAIN_PAUSED && (d->reason == PAUSED_SAVE || d->reason == PAUSED_DUMP);
+	g_autofree char *managed = domain_managed_path(d);
+	g_autoptr(GError) error = NULL;
+
+	if (d->has_managed_save && stands && d->reason == PAUSED_SAVE && !kv_saved_is_part(managed)) {
+		kv_end_saved(m);
+		return;
+	}
+	if (d->has_managed_save)
+		drop_managed(d, managed);
+	if (!stands)
+		return;
+	if (!end_migration(m, &error) || !kv_do(m, "cont", NULL, &error))
+		kv_log_warn("domain '%s' stays paused: %s", d->name, error->message);
+	else if (!m->gone && d->state == DOMAIN_RUNNING)
+		domain_set_state(d, DOMAIN_RUNNING, RUNNING_SAVE_CANCELED, -1, 0);
+}
+
 /* ---- found again ---- */
 
 static bool take_status(struct kv_machine *m, GError **error)
@@ -76,6 +135,9 @@ static bool take_status(struct kv_machine *m, GError **error)
 		domain_set_state(d, DOMAIN_PAUSED, status && !strcmp(status, "io-error") ? PAUSED_IOERROR : PAUSED_UNKNOWN, -1,
 				 0);
 	}
+	settle_save(m);
+	if (m->gone)
+		return true;
 	kv_block_jobs_reconnect(m);
 	return kv_learn(m, error);
 }

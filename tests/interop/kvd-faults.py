@@ -1,0 +1,324 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What goes on in a machine while somebody changes it: devices that leave, jobs and machines that end in the middle of a call; and
+what kvd itself cannot write. A stand-in for kv-vmm (agent-vmm.py) does at each command what the case says; what is there afterwards
+is virsh's word.
+usage: kvd-faults.py KVD KV-VMM SOURCE-ROOT LATE-PRELOAD CASE...   Exit status 77: virsh is missing."""
+import importlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+from cases import Skipped, check
+
+kv = importlib.import_module('kvd-kv')
+agent = importlib.import_module('kvd-agent')
+kv.LIMIT = 30
+CARD = "<interface type='user'><mac address='52:54:00:00:00:01'/><model type='virtio'/><link state='{}'/></interface>"
+RNG = "<rng model='virtio'><backend model='random'>/dev/random</backend></rng>"
+NETWORK = "<network><name>it</name><uuid>5fe6f1b1-6a5c-4f0c-8b3e-000000000001</uuid><ip address='{}' netmask='255.255.255.0'/></network>"
+POOL = "<pool type='dir'><name>it</name><uuid>5fe6f1b1-6a5c-4f0c-8b3e-000000000002</uuid><target><path>{}</path></target></pool>"
+CONCLUDED = ['JOB_STATUS_CHANGE', {'id': 'pull-vda', 'status': 'concluded'}]
+
+
+class Fake(agent.Fake):
+    def does(self, command, *steps):
+        with open(f'{self.folder}/do-{command}.json', 'w', encoding='utf-8') as file:
+            json.dump(steps, file)
+
+    def comes(self, name):
+        with open(f'{self.folder}/{name}', 'wb'):
+            pass
+
+    def waits(self, name):
+        """It has come so far; what it waits for has not."""
+        self.bed.wait_for(lambda: os.path.exists(f'{self.folder}/waits-{name}'), f'it does not wait for {name}')
+        os.unlink(f'{self.folder}/waits-{name}')
+
+    def begin(self, *words):
+        return subprocess.Popen(['virsh', '-q', '-c', f'qemu+unix:///session?socket={self.bed.socket}', *words], env=self.bed.environment,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def pull(self):
+        self.does('query-block', ['return', [{'device': 'virtio-disk0', 'inserted': {'image': {'filename': '/dev/null', 'format': 'raw'}}}]])
+        self.ask('blockpull', 'vda')
+        self.does('query-block-jobs', ['return', [{'device': 'pull-vda', 'type': 'stream', 'len': 9, 'offset': 1}]])
+        self.does('query-jobs', ['return', [{'id': 'pull-vda', 'status': 'concluded', 'type': 'stream'}]])
+        check('Block Pull' in self.info(), 'no job', self.info())
+
+    def info(self):
+        return self.ask('blockjob', 'vda', '--info')
+
+    def concludes(self):
+        self.emit(CONCLUDED[0], **CONCLUDED[1])
+
+
+def well(bed):
+    check(bed.process.poll() is None, f'kvd has ended with {bed.process.poll()}', bed.log())
+
+
+def case_refused_abort(bed):
+    """A job that the machine does not abort, as it has just ended, ends all the same; so does one that is aborted in vain before."""
+    fake = Fake(bed)
+    fake.pull()
+    fake.does('block-job-cancel', ['error', 'it cannot be cancelled'])
+    check('it cannot be cancelled' in fake.ask('blockjob', 'vda', '--abort', fails=True), 'it is aborted')
+    fake.concludes()
+    bed.wait_for(lambda: 'Block Pull' not in fake.info(), 'the job stays')
+    fake.pull()
+    fake.does('block-job-cancel', ['event', *CONCLUDED], ['error', 'it cannot be cancelled'])
+    check('it cannot be cancelled' in fake.ask('blockjob', 'vda', '--abort', fails=True), 'it is aborted')
+    bed.wait_for(lambda: 'Block Pull' not in fake.info(), 'the job stays')
+    fake.end()
+
+
+def case_late_abort(bed):
+    """A job ends while somebody waits to abort it: the domain is nobody's afterwards."""
+    fake = Fake(bed)
+    for _ in range(3):
+        fake.pull()
+        fake.does('block-job-cancel', ['error', 'it cannot be cancelled'])
+        fake.does('stop', ['wait', 'end'], ['event', *CONCLUDED], ['wait', 'go-on'], ['return', {}])
+        suspend = fake.begin('suspend', 'inner')
+        fake.waits('end')
+        abort = fake.begin('blockjob', 'inner', 'vda', '--abort')
+        time.sleep(.3)  # it waits for its turn
+        fake.comes('end')
+        fake.waits('go-on')
+        time.sleep(.1)
+        fake.comes('go-on')
+        check(suspend.wait(kv.LIMIT) == 0 and abort.wait(kv.LIMIT) != 0, 'another end', suspend.stdout.read(), abort.stdout.read())
+        start = time.monotonic()
+        bed.wait_for(lambda: 'Block Pull' not in fake.info(), 'the job stays')
+        ended = time.monotonic()
+        fake.ask('reset')
+        check(time.monotonic() - start < 20, f'somebody has the domain still: {time.monotonic() - start} s, ended after {ended - start}')
+    fake.end()
+
+
+def case_unplugged(bed):
+    """A guest lets go of a disk while its medium is changed."""
+    fake = Fake(bed, devices=agent.CHANNEL + CARD.format('up'))
+    with open(bed.path('update.xml'), 'w', encoding='utf-8') as file:
+        file.write(CARD.format('down'))
+    fake.does('set_link', ['event', 'DEVICE_DELETED', {'device': 'net0', 'path': '/machine/peripheral/net0'}], ['return', {}])
+    text = fake.ask('update-device', bed.path('update.xml'), '--live', fails=True)
+    well(bed)
+    check('not running' not in text, 'another error', text)
+    check('<interface' not in bed.virsh('dumpxml', 'inner'), 'the card is back', bed.virsh('dumpxml', 'inner'))
+    fake.end()
+
+
+def case_ends_amid(bed):
+    """A machine ends as soon as it has answered, while who asked has not had its turn yet: it is found to have ended."""
+    bed.environment.update(LD_PRELOAD=PRELOAD, MALLOC_PERTURB_='165')
+    fake = Fake(bed)
+    with open(bed.path('rng.xml'), 'w', encoding='utf-8') as file:
+        file.write(RNG)
+    fake.does('device_add', ['return', {}], ['end'])
+    for _ in range(3):
+        fake.ask('attach-device', bed.path('rng.xml'), '--live', fails=None)
+        well(bed)
+        bed.wait('shut off (crashed)', 'inner')
+        fake.ask('start')
+    del bed.environment['LD_PRELOAD']
+    fake.end()
+
+
+def case_slow_disk(bed):
+    """While a saved machine goes to a disk that takes its time, others are served."""
+    path = bed.path('saved')
+    bed.environment.update(LD_PRELOAD=PRELOAD, KV_LATE_SYNC=path)
+    fake = Fake(bed)
+    fake.does('query-migrate', ['return', {'status': 'completed'}])
+    save = fake.begin('save', 'inner', path)
+    bed.wait_for(lambda: os.path.exists(path), 'it is not saved')
+    time.sleep(1)
+    start = time.monotonic()
+    bed.virsh('list')
+    took = time.monotonic() - start
+    check(save.poll() is None and took < 2, f'a list takes {took} s', str(save.poll()))
+    check(save.wait(kv.LIMIT) == 0, 'it is not saved', save.stdout.read())
+    bed.virsh('undefine', 'inner')
+
+
+def case_stuck(bed):
+    """A machine that does not answer any more is destroyed, whoever waits for its answer."""
+    fake = Fake(bed)
+    with open(bed.path('rng.xml'), 'w', encoding='utf-8') as file:
+        file.write(RNG)
+    fake.does('device_add', ['wait', 'never'])
+    attach = fake.begin('attach-device', 'inner', bed.path('rng.xml'), '--live')
+    fake.waits('never')
+    start = time.monotonic()
+    fake.ask('destroy')
+    took = time.monotonic() - start
+    check(took < 25, f'it takes {took} s')
+    bed.wait('shut off (destroyed)', 'inner')
+    check(attach.wait(kv.LIMIT) != 0, 'it is attached', attach.stdout.read())
+    well(bed)
+    bed.virsh('undefine', 'inner')
+
+
+def case_half_save(bed):
+    """A managed save that a daemon did not live to complete is no reason not to start."""
+    fake = Fake(bed, start=False)
+    folder = bed.path('data/kvasir/save')
+    bed.stop()
+    os.makedirs(folder, exist_ok=True)
+    with open(f'{folder}/inner.save', 'wb') as file:
+        file.write(struct.pack('16s19I', b'LibvirtQemudPart', 2, 4096, 1, 0, 0, *[0] * 14) + bytes(4096))
+    bed.start()
+    check('Managed save:   yes' in fake.ask('dominfo'), 'no managed save', fake.ask('dominfo'))
+    fake.ask('start')
+    check('ignoring incomplete managed state' in bed.log() and 'Managed save:   no' in fake.ask('dominfo'), 'it is kept', fake.ask('dominfo'))
+    fake.end()
+
+
+def save_killed(bed, fake, status):
+    """kvd is killed in the middle of a managed save whose memory is not (active) or is all written; then it is there again."""
+    path = bed.path('data/kvasir/save/inner.save')
+    fake.does('stop', ['event', 'STOP', {}], ['return', {}])
+    fake.does('cont', ['event', 'RESUME', {}], ['return', {}])
+    fake.does('query-migrate', ['return', {'status': status}])
+    fake.does('migrate_cancel', ['mark', 'cancelled'], ['return', {}])
+    save = fake.begin('managedsave', 'inner')
+    bed.wait_for(lambda: os.path.exists(path) and open(path, 'rb').read(16) == b'LibvirtQemud' + (b'Part' if status == 'active' else b'Save'),
+                 'it is not saved')
+    time.sleep(.2)
+    bed.stop(signal.SIGKILL)
+    save.communicate(timeout=kv.LIMIT)
+    fake.does('query-status', ['return', {'status': 'paused', 'running': False}])
+    fake.does('query-migrate', ['return', {'status': 'cancelled'}])
+    bed.start()
+
+
+def case_killed_save(bed):
+    """A machine goes on whose save the daemon did not live to see; its half of a file is nothing to start from."""
+    fake = Fake(bed)
+    save_killed(bed, fake, 'active')
+    bed.wait('running (save canceled)', 'inner')
+    check('Managed save:   no' in fake.ask('dominfo') and os.path.exists(f'{fake.folder}/cancelled'), 'it is being saved', fake.ask('dominfo'))
+    fake.end()
+
+
+def case_killed_saved(bed):
+    """One that was all written when the daemon was killed is saved, and does not run beside that."""
+    bed.environment.update(LD_PRELOAD=PRELOAD, KV_LATE_SYNC=bed.path('data/kvasir/save/inner.save'))
+    fake = Fake(bed)
+    save_killed(bed, fake, 'completed')
+    bed.wait('shut off (saved)', 'inner')
+    check('Managed save:   yes' in fake.ask('dominfo'), 'it is not saved', fake.ask('dominfo'))
+    bed.virsh('undefine', 'inner', '--managed-save')
+
+
+def case_restore_xml(bed):
+    """The definition that goes with a restore is the one that runs, of a domain that is not defined as well."""
+    fake = Fake(bed)
+    xml = fake.ask('dumpxml', '--inactive').encode()
+    bed.virsh('destroy', 'inner')
+    bed.virsh('undefine', 'inner')
+    with open(bed.path('saved'), 'wb') as file:
+        file.write(struct.pack('16s19I', b'LibvirtQemudSave', 2, len(xml) + 1024, 1, 0, 0, *[0] * 14) + xml + bytes(1024))
+    with open(bed.path('other.xml'), 'wb') as file:
+        file.write(xml.replace(b'<memory', b'<title>another</title><memory', 1))
+    bed.virsh('restore', bed.path('saved'), '--xml', bed.path('other.xml'))
+    check('<title>another</title>' in fake.ask('dumpxml'), 'it is not the given one', fake.ask('dumpxml'))
+    bed.virsh('destroy', 'inner')
+
+
+def case_control(bed):
+    """Characters that XML has not do not make a definition that nobody can read any more."""
+    fake = Fake(bed, start=False)
+    fake.ask('desc', 'be\x01fore\x1f and behind')
+    check('invalid char in name' in fake.ask('domrename', 'out\x01er', fails=True), 'another name')
+    fake.ask('metadata', 'http://x/', '--key', 'k', '--set', '<a/>')
+    check('control characters' in fake.ask('metadata', 'http://x/\x02', '--key', 'k', '--set', '<a/>', fails=True), 'another namespace')
+    bed.stop()
+    bed.start()
+    check(fake.ask('desc') == 'before and behind', 'another description', fake.ask('desc'))
+    bed.virsh('undefine', 'inner')
+
+
+def case_unwritten(bed):
+    """A change of a stored definition that cannot be kept is none: one that nobody could read again, one that cannot be written."""
+    fake = Fake(bed, start=False)
+    before = fake.ask('dumpxml')
+    for n in 70000, 4000000000:
+        check("Invalid value for element 'vcpu'" in fake.ask('setvcpus', str(n), '--maximum', '--config', fails=True), 'so many vCPUs')
+    folder = bed.path('config/kvasir/domains')
+    os.rename(folder, folder + '-away')
+    for words in [['setvcpus', '3', '--maximum'], ['setmaxmem', '256M'], ['desc', 'another'], ['vcpupin', '0', '0'],
+                  ['memtune', '--hard-limit', '100000']]:
+        fake.ask(*words, '--config', fails=True)
+        check(fake.ask('dumpxml') == before, f'{words[0]} has changed it', fake.ask('dumpxml'))
+    os.rename(folder + '-away', folder)
+    fake.ask('setmaxmem', '256M', '--config')
+    bed.stop()
+    bed.start()
+    check('262144 KiB' in fake.ask('dominfo'), 'another definition', fake.ask('dominfo'))
+    bed.virsh('undefine', 'inner')
+
+
+def case_redefined(bed):
+    """Networks and pools whose new definition cannot be written are as they were."""
+    bed.stop()
+    bed.start()
+    for kind, xml, old, new in [('net', NETWORK, '192.0.2.1', '198.51.100.1'), ('pool', POOL, '/tmp', '/var/tmp')]:
+        folder = bed.path('config/kvasir/' + {'net': 'networks', 'pool': 'storage'}[kind])
+        path = bed.path(f'{kind}.xml')
+        for value in old, new:
+            with open(path, 'w', encoding='utf-8') as file:
+                file.write(xml.format(value))
+            if value == new:
+                check(os.path.isdir(folder), 'no such folder', os.listdir(bed.path('config/kvasir')))
+                os.rename(folder, folder + '-away')
+            bed.virsh(f'{kind}-define', path, fails=value == new)
+        bed.virsh(f'{kind}-autostart', 'it', fails=True)
+        check('it' in bed.virsh(f'{kind}-list', '--all', '--name').split(), f'{kind}: it is not there')
+        text = bed.virsh(f'{kind}-dumpxml', 'it') + bed.virsh(f'{kind}-info', 'it')
+        check(old in text and new not in text and 'Autostart:      no' in text, f'{kind}: another definition', text)
+        os.rename(folder + '-away', folder)
+
+
+OPEN = """
+import sys, os, libvirt
+os.close(libvirt.open(sys.argv[1]).lookupByName('inner').openGraphicsFD(0))
+"""
+
+
+def case_busy_screen(bed):
+    """A screen that takes no connections holds up who asks for one, and nobody else."""
+    with socket.socket() as screen:
+        screen.bind(('127.0.0.1', 0))
+        screen.listen(0)
+        port = screen.getsockname()[1]
+        clients = [socket.socket() for _ in range(8)]
+        fake = Fake(bed, devices=agent.CHANNEL + f"<graphics type='vnc' port='{port}' autoport='no' listen='127.0.0.1'/>")
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(('127.0.0.1', port))
+        opener = subprocess.Popen(['/usr/bin/python3', '-c', OPEN, f'qemu+unix:///session?socket={bed.socket}'], env=bed.environment,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        time.sleep(.5)
+        start = time.monotonic()
+        bed.virsh('list')
+        took, running = time.monotonic() - start, opener.poll() is None
+        text = opener.communicate(timeout=kv.LIMIT)[0]
+        if 'No module named' in text:
+            raise Skipped('no libvirt-python')
+        check(running and 'cannot connect to the screen' in text, 'it is connected to', text)
+        check(took < 3, f'a list takes {took} s')
+        for client in clients:
+            client.close()
+    fake.end()
+
+
+if __name__ == '__main__':
+    PRELOAD = sys.argv.pop(4)
+    sys.exit(kv.main(globals()))
