@@ -78,8 +78,10 @@ static bool overtaken(struct image *img, uint64_t offset, uint64_t len)
 
 int image_read(struct image *img, uint64_t offset, void *buf, uint64_t len)
 {
-	int res = check_range(img, offset, len);
+	int res;
 
+	img = image_base(img);
+	res = check_range(img, offset, len);
 	if (res == 0 && len && img->format->plain) /* wherever it has holes */
 		return img->data->type->read(img->data, offset, buf, len);
 	while (len && res == 0) {
@@ -132,8 +134,10 @@ static int begin_change(struct image *img, uint64_t offset, uint64_t len)
 
 int image_write(struct image *img, uint64_t offset, const void *buf, uint64_t len)
 {
-	int res = begin_change(img, offset, len);
+	int res;
 
+	img = image_base(img);
+	res = begin_change(img, offset, len);
 	if (res <= 0)
 		return res;
 	gate_enter(img->gate);
@@ -160,8 +164,10 @@ static int write_zero_bytes(struct image *img, uint64_t offset, uint64_t len)
 
 int image_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigned flags)
 {
-	int res = begin_change(img, offset, len);
+	int res;
 
+	img = image_base(img);
+	res = begin_change(img, offset, len);
 	if (res <= 0)
 		return res;
 	res = -ENOTSUP;
@@ -176,8 +182,10 @@ int image_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigne
 
 int image_discard(struct image *img, uint64_t offset, uint64_t len)
 {
-	int res = begin_change(img, offset, len);
+	int res;
 
+	img = image_base(img);
+	res = begin_change(img, offset, len);
 	if (res <= 0)
 		return res;
 	if (!img->discard || !img->format->discard)
@@ -191,8 +199,10 @@ int image_discard(struct image *img, uint64_t offset, uint64_t len)
 
 int image_populate(struct image *img, uint64_t offset, uint64_t len)
 {
-	int res = check_write(img, offset, len);
+	int res;
 
+	img = image_base(img);
+	res = check_write(img, offset, len);
 	if (res < 0 || !len)
 		return res;
 	if (!img->format->populate)
@@ -205,8 +215,10 @@ int image_populate(struct image *img, uint64_t offset, uint64_t len)
 
 int image_write_compressed(struct image *img, uint64_t offset, const void *buf, uint64_t len)
 {
-	int res = begin_change(img, offset, len);
+	int res;
 
+	img = image_base(img);
+	res = begin_change(img, offset, len);
 	if (res <= 0)
 		return res;
 	if (!img->format->write_compressed)
@@ -256,6 +268,7 @@ int image_flush(struct image *img)
 {
 	int res;
 
+	img = image_base(img);
 	if (img->readonly)
 		return 0;
 	if (img->format->flush)
@@ -282,6 +295,7 @@ int image_status(struct image *img, uint64_t offset, uint64_t len, struct image_
 	unsigned depth = 0;
 	int res;
 
+	img = image_base(img);
 	for (;;) {
 		uint64_t below;
 
@@ -302,10 +316,10 @@ int image_status(struct image *img, uint64_t offset, uint64_t len, struct image_
 
 void image_lock_out(struct image *img)
 {
-	gate_lock(img->gate);
+	gate_lock(image_base(img)->gate);
 }
 
 void image_let_in(struct image *img)
 {
-	gate_unlock(img->gate);
+	gate_unlock(image_base(img)->gate);
 }

@@ -30,6 +30,7 @@ struct image_snapshot {
 struct image_format {
 	const char *name;
 	bool plain; /* raw: bytes of the file are bytes of the disk */
+	bool filter; /* filter.h: has map(), which finds a hole, and close() alone */
 	/* Could the first bytes (512, or what the file has) be this format's? NULL: nobody can tell. */
 	bool (*probe)(const uint8_t *head, size_t len);
 	/*

@@ -15,6 +15,7 @@
 #include "error.h"
 #include "file-nbd.h"
 #include "file-queue.h"
+#include "filter.h"
 #include "format.h"
 #include "gate.h"
 #include "live.h"
@@ -641,8 +642,9 @@ static bool check_resize(struct image *img, uint64_t size, enum image_prealloc p
 	return true;
 }
 
-bool image_resize(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error)
+bool image_resize(struct image *top, uint64_t size, enum image_prealloc prealloc, GError **error)
 {
+	struct image *img = image_base(top);
 	bool ok;
 
 	if (!check_resize(img, size, prealloc, error))
@@ -653,6 +655,7 @@ bool image_resize(struct image *img, uint64_t size, enum image_prealloc prealloc
 	if (ok) {
 		__atomic_store_n(&img->size, size, __ATOMIC_RELAXED);
 		image_watch_resized(img, size);
+		image_filter_follow(top);
 	}
 	image_let_in(img);
 	return ok;

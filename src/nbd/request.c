@@ -333,7 +333,8 @@ static int read_small(struct nbd_conn *c, const struct nbd_request *r)
 	res = image_read_now(c->queue, r->offset, to + head, r->len, &zero);
 	if (res == -EAGAIN && alone(c) && image_queue_enter(c->queue)) {
 		zero = false;
-		res = image_read(c->queue->image, r->offset, to + head, r->len);
+		if (!image_is_filter(c->queue->image))
+			res = image_read(c->queue->image, r->offset, to + head, r->len);
 		image_queue_leave(c->queue);
 	}
 	if (res < 0)

@@ -279,7 +279,7 @@ static GVariant *reopen_keys(struct vmm *vmm, unsigned index, const struct image
 /* Takes the new image over. */
 static bool exchange(struct vmm *vmm, unsigned index, struct image *img, GError **error)
 {
-	struct image *old = vmm->drives[index].user.img;
+	struct image *old = image_base(vmm->drives[index].user.img);
 	bool ok = graph_add(vmm->graph, NULL, img, error);
 
 	if (ok)
@@ -291,7 +291,7 @@ static bool exchange(struct vmm *vmm, unsigned index, struct image *img, GError 
 bool vmm_release_disks(struct vmm *vmm, GError **error)
 {
 	for (unsigned i = 0; i < vmm->n_disks; i++) {
-		struct image *img = vmm->drives[i].user.img, *other;
+		struct image *img = image_base(vmm->drives[i].user.img), *other;
 		g_autoptr(GVariant) keys = img ? reopen_keys(vmm, i, img) : NULL;
 
 		if (!keys)
@@ -314,7 +314,7 @@ bool vmm_take_disks(struct vmm *vmm, GError **error)
 		img = open_image(vmm->again[i], error);
 		if (!img)
 			return false;
-		vmm->drives[i].user.img->readonly = true; /* as it is, which its end has to know */
+		image_base(vmm->drives[i].user.img)->readonly = true; /* as it is, which its end has to know */
 		if (!exchange(vmm, i, img, error))
 			return false;
 		g_clear_pointer(&vmm->again[i], g_variant_unref);
@@ -398,7 +398,7 @@ void vmm_close_disks(struct vmm *vmm)
 {
 	for (unsigned i = 0; i < vmm->n_disks; i++) {
 		if (vmm->again[i])
-			disk_image(vmm->disks[i].disk)->readonly = true;
+			image_base(disk_image(vmm->disks[i].disk))->readonly = true;
 		disk_free(vmm->disks[i].disk);
 		g_clear_pointer(&vmm->disks[i].options, g_variant_unref);
 		g_clear_pointer(&vmm->again[i], g_variant_unref);

@@ -84,7 +84,7 @@ static JsonObject *device_info(struct vmm *vmm, struct image *img, const struct 
 	json_object_set_string_member(o, "node-name", graph_name(vmm->graph, img));
 	json_object_set_boolean_member(o, "ro", img->readonly);
 	json_object_set_string_member(o, "drv", img->format->name);
-	if (img->backing)
+	if (img->backing && !image_is_filter(img))
 		qmp_put_text(o, "backing_file", img->backing->path);
 	json_object_set_int_member(o, "backing_file_depth", depth_of(img));
 	json_object_set_boolean_member(o, "encrypted", FALSE);
@@ -200,7 +200,7 @@ static JsonObject *node_stats(struct vmm *vmm, const struct image *img)
 	json_object_set_string_member(o, "node-name", graph_name(vmm->graph, img));
 	json_object_set_object_member(o, "stats", device_stats(NULL));
 	if (img->backing)
-		json_object_set_object_member(o, "backing", node_stats(vmm, img->backing));
+		json_object_set_object_member(o, image_is_filter(img) ? "parent" : "backing", node_stats(vmm, img->backing));
 	return o;
 }
 

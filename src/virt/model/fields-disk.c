@@ -105,7 +105,7 @@ const struct field disk_fields[] = {
 	{ "iotune/read_iops_sec_max", FIELD_COUNT },
 	{ "iotune/write_iops_sec_max", FIELD_COUNT },
 	{ "iotune/size_iops_sec", FIELD_COUNT },
-	{ "iotune/group_name", FIELD_TEXT, NULL, FIELD_NO },
+	{ "iotune/group_name", FIELD_TEXT },
 	{ "iotune/total_bytes_sec_max_length", FIELD_COUNT },
 	{ "iotune/read_bytes_sec_max_length", FIELD_COUNT },
 	{ "iotune/write_bytes_sec_max_length", FIELD_COUNT },

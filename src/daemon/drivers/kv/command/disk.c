@@ -86,6 +86,8 @@ static void put_limits(keys *k, const xmlNode *disk)
 	}
 	if (tune && !xml_is(tune, "size_iops_sec", "0"))
 		put_from(k, "iops-size", tune, "size_iops_sec");
+	if (tune)
+		put_from(k, "throttle-group", tune, "group_name");
 }
 
 static void put_identity(keys *k, const xmlNode *disk)
