@@ -6,6 +6,7 @@
 
 #include "disk.h"
 #include "error.h"
+#include "filter.h"
 #include "format.h"
 #include "image.h"
 #include "machine.h"
@@ -208,6 +209,9 @@ static bool check_keys(GVariant *keys, const struct machine_disk *d, GError **er
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: file is missing; give file=PATH");
 	if (d->cdrom && !buses[d->bus].cdroms)
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: media=cdrom is for bus=scsi, sata and usb");
+	if (is_on(keys, "copy-on-read") && (d->cdrom || is_on(keys, "readonly")))
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: copy-on-read writes to the image; leave out %s",
+			       d->cdrom ? "media=cdrom" : "readonly");
 	if (!buses[d->bus].queues && has(keys, "queues"))
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: queues is for bus=virtio and bus=nvme");
 	if (d->bus != MACHINE_BUS_VIRTIO && text_of(keys, "iothread", NULL))
@@ -330,6 +334,18 @@ static struct image *open_first(struct vmm *vmm, unsigned index, GVariant *keys,
 	return open_ahead(keys, error);
 }
 
+/* The filter is below the drive, and nobody's: it is not shown (qmp-block-query.c), and snapshots come below it. */
+static struct image *open_drive(struct vmm *vmm, unsigned index, GVariant *keys, GError **error)
+{
+	struct image *img = open_first(vmm, index, keys, error), *filter;
+
+	if (!img || !is_on(keys, "copy-on-read"))
+		return img;
+	filter = image_copy_on_read_new(img, false);
+	image_close(img);
+	return filter;
+}
+
 static bool open_disk(struct vmm *vmm, unsigned index, GVariant *keys, const char *cd_bus, struct machine_disk *d, GError **error)
 {
 	g_autofree char *id = g_strdup_printf("disk%u", index);
@@ -344,7 +360,7 @@ static bool open_disk(struct vmm *vmm, unsigned index, GVariant *keys, const cha
 	if (!check_keys(keys, d, error) || !device_options(keys, d, error))
 		return false;
 	if (text_of(keys, "file", NULL)) {
-		img = open_first(vmm, index, keys, error);
+		img = open_drive(vmm, index, keys, error);
 		if (!img)
 			return false;
 	}

@@ -221,8 +221,31 @@ def case_copies(bed):
         client.run('quit')
         check(vmm.status() == 0, f'status {vmm.process.returncode}')
     check('backing file:' not in tool('qemu-img', 'info', overlay), 'it stands on something')
+    case_copies_of_disk(bed)
     tool('qemu-io', '-f', 'qcow2', '-c', 'read -P 5 0 1M', '-c', 'read -P 7 1M 4k', '-c', 'read -P 5 1028k 2044k', overlay)
     tool('qemu-img', 'check', '-q', overlay)
+
+
+def case_copies_of_disk(bed):
+    """--disk copy-on-read=on: the filter is not shown, and is above snapshots of the disk."""
+    base, top = bed.images()
+    overlay = bed.path('overlay')
+    with bed.start('--disk', f'file={top},format=qcow2,id=d,copy-on-read=on') as vmm:
+        client, path = vmm.client(), bed.path('nbd')
+        row = client.run('query-block')[0]['inserted']
+        check((row['drv'], row['backing_file'], row['backing_file_depth']) == ('qcow2', base, 1), 'the filter is shown', row)
+        client.run('nbd-server-start', addr={'type': 'unix', 'data': {'path': path}})
+        client.run('nbd-server-add', device='d')
+        tool('qemu-io', '-r', '-f', 'raw', '-c', 'read -P 5 1M 64k', f'nbd+unix:///d?socket={path}')
+        client.run('blockdev-snapshot-sync', device='d', **{'snapshot-file': overlay})
+        tool('qemu-io', '-r', '-f', 'raw', '-c', 'read -P 5 0 128k', f'nbd+unix:///d?socket={path}')
+        client.run('quit')
+        check(vmm.status() == 0, f'status {vmm.process.returncode}')
+    check(own(top) == 65536 and own(overlay) == 131072, 'not what was read where', own(top), own(overlay))
+    tool('qemu-io', '-f', 'qcow2', '-c', 'read -P 5 0 3M', overlay)
+    done = subprocess.run([bed.program, '--kernel', bed.kernel, '--disk', f'file={top},format=qcow2,copy-on-read=on,readonly=on'],
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=qmp.LIMIT, check=False)
+    check(done.stderr == b'kv-vmm: --disk: copy-on-read writes to the image; leave out readonly\n', 'another error', done.stderr)
 
 
 def main():

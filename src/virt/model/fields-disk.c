@@ -68,7 +68,7 @@ const struct field disk_fields[] = {
 	{ "driver/@io", FIELD_WORD, "default native threads io_uring" },
 	{ "driver/@ioeventfd", FIELD_WORD, "on off", FIELD_HINT },
 	{ "driver/@event_idx", FIELD_WORD, "on off", FIELD_HINT },
-	{ "driver/@copy_on_read", FIELD_WORD, "off !on" },
+	{ "driver/@copy_on_read", FIELD_WORD, "off on" },
 	{ "driver/@discard", FIELD_WORD, "default unmap ignore" },
 	{ "driver/@discard_no_unref", FIELD_WORD, "off !on" },
 	{ "driver/@iothread", FIELD_COUNT, NULL, FIELD_NO },
