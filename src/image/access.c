@@ -167,6 +167,10 @@ int image_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigne
 	int res;
 
 	img = image_base(img);
+	if (flags & IMAGE_FAST_ZERO && !img->format->knows_fast_zero) {
+		res = check_write(img, offset, len);
+		return res < 0 || !len ? res : -ENOTSUP;
+	}
 	res = begin_change(img, offset, len);
 	if (res <= 0)
 		return res;
@@ -177,7 +181,7 @@ int image_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigne
 		gate_unlock(img->gate);
 		image_watch_after(img, offset, len);
 	}
-	return res == -ENOTSUP ? write_zero_bytes(img, offset, len) : res;
+	return res == -ENOTSUP && !(flags & IMAGE_FAST_ZERO) ? write_zero_bytes(img, offset, len) : res;
 }
 
 int image_discard(struct image *img, uint64_t offset, uint64_t len)

@@ -59,8 +59,9 @@ struct image_format {
 	int (*read_compressed)(struct image *img, uint64_t offset, void *buf, uint64_t len);
 	/* NULL: the format is read only. */
 	int (*write)(struct image *img, uint64_t offset, const void *buf, uint64_t len);
-	/* -ENOTSUP, before anything is done, or NULL: zeroes are written like other data. */
+	/* -ENOTSUP, before anything is done, or NULL: zeroes are written like other data. FAST_ZERO comes if knows_fast_zero. */
 	int (*write_zeroes)(struct image *img, uint64_t offset, uint64_t len, unsigned flags);
+	bool knows_fast_zero;
 	int (*discard)(struct image *img, uint64_t offset, uint64_t len); /* img->discard alone */
 	int (*populate)(struct image *img, uint64_t offset, uint64_t len); /* image_populate(); any thread, like write() */
 	int (*write_compressed)(struct image *img, uint64_t offset, const void *buf, uint64_t len);

@@ -15,6 +15,7 @@
 
 enum image_op { IMAGE_READ, IMAGE_WRITE, IMAGE_FLUSH, IMAGE_DISCARD, IMAGE_WRITE_ZEROES };
 #define IMAGE_MAY_UNMAP 1u /* WRITE_ZEROES: the range may be deallocated */
+#define IMAGE_FAST_ZERO 2u /* WRITE_ZEROES: -ENOTSUP, and soon, where bytes would have to be written */
 
 struct image_req {
 	enum image_op op;

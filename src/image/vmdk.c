@@ -508,7 +508,7 @@ static int zero_extent(struct image *img, struct vmdk_extent *x, uint64_t offset
 	if (x->kind == VMDK_ZERO)
 		return 0;
 	if (x->kind == VMDK_FLAT)
-		return x->file->type->write_zeroes(x->file, x->at + offset, len, may_unmap);
+		return x->file->type->write_zeroes(x->file, x->at + offset, len, may_unmap ? IMAGE_MAY_UNMAP : 0);
 	return foreign_blocks_zero(img, &x->blocks, offset, len, may_unmap);
 }
 
