@@ -129,6 +129,8 @@ struct image_format {
  * "backing" in them the names are noted and nothing is opened. Sets img->backing, backing_name and backing_format.
  */
 bool image_open_backing(struct image *img, const char *name, const char *format, GVariant *options, GError **error);
+/* Where a backing file of that name is for an image at `path`: a file's path, or a URI; g_free. */
+char *image_backing_path(const char *path, const char *name, GError **error);
 /* What is behind a HOLE: the backing image's bytes, zeroes beyond its end and without one. */
 int image_read_backing(struct image *img, uint64_t offset, void *buf, uint64_t len);
 /* A string option ("preallocation") as one of image_prealloc; false with an error for other words. Not given: OFF. */

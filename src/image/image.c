@@ -254,7 +254,7 @@ static bool has_protocol(const char *name)
 	return name[strcspn(name, ":/")] == ':';
 }
 
-static char *backing_path(const char *path, const char *name, GError **error)
+char *image_backing_path(const char *path, const char *name, GError **error)
 {
 	g_autofree char *folder = NULL;
 
@@ -291,7 +291,7 @@ bool image_open_backing(struct image *img, const char *name, const char *format,
 	img->backing_format = g_strdup(format);
 	if (instead)
 		return true;
-	path = backing_path(img->path, name, error);
+	path = image_backing_path(img->path, name, error);
 	return path && open_backing(img, path, format, options, error);
 }
 
@@ -475,7 +475,7 @@ static bool same_file(const char *a, const char *b)
 /* The backing image is there and what it is said to be; its size, for an image that is given none. */
 static bool look_at_backing(const char *file, const char *name, const char *format, uint64_t *ret_size, GError **error)
 {
-	g_autofree char *path = backing_path(file, name, error);
+	g_autofree char *path = image_backing_path(file, name, error);
 	struct layer l = { .path = path, .format = format, .guess = true, .readonly = true };
 	g_autoptr(GVariant) none = g_variant_ref_sink(g_variant_new_parsed("@a{sv} {}"));
 	struct image *img;
