@@ -35,11 +35,10 @@ struct disk_queue {
 	GMainContext *context;
 	unsigned depth;
 	struct image_queue *io;	  /* NULL: the drive is empty */
-	GSource *source;	  /* dispatches `posted`, and `waiting` when its time has come */
+	GSource *source;	  /* dispatches `posted`, and what waits for `limit` when its time has come */
 	struct disk_list posted;  /* over without the image, result in res */
-	struct disk_list waiting; /* for the group's limits, in order; its lock */
+	struct throttle_queue limit; /* the group's, of disk_req.io */
 	struct disk_list kept;	  /* failed */
-	bool hurry;		  /* let all of them through; likewise */
 	void (*batch)(void *opaque); /* NULL: none */
 	void *batch_opaque;
 	struct disk_stats stats;  /* the context's thread writes, others look */
@@ -75,16 +74,6 @@ bool disk_parse(struct disk *d, GVariant *options, GError **error);
 
 /* on-error.c: true when the request is kept, and not the caller's any more; else *res is what the device is told. */
 bool disk_failed(struct disk_req *req, int *res);
-
-/*
- * throttle-group.c: a reference is taken over, NULL: none. Of requests, in the queue's context: true when it waits for its turn;
- * the next one whose time has come, else the source is set for it; hurry: any thread; leave: nothing waits.
- */
-void throttle_group_join(struct disk *d, struct throttle_group *g);
-bool throttle_queue_add(struct disk_queue *q, struct disk_req *req);
-struct disk_req *throttle_queue_next(struct disk_queue *q);
-void throttle_queue_hurry(struct disk_queue *q);
-void throttle_queue_leave(struct disk_queue *q);
 
 /* disk.c */
 void disk_update_special(struct disk *d);

@@ -125,7 +125,7 @@ static void pass_on(struct disk_queue *q, struct disk_req *req)
 
 static void submit_special(struct disk_queue *q, struct disk_req *req)
 {
-	if (!throttle_queue_add(q, req))
+	if (!throttle_queue_add(&q->limit, &req->io))
 		pass_on(q, req);
 }
 
@@ -176,6 +176,7 @@ static struct disk_req *next_posted(struct disk_queue *q)
 static gboolean dispatch(GSource *source, GSourceFunc callback, gpointer data)
 {
 	struct disk_queue *q = ((struct queue_source *)source)->q;
+	struct image_req *turn;
 	struct disk_req *req;
 
 	g_source_set_ready_time(source, -1);
@@ -184,8 +185,8 @@ static gboolean dispatch(GSource *source, GSourceFunc callback, gpointer data)
 			finish(req, req->res);
 	if (q->batch)
 		q->batch(q->batch_opaque);
-	while ((req = throttle_queue_next(q)))
-		pass_on(q, req);
+	while ((turn = throttle_queue_next(&q->limit)))
+		pass_on(q, (struct disk_req *)turn);
 	disk_kick(q);
 	return G_SOURCE_CONTINUE;
 }
@@ -205,10 +206,10 @@ struct disk_queue *disk_queue_new(struct disk *d, GMainContext *context, unsigne
 		}
 	}
 	disk_list_init(&q->posted);
-	disk_list_init(&q->waiting);
 	disk_list_init(&q->kept);
 	q->source = g_source_new(&source_funcs, sizeof(struct queue_source));
 	((struct queue_source *)q->source)->q = q;
+	throttle_queue_init(&q->limit, d->group, q->source);
 	g_source_attach(q->source, context);
 	g_ptr_array_add(d->queues, q);
 	return q;
@@ -220,7 +221,7 @@ void disk_queue_free(struct disk_queue *q)
 		return;
 	if (q->io)
 		image_queue_free(q->io);
-	throttle_queue_leave(q);
+	throttle_queue_leave(&q->limit); /* nothing waits */
 	g_source_destroy(q->source);
 	g_source_unref(q->source);
 	g_ptr_array_remove(q->disk->queues, q);
@@ -228,6 +229,21 @@ void disk_queue_free(struct disk_queue *q)
 }
 
 /* ---- drives ---- */
+
+/* A reference of the group is taken over; NULL: none. */
+static void join_group(struct disk *d, struct throttle_group *g)
+{
+	struct throttle_group *old = d->group;
+
+	if (old)
+		throttle_group_remove_member(old);
+	if (g)
+		throttle_group_add_member(g);
+	for (unsigned i = 0; i < d->queues->len; i++)
+		throttle_queue_move(&((struct disk_queue *)d->queues->pdata[i])->limit, g);
+	__atomic_store_n(&d->group, g, __ATOMIC_RELEASE);
+	throttle_group_unref(old);
+}
 
 void disk_update_special(struct disk *d)
 {
@@ -256,7 +272,7 @@ void disk_free(struct disk *d)
 {
 	if (!d)
 		return;
-	throttle_group_join(d, NULL);
+	join_group(d, NULL);
 	image_close(d->image);
 	g_ptr_array_unref(d->queues);
 	g_mutex_clear(&d->lock);
@@ -354,7 +370,7 @@ const char *disk_throttle_group(const struct disk *d)
 
 void disk_join_throttle_group(struct disk *d, const char *name)
 {
-	throttle_group_join(d, name ? throttle_group_get(name) : NULL);
+	join_group(d, name ? throttle_group_get(name) : NULL);
 	disk_update_special(d);
 }
 
@@ -374,11 +390,15 @@ bool disk_set_throttle(struct disk *d, const struct throttle_config *c, const ch
 
 void disk_hurry(struct disk *d)
 {
-	if (!__atomic_load_n(&d->group, __ATOMIC_ACQUIRE))
-		return;
 	g_mutex_lock(&d->lock);
-	for (unsigned i = 0; i < d->queues->len; i++)
-		throttle_queue_hurry(d->queues->pdata[i]);
+	for (unsigned i = 0; i < d->queues->len; i++) {
+		struct disk_queue *q = d->queues->pdata[i];
+
+		if (__atomic_load_n(&d->group, __ATOMIC_ACQUIRE))
+			throttle_queue_hurry(&q->limit);
+		if (q->io)
+			image_queue_hurry(q->io);
+	}
 	g_mutex_unlock(&d->lock);
 }
 
@@ -411,6 +431,7 @@ bool disk_set_image(struct disk *d, struct image *img, GError **error)
 		return false;
 	__atomic_store_n(&d->image, img, __ATOMIC_RELEASE);
 	disk_update_special(d);
+	g_mutex_lock(&d->lock); /* for disk_hurry() */
 	for (unsigned i = 0; i < d->queues->len; i++) {
 		struct disk_queue *q = d->queues->pdata[i];
 		struct image_queue *before = q->io;
@@ -418,6 +439,7 @@ bool disk_set_image(struct disk *d, struct image *img, GError **error)
 		q->io = queues[i];
 		queues[i] = before;
 	}
+	g_mutex_unlock(&d->lock);
 	for (unsigned i = 0; i < d->queues->len; i++)
 		if (queues[i])
 			image_queue_free(queues[i]);

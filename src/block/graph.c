@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "filter.h"
 #include "format.h"
 #include "job.h"
 
@@ -136,7 +137,7 @@ bool graph_in_use(struct block_graph *g, const struct image *img)
 
 bool graph_is_free(struct block_graph *g, const struct image *img, GError **error)
 {
-	const struct job *job = job_using(img);
+	const struct job *job = job_using(image_base((struct image *)img));
 
 	return !job || kv_fail(error, KV_ERROR_BUSY, "Node '%s' is busy: block device is in use by block job: %s",
 			       graph_name(g, img), job_type_name(job->type));
@@ -199,6 +200,17 @@ struct image *graph_lookup(struct block_graph *g, const char *device, const char
 	return NULL;
 }
 
+struct image *graph_lookup_base(struct block_graph *g, const char *device, const char *node, GError **error)
+{
+	return image_base(graph_lookup(g, device, node, error));
+}
+
+void graph_follow(struct block_graph *g)
+{
+	for (struct block_node *n = g->nodes; n; n = n->next)
+		image_filter_follow(n->img);
+}
+
 void graph_replace(struct block_graph *g, struct image *from, struct image *to)
 {
 	image_ref(from);
@@ -212,6 +224,7 @@ void graph_replace(struct block_graph *g, struct image *from, struct image *to)
 	for (struct block_node *n = g->nodes; n; n = n->next)
 		if (n->img->backing == from && n->img != to)
 			image_set_backing_image(n->img, to);
+	graph_follow(g); /* filters on filters */
 	image_drain_end(to);
 	image_drain_end(from);
 	image_close(from);

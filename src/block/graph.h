@@ -48,11 +48,15 @@ struct block_user *graph_users(struct block_graph *g); /* a list */
 struct block_user *graph_find_user(struct block_graph *g, const char *id);
 /* By a guest disk's id or a node's name; an error in QEMU's words. */
 struct image *graph_lookup(struct block_graph *g, const char *device, const char *node, GError **error);
+/* The same, and of a filter what is under it: for what is done to an image. */
+struct image *graph_lookup_base(struct block_graph *g, const char *device, const char *node, GError **error);
 /* By a user, or by an image that stands on it or has its structures in it. */
 bool graph_in_use(struct block_graph *g, const struct image *img);
 
 /* Everybody who uses or stands on `from`, but `to`, does so on `to`. Drains both. */
 void graph_replace(struct block_graph *g, struct image *from, struct image *to);
+/* Filters have the size and the mode of what is under them now, after that has changed. */
+void graph_follow(struct block_graph *g);
 /* Nodes that nobody needs any more are gone. After anything that drops references. */
 void graph_sweep(struct block_graph *g);
 

@@ -42,12 +42,24 @@ static bool make_file(struct image *img, const char *file, const char *format, G
 	return image_create(options, error);
 }
 
+/* Before there is a file. Names that are unknown are image_create()'s to refuse. */
+static bool check_format(const char *file, const char *format, GError **error)
+{
+	const struct image_format *f = image_format_find(format);
+
+	return !f || f->set_backing ||
+	       kv_fail(error, KV_ERROR_UNSUPPORTED,
+		       "disk '%s': %s images cannot be overlays of a disk that is in use; use qcow2", file, format);
+}
+
 struct image *snapshot_make_overlay(struct image *img, const char *file, const char *format, bool existing, GError **error)
 {
 	g_autoptr(GVariant) options = NULL;
 	struct image *overlay;
 	GVariantDict dict;
 
+	if (!existing && !check_format(file, format, error))
+		return NULL;
 	if (!existing && !make_file(img, file, format, error))
 		return NULL;
 	g_variant_dict_init(&dict, NULL);

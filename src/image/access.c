@@ -78,8 +78,10 @@ static bool overtaken(struct image *img, uint64_t offset, uint64_t len)
 
 int image_read(struct image *img, uint64_t offset, void *buf, uint64_t len)
 {
-	int res = check_range(img, offset, len);
+	int res;
 
+	img = image_base(img);
+	res = check_range(img, offset, len);
 	if (res == 0 && len && img->format->plain) /* wherever it has holes */
 		return img->data->type->read(img->data, offset, buf, len);
 	while (len && res == 0) {
@@ -132,8 +134,10 @@ static int begin_change(struct image *img, uint64_t offset, uint64_t len)
 
 int image_write(struct image *img, uint64_t offset, const void *buf, uint64_t len)
 {
-	int res = begin_change(img, offset, len);
+	int res;
 
+	img = image_base(img);
+	res = begin_change(img, offset, len);
 	if (res <= 0)
 		return res;
 	gate_enter(img->gate);
@@ -160,8 +164,14 @@ static int write_zero_bytes(struct image *img, uint64_t offset, uint64_t len)
 
 int image_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigned flags)
 {
-	int res = begin_change(img, offset, len);
+	int res;
 
+	img = image_base(img);
+	if (flags & IMAGE_FAST_ZERO && !img->format->knows_fast_zero) {
+		res = check_write(img, offset, len);
+		return res < 0 || !len ? res : -ENOTSUP;
+	}
+	res = begin_change(img, offset, len);
 	if (res <= 0)
 		return res;
 	res = -ENOTSUP;
@@ -171,13 +181,15 @@ int image_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigne
 		gate_unlock(img->gate);
 		image_watch_after(img, offset, len);
 	}
-	return res == -ENOTSUP ? write_zero_bytes(img, offset, len) : res;
+	return res == -ENOTSUP && !(flags & IMAGE_FAST_ZERO) ? write_zero_bytes(img, offset, len) : res;
 }
 
 int image_discard(struct image *img, uint64_t offset, uint64_t len)
 {
-	int res = begin_change(img, offset, len);
+	int res;
 
+	img = image_base(img);
+	res = begin_change(img, offset, len);
 	if (res <= 0)
 		return res;
 	if (!img->discard || !img->format->discard)
@@ -191,8 +203,10 @@ int image_discard(struct image *img, uint64_t offset, uint64_t len)
 
 int image_populate(struct image *img, uint64_t offset, uint64_t len)
 {
-	int res = check_write(img, offset, len);
+	int res;
 
+	img = image_base(img);
+	res = check_write(img, offset, len);
 	if (res < 0 || !len)
 		return res;
 	if (!img->format->populate)
@@ -205,8 +219,10 @@ int image_populate(struct image *img, uint64_t offset, uint64_t len)
 
 int image_write_compressed(struct image *img, uint64_t offset, const void *buf, uint64_t len)
 {
-	int res = begin_change(img, offset, len);
+	int res;
 
+	img = image_base(img);
+	res = begin_change(img, offset, len);
 	if (res <= 0)
 		return res;
 	if (!img->format->write_compressed)
@@ -256,6 +272,7 @@ int image_flush(struct image *img)
 {
 	int res;
 
+	img = image_base(img);
 	if (img->readonly)
 		return 0;
 	if (img->format->flush)
@@ -282,6 +299,7 @@ int image_status(struct image *img, uint64_t offset, uint64_t len, struct image_
 	unsigned depth = 0;
 	int res;
 
+	img = image_base(img);
 	for (;;) {
 		uint64_t below;
 
@@ -302,10 +320,10 @@ int image_status(struct image *img, uint64_t offset, uint64_t len, struct image_
 
 void image_lock_out(struct image *img)
 {
-	gate_lock(img->gate);
+	gate_lock(image_base(img)->gate);
 }
 
 void image_let_in(struct image *img)
 {
-	gate_unlock(img->gate);
+	gate_unlock(image_base(img)->gate);
 }

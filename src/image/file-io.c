@@ -83,6 +83,12 @@ static bool cannot(int res)
 	return res == -EOPNOTSUPP || res == -ENOSYS || res == -EINVAL || res == -ENODEV;
 }
 
+/* The kernel might write to a device what that cannot do itself. */
+static bool fast_device(const struct image_req *req)
+{
+	return req->flags & IMAGE_FAST_ZERO && req->file && req->file->device;
+}
+
 static int write_zeroes(const struct image_req *req)
 {
 	static const char zeroes[ZERO_CHUNK];
@@ -90,10 +96,10 @@ static int write_zeroes(const struct image_req *req)
 
 	if (req->flags & IMAGE_MAY_UNMAP)
 		res = allocate(FALLOC_FL_PUNCH_HOLE, req);
-	if (cannot(res))
+	if (cannot(res) && !fast_device(req))
 		res = allocate(FALLOC_FL_ZERO_RANGE, req);
-	if (!cannot(res))
-		return res;
+	if (!cannot(res) || req->flags & IMAGE_FAST_ZERO)
+		return cannot(res) ? -ENOTSUP : res;
 	res = 0;
 	for (uint64_t done = 0; done < req->len && res == 0; done += ZERO_CHUNK) {
 		struct iovec iov = { (void *)zeroes, MIN(req->len - done, ZERO_CHUNK) };
@@ -117,7 +123,7 @@ static int call_file(const struct image_req *req)
 	if (req->op == IMAGE_DISCARD)
 		return type->discard(req->file, at, req->len);
 	if (req->op == IMAGE_WRITE_ZEROES)
-		return type->write_zeroes(req->file, at, req->len, req->flags & IMAGE_MAY_UNMAP);
+		return type->write_zeroes(req->file, at, req->len, req->flags);
 	for (unsigned i = 0; i < req->n_iov && res == 0; i++) {
 		const struct iovec *v = &req->iov[i];
 

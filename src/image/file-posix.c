@@ -34,7 +34,8 @@ static int run(struct image_file *f, enum image_op op, unsigned flags, uint64_t 
 {
 	struct iovec iov = { buf, len };
 	struct image_req req = {
-		.op = op, .flags = flags, .iov = &iov, .n_iov = 1, .at = offset, .offset = offset, .len = len, .fd = f->fd
+		.op = op, .flags = flags, .iov = &iov, .n_iov = 1, .at = offset, .offset = offset, .len = len, .fd = f->fd,
+		.file = f
 	};
 
 	return too_far(offset, len) ? -EINVAL : file_io(&req);
@@ -64,9 +65,9 @@ static int posix_write(struct image_file *f, uint64_t offset, const void *buf, u
 }
 
 /* fallocate() makes holes without making the file longer; one byte does, and hurts no write beside it as ftruncate() might. */
-static int posix_write_zeroes(struct image_file *f, uint64_t offset, uint64_t len, bool may_unmap)
+static int posix_write_zeroes(struct image_file *f, uint64_t offset, uint64_t len, unsigned flags)
 {
-	int res = run(f, IMAGE_WRITE_ZEROES, may_unmap ? IMAGE_MAY_UNMAP : 0, offset, NULL, len);
+	int res = run(f, IMAGE_WRITE_ZEROES, flags, offset, NULL, len);
 
 	if (res < 0 || !len || f->device || offset + len <= image_file_size(f))
 		return res;

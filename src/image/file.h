@@ -35,7 +35,7 @@ struct image_file_async {
 struct image_file_type {
 	int (*read)(struct image_file *f, uint64_t offset, void *buf, uint64_t len);
 	int (*write)(struct image_file *f, uint64_t offset, const void *buf, uint64_t len);
-	int (*write_zeroes)(struct image_file *f, uint64_t offset, uint64_t len, bool may_unmap);
+	int (*write_zeroes)(struct image_file *f, uint64_t offset, uint64_t len, unsigned flags); /* MAY_UNMAP, FAST_ZERO */
 	int (*discard)(struct image_file *f, uint64_t offset, uint64_t len); /* advice */
 	int (*flush)(struct image_file *f);
 	int (*truncate)(struct image_file *f, uint64_t size);

@@ -105,7 +105,7 @@ int foreign_append(struct image_file *f, uint64_t offset, uint64_t len)
 	if (f->device && end > size)
 		return -ENOSPC;
 	if (offset < size)
-		r = f->type->write_zeroes(f, offset, MIN(len, size - offset), true);
+		r = f->type->write_zeroes(f, offset, MIN(len, size - offset), IMAGE_MAY_UNMAP);
 	if (!r && end > size)
 		r = f->type->truncate(f, end);
 	return r;
@@ -186,7 +186,7 @@ int foreign_blocks_zero(struct image *img, struct foreign_blocks *b, uint64_t of
 		int r = foreign_blocks_map(img, b, offset, len, &e);
 
 		if (!r && e.kind == IMAGE_DATA)
-			r = b->file->type->write_zeroes(b->file, e.at, e.len, may_unmap);
+			r = b->file->type->write_zeroes(b->file, e.at, e.len, may_unmap ? IMAGE_MAY_UNMAP : 0);
 		else if (!r && e.kind == IMAGE_COMPRESSED)
 			r = -ENOTSUP;
 		if (r < 0)

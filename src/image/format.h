@@ -30,6 +30,7 @@ struct image_snapshot {
 struct image_format {
 	const char *name;
 	bool plain; /* raw: bytes of the file are bytes of the disk */
+	bool filter; /* filter.h: has map(), which finds a hole, and close() alone */
 	/* Could the first bytes (512, or what the file has) be this format's? NULL: nobody can tell. */
 	bool (*probe)(const uint8_t *head, size_t len);
 	/*
@@ -58,8 +59,9 @@ struct image_format {
 	int (*read_compressed)(struct image *img, uint64_t offset, void *buf, uint64_t len);
 	/* NULL: the format is read only. */
 	int (*write)(struct image *img, uint64_t offset, const void *buf, uint64_t len);
-	/* -ENOTSUP, before anything is done, or NULL: zeroes are written like other data. */
+	/* -ENOTSUP, before anything is done, or NULL: zeroes are written like other data. FAST_ZERO comes if knows_fast_zero. */
 	int (*write_zeroes)(struct image *img, uint64_t offset, uint64_t len, unsigned flags);
+	bool knows_fast_zero;
 	int (*discard)(struct image *img, uint64_t offset, uint64_t len); /* img->discard alone */
 	int (*populate)(struct image *img, uint64_t offset, uint64_t len); /* image_populate(); any thread, like write() */
 	int (*write_compressed)(struct image *img, uint64_t offset, const void *buf, uint64_t len);
@@ -127,6 +129,8 @@ struct image_format {
  * "backing" in them the names are noted and nothing is opened. Sets img->backing, backing_name and backing_format.
  */
 bool image_open_backing(struct image *img, const char *name, const char *format, GVariant *options, GError **error);
+/* Where a backing file of that name is for an image at `path`: a file's path, or a URI; g_free. */
+char *image_backing_path(const char *path, const char *name, GError **error);
 /* What is behind a HOLE: the backing image's bytes, zeroes beyond its end and without one. */
 int image_read_backing(struct image *img, uint64_t offset, void *buf, uint64_t len);
 /* A string option ("preallocation") as one of image_prealloc; false with an error for other words. Not given: OFF. */

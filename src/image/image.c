@@ -15,6 +15,7 @@
 #include "error.h"
 #include "file-nbd.h"
 #include "file-queue.h"
+#include "filter.h"
 #include "format.h"
 #include "gate.h"
 #include "live.h"
@@ -253,7 +254,7 @@ static bool has_protocol(const char *name)
 	return name[strcspn(name, ":/")] == ':';
 }
 
-static char *backing_path(const char *path, const char *name, GError **error)
+char *image_backing_path(const char *path, const char *name, GError **error)
 {
 	g_autofree char *folder = NULL;
 
@@ -290,7 +291,7 @@ bool image_open_backing(struct image *img, const char *name, const char *format,
 	img->backing_format = g_strdup(format);
 	if (instead)
 		return true;
-	path = backing_path(img->path, name, error);
+	path = image_backing_path(img->path, name, error);
 	return path && open_backing(img, path, format, options, error);
 }
 
@@ -474,7 +475,7 @@ static bool same_file(const char *a, const char *b)
 /* The backing image is there and what it is said to be; its size, for an image that is given none. */
 static bool look_at_backing(const char *file, const char *name, const char *format, uint64_t *ret_size, GError **error)
 {
-	g_autofree char *path = backing_path(file, name, error);
+	g_autofree char *path = image_backing_path(file, name, error);
 	struct layer l = { .path = path, .format = format, .guess = true, .readonly = true };
 	g_autoptr(GVariant) none = g_variant_ref_sink(g_variant_new_parsed("@a{sv} {}"));
 	struct image *img;
@@ -641,8 +642,9 @@ static bool check_resize(struct image *img, uint64_t size, enum image_prealloc p
 	return true;
 }
 
-bool image_resize(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error)
+bool image_resize(struct image *top, uint64_t size, enum image_prealloc prealloc, GError **error)
 {
+	struct image *img = image_base(top);
 	bool ok;
 
 	if (!check_resize(img, size, prealloc, error))
@@ -653,6 +655,7 @@ bool image_resize(struct image *img, uint64_t size, enum image_prealloc prealloc
 	if (ok) {
 		__atomic_store_n(&img->size, size, __ATOMIC_RELAXED);
 		image_watch_resized(img, size);
+		image_filter_follow(top);
 	}
 	image_let_in(img);
 	return ok;

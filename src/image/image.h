@@ -15,6 +15,7 @@
 
 enum image_op { IMAGE_READ, IMAGE_WRITE, IMAGE_FLUSH, IMAGE_DISCARD, IMAGE_WRITE_ZEROES };
 #define IMAGE_MAY_UNMAP 1u /* WRITE_ZEROES: the range may be deallocated */
+#define IMAGE_FAST_ZERO 2u /* WRITE_ZEROES: -ENOTSUP, and soon, where bytes would have to be written */
 
 struct image_req {
 	enum image_op op;
@@ -104,6 +105,9 @@ struct image *image_open(GVariant *options, GError **error);
  */
 struct image *image_open_on(struct image *storage, struct image *backing, GVariant *options, GError **error);
 struct image *image_ref(struct image *img);
+/* What is under its filters (filter.h), whose bytes they are: itself, if it is none. NULL for NULL. */
+struct image *image_base(struct image *img);
+bool image_is_filter(const struct image *img);
 void image_close(struct image *img); /* drops a reference; with the last one its queues are gone before; NULL is fine */
 
 /* name of the queue's messages: the image's path at that time. */
@@ -111,6 +115,8 @@ struct image_queue *image_queue_new(struct image *img, GMainContext *context, un
 void image_queue_free(struct image_queue *q);
 void image_submit(struct image_queue *q, struct image_req *req);
 void image_kick(struct image_queue *q);
+/* What waits for its turn in a filter goes now. Any thread; the queue is there until it returns. */
+void image_queue_hurry(struct image_queue *q);
 /*
  * What has ended is completed now, and not at the next turn of the loop. The context's thread, with no lock that matters.
  * us: before that, what was submitted is kicked, and waited for that long if the kernel has much of it (some times longer if
@@ -176,7 +182,7 @@ void image_watch_remove(struct image *img, struct image_watch *w);
  * ---- synchronous access, for tools, jobs and what a queue cannot do at once ----
  *
  * Any thread, any number at a time; overlapping writes are the caller's to order. Offsets and lengths are bytes, inside of
- * the image; 0 or a negative errno. What is written is durable after image_flush() alone.
+ * the image; 0 or a negative errno. What is written is durable after image_flush() alone. Filters are passed by.
  */
 enum image_kind {
 	IMAGE_HOLE,	  /* not in this layer: the backing image's bytes, zeroes where that is shorter or absent */

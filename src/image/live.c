@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "file.h"
+#include "filter.h"
 #include "format.h"
 
 /* A drain, of which there may be several at once: the image and the queues that it holds. */
@@ -92,6 +93,22 @@ bool live_enter(struct live_queue *l, struct image_req *req)
 void live_leave(struct live_queue *l)
 {
 	__atomic_sub_fetch(&l->inside, 1, __ATOMIC_RELEASE);
+}
+
+void live_put_back(struct live_queue *l, struct image_req *list)
+{
+	struct image_req **end = &list;
+
+	while (*end)
+		end = &(*end)->link;
+	if (end == &list)
+		return;
+	g_mutex_lock(&l->lock);
+	*end = l->waiting;
+	if (!l->waiting)
+		l->waiting_end = end;
+	l->waiting = list;
+	g_mutex_unlock(&l->lock);
 }
 
 bool image_queue_enter(struct image_queue *q)
@@ -214,6 +231,7 @@ void image_set_backing_image(struct image *img, struct image *backing)
 	struct image *old = img->backing;
 
 	img->backing = backing ? image_ref(backing) : NULL;
+	image_filter_follow(img);
 	image_close(old);
 }
 

@@ -21,6 +21,8 @@ void live_queue_remove(struct live_queue *l);
 /* False: the queue is held, and the request (NULL: none) waits; else a matching live_leave() is due. */
 bool live_enter(struct live_queue *l, struct image_req *req);
 void live_leave(struct live_queue *l);
+/* The queue is held, or will be asked nothing any more: requests, a list by link, wait before those that do already. */
+void live_put_back(struct live_queue *l, struct image_req *list);
 
 /* queue.c: for a drain. */
 void queue_wait_idle(struct image_queue *q);

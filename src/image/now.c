@@ -83,7 +83,7 @@ int image_read_now(struct image_queue *q, uint64_t offset, void *buf, uint64_t l
 	if (!image_queue_enter(q))
 		return -EAGAIN;
 	*ret_zero = true;
-	res = read_now(q->image, offset, buf, len, ret_zero);
+	res = image_is_filter(q->image) ? -EAGAIN : read_now(q->image, offset, buf, len, ret_zero);
 	image_queue_leave(q);
 	return res;
 }
@@ -118,7 +118,7 @@ int image_write_now(struct image_queue *q, uint64_t offset, const void *buf, uin
 		return -EINVAL;
 	if (!image_queue_enter(q))
 		return -EAGAIN;
-	res = write_now(q->image, offset, buf, len);
+	res = image_is_filter(q->image) ? -EAGAIN : write_now(q->image, offset, buf, len);
 	image_queue_leave(q);
 	return res;
 }

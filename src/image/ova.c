@@ -39,7 +39,7 @@ static int window_write(struct image_file *f, uint64_t offset, const void *buf, 
 	return -EROFS;
 }
 
-static int window_write_zeroes(struct image_file *f, uint64_t offset, uint64_t len, bool may_unmap)
+static int window_write_zeroes(struct image_file *f, uint64_t offset, uint64_t len, unsigned flags)
 {
 	return -EROFS;
 }

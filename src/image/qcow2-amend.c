@@ -192,8 +192,13 @@ static const char *obstacle(const struct qcow2 *s)
 		return "it is compressed with zstd";
 	if (s->refcount_order != 4)
 		return "that needs refcount_bits=16";
-	if (s->snapshots->len)
-		return "its snapshots may have zeroes that version 2 cannot say; delete them";
+	for (unsigned i = 0; i < s->snapshots->len; i++) {
+		const struct image_snapshot *sn = &g_array_index(s->snapshots, struct qcow2_snapshot, i).info;
+
+		/* Our version 2 has these; others rely on what it was at first. */
+		if (sn->vm_state_size > UINT32_MAX || align_up(sn->size, 512) != s->img->size)
+			return "a snapshot has another size, or a machine's state of 4 GiB and more; delete it";
+	}
 	if (s->bitmaps->len)
 		return "it has bitmaps, which version 2 cannot have; remove them";
 	return NULL;
@@ -244,7 +249,11 @@ static bool prepare_downgrade(struct image *img, GError **error)
 	if (s->lazy)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' was written to already; close it first", img->path);
 	s->compatible &= ~(uint64_t)QCOW2_LAZY_REFCOUNTS;
-	res = expand_zeroes(img);
+	g_mutex_lock(&s->lock);
+	res = qcow2_snapshots_expand(s);
+	g_mutex_unlock(&s->lock);
+	if (res == 0)
+		res = expand_zeroes(img);
 	g_mutex_lock(&s->lock);
 	if (res == 0)
 		res = qcow2_flush_locked(s);

@@ -154,7 +154,7 @@ static int fill_table(struct qcow2 *s, uint64_t at, uint64_t from)
 
 	qcow2_cache_forget(&s->l2_cache, at, s->cluster_size);
 	if (!from)
-		return s->file->type->write_zeroes(s->file, at, s->cluster_size, false);
+		return s->file->type->write_zeroes(s->file, at, s->cluster_size, 0);
 	for (uint64_t i = 0; i < s->cluster_size; i += s->l2_cache.slice_size) {
 		uint8_t *slice;
 		int res = qcow2_cache_get(&s->l2_cache, from + i, &slice);

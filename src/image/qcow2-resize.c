@@ -80,10 +80,10 @@ static int clear_room(struct qcow2 *s, uint64_t at, uint64_t len, enum image_pre
 	int res = 0;
 
 	if (prealloc == IMAGE_PREALLOC_METADATA)
-		return at < image_file_size(f) || f->device ? f->type->write_zeroes(f, at, len, true) :
+		return at < image_file_size(f) || f->device ? f->type->write_zeroes(f, at, len, IMAGE_MAY_UNMAP) :
 							      image_file_grow(f, at + len, IMAGE_PREALLOC_OFF);
 	if (prealloc == IMAGE_PREALLOC_FALLOC)
-		return f->type->write_zeroes(f, at, len, false);
+		return f->type->write_zeroes(f, at, len, 0);
 	zeroes = g_malloc0(CHUNK);
 	for (; len && res == 0; at += MIN(len, CHUNK), len -= MIN(len, CHUNK))
 		res = f->type->write(f, at, zeroes, MIN(len, CHUNK));

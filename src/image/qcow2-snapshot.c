@@ -570,6 +570,79 @@ bool qcow2_snapshot_delete(struct image *img, const char *id_or_name, GError **e
 	return fail(s, res, "delete", id_or_name, error);
 }
 
+/* ---- zeroes that version 2 cannot say ---- */
+
+/* A cluster of zeroes with as many references as its table has. */
+static int take_zeroes(struct qcow2 *s, uint64_t count, uint64_t *ret)
+{
+	int res = qcow2_alloc(s, 1, true, ret, NULL);
+
+	if (res == 0)
+		res = s->file->type->write_zeroes(s->file, *ret, s->cluster_size, 0);
+	for (; count > 1 && res == 0; count--)
+		res = qcow2_refcount_add(s, qcow2_cluster(s, *ret), 1, 1);
+	return res;
+}
+
+static int expand_entry(struct qcow2 *s, uint64_t slice_at, unsigned i, uint64_t count)
+{
+	uint64_t place = 0, old;
+	uint8_t *slice;
+	int res = s->backing ? take_zeroes(s, count, &place) : 0;
+
+	if (res == 0)
+		res = qcow2_cache_get(&s->l2_cache, slice_at, &slice);
+	if (res < 0)
+		return res;
+	old = get_be64(slice + i * sizeof(uint64_t)) & QCOW2_OFFSET;
+	if (!qcow2_aligned(s, old))
+		return qcow2_corrupt(s, "an L2 entry's offset, %#" PRIx64 ", is impossible", old);
+	put_be64(slice + i * sizeof(uint64_t), place);
+	qcow2_cache_dirty(&s->l2_cache, slice);
+	while (old && count--)
+		qcow2_gone(s, old, s->cluster_size, true);
+	return qcow2_settle(s);
+}
+
+/* In its place: whoever shares the table has the same zeroes. */
+static int expand_table(struct qcow2 *s, uint64_t table)
+{
+	unsigned n = s->l2_cache.slice_size / sizeof(uint64_t);
+	uint64_t count = 0;
+	int res = qcow2_refcount_get(s, qcow2_cluster(s, table), &count);
+
+	for (uint64_t at = 0; at < s->cluster_size && res == 0; at += s->l2_cache.slice_size)
+		for (unsigned i = 0; i < n && res == 0; i++) {
+			uint8_t *slice;
+			uint64_t word;
+
+			res = qcow2_cache_get(&s->l2_cache, table + at, &slice);
+			word = res == 0 ? get_be64(slice + i * sizeof(uint64_t)) : 0;
+			if (word & QCOW2_ZERO && !(word & QCOW2_COMPRESSED))
+				res = expand_entry(s, table + at, i, count);
+		}
+	return res;
+}
+
+int qcow2_snapshots_expand(struct qcow2 *s)
+{
+	int res = s->snapshots->len ? begin(s) : 0;
+
+	for (unsigned i = 0; i < s->snapshots->len && res == 0; i++) {
+		const struct qcow2_snapshot *sn = &g_array_index(s->snapshots, struct qcow2_snapshot, i);
+		g_autofree uint64_t *l1 = NULL;
+
+		res = read_l1(s, sn, 0, &l1);
+		for (uint32_t k = 0; k < sn->l1_size && res == 0; k++) {
+			if (l1[k])
+				res = qcow2_l1_check(s, l1[k]);
+			if (res == 0 && l1[k])
+				res = expand_table(s, l1[k] & QCOW2_OFFSET);
+		}
+	}
+	return res;
+}
+
 /* ---- reading ---- */
 
 /* The disk as it was: the snapshot's L1 table is the active one of an image that is not written. */

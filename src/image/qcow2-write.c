@@ -206,7 +206,7 @@ static int copy_edge(struct image *img, const struct run *run, uint64_t from, ui
 		/* Nothing has ever been written there when the file ends before it. */
 		if (run->fresh && !img->data->device && image_file_size(img->data) <= at)
 			return 0;
-		return img->data->type->write_zeroes(img->data, at, to - from, true);
+		return img->data->type->write_zeroes(img->data, at, to - from, IMAGE_MAY_UNMAP);
 	}
 	buf = g_malloc(to - from);
 	res = qcow2_read_guest(img, from, buf, to - from);

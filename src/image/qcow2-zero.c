@@ -160,14 +160,28 @@ static int zero_edge(struct image *img, uint64_t offset, uint64_t len)
 	return res < 0 ? res : write_zero_bytes(img, to, offset + len - to);
 }
 
+static bool edge_is_fast(struct image *img, uint64_t offset, uint64_t end)
+{
+	struct qcow2 *s = qcow2_state(img);
+
+	return offset >= end || qcow2_reads_zero(img, offset, end - offset) ||
+	       (s->extended && !qcow2_raw_data_file(s) && !((offset | end) & (s->sub_size - 1)));
+}
+
+/* No bytes have to be written before from and behind to, where whole clusters are; there may be none. */
+static bool edges_are_fast(struct image *img, uint64_t offset, uint64_t end, uint64_t from, uint64_t to)
+{
+	return from >= to ? edge_is_fast(img, offset, end) : edge_is_fast(img, offset, from) && edge_is_fast(img, to, end);
+}
+
 /* A data file that is a raw image of its own has the zeroes itself. */
-static int zero_data_file(struct image *img, uint64_t offset, uint64_t len, bool unmap)
+static int zero_data_file(struct image *img, uint64_t offset, uint64_t len, unsigned flags)
 {
 	struct qcow2 *s = qcow2_state(img);
 	int res = 0;
 
 	if (qcow2_raw_data_file(s))
-		res = img->data->type->write_zeroes(img->data, offset, len, unmap);
+		res = img->data->type->write_zeroes(img->data, offset, len, flags);
 	return res;
 }
 
@@ -181,9 +195,11 @@ int qcow2_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigne
 	if (s->version < 3 && img->backing)
 		return -ENOTSUP;
 	whole_clusters(img, &from, &to);
+	if (flags & IMAGE_FAST_ZERO && !edges_are_fast(img, offset, offset + len, from, to))
+		return -ENOTSUP;
 	if (from >= to && from > offset + len)
 		return zero_edge(img, offset, len);
-	res = zero_data_file(img, offset, len, unmap);
+	res = zero_data_file(img, offset, len, flags);
 	if (res == 0)
 		res = zero_edge(img, offset, from - offset);
 	if (res == 0)
@@ -205,7 +221,7 @@ int qcow2_discard(struct image *img, uint64_t offset, uint64_t len)
 	whole_clusters(img, &offset, &to);
 	if (offset >= to)
 		return 0;
-	res = zero_data_file(img, offset, MIN(to, img->size) - offset, true);
+	res = zero_data_file(img, offset, MIN(to, img->size) - offset, IMAGE_MAY_UNMAP);
 	if (res == 0)
 		res = change(s, offset, to - offset, DISCARD);
 	if (res == 0 && img->data != s->file && !qcow2_raw_data_file(s))

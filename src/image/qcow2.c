@@ -365,6 +365,7 @@ const struct image_format image_qcow2 = {
 	.write = qcow2_write,
 	.write_shared = qcow2_write_shared,
 	.write_zeroes = qcow2_write_zeroes,
+	.knows_fast_zero = true,
 	.discard = qcow2_discard,
 	.populate = qcow2_populate,
 	.write_compressed = qcow2_write_compressed,

@@ -351,6 +351,7 @@ GArray *qcow2_snapshots_list(struct image *img);
 bool qcow2_snapshot_create(struct image *img, const char *name, GError **error);
 bool qcow2_snapshot_apply(struct image *img, const char *id_or_name, GError **error);
 bool qcow2_snapshot_delete(struct image *img, const char *id_or_name, GError **error);
+int qcow2_snapshots_expand(struct qcow2 *s); /* no flags of zeroes are left in their tables; standard L2 entries, with the lock */
 bool qcow2_snapshot_open(struct qcow2 *s, const char *id, GError **error); /* readonly, from open() */
 
 /* qcow2-amend.c */

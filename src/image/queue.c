@@ -15,7 +15,7 @@
 
 #include "bytes.h"
 #include "file-queue.h"
-#include "format.h"
+#include "filter.h"
 #include "gate.h"
 #include "iov.h"
 #include "live.h"
@@ -31,6 +31,20 @@ struct queue {
 	struct file_queue *io;
 	struct gate_node *nodes; /* one for each layer */
 	unsigned n_nodes;
+	/* With filters; all of it stays while requests are let in. */
+	struct image *target; /* what is under them */
+	bool copies;	      /* reads copy what they find below the target */
+	GPtrArray *limits;    /* of struct limit, the uppermost first; NULL: none */
+	bool closing;
+};
+
+/* A throttle filter's requests of one queue. */
+struct limit {
+	GSource base; /* in the queue's context */
+	struct throttle_queue turns;
+	GMutex lock;
+	struct queue *q; /* NULL: the queue has given it up */
+	unsigned index;
 };
 
 struct gate_node {
@@ -58,13 +72,18 @@ struct split {
 
 /* ---- in a thread ---- */
 
-static int transfer_all(struct image *img, struct image_req *req)
+static int read_bytes(struct image *img, bool copies, uint64_t offset, void *buf, uint64_t len)
+{
+	return copies ? image_read_copying(img, offset, buf, len) : image_read(img, offset, buf, len);
+}
+
+static int transfer_all(struct image *img, bool copies, struct image_req *req)
 {
 	g_autofree char *bounce = NULL;
 	int res = 0;
 
 	if (req->n_iov == 1)
-		return req->op == IMAGE_READ ? image_read(img, req->offset, req->iov->iov_base, req->len) :
+		return req->op == IMAGE_READ ? read_bytes(img, copies, req->offset, req->iov->iov_base, req->len) :
 					       image_write(img, req->offset, req->iov->iov_base, req->len);
 	bounce = g_malloc(MIN(req->len, BOUNCE));
 	for (uint64_t done = 0; done < req->len && res == 0; done += BOUNCE) {
@@ -74,7 +93,7 @@ static int transfer_all(struct image *img, struct image_req *req)
 			req_copy(req, done, bounce, n);
 			res = image_write(img, req->offset + done, bounce, n);
 		} else {
-			res = image_read(img, req->offset + done, bounce, n);
+			res = read_bytes(img, copies, req->offset + done, bounce, n);
 			if (res == 0)
 				req_copy(req, done, bounce, n);
 		}
@@ -84,12 +103,13 @@ static int transfer_all(struct image *img, struct image_req *req)
 
 static int work(void *opaque, struct image_req *req)
 {
-	struct image *img = ((struct queue *)opaque)->base.image;
+	struct queue *q = opaque;
+	struct image *img = q->target;
 
 	switch (req->op) {
 	case IMAGE_READ:
 	case IMAGE_WRITE:
-		return transfer_all(img, req);
+		return transfer_all(img, q->copies, req);
 	case IMAGE_FLUSH:
 		return image_flush(img);
 	case IMAGE_DISCARD:
@@ -111,8 +131,8 @@ bool image_map_now(struct image *img, uint64_t offset, uint64_t len, struct imag
 	return ok && image_extent_valid(&e, len);
 }
 
-/* Where the front of a range is: in the gate then if it is not zeroes. False: a thread is to find out. */
-static bool locate(struct image *img, bool write, uint64_t offset, uint64_t len, struct piece *ret)
+/* Where the front of a range is: in the gate then if it is not zeroes. False: a thread is to find out. copies: or to copy it. */
+static bool locate(struct image *img, bool write, bool copies, uint64_t offset, uint64_t len, struct piece *ret)
 {
 	struct image_extent e;
 
@@ -132,6 +152,8 @@ static bool locate(struct image *img, bool write, uint64_t offset, uint64_t len,
 		if (e.kind == IMAGE_HOLE && image_is_moving(img->backing))
 			return false;
 		len = e.kind == IMAGE_HOLE ? image_in_backing(img, offset, e.len) : 0;
+		if (len && copies)
+			return false;
 		if (!len) {
 			*ret = (struct piece){ .zero = true, .len = e.len };
 			return true;
@@ -156,13 +178,13 @@ static bool joined(struct piece *last, const struct piece *p)
 }
 
 /* The pieces of a request; 0: it is one for the threads. */
-static unsigned plan(struct image *img, const struct image_req *req, struct piece *pieces)
+static unsigned plan(struct image *img, bool copies, const struct image_req *req, struct piece *pieces)
 {
 	struct piece p;
 	unsigned n = 0;
 
 	for (uint64_t done = 0; done < req->len; done += p.len) {
-		bool ok = locate(img, req->op == IMAGE_WRITE, req->offset + done, req->len - done, &p);
+		bool ok = locate(img, req->op == IMAGE_WRITE, copies, req->offset + done, req->len - done, &p);
 
 		if (ok && n && joined(&pieces[n - 1], &p))
 			continue;
@@ -207,7 +229,7 @@ static void submit_split(struct queue *q, struct image_req *req, const struct pi
 	unsigned parts = 0;
 
 	s->req = req;
-	s->watched = req->op == IMAGE_WRITE && image_watched(q->base.image) ? q->base.image : NULL;
+	s->watched = req->op == IMAGE_WRITE && image_watched(q->target) ? q->target : NULL;
 	s->res = 0;
 	for (uint64_t done = 0; n; done += pieces->len, pieces++, n--) {
 		struct image_req *part = &s->part[parts];
@@ -232,7 +254,7 @@ static void submit_split(struct queue *q, struct image_req *req, const struct pi
 
 static void submit_pieces(struct queue *q, struct image_req *req, const struct piece *pieces, unsigned n)
 {
-	if (n > 1 || (req->op == IMAGE_WRITE && image_watched(q->base.image))) {
+	if (n > 1 || (req->op == IMAGE_WRITE && image_watched(q->target))) {
 		submit_split(q, req, pieces, n);
 		return;
 	}
@@ -247,8 +269,8 @@ static void submit_pieces(struct queue *q, struct image_req *req, const struct p
 	file_queue_submit(q->io, req);
 }
 
-/* What is wrong with a request: 0 or a negative errno. */
-static int check(const struct image *img, const struct image_req *req)
+/* What is wrong with a request (readonly: a filter is): 0 or a negative errno. */
+static int check(const struct image *img, bool readonly, const struct image_req *req)
 {
 	if (req->op == IMAGE_FLUSH)
 		return 0;
@@ -256,7 +278,7 @@ static int check(const struct image *img, const struct image_req *req)
 		return -EINVAL;
 	if (req->op == IMAGE_READ)
 		return req_bytes(req) == req->len ? 0 : -EINVAL;
-	if (img->readonly)
+	if (img->readonly || readonly)
 		return -EROFS;
 	if (req->op == IMAGE_DISCARD)
 		return img->discard ? 0 : -ENOTSUP;
@@ -272,9 +294,9 @@ static bool passes(struct image *img, const struct image_req *req)
 
 static void submit(struct queue *q, struct image_req *req)
 {
-	struct image *img = q->base.image;
+	struct image *img = q->target;
 	struct piece pieces[PIECES_MAX];
-	int res = check(img, req);
+	int res = check(img, q->base.image->readonly, req);
 	unsigned n = 0;
 
 	req->layer = NULL;
@@ -288,7 +310,7 @@ static void submit(struct queue *q, struct image_req *req)
 		aim(req, img->data);
 		req->at = req->offset;
 	} else if (req->op == IMAGE_READ || (req->op == IMAGE_WRITE && !img->guessed && !image_watched_before(img))) {
-		n = plan(img, req, pieces);
+		n = plan(img, q->copies, req, pieces);
 	}
 	if (n)
 		submit_pieces(q, req, pieces, n);
@@ -296,14 +318,130 @@ static void submit(struct queue *q, struct image_req *req)
 		file_queue_submit(q->io, req);
 }
 
+/* ---- filters ---- */
+
+/* It waits for one of the limits from that one on. */
+static bool is_held(struct queue *q, struct image_req *req, unsigned from)
+{
+	for (unsigned i = from; q->limits && !q->closing && i < q->limits->len; i++)
+		if (throttle_queue_add(&((struct limit *)q->limits->pdata[i])->turns, req))
+			return true;
+	return false;
+}
+
+static void enter_limits(struct queue *q, struct image_req *req, unsigned from)
+{
+	if (!live_enter(&q->live, req))
+		return;
+	if (G_LIKELY(!q->limits) || !is_held(q, req, from))
+		submit(q, req);
+	live_leave(&q->live);
+}
+
+static gboolean limit_dispatch(GSource *source, GSourceFunc callback, gpointer data)
+{
+	struct limit *l = (struct limit *)source;
+	struct image_req *req;
+
+	g_source_set_ready_time(source, -1);
+	g_mutex_lock(&l->lock);
+	while (l->q && (req = throttle_queue_next(&l->turns)))
+		enter_limits(l->q, req, l->index + 1);
+	if (l->q)
+		image_kick(&l->q->base);
+	g_mutex_unlock(&l->lock);
+	return G_SOURCE_CONTINUE;
+}
+
+static void limit_finalize(GSource *source)
+{
+	g_mutex_clear(&((struct limit *)source)->lock);
+}
+
+static GSourceFuncs limit_funcs = { .dispatch = limit_dispatch, .finalize = limit_finalize };
+
+static void limit_new(struct queue *q, struct throttle_group *g)
+{
+	struct limit *l = (struct limit *)g_source_new(&limit_funcs, sizeof(struct limit));
+
+	if (!q->limits)
+		q->limits = g_ptr_array_new();
+	g_mutex_init(&l->lock);
+	l->q = q;
+	l->index = q->limits->len;
+	throttle_queue_init(&l->turns, g, &l->base);
+	g_ptr_array_add(q->limits, l);
+	g_source_attach(&l->base, q->base.context);
+}
+
+/* What waits in it, a list. */
+static struct image_req *limit_free(struct limit *l)
+{
+	struct image_req *list;
+
+	g_mutex_lock(&l->lock);
+	list = throttle_queue_leave(&l->turns);
+	l->q = NULL;
+	g_mutex_unlock(&l->lock);
+	g_source_destroy(&l->base);
+	g_source_unref(&l->base);
+	return list;
+}
+
+static void filters_join(struct queue *q)
+{
+	struct image *img = q->base.image;
+
+	q->copies = false;
+	for (; image_is_filter(img); img = img->backing) {
+		if (image_throttle_group(img))
+			limit_new(q, image_throttle_group(img));
+		q->copies |= image_copies_on_read(img);
+	}
+	q->target = img;
+	q->copies = q->copies && !img->readonly && img->format->populate;
+}
+
+/* Nothing is let in: what waits for a turn does so for the end of that. */
+static void filters_leave(struct queue *q)
+{
+	for (unsigned i = 0; q->limits && i < q->limits->len; i++)
+		live_put_back(&q->live, limit_free(q->limits->pdata[i]));
+	g_clear_pointer(&q->limits, g_ptr_array_unref);
+}
+
+void image_queue_hurry(struct image_queue *base)
+{
+	struct queue *q = (struct queue *)base;
+
+	if (!live_enter(&q->live, NULL)) /* after a drain it is not in a hurry */
+		return;
+	for (unsigned i = 0; q->limits && i < q->limits->len; i++)
+		throttle_queue_hurry(&((struct limit *)q->limits->pdata[i])->turns);
+	live_leave(&q->live);
+}
+
+/* The queue is going to be freed: what waits goes. */
+static void end_waiting(struct queue *q)
+{
+	q->closing = true;
+	for (unsigned i = 0; q->limits && i < q->limits->len; i++) {
+		struct image_req *req = throttle_queue_leave(&((struct limit *)q->limits->pdata[i])->turns);
+
+		while (req) {
+			struct image_req *next = req->link;
+
+			image_submit(&q->base, req);
+			req = next;
+		}
+	}
+}
+
 void image_submit(struct image_queue *base, struct image_req *req)
 {
 	struct queue *q = (struct queue *)base;
 
-	if (!live_enter(&q->live, req))
-		return;
-	submit(q, req);
-	live_leave(&q->live);
+	enter_limits(q, req, 0);
 }
 
 void image_kick(struct image_queue *q)
@@ -343,6 +481,7 @@ void queue_chain_join(struct image_queue *base)
 	struct queue *q = (struct queue *)base;
 	struct gate_node *node;
 
+	filters_join(q);
 	for (struct image *i = q->base.image; i; i = i->backing)
 		q->n_nodes++;
 	node = q->nodes = g_new0(struct gate_node, q->n_nodes);
@@ -357,6 +496,7 @@ void queue_chain_leave(struct image_queue *base)
 	struct queue *q = (struct queue *)base;
 
 	file_queue_forget_files(q->io);
+	filters_leave(q);
 	for (unsigned i = 0; i < q->n_nodes; i++)
 		gate_remove_queue(q->nodes[i].gate, &q->nodes[i].base);
 	g_clear_pointer(&q->nodes, g_free);
@@ -385,6 +525,7 @@ void image_queue_free(struct image_queue *base)
 
 	if (!q)
 		return;
+	end_waiting(q);
 	file_queue_wait_idle(q->io);
 	live_queue_remove(&q->live);
 	file_queue_wait_idle(q->io); /* what a drain had held back */

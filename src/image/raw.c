@@ -77,7 +77,7 @@ static int raw_write_shared(struct image *img, struct image_file *from, const st
 
 static int raw_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigned flags)
 {
-	return img->file->type->write_zeroes(img->file, offset, len, flags & IMAGE_MAY_UNMAP);
+	return img->file->type->write_zeroes(img->file, offset, len, flags);
 }
 
 static int raw_discard(struct image *img, uint64_t offset, uint64_t len)
@@ -133,6 +133,7 @@ const struct image_format image_raw = {
 	.map_now = raw_map_now,
 	.write = raw_write,
 	.write_zeroes = raw_write_zeroes,
+	.knows_fast_zero = true,
 	.write_shared = raw_write_shared,
 	.discard = raw_discard,
 	.flush = raw_flush,

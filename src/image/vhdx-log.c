@@ -241,7 +241,7 @@ int vhdx_log_replay(const struct vhdx_log *log, struct image_file *f)
 
 		if (!rec->sector) { /* what the file did not have is zeroes already */
 			if (rec->offset < size)
-				r = f->type->write_zeroes(f, rec->offset, MIN(rec->len, size - rec->offset), true);
+				r = f->type->write_zeroes(f, rec->offset, MIN(rec->len, size - rec->offset), IMAGE_MAY_UNMAP);
 			continue;
 		}
 		make_sector(rec, sector);

@@ -10,7 +10,7 @@
 #include "vmdk.h"
 
 const char *const vmdk_create_options[] = { "subformat",	   "adapter_type", "hwversion", "compat6",
-					   "toolsversion", "zeroed_grain", NULL };
+					   "toolsversion", "zeroed_grain", "backing", NULL };
 
 static const char *const subformats[] = { "monolithicSparse",	 "streamOptimized",    "monolithicFlat",
 					 "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", NULL };
@@ -21,7 +21,8 @@ enum { EXTENTS_MAX = 999 };
 
 struct wanted {
 	unsigned subformat, adapter;
-	const char *hw_version, *tools_version;
+	const char *hw_version, *tools_version, *parent; /* parent: NULL, it stands on none */
+	uint32_t parent_cid;
 	bool zero_grains;
 };
 
@@ -50,17 +51,53 @@ static bool read_options(struct wanted *w, GVariant *options, GError **error)
 	return true;
 }
 
+/* The parent as it is now; whoever writes to it changes its CID. */
+static bool find_parent(struct wanted *w, const char *file, GVariant *options, GError **error)
+{
+	g_autofree char *path = NULL;
+	g_autoptr(GVariant) how = NULL;
+	g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+	const char *format = "vmdk";
+	struct image *parent;
+
+	w->parent_cid = UINT32_MAX;
+	if (!g_variant_lookup(options, "backing", "&s", &w->parent))
+		return true;
+	g_variant_lookup(options, "backing-format", "&s", &format);
+	if (strcmp(format, "vmdk") != 0)
+		return kv_fail(error, KV_ERROR_USAGE, "backing_file must be a vmdk image");
+	if (w->subformat == MONOLITHIC_FLAT || w->subformat == TWO_GB_FLAT)
+		return kv_fail(error, KV_ERROR_USAGE, "Flat image can't have backing file");
+	if (!quotable(w->parent))
+		return kv_fail(error, KV_ERROR_USAGE, "'%s': a vmdk descriptor cannot hold this name; choose one without quotes",
+			       w->parent);
+	path = image_backing_path(file, w->parent, error);
+	if (!path)
+		return false;
+	g_variant_dict_insert(&dict, "file", "s", path);
+	g_variant_dict_insert(&dict, "format", "s", "vmdk");
+	g_variant_dict_insert(&dict, "readonly", "b", TRUE);
+	how = g_variant_ref_sink(g_variant_dict_end(&dict));
+	parent = image_open(how, error);
+	if (!parent)
+		return false;
+	w->parent_cid = ((const struct vmdk *)parent->state)->cid;
+	image_close(parent);
+	return true;
+}
+
 static char *descriptor_of(const struct wanted *w, uint64_t size, const char *extents)
 {
+	g_autofree char *hint = w->parent ? g_strdup_printf("parentFileNameHint=\"%s\"\n", w->parent) : g_strdup("");
 	const char *adapter = adapters[w->adapter];
 	unsigned heads = strcmp(adapter, "ide") == 0 ? 16 : 255;
 
 	return g_strdup_printf("# Disk DescriptorFile\n"
 			       "version=1\n"
 			       "CID=%08x\n"
-			       "parentCID=ffffffff\n"
+			       "parentCID=%08x\n"
 			       "createType=\"%s\"\n"
-			       "\n"
+			       "%s\n"
 			       "# Extent description\n"
 			       "%s"
 			       "\n"
@@ -73,7 +110,7 @@ static char *descriptor_of(const struct wanted *w, uint64_t size, const char *ex
 			       "ddb.geometry.sectors = \"63\"\n"
 			       "ddb.adapterType = \"%s\"\n"
 			       "ddb.toolsVersion = \"%s\"\n",
-			       g_random_int() >> 1, subformats[w->subformat], extents, w->hw_version,
+			       g_random_int() >> 1, w->parent_cid, subformats[w->subformat], hint, extents, w->hw_version,
 			       size / (63 * heads * VMDK_SECTOR), heads, adapter, w->tools_version);
 }
 
@@ -133,7 +170,7 @@ bool vmdk_create(struct image_file *f, uint64_t size, GVariant *options, GError 
 	struct wanted w = {.hw_version = "4", .tools_version = "2147483647"};
 	g_autofree char *name = g_path_get_basename(f->name);
 
-	if (!read_options(&w, options, error))
+	if (!read_options(&w, options, error) || !find_parent(&w, f->name, options, error))
 		return false;
 	if (!quotable(name))
 		return kv_fail(error, KV_ERROR_USAGE, "'%s': a vmdk descriptor cannot hold this name; choose one without quotes",

@@ -322,16 +322,35 @@ static int sparse_lookup(struct image *img, struct foreign_blocks *b, uint64_t i
 	return 0;
 }
 
-static int sparse_allocate(struct image *img, struct foreign_blocks *b, uint64_t index, uint64_t *ret_at)
+/* Has a grain more room, and an entry? */
+static int check_next(struct vmdk_extent *x, uint64_t index)
 {
-	struct vmdk_extent *x = extent_of(b);
 	uint32_t *t;
-	int r = get_table(x, index / x->n_entries, &t);
+	int r = index / x->n_entries < x->n_tables ? get_table(x, index / x->n_entries, &t) : -EIO;
 
 	if (!r && !t)
 		r = -ENOTSUP; /* VMware and QEMU make all tables at once */
-	if (!r && x->next / SECTOR > UINT32_MAX)
-		r = -EFBIG;
+	return !r && x->next / SECTOR > UINT32_MAX ? -EFBIG : r;
+}
+
+int vmdk_sparse_put_grain(struct vmdk_extent *x, uint64_t index, const void *grain)
+{
+	int r = x->compressed ? -ENOTSUP : check_next(x, index);
+
+	if (!r)
+		r = x->file->type->write(x->file, x->next, grain, x->blocks.size);
+	if (r < 0)
+		return r;
+	set_entry(x, index, x->next / SECTOR);
+	x->next += x->blocks.size;
+	return 0;
+}
+
+static int sparse_allocate(struct image *img, struct foreign_blocks *b, uint64_t index, uint64_t *ret_at)
+{
+	struct vmdk_extent *x = extent_of(b);
+	int r = check_next(x, index);
+
 	if (!r)
 		r = foreign_append(x->file, x->next, b->size);
 	if (r < 0)

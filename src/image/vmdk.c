@@ -3,8 +3,8 @@
  * VMware's VMDK: a descriptor, a text that names the image's extents, and the extents: sparse ones (vmdk-sparse.c), flat files
  * and zeroes. The descriptor is in the header of the only extent (monolithicSparse, streamOptimized) or a file of its own
  * (monolithicFlat, twoGbMaxExtent...), whose extents have to be beside it: an image that comes from elsewhere names no file of
- * another directory. Images that stand on others (VMware's snapshots) are read; their parent has to be what it was when they
- * were made, which its CID says. A row of image_formats[].
+ * another directory. Images may stand on others (VMware's snapshots): their parent has to be what it was when they were made,
+ * which its CID says, and a grain is written whole, with what the parent has of it. A row of image_formats[].
  *
  * The first write gives the image a new CID, as it is to be; until then no extent is in_place.
  */
@@ -67,9 +67,6 @@ static bool read_parent(struct image *img, const char *text, GError **error)
 		return kv_fail(error, KV_ERROR_INVALID,
 			       "vmdk '%s' stands on another image (parentCID %08x), and its descriptor does not say which",
 			       img->path, vmdk->parent_cid);
-	if (!img->readonly)
-		return kv_fail(error, KV_ERROR_UNSUPPORTED,
-			       "vmdk '%s' stands on another image and can only be read; convert it to write to it", img->path);
 	vmdk->parent = g_strndup(hint + 1, len);
 	return true;
 }
@@ -438,6 +435,50 @@ static int change_cid(struct image *img)
 	return r;
 }
 
+/* A grain that is the parent's becomes ours, with len bytes of the caller's. *ret_done: false, it is not the parent's. */
+static int copy_grain(struct image *img, struct vmdk_extent *x, uint64_t offset, const void *buf, uint64_t len, bool *ret_done)
+{
+	uint64_t index = offset / x->blocks.size, start = index * x->blocks.size;
+	struct image_extent e = {0};
+	int r;
+
+	g_mutex_lock(&x->blocks.lock);
+	r = x->blocks.lookup(img, &x->blocks, index, &e);
+	*ret_done = !r && e.kind == IMAGE_HOLE;
+	if (*ret_done) {
+		g_autofree uint8_t *grain = g_malloc0(x->blocks.size);
+
+		r = image_read_backing(img, x->start + start, grain, MIN(x->blocks.size, x->size - start));
+		if (len)
+			memcpy(grain + (offset - start), buf, len);
+		if (!r)
+			r = vmdk_sparse_put_grain(x, index, grain);
+	}
+	g_mutex_unlock(&x->blocks.lock);
+	return r;
+}
+
+static int write_over_parent(struct image *img, struct vmdk_extent *x, uint64_t offset, const uint8_t *from, uint64_t len)
+{
+	int r = 0;
+
+	while (!r && len) {
+		uint64_t part = MIN(len, x->blocks.size - offset % x->blocks.size);
+		struct image_extent e = {0};
+		bool done = false;
+
+		r = x->blocks.lookup(img, &x->blocks, offset / x->blocks.size, &e);
+		if (!r && e.kind == IMAGE_HOLE)
+			r = copy_grain(img, x, offset, from, part, &done);
+		if (!r && !done)
+			r = foreign_blocks_write(img, &x->blocks, offset, from, part);
+		offset += part;
+		from += part;
+		len -= part;
+	}
+	return r;
+}
+
 static int write_extent(struct image *img, struct vmdk_extent *x, uint64_t offset, const void *buf, uint64_t len)
 {
 	if (x->kind == VMDK_ZERO)
@@ -446,6 +487,8 @@ static int write_extent(struct image *img, struct vmdk_extent *x, uint64_t offse
 		return x->file->type->write(x->file, x->at + offset, buf, len);
 	if (x->compressed)
 		return vmdk_sparse_write_compressed(x, offset, buf, len);
+	if (img->backing)
+		return write_over_parent(img, x, offset, buf, len);
 	return foreign_blocks_write(img, &x->blocks, offset, buf, len);
 }
 
@@ -461,6 +504,27 @@ static int vmdk_write(struct image *img, uint64_t offset, const void *buf, uint6
 		r = write_extent(img, x, in_extent, from, part);
 		offset += part;
 		from += part;
+		len -= part;
+	}
+	return r;
+}
+
+static int vmdk_populate(struct image *img, uint64_t offset, uint64_t len)
+{
+	int r = 0;
+
+	while (!r && len) {
+		struct vmdk_extent *x = extent_at(img, offset);
+		uint64_t in_extent = offset - x->start, part = MIN(len, x->size - in_extent);
+		bool done;
+
+		if (x->compressed)
+			return -ENOTSUP;
+		if (x->kind == VMDK_SPARSE) {
+			part = MIN(part, x->blocks.size - in_extent % x->blocks.size);
+			r = copy_grain(img, x, in_extent, NULL, 0, &done);
+		}
+		offset += part;
 		len -= part;
 	}
 	return r;
@@ -508,13 +572,14 @@ static int zero_extent(struct image *img, struct vmdk_extent *x, uint64_t offset
 	if (x->kind == VMDK_ZERO)
 		return 0;
 	if (x->kind == VMDK_FLAT)
-		return x->file->type->write_zeroes(x->file, x->at + offset, len, may_unmap);
+		return x->file->type->write_zeroes(x->file, x->at + offset, len, may_unmap ? IMAGE_MAY_UNMAP : 0);
 	return foreign_blocks_zero(img, &x->blocks, offset, len, may_unmap);
 }
 
+/* Where no grain is, the parent's bytes are: zeroes have to be written. */
 static int vmdk_write_zeroes(struct image *img, uint64_t offset, uint64_t len, unsigned flags)
 {
-	int r = change_cid(img);
+	int r = img->backing ? -ENOTSUP : change_cid(img);
 
 	while (!r && len) {
 		struct vmdk_extent *x = extent_at(img, offset);
@@ -529,7 +594,7 @@ static int vmdk_write_zeroes(struct image *img, uint64_t offset, uint64_t len, u
 
 static int vmdk_discard(struct image *img, uint64_t offset, uint64_t len)
 {
-	return vmdk_write_zeroes(img, offset, len, IMAGE_MAY_UNMAP);
+	return img->backing ? 0 : vmdk_write_zeroes(img, offset, len, IMAGE_MAY_UNMAP);
 }
 
 static int vmdk_flush(struct image *img)
@@ -627,6 +692,7 @@ const struct image_format image_vmdk = {
 	.write = vmdk_write,
 	.write_zeroes = vmdk_write_zeroes,
 	.discard = vmdk_discard,
+	.populate = vmdk_populate,
 	.write_compressed = vmdk_write_compressed,
 	.compress = vmdk_compress,
 	.write_packed = vmdk_write_packed,

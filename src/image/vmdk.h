@@ -54,6 +54,8 @@ int vmdk_sparse_write_compressed(struct vmdk_extent *x, uint64_t offset, const v
 /* Its two halves. *ret_len: what out has room for; 0: that is not enough. */
 int vmdk_sparse_compress(struct vmdk_extent *x, const void *buf, uint64_t len, void *out, uint64_t *ret_len);
 int vmdk_sparse_write_packed(struct vmdk_extent *x, uint64_t offset, const void *packed, uint64_t len);
+/* A whole grain where none is, under blocks.lock. */
+int vmdk_sparse_put_grain(struct vmdk_extent *x, uint64_t index, const void *grain);
 int vmdk_sparse_flush(struct vmdk_extent *x);
 /* A fault for each table and grain that is not in the file; how many grains there are is added to ret. */
 void vmdk_sparse_check(struct vmdk_extent *x, image_report *report, void *opaque, struct image_check *ret);

@@ -93,6 +93,8 @@ static bool fits(const struct nbd_file *f, const struct image_req *req)
 		return false;
 	if (req->op == IMAGE_FLUSH)
 		return true;
+	if (req->op == IMAGE_WRITE_ZEROES && req->flags & IMAGE_FAST_ZERO && !f->can_fast_zero)
+		return false;
 	return req->len && req->len <= (has_bytes(req) ? f->chunk : RANGE_MAX) && !((req->at | req->len) & (f->block - 1)) &&
 	       range_inside(req->at, req->len, image_file_size(&f->base));
 }
@@ -113,7 +115,7 @@ static int64_t send_request(struct nbd_file *f, const struct image_req *req, str
 		return nbd_aio_trim(f->nbd, req->len, req->at, done, 0);
 	case IMAGE_WRITE_ZEROES:
 		return nbd_aio_zero(f->nbd, req->len, req->at, done,
-				    req->flags & IMAGE_MAY_UNMAP ? 0 : LIBNBD_CMD_FLAG_NO_HOLE);
+				    nbd_zero_flags(req->flags));
 	}
 	return -1;
 }

@@ -339,21 +339,27 @@ static int write_zero_bytes(struct nbd_file *f, uint64_t offset, uint64_t len)
 	return res;
 }
 
-static int zero_blocks(struct nbd_file *f, uint64_t offset, uint64_t len, bool may_unmap)
+unsigned nbd_zero_flags(unsigned flags)
 {
-	unsigned flags = may_unmap ? 0 : LIBNBD_CMD_FLAG_NO_HOLE;
+	return (flags & IMAGE_MAY_UNMAP ? 0 : LIBNBD_CMD_FLAG_NO_HOLE) |
+	       (flags & IMAGE_FAST_ZERO ? LIBNBD_CMD_FLAG_FAST_ZERO : 0);
+}
+
+static int zero_blocks(struct nbd_file *f, uint64_t offset, uint64_t len, unsigned flags)
+{
+	unsigned wire = nbd_zero_flags(flags);
 	int res = 0;
 
 	for (uint64_t n; len && res == 0; offset += n, len -= n) {
 		struct waiter w;
 
 		n = MIN(len, RANGE_MAX);
-		res = nbd_file_gone(f) ? -EIO : finish(f, &w, nbd_aio_zero(f->nbd, n, offset, COMPLETION(f, &w), flags));
+		res = nbd_file_gone(f) ? -EIO : finish(f, &w, nbd_aio_zero(f->nbd, n, offset, COMPLETION(f, &w), wire));
 	}
 	return res;
 }
 
-static int nbd_write_zeroes(struct image_file *base, uint64_t offset, uint64_t len, bool may_unmap)
+static int nbd_write_zeroes(struct image_file *base, uint64_t offset, uint64_t len, unsigned flags)
 {
 	struct nbd_file *f = nbd_of(base);
 	uint64_t from = align_up(offset, f->block), to = align_down(offset + len, f->block);
@@ -361,11 +367,13 @@ static int nbd_write_zeroes(struct image_file *base, uint64_t offset, uint64_t l
 
 	if (res < 0 || !len)
 		return res;
+	if (flags & IMAGE_FAST_ZERO && (!f->can_fast_zero || from != offset || to != offset + len))
+		return -ENOTSUP;
 	if (!f->can_zero || from >= to)
 		return write_zero_bytes(f, offset, len);
 	res = from > offset ? write_zero_bytes(f, offset, from - offset) : 0;
 	if (res == 0)
-		res = zero_blocks(f, from, to - from, may_unmap);
+		res = zero_blocks(f, from, to - from, flags);
 	return res == 0 && to < offset + len ? write_zero_bytes(f, to, offset + len - to) : res;
 }
 
@@ -514,6 +522,7 @@ static bool read_limits(struct nbd_file *f, struct nbd_handle *nbd, GError **err
 	f->can_flush = nbd_can_flush(nbd) > 0;
 	f->can_trim = nbd_can_trim(nbd) > 0;
 	f->can_zero = nbd_can_zero(nbd) > 0;
+	f->can_fast_zero = f->can_zero && nbd_can_fast_zero(nbd) > 0;
 	f->can_extents = nbd_can_meta_context(nbd, LIBNBD_CONTEXT_BASE_ALLOCATION) > 0;
 	return true;
 }

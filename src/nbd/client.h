@@ -18,7 +18,7 @@ struct nbd_file {
 	void (*warn)(const char *format, ...);
 	int wake; /* eventfd: the leader is to look at the direction anew, or is done */
 	uint32_t block, chunk; /* the server's smallest and largest requests */
-	bool can_flush, can_trim, can_zero, can_extents;
+	bool can_flush, can_trim, can_zero, can_fast_zero, can_extents;
 	GMutex turn; /* who takes replies; before libnbd's lock */
 	unsigned begun, over; /* atomic; requests */
 	uint64_t bounced; /* atomic; bytes of client-async.c's buffers */
@@ -51,6 +51,7 @@ static inline void nbd_file_over(struct nbd_file *f)
 }
 
 /* client.c */
+unsigned nbd_zero_flags(unsigned flags); /* IMAGE_* as libnbd has them */
 void nbd_file_turn(struct image_file *f);
 /* client-async.c */
 extern const struct image_file_async nbd_file_async;

@@ -122,7 +122,7 @@ static uint16_t export_flags(const struct nbd_conn *c)
 
 	/* A flush is of the whole image, whoever wrote. Who is told that and may not connect again would wait for ever. */
 	flags |= e->many ? NBD_FLAG_CAN_MULTI_CONN : 0;
-	flags |= e->writable ? NBD_FLAG_SEND_WRITE_ZEROES : NBD_FLAG_READ_ONLY;
+	flags |= e->writable ? NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO : NBD_FLAG_READ_ONLY;
 	if (e->writable && e->img->discard)
 		flags |= NBD_FLAG_SEND_TRIM;
 	return c->structured ? flags | NBD_FLAG_SEND_DF : flags;

@@ -64,6 +64,7 @@ enum {
 	NBD_FLAG_SEND_DF = 1 << 7,
 	NBD_FLAG_CAN_MULTI_CONN = 1 << 8,
 	NBD_FLAG_SEND_CACHE = 1 << 10,
+	NBD_FLAG_SEND_FAST_ZERO = 1 << 11,
 };
 
 enum nbd_command {
@@ -82,6 +83,7 @@ enum {
 	NBD_CMD_FLAG_NO_HOLE = 1 << 1,
 	NBD_CMD_FLAG_DF = 1 << 2,
 	NBD_CMD_FLAG_REQ_ONE = 1 << 3,
+	NBD_CMD_FLAG_FAST_ZERO = 1 << 4,
 };
 
 enum {

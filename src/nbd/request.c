@@ -333,7 +333,8 @@ static int read_small(struct nbd_conn *c, const struct nbd_request *r)
 	res = image_read_now(c->queue, r->offset, to + head, r->len, &zero);
 	if (res == -EAGAIN && alone(c) && image_queue_enter(c->queue)) {
 		zero = false;
-		res = image_read(c->queue->image, r->offset, to + head, r->len);
+		if (!image_is_filter(c->queue->image))
+			res = image_read(c->queue->image, r->offset, to + head, r->len);
 		image_queue_leave(c->queue);
 	}
 	if (res < 0)
@@ -527,7 +528,8 @@ static bool run_change(struct nbd_conn *c, const struct nbd_request *r)
 		return written(c, r, 0);
 	if (r->type == NBD_CMD_TRIM)
 		return start(c, r, NULL, IMAGE_DISCARD, 0);
-	return start(c, r, NULL, IMAGE_WRITE_ZEROES, r->flags & NBD_CMD_FLAG_NO_HOLE ? 0 : IMAGE_MAY_UNMAP);
+	return start(c, r, NULL, IMAGE_WRITE_ZEROES, (r->flags & NBD_CMD_FLAG_NO_HOLE ? 0 : IMAGE_MAY_UNMAP) |
+						     (r->flags & NBD_CMD_FLAG_FAST_ZERO ? IMAGE_FAST_ZERO : 0));
 }
 
 static bool run_flush(struct nbd_conn *c, const struct nbd_request *r)
@@ -548,7 +550,7 @@ static const struct {
 	[NBD_CMD_FLUSH] = { run_flush },
 	[NBD_CMD_TRIM] = { run_change },
 	[NBD_CMD_CACHE] = { run_cache, .reads = true },
-	[NBD_CMD_WRITE_ZEROES] = { run_change, NBD_CMD_FLAG_NO_HOLE },
+	[NBD_CMD_WRITE_ZEROES] = { run_change, NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO },
 	[NBD_CMD_BLOCK_STATUS] = { conn_block_status, NBD_CMD_FLAG_REQ_ONE, .reads = true },
 };
 

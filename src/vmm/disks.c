@@ -6,6 +6,7 @@
 
 #include "disk.h"
 #include "error.h"
+#include "filter.h"
 #include "format.h"
 #include "image.h"
 #include "machine.h"
@@ -208,6 +209,9 @@ static bool check_keys(GVariant *keys, const struct machine_disk *d, GError **er
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: file is missing; give file=PATH");
 	if (d->cdrom && !buses[d->bus].cdroms)
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: media=cdrom is for bus=scsi, sata and usb");
+	if (is_on(keys, "copy-on-read") && (d->cdrom || is_on(keys, "readonly")))
+		return kv_fail(error, KV_ERROR_USAGE, "--disk: copy-on-read writes to the image; leave out %s",
+			       d->cdrom ? "media=cdrom" : "readonly");
 	if (!buses[d->bus].queues && has(keys, "queues"))
 		return kv_fail(error, KV_ERROR_USAGE, "--disk: queues is for bus=virtio and bus=nvme");
 	if (d->bus != MACHINE_BUS_VIRTIO && text_of(keys, "iothread", NULL))
@@ -279,7 +283,7 @@ static GVariant *reopen_keys(struct vmm *vmm, unsigned index, const struct image
 /* Takes the new image over. */
 static bool exchange(struct vmm *vmm, unsigned index, struct image *img, GError **error)
 {
-	struct image *old = vmm->drives[index].user.img;
+	struct image *old = image_base(vmm->drives[index].user.img);
 	bool ok = graph_add(vmm->graph, NULL, img, error);
 
 	if (ok)
@@ -291,7 +295,7 @@ static bool exchange(struct vmm *vmm, unsigned index, struct image *img, GError 
 bool vmm_release_disks(struct vmm *vmm, GError **error)
 {
 	for (unsigned i = 0; i < vmm->n_disks; i++) {
-		struct image *img = vmm->drives[i].user.img, *other;
+		struct image *img = image_base(vmm->drives[i].user.img), *other;
 		g_autoptr(GVariant) keys = img ? reopen_keys(vmm, i, img) : NULL;
 
 		if (!keys)
@@ -314,7 +318,7 @@ bool vmm_take_disks(struct vmm *vmm, GError **error)
 		img = open_image(vmm->again[i], error);
 		if (!img)
 			return false;
-		vmm->drives[i].user.img->readonly = true; /* as it is, which its end has to know */
+		image_base(vmm->drives[i].user.img)->readonly = true; /* as it is, which its end has to know */
 		if (!exchange(vmm, i, img, error))
 			return false;
 		g_clear_pointer(&vmm->again[i], g_variant_unref);
@@ -328,6 +332,18 @@ static struct image *open_first(struct vmm *vmm, unsigned index, GVariant *keys,
 		return open_image(keys, error);
 	vmm->again[index] = g_variant_ref(keys);
 	return open_ahead(keys, error);
+}
+
+/* The filter is below the drive, and nobody's: it is not shown (qmp-block-query.c), and snapshots come below it. */
+static struct image *open_drive(struct vmm *vmm, unsigned index, GVariant *keys, GError **error)
+{
+	struct image *img = open_first(vmm, index, keys, error), *filter;
+
+	if (!img || !is_on(keys, "copy-on-read"))
+		return img;
+	filter = image_copy_on_read_new(img, false);
+	image_close(img);
+	return filter;
 }
 
 static bool open_disk(struct vmm *vmm, unsigned index, GVariant *keys, const char *cd_bus, struct machine_disk *d, GError **error)
@@ -344,7 +360,7 @@ static bool open_disk(struct vmm *vmm, unsigned index, GVariant *keys, const cha
 	if (!check_keys(keys, d, error) || !device_options(keys, d, error))
 		return false;
 	if (text_of(keys, "file", NULL)) {
-		img = open_first(vmm, index, keys, error);
+		img = open_drive(vmm, index, keys, error);
 		if (!img)
 			return false;
 	}
@@ -398,7 +414,7 @@ void vmm_close_disks(struct vmm *vmm)
 {
 	for (unsigned i = 0; i < vmm->n_disks; i++) {
 		if (vmm->again[i])
-			disk_image(vmm->disks[i].disk)->readonly = true;
+			image_base(disk_image(vmm->disks[i].disk))->readonly = true;
 		disk_free(vmm->disks[i].disk);
 		g_clear_pointer(&vmm->disks[i].options, g_variant_unref);
 		g_clear_pointer(&vmm->again[i], g_variant_unref);

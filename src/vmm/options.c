@@ -95,6 +95,7 @@ static const struct option disk_keys[] = {
 	{ "discard", OPTION_CHOICE, "on|off", "the guest may give back room (on)", .choices = disk_discards, .rare = true },
 	{ "detect-zeroes", OPTION_CHOICE, "off|on|unmap", "what writes of zeroes become (off)", .choices = disk_zeroes,
 	  .rare = true },
+	{ "copy-on-read", OPTION_BOOL, "on|off", "what is read from a backing file becomes the image's own (off)", .rare = true },
 	{ "snapshot", OPTION_BOOL, "on|off", "writes are forgotten at the end (off)", .rare = true },
 	{ "werror", OPTION_CHOICE, "enospc|report|ignore|stop", "what happens when a write fails (enospc)",
 	  .choices = write_errors, .rare = true },

@@ -28,7 +28,7 @@ const struct qmp_member qmp_bitmap_merge_args[] = {
 
 static struct image *image_of(void *opaque, const char *node, GError **error)
 {
-	return graph_lookup(((struct vmm *)opaque)->graph, node, node, error);
+	return graph_lookup_base(((struct vmm *)opaque)->graph, node, node, error);
 }
 
 struct image_bitmap *qmp_find_bitmap_of(struct vmm *vmm, struct image *img, JsonNode *which, GError **error)

@@ -16,10 +16,10 @@ static struct block_graph *graph_of(void *opaque)
 	return ((struct vmm *)opaque)->graph;
 }
 
-/* `device` or `node-name`. */
+/* `device` or `node-name`; of filters what is under them. */
 static struct image *lookup(void *opaque, JsonObject *args, const char *node, GError **error)
 {
-	return graph_lookup(graph_of(opaque), qmp_text(args, "device"), qmp_text(args, node), error);
+	return graph_lookup_base(graph_of(opaque), qmp_text(args, "device"), qmp_text(args, node), error);
 }
 
 /* ---- external snapshots ---- */
@@ -61,8 +61,8 @@ static bool prepare_sync(void *opaque, JsonObject *data, void **state, GError **
 static bool prepare_snapshot(void *opaque, JsonObject *data, void **state, GError **error)
 {
 	struct block_graph *g = graph_of(opaque);
-	struct image *img = graph_lookup(g, json_object_get_string_member(data, "node"),
-					 json_object_get_string_member(data, "node"), error);
+	struct image *img = graph_lookup_base(g, json_object_get_string_member(data, "node"),
+					      json_object_get_string_member(data, "node"), error);
 	struct image *overlay = img ? graph_lookup(g, NULL, json_object_get_string_member(data, "overlay"), error) : NULL;
 
 	if (overlay)
@@ -121,7 +121,7 @@ struct internal {
 static struct image *with_snapshots(void *opaque, JsonObject *args, GError **error)
 {
 	const char *device = json_object_get_string_member(args, "device");
-	struct image *img = graph_lookup(graph_of(opaque), device, device, error);
+	struct image *img = graph_lookup_base(graph_of(opaque), device, device, error);
 
 	if (!img || !graph_is_free(graph_of(opaque), img, error))
 		return NULL;
@@ -256,7 +256,7 @@ const struct qmp_member qmp_block_resize_args[] = {
 static struct disk *disk_of(struct vmm *vmm, const struct image *img)
 {
 	for (unsigned i = 0; i < vmm->n_disks; i++)
-		if (disk_image(vmm->disks[i].disk) == img)
+		if (image_base(disk_image(vmm->disks[i].disk)) == img)
 			return vmm->disks[i].disk;
 	return NULL;
 }
@@ -275,11 +275,14 @@ JsonNode *qmp_block_resize(void *opaque, JsonObject *args, GError **error)
 	if (!graph_is_free(graph_of(opaque), img, error))
 		return NULL;
 	disk = disk_of(opaque, img);
-	if (disk)
-		return disk_resize(disk, size, error) ? qmp_nothing() : NULL;
-	image_drain_begin(img);
-	ok = image_resize(img, size, IMAGE_PREALLOC_OFF, error);
-	image_drain_end(img);
+	if (disk) {
+		ok = disk_resize(disk, size, error);
+	} else {
+		image_drain_begin(img);
+		ok = image_resize(img, size, IMAGE_PREALLOC_OFF, error);
+		image_drain_end(img);
+	}
+	graph_follow(graph_of(opaque)); /* filters that it is not the drive of */
 	return ok ? qmp_nothing() : NULL;
 }
 

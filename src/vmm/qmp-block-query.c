@@ -37,6 +37,19 @@ int qmp_find_drive(const struct vmm *vmm, const char *name)
 	return -1;
 }
 
+/* Filters that --disk has made are not shown, as QEMU does not show its implicit ones. */
+static struct image *shown_of(struct vmm *vmm, struct image *img)
+{
+	while (img && image_is_filter(img)) {
+		const struct block_node *n = graph_find_image(vmm->graph, img);
+
+		if (n && n->how)
+			break;
+		img = img->backing;
+	}
+	return img;
+}
+
 static unsigned depth_of(const struct image *img)
 {
 	unsigned depth = 0;
@@ -84,7 +97,7 @@ static JsonObject *device_info(struct vmm *vmm, struct image *img, const struct 
 	json_object_set_string_member(o, "node-name", graph_name(vmm->graph, img));
 	json_object_set_boolean_member(o, "ro", img->readonly);
 	json_object_set_string_member(o, "drv", img->format->name);
-	if (img->backing)
+	if (img->backing && !image_is_filter(img))
 		qmp_put_text(o, "backing_file", img->backing->path);
 	json_object_set_int_member(o, "backing_file_depth", depth_of(img));
 	json_object_set_boolean_member(o, "encrypted", FALSE);
@@ -105,7 +118,7 @@ static JsonObject *disk_info(struct vmm *vmm, unsigned index)
 	const struct machine_disk *d = &vmm->disks[index];
 	static const char *const status[] = { [DISK_OK] = "ok", [DISK_FAILED] = "failed", [DISK_NOSPACE] = "nospace" };
 	JsonObject *o = json_object_new();
-	struct image *img = vmm->drives[index].user.img;
+	struct image *img = shown_of(vmm, vmm->drives[index].user.img);
 	struct disk_tray tray;
 	bool has_tray = disk_tray(d->disk, &tray);
 	g_autofree char *path = device_path(d);
@@ -200,7 +213,7 @@ static JsonObject *node_stats(struct vmm *vmm, const struct image *img)
 	json_object_set_string_member(o, "node-name", graph_name(vmm->graph, img));
 	json_object_set_object_member(o, "stats", device_stats(NULL));
 	if (img->backing)
-		json_object_set_object_member(o, "backing", node_stats(vmm, img->backing));
+		json_object_set_object_member(o, image_is_filter(img) ? "parent" : "backing", node_stats(vmm, img->backing));
 	return o;
 }
 
@@ -213,7 +226,7 @@ JsonNode *qmp_query_blockstats(void *opaque, JsonObject *args, GError **error)
 	for (const struct block_node *n = nodes ? graph_nodes(vmm->graph) : NULL; n; n = n->next)
 		json_array_add_object_element(list, node_stats(vmm, n->img));
 	for (unsigned i = 0; !nodes && i < vmm->n_disks; i++) {
-		const struct image *img = vmm->drives[i].user.img;
+		const struct image *img = shown_of(vmm, vmm->drives[i].user.img);
 		JsonObject *o = img ? node_stats(vmm, img) : json_object_new();
 		g_autofree char *path = device_path(&vmm->disks[i]);
 		struct disk_stats s;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "filter.h"
 #include "format.h"
 #include "graph.h"
 #include "vmm.h"
@@ -66,7 +67,10 @@ static const struct key qcow2_keys[] = {
 	{},
 };
 
-enum driver_kind { DRIVER_FILE, DRIVER_NBD, DRIVER_FORMAT };
+/* Filters take what is below them as it is. */
+static const struct key throttle_keys[] = { { "throttle-group", KEY_STRING }, { "file", KEY_SPECIAL }, {} };
+
+enum driver_kind { DRIVER_FILE, DRIVER_NBD, DRIVER_FORMAT, DRIVER_THROTTLE, DRIVER_COPY };
 
 struct driver {
 	const char *name;
@@ -75,9 +79,17 @@ struct driver {
 };
 
 static const struct driver drivers[] = {
-	{ "file", DRIVER_FILE, file_keys },	{ "host_device", DRIVER_FILE, file_keys }, { "nbd", DRIVER_NBD, nbd_keys },
-	{ "raw", DRIVER_FORMAT, format_keys },	{ "qcow2", DRIVER_FORMAT, qcow2_keys },	   { "vmdk", DRIVER_FORMAT, format_keys },
-	{ "vpc", DRIVER_FORMAT, format_keys },	{ "vhdx", DRIVER_FORMAT, format_keys },	   { "vdi", DRIVER_FORMAT, format_keys },
+	{ "file", DRIVER_FILE, file_keys },
+	{ "host_device", DRIVER_FILE, file_keys },
+	{ "nbd", DRIVER_NBD, nbd_keys },
+	{ "raw", DRIVER_FORMAT, format_keys },
+	{ "qcow2", DRIVER_FORMAT, qcow2_keys },
+	{ "vmdk", DRIVER_FORMAT, format_keys },
+	{ "vpc", DRIVER_FORMAT, format_keys },
+	{ "vhdx", DRIVER_FORMAT, format_keys },
+	{ "vdi", DRIVER_FORMAT, format_keys },
+	{ "throttle", DRIVER_THROTTLE, throttle_keys },
+	{ "copy-on-read", DRIVER_COPY, format_keys },
 };
 
 /* One blockdev-add: what is opened on the way is named at once, and forgotten when something fails. */
@@ -241,7 +253,8 @@ static struct image *open_reference(struct adding *a, JsonObject *o, const char 
 	node = graph_find(a->vmm->graph, json_node_get_string(v));
 	if (node)
 		return image_ref(node->img);
-	qmp_fail(error, QMP_ERROR_GENERIC, "Cannot find device='' nor node-name='%s'", json_node_get_string(v));
+	qmp_fail(error, QMP_ERROR_GENERIC, "Cannot find device='%s' nor node-name='%s'", json_node_get_string(v),
+		 json_node_get_string(v));
 	return NULL;
 }
 
@@ -252,6 +265,13 @@ struct image *qmp_open_reference(struct vmm *vmm, JsonObject *o, const char *nam
 	return open_reference(&a, o, name, error);
 }
 
+/* Filters are what drives and exports are on. */
+static bool is_image(const struct image *img, const struct driver *d, GError **error)
+{
+	return !image_is_filter(img) || kv_fail(error, KV_ERROR_UNSUPPORTED, "a %s node cannot be on a %s node, but that on it",
+						d->name, img->format->name);
+}
+
 static struct image *open_format(struct adding *a, const struct driver *d, JsonObject *o, GVariantDict *dict, GError **error)
 {
 	JsonNode *below = json_object_get_member(o, "backing");
@@ -260,11 +280,11 @@ static struct image *open_format(struct adding *a, const struct driver *d, JsonO
 
 	if (!storage)
 		return NULL;
-	if (!graph_is_free(a->vmm->graph, storage, error))
+	if (!is_image(storage, d, error) || !graph_is_free(a->vmm->graph, storage, error))
 		goto out;
 	if (below && JSON_NODE_HOLDS_NULL(below))
 		g_variant_dict_insert(dict, "backing", "s", "");
-	else if (below && !(backing = open_reference(a, o, "backing", error)))
+	else if (below && (!(backing = open_reference(a, o, "backing", error)) || !is_image(backing, d, error)))
 		goto out;
 	g_variant_dict_insert(dict, "format", "s", d->name);
 	options = g_variant_ref_sink(g_variant_dict_end(dict));
@@ -326,6 +346,37 @@ static struct image *open_storage(const struct driver *d, JsonObject *o, GVarian
 	return image_open(options, error);
 }
 
+static bool check_filter(const struct driver *d, JsonObject *o, GError **error)
+{
+	static const char *const below[] = { "cache", "force-share", "auto-read-only" };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(below); i++)
+		if (json_object_has_member(o, below[i]))
+			return kv_fail(error, KV_ERROR_UNSUPPORTED, "'%s' is for the node below a %s node", below[i], d->name);
+	return true;
+}
+
+static struct image *open_filter(struct adding *a, const struct driver *d, JsonObject *o, GError **error)
+{
+	const char *name = get_string(o, "throttle-group");
+	struct throttle_group *group = name ? throttle_group_find(name) : NULL;
+	bool readonly = get_flag(o, "read-only", false);
+	struct image *below = check_filter(d, o, error) ? open_reference(a, o, "file", error) : NULL, *img = NULL;
+
+	if (!below)
+		return NULL;
+	if (d->kind == DRIVER_COPY)
+		img = image_copy_on_read_new(below, readonly);
+	else if (group)
+		img = image_throttle_new(below, group, readonly);
+	else if (name)
+		qmp_fail(error, QMP_ERROR_GENERIC, "Throttle group '%s' does not exist", name);
+	else
+		qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'throttle-group' is missing");
+	image_close(below);
+	return img;
+}
+
 static const struct driver *find_driver(JsonObject *o, GError **error)
 {
 	const char *name = get_string(o, "driver");
@@ -347,6 +398,8 @@ static struct image *open_image(struct adding *a, JsonObject *o, GError **error)
 
 	if (!d || !take_keys(d, o, &dict, error) || !check_words(o, error) || !take_cache(o, &dict, error))
 		return NULL;
+	if (d->kind == DRIVER_THROTTLE || d->kind == DRIVER_COPY)
+		return open_filter(a, d, o, error);
 	return d->kind == DRIVER_FORMAT ? open_format(a, d, o, &dict, error) : open_storage(d, o, &dict, error);
 }
 

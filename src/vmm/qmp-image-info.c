@@ -75,6 +75,11 @@ JsonObject *qmp_image_info(struct image *img, bool backing)
 		json_object_set_int_member(o, "cluster-size", img->format->cluster_size(img));
 	put_specific(o, img);
 	put_snapshots(o, img);
+	if (image_is_filter(img)) {
+		if (backing)
+			json_object_set_object_member(o, "backing-image", qmp_image_info(img->backing, true));
+		return o;
+	}
 	if (!img->backing)
 		return o;
 	qmp_put_text(o, "backing-filename", img->backing_name ? img->backing_name : img->backing->path);

@@ -145,13 +145,26 @@ static struct image *lookup(void *opaque, JsonObject *args, const char *member, 
 {
 	const char *name = json_object_get_string_member(args, member);
 
-	return graph_lookup(graph_of(opaque), name, name, error);
+	return graph_lookup_base(graph_of(opaque), name, name, error);
+}
+
+/* A job has a pace of its own. */
+static struct image *lookup_target(void *opaque, JsonObject *args, GError **error)
+{
+	const char *name = json_object_get_string_member(args, "target");
+	struct image *img = graph_lookup(graph_of(opaque), name, name, error);
+
+	if (!img || !image_is_filter(img))
+		return img;
+	kv_fail(error, KV_ERROR_UNSUPPORTED,
+		"Node '%s' is a filter, which a job does not write through; give the node below, and a speed", name);
+	return NULL;
 }
 
 /* An image of the chain below `top` by node name or by file name; neither given: NULL without an error. */
 static bool find_below(void *opaque, struct image *top, const char *node, const char *file, struct image **ret, GError **error)
 {
-	struct image *img = node ? graph_lookup(graph_of(opaque), NULL, node, error) : NULL;
+	struct image *img = node ? graph_lookup_base(graph_of(opaque), NULL, node, error) : NULL;
 
 	*ret = NULL;
 	if (node && file)
@@ -224,7 +237,7 @@ JsonNode *qmp_blockdev_mirror(void *opaque, JsonObject *args, GError **error)
 	struct job_mirror what = { .source = lookup(opaque, args, "device", error), .sync = sync_of(args) };
 	struct job_options options;
 
-	what.target = what.source ? lookup(opaque, args, "target", error) : NULL;
+	what.target = what.source ? lookup_target(opaque, args, error) : NULL;
 	if (!what.target || !read_options(opaque, args, &options, error))
 		return NULL;
 	if (qmp_text(args, "replaces") && !(what.replaces = lookup(opaque, args, "replaces", error)))
@@ -278,7 +291,7 @@ static bool prepare_backup(void *opaque, JsonObject *args, void **state, GError 
 	struct vmm *vmm = opaque;
 	struct job *job;
 
-	what.target = what.source ? lookup(opaque, args, "target", error) : NULL;
+	what.target = what.source ? lookup_target(opaque, args, error) : NULL;
 	if (!what.target || !read_options(opaque, args, &options, error) || !read_bitmap(args, &what, error))
 		return false;
 	/* A group has it wait for job_start(). */

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * blockdev-reopen: a node that was added by name becomes read-only, or writable; its other options have to be what they are.
- * That is what is needed to change the bitmaps of images that others stand on. See qmp-block.h.
+ * That is what is needed to change the bitmaps of images that others stand on. A throttle filter can have another group. See
+ * qmp-block.h.
  */
 #include "error.h"
+#include "filter.h"
+#include "format.h"
 #include "graph.h"
 #include "qmp-block.h"
 #include "vmm.h"
@@ -13,9 +16,16 @@ const struct qmp_member qmp_blockdev_reopen_args[] = { { "options", &options_lis
 
 /* A node that is named by what is asked for. */
 struct reopen {
-	struct image *img;
+	struct block_node *node;
 	bool readonly, was;
+	struct throttle_group *group, *group_was; /* NULL: it is no throttle filter's; else references */
 };
+
+static void clear(struct reopen *r)
+{
+	throttle_group_unref(r->group);
+	throttle_group_unref(r->group_was);
+}
 
 static bool is_flag(JsonObject *o, const char *name)
 {
@@ -37,9 +47,13 @@ static bool is_below(struct block_graph *g, JsonNode *v, const struct image *bel
 
 static bool is_same(struct block_graph *g, const struct block_node *node, const char *name, JsonNode *v, JsonNode *was)
 {
+	const struct image *file = image_is_filter(node->img) ? node->img->backing : node->img->storage;
+
 	if (g_str_equal(name, "read-only") || g_str_equal(name, "node-name"))
 		return true;
-	if (v && g_str_equal(name, "file") && is_below(g, v, node->img->storage))
+	if (v && g_str_equal(name, "file") && is_below(g, v, file))
+		return true;
+	if (v && g_str_equal(name, "throttle-group") && image_throttle_group(node->img))
 		return true;
 	if (v && g_str_equal(name, "backing"))
 		return is_below(g, v, node->img->backing);
@@ -69,9 +83,26 @@ static bool is_written(struct block_graph *g, const struct image *img)
 		if (u->img == img)
 			return true;
 	for (const struct block_node *n = graph_nodes(g); n; n = n->next)
-		if (n->img->storage == img && !n->img->readonly)
+		if ((n->img->storage == img && !n->img->readonly) ||
+		    (image_is_filter(n->img) && n->img->backing == img && is_written(g, n->img)))
 			return true;
 	return false;
+}
+
+static bool find_group(const struct image *img, JsonObject *o, struct reopen *r, GError **error)
+{
+	const char *name = string_of(json_object_get_member(o, "throttle-group"));
+	struct throttle_group *was = image_throttle_group(img), *g = name && was ? throttle_group_find(name) : NULL;
+
+	if (!was)
+		return true;
+	if (!name)
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'options[0].throttle-group' is missing");
+	if (!g)
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Throttle group '%s' does not exist", name);
+	r->group = throttle_group_ref(g);
+	r->group_was = throttle_group_ref(was);
+	return true;
 }
 
 static bool prepare(struct block_graph *g, JsonNode *options, struct reopen *r, GError **error)
@@ -88,39 +119,58 @@ static bool prepare(struct block_graph *g, JsonNode *options, struct reopen *r, 
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Failed to find node with node-name='%s'", name);
 	if (!node->how)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "Node '%s' was not added by blockdev-add", name);
-	if (!check_options(g, node, o, error))
+	if (!find_group(node->img, o, r, error) || !check_options(g, node, o, error))
 		return false;
-	*r = (struct reopen){ .img = node->img, .readonly = is_flag(o, "read-only"), .was = node->img->readonly };
-	if (r->readonly && !r->was && is_written(g, r->img))
+	r->node = node;
+	r->readonly = is_flag(o, "read-only");
+	r->was = image_is_filter(node->img) ? is_flag(node->how, "read-only") : node->img->readonly;
+	if (r->readonly && !r->was && is_written(g, node->img))
 		return kv_fail(error, KV_ERROR_BUSY, "Cannot make block node read-only, there is a writer on it");
 	return true;
 }
 
-static bool apply(struct image *img, bool readonly, GError **error)
+static bool apply(const struct reopen *r, bool readonly, struct throttle_group *group, GError **error)
 {
-	bool ok;
+	struct image *img = r->node->img;
+	bool ok = true;
 
 	image_drain_begin(img);
-	ok = image_reopen(img, readonly, error);
+	if (!image_is_filter(img) || readonly != r->was)
+		ok = image_reopen(img, readonly, error);
+	if (ok && group) {
+		image_throttle_set_group(img, group);
+		json_object_set_string_member(r->node->how, "throttle-group", throttle_group_name(group));
+	}
 	image_drain_end(img);
 	return ok;
+}
+
+static bool reopen_all(const struct reopen *all, guint n, GError **error)
+{
+	guint done = 0;
+
+	while (done < n && apply(&all[done], all[done].readonly, all[done].group, error))
+		done++;
+	if (done == n)
+		return true;
+	while (done--)
+		apply(&all[done], all[done].was, all[done].group_was, NULL);
+	return false;
 }
 
 JsonNode *qmp_blockdev_reopen(void *opaque, JsonObject *args, GError **error)
 {
 	struct block_graph *g = ((struct vmm *)opaque)->graph;
 	JsonArray *list = json_object_get_array_member(args, "options");
-	guint n = json_array_get_length(list), done = 0;
+	guint n = json_array_get_length(list);
 	g_autofree struct reopen *all = g_new0(struct reopen, n + 1);
+	bool ok = true;
 
+	for (guint i = 0; i < n && ok; i++)
+		ok = prepare(g, json_array_get_element(list, i), &all[i], error);
+	ok = ok && reopen_all(all, n, error);
 	for (guint i = 0; i < n; i++)
-		if (!prepare(g, json_array_get_element(list, i), &all[i], error))
-			return NULL;
-	while (done < n && apply(all[done].img, all[done].readonly, error))
-		done++;
-	if (done == n)
-		return qmp_nothing();
-	while (done--)
-		apply(all[done].img, all[done].was, NULL);
-	return NULL;
+		clear(&all[i]);
+	graph_follow(g);
+	return ok ? qmp_nothing() : NULL;
 }

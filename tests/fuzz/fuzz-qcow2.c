@@ -77,6 +77,7 @@ static void change(struct image *img)
 {
 	g_autofree uint8_t *buf = g_malloc0(64 << 10);
 	g_autoptr(GVariant) width = g_variant_ref_sink(g_variant_new_parsed("{'refcount_bits': <'64'>}"));
+	g_autoptr(GVariant) older = g_variant_ref_sink(g_variant_new_parsed("{'compat': <'0.10'>, 'refcount_bits': <'16'>}"));
 	uint64_t last = img->size - MIN(img->size, 4096), cluster = img->format->cluster_size(img);
 	GError *error = NULL;
 
@@ -99,6 +100,11 @@ static void change(struct image *img)
 		g_clear_error(&error);
 	image_write(img, 0, buf, MIN(2048, img->size));
 	if (img->size < 1 << 30 && !image_resize(img, img->size + 8192, IMAGE_PREALLOC_OFF, &error))
+		g_clear_error(&error);
+	image_write_zeroes(img, 0, MIN(img->size, 70000), 0);
+	if (!img->format->snapshot_create(img, "y", &error))
+		g_clear_error(&error);
+	if (img->size <= 64 << 20 && !img->format->amend(img, older, &error))
 		g_clear_error(&error);
 }
 

@@ -492,6 +492,37 @@ def case_stream(bed):
         bed.io(image, 'vmdk', 'create', M, 'subformat=streamOptimized')
 
 
+def case_vmdk_parents(bed):
+    """Images that stand on others, made by us and by QEMU: what is written has the parent's bytes around it; the parent's bytes
+    are found by both, and zeroes are not the parent's. A parent that has changed is not taken for what it was."""
+    size = 5 * M
+    raw, base = make_raw(bed, size, 3), bed.path('base')
+    tool('qemu-img', 'convert', '-f', 'raw', '-O', 'vmdk', raw, base)
+    for number, options in enumerate([[], ['subformat=twoGbMaxExtentSparse'], ['zeroed_grain=on']]):
+        ours, theirs = bed.path('ours'), bed.path('theirs')
+        bed.io(ours, 'vmdk', 'create', size, *options, f'backing={base}', 'backing-format=vmdk')
+        tool('qemu-img', 'create', '-f', 'vmdk', *with_options(options), '-b', base, '-F', 'vmdk', theirs)
+        for image in ours, theirs:
+            what, now = f'{options}, {image}', bed.path('raw')
+            check_same(bed, raw, image, 'vmdk', what)
+            shutil.copy(raw, now)
+            for seed in range(3):
+                script = random_script(10 * number + seed, size, ops='wwwwzf')
+                bed.io(now, 'raw', 'run', script=script)
+                bed.io(image, 'vmdk', 'run', script=script)
+                check_same(bed, now, image, 'vmdk', what)
+            tool('qemu-io', '-f', 'vmdk', '-c', 'write -P 9 1000k 5k', image)
+            tool('qemu-io', '-f', 'raw', '-c', 'write -P 9 1000k 5k', now)
+            check_same(bed, now, image, 'vmdk', what)
+            check(bed.io(image, 'vmdk', 'check').returncode == 0, f'{what}: faults')
+    fails = bed.path('fails')
+    for more, words in [(['backing-format=raw'], 'backing_file must be a vmdk image'),
+                        (['backing-format=vmdk', 'subformat=monolithicFlat'], "Flat image can't have backing file")]:
+        bed.refused(words, fails, 'vmdk', 'create', size, f'backing={base}', *more)
+    bed.io(base, 'vmdk', 'run', script='w 0 512 1\n')
+    bed.refused('was written to since', ours, 'vmdk', 'info')
+
+
 def case_vmdk_refused(bed):
     """Files of other directories, parents, and what we do not know."""
     flat = os.path.join(bed.folder, 'x-flat.vmdk')

@@ -113,7 +113,7 @@ def case_info(bed):
     export = json.loads(bed.run('nbdinfo', '--json', '--list', bed.uri()))['exports'][0]
     for name, value in {'export-name': 'an export', 'description': 'its description', 'export-size': SIZE, 'is_read_only': False,
                         'can_trim': True, 'can_zero': True, 'can_flush': True, 'can_fua': True, 'can_df': True, 'can_cache': True,
-                        'can_multi_conn': True, 'can_fast_zero': False}.items():
+                        'can_multi_conn': True, 'can_fast_zero': True}.items():
         check(export[name] == value, f'{name} is {export[name]}')
     check(export['contexts'] == ['base:allocation', 'qemu:allocation-depth'], 'contexts', export)
     info = json.loads(bed.run('qemu-img', 'info', '--output=json', f'nbd:unix:{bed.path("s")}:exportname=an export'))
@@ -253,6 +253,57 @@ def case_connections(bed):
     for number in range(3):
         out = bed.run('qemu-io', '-f', 'qcow2', '-r', '-c', f'read -P {number + 1} {number}M 4k', 'a-copy')
         check('Pattern verification failed' not in out, 'what was flushed is not in the file', out)
+
+
+FAST = """
+def zero(handle, size, offset, flags=0):
+    try:
+        handle.zero(size, offset, nbd.CMD_FLAG_FAST_ZERO | flags)
+    except nbd.Error as error:
+        return error.errno
+handles = {name: nbd.NBD() for name in uris}
+for name, handle in handles.items():
+    handle.connect_uri(uris[name])
+    assert handle.can_fast_zero(), name
+    handle.pwrite(b'x' * (1 << 20), 0)
+fast, slow, nested = handles['fast'], handles['slow'], handles['nested']
+# Whole clusters need no bytes; a part of one does, unless it has zeroes already; VHD images have no way but bytes.
+assert zero(fast, 65536, 65536) is None and zero(fast, 65536, 0, nbd.CMD_FLAG_NO_HOLE) is None
+assert zero(fast, 4096, 262144) == 'ENOTSUP' and zero(fast, 131072, 262144 + 512) == 'ENOTSUP' and zero(fast, 4096, 65536) is None
+assert zero(slow, 65536, 65536) == 'ENOTSUP'
+assert zero(nested, 65536, 65536) is None and zero(nested, 4096, 262144) == 'ENOTSUP', 'through an export of an export'
+assert zero(fast, 65536, size) == 'ENOSPC' and zero(slow, 65536, size) == 'ENOSPC'
+for name, handle in handles.items():
+    for offset, byte in (65536, 0), (262144, 'x'), (262144 + 131072, 'x'):
+        if name == 'slow':
+            byte = 'x'
+        assert handle.pread(4096, offset) == (byte or chr(0)).encode() * 4096, (name, offset)
+    handle.shutdown()
+"""
+
+
+def case_fast_zero(bed):
+    """FAST_ZERO is done, or refused before anything is written; a client of ours passes it on; nbdcopy's zeroes are zeroes."""
+    debian = ['env', 'PATH=/usr/bin:/bin']  # Debian's Python has the module
+    if subprocess.run([*debian, 'nbdsh', '-c', 'pass'], stderr=subprocess.DEVNULL, check=False).returncode:
+        raise Skipped('no nbdsh or no python3-libnbd')
+    uris, processes = {}, []
+    for name, kind in ('fast', 'qcow2'), ('slow', 'vpc'), ('below', 'qcow2'):
+        bed.run('qemu-img', 'create', '-q', '-f', kind, f'{name}-image', str(SIZE), *(['-o', 'force_size=on'] if kind == 'vpc' else []))
+        processes.append(bed.serve('-t', '-e', '4', '-f', kind, f'{name}-image', sock=name))
+        uris[name] = bed.uri(sock=name)
+    processes.append(bed.serve('-t', '-e', '4', '-f', 'raw', uris.pop('below'), sock='nested'))
+    uris['nested'] = bed.uri(sock='nested')
+    bed.run(*debian, 'nbdsh', '-c', f'uris, size = {uris!r}, {SIZE}', '-c', FAST)
+    with open(bed.path('sparse'), 'wb') as file:
+        file.write(b'y' * 65536)
+        file.truncate(SIZE)
+    for name in 'fast', 'slow', 'nested':
+        bed.run('nbdcopy', '--allocated', bed.path('sparse'), uris[name])
+        bed.run('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', bed.path('sparse'), uris[name])
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 def case_ends(bed):

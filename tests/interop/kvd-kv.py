@@ -408,7 +408,11 @@ def case_scsi(bed):
     bed.virsh('start', 'units')
     check(drives() == {'scsi0-0-0-0', 'scsi0-0-0-1'}, 'other drives', drives())
     attach(element('three', 'sdc', (0, 2, 3)))
-    attach(element('four', 'sdd', (1, 0, 0)))
+    attach(element('four', 'sdd', (1, 0, 0)).replace("type='raw'/>", "type='raw' copy_on_read='on'/>").replace(
+        '<target ', '<iotune><total_iops_sec>50</total_iops_sec><group_name>slow</group_name></iotune><target '))
+    limited = [row['inserted'] for row in json.loads(bed.virsh('qemu-monitor-command', 'units', '{"execute": "query-block"}'))['return']
+               if row['device'] == 'scsi1-0-0-0'][0]
+    check((limited['drv'], limited['iops'], limited['group']) == ('copy-on-read', 50, 'slow'), 'no limits, or no copies', limited)
     attach(element('', 'sde', (1, 4, 300), 'cdrom'))
     check(drives() == {'scsi0-0-0-0', 'scsi0-0-0-1', 'scsi0-0-2-3', 'scsi1-0-0-0', 'scsi1-0-4-300'}, 'other drives', drives())
     # What is in use the machine knows, whoever asks.

@@ -219,7 +219,7 @@ def case_nodes(bed):
                 ({'execute': 'blockdev-add', 'arguments': {'driver': 'file', 'filename': base, 'node-name': 'storage'}},
                  'open for writing in another process'),
                 ({'execute': 'blockdev-add', 'arguments': {'driver': 'raw', 'file': 'nothing', 'node-name': 'y'}},
-                 "Cannot find device='' nor node-name='nothing'"),
+                 "Cannot find device='nothing' nor node-name='nothing'"),
                 ({'execute': 'blockdev-add', 'arguments': {'driver': 'null-co', 'node-name': 'y'}},
                  "Parameter 'driver' does not accept value 'null-co'"),
                 ({'execute': 'blockdev-add', 'arguments': {'driver': 'file', 'filename': top}},

@@ -129,6 +129,10 @@ void image_submit(struct image_queue *q, struct image_req *r)
 	m->tail = &r->link;
 }
 
+void image_queue_hurry(struct image_queue *q)
+{
+}
+
 void image_kick(struct image_queue *q)
 {
 	struct ram_image *m = q->image->state;

@@ -115,7 +115,7 @@ static int mem_write(struct image_file *f, uint64_t offset, const void *buf, uin
 	return len ? change(of(f), MEM_WRITE, offset, len, buf) : 0;
 }
 
-static int mem_write_zeroes(struct image_file *f, uint64_t offset, uint64_t len, bool may_unmap)
+static int mem_write_zeroes(struct image_file *f, uint64_t offset, uint64_t len, unsigned flags)
 {
 	return len ? change(of(f), MEM_ZEROES, offset, len, NULL) : 0;
 }
@@ -125,7 +125,7 @@ static int mem_discard(struct image_file *f, uint64_t offset, uint64_t len)
 {
 	uint64_t size = f->size;
 
-	return offset < size ? mem_write_zeroes(f, offset, MIN(len, size - offset), true) : 0;
+	return offset < size ? mem_write_zeroes(f, offset, MIN(len, size - offset), IMAGE_MAY_UNMAP) : 0;
 }
 
 static int mem_flush(struct image_file *f)

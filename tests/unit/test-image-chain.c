@@ -499,7 +499,7 @@ static void test_file_end(void **state)
 	uint64_t run;
 	char data[8];
 
-	assert_int_equal(f->type->write_zeroes(f, 65536, 65536, true), 0);
+	assert_int_equal(f->type->write_zeroes(f, 65536, 65536, IMAGE_MAY_UNMAP), 0);
 	assert_int_equal(image_file_size(f), 131072);
 	expect_file("file", 131072, 0, 65536 + 8192);
 	assert_int_equal(f->type->write(f, 131072, "abc", 3), 0);
@@ -511,7 +511,7 @@ static void test_file_end(void **state)
 	assert_true(f->type->has_data(f, 131072, 65536, &run));
 	assert_false(f->type->has_data(f, 1 << 20, 65536, &run));
 	assert_int_equal(f->type->read(f, UINT64_MAX - 3, data, 8), -EINVAL);
-	assert_int_equal(f->type->write_zeroes(f, INT64_MAX, 8, true), -EINVAL);
+	assert_int_equal(f->type->write_zeroes(f, INT64_MAX, 8, IMAGE_MAY_UNMAP), -EINVAL);
 	image_file_close(f);
 }
 

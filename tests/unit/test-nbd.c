@@ -506,7 +506,7 @@ static void test_refused(void **state)
 	assert_int_equal(write_result(fd, 0, UINT64_MAX, pattern, 1024), NBD_ENOSPC);
 	assert_int_equal(write_result(fd, 64, 0, pattern, 1024), NBD_EINVAL); /* a flag that nobody knows */
 	assert_int_equal(result(fd, NBD_CMD_WRITE_ZEROES, 0, DISK, 1), NBD_ENOSPC);
-	assert_int_equal(result(fd, NBD_CMD_WRITE_ZEROES, 1 << 4, 0, 512), NBD_EINVAL); /* FAST_ZERO is not offered */
+	assert_int_equal(result(fd, NBD_CMD_WRITE_ZEROES, 1 << 5, 0, 512), NBD_EINVAL); /* nobody knows that flag either */
 	assert_int_equal(result(fd, NBD_CMD_TRIM, 0, DISK, 1), NBD_EINVAL);
 	assert_int_equal(result(fd, NBD_CMD_READ, NBD_CMD_FLAG_DF, 0, 512), NBD_EINVAL); /* without structured replies */
 	assert_int_equal(result(fd, NBD_CMD_BLOCK_STATUS, 0, 0, 512), NBD_EINVAL);

@@ -125,13 +125,24 @@ static void test_width(void **state)
 				one(widths[i / 4], widths[i % 4], i % 3 ? 512 : 4096, snapshot);
 }
 
-/* Version 2 has no zeroes: they become holes, which read the same. */
+static void write_zeroes(struct image *img, GRand *rand, uint8_t *content)
+{
+	for (unsigned i = 0; i < 10; i++) {
+		uint64_t at = g_rand_int_range(rand, 0, SIZE / 4096 - 10) * 4096;
+		uint64_t len = g_rand_int_range(rand, 1, 10) * 4096;
+
+		memset(content + at, 0, len);
+		assert_int_equal(image_write_zeroes(img, at, len, i % 2 ? IMAGE_MAY_UNMAP : 0), 0);
+	}
+}
+
+/* Version 2 has no zeroes: they become holes, which read the same; in snapshots as well. */
 static void test_downgrade(void **state)
 {
 	for (unsigned seed = 0; seed < 10; seed++) {
 		struct mem_file *f = mem_file_new(NULL, 0), *before;
 		GRand *rand = g_rand_new_with_seed(seed);
-		g_autofree uint8_t *content = g_malloc0(SIZE);
+		g_autofree uint8_t *content = g_malloc0(SIZE), *then = NULL;
 		const char *options = seed % 2 ? "'cluster_size': <'512'>, 'lazy_refcounts': <'on'>" : "'cluster_size': <'2k'>";
 		g_autoptr(GVariant) o = mem_parse(options);
 		struct image *img;
@@ -139,12 +150,12 @@ static void test_downgrade(void **state)
 		assert_true(image_qcow2.create(&f->base, SIZE, o, NULL));
 		img = open_image(f, "");
 		write_some(img, rand, content);
-		for (unsigned i = 0; i < 10; i++) {
-			uint64_t at = g_rand_int_range(rand, 0, SIZE / 4096 - 10) * 4096;
-			uint64_t len = g_rand_int_range(rand, 1, 10) * 4096;
-
-			memset(content + at, 0, len);
-			assert_int_equal(image_write_zeroes(img, at, len, i % 2 ? IMAGE_MAY_UNMAP : 0), 0);
+		write_zeroes(img, rand, content);
+		if (seed % 3) {
+			assert_true(img->format->snapshot_create(img, "s", NULL));
+			then = g_memdup2(content, SIZE);
+			write_some(img, rand, content);
+			write_zeroes(img, rand, content);
 		}
 		mem_image_end(img);
 		before = mem_file_new(f->bytes->data, f->bytes->len);
@@ -160,6 +171,10 @@ static void test_downgrade(void **state)
 		check(img, content, false);
 		assert_true(amend_as(img, "'compat': <'1.1'>, 'refcount_bits': <'8'>"));
 		check(img, content, false);
+		if (then) {
+			assert_true(img->format->snapshot_apply(img, "s", NULL));
+			check(img, then, false);
+		}
 		mem_image_end(img);
 		mem_file_free(before);
 		mem_file_free(f);

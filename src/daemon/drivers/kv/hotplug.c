@@ -115,11 +115,11 @@ static JsonObject *file_node(const char *file, GError **error)
 /* *ret_empty: a CD-ROM drive without a disc. */
 static bool add_image(struct kv_machine *m, const xmlNode *disk, const char *node_name, bool *ret_empty, GError **error)
 {
-	bool cdrom = xml_is(disk, "@device", "cdrom");
+	bool cdrom = xml_is(disk, "@device", "cdrom"), copies;
 	g_autofree char *file = NULL;
 	JsonObject *args, *below;
 
-	if (!command_disk_file(disk, &file, error))
+	if (!command_disk_file(disk, &file, error) || !command_disk_copies(disk, &copies, error))
 		return false;
 	*ret_empty = !file;
 	if (!file)
@@ -127,12 +127,42 @@ static bool add_image(struct kv_machine *m, const xmlNode *disk, const char *nod
 	below = file_node(file, error);
 	if (!below)
 		return false;
-	args = kv_args("driver", xml_text(disk, "driver/@type") ?: "raw", "node-name", node_name, "discard",
+	args = kv_args("driver", xml_text(disk, "driver/@type") ?: "raw", "node-name", copies ? NULL : node_name, "discard",
 		       xml_text(disk, "driver/@discard") ?: "unmap", "detect-zeroes", xml_text(disk, "driver/@detect_zeroes"),
 		       NULL);
 	json_object_set_boolean_member(args, "read-only", cdrom || xml_child(disk, "readonly"));
 	json_object_set_object_member(args, "file", below);
+	if (copies) {
+		below = args;
+		args = kv_args("driver", "copy-on-read", "node-name", node_name, NULL);
+		json_object_set_object_member(args, "file", below);
+	}
 	return kv_do(m, "blockdev-add", args, error);
+}
+
+/* What QMP needs all of; iotune's elements have other names. */
+static bool set_limits(struct kv_machine *m, const xmlNode *tune, const char *alias, GError **error)
+{
+	static const char *const names[][2] = {
+		{"total_bytes_sec", "bps"},  {"read_bytes_sec", "bps_rd"}, {"write_bytes_sec", "bps_wr"},
+		{"total_iops_sec", "iops"}, {"read_iops_sec", "iops_rd"}, {"write_iops_sec", "iops_wr"},
+	};
+	static const char *const endings[] = {"", "_max", "_max_length"};
+	JsonObject *args = kv_args("id", alias, "group", xml_text(tune, "group_name"), NULL);
+	guint64 n;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++)
+		for (unsigned e = 0; e < G_N_ELEMENTS(endings); e++) {
+			g_autofree char *theirs = g_strconcat(names[i][0], endings[e], NULL);
+			g_autofree char *ours = g_strconcat(names[i][1], endings[e], NULL);
+
+			n = 0;
+			if ((xml_number(tune, theirs, &n) && n) || !e)
+				json_object_set_int_member(args, ours, (gint64)n);
+		}
+	if (xml_number(tune, "size_iops_sec", &n) && n)
+		json_object_set_int_member(args, "iops_size", (gint64)n);
+	return kv_do(m, "block_set_io_throttle", args, error);
 }
 
 static bool attach_disk(struct kv_machine *m, xmlNode *node, const char *alias, GError **error)
@@ -150,10 +180,14 @@ static bool attach_disk(struct kv_machine *m, xmlNode *node, const char *alias, 
 		wwn = g_strconcat("0x", xml_text(node, "wwn"), NULL);
 	device = kv_args("driver", !scsi ? "virtio-blk" : cdrom ? "scsi-cd" : "scsi-hd", "id", alias, "serial",
 			 xml_text(node, "serial"), "wwn", wwn, "drive", empty ? NULL : image, NULL);
-	if (plug(m, node, device, error))
+	if (!plug(m, node, device, error)) {
+		if (!empty)
+			kv_do(m, "blockdev-del", kv_args("node-name", image, NULL), NULL);
+		return false;
+	}
+	if (!xml_child(node, "iotune") || set_limits(m, xml_child(node, "iotune"), alias, error))
 		return true;
-	if (!empty)
-		kv_do(m, "blockdev-del", kv_args("node-name", image, NULL), NULL);
+	kv_do(m, "device_del", kv_args("id", alias, NULL), NULL);
 	return false;
 }
 

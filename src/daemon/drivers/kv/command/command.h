@@ -29,6 +29,8 @@ char *command_channel_path(const xmlNode *channel, const char *domain, const str
 bool command_is_pc(const xmlNode *domain);
 /* What a disk's source is for kv-vmm: a file, device or NBD URI; *ret NULL: an empty drive. */
 bool command_disk_file(const xmlNode *disk, char **ret, GError **error);
+/* Whether what is read from a backing file becomes the image's own; false: it cannot. */
+bool command_disk_copies(const xmlNode *disk, bool *ret, GError **error);
 /* How QMP knows the device: its alias, or before it has one the target's name. */
 const char *command_id(const xmlNode *device);
 /* [BUS:]SLOT.FUNCTION of a device with a PCI address, its parts; NULL: it has none. Bus 0 has no name. */

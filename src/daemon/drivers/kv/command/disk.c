@@ -57,6 +57,17 @@ bool command_disk_file(const xmlNode *disk, char **ret, GError **error)
 	       refuse(error, "disk '%s' has no source", xml_text(disk, "target/@dev") ?: "");
 }
 
+bool command_disk_copies(const xmlNode *disk, bool *ret, GError **error)
+{
+	const char *name = xml_text(disk, "target/@dev") ?: "";
+
+	*ret = xml_is(disk, "driver/@copy_on_read", "on");
+	if (*ret && xml_is(disk, "@device", "cdrom"))
+		return refuse(error, "copy_on_read is not supported with removable disk '%s'", name);
+	return !*ret || !xml_child(disk, "readonly") ||
+	       refuse(error, "copy_on_read is not compatible with read-only disk '%s'", name);
+}
+
 static void put_errors(keys *k, const xmlNode *disk)
 {
 	const char *write = xml_text(disk, "driver/@error_policy"), *read = xml_text(disk, "driver/@rerror_policy");
@@ -86,6 +97,8 @@ static void put_limits(keys *k, const xmlNode *disk)
 	}
 	if (tune && !xml_is(tune, "size_iops_sec", "0"))
 		put_from(k, "iops-size", tune, "size_iops_sec");
+	if (tune)
+		put_from(k, "throttle-group", tune, "group_name");
 }
 
 static void put_identity(keys *k, const xmlNode *disk)
@@ -128,6 +141,7 @@ bool command_disk(struct command *c, const xmlNode *disk, GError **error)
 	const char *bus = xml_text(disk, "target/@bus"), *name = xml_text(disk, "target/@dev");
 	bool cdrom = xml_is(disk, "@device", "cdrom");
 	g_autofree char *file = NULL;
+	bool copies;
 	keys *k;
 
 	if (cdrom && bus && strcmp(bus, "sata") && strcmp(bus, "scsi") && strcmp(bus, "usb"))
@@ -135,6 +149,8 @@ bool command_disk(struct command *c, const xmlNode *disk, GError **error)
 	if (xml_child(disk, "readonly") && !cdrom && bus && !strcmp(bus, "sata"))
 		return refuse(error, "disk '%s': a SATA disk cannot be read-only", name ?: "");
 	if (!command_disk_file(disk, &file, error))
+		return false;
+	if (!command_disk_copies(disk, &copies, error))
 		return false;
 	k = keys_new(NULL);
 	put(k, "file", file);
@@ -148,6 +164,7 @@ bool command_disk(struct command *c, const xmlNode *disk, GError **error)
 	put(k, "aio", word(engines, xml_text(disk, "driver/@io")));
 	put_from(k, "discard", disk, "driver/@discard");
 	put(k, "detect-zeroes", zeroes_of(disk));
+	put(k, "copy-on-read", copies ? "on" : NULL);
 	put(k, "snapshot", xml_child(disk, "transient") ? "on" : NULL);
 	put_errors(k, disk);
 	put_identity(k, disk);

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See throttle-group.h. The way of a limited request: disk.c asks here whether it may go; else it waits in its queue's list, and
- * the queue in its group's, whose first one alone asks again when the time has come, and then is the last. One lock for all
- * groups: who comes here is limited anyway.
+ * See throttle-group.h. The way of a limited request: its queue's owner asks here whether it may go; else it waits in its queue's
+ * list, and the queue in its group's, whose first one alone asks again when the time has come, and then is the last. One lock for
+ * all groups: who comes here is limited anyway.
  */
 #include "throttle-group.h"
-
-#include "block-internal.h"
 
 enum { US_NS = 1000 };
 
@@ -14,9 +12,9 @@ struct throttle_group {
 	unsigned refs;
 	char *name;
 	struct throttle throttle;
-	bool limited;	    /* atomic: looked at without the lock */
-	GQueue turns;	    /* disk_queues that wait */
-	GPtrArray *members; /* disks */
+	bool limited; /* atomic: looked at without the lock */
+	GQueue turns; /* throttle_queues that wait */
+	unsigned members;
 	struct throttle_group *next;
 };
 
@@ -46,11 +44,16 @@ struct throttle_group *throttle_group_get(const char *name)
 	if (!g) {
 		g = g_new0(struct throttle_group, 1);
 		g->name = g_strdup(name);
-		g->members = g_ptr_array_new();
 		g_queue_init(&g->turns);
 		g->next = groups;
 		groups = g;
 	}
+	g->refs++;
+	return g;
+}
+
+struct throttle_group *throttle_group_ref(struct throttle_group *g)
+{
 	g->refs++;
 	return g;
 }
@@ -64,7 +67,6 @@ void throttle_group_unref(struct throttle_group *g)
 	while (*at != g)
 		at = &(*at)->next;
 	*at = g->next;
-	g_ptr_array_unref(g->members);
 	g_free(g->name);
 	g_free(g);
 }
@@ -74,9 +76,19 @@ const char *throttle_group_name(const struct throttle_group *g)
 	return g->name;
 }
 
+void throttle_group_add_member(struct throttle_group *g)
+{
+	g->members++;
+}
+
+void throttle_group_remove_member(struct throttle_group *g)
+{
+	g->members--;
+}
+
 bool throttle_group_has_members(const struct throttle_group *g)
 {
-	return g->members->len;
+	return g->members;
 }
 
 const struct throttle_config *throttle_group_config(const struct throttle_group *g)
@@ -87,7 +99,7 @@ const struct throttle_config *throttle_group_config(const struct throttle_group 
 /* The first one looks at once whether its time has come. Holds the lock. */
 static void wake_first(struct throttle_group *g)
 {
-	struct disk_queue *first = g_queue_peek_head(&g->turns);
+	struct throttle_queue *first = g_queue_peek_head(&g->turns);
 
 	if (first)
 		g_source_set_ready_time(first->source, 0);
@@ -102,106 +114,98 @@ void throttle_group_set(struct throttle_group *g, const struct throttle_config *
 	g_mutex_unlock(&lock);
 }
 
-/* Holds the lock. What waits goes to the other group's end. */
-static void move_queue(struct disk_queue *q, struct throttle_group *from, struct throttle_group *to)
-{
-	if (from)
-		g_queue_remove(&from->turns, q);
-	if (!q->waiting.head)
-		return;
-	if (to)
-		g_queue_push_tail(&to->turns, q);
-	g_source_set_ready_time(q->source, 0);
-}
-
-void throttle_group_join(struct disk *d, struct throttle_group *g)
-{
-	struct throttle_group *old = d->group;
-
-	g_mutex_lock(&lock);
-	if (old)
-		g_ptr_array_remove(old->members, d);
-	if (g)
-		g_ptr_array_add(g->members, d);
-	for (unsigned i = 0; i < d->queues->len; i++)
-		move_queue(d->queues->pdata[i], old, g);
-	if (old)
-		wake_first(old);
-	__atomic_store_n(&d->group, g, __ATOMIC_RELEASE);
-	g_mutex_unlock(&lock);
-	throttle_group_unref(old);
-}
-
 /* ---- requests ---- */
 
-static bool is_write(const struct disk_req *req)
+static bool is_write(const struct image_req *req)
 {
 	return req->op == IMAGE_WRITE || req->op == IMAGE_WRITE_ZEROES;
 }
 
+void throttle_queue_init(struct throttle_queue *q, struct throttle_group *g, GSource *source)
+{
+	*q = (struct throttle_queue){ .group = g, .source = source, .tail = &q->head };
+}
+
+static void put(struct throttle_queue *q, struct image_req *req)
+{
+	req->link = NULL;
+	*q->tail = req;
+	q->tail = &req->link;
+}
+
+static struct image_req *take(struct throttle_queue *q)
+{
+	struct image_req *req = q->head;
+
+	q->head = req->link;
+	if (!q->head)
+		q->tail = &q->head;
+	return req;
+}
+
 /* May it go now? Else when, in *ret_ns. Holds the lock. */
-static bool admit(struct throttle_group *g, const struct disk_queue *q, const struct disk_req *req, int64_t *ret_ns)
+static bool admit(struct throttle_group *g, const struct throttle_queue *q, const struct image_req *req, int64_t *ret_ns)
 {
 	int64_t now = now_ns(), wait = throttle_wait(&g->throttle, is_write(req), now);
 
 	*ret_ns = now + wait;
 	if (wait && !q->hurry && g->limited)
 		return false;
-	throttle_account(&g->throttle, is_write(req), req->io.len);
+	throttle_account(&g->throttle, is_write(req), req->len);
 	return true;
 }
 
-static void wait_until(struct disk_queue *q, int64_t ns)
+static void wait_until(struct throttle_queue *q, int64_t ns)
 {
 	g_source_set_ready_time(q->source, ns / US_NS + 1);
 }
 
-bool throttle_queue_add(struct disk_queue *q, struct disk_req *req)
+bool throttle_queue_add(struct throttle_queue *q, struct image_req *req)
 {
-	struct throttle_group *g = __atomic_load_n(&q->disk->group, __ATOMIC_ACQUIRE);
+	struct throttle_group *g = __atomic_load_n(&q->group, __ATOMIC_ACQUIRE);
 	int64_t at = 0;
 	bool waits;
 
 	if (!g || (req->op != IMAGE_READ && !is_write(req)))
 		return false;
 	g_mutex_lock(&lock);
-	g = q->disk->group;
-	waits = q->waiting.head || (g && g->limited && (!g_queue_is_empty(&g->turns) || !admit(g, q, req, &at)));
-	if (waits && !q->waiting.head) {
+	g = q->group;
+	waits = q->head || (g && g->limited && (!g_queue_is_empty(&g->turns) || !admit(g, q, req, &at)));
+	if (waits && !q->head) {
 		g_queue_push_tail(&g->turns, q);
 		if (at)
 			wait_until(q, at);
 	}
 	if (waits)
-		disk_list_add(&q->waiting, req);
+		put(q, req);
 	g_mutex_unlock(&lock);
 	return waits;
 }
 
 /* The queue had its turn, or has nothing any more. Holds the lock. */
-static void end_turn(struct throttle_group *g, struct disk_queue *q)
+static void end_turn(struct throttle_group *g, struct throttle_queue *q)
 {
 	bool first = g_queue_peek_head(&g->turns) == q;
 
 	g_queue_remove(&g->turns, q);
-	if (q->waiting.head)
+	if (q->head)
 		g_queue_push_tail(&g->turns, q);
 	if (first)
 		wake_first(g);
 }
 
-struct disk_req *throttle_queue_next(struct disk_queue *q)
+struct image_req *throttle_queue_next(struct throttle_queue *q)
 {
-	struct disk_req *req = NULL;
+	struct image_req *req = NULL;
 	struct throttle_group *g;
 	int64_t at = 0;
 
 	g_mutex_lock(&lock);
-	g = q->disk->group;
-	if (!q->waiting.head)
+	g = q->group;
+	if (!q->head)
 		q->hurry = false;
-	else if (!g || ((q->hurry || g_queue_peek_head(&g->turns) == q) && admit(g, q, q->waiting.head, &at)))
-		req = disk_list_take(&q->waiting);
+	else if (!g || ((q->hurry || g_queue_peek_head(&g->turns) == q) && admit(g, q, q->head, &at)))
+		req = take(q);
 	else if (at)
 		wait_until(q, at);
 	if (req && g)
@@ -210,7 +214,7 @@ struct disk_req *throttle_queue_next(struct disk_queue *q)
 	return req;
 }
 
-void throttle_queue_hurry(struct disk_queue *q)
+void throttle_queue_hurry(struct throttle_queue *q)
 {
 	g_mutex_lock(&lock);
 	q->hurry = true;
@@ -218,10 +222,33 @@ void throttle_queue_hurry(struct disk_queue *q)
 	g_mutex_unlock(&lock);
 }
 
-void throttle_queue_leave(struct disk_queue *q)
+void throttle_queue_move(struct throttle_queue *q, struct throttle_group *to)
 {
+	struct throttle_group *from = q->group;
+
 	g_mutex_lock(&lock);
-	if (q->disk->group)
-		end_turn(q->disk->group, q);
+	if (from) {
+		g_queue_remove(&from->turns, q);
+		wake_first(from);
+	}
+	if (q->head && to)
+		g_queue_push_tail(&to->turns, q);
+	if (q->head)
+		g_source_set_ready_time(q->source, 0);
+	__atomic_store_n(&q->group, to, __ATOMIC_RELEASE);
 	g_mutex_unlock(&lock);
+}
+
+struct image_req *throttle_queue_leave(struct throttle_queue *q)
+{
+	struct image_req *list;
+
+	g_mutex_lock(&lock);
+	list = q->head;
+	q->head = NULL;
+	q->tail = &q->head;
+	if (q->group)
+		end_turn(q->group, q);
+	g_mutex_unlock(&lock);
+	return list;
 }
