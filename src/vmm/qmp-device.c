@@ -41,7 +41,8 @@ static const char *text_of(JsonObject *args, const char *name)
 /* All but what is taken here. */
 static GVariant *words_of(JsonObject *args, GError **error)
 {
-	static const char *const taken[] = { "driver", "id", "drive", "netdev", "chardev", "iothread", NULL };
+	static const char *const taken[] = { "driver", "id", "drive", "netdev", "chardev", "iothread", "werror", "rerror",
+					     "write-cache", NULL };
 	GVariantBuilder words;
 	JsonObjectIter iter;
 	const char *name;
@@ -63,14 +64,47 @@ static GVariant *words_of(JsonObject *args, GError **error)
 	return g_variant_ref_sink(g_variant_builder_end(&words));
 }
 
-/* A drive over a node, which nobody else may have; NULL: an empty one. */
-static struct disk *open_drive(struct vmm *vmm, const char *id, const char *node, GError **error)
+/* What QEMU has as properties of disks, for disk_new(). */
+static bool take_drive_word(JsonObject *args, const char *name, const char *const *values, const char **ret, GError **error)
 {
-	g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_new("a{sv}", NULL));
-	struct image *img = node ? graph_lookup(vmm->graph, NULL, node, error) : NULL;
+	*ret = text_of(args, name);
+	return !*ret || g_strv_contains(values, *ret) ||
+	       qmp_fail(error, QMP_ERROR_GENERIC, "Parameter '%s' does not accept value '%s'", name, *ret);
+}
+
+static GVariant *drive_options(JsonObject *args, GError **error)
+{
+	static const char *const policies[] = { "auto", "enospc", "report", "ignore", "stop", NULL };
+	static const char *const switches[] = { "auto", "on", "off", NULL };
+	const char *write, *read, *cache;
+	GVariantDict dict;
+
+	if (!take_drive_word(args, "werror", policies, &write, error) ||
+	    !take_drive_word(args, "rerror", policies, &read, error) ||
+	    !take_drive_word(args, "write-cache", switches, &cache, error))
+		return NULL;
+	if (!g_strcmp0(read, "enospc")) {
+		qmp_fail(error, QMP_ERROR_GENERIC, "enospc is only supported for write errors");
+		return NULL;
+	}
+	g_variant_dict_init(&dict, NULL);
+	if (write && strcmp(write, "auto"))
+		g_variant_dict_insert(&dict, "werror", "s", write);
+	if (read && strcmp(read, "auto"))
+		g_variant_dict_insert(&dict, "rerror", "s", read);
+	if (!g_strcmp0(cache, "off"))
+		g_variant_dict_insert(&dict, "cache", "s", "writethrough");
+	return g_variant_ref_sink(g_variant_dict_end(&dict));
+}
+
+/* A drive over a node, which nobody else may have; NULL: an empty one. */
+static struct disk *open_drive(struct vmm *vmm, const char *id, const char *node, JsonObject *args, GError **error)
+{
+	g_autoptr(GVariant) options = drive_options(args, error);
+	struct image *img = options && node ? graph_lookup(vmm->graph, NULL, node, error) : NULL;
 	struct disk *disk;
 
-	if (node && !img)
+	if (!options || (node && !img))
 		return NULL;
 	if (img && graph_in_use(vmm->graph, img)) {
 		qmp_fail(error, QMP_ERROR_GENERIC, "Conflicts with use by another device as 'root' of node '%s'", node);
@@ -135,7 +169,7 @@ static bool take_backends(struct vmm *vmm, JsonObject *args, struct machine_devi
 	if (chardev && !d->chardev)
 		return false;
 	if (node || !strcmp(d->cls, "scsi-cd")) {
-		d->disk = open_drive(vmm, d->id, node, error);
+		d->disk = open_drive(vmm, d->id, node, args, error);
 		if (!d->disk)
 			return false;
 	}
@@ -156,7 +190,11 @@ static void give_back(struct vmm *vmm, const struct machine_device *d)
 static bool check_names(struct vmm *vmm, JsonObject *args, const struct machine_device *d, GError **error)
 {
 	static const char *const backends[] = { "drive", "netdev", "chardev", "iothread" };
+	static const char *const of_drives[] = { "werror", "rerror", "write-cache" };
 
+	for (unsigned i = 0; i < G_N_ELEMENTS(of_drives); i++)
+		if (text_of(args, of_drives[i]) && !machine_takes(d->cls, "drive"))
+			return qmp_fail(error, QMP_ERROR_GENERIC, "Property '%s.%s' not found", d->cls, of_drives[i]);
 	if (d->id && !qmp_check_id(d->id, error))
 		return false;
 	if (d->id && machine_has_device(vmm->machine, d->id))

@@ -72,6 +72,10 @@ void image_queue_on_batch(struct image_queue *q, void (*fn)(void *opaque), void 
 	batch_opaque = opaque;
 }
 
+void image_queue_hurry(struct image_queue *q)
+{
+}
+
 void image_queue_free(struct image_queue *q)
 {
 	batch = NULL;

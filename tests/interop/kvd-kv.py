@@ -413,6 +413,18 @@ def case_scsi(bed):
     limited = [row['inserted'] for row in json.loads(bed.virsh('qemu-monitor-command', 'units', '{"execute": "query-block"}'))['return']
                if row['device'] == 'scsi1-0-0-0'][0]
     check((limited['drv'], limited['iops'], limited['group']) == ('copy-on-read', 50, 'slow'), 'no limits, or no copies', limited)
+    # What a disk is told with is what it has, or it is refused by name.
+    attach(element('five', 'sdf', (1, 5, 0)).replace("type='raw'/>", "type='raw' cache='directsync' error_policy='stop' rerror_policy='report' io='threads'/>"))
+    row = [row for row in json.loads(bed.virsh('qemu-monitor-command', 'units', '{"execute": "query-block"}'))['return']
+           if row['device'] == 'scsi1-0-5-0'][0]
+    check(row['inserted']['cache'] == {'writeback': False, 'direct': True, 'no-flush': False}, 'another cache', row)
+    for words, name in ("cache='unsafe'", 'driver/@cache unsafe'), ("queues='2'", 'driver/@queues'):
+        xml = element('six', 'sdg', (1, 6, 0)).replace("type='raw'/>", f"type='raw' {words}/>")
+        with open(bed.path('unit.xml'), 'w', encoding='utf-8') as file:
+            file.write(xml)
+        said = bed.virsh('attach-device', 'units', bed.path('unit.xml'), '--live', fails=True)
+        check(f"disk 'sdg': {name} is not for a disk that is attached to a running machine" in said, 'another refusal', said)
+    bed.virsh('detach-disk', 'units', 'sdf', '--live')
     attach(element('', 'sde', (1, 4, 300), 'cdrom'))
     check(drives() == {'scsi0-0-0-0', 'scsi0-0-0-1', 'scsi0-0-2-3', 'scsi1-0-0-0', 'scsi1-0-4-300'}, 'other drives', drives())
     # What is in use the machine knows, whoever asks.

@@ -112,12 +112,35 @@ static JsonObject *file_node(const char *file, GError **error)
 	return o;
 }
 
+/* What --disk has, and neither blockdev-add nor device_add. */
+static bool check_disk(const xmlNode *disk, GError **error)
+{
+	static const struct {
+		const char *path, *value; /* NULL: any */
+	} lacking[] = {{"driver/@queues", NULL}, {"boot/@order", NULL}, {"transient", NULL}, {"driver/@cache", "unsafe"}};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(lacking); i++) {
+		const char *path = lacking[i].path, *value = lacking[i].value;
+
+		if (strchr(path, '@') ? value ? xml_is(disk, path, value) : xml_text(disk, path) != NULL : xml_child(disk, path) != NULL)
+			return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED,
+					"disk '%s': %s%s%s is not for a disk that is attached to a running machine",
+					xml_text(disk, "target/@dev") ?: "", path, value ? " " : "", value ? value : "");
+	}
+	return true;
+}
+
+static bool has_cache(const xmlNode *disk, const char *one, const char *other)
+{
+	return xml_is(disk, "driver/@cache", one) || xml_is(disk, "driver/@cache", other);
+}
+
 /* *ret_empty: a CD-ROM drive without a disc. */
 static bool add_image(struct kv_machine *m, const xmlNode *disk, const char *node_name, bool *ret_empty, GError **error)
 {
 	bool cdrom = xml_is(disk, "@device", "cdrom"), copies;
 	g_autofree char *file = NULL;
-	JsonObject *args, *below;
+	JsonObject *args, *below, *cache;
 
 	if (!command_disk_file(disk, &file, error) || !command_disk_copies(disk, &copies, error))
 		return false;
@@ -131,6 +154,13 @@ static bool add_image(struct kv_machine *m, const xmlNode *disk, const char *nod
 		       xml_text(disk, "driver/@discard") ?: "unmap", "detect-zeroes", xml_text(disk, "driver/@detect_zeroes"),
 		       NULL);
 	json_object_set_boolean_member(args, "read-only", cdrom || xml_child(disk, "readonly"));
+	if (has_cache(disk, "none", "directsync")) {
+		cache = json_object_new();
+		json_object_set_boolean_member(cache, "direct", TRUE);
+		json_object_set_object_member(args, "cache", cache);
+	}
+	if (xml_text(disk, "driver/@io"))
+		json_object_set_string_member(below, "aio", xml_text(disk, "driver/@io"));
 	json_object_set_object_member(args, "file", below);
 	if (copies) {
 		below = args;
@@ -169,17 +199,20 @@ static bool attach_disk(struct kv_machine *m, xmlNode *node, const char *alias, 
 {
 	g_autofree char *image = behind(alias, "image"), *wwn = NULL;
 	bool scsi = xml_is(node, "target/@bus", "scsi"), cdrom = xml_is(node, "@device", "cdrom"), empty;
+	const char *write, *read;
 	JsonObject *device;
 
 	if (!scsi && (!xml_is(node, "target/@bus", "virtio") || cdrom))
 		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "disk bus '%s' cannot be hotplugged; virtio and scsi can",
 				xml_text(node, "target/@bus") ?: "");
-	if (!add_image(m, node, image, &empty, error))
+	if (!check_disk(node, error) || !add_image(m, node, image, &empty, error))
 		return false;
+	command_disk_errors(node, &write, &read);
 	if (xml_text(node, "wwn"))
 		wwn = g_strconcat("0x", xml_text(node, "wwn"), NULL);
 	device = kv_args("driver", !scsi ? "virtio-blk" : cdrom ? "scsi-cd" : "scsi-hd", "id", alias, "serial",
-			 xml_text(node, "serial"), "wwn", wwn, "drive", empty ? NULL : image, NULL);
+			 xml_text(node, "serial"), "wwn", wwn, "drive", empty ? NULL : image, "werror", write, "rerror", read,
+			 "write-cache", has_cache(node, "writethrough", "directsync") ? "off" : NULL, NULL);
 	if (!plug(m, node, device, error)) {
 		if (!empty)
 			kv_do(m, "blockdev-del", kv_args("node-name", image, NULL), NULL);

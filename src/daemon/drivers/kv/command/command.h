@@ -31,6 +31,8 @@ bool command_is_pc(const xmlNode *domain);
 bool command_disk_file(const xmlNode *disk, char **ret, GError **error);
 /* Whether what is read from a backing file becomes the image's own; false: it cannot. */
 bool command_disk_copies(const xmlNode *disk, bool *ret, GError **error);
+/* What becomes of failed writes and reads, in QEMU's words; NULL: as it is without. */
+void command_disk_errors(const xmlNode *disk, const char **ret_write, const char **ret_read);
 /* How QMP knows the device: its alias, or before it has one the target's name. */
 const char *command_id(const xmlNode *device);
 /* [BUS:]SLOT.FUNCTION of a device with a PCI address, its parts; NULL: it has none. Bus 0 has no name. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* <disk>: --disk. What is behind a drive that is plugged in is blockdev-add's: ../hotplug-disk.c. See parts.h. */
+/* <disk>: --disk. What is behind a drive that is plugged in is blockdev-add's: ../hotplug.c. See parts.h. */
 #include <string.h>
 
 #include "parts.h"
@@ -68,12 +68,21 @@ bool command_disk_copies(const xmlNode *disk, bool *ret, GError **error)
 	       refuse(error, "copy_on_read is not compatible with read-only disk '%s'", name);
 }
 
-static void put_errors(keys *k, const xmlNode *disk)
+void command_disk_errors(const xmlNode *disk, const char **ret_write, const char **ret_read)
 {
 	const char *write = xml_text(disk, "driver/@error_policy"), *read = xml_text(disk, "driver/@rerror_policy");
 
-	put(k, "werror", word(write_errors, write));
-	put(k, "rerror", read ? read : write && strcmp(write, "enospace") ? write : NULL);
+	*ret_write = word(write_errors, write);
+	*ret_read = read ? read : write && strcmp(write, "enospace") ? write : NULL;
+}
+
+static void put_errors(keys *k, const xmlNode *disk)
+{
+	const char *write, *read;
+
+	command_disk_errors(disk, &write, &read);
+	put(k, "werror", write);
+	put(k, "rerror", read);
 }
 
 static void put_limits(keys *k, const xmlNode *disk)
