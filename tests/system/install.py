@@ -4,8 +4,6 @@
 and grub-install do it (install-guest.sh), with packages of a mirror that this program serves and the guest reaches by the user network.
 Then the disk starts by itself, by the firmware, GRUB and its kernel, to a login, and once more after a reboot.
 usage: install.py KV-VMM GUEST-DIRECTORY bios|uefi   Exit status 77: something needed is not there."""
-import importlib.machinery
-import importlib.util
 import os
 import shutil
 import sys
@@ -16,54 +14,16 @@ sys.path.insert(0, HERE)
 sys.path.insert(0, f'{HERE}/../interop')
 import cases  # noqa: E402
 import mirror  # noqa: E402
-from cases import Failed, Skipped, check  # noqa: E402
+from cases import Skipped, check  # noqa: E402
+from debian_console import LIMIT, Guest, console_drive  # noqa: E402
 
-loader = importlib.machinery.SourceFileLoader('console_drive', f'{HERE}/../../tools/console-drive')
-console_drive = importlib.util.module_from_spec(importlib.util.spec_from_loader('console_drive', loader))
-loader.exec_module(console_drive)
-
-LIMIT = 560  # seconds for a machine
 PACKAGES = 'systemd-sysv,udev,linux-image-cloud-amd64,initramfs-tools,zstd,grub2-common,grub-pc-bin,grub-efi-amd64-bin'
-
-
-class Guest:
-    """A machine on its console, logged in."""
-
-    def __init__(self, program, firmware, log, *options):
-        self.log = log
-        self.console = console_drive.Console([program, '--machine', 'pc', '--firmware', firmware, '--accel', 'soft', '--cpus', '2',
-                                              '--memory', '1G', *options], log, LIMIT)
-
-    def __enter__(self):
-        try:
-            console_drive.login(self.console, 'root', 'kvasir', LIMIT)
-        except BaseException as reason:
-            self.__exit__(type(reason), reason, None)
-            raise
-        return self
-
-    def __exit__(self, kind, reason, where):
-        self.console.close()
-        if reason:
-            with open(self.log, 'rb') as log:
-                print(log.read()[-3000:].decode('utf-8', 'replace'))
-        if isinstance(reason, console_drive.Failure):
-            raise Failed(str(reason))
-
-    def run(self, command, seconds=60):
-        output, status = self.console.run(command, seconds)
-        check(status == 0, f'in the guest: {command}: status {status}', output[-3000:])
-        return output
-
-    def end(self, command):
-        self.console.send(command + '\n')
-        check(console_drive.end(self.console) == 0, 'kv-vmm did not end well')
 
 
 def install(program, guest, firmware, folder, disk):
     www = f'{folder}/www'
     debs = sorted(name for name in os.listdir(f'{guest}/debs') if name.endswith('.deb'))
-    mirror.make(www, 'main/binary-amd64', [f'{guest}/debs/{name}' for name in debs])
+    mirror.make(www, {'main/binary-amd64': [f'{guest}/debs/{name}' for name in debs]})
     shutil.copy(f'{HERE}/install-guest.sh', www)
     port = mirror.Server(www).port
     with Guest(program, firmware, f'{folder}/log', '--kernel', f'{guest}/vmlinuz', '--initrd', f'{guest}/initrd.img', '--append',

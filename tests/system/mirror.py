@@ -16,21 +16,26 @@ def write(path, data):
         file.write(data.encode() if isinstance(data, str) else data)
 
 
-def make(www, section, packages):
-    """www/debian with bookworm's one list, main/binary-amd64 or main/debian-installer/binary-amd64, of these files."""
-    rows, suite = '', f'{www}/debian/dists/bookworm'
+def add(www, path):
+    """A package in the pool; its row of a list."""
+    name = 'pool/' + os.path.basename(path).replace('%3a', '.')
+    os.symlink(path, f'{www}/debian/{name}')
+    with open(path, 'rb') as file:
+        data = file.read()
+    fields = subprocess.run(['dpkg-deb', '-f', path], capture_output=True, text=True, check=True).stdout.strip()
+    return f'{fields}\nFilename: {name}\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n\n'
+
+
+def make(www, sections):
+    """www/debian with bookworm's lists, main/binary-amd64 or main/debian-installer/binary-amd64, each of the files that it has."""
+    suite = f'{www}/debian/dists/bookworm'
     os.makedirs(f'{www}/debian/pool')
-    for path in packages:
-        name = 'pool/' + os.path.basename(path).replace('%3a', '.')
-        os.symlink(path, f'{www}/debian/{name}')
-        with open(path, 'rb') as file:
-            data = file.read()
-        fields = subprocess.run(['dpkg-deb', '-f', path], capture_output=True, text=True, check=True).stdout.strip()
-        rows += f'{fields}\nFilename: {name}\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n\n'
     release = 'Origin: Debian\nLabel: Debian\nSuite: oldstable\nCodename: bookworm\nArchitectures: amd64\nComponents: main\nSHA256:\n'
-    for name, data in (f'{section}/Packages', rows.encode()), (f'{section}/Packages.gz', gzip.compress(rows.encode())):
-        write(f'{suite}/{name}', data)
-        release += f' {hashlib.sha256(data).hexdigest()} {len(data)} {name}\n'
+    for section, packages in sections.items():
+        rows = ''.join(add(www, path) for path in packages)
+        for name, data in (f'{section}/Packages', rows.encode()), (f'{section}/Packages.gz', gzip.compress(rows.encode())):
+            write(f'{suite}/{name}', data)
+            release += f' {hashlib.sha256(data).hexdigest()} {len(data)} {name}\n'
     write(f'{suite}/Release', release)
     # The installer looks here whether there is the architecture.
     write(f'{suite}/main/binary-amd64/Release', 'Archive: oldstable\nComponent: main\nArchitecture: amd64\n')

@@ -4,7 +4,6 @@
 mirror, which is this program's and is reached over the user network, and what it installs itself from there, a component of ours that
 says so. usage: preseed.py KV-VMM bios|uefi CARD   Exit status 77: something needed is not installed."""
 import os
-import shutil
 import subprocess
 import sys
 
@@ -14,11 +13,10 @@ sys.path.insert(0, HERE)
 sys.path.insert(0, f'{HERE}/../interop')
 import cases  # noqa: E402
 import mirror  # noqa: E402
-from cases import Skipped, check  # noqa: E402
+from cases import check  # noqa: E402
+from debian_installer import FIRMWARE, make_disc, need, tool  # noqa: E402
 from mirror import write  # noqa: E402
 
-FILES = '/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64/'
-FIRMWARE = {'bios': '/usr/share/seabios/bios-256k.bin', 'uefi': '/usr/share/ovmf/OVMF.fd'}
 WORDS = 'console=ttyS0 auto=true priority=critical locale=en_US.UTF-8 keymap=us hostname=kv domain=test'
 PRESEED = '''d-i mirror/country string manual
 d-i mirror/http/hostname string 10.0.2.2:{port}
@@ -51,11 +49,6 @@ poweroff -f
 '''
 
 
-def tool(*words):
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    check(done.returncode == 0, f'{" ".join(words)}: status {done.returncode}', done.stderr[-2000:])
-
-
 def make_mirror(folder, www):
     package = f'{folder}/package'
     write(f'{package}/DEBIAN/control', CONTROL)
@@ -63,33 +56,17 @@ def make_mirror(folder, www):
     os.chmod(f'{package}/DEBIAN/postinst', 0o755)
     write(f'{package}/usr/share/kv-here', 'kv-here')
     tool('dpkg-deb', '-b', '-Zgzip', '--root-owner-group', package, f'{folder}/kv-here_1_all.udeb')
-    mirror.make(www, 'main/debian-installer/binary-amd64', [f'{folder}/kv-here_1_all.udeb'])
-
-
-def make_disc(folder, port):
-    tree = f'{folder}/tree'
-    os.makedirs(f'{tree}/install')
-    shutil.copy(FILES + 'linux', f'{tree}/install/linux')
-    shutil.copy(FILES + 'initrd.gz', f'{tree}/install/initrd.gz')
-    write(f'{tree}/boot/grub/grub.cfg', f'serial\nterminal_output serial console\necho "grub: $grub_platform"\n'
-          f'linux /install/linux {WORDS} url=http://10.0.2.2:{port}/preseed.cfg ---\ninitrd /install/initrd.gz\nboot\n')
-    tool('grub-mkrescue', '-o', f'{folder}/iso', tree)
-    return f'{folder}/iso'
+    mirror.make(www, {'main/debian-installer/binary-amd64': [f'{folder}/kv-here_1_all.udeb']})
 
 
 def run(program, firmware, card, folder):
-    for file in (FILES + 'linux', FIRMWARE[firmware]):
-        if not os.path.exists(file):
-            raise Skipped(f'no {file} (tools/install-deps test)')
-    for name in ('grub-mkrescue', 'xorriso', 'mformat', 'dpkg-deb'):
-        if not shutil.which(name):
-            raise Skipped(f'no {name} (tools/install-deps test)')
+    need()
     www = f'{folder}/www'
     make_mirror(folder, www)
     server = mirror.Server(www)
     write(f'{www}/preseed.cfg', PRESEED.format(port=server.port))
     command = [program, '--machine', 'pc', '--firmware', FIRMWARE[firmware], '--accel', 'soft', '--memory', '1280M', '--cdrom',
-               make_disc(folder, server.port), '--net', f'user,model={card}', '--no-reboot', '--console', f'file:{folder}/serial']
+               make_disc(folder, server.port, WORDS), '--net', f'user,model={card}', '--no-reboot', '--console', f'file:{folder}/serial']
     status = None
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
