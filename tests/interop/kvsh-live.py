@@ -251,7 +251,7 @@ class Console(kv.Console):
         self.head, self.text = self.text.split('\n')[1], ''
 
     def rest(self, typed):
-        """How it ends, beside what the guest says: errors, the last bytes, its status."""
+        """How it ends, beside what the guest says: errors, the end of its last line, its status."""
         if typed:
             os.write(self.fd, typed)
         said, end = self.text.encode(), time.monotonic() + 60
@@ -264,7 +264,7 @@ class Console(kv.Console):
             said += data
         os.close(self.fd)
         text = re.sub(r'\x1b\[[0-9;]*m', '', said.decode(errors='replace'))  # kvsh's colours
-        return re.findall(r'error:.*', text), text[-4:], self.process.wait(kv.LIMIT)
+        return re.findall(r'error:.*', text), text[-2:], self.process.wait(kv.LIMIT)
 
 
 def case_console(twins):
