@@ -251,10 +251,7 @@ static void say_json(struct shell *sh, const char *text, bool pretty, const char
 		return say_value(sh, value);
 
 	if (value) {
-		char *dumped = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
-
-		shown = g_strdup(dumped);
-		free(dumped);
+		shown = json_pretty(value);
 		json_decref(value);
 	}
 	say(sh, "%s%s", shown ? shown : text, end);
@@ -296,7 +293,7 @@ static char *qmp_command(struct shell *sh, char *const *words)
 static bool say_return(struct shell *sh, const char *answer, bool pretty)
 {
 	json_t *value = json_loads(answer, 0, NULL), *inner = json_object_get(value, "return");
-	char *text = inner ? json_dumps(inner, (pretty ? JSON_INDENT(2) : JSON_COMPACT) | JSON_ENCODE_ANY) : NULL;
+	char *text = !inner ? NULL : pretty ? json_pretty(inner) : json_dumps(inner, JSON_COMPACT | JSON_ENCODE_ANY);
 
 	if (text && sh->json)
 		say_value(sh, json_incref(inner));
@@ -359,7 +356,16 @@ bool cmd_qemu_agent_command(struct shell *sh, const struct args *a)
 		return false;
 	g_variant_get_child(answer, 0, "m&s", &result);
 	if (result)
-		say_json(sh, result, arg_on(a, "pretty"), "\n");
+		say_json(sh, result, arg_on(a, "pretty"), arg_on(a, "pretty") ? "\n\n" : "\n");
+	return true;
+}
+
+/* Without an end of the line, as virsh. */
+static bool say_done(struct shell *sh, bool ok, const char *done, const char *name)
+{
+	if (!ok)
+		return shell_error(sh, "Domain '%s' could not be %s", name, done);
+	say(sh, "Domain '%s' successfully %s", name, done);
 	return true;
 }
 
@@ -476,16 +482,15 @@ bool cmd_dompmsuspend(struct shell *sh, const struct args *a)
 		i++;
 	if (i == G_N_ELEMENTS(targets))
 		return shell_error(sh, "Invalid target");
-	return finish(sh, tell(sh, "domain_pm_suspend_for_duration", "(@" DOMAIN "utu)", dom, i, duration, 0),
-		      "Domain '%s' successfully suspended", "Domain '%s' could not be suspended", domain_name(dom));
+	return say_done(sh, tell(sh, "domain_pm_suspend_for_duration", "(@" DOMAIN "utu)", dom, i, duration, 0), "suspended",
+			domain_name(dom));
 }
 
 bool cmd_dompmwakeup(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
 
-	return dom && finish(sh, tell(sh, "domain_pm_wakeup", "(@" DOMAIN "u)", dom, 0), "Domain '%s' successfully woken up",
-			     "Domain '%s' could not be woken up", domain_name(dom));
+	return dom && say_done(sh, tell(sh, "domain_pm_wakeup", "(@" DOMAIN "u)", dom, 0), "woken up", domain_name(dom));
 }
 
 bool cmd_domjobabort(struct shell *sh, const struct args *a)

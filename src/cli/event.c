@@ -328,10 +328,9 @@ static void on_monitor_event(KvConnection *conn, const char *procedure, GVariant
 	g_variant_get(body, "(i@" DOMAIN "&sxum&s)", NULL, &dom, &name, &seconds, &micros, &details);
 	if (details && w->is_pretty) {
 		json_t *value = json_loads(details, JSON_DECODE_ANY, NULL);
-		char *dumped = value ? json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY) : NULL;
+		g_autofree char *shown = json_pretty(value);
 
-		pretty = g_strdup(dumped);
-		free(dumped);
+		pretty = shown ? g_strconcat(shown, "\n", NULL) : NULL;
 		json_decref(value);
 	}
 	details = pretty ? pretty : details ? details : "<null>";

@@ -218,3 +218,32 @@ void table_say(struct shell *sh, struct table *t)
 	g_ptr_array_unref(t->rows);
 	g_free(t);
 }
+
+/* The spaces that the last line begins with. */
+static gsize indent_at(const GString *text)
+{
+	const char *line = g_strrstr_len(text->str, (gssize)text->len, "\n");
+
+	return strspn(line ? line + 1 : text->str, " ");
+}
+
+char *json_pretty(const json_t *value)
+{
+	char *dumped = value ? json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY) : NULL;
+	GString *text = g_string_new(NULL);
+	bool quoted = false;
+
+	if (!dumped)
+		return g_string_free(text, TRUE);
+	for (const char *p = dumped; *p; p++) {
+		g_string_append_c(text, *p);
+		if (*p == '\\' && quoted)
+			g_string_append_c(text, *++p);
+		else if (*p == '"')
+			quoted = !quoted;
+		else if (!quoted && ((*p == '{' && p[1] == '}') || (*p == '[' && p[1] == ']')))
+			g_string_append_printf(text, "\n\n%*s", (int)indent_at(text), "");
+	}
+	free(dumped);
+	return g_string_free(text, FALSE);
+}

@@ -54,6 +54,8 @@ void say_extra(struct shell *sh, const char *format, ...) G_GNUC_PRINTF(2, 3);
 bool shell_error(struct shell *sh, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* "Name:           value", the value at column width; in JSON a member. */
 void say_field(struct shell *sh, int width, const char *name, const char *format, ...) G_GNUC_PRINTF(4, 5);
+/* JSON over several lines as virsh has it: nothing in brackets is an empty line. To be freed; NULL: it is no JSON. */
+char *json_pretty(const json_t *value);
 /* Takes what json shall print in place of the text. */
 void say_value(struct shell *sh, json_t *value);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What starts with the daemon: networks and pools at once, domains each in a worker. What fails is told in the log and left
- * alone. With the state lock held; called by hv.c when the daemon's own hypervisor has been opened.
+ * What starts with the first daemon since a boot of the host: networks and pools at once, domains each in a worker. What fails is
+ * told in the log and left alone. With the state lock held; called by hv.c when the daemon's own hypervisor has been opened.
  */
 #pragma once
 #include "hv.h"

@@ -232,6 +232,11 @@ void client_fail(struct client *c, const char *why)
 	poller_later(close_later, client_ref(c));
 }
 
+bool clients_are_there(void)
+{
+	return clients && clients->len;
+}
+
 void clients_close_all(void)
 {
 	while (clients && clients->len)

@@ -82,4 +82,5 @@ void client_leave(struct client *c);
 
 /* Those who are not known yet are as many as there may be: nobody else is let in. */
 bool clients_are_anonymous(void);
+bool clients_are_there(void);
 void clients_close_all(void); /* the daemon ends */

@@ -489,6 +489,9 @@ void autostart_domains(struct hv *hv)
 	GHashTableIter iter;
 	gpointer value;
 
+	/* One that was shut down since stays so when the daemon comes back. */
+	if (hv->driver->stored && !hv_first_since_boot(hv, "domains-started"))
+		return;
 	g_hash_table_iter_init(&iter, hv->domains);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		struct domain *d = value;

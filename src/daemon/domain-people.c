@@ -28,7 +28,11 @@ static bool open_console_func(struct call *call, struct domain *d, GVariant *arg
 			return handler_unsupported(call, NULL, NULL, error);
 		fd = d->hv->driver->open_console(d, name, flags, error);
 	}
-	return fd >= 0 && stream_open(call, fd, STREAM_BOTH, error);
+	if (fd < 0 || !stream_open(call, fd, STREAM_BOTH, error))
+		return false;
+	if (flags & CONSOLE_FORCE)
+		stream_take_over(call->stream);
+	return true;
 }
 
 static bool open_console(struct call *call, GVariant *args, GVariant **ret, GError **error)

@@ -122,6 +122,20 @@ bool hv_first_since_boot(const struct hv *hv, const char *name)
 	return true;
 }
 
+bool hv_has_active(void)
+{
+	GHashTableIter iter;
+	gpointer value;
+
+	if (!kept)
+		return false;
+	g_hash_table_iter_init(&iter, kept->domains);
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		if (domain_is_active(value))
+			return true;
+	return false;
+}
+
 void hv_drop_default(void)
 {
 	if (kept && kept->driver->leave)

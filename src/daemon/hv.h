@@ -238,6 +238,7 @@ void hv_set_default(bool session, const char *uri);
 /* Opens the default and keeps it; what is to start with the daemon does, in workers. false and *error: it cannot be opened. */
 bool hv_keep_default(GError **error);
 void hv_drop_default(void);
+bool hv_has_active(void); /* of the default: a machine that runs */
 bool hv_is_session(void);
 /* Is this the first time since the host's boot that what this name stands for ("networks-started") is done? */
 bool hv_first_since_boot(const struct hv *hv, const char *name);

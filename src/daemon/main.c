@@ -25,11 +25,13 @@
 #include "model-xml.h"
 #include "server.h"
 #include "sockets.h"
+#include "workers.h"
 
 static struct {
 	gboolean system, session, libvirt_sockets, verbose, version;
 	char *socket, *vmm, *config, *tls;
 	int max_clients; /* 0: as kvd.conf says */
+	int timeout;	 /* seconds; 0: for ever */
 } options;
 
 static const GOptionEntry entries[] = {
@@ -43,6 +45,8 @@ static const GOptionEntry entries[] = {
 	{ "config", 'f', 0, G_OPTION_ARG_FILENAME, &options.config,
 	  "Settings (/etc/kvasir/kvd.conf, or kvasir/kvd.conf in a user's configuration)", "FILE" },
 	{ "max-clients", 0, 0, G_OPTION_ARG_INT, &options.max_clients, "Connections at once (5000)", "N" },
+	{ "timeout", 't', 0, G_OPTION_ARG_INT, &options.timeout, "Leave when for so long nobody is connected and no machine runs",
+	  "SECONDS" },
 	{ "vmm", 0, 0, G_OPTION_ARG_FILENAME, &options.vmm, "What runs machines (kv-vmm beside kvd, or in PATH)", "PATH" },
 	{ "verbose", 'v', 0, G_OPTION_ARG_NONE, &options.verbose, "Say more on standard error", NULL },
 	{ "version", 0, 0, G_OPTION_ARG_NONE, &options.version, "Print the version and leave", NULL },
@@ -64,6 +68,8 @@ static bool parse(int *argc, char ***argv, GError **error)
 		return kv_fail(error, KV_ERROR_USAGE, "--system and --session at once; give one");
 	if (options.max_clients < 0)
 		return kv_fail(error, KV_ERROR_USAGE, "--max-clients %d: give at least 1", options.max_clients);
+	if (options.timeout < 0)
+		return kv_fail(error, KV_ERROR_USAGE, "--timeout %d: give seconds, or 0 for none", options.timeout);
 	if (!options.system && !options.session)
 		options.system = geteuid() == 0;
 	options.session = !options.system;
@@ -93,6 +99,21 @@ static void notify(const char *state)
 	close(fd);
 }
 
+/* Each second, with --timeout. */
+static gboolean look_idle(gpointer loop)
+{
+	static int seconds;
+	bool idle;
+
+	state_acquire();
+	idle = !clients_are_there() && workers_are_idle() && !hv_has_active();
+	state_release();
+	seconds = idle ? seconds + 1 : 0;
+	if (seconds >= options.timeout)
+		g_main_loop_quit(loop);
+	return G_SOURCE_CONTINUE;
+}
+
 static gboolean stop(gpointer loop)
 {
 	g_main_loop_quit(loop);
@@ -119,6 +140,8 @@ static bool run(GError **error)
 	if (ok) {
 		g_unix_signal_add(SIGTERM, stop, loop);
 		g_unix_signal_add(SIGINT, stop, loop);
+		if (options.timeout)
+			g_timeout_add_seconds(1, look_idle, loop);
 		notify("READY=1");
 		g_main_loop_run(loop);
 		notify("STOPPING=1");

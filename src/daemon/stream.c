@@ -6,7 +6,9 @@
 #include <glib-unix.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dispatch.h"
@@ -28,10 +30,12 @@ struct stream {
 	bool all_in;	    /* the client has no more */
 	bool holes;	    /* what the pump gives and takes are frames */
 	guint64 frame_left; /* of a frame of data that the pump gives */
+	bool takes_over;    /* when it begins */
 	bool finishing;	    /* and waits for our word that everything is done */
 };
 
 static void ready(struct watch *w, uint32_t events);
+static GPtrArray *begun; /* struct stream, no references */
 
 void stream_unref(struct stream *s)
 {
@@ -97,6 +101,7 @@ static void end(struct stream *s)
 	s->watched = false;
 	close(s->watch.fd);
 	s->watch.fd = -1;
+	g_ptr_array_remove_fast(begun, s);
 	g_ptr_array_remove_fast(c->streams, s);
 	set_full(c);
 }
@@ -170,6 +175,30 @@ bool stream_open_file(struct call *call, int fd, guint64 offset, guint64 length,
 	return true;
 }
 
+void stream_take_over(struct stream *s)
+{
+	s->takes_over = true;
+}
+
+static bool is_same_terminal(const struct stream *a, const struct stream *b)
+{
+	struct stat one, other;
+
+	return fstat(a->watch.fd, &one) == 0 && fstat(b->watch.fd, &other) == 0 && S_ISCHR(one.st_mode) &&
+	       S_ISCHR(other.st_mode) && one.st_rdev == other.st_rdev;
+}
+
+static void take_over(struct stream *s)
+{
+	g_autoptr(GError) error = NULL;
+
+	rpc_fail(&error, VIR_ERR_RPC, "stream had I/O failure");
+	for (unsigned i = begun->len; i--;)
+		if (is_same_terminal(begun->pdata[i], s))
+			fail(begun->pdata[i], error);
+	flock(s->watch.fd, LOCK_EX | LOCK_NB);
+}
+
 void stream_begin(struct stream *s)
 {
 	struct client *c = s->of;
@@ -177,8 +206,13 @@ void stream_begin(struct stream *s)
 	s->of = NULL;
 	if (c->failed)
 		return;
+	if (!begun)
+		begun = g_ptr_array_new();
+	if (s->takes_over)
+		take_over(s);
 	s->refs++;
 	s->client = c;
+	g_ptr_array_add(begun, s);
 	g_ptr_array_add(c->streams, s);
 	set_events(s);
 }

@@ -22,6 +22,8 @@ bool stream_open(struct call *call, int fd, enum stream_way way, GError **error)
  */
 bool stream_open_file(struct call *call, int fd, guint64 offset, guint64 length, enum stream_way way, bool holes,
 		      void (*done)(void *data, const GError *error), void *data, GError **error);
+/* Of a terminal, before it begins: whoever has that terminal by then loses it, and the lock (flock(2)) on it is this one's. */
+void stream_take_over(struct stream *s);
 void stream_unref(struct stream *s);
 
 /* dispatch.c's and client.c's */

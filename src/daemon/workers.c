@@ -95,3 +95,8 @@ void workers_run(void (*func)(void *data), void *data)
 {
 	push((struct work){ .func = func, .data = data });
 }
+
+bool workers_are_idle(void)
+{
+	return !queue.length && pools[0].idle == pools[0].n && pools[1].idle == pools[1].n;
+}

@@ -11,3 +11,4 @@
 void workers_push(struct call *call, GVariant *args, bool looks);
 /* func in a thread of the pool, with the lock held; the daemon's own work: autostart, what a machine's end brings. */
 void workers_run(void (*func)(void *data), void *data);
+bool workers_are_idle(void);

@@ -68,7 +68,7 @@ void net_cut(struct netdev *dev);
 bool net_forward(struct netdev *dev, const char *text, bool add, GError **error);
 /*
  * a{sv}: link-up (b); rx-bytes, rx-packets, rx-dropped of what the guest received and tx-… of what it sent (t); hostfwd (as);
- * dhcpstart (s), the address that DHCP gives;
+ * dhcpstart (s), the address that DHCP gives, if there is DHCP;
  * lease (a{sv}: address, mac, hostname (s), seconds (t) that it was given for, age (t) in seconds), the one DHCP gave last.
  */
 GVariant *net_describe(struct netdev *dev);

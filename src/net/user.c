@@ -43,7 +43,7 @@ struct user {
 	GSource *source;
 	GQueue backlog; /* of GBytes */
 	GPtrArray *forwards; /* of texts */
-	struct in_addr dhcp_start;
+	struct in_addr dhcp_start; /* 0: no DHCP */
 	struct lease lease;
 	uint8_t frame[NET_FRAME_MAX];
 };
@@ -399,8 +399,10 @@ static void user_describe(struct netdev *dev, GVariantDict *out)
 	const struct user *u = dev->state;
 	char first[INET_ADDRSTRLEN] = "";
 
-	inet_ntop(AF_INET, &u->dhcp_start, first, sizeof(first));
-	g_variant_dict_insert(out, "dhcpstart", "s", first);
+	if (u->dhcp_start.s_addr) {
+		inet_ntop(AF_INET, &u->dhcp_start, first, sizeof(first));
+		g_variant_dict_insert(out, "dhcpstart", "s", first);
+	}
 	g_variant_dict_insert_value(out, "hostfwd",
 				    g_variant_new_strv((const char *const *)u->forwards->pdata, u->forwards->len));
 	if (u->lease.given.type)
@@ -448,7 +450,8 @@ static bool user_open(struct netdev *dev, GVariant *options, GError **error)
 	u->dev = dev;
 	dev->state = u;
 	u->forwards = g_ptr_array_new_with_free_func(g_free);
-	u->dhcp_start = wish.slirp->vdhcp_start;
+	if (!wish.slirp->disable_dhcp)
+		u->dhcp_start = wish.slirp->vdhcp_start;
 	u->slirp = slirp_new(wish.slirp, &callbacks, u);
 	user_config_clear(&wish);
 	if (!add_forwards(u, options, error)) {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* QMP commands about networks and the cards before them (QEMU's qapi/net.json). See qmp.h; netdevs.c has the networks. */
+#include <string.h>
+
 #include "machine.h"
 #include "net.h"
 #include "qmp.h"
@@ -58,9 +60,13 @@ static void take_words(GVariantDict *options, JsonObject *args)
 					     "tftp", "bootfile", "ipv6-host", "ipv6-dns" };
 	static const char *const flags[] = { "restrict", "ipv6" };
 	const char *prefix = qmp_text(args, "ipv6-prefix");
+	/* QEMU has no word for a network without DHCP; no address is called so. */
+	bool no_dhcp = !g_strcmp0(qmp_text(args, "dhcpstart"), "none");
 
+	if (no_dhcp)
+		g_variant_dict_insert(options, "dhcp", "b", FALSE);
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
-		if (qmp_text(args, texts[i]))
+		if (qmp_text(args, texts[i]) && !(no_dhcp && !strcmp(texts[i], "dhcpstart")))
 			g_variant_dict_insert(options, texts[i], "s", qmp_text(args, texts[i]));
 	for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
 		if (json_object_has_member(args, flags[i]))

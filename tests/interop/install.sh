@@ -59,6 +59,10 @@ done
 for unit in kvd.service kvd.socket kvd-ro.socket kvd-tls.socket; do
 	[ -f "$work/moved/lib/systemd/system/$unit" ] || fail "no unit $unit"
 done
+for unit in kvd.service kvd.socket; do
+	[ -f "$work/moved/lib/systemd/user/$unit" ] || fail "no unit $unit for users"
+done
+grep -q "^ExecStart=$prefix/bin/kvd --session" "$work/moved/lib/systemd/user/kvd.service" || fail "the users' kvd.service starts something else"
 grep -q "^ExecStart=$prefix/bin/kvd --system" "$work/moved/lib/systemd/system/kvd.service" || fail "kvd.service starts something else"
 completion=$work/moved/share/bash-completion/completions/kv-vmm.bash
 [ -f "$completion" ] || fail "no bash completion"

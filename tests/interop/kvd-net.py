@@ -222,6 +222,9 @@ def case_cards(bed):
     check('rx_bytes 0' in bed.virsh('domifstat', 'a', 'vnet1') and 'tx_drop 0' in bed.virsh('domifstat', 'a', rows[3][4]), 'counters')
     check('net.count=4' in bed.virsh('domstats', 'a', '--interface') and 'net.3.tx.pkts=0' in bed.virsh('domstats', 'a', '--interface'),
           'statistics')
+    emulators = {re.search('<emulator>(.*)</emulator>', bed.virsh(*words))[1]
+                 for words in (('dumpxml', 'a'), ('dumpxml', '--inactive', 'a'), ('capabilities',))}
+    check(emulators == {os.path.realpath(bed.vmm)}, 'another program', sorted(emulators))
     check(bed.virsh('domifaddr', 'a') == '' and bed.virsh('net-dhcp-leases', 'n') == '', 'a lease that nobody asked for')
     bed.virsh('domif-setlink', 'a', 'vnet0', 'down')
     check(ask(bed, 'a', 'qom-get', path='net0', property='net-stats')['link-up'] is False, 'the cable is plugged in')
@@ -234,6 +237,14 @@ def case_cards(bed):
     check(bed.virsh('domiflist', 'b').split()[0] == 'vnet3', 'not the next name', bed.virsh('domiflist', 'b'))
     bed.virsh('attach-interface', 'b', 'network', 'n', '--mac', '52:54:00:00:00:02', '--model', 'virtio', '--live')
     check(ask(bed, 'b', 'qom-get', path='net1', property='net-stats')['dhcpstart'] == '10.7.0.5', 'it has another address')
+    bed.virsh('net-define', write(bed, 'still.xml', "<network><name>still</name><ip address='10.8.0.1' netmask='255.255.255.0'/></network>"))
+    bed.virsh('net-start', 'still')
+    for number in 5, 6:  # its address is the guest's matter
+        bed.virsh('attach-interface', 'b', 'network', 'still', '--mac', f'52:54:00:00:00:0{number}', '--model', 'virtio', '--live')
+    stats = ask(bed, 'b', 'qom-get', path='net2', property='net-stats')
+    check('dhcpstart' not in stats and stats['link-up'], 'DHCP gives addresses', stats)
+    check([line.split()[2] for line in bed.virsh('domiflist', 'b').splitlines()] == ['n', 'n', 'still', 'still'], 'other cards')
+    bed.virsh('detach-interface', 'b', 'network', '--mac', '52:54:00:00:00:06', '--live')
     bed.virsh('net-destroy', 'n')
     check("network 'n' is not active" in bed.virsh('attach-interface', 'b', 'network', 'n', '--model', 'virtio', '--live', fails=True),
           'at a network that is not active')

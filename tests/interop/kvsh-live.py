@@ -9,9 +9,13 @@ Exit status 77: virsh or what a machine needs is missing."""
 import concurrent.futures
 import importlib
 import os
+import pty
 import re
+import select
+import signal
 import subprocess
 import sys
+import time
 
 import cases
 import libvirtd
@@ -145,6 +149,144 @@ def case_devices(twins):
         fixed(bed, 'vm', 1)
         bed.virsh('start', 'vm', '--paused')
     twins.lines('devices')
+
+
+def case_agent(twins):
+    """A guest's agent: what it answers, as both tell it."""
+    for bed in twins.each:
+        agent.Fake(bed, start=False)
+        fixed(bed, 'inner', 2)
+        bed.virsh('start', 'inner')
+        with open(bed.path('keys'), 'w', encoding='utf-8') as file:
+            file.write('ssh-rsa one\nssh-rsa three\n')
+    twins.lines('agent')
+    for bed in twins.each:
+        bed.wait('shut off (shutdown)', 'inner')
+
+
+EDITOR = """#!/bin/sh
+grep -q '<title>edited' "$1" || sed -i '1,/<name>/s/<name>vm/<title>edited<\\/title>\\n&/' "$1"
+grep -q '<description>d' "$1" || sed -i 's/<creationTime/<description>d<\\/description>\\n&/' "$1"
+exec sed -i 's/10.9.0.1/10.9.0.3/; s/<mode>0711/<mode>0700/' "$1"
+"""
+
+
+def case_edits(twins):
+    """Definitions in an editor: of what is stored, runs, is saved."""
+    for bed in twins.each:
+        bed.bare('vm', '', block.disk_xml(bed.path('d.qcow2')))
+        block.tool('qemu-img', 'create', '-q', '-f', 'qcow2', bed.path('d.qcow2'), '4M')
+        fixed(bed, 'vm', 1)
+        for name, text in {**FILES, 'editor': EDITOR}.items():
+            with open(bed.path(name), 'w', encoding='utf-8') as file:
+                file.write(text)
+        os.chmod(bed.path('editor'), 0o755)
+        bed.environment.update(EDITOR=bed.path('editor'), TMPDIR='/tmp')
+        bed.virsh('net-define', bed.path('net.xml'))
+    twins.lines('edits')
+
+
+# What happens while both listen, one after the other.
+HAPPENS = [['start', 'vm'], ['suspend', 'vm'], ['resume', 'vm'], ['reset', 'vm'], ['metadata', 'vm', 'urn:a', '--key', 'k', '--set', '<a/>', '--live'],
+           ['setmem', 'vm', '64M', '--live'], ['net-define', '{dir}/net.xml'], ['net-start', 'isolated'], ['net-destroy', 'isolated'],
+           ['net-undefine', 'isolated'], ['pool-create-as', 'p', 'dir', '--target', '{dir}'], ['pool-refresh', 'p'], ['pool-destroy', 'p'],
+           ['secret-define', '{dir}/secret.xml'], ['secret-set-value', UUID.format(9), 'YQ=='], ['secret-undefine', UUID.format(9)],
+           ['destroy', 'vm'], ['autostart', 'vm'], ['define', '{dir}/vm.xml'], ['undefine', 'vm']]
+LISTEN = ['event --all --loop --timestamp', 'event --event lifecycle --domain vm --loop', 'event --event reboot', 'net-event --event lifecycle --loop',
+          'pool-event --event lifecycle --loop --timestamp', 'pool-event --event refresh', 'secret-event --event lifecycle --loop', 'qemu-monitor-event --pretty --loop',
+          'qemu-monitor-event --event RESET --timestamp', 'qemu-monitor-event --regex --event "STOP|RESUME" --loop']
+
+
+# virsh's own, now and then.
+LEAK = 'error: One or more references were leaked after disconnect from the hypervisor\n'
+
+
+def connections(path):
+    with open('/proc/net/unix', encoding='utf-8') as file:
+        return sum(line.split()[5] == '03' and line.rstrip().endswith(f' {path}') for line in file)
+
+
+def case_events(twins):
+    """Who listens hears the same, in the same words; the first one, or all until they are interrupted."""
+    heard = []
+    for which, bed in enumerate(twins.each):
+        bed.bare('vm')
+        fixed(bed, 'vm', 1)
+        for name, text in FILES.items():
+            with open(bed.path(name), 'w', encoding='utf-8') as file:
+                file.write(text)
+        uri, folder, environment = twins.ends[which]
+        listeners = [subprocess.Popen([twins.programs[which], '-c', uri, line], env=environment, cwd=folder,
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for line in LISTEN]
+        bed.wait_for(lambda bed=bed: connections(bed.socket) >= len(LISTEN), 'not all of them come')
+        time.sleep(2)  # until all listen; what says so is nothing but an event
+        for words in HAPPENS:
+            bed.run(*[word.replace('{dir}', folder) for word in words])
+        time.sleep(1)
+        for listener in listeners:
+            listener.send_signal(signal.SIGINT)  # those that are not over
+        texts = [(listener.communicate(timeout=kv.LIMIT)[0], listener.returncode) for listener in listeners]
+        heard.append([(re.sub(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+[+-]\d{4}|\d{9,}\.\d+', 'TIME', text).replace(folder, 'DIR').replace(LEAK, ''), status)
+                      for text, status in texts])
+    for line, theirs, ours in zip(LISTEN, *heard):
+        check(theirs == ours, f'{line}: they hear otherwise', f'--- virsh\n{theirs}\n--- kvsh\n{ours}')
+        check(theirs[0].count('event ') > ('--loop' in line), f'{line}: hardly an event', theirs[0])
+
+
+class Console(kv.Console):
+    """One of the two, at a terminal of its own."""
+
+    def __init__(self, twins, which, *words):
+        self.fd, slave = pty.openpty()
+        self.text = ''
+        uri, folder, environment = twins.ends[which]
+        self.process = subprocess.Popen([twins.programs[which], '-c', uri, *words], env=environment, cwd=folder, stdin=slave, stdout=slave,
+                                        stderr=slave, start_new_session=True)
+        os.close(slave)
+        self.wait("Connected to domain 'vm'")
+        end = time.monotonic() + kv.LIMIT
+        while self.text.count('\n') < 2:
+            check(select.select([self.fd], [], [], max(0, end - time.monotonic()))[0], 'no word of how to leave', self.text)
+            self.text += os.read(self.fd, 4096).decode(errors='replace')
+        self.head, self.text = self.text.split('\n')[1], ''
+
+    def rest(self, typed):
+        """How it ends, beside what the guest says: errors, the end of its last line, its status."""
+        if typed:
+            os.write(self.fd, typed)
+        said, end = self.text.encode(), time.monotonic() + 60
+        while True:
+            check(select.select([self.fd], [], [], max(0, end - time.monotonic()))[0], 'the console does not end', said.decode(errors='replace'))
+            try:
+                data = os.read(self.fd, 4096)
+            except OSError:  # nobody has it any more
+                break
+            said += data
+        os.close(self.fd)
+        text = re.sub(r'\x1b\[[0-9;]*m', '', said.decode(errors='replace'))  # kvsh's colours
+        return re.findall(r'error:.*', text), text[-2:], self.process.wait(kv.LIMIT)
+
+
+def case_console(twins):
+    """At a terminal: what is typed and what comes, the way out, who takes whose console."""
+    said = []
+    for which, bed in enumerate(twins.each):
+        bed.linux('vm')
+        first = Console(twins, which, 'start vm --console')
+        first.greet()
+        first.say('hello')
+        first.wait('guest-heard hello')
+        answers = [first.head, twins.say(which, 'console vm')]  # which has no terminal
+        other = Console(twins, which, '-e', '^X', 'console vm --force')
+        other.greet()
+        answers += [other.head, first.rest(b''), other.rest(b'\x18')]
+        last = Console(twins, which, 'console vm serial0')
+        last.greet()
+        said.append([*answers, last.head, last.rest(b'off\n')])
+        bed.wait('shut off (shutdown)', 'vm')
+    for theirs, ours in zip(*said):
+        check(theirs == ours, 'another console', f'--- virsh\n{theirs!r}\n--- kvsh\n{ours!r}')
+    check('I/O failure' in str(said[0]), 'who has the console keeps it', str(said[0]))
 
 
 STOCK = """<domain type='qemu'><name>vm</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>

@@ -152,6 +152,40 @@ static void test_folders(void **state)
 	assert_false(cgroup_get(machine, "cputune/other", &n));
 }
 
+/* systemd has made a scope, where the machine and what it has started are: they move down before that is divided. */
+static void test_scope(void **state)
+{
+	static const char name[] = "/machine.slice/machine-kv\\x2d3\\x2dc.scope", below[] = "/machine-3-c";
+	const struct cgroup_threads t = { 300, NULL, 0 };
+	g_autofree char *scope = g_strconcat(root, "/cg", name, NULL), *machine = g_strconcat(scope, below, NULL);
+	g_autofree char *row = g_strdup_printf("0::%s\n", name), *low = g_strdup_printf("0::%s%s/vcpu0\n", name, below);
+	g_autofree char *procs = g_strdup_printf("/cg%s/cgroup.procs", name), *inner = g_strconcat(name, below, NULL);
+	g_autofree char *found = NULL, *none = NULL, *group = NULL, *later = NULL, *no_scope = NULL;
+	g_autoptr(xmlDoc) doc = domain("<cputune><shares>200</shares></cputune>");
+	g_autoptr(GError) error = NULL;
+
+	put("/proc/300/cgroup", row);
+	make_group(name, "cpu memory");
+	make_group(inner, "cpu");
+	make_files(inner);
+	put(procs, "301\n300\n");
+	found = cgroup_scope(root, 300);
+	assert_string_equal(found, scope);
+	none = cgroup_of(root, 300);
+	assert_null(none);
+	if (!cgroup_apply(root, &group, "3-c", xmlDocGetRootElement(doc), &t, &error))
+		fail_msg("%s", error->message);
+	assert_string_equal(group, machine);
+	check_file(machine, "cgroup.procs", "300"); /* the last one that was written */
+	check_file(machine, "cpu.weight", "200");
+	check_file(scope, "cgroup.subtree_control", "+cpu");
+	put("/proc/300/cgroup", low);
+	later = cgroup_of(root, 300);
+	assert_string_equal(later, machine);
+	no_scope = cgroup_scope(root, 300);
+	assert_null(no_scope);
+}
+
 static void test_refused(void **state)
 {
 	make_group("/svc/machine-2-b", "");
@@ -281,7 +315,8 @@ static void test_kernel(void **state)
 
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_folders), cmocka_unit_test(test_refused) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_folders), cmocka_unit_test(test_scope),
+					    cmocka_unit_test(test_refused) };
 	const struct CMUnitTest kernel[] = { cmocka_unit_test(test_kernel) };
 	int failed;
 

@@ -339,10 +339,29 @@ static void add_implied(struct completion *c)
 	xml_default(c->devices, "memballoon/@model", "virtio");
 }
 
+static char *emulator; /* NULL: nobody has said */
+
+void domain_def_set_emulator(const char *path)
+{
+	g_free(emulator);
+	emulator = g_strdup(path);
+}
+
+static void complete_emulator(struct completion *c)
+{
+	const char *named = xml_text(c->devices, "emulator");
+	g_autofree char *program = named ? g_path_get_basename(named) : NULL;
+
+	if (emulator && !(c->flags & DEF_LIVE) && (!named || !strcmp(program, "kv-vmm")))
+		xml_set(c->devices, "emulator", emulator);
+	else
+		xml_default(c->devices, "emulator", KV_EMULATOR);
+}
+
 bool complete_devices(struct completion *c, GError **error)
 {
 	if (!c->test)
-		xml_default(c->devices, "emulator", KV_EMULATOR);
+		complete_emulator(c);
 	for (xmlNode *d = c->devices->children, *next; d; d = next) {
 		next = d->next;
 		if (!complete_device(c, d, error))

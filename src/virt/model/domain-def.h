@@ -32,6 +32,11 @@ enum format_flags { FORMAT_SECURE = 1 << 0, FORMAT_INACTIVE = 1 << 1, FORMAT_MIG
  * machine q35. An error is VIR_ERR_XML_ERROR, VIR_ERR_CONFIG_UNSUPPORTED and so on (message.h) and names the element.
  */
 struct domain_def *domain_def_parse(const char *xml, gssize len, unsigned flags, GError **error);
+/*
+ * The kv-vmm that machines are run by, once, before anything is parsed: <emulator> becomes it where there is none, and where it
+ * names another kv-vmm; what runs keeps its own. Without: none becomes the installed one.
+ */
+void domain_def_set_emulator(const char *path);
 struct domain_def *domain_def_copy(const struct domain_def *def);
 void domain_def_free(struct domain_def *def);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DomainDef, domain_def_free)

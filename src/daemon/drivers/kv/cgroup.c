@@ -16,6 +16,7 @@
 
 #define OWN "kvd"
 #define MACHINE "machine-"
+#define SCOPE ".scope"
 enum { FILE_MAX = 65536, PERIOD = 100000 };
 /* In KiB: libvirt's "no limit". */
 #define UNLIMITED G_GINT64_CONSTANT(9007199254740991)
@@ -131,12 +132,26 @@ static char *group_of(const char *root, const char *process)
 	return g_canonicalize_filename(path + (*path == '/'), mount);
 }
 
+/* The path up to its last part that is a machine's, of either kind. */
+static char *machine_part(const char *root, pid_t pid, bool scope)
+{
+	g_autofree char *process = g_strdup_printf("%d", (int)pid), *group = group_of(root, process), *part = NULL;
+	const char *at = group ? g_strrstr(group, "/" MACHINE) : NULL;
+
+	if (!at)
+		return NULL;
+	part = g_strndup(group, (gsize)(at - group) + 1 + strcspn(at + 1, "/"));
+	return g_str_has_suffix(part, SCOPE) == scope ? g_steal_pointer(&part) : NULL;
+}
+
 char *cgroup_of(const char *root, pid_t pid)
 {
-	g_autofree char *process = g_strdup_printf("%d", (int)pid), *group = group_of(root, process);
-	const char *at = group ? strstr(group, "/" MACHINE) : NULL;
+	return machine_part(root, pid, false);
+}
 
-	return at ? g_strndup(group, (gsize)(at - group) + 1 + strcspn(at + 1, "/")) : NULL;
+char *cgroup_scope(const char *root, pid_t pid)
+{
+	return machine_part(root, pid, true);
 }
 
 /* The daemon's group, or the one above when it is in the one that it made. */
@@ -236,10 +251,23 @@ static bool make(const char *group, GError **error)
 	       rpc_fail(error, VIR_ERR_SYSTEM_ERROR, "cannot make the cgroup '%s': %s", group, g_strerror(errno));
 }
 
+/* All that is in a scope, which is to be divided: the machine, and what it has started. */
+static bool move_all(const char *from, const char *group, GError **error)
+{
+	g_autofree char *procs = read_file(from, "cgroup.procs");
+	g_auto(GStrv) ids = g_strsplit(procs ? procs : "", "\n", -1);
+
+	for (char **id = ids; *id; id++)
+		if (**id && !write_file(group, "cgroup.procs", *id, error))
+			return false;
+	return true;
+}
+
 static char *make_machine(const char *root, const char *name, const xmlNode *domain, pid_t pid, GError **error)
 {
-	g_autofree char *base = find_base(root), *file = g_strconcat(MACHINE, name, NULL);
-	g_autofree char *group = base ? g_build_filename(base, file, NULL) : NULL;
+	g_autofree char *scope = cgroup_scope(root, pid), *base = scope ? g_strdup(scope) : find_base(root);
+	g_autofree char *file = g_strconcat(MACHINE, name, NULL), *group = base ? g_build_filename(base, file, NULL) : NULL;
+	bool ok;
 
 	if (!base) {
 		refuse(domain, error, "no cgroup hierarchy of version 2 is mounted");
@@ -249,9 +277,11 @@ static char *make_machine(const char *root, const char *name, const xmlNode *dom
 		refuse(domain, error, "the daemon's cgroup is not its own to divide: run it as a service with Delegate=yes");
 		return NULL;
 	}
-	if (!enable_all(base, domain, error) || !make(group, error))
-		return NULL;
-	if (write_number(group, "cgroup.procs", pid, error))
+	if (scope)
+		ok = make(group, error) && move_all(scope, group, error) && enable_all(base, domain, error);
+	else
+		ok = enable_all(base, domain, error) && make(group, error) && write_number(group, "cgroup.procs", pid, error);
+	if (ok)
 		return g_steal_pointer(&group);
 	rmdir(group);
 	return NULL;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Control groups, version 2: a group of its own for a machine that has limits, beside the daemon's. Groups are made in the
- * group that the daemon was given (systemd's Delegate=yes), or in the root of the hierarchy when it runs there. The kernel wants
- * groups with processes or with controllers for groups below, not both; so when the daemon is alone in its group, it goes into
- * one below, "kvd", at its start, and machines without limits stay with it there. Pure but for the cgroup file system; any
- * thread. Source: the kernel's Documentation/admin-guide/cgroup-v2.rst
+ * Control groups, version 2: a group of its own for a machine that has limits. It is below the machine's scope where systemd has
+ * made one (scope.c); else beside the daemon's, in the group that the daemon was given, or in the root of the hierarchy when it
+ * runs there. The kernel wants groups with processes or with controllers for groups below, not both: what is in a scope moves
+ * into the machine's group, and a daemon that is alone in its group goes into one below, "kvd", at its start, where machines
+ * without limits and scopes stay with it. Pure but for the cgroup file system; any thread. Source: the kernel's
+ * Documentation/admin-guide/cgroup-v2.rst
  */
 #pragma once
 #include <glib.h>
@@ -16,6 +17,8 @@
 void cgroup_settle(const char *root);
 /* The folder of the group that a process is in, if that is a machine's, to be freed; NULL. */
 char *cgroup_of(const char *root, pid_t pid);
+/* That of the scope that systemd has made for it, to be freed; NULL: it is in none, or in a group below. */
+char *cgroup_scope(const char *root, pid_t pid);
 /* Has a <domain> an element that asks for a limit? The first one's path, "cputune/shares"; NULL: none. */
 const char *cgroup_wanted(const xmlNode *domain);
 

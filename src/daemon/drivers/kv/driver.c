@@ -165,6 +165,7 @@ static bool open_hv(struct hv *hv, const char *uri, GError **error)
 		return false;
 	kv = hv->own = g_new0(struct kv_hv, 1);
 	kv->vmm = find_vmm();
+	domain_def_set_emulator(kv->vmm);
 	set_folders(hv, kv);
 	cgroup_settle("");
 	domains = g_build_filename(hv->config_dir, "domains", NULL);

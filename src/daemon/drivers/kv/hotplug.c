@@ -234,22 +234,20 @@ static void set_prefix(JsonObject *args, const char *net)
 }
 
 /* netdev_add's names and types for what the keys of --net are. */
-static bool put_words(JsonObject *args, const GPtrArray *words, GError **error)
+static void put_words(JsonObject *args, const GPtrArray *words)
 {
 	for (unsigned i = 0; i + 1 < words->len; i += 2) {
 		const char *name = words->pdata[i], *value = words->pdata[i + 1];
 
-		if (!strcmp(name, "dhcp"))
-			return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED,
-					"a card of a network without DHCP cannot be attached to a running machine");
-		if (!strcmp(name, "ipv6") || !strcmp(name, "restrict"))
+		if (!strcmp(name, "dhcp")) /* off: there is no dhcpstart beside it */
+			json_object_set_string_member(args, "dhcpstart", "none");
+		else if (!strcmp(name, "ipv6") || !strcmp(name, "restrict"))
 			json_object_set_boolean_member(args, name, !strcmp(value, "on"));
 		else if (!strcmp(name, "ipv6-net"))
 			set_prefix(args, value);
 		else
 			json_object_set_string_member(args, name, value);
 	}
-	return true;
 }
 
 static JsonObject *net_args(struct kv_machine *m, const xmlNode *node, const char *id, GError **error)
@@ -262,10 +260,7 @@ static JsonObject *net_args(struct kv_machine *m, const xmlNode *node, const cha
 	    (xml_is(node, "@type", "network") && !kv_network_words(m, node, words, error)))
 		return NULL;
 	args = kv_args("type", "user", "id", id, NULL);
-	if (!put_words(args, words, error)) {
-		json_object_unref(args);
-		return NULL;
-	}
+	put_words(args, words);
 	list = json_array_new();
 	for (unsigned i = 0; i < forwards->len; i++)
 		json_array_add_object_element(list, kv_args("str", forwards->pdata[i], NULL));

@@ -210,6 +210,10 @@ bool kv_set_memory(struct domain *d, guint64 kib, GError **error);
 bool kv_set_vcpu(struct domain *d, unsigned index, bool on, GError **error); /* hotplug-vcpu.c */
 bool kv_vcpu_left(struct kv_machine *m, JsonObject *data); /* DEVICE_DELETED: it was one */
 
+/* ---- scope.c ---- */
+/* (waits) Under systemd the process that has just started gets a unit of its own; what fails is told in the log. */
+void kv_scope_start(const struct kv_machine *m);
+
 /* ---- tune.c ---- */
 struct kv_policy {
 	int policy; /* MPOL_…; 0: the process's own */
@@ -223,6 +227,7 @@ bool kv_tune_run(struct kv_machine *m, GError **error);
 /* As all: one that came has what the definition says of it; one that is gone has its group no longer. */
 bool kv_tune_vcpu(struct kv_machine *m, unsigned vcpu, GError **error); /* (waits) */
 void kv_tune_vcpu_left(struct kv_machine *m, unsigned vcpu);
+void kv_tune_found(struct kv_machine *m); /* it was there before the daemon */
 void kv_tune_end(struct kv_machine *m);
 bool kv_vcpus(struct domain *d, struct hv_vcpu *ret, unsigned n, GError **error);
 bool kv_pin(struct domain *d, int vcpu, const guint8 *map, gsize len, GError **error);

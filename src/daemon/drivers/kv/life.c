@@ -92,8 +92,10 @@ static bool launch(struct kv_machine *m, unsigned flags, const struct kv_origin 
 		return false;
 	if (saved >= 0 || origin->memory)
 		argv = with_incoming(g_steal_pointer(&argv), origin->memory);
-	return kv_process_start(m, argv, saved, error) &&
-	       kv_process_connect(m, g_get_monotonic_time() + START_SECONDS * G_USEC_PER_SEC, error);
+	if (!kv_process_start(m, argv, saved, error))
+		return false;
+	kv_scope_start(m);
+	return kv_process_connect(m, g_get_monotonic_time() + START_SECONDS * G_USEC_PER_SEC, error);
 }
 
 /* A saved machine has come when its status is no longer inmigrate. */

@@ -171,6 +171,8 @@ static void reconnect(void *opaque)
 		ok = kv_process_is_alive(m) &&
 		     kv_process_connect(m, g_get_monotonic_time() + CONNECT_SECONDS * G_USEC_PER_SEC, &error);
 		m->starting = false;
+		if (ok)
+			kv_tune_found(m);
 		ok = ok && take_status(m, &error);
 		if (!ok && !m->gone && kv_process_is_alive(m))
 			kv_log_error("domain '%s' is left to itself: process %d: %s", d->name, (int)m->pid, error->message);

@@ -252,6 +252,11 @@ bool kv_tuned(struct domain *d, const char *path, gint64 *ret)
 	return m && m->cgroup && cgroup_get(m->cgroup, path, ret);
 }
 
+void kv_tune_found(struct kv_machine *m)
+{
+	m->cgroup = cgroup_of("", m->pid);
+}
+
 void kv_tune_end(struct kv_machine *m)
 {
 	if (m->cgroup)

@@ -93,18 +93,23 @@ char *command_qmp_path(const struct command_paths *paths)
 	return g_build_filename(paths->run, "monitor", NULL);
 }
 
+static bool check_emulator(const xmlNode *domain, const char *vmm, GError **error)
+{
+	const char *emulator = xml_text(domain, "devices/emulator");
+	g_autofree char *program = emulator ? g_path_get_basename(emulator) : NULL;
+
+	return !program || !strcmp(program, "kv-vmm") || !strcmp(emulator, vmm) ||
+	       refuse(error, "emulator '%s' is not kv-vmm; leave <emulator> out", emulator);
+}
+
 /* What would take a manager of cgroups, or another end than the process's. Limits are tune.c's. */
 static bool check_wishes(const xmlNode *domain, GError **error)
 {
 	static const char *const none[] = {"resource"};
-	const char *emulator = xml_text(domain, "devices/emulator");
-	g_autofree char *program = emulator ? g_path_get_basename(emulator) : NULL;
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(none); i++)
 		if (strchr(none[i], '@') ? xml_text(domain, none[i]) != NULL : xml_child(domain, none[i]) != NULL)
 			return refuse(error, "<%s> is not supported by kv-vmm", none[i]);
-	if (program && strcmp(program, "kv-vmm"))
-		return refuse(error, "emulator '%s' is not kv-vmm; leave <emulator> out", emulator);
 	if (xml_text(domain, "on_poweroff") && !xml_is(domain, "on_poweroff", "destroy"))
 		return refuse(error, "on_poweroff '%s' is not supported; destroy is", xml_text(domain, "on_poweroff"));
 	if (xml_text(domain, "on_reboot") && !xml_is(domain, "on_reboot", "restart") && !xml_is(domain, "on_reboot", "destroy"))
@@ -180,8 +185,9 @@ char **command_new(const xmlNode *domain, const struct command_paths *paths, GEr
 	bool ok;
 
 	g_ptr_array_add(c.argv, g_strdup(paths->vmm));
-	ok = check_wishes(domain, error) && add_machine(&c, error) && command_firmware(&c, error) && command_boot(&c, error) &&
-	     command_smbios(&c, error) && command_clock(&c, error) && add_devices(&c, error);
+	ok = check_emulator(domain, paths->vmm, error) && check_wishes(domain, error) && add_machine(&c, error) &&
+	     command_firmware(&c, error) && command_boot(&c, error) && command_smbios(&c, error) &&
+	     command_clock(&c, error) && add_devices(&c, error);
 	g_ptr_array_add(c.argv, NULL);
 	if (ok)
 		return (char **)g_ptr_array_free(c.argv, FALSE);
