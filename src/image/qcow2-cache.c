@@ -5,6 +5,7 @@
  * clean(), which knows what has to be on the disk before it. Callers hold the image's lock.
  */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "qcow2.h"
 
@@ -15,6 +16,16 @@ struct qcow2_slice {
 	bool valid, dirty;
 };
 
+/* Of a cache that a small image never fills only what is used becomes memory. */
+static uint8_t *reserve(size_t len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		g_error("cannot allocate %zu bytes for a cache of tables", len);
+	return p;
+}
+
 void qcow2_cache_init(struct qcow2_cache *c, struct qcow2 *s, uint64_t bytes, int (*clean)(struct qcow2 *s))
 {
 	c->file = s->file;
@@ -23,13 +34,15 @@ void qcow2_cache_init(struct qcow2_cache *c, struct qcow2 *s, uint64_t bytes, in
 	c->slice_size = MIN(QCOW2_SLICE, s->cluster_size);
 	c->n_slices = MAX(bytes / c->slice_size / WAYS, 1) * WAYS;
 	c->slices = g_new0(struct qcow2_slice, c->n_slices);
-	c->bytes = g_malloc0((size_t)c->n_slices * c->slice_size);
+	c->bytes = reserve((size_t)c->n_slices * c->slice_size);
 }
 
 void qcow2_cache_clear(struct qcow2_cache *c)
 {
 	g_clear_pointer(&c->slices, g_free);
-	g_clear_pointer(&c->bytes, g_free);
+	if (c->bytes)
+		munmap(c->bytes, (size_t)c->n_slices * c->slice_size);
+	c->bytes = NULL;
 	c->n_slices = 0;
 }
 

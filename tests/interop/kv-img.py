@@ -9,6 +9,7 @@ A line is a shell command; `img` is the tool. In front of it may stand
   both  run QEMU's tools in both folders, to make what is worked on: `both qemu-img create ...`
   same  FILE FORMAT: the file has the same content in both folders, passes QEMU's check, and QEMU says the same of it (info)
   mine  kv-img alone, where QEMU does something else on purpose; it has to end with status 0"""
+import concurrent.futures
 import os
 import re
 import shutil
@@ -40,7 +41,11 @@ class Bed:
             os.mkdir(self.folder[who])
             os.mkdir(f'{folder}/{who}-bin')
             os.symlink(tool, f'{folder}/{who}-bin/img')
-        self.bin = folder
+        self.bin, self.threads = folder, concurrent.futures.ThreadPoolExecutor(2)
+
+    def run_both(self, command):
+        """At the same time: both wait for disks most of it."""
+        return dict(zip(self.folder, self.threads.map(lambda who: self.run(who, command), self.folder)))
 
     def run(self, who, command):
         env = dict(os.environ, PATH=f'{self.bin}/{who}-bin:{os.environ["PATH"]}', LC_ALL='C', TZ='UTC')
@@ -60,8 +65,7 @@ def show(who, done):
 
 
 def line_both(bed, command):
-    for who in bed.folder:
-        done = bed.run(who, command)
+    for who, done in bed.run_both(command).items():
         check(done.returncode == 0, f'"{command}" fails', show(who, done))
 
 
@@ -73,7 +77,7 @@ def line_same(bed, words):
     if fmt in ('qcow2', 'vdi', 'vhdx'):
         done = bed.run('kv', f'qemu-img check -f {fmt} {name}')
         check(done.returncode == 0, f'{name} has faults', show('qemu-img check', done))
-    info = {who: blur(bed.run(who, f'qemu-img info -f {fmt} --output=json {name}').stdout) for who in bed.folder}
+    info = {who: blur(done.stdout) for who, done in bed.run_both(f'qemu-img info -f {fmt} --output=json {name}').items()}
     check(info['qemu'] == info['kv'], f'{name} is another image', info['qemu'], info['kv'])
 
 
@@ -83,7 +87,7 @@ def line_mine(bed, command):
 
 
 def line_compare(bed, command, output=True):
-    done = {who: bed.run(who, command) for who in bed.folder}
+    done = bed.run_both(command)
     both = [show(who, each) for who, each in done.items()]
     qemu, kv = done['qemu'], done['kv']
     check(qemu.returncode == kv.returncode, f'"{command}": another status', *both)

@@ -54,11 +54,12 @@ def kernel(path, code=None):
 class Client:
     """One connection; events that come between answers are kept."""
 
-    def __init__(self, path, negotiate=True):
-        end = time.monotonic() + LIMIT
+    def __init__(self, path, negotiate=True, process=None):
+        end, self.process = time.monotonic() + LIMIT, process
         self.socket = socket.socket(socket.AF_UNIX)
         while self.socket.connect_ex(path):
-            check(time.monotonic() < end, f'nobody listens on {path}')
+            if time.monotonic() > end or process and process.poll() is not None:
+                check(False, f'nobody listens on {path}', self.end())
             time.sleep(0.02)
         self.socket.settimeout(LIMIT)
         self.data, self.events = b'', []
@@ -66,13 +67,28 @@ class Client:
         if negotiate:
             self.run('qmp_capabilities')
 
+    def end(self):
+        """How the server ended, and its last words."""
+        if not self.process:
+            return 'a server of others'
+        try:
+            words = self.process.communicate(timeout=5)[1]
+        except subprocess.TimeoutExpired:
+            return 'it runs'
+        return f'status {self.process.returncode}: {words.decode("utf-8", "replace")}'
+
     def send(self, data):
         self.socket.sendall(data)
 
     def message(self):
         while b'\n' not in self.data:
-            data = self.socket.recv(65536)
-            check(data, 'the server closed the connection')
+            try:
+                data = self.socket.recv(65536)
+            except TimeoutError:
+                check(False, f'no answer in {LIMIT} s', self.end())
+            except ConnectionResetError:
+                data = b''
+            check(data, 'the server closed the connection', '' if data else self.end())
             self.data += data
         line, self.data = self.data.split(b'\n', 1)
         check(line.endswith(b'\r'), 'a line without its carriage return')
@@ -133,7 +149,7 @@ class Process:
         self.process.communicate()
 
     def client(self, **keys):
-        return Client(self.path, **keys)
+        return Client(self.path, process=self.process, **keys)
 
     def status(self):
         return self.process.wait(LIMIT)

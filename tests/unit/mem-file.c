@@ -7,7 +7,30 @@
 
 #include "bitmap.h"
 
-enum { SECTOR = 512, LIMIT = 256 << 20 };
+enum { SECTOR = 512, LIMIT = 256 << 20, SPARE = 16 };
+
+/* Memory of files that are gone, for the next ones: a crash makes as many copies as there are files, and fresh pages are dear. */
+static GByteArray *spare[SPARE];
+static unsigned n_spare;
+static GMutex spare_lock;
+
+static GByteArray *take_bytes(void)
+{
+	g_autoptr(GMutexLocker) locked = g_mutex_locker_new(&spare_lock);
+
+	return n_spare ? spare[--n_spare] : g_byte_array_new();
+}
+
+static void give_bytes(GByteArray *bytes)
+{
+	g_autoptr(GMutexLocker) locked = g_mutex_locker_new(&spare_lock);
+
+	g_byte_array_set_size(bytes, 0);
+	if (n_spare < SPARE)
+		spare[n_spare++] = bytes;
+	else
+		g_byte_array_free(bytes, TRUE);
+}
 
 static struct mem_file *of(struct image_file *f)
 {
@@ -177,7 +200,7 @@ struct mem_file *mem_file_new(const void *bytes, size_t len)
 	struct mem_file *f = g_new0(struct mem_file, 1);
 
 	f->base = (struct image_file){.type = &mem_type, .name = (char *)"memory", .fd = -1, .size = len};
-	f->bytes = g_byte_array_new();
+	f->bytes = take_bytes();
 	if (len)
 		g_byte_array_append(f->bytes, bytes, len);
 	return f;
@@ -194,7 +217,7 @@ static void free_log(GArray *log)
 void mem_file_free(struct mem_file *f)
 {
 	free_log(f->log);
-	g_byte_array_free(f->bytes, TRUE);
+	give_bytes(f->bytes);
 	g_free(f);
 }
 

@@ -20,12 +20,12 @@
 enum { MB = 1 << 20, ROUNDS = 30 };
 
 static const struct chain_spec specs[] = {
-	{ .n = 4, .format = { "raw", "qcow2", "qcow2", "qcow2" }, .size = { 6 * MB, 4 * MB, 8 * MB, 8 * MB },
+	{ .n = 4, .format = { "raw", "qcow2", "qcow2", "qcow2" }, .size = { 3 * MB, 2 * MB, 4 * MB, 4 * MB },
 	  .options = { "", "", "", "" } },
-	{ .n = 4, .format = { "qcow2", "qcow2", "qcow2", "qcow2" }, .size = { 8 * MB, 8 * MB, 5 * MB, 8 * MB },
+	{ .n = 4, .format = { "qcow2", "qcow2", "qcow2", "qcow2" }, .size = { 4 * MB, 4 * MB, 5 * MB / 2, 4 * MB },
 	  .options = { "'cluster_size': <'4k'>", "'cluster_size': <'512'>", "'cluster_size': <'16k'>, 'extended_l2': <'on'>",
 		       "'cluster_size': <'32k'>, 'extended_l2': <'on'>" } },
-	{ .n = 4, .format = { "qcow2", "qcow2", "qcow2", "qcow2" }, .size = { 7 * MB, 8 * MB, 8 * MB, 8 * MB },
+	{ .n = 4, .format = { "qcow2", "qcow2", "qcow2", "qcow2" }, .size = { 7 * MB / 2, 4 * MB, 4 * MB, 4 * MB },
 	  .options = { "'compat': <'0.10'>", "", "'compat': <'0.10'>", "'cluster_size': <'4k'>" } },
 };
 
