@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian's installer installs Debian on an empty disk from a preseed file and reboots into it. Its own components do what is theirs: the
-network, the drivers of its kernel, the base system and the kernel, by debootstrap and apt in it, from a mirror that this program
-serves (d-i-components.sh has what partman and grub-installer would do, as mirrors drop those that are old before a release is).
-Then the disk starts by itself, by the firmware, GRUB and its kernel, to a login.
+"""Debian's installer installs Debian on an empty disk from a preseed file and reboots into it. Its own components do what is
+theirs: the network, the drivers of its kernel, the base system and the kernel, by debootstrap and apt in it, from a mirror that this
+program serves (d-i-components.sh has what partman and grub-installer would do, as mirrors do not keep all components). Then the disk
+starts by itself, by the firmware, GRUB and its kernel, to a login.
 usage: d-i.py KV-VMM GUEST-DIRECTORY bios|uefi   Exit status 77: something needed is not there."""
 import os
 import shutil
@@ -82,16 +82,19 @@ def components(folder, debs):
         component(folder, 'debootstrap-udeb', '', {'': f'{folder}/bootstrap'}),
         component(folder, 'kv-disk', 'Provides: created-fstab, made-filesystems, mounted-partitions, partitioned-harddrives, '
                   'di-utils-mapdevfs\nInstaller-Menu-Item: 4200\n',
-                  {'DEBIAN/postinst': script('disk'), 'usr/lib/kv-disk': f'{folder}/programs', 'bin/mapdevfs': script('mapdevfs'),
+                  {'DEBIAN/postinst': script('disk'), 'DEBIAN/isinstallable': script('wanted'),
+                   'usr/lib/kv-disk': f'{folder}/programs', 'bin/mapdevfs': script('mapdevfs'),
                    'usr/lib/base-installer.d/90kv-disk': script('trust')}),
-        component(folder, 'kv-boot', 'Depends: installed-base\nInstaller-Menu-Item: 7800\n', {'DEBIAN/postinst': script('boot')}),
+        component(folder, 'kv-boot', 'Depends: installed-base\nInstaller-Menu-Item: 7800\n',
+                  {'DEBIAN/postinst': script('boot')}),
     ]
 
 
 def make_mirror(folder, guest, www):
     udebs = [f'{guest}/udebs/{name}' for name in sorted(os.listdir(f'{guest}/udebs')) if name.endswith('.udeb')]
     debs = [f'{guest}/debs/{name}' for name in sorted(os.listdir(f'{guest}/debs')) if name.endswith('.deb')]
-    mirror.make(www, {'main/debian-installer/binary-amd64': udebs + components(folder, f'{guest}/debs'), 'main/binary-amd64': debs})
+    mirror.make(www, {'main/debian-installer/binary-amd64': udebs + components(folder, f'{guest}/debs'),
+                      'main/binary-amd64': debs})
 
 
 def install(program, guest, firmware, folder, disk):

@@ -121,8 +121,9 @@ static bool check_disk(const xmlNode *disk, GError **error)
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(lacking); i++) {
 		const char *path = lacking[i].path, *value = lacking[i].value;
+		bool has = strchr(path, '@') ? xml_text(disk, path) != NULL : xml_child(disk, path) != NULL;
 
-		if (strchr(path, '@') ? value ? xml_is(disk, path, value) : xml_text(disk, path) != NULL : xml_child(disk, path) != NULL)
+		if (has && (!value || xml_is(disk, path, value)))
 			return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED,
 					"disk '%s': %s%s%s is not for a disk that is attached to a running machine",
 					xml_text(disk, "target/@dev") ?: "", path, value ? " " : "", value ? value : "");
