@@ -466,6 +466,19 @@ static void plug_and_unplug(void **state)
 	}
 }
 
+/* What is at its ports would be left without it. */
+static void stays_with_its_devices(void **state)
+{
+	struct device *d = plug("usb-tablet");
+	g_autoptr(GError) error = NULL;
+
+	assert_non_null(hc->cls->can_unplug);
+	assert_false(hc->cls->can_unplug(hc, &error));
+	assert_non_null(strstr(error->message, "'dut'"));
+	device_free(d);
+	assert_true(hc->cls->can_unplug(hc, NULL));
+}
+
 static void refused(void **state)
 {
 	struct device *d = plug("usb-kbd");
@@ -733,6 +746,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tablet, setup, teardown),
 		cmocka_unit_test_setup_teardown(mouse, setup, teardown),
 		cmocka_unit_test_setup_teardown(plug_and_unplug, setup, teardown),
+		cmocka_unit_test_setup_teardown(stays_with_its_devices, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(broken_rings, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_event_ring, setup, teardown),
