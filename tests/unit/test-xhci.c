@@ -726,6 +726,18 @@ static void storage(void **state)
 		at = ring_at(dci) + 16 * rings[dci].next;
 		assert_int_equal(command(16, at | rings[dci].cycle, 0, 1 << 24 | dci << 16).code, SUCCESS);
 	}
+	/* Commands that a reset left with a disk are not there without end: the next one waits. */
+	image.hold = true;
+	for (unsigned i = 0; send_cbw(1024, true, (uint8_t[10]){0x28, 0, 0, 0, 0, 2, 0, 0, 2}, 10), next_event().type; i++) {
+		assert_in_range(i, 0, 15);
+		assert_int_equal(control(0x21, 0xff, 0, 0, 0, NULL).code, SUCCESS);
+	}
+	image.hold = false;
+	ram_complete(&image);
+	assert_int_equal(next_event().code, SUCCESS);
+	bulk(3, BUFFER + 0x1000, 1024);
+	assert_int_equal(next_event().code, SUCCESS);
+	assert_int_equal(csw(&residue), 0);
 	/* A reset while the disk works on a read. */
 	send_cbw(1024, true, (uint8_t[10]){0x28, 0, 0, 0, 0, 2, 0, 0, 2}, 10);
 	wr(OP, 2);

@@ -22,6 +22,7 @@ enum { PASSED, FAILED };
 #define CBW_SIGNATURE 0x43425355u /* "USBC" */
 #define CSW_SIGNATURE 0x53425355u
 #define DATA_MAX      (16u << 20) /* of a command; drivers use 1 MiB at most */
+#define IN_FLIGHT_MAX 4		  /* each with its data: all but one were left by resets, and the disk is slow */
 
 /* What the driver does next: sends a command, moves data, takes the status. */
 enum phase { COMMAND, DATA_OUT, DATA_IN, STATUS };
@@ -97,6 +98,7 @@ static void on_done(struct scsi_req *r)
 		free_command(c);
 	else
 		finish(s);
+	usb_ready(&s->usb, BULK_OUT, false); /* a command may wait for this one's end */
 	usb_unlock(&s->usb);
 }
 
@@ -218,6 +220,8 @@ static int storage_out(struct usb_device *d, unsigned endpoint, const struct iov
 
 	if (endpoint != BULK_OUT)
 		return USB_STALL;
+	if (s->phase == COMMAND && s->in_flight >= IN_FLIGHT_MAX)
+		return USB_NAK;
 	if (s->phase == COMMAND) {
 		if (len != CBW_SIZE || virtq_iov_read(iov, n, 0, cbw, sizeof(cbw)) != sizeof(cbw) || !take_command(s, cbw)) {
 			d->halted |= 1u << (16 + BULK_IN); /* both, until the reset (6.6.1) */
