@@ -3,6 +3,7 @@
  * The USB controller as its driver sees it: registers, rings and contexts in memory, without a CPU; and the USB devices behind
  * it. The driver here is written from the specification's side of the driver.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,6 +19,7 @@
 #include "disk.h"
 #include "input.h"
 #include "pci.h"
+#include "devices/scsi.h"
 
 enum { RAM = 1 << 20, ECAM = 0xb0000000 };
 enum { DCBAA = 0x1000, COMMANDS = 0x2000, EVENTS = 0x3000, ERST = 0x4000, INPUT = 0x5000, CONTEXTS = 0x6000, BUFFER = 0x40000 };
@@ -749,6 +751,62 @@ static void storage(void **state)
 	disk_free(backend.disk);
 }
 
+static const struct scsi_host *storage_host;
+
+/* A processor resets the controller at this very moment. */
+static void reset_and_kept(struct scsi_req *r, bool kept)
+{
+	if (kept)
+		wr(OP, 2);
+	storage_host->kept(r, kept);
+}
+
+/* The disk stops the machine with a command that is its to keep until the machine goes on, or is reset. */
+static void reset_as_a_command_fails(void **state)
+{
+	static struct ram_image image;
+	g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_new_parsed("{'rerror': <'stop'>}"));
+	struct device_backend backend = {.controller = plug("usb-storage")};
+	struct scsi_host hook;
+	struct scsi_lun *lun;
+	uint32_t residue;
+
+	ram_init(&image);
+	backend.disk = disk_new("drive", &image.img, options, NULL);
+	lun = (struct scsi_lun *)device_new(&core, "scsi-disk", "lun", NULL, &backend, NULL);
+	assert_non_null(lun);
+	storage_host = lun->host;
+	hook = *storage_host;
+	hook.kept = reset_and_kept;
+	for (unsigned i = 0; i < 2; i++) {
+		start();
+		address();
+		put_endpoint(3, 6, 1024);
+		put_endpoint(4, 2, 1024);
+		assert_int_equal(configure(1 << 3 | 1 << 4), SUCCESS);
+		assert_int_equal(control(0, 9, 1, 0, 0, NULL).code, SUCCESS);
+		scsi((uint8_t[6]){0}, 6, 0, false, &residue);
+		image.fail = EIO;
+		lun->host = &hook;
+		send_cbw(1024, true, (uint8_t[10]){0x28, 0, 0, 0, 0, 2, 0, 0, 2}, 10);
+		run();
+		lun->host = storage_host;
+		image.fail = 0;
+		assert_true(disk_has_kept(backend.disk));
+		assert_true(backend.controller->cls->can_save(backend.controller, NULL));
+		if (i)
+			backend.controller->cls->reset(backend.controller);
+		else
+			disk_resume(backend.disk);
+		assert_false(disk_has_kept(backend.disk));
+		run();
+		backend.controller->cls->pause(backend.controller);
+	}
+	device_free(&lun->dev);
+	device_free(backend.controller);
+	disk_free(backend.disk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -765,6 +823,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(interrupts_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(goes_round, setup, teardown),
 		cmocka_unit_test_setup_teardown(storage, setup, teardown),
+		cmocka_unit_test_setup_teardown(reset_as_a_command_fails, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

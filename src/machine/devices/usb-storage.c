@@ -114,22 +114,23 @@ static void on_kept(struct scsi_req *r, bool kept)
 
 static void drop(struct disk_req *req)
 {
-	struct command *c = (struct command *)req;
-
-	if (c->storage->command == c)
-		c->storage->command = NULL;
-	free_command(c);
+	free_command((struct command *)req);
 }
 
-/* What a reset leaves is nothing; the disk ends by itself what it works on. */
+/* Main thread, after forget(): a processor's reset may come while the disk is about to tell that it keeps one. */
+static void drop_kept(struct storage *s)
+{
+	if (s->lun)
+		disk_queue_drop(s->lun->io[0], drop);
+}
+
+/* What a reset leaves is nothing; the disk ends by itself what it works on, or keeps until the VM goes on. */
 static void forget(struct storage *s)
 {
 	if (s->command && s->busy) {
 		s->command->dropped = true;
 		s->command = NULL;
 	}
-	if (s->lun)
-		disk_queue_drop(s->lun->io[0], drop);
 	g_clear_pointer(&s->command, free_command);
 	s->busy = false;
 	s->phase = COMMAND;
@@ -335,6 +336,7 @@ static void on_detach(struct device *controller, unsigned unit)
 
 	usb_lock(&s->usb);
 	forget(s);
+	drop_kept(s);
 	usb_unlock(&s->usb);
 	settle(s);
 	s->lun = NULL;
@@ -365,6 +367,7 @@ static void storage_reset(struct device *dev)
 
 	usb_lock(&s->usb);
 	usb_reset(&s->usb);
+	drop_kept(s);
 	usb_unlock(&s->usb);
 }
 
