@@ -109,6 +109,20 @@ static void handle(struct vnc *s, const struct vnc_message *m)
 	vnc_screen_soon(s);
 }
 
+static gboolean drain(gpointer opaque);
+
+/* Holds lock. */
+static void drain_soon(struct vnc *s)
+{
+	if (s->drain || g_queue_is_empty(&s->messages))
+		return;
+	s->drain = g_idle_source_new();
+	g_source_set_priority(s->drain, G_PRIORITY_DEFAULT);
+	g_source_set_callback(s->drain, drain, s, NULL);
+	g_source_attach(s->drain, s->config.context);
+}
+
+/* The queue may be longer than a turn: who goes does not wait for room. */
 static gboolean drain(gpointer opaque)
 {
 	struct vnc *s = opaque;
@@ -123,6 +137,7 @@ static gboolean drain(gpointer opaque)
 		handle(s, m);
 		g_mutex_lock(&s->lock);
 	}
+	drain_soon(s);
 	g_mutex_unlock(&s->lock);
 	return G_SOURCE_REMOVE;
 }
@@ -138,12 +153,7 @@ bool vnc_post(const struct vnc_message *m)
 	posted = !s->stopping;
 	if (posted) {
 		g_queue_push_tail(&s->messages, g_memdup2(m, sizeof(*m)));
-		if (!s->drain) {
-			s->drain = g_idle_source_new();
-			g_source_set_priority(s->drain, G_PRIORITY_DEFAULT);
-			g_source_set_callback(s->drain, drain, s, NULL);
-			g_source_attach(s->drain, s->config.context);
-		}
+		drain_soon(s);
 	}
 	g_mutex_unlock(&s->lock);
 	return posted;

@@ -280,6 +280,25 @@ static struct device *slot_of(struct machine *m, const struct device *dev)
 	return NULL;
 }
 
+/* Holds lock. */
+static bool is_leaver(const struct machine *m, const struct device *dev)
+{
+	for (unsigned i = 0; i < m->leavers->len; i++)
+		if (((struct leaver *)m->leavers->pdata[i])->dev == dev)
+			return true;
+	return false;
+}
+
+static bool leaves(struct machine *m, const struct device *dev)
+{
+	bool yes;
+
+	g_mutex_lock(&m->lock);
+	yes = is_leaver(m, dev);
+	g_mutex_unlock(&m->lock);
+	return yes;
+}
+
 bool machine_unplug(struct machine *m, const char *id, GError **error)
 {
 	struct device *dev = plug_find(m, id), *slot = dev ? slot_of(m, dev) : NULL;
@@ -289,6 +308,8 @@ bool machine_unplug(struct machine *m, const char *id, GError **error)
 		return cpus_unplug(m, (unsigned)cpu, error);
 	if (!dev)
 		return kv_fail(error, KV_ERROR_INVALID, "Device '%s' not found", id);
+	if (leaves(m, dev))
+		return kv_fail(error, KV_ERROR_BUSY, "Device %s is already in the process of unplug", id);
 	if (dev->cls->can_unplug && !dev->cls->can_unplug(dev, error))
 		return false;
 	if (is_usb(dev->cls) || dev->cls->parent) {
@@ -324,17 +345,20 @@ static gboolean remove_device(gpointer opaque)
 	return G_SOURCE_REMOVE;
 }
 
+/* Once is enough: a guest may switch a slot off again before its device has gone. */
 void plug_left(void *machine, struct device *dev)
 {
+	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&((struct machine *)machine)->lock);
 	struct machine *m = machine;
-	struct leaver *l = g_new0(struct leaver, 1);
+	struct leaver *l;
 
+	if (is_leaver(m, dev))
+		return;
+	l = g_new0(struct leaver, 1);
 	*l = (struct leaver){m, dev, g_timeout_source_new(AGAIN_MS)};
 	g_source_set_callback(l->source, remove_device, l, NULL);
-	g_mutex_lock(&m->lock);
 	g_ptr_array_add(m->leavers, l);
 	g_source_attach(l->source, m->core.context);
-	g_mutex_unlock(&m->lock);
 }
 
 void plug_leaver_free(void *opaque)

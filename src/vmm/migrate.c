@@ -436,11 +436,14 @@ bool migrate_start(struct vmm *vmm, const char *uri, GError **error)
 	return true;
 }
 
-static void stop_thread(struct migrate *m)
+/* why: what is told of it, if it has not failed already; NULL: that it was stopped. */
+static void stop_thread(struct migrate *m, const char *why)
 {
 	saver_cancel(m->saver);
 	g_mutex_lock(&m->lock);
 	m->cancelled = true;
+	if (why && !m->pause_error)
+		kv_fail(&m->pause_error, KV_ERROR_GUEST, "%s", why);
 	g_cond_broadcast(&m->changed);
 	g_mutex_unlock(&m->lock);
 }
@@ -450,7 +453,7 @@ void migrate_cancel(struct vmm *vmm)
 	if (!migrate_is_active(vmm))
 		return;
 	migrate_set_status(vmm, MIGRATE_CANCELLING);
-	stop_thread(vmm->migrate);
+	stop_thread(vmm->migrate, NULL);
 }
 
 void migrate_settle(struct vmm *vmm)
@@ -459,11 +462,8 @@ void migrate_settle(struct vmm *vmm)
 
 	if (!migrate_is_active(vmm) || (!m->moment && !m->paused_at))
 		return;
-	if (!m->moment || !m->state) {
-		stop_thread(m);
-		if (!m->pause_error)
-			kv_fail(&m->pause_error, KV_ERROR_GUEST, "the machine was reset before it was saved");
-	}
+	if (!m->moment || !m->state)
+		stop_thread(m, "the machine was reset before it was saved");
 	finish(m);
 }
 
@@ -473,7 +473,7 @@ void migrate_close(struct vmm *vmm)
 	struct migrate *m = vmm->migrate;
 
 	if (migrate_is_active(vmm)) {
-		stop_thread(m);
+		stop_thread(m, NULL);
 		g_thread_join(g_steal_pointer(&m->thread));
 		saver_free(m->saver);
 		migrate_close_target(&m->target, false, NULL);

@@ -60,7 +60,7 @@ static void look_at_nets(struct sandbox *s, GVariant *options)
 	s->folders = g_strv_builder_end(folders);
 }
 
-/* The guest names ports, and each is a socket of the host. */
+/* The guest names ports, and each is a socket of the host. The device has more than one name. */
 static bool has_vsock(GVariant *options)
 {
 	g_autoptr(GVariantIter) iter = NULL;
@@ -70,7 +70,7 @@ static bool has_vsock(GVariant *options)
 	if (!options_lookup(options, "device", "a(sa{ss})", &iter))
 		return false;
 	while (g_variant_iter_next(iter, "(&sa{ss})", &name, NULL))
-		found |= !strcmp(name, "virtio-vsock");
+		found |= machine_takes(name, "cid");
 	return found;
 }
 

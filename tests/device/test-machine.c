@@ -346,6 +346,42 @@ static void saves_and_loads(void **state)
 	machine_free(m);
 }
 
+static void note_unplugged(void *opaque, const char *id, int cpu)
+{
+	assert_string_equal(id, "t");
+	++*(unsigned *)opaque;
+}
+
+/* It is on its way out from the first time on, and goes once. */
+static void unplugged_once(void **state)
+{
+	static const uint8_t code[] = { FOREVER };
+	struct elf f = elf_file(code, sizeof(code));
+	g_autoptr(GVariant) words = g_variant_ref_sink(g_variant_new("a{ss}", NULL));
+	const struct machine_device tablet = { .cls = "usb-tablet", .id = "t", .options = words };
+	struct machine_config config = config_for(put_file("kernel", &f, sizeof(f)));
+	g_autoptr(GError) error = NULL;
+	struct machine *m;
+	unsigned gone = 0, limit;
+
+	config.devices = &tablet;
+	config.n_devices = 1;
+	m = machine_new(&config, &error);
+	if (!m)
+		fail_msg("%s", error->message);
+	machine_on_unplugged(m, note_unplugged, &gone);
+	assert_true(machine_unplug(m, "t", &error));
+	assert_false(machine_unplug(m, "t", &error));
+	assert_string_equal(error->message, "Device t is already in the process of unplug");
+	limit = g_timeout_add_seconds(LIMIT_S, too_long, NULL);
+	while (!gone)
+		g_main_context_iteration(NULL, TRUE);
+	g_source_remove(limit);
+	assert_false(machine_has_device(m, "t"));
+	machine_free(m);
+	assert_int_equal(gone, 1);
+}
+
 static void linux_entry(void **state)
 {
 	/* rsi has boot_params: cmp dword [rsi+0x202], "HdrS"; the command line; initrd; poweroff. 64-bit code. */
@@ -499,7 +535,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(resets_by_the_keyboard_controller), cmocka_unit_test(finds_start_info),
 		cmocka_unit_test(prints), cmocka_unit_test(power_button), cmocka_unit_test(pauses),
 		cmocka_unit_test(pauses_the_clock),
-		cmocka_unit_test(saves_and_loads), cmocka_unit_test(linux_entry),
+		cmocka_unit_test(saves_and_loads), cmocka_unit_test(unplugged_once), cmocka_unit_test(linux_entry),
 		cmocka_unit_test(bad_configurations), cmocka_unit_test(lying_elf_files),
 		cmocka_unit_test(lying_bzimages),
 	};

@@ -397,6 +397,34 @@ static void too_many_are_refused(void **state)
 	world_close(&w);
 }
 
+static bool is_ready(void *opaque)
+{
+	return ((struct world *)opaque)->told[VNC_INITIALIZED];
+}
+
+/* A viewer that goes with all of its keys still on their way is told to be gone, too. */
+static void gone_behind_many_keys(void **state)
+{
+	static const uint8_t key[] = {4, 0, 0, 0, 0, 0, 0, 1}; /* up, a sign of no key */
+	uint8_t keys[1024 * sizeof(key)];
+	struct world w;
+	int fd;
+
+	for (unsigned i = 0; i < sizeof(keys); i += sizeof(key))
+		memcpy(keys + i, key, sizeof(key));
+	world_open(&w, NULL);
+	fd = shake_hands(&w, 1);
+	run_until(is_ready, &w);
+	say(fd, keys, sizeof(keys));
+	shutdown(fd, SHUT_WR);
+	for (unsigned i = 0; i < LIMIT_MS && !has_ended(&fd); i++) /* the main loop does not run */
+		g_usleep(1000);
+	g_usleep(100000);
+	run_until(all_gone, &w);
+	close(fd);
+	world_close(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -412,6 +440,7 @@ int main(void)
 		cmocka_unit_test(one_may_be_alone),
 		cmocka_unit_test(no_websocket_where_none_is_asked_for),
 		cmocka_unit_test(too_many_are_refused),
+		cmocka_unit_test(gone_behind_many_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

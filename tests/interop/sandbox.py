@@ -284,5 +284,17 @@ def case_names(bed):
             guest.end()
 
 
+def case_vsock(bed):
+    """A guest's ports are sockets that come later, by whichever of its names the device was asked for: they stay in reach."""
+    socket = f'{bed.folder}/vsock'
+    for name in 'virtio-vsock', 'virtio-vsock-pci':
+        with bed.guest('--device', f'{name},cid=42,unix={socket}') as guest:
+            guest.running(2)
+            check(os.path.exists(f'/proc/{guest.pid}/root{socket}'), f'{name}: the folder is out of reach')
+            check_threads(guest, os.geteuid())
+            guest.end()
+        check(not os.path.exists(socket), f'{name}: the socket stays behind')
+
+
 if __name__ == '__main__':
     sys.exit(cases.run(globals(), sys.argv[2:], lambda folder: Bed(sys.argv[1], folder)))

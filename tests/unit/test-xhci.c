@@ -3,6 +3,7 @@
  * The USB controller as its driver sees it: registers, rings and contexts in memory, without a CPU; and the USB devices behind
  * it. The driver here is written from the specification's side of the driver.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,6 +19,7 @@
 #include "disk.h"
 #include "input.h"
 #include "pci.h"
+#include "devices/scsi.h"
 
 enum { RAM = 1 << 20, ECAM = 0xb0000000 };
 enum { DCBAA = 0x1000, COMMANDS = 0x2000, EVENTS = 0x3000, ERST = 0x4000, INPUT = 0x5000, CONTEXTS = 0x6000, BUFFER = 0x40000 };
@@ -466,6 +468,19 @@ static void plug_and_unplug(void **state)
 	}
 }
 
+/* What is at its ports would be left without it. */
+static void stays_with_its_devices(void **state)
+{
+	struct device *d = plug("usb-tablet");
+	g_autoptr(GError) error = NULL;
+
+	assert_non_null(hc->cls->can_unplug);
+	assert_false(hc->cls->can_unplug(hc, &error));
+	assert_non_null(strstr(error->message, "'dut'"));
+	device_free(d);
+	assert_true(hc->cls->can_unplug(hc, NULL));
+}
+
 static void refused(void **state)
 {
 	struct device *d = plug("usb-kbd");
@@ -713,6 +728,18 @@ static void storage(void **state)
 		at = ring_at(dci) + 16 * rings[dci].next;
 		assert_int_equal(command(16, at | rings[dci].cycle, 0, 1 << 24 | dci << 16).code, SUCCESS);
 	}
+	/* Commands that a reset left with a disk are not there without end: the next one waits. */
+	image.hold = true;
+	for (unsigned i = 0; send_cbw(1024, true, (uint8_t[10]){0x28, 0, 0, 0, 0, 2, 0, 0, 2}, 10), next_event().type; i++) {
+		assert_in_range(i, 0, 15);
+		assert_int_equal(control(0x21, 0xff, 0, 0, 0, NULL).code, SUCCESS);
+	}
+	image.hold = false;
+	ram_complete(&image);
+	assert_int_equal(next_event().code, SUCCESS);
+	bulk(3, BUFFER + 0x1000, 1024);
+	assert_int_equal(next_event().code, SUCCESS);
+	assert_int_equal(csw(&residue), 0);
 	/* A reset while the disk works on a read. */
 	send_cbw(1024, true, (uint8_t[10]){0x28, 0, 0, 0, 0, 2, 0, 0, 2}, 10);
 	wr(OP, 2);
@@ -720,6 +747,62 @@ static void storage(void **state)
 	backend.controller->cls->pause(backend.controller);
 	assert_true(backend.controller->cls->can_save(backend.controller, NULL));
 	device_free(lun);
+	device_free(backend.controller);
+	disk_free(backend.disk);
+}
+
+static const struct scsi_host *storage_host;
+
+/* A processor resets the controller at this very moment. */
+static void reset_and_kept(struct scsi_req *r, bool kept)
+{
+	if (kept)
+		wr(OP, 2);
+	storage_host->kept(r, kept);
+}
+
+/* The disk stops the machine with a command that is its to keep until the machine goes on, or is reset. */
+static void reset_as_a_command_fails(void **state)
+{
+	static struct ram_image image;
+	g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_new_parsed("{'rerror': <'stop'>}"));
+	struct device_backend backend = {.controller = plug("usb-storage")};
+	struct scsi_host hook;
+	struct scsi_lun *lun;
+	uint32_t residue;
+
+	ram_init(&image);
+	backend.disk = disk_new("drive", &image.img, options, NULL);
+	lun = (struct scsi_lun *)device_new(&core, "scsi-disk", "lun", NULL, &backend, NULL);
+	assert_non_null(lun);
+	storage_host = lun->host;
+	hook = *storage_host;
+	hook.kept = reset_and_kept;
+	for (unsigned i = 0; i < 2; i++) {
+		start();
+		address();
+		put_endpoint(3, 6, 1024);
+		put_endpoint(4, 2, 1024);
+		assert_int_equal(configure(1 << 3 | 1 << 4), SUCCESS);
+		assert_int_equal(control(0, 9, 1, 0, 0, NULL).code, SUCCESS);
+		scsi((uint8_t[6]){0}, 6, 0, false, &residue);
+		image.fail = EIO;
+		lun->host = &hook;
+		send_cbw(1024, true, (uint8_t[10]){0x28, 0, 0, 0, 0, 2, 0, 0, 2}, 10);
+		run();
+		lun->host = storage_host;
+		image.fail = 0;
+		assert_true(disk_has_kept(backend.disk));
+		assert_true(backend.controller->cls->can_save(backend.controller, NULL));
+		if (i)
+			backend.controller->cls->reset(backend.controller);
+		else
+			disk_resume(backend.disk);
+		assert_false(disk_has_kept(backend.disk));
+		run();
+		backend.controller->cls->pause(backend.controller);
+	}
+	device_free(&lun->dev);
 	device_free(backend.controller);
 	disk_free(backend.disk);
 }
@@ -733,12 +816,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tablet, setup, teardown),
 		cmocka_unit_test_setup_teardown(mouse, setup, teardown),
 		cmocka_unit_test_setup_teardown(plug_and_unplug, setup, teardown),
+		cmocka_unit_test_setup_teardown(stays_with_its_devices, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(broken_rings, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_event_ring, setup, teardown),
 		cmocka_unit_test_setup_teardown(interrupts_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(goes_round, setup, teardown),
 		cmocka_unit_test_setup_teardown(storage, setup, teardown),
+		cmocka_unit_test_setup_teardown(reset_as_a_command_fails, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

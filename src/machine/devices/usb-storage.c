@@ -22,6 +22,7 @@ enum { PASSED, FAILED };
 #define CBW_SIGNATURE 0x43425355u /* "USBC" */
 #define CSW_SIGNATURE 0x53425355u
 #define DATA_MAX      (16u << 20) /* of a command; drivers use 1 MiB at most */
+#define IN_FLIGHT_MAX 4		  /* each with its data: all but one were left by resets, and the disk is slow */
 
 /* What the driver does next: sends a command, moves data, takes the status. */
 enum phase { COMMAND, DATA_OUT, DATA_IN, STATUS };
@@ -97,6 +98,7 @@ static void on_done(struct scsi_req *r)
 		free_command(c);
 	else
 		finish(s);
+	usb_ready(&s->usb, BULK_OUT, false); /* a command may wait for this one's end */
 	usb_unlock(&s->usb);
 }
 
@@ -112,22 +114,23 @@ static void on_kept(struct scsi_req *r, bool kept)
 
 static void drop(struct disk_req *req)
 {
-	struct command *c = (struct command *)req;
-
-	if (c->storage->command == c)
-		c->storage->command = NULL;
-	free_command(c);
+	free_command((struct command *)req);
 }
 
-/* What a reset leaves is nothing; the disk ends by itself what it works on. */
+/* Main thread, after forget(): a processor's reset may come while the disk is about to tell that it keeps one. */
+static void drop_kept(struct storage *s)
+{
+	if (s->lun)
+		disk_queue_drop(s->lun->io[0], drop);
+}
+
+/* What a reset leaves is nothing; the disk ends by itself what it works on, or keeps until the VM goes on. */
 static void forget(struct storage *s)
 {
 	if (s->command && s->busy) {
 		s->command->dropped = true;
 		s->command = NULL;
 	}
-	if (s->lun)
-		disk_queue_drop(s->lun->io[0], drop);
 	g_clear_pointer(&s->command, free_command);
 	s->busy = false;
 	s->phase = COMMAND;
@@ -218,6 +221,8 @@ static int storage_out(struct usb_device *d, unsigned endpoint, const struct iov
 
 	if (endpoint != BULK_OUT)
 		return USB_STALL;
+	if (s->phase == COMMAND && s->in_flight >= IN_FLIGHT_MAX)
+		return USB_NAK;
 	if (s->phase == COMMAND) {
 		if (len != CBW_SIZE || virtq_iov_read(iov, n, 0, cbw, sizeof(cbw)) != sizeof(cbw) || !take_command(s, cbw)) {
 			d->halted |= 1u << (16 + BULK_IN); /* both, until the reset (6.6.1) */
@@ -331,6 +336,7 @@ static void on_detach(struct device *controller, unsigned unit)
 
 	usb_lock(&s->usb);
 	forget(s);
+	drop_kept(s);
 	usb_unlock(&s->usb);
 	settle(s);
 	s->lun = NULL;
@@ -361,6 +367,7 @@ static void storage_reset(struct device *dev)
 
 	usb_lock(&s->usb);
 	usb_reset(&s->usb);
+	drop_kept(s);
 	usb_unlock(&s->usb);
 }
 

@@ -657,6 +657,18 @@ static void xhci_destroy(struct device *dev)
 	g_mutex_clear(&x->bus.lock);
 }
 
+/* What is at its ports are devices of their own, which would be left without it. */
+static bool xhci_can_unplug(struct device *dev, GError **error)
+{
+	const struct xhci *x = (const struct xhci *)dev;
+
+	for (unsigned n = 0; n < XHCI_PORTS; n++)
+		if (x->port[n].usb)
+			return kv_fail(error, KV_ERROR_INVALID, "'%s' has the USB device '%s'; take that out first", dev->id,
+				       x->port[n].usb->dev.id);
+	return true;
+}
+
 static bool is_endpoint(const struct xhci_endpoint *ep)
 {
 	return ep->type <= 7 && ep->state <= XHCI_EP_ERROR;
@@ -732,6 +744,7 @@ const struct device_class device_xhci = {
 	.destroy = xhci_destroy,
 	.pause = xhci_pause,
 	.resume = xhci_resume,
+	.can_unplug = xhci_can_unplug,
 	.state = &xhci_state,
 	.keys = device_no_keys,
 };
