@@ -262,10 +262,15 @@ static void clear(struct virtio_device *v)
 {
 	struct virtio_input *d = v->owner;
 
+	/* Of a driver's reset, in a vCPU thread: keys come meanwhile. */
+	g_mutex_lock(&v->queues[EVENTS].lock);
 	d->n_group = 0;
 	d->n_waiting = 0;
-	d->leds = 0;
 	memset(d->waiting, 0, sizeof(d->waiting));
+	g_mutex_unlock(&v->queues[EVENTS].lock);
+	g_mutex_lock(&v->queues[STATUS].lock);
+	d->leds = 0;
+	g_mutex_unlock(&v->queues[STATUS].lock);
 	fill_config(d, 0, 0);
 }
 
