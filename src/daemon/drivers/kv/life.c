@@ -81,6 +81,7 @@ static bool launch(struct kv_machine *m, unsigned flags, const struct kv_origin 
 	struct command_paths paths;
 	g_auto(GStrv) argv = NULL;
 	xmlNode *card;
+	gint64 until;
 
 	kv_paths(kv, m->d->hv, m, &paths);
 	kv_name_sockets(m, m->d->live, &paths);
@@ -92,8 +93,8 @@ static bool launch(struct kv_machine *m, unsigned flags, const struct kv_origin 
 		return false;
 	if (saved >= 0 || origin->memory)
 		argv = with_incoming(g_steal_pointer(&argv), origin->memory);
-	return kv_process_start(m, argv, saved, error) &&
-	       kv_process_connect(m, g_get_monotonic_time() + START_SECONDS * G_USEC_PER_SEC, error);
+	until = g_get_monotonic_time() + START_SECONDS * G_USEC_PER_SEC;
+	return kv_process_start(m, argv, saved, error) && kv_process_connect(m, until, until, error);
 }
 
 /* A saved machine has come when its status is no longer inmigrate. */
