@@ -233,6 +233,17 @@ def case_restore_xml(bed):
     bed.virsh('destroy', 'inner')
 
 
+def case_save_xml(bed):
+    """What is no definition is not saved with a machine, which could not come back then: it goes on."""
+    fake = Fake(bed)
+    fake.does('query-migrate', ['return', {'status': 'completed'}])
+    with open(bed.path('other.xml'), 'w', encoding='utf-8') as file:
+        file.write('<domain')
+    text = fake.ask('save', bed.path('saved'), '--xml', bed.path('other.xml'), fails=True)
+    check('running' in fake.ask('domstate') and not os.path.exists(bed.path('saved')), 'it is saved', text)
+    fake.end()
+
+
 def case_control(bed):
     """Characters that XML has not do not make a definition that nobody can read any more."""
     fake = Fake(bed, start=False)
