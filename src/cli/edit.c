@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A text in the user's editor, and what follows when the server refuses it. Called by edit, net-edit, desc --edit and their like.
  */
+#include <errno.h>
 #include <glib/gstdio.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,14 +24,31 @@ static bool run_editor(struct shell *sh, const char *path)
 	return true;
 }
 
+/* In the file as it was made, which is nobody else's to read: g_file_set_contents() would make another one. */
+static bool write_all(int fd, const char *text)
+{
+	for (size_t left = strlen(text); left;) {
+		ssize_t n = write(fd, text, left);
+
+		if (n < 0 && errno != EINTR)
+			return false;
+		text += MAX(n, 0);
+		left -= MAX(n, 0);
+	}
+	return true;
+}
+
 char *edit_text(struct shell *sh, const char *text, bool *ret_same)
 {
 	g_autofree char *path = NULL, *edited = NULL;
 	g_autoptr(GError) error = NULL;
 	int fd = g_file_open_tmp("kvsh-XXXXXX.xml", &path, &error);
+	bool written = fd >= 0 && write_all(fd, text);
 
 	*ret_same = false;
-	if (fd < 0 || close(fd) != 0 || !g_file_set_contents(path, text, -1, &error))
+	if (fd >= 0 && close(fd) != 0)
+		written = false;
+	if (!written)
 		shell_error(sh, "a temporary file: %s", error ? error->message : g_strerror(errno));
 	else if (run_editor(sh, path) && !g_file_get_contents(path, &edited, NULL, &error))
 		shell_error(sh, "%s", error->message);

@@ -108,7 +108,7 @@ static bool cmd_secret_set_value(struct shell *sh, const struct args *a)
 	const char *text = arg_text(a, "base64");
 	g_autofree char *read = NULL;
 	g_autofree guint8 *plain = NULL;
-	gsize len;
+	gsize len = text ? strlen(text) : 0;
 
 	if (args_exclude(sh, a, "file", "base64") || args_exclude(sh, a, "plain", "base64") ||
 	    args_exclude(sh, a, "interactive", "base64") || !secret)
@@ -118,11 +118,10 @@ static bool cmd_secret_set_value(struct shell *sh, const struct args *a)
 	if (text)
 		shell_error(sh, "Passing secret value as command-line argument is insecure!");
 	if (arg_on(a, "file"))
-		text = read = read_file(sh, arg_text(a, "file"));
+		text = read = read_bytes(sh, arg_text(a, "file"), &len);
 	if (!text)
 		return arg_on(a, "file") ? false : shell_error(sh, "Input secret value is missing");
-	plain = arg_on(a, "plain") ? (guint8 *)g_strdup(text) : g_base64_decode(text, &len);
-	len = arg_on(a, "plain") ? strlen(text) : len;
+	plain = arg_on(a, "plain") ? g_memdup2(text, len) : g_base64_decode(text, &len);
 	if (!tell(sh, "secret_set_value", "(@" SECRET "@ayu)", secret,
 		  g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, plain, len, 1), 0))
 		return shell_error(sh, "Failed to set secret value");

@@ -123,16 +123,21 @@ bool shell_connect(struct shell *sh)
 	return true;
 }
 
-char *read_file(struct shell *sh, const char *path)
+char *read_bytes(struct shell *sh, const char *path, gsize *ret_len)
 {
 	g_autoptr(GError) error = NULL;
 	char *text;
 
-	if (g_file_get_contents(strcmp(path, "-") == 0 ? "/dev/stdin" : path, &text, NULL, &error))
+	if (g_file_get_contents(strcmp(path, "-") == 0 ? "/dev/stdin" : path, &text, ret_len, &error))
 		return text;
 	rpc_fail(&sh->error, VIR_ERR_SYSTEM_ERROR, "Failed to open file '%s': %s", path,
 		 error->code == G_FILE_ERROR_NOENT ? "No such file or directory" : error->message);
 	return NULL;
+}
+
+char *read_file(struct shell *sh, const char *path)
+{
+	return read_bytes(sh, path, NULL);
 }
 
 /* ---- running ---- */

@@ -86,3 +86,4 @@ void shell_loop(struct shell *sh); /* interactive.c */
 
 /* A file's text, or what is typed for "-"; NULL with the error said as "Reading file '%s' failed"… */
 char *read_file(struct shell *sh, const char *path);
+char *read_bytes(struct shell *sh, const char *path, gsize *ret_len); /* the same, with zeroes in it; ret_len may be NULL */

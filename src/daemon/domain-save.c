@@ -22,10 +22,14 @@ static bool check_save_flags(const struct call *call, guint32 flags, unsigned mo
 
 static bool save_to(struct call *call, struct domain *d, const char *path, const char *xml, guint32 flags, GError **error)
 {
+	g_autoptr(DomainDef) def = NULL;
+
 	if (!check_save_flags(call, flags, 0, error))
 		return false;
 	if (!d->hv->driver->save)
 		return handler_unsupported(call, NULL, NULL, error);
+	if (xml && !(def = domain_def_parse(xml, -1, d->hv->driver->def_flags, error)))
+		return false;
 	return d->hv->driver->save(d, path, xml, flags, error);
 }
 

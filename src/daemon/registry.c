@@ -69,6 +69,18 @@ struct entry *registry_of_args(struct registry *r, GVariant *args, GError **erro
 	return NULL;
 }
 
+struct entry *registry_of_doc(struct registry *r, const xmlDoc *doc)
+{
+	const char *text = xml_text(xmlDocGetRootElement((xmlDoc *)doc), "uuid");
+	char clean[UUID_TEXT];
+	guint8 uuid[16];
+
+	if (!text || !uuid_parse(text, uuid))
+		return NULL;
+	uuid_write(uuid, clean);
+	return g_hash_table_lookup(r->all, clean);
+}
+
 static struct entry *add(struct registry *r, xmlDoc *doc, const char *name, const guint8 uuid[16])
 {
 	struct entry *e = g_new0(struct entry, 1);
@@ -131,16 +143,10 @@ struct entry *registry_define(struct registry *r, xmlDoc *doc, bool transient, G
 
 struct entry *registry_define_stored(struct registry *r, xmlDoc **doc, GError **error)
 {
-	const char *text = xml_text(xmlDocGetRootElement(*doc), "uuid");
-	guint8 uuid[16];
-	char clean[UUID_TEXT] = "";
 	g_autoptr(xmlDoc) before = NULL, live = NULL;
 	bool persistent = false;
-	struct entry *e;
+	struct entry *e = registry_of_doc(r, *doc);
 
-	if (text && uuid_parse(text, uuid))
-		uuid_write(uuid, clean);
-	e = g_hash_table_lookup(r->all, clean);
 	if (e) {
 		before = xmlCopyDoc(e->doc, 1);
 		live = e->live ? xmlCopyDoc(e->live, 1) : NULL;

@@ -46,6 +46,7 @@ bool registry_store(struct entry *e, GError **error);
 void registry_event(struct entry *e, unsigned id, int event); /* event -1: a message without one */
 
 struct entry *registry_of_args(struct registry *r, GVariant *args, GError **error); /* of the handle (sU) that comes first */
+struct entry *registry_of_doc(struct registry *r, const xmlDoc *doc); /* the one with the UUID in it, or NULL */
 struct entry *registry_by_name(struct registry *r, const char *name);
 struct entry *registry_by_uuid(struct registry *r, GVariant *uuid);
 xmlNode *entry_root(const struct entry *e); /* of what is active, else of what is stored */

@@ -362,6 +362,25 @@ static bool check_log(struct image *img, GError **error)
 	return true;
 }
 
+/* New blocks go to the end of the file: one that reaches beyond it would have bytes in common with them. */
+static bool check_blocks(struct image *img, GError **error)
+{
+	struct vhdx *vhdx = img->state;
+	uint64_t n = img->size / vhdx->blocks.size + (img->size % vhdx->blocks.size != 0);
+
+	for (uint64_t i = 0; !img->readonly && i < n; i++) {
+		uint64_t e = entry_of(vhdx, i);
+
+		if ((e & VHDX_STATE) == VHDX_PRESENT &&
+		    !range_inside(align_down(e, VHDX_BLOCK_MIN), vhdx->blocks.size, image_file_size(img->file)))
+			return kv_fail(error, KV_ERROR_INVALID,
+				       "block %" PRIu64 " is beyond the end of the file, which is cut off or damaged; open "
+				       "it read only to save what can be read",
+				       i);
+	}
+	return true;
+}
+
 static bool read_table(struct image *img, GError **error)
 {
 	struct vhdx *vhdx = img->state;
@@ -374,7 +393,7 @@ static bool read_table(struct image *img, GError **error)
 	if (!foreign_table_load(&vhdx->table, img->file, "it", vhdx->bat.at, bytes, error))
 		return false;
 	vhdx_log_apply(&vhdx->log, vhdx->bat.at, vhdx->table.raw, bytes);
-	return check_log(img, error);
+	return check_log(img, error) && check_blocks(img, error);
 }
 
 /* ---- open and close ---- */

@@ -61,7 +61,10 @@ class Machine:
             use(line)
 
     def tell(self, message):
-        self.monitor.sendall(json.dumps(message).encode() + b'\r\n')
+        try:
+            self.monitor.sendall(json.dumps(message).encode() + b'\r\n')
+        except OSError:
+            pass  # who asked has gone
 
     def event(self, name, data):
         self.tell({'event': name, 'data': data, 'timestamp': {'seconds': 1, 'microseconds': 0}})

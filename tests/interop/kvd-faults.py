@@ -4,6 +4,7 @@
 what kvd itself cannot write. A stand-in for kv-vmm (agent-vmm.py) does at each command what the case says; what is there afterwards
 is virsh's word.
 usage: kvd-faults.py KVD KV-VMM SOURCE-ROOT LATE-PRELOAD CASE...   Exit status 77: virsh is missing."""
+import argparse
 import importlib
 import json
 import os
@@ -232,6 +233,17 @@ def case_restore_xml(bed):
     bed.virsh('destroy', 'inner')
 
 
+def case_save_xml(bed):
+    """What is no definition is not saved with a machine, which could not come back then: it goes on."""
+    fake = Fake(bed)
+    fake.does('query-migrate', ['return', {'status': 'completed'}])
+    with open(bed.path('other.xml'), 'w', encoding='utf-8') as file:
+        file.write('<domain')
+    text = fake.ask('save', bed.path('saved'), '--xml', bed.path('other.xml'), fails=True)
+    check('running' in fake.ask('domstate') and not os.path.exists(bed.path('saved')), 'it is saved', text)
+    fake.end()
+
+
 def case_control(bed):
     """Characters that XML has not do not make a definition that nobody can read any more."""
     fake = Fake(bed, start=False)
@@ -284,6 +296,78 @@ def case_redefined(bed):
         text = bed.virsh(f'{kind}-dumpxml', 'it') + bed.virsh(f'{kind}-info', 'it')
         check(old in text and new not in text and 'Autostart:      no' in text, f'{kind}: another definition', text)
         os.rename(folder + '-away', folder)
+
+
+def case_odd_names(bed):
+    """An image whose name XML does not have is no reason not to find its machine again, nor to forget which files go with a commit."""
+    fake, odd, base = Fake(bed), bed.path('o\x01d"d\n'), bed.path('base')
+    for name in odd, base:
+        with open(name, 'wb'):
+            pass
+    chain = {'filename': '/dev/null', 'format': 'raw', 'backing-image': {'filename': odd, 'format': 'raw', 'backing-image': {
+        'filename': base, 'format': 'raw'}}}
+    fake.does('query-block', ['return', [{'device': 'virtio-disk0', 'inserted': {'image': chain}}]])
+    fake.ask('blockcommit', 'vda', '--top', 'vda[2]', '--base', 'vda[3]', '--delete')
+    fake.does('query-jobs', ['return', [{'id': 'commit-vda', 'status': 'running', 'type': 'commit'}]])
+    bed.stop()
+    bed.start()
+    bed.wait('running (booted)', 'inner')
+    fake.does('query-jobs', ['return', [{'id': 'commit-vda', 'status': 'concluded', 'type': 'commit'}]])
+    fake.emit('JOB_STATUS_CHANGE', id='commit-vda', status='concluded')
+    bed.wait_for(lambda: not os.path.exists(odd), 'what was committed is there still')
+    check(os.path.exists(base), 'the base is gone')
+    fake.end()
+
+
+def case_long_dump(bed):
+    """A machine that is being dumped when kvd starts anew answers when that is over, however late; until then it can be destroyed."""
+    fake = Fake(bed)
+    fake.does('query-dump-guest-memory-capability', ['return', {'formats': ['elf']}])
+    fake.does('dump-guest-memory', ['wait', 'dumped'], ['return', {}])
+    dump = fake.begin('dump', 'inner', bed.path('dump'), '--memory-only')
+    fake.waits('dumped')
+    bed.stop(signal.SIGKILL)
+    dump.communicate(timeout=kv.LIMIT)
+    bed.start()
+    time.sleep(12)
+    check('running' in fake.ask('domstate'), 'it is given up', fake.ask('domstate'))
+    fake.comes('dumped')
+    fake.ask('dommemstat', fails=None)
+    fake.ask('reset')
+    os.unlink(f'{fake.folder}/dumped')
+    bed.stop(signal.SIGKILL)
+    bed.start()
+    fake.does('dump-guest-memory', ['wait', 'never'])
+    dump = fake.begin('dump', 'inner', bed.path('dump'), '--memory-only')
+    fake.waits('never')
+    bed.stop(signal.SIGKILL)
+    dump.communicate(timeout=kv.LIMIT)
+    bed.start()
+    fake.ask('destroy')
+    bed.wait('shut off (destroyed)', 'inner')
+    bed.virsh('undefine', 'inner')
+
+
+def case_two_pools(bed):
+    """Of two that create a pool at once one is told that it is there; it is what was started."""
+    folders = [bed.path('large'), bed.path('small')]
+    for folder, n in zip(folders, (20000, 0)):
+        os.mkdir(folder)
+        for i in range(n):
+            os.link(f'{folder}/0', f'{folder}/{i}') if i else open(f'{folder}/0', 'wb').close()
+        with open(folder + '.xml', 'w', encoding='utf-8') as file:
+            file.write(POOL.format(folder))
+    for stored in False, True:
+        if stored:
+            bed.virsh('pool-define', folders[1] + '.xml')
+        first = Fake.begin(argparse.Namespace(bed=bed), 'pool-create', folders[0] + '.xml')
+        time.sleep(.15)
+        check(first.poll() is None, 'it is too fast')
+        text = bed.virsh('pool-create', folders[1] + '.xml', fails=True)
+        check(first.wait(kv.LIMIT) == 0 and 'already active' in text, 'another end', text, first.stdout.read())
+        check(folders[0] in bed.virsh('pool-dumpxml', 'it'), 'another pool than the one that was started', bed.virsh('pool-dumpxml', 'it'))
+        bed.virsh('pool-destroy', 'it')
+    bed.virsh('pool-undefine', 'it')
 
 
 OPEN = """

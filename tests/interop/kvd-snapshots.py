@@ -214,6 +214,25 @@ def case_external_off(bed):
     bed.virsh('undefine', 'b')
 
 
+def case_long_name(bed):
+    """A revert finds no name for its overlay beside an image whose name is as long as a name may be: it says so, and nobody waits."""
+    base, over = bed.image('n' * 250, 'raw'), bed.path('over.qcow2')
+    bed.off('n', (base, 'raw'))
+    bed.virsh('snapshot-create-as', 'n', 's1', '--disk-only', '--diskspec', f'vda,snapshot=external,file={over}')
+    done = subprocess.Popen(['virsh', '-c', f'qemu+unix:///session?socket={bed.socket}', 'snapshot-revert', 'n', 's1'], env=bed.environment,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        text = done.communicate(timeout=20)[0]
+    except subprocess.TimeoutExpired:
+        done.kill()
+        bed.stop(signal.SIGKILL)
+        bed.start()
+        raise cases.Failed('kvd hangs') from None
+    check(done.returncode != 0 and 'File name too long' in text and bed.source('n') == over, 'another end', text, bed.source('n'))
+    bed.virsh('snapshot-delete', 'n', 's1')
+    bed.virsh('undefine', 'n')
+
+
 def case_merge_off(bed):
     """The middle of a chain is deleted; the last; a snapshot after each is what it was."""
     bed.off('m')

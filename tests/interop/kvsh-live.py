@@ -139,7 +139,7 @@ FILES = {
 def case_devices(twins):
     """Devices that come and go, and the other objects that a daemon has."""
     for bed in twins.each:
-        for name, text in {**FILES, 'disk': 'x' * (1 << 20), 'word': 'hello'}.items():
+        for name, text in {**FILES, 'disk': 'x' * (1 << 20), 'word': 'hello', 'zeroes': 'a\0b\n'}.items():
             with open(bed.path(name), 'w', encoding='utf-8') as file:
                 file.write(text)
         ports = ''.join(f"<controller type='pci' index='{i}' model='pcie-root-port'/>" for i in range(1, 7))

@@ -186,6 +186,7 @@ def terminal(kvsh):
                 ('domid tset', b'', {}, [red, "hint: did you mean 'test'?"], []),
                 ('net-info defualt', b'', {}, ["hint: did you mean 'default'?"], []),
                 ('lsit', b'', {}, ["unknown command: 'lsit'", "hint: did you mean 'list'?"], []),
+                ('edit test', b'', {'EDITOR': 'stat -c mode-%a'}, ['mode-600'], []),
                 ('edit test', b'n\n', {'EDITOR': editor}, ['Try again? [y,n,i,f,?]: ', red], ['edited']),
                 ('edit test', b'?\nn\n', {'EDITOR': editor}, ['y - yes, start editor again', 'i - turn off validation'], []),
                 ('edit test', b'i\nn\n', {'EDITOR': editor}, ['Try again? [y,n,f,?]: '], [])]:

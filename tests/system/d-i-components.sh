@@ -17,12 +17,8 @@ the_disk() {
 # How a machine starts is what its installer was started by.
 is_uefi() { [ -d /sys/firmware/efi ]; }
 
-# Once is enough, though the menu comes back to it.
-wanted() { ! grep -q ' /target ' /proc/mounts; }
-
 # What the installer writes down goes to a second serial port, for whoever looks for why it failed.
 disk() {
-	wanted || return 0
 	tail -n +1 -f /var/log/syslog >/dev/ttyS1 2>/dev/null </dev/null &
 	depmod
 	for module in ahci virtio_blk sd_mod ext4 vfat; do
@@ -96,10 +92,19 @@ G
 	reboot
 }
 
+# The menu may come back to the first of them, or go on to the second.
+turn() {
+	if ! grep -q ' /target ' /proc/mounts; then
+		disk
+	elif [ -n "$(ls /target/boot/vmlinuz-* 2>/dev/null)" ]; then
+		boot
+	fi
+}
+
 case $step in
-disk | boot)
+turn)
 	. /usr/share/debconf/confmodule
-	$step
+	turn
 	;;
 *) "$step" "$@" ;;
 esac

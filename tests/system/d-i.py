@@ -82,11 +82,10 @@ def components(folder, debs):
         component(folder, 'debootstrap-udeb', '', {'': f'{folder}/bootstrap'}),
         component(folder, 'kv-disk', 'Provides: created-fstab, made-filesystems, mounted-partitions, partitioned-harddrives, '
                   'di-utils-mapdevfs\nInstaller-Menu-Item: 4200\n',
-                  {'DEBIAN/postinst': script('disk'), 'DEBIAN/isinstallable': script('wanted'),
-                   'usr/lib/kv-disk': f'{folder}/programs', 'bin/mapdevfs': script('mapdevfs'),
+                  {'DEBIAN/postinst': script('turn'), 'usr/lib/kv-disk': f'{folder}/programs', 'bin/mapdevfs': script('mapdevfs'),
                    'usr/lib/base-installer.d/90kv-disk': script('trust')}),
         component(folder, 'kv-boot', 'Depends: installed-base\nInstaller-Menu-Item: 7800\n',
-                  {'DEBIAN/postinst': script('boot')}),
+                  {'DEBIAN/postinst': script('turn')}),
     ]
 
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <glib/gstdio.h>
@@ -277,6 +278,35 @@ static void test_options(void **state)
 	}
 }
 
+/* Of a file that is cut off the last block is not all there: a new one would be put where its end is. */
+static void test_cut_off(void **state)
+{
+	g_autoptr(GVariant) options = options_of("vhdx", ""), reading = options_of("vhdx", ", 'readonly': <true>"),
+			    making = options_of("vhdx", ", 'size': <uint64 33554432>, 'block_size': <'4M'>");
+	g_autoptr(GError) error = NULL;
+	uint8_t a[SECTOR], b[SECTOR];
+	struct image *img;
+	GStatBuf st;
+
+	assert_true(image_create(making, &error));
+	img = image_open(options, &error);
+	assert_null(error);
+	fill(a, 1, 1);
+	assert_int_equal(image_write(img, 0, a, SECTOR), 0);
+	image_close(img);
+	assert_int_equal(g_stat(path, &st), 0);
+	assert_int_equal(truncate(path, st.st_size - (3 << 20)), 0);
+	img = image_open(options, &error);
+	assert_null(img);
+	assert_non_null(strstr(error->message, "beyond the end of the file"));
+	g_clear_error(&error);
+	img = image_open(reading, &error);
+	assert_null(error);
+	assert_int_equal(image_read(img, 0, b, SECTOR), 0);
+	assert_memory_equal(a, b, SECTOR);
+	image_close(img);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -284,6 +314,7 @@ int main(void)
 		cmocka_unit_test(test_queue),
 		cmocka_unit_test(test_zeroes),
 		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_cut_off),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

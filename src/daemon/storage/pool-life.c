@@ -81,44 +81,74 @@ static unsigned create_flags(const struct call *call)
 
 /* ---- from XML ---- */
 
-static struct entry *define(struct call *call, GVariant *args, bool transient, guint32 validate, GError **error)
+static xmlDoc *parse(struct call *call, GVariant *args, guint32 validate, GError **error)
 {
-	g_autoptr(xmlDoc) doc = NULL;
-	struct entry *e;
 	const char *xml;
 	guint32 flags;
 
 	g_variant_get(args, "(&su)", &xml, &flags);
-	doc = object_parse(OBJECT_POOL, xml, -1, call->hv->driver->def_flags | (flags & validate ? DEF_VALIDATE : 0), error);
-	if (!doc || !pool_check_source(call->hv, doc, error))
+	return object_parse(OBJECT_POOL, xml, -1, call->hv->driver->def_flags | (flags & validate ? DEF_VALIDATE : 0), error);
+}
+
+/* The turn of the pool that is to have this definition: one that is just being started keeps its own. NULL: there is none yet. */
+static bool begin_old(struct call *call, const xmlDoc *doc, struct pool **ret, GError **error)
+{
+	struct entry *e = registry_of_doc(call->hv->pools, doc);
+
+	g_autoptr(GError) why = NULL;
+
+	*ret = e ? pool_of(e) : NULL;
+	if (!e || pool_begin(*ret, &why))
+		return true;
+	*ret = NULL;
+	if (!registry_of_doc(call->hv->pools, doc)) /* it has gone meanwhile */
+		return true;
+	g_propagate_error(error, g_steal_pointer(&why));
+	return false;
+}
+
+static struct entry *define(struct call *call, xmlDoc *doc, bool transient, GError **error)
+{
+	g_autoptr(xmlDoc) own = doc;
+	struct entry *e;
+
+	if (!pool_check_source(call->hv, own, error))
 		return NULL;
 	if (!transient)
-		return registry_define_stored(call->hv->pools, &doc, error);
-	e = registry_define(call->hv->pools, doc, true, error);
+		return registry_define_stored(call->hv->pools, &own, error);
+	e = registry_define(call->hv->pools, own, true, error);
 	if (e)
-		doc = NULL;
+		own = NULL;
 	return e;
 }
 
 static bool define_xml(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
+	g_autoptr(xmlDoc) doc = NULL;
+	struct pool *old = NULL;
 	struct entry *e;
 	guint32 flags;
 
 	g_variant_get_child(args, 1, "u", &flags);
 	if (no_pools(call, error) || !call_check_flags(call, flags, DEFINE_VALIDATE, error))
 		return false;
-	e = define(call, args, false, DEFINE_VALIDATE, error);
-	if (!e)
+	doc = parse(call, args, DEFINE_VALIDATE, error);
+	if (!doc || !begin_old(call, doc, &old, error))
 		return false;
-	registry_event(e, POOL_EVENT_LIFE, OBJECT_DEFINED);
-	*ret = g_variant_new("(@(say))", entry_handle(e));
-	return true;
+	e = define(call, g_steal_pointer(&doc), false, error);
+	if (e) {
+		registry_event(e, POOL_EVENT_LIFE, OBJECT_DEFINED);
+		*ret = g_variant_new("(@(say))", entry_handle(e));
+	}
+	if (old)
+		pool_end(old);
+	return e;
 }
 
 static bool create_xml(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
-	g_autoptr(Pool) p = NULL;
+	g_autoptr(xmlDoc) doc = NULL;
+	struct pool *p = NULL;
 	struct entry *e;
 	guint32 flags;
 	bool ok;
@@ -127,16 +157,19 @@ static bool create_xml(struct call *call, GVariant *args, GVariant **ret, GError
 	if (no_pools(call, error) || !call_check_flags(call, flags, create_flags(call) | CREATE_VALIDATE, error) ||
 	    !check_overwrite(flags, CREATE_NO_OVERWRITE, CREATE_OVERWRITE, "VIR_STORAGE_POOL_CREATE_WITH_BUILD", error))
 		return false;
-	e = define(call, args, true, CREATE_VALIDATE, error);
-	p = e ? pool_ref(pool_of(e)) : NULL;
-	if (!p || !pool_begin(p, error))
+	doc = parse(call, args, CREATE_VALIDATE, error);
+	if (!doc || !begin_old(call, doc, &p, error))
 		return false;
-	ok = pool_require_inactive(p, "already", error) && start_it(p, flags, error);
+	e = define(call, g_steal_pointer(&doc), true, error);
+	if (e && !p && pool_begin(pool_of(e), error)) /* at once: it is new */
+		p = pool_of(e);
+	ok = e && p && start_it(p, flags, error);
 	if (ok)
 		*ret = g_variant_new("(@(say))", entry_handle(p->entry));
-	else if (!p->entry->active)
+	else if (e && p)
 		pool_stopped(p);
-	pool_end(p);
+	if (p)
+		pool_end(p);
 	return ok;
 }
 

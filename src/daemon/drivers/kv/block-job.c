@@ -135,6 +135,7 @@ static void tell_ready(struct kv_machine *m, const struct block_job *job)
 
 /* ---- the status file ---- */
 
+/* Names of files may have characters that XML does not have: they are as in C. */
 void kv_block_jobs_format(const struct kv_machine *m, GString *out)
 {
 	for (unsigned i = 0; m->block_jobs && i < m->block_jobs->len; i++) {
@@ -145,7 +146,8 @@ void kv_block_jobs_format(const struct kv_machine *m, GString *out)
 
 		g_string_append(out, line);
 		for (unsigned k = 0; job->files && k < job->files->len; k++) {
-			g_autofree char *file = g_markup_printf_escaped("<file path='%s'/>\n", (char *)job->files->pdata[k]);
+			g_autofree char *name = g_strescape(job->files->pdata[k], NULL);
+			g_autofree char *file = g_markup_printf_escaped("<file escaped='%s'/>\n", name);
 
 			g_string_append(out, file);
 		}
@@ -168,9 +170,12 @@ void kv_block_jobs_load(struct kv_machine *m, const xmlNode *status)
 		job->pivoting = xml_is(node, "@pivoting", "1");
 		job->aborted = xml_is(node, "@aborted", "1");
 		for (xmlNode *file = xml_nth(node, "file", 0); file; file = xml_next(file)) {
+			const char *escaped = xml_text(file, "@escaped");
+
 			if (!job->files)
 				job->files = g_ptr_array_new_with_free_func(g_free);
-			g_ptr_array_add(job->files, g_strdup(xml_text(file, "@path")));
+			/* "path": of a kvd before this one */
+			g_ptr_array_add(job->files, escaped ? g_strcompress(escaped) : g_strdup(xml_text(file, "@path") ?: ""));
 		}
 	}
 }

@@ -71,8 +71,11 @@ bool kv_process_is_alive(const struct kv_machine *m);
 void kv_process_kill(const struct kv_machine *m, int signal);
 /* (waits) Until it is gone, or false when it is that late. */
 bool kv_process_wait_end(const struct kv_machine *m, gint64 until);
-/* (waits) For its monitor, negotiated. What it wrote last is the error's text if it ends. */
-bool kv_process_connect(struct kv_machine *m, gint64 until, GError **error);
+/*
+ * (waits) For its monitor, and until that is negotiated (greeted; 0: however late). What it wrote last is the error's text if it
+ * ends.
+ */
+bool kv_process_connect(struct kv_machine *m, gint64 until, gint64 greeted, GError **error);
 void kv_process_clean_up(struct kv_machine *m); /* its folder */
 
 /* ---- ask.c ---- */

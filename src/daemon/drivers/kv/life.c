@@ -81,6 +81,7 @@ static bool launch(struct kv_machine *m, unsigned flags, const struct kv_origin 
 	struct command_paths paths;
 	g_auto(GStrv) argv = NULL;
 	xmlNode *card;
+	gint64 until;
 
 	kv_paths(kv, m->d->hv, m, &paths);
 	kv_name_sockets(m, m->d->live, &paths);
@@ -95,7 +96,8 @@ static bool launch(struct kv_machine *m, unsigned flags, const struct kv_origin 
 	if (!kv_process_start(m, argv, saved, error))
 		return false;
 	kv_scope_start(m);
-	return kv_process_connect(m, g_get_monotonic_time() + START_SECONDS * G_USEC_PER_SEC, error);
+	until = g_get_monotonic_time() + START_SECONDS * G_USEC_PER_SEC;
+	return kv_process_connect(m, until, until, error);
 }
 
 /* A saved machine has come when its status is no longer inmigrate. */

@@ -194,7 +194,7 @@ static bool greet(struct kv_machine *m, gint64 until, GError **error)
 	return fail_ended(m, error);
 }
 
-bool kv_process_connect(struct kv_machine *m, gint64 until, GError **error)
+bool kv_process_connect(struct kv_machine *m, gint64 until, gint64 greeted, GError **error)
 {
 	g_autofree char *path = g_build_filename(m->run, "monitor", NULL);
 
@@ -203,7 +203,7 @@ bool kv_process_connect(struct kv_machine *m, gint64 until, GError **error)
 
 		m->qmp = qmp_client_connect(path, NULL, &kv_client_ops, m, &why);
 		if (m->qmp)
-			return greet(m, until, error);
+			return greet(m, greeted, error);
 		if (g_get_monotonic_time() > until)
 			return rpc_fail(error, VIR_ERR_OPERATION_TIMEOUT, "the machine does not start: %s", why->message);
 	} while (rest(m, STEP_MS));

@@ -5,7 +5,9 @@
  * and the machine starts with its memory, or anew, or not. What the machine has done since is lost, as with libvirt. See
  * snapshot.h.
  */
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -89,38 +91,46 @@ static bool check_files(struct domain *d, const xmlDoc *doc, GError **error)
 
 /* ---- new overlays ---- */
 
-/* Beside the image, named after the time. */
-static char *new_file(const char *base)
+/* Beside the image, named after the time. NULL: nothing can be there. */
+static char *new_file(const char *base, GError **error)
 {
 	const char *name = strrchr(base, '/'), *dot = name ? strrchr(name, '.') : NULL;
 	int len = dot ? (int)(dot - base) : (int)strlen(base);
 	gint64 now = g_get_real_time() / G_USEC_PER_SEC;
 
 	for (;; now++) {
-		char *file = g_strdup_printf("%.*s.%" G_GINT64_FORMAT, len, base, now);
+		g_autofree char *file = g_strdup_printf("%.*s.%" G_GINT64_FORMAT, len, base, now);
+		struct stat st;
 
-		if (access(file, F_OK) < 0 && errno == ENOENT)
-			return file;
-		g_free(file);
+		if (lstat(file, &st) == 0)
+			continue;
+		if (errno == ENOENT)
+			return g_steal_pointer(&file);
+		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "cannot make an overlay '%s': %s", file, g_strerror(errno));
+		return NULL;
 	}
 }
 
 /* <revertDisks> of the plan: what stands on what. */
-static void plan_overlays(xmlDoc *plan)
+static bool plan_overlays(xmlDoc *plan, GError **error)
 {
 	xmlNode *root = xmlDocGetRootElement(plan), *list, *part;
 
 	xml_set(root, "revertDisks", NULL);
 	if (!kv_part(plan, "external", 0))
-		return;
+		return true;
 	list = xml_add(root, "revertDisks");
 	for (unsigned n = 0; (part = kv_part(plan, "external", n)); n++) {
-		g_autofree char *file = new_file(kv_disk_file(kv_part_disk(plan, part)));
-		xmlNode *disk = xml_add(list, "disk");
+		g_autofree char *file = new_file(kv_disk_file(kv_part_disk(plan, part)), error);
+		xmlNode *disk;
 
+		if (!file)
+			return false;
+		disk = xml_add(list, "disk");
 		xml_set(disk, "@name", xml_text(part, "@name"));
 		kv_disk_set_file(disk, file, "qcow2");
 	}
+	return true;
 }
 
 static xmlNode *overlay_of(const xmlDoc *plan, unsigned n)
@@ -270,8 +280,7 @@ bool kv_snapshot_revert(struct domain *d, xmlDoc *doc, unsigned flags, GError **
 	if (!kv_snapshot_settle(d, error) || !check_risks(d, doc, flags, error) || !check_files(d, doc, error))
 		return false;
 	plan = xmlCopyDoc(doc, 1);
-	plan_overlays(plan);
-	if (!kv_snapshot_note(d, "revert", plan, error))
+	if (!plan_overlays(plan, error) || !kv_snapshot_note(d, "revert", plan, error))
 		return false;
 	kv_end_for_snapshot(d);
 	ok = kv_snapshot_apply(d, plan, error);

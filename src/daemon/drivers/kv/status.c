@@ -150,11 +150,15 @@ static void lost(struct kv_machine *m)
 		return;
 	m->gone = true;
 	d->own = NULL;
-	domain_stopped(d, SHUTOFF_DAEMON, STOPPED_FAILED);
+	domain_stopped(d, m->destroyed ? SHUTOFF_DESTROYED : SHUTOFF_DAEMON, m->destroyed ? STOPPED_DESTROYED : STOPPED_FAILED);
 	kv_process_clean_up(m);
 	kv_machine_unref(m);
 }
 
+/*
+ * A machine that writes a memory-only dump says nothing meanwhile, however long: it is waited for as long as it lives. Whoever
+ * does not want that destroys it (kv_unblock()).
+ */
 static void reconnect(void *opaque)
 {
 	struct domain *d = opaque;
@@ -169,7 +173,7 @@ static void reconnect(void *opaque)
 	if (d->own) {
 		m = kv_machine_ref(d->own);
 		ok = kv_process_is_alive(m) &&
-		     kv_process_connect(m, g_get_monotonic_time() + CONNECT_SECONDS * G_USEC_PER_SEC, &error);
+		     kv_process_connect(m, g_get_monotonic_time() + CONNECT_SECONDS * G_USEC_PER_SEC, 0, &error);
 		m->starting = false;
 		if (ok)
 			kv_tune_found(m);
