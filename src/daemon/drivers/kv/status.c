@@ -82,12 +82,12 @@ static bool end_migration(struct kv_machine *m, GError **error)
 	}
 }
 
-/* What has run since then would be started from again, with disks that are not those of that time. */
+/* It was cut short, and what is there itself has gone on. */
 static void drop_managed(struct domain *d, const char *path)
 {
 	if (unlink(path) < 0 && access(path, F_OK) == 0)
 		return;
-	kv_log_warn("domain '%s': its managed save is removed, since it is there itself", d->name);
+	kv_log_warn("domain '%s': its managed save, which was cut short, is removed", d->name);
 	d->has_managed_save = false;
 }
 
@@ -97,13 +97,14 @@ static void settle_save(struct kv_machine *m)
 	struct domain *d = m->d;
 	bool stands = d->state == DOMAIN_PAUSED && (d->reason == PAUSED_SAVE || d->reason == PAUSED_DUMP);
 	g_autofree char *managed = domain_managed_path(d);
+	bool part = d->has_managed_save && kv_saved_is_part(managed);
 	g_autoptr(GError) error = NULL;
 
-	if (d->has_managed_save && stands && d->reason == PAUSED_SAVE && !kv_saved_is_part(managed)) {
+	if (d->has_managed_save && stands && d->reason == PAUSED_SAVE && !part) {
 		kv_end_saved(m);
 		return;
 	}
-	if (d->has_managed_save)
+	if (part)
 		drop_managed(d, managed);
 	if (!stands)
 		return;
