@@ -165,13 +165,38 @@ static uint32_t *read_directory(struct vmdk_extent *x, uint64_t sector, GError *
 	return d;
 }
 
+/* New grains go to the end of the file: one that reaches beyond it would have bytes in common with them. */
+static bool check_grains(struct vmdk_extent *x, GError **error)
+{
+	uint64_t len = 4ull * x->n_entries, end = image_file_size(x->file);
+	g_autofree uint32_t *t = g_malloc(len);
+
+	for (uint32_t i = 0; i < x->n_tables; i++) {
+		uint64_t at = (uint64_t)x->directory[i] * SECTOR;
+		bool ok = !at || (range_inside(at, len, end) && x->file->type->read(x->file, at, t, len) == 0);
+
+		for (uint32_t n = 0; ok && at && n < x->n_entries; n++) {
+			uint32_t sector = GUINT32_FROM_LE(t[n]);
+
+			ok = sector == GRAIN_ABSENT || (sector == GRAIN_ZERO && x->has_zero_grains) ||
+			     range_inside((uint64_t)sector * SECTOR, x->blocks.size, end);
+		}
+		if (!ok)
+			return kv_fail(error, KV_ERROR_INVALID,
+				       "vmdk '%s': a grain is beyond the end of the file, which is cut off or damaged; open it read "
+				       "only to save what can be read",
+				       x->file->name);
+	}
+	return true;
+}
+
 static bool prepare_writing(struct vmdk_extent *x, const uint8_t *h, GError **error)
 {
 	uint32_t filled = 0;
 
 	if (!x->compressed) {
 		x->next = align_up(MAX(image_file_size(x->file), SECTOR), SECTOR);
-		return true;
+		return check_grains(x, error);
 	}
 	for (uint32_t i = 0; i < x->n_tables; i++)
 		filled += x->directory[i] != 0;

@@ -279,10 +279,10 @@ static void test_options(void **state)
 }
 
 /* Of a file that is cut off the last block is not all there: a new one would be put where its end is. */
-static void test_cut_off(void **state)
+static void cut_off(const char *format, const char *size, off_t bytes)
 {
-	g_autoptr(GVariant) options = options_of("vhdx", ""), reading = options_of("vhdx", ", 'readonly': <true>"),
-			    making = options_of("vhdx", ", 'size': <uint64 33554432>, 'block_size': <'4M'>");
+	g_autoptr(GVariant) options = options_of(format, ""), reading = options_of(format, ", 'readonly': <true>"),
+			    making = options_of(format, size);
 	g_autoptr(GError) error = NULL;
 	uint8_t a[SECTOR], b[SECTOR];
 	struct image *img;
@@ -295,7 +295,7 @@ static void test_cut_off(void **state)
 	assert_int_equal(image_write(img, 0, a, SECTOR), 0);
 	image_close(img);
 	assert_int_equal(g_stat(path, &st), 0);
-	assert_int_equal(truncate(path, st.st_size - (3 << 20)), 0);
+	assert_int_equal(truncate(path, st.st_size - bytes), 0);
 	img = image_open(options, &error);
 	assert_null(img);
 	assert_non_null(strstr(error->message, "beyond the end of the file"));
@@ -305,6 +305,12 @@ static void test_cut_off(void **state)
 	assert_int_equal(image_read(img, 0, b, SECTOR), 0);
 	assert_memory_equal(a, b, SECTOR);
 	image_close(img);
+}
+
+static void test_cut_off(void **state)
+{
+	cut_off("vhdx", ", 'size': <uint64 33554432>, 'block_size': <'4M'>", 3 << 20);
+	cut_off("vmdk", ", 'size': <uint64 33554432>", 16 << 10);
 }
 
 int main(void)
