@@ -183,8 +183,8 @@ static bool check_grains(struct vmdk_extent *x, GError **error)
 		}
 		if (!ok)
 			return kv_fail(error, KV_ERROR_INVALID,
-				       "vmdk '%s': a grain is beyond the end of the file, which is cut off or damaged; open it read "
-				       "only to save what can be read",
+				       "vmdk '%s': a grain is beyond the end of the file, which is cut off or damaged; open it "
+				       "read only to save what can be read",
 				       x->file->name);
 	}
 	return true;
