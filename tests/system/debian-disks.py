@@ -5,8 +5,6 @@ sizes. Afterwards the guest's own checks were good, QEMU finds each image sound,
 the way is a disk as after a power cut: its journal makes it clean, and its database has what was committed by then.
 usage: debian-disks.py KV-VMM KV-IMG GUEST-DIRECTORY CASE...   Exit status 77: something needed is not there."""
 import contextlib
-import importlib.machinery
-import importlib.util
 import json
 import os
 import shutil
@@ -18,14 +16,11 @@ import time
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, f'{ROOT}/tests/interop')
+sys.path[:0] = HERE, f'{ROOT}/tests/interop'
 import cases  # noqa: E402
+import debian_console  # noqa: E402
 import qmp  # noqa: E402
-from cases import Failed, Skipped, check  # noqa: E402
-
-loader = importlib.machinery.SourceFileLoader('console_drive', f'{ROOT}/tools/console-drive')
-console_drive = importlib.util.module_from_spec(importlib.util.spec_from_loader('console_drive', loader))
-loader.exec_module(console_drive)
+from cases import Skipped, check  # noqa: E402
 
 LIMIT = 400  # seconds for a whole guest
 PACKAGES = 'sqlite3', 'fio', 'bash-completion'
@@ -43,9 +38,7 @@ class Bed:
     def __init__(self, vmm, img, guest, folder):
         self.vmm, self.img, self.guest, self.folder = vmm, img, guest, folder
         os.environ['PATH'] += ':/usr/sbin:/sbin'
-        for name in 'debian.raw', 'vmlinuz', 'initrd.img':
-            if not os.path.exists(f'{guest}/{name}'):
-                raise Skipped(f'no guest in {guest} (tools/make-guest)')
+        debian_console.need_guest(guest)
         for program in 'qemu-img', 'e2fsck', 'debugfs':
             if not shutil.which(program):
                 raise Skipped(f'no {program}')
@@ -78,8 +71,8 @@ class Bed:
         return path
 
 
-class Guest:
-    """A Debian on its console and its QMP socket."""
+class Guest(debian_console.Guest):
+    """With its QMP socket."""
 
     def __init__(self, bed, *disks):
         self.bed, self.socket, self.jobs = bed, bed.path('qmp'), 0
@@ -88,36 +81,14 @@ class Guest:
                    f'unix:{self.socket}']
         for disk in disks:
             command += ['--disk', disk]
-        self.console = console_drive.Console(command, bed.path('log'), LIMIT)
+        super().__init__(command, bed.path('log'), LIMIT)
 
-    def __enter__(self):
-        try:
-            console_drive.login(self.console, 'root', 'kvasir', LIMIT)
-            self.qmp = qmp.Client(self.socket)
-        except BaseException as reason:
-            self.__exit__(type(reason), reason, None)
-            raise
-        return self
-
-    def __exit__(self, kind, reason, where):
-        self.console.close()
-        if isinstance(reason, (Failed, console_drive.Failure)):
-            with open(self.bed.path('log'), 'rb') as log:
-                print(log.read()[-2000:].decode('utf-8', 'replace'))
-        if isinstance(reason, console_drive.Failure):
-            raise Failed(str(reason))
-
-    def run(self, command, seconds=120):
-        output, status = self.console.run(command, seconds)
-        check(status == 0, f'in the guest: {command}: status {status}', output[-3000:])
-        return output
-
-    def say(self, what):
-        self.console.say(what)
+    def arrived(self):
+        self.qmp = qmp.Client(self.socket)
 
     def power_off(self):
         self.qmp.run('system_powerdown')
-        check(console_drive.end(self.console) == 0, 'kv-vmm did not end well')
+        self.wait_end()
 
     # what happens to the root's disk
 

@@ -9,6 +9,15 @@ from mirror import write
 
 FILES = '/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64/'
 FIRMWARE = {'bios': '/usr/share/seabios/bios-256k.bin', 'uefi': '/usr/share/ovmf/OVMF.fd'}
+WORDS = 'console=ttyS0 auto=true priority=critical locale=en_US.UTF-8 keymap=us domain=test'
+# The mirror that the test is itself, by the user network.
+PRESEED = '''d-i mirror/country string manual
+d-i mirror/http/hostname string 10.0.2.2:{port}
+d-i mirror/http/directory string /debian
+d-i mirror/http/proxy string
+d-i mirror/suite string bookworm
+d-i debian-installer/allow_unauthenticated boolean true
+'''
 
 
 def tool(*words):

@@ -14,8 +14,9 @@ sys.path.insert(0, HERE)
 sys.path.insert(0, f'{HERE}/../interop')
 import cases  # noqa: E402
 import mirror  # noqa: E402
-from cases import Skipped, check  # noqa: E402
-from debian_console import LIMIT, Guest, console_drive  # noqa: E402
+from cases import check  # noqa: E402
+from debian_console import need_guest  # noqa: E402
+from debian_installed import LIMIT, look, pc, power_off  # noqa: E402
 
 PACKAGES = 'systemd-sysv,udev,linux-image-cloud-amd64,initramfs-tools,zstd,grub2-common,grub-pc-bin,grub-efi-amd64-bin'
 
@@ -26,7 +27,7 @@ def install(program, guest, firmware, folder, disk):
     mirror.make(www, {'main/binary-amd64': [f'{guest}/debs/{name}' for name in debs]})
     shutil.copy(f'{HERE}/install-guest.sh', www)
     port = mirror.Server(www).port
-    with Guest(program, firmware, f'{folder}/log', '--kernel', f'{guest}/vmlinuz', '--initrd', f'{guest}/initrd.img', '--append',
+    with pc(program, firmware, f'{folder}/log', '--kernel', f'{guest}/vmlinuz', '--initrd', f'{guest}/initrd.img', '--append',
                'root=LABEL=root console=ttyS0', '--disk', f'file={guest}/debian.raw,snapshot=on', '--disk',
                f'file={disk},serial=target', '--net', 'user') as live:
         live.run('systemctl start systemd-networkd-wait-online')
@@ -34,30 +35,21 @@ def install(program, guest, firmware, folder, disk):
         output = live.run(f'sh install-guest.sh {firmware} /dev/disk/by-id/virtio-target http://10.0.2.2:{port}/debian {PACKAGES} 2>&1',
                           LIMIT)
         check(output.endswith('all is installed'), 'it was not', output[-2000:])
-        live.end('systemctl poweroff')
-
-
-def look(system, firmware):
-    check(system.run('hostname') == 'installed', 'another system')
-    system.run('test "$(systemctl is-system-running --wait)" = running')
-    system.run(f'test {"!" if firmware == "bios" else ""} -d /sys/firmware/efi')
-    system.run('findmnt -no FSTYPE / | grep -x ext4 && test -z "$(dpkg --audit)" && test -e /boot/grub/grub.cfg')
+        power_off(live)
 
 
 def run(program, guest, firmware, folder):
-    for name in ('debian.raw', 'vmlinuz', 'initrd.img', 'debs/list'):
-        if not os.path.exists(f'{guest}/{name}'):
-            raise Skipped(f'no {guest}/{name} (check long)')
+    need_guest(guest, 'debs/list')
     disk = f'{folder}/disk'
     with open(disk, 'wb') as file:
         file.truncate(2 << 30)
     install(program, guest, firmware, folder, disk)
-    with Guest(program, firmware, f'{folder}/log', '--disk', f'file={disk}') as system:
+    with pc(program, firmware, f'{folder}/log', '--disk', f'file={disk}') as system:
         look(system, firmware)
         system.console.send('systemctl reboot\n')
-        console_drive.login(system.console, 'root', 'kvasir', LIMIT)
+        system.login()
         look(system, firmware)
-        system.end('systemctl poweroff')
+        power_off(system)
 
 
 sys.exit(cases.one('install', run, *sys.argv[1:4]))

@@ -14,17 +14,10 @@ sys.path.insert(0, f'{HERE}/../interop')
 import cases  # noqa: E402
 import mirror  # noqa: E402
 from cases import check  # noqa: E402
-from debian_installer import FIRMWARE, make_disc, need, tool  # noqa: E402
+from debian_installer import FIRMWARE, PRESEED, WORDS, make_disc, need, tool  # noqa: E402
 from mirror import write  # noqa: E402
 
-WORDS = 'console=ttyS0 auto=true priority=critical locale=en_US.UTF-8 keymap=us hostname=kv domain=test'
-PRESEED = '''d-i mirror/country string manual
-d-i mirror/http/hostname string 10.0.2.2:{port}
-d-i mirror/http/directory string /debian
-d-i mirror/http/proxy string
-d-i mirror/suite string bookworm
-d-i debian-installer/allow_unauthenticated boolean true
-d-i anna/no_kernel_modules boolean true
+MORE_PRESEED = '''d-i anna/no_kernel_modules boolean true
 d-i preseed/early_command string echo "preseed: $(cat /proc/sys/kernel/hostname)" >/dev/ttyS0
 '''
 CONTROL = '''Package: kv-here
@@ -64,9 +57,10 @@ def run(program, firmware, card, folder):
     www = f'{folder}/www'
     make_mirror(folder, www)
     server = mirror.Server(www)
-    write(f'{www}/preseed.cfg', PRESEED.format(port=server.port))
+    write(f'{www}/preseed.cfg', PRESEED.format(port=server.port) + MORE_PRESEED)
     command = [program, '--machine', 'pc', '--firmware', FIRMWARE[firmware], '--accel', 'soft', '--memory', '1280M', '--cdrom',
-               make_disc(folder, server.port, WORDS), '--net', f'user,model={card}', '--no-reboot', '--console', f'file:{folder}/serial']
+               make_disc(folder, server.port, f'{WORDS} hostname=kv'), '--net', f'user,model={card}', '--no-reboot',
+               '--console', f'file:{folder}/serial']
     status = None
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

@@ -15,6 +15,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 disks = importlib.import_module('debian-disks')  # and tests/interop is in the path
 import cases  # noqa: E402
+import debian_console  # noqa: E402
 import qmp  # noqa: E402
 from cases import Skipped, check  # noqa: E402
 
@@ -39,9 +40,7 @@ class Bed:
     def __init__(self, vmm, img, build, prefix, root, folder):
         self.vmm, self.img, self.folder, self.guest, self.booted = vmm, img, folder, f'{root}/guest', None
         os.environ['PATH'] += ':/usr/sbin:/sbin'
-        for name in 'debian.raw', 'vmlinuz', 'initrd.img':
-            if not os.path.exists(f'{self.guest}/{name}'):
-                raise Skipped(f'no guest in {self.guest} (tools/make-guest)')
+        debian_console.need_guest(self.guest)
         for program in 'meson', 'virsh', 'mke2fs', 'ldd':
             if not shutil.which(program):
                 raise Skipped(f'no {program} (tools/install-deps test)')
@@ -113,7 +112,7 @@ class Guest(disks.Guest):
                    f'{bed.guest}/initrd.img', '--append', f'root=LABEL=root console=ttyS0 quiet {mask}', '--qmp', f'unix:{self.socket}',
                    '--disk', f'{bed.path("root.qcow2")},format=qcow2,cache=unsafe',
                    '--disk', f'{bed.path("tree.img")},format=raw,readonly=on']
-        self.console = disks.console_drive.Console(command, bed.path('log'), disks.LIMIT)
+        debian_console.Guest.__init__(self, command, bed.path('log'), disks.LIMIT)
 
     def has(self, command, *texts):
         """Its output, which has these texts."""
@@ -209,7 +208,7 @@ def case_reboot(bed):
     guest = bed.debian()
     guest.run('kvsh autostart limited; kvsh start free; systemctl stop kvd.service')
     guest.console.send('systemctl reboot\n')
-    disks.console_drive.login(guest.console, 'root', 'kvasir', disks.LIMIT)
+    guest.login()
     guest.until("kvsh list | grep -q 'limited *running'", 'its machine runs')
     guest.has('kvsh list --all', 'free +shut off')
     guest.has('systemctl is-active kvd; cat ' + f'{GROUP}/memory.max', '^active\n268435456$')

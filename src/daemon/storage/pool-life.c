@@ -94,7 +94,6 @@ static xmlDoc *parse(struct call *call, GVariant *args, guint32 validate, GError
 static bool begin_old(struct call *call, const xmlDoc *doc, struct pool **ret, GError **error)
 {
 	struct entry *e = registry_of_doc(call->hv->pools, doc);
-
 	g_autoptr(GError) why = NULL;
 
 	*ret = e ? pool_of(e) : NULL;
