@@ -319,13 +319,48 @@ static void msr_exits(void **state)
 	drop(&g);
 }
 
+/* A timer interrupt that comes while the VM's processors go away: they stay until the last of it. */
+static void end_while_timer_rings(void **state)
+{
+	static const uint8_t hlt[] = { 0xf4 };
+	/* Mode 2, ticks as fast as can be, to pin 0 of the I/O APIC: to all processors. */
+	const struct kvm_pit_state2 ringing = { .channels[0] = { .count = 24, .mode = 2, .gate = 1, .bcd = 0 } };
+
+	for (int round = 0; round < 400; round++) {
+		struct kvm_irqchip ioapic = { .chip_id = KVM_IRQCHIP_IOAPIC };
+		struct kvm_reinject_control all = { .pit_reinject = 0 };
+		struct kvm_pit_config config = {};
+		struct kvm_lapic_state lapic;
+		struct guest g;
+
+		make(&g, MAX_CPUS, true, hlt, sizeof(hlt));
+		for (int i = 0; i < MAX_CPUS; i++) {
+			assert_int_equal(kvcore_ioctl(g.vcpu[i], KVM_GET_LAPIC, &lapic), 0);
+			memcpy(lapic.regs + 0xf0, (uint32_t[]){ 0x1ff }, 4);
+			assert_int_equal(kvcore_ioctl(g.vcpu[i], KVM_SET_LAPIC, &lapic), 0);
+		}
+		assert_int_equal(kvcore_ioctl(g.vm, KVM_CREATE_PIT2, &config), 0);
+		assert_int_equal(kvcore_ioctl(g.vm, KVM_REINJECT_CONTROL, &all), 0);
+		assert_int_equal(kvcore_ioctl(g.vm, KVM_GET_IRQCHIP, &ioapic), 0);
+		ioapic.chip.ioapic.redirtbl[0].bits = 0xffull << 56 | 0x40;
+		assert_int_equal(kvcore_ioctl(g.vm, KVM_SET_IRQCHIP, &ioapic), 0);
+		assert_int_equal(kvcore_ioctl(g.vm, KVM_SET_PIT2, &ringing), 0);
+		if (!round) { /* it does ring */
+			nap(2000);
+			assert_int_equal(kvcore_ioctl(g.vcpu[0], KVM_GET_LAPIC, &lapic), 0);
+			assert_true(lapic.regs[0x220] & 1);
+		}
+		drop(&g);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(leave_by_immediate_exit), cmocka_unit_test(leave_by_signal_mask),
 		cmocka_unit_test(memory_changes_while_running), cmocka_unit_test(two_processors),
 		cmocka_unit_test(code_changes_with_memory),
-		cmocka_unit_test(posted_writes), cmocka_unit_test(msr_exits),
+		cmocka_unit_test(posted_writes), cmocka_unit_test(msr_exits), cmocka_unit_test(end_while_timer_rings),
 	};
 	struct sigaction sa = { .sa_handler = on_usr1 };
 	struct kvcore_choice choice;

@@ -97,6 +97,12 @@ static void stop_thread(struct timers *ts)
 	thread_join(&ts->thread);
 }
 
+void timers_stop(struct vm *vm)
+{
+	if (vm->timers)
+		stop_thread(vm->timers);
+}
+
 int timers_create(struct vm *vm)
 {
 	struct timers *ts = calloc(1, sizeof(*ts)), *none = NULL;
@@ -125,7 +131,6 @@ void timers_destroy(struct vm *vm)
 
 	if (!ts)
 		return;
-	stop_thread(ts);
 	vm->timers = NULL;
 	destroy(ts);
 }

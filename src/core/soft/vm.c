@@ -138,6 +138,7 @@ void vm_put(struct vm *vm)
 	if (__atomic_sub_fetch(&vm->refs, 1, __ATOMIC_SEQ_CST))
 		return;
 	ioevents_destroy(vm);
+	timers_stop(vm); /* what rings goes to vCPUs */
 	for (u32 i = 0; i < vm->vcpu_count; i++)
 		vcpu_destroy(vm->vcpu[i]);
 	irqchips_destroy(vm);

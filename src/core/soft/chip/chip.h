@@ -68,7 +68,8 @@ struct kv_timer {
 	u32 slot;
 };
 int timers_create(struct vm *vm);
-void timers_destroy(struct vm *vm);
+void timers_stop(struct vm *vm); /* on return none fires, and none will */
+void timers_destroy(struct vm *vm); /* after timers_stop() */
 int timer_add(struct vm *vm, struct kv_timer *t);   /* 0 or -errno */
 void timer_remove(struct vm *vm, struct kv_timer *t);
 void timer_set(struct vm *vm, struct kv_timer *t, u64 deadline);
