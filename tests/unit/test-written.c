@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -326,12 +327,15 @@ int main(int argc, char **argv)
 		cmocka_unit_test(odd_calls),
 	};
 	struct sigaction sa = { .sa_handler = on_usr1 };
+	struct kvcore_choice choice;
 
 	if (argc > 1 && !strcmp(argv[1], "kvm"))
 		accel = KVCORE_KVM;
-	kvm = kvcore_open(accel, NULL);
-	if (kvm < 0)
+	kvm = kvcore_open(accel, &choice);
+	if (kvm < 0) {
+		printf("skipped: %s\n", choice.text);
 		return 77;
+	}
 	sigaction(SIGUSR1, &sa, NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
