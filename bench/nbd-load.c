@@ -2,8 +2,8 @@
 /*
  * Random requests of 4 KiB to an NBD server, DEPTH at the same time; prints how many a second. It speaks the protocol itself, as
  * a library takes longer for a request than a server: what has come is taken with one receive, and answered by as many requests
- * with one send, for every server alike. It looks for a reply for a while before it sleeps, or one request at a time would measure
- * how long its own processor needs to wake up. Called by kvbench/nbd.py.
+ * with one send, for every server alike. It looks for a reply for a while before it sleeps, or one request at a time would
+ * measure how long its own processor needs to wake up. Called by kvbench/nbd.py.
  * usage: nbd-load SOCKET read|write DEPTH COUNT FIRST-BYTE BYTES
  */
 #include <errno.h>

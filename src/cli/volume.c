@@ -410,27 +410,63 @@ static bool take_range(struct shell *sh, const struct args *a, guint64 *offset, 
 	return arg_u64(sh, a, "offset", offset) >= 0 && arg_u64(sh, a, "length", length) >= 0;
 }
 
+static bool write_all(struct shell *sh, int fd, const char *path, const char *data, gssize n)
+{
+	for (gssize at = 0; at < n;) {
+		ssize_t done = write(fd, data + at, n - at);
+
+		if (done < 0)
+			return shell_error(sh, "cannot write to %s: %s", path, g_strerror(errno));
+		at += done;
+	}
+	return true;
+}
+
+/* All holes that come next. */
+static bool skip_holes(struct shell *sh, KvStream *stream, int fd, const char *path)
+{
+	gint64 hole;
+
+	while ((hole = kv_stream_recv_hole_sync(stream, NULL, &sh->error)) > 0)
+		if (lseek(fd, hole, SEEK_CUR) < 0)
+			return shell_error(sh, "cannot leave a hole in %s: %s", path, g_strerror(errno));
+	return hole == 0;
+}
+
+static KvStream *open_contents(struct shell *sh, const char *procedure, const struct args *a, GVariant *vol, guint64 offset,
+			       guint64 length)
+{
+	enum { SPARSE_STREAM = 1 };
+	guint32 flags = arg_on(a, "sparse") ? SPARSE_STREAM : 0;
+
+	return kv_stream_open_sync(sh->conn, procedure, g_variant_new("(@" VOLUME "ttu)", vol, offset, length, flags), NULL, NULL,
+				   &sh->error);
+}
+
 /* total 0: nobody knows. */
-static bool pump_out(struct shell *sh, KvStream *stream, int fd, const char *path, guint64 total)
+static bool pump_out(struct shell *sh, KvStream *stream, int fd, const char *path, bool sparse, guint64 total)
 {
 	g_autofree char *data = g_malloc(RPC_STREAM_CHUNK);
 	struct progress progress = { "Download" };
 	guint64 sum = 0;
 	gssize n;
 
-	while ((n = kv_stream_recv_sync(stream, data, RPC_STREAM_CHUNK, NULL, &sh->error)) > 0) {
-		for (gssize at = 0; at < n;) {
-			ssize_t done = write(fd, data + at, n - at);
-
-			if (done < 0)
-				return shell_error(sh, "cannot write to %s: %s", path, g_strerror(errno));
-			at += done;
-		}
+	for (;;) {
+		if (sparse && !skip_holes(sh, stream, fd, path))
+			return false;
+		n = kv_stream_recv_sync(stream, data, RPC_STREAM_CHUNK, NULL, &sh->error);
+		if (n <= 0)
+			break;
+		if (!write_all(sh, fd, path, data, n))
+			return false;
 		sum += n;
 		if (total)
 			progress_show(&progress, total - MIN(sum, total), total);
 	}
 	progress_end(&progress, n == 0);
+	/* It may end with a hole. */
+	if (sparse && n == 0 && ftruncate(fd, lseek(fd, 0, SEEK_CUR)) < 0)
+		return shell_error(sh, "cannot resize %s: %s", path, g_strerror(errno));
 	return n == 0;
 }
 
@@ -459,8 +495,6 @@ static bool cmd_vol_download(struct shell *sh, const struct args *a)
 
 	if (!vol || !take_range(sh, a, &offset, &length))
 		return false;
-	if (arg_on(a, "sparse"))
-		return shell_error(sh, "sparse streams are not supported");
 	name = object_name(vol);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (fd < 0 && errno == EEXIST) {
@@ -469,11 +503,10 @@ static bool cmd_vol_download(struct shell *sh, const struct args *a)
 	}
 	if (fd < 0)
 		return shell_error(sh, "cannot create %s", path);
-	stream = kv_stream_open_sync(sh->conn, "storage_vol_download", g_variant_new("(@" VOLUME "ttu)", vol, offset, length, 0),
-				     NULL, NULL, &sh->error);
+	stream = open_contents(sh, "storage_vol_download", a, vol, offset, length);
 	if (!stream)
 		ok = shell_error(sh, "cannot download from volume %s", name);
-	else if (!(ok = pump_out(sh, stream, fd, path, download_size(sh, vol, offset, length))))
+	else if (!(ok = pump_out(sh, stream, fd, path, arg_on(a, "sparse"), download_size(sh, vol, offset, length))))
 		shell_error(sh, "cannot receive data from volume %s", name);
 	else if (!(ok = kv_stream_finish_sync(stream, NULL, &sh->error)))
 		shell_error(sh, "cannot close volume %s", name);
@@ -484,19 +517,41 @@ static bool cmd_vol_download(struct shell *sh, const struct args *a)
 	return ok;
 }
 
-static bool pump_in(struct shell *sh, KvStream *stream, int fd, const char *path)
+/* At a file's byte `at`: sends the hole that is there, sets *ret_left to the bytes of data behind it; 0: the file's end. */
+static bool send_hole(struct shell *sh, KvStream *stream, int fd, const char *path, off_t at, off_t size,
+		      off_t *ret_left)
+{
+	off_t data = lseek(fd, at, SEEK_DATA), end = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+
+	if (data < 0 && errno == ENXIO)
+		data = end = MAX(size, at);
+	if (end < 0 || lseek(fd, data, SEEK_SET) < 0)
+		return shell_error(sh, "cannot look for holes in %s: %s", path, g_strerror(errno));
+	*ret_left = end - data;
+	return data == at || kv_stream_send_hole_sync(stream, data - at, NULL, &sh->error);
+}
+
+static bool pump_in(struct shell *sh, KvStream *stream, int fd, const char *path, bool sparse)
 {
 	g_autofree char *data = g_malloc(RPC_STREAM_CHUNK);
 	struct progress progress = { "Upload" };
+	struct stat st = {};
+	off_t left = RPC_STREAM_CHUNK;
 	guint64 sum = 0;
-	struct stat st;
 	ssize_t n;
 
-	while ((n = read(fd, data, RPC_STREAM_CHUNK)) > 0) {
+	for (;;) {
+		if (fstat(fd, &st) < 0)
+			return shell_error(sh, "cannot stat %s: %s", path, g_strerror(errno));
+		if (sparse && !send_hole(sh, stream, fd, path, lseek(fd, 0, SEEK_CUR), st.st_size, &left))
+			return false;
+		n = left ? read(fd, data, MIN(left, RPC_STREAM_CHUNK)) : 0;
+		if (n <= 0)
+			break;
 		if (!kv_stream_send_sync(stream, data, n, NULL, &sh->error))
 			return false;
 		sum += n;
-		if (fstat(fd, &st) == 0 && st.st_size)
+		if (st.st_size)
 			progress_show(&progress, st.st_size - MIN(sum, (guint64)st.st_size), st.st_size);
 	}
 	progress_end(&progress, n == 0);
@@ -514,17 +569,14 @@ static bool cmd_vol_upload(struct shell *sh, const struct args *a)
 
 	if (!vol || !take_range(sh, a, &offset, &length))
 		return false;
-	if (arg_on(a, "sparse"))
-		return shell_error(sh, "sparse streams are not supported");
 	name = object_name(vol);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return shell_error(sh, "cannot read %s", path);
-	stream = kv_stream_open_sync(sh->conn, "storage_vol_upload", g_variant_new("(@" VOLUME "ttu)", vol, offset, length, 0),
-				     NULL, NULL, &sh->error);
+	stream = open_contents(sh, "storage_vol_upload", a, vol, offset, length);
 	if (!stream)
 		ok = shell_error(sh, "cannot upload to volume %s", name);
-	else if (!(ok = pump_in(sh, stream, fd, path)))
+	else if (!(ok = pump_in(sh, stream, fd, path, arg_on(a, "sparse"))))
 		shell_error(sh, "cannot send data to volume %s", name);
 	else if (!(ok = kv_stream_finish_sync(stream, NULL, &sh->error)))
 		shell_error(sh, "cannot close volume %s", name);

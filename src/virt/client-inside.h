@@ -52,11 +52,17 @@ struct rpc_client {
 	int64_t ping_at; /* 0: never */
 };
 
+struct rpc_hole {
+	size_t at; /* of rpc_stream.in */
+	uint64_t left;
+};
+
 struct rpc_stream {
 	struct rpc_client *client;
 	const struct rpc_proc *proc;
 	uint32_t serial;
 	GByteArray *in;
+	GArray *holes; /* of struct rpc_hole, that come before in's byte `at` */
 	size_t taken; /* of in */
 	bool is_at_end, is_finished, is_over;
 	GError *error;

@@ -54,8 +54,14 @@ struct rpc_stream *rpc_stream_open(struct rpc_client *c, const struct rpc_proc *
  * Up to len bytes; 0: its end; -1: an error. It waits for some if wait is set, otherwise the error is G_IO_ERROR_WOULD_BLOCK.
  */
 gssize rpc_stream_recv(struct rpc_stream *s, void *buf, size_t len, bool wait, GCancellable *cancellable, GError **error);
+/*
+ * Of a stream whose call asked for holes: bytes of the hole that comes next, which is then behind us; 0: rpc_stream_recv() has
+ * the next; -1: an error. It waits for one or the other. rpc_stream_recv() stops at a hole, and says so when asked again.
+ */
+int64_t rpc_stream_recv_hole(struct rpc_stream *s, GCancellable *cancellable, GError **error);
 /* All of it is on its way when this returns. */
 bool rpc_stream_send(struct rpc_stream *s, const void *buf, size_t len, GCancellable *cancellable, GError **error);
+bool rpc_stream_send_hole(struct rpc_stream *s, uint64_t length, GCancellable *cancellable, GError **error);
 /* Waits until the server has all of it. */
 bool rpc_stream_finish(struct rpc_stream *s, GCancellable *cancellable, GError **error);
 void rpc_stream_abort(struct rpc_stream *s);

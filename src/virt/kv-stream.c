@@ -59,6 +59,16 @@ gboolean kv_stream_send_sync(KvStream *self, const void *buffer, gsize length, G
 	return rpc_stream_send(self->stream, buffer, length, cancellable, error);
 }
 
+gint64 kv_stream_recv_hole_sync(KvStream *self, GCancellable *cancellable, GError **error)
+{
+	return rpc_stream_recv_hole(self->stream, cancellable, error);
+}
+
+gboolean kv_stream_send_hole_sync(KvStream *self, guint64 length, GCancellable *cancellable, GError **error)
+{
+	return rpc_stream_send_hole(self->stream, length, cancellable, error);
+}
+
 gboolean kv_stream_finish_sync(KvStream *self, GCancellable *cancellable, GError **error)
 {
 	return rpc_stream_finish(self->stream, cancellable, error);

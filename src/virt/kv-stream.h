@@ -48,6 +48,21 @@ GBytes *kv_stream_read_bytes_sync(KvStream *self, gsize count, GCancellable *can
  * @buffer: (array length=length) (element-type guint8): what
  */
 gboolean kv_stream_send_sync(KvStream *self, const void *buffer, gsize length, GCancellable *cancellable, GError **error);
+/**
+ * kv_stream_recv_hole_sync:
+ *
+ * For a volume's download with the flag 1 (sparse), before each kv_stream_recv_sync(), which stops at a hole.
+ *
+ * Returns: bytes of the hole that comes next, and is then behind us; 0 where there is none; -1 on error
+ */
+gint64 kv_stream_recv_hole_sync(KvStream *self, GCancellable *cancellable, GError **error);
+/**
+ * kv_stream_send_hole_sync:
+ * @length: bytes that read as zeroes, and need no room
+ *
+ * For a volume's upload with the flag 1 (sparse).
+ */
+gboolean kv_stream_send_hole_sync(KvStream *self, guint64 length, GCancellable *cancellable, GError **error);
 /* Waits until the other side has taken all of it, and says whether it could. */
 gboolean kv_stream_finish_sync(KvStream *self, GCancellable *cancellable, GError **error);
 /* Ends it otherwise; the last reference does as well. */

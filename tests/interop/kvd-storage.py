@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Storage pools of kvd's session with stock virsh: pools that are folders, volumes in all formats, their copies and bytes; qemu-img
-looks at the images, and libvirtd's session is asked the same.   usage: kvd-storage.py KVD CASE...
+looks at the images, and libvirtd's session is asked the same.   usage: kvd-storage.py KVD KVSH CASE...
 Exit status 77: virsh, qemu-img or libvirtd is not installed."""
 import difflib
 import json
@@ -37,8 +37,8 @@ def listens(path):
 class Bed:
     """A daemon and its folders; as nobody where root runs the tests, since root's libvirtd is the system's."""
 
-    def __init__(self, folder, program):
-        self.folder = folder
+    def __init__(self, folder, program, shell):
+        self.folder, self.shell = folder, shell
         self.env = dict(os.environ, LC_ALL='C', HOME=f'{folder}/home')
         for name in 'RUNTIME_DIR', 'CONFIG_HOME', 'CACHE_HOME', 'DATA_HOME':
             self.env[f'XDG_{name}'] = f'{folder}/{name}'
@@ -70,6 +70,9 @@ class Bed:
                               stderr=subprocess.STDOUT, check=False, text=True, cwd=f'{self.folder}/home', **self.as_user())
         check(ok is None or (done.returncode == 0) == ok, f'{" ".join(argv)}: {done.returncode}', done.stdout)
         return done.stdout
+
+    def kvsh(self, line):
+        return self.run(self.shell, '-c', f'qemu+unix:///session?socket={self.socket}', *line.split())
 
     def virsh(self, line, ok=True):
         return self.run('virsh', '-c', f'qemu+unix:///session?socket={self.socket}', *line.split(), ok=ok)
@@ -218,6 +221,19 @@ def case_copies(bed):
     bed.refused('vol-clone raw raw2 p', "storage volume name 'raw2' already in use.")
 
 
+def holes(bed, client, *, options=''):
+    """Of the volume s, most of which are holes: there and back."""
+    down = f'{bed.folder}/home/sparse'
+    client(f'vol-download s {down} p --sparse')
+    bed.run('cmp', down, f'{bed.pool}/s')
+    check(os.stat(down).st_blocks * 512 < 4 << 20, 'holes are not told')
+    bed.virsh(f'vol-create-as p t 64M {options}')
+    client(f'vol-upload t {down} p --sparse')
+    bed.run('cmp', down, f'{bed.pool}/t')
+    check(os.stat(f'{bed.pool}/t').st_blocks * 512 < 4 << 20, 'holes are not made')
+    bed.virsh('vol-delete t p')
+
+
 def case_bytes(bed):
     bed.make_pool()
     data = os.urandom(1500000)
@@ -232,13 +248,9 @@ def case_bytes(bed):
         check(file.read() == data[1000:6000], 'offset and length')
     bed.virsh('vol-create-as p s 64M --allocation 0')
     bed.virsh(f'vol-upload s {up} p --offset 3000000')
-    bed.virsh(f'vol-download s {down} p --sparse')
-    bed.run('cmp', down, f'{bed.pool}/s')
-    check(os.stat(down).st_blocks * 512 < 4 << 20, 'holes are not told')
+    holes(bed, bed.virsh)
+    holes(bed, bed.kvsh)
     bed.virsh('vol-create-as p t 64M')
-    bed.virsh(f'vol-upload t {down} p --sparse')
-    bed.run('cmp', down, f'{bed.pool}/t')
-    check(os.stat(f'{bed.pool}/t').st_blocks * 512 < 4 << 20, 'holes are not made')
     bed.virsh('vol-wipe v p')
     with open(f'{bed.pool}/v', 'rb') as file:
         check(not any(file.read()), 'vol-wipe leaves bytes')
@@ -340,16 +352,19 @@ def case_peer(bed):
     libvirtd = shutil.which('libvirtd') or '/usr/sbin/libvirtd'
     if not os.path.exists(libvirtd):
         raise Skipped('no libvirtd')
-    other = Bed(f'{bed.folder}/other', libvirtd)
+    other = Bed(f'{bed.folder}/other', libvirtd, bed.shell)
     try:
         libvirts, ours = peer_texts(other), peer_texts(bed)
+        other.virsh('vol-create-as p s 64M --allocation 0')
+        other.virsh(f'vol-upload s {bed.fill("up", os.urandom(1500000))} p --offset 3000000')
+        holes(other, other.kvsh, options='--allocation 0')
     finally:
         other.end()
     check(libvirts == ours, 'kvd says something else than libvirtd', '\n'.join(difflib.unified_diff(libvirts, ours, lineterm='')))
 
 
 def main():
-    program, *names = sys.argv[1:]
+    program, kvsh, *names = sys.argv[1:]
     if not shutil.which('virsh') or not shutil.which('qemu-img'):
         print('skipped: no virsh or no qemu-img')
         return 77
@@ -359,7 +374,7 @@ def main():
         def run(folder):
             name = f'{folder}/{case.__name__}'
             os.mkdir(name)
-            bed = Bed(f'{name}/b', f'{folder}/kvd')
+            bed = Bed(f'{name}/b', f'{folder}/kvd', f'{folder}/kvsh')
             try:
                 case(bed)
             except BaseException:
@@ -372,6 +387,7 @@ def main():
         os.chmod(folder, 0o755)
         # Whoever it runs as may not see where it was built.
         shutil.copy(program, f'{folder}/kvd')
+        shutil.copy(kvsh, f'{folder}/kvsh')
         return folder
 
     return cases.run({name: alone(case) for name, case in globals().items() if name.startswith('case_')}, names, make_bed)
