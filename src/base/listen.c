@@ -14,7 +14,7 @@
 
 #include "error.h"
 
-enum { BACKLOG = 4, TCP_BACKLOG = 64 };
+enum { BACKLOG = 4, TCP_BACKLOG = 64, REST_US = 10000 };
 
 /* A socket file that nobody listens on any more is a leftover, and removed. */
 static bool remove_leftover(const char *what, const struct sockaddr_un *sa, GError **error)
@@ -117,4 +117,13 @@ int kv_listen_tcp(const char *address, const char *port, GError **error)
 	if (fd < 0)
 		kv_fail_errno(error, errno, "cannot listen on '%s', port %s", address ? address : "*", port);
 	return fd;
+}
+
+int kv_listen_accept(int fd, int flags)
+{
+	int conn = accept4(fd, NULL, NULL, flags | SOCK_CLOEXEC);
+
+	if (conn < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
+		g_usleep(REST_US);
+	return conn;
 }

@@ -12,6 +12,12 @@ int kv_listen_unix(const char *what, const char *path, GError **error);
 /* Likewise on a port of TCP; address NULL: all; of one with several the first that can be had. */
 int kv_listen_tcp(const char *address, const char *port, GError **error);
 
+/*
+ * The next connection, close-on-exec and with more flags of accept4(2); -1: none. For who is told by a poll: when the process has
+ * no descriptors left this rests for some milliseconds, as the connection still waits and the poll would come back at once.
+ */
+int kv_listen_accept(int fd, int flags);
+
 /* The folder of a socket's file, so that the file can be removed when the process has no names of files any more; -1: unknown. */
 int kv_listen_folder(const char *path);
 /* Removes the socket's file, when the process may, and closes the folder. */

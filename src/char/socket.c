@@ -63,7 +63,7 @@ static void connected(struct socket_char *u, int fd)
 static gboolean on_client(gint fd, GIOCondition condition, gpointer data)
 {
 	struct socket_char *u = data;
-	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int client = kv_listen_accept(fd, SOCK_NONBLOCK);
 
 	if (client < 0)
 		return G_SOURCE_CONTINUE;

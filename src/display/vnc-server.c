@@ -216,7 +216,7 @@ static void accept_viewer(struct vnc *s, int fd, bool websocket)
 static gboolean on_connection(gint fd, GIOCondition condition, gpointer opaque)
 {
 	struct vnc_listener *l = opaque;
-	int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	int conn = kv_listen_accept(fd, 0);
 
 	if (conn >= 0)
 		accept_viewer(l->server, conn, l->websocket);

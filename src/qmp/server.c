@@ -119,7 +119,7 @@ static void put_line(struct qmp_server *s, char *line)
 
 static void accept_client(struct qmp_server *s)
 {
-	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = kv_listen_accept(s->listen_fd, SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return;

@@ -14,6 +14,7 @@
 #include <glib-unix.h>
 
 #include "error.h"
+#include "listen.h"
 #include "log.h"
 #include "machine.h"
 #include "migrate.h"
@@ -127,7 +128,7 @@ static void begin(struct incoming *in)
 static gboolean on_connection(gint fd, GIOCondition condition, gpointer opaque)
 {
 	struct incoming *in = opaque;
-	int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int peer = kv_listen_accept(fd, SOCK_NONBLOCK);
 
 	if (peer < 0)
 		return G_SOURCE_CONTINUE;

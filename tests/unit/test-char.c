@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -193,6 +194,33 @@ static void test_unix(void **state)
 	close(b);
 	close_guest(c, &g);
 	assert_int_equal(access(path, F_OK), -1);
+}
+
+/* The one who waits cannot be let in, and the loop does not spin for that. */
+static void test_unix_no_descriptors(void **state)
+{
+	enum { MS = 200, TURNS = 100 };
+	g_autofree char *path = g_build_filename(dir, "full", NULL);
+	g_autofree char *spec = g_strconcat("unix:", path, NULL);
+	gint64 until = g_get_monotonic_time() + MS * 1000;
+	struct rlimit before, limit;
+	struct guest g;
+	struct chardev *c = open_guest(spec, &g, 3);
+	int other = connect_to(path), lowest = dup(other);
+	unsigned turns = 0;
+
+	close(lowest);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	limit = (struct rlimit){ lowest, before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	for (; g_get_monotonic_time() < until; turns++)
+		g_main_context_iteration(NULL, TRUE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_in_range(turns, 1, TURNS);
+	assert_false(char_connected(c));
+	UNTIL(char_connected(c));
+	close(other);
+	close_guest(c, &g);
 }
 
 static void test_unix_leftovers(void **state)
@@ -448,6 +476,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_specs),	   cmocka_unit_test(test_file),
 		cmocka_unit_test(test_unix),	   cmocka_unit_test(test_unix_leftovers),
+		cmocka_unit_test(test_unix_no_descriptors),
 		cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_pty),
 		cmocka_unit_test(test_stdio_keys), cmocka_unit_test(test_terminal_restored),
 		cmocka_unit_test(test_terminal_stopped),

@@ -23,6 +23,7 @@
 #include "bytes.h"
 #include "classes.h"
 #include "error.h"
+#include "listen.h"
 
 enum {
 	QUEUE_SIZE = 128,
@@ -303,7 +304,7 @@ static struct connection *new_connection(struct virtio_vsock *s, int fd, enum st
 static gboolean on_client(gint fd, GIOCondition condition, gpointer opaque)
 {
 	struct virtio_vsock *s = opaque;
-	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int client = kv_listen_accept(fd, SOCK_NONBLOCK);
 	struct connection *c;
 
 	if (client < 0)
