@@ -82,17 +82,14 @@ def case_secrets(bed):
     value = bed.path('value')
     with open(value, 'wb') as file:
         file.write(b'by\0tes\xff')
-    watch = subprocess.Popen(['virsh', '-q', '-c', f'qemu+unix:///session?socket={bed.socket}', 'secret-event', '--loop', '--timeout', '20',
+    watch = subprocess.Popen(['virsh', '-q', '-c', f'qemu+unix:///session?socket={bed.socket}', 'secret-event', '--loop', '--timeout', str(kv.LIMIT),
                               '--event', 'value-changed'], env=bed.environment, stdout=subprocess.PIPE)
-    for _ in range(100):
+    end = time.monotonic() + kv.LIMIT
+    os.set_blocking(watch.stdout.fileno(), False)
+    while not watch.stdout.read():
+        check(time.monotonic() < end, 'no event of a changed value')
         bed.virsh('secret-set-value', UUID % 1, '--file', value, '--plain')
-        if os.get_blocking(watch.stdout.fileno()):
-            os.set_blocking(watch.stdout.fileno(), False)
-        if watch.stdout.read():
-            break
         time.sleep(0.1)
-    else:
-        check(False, 'no event of a changed value')
     watch.kill()
     watch.wait()
     for number in 0, 2:
