@@ -81,6 +81,7 @@ def type_and_move(client, absolute):
 
 
 def finish(client, process, text):
+    text += kv_vmm.wait_for(process, "eyboard' 17 2 1")  # the light of Scroll Lock, when the kernel has the time for it
     client.run('send-key', keys=qcode('f12'), **{'hold-time': 20})
     text += kv_vmm.wait_for(process, '@exit 0')
     check(process.wait(kv_vmm.LIMIT) == 0, 'it does not end', text)

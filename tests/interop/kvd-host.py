@@ -24,7 +24,7 @@ def case_devices(bed):
     need('libvirtd')
     with Libvirtd('qemu+unix:///session') as uri:
         def theirs(*words):
-            done = subprocess.run(['virsh', '-q', '-c', uri, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+            done = subprocess.run(['virsh', '-q', '-c', uri, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=kv.LIMIT,
                                   env=dict(os.environ, LC_ALL='C'), check=False)
             return done.stdout.decode().strip()
 
@@ -117,7 +117,7 @@ def case_secrets(bed):
     check('no secret with matching uuid' in bed.virsh('secret-dumpxml', UUID % 1, fails=True), 'it is there')
     bed.virsh('secret-list')
     read_only = subprocess.run(['virsh', '-r', '-q', '-c', f'qemu+unix:///session?socket={bed.socket}-ro', 'secret-get-value', UUID % 1],
-                               env=bed.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=60)
+                               env=bed.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=kv.LIMIT)
     check(read_only.returncode, 'a value for a reader alone')
 
 

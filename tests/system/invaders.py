@@ -46,7 +46,7 @@ def run(program, folder):
     subprocess.run(['grub-mkrescue', '-d', '/usr/lib/grub/i386-pc', '-o', f'{folder}/iso', f'{folder}/tree'], check=True,
                    capture_output=True)
     with screen.Machine(program, folder, 'game', '--cdrom', f'{folder}/iso', '--memory', '64M') as machine:
-        before = '\n'.join(machine.wait_for([r'-\*-.*-\*-', SHIP], font, 60))
+        before = '\n'.join(machine.wait_for([r'-\*-.*-\*-', SHIP], font, 200))
         column, end = place(machine, font), time.monotonic() + 200
         while look(machine, font) == before:
             check(time.monotonic() < end, 'nothing moves')
