@@ -254,7 +254,7 @@ static uint8_t uart_in(struct world *w, unsigned reg)
 /* Runs the main context until the line status says that a byte is there. */
 static bool byte_comes(struct world *w)
 {
-	for (unsigned i = 0; i < 1000; i++) {
+	for (unsigned i = 0; i < 60000; i++) {
 		if (uart_in(w, 5) & 1)
 			return true;
 		settle();

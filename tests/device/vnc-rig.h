@@ -15,7 +15,7 @@
 #include "input.h"
 #include "vnc.h"
 
-enum { WIDTH = 320, HEIGHT = 200, LIMIT_MS = 20000, EVENTS = 64 };
+enum { WIDTH = 320, HEIGHT = 200, LIMIT_MS = 60000, EVENTS = 64 };
 
 /* A screen, a keyboard with a pointer, and the server. */
 struct world {

@@ -50,7 +50,10 @@ class Machine:
         self.select.register(self.agent, selectors.EVENT_READ, lambda fd: self.read(fd, self.ask))
 
     def read(self, fd, use):
-        data = fd.recv(65536)
+        try:
+            data = fd.recv(65536)
+        except ConnectionResetError:  # who has not read what it was told
+            data = b''
         if not data:
             self.select.unregister(fd)
             self.data.pop(fd, None)

@@ -8,7 +8,7 @@ KEY = ['--generate-privkey', '--key-type=ecdsa', '--curve=secp256r1']
 
 def tool(folder, *words):
     done = subprocess.run(('certtool',) + words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, check=False, timeout=60)
+                          stderr=subprocess.STDOUT, check=False, timeout=180)
     assert not done.returncode, done.stdout
 
 

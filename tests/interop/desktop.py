@@ -16,7 +16,7 @@ from gi.repository import Gio, GLib
 
 from cases import Failed, Skipped, check
 
-LIMIT = 60
+LIMIT = 180
 WIDTH, HEIGHT = 1280, 960
 # AT-SPI's numbers: atspi-constants.h
 STATES = {4: 'checked', 12: 'focused', 23: 'selected', 24: 'sensitive', 25: 'showing'}

@@ -50,7 +50,7 @@ class Bed:
         return os.path.join(self.folder, f'{self.n}.{name}')
 
     def io(self, *args, script=None, good=True):
-        done = subprocess.run([self.format_io, *map(str, args)], input=script, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([self.format_io, *map(str, args)], input=script, capture_output=True, text=True, timeout=180)
         check(not good or done.returncode == 0, f'format-io {args}: {done.returncode}', done.stdout, done.stderr)
         return done
 
@@ -60,7 +60,7 @@ class Bed:
 
 
 def tool(*args, good=True):
-    done = subprocess.run(list(map(str, args)), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(list(map(str, args)), capture_output=True, text=True, timeout=180)
     check(not good or done.returncode == 0, f'{args}: {done.returncode}', done.stdout, done.stderr)
     return done
 

@@ -115,7 +115,8 @@ class Watcher:
         return set(re.findall(rf'^@at{self.turn} (\S+) (\d+) ?(.*?)\r?$', text, re.M))
 
     def wait(self, want):
-        for _ in range(100):
+        end, have = time.monotonic() + kv_vmm.LIMIT, None
+        while time.monotonic() < end:
             have = self.units()
             if have == want:
                 return
@@ -444,7 +445,7 @@ def case_errors(bed):
             (f'{disk},snapshot=on,format=auto', 'is for disks that the guest does not write'),
             (f'{disk},serial={"x" * 21}', 'is longer than 20 characters')]:
         done = subprocess.run([bed.program, '--accel', 'soft', '--quiet', '--console', f'file:{bed.folder}/log', '--kernel',
-                               bed.kernel, '--disk', keys], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+                               bed.kernel, '--disk', keys], stdin=subprocess.DEVNULL, capture_output=True, timeout=kv_vmm.LIMIT, check=False)
         text = done.stderr.decode()
         check(done.returncode == 1 and len(text.splitlines()) == 1 and message in text, f'{keys}: not "{message}"', text)
 

@@ -40,6 +40,11 @@ class Bed(kv_vmm.Bed):
         subprocess.run([f'{self.root}/tools/make-initrd', '-k', *options, self.initrd, *self.programs], check=True)
 
 
+def comes(*names):
+    """What a guest does until its kernel has found these devices."""
+    return ''.join(f"until grep -q '{name}' /proc/bus/input/devices; do sleep 0.1; done; " for name in names)
+
+
 def qcode(*names):
     return [{'type': 'qcode', 'data': name} for name in names]
 
@@ -76,9 +81,10 @@ def type_and_move(client, absolute):
 
 
 def finish(client, process, text):
+    text += kv_vmm.wait_for(process, "eyboard' 17 2 1")  # the light of Scroll Lock, when the kernel has the time for it
     client.run('send-key', keys=qcode('f12'), **{'hold-time': 20})
     text += kv_vmm.wait_for(process, '@exit 0')
-    check(process.wait(60) == 0, 'it does not end', text)
+    check(process.wait(kv_vmm.LIMIT) == 0, 'it does not end', text)
     return text
 
 
@@ -102,7 +108,7 @@ def case_usb(bed):
     """A keyboard, a tablet and a mouse at the USB controller: Linux finds them, and hears of all."""
     path = f'{bed.folder}/qmp'
     process = bed.start('--device', 'usb-kbd', '--device', 'usb-mouse', '--device', 'usb-tablet,id=pen', '--qmp', f'socket=unix:{path}',
-                        run='sleep 2; /bin/evdev-log')
+                        run=comes('Kvasir USB Keyboard', 'Kvasir USB Mouse', 'Kvasir USB Tablet') + '/bin/evdev-log')
     try:
         text = kv_vmm.wait_for(process, 'listening')
         check("device 'Kvasir USB Tablet' 32767" in text, 'no tablet', text)
@@ -123,7 +129,7 @@ def case_virtio(bed):
     """The same of virtio."""
     path = f'{bed.folder}/qmp'
     process = bed.start('--device', 'virtio-keyboard', '--device', 'virtio-tablet', '--device', 'virtio-mouse', '--qmp',
-                        f'socket=unix:{path}', run='/bin/evdev-log')
+                        f'socket=unix:{path}', run=comes('Kvasir Virtio Keyboard', 'Kvasir Virtio Tablet', 'Kvasir Virtio Mouse') + '/bin/evdev-log')
     try:
         text = kv_vmm.wait_for(process, 'listening')
         client = qmp.Client(path)
@@ -145,7 +151,7 @@ def case_usb_disks(bed):
         with open(name, 'wb') as file:
             file.write(data if name == second else bytes(16 << 20))
     text = bed.run('--disk', f'{first},bus=usb', '--disk', f'{second},bus=usb,readonly=on', '--disk', f'{second},bus=usb,media=cdrom',
-                   run='while ! [ -e /dev/sr0 -a -e /dev/sdb ]; do sleep 0.2; done; sleep 0.5; '
+                   run='while ! [ -e /dev/sr0 -a -e /dev/sdb ] || [ $(cat /sys/block/sd[ab]/size | grep -c 32768) = 0 ]; do sleep 0.2; done; '
                        'for i in sda sdb; do [ $(cat /sys/block/$i/size) = 32768 ] && a=$i || b=$i; done; '
                        'echo @speed $(cat /sys/bus/usb/devices/2-[123]/speed); echo @ro $(cat /sys/block/$a/ro /sys/block/$b/ro); '
                        'dd if=/dev/$b of=/dev/$a bs=1M conv=fsync 2>/dev/null; echo 3 > /proc/sys/vm/drop_caches; '
@@ -171,7 +177,7 @@ def case_ps2(bed):
         if not os.path.exists(needed):
             raise Skipped(f'no {needed}')
     disk, path = f'{bed.folder}/boot', f'{bed.folder}/qmp'
-    line = 'console=ttyS0 quiet panic=-1 kv.run="sleep 1; /bin/evdev-log"'
+    line = f'console=ttyS0 quiet panic=-1 kv.run="{comes("AT Translated Set 2 keyboard", "ImExPS/2 Generic Explorer Mouse")}/bin/evdev-log"'
     subprocess.run([f'{bed.root}/tools/make-boot-disk', '-r', disk, bed.kernel, bed.initrd, line], check=True)
     process = boot_from_disk(bed, disk, path)
     try:

@@ -130,6 +130,12 @@ def case_start(bed):
         check(word not in libraries, f'kv-img loads {word}', libraries)
 
 
+def catches(pid, number):
+    """Whether a process has a handler for a signal."""
+    with open(f'/proc/{pid}/status', encoding='ascii') as file:
+        return int(next(line.split()[1] for line in file if line.startswith('SigCgt')), 16) >> number - 1 & 1
+
+
 def case_signal(bed):
     """SIGUSR1 prints how far a conversion is, and does not end it."""
     path = f'{bed.folder["kv"]}/signal.raw'
@@ -140,9 +146,8 @@ def case_signal(bed):
     process = subprocess.Popen([bed.program, 'convert', '-r', '32M', '-f', 'raw', path, f'{path}.out'], stderr=subprocess.PIPE)
     text, end = b'', time.monotonic() + LIMIT
     while not text and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.2)
-        process.send_signal(signal.SIGUSR1)
-        if os.path.exists(f'{path}.out') and os.stat(f'{path}.out').st_blocks:
+        if catches(process.pid, signal.SIGUSR1) and os.path.exists(f'{path}.out') and os.stat(f'{path}.out').st_blocks:
+            process.send_signal(signal.SIGUSR1)
             text = process.stderr.readline()
     check(re.fullmatch(rb'    \([\d.]+/100%\)\n', text), f'no progress: {text}')
     process.stderr.close()

@@ -444,6 +444,12 @@ def is_socket(path):
         return False
 
 
+def read_by(pid):
+    """Bytes that a process has had of files and sockets."""
+    with open(f'/proc/{pid}/io', encoding='ascii') as file:
+        return int(file.readline().split()[1])
+
+
 def case_lost(bed):
     """A server that goes away in the middle: one message, an error, no hang."""
     bed.disk('a', 'raw')
@@ -454,7 +460,10 @@ def case_lost(bed):
     while not any(is_socket(f'/proc/{client.pid}/fd/{number}') for number in range(3, 16)):
         check(client.poll() is None and time.monotonic() < end, 'no connection')
         time.sleep(.01)
-    time.sleep(.2)
+    before = read_by(process.pid)
+    while read_by(process.pid) < before + MIB:  # requests are served
+        check(client.poll() is None and time.monotonic() < end, 'no requests')
+        time.sleep(.01)
     process.kill()
     process.wait()
     message = client.communicate(timeout=LIMIT)[1].decode()

@@ -271,6 +271,21 @@ def case_block_device(bed):
         subprocess.run([losetup, '-d', device], check=True)
 
 
+def receive(port, size):
+    """So many bytes, or those until the other side ends."""
+    got = b''
+    with socket.create_connection(('127.0.0.1', port), timeout=LIMIT) as peer:
+        while len(got) < size:
+            try:
+                data = peer.recv(65536)
+            except ConnectionResetError:
+                break
+            if not data:
+                break
+            got += data
+    return got
+
+
 def case_net(bed):
     """An address by DHCP, a page from a server of the host, and a connection from the host into the guest."""
     server = socket.create_server(('127.0.0.1', 0))
@@ -292,16 +307,9 @@ def case_net(bed):
     try:
         text = wait_for(process, f'{len(answer)}')
         check('lease of 10.0.2.15 obtained' in text, 'no lease', text)
-        time.sleep(0.5)
-        got = b''
-        with socket.create_connection(('127.0.0.1', forward), timeout=LIMIT) as peer:
-            while True:
-                data = peer.recv(65536)
-                if not data:
-                    break
-                got += data
-                if len(got) == len(answer):
-                    break
+        got, end = b'', time.monotonic() + LIMIT
+        while not got and time.monotonic() < end:  # the guest may not listen yet
+            got = receive(forward, len(answer))
         check(got == answer, f'{len(got)} bytes came back of {len(answer)}')
     finally:
         stop(process)
@@ -483,15 +491,23 @@ def read_until(fd, what):
     return text
 
 
+def until_heard(say, fd, what):
+    """Says it again until it comes back: what is said before the guest listens is lost."""
+    text, end = b'', time.monotonic() + LIMIT
+    while what not in text:
+        check(time.monotonic() < end, f'no "{what}"', text.decode(errors='replace'))
+        say()
+        while what not in text and select.select([fd], [], [], 1)[0]:
+            text += os.read(fd, 65536)
+
+
 def case_terminal(bed):
     """Keys reach the guest, Ctrl-A X leaves, and the terminal is as before; after a crash as well."""
     process, master, slave, before = on_terminal(bed.command(run='sh < /dev/console > /dev/console 2>&1'))
     try:
         read_until(master, '@init')
-        time.sleep(1)
         check(not termios.tcgetattr(slave)[3] & termios.ICANON, 'the terminal is not raw')
-        os.write(master, b'echo $((6*7))-there\n')
-        read_until(master, '42-there')
+        until_heard(lambda: os.write(master, b'echo $((6*7))-there\n'), master, b'42-there')
         os.write(master, b'\x01x')
         check(process.wait(LIMIT) == 0, f'Ctrl-A X ends with status {process.returncode}')
         check(termios.tcgetattr(slave) == before, 'the terminal is not restored')
@@ -529,10 +545,7 @@ def case_consoles(bed):
             text = b''
             while b'@init' not in text:
                 text += peer.recv(4096)
-            time.sleep(1)
-            peer.sendall(b'hello guest\n')
-            while b'hello guest' not in text:
-                text += peer.recv(4096)
+            until_heard(lambda: peer.sendall(b'hello guest\n'), peer.fileno(), b'hello guest')
     finally:
         stop(process)
     process = bed.start('--console', 'pty', run='sleep 1; while :; do echo on-the-pty; sleep 1; done')

@@ -5,9 +5,11 @@ what kvd itself cannot write. A stand-in for kv-vmm (agent-vmm.py) does at each 
 is virsh's word.
 usage: kvd-faults.py KVD KV-VMM SOURCE-ROOT LATE-PRELOAD CASE...   Exit status 77: virsh is missing."""
 import argparse
+import glob
 import importlib
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -19,7 +21,6 @@ from cases import Skipped, check
 
 kv = importlib.import_module('kvd-kv')
 agent = importlib.import_module('kvd-agent')
-kv.LIMIT = 30
 CARD = "<interface type='user'><mac address='52:54:00:00:00:01'/><model type='virtio'/><link state='{}'/></interface>"
 RNG = "<rng model='virtio'><backend model='random'>/dev/random</backend></rng>"
 NETWORK = "<network><name>it</name><uuid>5fe6f1b1-6a5c-4f0c-8b3e-000000000001</uuid><ip address='{}' netmask='255.255.255.0'/></network>"
@@ -29,8 +30,7 @@ CONCLUDED = ['JOB_STATUS_CHANGE', {'id': 'pull-vda', 'status': 'concluded'}]
 
 class Fake(agent.Fake):
     def does(self, command, *steps):
-        with open(f'{self.folder}/do-{command}.json', 'w', encoding='utf-8') as file:
-            json.dump(steps, file)
+        self.put(f'do-{command}', json.dumps(steps).encode())
 
     def comes(self, name):
         with open(f'{self.folder}/{name}', 'wb'):
@@ -88,17 +88,14 @@ def case_late_abort(bed):
         suspend = fake.begin('suspend', 'inner')
         fake.waits('end')
         abort = fake.begin('blockjob', 'inner', 'vda', '--abort')
-        time.sleep(.3)  # it waits for its turn
+        time.sleep(.3)  # mostly it waits for its turn then; whenever it comes, the domain is nobody's in the end
         fake.comes('end')
         fake.waits('go-on')
         time.sleep(.1)
         fake.comes('go-on')
         check(suspend.wait(kv.LIMIT) == 0 and abort.wait(kv.LIMIT) != 0, 'another end', suspend.stdout.read(), abort.stdout.read())
-        start = time.monotonic()
         bed.wait_for(lambda: 'Block Pull' not in fake.info(), 'the job stays')
-        ended = time.monotonic()
-        fake.ask('reset')
-        check(time.monotonic() - start < 20, f'somebody has the domain still: {time.monotonic() - start} s, ended after {ended - start}')
+        fake.ask('reset')  # which fails while somebody has the domain
     fake.end()
 
 
@@ -138,12 +135,11 @@ def case_slow_disk(bed):
     fake = Fake(bed)
     fake.does('query-migrate', ['return', {'status': 'completed'}])
     save = fake.begin('save', 'inner', path)
-    bed.wait_for(lambda: os.path.exists(path), 'it is not saved')
-    time.sleep(1)
-    start = time.monotonic()
+    bed.wait_for(lambda: os.path.exists(path + '.syncing'), 'it is not saved')
     bed.virsh('list')
-    took = time.monotonic() - start
-    check(save.poll() is None and took < 2, f'a list takes {took} s', str(save.poll()))
+    check(save.poll() is None, 'the disk has not taken its time', str(save.poll()))
+    with open(path + '.synced', 'wb'):
+        pass
     check(save.wait(kv.LIMIT) == 0, 'it is not saved', save.stdout.read())
     bed.virsh('undefine', 'inner')
 
@@ -156,12 +152,10 @@ def case_stuck(bed):
     fake.does('device_add', ['wait', 'never'])
     attach = fake.begin('attach-device', 'inner', bed.path('rng.xml'), '--live')
     fake.waits('never')
-    start = time.monotonic()
-    fake.ask('destroy')
-    took = time.monotonic() - start
-    check(took < 25, f'it takes {took} s')
+    fake.ask('destroy')  # which fails when it waits for who has the domain
     bed.wait('shut off (destroyed)', 'inner')
-    check(attach.wait(kv.LIMIT) != 0, 'it is attached', attach.stdout.read())
+    text = attach.communicate(timeout=kv.LIMIT)[0]
+    check(attach.returncode and 'does not answer' not in text, 'it is attached, or its time was over', text)
     well(bed)
     bed.virsh('undefine', 'inner')
 
@@ -186,12 +180,12 @@ def save_killed(bed, fake, status):
     path = bed.path('data/kvasir/save/inner.save')
     fake.does('stop', ['event', 'STOP', {}], ['return', {}])
     fake.does('cont', ['event', 'RESUME', {}], ['return', {}])
-    fake.does('query-migrate', ['return', {'status': status}])
+    fake.does('query-migrate', ['mark', 'asked'], ['return', {'status': status}])
     fake.does('migrate_cancel', ['mark', 'cancelled'], ['return', {}])
     save = fake.begin('managedsave', 'inner')
     bed.wait_for(lambda: os.path.exists(path) and open(path, 'rb').read(16) == b'LibvirtQemud' + (b'Part' if status == 'active' else b'Save'),
                  'it is not saved')
-    time.sleep(.2)
+    bed.wait_for(lambda: os.path.exists(f'{fake.folder}/asked'), 'it is not asked how far it is')
     bed.stop(signal.SIGKILL)
     save.communicate(timeout=kv.LIMIT)
     fake.does('query-status', ['return', {'status': 'paused', 'running': False}])
@@ -348,6 +342,17 @@ def case_long_dump(bed):
     bed.virsh('undefine', 'inner')
 
 
+def reads_folder(pid, folder):
+    """Whether a process has it open."""
+    for path in glob.glob(f'/proc/{pid}/fd/*'):
+        try:
+            if os.readlink(path) == folder:
+                return True
+        except OSError:
+            pass
+    return False
+
+
 def case_two_pools(bed):
     """Of two that create a pool at once one is told that it is there; it is what was started."""
     folders = [bed.path('large'), bed.path('small')]
@@ -360,10 +365,16 @@ def case_two_pools(bed):
     for stored in False, True:
         if stored:
             bed.virsh('pool-define', folders[1] + '.xml')
+        second = subprocess.Popen(['virsh', '-q', '-c', f'qemu+unix:///session?socket={bed.socket}'], env=bed.environment, text=True, bufsize=1,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        second.stdin.write('uri\n')
+        while 'qemu+unix' not in second.stdout.readline():  # it is connected
+            pass
         first = Fake.begin(argparse.Namespace(bed=bed), 'pool-create', folders[0] + '.xml')
-        time.sleep(.15)
-        check(first.poll() is None, 'it is too fast')
-        text = bed.virsh('pool-create', folders[1] + '.xml', fails=True)
+        while first.poll() is None and not reads_folder(bed.process.pid, folders[0]):
+            pass
+        second.stdin.write(f'pool-create {folders[1]}.xml\n')
+        text = second.communicate(timeout=kv.LIMIT)[0]
         check(first.wait(kv.LIMIT) == 0 and 'already active' in text, 'another end', text, first.stdout.read())
         check(folders[0] in bed.virsh('pool-dumpxml', 'it'), 'another pool than the one that was started', bed.virsh('pool-dumpxml', 'it'))
         bed.virsh('pool-destroy', 'it')
@@ -374,6 +385,24 @@ OPEN = """
 import sys, os, libvirt
 os.close(libvirt.open(sys.argv[1]).lookupByName('inner').openGraphicsFD(0))
 """
+
+
+def sockets_of(pid):
+    """The inodes of a process's sockets."""
+    for path in glob.glob(f'/proc/{pid}/fd/*'):
+        try:
+            found = re.fullmatch(r'socket:\[(\d+)\]', os.readlink(path))
+        except OSError:
+            continue
+        if found:
+            yield found[1]
+
+
+def dials(sockets, port):
+    """Whether one of these is not connected yet to a port of this host (state SYN_SENT)."""
+    with open('/proc/net/tcp', encoding='ascii') as file:
+        rows = [line.split() for line in file][1:]
+    return any(row[9] in sockets and row[3] == '02' and row[2].endswith(f':{port:04X}') for row in rows)
 
 
 def case_busy_screen(bed):
@@ -387,17 +416,21 @@ def case_busy_screen(bed):
         for client in clients:
             client.setblocking(False)
             client.connect_ex(('127.0.0.1', port))
-        opener = subprocess.Popen(['/usr/bin/python3', '-c', OPEN, f'qemu+unix:///session?socket={bed.socket}'], env=bed.environment,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        time.sleep(.5)
-        start = time.monotonic()
-        bed.virsh('list')
-        took, running = time.monotonic() - start, opener.poll() is None
-        text = opener.communicate(timeout=kv.LIMIT)[0]
-        if 'No module named' in text:
-            raise Skipped('no libvirt-python')
-        check(running and 'cannot connect to the screen' in text, 'it is connected to', text)
-        check(took < 3, f'a list takes {took} s')
+        sockets, served = set(sockets_of(bed.process.pid)), False
+        for _ in range(5):  # kvd waits for seconds, in which a list may not get its turn now and then
+            opener = subprocess.Popen(['/usr/bin/python3', '-c', OPEN, f'qemu+unix:///session?socket={bed.socket}'], env=bed.environment,
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            while opener.poll() is None and not dials(set(sockets_of(bed.process.pid)) - sockets, port):
+                time.sleep(.01)
+            bed.virsh('list')
+            served = dials(set(sockets_of(bed.process.pid)) - sockets, port)
+            text = opener.communicate(timeout=kv.LIMIT)[0]
+            if 'No module named' in text:
+                raise Skipped('no libvirt-python')
+            check('cannot connect to the screen' in text, 'it is connected to', text)
+            if served:
+                break
+        check(served, 'a list waits for a screen')
         for client in clients:
             client.close()
     fake.end()

@@ -176,8 +176,11 @@ class Bed:
     def pids(self):
         found = []
         for path in glob.glob(self.path('run/kvasir/status/*.xml')):
-            with open(path, encoding='utf-8') as file:
-                found.append(int(re.search(r"pid='(\d+)'", file.read())[1]))
+            try:
+                with open(path, encoding='utf-8') as file:
+                    found.append(int(re.search(r"pid='(\d+)'", file.read())[1]))
+            except FileNotFoundError:  # it has just ended
+                pass
         return found
 
 
@@ -530,6 +533,15 @@ def case_many(bed):
     check(bed.virsh('list', '--all', '--name') == '', 'definitions are left')
 
 
+def is_free(name):
+    with socket.socket(socket.AF_UNIX) as mine:
+        try:
+            mine.bind(name)
+        except OSError:
+            return False
+    return True
+
+
 def case_ports(bed):
     """A port that another daemon has chosen, whose machine does not listen yet, is not chosen again."""
     with open(bed.path('seen.xml'), 'w', encoding='utf-8') as file:
@@ -548,8 +560,7 @@ def case_ports(bed):
     port, web = (int(re.search(f" {name}='([0-9]+)'", xml)[1]) for name in ('port', 'websocket'))
     check(port >= 5940 and web >= 5740, f'ports {port} and {web} are others')
     for number in port, web:
-        with socket.socket(socket.AF_UNIX) as mine:
-            mine.bind(f'\0kvd-port-{number}')  # held for the start alone
+        bed.wait_for(lambda number=number: is_free(f'\0kvd-port-{number}'), 'it is held after the start')  # by others for a moment
         socket.create_connection(('127.0.0.1', number)).close()
     bed.virsh('destroy', 'seen')
     bed.virsh('undefine', 'seen')

@@ -222,7 +222,7 @@ def case_long_name(bed):
     done = subprocess.Popen(['virsh', '-c', f'qemu+unix:///session?socket={bed.socket}', 'snapshot-revert', 'n', 's1'], env=bed.environment,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        text = done.communicate(timeout=20)[0]
+        text = done.communicate(timeout=LIMIT)[0]
     except subprocess.TimeoutExpired:
         done.kill()
         bed.stop(signal.SIGKILL)
@@ -545,7 +545,12 @@ def case_events(bed):
             time.sleep(0.05)
 
     try:
-        time.sleep(0.5)
+        with open(bed.path('again.xml'), 'w', encoding='utf-8') as file:
+            file.write(bed.virsh('dumpxml', 'v', '--inactive'))
+        end = time.monotonic() + LIMIT
+        while b'Defined' not in open(bed.path('events'), 'rb').read():  # it listens
+            check(time.monotonic() < end, 'no events')
+            bed.virsh('define', bed.path('again.xml'))
         bed.virsh('start', 'v')
         heard('Started Booted')
         bed.keep('v', 'a')
@@ -569,7 +574,7 @@ def case_job(bed):
     bed.virsh('start', 'j')
     bed.keep('j', 'a')
     for kind in [], ['--memspec', f'file={bed.path("j.mem")}', '--live']:
-        bed.monitor('j', 'migrate-set-parameters', **{'max-bandwidth': 20000})
+        bed.monitor('j', 'migrate-set-parameters', **{'max-bandwidth': 10000})
         client = subprocess.Popen(['virsh', '-q', '-c', f'qemu+unix:///session?socket={bed.socket}', 'snapshot-create-as', 'j', 's', *kind],
                                   env=bed.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         end = time.monotonic() + LIMIT
@@ -587,7 +592,7 @@ def case_job(bed):
         check(not [name for name in os.listdir(bed.folder) if name.startswith(('j.mem', 'j.s'))], 'files are left')
         check(bed.kept('j') == 'b', 'it does not run')
         bed.live_write('j', 3)
-    bed.monitor('j', 'migrate-set-parameters', **{'max-bandwidth': 20000})
+    bed.monitor('j', 'migrate-set-parameters', **{'max-bandwidth': 10000})
     client = subprocess.Popen(['virsh', '-q', '-c', f'qemu+unix:///session?socket={bed.socket}', 'snapshot-create-as', 'j', 's'],
                               env=bed.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while 'Memory total' not in bed.virsh('domjobinfo', 'j'):

@@ -122,10 +122,10 @@ def case_bytes(bed):
             with open(f'{bed.folder}/down', 'rb') as file:
                 check(file.read() == data, f'{program}: a volume is another one after its way')
         xml = bed.script('net.xml', "<network><name>n</name><forward mode='nat'/><ip address='10.9.0.1' netmask='255.255.255.0'/></network>")
-        line = ['virsh', '-c', bed.uri(), 'net-event', '--event', 'lifecycle', '--timeout', '30']
+        line = ['virsh', '-c', bed.uri(), 'net-event', '--event', 'lifecycle', '--timeout', str(LIMIT)]
         with subprocess.Popen(line, env=kvd.env, stdout=subprocess.PIPE, text=True) as events:
             local, number = f'qemu+unix:///session?socket={kvd.socket}', 0
-            while events.poll() is None and number < 100:  # until it has heard of one
+            while events.poll() is None:  # until it has heard of one
                 kvd.virsh(local, 'net-undefine' if number % 2 else 'net-define', 'n' if number % 2 else xml)
                 number += 1
             check("event 'lifecycle' for network n" in events.communicate(timeout=LIMIT)[0], 'no event')

@@ -10,7 +10,6 @@ import ssl
 import struct
 import subprocess
 import sys
-import time
 
 import cases
 import certs
@@ -230,31 +229,25 @@ def case_slow(bed):
             for serial in range(400):
                 call(sock, 7, serial=serial)
             kvd.list(bed.uri('good'))
-            time.sleep(.3)
             for serial in range(400):
                 check(answer(sock)[0][4] == serial, 'an answer is missing')
 
 
 def case_keepalive(bed):
     """keepalive_interval and keepalive_count: one that does not answer is disconnected, one that does is not."""
-    with bed.start('keepalive_interval = 1', 'keepalive_count = 2') as kvd, bed.raw() as deaf, bed.raw() as good:
+    with bed.start('keepalive_interval = 1', 'keepalive_count = 4') as kvd, bed.raw() as deaf, bed.raw() as good:
         for sock in deaf, good:
             check(sock.recv(1) == b'\1', 'the byte')
             call(sock, 60, struct.pack('>I', 10))
             check(answer(sock)[0][5] == 0, 'feature')
-        deaf.settimeout(20)
-        good.settimeout(20)
-        pings, began = 0, time.monotonic()
-        while time.monotonic() - began < 5:
+        for _ in range(6):  # more than there may be without an answer
             header, _ = answer(good)
             check(header[:3] == (KEEPALIVE, 1, 1), 'what comes is no ping', header)
             good.sendall(struct.pack('>7I', 28, KEEPALIVE, 1, 2, 2, 0, 0))
-            pings += 1
-        check(pings >= 3, f'{pings} pings')
         data = b''
         while more := deaf.recv(100):
             data += more
-        check(len(data) == 2 * 28, f'{len(data)} bytes before the end')
+        check(len(data) == 4 * 28, f'{len(data)} bytes before the end')
         kvd.list(bed.uri('good'))
 
 

@@ -67,7 +67,7 @@ class Bed(kvd_kv.Bed):
     def ask(self, *words):
         try:
             done = subprocess.run([self.kvsh, '-q', '-c', f'qemu+unix:///session?socket={self.socket}', *words], env=self.environment,
-                                  cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, check=False)
+                                  cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=kvd_kv.LIMIT, check=False)
         except subprocess.TimeoutExpired:
             return None, ''
         return done.returncode, done.stdout.decode()
@@ -78,7 +78,7 @@ class Bed(kvd_kv.Bed):
         with open(self.path('kvd.log'), 'ab') as log:
             self.process = subprocess.Popen([self.kvd, '--session', '--socket', self.socket, '--vmm', self.vmm],
                                             env=environment, stdout=log, stderr=log, start_new_session=True)
-        end = time.monotonic() + 20
+        end = time.monotonic() + kvd_kv.LIMIT
         while self.process.poll() is None and time.monotonic() < end:
             if self.say('uri')[0] == 0:
                 return True
@@ -110,7 +110,7 @@ class Bed(kvd_kv.Bed):
             self.say(f'pool-undefine {name}')
         for name in os.listdir(self.path('pool')):
             os.unlink(self.path(f'pool/{name}'))
-        check(not self.machines(), 'machines are left', str(self.machines()))
+        self.wait_for(lambda: not self.machines(), 'machines are left')
 
 
 def work(bed, what):
@@ -136,9 +136,14 @@ def work(bed, what):
 def compare(bed, what, may):
     """A daemon that is well says what may be so, and what runs is what it says that runs."""
     bed.start()
-    running = set(bed.say('list --name')[1].split())
+    running = set()
+
+    def is_so():
+        running.clear()
+        running.update(bed.say('list --name')[1].split())
+        return running == set(bed.machines())
+    bed.wait_for(is_so, f'{what}: kvd says that others run than those that do')  # one that was killed takes a moment to go
     names = set(bed.say('list --all --name')[1].split())
-    check(running == set(bed.machines()), f'{what}: kvd says that {running} run', str(bed.machines()), bed.log())
     for name, possible in may.items():
         title = None
         if name in names:
@@ -241,12 +246,12 @@ def case_crowd(bed):
 
 def settle(bed, names, before):
     """What runs is what kvd says; with all stopped nothing of them is left, and with all running it is as in the beginning."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + kvd_kv.LIMIT
     while set(bed.say('list --name')[1].split()) != set(bed.machines()):
         check(time.monotonic() < end, 'kvd knows not what runs', bed.say('list --name')[1], str(bed.machines()))
         time.sleep(.2)
     bed.each_of(bed.say('list --name')[1].split(), 'destroy {}')
-    check(not bed.machines(), 'machines are left', str(bed.machines()))
+    bed.wait_for(lambda: not bed.machines(), 'machines are left')
     check(not glob.glob(bed.path('run/kvasir/status/*.xml')), 'status files are left')
     left = glob.glob(bed.path('run/kvasir/run/*'))
     check(not left, 'folders of machines are left', str(left))

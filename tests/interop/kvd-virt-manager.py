@@ -21,7 +21,7 @@ import cases  # noqa: E402
 from cases import Failed, Skipped, check  # noqa: E402
 
 PYTHON = '/usr/bin/python3'  # Debian's, which has gi
-LIMIT = 60
+LIMIT = 180
 GRAPHICS = "<graphics type='vnc' port='-1'/><video><model type='vga'/></video>"
 pictures = ''
 snapshots = importlib.import_module('kvd-snapshots')

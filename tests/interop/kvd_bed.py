@@ -46,7 +46,7 @@ class Kvd:
     def __exit__(self, kind, *unused):
         self.daemon.terminate()
         try:
-            status = self.daemon.wait(20)
+            status = self.daemon.wait(LIMIT)
         except subprocess.TimeoutExpired:
             self.daemon.kill()
             status = self.daemon.wait()

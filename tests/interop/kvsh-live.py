@@ -12,6 +12,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -186,28 +187,55 @@ def case_edits(twins):
     twins.lines('edits')
 
 
-# What happens while both listen, one after the other.
-HAPPENS = [['start', 'vm'], ['suspend', 'vm'], ['resume', 'vm'], ['reset', 'vm'], ['metadata', 'vm', 'urn:a', '--key', 'k', '--set', '<a/>', '--live'],
+# What happens while both listen, one after the other, again and again.
+HAPPENS = [['define', '{dir}/vm.xml'], ['start', 'vm'], ['suspend', 'vm'], ['resume', 'vm'], ['reset', 'vm'], ['metadata', 'vm', 'urn:a', '--key', 'k', '--set', '<a/>', '--live'],
            ['setmem', 'vm', '64M', '--live'], ['net-define', '{dir}/net.xml'], ['net-start', 'isolated'], ['net-destroy', 'isolated'],
            ['net-undefine', 'isolated'], ['pool-create-as', 'p', 'dir', '--target', '{dir}'], ['pool-refresh', 'p'], ['pool-destroy', 'p'],
            ['secret-define', '{dir}/secret.xml'], ['secret-set-value', UUID.format(9), 'YQ=='], ['secret-undefine', UUID.format(9)],
            ['destroy', 'vm'], ['autostart', 'vm'], ['define', '{dir}/vm.xml'], ['undefine', 'vm']]
-LISTEN = ['event --all --loop --timestamp', 'event --event lifecycle --domain vm --loop', 'event --event reboot', 'net-event --event lifecycle --loop',
-          'pool-event --event lifecycle --loop --timestamp', 'pool-event --event refresh', 'secret-event --event lifecycle --loop', 'qemu-monitor-event --pretty --loop',
-          'qemu-monitor-event --event RESET --timestamp', 'qemu-monitor-event --regex --event "STOP|RESUME" --loop']
+# What listens, and what those that go on hear once in each turn.
+LISTEN = {'event --all --loop --timestamp': 'Undefined', 'event --event lifecycle --domain vm --loop': 'Undefined', 'event --event reboot': None,
+          'net-event --event lifecycle --loop': 'Undefined', 'pool-event --event lifecycle --loop --timestamp': 'Stopped',
+          'pool-event --event refresh': None, 'secret-event --event lifecycle --loop': 'Undefined', 'qemu-monitor-event --pretty --loop': 'SHUTDOWN',
+          'qemu-monitor-event --event RESET --timestamp': None, 'qemu-monitor-event --regex --event "STOP|RESUME" --loop': 'STOP'}
 
 
 # virsh's own, now and then.
 LEAK = 'error: One or more references were leaked after disconnect from the hypervisor\n'
 
 
-def connections(path):
-    with open('/proc/net/unix', encoding='utf-8') as file:
-        return sum(line.split()[5] == '03' and line.rstrip().endswith(f' {path}') for line in file)
+class Listener:
+    """One of the programs that listens."""
+
+    def __init__(self, twins, which, number, line, mark):
+        uri, folder, environment = twins.ends[which]
+        self.path, self.mark, self.folder = f'{folder}/heard{number}', mark, folder
+        with open(self.path, 'wb') as out:
+            self.process = subprocess.Popen(['stdbuf', '-oL', twins.programs[which], '-c', uri, line], env=environment, cwd=folder,
+                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+    def text(self):
+        with open(self.path, encoding='utf-8') as file:
+            text = file.read()
+        return re.sub(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+[+-]\d{4}|\d{9,}\.\d+', 'TIME', text).replace(self.folder, 'DIR').replace(LEAK, '')
+
+    def has(self, times):
+        """It has ended, or has heard of so many turns."""
+        return self.text().count(self.mark) >= times if self.mark else self.process.poll() is not None
+
+    def end(self):
+        """What it heard in the last turn, or at all; how it ends; whether it knows how many events it heard."""
+        if self.mark:
+            self.process.send_signal(signal.SIGINT)
+        status, text = self.process.wait(kv.LIMIT), self.text()
+        told = re.search(r'^events received: (\d+)$', text, re.M)
+        turn = text.split(self.mark)[-2] if self.mark else text
+        return turn, text[told.end():], status, int(told[1]) == len(re.findall("event ['A-Z]", text)) if told else text
 
 
 def case_events(twins):
-    """Who listens hears the same, in the same words; the first one, or all until they are interrupted."""
+    """Who listens hears the same, in the same words; the first one, or all until they are interrupted. Nobody says when they listen: all
+    happens again until each has heard of two turns, and then once more."""
     heard = []
     for which, bed in enumerate(twins.each):
         bed.bare('vm')
@@ -215,22 +243,20 @@ def case_events(twins):
         for name, text in FILES.items():
             with open(bed.path(name), 'w', encoding='utf-8') as file:
                 file.write(text)
-        uri, folder, environment = twins.ends[which]
-        listeners = [subprocess.Popen([twins.programs[which], '-c', uri, line], env=environment, cwd=folder,
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for line in LISTEN]
-        bed.wait_for(lambda bed=bed: connections(bed.socket) >= len(LISTEN), 'not all of them come')
-        time.sleep(2)  # until all listen; what says so is nothing but an event
-        for words in HAPPENS:
-            bed.run(*[word.replace('{dir}', folder) for word in words])
-        time.sleep(1)
-        for listener in listeners:
-            listener.send_signal(signal.SIGINT)  # those that are not over
-        texts = [(listener.communicate(timeout=kv.LIMIT)[0], listener.returncode) for listener in listeners]
-        heard.append([(re.sub(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+[+-]\d{4}|\d{9,}\.\d+', 'TIME', text).replace(folder, 'DIR').replace(LEAK, ''), status)
-                      for text, status in texts])
+        listeners = [Listener(twins, which, number, *row) for number, row in enumerate(LISTEN.items())]
+        turns = '; '.join(shlex.join(word.replace('{dir}', bed.folder) for word in words) for words in HAPPENS)
+        end = time.monotonic() + kv.LIMIT
+        while not all(listener.has(2) for listener in listeners):
+            check(time.monotonic() < end, 'somebody hears nothing', *[listener.text() for listener in listeners])
+            bed.virsh(turns)
+        for _ in range(2):
+            bed.virsh(turns)
+        bed.wait_for(lambda those=listeners: all(listener.has(4) for listener in those), 'somebody hears no more')
+        heard.append([listener.end() for listener in listeners])
     for line, theirs, ours in zip(LISTEN, *heard):
         check(theirs == ours, f'{line}: they hear otherwise', f'--- virsh\n{theirs}\n--- kvsh\n{ours}')
-        check(theirs[0].count('event ') > ('--loop' in line), f'{line}: hardly an event', theirs[0])
+        check(theirs[3] is True, f'{line}: another number of events', str(theirs))
+        check(theirs[0].count('event ') > (LISTEN[line] is not None), f'{line}: hardly an event', theirs[0])
 
 
 class Console(kv.Console):

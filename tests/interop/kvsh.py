@@ -32,7 +32,7 @@ NODE = '''<node>
 
 
 def run(program, uri, line, folder):
-    p = subprocess.run([program, '-c', uri] + line, cwd=folder, capture_output=True, text=True, timeout=60,
+    p = subprocess.run([program, '-c', uri] + line, cwd=folder, capture_output=True, text=True, timeout=180,
                        stdin=subprocess.DEVNULL, env={**os.environ, 'LC_ALL': 'C', 'EDITOR': f'{folder}/editor'}, check=False)
     return p.stdout, p.stderr, p.returncode
 
@@ -106,7 +106,7 @@ def completion(kvsh):
         for typed, wanted in COMPLETIONS:
             line = f'{kvsh} -c {uri} {typed}'
             code = '. "$1"; COMP_LINE=$2; COMP_POINT=${#2}; _kvsh; printf "%s\\n" "${COMPREPLY[@]}"'
-            p = subprocess.run(['bash', '-c', code, 'bash', script, line], capture_output=True, text=True, check=False, timeout=30)
+            p = subprocess.run(['bash', '-c', code, 'bash', script, line], capture_output=True, text=True, check=False, timeout=180)
             offered = p.stdout.split('\n')
             wrong = [w for w in wanted.split() if (w[0] == '!') == (w.lstrip('!') in offered)]
             if p.returncode or p.stderr or wrong or (not wanted and p.stdout.strip()):
@@ -146,7 +146,7 @@ def json_output(kvsh):
     return bad
 
 
-def at_terminal(command, typed=b'', seconds=20, **more):
+def at_terminal(command, typed=b'', seconds=150, **more):
     """All that it writes to a terminal of its own; typed goes there once it has written something."""
     pid, fd = pty.fork()
     if not pid:
@@ -208,7 +208,7 @@ def run_program(name, path):
         server = libvirtd.Libvirtd(f'test+unix://{node.name}' if name == 'facts' else 'test+unix:///default')
         with server as uri:
             more = '100' if name == 'facts' else str(server.process.pid)
-            return subprocess.run([path, uri, more], check=False, timeout=100).returncode
+            return subprocess.run([path, uri, more], check=False, timeout=400).returncode
 
 
 def main():

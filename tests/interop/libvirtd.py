@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,11 @@ def need(*programs):
         if not shutil.which(program, path=os.environ['PATH'] + ':/usr/sbin'):
             print(f'SKIP: {program} is not installed')
             sys.exit(77)
+
+
+def listens(path):
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(path) == 0
 
 
 class Libvirtd:
@@ -43,8 +49,8 @@ class Libvirtd:
             ['libvirtd', '--config', f'{self.dir}/libvirtd.conf', '--pid-file', f'{self.dir}/pid', *self.options], env=env,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, **user)
         self.socket = f'{self.dir}/sock/libvirt-sock'
-        for _ in range(600):
-            if os.path.exists(self.socket):
+        for _ in range(1800):
+            if listens(self.socket):
                 return f'{self.uri}?socket={self.socket}'
             if self.process.poll() is not None:
                 break

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -117,8 +118,16 @@ class Guest:
         self.qmp.run('quit')
         check(self.process.wait(LIMIT) == 0, f'status {self.process.returncode}', self.text)
 
-    def busy(self, seconds=0.5):
-        time.sleep(seconds)
+    def written(self):
+        """How many writes of its first disk have ended."""
+        return next(row['stats']['wr_operations'] for row in self.qmp.run('query-blockstats') if row['device'] == 'disk0')
+
+    def busy(self, writes=40):
+        """Until it has written so many times more."""
+        until, end = self.written() + writes, time.monotonic() + LIMIT
+        while self.written() < until:
+            check(time.monotonic() < end, 'the guest does not write', self.text)
+            time.sleep(0.02)
 
     def job(self, command, ident, **arguments):
         self.qmp.run(command, **{'job-id': ident}, **arguments)
@@ -195,11 +204,10 @@ def case_internal(bed):
 def case_resize(bed):
     """A disk grows while it is in use, and the guest sees it."""
     base = bed.image()
-    run = 'echo @load > /dev/console; read line < /dev/console; echo @size $(cat /sys/block/vda/size) > /dev/console'
+    run = ('echo @load > /dev/console; while [ $(cat /sys/block/vda/size) = 65536 ]; do sleep 0.1; done; '
+           'echo @size $(cat /sys/block/vda/size) > /dev/console')
     with bed.guest(base, run=run) as guest:
         guest.qmp.run('block_resize', device='disk0', size=SIZE * 2)
-        time.sleep(0.5)
-        guest.enter()
         check(guest.wait(r'@size (\d+)\s').group(1) == str(SIZE * 2 // 512), 'another size', guest.text)
     check(json.loads(tool('qemu-img', 'info', '--output=json', base))['virtual-size'] == SIZE * 2, 'the file has another size')
 
@@ -248,7 +256,7 @@ def chain(bed, guest, n):
         files.append(bed.path(f'layer{index}.qcow2'))
         guest.qmp.run('blockdev-snapshot-sync', device='disk0', **{'snapshot-file': files[-1],
                                                                    'snapshot-node-name': f'layer{index}'})
-        guest.busy(0.3)
+        guest.busy(20)
     return files
 
 
@@ -256,7 +264,7 @@ def case_commit(bed):
     """A layer in the middle into the one below it, then the active layer into the base, while the guest writes."""
     base = bed.image()
     with bed.guest(base) as guest:
-        guest.busy(0.3)
+        guest.busy(20)
         first, second, third = chain(bed, guest, 3)
         guest.job('block-commit', 'middle', device='disk0', **{'top-node': 'layer1', 'base-node': 'layer0'})
         guest.done('middle')
@@ -264,14 +272,14 @@ def case_commit(bed):
         guest.job('block-commit', 'active', device='disk0', speed=200 << 20)
         data = guest.job_event('BLOCK_JOB_READY', 'active')
         check(data['type'] == 'commit', 'another job', data)
-        guest.busy(0.3)
+        guest.busy(20)
         jobs = guest.qmp.run('query-block-jobs')
         check(len(jobs) == 1 and jobs[0]['ready'] and jobs[0]['status'] == 'ready', 'not ready', jobs)
         guest.qmp.run('block-job-complete', device='active')
         guest.done('active')
         block = guest.block()
         check(block['inserted']['file'] == base and block['inserted']['backing_file_depth'] == 0, 'not the base', block)
-        guest.busy(0.3)
+        guest.busy(20)
         seen = guest.sum()
         guest.quit()
     check(content(base) == seen, 'the base is not what the guest has seen')
@@ -282,7 +290,7 @@ def case_stream(bed):
     """Part of a chain, then all of it, becomes the top layer's own, while the guest writes."""
     base = bed.image()
     with bed.guest(base) as guest:
-        guest.busy(0.3)
+        guest.busy(20)
         first, second, third = chain(bed, guest, 3)
         guest.job('block-stream', 'part', device='disk0', **{'base-node': 'layer0'})
         guest.done('part')
@@ -294,7 +302,7 @@ def case_stream(bed):
         check(guest.block()['inserted']['backing_file_depth'] == 0, 'there is still a chain', guest.block())
         os.unlink(base)
         os.unlink(first)
-        guest.busy(0.3)
+        guest.busy(20)
         seen = guest.sum()
         guest.quit()
     check(content(third) == seen, 'the image is not what the guest has seen')
@@ -308,23 +316,23 @@ def case_mirror(bed):
         file.truncate(SIZE)
     tool('qemu-img', 'create', '-f', 'qcow2', '-o', 'extended_l2=on', copy, str(SIZE))
     with bed.guest(base) as guest:
-        guest.busy(0.3)
+        guest.busy(20)
         guest.qmp.run('blockdev-add', driver='raw', file={'driver': 'file', 'filename': target}, **{'node-name': 'target'})
         guest.job('blockdev-mirror', 'there', device='disk0', target='target', sync='full', speed=1 << 20)
         guest.qmp.run('block-job-pause', device='there')
         check(guest.qmp.run('query-block-jobs')[0]['paused'], 'not paused')
-        guest.qmp.run('block-job-resume', device='there')
         answer = guest.qmp.ask({'execute': 'block-job-complete', 'arguments': {'device': 'there'}})
         check('cannot accept command verb' in answer['error']['desc'], 'completed before it is ready', answer)
+        guest.qmp.run('block-job-resume', device='there')
         guest.qmp.run('block-job-set-speed', device='there', speed=0)
         guest.job_event('BLOCK_JOB_READY', 'there')
-        guest.busy(0.3)
+        guest.busy(20)
         guest.qmp.run('block-job-complete', device='there')
         guest.done('there')
         block = guest.block()
         check(block['inserted']['node-name'] == 'target' and block['inserted']['drv'] == 'raw', 'not the target', block)
         sound(base)
-        guest.busy(0.3)
+        guest.busy(20)
         guest.qmp.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': copy}, **{'node-name': 'copy'})
         guest.job('blockdev-mirror', 'copy', device='disk0', target='copy', sync='full', **{'copy-mode': 'write-blocking'})
         guest.job_event('BLOCK_JOB_READY', 'copy')
@@ -344,7 +352,7 @@ def case_backup(bed):
     base, full, parts = bed.image(), bed.path('full.qcow2'), [bed.path(f'part{index}.qcow2') for index in range(2)]
     tool('qemu-img', 'create', '-f', 'qcow2', full, str(SIZE))
     with bed.guest(base) as guest:
-        guest.busy(0.3)
+        guest.busy(20)
         guest.qmp.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': full}, **{'node-name': 'full'})
         node = guest.block()['inserted']['node-name']
         guest.qmp.run('transaction', actions=[
@@ -355,7 +363,7 @@ def case_backup(bed):
         guest.qmp.run('blockdev-del', **{'node-name': 'full'})
         last = full
         for index, part in enumerate(parts):
-            guest.busy(0.3)
+            guest.busy(20)
             tool('qemu-img', 'create', '-f', 'qcow2', '-b', last, '-F', 'qcow2', part)
             guest.qmp.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': part}, **{'node-name': 'part'})
             if index == len(parts) - 1:
@@ -378,25 +386,25 @@ def case_pull_backup(bed):
     """A backup that a client pulls: a scratch image on the disk takes what is overwritten, and is exported by NBD with a bitmap."""
     if not shutil.which('nbdcopy'):
         raise Skipped('no nbdcopy')
-    base, scratch, pulled, socket = bed.image(), bed.path('scratch.qcow2'), bed.path('pulled'), bed.path('nbd')
+    base, scratch, pulled, path = bed.image(), bed.path('scratch.qcow2'), bed.path('pulled'), bed.path('nbd')
     tool('qemu-img', 'create', '-f', 'qcow2', scratch, str(SIZE))
     with bed.guest(base) as guest:
         node = guest.block()['inserted']['node-name']
         guest.qmp.run('block-dirty-bitmap-add', node=node, name='dirty')
-        guest.busy(0.5)
+        guest.busy()
         guest.qmp.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': scratch}, backing=node,
                       **{'node-name': 'scratch'})
-        guest.qmp.run('nbd-server-start', addr={'type': 'unix', 'data': {'path': socket}})
+        guest.qmp.run('nbd-server-start', addr={'type': 'unix', 'data': {'path': path}})
         guest.qmp.run('transaction', actions=[
             {'type': 'block-dirty-bitmap-disable', 'data': {'node': node, 'name': 'dirty'}},
             {'type': 'blockdev-backup', 'data': {'device': 'disk0', 'job-id': 'pull', 'target': 'scratch', 'sync': 'none'}}])
         guest.qmp.run('block-export-add', type='nbd', id='x', name='disk', bitmaps=[{'node': node, 'name': 'dirty'}],
                       **{'node-name': 'scratch'})
-        uri = f'nbd+unix:///disk?socket={socket}'
+        uri = f'nbd+unix:///disk?socket={path}'
         tool('nbdcopy', uri, pulled)
         with open(pulled, 'rb') as file:
             first = hashlib.md5(file.read()).hexdigest()
-        guest.busy(0.5)
+        guest.busy()
         tool('nbdcopy', uri, pulled)
         with open(pulled, 'rb') as file:
             check(hashlib.md5(file.read()).hexdigest() == first, 'the point in time moves')
@@ -422,10 +430,12 @@ class Server:
 
     def __enter__(self):
         end = time.monotonic() + LIMIT
-        while not os.path.exists(self.path):
+        while True:  # the file is there before its socket listens
+            with socket.socket(socket.AF_UNIX) as client:
+                if client.connect_ex(self.path) == 0:
+                    return self
             check(time.monotonic() < end and self.process.poll() is None, 'qemu-nbd does not listen')
             time.sleep(0.05)
-        return self
 
     def __exit__(self, *what):
         self.process.terminate()
@@ -444,7 +454,7 @@ def case_nbd_nodes(bed):
         file.truncate(2 * SIZE)  # an export does not grow
     with Server(bed, copy, 'qcow2') as first, Server(bed, target, 'raw') as second, Server(bed, below, 'raw') as third:
         with bed.guest(base) as guest:
-            guest.busy(0.3)
+            guest.busy(20)
             for arguments, words in [
                     ({'driver': 'nbd', 'node-name': 'x'}, "Parameter 'server' is missing"),
                     ({'driver': 'nbd', 'node-name': 'x', 'server': 5}, "Invalid parameter type for 'server', expected: object"),
@@ -467,15 +477,15 @@ def case_nbd_nodes(bed):
             guest.job_event('BLOCK_JOB_READY', 'below')
             guest.qmp.run('block-job-complete', device='below')
             guest.done('below')
-            guest.busy(0.3)
+            guest.busy(20)
             guest.qmp.run('blockdev-add', driver='raw', file=second.options('export'), **{'node-name': 'target'})
             guest.job('blockdev-mirror', 'there', device='disk0', target='target', sync='full')
             guest.job_event('BLOCK_JOB_READY', 'there')
-            guest.busy(0.3)
+            guest.busy(20)
             guest.qmp.run('block-job-complete', device='there')
             guest.done('there')
             check(guest.block()['inserted']['node-name'] == 'target', 'not the target', guest.block())
-            guest.busy(0.3)
+            guest.busy(20)
             seen = guest.sum()
             guest.quit()
     check(content(target, 'raw') == seen, 'the export is not what the guest has seen')
@@ -516,12 +526,12 @@ def case_killed(bed):
     for command in 'block-commit', 'block-stream', 'blockdev-mirror', 'blockdev-backup':
         base, target = bed.image(), bed.image('target.qcow2')
         with bed.guest(base) as guest:
-            guest.busy(0.3)
+            guest.busy(20)
             files = chain(bed, guest, 2)
             guest.qmp.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': target}, **{'node-name': 'target'})
             more = {} if command.startswith('block-') else {'target': 'target', 'sync': 'full'}
             guest.job(command, 'job', device='disk0', speed=4 << 20, **more)
-            guest.busy(0.4)
+            guest.busy(20)
         for path in (base, target, *files):
             done = subprocess.run(['qemu-img', 'check', path], capture_output=True, text=True, check=False)
             check(done.returncode in (0, 3), f'{command}: {path} is damaged', done.stdout, done.stderr)

@@ -205,7 +205,7 @@ def case_tcp(bed):
                 one.setblocking(False)
                 one.connect_ex(full.getsockname())
             client.run('migrate', uri=f'tcp:127.0.0.1:{full.getsockname()[1]}')
-            check(client.run('query-migrate')['status'] == 'active', 'it does not wait')
+            wait_status(client, 'active')
             is_good(vmm)
             client.run('migrate_cancel')
             wait_status(client, 'cancelled')
@@ -524,7 +524,7 @@ def ticks(path):
 
 def wait_ticks(path, count, *words):
     """That many lines more, and each word in one of them."""
-    end = time.monotonic() + 100
+    end = time.monotonic() + LIMIT
     before = len(ticks(path)) if os.path.exists(path) else 0
     while True:
         rows = ticks(path)[before:] if os.path.exists(path) else []

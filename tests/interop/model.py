@@ -31,7 +31,7 @@ def skip(why):
 
 def ours(folder, text, *more):
     words = folder.split('-') + list(more)
-    return subprocess.run([model, *words], input=text, capture_output=True, text=True, timeout=30).stdout
+    return subprocess.run([model, *words], input=text, capture_output=True, text=True, timeout=180).stdout
 
 
 def inputs(*folders):
@@ -79,7 +79,7 @@ def schema():
         f.write(text)
         f.flush()
         answer = subprocess.run(['virsh', '-q', '-c', 'test:///default', 'define', '--validate', f.name], capture_output=True, text=True,
-                                env=dict(os.environ, LANG='C'), timeout=60)
+                                env=dict(os.environ, LANG='C'), timeout=180)
     theirs = answer.stderr.split('\n', 1)[1].strip()
     if theirs != ours('domain-test', text, 'validate').strip():
         print(f'libvirt: {theirs}\nwe: {ours("domain-test", text, "validate")}')
@@ -141,7 +141,7 @@ def libvirt():
             return with_server(home, env, who, server)
         finally:
             os.killpg(server.pid, signal.SIGTERM)
-            server.wait(30)
+            server.wait(180)
 
 
 def fragments(home, run):
@@ -171,12 +171,12 @@ def fragments(home, run):
 
 def with_server(home, env, who, server):
     socket = home + '/run/libvirt/libvirt-sock'
-    for _ in range(300):
+    for _ in range(1800):
         if os.path.exists(socket) or server.poll() is not None:
             break
         time.sleep(0.1)
     virsh = ['virsh', '-c', f'qemu+unix:///session?socket={socket}']
-    run = lambda *words: subprocess.run([*virsh, *words], env=env, cwd=home, capture_output=True, text=True, timeout=120, **who)
+    run = lambda *words: subprocess.run([*virsh, *words], env=env, cwd=home, capture_output=True, text=True, timeout=180, **who)
     if run('uri').returncode:
         skip('libvirtd does not start here: ' + open(home + '/log').read()[-500:])
     if "<domain type='kvm'" not in run('domcapabilities', '--virttype', 'kvm').stdout and \
@@ -209,7 +209,7 @@ def test():
         for path in inputs(folder):
             name = re.search('<name>(.*?)</name>', path.read_text()).group(1)
             answer = subprocess.run(['virsh', '-q', '-c', 'test:///default', f'{define} {path}; {dump} {name}'], capture_output=True,
-                                    text=True, timeout=60, env=dict(os.environ, LANG='C'))
+                                    text=True, timeout=180, env=dict(os.environ, LANG='C'))
             theirs = answer.stdout[max(answer.stdout.find('<'), 0):]
             theirs = re.sub(r'(capacity|available) unit=.bytes.>\d+', r"\1 unit='bytes'>0", theirs)
             bad += compare(f'{folder}/{path.name}', theirs, ours(folder, path.read_text()))

@@ -42,7 +42,7 @@ KINDS = {
 
 def run(*words, status=0, feed=None):
     done = subprocess.run([str(w) for w in words], input=feed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace',
-                          timeout=60)
+                          timeout=180)
     if status is not None and done.returncode != status:
         sys.exit(f'{" ".join(map(str, words))}: status {done.returncode}, not {status}\n{feed or ""}\n{done.stdout}')
     return done.stdout

@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 
+LIMIT = 180
+
 TEXT = (0x67, '0300030002', '5f4f50825581bf1f004f200e000000009c8e8f281f96b9a3ff', '00000000001' '00e00ff',
         '000102030405140738393a3b3c3d3e3f0c000f0800')
 TEXT40 = (0x67, '0309030002', '2d2728902ba0bf1f004f200e000000009c8e8f141f96b9a3ff', '00000000001' '00e00ff',
@@ -94,7 +96,7 @@ class Rom:
 
 
 def qmp(path, *commands):
-    end = time.monotonic() + 30
+    end = time.monotonic() + LIMIT
     while True:
         try:
             s = socket.socket(socket.AF_UNIX)
@@ -142,7 +144,7 @@ def same(kv_vmm, rom):
                 subprocess.Popen(['qemu-system-x86_64', '-machine', 'q35', '-accel', 'tcg', '-bios', bios, '-m', '16', '-display', 'none',
                                   '-nodefaults', '-vga', 'std', '-qmp', 'unix:%s,server=on,wait=off' % theirs])]
         try:
-            end = time.monotonic() + 20
+            end = time.monotonic() + LIMIT
             while True:
                 pictures = [dump(p, p + '.ppm') for p in (ours, theirs)]
                 wrong = differences(pictures[0][2], pictures[1][2]) if pictures[0][:2] == pictures[1][:2] else -1
@@ -226,9 +228,9 @@ def posted(kv_vmm):
         run = subprocess.Popen([kv_vmm, '--machine', 'pc', '--firmware', bios, '--memory', '16M', '--accel', 'soft', '--quiet', '--stats',
                                 '--qmp', 'unix:' + path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
-            assert run.stdout.read(1) == b'!', run.communicate(timeout=20)
+            assert run.stdout.read(1) == b'!', run.communicate(timeout=LIMIT)
             qmp(path, ('quit', {}))
-            stats = dict(line.split() for line in run.communicate(timeout=20)[1].splitlines() if len(line.split()) == 2)
+            stats = dict(line.split() for line in run.communicate(timeout=LIMIT)[1].splitlines() if len(line.split()) == 2)
         finally:
             run.kill()
             run.wait()

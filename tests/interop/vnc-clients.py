@@ -29,7 +29,7 @@ kv_vmm = importlib.import_module('kv-vmm')
 vnc_tests = importlib.import_module('vnc')
 input_tests = importlib.import_module('input')
 MODULES = ('bochs', 'xhci_pci', 'usbhid', 'hid_generic', 'evdev', 'psmouse')
-WIDTH, HEIGHT, LIMIT = 1280, 800, 40
+WIDTH, HEIGHT, LIMIT = 1280, 800, 180
 COLORS = (0xe02010, 0x20c040, 0x1030d0, 0xf0e040)
 A, ONE, F12, SHIFT, LEFT = 30, 2, 88, 42, 0x110
 NOVNC = '/usr/share/novnc'
@@ -46,7 +46,8 @@ class Bed(input_tests.Bed):
     def guest(self, vnc=''):
         """A guest that paints, waits for F12, paints other colors, and again."""
         process = self.start('--machine', 'pc', '--firmware', 'bios', '--qmp', 'unix:' + self.path('q'), '--vnc', '127.0.0.1:0' + vnc,
-                             run='sleep 2; i=0; while [ $i -lt 9 ]; do /bin/fb-show $i; /bin/evdev-log; i=$((i+1)); done')
+                             run=input_tests.comes('AT Translated Set 2 keyboard', 'Kvasir USB Tablet') +
+                             'i=0; while [ $i -lt 9 ]; do /bin/fb-show $i; /bin/evdev-log; i=$((i+1)); done')
         try:
             client = qmp.Client(self.path('q'))
             yield Guest(process, client, int(client.run('query-vnc')['service']))

@@ -21,13 +21,14 @@ import time
 sys.dont_write_bytecode = True
 import certs
 import vga
+from vga import LIMIT
 
 
 class Session:
     """A QMP session that keeps its events."""
 
     def __init__(self, path):
-        end = time.monotonic() + 30
+        end = time.monotonic() + LIMIT
         while True:
             try:
                 self.s = socket.socket(socket.AF_UNIX)
@@ -63,7 +64,7 @@ class Stream:
 
     def __init__(self, s, web=False):
         self.s, self.web, self.have = s, web, b''
-        s.settimeout(20)
+        s.settimeout(LIMIT)
 
     def raw(self, n):
         data = b''
@@ -178,7 +179,7 @@ class Machine:
 
 def same_as_dump(m, session, get):
     """The viewer's picture becomes the screendump's."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + LIMIT
     while True:
         session.run('screendump', filename=m.file('ppm'))
         with open(m.file('ppm'), 'rb') as f:
@@ -218,7 +219,7 @@ def case_unix(kv_vmm):
         for args in ({'head': 1}, {'head': 9}, {'device': 'other'}, {'filename': '/nonexistent/file'}):
             assert 'error' in session.run('screendump', **dict({'filename': png}, **args)), args
         session.run('quit')
-        assert m.process.wait(20) == 0
+        assert m.process.wait(LIMIT) == 0
         assert not os.path.exists(m.file('v'))
 
 
@@ -367,7 +368,7 @@ def case_closed(kv_vmm):
     with tempfile.TemporaryDirectory(prefix='kv-vnc-') as d:
         certs.make(d)
         with Machine(kv_vmm, 'unix:%s/v,tls-creds=' + d, monitor=False) as m:
-            end = time.monotonic() + 20
+            end = time.monotonic() + LIMIT
             while not os.path.exists(m.file('v')):
                 assert time.monotonic() < end and m.process.poll() is None
                 time.sleep(0.05)
@@ -398,7 +399,7 @@ def no_way_around(dial, port):
     stream.write(b'RFB 003.008\n\x13\0\2' + struct.pack('>I', X509_VNC))
     assert stream.read(10)[2:] == struct.pack('>BBBBI', 0, 2, 0, 1, X509_NONE) and stream.read(1) == b'\0' and ends(stream)
     with socket.create_connection(('127.0.0.1', port)) as s:
-        s.settimeout(20)
+        s.settimeout(LIMIT)
         s.sendall(b'GET / HTTP/1.1\r\n\r\n')
         assert b'101' not in s.recv(100)
 
@@ -467,7 +468,7 @@ def case_refused(kv_vmm):
                                (['--vnc', 'unix:%s/v,tls-creds=anon,tls-verify-peer=on' % d], 'give a folder'),
                                (['--vnc', 'unix:%s/v,tls-verify-peer=on' % d], 'needs tls-creds')):
             r = subprocess.run([kv_vmm, '--machine', 'pc', '--firmware', rom, '--console', 'file:/dev/null', '--accel', 'soft'] + options,
-                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT)
             assert r.returncode == 2 or r.returncode == 1, r
             assert words in r.stderr and r.stderr.count('\n') <= 2, (options, r.stderr)
 
@@ -480,7 +481,7 @@ def settle(machines):
             with open('/proc/%d/task/%d/status' % (m.process.pid, m.process.pid)) as f:
                 counts += [line for line in f if line.startswith('voluntary')]
         return counts
-    before, since, end = woken(), time.monotonic(), time.monotonic() + 60
+    before, since, end = woken(), time.monotonic(), time.monotonic() + LIMIT
     while time.monotonic() - since < 2.5:
         assert time.monotonic() < end, 'main threads wake up again and again: %s' % before
         time.sleep(0.2)
@@ -566,7 +567,7 @@ def case_grub(kv_vmm):
             vga.qmp(theirs, ('send-key', {'keys': [{'type': 'qcode', 'data': 'down'}]}))
             menu = same_soon(ours, theirs, menu)
             # The server has it by what the guest's pages in video memory tell: the first viewer never went.
-            end = time.monotonic() + 20
+            end = time.monotonic() + LIMIT
             while True:
                 with socket.socket(socket.AF_UNIX) as other:
                     other.connect(vnc)
@@ -582,7 +583,7 @@ def case_grub(kv_vmm):
 
 def same_soon(ours, theirs, before):
     """Until both show the same menu, which is not the one of before."""
-    end = time.monotonic() + 90
+    end = time.monotonic() + LIMIT
     while True:
         a, b = vga.dump(ours, ours + '.ppm'), vga.dump(theirs, theirs + '.ppm')
         if a[:2] == b[:2] == (800, 600) and a[2] != before and len(set(b[2])) > 1 and not vga.differences(a[2], b[2]):

@@ -11,7 +11,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../bench'))
 from kvbench import bare  # noqa: E402
 
-LIMIT = 100  # seconds
+LIMIT = 300  # seconds
 
 
 def main(vmm, guest, native, word):

@@ -13,6 +13,7 @@ import vga  # noqa: E402
 from cases import Skipped, check  # noqa: E402
 
 BIOS = '/usr/share/seabios/bios-256k.bin'
+PATIENCE = 8  # times as long as it takes where nothing else runs
 
 
 class Pair:
@@ -53,7 +54,7 @@ class Pair:
 
     def wait_until(self, what, seconds, is_so):
         """Until is_so(what came over the serial port) is, for both."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE * seconds
         while not all(is_so(text) for text in self.serial()):
             check(time.monotonic() < end, f'{what}: not after {seconds} s', str([text[-500:] for text in self.serial()]))
             time.sleep(0.1)
@@ -77,7 +78,7 @@ class Pair:
 
     def wait_for(self, what, seconds, colors=2, size=None):
         """Until both show the same, of as many colors at least, and of that size ('640 480'). Its size and number of colors."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE * seconds
         while True:
             (our_size, ours), (their_size, theirs) = self.pictures()
             found = len({theirs[i:i + 3] for i in range(0, len(theirs), 3)})

@@ -9,7 +9,7 @@ if [ "$1" = vmlinux ]; then
 	"$tools/vmlinux" "$work/vmlinux" "$kernel" || fail "no vmlinux"
 	kernel=$work/vmlinux
 fi
-timeout -k 5 100 "$KV_VMM" --accel soft --cpus "$2" --memory 512M --kernel "$kernel" --initrd "$work/initrd" --no-reboot \
+timeout -k 5 230 "$KV_VMM" --accel soft --cpus "$2" --memory 512M --kernel "$kernel" --initrd "$work/initrd" --no-reboot \
 	--append 'console=ttyS0 quiet kv.run="nproc; grep -c ^flags /proc/cpuinfo; dmesg | grep -c [W]ARNING: || true"' \
 	</dev/null >"$work/log" 2>&1
 status=$?

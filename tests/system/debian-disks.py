@@ -346,7 +346,7 @@ def case_nbd(bed):
         socket = bed.path(f'nbd-{name}')
         with subprocess.Popen([*command, '-f', 'qcow2', '-k', socket, root]) as server:
             try:
-                end = time.monotonic() + 20
+                end = time.monotonic() + LIMIT
                 while not os.path.exists(socket):
                     check(time.monotonic() < end and server.poll() is None, f'{command[0]} does not listen')
                     time.sleep(0.05)
@@ -357,7 +357,7 @@ def case_nbd(bed):
                     guest.run('sync; echo 3 >/proc/sys/vm/drop_caches; sha256sum -c /root/*.sum')
                     guest.run('fstrim /')
                     guest.power_off()
-                check(server.wait(20) == 0, f'{command[0]}: status {server.returncode}')  # its client has left
+                check(server.wait(LIMIT) == 0, f'{command[0]}: status {server.returncode}')  # its client has left
             finally:
                 server.kill()
         sound(root)

@@ -44,7 +44,7 @@ S
 mkdir "$work/run"
 cp "$work/script" "$work/run/script"
 "$tools/make-initrd" -c "$work/run" "$work/initrd" || fail "no initrd"
-timeout -k 5 100 "$KV_VMM" --accel soft --cpus 2 --memory 512M --kernel "$kernel" --initrd "$work/initrd" --no-reboot \
+timeout -k 5 230 "$KV_VMM" --accel soft --cpus 2 --memory 512M --kernel "$kernel" --initrd "$work/initrd" --no-reboot \
 	--disk "file=$work/disk" --disk "file=$work/readonly,readonly=on" --net user \
 	--append "console=ttyS0 quiet kv.run=\"sh $work/run/script\"" </dev/null >"$work/log" 2>&1
 status=$?

@@ -95,7 +95,7 @@ if [ "$bus" = sata ]; then
 	python3 "$work/change.py" "$work/qmp" "$work/other" "$work/log" >"$work/changed" 2>&1 &
 	server=$!
 fi
-timeout -k 5 100 "$KV_VMM" --accel soft --cpus 2 --memory 512M --kernel "$kernel" --initrd "$work/initrd" --no-reboot "$@" \
+timeout -k 5 230 "$KV_VMM" --accel soft --cpus 2 --memory 512M --kernel "$kernel" --initrd "$work/initrd" --no-reboot "$@" \
 	--qmp "unix:$work/qmp" --append "console=ttyS0 quiet kv.run=\"sh $work/run/script\"" </dev/null >"$work/log" 2>&1
 status=$?
 [ $status = 0 ] || fail "kv-vmm ended with $status"

@@ -49,7 +49,7 @@ S
 run() { # words of the kernel's command line; the rest is kv-vmm's
 	words=$1
 	shift
-	timeout -k 5 50 "$KV_VMM" --accel soft --cpus 2 --memory 512M --kernel "$kernel" --initrd "$work/initrd" --no-reboot \
+	timeout -k 5 230 "$KV_VMM" --accel soft --cpus 2 --memory 512M --kernel "$kernel" --initrd "$work/initrd" --no-reboot \
 		--append "console=ttyS0 quiet $words" "$@" </dev/null >"$work/log" 2>&1
 	status=$?
 }

@@ -110,7 +110,7 @@ class Machine(qmp.Process):
 
 
 def until(what, condition):
-    end = time.monotonic() + 40
+    end = time.monotonic() + LIMIT
     while not condition():
         check(time.monotonic() < end, what)
         time.sleep(0.3)

@@ -29,7 +29,7 @@ def place(machine, font):
 
 
 def play(machine, font, what, key, is_so):
-    end = time.monotonic() + 30
+    end = time.monotonic() + 200
     while True:
         machine.type(key)
         if is_so():
@@ -46,8 +46,8 @@ def run(program, folder):
     subprocess.run(['grub-mkrescue', '-d', '/usr/lib/grub/i386-pc', '-o', f'{folder}/iso', f'{folder}/tree'], check=True,
                    capture_output=True)
     with screen.Machine(program, folder, 'game', '--cdrom', f'{folder}/iso', '--memory', '64M') as machine:
-        before = '\n'.join(machine.wait_for([r'-\*-.*-\*-', SHIP], font, 60))
-        column, end = place(machine, font), time.monotonic() + 30
+        before = '\n'.join(machine.wait_for([r'-\*-.*-\*-', SHIP], font, 200))
+        column, end = place(machine, font), time.monotonic() + 200
         while look(machine, font) == before:
             check(time.monotonic() < end, 'nothing moves')
         play(machine, font, 'it does not go to the left', 'left', lambda: place(machine, font) < column - 2)

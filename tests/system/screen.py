@@ -122,7 +122,7 @@ class Machine:
 def learn_font(program, folder):
     boot_sector(f'{folder}/letters')
     with Machine(program, folder, 'letters', '--disk', f'file={folder}/letters,bus=sata', '--memory', '64M') as machine:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 200
         while True:
             rows = machine.rows()
             if len(rows) >= TALL and len(rows[0]) == 720:

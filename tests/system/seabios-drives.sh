@@ -26,7 +26,7 @@ xorriso -as mkisofs -quiet -b boot -no-emul-boot -boot-load-size 4 -o "$work/iso
 start() { # WORD --disk...: the log has SeaBIOS's, too
 	word=$1
 	shift
-	KV_DEBUG=1 timeout -k 5 60 "$KV_VMM" --machine pc --firmware "$bios" --accel soft --memory 256M --no-reboot "$@" \
+	KV_DEBUG=1 timeout -k 5 230 "$KV_VMM" --machine pc --firmware "$bios" --accel soft --memory 256M --no-reboot "$@" \
 		</dev/null >"$work/log" 2>&1
 	expect "$word"
 }

@@ -551,7 +551,7 @@ static void test_moderation(void **state)
 	t.dev->cls->pause(t.dev);
 	e->quiet_until[0] = 0;
 	t.dev->cls->resume(t.dev);
-	for (unsigned i = 0; i < 1000 && e->pci.msix_sent < 2; i++) {
+	for (unsigned i = 0; i < 60000 && e->pci.msix_sent < 2; i++) {
 		g_usleep(1000);
 		run();
 	}

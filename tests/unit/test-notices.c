@@ -137,7 +137,7 @@ static void set(struct test *t, unsigned reg, uint32_t v)
 
 static bool notice_comes(void)
 {
-	for (unsigned i = 0; i < 5000 && !heard->len; i++) {
+	for (unsigned i = 0; i < 60000 && !heard->len; i++) {
 		g_main_context_iteration(NULL, FALSE);
 		g_usleep(1000);
 	}

@@ -17,7 +17,7 @@
 
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\n"
 
-enum { SOON = 50000, LATE = 20 * G_USEC_PER_SEC };
+enum { SOON = 50000, LATE = 120 * G_USEC_PER_SEC };
 
 static GMutex lock;
 static char *dir, *path;

@@ -132,7 +132,7 @@ static void test_back_pressure(void **state)
 	assert_null(ring_get(&t.r.ring[TX], NULL));
 	assert_string_equal(output->str, "");
 	writable = true;
-	for (unsigned i = 0; i < 1000 && !output->len; i++) {
+	for (unsigned i = 0; i < 60000 && !output->len; i++) {
 		g_usleep(1000);
 		rig_run();
 	}

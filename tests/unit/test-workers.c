@@ -29,7 +29,7 @@ static void wait_for_word(void *data)
 
 static bool wait_until_done(unsigned n)
 {
-	gint64 until = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+	gint64 until = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;
 
 	while (done < n)
 		if (!state_wait(&changed, until))

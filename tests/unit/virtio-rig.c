@@ -224,7 +224,7 @@ uint32_t rig_request(struct rig *r, unsigned index, const struct ring_buf *bufs,
 
 	assert_true(ring_add(&r->ring[index], bufs, n, 0, r));
 	rig_kick(r, index);
-	for (unsigned i = 0; i < 1000; i++) {
+	for (unsigned i = 0; i < 60000; i++) {
 		void *cookie = ring_get(&r->ring[index], &len);
 
 		if (cookie) {
