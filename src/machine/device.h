@@ -54,7 +54,7 @@ struct machine_core {
 	void (*gpe)(void *opaque, unsigned bit);
 	void *gpe_opaque;
 	struct display *display; /* what graphics devices show; NULL: nobody looks */
-	struct usb_bus *usb;	 /* the first USB controller's, where devices are plugged in; NULL: there is none */
+	struct usb_bus *usb;	 /* the USB controller's where a device is plugged in; NULL: there is none */
 	struct input *input;	 /* keyboards and pointers plug in here; NULL: nobody would hear of them */
 	GMainContext *context; /* the main one: timers, consoles, network */
 	void *machine;	       /* struct machine */
@@ -131,17 +131,19 @@ struct device_class {
 	/* Of a network card: which frames it wants; a change is told once from then on. NULL: it does not tell. Main thread. */
 	void (*rx_filter)(struct device *dev, struct rx_filter *ret);
 	/*
-	 * Of a slot (plug.c); all NULL: it is none. hot: the guest runs, or is paused, and is told. unplug: the guest is asked.
+	 * Of a slot (plug.c); all NULL: it is none. hot: the guest runs, or is paused, and is told. unplug: the guest is asked;
+	 * false and why when it cannot be, as while it has not answered yet.
 	 * Of a controller, plugged alone, which may be NULL.
 	 */
 	struct pci_bus *(*bus)(struct device *dev);
 	void (*plugged)(struct device *dev, struct device *child, bool hot);
-	void (*unplug)(struct device *dev, struct device *child);
+	bool (*unplug)(struct device *dev, struct device *child, GError **error);
 	const char *parent;	      /* class of the device that it is plugged into, its controller; NULL: a PCI or USB bus */
 	/* It begins to go: true when nothing that it does is under way, else it is asked again. NULL: there never is. */
 	bool (*leave)(struct device *dev);
 	/* False and why not when a user takes it out. NULL: it may go. */
 	bool (*can_unplug)(struct device *dev, GError **error);
+	struct usb_bus *(*usb)(struct device *dev); /* of a USB controller; NULL: it is none */
 	const struct scsi_host *scsi;  /* a controller that SCSI units may be attached to (devices/scsi.h); NULL: none */
 };
 
@@ -149,6 +151,7 @@ struct device {
 	const struct device_class *cls;
 	char *id; /* unique in the machine */
 	struct machine_core *core;
+	struct device *holder; /* that it is plugged into, and leaves with: a slot or controller; NULL: the board */
 	unsigned boot; /* 1 + bootindex; 0: none */
 	bool users;    /* not the board's own: saved-order.c */
 };

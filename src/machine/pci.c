@@ -424,6 +424,7 @@ bool pci_add(struct pci_device *p, GError **error)
 		if (p->bar[n].size && !place_bar(root, p, n, error))
 			return false;
 	memcpy(p->initial, p->config, sizeof(p->initial));
+	p->dev.holder = bus->bridge ? &bus->bridge->dev : NULL;
 	__atomic_store_n(&bus->function[devfn], p, __ATOMIC_RELEASE);
 	return true;
 }

@@ -159,17 +159,23 @@ static bool find_place(struct machine *m, const wish *w, bool hot, struct pci_pl
 	return plug_find_bus(m, w->bus, w->address, place, ret, error);
 }
 
-/* Its bus is the one USB controller's. */
 static bool is_usb(const struct device_class *cls)
 {
 	return g_str_has_prefix(cls->name, "usb-");
 }
 
-/* NAME or NAME.0, as QEMU calls a device's only bus; without a name the first there is. */
-static struct device *find_parent(struct machine *m, const struct device_class *cls, const wish *w, GError **error)
+/* NAME or NAME.0, as QEMU calls a device's only bus, without what it may end in; NULL: no bus was named. */
+static char *holder_name(const wish *w)
 {
 	bool dotted = w->bus && g_str_has_suffix(w->bus, ".0");
-	g_autofree char *name = dotted ? g_strndup(w->bus, strlen(w->bus) - 2) : g_strdup(w->bus);
+
+	return dotted ? g_strndup(w->bus, strlen(w->bus) - 2) : g_strdup(w->bus);
+}
+
+/* Without a name the first there is. */
+static struct device *find_parent(struct machine *m, const struct device_class *cls, const wish *w, GError **error)
+{
+	g_autofree char *name = holder_name(w);
 
 	for (unsigned i = 0; i < m->devices->len; i++) {
 		struct device *dev = m->devices->pdata[i];
@@ -186,17 +192,33 @@ static struct device *find_parent(struct machine *m, const struct device_class *
 	return NULL;
 }
 
-/* A function's place, or a port of the USB controller. */
+/* The controller that is named, or the first there is; one comes with the first device that needs it, before the guest runs. */
+static bool find_usb(struct machine *m, const struct device_class *cls, const wish *w, bool hot, GError **error)
+{
+	g_autofree char *name = holder_name(w);
+
+	for (unsigned i = 0; i < m->devices->len; i++) {
+		struct device *dev = m->devices->pdata[i];
+
+		if (!dev->cls->usb || (name && strcmp(dev->id, name) != 0))
+			continue;
+		m->core.usb = dev->cls->usb(dev);
+		return true;
+	}
+	if (name)
+		return kv_fail(error, KV_ERROR_USAGE, "Bus '%s' not found", w->bus);
+	if (hot)
+		return kv_fail(error, KV_ERROR_USAGE, "No 'usb-bus' bus found for device '%s'", cls->name);
+	return board_need_usb(m, error);
+}
+
+/* A function's place, or a USB controller. */
 static bool prepare(struct machine *m, const struct device_class *cls, const wish *w, bool hot, struct pci_place *place,
 		    struct device **ret_slot, GError **error)
 {
 	*ret_slot = NULL;
 	*place = (struct pci_place){.slot = 0xff};
-	if (!is_usb(cls))
-		return find_place(m, w, hot, place, ret_slot, error);
-	if (hot && !m->core.usb)
-		return kv_fail(error, KV_ERROR_USAGE, "No 'usb-bus' bus found for device '%s'", cls->name);
-	return m->core.usb || board_need_usb(m, error);
+	return is_usb(cls) ? find_usb(m, cls, w, hot, error) : find_place(m, w, hot, place, ret_slot, error);
 }
 
 static bool plug_into_parent(struct machine *m, const struct device_class *cls, const wish *w, struct device_backend *backend,
@@ -228,6 +250,8 @@ static bool plug(struct machine *m, const struct machine_device *d, bool hot, GE
 	w.id = d->id ? g_strdup(d->id) : g_strdup_printf("device%u", m->n_named++);
 	if (!read_words(cls, d->options, &w, error))
 		return false;
+	if (w.address && (cls->parent || is_usb(cls)))
+		return kv_fail(error, KV_ERROR_USAGE, "Property '%s.addr' not found", cls->alias ? cls->alias : cls->name);
 	if (cls->parent)
 		return plug_into_parent(m, cls, &w, &backend, hot, error);
 	if (!prepare(m, cls, &w, hot, &place, &slot, error))
@@ -318,17 +342,30 @@ bool machine_unplug(struct machine *m, const char *id, GError **error)
 	}
 	if (!slot)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "Bus 'pcie.0' does not support hotplugging");
-	slot->cls->unplug(slot, dev);
-	return true;
+	return slot->cls->unplug(slot, dev, error);
 }
 
-/* Never from inside of a change of the machine's state. */
+/* The last that was plugged into it. */
+static struct device *held_by(const struct machine *m, const struct device *holder)
+{
+	for (unsigned i = m->devices->len; i-- > 0;)
+		if (((struct device *)m->devices->pdata[i])->holder == holder)
+			return m->devices->pdata[i];
+	return NULL;
+}
+
+/* Never from inside of a change of the machine's state. What came into it after it was asked to go, goes before it. */
 static gboolean remove_device(gpointer opaque)
 {
 	struct leaver *l = opaque;
 	struct machine *m = l->m;
+	struct device *held = held_by(m, l->dev);
 	g_autofree char *id = NULL;
 
+	if (held) {
+		plug_left(m, held);
+		return G_SOURCE_CONTINUE;
+	}
 	if (m->changing || (l->dev->cls->leave && !l->dev->cls->leave(l->dev)))
 		return G_SOURCE_CONTINUE;
 	id = g_strdup(l->dev->id);

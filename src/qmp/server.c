@@ -63,7 +63,16 @@ static void watch(struct qmp_server *s)
 		what |= G_IO_IN;
 	if (waiting(s))
 		what |= G_IO_OUT;
-	g_source_modify_unix_fd(s->source, s->fd_tag, what);
+	/* That it has hung up would be told again and again, while its commands wait for the machine. */
+	if (s->in_at < s->in_len && !waiting(s)) {
+		if (s->fd_tag)
+			g_source_remove_unix_fd(s->source, s->fd_tag);
+		s->fd_tag = NULL;
+	} else if (s->fd_tag) {
+		g_source_modify_unix_fd(s->source, s->fd_tag, what);
+	} else {
+		s->fd_tag = g_source_add_unix_fd(s->source, s->fd, what);
+	}
 }
 
 static void drop_passed(struct qmp_server *s)
@@ -77,7 +86,9 @@ static void leave_client(struct qmp_server *s)
 {
 	if (s->fd < 0)
 		return;
-	g_source_remove_unix_fd(s->source, s->fd_tag);
+	if (s->fd_tag)
+		g_source_remove_unix_fd(s->source, s->fd_tag);
+	s->fd_tag = NULL;
 	close(s->fd);
 	s->fd = -1;
 	drop_passed(s);

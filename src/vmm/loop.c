@@ -432,6 +432,7 @@ int vmm_run(struct vmm *vmm)
 	if (vmm->qmp)
 		vmm->qmp_module->close(vmm);
 	machine_pause(vmm->machine);
+	vmm->stopped = true; /* for an I/O thread's error that is on its way: jobs end behind the machine */
 	watch_disks(vmm, false);
 	vmm_close_notices(vmm);
 	if (vmm->io_error_stop)

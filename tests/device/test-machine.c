@@ -382,6 +382,63 @@ static void unplugged_once(void **state)
 	assert_int_equal(gone, 1);
 }
 
+static void list_unplugged(void *opaque, const char *id, int cpu)
+{
+	g_string_append_printf(opaque, "%s ", id);
+}
+
+static bool plug_in(struct machine *m, const char *cls, const char *id, const char *bus, GError **error)
+{
+	g_autoptr(GVariant) words = g_variant_ref_sink(g_variant_new_parsed(bus ? "{'bus': %s}" : "@a{ss} {}", bus));
+	const struct machine_device d = { .cls = cls, .id = id, .options = words };
+
+	return machine_plug(m, &d, error);
+}
+
+/* What comes while the guest thinks about letting go of its controller leaves with it: nothing of it is left to be used. */
+static void holder_and_held(void **state)
+{
+	static const uint8_t code[] = { FOREVER };
+	struct elf f = elf_file(code, sizeof(code));
+	g_autoptr(GVariant) words = g_variant_ref_sink(g_variant_new("a{ss}", NULL));
+	const struct machine_device devices[] = { { .cls = "xhci", .id = "first", .options = words },
+						  { .cls = "xhci", .id = "second", .options = words } };
+	struct machine_config config = config_for(put_file("kernel", &f, sizeof(f)));
+	g_autoptr(GString) gone = g_string_new(NULL);
+	g_autoptr(GError) error = NULL;
+	struct machine *m;
+	unsigned limit;
+
+	config.devices = devices;
+	config.n_devices = G_N_ELEMENTS(devices);
+	m = machine_new(&config, &error);
+	if (!m)
+		fail_msg("%s", error->message);
+	machine_on_unplugged(m, list_unplugged, gone);
+	assert_true(plug_in(m, "usb-tablet", "a", NULL, &error));
+	assert_true(plug_in(m, "usb-kbd", "b", "second.0", &error));
+	assert_true(plug_in(m, "usb-kbd", "c", "first.0", &error));
+	assert_false(plug_in(m, "usb-kbd", "d", "third.0", &error));
+	assert_string_equal(error->message, "Bus 'third.0' not found");
+	plug_left(m, plug_find(m, "first"));
+	limit = g_timeout_add_seconds(LIMIT_S, too_long, NULL);
+	while (machine_has_device(m, "first"))
+		g_main_context_iteration(NULL, TRUE);
+	g_source_remove(limit);
+	assert_string_equal(gone->str, "c a first ");
+	/* The other controller is there for whom comes now. */
+	g_clear_error(&error);
+	assert_true(plug_in(m, "usb-tablet", "a", NULL, &error));
+	assert_true(machine_reset(m, &error));
+	plug_left(m, plug_find(m, "second"));
+	limit = g_timeout_add_seconds(LIMIT_S, too_long, NULL);
+	while (machine_has_device(m, "second"))
+		g_main_context_iteration(NULL, TRUE);
+	g_source_remove(limit);
+	assert_string_equal(gone->str, "c a first a b second ");
+	machine_free(m);
+}
+
 static void linux_entry(void **state)
 {
 	/* rsi has boot_params: cmp dword [rsi+0x202], "HdrS"; the command line; initrd; poweroff. 64-bit code. */
@@ -535,7 +592,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(resets_by_the_keyboard_controller), cmocka_unit_test(finds_start_info),
 		cmocka_unit_test(prints), cmocka_unit_test(power_button), cmocka_unit_test(pauses),
 		cmocka_unit_test(pauses_the_clock),
-		cmocka_unit_test(saves_and_loads), cmocka_unit_test(unplugged_once), cmocka_unit_test(linux_entry),
+		cmocka_unit_test(saves_and_loads), cmocka_unit_test(unplugged_once), cmocka_unit_test(holder_and_held),
+		cmocka_unit_test(linux_entry),
 		cmocka_unit_test(bad_configurations), cmocka_unit_test(lying_elf_files),
 		cmocka_unit_test(lying_bzimages),
 	};

@@ -939,6 +939,24 @@ def case_linux_port(bed):
                     time.sleep(0.05)
 
 
+def case_unplug(bed):
+    """A guest that was asked to let go of a device is not asked again before it can have answered, unless it was reset meanwhile."""
+    with bed.start() as vmm:
+        client = vmm.client()
+        client.run('device_add', driver='virtio-rng-pci', id='r', bus='slot1')
+        client.run('device_del', id='r')
+        for _ in range(2):
+            answer = client.ask({'execute': 'device_del', 'arguments': {'id': 'r'}})
+            check(answer.get('error', {}).get('desc') == 'Device r is already in the process of unplug', 'it is asked again', answer)
+        client.run('system_reset')
+        client.run('device_del', id='r')
+        for name in 'usb-tablet', 'virtserialport':
+            answer = client.ask({'execute': 'device_add', 'arguments': {'driver': name, 'id': 'x', 'bus': 'slot1', 'addr': '3'}})
+            check(answer.get('error', {}).get('desc') == f"Property '{name}.addr' not found", 'a place is ignored', answer)
+        client.run('quit')
+        check(vmm.status() == 0, 'it does not end')
+
+
 def pci(client):
     """query-pci once firmware has numbered the buses: functions by name, those behind bridges included."""
     def walk(devices):

@@ -159,6 +159,30 @@ static void test_busy(void **state)
 	qmp_server_free(s);
 }
 
+/* A client that has hung up costs nothing while its commands wait; they run when the machine has time for them. */
+static void test_busy_and_gone(void **state)
+{
+	struct owner owner = { .busy = true };
+	struct qmp_server *s = start(&owner);
+	int fd = connect_client();
+	unsigned turns = 0;
+
+	say(fd, NEGOTIATE COUNT COUNT);
+	close(fd);
+	turn();
+	while (turns < ENOUGH && g_main_context_iteration(NULL, FALSE))
+		turns++;
+	assert_in_range(turns, 0, 5);
+	owner.busy = false;
+	turn();
+	assert_int_equal(owner.runs, 2);
+	fd = connect_client();
+	say(fd, NEGOTIATE COUNT);
+	assert_int_equal(owner.runs, 3);
+	close(fd);
+	qmp_server_free(s);
+}
+
 /* Each turn of the main loop runs one command, so that other sources have theirs. */
 static void test_one_a_turn(void **state)
 {
@@ -198,6 +222,7 @@ int main(void)
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_unread_events),
 		cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_busy_and_gone),
 		cmocka_unit_test(test_one_a_turn),
 		cmocka_unit_test(test_socket),
 	};

@@ -141,6 +141,37 @@ static void test_back_pressure(void **state)
 	close_console(&t);
 }
 
+/* Output is as long as the guest wants, which has little memory for that: the main loop has its turn all the same. */
+static void test_long_output(void **state)
+{
+	struct console_test t;
+	struct ring_buf b[17];
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(b); i++)
+		b[i] = (struct ring_buf){ 0, RIG_RAM, false };
+	open_console(&t, NULL);
+	assert_true(rig_negotiate(&t.r, 0));
+	rig_queue(&t.r, RX, 8);
+	rig_queue(&t.r, TX, 64);
+	rig_driver_ok(&t.r);
+	rig_run();
+	for (unsigned i = 0; i < 8; i++)
+		assert_true(ring_add(&t.r.ring[TX], b, 2, 0, &t));
+	rig_write(&t.r, t.r.notify + t.r.notify_multiplier * TX, 2, TX);
+	while (!output->len)
+		g_main_context_iteration(NULL, TRUE);
+	assert_in_range(output->len, 1, 6 * RIG_RAM);
+	rig_run();
+	assert_int_equal(output->len, 16 * RIG_RAM);
+	for (unsigned i = 0; i < 8; i++)
+		assert_ptr_equal(ring_get(&t.r.ring[TX], NULL), &t);
+	assert_true(ring_add(&t.r.ring[TX], b, G_N_ELEMENTS(b), 0, &t));
+	rig_kick(&t.r, TX);
+	assert_int_equal(output->len, 16 * RIG_RAM);
+	assert_true(rig_status(&t.r) & VIRTIO_CONFIG_S_NEEDS_RESET);
+	close_console(&t);
+}
+
 static void test_input(void **state)
 {
 	struct console_test t;
@@ -367,6 +398,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_output),
 		cmocka_unit_test(test_back_pressure),
+		cmocka_unit_test(test_long_output),
 		cmocka_unit_test(test_input),
 		cmocka_unit_test(test_input_full),
 		cmocka_unit_test(test_ports),

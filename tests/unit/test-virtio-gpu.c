@@ -13,6 +13,7 @@
 
 #include "bytes.h"
 #include "display.h"
+#include "devices/virtio-gpu.h"
 #include "virtio-rig.h"
 
 enum { CONTROL, CURSOR, REQUEST = RIG_DATA, ANSWER = RIG_DATA + 0x1000, PIXELS = RIG_DATA + 0x10000, SIDE = 32 };
@@ -379,6 +380,17 @@ static void test_memory(void **state)
 	assert_int_equal(COMMAND(RESOURCE_CREATE_2D, 2, BGRA, 512, 511), OK);
 }
 
+/* A transfer that finds no more pages at its end has cost as much as one that does: others have their turn after it, too. */
+static void test_failed_transfer(void **state)
+{
+	const struct virtio_gpu *g = (const struct virtio_gpu *)rig.dev;
+
+	assert_int_equal(COMMAND(RESOURCE_CREATE_2D, 1, BGRA, SIDE, SIDE), OK);
+	assert_int_equal(COMMAND(RESOURCE_ATTACH_BACKING, 1, 1, PIXELS, 0, SIDE * SIDE * 4 - 4, 0), OK);
+	assert_int_equal(COMMAND(TRANSFER_TO_HOST_2D, 0, 0, SIDE, SIDE, 0, 0, 1, 0), VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER);
+	assert_int_equal(g->copied, SIDE * SIDE * 4);
+}
+
 static void test_fence(void **state)
 {
 	struct ring_buf b[2] = {{REQUEST, 24, false}, {ANSWER, 0x1000, true}};
@@ -581,7 +593,7 @@ int main(void)
 #define GPU(f) cmocka_unit_test_setup_teardown(f, open_gpu, close_gpu)
 	const struct CMUnitTest tests[] = {
 		GPU(test_heads),  GPU(test_wishes),	GPU(test_formats), GPU(test_picture),	 GPU(test_two_heads),
-		GPU(test_wrong),  GPU(test_memory), GPU(test_fence),	  GPU(test_cursor), GPU(test_reset),
+		GPU(test_wrong),  GPU(test_memory), GPU(test_failed_transfer), GPU(test_fence), GPU(test_cursor), GPU(test_reset),
 		GPU(test_move),	GPU(test_wrong_state), cmocka_unit_test_setup_teardown(test_vga, open_vga, close_gpu),
 	};
 

@@ -19,12 +19,14 @@ enum {
 	CONTROLS = PCI_EXP_SLTCTL_ABPE | PCI_EXP_SLTCTL_PFDE | PCI_EXP_SLTCTL_MRLSCE | PCI_EXP_SLTCTL_PDCE | PCI_EXP_SLTCTL_CCIE |
 		   PCI_EXP_SLTCTL_HPIE | PCI_EXP_SLTCTL_AIC | PCI_EXP_SLTCTL_PIC | PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_DLLSCE,
 	SLOTS_MAX = 8191,
+	ANSWER_US = 5000000, /* a driver waits so long after the button, for a second press to be called off (6.7.1.5) */
 };
 
 struct root_port {
 	struct pci_device pci; /* first */
 	uint16_t cap;
 	bool leaving; /* the device was asked to go; pci.lock */
+	gint64 asked; /* when, g_get_monotonic_time(); 0: by who had the machine before; main thread */
 };
 
 static uint8_t *reg(struct root_port *r, unsigned at)
@@ -66,6 +68,14 @@ static bool port_access(struct pci_device *p, unsigned offset, unsigned len, uin
 	return false;
 }
 
+/* Holds pci.lock. */
+static void let_go(struct root_port *r, struct device *child)
+{
+	r->leaving = false;
+	occupied(r, false, PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_DLLSC);
+	child->core->unplugged(child->core->machine, child);
+}
+
 static void port_written(struct pci_device *p, unsigned offset, unsigned len)
 {
 	struct root_port *r = (struct root_port *)p;
@@ -76,11 +86,8 @@ static void port_written(struct pci_device *p, unsigned offset, unsigned len)
 		if (offset < control + 2)
 			set_bits(reg(r, PCI_EXP_SLTSTA), PCI_EXP_SLTSTA_CC, true); /* done at once */
 		in_slot = pci_bus_first(p->secondary);
-		if (r->leaving && in_slot && (get_le16(reg(r, PCI_EXP_SLTCTL)) & PCI_EXP_SLTCTL_PCC)) {
-			r->leaving = false;
-			occupied(r, false, PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_DLLSC);
-			p->dev.core->unplugged(p->dev.core->machine, &in_slot->dev);
-		}
+		if (r->leaving && in_slot && (get_le16(reg(r, PCI_EXP_SLTCTL)) & PCI_EXP_SLTCTL_PCC))
+			let_go(r, &in_slot->dev);
 	}
 	pci_set_intx(p, wants_interrupt(r));
 }
@@ -98,15 +105,26 @@ static void port_plugged(struct device *dev, struct device *child, bool hot)
 	g_mutex_unlock(&r->pci.lock);
 }
 
-static void port_unplug(struct device *dev, struct device *child)
+/* A second press within the driver's time to think would call the first one off. */
+static bool port_unplug(struct device *dev, struct device *child, GError **error)
 {
 	struct root_port *r = (struct root_port *)dev;
+	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&r->pci.lock);
+	uint16_t control = get_le16(reg(r, PCI_EXP_SLTCTL));
 
-	g_mutex_lock(&r->pci.lock);
-	r->leaving = true;
-	set_bits(reg(r, PCI_EXP_SLTSTA), PCI_EXP_SLTSTA_ABP, true);
+	if (r->leaving && r->asked && g_get_monotonic_time() - r->asked < ANSWER_US)
+		return kv_fail(error, KV_ERROR_BUSY, "Device %s is already in the process of unplug", child->id);
+	if ((control & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_BLINK)
+		return kv_fail(error, KV_ERROR_BUSY, "Hot-unplug failed: guest is busy (power indicator blinking)");
+	if ((control & PCI_EXP_SLTCTL_PCC) && (control & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_OFF) {
+		let_go(r, child);
+	} else {
+		r->leaving = true;
+		r->asked = g_get_monotonic_time();
+		set_bits(reg(r, PCI_EXP_SLTSTA), PCI_EXP_SLTSTA_ABP, true);
+	}
 	pci_set_intx(&r->pci, wants_interrupt(r));
-	g_mutex_unlock(&r->pci.lock);
+	return true;
 }
 
 static struct pci_bus *port_bus(struct device *dev)

@@ -425,7 +425,7 @@ static bool create(struct device *dev, GVariant *options, const struct device_ba
 	unsigned queues;
 
 	lun->disk = backend->disk;
-	lun->controller = backend->controller;
+	lun->controller = dev->holder = backend->controller;
 	lun->cdrom = cdrom;
 	lun->block_bits = cdrom ? CD_BLOCK_BITS : DISK_BLOCK_BITS;
 	if (!lun->disk || (!cdrom && disk_is_empty(lun->disk)))

@@ -240,6 +240,7 @@ bool usb_plug(struct usb_device *d, const struct usb_function *f, GError **error
 	if (!bus->attach(bus, d, error))
 		return false;
 	d->bus = bus;
+	d->dev.holder = bus->controller;
 	return true;
 }
 

@@ -179,22 +179,25 @@ static void start(struct storage *s)
 /* Command block wrapper (section 5.1). False: it is not valid, or not meaningful. */
 static bool take_command(struct storage *s, const uint8_t cbw[CBW_SIZE])
 {
-	struct command *c;
+	uint32_t len = get_le32(cbw + 8);
 	bool in = cbw[12] & CBW_IN;
+	struct command *c;
+	uint8_t *data;
 
-	if (get_le32(cbw) != CBW_SIGNATURE || cbw[14] < 1 || cbw[14] > 16 || cbw[13] > 15 || get_le32(cbw + 8) > DATA_MAX)
+	if (get_le32(cbw) != CBW_SIGNATURE || cbw[14] < 1 || cbw[14] > 16 || cbw[13] > 15 || len > DATA_MAX)
+		return false;
+	data = len ? g_try_malloc0(len) : NULL;
+	if (len && !data)
 		return false;
 	s->tag = get_le32(cbw + 4);
-	s->length = get_le32(cbw + 8);
+	s->length = len;
 	s->at = s->ready = 0;
 	c = s->command = g_new0(struct command, 1);
 	c->storage = s;
 	c->scsi.other_lun = cbw[13];
 	memcpy(c->scsi.cdb, cbw + 15, cbw[14]);
-	c->len = s->length;
-	c->data = c->len ? g_try_malloc0(c->len) : NULL;
-	if (c->len && !c->data)
-		return false;
+	c->len = len;
+	c->data = data;
 	c->iov = (struct iovec){c->data, c->len};
 	s->phase = !c->len ? STATUS : in ? DATA_IN : DATA_OUT;
 	if (s->phase == DATA_IN) {

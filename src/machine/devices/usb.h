@@ -55,6 +55,7 @@ struct usb_device {
 
 /* A controller. */
 struct usb_bus {
+	struct device *controller;
 	GMutex lock;
 	/* A free port for one of the speeds that the device has, which is set. */
 	bool (*attach)(struct usb_bus *bus, struct usb_device *d, GError **error);

@@ -17,6 +17,8 @@
 enum {
 	QUEUE_SIZE = 64,
 	RETRY_MS = 20,
+	TX_CHAIN = 16 << 20, /* bytes of output in one buffer; drivers send some pages */
+	TX_TURN = 4 << 20,   /* bytes, before others have their turn */
 	NAME_MAX_LEN = 127,
 };
 
@@ -47,19 +49,25 @@ static void tx(struct console_port *p, struct virtqueue *vq)
 	struct virtio_device *v = &p->c->dev.v;
 	struct virtq_chain *chain;
 	unsigned budget = 2 * vq->size;
+	uint32_t bytes = 0;
 	bool room;
 
 	do {
 		virtq_disable_notify(vq);
-		while (budget && (room = !p->chr || char_writable(p->chr)) && (chain = virtq_pop(vq))) {
+		while (budget && bytes < TX_TURN && (room = !p->chr || char_writable(p->chr)) && (chain = virtq_pop(vq))) {
+			if (chain->out_len > TX_CHAIN) {
+				virtq_break(vq, "console output is too long for a buffer");
+				break;
+			}
 			for (unsigned i = 0; p->chr && i < chain->n_out; i++)
 				char_write(p->chr, chain->out[i].iov_base, chain->out[i].iov_len);
+			bytes += chain->out_len;
 			virtq_push(vq, chain, 0);
 			budget--;
 		}
-	} while (budget && room && virtq_enable_notify(vq));
+	} while (budget && bytes < TX_TURN && room && virtq_enable_notify(vq));
 	virtio_queue_flush(v, vq);
-	if (!budget) {
+	if (!budget || bytes >= TX_TURN) {
 		virtio_queue_kick(v, vq->index);
 	} else if (!room && !p->retry) {
 		/* Backends do not tell when they have room again. */

@@ -186,11 +186,11 @@ uint32_t gpu_transfer(struct virtio_gpu *g, struct gpu_resource *r, const struct
 	for (uint32_t y = 0; y < rect->height; y++) {
 		uint32_t *line = r->pixels + (size_t)(rect->y + y) * r->width + rect->x;
 
+		g->copied += (uint64_t)rect->width * 4; /* of one that fails as well */
 		if (!read_pages(&p, offset + (uint64_t)y * r->width * 4, (uint8_t *)line, (size_t)rect->width * 4))
 			return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 		if (!as_it_is)
 			convert(f, line, rect->width);
 	}
-	g->copied += (uint64_t)rect->width * rect->height * 4;
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }

@@ -202,17 +202,12 @@ static bool deliver(struct virtio_net *n, struct virtqueue *vq, const struct vir
 	memcpy(&h, hdr, sizeof(*hdr));
 	if (!(n->guest_offloads >> VIRTIO_NET_F_GUEST_CSUM & 1))
 		h.flags = 0;
-	while (!take_chains(n, vq, HEADER + len, merge)) {
-		if (vq->broken) {
+	/* More may arrive meanwhile, but perhaps not enough: then wait for the next. */
+	if (!take_chains(n, vq, HEADER + len, merge) &&
+	    (!virtq_enable_notify(vq) || !take_chains(n, vq, HEADER + len, merge))) {
+		if (vq->broken)
 			virtio_break(&n->dev.v, vq->why);
-			return true;
-		}
-		if (!virtq_enable_notify(vq))
-			return false;
-		/* More arrived meanwhile, but perhaps not enough: then wait for the next. */
-		if (!take_chains(n, vq, HEADER + len, merge))
-			return vq->broken;
-		break;
+		return vq->broken;
 	}
 	chains = (struct virtq_chain **)n->merged->pdata;
 	if (!merge && chains[0]->in_len < HEADER + len) {

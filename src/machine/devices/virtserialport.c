@@ -21,6 +21,7 @@ static bool create(struct device *dev, GVariant *options, const struct device_ba
 		return kv_fail(error, KV_ERROR_USAGE, "%s: a port needs a bus and a character device", dev->id);
 	if (options)
 		g_variant_lookup(options, "name", "&s", &name);
+	dev->holder = backend->controller;
 	p->port = console_add_port((struct virtio_console *)backend->controller, dev, backend->chardev, name, error);
 	return p->port;
 }

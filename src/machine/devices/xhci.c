@@ -623,6 +623,7 @@ static bool xhci_create(struct device *dev, GVariant *options, const struct devi
 	if (!pci_add_msix(&x->pci, 0, MSIX, XHCI_INTERRUPTERS, error))
 		return false;
 	g_mutex_init(&x->bus.lock);
+	x->bus.controller = dev;
 	x->bus.attach = attach;
 	x->bus.detach = detach;
 	x->bus.ready = ready;
@@ -667,6 +668,11 @@ static bool xhci_can_unplug(struct device *dev, GError **error)
 			return kv_fail(error, KV_ERROR_INVALID, "'%s' has the USB device '%s'; take that out first", dev->id,
 				       x->port[n].usb->dev.id);
 	return true;
+}
+
+static struct usb_bus *xhci_usb(struct device *dev)
+{
+	return &((struct xhci *)dev)->bus;
 }
 
 static bool is_endpoint(const struct xhci_endpoint *ep)
@@ -745,6 +751,7 @@ const struct device_class device_xhci = {
 	.pause = xhci_pause,
 	.resume = xhci_resume,
 	.can_unplug = xhci_can_unplug,
+	.usb = xhci_usb,
 	.state = &xhci_state,
 	.keys = device_no_keys,
 };
