@@ -355,6 +355,45 @@ static void string_input(void **state)
 	drop(&g);
 }
 
+/* An interrupt comes with what user space has read; its handler asks another port, and writes to one. None of it is lost. */
+static void interrupted_string_input(void **state)
+{
+	/* sti; nop; mov dx, 0x10; mov di, 0x3000; mov cx, 40; rep insw; cli; hlt */
+	static const uint8_t code[] = { 0xfb, 0x90, 0xba, 0x10, 0, 0xbf, 0, 0x30, 0xb9, 40, 0, 0xf3, 0x6d, 0xfa, 0xf4 };
+	/* push ax; in al, 0x20; out 0x21, al; pop ax; iret */
+	static const uint8_t handler[] = { 0x50, 0xe4, 0x20, 0xe6, 0x21, 0x58, 0xcf };
+	struct kvm_interrupt irq = { .irq = 0x21 };
+	const uint32_t vector = 0x2000;
+	unsigned handled = 0;
+	uint16_t next = 0, value;
+	struct guest g;
+
+	make(&g, false);
+	start_real(&g, code, sizeof(code));
+	memcpy(g.ram + 4 * 0x21, &vector, 4);
+	memcpy(g.ram + 0x2000, handler, sizeof(handler));
+	for (;;) {
+		assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+		if (g.run->exit_reason != KVM_EXIT_IO)
+			break;
+		handled += g.run->io.port == 0x21;
+		if (g.run->io.port != 0x10)
+			continue;
+		for (uint32_t i = 0; i < g.run->io.count; i++, next++)
+			memcpy((uint8_t *)g.run + g.run->io.data_offset + 2 * i, &next, 2);
+		if (!handled)
+			assert_int_equal(kvcore_ioctl(g.vcpu, KVM_INTERRUPT, &irq), 0);
+	}
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_HLT);
+	assert_true(handled > 0);
+	assert_int_equal(next, 40);
+	for (unsigned n = 0; n < 40; n++) {
+		memcpy(&value, g.ram + 0x3000 + 2 * n, 2);
+		assert_int_equal(value, n);
+	}
+	drop(&g);
+}
+
 static void memory_exits(void **state)
 {
 	/* mov ax, 0x8000; mov ds, ax; add word [0], 3; hlt  with no memory at 0x80000 */
@@ -674,7 +713,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(system_calls), cmocka_unit_test(memory_regions), cmocka_unit_test(watched_memory),
 		cmocka_unit_test(creation),
 		cmocka_unit_test(registers), cmocka_unit_test(msrs), cmocka_unit_test(port_exits),
-		cmocka_unit_test(string_input), cmocka_unit_test(memory_exits), cmocka_unit_test(read_only_memory),
+		cmocka_unit_test(string_input), cmocka_unit_test(interrupted_string_input), cmocka_unit_test(memory_exits), cmocka_unit_test(read_only_memory),
 		cmocka_unit_test(interrupt_window), cmocka_unit_test(triple_fault), cmocka_unit_test(single_step),
 		cmocka_unit_test(vector_exits), cmocka_unit_test(events_and_xcrs), cmocka_unit_test(messages),
 		cmocka_unit_test(split_irqchip),
