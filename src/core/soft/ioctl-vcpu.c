@@ -182,7 +182,7 @@ static long do_setup_mce(struct vcpu *v, unsigned long arg)
 static long do_set_mce(struct vcpu *v, unsigned long arg)
 {
 	const struct kvm_x86_mce *m = (const void *)arg;
-	const u64 valid = 1ull << 63, overflow = 1ull << 62, uncorrected = 1ull << 61;
+	const u64 valid = 1ull << 63, overflow = 1ull << 62, uncorrected = 1ull << 61, in_progress = 4;
 	u64 *bank;
 
 	if (m->bank >= (v->msr.mcg_cap & 0xff) || !(m->status & valid))
@@ -192,6 +192,11 @@ static long do_set_mce(struct vcpu *v, unsigned long arg)
 		return 0;
 	if ((m->status & uncorrected) && bank[0] != ~0ull)
 		return 0;
+	if ((m->status & uncorrected) && ((v->msr.mcg_status & in_progress) || !(v->cpu.cr4 & CR4_MCE))) {
+		v->triple_fault = true; /* what a processor does that cannot take it */
+		vcpu_kick(v);
+		return 0;
+	}
 	if (!(m->status & uncorrected) && (bank[1] & valid) && (bank[1] & uncorrected)) {
 		bank[1] |= overflow;
 		return 0;

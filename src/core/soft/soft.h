@@ -16,6 +16,7 @@
 #include "mem.h"
 
 #define MAX_VCPUS 64
+#define MAX_VCPU_IDS 256 /* an id is the 8-bit APIC id too */
 #define RUN_PAGES 3 /* kvm_run, PIO data, coalesced MMIO ring */
 
 struct vm;
@@ -124,6 +125,7 @@ struct vcpu {
 		struct jit_counts jit;
 	} stat;
 	bool guest_paused; /* KVM_KVMCLOCK_CTRL */
+	bool triple_fault; /* user space says so: KVM_RUN ends with a shutdown */
 	bool kicked;	   /* KVM_HC_KICK_CPU: the next HLT, or this one, ends */
 	u64 kvmclock_msr, steal_msr, pv_eoi_msr, async_pf_msr, wall_clock_msr, poll_control_msr;
 	u32 exits[64];	  /* by KVM_EXIT_* */
@@ -151,7 +153,7 @@ struct vm {
 	u64 clock_tsc;	    /* kvmclock: host TSC at which the guest's clock read clock_ns */
 	u64 clock_ns;
 	s64 tsc_offset;	    /* of the vCPU that was written last: later ones join it */
-	u32 bsp_id, max_vcpu_id;
+	u32 bsp_id;
 	u64 tss_addr, identity_map_addr;
 	struct kvm_pit_config pit_config;
 	struct coalesced *coalesced; /* zones, coalesced.c */
