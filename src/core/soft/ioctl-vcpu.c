@@ -242,6 +242,19 @@ static const struct vcpu_ioctl table[] = {
 	{ KVM_ENABLE_CAP, do_enable_cap },
 };
 
+/* Outside of KVM_RUN a vCPU does not stop with the world: what looks at guest memory there holds off changes of memslots itself. */
+static long call(const struct vcpu_ioctl *row, struct vcpu *v, unsigned long arg)
+{
+	long ret;
+
+	if (row->fn == do_run)
+		return do_run(v, arg);
+	pthread_rwlock_rdlock(&v->vm->memory_lock);
+	ret = row->fn(v, arg);
+	pthread_rwlock_unlock(&v->vm->memory_lock);
+	return ret;
+}
+
 long vcpu_ioctl(struct vcpu *v, unsigned long nr, unsigned long arg)
 {
 	const struct vcpu_ioctl *row = NULL;
@@ -256,7 +269,7 @@ long vcpu_ioctl(struct vcpu *v, unsigned long nr, unsigned long arg)
 	if (!row)
 		return -EINVAL;
 	pthread_mutex_lock(&v->lock);
-	ret = row->fn(v, arg);
+	ret = call(row, v, arg);
 	pthread_mutex_unlock(&v->lock);
 	return ret;
 }

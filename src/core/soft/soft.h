@@ -4,7 +4,7 @@
  *
  * Threads: a vCPU belongs to the thread in its KVM_RUN; other vCPU ioctls take vcpu->lock (KVM_RUN holds it). Chips have
  * their own locks (chip/chip.h). vm->lock orders memslot changes, routing changes and creation. Lock order:
- * vcpu->lock, vm->lock, chip locks. An event for a vCPU is recorded under the chip's lock, then vcpu_kick().
+ * vcpu->lock, vm->lock, memory_lock, chip locks. An event for a vCPU is recorded under the chip's lock, then vcpu_kick().
  * A VM has a few threads of its own (thread.h).
  */
 #pragma once
@@ -149,7 +149,7 @@ struct vm {
 	u32 user_space_msr; /* KVM_MSR_EXIT_REASON_* that leave to user space */
 	u32 manual_dirty;   /* KVM_DIRTY_LOG_* of KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
 	bool exception_payload, triple_fault_event;
-	pthread_rwlock_t memory_lock; /* vm_read_phys() from foreign threads against a slot change */
+	pthread_rwlock_t memory_lock; /* who looks at memory outside of KVM_RUN, against a slot change */
 	u64 clock_tsc;	    /* kvmclock: host TSC at which the guest's clock read clock_ns */
 	u64 clock_ns;
 	s64 tsc_offset;	    /* of the vCPU that was written last: later ones join it */
