@@ -242,7 +242,7 @@ static const struct vcpu_ioctl table[] = {
 	{ KVM_ENABLE_CAP, do_enable_cap },
 };
 
-/* Outside of KVM_RUN a vCPU does not stop with the world: what looks at guest memory there holds off changes of memslots itself. */
+/* Outside of KVM_RUN a vCPU does not stop with the world: what looks at guest memory there holds off changes of memslots. */
 static long call(const struct vcpu_ioctl *row, struct vcpu *v, unsigned long arg)
 {
 	long ret;
