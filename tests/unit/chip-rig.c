@@ -84,13 +84,14 @@ struct vm *rig_create(u32 vcpus, bool chips, bool split)
 void rig_destroy(struct vm *vm)
 {
 	ioevents_destroy(vm);
-	timers_destroy(vm);
+	timers_stop(vm);
 	for (u32 i = 0; i < vm->vcpu_count; i++) {
 		if (vm->vcpu[i]->lapic)
 			lapic_destroy(vm->vcpu[i]->lapic);
 		free(vm->vcpu[i]);
 	}
 	irqchips_destroy(vm);
+	timers_destroy(vm);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm);
 	rig_now = 0;

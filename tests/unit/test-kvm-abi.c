@@ -199,10 +199,15 @@ static void creation(void **state)
 	struct guest g;
 	struct kvm_irq_level level = { .irq = 5, .level = 1 };
 	struct kvm_lapic_state lapic;
+	int other;
 
 	make(&g, false);
 	expect_errno(kvcore_ioctl(g.vm, KVM_CREATE_VCPU, 0), EEXIST);
 	expect_errno(kvcore_ioctl(g.vm, KVM_CREATE_VCPU, 100000ul), EINVAL);
+	assert_true(kvcore_ioctl(kvm, KVM_CHECK_EXTENSION, (unsigned long)KVM_CAP_MAX_VCPU_ID) > 200);
+	other = kvcore_ioctl(g.vm, KVM_CREATE_VCPU, 200ul); /* APIC ids of a topology have gaps */
+	assert_true(other >= 0);
+	assert_int_equal(kvcore_close(other), 0);
 	expect_errno(kvcore_ioctl(g.vm, KVM_CREATE_IRQCHIP, 0), EINVAL); /* a vCPU is there */
 	expect_errno(kvcore_ioctl(g.vm, KVM_IRQ_LINE, &level), ENXIO);
 	expect_errno(kvcore_ioctl(g.vcpu, KVM_GET_LAPIC, &lapic), EINVAL);
@@ -301,6 +306,66 @@ static void msrs(void **state)
 	drop(&g);
 }
 
+static void set_msr(struct guest *g, uint32_t index, uint64_t value)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry e;
+	} m = { .head.nmsrs = 1, .e = { .index = index, .data = value } };
+
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_SET_MSRS, &m), 1);
+}
+
+#define CLOCK_PAGE 0x5000
+
+/* What a guest reads from kvmclock's page now, in ns. */
+static uint64_t guest_clock(struct guest *g)
+{
+	struct {
+		uint32_t version, pad;
+		uint64_t tsc, ns;
+		uint32_t mul;
+		int8_t shift;
+	} page;
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry e;
+	} tsc = { .head.nmsrs = 1, .e.index = 0x10 };
+	uint64_t passed;
+
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_GET_MSRS, &tsc), 1);
+	memcpy(&page, g->ram + CLOCK_PAGE, sizeof(page));
+	passed = tsc.e.data - page.tsc;
+	passed = page.shift < 0 ? passed >> -page.shift : passed << page.shift;
+	return page.ns + (uint64_t)((unsigned __int128)passed * page.mul >> 32);
+}
+
+/* A guest that moves its TSC has the same kvmclock as before. */
+static void clock_and_tsc(void **state)
+{
+	static const uint8_t indices[] = { 0x3b, 0x10 };
+
+	for (size_t n = 0; n < sizeof(indices) && (!n || accel == KVCORE_SOFT); n++) { /* Linux looks after TSC_ADJUST alone */
+		/* out 0x10, al; mov ecx, index; xor eax, eax; mov edx, 0x4000; wrmsr; out 0x10, al; hlt */
+		const uint8_t code[] = { 0xe6, 0x10, 0x66, 0xb9, indices[n], 0, 0, 0, 0x66, 0x31, 0xc0,
+					 0x66, 0xba, 0, 0x40, 0, 0, 0x0f, 0x30, 0xe6, 0x10, 0xf4 };
+		uint64_t before, after;
+		struct guest g;
+
+		make(&g, true);
+		start_real(&g, code, sizeof(code));
+		set_msr(&g, 0x4b564d01, CLOCK_PAGE | 1);
+		assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+		assert_int_equal(g.run->exit_reason, KVM_EXIT_IO);
+		before = guest_clock(&g);
+		assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+		assert_int_equal(g.run->exit_reason, KVM_EXIT_IO);
+		after = guest_clock(&g);
+		assert_in_range(after, before, before + 10000000000u);
+		drop(&g);
+	}
+}
+
 static void port_exits(void **state)
 {
 	/* in al, 0x10; inc al; out 0x11, al; mov [0x20000 via ds], ...: hlt */
@@ -352,6 +417,45 @@ static void string_input(void **state)
 	assert_int_equal(g.run->exit_reason, KVM_EXIT_HLT);
 	assert_int_equal(got, 5);
 	assert_memory_equal(g.ram + 0x3000, "\x00\x11\x01\x11\x02\x11\x03\x11\x04\x11", 10);
+	drop(&g);
+}
+
+/* An interrupt comes with what user space has read; its handler asks another port, and writes to one. None of it is lost. */
+static void interrupted_string_input(void **state)
+{
+	/* sti; nop; mov dx, 0x10; mov di, 0x3000; mov cx, 40; rep insw; cli; hlt */
+	static const uint8_t code[] = { 0xfb, 0x90, 0xba, 0x10, 0, 0xbf, 0, 0x30, 0xb9, 40, 0, 0xf3, 0x6d, 0xfa, 0xf4 };
+	/* push ax; in al, 0x20; out 0x21, al; pop ax; iret */
+	static const uint8_t handler[] = { 0x50, 0xe4, 0x20, 0xe6, 0x21, 0x58, 0xcf };
+	struct kvm_interrupt irq = { .irq = 0x21 };
+	const uint32_t vector = 0x2000;
+	unsigned handled = 0;
+	uint16_t next = 0, value;
+	struct guest g;
+
+	make(&g, false);
+	start_real(&g, code, sizeof(code));
+	memcpy(g.ram + 4 * 0x21, &vector, 4);
+	memcpy(g.ram + 0x2000, handler, sizeof(handler));
+	for (;;) {
+		assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+		if (g.run->exit_reason != KVM_EXIT_IO)
+			break;
+		handled += g.run->io.port == 0x21;
+		if (g.run->io.port != 0x10)
+			continue;
+		for (uint32_t i = 0; i < g.run->io.count; i++, next++)
+			memcpy((uint8_t *)g.run + g.run->io.data_offset + 2 * i, &next, 2);
+		if (!handled)
+			assert_int_equal(kvcore_ioctl(g.vcpu, KVM_INTERRUPT, &irq), 0);
+	}
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_HLT);
+	assert_true(handled > 0);
+	assert_int_equal(next, 40);
+	for (unsigned n = 0; n < 40; n++) {
+		memcpy(&value, g.ram + 0x3000 + 2 * n, 2);
+		assert_int_equal(value, n);
+	}
 	drop(&g);
 }
 
@@ -442,6 +546,58 @@ static void triple_fault(void **state)
 		(struct kvm_segment){ .limit = ~0u, .selector = 16, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1 };
 	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_SREGS, &s), 0);
 	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_SHUTDOWN);
+	drop(&g);
+}
+
+static void enable(int vm, uint32_t cap, uint64_t arg)
+{
+	struct kvm_enable_cap c = { .cap = cap, .args = { arg } };
+
+	assert_int_equal(kvcore_ioctl(vm, KVM_ENABLE_CAP, &c), 0);
+}
+
+/* User space says that a triple fault is pending. */
+static void triple_fault_event(void **state)
+{
+	static const uint8_t code[] = { 0xeb, 0xfe };
+	struct kvm_vcpu_events e;
+	struct guest g;
+
+	make(&g, false);
+	start_real(&g, code, sizeof(code));
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_VCPU_EVENTS, &e), 0);
+	e.flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+	e.triple_fault.pending = 1;
+	expect_errno(kvcore_ioctl(g.vcpu, KVM_SET_VCPU_EVENTS, &e), EINVAL); /* not enabled */
+	enable(g.vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_VCPU_EVENTS, &e), 0);
+	e.triple_fault.pending = 0;
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_VCPU_EVENTS, &e), 0);
+	assert_true(e.flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT);
+	assert_int_equal(e.triple_fault.pending, 1);
+	alarm(20); /* the guest's own code has no end */
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	alarm(0);
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_SHUTDOWN);
+	drop(&g);
+}
+
+/* An uncorrected error stops a processor that has not enabled machine checks. */
+static void machine_check(void **state)
+{
+	static const uint8_t code[] = { 0xeb, 0xfe };
+	struct kvm_x86_mce error = { .status = 1ull << 63 | 1ull << 61 | 1ull << 60, .mcg_status = 4 | 1, .bank = 1 };
+	uint64_t cap = 1ull << 24 | 1ull << 8 | 10; /* SER_P, CTL_P */
+	struct guest g;
+
+	make(&g, false);
+	start_real(&g, code, sizeof(code));
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_X86_SETUP_MCE, &cap), 0);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_X86_SET_MCE, &error), 0);
+	alarm(20);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	alarm(0);
 	assert_int_equal(g.run->exit_reason, KVM_EXIT_SHUTDOWN);
 	drop(&g);
 }
@@ -673,9 +829,12 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(system_calls), cmocka_unit_test(memory_regions), cmocka_unit_test(watched_memory),
 		cmocka_unit_test(creation),
-		cmocka_unit_test(registers), cmocka_unit_test(msrs), cmocka_unit_test(port_exits),
-		cmocka_unit_test(string_input), cmocka_unit_test(memory_exits), cmocka_unit_test(read_only_memory),
-		cmocka_unit_test(interrupt_window), cmocka_unit_test(triple_fault), cmocka_unit_test(single_step),
+		cmocka_unit_test(registers), cmocka_unit_test(msrs), cmocka_unit_test(clock_and_tsc),
+		cmocka_unit_test(port_exits),
+		cmocka_unit_test(string_input), cmocka_unit_test(interrupted_string_input),
+		cmocka_unit_test(memory_exits), cmocka_unit_test(read_only_memory),
+		cmocka_unit_test(interrupt_window), cmocka_unit_test(triple_fault),
+		cmocka_unit_test(triple_fault_event), cmocka_unit_test(machine_check), cmocka_unit_test(single_step),
 		cmocka_unit_test(vector_exits), cmocka_unit_test(events_and_xcrs), cmocka_unit_test(messages),
 		cmocka_unit_test(split_irqchip),
 	};

@@ -233,6 +233,61 @@ static void enter_long_mode(struct guest *g, int cpu, uint64_t rip, uint64_t rcx
 	assert_int_equal(kvcore_ioctl(g->vcpu[cpu], KVM_SET_REGS, &regs), 0);
 }
 
+static void *change_slots(void *opaque)
+{
+	struct guest *g = opaque;
+	uint8_t *other = mmap(NULL, 0x1000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct kvm_userspace_memory_region r = { .slot = 1, .guest_phys_addr = 0x100000, .userspace_addr = (uintptr_t)other };
+
+	while (!__atomic_load_n(&g->ram[0x7000], __ATOMIC_SEQ_CST)) {
+		r.memory_size = r.memory_size ? 0 : 0x1000;
+		kvcore_ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &r);
+	}
+	munmap(other, 0x1000);
+	return NULL;
+}
+
+/* What reads guest memory for a vCPU that is not in KVM_RUN, while memslots come and go. */
+static void memory_changes_while_not_running(void **state)
+{
+	static const uint8_t hlt[] = { 0xf4 };
+	const uint64_t pdpte = 0x12001;
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry e;
+	} steal = { .head.nmsrs = 1, .e = { .index = 0x4b564d03, .data = 0x6001 } };
+	struct kvm_sregs s, pae;
+	pthread_t thread;
+	struct guest g;
+	int bad = 0;
+
+	make(&g, 1, true, hlt, sizeof(hlt));
+	enter_long_mode(&g, 0, 0x1000, 0);
+	memcpy(g.ram + 0x13000, &pdpte, 8);
+	assert_int_equal(kvcore_ioctl(g.vcpu[0], KVM_GET_SREGS, &s), 0);
+	pae = s;
+	pae.efer = 0;
+	pae.cr3 = 0x13000;
+	pae.cs.l = 0;
+	assert_int_equal(pthread_create(&thread, NULL, change_slots, &g), 0);
+	for (int round = 0; round < 30000; round++) {
+		struct kvm_translation t = { .linear_address = 0x1234 };
+		struct kvm_sregs2 s2;
+
+		assert_int_equal(kvcore_ioctl(g.vcpu[0], KVM_TRANSLATE, &t), 0);
+		bad += !t.valid || t.physical_address != 0x1234;
+		assert_int_equal(kvcore_ioctl(g.vcpu[0], KVM_SET_MSRS, &steal), 1);
+		assert_int_equal(kvcore_ioctl(g.vcpu[0], KVM_SET_SREGS, &pae), 0);
+		if (kvcore_ioctl(g.vcpu[0], KVM_GET_SREGS2, &s2) == 0)
+			bad += s2.pdptrs[0] != pdpte;
+		assert_int_equal(kvcore_ioctl(g.vcpu[0], KVM_SET_SREGS, &s), 0);
+	}
+	__atomic_store_n(&g.ram[0x7000], 1, __ATOMIC_SEQ_CST);
+	pthread_join(thread, NULL);
+	assert_int_equal(bad, 0);
+	drop(&g);
+}
+
 /* Pages of code that count their runs in their own line, so that each run makes them anew, while memslots change. */
 static void code_changes_with_memory(void **state)
 {
@@ -346,8 +401,10 @@ static void end_while_timer_rings(void **state)
 		assert_int_equal(kvcore_ioctl(g.vm, KVM_SET_IRQCHIP, &ioapic), 0);
 		assert_int_equal(kvcore_ioctl(g.vm, KVM_SET_PIT2, &ringing), 0);
 		if (!round) { /* it does ring */
-			nap(2000);
-			assert_int_equal(kvcore_ioctl(g.vcpu[0], KVM_GET_LAPIC, &lapic), 0);
+			for (int tries = 0; tries < 5000 && !(lapic.regs[0x220] & 1); tries++) {
+				nap(1000);
+				assert_int_equal(kvcore_ioctl(g.vcpu[0], KVM_GET_LAPIC, &lapic), 0);
+			}
 			assert_true(lapic.regs[0x220] & 1);
 		}
 		drop(&g);
@@ -359,7 +416,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(leave_by_immediate_exit), cmocka_unit_test(leave_by_signal_mask),
 		cmocka_unit_test(memory_changes_while_running), cmocka_unit_test(two_processors),
-		cmocka_unit_test(code_changes_with_memory),
+		cmocka_unit_test(memory_changes_while_not_running), cmocka_unit_test(code_changes_with_memory),
 		cmocka_unit_test(posted_writes), cmocka_unit_test(msr_exits), cmocka_unit_test(end_while_timer_rings),
 	};
 	struct sigaction sa = { .sa_handler = on_usr1 };

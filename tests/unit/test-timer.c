@@ -62,6 +62,7 @@ static void order(void **state)
 	timer_set(vm, &c.timer, 1);
 	wait_for(&c, 2);
 	assert_int_equal(fired(&a), 1);
+	timers_stop(vm);
 	timers_destroy(vm);
 	timer_remove(vm, &a.timer); /* harmless */
 	rig_destroy(vm);

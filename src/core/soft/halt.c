@@ -19,7 +19,7 @@ bool vcpu_runnable(struct vcpu *v)
 {
 	struct cpu *c = &v->cpu;
 
-	if (v->init_pending || v->sipi_pending || v->inject_exc.pending)
+	if (v->init_pending || v->sipi_pending || v->inject_exc.pending || v->triple_fault)
 		return true;
 	if (v->mp_state == KVM_MP_STATE_UNINITIALIZED || v->mp_state == KVM_MP_STATE_INIT_RECEIVED)
 		return false;

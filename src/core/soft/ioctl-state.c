@@ -342,8 +342,10 @@ static long do_get_events(struct vcpu *v, unsigned long arg)
 	e->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
 	if (v->vm->exception_payload)
 		e->flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
-	if (v->vm->triple_fault_event)
+	if (v->vm->triple_fault_event) {
 		e->flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+		e->triple_fault.pending = v->triple_fault;
+	}
 	return 0;
 }
 
@@ -360,6 +362,8 @@ static long do_set_events(struct vcpu *v, unsigned long arg)
 		return -EINVAL;
 	if ((e->flags & KVM_VCPUEVENT_VALID_SMM) && (e->smi.smm || e->smi.pending))
 		return -EINVAL; /* no system management mode */
+	if ((e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) && !v->vm->triple_fault_event)
+		return -EINVAL;
 	v->inject_exc.pending = exception;
 	v->inject_exc.vector = e->exception.nr;
 	v->inject_exc.has_error = e->exception.has_error_code;
@@ -371,6 +375,8 @@ static long do_set_events(struct vcpu *v, unsigned long arg)
 		v->cpu.intr_shadow = !!e->interrupt.shadow;
 	if (e->flags & KVM_VCPUEVENT_VALID_NMI_PENDING)
 		v->nmi_pending = e->nmi.pending;
+	if (e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
+		v->triple_fault = e->triple_fault.pending;
 	v->cpu.nmi_blocked = e->nmi.masked;
 	if ((e->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR) && e->sipi_vector)
 		v->sipi_vector = (u8)e->sipi_vector;

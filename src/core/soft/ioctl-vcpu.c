@@ -182,7 +182,7 @@ static long do_setup_mce(struct vcpu *v, unsigned long arg)
 static long do_set_mce(struct vcpu *v, unsigned long arg)
 {
 	const struct kvm_x86_mce *m = (const void *)arg;
-	const u64 valid = 1ull << 63, overflow = 1ull << 62, uncorrected = 1ull << 61;
+	const u64 valid = 1ull << 63, overflow = 1ull << 62, uncorrected = 1ull << 61, in_progress = 4;
 	u64 *bank;
 
 	if (m->bank >= (v->msr.mcg_cap & 0xff) || !(m->status & valid))
@@ -192,6 +192,11 @@ static long do_set_mce(struct vcpu *v, unsigned long arg)
 		return 0;
 	if ((m->status & uncorrected) && bank[0] != ~0ull)
 		return 0;
+	if ((m->status & uncorrected) && ((v->msr.mcg_status & in_progress) || !(v->cpu.cr4 & CR4_MCE))) {
+		v->triple_fault = true; /* what a processor does that cannot take it */
+		vcpu_kick(v);
+		return 0;
+	}
 	if (!(m->status & uncorrected) && (bank[1] & valid) && (bank[1] & uncorrected)) {
 		bank[1] |= overflow;
 		return 0;
@@ -237,6 +242,19 @@ static const struct vcpu_ioctl table[] = {
 	{ KVM_ENABLE_CAP, do_enable_cap },
 };
 
+/* Outside of KVM_RUN a vCPU does not stop with the world: what looks at guest memory there holds off changes of memslots. */
+static long call(const struct vcpu_ioctl *row, struct vcpu *v, unsigned long arg)
+{
+	long ret;
+
+	if (row->fn == do_run)
+		return do_run(v, arg);
+	pthread_rwlock_rdlock(&v->vm->memory_lock);
+	ret = row->fn(v, arg);
+	pthread_rwlock_unlock(&v->vm->memory_lock);
+	return ret;
+}
+
 long vcpu_ioctl(struct vcpu *v, unsigned long nr, unsigned long arg)
 {
 	const struct vcpu_ioctl *row = NULL;
@@ -251,7 +269,7 @@ long vcpu_ioctl(struct vcpu *v, unsigned long nr, unsigned long arg)
 	if (!row)
 		return -EINVAL;
 	pthread_mutex_lock(&v->lock);
-	ret = row->fn(v, arg);
+	ret = call(row, v, arg);
 	pthread_mutex_unlock(&v->lock);
 	return ret;
 }

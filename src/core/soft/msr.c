@@ -227,6 +227,8 @@ static bool tsc_access(struct vcpu *v, u32 index, u64 *value, bool write, bool h
 			c->tsc_offset += (s64)(*value - v->msr.tsc_adjust);
 		v->msr.tsc_adjust = *value;
 	}
+	if (write && !host)
+		kvmclock_update(v); /* its page says which TSC was when: it is not to jump */
 	return true;
 }
 

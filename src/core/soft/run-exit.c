@@ -54,22 +54,28 @@ static unsigned code_bytes(struct vcpu *v, u8 *bytes, unsigned max)
 	return n;
 }
 
-/* How many elements of a REP INS user space may read at once: one page of the destination. 1 for anything else. */
+/*
+ * How many elements of a REP INS user space may read at once: one page of the destination, so that none of them faults when the
+ * first has not. 1 for anything else, and where a trap comes behind each.
+ */
 static u32 ins_batch(struct vcpu *v, unsigned size)
 {
 	struct cpu *c = &v->cpu;
+	u64 left = c->gpr[RCX], to = c->gpr[RDI], room;
 	u8 code[INSN_MAX];
 	unsigned n = code_bytes(v, code, sizeof(code));
 	struct insn i;
-	u64 left = c->gpr[RCX], room = (PAGE_SIZE - (c->gpr[RDI] & ~PAGE_MASK)) / size;
 
 	if (insn_decode(&i, code, n, c->mode) != DECODE_OK || !i.rep || (i.opcode & 0xfe) != 0x6c || i.map)
 		return 1;
-	if (i.adsize == 2)
-		left &= 0xffff;
-	else if (i.adsize == 4)
-		left &= 0xffffffff;
-	if ((c->rflags & FL_DF) || !room)
+	if (i.adsize != 8) {
+		left &= i.adsize == 2 ? 0xffff : 0xffffffff;
+		to &= i.adsize == 2 ? 0xffff : 0xffffffff;
+	}
+	if (c->mode != MODE_LONG64)
+		to += c->seg[SEG_ES].base;
+	room = (PAGE_SIZE - (to & ~PAGE_MASK)) / size;
+	if ((c->rflags & (FL_DF | FL_TF)) || (c->dr[7] & 0xff) || v->guest_debug || !room)
 		return 1;
 	return (u32)(left < room ? left : room);
 }
@@ -155,11 +161,35 @@ void exit_to_user(struct vcpu *v, unsigned reason)
 	}
 }
 
+static bool batch_waits(const struct vcpu *v)
+{
+	return v->pio_pos < v->pio_count && linear_rip(v) == v->io_rip;
+}
+
+/* A batch is taken to its end before an event can be: whatever its handler asks user space for would replace what is left. */
+static unsigned execute_again(struct vcpu *v)
+{
+	struct cpu *c = &v->cpu;
+	unsigned reason = 0;
+	u32 taken;
+
+	do {
+		taken = v->pio_pos;
+		if (!batch_waits(v))
+			*vcpu_poll_byte(v) = 1; /* a REP instruction stops after the element that asked */
+		c->replay_pos = 0;
+		if (interp_step(c, &reason) == INTERP_LEAVE)
+			return reason;
+		c->replay_count = c->replay_pos = 0;
+	} while (batch_waits(v) && v->pio_pos != taken);
+	return 0;
+}
+
 unsigned exit_complete(struct vcpu *v)
 {
 	struct cpu *c = &v->cpu;
 	struct io_replay *r = &c->replay[c->replay_count ? c->replay_count - 1 : 0];
-	unsigned pending = v->io_pending, reason = 0;
+	unsigned pending = v->io_pending;
 
 	v->io_pending = 0;
 	if (!pending)
@@ -180,10 +210,5 @@ unsigned exit_complete(struct vcpu *v)
 		if (!v->guest_debug && interp_finish(c))
 			return 0;
 	}
-	*vcpu_poll_byte(v) = 1; /* a REP instruction stops after the element that asked */
-	c->replay_pos = 0;
-	if (interp_step(c, &reason) == INTERP_LEAVE)
-		return reason;
-	c->replay_count = c->replay_pos = 0;
-	return 0;
+	return execute_again(v);
 }

@@ -154,6 +154,10 @@ static enum event_result deliver_event(struct vcpu *v)
 	int vector;
 
 	v->event_blocked = 0;
+	if (unlikely(v->triple_fault)) {
+		v->triple_fault = false;
+		return EVENT_TRIPLE;
+	}
 	if (unlikely(v->inject_exc.pending))
 		return deliver_exception(v);
 	if (unlikely(__atomic_load_n(&v->nmi_pending, __ATOMIC_RELAXED))) {

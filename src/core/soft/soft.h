@@ -4,7 +4,7 @@
  *
  * Threads: a vCPU belongs to the thread in its KVM_RUN; other vCPU ioctls take vcpu->lock (KVM_RUN holds it). Chips have
  * their own locks (chip/chip.h). vm->lock orders memslot changes, routing changes and creation. Lock order:
- * vcpu->lock, vm->lock, chip locks. An event for a vCPU is recorded under the chip's lock, then vcpu_kick().
+ * vcpu->lock, vm->lock, memory_lock, chip locks. An event for a vCPU is recorded under the chip's lock, then vcpu_kick().
  * A VM has a few threads of its own (thread.h).
  */
 #pragma once
@@ -16,6 +16,7 @@
 #include "mem.h"
 
 #define MAX_VCPUS 64
+#define MAX_VCPU_IDS 256 /* an id is the 8-bit APIC id too */
 #define RUN_PAGES 3 /* kvm_run, PIO data, coalesced MMIO ring */
 
 struct vm;
@@ -124,6 +125,7 @@ struct vcpu {
 		struct jit_counts jit;
 	} stat;
 	bool guest_paused; /* KVM_KVMCLOCK_CTRL */
+	bool triple_fault; /* user space says so: KVM_RUN ends with a shutdown */
 	bool kicked;	   /* KVM_HC_KICK_CPU: the next HLT, or this one, ends */
 	u64 kvmclock_msr, steal_msr, pv_eoi_msr, async_pf_msr, wall_clock_msr, poll_control_msr;
 	u32 exits[64];	  /* by KVM_EXIT_* */
@@ -147,11 +149,11 @@ struct vm {
 	u32 user_space_msr; /* KVM_MSR_EXIT_REASON_* that leave to user space */
 	u32 manual_dirty;   /* KVM_DIRTY_LOG_* of KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
 	bool exception_payload, triple_fault_event;
-	pthread_rwlock_t memory_lock; /* vm_read_phys() from foreign threads against a slot change */
+	pthread_rwlock_t memory_lock; /* who looks at memory outside of KVM_RUN, against a slot change */
 	u64 clock_tsc;	    /* kvmclock: host TSC at which the guest's clock read clock_ns */
 	u64 clock_ns;
 	s64 tsc_offset;	    /* of the vCPU that was written last: later ones join it */
-	u32 bsp_id, max_vcpu_id;
+	u32 bsp_id;
 	u64 tss_addr, identity_map_addr;
 	struct kvm_pit_config pit_config;
 	struct coalesced *coalesced; /* zones, coalesced.c */

@@ -80,14 +80,15 @@ static bool pio_batch_take(struct vcpu *v, u16 port, void *data, unsigned size)
 
 	if (v->pio_pos >= v->pio_count)
 		return false;
-	if (v->pio_port != port || v->pio_size != size || v->pio_rcx != c->gpr[RCX] ||
+	if (v->pio_port != port || v->pio_size != size || (u32)v->pio_rcx != (u32)c->gpr[RCX] ||
 	    v->io_rip != c->seg[SEG_CS].base + c->rip) {
 		v->pio_count = 0;
 		return false;
 	}
 	memcpy(data, (u8 *)v->run + PAGE_SIZE + v->pio_pos * size, size);
-	v->pio_pos++;
 	v->pio_rcx--;
+	if (++v->pio_pos == v->pio_count)
+		*vcpu_poll_byte(v) = 1; /* the next one has to be asked for; events come first */
 	return true;
 }
 

@@ -131,7 +131,7 @@ void vcpu_reset(struct vcpu *v, bool init_only)
 	v->io_pending = 0;
 	v->pio_count = 0;
 	v->user_irq = -1;
-	v->inject_exc.pending = false;
+	v->inject_exc.pending = v->triple_fault = false;
 	c->exc.pending = false;
 	c->halted = false;
 	mmu_flush_all(c);
@@ -142,7 +142,7 @@ int vcpu_create(struct vm *vm, u32 id, struct vcpu **ret_vcpu)
 	struct vcpu *v;
 	int err = 0;
 
-	if (id >= vm->max_vcpu_id || id >= 256)
+	if (id >= MAX_VCPU_IDS)
 		return -EINVAL;
 	pthread_mutex_lock(&vm->lock);
 	if (vm->vcpu_count == MAX_VCPUS)

@@ -120,7 +120,6 @@ int vm_create(struct vm **ret_vm)
 	pthread_rwlock_init(&vm->memory_lock, NULL);
 	vm->clock_tsc = sys_rdtsc();
 	vm->tsc_offset = -(s64)vm->clock_tsc;
-	vm->max_vcpu_id = MAX_VCPUS;
 	if (!vm->no_jit)
 		vm->jit = jit_create(&options);
 	*ret_vm = vm;
