@@ -313,6 +313,27 @@ static void test_cut_off(void **state)
 	cut_off("vmdk", ", 'size': <uint64 33554432>", 16 << 10);
 }
 
+/* An item twice: each would be looked for in the log again, however long that is. */
+static void test_twice(void **state)
+{
+	enum { METADATA_ENTRIES = 32, ENTRY = 32, MIB = 1 << 20 };
+	g_autoptr(GVariant) reading = options_of("vhdx", ", 'readonly': <true>");
+	g_autoptr(GVariant) creating = options_of("vhdx", ", 'size': <uint64 33554432>, 'block_size': <'1M'>");
+	g_autoptr(GError) error = NULL;
+	g_autofree char *bytes = NULL;
+	char *table;
+	gsize len;
+
+	assert_true(image_create(creating, &error));
+	assert_true(g_file_get_contents(path, &bytes, &len, NULL));
+	table = memmem(bytes + MIB, len - MIB, "metadata", 8);
+	assert_non_null(table);
+	memcpy(table + METADATA_ENTRIES + ENTRY, table + METADATA_ENTRIES, ENTRY);
+	assert_true(g_file_set_contents(path, bytes, len, NULL));
+	assert_null(image_open(reading, &error));
+	assert_non_null(strstr(error->message, "there twice"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +342,7 @@ int main(void)
 		cmocka_unit_test(test_zeroes),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_cut_off),
+		cmocka_unit_test(test_twice),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
