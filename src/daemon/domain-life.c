@@ -174,8 +174,8 @@ static bool undefine(struct call *call, GVariant *args, GVariant **ret, GError *
 bool domain_start(struct domain *d, unsigned flags, GError **error)
 {
 	const struct hv_driver *driver = d->hv->driver;
-	g_autofree char *saved = d->has_managed_save && !(flags & (START_FORCE_BOOT | START_BESIDE)) ? domain_managed_path(d) : NULL;
 	bool had_save = d->has_managed_save && !(flags & START_BESIDE);
+	g_autofree char *saved = had_save && !(flags & START_FORCE_BOOT) ? domain_managed_path(d) : NULL;
 
 	if (domain_is_active(d))
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "domain is already running");

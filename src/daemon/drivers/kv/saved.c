@@ -242,8 +242,8 @@ bool kv_save(struct domain *d, const char *path, const char *xml, unsigned flags
 	if (kv_has_block_jobs(m))
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "domain has active block job");
 	if (strlen(xml) > MODEL_XML_MAX) /* nobody could read it again */
-		return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "the definition to save has %zu bytes; the most is %d", strlen(xml),
-				MODEL_XML_MAX);
+		return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "the definition to save has %zu bytes; the most is %d",
+				strlen(xml), MODEL_XML_MAX);
 	fd = make_image(path, error);
 	if (fd < 0)
 		return false;
