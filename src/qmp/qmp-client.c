@@ -251,7 +251,7 @@ static void finalize(GSource *source)
 
 static GSourceFuncs source_funcs = {.dispatch = dispatch, .finalize = finalize};
 
-/* The socket does not block after this: the peer's backlog may be full, but it is on this machine. */
+/* The socket does not block: where the peer lets nobody in for now, its backlog is full, that is KV_ERROR_BUSY. */
 static int connect_to(const char *path, GError **error)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -264,7 +264,8 @@ static int connect_to(const char *path, GError **error)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd;
-	kv_fail_errno(error, errno, "cannot connect to the monitor '%s'", path);
+	kv_fail(error, errno == EAGAIN ? KV_ERROR_BUSY : KV_ERROR_SYSTEM, "cannot connect to the monitor '%s': %s", path,
+		g_strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	return -1;

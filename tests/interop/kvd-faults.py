@@ -412,7 +412,8 @@ def case_odd_names(bed):
 
 
 def case_long_dump(bed):
-    """A machine that is being dumped when kvd starts anew answers when that is over, however late; until then it can be destroyed."""
+    """A machine that is being dumped when kvd starts anew, however often, answers when that is over, however late; until then it can be
+    destroyed."""
     fake = Fake(bed)
     fake.does('query-dump-guest-memory-capability', ['return', {'formats': ['elf']}])
     fake.does('dump-guest-memory', ['wait', 'dumped'], ['return', {}])
@@ -420,6 +421,10 @@ def case_long_dump(bed):
     fake.waits('dumped')
     bed.stop(signal.SIGKILL)
     dump.communicate(timeout=kv.LIMIT)
+    for _ in range(5):  # more than wait to be let in
+        bed.start()
+        time.sleep(.2)
+        bed.stop(signal.SIGKILL)
     bed.start()
     time.sleep(12)
     check('running' in fake.ask('domstate'), 'it is given up', fake.ask('domstate'))
