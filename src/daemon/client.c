@@ -429,7 +429,13 @@ static size_t whole(struct client *c, const guint8 *message, size_t have, unsign
 		kv_fail(error, KV_ERROR_INVALID, "descriptors do not go over TLS");
 		return 0;
 	}
-	return have >= len + *ret_fds && c->n_fds >= *ret_fds ? len : 0;
+	if (have < len + *ret_fds)
+		return 0;
+	if (c->n_fds < *ret_fds) { /* each comes with its byte: what is not there now never comes */
+		kv_fail(error, KV_ERROR_INVALID, "a call with %u descriptors, of which %u came", *ret_fds, c->n_fds);
+		return 0;
+	}
+	return len;
 }
 
 static GArray *fds_of(struct client *c, unsigned n)

@@ -174,8 +174,8 @@ static bool undefine(struct call *call, GVariant *args, GVariant **ret, GError *
 bool domain_start(struct domain *d, unsigned flags, GError **error)
 {
 	const struct hv_driver *driver = d->hv->driver;
-	g_autofree char *saved = d->has_managed_save && !(flags & START_FORCE_BOOT) ? domain_managed_path(d) : NULL;
-	bool had_save = d->has_managed_save;
+	bool had_save = d->has_managed_save && !(flags & START_BESIDE);
+	g_autofree char *saved = had_save && !(flags & START_FORCE_BOOT) ? domain_managed_path(d) : NULL;
 
 	if (domain_is_active(d))
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "domain is already running");
@@ -192,13 +192,13 @@ bool domain_start(struct domain *d, unsigned flags, GError **error)
 	return true;
 }
 
-static bool start_for(struct call *call, struct domain *d, guint32 flags, GError **error)
+static bool start_for(struct call *call, struct domain *d, guint32 flags, guint32 ours, GError **error)
 {
 	if (!call_check_flags(call, flags, ALL_START, error))
 		return false;
 	if (flags & START_AUTODESTROY && call->read_only)
 		return rpc_fail(error, VIR_ERR_OPERATION_DENIED, "read only access prevents autodestroy");
-	if (!domain_start(d, flags, error))
+	if (!domain_start(d, flags | ours, error))
 		return false;
 	if (flags & START_AUTODESTROY)
 		d->autodestroy = call->client->number;
@@ -211,7 +211,7 @@ static bool create_func(struct call *call, struct domain *d, GVariant *args, GVa
 
 	if (g_variant_n_children(args) > 1)
 		g_variant_get_child(args, 1, "u", &flags);
-	if (!start_for(call, d, flags, error))
+	if (!start_for(call, d, flags, 0, error))
 		return false;
 	return call->proc->number == RPC_DOMAIN_CREATE || answer_domain(d, ret);
 }
@@ -254,7 +254,7 @@ static bool create_xml(struct call *call, GVariant *args, GVariant **ret, GError
 	d = domain_define_for_once(call->hv, &def, JOB_MODIFY, error);
 	if (!d)
 		return false;
-	ok = start_for(call, d, flags, error);
+	ok = start_for(call, d, flags, START_BESIDE, error);
 	if (!ok && !d->persistent && !domain_is_active(d))
 		domain_forget(d);
 	domain_job_end(d, JOB_MODIFY);

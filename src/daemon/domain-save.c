@@ -20,15 +20,48 @@ static bool check_save_flags(const struct call *call, guint32 flags, unsigned mo
 	return true;
 }
 
+/*
+ * Another definition for a saved machine, which has to be of the same one: libvirt's rules as far as they are no device's, those
+ * are kv-vmm's.
+ */
+static bool check_given(struct hv *hv, const struct domain_def *of, const char *xml, GError **error)
+{
+	g_autoptr(DomainDef) def = domain_def_parse(xml, -1, hv->driver->def_flags, error);
+	unsigned max = 0, max_of = 0;
+
+	if (!def || (hv->driver->check && !hv->driver->check(hv, def, error)))
+		return false;
+	domain_def_vcpus(of, &max_of);
+	domain_def_vcpus(def, &max);
+	if (strcmp(domain_def_uuid(def), domain_def_uuid(of)))
+		return rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED, "Target domain uuid %s does not match source %s",
+				domain_def_uuid(def), domain_def_uuid(of));
+	if (strcmp(domain_def_name(def), domain_def_name(of)))
+		return rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED, "Target domain name '%s' does not match source '%s'",
+				domain_def_name(def), domain_def_name(of));
+	if (domain_def_memory(def) != domain_def_memory(of))
+		return rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED,
+				"Target domain max memory %" G_GUINT64_FORMAT " does not match source %" G_GUINT64_FORMAT,
+				domain_def_memory(def), domain_def_memory(of));
+	return max == max_of || rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED, "Target domain vCPU max %u does not match source %u",
+					 max, max_of);
+}
+
+static bool check_given_for(struct hv *hv, const char *path, const char *xml, GError **error)
+{
+	g_autofree char *saved = hv->driver->saved_xml(hv, path, error);
+	g_autoptr(DomainDef) of = saved ? domain_def_parse(saved, -1, hv->driver->def_flags, error) : NULL;
+
+	return of && check_given(hv, of, xml, error);
+}
+
 static bool save_to(struct call *call, struct domain *d, const char *path, const char *xml, guint32 flags, GError **error)
 {
-	g_autoptr(DomainDef) def = NULL;
-
 	if (!check_save_flags(call, flags, 0, error))
 		return false;
 	if (!d->hv->driver->save)
 		return handler_unsupported(call, NULL, NULL, error);
-	if (xml && !(def = domain_def_parse(xml, -1, d->hv->driver->def_flags, error)))
+	if (xml && !check_given(d->hv, domain_current_def(d, NULL), xml, error))
 		return false;
 	return d->hv->driver->save(d, path, xml, flags, error);
 }
@@ -108,7 +141,7 @@ static bool restore_from(struct call *call, const char *path, const char *xml, g
 	if (!driver->saved_xml || !driver->start)
 		return handler_unsupported(call, NULL, NULL, error);
 	saved = driver->saved_xml(call->hv, path, error);
-	if (!saved)
+	if (!saved || (xml && !check_given_for(call->hv, path, xml, error)))
 		return false;
 	def = domain_def_parse(xml ? xml : saved, -1, driver->def_flags, error);
 	if (!def || (driver->check && !driver->check(call->hv, def, error)))
@@ -178,7 +211,6 @@ static bool saved_xml(struct call *call, GVariant *args, GVariant **ret, GError 
 
 static bool set_saved_xml(struct call *call, GVariant *args, GVariant **ret, GError **error)
 {
-	g_autoptr(DomainDef) def = NULL;
 	const char *path, *xml;
 	guint32 flags;
 
@@ -187,8 +219,7 @@ static bool set_saved_xml(struct call *call, GVariant *args, GVariant **ret, GEr
 		return false;
 	if (!call->hv->driver->set_saved_xml)
 		return handler_unsupported(call, NULL, NULL, error);
-	def = domain_def_parse(xml, -1, call->hv->driver->def_flags, error);
-	return def && call->hv->driver->set_saved_xml(call->hv, path, xml, error);
+	return check_given_for(call->hv, path, xml, error) && call->hv->driver->set_saved_xml(call->hv, path, xml, error);
 }
 
 /* ---- the managed one ---- */
@@ -263,15 +294,13 @@ static bool managed_xml(struct call *call, GVariant *args, GVariant **ret, GErro
 static bool managed_define_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)
 {
 	g_autofree char *path = NULL, *xml = NULL;
-	g_autoptr(DomainDef) def = NULL;
 
 	g_variant_get_child(args, 1, "ms", &xml);
 	if (!xml)
 		return rpc_fail(error, VIR_ERR_INVALID_ARG, "a definition is missing");
 	if (!managed_path(call, d, &path, error))
 		return false;
-	def = domain_def_parse(xml, -1, d->hv->driver->def_flags, error);
-	return def && d->hv->driver->set_saved_xml(d->hv, path, xml, error);
+	return check_given_for(d->hv, path, xml, error) && d->hv->driver->set_saved_xml(d->hv, path, xml, error);
 }
 
 static bool managed_define(struct call *call, GVariant *args, GVariant **ret, GError **error)

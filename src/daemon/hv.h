@@ -34,6 +34,7 @@ enum start_flags {
 	START_VALIDATE = 1 << 4,
 	START_RESET_NVRAM = 1 << 5,
 	START_RUNNING = 1 << 16, /* ours: of a saved state that says paused */
+	START_BESIDE = 1 << 17,	 /* ours: from nothing, and a managed save stays (create) */
 };
 
 /* libvirt's: how long a guest's agent is waited for. */

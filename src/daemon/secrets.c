@@ -16,7 +16,7 @@
 #include "store-file.h"
 #include "uuid.h"
 
-enum { FILE_MAX = 256 << 10, SECRETS_MAX = 16384, VALUE_MAX = 65536, VALIDATE = 1 };
+enum { SECRETS_MAX = 16384, VALUE_MAX = 65536, VALIDATE = 1 };
 enum { EVENT_LIFECYCLE, EVENT_VALUE_CHANGED };
 enum { SECRET_DEFINED, SECRET_UNDEFINED };
 enum { LIST_EPHEMERAL = 1, LIST_NO_EPHEMERAL = 2, LIST_PRIVATE = 4, LIST_NO_PRIVATE = 8, LIST_ALL = 15 };
@@ -131,6 +131,9 @@ static bool store_definition(const struct secrets *all, const struct secret *s, 
 	if (is(s, "@ephemeral"))
 		return remove_file(all, s, ".base64", error) && remove_file(all, s, ".xml", error);
 	xml = object_format(OBJECT_SECRET, s->doc, FORMAT_SECURE);
+	if (strlen(xml) > MODEL_XML_MAX) /* nobody could read it again */
+		return kv_fail(error, KV_ERROR_INVALID, "as it is kept, secret %s has %zu bytes; the most is %d", s->uuid_text,
+			       strlen(xml), MODEL_XML_MAX);
 	return write_file(all, s, ".xml", xml, error);
 }
 
@@ -152,7 +155,7 @@ static void load_value(const struct secrets *all, struct secret *s)
 {
 	g_autofree char *path = file_of(all, s, ".base64");
 	g_autoptr(GError) error = NULL;
-	char *text = g_file_test(path, G_FILE_TEST_EXISTS) ? store_file_read(path, FILE_MAX, &error) : NULL;
+	char *text = g_file_test(path, G_FILE_TEST_EXISTS) ? store_file_read(path, 2 * VALUE_MAX, &error) : NULL;
 
 	if (error)
 		kv_log_error("the value of secret %s: %s", s->uuid_text, error->message);
@@ -176,7 +179,7 @@ static void load(struct secrets *all, const char *file)
 {
 	g_autofree char *path = g_build_filename(all->dir, file, NULL), *expected = NULL;
 	g_autoptr(GError) error = NULL;
-	g_autofree char *xml = store_file_read(path, FILE_MAX, &error);
+	g_autofree char *xml = store_file_read(path, MODEL_XML_MAX, &error);
 	g_autoptr(xmlDoc) doc = xml ? object_parse(OBJECT_SECRET, xml, -1, 0, &error) : NULL;
 	struct secret *s;
 

@@ -223,6 +223,8 @@ static bool find_region(struct image *img, const uint8_t *e, GError **error)
 	if (r.at < VHDX_BLOCK_MIN || r.at % VHDX_BLOCK_MIN || !r.len || r.at > INT64_MAX)
 		return kv_fail(error, KV_ERROR_INVALID, "a region (%" PRIu64 " bytes at %" PRIu64 ") makes no sense", r.len,
 			       r.at);
+	if ((is_bat ? &vhdx->bat : &vhdx->metadata)->len)
+		return kv_fail(error, KV_ERROR_INVALID, "a region is there twice; the file is damaged");
 	*(is_bat ? &vhdx->bat : &vhdx->metadata) = r;
 	return true;
 }
@@ -286,6 +288,8 @@ static bool find_item(struct image *img, const uint8_t *e, struct items *items, 
 	for (size_t i = 0; i < G_N_ELEMENTS(known); i++) {
 		if (memcmp(e, known[i].guid, 16) != 0)
 			continue;
+		if (known[i].has && *known[i].has)
+			return kv_fail(error, KV_ERROR_INVALID, "an item of its metadata is there twice; the file is damaged");
 		if (known[i].has)
 			*known[i].has = true;
 		return !known[i].value || read_item(img, e, known[i].value, known[i].len, error);

@@ -55,6 +55,7 @@ enum {
 	GRAIN_MAX = 64 << 20,
 	COMPRESSED_GRAIN_MAX = 4 << 20,
 	TABLES_MAX = 256 << 20, /* bytes of all, 4 TiB of 64 KiB grains */
+	BYTES_BESIDE = 17,	/* of memory, for each table: in two directories, our pointer, whether it is dirty */
 	/* of images we make, in sectors: */
 	NEW_GRAIN = 128,
 	NEW_ENTRIES = 512,
@@ -142,6 +143,16 @@ static bool check_sizes(struct vmdk_extent *x, const uint8_t *h, GError **error)
 	x->n_entries = entries;
 	x->n_tables = (grains + entries - 1) / entries;
 	return true;
+}
+
+/* All extents together: a small descriptor may name one file a thousand times. */
+static bool check_tables(struct vmdk *vmdk, const struct vmdk_extent *x, GError **error)
+{
+	vmdk->table_bytes += x->n_tables * (4ull * x->n_entries + BYTES_BESIDE);
+	return vmdk->table_bytes <= TABLES_MAX + TABLES_MAX / 64 ||
+	       kv_fail(error, KV_ERROR_UNSUPPORTED,
+		       "vmdk '%s': with its grain tables those of all extents would have more than %d MiB; that is not supported",
+		       x->file->name, TABLES_MAX >> 20);
 }
 
 static uint32_t *read_directory(struct vmdk_extent *x, uint64_t sector, GError **error)
@@ -238,7 +249,7 @@ bool vmdk_sparse_open(struct image *img, struct vmdk_extent *x, GError **error)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,
 			       "vmdk '%s' is compressed by method %u %s markers; only 1 with markers is supported", x->file->name,
 			       get_le16(h + H_COMPRESSION), flags & FLAG_MARKERS ? "with" : "without");
-	if (!check_sizes(x, h, error))
+	if (!check_sizes(x, h, error) || !check_tables(img->state, x, error))
 		return false;
 	x->directory = read_directory(x, get_le64(h + H_DIRECTORY), error);
 	if (x->directory && !x->compressed && flags & FLAG_COPY && !img->readonly)

@@ -33,6 +33,7 @@ struct vmdk_extent {
 struct vmdk {
 	struct vmdk_extent *extents;
 	unsigned n_extents;
+	uint64_t table_bytes; /* of all extents' grain tables */
 	char *create_type, *parent; /* parent: its name; NULL: none */
 	uint32_t cid, parent_cid;
 	uint64_t cid_at; /* of its digits in img->file; 0: none */

@@ -30,7 +30,7 @@ struct qmp_client {
 	int fd; /* -1: closed */
 	GSource *source;
 	gpointer tag;
-	struct qmp_reader *reader;
+	struct qmp_reader *reader, *own; /* own: reads what we send, as the other side will; NULL: not needed yet */
 	GString *out;
 	GHashTable *waiting; /* id -> struct wait */
 	guint64 last_id;
@@ -57,6 +57,7 @@ void qmp_client_unref(struct qmp_client *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	qmp_reader_free(c->reader);
+	qmp_reader_free(c->own);
 	g_string_free(c->out, TRUE);
 	g_hash_table_unref(c->waiting);
 	g_cond_clear(&c->greeting);
@@ -250,7 +251,7 @@ static void finalize(GSource *source)
 
 static GSourceFuncs source_funcs = {.dispatch = dispatch, .finalize = finalize};
 
-/* The socket does not block after this: the peer's backlog may be full, but it is on this machine. */
+/* The socket does not block: where the peer lets nobody in for now, its backlog is full, that is KV_ERROR_BUSY. */
 static int connect_to(const char *path, GError **error)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -263,7 +264,8 @@ static int connect_to(const char *path, GError **error)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd;
-	kv_fail_errno(error, errno, "cannot connect to the monitor '%s'", path);
+	kv_fail(error, errno == EAGAIN ? KV_ERROR_BUSY : KV_ERROR_SYSTEM, "cannot connect to the monitor '%s': %s", path,
+		g_strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	return -1;
@@ -317,12 +319,35 @@ static bool send_fd(struct qmp_client *c, int passed, GError **error)
 	return true;
 }
 
+/*
+ * What the other side cannot read, as it is too long or too deep, has no answer with our id, and would be the end of the
+ * connection (take_answer()).
+ */
+static bool check_readable(struct qmp_client *c, const char *text, GError **error)
+{
+	g_autoptr(GError) fault = NULL;
+	JsonNode *message = NULL;
+
+	if (!c->own)
+		c->own = qmp_reader_new();
+	qmp_reader_feed(c->own, (const uint8_t *)text, strlen(text), &message, &fault);
+	if (message) {
+		json_node_unref(message);
+		return true;
+	}
+	g_clear_pointer(&c->own, qmp_reader_free);
+	return kv_fail(error, KV_ERROR_INVALID, "the machine's monitor could not read the command: %s",
+		       fault ? fault->message : "it has no end");
+}
+
 /* A descriptor goes with the command's first byte, so nothing may wait in front of it. */
 static bool put(struct qmp_client *c, JsonObject *command, int fd, GError **error)
 {
 	g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), command);
 	g_autofree char *text = json_to_string(node, FALSE);
 
+	if (!check_readable(c, text, error))
+		return false;
 	if (c->out->len + strlen(text) > OUT_MAX || (fd >= 0 && c->out->len))
 		return kv_fail(error, KV_ERROR_BUSY, "the machine's monitor does not read");
 	g_string_append(c->out, text);

@@ -25,7 +25,7 @@ struct qmp_client_ops {
 	void (*closed)(void *opaque, const char *why); /* once, by the peer or its fault; not by qmp_client_close() */
 };
 
-/* A connection whose greeting has not come. context: where it is read, NULL the default one. */
+/* A connection whose greeting has not come. context: where it is read, NULL the default one. KV_ERROR_BUSY: a full backlog. */
 struct qmp_client *qmp_client_connect(const char *path, GMainContext *context, const struct qmp_client_ops *ops, void *opaque,
 				      GError **error);
 /* The same of a socket that is connected and does not block; fd is taken. */

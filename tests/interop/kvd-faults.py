@@ -228,14 +228,105 @@ def case_restore_xml(bed):
 
 
 def case_save_xml(bed):
-    """What is no definition is not saved with a machine, which could not come back then: it goes on."""
+    """What is no definition, or another machine's, is not saved with a machine, which could not come back then: it goes on."""
+    fake, xml = Fake(bed), bed.path('other.xml')
+    fake.does('query-migrate', ['return', {'status': 'completed'}])
+
+    def write(text):
+        with open(xml, 'w', encoding='utf-8') as file:
+            file.write(text)
+
+    own = fake.ask('dumpxml', '--inactive')
+    uuid = re.search('<uuid>(.*)</uuid>', own)[1]
+    others = [('does not match source', own.replace(uuid, uuid[:-4] + 'ffff')), ('does not match source', own.replace('>inner<', '>outer<')),
+              ('max memory 262144 does not match source 131072', own.replace('131072', '262144')),
+              ('vCPU max 2 does not match source 1', own.replace('>1</vcpu>', '>2</vcpu>')), ('document', '<domain')]
+    for words, text in others:
+        write(text)
+        said = fake.ask('save', bed.path('saved'), '--xml', xml, fails=True)
+        check((words in said or text == '<domain') and 'running' in fake.ask('domstate') and not os.path.exists(bed.path('saved')), 'it is saved', said)
+    bed.virsh('save', 'inner', bed.path('saved'))
+    for words, text in others[:-1]:
+        write(text)
+        for command in 'restore', 'save-image-define':
+            said = bed.virsh(command, bed.path('saved'), *(['--xml', xml] if command == 'restore' else [xml]), fails=True)
+            check(words in said, f'{command}: another error', said)
+    check(bed.virsh('list', '--all', '--name') == 'inner' and 'shut off' in fake.ask('domstate'), 'another one is there', bed.virsh('list', '--all'))
+    write(own.replace('<memory', '<title>another</title><memory', 1))
+    bed.virsh('save-image-define', bed.path('saved'), xml)
+    bed.virsh('restore', bed.path('saved'))
+    check('<title>another</title>' in fake.ask('dumpxml'), 'it is not the given one', fake.ask('dumpxml'))
+    fake.end()
+
+
+def case_unreadable(bed):
+    """A command that no monitor can read is not sent: there would be no answer that could be told from others, and no way on."""
+    fake, words = Fake(bed), '{"execute": "query-status", "arguments": {"x": FILL}}'
+    for fill in '"' + 'y' * (64 << 10) + '"', '[' * 1100 + ']' * 1100, '1e999', '"' + 'é' * (40 << 10) + '"':
+        said = fake.ask('qemu-monitor-command', '--cmd', words.replace('FILL', fill), fails=True)
+        check('could not read' in said, 'another error', said[-300:])
+        fake.ask('domblkstat', 'vda', fails=None)
+        fake.ask('reset')
+    for words in ['qemu-monitor-command', '--hmp', 'i' * 70000], ['send-key', '30']:
+        fake.ask(*words, fails=len(words) == 3)
+    fake.end()
+
+
+def case_beside_save(bed):
+    """What is created is not what was saved before, and leaves that alone."""
     fake = Fake(bed)
     fake.does('query-migrate', ['return', {'status': 'completed'}])
-    with open(bed.path('other.xml'), 'w', encoding='utf-8') as file:
-        file.write('<domain')
-    text = fake.ask('save', bed.path('saved'), '--xml', bed.path('other.xml'), fails=True)
-    check('running' in fake.ask('domstate') and not os.path.exists(bed.path('saved')), 'it is saved', text)
+    own = fake.ask('dumpxml', '--inactive')
+    fake.ask('managedsave')
+    with open(bed.path('own.xml'), 'w', encoding='utf-8') as file:
+        file.write(own)
+    bed.virsh('create', bed.path('own.xml'))
+    check('(booted)' in fake.ask('domstate', '--reason') and 'Managed save:   yes' in fake.ask('dominfo'), 'it is restored',
+          fake.ask('domstate', '--reason'), fake.ask('dominfo'))
+    bed.virsh('destroy', 'inner')
+    fake.ask('start')
+    check('(restored)' in fake.ask('domstate', '--reason') and 'Managed save:   no' in fake.ask('dominfo'), 'it is not restored')
     fake.end()
+
+
+def case_output(bed):
+    """A save or a dump that fails removes the file that it has begun, and no device or FIFO."""
+    fake, fifo, file = Fake(bed), bed.path('fifo'), bed.path('file')
+    fake.does('query-migrate', ['return', {'status': 'failed', 'error-desc': 'as it is told'}])
+    os.mkfifo(fifo)
+    with os.fdopen(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), 'rb'):
+        for command in 'save', 'dump':
+            for path in fifo, file:
+                check('as it is told' in fake.ask(command, path, fails=True) or command == 'save', 'another error')
+                check(os.path.exists(path) == (path == fifo), f'{command}: {path}')
+    fake.end()
+
+
+def case_large(bed):
+    """A definition that is too large to be read again is not taken; whatever was taken is there after a start."""
+    largest, uuid = 4 << 20, '5fe6f1b1-6a5c-4f0c-8b3e-00000000000'
+
+    def define(kind, xml, n, fill='x', fails=False):
+        with open(bed.path('large.xml'), 'w', encoding='utf-8') as file:
+            file.write(xml.replace('FILL', fill * n))
+        text = bed.virsh(f'{kind}define', bed.path('large.xml'), fails=fails)
+        check(not fails or 'the most is' in text, 'another error', text)
+
+    domain = "<domain type='qemu'><name>large</name><memory>65536</memory><os><type>hvm</type></os><description>FILL</description></domain>"
+    network = NETWORK.replace('<ip', '<description>FILL</description><ip', 1)
+    secret = f"<secret ephemeral='no'><uuid>{uuid}9</uuid><description>FILL</description><usage type='volume'><volume>/a</volume></usage></secret>"
+    for kind, xml in ('', domain), ('secret-', secret):
+        define(kind, xml, largest - 500, "'", fails=True)
+        define(kind, xml, largest - 50000)
+    define('net-', network.format('192.0.2.1'), 1000)
+    meta = '<metadata>' + '<a:b xmlns:a="urn:a"/>' * ((largest - 2000) // 22) + '</metadata>'
+    define('net-', network.format('192.0.2.1').replace('<ip', meta + '<ip', 1), 0, fails=True)
+    define('net-', network.format('192.0.2.1'), 2000)
+    bed.stop()
+    bed.start()
+    check('large' in bed.virsh('list', '--all', '--name').split() and 'x' * 2000 in bed.virsh('net-dumpxml', 'it') and f'{uuid}9' in
+          bed.virsh('secret-list') and 'x' * (largest - 50000) in bed.virsh('dumpxml', 'large'), 'something is lost', bed.log())
+    bed.virsh('undefine', 'large')
 
 
 def case_control(bed):
@@ -314,7 +405,8 @@ def case_odd_names(bed):
 
 
 def case_long_dump(bed):
-    """A machine that is being dumped when kvd starts anew answers when that is over, however late; until then it can be destroyed."""
+    """A machine that is being dumped when kvd starts anew, however often, answers when that is over, however late; until then it can be
+    destroyed."""
     fake = Fake(bed)
     fake.does('query-dump-guest-memory-capability', ['return', {'formats': ['elf']}])
     fake.does('dump-guest-memory', ['wait', 'dumped'], ['return', {}])
@@ -322,6 +414,10 @@ def case_long_dump(bed):
     fake.waits('dumped')
     bed.stop(signal.SIGKILL)
     dump.communicate(timeout=kv.LIMIT)
+    for _ in range(5):  # more than wait to be let in
+        bed.start()
+        time.sleep(.2)
+        bed.stop(signal.SIGKILL)
     bed.start()
     time.sleep(12)
     check('running' in fake.ask('domstate'), 'it is given up', fake.ask('domstate'))

@@ -350,6 +350,15 @@ def case_hostile(bed):
         client = Raw(bed, opens=False)
         client.socket.sendall(data)
         client.closed()
+    # Descriptors that do not come with their bytes never come: nothing is kept for them.
+    for more in b'\0', bytes(1 << 20):
+        client = Raw(bed, opens=False)
+        client.socket.sendall(struct.pack('>8I', 32, REMOTE, 1, 66, CALL_FDS, 1, 0, 1))
+        try:
+            client.socket.sendall(more)
+        except OSError:
+            pass
+        client.closed()
     # A length that is never sent, a message in single bytes, and one that comes in two.
     waiting = Raw(bed, opens=False)
     waiting.socket.sendall(struct.pack('>I', 33554432))

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 #include <glib/gstdio.h>
 
+#include "bytes.h"
 #include "error.h"
 #include "foreign.h"
 
@@ -313,6 +314,53 @@ static void test_cut_off(void **state)
 	cut_off("vmdk", ", 'size': <uint64 33554432>", 16 << 10);
 }
 
+/* An item twice: each would be looked for in the log again, however long that is. */
+static void test_twice(void **state)
+{
+	enum { METADATA_ENTRIES = 32, ENTRY = 32, MIB = 1 << 20 };
+	g_autoptr(GVariant) reading = options_of("vhdx", ", 'readonly': <true>");
+	g_autoptr(GVariant) creating = options_of("vhdx", ", 'size': <uint64 33554432>, 'block_size': <'1M'>");
+	g_autoptr(GError) error = NULL;
+	g_autofree char *bytes = NULL;
+	char *table;
+	gsize len;
+
+	assert_true(image_create(creating, &error));
+	assert_true(g_file_get_contents(path, &bytes, &len, NULL));
+	table = memmem(bytes + MIB, len - MIB, "metadata", 8);
+	assert_non_null(table);
+	memcpy(table + METADATA_ENTRIES + ENTRY, table + METADATA_ENTRIES, ENTRY);
+	assert_true(g_file_set_contents(path, bytes, len, NULL));
+	assert_null(image_open(reading, &error));
+	assert_non_null(strstr(error->message, "there twice"));
+}
+
+/* A few bytes that name one extent with large, empty tables again and again: memory does not follow. */
+static void test_many_extents(void **state)
+{
+	enum { TIMES = 40, SECTORS = 0x7ffff0 * 8 };
+	g_autofree char *extent = g_build_filename(dir, "extent.vmdk", NULL);
+	g_autoptr(GString) text = g_string_new("# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\n"
+					       "createType=\"twoGbMaxExtentSparse\"\n");
+	g_autoptr(GVariant) reading = options_of("vmdk", ", 'readonly': <true>");
+	g_autoptr(GError) error = NULL;
+	uint8_t header[SECTOR] = "KDMV";
+
+	put_le32(header + 4, 1);
+	put_le64(header + 12, SECTORS);
+	put_le64(header + 20, 8);
+	put_le32(header + 44, 1); /* entries of a table */
+	put_le64(header + 56, 1);
+	assert_true(g_file_set_contents(extent, (char *)header, SECTOR, NULL));
+	assert_int_equal(truncate(extent, SECTOR + SECTORS / 8 * 4), 0);
+	for (unsigned i = 0; i < TIMES; i++)
+		g_string_append_printf(text, "RW %d SPARSE \"extent.vmdk\"\n", SECTORS);
+	assert_true(g_file_set_contents(path, text->str, -1, NULL));
+	assert_null(image_open(reading, &error));
+	assert_non_null(strstr(error->message, "of all extents"));
+	g_unlink(extent);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +369,8 @@ int main(void)
 		cmocka_unit_test(test_zeroes),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_cut_off),
+		cmocka_unit_test(test_twice),
+		cmocka_unit_test(test_many_extents),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

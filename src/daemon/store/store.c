@@ -348,6 +348,9 @@ bool store_write(struct store *s, const char *name, const char *uuid, const char
 	struct store_item *old, *item;
 	struct stat st;
 
+	if (strlen(xml) > MODEL_XML_MAX) /* nobody could read it again */
+		return kv_fail(error, KV_ERROR_INVALID, "as it is kept, the definition of '%s' has %zu bytes; the most is %d",
+			       name, strlen(xml), MODEL_XML_MAX);
 	if (!file || !store_file_write(s->dir, file, xml, false, &st, error) || !make_durable(s, name, xml, error))
 		return false;
 	item = g_new0(struct store_item, 1);

@@ -34,6 +34,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Store, store_free)
 void store_each(struct store *s, void (*func)(void *opaque, const struct store_entry *entry), void *opaque);
 unsigned store_parsed(const struct store *s); /* how many files store_open() had to read (tests) */
 
+/* store_write: what has more than MODEL_XML_MAX bytes, which is all that is read again, is an error. */
 char *store_read(struct store *s, const char *name, GError **error);
 bool store_write(struct store *s, const char *name, const char *uuid, const char *xml, GError **error);
 /* With its link. What is not there is removed already. */

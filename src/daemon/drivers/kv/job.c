@@ -227,10 +227,10 @@ static bool dump_to(struct kv_machine *m, const char *path, unsigned format, uns
 	m->pause_reason = PAUSED_DUMP;
 	ok = flags & DUMP_LIVE || !was_running || kv_do(m, "stop", NULL, error);
 	ok = ok && write_out(m, fd, format, flags, error);
+	if (!ok)
+		kv_remove_output(fd, path);
 	close(fd);
 	m->pause_reason = PAUSED_UNKNOWN;
-	if (!ok)
-		unlink(path);
 	if (m->gone)
 		return ok;
 	if (ok && flags & DUMP_CRASH)

@@ -248,6 +248,8 @@ bool kv_migrate_to(struct kv_machine *m, int fd, enum kv_job job, GError **error
 int kv_open_saved(const char *path, bool *ret_running, GError **error);
 bool kv_saved_is_part(const char *path); /* it was cut short */
 void kv_end_saved(struct kv_machine *m); /* (waits) all of it is saved */
+/* Away with what a save or a dump that failed has begun; a device or a FIFO stays. */
+void kv_remove_output(int fd, const char *path);
 
 /* ---- snapshot*.c: see snapshot.h ---- */
 bool kv_store_snapshots(struct domain *d, GError **error);

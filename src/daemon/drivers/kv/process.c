@@ -204,6 +204,9 @@ bool kv_process_connect(struct kv_machine *m, gint64 until, gint64 greeted, GErr
 		m->qmp = qmp_client_connect(path, NULL, &kv_client_ops, m, &why);
 		if (m->qmp)
 			return greet(m, greeted, error);
+		/* Those before us, who have gone meanwhile, wait to be let in: so do we, as long as for a greeting. */
+		if (!greeted && g_error_matches(why, KV_ERROR, KV_ERROR_BUSY))
+			continue;
 		if (g_get_monotonic_time() > until)
 			return rpc_fail(error, VIR_ERR_OPERATION_TIMEOUT, "the machine does not start: %s", why->message);
 	} while (rest(m, STEP_MS));

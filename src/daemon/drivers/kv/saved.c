@@ -38,7 +38,7 @@ static bool read_header(int fd, const char *path, struct header *h, GError **err
 		return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "image version is not supported (%u > %d)", h->version, VERSION);
 	if (h->compressed)
 		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "'%s' is compressed, which is not supported", path);
-	if (!h->data_len || h->data_len > MODEL_XML_MAX || h->cookie > h->data_len)
+	if (!h->data_len || h->data_len > MODEL_XML_MAX + 1 + SLACK || h->cookie > h->data_len)
 		return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "invalid header data length: %u", h->data_len);
 	return true;
 }
@@ -219,6 +219,14 @@ void kv_end_saved(struct kv_machine *m)
 	kv_machine_unref(m);
 }
 
+void kv_remove_output(int fd, const char *path)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		unlink(path);
+}
+
 bool kv_save(struct domain *d, const char *path, const char *xml, unsigned flags, GError **error)
 {
 	struct kv_machine *m = kv_machine_of(d, error);
@@ -230,15 +238,21 @@ bool kv_save(struct domain *d, const char *path, const char *xml, unsigned flags
 
 	if (!m)
 		return false;
+	xml = xml ? xml : own;
 	if (kv_has_block_jobs(m))
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "domain has active block job");
+	if (strlen(xml) > MODEL_XML_MAX) /* nobody could read it again */
+		return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "the definition to save has %zu bytes; the most is %d",
+				strlen(xml), MODEL_XML_MAX);
 	fd = make_image(path, error);
 	if (fd < 0)
 		return false;
 	kv_machine_ref(m);
 	kv_job_started(d);
 	m->pause_reason = PAUSED_SAVE;
-	ok = (!was_running || kv_do(m, "stop", NULL, error)) && save_to(m, fd, xml ? xml : own, running, error);
+	ok = (!was_running || kv_do(m, "stop", NULL, error)) && save_to(m, fd, xml, running, error);
+	if (!ok)
+		kv_remove_output(fd, path);
 	close(fd);
 	stats = ok && d->job_stats ? g_variant_ref(d->job_stats) : NULL;
 	kv_job_started(d);
@@ -246,10 +260,8 @@ bool kv_save(struct domain *d, const char *path, const char *xml, unsigned flags
 		kv_end_saved(m);
 		if (stats)
 			kv_job_ended(d, stats);
-	} else {
-		unlink(path);
-		if (was_running && !m->gone)
-			kv_do(m, "cont", NULL, NULL);
+	} else if (was_running && !m->gone) {
+		kv_do(m, "cont", NULL, NULL);
 	}
 	kv_machine_unref(m);
 	return ok;
