@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * libkvcore-preload.so: puts the software KVM under a dynamically linked KVM client. LD_PRELOADed, it answers open("/dev/kvm")
- * with a descriptor of ours and takes ioctl, close and the dup family on such descriptors; all else goes to libc. mmap needs
+ * with a descriptor of ours and takes ioctl, the close and the dup family on such descriptors; all else goes to libc. mmap needs
  * nothing: a vCPU descriptor is a memfd of its kvm_run pages.
  */
 #undef _FILE_OFFSET_BITS /* or the headers rename open to open64, and both are defined here */
@@ -119,8 +119,11 @@ EXPORT int close(int fd)
 /* A duplicate made by libc becomes one more descriptor of the object. */
 static int duplicated(int fd, int copy)
 {
-	if (copy >= 0 && copy != fd && soft_owns(fd))
-		soft_dup(fd, copy);
+	if (copy >= 0 && copy != fd) {
+		soft_forget((unsigned)copy, (unsigned)copy); /* what dup2() has closed */
+		if (soft_owns(fd))
+			soft_dup(fd, copy);
+	}
 	return copy;
 }
 
@@ -131,16 +134,27 @@ EXPORT int dup(int fd)
 
 EXPORT int dup2(int fd, int to)
 {
-	if (fd != to && soft_owns(to))
-		soft_close(to);
 	return duplicated(fd, REAL(dup2)(fd, to));
 }
 
 EXPORT int dup3(int fd, int to, int flags)
 {
-	if (fd != to && soft_owns(to))
-		soft_close(to);
 	return duplicated(fd, REAL(dup3)(fd, to, flags));
+}
+
+EXPORT int close_range(unsigned first, unsigned last, int flags)
+{
+	int ret = REAL(close_range)(first, last, flags);
+
+	if (!ret && !(flags & CLOSE_RANGE_CLOEXEC))
+		soft_forget(first, last);
+	return ret;
+}
+
+EXPORT void closefrom(int first)
+{
+	REAL(closefrom)(first);
+	soft_forget(first < 0 ? 0 : (unsigned)first, ~0u);
 }
 
 EXPORT int fcntl(int fd, int command, ...)

@@ -93,7 +93,7 @@ void handle_put(struct handle *h)
 		vm_put(vm);
 }
 
-int handle_close(int fd)
+static int drop(int fd, bool and_close)
 {
 	struct handle **at, *h = NULL;
 
@@ -102,11 +102,43 @@ int handle_close(int fd)
 	if (at && *at) {
 		h = *at;
 		__atomic_store_n(at, NULL, __ATOMIC_SEQ_CST);
-		close(fd);
+		if (and_close)
+			close(fd);
 	}
 	pthread_mutex_unlock(&table_lock);
 	if (!h)
 		return -EBADF;
 	handle_put(h);
 	return 0;
+}
+
+int handle_close(int fd)
+{
+	return drop(fd, true);
+}
+
+void handle_forget(unsigned first, unsigned last)
+{
+	for (unsigned fd = first; fd <= last && fd < CHUNKS * CHUNK_SIZE; fd++)
+		if (__atomic_load_n(&chunk[fd >> CHUNK_BITS], __ATOMIC_ACQUIRE))
+			drop((int)fd, false);
+		else
+			fd |= CHUNK_SIZE - 1;
+}
+
+/* ---- children of fork(2), which close what they have inherited ---- */
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&table_lock);
+}
+
+static void after_fork(void)
+{
+	pthread_mutex_unlock(&table_lock);
+}
+
+__attribute__((constructor)) static void expect_forks(void)
+{
+	pthread_atfork(before_fork, after_fork, after_fork);
 }

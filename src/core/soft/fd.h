@@ -21,3 +21,4 @@ int handle_add(int fd, enum handle_kind kind, struct vm *vm, struct vcpu *vcpu);
 struct handle *handle_get(int fd); /* NULL: not ours */
 void handle_put(struct handle *h);
 int handle_close(int fd); /* 0 or -EBADF */
+void handle_forget(unsigned first, unsigned last); /* those that somebody has closed already */

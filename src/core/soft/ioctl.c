@@ -268,6 +268,11 @@ int soft_close(int fd)
 	return handle_close(fd);
 }
 
+void soft_forget(unsigned first, unsigned last)
+{
+	handle_forget(first, last);
+}
+
 int soft_dup(int fd, int copy)
 {
 	struct handle *h = handle_get(fd);

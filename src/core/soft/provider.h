@@ -11,6 +11,8 @@ int soft_open(void);
 bool soft_owns(int fd);
 bool soft_ioctl(int fd, unsigned long request, unsigned long arg, long *ret_result); /* false: it is not ours */
 int soft_close(int fd);
+/* The descriptors of this range were closed, or replaced, without us: those that were ours are not any more. */
+void soft_forget(unsigned first, unsigned last);
 /* copy is a duplicate of fd that the caller made by dup(2): another descriptor of the same object. */
 int soft_dup(int fd, int copy);
 int soft_report_writes(int vm_fd);

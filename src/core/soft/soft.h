@@ -133,6 +133,7 @@ struct vcpu {
 
 struct vm {
 	int fd;
+	int process; /* getpid() of who made it, and has its threads */
 	pthread_mutex_t lock;
 	struct vcpu *vcpu[MAX_VCPUS];
 	u32 vcpu_count;

@@ -113,6 +113,7 @@ int vm_create(struct vm **ret_vm)
 	if (!vm)
 		return -ENOMEM;
 	vm->refs = 1;
+	vm->process = getpid();
 	vm->fd = -1;
 	vm->no_jit = interp && *interp == '1';
 	pthread_mutex_init(&vm->lock, NULL);
@@ -131,10 +132,10 @@ void vm_get(struct vm *vm)
 	__atomic_add_fetch(&vm->refs, 1, __ATOMIC_SEQ_CST);
 }
 
-/* The last descriptor is gone: no vCPU runs any more. */
+/* The last descriptor is gone: no vCPU runs any more. A child of fork(2) has none of our threads, and goes with its memory. */
 void vm_put(struct vm *vm)
 {
-	if (__atomic_sub_fetch(&vm->refs, 1, __ATOMIC_SEQ_CST))
+	if (__atomic_sub_fetch(&vm->refs, 1, __ATOMIC_SEQ_CST) || vm->process != getpid())
 		return;
 	ioevents_destroy(vm);
 	timers_stop(vm); /* what rings goes to vCPUs */
