@@ -422,13 +422,18 @@ static void split_eoi(void **state)
 	assert_int_equal(irq_send_msi(vm, &msi), 1);
 	assert_int_equal(lapic_accept(v), 0x66);
 	rig_apic_write(v, 0xb0, 0);
-	assert_int_equal(v->eoi_exit, 0x66);
-	v->eoi_exit = -1;
+	assert_true(v->eoi_exit);
+	assert_int_equal(v->eoi_exits[1], 1ull << (0x66 - 64));
 	msi.data = 0x67; /* an edge */
 	irq_send_msi(vm, &msi);
 	assert_int_equal(lapic_accept(v), 0x67);
 	rig_apic_write(v, 0xb0, 0);
-	assert_int_equal(v->eoi_exit, -1);
+	assert_int_equal(v->eoi_exits[1], 1ull << (0x66 - 64));
+	msi.data = 0x8000 | 0x4000 | 0x68; /* before the first is told */
+	irq_send_msi(vm, &msi);
+	assert_int_equal(lapic_accept(v), 0x68);
+	rig_apic_write(v, 0xb0, 0);
+	assert_int_equal(v->eoi_exits[1], 5ull << (0x66 - 64));
 	rig_destroy(vm);
 }
 

@@ -283,6 +283,20 @@ static bool leave(struct vcpu *v, unsigned reason)
 	return false;
 }
 
+/* Of one EOI; more may wait for the next exits. */
+static void tell_eoi(struct vcpu *v)
+{
+	u32 word = 0;
+	u64 *told = v->eoi_exits;
+
+	while (!told[word])
+		word++;
+	v->run->eoi.vector = (u8)(word * 64 + (u32)__builtin_ctzll(told[word]));
+	told[word] &= told[word] - 1;
+	v->eoi_exit = told[0] | told[1] | told[2] | told[3];
+	exit_simple(v, KVM_EXIT_IOAPIC_EOI);
+}
+
 /* The loop. 0: an exit is in kvm_run; -EINTR. */
 static int run_loop(struct vcpu *v)
 {
@@ -315,10 +329,8 @@ static int run_loop(struct vcpu *v)
 		}
 		if (reason && leave(v, reason))
 			return 0;
-		if (unlikely(v->eoi_exit >= 0)) {
-			v->run->eoi.vector = (u8)v->eoi_exit;
-			v->eoi_exit = -1;
-			exit_simple(v, KVM_EXIT_IOAPIC_EOI);
+		if (unlikely(v->eoi_exit)) {
+			tell_eoi(v);
 			return 0;
 		}
 	}

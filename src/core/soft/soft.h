@@ -106,7 +106,8 @@ struct vcpu {
 	struct mmu_cache mmu;
 	struct msr_state msr;
 	u64 apic_base;	 /* without in-core LAPIC */
-	s32 eoi_exit;	 /* split irqchip: vector of a level interrupt the guest ended, for KVM_EXIT_IOAPIC_EOI; else -1 */
+	u64 eoi_exits[4]; /* split irqchip: vectors of level interrupts the guest ended, each for a KVM_EXIT_IOAPIC_EOI */
+	bool eoi_exit;	  /* there is one */
 	struct {
 		u32 index, reason;
 		bool write, waits, done, error;

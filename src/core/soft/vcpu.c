@@ -166,7 +166,6 @@ int vcpu_create(struct vm *vm, u32 id, struct vcpu **ret_vcpu)
 	v->cpu.tsc_offset = vm->tsc_offset;
 	v->apic_base = 0xfee00800 | (id == vm->bsp_id ? 0x100 : 0);
 	v->poll_ns = 10000;
-	v->eoi_exit = -1;
 	cpuid_init(v);
 	if (vm->jit)
 		jit_reset_heat(vm->jit, &v->cpu);

@@ -169,7 +169,8 @@ void lapic_eoi(struct lapic *l)
 	if (!lapic_eoi_heard(l, (u8)vector))
 		return;
 	if (c->split) {
-		l->vcpu->eoi_exit = vector;
+		l->vcpu->eoi_exits[vector >> 6] |= 1ull << (vector & 63);
+		l->vcpu->eoi_exit = true;
 		vcpu_kick(l->vcpu); /* run.c looks at eoi_exit when execution stops */
 	} else {
 		pthread_mutex_lock(&c->lock);
