@@ -39,7 +39,7 @@ def run(program, uri, line, folder):
 
 def plain(text, uri, marks):
     text = text.replace(uri, 'URI').replace('/tmp/kvsh-', '/tmp/virsh-')
-    text = re.sub(r'<creationTime>\d+<', '<creationTime>TIME<', text)
+    text = re.sub(r'<creationTime>\d+<|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}', 'TIME', text)
     if '~' in marks:
         text = re.sub(r' +', ' ', re.sub(r'[0-9]+', '#', text))
         text = re.sub(r'-{3,}', '---', text)
