@@ -357,6 +357,26 @@ def case_cancel(bed):
         is_good(other)
 
 
+def case_full(bed):
+    """Who listens and lets nobody in is not waited for by the main thread."""
+    path = bed.path('socket')
+    with bed.start() as vmm, socket.socket(socket.AF_UNIX) as server:
+        client = vmm.client()
+        server.bind(path)
+        server.listen(0)
+        waits = []
+        while True:
+            waits.append(socket.socket(socket.AF_UNIX))
+            waits[-1].setblocking(False)
+            if waits[-1].connect_ex(path):
+                break
+        answer = client.ask({'execute': 'migrate', 'arguments': {'uri': f'unix:{path}'}})
+        check('temporarily unavailable' in answer.get('error', {}).get('desc', ''), 'it is taken', answer)
+        is_good(vmm)
+        for peer in waits:
+            peer.close()
+
+
 def refused(bed, path, *options, memory='16M'):
     with bed.start('--incoming', f'file:{path}', *options, memory=memory) as vmm:
         text = vmm.process.communicate(timeout=LIMIT)[1].decode()
