@@ -140,10 +140,12 @@ bool saver_write(struct saver *s, const void *data, size_t len, uint64_t at, GEr
 	const uint8_t *p = data;
 
 	while (len) {
-		ssize_t n = write_some(s, p, len, at);
+		ssize_t n;
 
+		/* Before, not behind: who has all of it may have begun to run. */
 		if (!saver_cancelled(s, error))
 			return false;
+		n = write_some(s, p, len, at);
 		if (n < 0)
 			return kv_fail_errno(error, errno, "the saved machine cannot be written");
 		saver_add(&s->counts.sent, n);

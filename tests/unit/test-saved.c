@@ -177,6 +177,28 @@ static void cancelled(void **state)
 	free_rig(&r);
 }
 
+/* The last bytes have gone, and somebody there runs by them: it is too late. */
+static void cancelled_late(void **state)
+{
+	struct rig r = make_rig(-1);
+	struct saver *s;
+	int fds[2];
+	uint8_t byte = 1;
+	g_autoptr(GError) error = NULL;
+
+	assert_int_equal(pipe(fds), 0);
+	s = saver_new_for(r.mem, description, fds[1], SAVED_STREAM);
+	saver_cancel(s);
+	assert_false(saver_write(s, &byte, 1, 0, &error));
+	assert_string_equal(error->message, "cancelled");
+	saver_free(s);
+	close(fds[1]);
+	/* Nothing had gone. */
+	assert_int_equal(read(fds[0], &byte, 1), 0);
+	close(fds[0]);
+	free_rig(&r);
+}
+
 /* ---- one moment ---- */
 
 struct moment {
@@ -242,7 +264,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stream), cmocka_unit_test(file), cmocka_unit_test(display_and_saver),
-		cmocka_unit_test(cancelled), cmocka_unit_test(moment),
+		cmocka_unit_test(cancelled), cmocka_unit_test(cancelled_late), cmocka_unit_test(moment),
 	};
 
 	saved_keep_open();
