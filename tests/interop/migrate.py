@@ -357,6 +357,25 @@ def case_cancel(bed):
         is_good(other)
 
 
+def case_backing(bed):
+    """Memory that is shared, through a file or a memfd, goes as other memory does, also into a file that had something."""
+    ram = bed.path('ram')
+    with open(ram, 'wb') as file:
+        file.write(b'x' * (16 * MIB))
+    for kind in 'memfd', f'file,mem-path={ram}':
+        path, other_ram = bed.path('socket'), bed.path('ram')
+        with open(other_ram, 'wb') as file:
+            file.write(b'x' * (16 * MIB))
+        words = ('--machine', 'micro,memory-backend=m', '--object')
+        with bed.start(*words, f'memory-backend-{kind},id=m,size=16M,share=on') as vmm, \
+                bed.start(*words, f'memory-backend-file,mem-path={other_ram},id=m,size=16M,share=on', '--incoming', f'unix:{path}') as other:
+            client, new = vmm.client(), other.client()
+            is_good(vmm)
+            save(client, f'unix:{path}')
+            running(new)
+            is_good(other)
+
+
 def case_full(bed):
     """Who listens and lets nobody in is not waited for by the main thread."""
     path = bed.path('socket')
