@@ -97,33 +97,39 @@ static GVariant *drive_options(JsonObject *args, GError **error)
 	return g_variant_ref_sink(g_variant_dict_end(&dict));
 }
 
+char *qmp_property_owner(const char *driver)
+{
+	const char *name = g_str_has_suffix(driver, "-pci") && g_str_has_prefix(driver, "virtio-") ? "pci" : NULL;
+
+	return name ? g_strdup_printf("%.*sdevice", (int)(strlen(driver) - strlen(name)), driver) : g_strdup(driver);
+}
+
 /* A drive over a node, which nobody else may have; NULL: an empty one. */
-static struct disk *open_drive(struct vmm *vmm, const char *id, const char *node, JsonObject *args, GError **error)
+static struct disk *open_drive(struct vmm *vmm, const struct machine_device *d, const char *node, JsonObject *args,
+			       GError **error)
 {
 	g_autoptr(GVariant) options = drive_options(args, error);
-	struct image *img = options && node ? graph_lookup(vmm->graph, NULL, node, error) : NULL;
+	struct image *img = options && node ? graph_lookup(vmm->graph, NULL, node, NULL) : NULL;
 	struct disk *disk;
 
+	if (options && node && !img) {
+		g_autofree char *owner = qmp_property_owner(d->cls);
+
+		qmp_fail(error, QMP_ERROR_GENERIC, "Property '%s.drive' can't find value '%s'", owner, node);
+	}
 	if (!options || (node && !img))
 		return NULL;
 	if (img && graph_in_use(vmm->graph, img)) {
 		qmp_fail(error, QMP_ERROR_GENERIC, "Conflicts with use by another device as 'root' of node '%s'", node);
 		return NULL;
 	}
-	disk = disk_new(id, img ? image_ref(img) : NULL, options, error);
+	disk = disk_new(d->id, img ? image_ref(img) : NULL, options, error);
 	if (disk && vmm_plug_drive(vmm, disk, error)) {
 		vmm_watch_disk(vmm, disk, true);
 		return disk;
 	}
 	disk_free(disk);
 	return NULL;
-}
-
-char *qmp_property_owner(const char *driver)
-{
-	const char *name = g_str_has_suffix(driver, "-pci") && g_str_has_prefix(driver, "virtio-") ? "pci" : NULL;
-
-	return name ? g_strdup_printf("%.*sdevice", (int)(strlen(driver) - strlen(name)), driver) : g_strdup(driver);
 }
 
 /* A network that no card has, or with no name a cable that is not plugged in. */
@@ -169,7 +175,7 @@ static bool take_backends(struct vmm *vmm, JsonObject *args, struct machine_devi
 	if (chardev && !d->chardev)
 		return false;
 	if (node || !strcmp(d->cls, "scsi-cd")) {
-		d->disk = open_drive(vmm, d->id, node, args, error);
+		d->disk = open_drive(vmm, d, node, args, error);
 		if (!d->disk)
 			return false;
 	}
@@ -217,6 +223,8 @@ JsonNode *qmp_device_add(void *opaque, JsonObject *args, GError **error)
 	g_autoptr(GVariant) words = driver && machine_can_plug(driver, error) ? words_of(args, error) : NULL;
 	struct machine_device d = { .cls = driver, .id = text_of(args, "id"), .options = words };
 
+	if (!driver && json_object_has_member(args, "driver"))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter type for 'driver', expected: string");
 	if (!driver)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'driver' is missing");
 	if (!words)

@@ -979,6 +979,20 @@ def case_power(bed):
             check(answer.get('error', {}).get('desc') == 'Device rng is already in the process of unplug', 'it is not asked', answer)
 
 
+def case_refused(bed):
+    """What is wrong with a device or a picture is told as QEMU tells it, and nothing is passed over; a controller by QEMU's name."""
+    with bed.start() as vmm, bed.twin() as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        picture = {'filename': bed.path('picture')}
+        same(ours, theirs, [
+            ('device_add', {'driver': 'virtio-blk-pci', 'id': 'd', 'bus': 'slot1', 'drive': 'none'}),
+            ('device_add', {}), ('screendump', {**picture, 'head': 0}), ('screendump', {**picture, 'device': 'none'}),
+            ('screendump', picture), ('device_add', {'driver': 'qemu-xhci', 'id': 'usb', 'bus': 'slot1'}),
+            ('qom-get', {'path': '/machine/peripheral/usb', 'property': 'type'})])
+        answer = ours.ask({'execute': 'device_add', 'arguments': {'driver': 5}})
+        check(answer['error']['desc'] == "Invalid parameter type for 'driver', expected: string", 'a number is a driver', answer)
+
+
 def pci(client):
     """query-pci once firmware has numbered the buses: functions by name, those behind bridges included."""
     def walk(devices):

@@ -3,8 +3,8 @@
  * A PCI Express root port with one slot that takes a function while the guest runs (PCI Express base 4.0, 6.7 and 7.5.3): native
  * hot-plug, as Linux's pciehp and firmware have it. --device pcie-root-port; plug.c puts devices in and takes them out.
  *
- * A device that is to go is announced by the attention button; when the driver has switched the slot's power off, it is gone. An
- * empty slot is off: who has no driver for it never has to let go of what comes into it.
+ * A device that is to go is announced by the attention button; when the driver has switched the slot's power off, it is gone.
+ * An empty slot is off: who has no driver for it never has to let go of what comes into it.
  */
 #include <linux/pci_regs.h>
 
