@@ -991,6 +991,16 @@ def case_refused(bed):
             ('qom-get', {'path': '/machine/peripheral/usb', 'property': 'type'})])
         answer = ours.ask({'execute': 'device_add', 'arguments': {'driver': 5}})
         check(answer['error']['desc'] == "Invalid parameter type for 'driver', expected: string", 'a number is a driver', answer)
+        with open(bed.path('disk'), 'wb') as file:
+            file.truncate(4096)
+        ours.run('blockdev-add', **{'driver': 'file', 'node-name': 'n', 'filename': file.name})
+        ours.run('nbd-server-start', addr={'type': 'unix', 'data': {'path': bed.path('nbd')}})
+        answer = ours.ask({'execute': 'block-export-add', 'arguments': {
+            'type': 'nbd', 'id': 'e', 'node-name': 'n', 'bitmaps': [{'node': [], 'name': {}}]}})
+        check('expected: string or object' in answer['error']['desc'], 'a list is a name', answer)
+        ours.run('quit')
+        words = vmm.process.communicate(timeout=qmp.LIMIT)[1].decode()
+        check('CRITICAL' not in words, 'a library complains', words)
 
 
 def pci(client):
