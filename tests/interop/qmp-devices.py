@@ -993,7 +993,9 @@ def case_refused(bed):
         check(answer['error']['desc'] == "Invalid parameter type for 'driver', expected: string", 'a number is a driver', answer)
         with open(bed.path('disk'), 'wb') as file:
             file.truncate(4096)
-        ours.run('blockdev-add', **{'driver': 'file', 'node-name': 'n', 'filename': file.name})
+        node = {'driver': 'file', 'node-name': 'n', 'filename': file.name, 'read-only': True}
+        same(ours, theirs, [('blockdev-add', node), ('blockdev-reopen', {'options': [{**node, 'read-only': 'yes'}]}),
+                            ('blockdev-reopen', {'options': [node]})])
         ours.run('nbd-server-start', addr={'type': 'unix', 'data': {'path': bed.path('nbd')}})
         answer = ours.ask({'execute': 'block-export-add', 'arguments': {
             'type': 'nbd', 'id': 'e', 'node-name': 'n', 'bitmaps': [{'node': [], 'name': {}}]}})
