@@ -333,7 +333,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stream), cmocka_unit_test(file), cmocka_unit_test(display_and_saver),
-		cmocka_unit_test(cancelled), cmocka_unit_test(cancelled_late), cmocka_unit_test(shared_memory), cmocka_unit_test(moment),
+		cmocka_unit_test(cancelled), cmocka_unit_test(cancelled_late),
+		cmocka_unit_test(shared_memory), cmocka_unit_test(moment),
 	};
 
 	saved_keep_open();
