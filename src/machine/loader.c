@@ -13,6 +13,7 @@
 #include "bytes.h"
 #include "error.h"
 #include "internal.h"
+#include "mem-backing.h"
 #include "saved-form.h"
 
 enum { WAIT_MS = 100, PIECE = 64 << 10 };
@@ -114,16 +115,34 @@ static bool take_pages(struct loader *l, const struct saved_record *r, GError **
 }
 
 /* What is zeroes already stays the host's. */
+static void zero_pages(uint8_t *page, uint64_t n)
+{
+	for (; n--; page += SAVED_PAGE)
+		if (page[0] || memcmp(page, page + 1, SAVED_PAGE - 1))
+			memset(page, 0, SAVED_PAGE);
+}
+
+/* What nobody tells of is zeroes, and a file may have had other bytes. */
+static void zero_backing(struct loader *l)
+{
+	for (unsigned i = 0; i < l->n_areas; i++) {
+		const struct mem_area *a = &l->area[i];
+
+		for (uint64_t at = 0, len; l->mem->backing && a->slot < MEM_BLOCKS && at < a->size; at += len) {
+			bool data = mem_backing_has_data(l->mem->backing, a->host + at, &len);
+
+			len = MIN(MAX(len, SAVED_PAGE), a->size - at);
+			if (data)
+				zero_pages(a->host + at, len / SAVED_PAGE);
+		}
+	}
+}
+
 static bool take_zeroes(struct loader *l, const struct saved_record *r, GError **error)
 {
 	if (!check_range(l, r, error))
 		return false;
-	for (uint64_t i = 0; i < r->count; i++) {
-		uint8_t *page = l->area[r->area].host + (r->first + i) * SAVED_PAGE;
-
-		if (page[0] || memcmp(page, page + 1, SAVED_PAGE - 1))
-			memset(page, 0, SAVED_PAGE);
-	}
+	zero_pages(l->area[r->area].host + r->first * SAVED_PAGE, r->count);
 	return true;
 }
 
@@ -153,6 +172,7 @@ static bool take_state(struct loader *l, uint64_t len, GError **error)
 
 static bool read_stream(struct loader *l, GError **error)
 {
+	zero_backing(l);
 	for (;;) {
 		uint8_t bytes[24];
 		struct saved_record r;

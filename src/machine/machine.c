@@ -685,13 +685,11 @@ bool machine_save(struct machine *m, GByteArray *out, GError **error)
 		       out->len, SAVED_STATE_MAX);
 }
 
-bool machine_load(struct machine *m, GBytes *in, GError **error)
+static bool load(struct machine *m, GBytes *in, GError **error)
 {
 	g_autoptr(GPtrArray) order = saved_order(m);
 	size_t at = 0;
 
-	if (m->running)
-		return kv_fail(error, KV_ERROR_INVALID, "the machine has to be paused before it is loaded");
 	if (!load_kvm(m, in, &at, error))
 		return false;
 	for (unsigned i = 0; i < order->len; i++) {
@@ -703,4 +701,15 @@ bool machine_load(struct machine *m, GBytes *in, GError **error)
 	if (at == g_bytes_get_size(in))
 		return true;
 	return kv_fail(error, KV_ERROR_INVALID, "the saved state has more devices than this machine");
+}
+
+/* What was refused is in no device any more: until the process ends, input and time may reach them. */
+bool machine_load(struct machine *m, GBytes *in, GError **error)
+{
+	if (m->running)
+		return kv_fail(error, KV_ERROR_INVALID, "the machine has to be paused before it is loaded");
+	if (load(m, in, error))
+		return true;
+	each_device(m, offsetof(struct device_class, reset));
+	return false;
 }

@@ -190,9 +190,9 @@ struct mem_backing *mem_backing_new(const char *id, const struct mem_backing_con
 			return NULL;
 	}
 	b = g_new0(struct mem_backing, 1);
+	b->fd = fd;
+	b->share = c->share;
 	ok = fill(b, id, c, fd, error);
-	if (fd >= 0)
-		close(fd);
 	if (!ok)
 		g_clear_pointer(&b, mem_backing_free);
 	return b;
@@ -206,6 +206,8 @@ void mem_backing_free(struct mem_backing *b)
 		madvise(b->host, b->size, MADV_REMOVE);
 	if (b->host)
 		munmap(b->host, b->size);
+	if (b->fd >= 0)
+		close(b->fd);
 	g_free(b);
 }
 
@@ -223,6 +225,26 @@ void mem_backing_clear(const struct mem_backing *b, void *host, uint64_t len)
 		first = last = from;
 	memset(from, 0, (size_t)(first - from));
 	memset(last, 0, (size_t)(to - last));
+}
+
+bool mem_backing_has_data(const struct mem_backing *b, const void *host, uint64_t *ret_len)
+{
+	off_t at = (const uint8_t *)host - b->host, data, hole;
+
+	*ret_len = b->size - (uint64_t)at;
+	if (b->fd < 0)
+		return b->share;
+	data = lseek(b->fd, at, SEEK_DATA);
+	if (data < 0)
+		return errno != ENXIO; /* else there is none up to the end */
+	if (data > at) {
+		*ret_len = MIN(*ret_len, (uint64_t)(data - at));
+		return false;
+	}
+	hole = lseek(b->fd, at, SEEK_HOLE);
+	if (hole > at)
+		*ret_len = MIN(*ret_len, (uint64_t)(hole - at));
+	return true;
 }
 
 /* ---- NUMA nodes of the host ---- */

@@ -32,6 +32,8 @@ struct mem_backing_config {
 struct mem_backing {
 	uint8_t *host;
 	uint64_t size, page; /* bytes; of a page of what is behind it */
+	int fd;		     /* of what is behind it; -1: nothing that has a name */
+	bool share;
 	/* What lets go of pages, so that they are zeroes again: an madvise(2), or 0: nothing does. */
 	int zeroes;
 	bool discard_data;
@@ -43,5 +45,10 @@ void mem_backing_free(struct mem_backing *b); /* NULL is fine */
 bool mem_backing_discard(const struct mem_backing *b, void *host, uint64_t len);
 /* Zeroes, given back where the host takes them. */
 void mem_backing_clear(const struct mem_backing *b, void *host, uint64_t len);
+/*
+ * Whether there may be other bytes than zeroes behind host, mapped or not: the host takes shared pages out of a mapping as it
+ * likes. *ret_len: for how many bytes that holds. What a private mapping has of its own is not looked at.
+ */
+bool mem_backing_has_data(const struct mem_backing *b, const void *host, uint64_t *ret_len);
 /* N, N-M and so on, with commas between, to c->nodes. */
 bool mem_backing_nodes(struct mem_backing_config *c, const char *text, GError **error);

@@ -38,6 +38,7 @@ static const struct role_call saver_calls[] = {
 static const struct role_call saver_thread_calls[] = {
 	USE(thread_calls),
 	CALL(poll),
+	CALL(lseek),
 	CALL(pread64),
 	CALL(pwrite64),
 	CALL(fallocate),

@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "internal.h"
+#include "mem-backing.h"
 #include "saved-form.h"
 
 enum {
@@ -140,10 +141,12 @@ bool saver_write(struct saver *s, const void *data, size_t len, uint64_t at, GEr
 	const uint8_t *p = data;
 
 	while (len) {
-		ssize_t n = write_some(s, p, len, at);
+		ssize_t n;
 
+		/* Before, not behind: who has all of it may have begun to run. */
 		if (!saver_cancelled(s, error))
 			return false;
+		n = write_some(s, p, len, at);
 		if (n < 0)
 			return kv_fail_errno(error, errno, "the saved machine cannot be written");
 		saver_add(&s->counts.sent, n);
@@ -259,7 +262,9 @@ static void all_due(struct saver *s)
 		const struct mem_area *a = &s->area[i];
 		uint64_t n = pages_of(a);
 		/* What is not there of a file's pages is in the file. */
-		bool anonymous = a->slot < MEM_BLOCKS && !s->mem->block[a->slot].mapped;
+		bool anonymous = a->slot < MEM_BLOCKS && !s->mem->block[a->slot].mapped, behind = false;
+		const struct mem_backing *backing = a->slot < MEM_BLOCKS ? s->mem->backing : NULL;
+		uint64_t same = 0; /* up to there as `behind` says */
 
 		for (uint64_t page = 0; page < n; page++) {
 			uint64_t at = page % PAGEMAP, bytes = MIN(n - page, PAGEMAP) * 8;
@@ -267,7 +272,11 @@ static void all_due(struct saver *s)
 
 			if (!at && (!anonymous || pread(pagemap_fd, entries, bytes, from) != (ssize_t)bytes))
 				memset(entries, 0xff, sizeof(entries));
-			if (!(entries[at] & TOUCHED))
+			if (backing && page >= same) {
+				behind = mem_backing_has_data(backing, a->host + page * SAVED_PAGE, &same);
+				same = page + MAX(same / SAVED_PAGE, 1);
+			}
+			if (!(entries[at] & TOUCHED) && !behind)
 				continue;
 			s->due[i][page / 64] |= 1ull << page % 64;
 			left += SAVED_PAGE;

@@ -60,7 +60,11 @@ void qmp_put_text(JsonObject *o, const char *name, const char *text)
 
 const char *qmp_text(JsonObject *o, const char *name)
 {
-	return json_object_get_string_member_with_default(o, name, NULL);
+	JsonNode *node = json_object_get_member(o, name);
+
+	if (!node || !JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_STRING)
+		return NULL;
+	return json_node_get_string(node);
 }
 
 JsonNode *qmp_nothing(void)

@@ -34,6 +34,7 @@ static int fail_uri(const char *uri, GError **error)
 	return -1;
 }
 
+/* One that listens, and lets nobody in, has no room at some time: that is told at once, and not waited for. */
 static int connect_unix(const char *path, GError **error)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -44,7 +45,7 @@ static int connect_unix(const char *path, GError **error)
 		return -1;
 	}
 	memcpy(sa.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0)
 		return fd;
 	kv_fail_errno(error, errno, "unix:%s", path);

@@ -346,11 +346,10 @@ static void finish(struct migrate *m)
 	m->ended = g_get_monotonic_time();
 	if (m->paused_at && !m->downtime)
 		m->downtime = m->ended - m->paused_at;
-	/* What stopped it in the main thread says more than that the thread was stopped. */
-	if (m->pause_error)
-		error = g_steal_pointer(&m->pause_error);
-	if (m->result && !error)
-		error = g_steal_pointer(&m->result);
+	/* What stopped it in the main thread says more than that the thread was stopped; or came too late: all is there. */
+	if (m->result)
+		error = m->pause_error ? g_steal_pointer(&m->pause_error) : g_steal_pointer(&m->result);
+	g_clear_error(&m->pause_error);
 	g_clear_error(&m->result);
 	saver_counts(m->saver, &m->last);
 	g_clear_pointer(&m->saver, saver_free);

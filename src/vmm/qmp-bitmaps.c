@@ -34,8 +34,8 @@ static struct image *image_of(void *opaque, const char *node, GError **error)
 struct image_bitmap *qmp_find_bitmap_of(struct vmm *vmm, struct image *img, JsonNode *which, GError **error)
 {
 	JsonObject *o = JSON_NODE_HOLDS_OBJECT(which) ? json_node_get_object(which) : NULL;
-	const char *name = o ? json_object_get_string_member_with_default(o, "name", NULL) : NULL;
-	const char *node = o ? json_object_get_string_member_with_default(o, "node", NULL) : NULL;
+	const char *name = o ? qmp_text(o, "name") : NULL;
+	const char *node = o ? qmp_text(o, "node") : NULL;
 	struct image_bitmap *b = NULL;
 
 	if (JSON_NODE_HOLDS_VALUE(which) && json_node_get_value_type(which) == G_TYPE_STRING) {

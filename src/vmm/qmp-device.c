@@ -28,16 +28,6 @@ static char *word_of(JsonNode *node)
 	return NULL;
 }
 
-/* NULL: it is not there, or no text. */
-static const char *text_of(JsonObject *args, const char *name)
-{
-	JsonNode *node = json_object_get_member(args, name);
-
-	if (!node || !JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_STRING)
-		return NULL;
-	return json_node_get_string(node);
-}
-
 /* All but what is taken here. */
 static GVariant *words_of(JsonObject *args, GError **error)
 {
@@ -53,7 +43,7 @@ static GVariant *words_of(JsonObject *args, GError **error)
 	while (json_object_iter_next_ordered(&iter, &name, &node)) {
 		g_autofree char *word = word_of(node);
 
-		if (!word || (g_strv_contains(taken, name) && !text_of(args, name))) {
+		if (!word || (g_strv_contains(taken, name) && !qmp_text(args, name))) {
 			g_variant_builder_clear(&words);
 			qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter type for '%s', expected: string", name);
 			return NULL;
@@ -67,7 +57,7 @@ static GVariant *words_of(JsonObject *args, GError **error)
 /* What QEMU has as properties of disks, for disk_new(). */
 static bool take_drive_word(JsonObject *args, const char *name, const char *const *values, const char **ret, GError **error)
 {
-	*ret = text_of(args, name);
+	*ret = qmp_text(args, name);
 	return !*ret || g_strv_contains(values, *ret) ||
 	       qmp_fail(error, QMP_ERROR_GENERIC, "Parameter '%s' does not accept value '%s'", name, *ret);
 }
@@ -97,33 +87,39 @@ static GVariant *drive_options(JsonObject *args, GError **error)
 	return g_variant_ref_sink(g_variant_dict_end(&dict));
 }
 
+char *qmp_property_owner(const char *driver)
+{
+	const char *name = g_str_has_suffix(driver, "-pci") && g_str_has_prefix(driver, "virtio-") ? "pci" : NULL;
+
+	return name ? g_strdup_printf("%.*sdevice", (int)(strlen(driver) - strlen(name)), driver) : g_strdup(driver);
+}
+
 /* A drive over a node, which nobody else may have; NULL: an empty one. */
-static struct disk *open_drive(struct vmm *vmm, const char *id, const char *node, JsonObject *args, GError **error)
+static struct disk *open_drive(struct vmm *vmm, const struct machine_device *d, const char *node, JsonObject *args,
+			       GError **error)
 {
 	g_autoptr(GVariant) options = drive_options(args, error);
-	struct image *img = options && node ? graph_lookup(vmm->graph, NULL, node, error) : NULL;
+	struct image *img = options && node ? graph_lookup(vmm->graph, NULL, node, NULL) : NULL;
 	struct disk *disk;
 
+	if (options && node && !img) {
+		g_autofree char *owner = qmp_property_owner(d->cls);
+
+		qmp_fail(error, QMP_ERROR_GENERIC, "Property '%s.drive' can't find value '%s'", owner, node);
+	}
 	if (!options || (node && !img))
 		return NULL;
 	if (img && graph_in_use(vmm->graph, img)) {
 		qmp_fail(error, QMP_ERROR_GENERIC, "Conflicts with use by another device as 'root' of node '%s'", node);
 		return NULL;
 	}
-	disk = disk_new(id, img ? image_ref(img) : NULL, options, error);
+	disk = disk_new(d->id, img ? image_ref(img) : NULL, options, error);
 	if (disk && vmm_plug_drive(vmm, disk, error)) {
 		vmm_watch_disk(vmm, disk, true);
 		return disk;
 	}
 	disk_free(disk);
 	return NULL;
-}
-
-char *qmp_property_owner(const char *driver)
-{
-	const char *name = g_str_has_suffix(driver, "-pci") && g_str_has_prefix(driver, "virtio-") ? "pci" : NULL;
-
-	return name ? g_strdup_printf("%.*sdevice", (int)(strlen(driver) - strlen(name)), driver) : g_strdup(driver);
 }
 
 /* A network that no card has, or with no name a cable that is not plugged in. */
@@ -158,9 +154,9 @@ static bool take_iothread(struct vmm *vmm, struct machine_device *d, const char 
 
 static bool take_backends(struct vmm *vmm, JsonObject *args, struct machine_device *d, GError **error)
 {
-	const char *node = text_of(args, "drive"), *network = text_of(args, "netdev"), *chardev = text_of(args, "chardev");
+	const char *node = qmp_text(args, "drive"), *network = qmp_text(args, "netdev"), *chardev = qmp_text(args, "chardev");
 	g_autofree char *property = g_strconcat(d->cls, ".chardev", NULL);
-	const char *iothread = text_of(args, "iothread");
+	const char *iothread = qmp_text(args, "iothread");
 
 	if (iothread && !take_iothread(vmm, d, iothread, error))
 		return false;
@@ -169,7 +165,7 @@ static bool take_backends(struct vmm *vmm, JsonObject *args, struct machine_devi
 	if (chardev && !d->chardev)
 		return false;
 	if (node || !strcmp(d->cls, "scsi-cd")) {
-		d->disk = open_drive(vmm, d->id, node, args, error);
+		d->disk = open_drive(vmm, d, node, args, error);
 		if (!d->disk)
 			return false;
 	}
@@ -193,14 +189,14 @@ static bool check_names(struct vmm *vmm, JsonObject *args, const struct machine_
 	static const char *const of_drives[] = { "werror", "rerror", "write-cache" };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(of_drives); i++)
-		if (text_of(args, of_drives[i]) && !machine_takes(d->cls, "drive"))
+		if (qmp_text(args, of_drives[i]) && !machine_takes(d->cls, "drive"))
 			return qmp_fail(error, QMP_ERROR_GENERIC, "Property '%s.%s' not found", d->cls, of_drives[i]);
 	if (d->id && !qmp_check_id(d->id, error))
 		return false;
 	if (d->id && machine_has_device(vmm->machine, d->id))
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Duplicate device ID '%s'", d->id);
 	for (unsigned i = 0; i < G_N_ELEMENTS(backends); i++) {
-		bool takes = machine_takes(d->cls, backends[i]), given = text_of(args, backends[i]);
+		bool takes = machine_takes(d->cls, backends[i]), given = qmp_text(args, backends[i]);
 
 		if (given && !takes)
 			return qmp_fail(error, QMP_ERROR_GENERIC, "Property '%s.%s' not found", d->cls, backends[i]);
@@ -213,10 +209,12 @@ static bool check_names(struct vmm *vmm, JsonObject *args, const struct machine_
 JsonNode *qmp_device_add(void *opaque, JsonObject *args, GError **error)
 {
 	struct vmm *vmm = opaque;
-	const char *driver = text_of(args, "driver");
+	const char *driver = qmp_text(args, "driver");
 	g_autoptr(GVariant) words = driver && machine_can_plug(driver, error) ? words_of(args, error) : NULL;
-	struct machine_device d = { .cls = driver, .id = text_of(args, "id"), .options = words };
+	struct machine_device d = { .cls = driver, .id = qmp_text(args, "id"), .options = words };
 
+	if (!driver && json_object_has_member(args, "driver"))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter type for 'driver', expected: string");
 	if (!driver)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'driver' is missing");
 	if (!words)

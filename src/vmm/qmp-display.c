@@ -31,16 +31,16 @@ JsonNode *qmp_screendump(void *opaque, JsonObject *args, GError **error)
 
 	unsigned first, shown;
 
+	if (!device && json_object_has_member(args, "head"))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "'head' must be specified together with 'device'");
+	if (device && !machine_has_device(vmm->machine, device))
+		return qmp_fail(error, QMP_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", device);
 	if (!display_find(vmm->display, NULL, 0, &first)) {
 		kv_fail(error, KV_ERROR_UNSUPPORTED, "There is no console to take a screendump from");
 		return NULL;
 	}
-	if (device && !machine_has_device(vmm->machine, device)) {
-		kv_fail(error, KV_ERROR_USAGE, "Device '%s' not found", device);
-		return NULL;
-	}
 	if (head < 0 || head >= DISPLAY_HEADS || !display_find(vmm->display, device, (unsigned)head, &shown)) {
-		kv_fail(error, KV_ERROR_USAGE, "device '%s' has no head %" G_GINT64_FORMAT, device ? device : "vga", head);
+		kv_fail(error, KV_ERROR_USAGE, "device '%s' has no head %" G_GINT64_FORMAT, device, head);
 		return NULL;
 	}
 	if (!screenshot_write(vmm->display, shown, json_object_get_string_member(args, "filename"),

@@ -27,11 +27,16 @@ static void clear(struct reopen *r)
 	throttle_group_unref(r->group_was);
 }
 
+static bool holds_flag(JsonNode *v)
+{
+	return JSON_NODE_HOLDS_VALUE(v) && json_node_get_value_type(v) == G_TYPE_BOOLEAN;
+}
+
 static bool is_flag(JsonObject *o, const char *name)
 {
 	JsonNode *v = json_object_get_member(o, name);
 
-	return v && JSON_NODE_HOLDS_VALUE(v) && json_node_get_value_type(v) == G_TYPE_BOOLEAN && json_node_get_boolean(v);
+	return v && holds_flag(v) && json_node_get_boolean(v);
 }
 
 static const char *string_of(JsonNode *v)
@@ -119,6 +124,8 @@ static bool prepare(struct block_graph *g, JsonNode *options, struct reopen *r, 
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Failed to find node with node-name='%s'", name);
 	if (!node->how)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "Node '%s' was not added by blockdev-add", name);
+	if (json_object_has_member(o, "read-only") && !holds_flag(json_object_get_member(o, "read-only")))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter type for 'options[0].read-only', expected: boolean");
 	if (!find_group(node->img, o, r, error) || !check_options(g, node, o, error))
 		return false;
 	r->node = node;

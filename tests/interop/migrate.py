@@ -357,6 +357,45 @@ def case_cancel(bed):
         is_good(other)
 
 
+def case_backing(bed):
+    """Memory that is shared, through a file or a memfd, goes as other memory does, also into a file that had something."""
+    ram = bed.path('ram')
+    with open(ram, 'wb') as file:
+        file.write(b'x' * (16 * MIB))
+    for kind in 'memfd', f'file,mem-path={ram}':
+        path, other_ram = bed.path('socket'), bed.path('ram')
+        with open(other_ram, 'wb') as file:
+            file.write(b'x' * (16 * MIB))
+        words = ('--machine', 'micro,memory-backend=m', '--object')
+        with bed.start(*words, f'memory-backend-{kind},id=m,size=16M,share=on') as vmm, \
+                bed.start(*words, f'memory-backend-file,mem-path={other_ram},id=m,size=16M,share=on', '--incoming', f'unix:{path}') as other:
+            client, new = vmm.client(), other.client()
+            is_good(vmm)
+            save(client, f'unix:{path}')
+            running(new)
+            is_good(other)
+
+
+def case_full(bed):
+    """Who listens and lets nobody in is not waited for by the main thread."""
+    path = bed.path('socket')
+    with bed.start() as vmm, socket.socket(socket.AF_UNIX) as server:
+        client = vmm.client()
+        server.bind(path)
+        server.listen(0)
+        waits = []
+        while True:
+            waits.append(socket.socket(socket.AF_UNIX))
+            waits[-1].setblocking(False)
+            if waits[-1].connect_ex(path):
+                break
+        answer = client.ask({'execute': 'migrate', 'arguments': {'uri': f'unix:{path}'}})
+        check('temporarily unavailable' in answer.get('error', {}).get('desc', ''), 'it is taken', answer)
+        is_good(vmm)
+        for peer in waits:
+            peer.close()
+
+
 def refused(bed, path, *options, memory='16M'):
     with bed.start('--incoming', f'file:{path}', *options, memory=memory) as vmm:
         text = vmm.process.communicate(timeout=LIMIT)[1].decode()

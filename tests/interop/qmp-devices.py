@@ -941,20 +941,68 @@ def case_linux_port(bed):
 
 def case_unplug(bed):
     """A guest that was asked to let go of a device is not asked again before it can have answered, unless it was reset meanwhile."""
-    with bed.start() as vmm:
+    with bed.start('--device', 'virtio-rng-pci,id=rng,bus=slot1') as vmm:
         client = vmm.client()
-        client.run('device_add', driver='virtio-rng-pci', id='r', bus='slot1')
-        client.run('device_del', id='r')
         for _ in range(2):
-            answer = client.ask({'execute': 'device_del', 'arguments': {'id': 'r'}})
-            check(answer.get('error', {}).get('desc') == 'Device r is already in the process of unplug', 'it is asked again', answer)
-        client.run('system_reset')
-        client.run('device_del', id='r')
+            pci(client)
+            client.run('device_del', id='rng')
+            for _ in range(2):
+                answer = client.ask({'execute': 'device_del', 'arguments': {'id': 'rng'}})
+                check(answer.get('error', {}).get('desc') == 'Device rng is already in the process of unplug', 'it is asked again', answer)
+            client.run('system_reset')
         for name in 'usb-tablet', 'virtserialport':
             answer = client.ask({'execute': 'device_add', 'arguments': {'driver': name, 'id': 'x', 'bus': 'slot1', 'addr': '3'}})
             check(answer.get('error', {}).get('desc') == f"Property '{name}.addr' not found", 'a place is ignored', answer)
         client.run('quit')
         check(vmm.status() == 0, 'it does not end')
+
+
+def case_power(bed):
+    """An empty port is off: what is plugged into one that nobody has a driver for leaves at once; so does what nobody has seen."""
+    def comes_and_goes(client):
+        client.run('device_add', driver='virtio-rng-pci', id='r', bus='slot2')
+        client.run('device_del', id='r')
+        client.event('DEVICE_DELETED')
+        answer = client.ask({'execute': 'device_del', 'arguments': {'id': 'r'}})
+        check(answer.get('error', {}).get('class') == 'DeviceNotFound', 'it is there', answer)
+    rng = 'virtio-rng-pci,id=rng,bus=slot1'
+    with bed.start('--device', rng, '--paused') as vmm, \
+            bed.twin('-device', rng, '-global', 'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off') as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        comes_and_goes(ours)
+        for client in ours, theirs:
+            client.run('cont')
+            pci(client)
+            comes_and_goes(client)
+            client.run('device_del', id='rng')
+            answer = client.ask({'execute': 'device_del', 'arguments': {'id': 'rng'}})
+            check(answer.get('error', {}).get('desc') == 'Device rng is already in the process of unplug', 'it is not asked', answer)
+
+
+def case_refused(bed):
+    """What is wrong with a device or a picture is told as QEMU tells it, and nothing is passed over; a controller by QEMU's name."""
+    with bed.start() as vmm, bed.twin() as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        picture = {'filename': bed.path('picture')}
+        same(ours, theirs, [
+            ('device_add', {'driver': 'virtio-blk-pci', 'id': 'd', 'bus': 'slot1', 'drive': 'none'}),
+            ('device_add', {}), ('screendump', {**picture, 'head': 0}), ('screendump', {**picture, 'device': 'none'}),
+            ('screendump', picture), ('device_add', {'driver': 'qemu-xhci', 'id': 'usb', 'bus': 'slot1'}),
+            ('qom-get', {'path': '/machine/peripheral/usb', 'property': 'type'})])
+        answer = ours.ask({'execute': 'device_add', 'arguments': {'driver': 5}})
+        check(answer['error']['desc'] == "Invalid parameter type for 'driver', expected: string", 'a number is a driver', answer)
+        with open(bed.path('disk'), 'wb') as file:
+            file.truncate(4096)
+        node = {'driver': 'file', 'node-name': 'n', 'filename': file.name, 'read-only': True}
+        same(ours, theirs, [('blockdev-add', node), ('blockdev-reopen', {'options': [{**node, 'read-only': 'yes'}]}),
+                            ('blockdev-reopen', {'options': [node]})])
+        ours.run('nbd-server-start', addr={'type': 'unix', 'data': {'path': bed.path('nbd')}})
+        answer = ours.ask({'execute': 'block-export-add', 'arguments': {
+            'type': 'nbd', 'id': 'e', 'node-name': 'n', 'bitmaps': [{'node': [], 'name': {}}]}})
+        check('expected: string or object' in answer['error']['desc'], 'a list is a name', answer)
+        ours.run('quit')
+        words = vmm.process.communicate(timeout=qmp.LIMIT)[1].decode()
+        check('CRITICAL' not in words, 'a library complains', words)
 
 
 def pci(client):

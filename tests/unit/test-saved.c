@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "error.h"
+#include "mem-backing.h"
 #include "saved-form.h"
 
 enum { PAGE = 4096, RAM = 2 << 20, VIDEO = 256 << 10 };
@@ -177,6 +178,96 @@ static void cancelled(void **state)
 	free_rig(&r);
 }
 
+/* The last bytes have gone, and somebody there runs by them: it is too late. */
+static void cancelled_late(void **state)
+{
+	struct rig r = make_rig(-1);
+	struct saver *s;
+	int fds[2];
+	uint8_t byte = 1;
+	g_autoptr(GError) error = NULL;
+
+	assert_int_equal(pipe(fds), 0);
+	s = saver_new_for(r.mem, description, fds[1], SAVED_STREAM);
+	saver_cancel(s);
+	assert_false(saver_write(s, &byte, 1, 0, &error));
+	assert_string_equal(error->message, "cancelled");
+	saver_free(s);
+	close(fds[1]);
+	/* Nothing had gone. */
+	assert_int_equal(read(fds[0], &byte, 1), 0);
+	close(fds[0]);
+	free_rig(&r);
+}
+
+/* ---- shared memory ---- */
+
+struct backed {
+	struct mem_backing *backing;
+	struct guest_mem *mem;
+};
+
+static struct backed make_backed(const struct mem_backing_config *c)
+{
+	struct backed b = { mem_backing_new("m", c, NULL), mem_new(-1) };
+
+	assert_non_null(b.backing);
+	mem_set_backing(b.mem, b.backing, RAM);
+	assert_true(mem_add_ram(b.mem, 0, RAM, NULL));
+	return b;
+}
+
+static void free_backed(struct backed *b)
+{
+	mem_free(b->mem);
+	mem_backing_free(b->backing);
+}
+
+/* The host has taken pages out of the mapping: they are there all the same. So is what a file had before. */
+static void shared(const struct mem_backing_config *c)
+{
+	struct backed from = make_backed(c), to;
+	g_autoptr(GByteArray) state = a_state();
+	g_autoptr(GError) error = NULL;
+	int fd = new_file();
+	struct saver *s;
+	struct loader *l;
+	uint8_t byte = 7;
+
+	assert_true(gpa_write(from.mem, 9 * PAGE, &byte, 1) && gpa_write(from.mem, RAM - 1, &byte, 1));
+	assert_int_equal(madvise(from.backing->host, RAM, MADV_DONTNEED), 0);
+	s = saver_new_for(from.mem, description, fd, SAVED_STREAM);
+	assert_true(saver_log(s, &error) && saver_begin(s, &error) && saver_round(s, &error));
+	assert_true(saver_finish(s, state, true, &error));
+	saver_free(s);
+	free_backed(&from);
+	to = make_backed(c);
+	byte = 8;
+	assert_true(gpa_write(to.mem, 20 * PAGE, &byte, 1));
+	lseek(fd, 0, SEEK_SET);
+	l = loader_new_for(to.mem, description, fd);
+	assert_true(loader_read(l, &error));
+	loader_free(l);
+	assert_int_equal(to.backing->host[9 * PAGE], 7);
+	assert_int_equal(to.backing->host[RAM - 1], 7);
+	assert_int_equal(to.backing->host[20 * PAGE], 0);
+	free_backed(&to);
+	close(fd);
+}
+
+static void shared_memory(void **state)
+{
+	g_autofree char *path = g_strdup("/tmp/kv-saved-XXXXXX");
+	int fd = g_mkstemp(path);
+
+	assert_true(fd >= 0);
+	close(fd);
+	shared(&(struct mem_backing_config){ .kind = MEM_BACKING_MEMFD, .size = RAM, .share = true });
+	shared(&(struct mem_backing_config){ .kind = MEM_BACKING_RAM, .size = RAM, .share = true });
+	shared(&(struct mem_backing_config){ .kind = MEM_BACKING_FILE, .size = RAM, .path = path, .share = true });
+	unlink(path);
+}
+
 /* ---- one moment ---- */
 
 struct moment {
@@ -242,7 +333,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stream), cmocka_unit_test(file), cmocka_unit_test(display_and_saver),
-		cmocka_unit_test(cancelled), cmocka_unit_test(moment),
+		cmocka_unit_test(cancelled), cmocka_unit_test(cancelled_late),
+		cmocka_unit_test(shared_memory), cmocka_unit_test(moment),
 	};
 
 	saved_keep_open();

@@ -4,6 +4,7 @@
  * hot-plug, as Linux's pciehp and firmware have it. --device pcie-root-port; plug.c puts devices in and takes them out.
  *
  * A device that is to go is announced by the attention button; when the driver has switched the slot's power off, it is gone.
+ * An empty slot is off: who has no driver for it never has to let go of what comes into it.
  */
 #include <linux/pci_regs.h>
 
@@ -56,6 +57,29 @@ static void occupied(struct root_port *r, bool on, uint16_t events)
 	set_bits(reg(r, PCI_EXP_SLTSTA), events, true);
 }
 
+/* As a reset leaves it: on, when something is there. */
+static void set_power(struct root_port *r, bool on)
+{
+	uint16_t control = get_le16(reg(r, PCI_EXP_SLTCTL)) & ~(PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PIC);
+
+	control |= on ? PCI_EXP_SLTCTL_PWR_ON | PCI_EXP_SLTCTL_PWR_IND_ON : PCI_EXP_SLTCTL_PWR_OFF | PCI_EXP_SLTCTL_PWR_IND_OFF;
+	put_le16(reg(r, PCI_EXP_SLTCTL), control);
+}
+
+/* No bus number: since the reset nobody can have seen what is in the slot. Holds pci.lock. */
+static bool is_unseen(const struct root_port *r)
+{
+	return !r->pci.config[PCI_SECONDARY_BUS];
+}
+
+/* Holds pci.lock. */
+static bool is_off(struct root_port *r)
+{
+	uint16_t control = get_le16(reg(r, PCI_EXP_SLTCTL));
+
+	return (control & PCI_EXP_SLTCTL_PCC) && (control & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_OFF;
+}
+
 /* What the driver has seen goes by a 1; the rest of the write is common code's. */
 static bool port_access(struct pci_device *p, unsigned offset, unsigned len, uint32_t *value, bool write)
 {
@@ -99,6 +123,9 @@ static void port_plugged(struct device *dev, struct device *child, bool hot)
 	g_mutex_lock(&r->pci.lock);
 	r->leaving = false;
 	occupied(r, true, hot ? PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_DLLSC : 0);
+	/* As if it had been there from the start. */
+	if (!hot || is_unseen(r))
+		set_power(r, true);
 	if (!hot)
 		memcpy(r->pci.initial, r->pci.config, sizeof(r->pci.config));
 	pci_set_intx(&r->pci, wants_interrupt(r));
@@ -116,7 +143,8 @@ static bool port_unplug(struct device *dev, struct device *child, GError **error
 		return kv_fail(error, KV_ERROR_BUSY, "Device %s is already in the process of unplug", child->id);
 	if ((control & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_BLINK)
 		return kv_fail(error, KV_ERROR_BUSY, "Hot-unplug failed: guest is busy (power indicator blinking)");
-	if ((control & PCI_EXP_SLTCTL_PCC) && (control & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_OFF) {
+	if (is_off(r) || is_unseen(r)) {
+		set_power(r, false);
 		let_go(r, child);
 	} else {
 		r->leaving = true;
@@ -174,7 +202,8 @@ static void init_capability(struct root_port *r, uint8_t port, uint32_t slot)
 	put_le16(r->pci.wmask + r->cap + PCI_EXP_LNKCTL, PCI_EXP_LNKCTL_LD | PCI_EXP_LNKCTL_CCC | PCI_EXP_LNKCTL_ES);
 	put_le16(reg(r, PCI_EXP_LNKSTA), PCI_EXP_LNKSTA_CLS_2_5GB | PCI_EXP_LNKSTA_NLW_X1);
 	put_le32(reg(r, PCI_EXP_SLTCAP), slot_cap);
-	put_le16(reg(r, PCI_EXP_SLTCTL), PCI_EXP_SLTCTL_ATTN_IND_OFF | PCI_EXP_SLTCTL_PWR_IND_OFF);
+	put_le16(reg(r, PCI_EXP_SLTCTL), PCI_EXP_SLTCTL_ATTN_IND_OFF);
+	set_power(r, false);
 	put_le16(r->pci.wmask + r->cap + PCI_EXP_SLTCTL, CONTROLS);
 	put_le16(r->pci.wmask + r->cap + PCI_EXP_RTCTL, 0x1f);
 }
@@ -207,11 +236,14 @@ static bool port_create(struct device *dev, GVariant *options, const struct devi
 static void port_reset(struct device *dev)
 {
 	struct root_port *r = (struct root_port *)dev;
+	bool there;
 
 	pci_reset(&r->pci);
 	g_mutex_lock(&r->pci.lock);
 	r->leaving = false;
-	occupied(r, pci_bus_first(r->pci.secondary), 0);
+	there = pci_bus_first(r->pci.secondary) != NULL;
+	occupied(r, there, 0);
+	set_power(r, there);
 	g_mutex_unlock(&r->pci.lock);
 }
 

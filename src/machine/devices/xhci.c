@@ -743,6 +743,7 @@ static const struct state_desc xhci_state = {"xhci", 1, 1, xhci_fields, NULL, xh
 
 const struct device_class device_xhci = {
 	.name = "xhci",
+	.alias = "qemu-xhci",
 	.description = "USB 3 controller: four ports of USB 2, four of USB 3",
 	.size = sizeof(struct xhci),
 	.create = xhci_create,
