@@ -275,7 +275,8 @@ static struct snapshot *fail_redefine(GError **error, int code, const char *form
 }
 
 /* The tree is the new one when it is stored. Takes doc. */
-static struct snapshot *put(struct domain *d, const char *name, xmlDoc *doc, struct snapshot *parent, unsigned flags, GError **error)
+static struct snapshot *put(struct domain *d, const char *name, xmlDoc *doc, struct snapshot *parent, unsigned flags,
+			    GError **error)
 {
 	struct snapshot *s = snapshots_find(d->snapshots, name), *above = s ? s->parent : NULL;
 	struct snapshot *current = snapshots_current(d->snapshots);
