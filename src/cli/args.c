@@ -204,6 +204,74 @@ struct args *args_parse(struct shell *sh, const struct command *c, int n, char *
 	return NULL;
 }
 
+/* Texts that may be empty, as virsh has them. What is read as a number says itself that it is none. */
+static const struct {
+	const char *command, *name; /* command NULL: any */
+	bool is_none;
+} may_be_empty[] = {
+	{ NULL, "pass-fds" },
+	{ NULL, "xpath" },
+	{ "allocpages", "pagecount" },
+	{ "allocpages", "pagesize" },
+	{ "attach-disk", "source" },
+	{ "blkiotune", "device-read-bytes-sec" },
+	{ "blkiotune", "device-read-iops-sec" },
+	{ "blkiotune", "device-weights" },
+	{ "blkiotune", "device-write-bytes-sec" },
+	{ "blkiotune", "device-write-iops-sec" },
+	{ "blockresize", "size" },
+	{ "domblkinfo", "device", true },
+	{ "domblkstat", "device" },
+	{ "domblkthreshold", "threshold" },
+	{ "dump", "format", true },
+	{ "emulatorpin", "cpulist" },
+	{ "find-storage-pool-sources-as", "port", true },
+	{ "help", "command", true },
+	{ "iothreadadd", "id" },
+	{ "iothreaddel", "id" },
+	{ "iothreadpin", "iothread" },
+	{ "iothreadset", "id" },
+	{ "migrate-setmaxdowntime", "downtime" },
+	{ "migrate-setspeed", "bandwidth" },
+	{ "nodedev-detach", "driver", true },
+	{ "nodedev-list", "cap" },
+	{ "nodesuspend", "duration" },
+	{ "qemu-attach", "pid" },
+	{ "send-key", "codeset", true },
+	{ "send-process-signal", "pid" },
+	{ "setmaxmem", "size" },
+	{ "setmem", "size" },
+	{ "setvcpus", "count" },
+	{ "undefine", "storage", true },
+	{ "vcpupin", "cpulist" },
+	{ "vol-create-as", "allocation", true },
+};
+
+static bool is_filled(struct shell *sh, const struct args *a, struct arg *arg)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(may_be_empty); i++) {
+		if (strcmp(may_be_empty[i].name, arg->name) != 0 ||
+		    (may_be_empty[i].command && strcmp(may_be_empty[i].command, a->command->name) != 0))
+			continue;
+		if (may_be_empty[i].is_none)
+			g_clear_pointer(&arg->values, g_ptr_array_unref);
+		return true;
+	}
+	return shell_error(sh, "Failed to get option '%s': Option argument is empty", arg->name);
+}
+
+bool args_are_filled(struct shell *sh, struct args *a)
+{
+	for (unsigned i = 0; i < a->n; i++) {
+		struct arg *arg = &a->list[i];
+
+		if (arg->kind == ARG_STRING && arg->values && !*(const char *)g_ptr_array_index(arg->values, 0) &&
+		    !is_filled(sh, a, arg))
+			return false;
+	}
+	return true;
+}
+
 /* A word that begins with "--", of a line that is being typed. *i is at it. The option whose value comes next; NULL: none. */
 static struct arg *take_typed(struct args *a, int n, char *const *words, int *i)
 {

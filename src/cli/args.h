@@ -34,6 +34,8 @@ GArray *args_of(const char *synopsis);
 /* words: without the command's name. NULL with the error said. */
 struct args *args_parse(struct shell *sh, const struct command *c, int n, char *const *words);
 void args_free(struct args *a);
+/* false: a value is empty that may not be, which was said. Where virsh takes an empty one for none it is none from here on. */
+bool args_are_filled(struct shell *sh, struct args *a);
 /* The same of a line that is being typed, whatever is wrong with it. *ret_next: what the word behind these is for; NULL: nothing.
  */
 struct args *args_typed(const struct command *c, int n, char *const *words, const struct arg **ret_next);

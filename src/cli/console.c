@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A guest's console at this terminal, until the escape character or its end. Called by console, start and create. */
+/*
+ * A guest's console at this terminal, until the escape character or its end. Called by console, start and create. What is typed
+ * waits here until the server takes it: a guest that reads nothing must not keep us from the escape character.
+ */
+#include <errno.h>
 #include <glib-unix.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,10 +15,13 @@
 #include "objects.h"
 #include "rpc/message.h"
 
+enum { TYPED_MAX = 16 << 20 };
+
 struct console {
 	struct shell *sh;
 	KvStream *stream;
 	GMainLoop *loop;
+	GByteArray *typed; /* and not sent yet */
 	bool ok;
 };
 
@@ -36,6 +43,21 @@ static void write_all(const char *data, size_t len)
 	}
 }
 
+static bool send_typed(struct console *c)
+{
+	g_autoptr(GError) error = NULL;
+	gssize n = 0;
+
+	while (c->typed->len && (n = kv_stream_send_nonblock(c->stream, c->typed->data, c->typed->len, &error)) > 0)
+		g_byte_array_remove_range(c->typed, 0, n);
+	if (n >= 0 || g_error_matches(error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK))
+		return true;
+	forget_error(c->sh);
+	c->sh->error = g_steal_pointer(&error);
+	end(c, false);
+	return false;
+}
+
 static void on_ready(KvStream *stream, struct console *c)
 {
 	char data[4096];
@@ -48,6 +70,7 @@ static void on_ready(KvStream *stream, struct console *c)
 		end(c, true);
 	} else if (g_error_matches(c->sh->error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK)) {
 		g_clear_error(&c->sh->error);
+		send_typed(c);
 	} else {
 		end(c, false);
 	}
@@ -64,17 +87,31 @@ static gboolean on_key(gint fd, GIOCondition condition, gpointer opaque)
 		return G_SOURCE_CONTINUE; /* its owner removes it */
 	}
 	escape = memchr(data, c->sh->escape, n);
-	n = escape ? escape - data : n;
-	if (n && !kv_stream_send_sync(c->stream, data, n, NULL, &c->sh->error))
-		end(c, false);
-	else if (escape)
+	g_byte_array_append(c->typed, (guint8 *)data, escape ? escape - data : n);
+	if (send_typed(c) && escape)
 		end(c, true);
+	else if (c->typed->len > TYPED_MAX)
+		end(c, rpc_fail(&c->sh->error, VIR_ERR_OPERATION_FAILED, "the guest does not take what is typed: %u bytes wait",
+				c->typed->len));
 	return G_SOURCE_CONTINUE;
 }
 
 static void on_closed(KvConnection *conn, const GError *why, struct console *c)
 {
 	end(c, false);
+}
+
+/* A server that still holds what was typed reads no call of this connection either: the next command opens another. */
+static void leave(struct console *c)
+{
+	g_autoptr(GError) why = NULL;
+	bool is_stuck = kv_stream_send_nonblock(c->stream, NULL, 0, &why) < 0 &&
+			g_error_matches(why, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK);
+
+	g_object_unref(c->stream);
+	g_byte_array_unref(c->typed);
+	if (is_stuck)
+		g_clear_object(&c->sh->conn);
 }
 
 bool run_console(struct shell *sh, GVariant *dom, const char *device, unsigned flags)
@@ -97,6 +134,7 @@ bool run_console(struct shell *sh, GVariant *dom, const char *device, unsigned f
 	cfmakeraw(&raw);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw);
 	c.loop = g_main_loop_new(NULL, FALSE);
+	c.typed = g_byte_array_new();
 	ready = g_signal_connect(c.stream, "ready", G_CALLBACK(on_ready), &c);
 	closed = g_signal_connect(sh->conn, "closed", G_CALLBACK(on_closed), &c);
 	keys = g_unix_fd_add(STDIN_FILENO, G_IO_IN | G_IO_HUP, on_key, &c);
@@ -107,7 +145,7 @@ bool run_console(struct shell *sh, GVariant *dom, const char *device, unsigned f
 	g_signal_handler_disconnect(c.stream, ready);
 	g_main_loop_unref(c.loop);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-	g_object_unref(c.stream);
+	leave(&c);
 	putchar('\n');
 	return c.ok;
 }

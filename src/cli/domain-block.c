@@ -99,7 +99,7 @@ static bool all_infos(struct shell *sh, const struct args *a, GVariant *dom)
 
 bool cmd_domblkinfo(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	g_autoptr(GVariant) dom = args_exclude(sh, a, "all", "device") ? NULL : find_domain(sh, a, "domain");
 	const char *device = arg_text(a, "device");
 	g_autofree char *capacity = NULL, *allocation = NULL, *physical = NULL;
 	bool human = arg_on(a, "human");
@@ -108,7 +108,7 @@ bool cmd_domblkinfo(struct shell *sh, const struct args *a)
 	if (!dom)
 		return false;
 	if (arg_on(a, "all"))
-		return args_exclude(sh, a, "all", "device") ? false : all_infos(sh, a, dom);
+		return all_infos(sh, a, dom);
 	if (!device)
 		return shell_error(sh, "command 'domblkinfo' requires <device> option");
 	if (!block_info(sh, dom, device, v))

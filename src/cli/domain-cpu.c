@@ -178,6 +178,11 @@ GVariant *cpu_map(struct shell *sh, const char *text, int cpus)
 	if (strcmp(text, "r") == 0)
 		for (int i = 0; i < cpus; i++)
 			map[i / 8] |= 1 << i % 8;
+	if (!*text) {
+		rpc_fail(&sh->error, VIR_ERR_INVALID_ARG, "Failed to parse bitmap ''");
+		shell_error(sh, "Invalid cpulist ''");
+		return NULL;
+	}
 	for (char **p = parts; *p; p++) {
 		bool off = **p == '^';
 		char *end;

@@ -12,6 +12,11 @@
 enum { XML_INACTIVE = 2, FORCE = 4 };
 
 /* --persistent is --config, and --live as well if the domain runs. -1: said. */
+static bool flags_agree(struct shell *sh, const struct args *a)
+{
+	return affect_of(sh, a) >= 0 && !args_exclude(sh, a, "persistent", "current");
+}
+
 static int device_flags(struct shell *sh, const struct args *a, GVariant *dom)
 {
 	int flags = affect_of(sh, a);
@@ -284,11 +289,11 @@ static char *interface_xml(struct shell *sh, const struct args *a)
 
 bool cmd_attach_interface(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	g_autofree char *xml = flags_agree(sh, a) ? interface_xml(sh, a) : NULL;
+	g_autoptr(GVariant) dom = xml ? find_domain(sh, a, "domain") : NULL;
 	int flags = dom ? device_flags(sh, a, dom) : -1;
-	g_autofree char *xml = flags >= 0 ? interface_xml(sh, a) : NULL;
 
-	if (!xml)
+	if (flags < 0)
 		return false;
 	if (arg_on(a, "print-xml")) {
 		say(sh, "%s", xml);

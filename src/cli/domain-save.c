@@ -186,8 +186,8 @@ bool cmd_managedsave_define(struct shell *sh, const struct args *a)
 	g_autoptr(GVariant) dom = NULL;
 	g_autofree char *xml = NULL;
 
-	if (args_exclude(sh, a, "running", "paused") || !(dom = find_domain(sh, a, "domain")) ||
-	    !(xml = read_file(sh, arg_text(a, "xml"))))
+	if (args_exclude(sh, a, "running", "paused") || !(xml = read_file(sh, arg_text(a, "xml"))) ||
+	    !(dom = find_domain(sh, a, "domain")))
 		return false;
 	return finish(sh, tell(sh, "domain_managed_save_define_xml", "(@" DOMAIN "msu)", dom, xml, run_flags(a)),
 		      "Managed save state file of domain '%s' updated.", "Failed to update %s XML configuration",

@@ -25,7 +25,7 @@ bool cmd_domid(struct shell *sh, const struct args *a)
 
 bool cmd_domname(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	g_autoptr(GVariant) dom = find_unnamed_domain(sh, a, "domain");
 
 	return say_object_name(sh, dom);
 }

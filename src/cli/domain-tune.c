@@ -184,6 +184,9 @@ bool cmd_blkiotune(struct shell *sh, const struct args *a)
 					    G_N_ELEMENTS(tunables),
 					    NULL };
 
+	for (unsigned i = 0; i < G_N_ELEMENTS(tunables); i++)
+		if (tunables[i].kind == PARAM_TEXT && g_strcmp0(arg_text(a, tunables[i].option), "") == 0)
+			return shell_error(sh, "Unable to parse string parameter");
 	return get_or_set(sh, a, &shape);
 }
 

@@ -98,7 +98,7 @@ int domain_id(GVariant *dom)
 	return id;
 }
 
-GVariant *find_domain_text(struct shell *sh, const char *text)
+static GVariant *domain_by(struct shell *sh, const char *text, bool by_name)
 {
 	GVariant *dom = NULL, *uuid;
 	char *end;
@@ -108,14 +108,25 @@ GVariant *find_domain_text(struct shell *sh, const char *text)
 		dom = take_first(ask(sh, "domain_lookup_by_id", "(i)", (int)id));
 	if (!dom && strlen(text) == UUID_TEXT && (uuid = uuid_value(text)))
 		dom = take_first(ask(sh, "domain_lookup_by_uuid", "(@ay)", uuid));
-	if (!dom)
+	if (!dom && by_name)
 		dom = take_first(ask(sh, "domain_lookup_by_name", "(s)", text));
 	if (!dom) {
 		forget_error(sh);
 		shell_error(sh, "failed to get domain '%s'", text);
-		hint_objects(sh, text, "connect_list_all_domains", 3);
+		if (by_name)
+			hint_objects(sh, text, "connect_list_all_domains", 3);
 	}
 	return dom;
+}
+
+GVariant *find_domain_text(struct shell *sh, const char *text)
+{
+	return domain_by(sh, text, true);
+}
+
+GVariant *find_unnamed_domain(struct shell *sh, const struct args *a, const char *option)
+{
+	return domain_by(sh, arg_text(a, option), false);
 }
 
 GVariant *find_domain(struct shell *sh, const struct args *a, const char *option)

@@ -40,6 +40,7 @@ const char *domain_state_name(int state);
 
 /* By ID, UUID or name in option. */
 GVariant *find_domain(struct shell *sh, const struct args *a, const char *option);
+GVariant *find_unnamed_domain(struct shell *sh, const struct args *a, const char *option); /* by ID or UUID alone */
 GVariant *find_domain_text(struct shell *sh, const char *text);
 const char *domain_name(GVariant *dom);
 int domain_id(GVariant *dom);

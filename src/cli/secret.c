@@ -24,7 +24,8 @@ static GVariant *find_secret(struct shell *sh, const struct args *a)
 	g_autoptr(GVariant) answer = uuid ? ask(sh, "secret_lookup_by_uuid", "(@ay)", uuid) : NULL;
 
 	if (!uuid)
-		rpc_fail(&sh->error, VIR_ERR_INVALID_ARG, "uuidstr in virSecretLookupByUUIDString must be a valid UUID");
+		g_set_error_literal(&sh->error, KV_VIRT_ERROR, VIR_ERR_INVALID_ARG,
+				    "uuidstr in virSecretLookupByUUIDString must be a valid UUID");
 	if (!answer)
 		shell_error(sh, "failed to get secret '%s'", text);
 	return first_of(answer);

@@ -210,10 +210,10 @@ static void print_json(struct shell *sh, const struct command *c, bool ok)
 	g_string_set_size(sh->text, 0);
 }
 
-static bool run_command(struct shell *sh, const struct command *c, const struct args *a)
+static bool run_command(struct shell *sh, const struct command *c, struct args *a)
 {
 	gint64 start = g_get_monotonic_time();
-	bool ok = (c->no_connection || shell_connect(sh)) && c->run(sh, a);
+	bool ok = (c->no_connection || shell_connect(sh)) && args_are_filled(sh, a) && c->run(sh, a);
 
 	ahead_forget(sh);
 	fflush(stdout);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Commands about storage volumes. */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -224,18 +225,22 @@ static bool take_size(struct shell *sh, const char *text, guint64 *ret)
 {
 	const char *letters = "bkmgtpe", *at;
 	char *end;
-	guint64 v = g_ascii_strtoull(text, &end, 10), base = 1024, by = 1;
+	guint64 v, base = 1024, by = 1;
 
+	errno = 0;
+	v = g_ascii_strtoull(text, &end, 10);
+	if (errno || end == text || strchr(text, '-'))
+		return shell_error(sh, "Malformed size %s", text);
 	at = *end ? strchr(letters, g_ascii_tolower(*end)) : letters;
-	if (end != text && at && *end && end[1] && g_ascii_strcasecmp(end + 1, "B") == 0)
+	if (at && *end && end[1] && g_ascii_strcasecmp(end + 1, "B") == 0)
 		base = 1000;
-	else if (end != text && at && *end && end[1] && g_ascii_strcasecmp(end + 1, "iB") != 0 &&
+	else if (at && *end && end[1] && g_ascii_strcasecmp(end + 1, "iB") != 0 &&
 		 g_ascii_strcasecmp(end, "bytes") != 0)
 		at = NULL;
 	for (; at && at > letters; at--)
 		by *= base;
-	if (end == text || !at || v > G_MAXUINT64 / by) {
-		if (end != text && !at)
+	if (!at || v > G_MAXUINT64 / by) {
+		if (!at)
 			rpc_fail(&sh->error, VIR_ERR_INVALID_ARG, "unknown suffix '%s'", end);
 		else
 			rpc_fail(&sh->error, VIR_ERR_OPERATION_FAILED, "value too large: %s", text);
@@ -486,14 +491,14 @@ static guint64 download_size(struct shell *sh, GVariant *vol, guint64 offset, gu
 
 static bool cmd_vol_download(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool");
+	g_autoptr(GVariant) vol = NULL;
 	const char *path = arg_text(a, "file"), *name;
 	g_autoptr(KvStream) stream = NULL;
 	guint64 offset, length;
 	bool ok, made = true;
 	int fd;
 
-	if (!vol || !take_range(sh, a, &offset, &length))
+	if (!take_range(sh, a, &offset, &length) || !(vol = find_volume(sh, a, "vol", "pool")))
 		return false;
 	name = object_name(vol);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -560,14 +565,14 @@ static bool pump_in(struct shell *sh, KvStream *stream, int fd, const char *path
 
 static bool cmd_vol_upload(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool");
+	g_autoptr(GVariant) vol = NULL;
 	const char *path = arg_text(a, "file"), *name;
 	g_autoptr(KvStream) stream = NULL;
 	guint64 offset, length;
 	bool ok;
 	int fd;
 
-	if (!vol || !take_range(sh, a, &offset, &length))
+	if (!take_range(sh, a, &offset, &length) || !(vol = find_volume(sh, a, "vol", "pool")))
 		return false;
 	name = object_name(vol);
 	fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -85,6 +85,12 @@ void client_unref(struct client *c)
 	g_free(c);
 }
 
+static bool takes_more(const struct client *c)
+{
+	return !c->failed && !c->resumes && c->n_calls < config.max_client_requests && !c->streams_full;
+}
+
+/* Of one whose messages we leave lying no answer is heard, and none is missed. */
 static void ping(struct client *c, gint64 now)
 {
 	const struct rpc_header h = { RPC_KEEPALIVE, 1, RPC_KEEPALIVE_PING, RPC_MESSAGE, 0, RPC_OK };
@@ -95,7 +101,7 @@ static void ping(struct client *c, gint64 now)
 		client_fail(c, "keepalive messages are not answered");
 		return;
 	}
-	c->pings++;
+	c->pings += takes_more(c);
 	c->pinged = now;
 	client_send(c, rpc_message_stream(&h, NULL, 0), NULL, SEND_EVENT);
 }
@@ -448,11 +454,6 @@ static GArray *fds_of(struct client *c, unsigned n)
 	c->n_fds -= n;
 	memmove(c->fds, c->fds + n, c->n_fds * sizeof(int));
 	return fds;
-}
-
-static bool takes_more(const struct client *c)
-{
-	return !c->failed && !c->resumes && c->n_calls < config.max_client_requests && !c->streams_full;
 }
 
 static void resume(void *data);

@@ -274,6 +274,30 @@ static struct snapshot *fail_redefine(GError **error, int code, const char *form
 	return NULL;
 }
 
+/* The tree is the new one when it is stored. Takes doc. */
+static struct snapshot *put(struct domain *d, const char *name, xmlDoc *doc, struct snapshot *parent, unsigned flags,
+			    GError **error)
+{
+	struct snapshot *s = snapshots_find(d->snapshots, name), *above = s ? s->parent : NULL;
+	struct snapshot *current = snapshots_current(d->snapshots);
+	g_autoptr(xmlDoc) old = s ? xmlCopyDoc(s->doc, 1) : NULL;
+
+	if (s)
+		snapshots_replace(s, doc, parent);
+	else
+		s = snapshots_add(d->snapshots, name, doc, parent);
+	if (flags & SNAPSHOT_CURRENT)
+		snapshots_set_current(d->snapshots, s);
+	if (store(d, error))
+		return s;
+	if (old)
+		snapshots_replace(s, g_steal_pointer(&old), above);
+	else
+		snapshots_remove(s);
+	snapshots_set_current(d->snapshots, current);
+	return NULL;
+}
+
 /* What a client had from us comes back: nothing happens to the machine. */
 static struct snapshot *redefine(struct domain *d, xmlDoc **doc, unsigned flags, GError **error)
 {
@@ -283,6 +307,8 @@ static struct snapshot *redefine(struct domain *d, xmlDoc **doc, unsigned flags,
 
 	if (!name)
 		return fail_redefine(error, VIR_ERR_XML_ERROR, "a redefined snapshot must have a name");
+	if (!snapshot_check_name(name, flags, error))
+		return NULL;
 	if (!xml_text(root, "creationTime"))
 		return fail_redefine(error, VIR_ERR_INTERNAL_ERROR, "missing creationTime from existing snapshot");
 	if (!xml_text(root, "state"))
@@ -299,13 +325,7 @@ static struct snapshot *redefine(struct domain *d, xmlDoc **doc, unsigned flags,
 	keep_definitions(root, s);
 	if (!xml_child(root, "domain"))
 		return fail_redefine(error, VIR_ERR_INTERNAL_ERROR, "missing domain in snapshot");
-	if (s)
-		snapshots_replace(s, g_steal_pointer(doc), parent);
-	else
-		s = snapshots_add(d->snapshots, name, g_steal_pointer(doc), parent);
-	if (flags & SNAPSHOT_CURRENT)
-		snapshots_set_current(d->snapshots, s);
-	return s;
+	return put(d, name, g_steal_pointer(doc), parent, flags, error);
 }
 
 static struct snapshot *create(struct call *call, struct domain *d, xmlDoc *asked, unsigned flags, GError **error)

@@ -154,6 +154,14 @@ static bool append_inactive(struct domain *d, xmlDoc *doc, GError **error)
 	return true;
 }
 
+bool snapshot_check_name(const char *name, unsigned flags, GError **error)
+{
+	if (strchr(name, '/'))
+		return rpc_fail(error, VIR_ERR_XML_DETAIL, "invalid snapshot name '%s': name can't contain '/'", name);
+	return *name != '.' || flags & SNAPSHOT_NO_METADATA ||
+	       rpc_fail(error, VIR_ERR_XML_DETAIL, "invalid snapshot name '%s': name can't start with '.'", name);
+}
+
 xmlDoc *snapshot_complete(struct domain *d, xmlDoc *asked, unsigned flags, GError **error)
 {
 	xmlNode *root = xmlDocGetRootElement(asked);
@@ -170,14 +178,8 @@ xmlDoc *snapshot_complete(struct domain *d, xmlDoc *asked, unsigned flags, GErro
 		return NULL;
 	if (!name || !*name)
 		name = now;
-	if (strchr(name, '/')) {
-		rpc_fail(error, VIR_ERR_XML_DETAIL, "invalid snapshot name '%s': name can't contain '/'", name);
+	if (!snapshot_check_name(name, flags, error))
 		return NULL;
-	}
-	if (*name == '.' && !(flags & SNAPSHOT_NO_METADATA)) {
-		rpc_fail(error, VIR_ERR_XML_DETAIL, "invalid snapshot name '%s': name can't start with '.'", name);
-		return NULL;
-	}
 	append(out, "name", name);
 	append(out, "description", xml_text(root, "description"));
 	append(out, "state", state_name(d, flags));

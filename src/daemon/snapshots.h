@@ -63,6 +63,7 @@ void snapshots_clear(struct snapshots *s);
 
 /* snapshot-xml.c. A whole <domainsnapshot> of what was asked for; NULL and *error. */
 xmlDoc *snapshot_complete(struct domain *d, xmlDoc *asked, unsigned flags, GError **error);
+bool snapshot_check_name(const char *name, unsigned flags, GError **error);
 /* The domain's definition as it was. */
 struct domain_def *snapshot_def(const struct hv *hv, const xmlDoc *doc, GError **error);
 /* As clients see it; secure: with passwords. To be freed. */

@@ -50,6 +50,7 @@ struct rpc_client {
 	bool told;
 	unsigned interval, count, unanswered;
 	int64_t ping_at; /* 0: never */
+	int64_t end_at;	 /* an answer that has not come by then does not come; 0: no such time */
 };
 
 struct rpc_hole {
@@ -68,7 +69,8 @@ struct rpc_stream {
 	GError *error;
 	void (*ready)(void *opaque);
 	void *opaque;
-	bool is_news; /* ready() is to be called */
+	bool is_news;	 /* ready() is to be called */
+	bool wants_room; /* also when everything is sent */
 };
 
 /* Ends everything; why is taken. */
@@ -78,7 +80,7 @@ void rpc_client_push(struct rpc_client *c, GByteArray *bytes, GUnixFDList *fds);
 void rpc_client_flush(struct rpc_client *c);
 /* What can be read without waiting. */
 void rpc_client_read(struct rpc_client *c);
-/* A ping, if it is time. */
+/* A ping, if it is time; the end, if it is time for that. */
 void rpc_client_tick(struct rpc_client *c);
 /* Lets go of the lock meanwhile. false: cancelled, or the connection has ended. */
 bool rpc_client_wait(struct rpc_client *c, bool (*is_done)(void *opaque), void *opaque, GCancellable *cancellable,

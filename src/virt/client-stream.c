@@ -236,6 +236,26 @@ bool rpc_stream_send(struct rpc_stream *s, const void *buf, size_t len, GCancell
 	return ok;
 }
 
+gssize rpc_stream_send_nonblock(struct rpc_stream *s, const void *buf, size_t len, GError **error)
+{
+	gssize n = MIN(len, RPC_STREAM_CHUNK);
+
+	g_mutex_lock(&s->client->lock);
+	if (s->error) {
+		set_error(s, error);
+		n = -1;
+	} else if (g_queue_is_empty(&s->client->out)) {
+		if (n)
+			packet(s, RPC_CONTINUE, buf, n);
+	} else {
+		g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK, "the last bytes are on their way still");
+		s->wants_room = true;
+		n = -1;
+	}
+	g_mutex_unlock(&s->client->lock);
+	return n;
+}
+
 bool rpc_stream_send_hole(struct rpc_stream *s, uint64_t length, GCancellable *cancellable, GError **error)
 {
 	struct rpc_header h = { s->proc->program, 1, s->proc->number, RPC_STREAM_HOLE, s->serial, RPC_CONTINUE };

@@ -110,6 +110,19 @@ static bool push_some(struct rpc_client *c, struct packet *p)
 	return n >= 0 || (errno == EINTR && !c->why);
 }
 
+static void tell_of_room(struct rpc_client *c)
+{
+	for (GList *l = c->streams; l; l = l->next) {
+		struct rpc_stream *s = l->data;
+
+		if (s->wants_room) {
+			s->wants_room = false;
+			s->is_news = true;
+			rpc_client_wake(c);
+		}
+	}
+}
+
 void rpc_client_flush(struct rpc_client *c)
 {
 	struct packet *p;
@@ -124,6 +137,8 @@ void rpc_client_flush(struct rpc_client *c)
 			packet_free(g_queue_pop_head(&c->out));
 		}
 	}
+	if (g_queue_is_empty(&c->out))
+		tell_of_room(c);
 }
 
 /* ---- reading ---- */
@@ -271,9 +286,14 @@ void rpc_client_read(struct rpc_client *c)
 void rpc_client_tick(struct rpc_client *c)
 {
 	struct rpc_header ping = { RPC_KEEPALIVE, 1, RPC_KEEPALIVE_PING, RPC_MESSAGE };
+	int64_t now = g_get_monotonic_time();
 	GError *why = NULL;
 
-	if (!c->ping_at || g_get_monotonic_time() < c->ping_at || c->why)
+	if (c->end_at && now >= c->end_at) {
+		rpc_fail(&why, VIR_ERR_INTERNAL_ERROR, "the server does not answer");
+		rpc_client_fail(c, why);
+	}
+	if (!c->ping_at || now < c->ping_at || c->why)
 		return;
 	if (c->unanswered++ >= c->count) {
 		rpc_fail(&why, VIR_ERR_INTERNAL_ERROR, "connection closed due to keepalive timeout");
@@ -285,10 +305,10 @@ void rpc_client_tick(struct rpc_client *c)
 }
 
 /* Without the lock. */
-static void wait_for_bytes(struct rpc_client *c, bool want_out, int64_t ping_at, GCancellable *cancellable)
+static void wait_for_bytes(struct rpc_client *c, bool want_out, int64_t tick_at, GCancellable *cancellable)
 {
 	struct pollfd fds[] = { { c->transport->fd, POLLIN | (want_out ? POLLOUT : 0) }, { c->wake_fd, POLLIN }, { -1, POLLIN } };
-	int64_t left = ping_at ? MAX(ping_at - g_get_monotonic_time(), 0) / 1000 + 1 : -1;
+	int64_t left = tick_at ? MAX(tick_at - g_get_monotonic_time(), 0) / 1000 + 1 : -1;
 
 	if (cancellable)
 		fds[2].fd = g_cancellable_get_fd(cancellable);
@@ -302,12 +322,12 @@ static void wait_for_bytes(struct rpc_client *c, bool want_out, int64_t ping_at,
 static void read_for_all(struct rpc_client *c, GCancellable *cancellable)
 {
 	bool want_out = !g_queue_is_empty(&c->out), pending = kv_transport_pending(c->transport);
-	int64_t ping_at = c->ping_at;
+	int64_t tick_at = c->ping_at && c->end_at ? MIN(c->ping_at, c->end_at) : c->ping_at + c->end_at;
 
 	c->is_reading = true;
 	g_mutex_unlock(&c->lock);
 	if (!pending)
-		wait_for_bytes(c, want_out, ping_at, cancellable);
+		wait_for_bytes(c, want_out, tick_at, cancellable);
 	g_mutex_lock(&c->lock);
 	rpc_client_flush(c);
 	rpc_client_read(c);
@@ -549,6 +569,14 @@ void rpc_client_keepalive(struct rpc_client *c, unsigned interval, unsigned coun
 	c->interval = interval;
 	c->count = count;
 	c->ping_at = interval ? g_get_monotonic_time() + interval * G_USEC_PER_SEC : 0;
+	g_mutex_unlock(&c->lock);
+	rpc_client_wake(c);
+}
+
+void rpc_client_end_in(struct rpc_client *c, unsigned seconds)
+{
+	g_mutex_lock(&c->lock);
+	c->end_at = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
 	g_mutex_unlock(&c->lock);
 	rpc_client_wake(c);
 }

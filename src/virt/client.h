@@ -29,6 +29,8 @@ struct rpc_client *rpc_client_new(struct kv_transport *t, GMainContext *context,
 void rpc_client_free(struct rpc_client *c);
 /* Pings every so many seconds, and gives the server up after count of them without an answer; 0: none. */
 void rpc_client_keepalive(struct rpc_client *c, unsigned interval, unsigned count);
+/* Whatever has no answer in so many seconds from now on is given up, with the server. */
+void rpc_client_end_in(struct rpc_client *c, unsigned seconds);
 bool rpc_client_is_alive(struct rpc_client *c);
 bool rpc_client_can_pass_fds(const struct rpc_client *c);
 
@@ -47,7 +49,7 @@ GPtrArray *rpc_client_call_each(struct rpc_client *c, const struct rpc_proc *pro
 /* The task is completed with the answer (a GVariant *), in its own context. */
 void rpc_client_start(struct rpc_client *c, const struct rpc_proc *proc, GVariant *args, GTask *task);
 
-/* A call that opens a stream. ready: in the context, whenever something came; NULL: nobody asks. */
+/* A call that opens a stream. ready: in the context, whenever something came or there is room again; NULL: nobody asks. */
 struct rpc_stream *rpc_stream_open(struct rpc_client *c, const struct rpc_proc *proc, GVariant *args, GVariant **ret,
 				   void (*ready)(void *opaque), void *opaque, GCancellable *cancellable, GError **error);
 /*
@@ -61,6 +63,11 @@ gssize rpc_stream_recv(struct rpc_stream *s, void *buf, size_t len, bool wait, G
 int64_t rpc_stream_recv_hole(struct rpc_stream *s, GCancellable *cancellable, GError **error);
 /* All of it is on its way when this returns. */
 bool rpc_stream_send(struct rpc_stream *s, const void *buf, size_t len, GCancellable *cancellable, GError **error);
+/*
+ * The bytes that were taken, of which some may be on their way still; -1: an error. None are taken before the last ones are on
+ * their way: G_IO_ERROR_WOULD_BLOCK, and ready() comes when they are. len 0 only asks.
+ */
+gssize rpc_stream_send_nonblock(struct rpc_stream *s, const void *buf, size_t len, GError **error);
 bool rpc_stream_send_hole(struct rpc_stream *s, uint64_t length, GCancellable *cancellable, GError **error);
 /* Waits until the server has all of it. */
 bool rpc_stream_finish(struct rpc_stream *s, GCancellable *cancellable, GError **error);

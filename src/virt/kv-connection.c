@@ -9,6 +9,7 @@
 
 enum { AUTH_NONE, AUTH_SASL, AUTH_POLKIT };
 enum { FEATURE_KEEPALIVE = 10 };
+enum { CLOSE_SECONDS = 3 }; /* for the server's last answer */
 enum { EVENT, OBJECT_EVENT, CLOSED, N_SIGNALS };
 
 struct _KvConnection {
@@ -250,8 +251,10 @@ void kv_connection_close(KvConnection *self)
 {
 	if (!self->client)
 		return;
-	if (self->is_open && rpc_client_is_alive(self->client))
+	if (self->is_open && rpc_client_is_alive(self->client)) {
+		rpc_client_end_in(self->client, CLOSE_SECONDS);
 		ask(self, "connect_close", NULL, NULL, NULL, NULL);
+	}
 	self->is_open = false;
 	g_clear_pointer(&self->client, rpc_client_free);
 }

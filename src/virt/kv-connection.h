@@ -51,7 +51,10 @@ void kv_connection_open(const char *uri, KvConnectionFlags flags, GCancellable *
  */
 KvConnection *kv_connection_open_finish(GAsyncResult *result, GError **error);
 
-/* Says goodbye; calls under way end with an error. The last reference does it as well. */
+/*
+ * Says goodbye, and waits a few seconds for the answer to it; calls under way end with an error. The last reference does it as
+ * well.
+ */
 void kv_connection_close(KvConnection *self);
 gboolean kv_connection_is_alive(KvConnection *self);
 /* Pings, as virConnectSetKeepAlive(): every so many seconds, and so many may go unanswered. FALSE: the server knows none. */

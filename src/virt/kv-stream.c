@@ -59,6 +59,11 @@ gboolean kv_stream_send_sync(KvStream *self, const void *buffer, gsize length, G
 	return rpc_stream_send(self->stream, buffer, length, cancellable, error);
 }
 
+gssize kv_stream_send_nonblock(KvStream *self, const void *buffer, gsize length, GError **error)
+{
+	return rpc_stream_send_nonblock(self->stream, buffer, length, error);
+}
+
 gint64 kv_stream_recv_hole_sync(KvStream *self, GCancellable *cancellable, GError **error)
 {
 	return rpc_stream_recv_hole(self->stream, cancellable, error);

@@ -49,6 +49,16 @@ GBytes *kv_stream_read_bytes_sync(KvStream *self, gsize count, GCancellable *can
  */
 gboolean kv_stream_send_sync(KvStream *self, const void *buffer, gsize length, GCancellable *cancellable, GError **error);
 /**
+ * kv_stream_send_nonblock:
+ * @buffer: (array length=length) (element-type guint8): what
+ *
+ * For a main loop that must not wait for a server that takes nothing. A length of 0 only asks whether some would be taken.
+ *
+ * Returns: how many of them are taken, and on their way sooner or later; -1 on error, which is G_IO_ERROR_WOULD_BLOCK when
+ * the last ones are not: the signal "ready" comes when they are
+ */
+gssize kv_stream_send_nonblock(KvStream *self, const void *buffer, gsize length, GError **error);
+/**
  * kv_stream_recv_hole_sync:
  *
  * For a volume's download with the flag 1 (sparse), before each kv_stream_recv_sync(), which stops at a hole.
@@ -68,6 +78,6 @@ gboolean kv_stream_finish_sync(KvStream *self, GCancellable *cancellable, GError
 /* Ends it otherwise; the last reference does as well. */
 void kv_stream_abort(KvStream *self);
 
-/* Signals: ready()   something came, in the connection's main context */
+/* Signals: ready()   something came, or kv_stream_send_nonblock() may be tried again; in the connection's main context */
 
 G_END_DECLS

@@ -128,6 +128,24 @@ def case_ends_amid(bed):
     fake.end()
 
 
+def case_lost_monitor(bed):
+    """A monitor's answer that is longer than kvd takes, or makes no sense, costs the connection and not the machine."""
+    fake = Fake(bed)
+    pids = bed.pids()
+    for answer in 'long' * (5 << 20), 'bad':
+        fake.does('query-nothing', ['return', answer] if answer != 'bad' else ['event', ['no name'], {}])
+        said = fake.ask('qemu-monitor-command', '{"execute": "query-nothing"}', fails=True)
+        check("connection to the machine's monitor is gone" in said, 'such an answer is taken', said[:200])
+        fake.does('query-status', ['return', {'status': 'paused' if answer == 'bad' else 'running', 'running': answer != 'bad'}])
+        bed.wait_for(lambda: bed.run('qemu-monitor-command', 'inner', '{"execute": "query-any"}', fails=None).returncode == 0, 'the monitor does not come back')
+        check(bed.pids() == pids, 'another machine', bed.log())
+        bed.wait('paused (unknown)' if answer == 'bad' else 'running (booted)', 'inner')
+    well(bed)
+    os.kill(pids[0], signal.SIGKILL)
+    bed.wait('shut off (crashed)', 'inner')
+    bed.virsh('undefine', 'inner')
+
+
 def case_slow_disk(bed):
     """While a saved machine goes to a disk that takes its time, others are served."""
     path = bed.path('saved')

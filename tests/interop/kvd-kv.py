@@ -337,6 +337,19 @@ def case_save(bed):
     with open(image, 'rb') as file:
         check(file.read(16) == b'LibvirtQemudSave', 'another magic')
     check('<name>kept</name>' in bed.virsh('save-image-dumpxml', image), 'no definition in it')
+    # another definition comes in one piece: who has the file open has the old one
+    text = bed.virsh('save-image-dumpxml', image, '--security-info')
+    with open(bed.path('saved.xml'), 'w', encoding='utf-8') as file:
+        file.write(text.replace('<name>', '<title>other</title><name>', 1))
+    os.chmod(image, 0o640)
+    os.symlink(image, bed.path('link'))
+    with open(image, 'rb') as before:
+        size, old = os.path.getsize(image), before.read(65536)
+        bed.virsh('save-image-define', bed.path('link'), bed.path('saved.xml'))
+        before.seek(0)
+        check(before.read(65536) == old and os.path.getsize(image) == size, 'it was written to in place')
+    check('<title>other</title>' in bed.virsh('save-image-dumpxml', image), 'the old definition')
+    check(os.stat(image).st_mode & 0o777 == 0o640 and os.path.islink(bed.path('link')) and not glob.glob(image + '.*'), 'not as it was')
     bed.virsh('restore', image)
     bed.wait('running (restored)', 'kept')
     console = bed.console('kept')

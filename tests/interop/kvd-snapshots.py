@@ -520,6 +520,23 @@ def case_words(bed):
     text = bed.virsh('snapshot-dumpxml', 'w', 's', '--security-info')
     with open(bed.path('s.xml'), 'w', encoding='utf-8') as file:
         file.write(text.replace('<name>s</name>', '<name>s</name><description>described</description>', 1))
+    for name, why in ('a/b', "contain '/'"), ('.x', "start with '.'"):
+        with open(bed.path('bad.xml'), 'w', encoding='utf-8') as file:
+            file.write(text.replace('<name>s</name>', f'<name>{name}</name>', 1))
+        said = bed.virsh('snapshot-create', 'w', bed.path('bad.xml'), '--redefine', fails=True)
+        check(f"invalid snapshot name '{name}': name can't {why}" in said, 'a name', said)
+    # what cannot be stored is as it was
+    with open(bed.path('new.xml'), 'w', encoding='utf-8') as file:
+        file.write(text.replace('<name>s</name>', '<name>new</name>', 1))
+    path = stored(bed, 'w')
+    os.rename(path, path + '.kept')
+    os.mkdir(path)
+    for file in 's.xml', 'new.xml':
+        bed.virsh('snapshot-create', 'w', bed.path(file), '--redefine', '--current', fails=True)
+    check('described' not in bed.virsh('snapshot-dumpxml', 'w', 's') and bed.virsh('snapshot-list', 'w', '--name') == 's', 'it is redefined after all')
+    check(bed.virsh('snapshot-current', 'w', '--name') == 's', 'another current one')
+    os.rmdir(path)
+    os.rename(path + '.kept', path)
     bed.virsh('snapshot-create', 'w', bed.path('s.xml'), '--redefine', '--current', '--validate')
     bed.restart()
     check('described' in bed.virsh('snapshot-dumpxml', 'w', 's') and bed.virsh('snapshot-current', 'w', '--name') == 's', 'not redefined')

@@ -289,7 +289,8 @@ class Console(kv.Console):
                 break
             said += data
         os.close(self.fd)
-        text = re.sub(r'\x1b\[[0-9;]*m', '', said.decode(errors='replace'))  # kvsh's colours
+        self.said = said.decode(errors='replace')
+        text = re.sub(r'\x1b\[[0-9;]*m', '', self.said)  # kvsh's colours
         return re.findall(r'error:.*', text), text[-2:], self.process.wait(kv.LIMIT)
 
 
@@ -313,6 +314,35 @@ def case_console(twins):
     for theirs, ours in zip(*said):
         check(theirs == ours, 'another console', f'--- virsh\n{theirs!r}\n--- kvsh\n{ours!r}')
     check('I/O failure' in str(said[0]), 'who has the console keeps it', str(said[0]))
+
+
+def case_paste(twins):
+    """A guest that reads nothing, and more than anybody's queue for it: the escape character gets out of the console, and the next command works.
+    Meanwhile kvd hears no answers to its keepalive, as it reads nothing of that client."""
+    bed = twins.each[1]
+    bed.stop()
+    os.makedirs(bed.path('config/kvasir'), exist_ok=True)
+    with open(bed.path('config/kvasir/kvd.conf'), 'w', encoding='utf-8') as file:
+        file.write('keepalive_interval = 1\nkeepalive_count = 1\n')
+    bed.start()
+    bed.bare('vm')
+    bed.virsh('start', 'vm')
+    bed.virsh('suspend', 'vm')
+    console = Console(twins, 1, '-k', '0', 'console vm; domstate vm')
+    text, at, end = b'all of it\r' * 400000, 0, time.monotonic() + 120
+    while at < len(text):
+        check(time.monotonic() < end, f'{at} bytes are taken, then no more')
+        ready = select.select([console.fd], [console.fd], [], 5)
+        if console.fd in ready[0]:
+            console.text += os.read(console.fd, 4096).decode(errors='replace')
+        if console.fd in ready[1]:
+            at += os.write(console.fd, text[at:at + 512])
+    time.sleep(5)
+    began = time.monotonic()
+    errors, _, status = console.rest(b'\x1d')
+    check(not errors and status == 0, 'it does not end well', errors, status)
+    check('paused' in console.said and time.monotonic() - began < 20, 'what comes behind the console', console.said[-200:], time.monotonic() - began)
+    check('vm' in bed.virsh('list', '--name'), 'kvd has gone')
 
 
 STOCK = """<domain type='qemu'><name>vm</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>

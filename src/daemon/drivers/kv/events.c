@@ -11,7 +11,7 @@
 #include "log.h"
 #include "workers.h"
 
-enum { END_SECONDS = 15, POLL_MS = 50 };
+enum { END_SECONDS = 15, POLL_MS = 50, REGAIN_MS = 1000 };
 enum { WATCHDOG_NONE, WATCHDOG_PAUSE, WATCHDOG_RESET, WATCHDOG_POWEROFF, WATCHDOG_SHUTDOWN, WATCHDOG_DEBUG, WATCHDOG_INJECTNMI };
 enum { IO_ERROR_NONE, IO_ERROR_PAUSE, IO_ERROR_REPORT };
 enum { TRAY_OPEN, TRAY_CLOSE };
@@ -273,13 +273,34 @@ static void let_others_end(struct kv_machine *m)
 	domain_unref(d);
 }
 
+/*
+ * A monitor may be lost without the machine: by an answer of more than a client takes, or one that makes no sense. Nobody's guest
+ * ends for that while it can be had again.
+ */
+static bool regain(struct kv_machine *m)
+{
+	gint64 until = g_get_monotonic_time() + END_SECONDS * G_USEC_PER_SEC;
+
+	do {
+		if (m->ending || m->gone ||
+		    kv_process_wait_end(m, g_get_monotonic_time() + REGAIN_MS * G_TIME_SPAN_MILLISECOND))
+			return false;
+		if (!m->ending && !m->gone && kv_regain(m))
+			return true;
+	} while (g_get_monotonic_time() < until);
+	return false;
+}
+
 /* Its files are free when the process is gone: who hears of the end may start it again. */
 static void finish(void *opaque)
 {
 	struct kv_machine *m = opaque;
 
-	if (!m->ending && !m->gone && !kv_process_wait_end(m, g_get_monotonic_time() + END_SECONDS * G_USEC_PER_SEC) &&
-	    !m->ending) {
+	if (regain(m)) {
+		kv_machine_unref(m);
+		return;
+	}
+	if (!m->ending && !m->gone && kv_process_is_alive(m)) {
 		kv_log_warn("domain '%s': its process %d does not end; it is killed", m->d->name, (int)m->pid);
 		kv_process_kill(m, SIGKILL);
 		kv_process_wait_end(m, g_get_monotonic_time() + G_USEC_PER_SEC);

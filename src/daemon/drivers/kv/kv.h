@@ -130,6 +130,8 @@ xmlNode *kv_device_by_alias(const struct domain_def *def, const char *kind, cons
 
 /* ---- status.c ---- */
 void kv_store_status(struct domain *d);
+/* (waits) Connects to a machine whose monitor is closed. true: it is open again, and tells of its end anew. */
+bool kv_regain(struct kv_machine *m);
 bool kv_store_starting(struct kv_machine *m, GError **error); /* before it runs: one that nobody would find does not start */
 void kv_load_status(struct hv *hv); /* those that ran; they are connected to by workers */
 

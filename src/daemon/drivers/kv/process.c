@@ -200,10 +200,13 @@ bool kv_process_connect(struct kv_machine *m, gint64 until, gint64 greeted, GErr
 
 	do {
 		g_autoptr(GError) why = NULL;
+		struct qmp_client *c = qmp_client_connect(path, NULL, &kv_client_ops, m, &why);
 
-		m->qmp = qmp_client_connect(path, NULL, &kv_client_ops, m, &why);
-		if (m->qmp)
+		if (c) {
+			qmp_client_unref(m->qmp); /* the one that was lost */
+			m->qmp = c;
 			return greet(m, greeted, error);
+		}
 		/* Those before us, who have gone meanwhile, wait to be let in: so do we, as long as for a greeting. */
 		if (!greeted && g_error_matches(why, KV_ERROR, KV_ERROR_BUSY))
 			continue;

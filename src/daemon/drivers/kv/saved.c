@@ -5,16 +5,20 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "call.h"
 #include "kv.h"
 
 #define MAGIC	   "LibvirtQemudSave"
 #define MAGIC_PART "LibvirtQemudPart"
 
-enum { VERSION = 2, SLACK = 1024 };
+enum { VERSION = 2, SLACK = 1024, COPY_STEP = 1 << 28 };
 enum { SAVE_BYPASS_CACHE = 1, SAVE_RUNNING = 2, SAVE_PAUSED = 4 };
 
 struct header {
@@ -134,25 +138,91 @@ static bool write_header(int fd, const char *magic, const char *xml, bool runnin
 		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "%s", g_strerror(errno)));
 }
 
+static bool fail_copy(GError **error, const char *path)
+{
+	return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "cannot write '%s': %s", path, g_strerror(errno));
+}
+
+/* Shares the blocks where the file system can; otherwise it takes as much room as there is. */
+static bool copy_all(int from, int to, const char *path, GError **error)
+{
+	off_t in = 0, out = 0;
+	ssize_t n;
+
+	if (ioctl(to, FICLONE, from) == 0)
+		return true;
+	do
+		n = copy_file_range(from, &in, to, &out, COPY_STEP, 0);
+	while (n > 0 || (n < 0 && errno == EINTR));
+	return n == 0 || fail_copy(error, path);
+}
+
+static bool write_definition(int fd, struct header h, const char *xml, const char *path, GError **error)
+{
+	g_autofree char *data = g_malloc0(h.data_len);
+
+	memcpy(data, xml, strlen(xml));
+	h.cookie = 0;
+	return write_all(fd, data, h.data_len, sizeof(h), error) && write_all(fd, &h, sizeof(h), 0, error) &&
+	       (fsync(fd) == 0 || fail_copy(error, path));
+}
+
+static bool take_place(const char *beside, const char *path, GError **error)
+{
+	g_autofree char *dir = g_path_get_dirname(path);
+	int fd;
+
+	if (rename(beside, path) < 0)
+		return fail_copy(error, path);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0) {
+		fsync(fd);
+		close(fd);
+	}
+	return true;
+}
+
+/* Beside it and renamed, so that the file has the old definition or the new one whatever happens. */
+static bool replace_definition(int from, const struct stat *st, struct header h, const char *xml, const char *path,
+			       GError **error)
+{
+	g_autofree char *beside = g_strconcat(path, ".XXXXXX", NULL);
+	int fd = g_mkstemp_full(beside, O_RDWR | O_CLOEXEC, 0600);
+	bool ok;
+
+	if (fd < 0)
+		return fail_copy(error, path);
+	ok = ((fchown(fd, st->st_uid, st->st_gid) == 0 && fchmod(fd, st->st_mode & 07777) == 0) || fail_copy(error, beside)) &&
+	     copy_all(from, fd, beside, error) && write_definition(fd, h, xml, beside, error) &&
+	     take_place(beside, path, error);
+	if (!ok)
+		unlink(beside);
+	close(fd);
+	return ok;
+}
+
+/* (waits) As long as a copy of the file takes. Whoever writes a device finds it half written after a crash. */
 bool kv_set_saved_xml(struct hv *hv, const char *path, const char *xml, GError **error)
 {
 	struct header h;
 	int fd = open_image(path, O_RDWR, &h, error);
-	g_autofree char *data = NULL;
-	bool ok;
+	char *real = realpath(path, NULL);
+	struct stat st = {};
+	bool ok = false;
 
-	if (fd < 0)
-		return false;
-	if (strlen(xml) + 1 > h.data_len) {
-		close(fd);
-		return rpc_fail(error, VIR_ERR_OPERATION_FAILED, "new xml too large to fit in file");
+	if (fd >= 0 && strlen(xml) + 1 > h.data_len) {
+		rpc_fail(error, VIR_ERR_OPERATION_FAILED, "new xml too large to fit in file");
+	} else if (fd >= 0 && (!real || fstat(fd, &st) < 0)) {
+		fail_copy(error, path);
+	} else if (fd >= 0) {
+		state_release();
+		ok = S_ISREG(st.st_mode) ? replace_definition(fd, &st, h, xml, real, error) :
+					   write_definition(fd, h, xml, real, error);
+		state_acquire();
 	}
-	data = g_malloc0(h.data_len);
-	memcpy(data, xml, strlen(xml));
-	h.cookie = 0;
-	ok = write_all(fd, data, h.data_len, sizeof(h), error) && write_all(fd, &h, sizeof(h), 0, error) &&
-	     (fsync(fd) == 0 || rpc_fail(error, VIR_ERR_OPERATION_FAILED, "'%s': %s", path, g_strerror(errno)));
-	close(fd);
+	if (fd >= 0)
+		close(fd);
+	free(real);
 	return ok;
 }
 

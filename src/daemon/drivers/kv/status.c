@@ -156,6 +156,39 @@ static void lost(struct kv_machine *m)
 	kv_machine_unref(m);
 }
 
+/* (waits) With the domain's job. */
+static bool connect_again(struct kv_machine *m, GError **error)
+{
+	bool ok = kv_process_is_alive(m) &&
+		  kv_process_connect(m, g_get_monotonic_time() + CONNECT_SECONDS * G_USEC_PER_SEC, 0, error);
+
+	m->starting = false;
+	if (ok)
+		kv_tune_found(m);
+	return ok;
+}
+
+bool kv_regain(struct kv_machine *m)
+{
+	struct domain *d = domain_ref(m->d);
+	g_autoptr(GError) error = NULL;
+	bool ok = false;
+
+	if (domain_job_begin(d, JOB_MODIFY, NULL)) {
+		if (!m->ending && !m->gone) {
+			m->starting = true; /* who closes it before it greets is not told of to anybody else */
+			ok = connect_again(m, &error);
+			if (ok && take_status(m, &error))
+				kv_log_warn("domain '%s': its monitor was lost, and is there again", d->name);
+			else if (error && kv_process_is_alive(m))
+				kv_log_warn("domain '%s': its monitor was lost: %s", d->name, error->message);
+		}
+		domain_job_end(d, JOB_MODIFY);
+	}
+	domain_unref(d);
+	return ok;
+}
+
 /*
  * A machine that writes a memory-only dump says nothing meanwhile, however long: it is waited for as long as it lives. Whoever
  * does not want that destroys it (kv_unblock()).
@@ -173,12 +206,7 @@ static void reconnect(void *opaque)
 	}
 	if (d->own) {
 		m = kv_machine_ref(d->own);
-		ok = kv_process_is_alive(m) &&
-		     kv_process_connect(m, g_get_monotonic_time() + CONNECT_SECONDS * G_USEC_PER_SEC, 0, &error);
-		m->starting = false;
-		if (ok)
-			kv_tune_found(m);
-		ok = ok && take_status(m, &error);
+		ok = connect_again(m, &error) && take_status(m, &error);
 		if (!ok && !m->gone && kv_process_is_alive(m))
 			kv_log_error("domain '%s' is left to itself: process %d: %s", d->name, (int)m->pid, error->message);
 		if (!ok)

@@ -254,6 +254,7 @@ bool kv_tuned(struct domain *d, const char *path, gint64 *ret)
 
 void kv_tune_found(struct kv_machine *m)
 {
+	g_free(m->cgroup);
 	m->cgroup = cgroup_of("", m->pid);
 }
 
