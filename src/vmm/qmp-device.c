@@ -209,12 +209,11 @@ static bool check_names(struct vmm *vmm, JsonObject *args, const struct machine_
 JsonNode *qmp_device_add(void *opaque, JsonObject *args, GError **error)
 {
 	struct vmm *vmm = opaque;
-	const char *driver = qmp_text(args, "driver");
+	JsonNode *node = json_object_get_member(args, "driver");
+	g_autofree char *driver = node ? word_of(node) : NULL;
 	g_autoptr(GVariant) words = driver && machine_can_plug(driver, error) ? words_of(args, error) : NULL;
 	struct machine_device d = { .cls = driver, .id = qmp_text(args, "id"), .options = words };
 
-	if (!driver && json_object_has_member(args, "driver"))
-		return qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter type for 'driver', expected: string");
 	if (!driver)
 		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'driver' is missing");
 	if (!words)
