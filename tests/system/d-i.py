@@ -26,7 +26,7 @@ MORE_PRESEED = '''d-i base-installer/kernel/image string linux-image-cloud-amd64
 d-i base-installer/install-recommends boolean false
 d-i preseed/late_command string echo "late: $(cat /proc/sys/kernel/hostname)" >/dev/ttyS0
 '''
-LIMIT = 1500  # seconds
+LIMIT = 3000  # seconds: ten minutes where nothing else runs
 
 
 def copy_program(name, tree):
