@@ -69,6 +69,17 @@ static void drop_output(struct char_stream *s)
 	s->used = 0;
 }
 
+/* What waits is lost. A file that is full has room another time; who else refuses has gone. */
+static void output_refused(struct char_stream *s)
+{
+	if (!s->out_file) {
+		drop_output(s);
+		return;
+	}
+	s->c->dropped += s->used;
+	s->used = 0;
+}
+
 /* The buffer's bytes to the host, as far as it takes them. Holds the lock. */
 static void flush_buffer(struct char_stream *s)
 {
@@ -77,7 +88,7 @@ static void flush_buffer(struct char_stream *s)
 		ssize_t n = write_some(s, s->buffer + s->head, run);
 
 		if (n < 0 && errno != EAGAIN)
-			drop_output(s);
+			output_refused(s);
 		if (n < 0)
 			break;
 		s->head = (s->head + n) % CHAR_BUFFER;
@@ -109,8 +120,11 @@ void stream_write(struct char_stream *s, const uint8_t *data, size_t len)
 	while (len && !s->used && s->out_fd >= 0) {
 		ssize_t n = write_some(s, data, len);
 
-		if (n < 0 && errno != EAGAIN)
-			drop_output(s);
+		if (n < 0 && errno != EAGAIN) {
+			output_refused(s);
+			s->c->dropped += len;
+			len = 0;
+		}
 		if (n < 0)
 			break;
 		data += n;
@@ -261,7 +275,8 @@ void stream_connect(struct char_stream *s, int in, int out)
 	s->in_fd = in;
 	s->out_fd = out;
 	s->out_socket = S_ISSOCK(st.st_mode);
-	s->out_blocks = !S_ISREG(st.st_mode) && (flags < 0 || !(flags & O_NONBLOCK));
+	s->out_file = S_ISREG(st.st_mode);
+	s->out_blocks = !s->out_file && (flags < 0 || !(flags & O_NONBLOCK));
 	g_mutex_unlock(&s->lock);
 	tell_connected(s, true);
 	stream_resume(s);

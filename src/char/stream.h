@@ -17,7 +17,7 @@ struct char_stream {
 	int in_fd, out_fd; /* -1: nobody there; not closed by the stream */
 	gpointer in_tag, out_tag; /* what is watched */
 	bool reads; /* in_tag: for a client; false: for the end of in_fd alone, since there is none */
-	bool out_socket, out_blocks;
+	bool out_socket, out_blocks, out_file;
 	/* Ring buffer of CHAR_BUFFER bytes, made when first needed. */
 	uint8_t *buffer;
 	size_t head, used;

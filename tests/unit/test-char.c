@@ -146,6 +146,30 @@ static void test_file(void **state)
 	assert_non_null(strstr(error->message, "No such file or directory"));
 }
 
+/* What a full file does not take is lost, and no more than that. */
+static void test_file_full(void **state)
+{
+	g_autofree char *path = g_build_filename(dir, "full.log", NULL);
+	g_autofree char *spec = g_strconcat("file:", path, NULL);
+	g_autofree char *text = NULL;
+	struct rlimit before, limit;
+	struct guest g;
+	struct chardev *c = open_guest(spec, &g, 100);
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	limit = (struct rlimit){ 4, before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	write_text(c, "one ");
+	write_text(c, "two ");
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(c->dropped, 4);
+	write_text(c, "three");
+	close_guest(c, &g);
+	assert_true(g_file_get_contents(path, &text, NULL, NULL));
+	assert_string_equal(text, "one three");
+}
+
 static int connect_to(const char *path)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -475,6 +499,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_specs),	   cmocka_unit_test(test_file),
+		cmocka_unit_test(test_file_full),
 		cmocka_unit_test(test_unix),	   cmocka_unit_test(test_unix_leftovers),
 		cmocka_unit_test(test_unix_no_descriptors),
 		cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_pty),
