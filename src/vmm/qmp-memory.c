@@ -50,8 +50,13 @@ static bool save_piece(struct saving *s, uint64_t len)
 		return qmp_fail(s->error, QMP_ERROR_GENERIC,
 				"Invalid addr 0x%016" G_GINT64_MODIFIER "x/size %" G_GUINT64_FORMAT " specified", s->at, s->left);
 	machine_read(s->vmm->machine, gpa, page, len);
-	if (write(s->fd, page, len) != (ssize_t)len)
-		return kv_fail_errno(s->error, errno, "writing memory to a file");
+	for (uint64_t done = 0; done < len;) {
+		ssize_t n = write(s->fd, page + done, len - done);
+
+		if (n <= 0)
+			return kv_fail_errno(s->error, errno, "writing memory to a file");
+		done += (uint64_t)n;
+	}
 	return true;
 }
 
