@@ -438,6 +438,15 @@ static bool plug_in(struct machine *m, const char *cls, const char *id, const ch
 	return machine_plug(m, &d, error);
 }
 
+static void wait_gone(struct machine *m, const char *id)
+{
+	unsigned limit = g_timeout_add_seconds(LIMIT_S, too_long, NULL);
+
+	while (machine_has_device(m, id))
+		g_main_context_iteration(NULL, TRUE);
+	g_source_remove(limit);
+}
+
 /* What comes while the guest thinks about letting go of its controller leaves with it: nothing of it is left to be used. */
 static void holder_and_held(void **state)
 {
@@ -450,7 +459,6 @@ static void holder_and_held(void **state)
 	g_autoptr(GString) gone = g_string_new(NULL);
 	g_autoptr(GError) error = NULL;
 	struct machine *m;
-	unsigned limit;
 
 	config.devices = devices;
 	config.n_devices = G_N_ELEMENTS(devices);
@@ -464,20 +472,14 @@ static void holder_and_held(void **state)
 	assert_false(plug_in(m, "usb-kbd", "d", "third.0", &error));
 	assert_string_equal(error->message, "Bus 'third.0' not found");
 	plug_left(m, plug_find(m, "first"));
-	limit = g_timeout_add_seconds(LIMIT_S, too_long, NULL);
-	while (machine_has_device(m, "first"))
-		g_main_context_iteration(NULL, TRUE);
-	g_source_remove(limit);
+	wait_gone(m, "first");
 	assert_string_equal(gone->str, "c a first ");
 	/* The other controller is there for whom comes now. */
 	g_clear_error(&error);
 	assert_true(plug_in(m, "usb-tablet", "a", NULL, &error));
 	assert_true(machine_reset(m, &error));
 	plug_left(m, plug_find(m, "second"));
-	limit = g_timeout_add_seconds(LIMIT_S, too_long, NULL);
-	while (machine_has_device(m, "second"))
-		g_main_context_iteration(NULL, TRUE);
-	g_source_remove(limit);
+	wait_gone(m, "second");
 	assert_string_equal(gone->str, "c a first a b second ");
 	machine_free(m);
 }

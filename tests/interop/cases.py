@@ -2,6 +2,7 @@
 """What the test programs of this folder share. A case is a function case_NAME(bed): it returns, fails or is skipped; the bed is what
 all cases of one run use, made in a folder of its own."""
 import json
+import socket
 import tempfile
 
 
@@ -16,6 +17,16 @@ class Skipped(Exception):
 def check(condition, what, *more):
     if not condition:
         raise Failed('\n'.join([what, *(item if isinstance(item, str) else json.dumps(item) for item in more)]))
+
+
+def listens(path):
+    """Whether somebody does at a Unix socket, whose file is there before."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 def run(functions, names, make_bed):

@@ -8,14 +8,13 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import cases
 import certs
-from cases import Skipped, check
+from cases import Skipped, check, listens
 
 LIMIT = 180
 MIB = 1 << 20
@@ -23,16 +22,6 @@ TOOLS = 'qemu-img', 'qemu-io', 'qemu-nbd', 'nbdinfo', 'nbdcopy'
 # The disk of most cases: data, a hole, data, zeroes that have room, a hole.
 SIZE = 64 * MIB
 FILL = ('write -P 1 0 3M', 'write -P 2 20M 100k', 'write -z 30M 2M', 'write -P 3 63M 1M')
-
-
-def listens(path):
-    """The file is there before its socket listens."""
-    with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(path)
-        except OSError:
-            return False
-    return True
 
 
 class Bed:

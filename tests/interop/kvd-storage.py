@@ -9,13 +9,12 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import cases
-from cases import Skipped, check
+from cases import Skipped, check, listens
 
 LIMIT = 180
 NOBODY = 65534
@@ -23,15 +22,6 @@ NOBODY = 65534
 VARIES = ((r'[0-9a-f]{8}-[0-9a-f-]{27}', 'UUID'), (r'time>[0-9.]+<', 'time>T<'), (r'(allocation|available|physical)( unit=.bytes.)?>\d+<', r'\1>N<'),
           (r"<(capacity unit='bytes')>\d{11,}<", r'<\1>N<'), (r'(Capacity|Allocation|Available):.*GiB', r'\1: GiB'),
           (r'[0-9.]+ GiB +[0-9.]+ GiB +[0-9.]+ GiB', 'GiB'), (r'[0-9.]+ KiB', 'KiB'), (r'-{5,}', '-'), (r' +', ' '))
-
-
-def listens(path):
-    with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(path)
-        except OSError:
-            return False
-    return True
 
 
 class Bed:

@@ -3,7 +3,6 @@
 """kvd as libvirt's clients see it. Tables of virsh's command lines (kvd/*.txt) say the same of kvd's test:///default as of the one in
 virsh's own process; libvirt-python; clients that are slow, hostile, read-only or somebody else.   usage: kvd.py KVD SOURCE-ROOT [CASE]...
 Exit status 77: libvirt's programs are not installed."""
-import glob
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ import sys
 import time
 
 import cases
-from cases import Skipped, check
+from cases import Skipped, check, listens
 
 LIMIT = 180
 REMOTE, KEEPALIVE = 0x20008086, 0x6b656570
@@ -26,15 +25,6 @@ TEST_UUID = bytes.fromhex('6695eb01f6a4830479aa97f2502e193f')
 # What time and chance make: random UUIDs, clocks, counters of the test driver that are made of the time.
 VARIES = ((r'[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f-]{21}', 'UUID'), (r'CPU time:.*', 'CPU time'), (r'creationTime>\d+', 'creationTime>'),
           (r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}', 'TIME'), (r'((rd|wr|rx|tx)_\w+|errs) \d+', r'\1'))
-
-
-def listens(path):
-    with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(path)
-        except OSError:
-            return False
-    return True
 
 
 class Bed:

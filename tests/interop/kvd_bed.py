@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 
-from cases import Skipped, check
+from cases import Skipped, check, listens
 
 LIMIT = 180
 NOBODY = 65534
@@ -40,7 +40,7 @@ class Kvd:
     def __enter__(self):
         with open(f'{self.folder}/log', 'w', encoding='utf-8') as log:
             self.daemon = subprocess.Popen(self.line, stderr=log, env=self.env)
-        self.wait_for(lambda: self.listens(self.socket) and self.listens(self.socket + '-ro'), 'kvd does not listen')
+        self.wait_for(lambda: listens(self.socket) and listens(self.socket + '-ro'), 'kvd does not listen')
         return self
 
     def __exit__(self, kind, *unused):
@@ -69,15 +69,6 @@ class Kvd:
             check(self.daemon.poll() is None, f'kvd has ended: {what}', self.log())
             check(time.monotonic() < end, what, self.log())
             time.sleep(.01)
-
-    @staticmethod
-    def listens(path):
-        with socket.socket(socket.AF_UNIX) as client:
-            try:
-                client.connect(path)
-            except OSError:
-                return False
-        return True
 
     def uri(self, suffix=''):
         return f'test+unix:///default?socket={self.socket}{suffix}'

@@ -3,11 +3,12 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+from cases import listens
 
 NOBODY = 65534
 
@@ -17,11 +18,6 @@ def need(*programs):
         if not shutil.which(program, path=os.environ['PATH'] + ':/usr/sbin'):
             print(f'SKIP: {program} is not installed')
             sys.exit(77)
-
-
-def listens(path):
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(path) == 0
 
 
 class Libvirtd:
