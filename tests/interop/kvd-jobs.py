@@ -8,9 +8,8 @@ import os
 import re
 import subprocess
 import sys
-import time
 
-from cases import Skipped, check
+from cases import check
 
 kv = importlib.import_module('kvd-kv')
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Machines of kv-vmm behind kvd, as stock virsh has them: their life, what they say about themselves, a daemon that comes back.
 usage: kvd-kv.py KVD KV-VMM SOURCE-ROOT CASE...   Exit status 77: virsh or a kernel is missing."""
-import fcntl
 import glob
 import json
 import os

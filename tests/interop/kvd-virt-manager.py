@@ -18,7 +18,7 @@ import tty
 
 sys.dont_write_bytecode = True
 import cases  # noqa: E402
-from cases import Failed, Skipped, check  # noqa: E402
+from cases import Skipped, check  # noqa: E402
 
 PYTHON = '/usr/bin/python3'  # Debian's, which has gi
 LIMIT = 180

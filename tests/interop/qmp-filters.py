@@ -210,7 +210,7 @@ def case_limits(bed):
 def case_copies(bed):
     """What is read through copy-on-read is in the overlay, and nothing else; also after a snapshot below it; a stream does the rest."""
     with bed.start() as vmm:
-        client, (base, top) = vmm.client(), bed.images()
+        client, top = vmm.client(), bed.images()[1]
         image = {'driver': 'qcow2', 'node-name': 'image', 'file': {'driver': 'file', 'filename': top}}
         client.run('blockdev-add', driver='copy-on-read', file=image, **{'node-name': 'copies'})
         uri = serve(bed, client, 'copies')[0]

@@ -4,7 +4,6 @@
 usage: x11.py KV-VMM SOURCE-ROOT GUEST   GUEST: a folder of tools/make-guest -p, with the packages of `check`.
 Exit status 77: something needed is not installed."""
 import os
-import subprocess
 import sys
 import tempfile
 
