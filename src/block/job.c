@@ -701,8 +701,10 @@ bool job_is_busy(struct job *job)
 /* Both change while they are read; clients expect no offset beyond the length. */
 void job_progress(struct job *job, uint64_t *ret_offset, uint64_t *ret_len)
 {
-	*ret_offset = __atomic_load_n(&job->offset, __ATOMIC_RELAXED);
-	*ret_len = MAX(__atomic_load_n(&job->len, __ATOMIC_RELAXED), *ret_offset);
+	uint64_t offset = __atomic_load_n(&job->offset, __ATOMIC_RELAXED), len = __atomic_load_n(&job->len, __ATOMIC_RELAXED);
+
+	*ret_offset = offset;
+	*ret_len = MAX(len, offset);
 }
 
 /* ---- in the job's threads ---- */

@@ -348,7 +348,7 @@ static void gather(struct file_queue *q)
 /* Longer, where that finds the rest; a slow disk, of which little ends at a time, is not waited for. */
 static void wait_for_many(struct file_queue *q, unsigned us)
 {
-	unsigned aim = MIN(__atomic_load_n(&q->in_ring, __ATOMIC_RELAXED), REAP_AIM), ended;
+	unsigned in_ring = __atomic_load_n(&q->in_ring, __ATOMIC_RELAXED), aim = MIN(in_ring, REAP_AIM), ended;
 
 	q->patience_us = CLAMP(q->patience_us, us, PATIENCE_US_MAX);
 	wait_ring(q, q->patience_us);

@@ -61,7 +61,8 @@ void bus_free(struct bus *bus)
 /* Position in order[] of the last interval that starts at or below the address, or -1. */
 static int search(const struct bus *bus, uint64_t address)
 {
-	int low = 0, high = (int)MIN(__atomic_load_n(&bus->n, __ATOMIC_RELAXED), INTERVALS) - 1;
+	unsigned n = __atomic_load_n(&bus->n, __ATOMIC_RELAXED);
+	int low = 0, high = (int)MIN(n, INTERVALS) - 1;
 
 	while (low <= high) {
 		int middle = (low + high) / 2;

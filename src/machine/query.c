@@ -178,10 +178,13 @@ static struct device *balloon(struct machine *m)
 bool machine_balloon(struct machine *m, uint64_t *ret_bytes)
 {
 	struct device *dev = balloon(m);
+	uint64_t actual;
 
-	if (dev)
-		*ret_bytes = m->memory - MIN(virtio_balloon_actual(dev), m->memory);
-	return dev;
+	if (!dev)
+		return false;
+	actual = virtio_balloon_actual(dev);
+	*ret_bytes = m->memory - MIN(actual, m->memory);
+	return true;
 }
 
 bool machine_set_balloon(struct machine *m, uint64_t bytes)

@@ -59,7 +59,8 @@ static void transfer_msrs(struct vcpu *v, unsigned long request, struct kvm_msr_
 		for (uint32_t i = 0; i < part; i++)
 			b.entries[i] = (struct kvm_msr_entry){ .index = e[at + i].index,
 							       .data = e[at + i].data };
-		done = MAX(kvcore_ioctl(v->fd, request, &b), 0);
+		done = kvcore_ioctl(v->fd, request, &b);
+		done = MAX(done, 0);
 		for (int i = 0; i < done; i++)
 			e[at + i].data = b.entries[i].data;
 		at += done;

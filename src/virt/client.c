@@ -308,7 +308,7 @@ void rpc_client_tick(struct rpc_client *c)
 static void wait_for_bytes(struct rpc_client *c, bool want_out, int64_t tick_at, GCancellable *cancellable)
 {
 	struct pollfd fds[] = { { c->transport->fd, POLLIN | (want_out ? POLLOUT : 0) }, { c->wake_fd, POLLIN }, { -1, POLLIN } };
-	int64_t left = tick_at ? MAX(tick_at - g_get_monotonic_time(), 0) / 1000 + 1 : -1;
+	int64_t us = tick_at - g_get_monotonic_time(), left = tick_at ? MAX(us, 0) / 1000 + 1 : -1;
 
 	if (cancellable)
 		fds[2].fd = g_cancellable_get_fd(cancellable);

@@ -37,7 +37,8 @@ static void arm(struct e1000e *e)
 		if (e->waits[i])
 			first = MIN(first, e->quiet_until[i]);
 	if (first != INT64_MAX) {
-		wait = MAX(first - now_ns(), 1);
+		wait = first - now_ns();
+		wait = MAX(wait, 1); /* a timer at 0 or before is none */
 		t.it_value = (struct timespec){wait / 1000000000, wait % 1000000000};
 	}
 	timerfd_settime(e->timer_fd, 0, &t, NULL);

@@ -225,10 +225,12 @@ static bool create(struct device *dev, GVariant *options, const struct device_ba
 static void pause_timer(struct device *dev)
 {
 	struct i6300esb *w = (struct i6300esb *)dev;
+	int64_t left;
 
 	g_mutex_lock(&w->lock);
+	left = w->due_us - g_get_monotonic_time();
 	if (w->stage && !w->paused)
-		w->left_us = (uint64_t)MAX(w->due_us - g_get_monotonic_time(), 1);
+		w->left_us = (uint64_t)MAX(left, 1);
 	w->paused = true;
 	set_timer(w);
 	g_mutex_unlock(&w->lock);

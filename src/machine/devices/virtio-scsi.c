@@ -67,14 +67,11 @@ static uint32_t field(const void *p)
 	return GUINT32_FROM_LE(__atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED));
 }
 
-static uint32_t sense_size(struct virtio_scsi *s)
+static uint32_t size_field(const void *p)
 {
-	return MIN(field(&config_of(s)->sense_size), FIELD_MAX);
-}
+	uint32_t v = field(p);
 
-static uint32_t cdb_size(struct virtio_scsi *s)
-{
-	return MIN(field(&config_of(s)->cdb_size), FIELD_MAX);
+	return MIN(v, FIELD_MAX);
 }
 
 /* ---- addresses: 1, the target, the LUN in flat or peripheral form (section 5.6.6.1) ---- */
@@ -194,11 +191,11 @@ static void drop_answered(struct disk_req *req)
 static bool split(struct hba_req *r, struct iovec *vectors)
 {
 	struct virtq_chain *c = r->chain;
-	uint32_t head = HEAD + cdb_size(r->s);
+	uint32_t head = HEAD + size_field(&config_of(r->s)->cdb_size);
 	struct scsi_req *q = &r->scsi;
 	int n_out, n_in;
 
-	r->answer = ANSWER + sense_size(r->s);
+	r->answer = ANSWER + size_field(&config_of(r->s)->sense_size);
 	if (c->out_len < head || c->in_len < r->answer)
 		return false;
 	q->out_len = c->out_len - head;
