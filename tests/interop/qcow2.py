@@ -125,17 +125,17 @@ def we_do(path, steps):
 
 def they_do(path, steps):
     # They cannot overwrite with compressed data; a discard of the same makes room, but not of zeroes that have a place. And the
-    # place where they go on with compressed data is not forgotten when its cluster becomes free: a session for each.
-    words = []
+    # place where they go on with compressed data is not forgotten when its cluster becomes free: the image is opened anew for each.
+    words = [again := f'open -o driver=qcow2,discard=unmap,file.driver=file,file.filename={path}']
     for s in steps:
         if s[0] == 'compressed':
             words += [f'write -q {s[1]} {s[2]}', f'discard -q {s[1]} {s[2]}']
         words.append(their_words(s))
-        if s[0] == 'compressed' or s is steps[-1]:
-            out = run('qemu-io', '-f', 'qcow2', '-d', 'unmap', path, feed='\n'.join(words) + '\nquit\n')
-            if 'failed' in out or 'error' in out.lower():
-                sys.exit(f'qemu-io: {out}\n' + '\n'.join(words))
-            words = []
+        if s[0] == 'compressed':
+            words += ['close', again]
+    out = run('qemu-io', feed='\n'.join(words) + '\nquit\n')
+    if 'failed' in out or 'error' in out.lower() or 'no file open' in out or "can't open" in out:
+        sys.exit(f'qemu-io: {out}\n' + '\n'.join(words))
 
 
 def same(path, data, what):
