@@ -64,9 +64,10 @@ GVariant *machine_cpu_expand(int kvm_fd, const char *cpu, GStrv *ret_missing, GE
 		for (unsigned bit = 0; bit < 32; bit++) {
 			const char *name = cpu_flags[n].name[bit];
 
-			if (name)
-				g_variant_dict_insert(&d, name, "b", want >> bit & 1);
-			if (name && (want & ~there[n]) >> bit & 1)
+			if (!*name)
+				continue;
+			g_variant_dict_insert(&d, name, "b", want >> bit & 1);
+			if ((want & ~there[n]) >> bit & 1)
 				g_strv_builder_add(missing, name);
 		}
 	}

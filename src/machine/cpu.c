@@ -10,7 +10,7 @@ bool cpu_find_flag(const char *name, unsigned *ret_reg, uint32_t *ret_bit)
 {
 	for (unsigned r = 0; cpu_flags[r].leaf; r++)
 		for (unsigned bit = 0; bit < 32; bit++)
-			if (cpu_flags[r].name[bit] && !strcmp(cpu_flags[r].name[bit], name)) {
+			if (cpu_flags[r].name[bit][0] && !strcmp(cpu_flags[r].name[bit], name)) {
 				*ret_reg = r;
 				*ret_bit = 1u << bit;
 				return true;

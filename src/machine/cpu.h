@@ -15,7 +15,7 @@ enum { CPU_FLAG_REGISTERS = 13 };
 struct cpu_flags {
 	uint32_t leaf, subleaf; /* leaf 0 ends the table */
 	enum cpu_register reg;
-	const char *name[32]; /* NULL: no feature, or none of ours to give */
+	char name[32][20]; /* empty: no feature, or none of ours to give; without pointers to relocate at each start */
 };
 extern const struct cpu_flags cpu_flags[]; /* CPU_FLAG_REGISTERS of them, and the end */
 

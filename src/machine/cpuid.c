@@ -131,7 +131,7 @@ static bool is_ours(const struct cpu_flags *f, unsigned bit)
 	static const char *const ours[] = {"hypervisor", "x2apic",  "tsc-deadline", "svm", "vmx",
 					   "monitor",	 "topoext", "ht",	    NULL};
 
-	return f->leaf == 0x40000001 || (f->name[bit] && g_strv_contains(ours, f->name[bit]));
+	return f->leaf == 0x40000001 || (f->name[bit][0] && g_strv_contains(ours, f->name[bit]));
 }
 
 static void note_missing(GString *s, const struct cpu_flags *f, uint32_t bits)
@@ -322,9 +322,9 @@ static void add_amd_topology(struct kvm_cpuid2 *c, const struct vcpu *v)
 
 struct kvm_cpuid2 *cpuid_supported(int kvm_fd, GError **error)
 {
-	struct kvm_cpuid2 *c = g_malloc0(sizeof(*c) + ENTRIES_MAX * sizeof(c->entries[0]));
+	struct kvm_cpuid2 *c = g_malloc(sizeof(*c) + ENTRIES_MAX * sizeof(c->entries[0]));
 
-	c->nent = ENTRIES_MAX;
+	*c = (struct kvm_cpuid2){.nent = ENTRIES_MAX};
 	if (kvcore_ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, c) == 0)
 		return c;
 	kv_fail_errno(error, errno, "KVM_GET_SUPPORTED_CPUID");

@@ -199,13 +199,13 @@ static void sync_intx(struct pci_device *p)
 
 static uint32_t read_function(struct pci_device *p, unsigned offset, unsigned size)
 {
-	uint32_t value = ~0u;
+	uint32_t value = 0;
 
+	if (offset >= sizeof(p->config))
+		return 0;
 	g_mutex_lock(&p->lock);
-	if (!p->config_access || !p->config_access(p, offset, size, &value, false)) {
-		value = 0;
-		memcpy(&value, p->config + offset, size);
-	}
+	if (!p->config_access || !p->config_access(p, offset, size, &value, false))
+		memcpy(&value, p->config + offset, MIN(size, sizeof(p->config) - offset));
 	g_mutex_unlock(&p->lock);
 	return value;
 }
@@ -225,6 +225,9 @@ static uint32_t config_read(struct pci_bus *bus, unsigned bdf, unsigned offset, 
 
 static void write_function(struct pci_device *p, unsigned offset, unsigned size, uint32_t value)
 {
+	if (offset >= sizeof(p->config))
+		return;
+	size = MIN(size, (unsigned)sizeof(p->config) - offset);
 	g_mutex_lock(&p->lock);
 	if (!p->config_access || !p->config_access(p, offset, size, &value, true)) {
 		for (unsigned i = 0; i < size; i++) {

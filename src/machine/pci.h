@@ -10,7 +10,8 @@
 #pragma once
 #include "device.h"
 
-#define PCI_CONFIG_SIZE 4096
+#define PCI_CONFIG_SIZE	  4096 /* by ECAM */
+#define PCI_CONFIG_KEPT	  256  /* no function has extended capabilities: what is behind reads as zeroes */
 #define PCI_BUS_FUNCTIONS 256u /* by slot * 8 + function */
 #define PCI_BARS	6
 #define PCI_ROM_BAR	PCI_BARS /* the option ROM's place in bar[] */
@@ -38,7 +39,7 @@ struct pci_device {
 	struct pci_bus *bus;	   /* where it is: NULL before pci_add(): bus 0 */
 	struct pci_bus *secondary; /* of a bridge: what is behind it; NULL: it is none */
 	uint8_t slot, function;	   /* slot 0xff before pci_add(): any that is free */
-	uint8_t config[PCI_CONFIG_SIZE], wmask[PCI_CONFIG_SIZE], initial[PCI_CONFIG_SIZE];
+	uint8_t config[PCI_CONFIG_KEPT], wmask[PCI_CONFIG_KEPT], initial[PCI_CONFIG_KEPT];
 	uint16_t caps_end;
 	struct pci_bar bar[PCI_BARS + 1];
 	uint16_t msix_count, msix_cap; /* vectors; offset of the capability */

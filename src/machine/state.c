@@ -86,7 +86,7 @@ static void save_value(GByteArray *out, const struct state_field *f, const uint8
 
 static void save_fields(GByteArray *out, const struct state_field *f, const uint8_t *base)
 {
-	for (; f->name; f++) {
+	for (; f->name[0]; f++) {
 		uint8_t type = f->type;
 		guint at;
 
@@ -262,7 +262,7 @@ static bool load_value(struct reader *r, const struct state_field *f, uint8_t *b
 static bool load_fields(struct reader *r, const struct state_field *f, uint8_t *base,
 			GError **error)
 {
-	for (; f->name; f++) {
+	for (; f->name[0]; f++) {
 		const uint8_t *type = NULL, *value = NULL;
 		struct reader inner = *r;
 		uint32_t len = 0;

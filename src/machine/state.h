@@ -32,14 +32,13 @@ enum state_type {
 	STATE_LIST,
 };
 
+/* Its name is inside, so that most lists have no pointers, which each start would have to relocate. */
 struct state_field {
-	const char *name; /* NULL ends the list; at most 255 bytes */
-	size_t offset;
+	char name[20]; /* empty: ends the list */
 	enum state_type type;
-	unsigned since; /* first version that has it */
-	size_t size;
-	uint32_t count;
-	size_t count_at;
+	uint32_t since; /* first version that has it */
+	uint32_t offset, size;
+	uint32_t count, count_at;
 	const struct state_field *fields;
 };
 
@@ -55,7 +54,7 @@ struct state_field {
 #define STATE_MANY(s, member, list) \
 	{ .name = #member, .offset = offsetof(s, member), .type = STATE_STRUCT, .since = 1, \
 	  .size = sizeof(((s *)0)->member[0]), .count = G_N_ELEMENTS(((s *)0)->member), .fields = (list) }
-#define STATE_END { .name = NULL }
+#define STATE_END { .name = "" }
 
 struct state_desc {
 	const char *name;

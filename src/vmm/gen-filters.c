@@ -145,7 +145,7 @@ int main(void)
 	puts("const struct sandbox_filter sandbox_filters[] = {");
 	for (unsigned i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
 		printf("\t{ \"%s\", filter%u, sizeof(filter%u) / sizeof(filter%u[0]) },\n", roles[i].name, i, i, i);
-	puts("\t{ 0 },\n};\n\nconst char *const sandbox_call_names[SANDBOX_CALLS] = {");
+	puts("\t{ 0 },\n};\n\nconst char sandbox_call_names[SANDBOX_CALLS][SANDBOX_CALL_NAME] = {");
 	for (int nr = 0; nr < SANDBOX_CALLS; nr++) {
 		char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, nr);
 

@@ -4,7 +4,7 @@
 
 #include <linux/filter.h>
 
-enum { SANDBOX_CALLS = 512, SANDBOX_FILTER_MAX = 512 /* instructions */ };
+enum { SANDBOX_CALLS = 512, SANDBOX_CALL_NAME = 32, SANDBOX_FILTER_MAX = 512 /* instructions */ };
 
 struct sandbox_filter {
 	const char *role; /* NULL: the end */
@@ -13,4 +13,4 @@ struct sandbox_filter {
 };
 
 extern const struct sandbox_filter sandbox_filters[];
-extern const char *const sandbox_call_names[SANDBOX_CALLS]; /* by number; NULL: none */
+extern const char sandbox_call_names[SANDBOX_CALLS][SANDBOX_CALL_NAME]; /* by number; empty: none */

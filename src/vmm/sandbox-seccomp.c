@@ -58,7 +58,7 @@ static void on_forbidden(int sig, siginfo_t *info, void *context)
 
 	prctl(PR_GET_NAME, thread, 0, 0, 0);
 	n = snprintf(line, sizeof(line), "kv-vmm: sandbox: thread '%s' may not call %s (%u)\n", thread,
-		     nr < SANDBOX_CALLS && sandbox_call_names[nr] ? sandbox_call_names[nr] : "?", nr);
+		     nr < SANDBOX_CALLS && sandbox_call_names[nr][0] ? sandbox_call_names[nr] : "?", nr);
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		_exit(128 + sig);
 	signal(sig, SIG_DFL);

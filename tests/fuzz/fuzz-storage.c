@@ -243,7 +243,7 @@ static void falsify(const struct state_field *fields, uint8_t *at, unsigned whic
 	const struct state_field *field;
 	unsigned n = 0;
 
-	while (fields[n].name)
+	while (fields[n].name[0])
 		n++;
 	field = &fields[which % n];
 	at += field->offset;

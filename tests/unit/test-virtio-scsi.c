@@ -857,7 +857,7 @@ static void test_saved(void **state)
 {
 	const struct state_desc *now = device_class_find("scsi-disk")->state;
 	struct state_desc old = *now;
-	struct state_field fields[6] = {{0}};
+	struct state_field fields[6] = {};
 	g_autofree char *moved = NULL, *moved_old = NULL;
 	struct bed b;
 

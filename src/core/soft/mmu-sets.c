@@ -36,12 +36,12 @@ static inline void entry_drop(struct cpu *s, u32 where)
 
 static void jump_drop(struct cpu *s, u32 table)
 {
-	struct filled *f = &s->notes.jump[table];
+	struct filled *f = &s->notes.filled;
 	u32 i;
 
-	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
+	for (struct filled_walk w = filled_begin(f, FILLED_JUMP + table); filled_next(f, &w, &i);)
 		s->jump[table][i].rip = jump_no_rip(i);
-	filled_clear(f);
+	filled_clear(f, FILLED_JUMP + table);
 }
 
 static void jump_drop_all(struct cpu *s)
@@ -53,30 +53,30 @@ static void jump_drop_all(struct cpu *s)
 /* Code that was reached at these addresses. A block that goes on in the next page looks at the ITLB itself. */
 static void jump_drop_range(struct cpu *s, u32 table, u64 lo, u64 size)
 {
-	const struct filled *f = &s->notes.jump[table];
+	const struct filled *f = &s->notes.filled;
 	u32 i;
 
-	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
+	for (struct filled_walk w = filled_begin(f, FILLED_JUMP + table); filled_next(f, &w, &i);)
 		if (s->jump[table][i].rip - lo < size)
 			s->jump[table][i].rip = jump_no_rip(i);
 }
 
 static void itlb_drop(struct cpu *s, bool user)
 {
-	struct filled *f = &s->notes.itlb[user];
+	struct filled *f = &s->notes.filled;
 	u32 i;
 
-	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
+	for (struct filled_walk w = filled_begin(f, FILLED_ITLB + user); filled_next(f, &w, &i);)
 		s->itlb[user][i].tag = tlb_no_tag(i);
-	filled_clear(f);
+	filled_clear(f, FILLED_ITLB + user);
 }
 
 static void itlb_drop_range(struct cpu *s, bool user, u64 lo, u64 size)
 {
-	const struct filled *f = &s->notes.itlb[user];
+	const struct filled *f = &s->notes.filled;
 	u32 i;
 
-	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
+	for (struct filled_walk w = filled_begin(f, FILLED_ITLB + user); filled_next(f, &w, &i);)
 		if (s->itlb[user][i].tag - lo < size)
 			s->itlb[user][i].tag = tlb_no_tag(i);
 }
@@ -115,19 +115,20 @@ static void writes_forget(u64 notes[64])
 }
 
 /* An entry that was filled anew may be noted as the other kind, too. */
-static void entries_drop(struct cpu *s, struct filled *f, u64 global)
+static void entries_drop(struct cpu *s, enum filled_table table, u64 global)
 {
+	struct filled *f = &s->notes.filled;
 	u32 i;
 
-	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
+	for (struct filled_walk w = filled_begin(f, table); filled_next(f, &w, &i);)
 		if ((*gpa_at(s, i) & TLB_GLOBAL) == global)
 			entry_drop(s, i);
-	filled_clear(f);
+	filled_clear(f, table);
 }
 
 static void local_drop(struct cpu *s)
 {
-	entries_drop(s, &s->notes.local, 0);
+	entries_drop(s, FILLED_LOCAL, 0);
 	cpu_drop_stack(s);
 	writes_forget(s->notes.local_writes);
 	fetch_drop_local(s);
@@ -136,7 +137,7 @@ static void local_drop(struct cpu *s)
 
 static void global_drop(struct cpu *s)
 {
-	entries_drop(s, &s->notes.global, TLB_GLOBAL);
+	entries_drop(s, FILLED_GLOBAL, TLB_GLOBAL);
 	cpu_drop_stack(s);
 	writes_forget(s->notes.global_writes);
 	fetch_drop(s);
@@ -151,11 +152,12 @@ static void set_drop(struct cpu *s)
 	s->notes.huge = 0;
 }
 
-static void range_drop_in(struct cpu *s, const struct filled *f, u64 lo, u64 size)
+static void range_drop_in(struct cpu *s, enum filled_table table, u64 lo, u64 size)
 {
+	const struct filled *f = &s->notes.filled;
 	u32 i;
 
-	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
+	for (struct filled_walk w = filled_begin(f, table); filled_next(f, &w, &i);)
 		if (entry_at(s, i)->rtag - lo < size)
 			entry_drop(s, i);
 }
@@ -164,8 +166,8 @@ static void range_drop(struct cpu *s, u64 la, u64 size)
 {
 	u64 lo = la & ~(size - 1);
 
-	range_drop_in(s, &s->notes.global, lo, size);
-	range_drop_in(s, &s->notes.local, lo, size);
+	range_drop_in(s, FILLED_GLOBAL, lo, size);
+	range_drop_in(s, FILLED_LOCAL, lo, size);
 	for (u32 n = 0; n < JUMP_TABLES; n++)
 		jump_drop_range(s, n, lo, size);
 	itlb_drop_range(s, false, lo, size);
@@ -207,11 +209,12 @@ static bool may_write(const struct set_notes *n, u64 gpa)
 		__atomic_load_n(&n->local_writes[bit / 64], __ATOMIC_RELAXED)) >> (bit & 63) & 1;
 }
 
-static void wtag_drop_in(struct cpu *s, const struct filled *f, u64 gpa)
+static void wtag_drop_in(struct cpu *s, enum filled_table table, u64 gpa)
 {
+	const struct filled *f = &s->notes.filled;
 	u32 i;
 
-	for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &i);)
+	for (struct filled_walk w = filled_begin(f, table); filled_next(f, &w, &i);)
 		if ((*gpa_at(s, i) & PAGE_MASK) == gpa)
 			entry_at(s, i)->wtag = tlb_no_tag(i & (TLB_SIZE - 1));
 }
@@ -463,9 +466,9 @@ void mmu_close_page(struct cpu *c, u64 gpa)
 		if (!set->used)
 			continue;
 		if (note_has(n->global_writes, note_write(gpa)))
-			wtag_drop_in(set->face, &n->global, gpa);
+			wtag_drop_in(set->face, FILLED_GLOBAL, gpa);
 		if (note_has(n->local_writes, note_write(gpa)))
-			wtag_drop_in(set->face, &n->local, gpa);
+			wtag_drop_in(set->face, FILLED_LOCAL, gpa);
 	}
 }
 

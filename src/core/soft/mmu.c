@@ -381,7 +381,7 @@ static void note_fill(struct cpu *c, u64 la, enum tlb_view view, const struct mm
 {
 	struct set_notes *n = &c->set->notes;
 
-	filled_add(r->global ? &n->global : &n->local, (u32)view << TLB_BITS | tlb_index(la));
+	filled_add(&n->filled, r->global ? FILLED_GLOBAL : FILLED_LOCAL, (u32)view << TLB_BITS | tlb_index(la));
 	if (r->global)
 		c->vcpu->mmu.globals |= 1ull << (la >> 42 & 63);
 	if (unlikely(r->shift != 12))
@@ -456,7 +456,7 @@ bool mmu_fetch(struct cpu *c, u64 la, u64 *ret_gpa, u8 **ret_host, u32 *ret_erro
 	n->kernel_local |= !user && !r.global;
 	if (r.global)
 		c->vcpu->mmu.globals |= 1ull << (la >> 42 & 63);
-	filled_add(&n->itlb[user], index);
+	filled_add(&n->filled, FILLED_ITLB + user, index);
 	e->tag = page;
 	e->gpa = r.gpa;
 	e->host = r.host;

@@ -162,24 +162,30 @@ static inline u64 jump_no_rip(u32 index)
 	return (u64)!index << 1; /* not 1, which has index 0 as well */
 }
 
-/* Which of up to 16384 entries of a table were filled: who empties the table looks at no others. */
-struct filled {
-	u64 any[4]; /* a bit for each word that is not zero */
-	u64 word[256];
+/* Which of up to 16384 entries of a table were filled: who empties the table looks at no others. A TLB entry may be in both. */
+enum filled_table {
+	FILLED_GLOBAL, FILLED_LOCAL, /* of the TLB: view << TLB_BITS | index */
+	FILLED_JUMP,
+	FILLED_ITLB = FILLED_JUMP + JUMP_TABLES,
+	FILLED_TABLES = FILLED_ITLB + 2,
 };
-static inline void filled_add(struct filled *f, u32 index)
+struct filled {
+	u64 any[FILLED_TABLES][4]; /* a bit for each word that is not zero */
+	u64 word[FILLED_TABLES][256];
+};
+static inline void filled_add(struct filled *f, u32 table, u32 index)
 {
-	f->word[index / 64] |= 1ull << (index & 63);
-	f->any[index / 4096] |= 1ull << (index / 64 & 63);
+	f->word[table][index / 64] |= 1ull << (index & 63);
+	f->any[table][index / 4096] |= 1ull << (index / 64 & 63);
 }
-/* for (struct filled_walk w = filled_begin(f); filled_next(f, &w, &index);) */
+/* for (struct filled_walk w = filled_begin(f, table); filled_next(f, &w, &index);) */
 struct filled_walk {
 	u64 any, bits;
-	u32 n, group;
+	u32 table, n, group;
 };
-static inline struct filled_walk filled_begin(const struct filled *f)
+static inline struct filled_walk filled_begin(const struct filled *f, u32 table)
 {
-	return (struct filled_walk){ .any = f->any[0] };
+	return (struct filled_walk){ .any = f->any[table][0], .table = table };
 }
 static inline bool filled_next(const struct filled *f, struct filled_walk *w, u32 *ret_index)
 {
@@ -187,21 +193,23 @@ static inline bool filled_next(const struct filled *f, struct filled_walk *w, u3
 		while (!w->any) {
 			if (w->group == 3)
 				return false;
-			w->any = f->any[++w->group];
+			w->any = f->any[w->table][++w->group];
 		}
 		w->n = w->group * 64 + (u32)__builtin_ctzll(w->any);
 		w->any &= w->any - 1;
-		w->bits = f->word[w->n];
+		w->bits = f->word[w->table][w->n];
 	}
 	*ret_index = w->n * 64 + (u32)__builtin_ctzll(w->bits);
 	w->bits &= w->bits - 1;
 	return true;
 }
-static inline void filled_clear(struct filled *f)
+static inline void filled_clear(struct filled *f, u32 table)
 {
+	u64 *any = f->any[table];
+
 	for (u32 n = 0; n < 4; n++)
-		for (; f->any[n]; f->any[n] &= f->any[n] - 1)
-			f->word[n * 64 + (u32)__builtin_ctzll(f->any[n])] = 0;
+		for (; any[n]; any[n] &= any[n] - 1)
+			f->word[table][n * 64 + (u32)__builtin_ctzll(any[n])] = 0;
 }
 
 /* Paging-structure cache (SDM vol. 3, 4.10.3): where the table of the last or last but one level lies for an address. */
@@ -215,16 +223,18 @@ struct walk_entry {
 #define WALK_PT 64u
 #define WALK_PD 16u
 
-/* What mmu.c and mmu-sets.c know about the tables of one address space; see struct cpu. */
+/*
+ * What mmu.c and mmu-sets.c know about the tables of one address space; see struct cpu. First is what is always looked at: one
+ * page, and what there is nothing to know about is not touched.
+ */
 struct set_notes {
-	u64 root;			 /* page tables that filled it */
-	struct filled global, local;	 /* TLB entries, view << TLB_BITS | index; an entry may be in both */
-	struct filled jump[JUMP_TABLES], itlb[2];
+	u64 root;	   /* page tables that filled it */
+	u64 walk_stamp;	   /* never zero */
+	bool kernel_local; /* supervisor code was fetched from a page that is not global */
+	struct filled filled;
 	u64 global_writes[64], local_writes[64]; /* pages with a write tag: note_write() */
-	u64 large[32], huge;		 /* 2 MiB and 1 GiB regions where large pages were cut: note_bit() */
-	u64 fetched[2][64];		 /* pages fetched from since the jump cache was emptied, [1] by user code: note_bit() */
-	bool kernel_local;		 /* supervisor code was fetched from a page that is not global */
-	u64 walk_stamp;			 /* never zero */
+	u64 large[32], huge; /* 2 MiB and 1 GiB regions where large pages were cut: note_bit() */
+	u64 fetched[2][64]; /* pages fetched from since the jump cache was emptied, [1] by user code: note_bit() */
 	struct walk_entry walk_pt[WALK_PT], walk_pd[WALK_PD];
 };
 /* A region's bit among 2 << bits: the kernel's half and the user's do not meet. */
@@ -413,7 +423,7 @@ static inline void cpu_put_jump(struct cpu *c, u64 code)
 	u32 i = jump_index(c->rip), table = cpu_jump_table(c);
 
 	c->set->jump[table][i] = (struct jump_entry){ c->rip, code };
-	filled_add(&c->set->notes.jump[table], i);
+	filled_add(&c->set->notes.filled, FILLED_JUMP + table, i);
 }
 
 /* What is known for c->rip, or NULL. */
