@@ -245,6 +245,10 @@ static const char *compare_operands(const struct insn *i, const ZydisDecodedInst
 			    (u8)ZydisRegisterGetId(op[n].reg.value) != i->reg &&
 			    (u8)ZydisRegisterGetId(op[n].reg.value) != (i->reg & 7))
 				bad = "modrm.reg register";
+			if (ZydisRegisterGetClass(op[n].reg.value) == ZYDIS_REGCLASS_SEGMENT &&
+			    op[n].encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG &&
+			    (u8)ZydisRegisterGetId(op[n].reg.value) != i->reg)
+				bad = "segment register"; /* an index, whatever REX.R says */
 			if (op[n].encoding == ZYDIS_OPERAND_ENCODING_NDSNDD &&
 			    (u8)ZydisRegisterGetId(op[n].reg.value) != i->vvvv)
 				bad = "VEX.vvvv register";

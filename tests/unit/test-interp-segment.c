@@ -65,6 +65,28 @@ static void test_stack_loads(void **state)
 	assert_int_equal(c->intr_shadow, 0);
 }
 
+/* REX.R would make it the number of a register that is not there. */
+static void test_segment_with_rex(void **state)
+{
+	static uint8_t before[sizeof(struct cpu) - offsetof(struct cpu, self)];
+	const size_t at = offsetof(struct cpu, self), size = offsetof(struct cpu, fault_jmp) - at;
+
+	protected_mode();
+	c->efer = EFER_LME | EFER_LMA;
+	c->seg[SEG_CS].l = 1;
+	c->seg[SEG_CS].db = 0;
+	cpu_update_mode(c);
+	memcpy(before, (uint8_t *)c + at, size);
+	c->gpr[RAX] = 0;
+	assert_int_equal(STEP(0x44, 0x8e, 0xe0), NO_EXCEPTION); /* mov fs, eax */
+	assert_int_equal(c->seg[SEG_FS].sel, 0);
+	assert_true(c->seg[SEG_FS].unusable);
+	assert_memory_equal((uint8_t *)c + at, before, size);
+	c->gpr[RAX] = ~0ull;
+	assert_int_equal(STEP(0x44, 0x8c, 0xd0), NO_EXCEPTION); /* mov eax, ss */
+	assert_int_equal(c->gpr[RAX], DATA0);
+}
+
 static int read_at(uint32_t off)
 {
 	c->gpr[RBX] = off;
@@ -333,6 +355,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_data_loads), cmocka_unit_test(test_stack_loads), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_segment_with_rex),
 		cmocka_unit_test(test_visible),	   cmocka_unit_test(test_far_jumps),   cmocka_unit_test(test_call_gates),
 		cmocka_unit_test(test_returns),	   cmocka_unit_test(test_stack_width), cmocka_unit_test(test_ports),
 	};
