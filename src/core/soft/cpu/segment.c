@@ -37,14 +37,10 @@ u64 seg_linear(struct cpu *c, enum seg_id seg, u64 offset, unsigned len, bool wr
 	return (u32)(s->base + off);
 }
 
-void access_inspect(struct cpu *c, u64 la, unsigned len, bool write)
+void access_inspect(struct cpu *c, u64 la, unsigned len, unsigned align, bool write)
 {
-	if (c->cpl == 3 && (c->rflags & FL_AC) && (c->cr0 & CR0_AM)) {
-		unsigned align = len == 6 || len == 10 ? len - 2 : len > 8 ? 8 : len;
-
-		if (la & (align - 1))
-			cpu_raise_err(c, EXC_AC, 0);
-	}
+	if (c->cpl == 3 && (c->rflags & FL_AC) && (c->cr0 & CR0_AM) && (la & (align - 1)))
+		cpu_raise_err(c, EXC_AC, 0);
 	for (unsigned n = 0; c->watch && n < 4; n++) {
 		static const u8 lengths[4] = { 1, 2, 8, 4 };
 		unsigned kind = c->dr[7] >> (16 + 4 * n) & 3, dlen = lengths[c->dr[7] >> (18 + 4 * n) & 3];
