@@ -351,11 +351,43 @@ static void test_ports(void **state)
 	assert_int_equal(STEP(0x66, 0xed), EXC_GP); /* two ports, the second is closed */
 }
 
+/* User space is asked for no more of REP INS than there is room for: what it has read would be lost. */
+static void test_string_input(void **state)
+{
+	protected_mode();
+	c->gpr[RDX] = 0x10;
+	c->gpr[RDI] = 0x9000;
+	c->gpr[RCX] = 16;
+	c->seg[SEG_ES].limit = 0x9006;
+	memcpy(ram + CODE, "\xf3\x66\x6d", 3); /* rep insw */
+	ram[HANDLERS + 16 * EXC_GP] = 0xf4;
+	c->rip = CODE;
+	assert_int_equal(vcpu_run(v), 0);
+	assert_int_equal(v->run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(v->run->io.count, 3);
+	memcpy((uint8_t *)v->run + v->run->io.data_offset, "abcdef", 6);
+	assert_int_equal(vcpu_run(v), 0);
+	assert_int_equal(v->run->exit_reason, KVM_EXIT_HLT);
+	assert_memory_equal(ram + 0x9000, "abcdef\0", 8);
+	assert_int_equal(c->gpr[RCX], 13);
+	/* 16-bit addresses */
+	protected_mode();
+	c->gpr[RDX] = 0x10;
+	c->gpr[RDI] = 0xfffc;
+	c->gpr[RCX] = 16;
+	c->seg[SEG_ES].base = 0x800;
+	memcpy(ram + CODE, "\x67\xf3\x6d", 3); /* rep insd */
+	c->rip = CODE;
+	assert_int_equal(vcpu_run(v), 0);
+	assert_int_equal(v->run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(v->run->io.count, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_data_loads), cmocka_unit_test(test_stack_loads), cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_segment_with_rex),
+		cmocka_unit_test(test_segment_with_rex), cmocka_unit_test(test_string_input),
 		cmocka_unit_test(test_visible),	   cmocka_unit_test(test_far_jumps),   cmocka_unit_test(test_call_gates),
 		cmocka_unit_test(test_returns),	   cmocka_unit_test(test_stack_width), cmocka_unit_test(test_ports),
 	};
