@@ -156,8 +156,7 @@ static bool left_out(const ZydisDecodedInstruction *z)
 	if (m[0] == 'k')
 		return true; /* AVX-512 mask registers */
 	return !strcmp(m, "rsm") || !strcmp(m, "xabort") || !strcmp(m, "xbegin") || !strcmp(m, "getsec") ||
-	       !strcmp(m, "fneni8087_nop") || !strcmp(m, "femms") || !strncmp(m, "feni", 4) ||
-	       !strncmp(m, "fdisi", 5) || !strncmp(m, "fsetpm", 6) || !strcmp(m, "jmpe") || !strcmp(m, "fstpnce");
+	       !strcmp(m, "femms") || !strcmp(m, "jmpe") || !strcmp(m, "fstpnce");
 }
 
 static int gpr_number(ZydisRegister r)

@@ -204,6 +204,58 @@ static void test_enter(void **state)
 	assert_int_equal(STEP(0xc8, 16, 0, 0), NO_EXCEPTION);
 }
 
+/* A single step over HLT comes behind it; a processor that went to sleep would not get there. */
+static void test_halt(void **state)
+{
+	vector_mode(0);
+	c->rflags |= FL_TF;
+	assert_int_equal(STEP(0xf4), EXC_DB);
+	assert_int_equal(get32((uint32_t)c->gpr[RSP]), CODE + 1);
+	assert_false(c->halted);
+	vector_mode(0);
+	assert_int_equal(STEP(0xf4), SHUTDOWN); /* that is, an exit */
+	assert_true(c->halted);
+	c->halted = false;
+}
+
+/* Bits of the descriptor that are reserved are so for every type. */
+static void test_invpcid(void **state)
+{
+	for (unsigned type = 0; type < 5; type++)
+		for (unsigned reserved = 0; reserved < 2; reserved++) {
+			vector_mode(0);
+			put32(DATA, reserved << 12);
+			put32(DATA + 8, 0);
+			put32(DATA + 12, 0);
+			c->gpr[RCX] = type;
+			assert_int_equal(STEP(0x66, 0x0f, 0x38, 0x82, 0x0b), reserved || type > 3 ? EXC_GP : NO_EXCEPTION);
+		}
+}
+
+/* What the coprocessors before the 80387 had: nothing happens, not even what is pending. */
+static void test_old_x87(void **state)
+{
+	static const uint8_t last[] = { 0xe0, 0xe1, 0xe4 };
+
+	for (unsigned n = 0; n < ARRAY_SIZE(last); n++) {
+		vector_mode(0);
+		__asm__ volatile("pushq $0x340\n\tfldcw (%%rsp)\n\tpopq %%rax\n\tfldz\n\tfld1\n\tfdiv %%st(1), %%st" : : : "rax");
+		assert_int_equal(STEP(0xdb, last[n]), NO_EXCEPTION);
+		assert_int_equal(STEP(0xd9, 0xd0), EXC_MF); /* fnop */
+		__asm__ volatile("fninit");
+	}
+}
+
+/* A gather with one register twice: outside of 64-bit mode the highest bit of VEX.vvvv is nothing. */
+static void test_gather_registers(void **state)
+{
+	const uint8_t code[] = { 0xc4, 0xe2, 0x31, 0x90, 0x0c, 0x10 }; /* xmm1, [eax+xmm2], xmm9 */
+	struct insn i;
+
+	assert_int_equal(insn_decode(&i, code, sizeof(code), MODE_PROT32), DECODE_UD);
+	assert_int_equal(insn_decode(&i, code, sizeof(code), MODE_LONG64), DECODE_OK);
+}
+
 /* ---- MASKMOVQ, VMASKMOV ---- */
 
 static uint16_t x87_word(unsigned at)
@@ -260,6 +312,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_alignment),  cmocka_unit_test(test_alignment_first), cmocka_unit_test(test_inner_stack),
 		cmocka_unit_test(test_own_stack),  cmocka_unit_test(test_breakpoints),	   cmocka_unit_test(test_enter),
+		cmocka_unit_test(test_halt),	   cmocka_unit_test(test_invpcid),	   cmocka_unit_test(test_old_x87),
+		cmocka_unit_test(test_gather_registers),
 		cmocka_unit_test(test_endless),	   cmocka_unit_test(test_maskmovq),	   cmocka_unit_test(test_masked_wrap),
 	};
 

@@ -331,8 +331,9 @@ static enum decode_result decode_modrm(struct insn *i, struct reader *r, const s
 	else
 		decode_mem(i, r, i->d->attr & D_VSIB);
 	if (i->d->attr & D_VSIB) {
-		if ((i->modrm & 7) != 4 || i->adsize == 2 || i->reg == i->index || i->reg == i->vvvv ||
-		    i->index == i->vvvv)
+		u8 mask = i->mode == MODE_LONG64 ? i->vvvv : i->vvvv & 7;
+
+		if ((i->modrm & 7) != 4 || i->adsize == 2 || i->reg == i->index || i->reg == mask || i->index == mask)
 			return DECODE_UD;
 	}
 	return DECODE_OK;
