@@ -246,6 +246,28 @@ static void test_old_x87(void **state)
 	}
 }
 
+/* IRETQ whose CS and SS lie 64 bytes apart in the GDT, where a cache of segments might take one for the other. */
+static void test_iret_far_apart(void **state)
+{
+	long_mode(0);
+	put_desc(FREE + 0x40, descriptor(0, 0xfffff, 0x93, 0xc));
+	c->gpr[RSP] = STACK_TOP;
+	for (unsigned n = 0; n < 5; n++) {
+		const uint32_t frame[] = { 0x1234, FREE, FL_1, STACK_TOP + 0x100, FREE + 0x40 };
+
+		put32(STACK_TOP + 8 * n, frame[n]);
+		put32(STACK_TOP + 8 * n + 4, 0);
+	}
+	assert_int_equal(STEP(0x48, 0xcf), NO_EXCEPTION);
+	assert_int_equal(c->mode, MODE_LONG64);
+	assert_int_equal(c->rip, 0x1234);
+	assert_int_equal(c->gpr[RSP], STACK_TOP + 0x100);
+	assert_int_equal(c->seg[SEG_CS].sel, FREE);
+	assert_int_equal(c->seg[SEG_CS].type, 11);
+	assert_int_equal(c->seg[SEG_SS].sel, FREE + 0x40);
+	assert_int_equal(c->seg[SEG_SS].type, 3);
+}
+
 /* A gather with one register twice: outside of 64-bit mode the highest bit of VEX.vvvv is nothing. */
 static void test_gather_registers(void **state)
 {
@@ -313,7 +335,7 @@ int main(void)
 		cmocka_unit_test(test_alignment),  cmocka_unit_test(test_alignment_first), cmocka_unit_test(test_inner_stack),
 		cmocka_unit_test(test_own_stack),  cmocka_unit_test(test_breakpoints),	   cmocka_unit_test(test_enter),
 		cmocka_unit_test(test_halt),	   cmocka_unit_test(test_invpcid),	   cmocka_unit_test(test_old_x87),
-		cmocka_unit_test(test_gather_registers),
+		cmocka_unit_test(test_gather_registers), cmocka_unit_test(test_iret_far_apart),
 		cmocka_unit_test(test_endless),	   cmocka_unit_test(test_maskmovq),	   cmocka_unit_test(test_masked_wrap),
 	};
 

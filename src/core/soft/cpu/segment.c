@@ -122,8 +122,8 @@ void desc_parse(struct segment *s, u16 sel, u64 raw)
 
 const struct segment *seg_plain(struct cpu *c, u16 sel, bool code)
 {
-	struct segment *s = &c->plain[sel / 8 % PLAIN_COUNT].seg;
-	u64 *known = &c->plain[sel / 8 % PLAIN_COUNT].raw, raw, rpl = SEL_RPL(sel);
+	struct segment *s = &c->plain[code][sel / 8 % PLAIN_COUNT].seg;
+	u64 *known = &c->plain[code][sel / 8 % PLAIN_COUNT].raw, raw, rpl = SEL_RPL(sel);
 
 	if (SEL_TI(sel) || !SEL_INDEX(sel) || (sel | 7u) > c->gdtr.limit)
 		return NULL;
