@@ -381,6 +381,18 @@ static void test_string_input(void **state)
 	assert_int_equal(vcpu_run(v), 0);
 	assert_int_equal(v->run->exit_reason, KVM_EXIT_IO);
 	assert_int_equal(v->run->io.count, 1);
+	/* real mode with what protected mode left of a 32-bit CS: ECX counts */
+	protected_mode();
+	c->cr0 = CR0_ET;
+	c->gpr[RDX] = 0x10;
+	c->gpr[RDI] = 0x9000;
+	c->gpr[RCX] = 0x10000;
+	cpu_update_mode(c);
+	memcpy(ram + CODE, "\xf3\x6c", 2); /* rep insb */
+	c->rip = CODE;
+	assert_int_equal(vcpu_run(v), 0);
+	assert_int_equal(v->run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(v->run->io.count, 4096);
 }
 
 int main(void)

@@ -81,7 +81,7 @@ static u32 ins_batch(struct vcpu *v, unsigned size)
 	unsigned n = code_bytes(v, code, sizeof(code));
 	struct insn i;
 
-	if (insn_decode(&i, code, n, c->mode) != DECODE_OK || !i.rep || (i.opcode & 0xfe) != 0x6c || i.map)
+	if (insn_decode(&i, code, n, c->decode_mode) != DECODE_OK || !i.rep || (i.opcode & 0xfe) != 0x6c || i.map)
 		return 1;
 	if (i.adsize != 8) {
 		left &= i.adsize == 2 ? 0xffff : 0xffffffff;
