@@ -195,6 +195,24 @@ static void test_breakpoints(void **state)
 	}
 }
 
+/* Between a load of SS and the next instruction nothing comes, so the stack pointer can be loaded there. */
+static void test_stack_segment(void **state)
+{
+	static const uint8_t load[] = { 0x8e, 0x13 }; /* mov ss, [ebx] */
+
+	vector_mode(0);
+	put32(DATA, DATA0);
+	c->dr[0] = DATA;
+	c->dr[6] = 0xffff0ff0;
+	c->dr[7] = 0x402 | 3u << 16;
+	c->rflags |= FL_TF;
+	assert_int_equal(step(load, sizeof(load)), NO_EXCEPTION);
+	assert_int_equal(c->rip, CODE + 2);
+	assert_int_equal(STEP(0xbc, 0, 0, 3, 0), EXC_DB); /* mov esp, 0x30000 */
+	assert_int_equal(c->dr[6], 0xffff4ff1);
+	assert_int_equal(get32((uint32_t)c->gpr[RSP]), CODE + 5);
+}
+
 /* ENTER looks whether its frame can be written, and does not write it. */
 static void test_enter(void **state)
 {
@@ -336,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_own_stack),  cmocka_unit_test(test_breakpoints),	   cmocka_unit_test(test_enter),
 		cmocka_unit_test(test_halt),	   cmocka_unit_test(test_invpcid),	   cmocka_unit_test(test_old_x87),
 		cmocka_unit_test(test_gather_registers), cmocka_unit_test(test_iret_far_apart),
+		cmocka_unit_test(test_stack_segment),
 		cmocka_unit_test(test_endless),	   cmocka_unit_test(test_maskmovq),	   cmocka_unit_test(test_masked_wrap),
 	};
 
