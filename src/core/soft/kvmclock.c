@@ -72,10 +72,11 @@ static void clock_get(struct vm *vm, u64 *ret_tsc, u64 *ret_ns)
 
 u64 kvmclock_now(struct vm *vm)
 {
-	u64 tsc, ns;
+	u64 tsc, ns, now;
 
 	clock_get(vm, &tsc, &ns);
-	return ns + ticks_to_ns(sys_rdtsc() - tsc);
+	now = sys_rdtsc(); /* not in order with loads, and of another processor: it may be a little earlier */
+	return ns + ((s64)(now - tsc) > 0 ? ticks_to_ns(now - tsc) : 0);
 }
 
 void kvmclock_set(struct vm *vm, u64 ns)
