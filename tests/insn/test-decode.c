@@ -156,8 +156,7 @@ static bool left_out(const ZydisDecodedInstruction *z)
 	if (m[0] == 'k')
 		return true; /* AVX-512 mask registers */
 	return !strcmp(m, "rsm") || !strcmp(m, "xabort") || !strcmp(m, "xbegin") || !strcmp(m, "getsec") ||
-	       !strcmp(m, "fneni8087_nop") || !strcmp(m, "femms") || !strncmp(m, "feni", 4) ||
-	       !strncmp(m, "fdisi", 5) || !strncmp(m, "fsetpm", 6) || !strcmp(m, "jmpe") || !strcmp(m, "fstpnce");
+	       !strcmp(m, "femms") || !strcmp(m, "jmpe") || !strcmp(m, "fstpnce");
 }
 
 static int gpr_number(ZydisRegister r)
@@ -245,6 +244,10 @@ static const char *compare_operands(const struct insn *i, const ZydisDecodedInst
 			    (u8)ZydisRegisterGetId(op[n].reg.value) != i->reg &&
 			    (u8)ZydisRegisterGetId(op[n].reg.value) != (i->reg & 7))
 				bad = "modrm.reg register";
+			if (ZydisRegisterGetClass(op[n].reg.value) == ZYDIS_REGCLASS_SEGMENT &&
+			    op[n].encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG &&
+			    (u8)ZydisRegisterGetId(op[n].reg.value) != i->reg)
+				bad = "segment register"; /* an index, whatever REX.R says */
 			if (op[n].encoding == ZYDIS_OPERAND_ENCODING_NDSNDD &&
 			    (u8)ZydisRegisterGetId(op[n].reg.value) != i->vvvv)
 				bad = "VEX.vvvv register";

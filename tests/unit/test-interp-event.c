@@ -308,6 +308,9 @@ static void test_reset(void **state)
 	assert_int_equal(c->cr0, CR0_ET | CR0_CD | CR0_NW);
 	assert_int_equal(c->star, 77);
 	assert_int_equal(c->mode, MODE_REAL);
+	v->nmi_pending = true;
+	vcpu_reset(v, true);
+	assert_false(v->nmi_pending);
 	cpu_reset(c, false);
 	assert_int_equal(c->star, 0);
 	assert_int_equal(c->dr[6], 0xffff0ff0);

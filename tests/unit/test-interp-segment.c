@@ -65,6 +65,28 @@ static void test_stack_loads(void **state)
 	assert_int_equal(c->intr_shadow, 0);
 }
 
+/* REX.R would make it the number of a register that is not there. */
+static void test_segment_with_rex(void **state)
+{
+	static uint8_t before[sizeof(struct cpu) - offsetof(struct cpu, self)];
+	const size_t at = offsetof(struct cpu, self), size = offsetof(struct cpu, fault_jmp) - at;
+
+	protected_mode();
+	c->efer = EFER_LME | EFER_LMA;
+	c->seg[SEG_CS].l = 1;
+	c->seg[SEG_CS].db = 0;
+	cpu_update_mode(c);
+	memcpy(before, (uint8_t *)c + at, size);
+	c->gpr[RAX] = 0;
+	assert_int_equal(STEP(0x44, 0x8e, 0xe0), NO_EXCEPTION); /* mov fs, eax */
+	assert_int_equal(c->seg[SEG_FS].sel, 0);
+	assert_true(c->seg[SEG_FS].unusable);
+	assert_memory_equal((uint8_t *)c + at, before, size);
+	c->gpr[RAX] = ~0ull;
+	assert_int_equal(STEP(0x44, 0x8c, 0xd0), NO_EXCEPTION); /* mov eax, ss */
+	assert_int_equal(c->gpr[RAX], DATA0);
+}
+
 static int read_at(uint32_t off)
 {
 	c->gpr[RBX] = off;
@@ -329,10 +351,55 @@ static void test_ports(void **state)
 	assert_int_equal(STEP(0x66, 0xed), EXC_GP); /* two ports, the second is closed */
 }
 
+/* User space is asked for no more of REP INS than there is room for: what it has read would be lost. */
+static void test_string_input(void **state)
+{
+	protected_mode();
+	c->gpr[RDX] = 0x10;
+	c->gpr[RDI] = 0x9000;
+	c->gpr[RCX] = 16;
+	c->seg[SEG_ES].limit = 0x9006;
+	memcpy(ram + CODE, "\xf3\x66\x6d", 3); /* rep insw */
+	ram[HANDLERS + 16 * EXC_GP] = 0xf4;
+	c->rip = CODE;
+	assert_int_equal(vcpu_run(v), 0);
+	assert_int_equal(v->run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(v->run->io.count, 3);
+	memcpy((uint8_t *)v->run + v->run->io.data_offset, "abcdef", 6);
+	assert_int_equal(vcpu_run(v), 0);
+	assert_int_equal(v->run->exit_reason, KVM_EXIT_HLT);
+	assert_memory_equal(ram + 0x9000, "abcdef\0", 8);
+	assert_int_equal(c->gpr[RCX], 13);
+	/* 16-bit addresses */
+	protected_mode();
+	c->gpr[RDX] = 0x10;
+	c->gpr[RDI] = 0xfffc;
+	c->gpr[RCX] = 16;
+	c->seg[SEG_ES].base = 0x800;
+	memcpy(ram + CODE, "\x67\xf3\x6d", 3); /* rep insd */
+	c->rip = CODE;
+	assert_int_equal(vcpu_run(v), 0);
+	assert_int_equal(v->run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(v->run->io.count, 1);
+	/* real mode with what protected mode left of a 32-bit CS: ECX counts */
+	protected_mode();
+	c->cr0 = CR0_ET;
+	c->gpr[RDX] = 0x10;
+	c->gpr[RDI] = 0x9000;
+	c->gpr[RCX] = 0x10000;
+	cpu_update_mode(c);
+	memcpy(ram + CODE, "\xf3\x6c", 2); /* rep insb */
+	c->rip = CODE;
+	assert_int_equal(vcpu_run(v), 0);
+	assert_int_equal(v->run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(v->run->io.count, 4096);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_data_loads), cmocka_unit_test(test_stack_loads), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_segment_with_rex), cmocka_unit_test(test_string_input),
 		cmocka_unit_test(test_visible),	   cmocka_unit_test(test_far_jumps),   cmocka_unit_test(test_call_gates),
 		cmocka_unit_test(test_returns),	   cmocka_unit_test(test_stack_width), cmocka_unit_test(test_ports),
 	};

@@ -90,7 +90,13 @@ static void test_amd(void **state)
 		assert_int_equal(STEP(SYSENTER), EXC_UD);
 		long_mode(0, wide);
 		assert_int_equal(STEP(SYSEXIT), EXC_UD);
+		long_mode(3, wide);
+		assert_int_equal(STEP(SYSEXIT), EXC_UD);
 	}
+	protected_mode();
+	enter_level(3);
+	c->sysenter_cs = 0x100;
+	assert_int_equal(STEP(SYSEXIT), EXC_GP);
 	protected_mode();
 	c->sysenter_cs = 0x100;
 	assert_int_equal(STEP(SYSENTER), NO_EXCEPTION);

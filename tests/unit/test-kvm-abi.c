@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "core.h"
 
@@ -194,6 +195,28 @@ static void watched_memory(void **state)
 	close(fd);
 }
 
+static void no_more_descriptors(struct guest *g)
+{
+	int next = dup(0), created;
+	struct rlimit before, full;
+
+	assert_true(next >= 0);
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	for (unsigned room = 0; room < 2; room++) { /* the software KVM needs two for a while */
+		full = (struct rlimit){ (rlim_t)next + room, before.rlim_max };
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &full), 0);
+		errno = 0;
+		created = kvcore_ioctl(g->vm, KVM_CREATE_VCPU, 201ul + room);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+		if (created >= 0)
+			assert_int_equal(kvcore_close(created), 0);
+		else
+			assert_int_equal(errno, EMFILE);
+		assert_true(room || created < 0);
+	}
+}
+
 static void creation(void **state)
 {
 	struct guest g;
@@ -208,6 +231,7 @@ static void creation(void **state)
 	other = kvcore_ioctl(g.vm, KVM_CREATE_VCPU, 200ul); /* APIC ids of a topology have gaps */
 	assert_true(other >= 0);
 	assert_int_equal(kvcore_close(other), 0);
+	no_more_descriptors(&g);
 	expect_errno(kvcore_ioctl(g.vm, KVM_CREATE_IRQCHIP, 0), EINVAL); /* a vCPU is there */
 	expect_errno(kvcore_ioctl(g.vm, KVM_IRQ_LINE, &level), ENXIO);
 	expect_errno(kvcore_ioctl(g.vcpu, KVM_GET_LAPIC, &lapic), EINVAL);

@@ -411,6 +411,42 @@ static void end_while_timer_rings(void **state)
 	}
 }
 
+/* The clock is only ever set forward here, so nobody may see it go back: half of what KVM_SET_CLOCK changes would be that. */
+static void *watch_clock(void *opaque)
+{
+	struct guest *g = opaque;
+	uint64_t last = 0, backwards = 0;
+
+	while (!__atomic_load_n(&g->ram[0], __ATOMIC_SEQ_CST)) {
+		struct kvm_clock_data d = { 0 };
+
+		if (kvcore_ioctl(g->vm, KVM_GET_CLOCK, &d))
+			return (void *)1;
+		backwards += d.clock < last;
+		last = d.clock;
+	}
+	return (void *)(uintptr_t)backwards;
+}
+
+static void clock_is_set_while_read(void **state)
+{
+	struct guest g;
+	pthread_t thread;
+	void *backwards;
+
+	make(&g, 1, false, "", 0);
+	assert_int_equal(pthread_create(&thread, NULL, watch_clock, &g), 0);
+	for (unsigned n = 1; n <= 200000; n++) {
+		struct kvm_clock_data d = { .clock = n * 10000000000ull };
+
+		assert_int_equal(kvcore_ioctl(g.vm, KVM_SET_CLOCK, &d), 0);
+	}
+	g.ram[0] = 1;
+	pthread_join(thread, &backwards);
+	assert_int_equal((uintptr_t)backwards, 0);
+	drop(&g);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -418,6 +454,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(memory_changes_while_running), cmocka_unit_test(two_processors),
 		cmocka_unit_test(memory_changes_while_not_running), cmocka_unit_test(code_changes_with_memory),
 		cmocka_unit_test(posted_writes), cmocka_unit_test(msr_exits), cmocka_unit_test(end_while_timer_rings),
+		cmocka_unit_test(clock_is_set_while_read),
 	};
 	struct sigaction sa = { .sa_handler = on_usr1 };
 	struct kvcore_choice choice;

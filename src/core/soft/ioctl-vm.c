@@ -24,6 +24,8 @@ static long do_create_vcpu(struct vm *vm, unsigned long id)
 	if (err)
 		return err;
 	err = handle_add(v->fd, HANDLE_VCPU, vm, v);
+	if (err)
+		close(v->fd); /* the vCPU itself stays until the VM ends: it may have been seen */
 	return err ? err : v->fd;
 }
 

@@ -58,15 +58,35 @@ static u64 ticks_to_ns(u64 ticks)
 	return (u64)((unsigned __int128)ticks * mul >> 32);
 }
 
+/* Both of one moment, though another thread may be in kvmclock_set(). */
+static void clock_get(struct vm *vm, u64 *ret_tsc, u64 *ret_ns)
+{
+	u32 version;
+
+	do {
+		version = __atomic_load_n(&vm->clock_version, __ATOMIC_ACQUIRE);
+		*ret_tsc = __atomic_load_n(&vm->clock_tsc, __ATOMIC_ACQUIRE);
+		*ret_ns = __atomic_load_n(&vm->clock_ns, __ATOMIC_ACQUIRE);
+	} while ((version & 1) || __atomic_load_n(&vm->clock_version, __ATOMIC_RELAXED) != version);
+}
+
 u64 kvmclock_now(struct vm *vm)
 {
-	return vm->clock_ns + ticks_to_ns(sys_rdtsc() - vm->clock_tsc);
+	u64 tsc, ns, now;
+
+	clock_get(vm, &tsc, &ns);
+	now = sys_rdtsc(); /* not in order with loads, and of another processor: it may be a little earlier */
+	return ns + ((s64)(now - tsc) > 0 ? ticks_to_ns(now - tsc) : 0);
 }
 
 void kvmclock_set(struct vm *vm, u64 ns)
 {
-	vm->clock_tsc = sys_rdtsc();
-	vm->clock_ns = ns;
+	pthread_mutex_lock(&vm->lock);
+	__atomic_add_fetch(&vm->clock_version, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&vm->clock_tsc, sys_rdtsc(), __ATOMIC_SEQ_CST);
+	__atomic_store_n(&vm->clock_ns, ns, __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&vm->clock_version, 1, __ATOMIC_SEQ_CST);
+	pthread_mutex_unlock(&vm->lock);
 	for (u32 i = 0; i < vm->vcpu_count; i++)
 		vcpu_request(vm->vcpu[i], REQ_MIGRATE_CLOCK);
 }
@@ -74,7 +94,7 @@ void kvmclock_set(struct vm *vm, u64 ns)
 void kvmclock_update(struct vcpu *v)
 {
 	struct time_info t = { 0 };
-	u64 gpa = v->kvmclock_msr & ~1ull;
+	u64 gpa = v->kvmclock_msr & ~1ull, tsc, ns;
 	u32 mul;
 	s8 shift;
 
@@ -83,8 +103,9 @@ void kvmclock_update(struct vcpu *v)
 	t.version |= 1; /* odd: being written */
 	if (!vm_write_phys(v->vm, gpa, &t.version, sizeof(t.version)))
 		return;
-	t.tsc_timestamp = v->vm->clock_tsc + (u64)v->cpu.tsc_offset;
-	t.system_time = v->vm->clock_ns;
+	clock_get(v->vm, &tsc, &ns);
+	t.system_time = ns;
+	t.tsc_timestamp = tsc + (u64)v->cpu.tsc_offset;
 	clock_scale(host_tsc_hz(), &mul, &shift);
 	t.tsc_to_system_mul = mul;
 	t.tsc_shift = shift;

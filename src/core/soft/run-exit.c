@@ -54,6 +54,21 @@ static unsigned code_bytes(struct vcpu *v, u8 *bytes, unsigned max)
 	return n;
 }
 
+/* Bytes from `off` in ES on that a string goes through before its segment or its address ends; 0: the end is not looked for. */
+static u64 string_room(const struct cpu *c, u64 off, unsigned adsize)
+{
+	const struct segment *es = &c->seg[SEG_ES];
+	u64 top = adsize == 2 ? 0xffff : 0xffffffff;
+
+	if (c->mode == MODE_LONG64)
+		return adsize == 8 ? UINT64_MAX : top - off + 1;
+	if ((es->type & 12) == 4 && c->mode >= MODE_PROT16) /* down to its limit */
+		return 0;
+	if (es->limit < top)
+		top = es->limit;
+	return off > top ? 0 : top - off + 1;
+}
+
 /*
  * How many elements of a REP INS user space may read at once: one page of the destination, so that none of them faults when the
  * first has not. 1 for anything else, and where a trap comes behind each.
@@ -61,20 +76,22 @@ static unsigned code_bytes(struct vcpu *v, u8 *bytes, unsigned max)
 static u32 ins_batch(struct vcpu *v, unsigned size)
 {
 	struct cpu *c = &v->cpu;
-	u64 left = c->gpr[RCX], to = c->gpr[RDI], room;
+	u64 left = c->gpr[RCX], to = c->gpr[RDI], room, in_segment;
 	u8 code[INSN_MAX];
 	unsigned n = code_bytes(v, code, sizeof(code));
 	struct insn i;
 
-	if (insn_decode(&i, code, n, c->mode) != DECODE_OK || !i.rep || (i.opcode & 0xfe) != 0x6c || i.map)
+	if (insn_decode(&i, code, n, c->decode_mode) != DECODE_OK || !i.rep || (i.opcode & 0xfe) != 0x6c || i.map)
 		return 1;
 	if (i.adsize != 8) {
 		left &= i.adsize == 2 ? 0xffff : 0xffffffff;
 		to &= i.adsize == 2 ? 0xffff : 0xffffffff;
 	}
+	in_segment = string_room(c, to, i.adsize);
 	if (c->mode != MODE_LONG64)
 		to += c->seg[SEG_ES].base;
-	room = (PAGE_SIZE - (to & ~PAGE_MASK)) / size;
+	room = PAGE_SIZE - (to & ~PAGE_MASK);
+	room = (in_segment < room ? in_segment : room) / size;
 	if ((c->rflags & (FL_DF | FL_TF)) || (c->dr[7] & 0xff) || v->guest_debug || !room)
 		return 1;
 	return (u32)(left < room ? left : room);

@@ -152,8 +152,9 @@ struct vm {
 	u32 manual_dirty;   /* KVM_DIRTY_LOG_* of KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
 	bool exception_payload, triple_fault_event;
 	pthread_rwlock_t memory_lock; /* who looks at memory outside of KVM_RUN, against a slot change */
-	u64 clock_tsc;	    /* kvmclock: host TSC at which the guest's clock read clock_ns */
+	u64 clock_tsc;	    /* kvmclock: host TSC at which the guest's clock read clock_ns; both atomic, see clock_get() */
 	u64 clock_ns;
+	u32 clock_version;  /* atomic: odd while they change */
 	s64 tsc_offset;	    /* of the vCPU that was written last: later ones join it */
 	u32 bsp_id;
 	u64 tss_addr, identity_map_addr;

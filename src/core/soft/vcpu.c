@@ -76,10 +76,11 @@ static int memfd_sized(const char *name, size_t size)
  * they are needed, each takes 10 microseconds. The kvm_run pages are a memfd so that user space can map them too; nobody else
  * sees the other one.
  */
-static struct vcpu *vcpu_map(void)
+static int vcpu_map(struct vcpu **ret_vcpu)
 {
 	const size_t face_size = run_size + sizeof(struct vcpu);
-	int run_fd = memfd_sized("kvm-vcpu", run_size), vcpu_fd = memfd_sized("kvcore-vcpu", sizeof(struct vcpu));
+	int run_fd = memfd_sized("kvm-vcpu", run_size);
+	int vcpu_fd = run_fd < 0 ? -1 : memfd_sized("kvcore-vcpu", sizeof(struct vcpu)), err = vcpu_fd < 0 ? -errno : -ENOMEM;
 	u8 *base = mmap(NULL, MMU_SETS * face_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	bool good = run_fd >= 0 && vcpu_fd >= 0 && base != MAP_FAILED;
 	struct vcpu *v = (struct vcpu *)(base + run_size);
@@ -96,12 +97,13 @@ static struct vcpu *vcpu_map(void)
 			close(run_fd);
 		if (base != MAP_FAILED)
 			munmap(base, MMU_SETS * face_size);
-		return NULL;
+		return err;
 	}
 	for (u32 k = 0; k < MMU_SETS; k++)
 		v->mmu.set[k] = (struct mmu_set){ .face = (struct cpu *)((u8 *)v + k * face_size), .mapped = k < 2 };
 	v->fd = run_fd;
-	return v;
+	*ret_vcpu = v;
+	return 0;
 }
 
 /* The descriptor itself belongs to the descriptor table. */
@@ -132,6 +134,7 @@ void vcpu_reset(struct vcpu *v, bool init_only)
 	v->pio_count = 0;
 	v->user_irq = -1;
 	v->inject_exc.pending = v->triple_fault = false;
+	__atomic_store_n(&v->nmi_pending, false, __ATOMIC_SEQ_CST); /* KVM forgets it at INIT, too */
 	c->exc.pending = false;
 	c->halted = false;
 	mmu_flush_all(c);
@@ -139,8 +142,8 @@ void vcpu_reset(struct vcpu *v, bool init_only)
 
 int vcpu_create(struct vm *vm, u32 id, struct vcpu **ret_vcpu)
 {
-	struct vcpu *v;
-	int err = 0;
+	struct vcpu *v = NULL;
+	int err;
 
 	if (id >= MAX_VCPU_IDS)
 		return -EINVAL;
@@ -149,9 +152,8 @@ int vcpu_create(struct vm *vm, u32 id, struct vcpu **ret_vcpu)
 		err = -EINVAL;
 	else if (vm_vcpu_by_id(vm, id))
 		err = -EEXIST;
-	v = err ? NULL : vcpu_map();
-	if (!err && !v)
-		err = -ENOMEM;
+	else
+		err = vcpu_map(&v);
 	if (err)
 		goto out;
 	v->vm = vm;

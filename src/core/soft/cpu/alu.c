@@ -269,13 +269,14 @@ __attribute__((target("cx16"))) static bool host_cas16(void *p, u64 old[2], cons
 
 static void cmpxchg16b(struct cpu *c, const struct insn *i)
 {
-	u64 la = insn_la(c, i, 16, true), old[2] = { c->gpr[RAX], c->gpr[RDX] };
+	u64 la = seg_la(c, i->seg, insn_ea(c, i), 16, true), old[2] = { c->gpr[RAX], c->gpr[RDX] };
 	u64 v[2] = { c->gpr[RBX], c->gpr[RCX] };
 	void *p;
 	bool ok;
 
-	if (la & 15)
+	if (la & 15) /* before #AC */
 		cpu_raise_err(c, EXC_GP, 0);
+	access_note(c, la, 16, true);
 	p = mem_ptr(c, la, 16);
 	if (p) {
 		ok = host_cas16(p, old, v);

@@ -87,7 +87,7 @@ void exec_ret(struct cpu *c, const struct insn *i)
 void exec_bound(struct cpu *c, const struct insn *i)
 {
 	unsigned size = i->opsize;
-	u64 la = insn_la(c, i, 2 * size, false);
+	u64 la = insn_la_aligned(c, i, 2 * size, size, false);
 	s64 index = sign_extend(gpr_get(c, i, i->reg, size), size);
 	s64 low = sign_extend(mem_load(c, la, size), size), high = sign_extend(mem_load(c, (u32)(la + size), size), size);
 

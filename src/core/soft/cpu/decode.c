@@ -225,13 +225,14 @@ static void decode_imm(struct insn *i, struct reader *r)
 	i->imm_size = (u8)(r->p - start);
 }
 
-/* Registers that do not exist, and gathers that name one twice. */
-static bool registers_exist(const struct insn *i)
+/* Registers that do not exist. REX.R says nothing about a segment register, of which there are eight numbers at most. */
+static bool registers_exist(struct insn *i)
 {
 	for (unsigned n = 0; n < i->d->nopnd; n++) {
 		switch (i->d->opnd[n].kind) {
 		case OP_S:
-			if ((i->modrm >> 3 & 7) > SEG_GS || (n == 0 && (i->modrm >> 3 & 7) == SEG_CS))
+			i->reg &= 7;
+			if (i->reg > SEG_GS || (n == 0 && i->reg == SEG_CS))
 				return false;
 			break;
 		case OP_C:
@@ -249,7 +250,7 @@ static bool registers_exist(const struct insn *i)
 	return true;
 }
 
-static bool row_allows(const struct insn *i)
+static bool row_allows(struct insn *i)
 {
 	u32 attr = i->d->attr;
 
@@ -330,8 +331,9 @@ static enum decode_result decode_modrm(struct insn *i, struct reader *r, const s
 	else
 		decode_mem(i, r, i->d->attr & D_VSIB);
 	if (i->d->attr & D_VSIB) {
-		if ((i->modrm & 7) != 4 || i->adsize == 2 || i->reg == i->index || i->reg == i->vvvv ||
-		    i->index == i->vvvv)
+		u8 mask = i->mode == MODE_LONG64 ? i->vvvv : i->vvvv & 7;
+
+		if ((i->modrm & 7) != 4 || i->adsize == 2 || i->reg == i->index || i->reg == mask || i->index == mask)
 			return DECODE_UD;
 	}
 	return DECODE_OK;

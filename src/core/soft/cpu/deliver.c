@@ -329,10 +329,17 @@ static bool escalate(struct cpu *c, unsigned *vector, enum deliver_kind *kind, b
 	return true;
 }
 
+/*
+ * An #AC whose handler has the program's own stack, which is not aligned, raises the next one, for ever. A processor hangs then;
+ * here the instruction is tried again, so that KVM_RUN can look up between.
+ */
+enum { ROUNDS_MAX = 8 };
+
 bool cpu_deliver(struct cpu *c, unsigned vector, enum deliver_kind kind, bool has_error, u32 error)
 {
 	jmp_buf jump, *outer = c->fault_jmp;
 	volatile bool ok = true;
+	volatile unsigned rounds = 0;
 	/* volatile: changed between setjmp() and longjmp() */
 	volatile struct {
 		unsigned vector;
@@ -355,8 +362,9 @@ bool cpu_deliver(struct cpu *c, unsigned vector, enum deliver_kind kind, bool ha
 		e.kind = k;
 		e.has_error = h;
 		e.error = x;
+		rounds++;
 	}
-	if (ok) {
+	if (ok && rounds < ROUNDS_MAX) {
 		c->exc.in_delivery = e.kind != DELIVER_SOFT;
 		event_enter(c, e.vector, e.kind, e.has_error, e.error, c->rip);
 		c->intr_shadow = 0;

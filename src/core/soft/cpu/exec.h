@@ -50,13 +50,19 @@ static inline u64 seg_la(struct cpu *c, unsigned seg, u64 off, unsigned len, boo
 	return la;
 }
 
-/* #AC and data breakpoints: off the hot path. */
-void access_inspect(struct cpu *c, u64 la, unsigned len, bool write);
+/* #AC, of what is not aligned to `align` bytes (1: whatever it is), and data breakpoints: off the hot path. */
+void access_inspect(struct cpu *c, u64 la, unsigned len, unsigned align, bool write);
 
-static inline void access_note(struct cpu *c, u64 la, unsigned len, bool write)
+static inline void access_note_aligned(struct cpu *c, u64 la, unsigned len, unsigned align, bool write)
 {
 	if (unlikely(c->watch || (c->cpl == 3 && (c->rflags & FL_AC))))
-		access_inspect(c, la, len, write);
+		access_inspect(c, la, len, align, write);
+}
+
+/* An operand of one piece. Vectors of 32 bytes are to be aligned to 16, what has 6 or 10 bytes to the larger of its parts. */
+static inline void access_note(struct cpu *c, u64 la, unsigned len, bool write)
+{
+	access_note_aligned(c, la, len, len == 6 || len == 10 ? len - 2 : len > 16 ? 16 : len, write);
 }
 
 static inline u64 insn_ea(const struct cpu *c, const struct insn *i)
@@ -79,6 +85,15 @@ static inline u64 insn_la(struct cpu *c, const struct insn *i, unsigned len, boo
 	u64 la = seg_la(c, i->seg, insn_ea(c, i), len, write);
 
 	access_note(c, la, len, write);
+	return la;
+}
+
+/* Of several parts: each is aligned to `align` if the first one is. */
+static inline u64 insn_la_aligned(struct cpu *c, const struct insn *i, unsigned len, unsigned align, bool write)
+{
+	u64 la = seg_la(c, i->seg, insn_ea(c, i), len, write);
+
+	access_note_aligned(c, la, len, align, write);
 	return la;
 }
 

@@ -279,7 +279,7 @@ static void far_operand(struct cpu *c, const struct insn *i, u16 *ret_sel, u64 *
 		*ret_sel = (u16)i->imm2;
 		return;
 	}
-	la = insn_la(c, i, i->opsize + 2u, false);
+	la = insn_la_aligned(c, i, i->opsize + 2u, i->opsize, false);
 	*ret_off = mem_load(c, la, i->opsize);
 	la += i->opsize;
 	*ret_sel = (u16)mem_load(c, c->mode == MODE_LONG64 ? la : (u32)la, 2);

@@ -192,6 +192,8 @@ static void execute_debug(struct cpu *c)
 	execute(c);
 	if (!c->keep_rf)
 		c->rflags &= ~(u64)FL_RF;
+	if (c->intr_shadow == 2) /* a load of SS: what its operand has met is told behind the next instruction */
+		return;
 	bits = c->trap_bits;
 	c->trap_bits = 0;
 	if (trap && !c->no_trap)

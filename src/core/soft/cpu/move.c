@@ -109,7 +109,7 @@ void exec_lxs(struct cpu *c, const struct insn *i)
 		u8 seg;
 	} loads[] = { { INSN_LES, SEG_ES }, { INSN_LDS, SEG_DS }, { INSN_LSS, SEG_SS }, { INSN_LFS, SEG_FS },
 		      { INSN_LGS, SEG_GS } };
-	u64 la = insn_la(c, i, i->opsize + 2u, false);
+	u64 la = insn_la_aligned(c, i, i->opsize + 2u, i->opsize, false);
 	u64 off = mem_load(c, la, i->opsize);
 	u16 sel = (u16)mem_load(c, c->mode == MODE_LONG64 ? la + i->opsize : (u32)(la + i->opsize), 2);
 

@@ -37,14 +37,10 @@ u64 seg_linear(struct cpu *c, enum seg_id seg, u64 offset, unsigned len, bool wr
 	return (u32)(s->base + off);
 }
 
-void access_inspect(struct cpu *c, u64 la, unsigned len, bool write)
+void access_inspect(struct cpu *c, u64 la, unsigned len, unsigned align, bool write)
 {
-	if (c->cpl == 3 && (c->rflags & FL_AC) && (c->cr0 & CR0_AM)) {
-		unsigned align = len == 6 || len == 10 ? len - 2 : len > 8 ? 8 : len;
-
-		if (la & (align - 1))
-			cpu_raise_err(c, EXC_AC, 0);
-	}
+	if (c->cpl == 3 && (c->rflags & FL_AC) && (c->cr0 & CR0_AM) && (la & (align - 1)))
+		cpu_raise_err(c, EXC_AC, 0);
 	for (unsigned n = 0; c->watch && n < 4; n++) {
 		static const u8 lengths[4] = { 1, 2, 8, 4 };
 		unsigned kind = c->dr[7] >> (16 + 4 * n) & 3, dlen = lengths[c->dr[7] >> (18 + 4 * n) & 3];
@@ -126,8 +122,8 @@ void desc_parse(struct segment *s, u16 sel, u64 raw)
 
 const struct segment *seg_plain(struct cpu *c, u16 sel, bool code)
 {
-	struct segment *s = &c->plain[sel / 8 % PLAIN_COUNT].seg;
-	u64 *known = &c->plain[sel / 8 % PLAIN_COUNT].raw, raw, rpl = SEL_RPL(sel);
+	struct segment *s = &c->plain[code][sel / 8 % PLAIN_COUNT].seg;
+	u64 *known = &c->plain[code][sel / 8 % PLAIN_COUNT].raw, raw, rpl = SEL_RPL(sel);
 
 	if (SEL_TI(sel) || !SEL_INDEX(sel) || (sel | 7u) > c->gdtr.limit)
 		return NULL;

@@ -22,7 +22,8 @@ void stack_open(struct cpu *c, struct stack *s)
 	s->sp = c->gpr[RSP] & s->mask;
 }
 
-static u64 stack_la(struct stack *s, u64 sp, unsigned size, bool write)
+/* Not yet an access: nobody is told. */
+static u64 stack_range(struct stack *s, u64 sp, unsigned size)
 {
 	const struct segment *ss = s->ss;
 	u32 off = (u32)sp, last = off + size - 1;
@@ -38,7 +39,15 @@ static u64 stack_la(struct stack *s, u64 sp, unsigned size, bool write)
 			cpu_raise_err(s->c, EXC_SS, s->err);
 		la = (u32)(ss->base + off);
 	}
-	access_note(s->c, la, size, write);
+	return la;
+}
+
+/* The stack of an inner level is not the program's that has to keep things aligned. */
+static u64 stack_la(struct stack *s, u64 sp, unsigned size, bool write)
+{
+	u64 la = stack_range(s, sp, size);
+
+	access_note_aligned(s->c, la, size, s->view == VIEW_USER ? size : 1, write);
 	return la;
 }
 
@@ -68,7 +77,7 @@ void stack_check(struct stack *s, unsigned n)
 	u64 sp = (s->sp - n) & s->mask;
 
 	if (sp < s->sp) /* else it wraps: the pushes check each for itself */
-		mmu_check_write(s->c, stack_la(s, sp, n, true), n, s->view);
+		mmu_check_write(s->c, stack_range(s, sp, n), n, s->view);
 }
 
 void stack_commit(const struct stack *s)
@@ -250,7 +259,7 @@ void exec_enter(struct cpu *c, const struct insn *i)
 	if (level)
 		stack_push(&s, frame, size);
 	s.sp = (s.sp - (u16)i->imm) & s.mask;
-	mmu_check_write(c, stack_la(&s, s.sp, 1, true), 1, s.view);
+	mmu_check_write(c, stack_range(&s, s.sp, 1), 1, s.view);
 	gpr_put(c, i, RBP, s.mask == 0xffff ? 2 : size, frame);
 	stack_commit(&s);
 }

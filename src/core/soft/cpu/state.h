@@ -310,7 +310,7 @@ struct single_access {
 #define DECODED_COUNT 2048u
 #define DECODED_SIZE 192u
 
-/* Segments that transfers load all the time, by selector. */
+/* Segments that transfers load all the time, by selector; code and data apart, of which IRET needs one each. */
 #define PLAIN_COUNT 8u
 #define OPS_MAX 1024u
 
@@ -396,7 +396,7 @@ struct cpu {
 	struct {
 		u64 raw;
 		struct segment seg; /* type 0: empty */
-	} plain[PLAIN_COUNT]; /* seg_plain() */
+	} plain[2][PLAIN_COUNT]; /* seg_plain(): [1] is code */
 	/* cache of decoded instructions */
 	u8 decoded[DECODED_COUNT][DECODED_SIZE] __attribute__((aligned(64)));
 };

@@ -102,7 +102,7 @@ void exec_sysexit(struct cpu *c, const struct insn *i)
 
 	if (cpu_long(c) && vendor_is_amd(c))
 		cpu_raise(c, EXC_UD);
-	if (!sel || c->mode == MODE_REAL || (wide && (!is_canonical(c->gpr[RCX]) || !is_canonical(c->gpr[RDX]))))
+	if (c->cpl || !sel || c->mode == MODE_REAL || (wide && (!is_canonical(c->gpr[RCX]) || !is_canonical(c->gpr[RDX]))))
 		cpu_raise_err(c, EXC_GP, 0);
 	set_flat(c, SEG_CS, (u16)((sel + (wide ? 32 : 16)) | 3), 3, wide);
 	set_flat(c, SEG_SS, (u16)((sel + (wide ? 40 : 24)) | 3), 3, false);

@@ -193,7 +193,7 @@ void exec_invpcid(struct cpu *c, const struct insn *i)
 	u64 type = c->mode == MODE_LONG64 ? c->gpr[i->reg] : (u32)c->gpr[i->reg], desc[2];
 
 	mmu_read(c, insn_la(c, i, 16, false), desc, 16, c->view);
-	if (type > 3 || (type < 2 && ((desc[0] >> 12) || (!(c->cr4 & CR4_PCIDE) && desc[0]))) ||
+	if (type > 3 || (desc[0] >> 12) || (type < 2 && !(c->cr4 & CR4_PCIDE) && desc[0]) ||
 	    (type == 0 && !is_canonical(desc[1])))
 		cpu_raise_err(c, EXC_GP, 0);
 	if (type == 0)
@@ -210,6 +210,8 @@ void exec_invpcid(struct cpu *c, const struct insn *i)
 
 void exec_hlt(struct cpu *c, const struct insn *i)
 {
+	if (c->rflags & FL_TF) /* the trap behind it ends the halt at once */
+		return;
 	c->rip = c->next_rip;
 	c->rflags &= ~(u64)FL_RF;
 	c->halted = true;

@@ -86,6 +86,9 @@ static void check_pending(struct cpu *c, const struct insn *i)
 	case INSN_FNSAVE:
 	case INSN_FNCLEX:
 	case INSN_FNINIT:
+	case INSN_FNENI:
+	case INSN_FNDISI:
+	case INSN_FNSETPM:
 		return;
 	default:
 		cpu_raise(c, EXC_MF);

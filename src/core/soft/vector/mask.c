@@ -5,25 +5,31 @@
  */
 #include <string.h>
 #include "../cpu/decode.h"
-#include "vec.h"
+#include "x87.h"
 
 static bool selected(const u8 *mask, unsigned n, unsigned size)
 {
 	return mask[n * size + size - 1] & 0x80;
 }
 
-static void store_selected(struct cpu *c, enum seg_id seg, u64 ea, u8 adsize, const u8 *data, const u8 *mask,
-			   unsigned size, unsigned count)
+/* No alignment check of elements. `wrap`: of the offset of each, the bits that count. */
+static u64 element_la(struct cpu *c, enum seg_id seg, u64 ea, u64 wrap, unsigned size, bool write)
+{
+	u64 la = seg_la(c, seg, ea & wrap, size, write);
+
+	access_note_aligned(c, la, size, 1, write);
+	return la;
+}
+
+static void store_selected(struct cpu *c, enum seg_id seg, u64 ea, u64 wrap, const u8 *data, const u8 *mask, unsigned size,
+			   unsigned count)
 {
 	u64 la[32];
 
 	for (unsigned n = 0; n < count; n++) {
-		u64 at = ea + n * size;
-
 		if (!selected(mask, n, size))
 			continue;
-		at = adsize == 8 ? at : adsize == 4 ? (u32)at : (u16)at;
-		la[n] = seg_la(c, seg, at, size, true);
+		la[n] = element_la(c, seg, ea + n * size, wrap, size, true);
 		mmu_check_write(c, la[n], size, c->view);
 	}
 	for (unsigned n = 0; n < count; n++)
@@ -31,21 +37,33 @@ static void store_selected(struct cpu *c, enum seg_id seg, u64 ea, u8 adsize, co
 			mmu_write(c, la[n], data + n * size, size, c->view);
 }
 
-static void maskmov_bytes(struct cpu *c, const struct insn *i)
+static void store_bytes(struct cpu *c, const struct insn *i, const union vec *data, const union vec *mask, unsigned count)
+{
+	u64 wrap = ~0ull >> (64 - 8 * i->adsize);
+
+	store_selected(c, i->seg, addr_reg(c, RDI, i->adsize), wrap, data->b, mask->b, 1, count);
+}
+
+static void maskmovdqu(struct cpu *c, const struct insn *i)
+{
+	union vec data, mask;
+
+	vec_get(i->reg, &data);
+	vec_get(i->rm, &mask);
+	store_bytes(c, i, &data, &mask, 16);
+}
+
+/* The x87 goes over to MMX when nothing can fault any more, so not by mmx_get(). */
+static void maskmovq(struct cpu *c, const struct insn *i)
 {
 	union vec data = {0}, mask = {0};
-	u64 ea = addr_reg(c, RDI, i->adsize);
-	unsigned count = 16;
+	struct x87 x;
 
-	if (i->d->op == INSN_MASKMOVQ) {
-		count = 8;
-		data.q[0] = mmx_get(i->reg & 7);
-		mask.q[0] = mmx_get(i->rm & 7);
-	} else {
-		vec_get(i->reg, &data);
-		vec_get(i->rm, &mask);
-	}
-	store_selected(c, i->seg, ea, i->adsize, data.b, mask.b, 1, count);
+	x87_get(&x);
+	data.q[0] = x.reg[i->reg & 7].sig;
+	mask.q[0] = x.reg[i->rm & 7].sig;
+	store_bytes(c, i, &data, &mask, 8);
+	mmx_get(0);
 }
 
 static void maskmov(struct cpu *c, const struct insn *i)
@@ -60,15 +78,12 @@ static void maskmov(struct cpu *c, const struct insn *i)
 	vec_get(i->vvvv, &mask);
 	if (store) {
 		vec_get(i->reg, &data);
-		store_selected(c, i->seg, ea, i->adsize, data.b, mask.b, size, count);
+		store_selected(c, i->seg, ea, ~0ull, data.b, mask.b, size, count);
 		return;
 	}
-	for (unsigned n = 0; n < count; n++) {
-		u64 at = i->adsize == 8 ? ea + n * size : (u32)(ea + n * size);
-
+	for (unsigned n = 0; n < count; n++)
 		if (selected(mask.b, n, size))
-			mmu_read(c, seg_la(c, i->seg, at, size, false), data.b + n * size, size, c->view);
-	}
+			mmu_read(c, element_la(c, i->seg, ea + n * size, ~0ull, size, false), data.b + n * size, size, c->view);
 	vec_set(i->reg, &data);
 }
 
@@ -92,9 +107,8 @@ static void gather(struct cpu *c, const struct insn *i)
 		if (isize == 4)
 			at = (u64)(s64)(s32)at;
 		at = base + (at << i->scale);
-		if (i->adsize == 4)
-			at = (u32)at;
-		mmu_read(c, seg_la(c, i->seg, at, size, false), data.b + n * size, size, c->view);
+		mmu_read(c, element_la(c, i->seg, at, i->adsize == 4 ? UINT32_MAX : ~0ull, size, false), data.b + n * size,
+			 size, c->view);
 	}
 	vec_set(i->reg, &data);
 	vec_set(i->vvvv, &zero);
@@ -106,6 +120,8 @@ void vector_masked(struct cpu *c, const struct insn *i)
 		gather(c, i);
 	else if (i->mem)
 		maskmov(c, i);
+	else if (i->d->op == INSN_MASKMOVQ)
+		maskmovq(c, i);
 	else
-		maskmov_bytes(c, i);
+		maskmovdqu(c, i);
 }

@@ -68,6 +68,7 @@ static void fxsave(struct cpu *c, const struct insn *i)
 	const u32 mask = MXCSR_VALID;
 	struct area a;
 
+	access_note_aligned(c, la, bytes, 1, true);
 	mmu_check_write(c, la, 512, c->view);
 	save_host(&a);
 	memcpy(a.b + 28, &mask, 4);
@@ -79,6 +80,7 @@ static void fxrstor(struct cpu *c, const struct insn *i)
 	u64 la = area_la(c, i, 512, 16, false);
 	struct area a, in;
 
+	access_note_aligned(c, la, FPU_XMM + vector_bytes(c), 1, false);
 	mmu_read(c, la, in.b, 512, c->view);
 	if (get32(in.b + FPU_MXCSR) & ~MXCSR_VALID)
 		cpu_raise_err(c, EXC_GP, 0);
@@ -125,11 +127,14 @@ static void xsave(struct cpu *c, const struct insn *i)
 
 		if (pieces[n].at == FPU_MXCSR && compact)
 			want = rfbm & in_use & 2;
-		if (want & pieces[n].features)
-			mmu_write(c, la + pieces[n].at, a.b + pieces[n].at, pieces[n].bytes, c->view);
+		if (!(want & pieces[n].features))
+			continue;
+		access_note_aligned(c, la + pieces[n].at, pieces[n].bytes, 1, true);
+		mmu_write(c, la + pieces[n].at, a.b + pieces[n].at, pieces[n].bytes, c->view);
 	}
 	header[0] = bv;
 	header[1] = COMPACT | rfbm;
+	access_note_aligned(c, la + HEADER, compact ? 16 : 8, 1, true);
 	mmu_write(c, la + HEADER, header, compact ? 16 : 8, c->view);
 }
 
@@ -165,6 +170,7 @@ static void xrstor(struct cpu *c, const struct insn *i)
 	load = rfbm & get64(in.b + HEADER);
 	if (load & 4)
 		mmu_read(c, la + FPU_AVX_OFFSET, in.b + FPU_AVX_OFFSET, vector_bytes(c), c->view);
+	access_note_aligned(c, la + HEADER, 64, 1, false);
 	want_mxcsr = compact ? rfbm & 2 : rfbm & 6;
 	if (!compact || (load & 2))
 		mxcsr = get32(in.b + FPU_MXCSR);
@@ -174,10 +180,12 @@ static void xrstor(struct cpu *c, const struct insn *i)
 	for (unsigned n = 0; n < ARRAY_SIZE(pieces); n++) {
 		const struct piece *p = &pieces[n];
 
-		if (load & p->features)
+		if (load & p->features) {
+			access_note_aligned(c, la + p->at, p->bytes, 1, false);
 			memcpy(a.b + p->at, in.b + p->at, p->bytes);
-		else if (rfbm & p->features)
+		} else if (rfbm & p->features) {
 			memset(a.b + p->at, 0, p->bytes);
+		}
 	}
 	if (rfbm & ~load & 1)
 		memcpy(a.b, (const u16[]){0x37f}, 2);

@@ -87,6 +87,9 @@ const struct x87_op x87_control[] = {
 	{INSN_FFREE, ffree},
 	{INSN_FFREEP, ffree, 0, 1},
 	{INSN_FNOP, fnop, .keeps_c1 = true},
+	{INSN_FNENI, fnop, .keeps_c1 = true}, /* meant something to the 8087, the next one to the 80287 */
+	{INSN_FNDISI, fnop, .keeps_c1 = true},
+	{INSN_FNSETPM, fnop, .keeps_c1 = true},
 	{INSN_FWAIT, fnop, .keeps_c1 = true},
 	{INSN_EMMS, emms, .keeps_c1 = true},
 	{INSN_FXAM, fxam},

@@ -87,7 +87,7 @@ void x87_env(struct cpu *c, const struct insn *i)
 	bool store = i->d->op == INSN_FNSAVE || i->d->op == INSN_FNSTENV;
 	struct env e = {.field = i->opsize == 2 ? 2 : 4};
 	unsigned bytes = ENV_FIELDS * e.field + (registers ? 80 : 0);
-	u64 la = seg_la(c, i->seg, insn_ea(c, i), bytes, store);
+	u64 la = insn_la_aligned(c, i, bytes, e.field, store);
 	struct x87 x;
 
 	if (!store) {
