@@ -304,6 +304,41 @@ static void tlb_and_flushes(void **state)
 	assert_int_equal(byte, 11);
 }
 
+/* Where c would go on at LA in this mode: what cpu_put_jump() noted, or 0. */
+static uint64_t jump_known(enum cpu_mode mode, unsigned cpl)
+{
+	c->mode = (uint8_t)mode;
+	c->cpl = (uint8_t)cpl;
+	c->view = cpl ? VIEW_USER : VIEW_KERNEL;
+	c->rip = LA;
+	return (uintptr_t)cpu_get_jump(c);
+}
+
+/* With supervisor code in global pages MOV CR3 drops user code's targets alone, but those of each code size. */
+static void targets_of_user_code(void **state)
+{
+	static const enum cpu_mode modes[] = { MODE_LONG64, MODE_COMPAT32 };
+	uint64_t gpa;
+	uint8_t *host;
+	uint32_t error;
+	bool mmio;
+
+	for (unsigned m = 0; m < 2; m++)
+		for (unsigned cpl = 0; cpl <= 3; cpl += 3) {
+			long_mode();
+			*entry(0x4008) |= cpl ? 0 : 0x100;
+			jump_known(modes[m], cpl);
+			assert_true(mmu_fetch(c, LA, &gpa, &host, &error, &mmio));
+			cpu_put_jump(c, 1234);
+			assert_int_equal(jump_known(modes[m], cpl), 1234);
+			mmu_set_cr3(c, ROOT, false);
+			assert_int_equal(jump_known(modes[m], cpl), cpl ? 0 : 1234);
+		}
+	c->mode = MODE_LONG64;
+	c->cpl = 0;
+	c->view = VIEW_KERNEL;
+}
+
 static void many_flushes(void **state)
 {
 	uint8_t byte;
@@ -539,7 +574,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(permissions), cmocka_unit_test(upper_levels), cmocka_unit_test(large_pages),
 		cmocka_unit_test(mode_32), cmocka_unit_test(mode_pae), cmocka_unit_test(page_crossing),
-		cmocka_unit_test(tlb_and_flushes), cmocka_unit_test(many_flushes), cmocka_unit_test(address_spaces),
+		cmocka_unit_test(tlb_and_flushes), cmocka_unit_test(targets_of_user_code),
+		cmocka_unit_test(many_flushes), cmocka_unit_test(address_spaces),
 		cmocka_unit_test(give_back),
 		cmocka_unit_test(code_page_of_all_spaces), cmocka_unit_test(upper_levels_are_kept), cmocka_unit_test(dirty_log),
 		cmocka_unit_test(code_pages_close_writes), cmocka_unit_test(code_goes_after_the_write),
