@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The tables of a translation in progress (struct tx) hold what the worst block has for them: blocks of as many instructions as
+ * there may be, each with the most of one kind. They are translated, not run.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tx.h"
+
+#define GPA 0x10000u
+
+static struct vm *vm;
+static struct cpu *c;
+static u8 page[PAGE_SIZE] __attribute__((aligned(4096)));
+static size_t used;
+
+static int setup(void **state)
+{
+	struct vcpu *v;
+
+	(void)state;
+	unsetenv("KVCORE_JIT");
+	assert_int_equal(vm_create(&vm), 0);
+	assert_int_equal(vcpu_create(vm, 0, &v), 0);
+	c = &v->cpu;
+	c->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXSAVE | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	vm_put(vm);
+	return 0;
+}
+
+static void begin(void)
+{
+	memset(page, 0xcc, sizeof(page));
+	used = 0;
+}
+
+static void add(unsigned times, const char *bytes, size_t size)
+{
+	for (; times; times--, used += size)
+		memcpy(page + used, bytes, size);
+}
+#define ADD(times, bytes) add(times, bytes, sizeof(bytes) - 1)
+
+static const struct tx *translate(u8 view, u32 insns)
+{
+	struct jit *j = vm->jit;
+	struct block_source src = { .host = page, .key = view | KEY_VEC };
+
+	if (!j)
+		skip();
+	jit_flush(j);
+	src.page = page_create(j, GPA);
+	assert_non_null(block_translate(j, c, &src));
+	assert_int_equal(j->tx->n, insns);
+	assert_true(j->tx->slow_count <= ARRAY_SIZE(j->tx->slow));
+	assert_true(j->tx->interp_count <= ARRAY_SIZE(j->tx->interp));
+	assert_true(j->tx->edge_count <= ARRAY_SIZE(j->tx->edge));
+	assert_true(j->tx->side_count <= ARRAY_SIZE(j->tx->side));
+	assert_true(j->tx->site_count <= ARRAY_SIZE(j->tx->site));
+	return j->tx;
+}
+
+/* Each PUSH looks up the stack's page twice, as its operand is far away, and may fault there; so may each ADDPS. */
+static void sites(void **state)
+{
+	(void)state;
+	begin();
+	ADD(MAX_GROUPS / 2, "\xff\xb4\x24\x00\x10\x00\x00"); /* push qword [rsp + 0x1000] */
+	ADD(BLOCK_INSNS - MAX_GROUPS / 2, "\x0f\x58\xc1");   /* addps xmm0, xmm1 */
+	assert_int_equal(translate(VIEW_USER, BLOCK_INSNS)->site_count, BLOCK_INSNS + MAX_GROUPS / 2);
+}
+
+/* WRFSBASE goes to the interpreter for two causes, SYSRET for four. */
+static void interpreted(void **state)
+{
+	(void)state;
+	begin();
+	ADD(BLOCK_INSNS - 1, "\xf3\x48\x0f\xae\xd0"); /* wrfsbase rax */
+	ADD(1, "\x48\x0f\x07");
+	assert_int_equal(translate(VIEW_KERNEL, BLOCK_INSNS)->interp_count, 2 * (BLOCK_INSNS - 1) + 4);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sites), cmocka_unit_test(interpreted),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
