@@ -496,6 +496,35 @@ static void upper_levels_are_kept(void **state)
 	assert_int_equal(r.error, PF_P | PF_W | PF_U);
 }
 
+/* While a split access waits for the world to stop, user space may put other memory where the page tables were. */
+static void memory_changes_before_split(void **state)
+{
+	uint8_t *before = ram, *after = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct mmu_split s;
+
+	long_mode();
+	*entry(0x4010) = (PAGE + 0x1000) | 7;
+	read_byte(LA);
+	read_byte(LA + 0x1000);
+	memcpy(after, ram, 0x10000);
+	ram = after;
+	*entry(0x4008) = (PAGE + 0x3000) | 7;
+	set_region(0, 0, 0, 0);
+	set_region(0, 0, RAM_SIZE, 0);
+	assert_true(mmu_split_begin(c, LA + 0xffd, 8, VIEW_KERNEL, &s));
+	mmu_split_end(c);
+	assert_ptr_equal(s.piece[0].host, after + PAGE + 0x3ffd);
+	assert_ptr_equal(s.piece[1].host, after + PAGE + 0x1000);
+	assert_true(c->req & REQ_TLB_FLUSH); /* what else waits for it has not seen it yet */
+	after[PAGE + 0x3000] = 44;
+	assert_int_equal(read_byte(LA), 44);
+	set_region(0, 0, 0, 0);
+	ram = before;
+	set_region(0, 0, RAM_SIZE, 0);
+	mmu_flush_all(c);
+	munmap(after, RAM_SIZE);
+}
+
 static void dirty_log(void **state)
 {
 	uint64_t bitmap[RAM_SIZE / 4096 / 64];
@@ -577,7 +606,8 @@ int main(void)
 		cmocka_unit_test(tlb_and_flushes), cmocka_unit_test(targets_of_user_code),
 		cmocka_unit_test(many_flushes), cmocka_unit_test(address_spaces),
 		cmocka_unit_test(give_back),
-		cmocka_unit_test(code_page_of_all_spaces), cmocka_unit_test(upper_levels_are_kept), cmocka_unit_test(dirty_log),
+		cmocka_unit_test(code_page_of_all_spaces), cmocka_unit_test(upper_levels_are_kept),
+		cmocka_unit_test(memory_changes_before_split), cmocka_unit_test(dirty_log),
 		cmocka_unit_test(code_pages_close_writes), cmocka_unit_test(code_goes_after_the_write),
 	};
 
