@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The tables of a translation in progress (struct tx) hold what the worst block has for them: blocks of as many instructions as
- * there may be, each with the most of one kind. They are translated, not run.
+ * Blocks that are translated, not run. The tables of a translation in progress (struct tx) hold what the worst block has for
+ * them: as many instructions as there may be, each with the most of one kind. And nothing is emitted that the host lacks.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -91,10 +91,35 @@ static void interpreted(void **state)
 	assert_int_equal(translate(VIEW_KERNEL, BLOCK_INSNS)->interp_count, 2 * (BLOCK_INSNS - 1) + 4);
 }
 
+static unsigned rorx_in(const struct jit *j)
+{
+	const struct block *b = j->blocks[j->block_count - 1];
+	unsigned count = 0;
+
+	for (u32 at = b->start; at + 4 <= b->code_end; at++)
+		count += j->code_w[at] == 0xc4 && (j->code_w[at + 1] & 31) == 3 && (j->code_w[at + 2] & 3) == 3 &&
+			 j->code_w[at + 3] == 0xf0;
+	return count;
+}
+
+/* RORX is BMI2's. */
+static void rotations(void **state)
+{
+	(void)state;
+	begin();
+	ADD(1, "\x48\x8b\x00\xc3"); /* mov rax, [rax]; ret */
+	emit_init(true);
+	translate(VIEW_USER, 2);
+	assert_int_equal(rorx_in(vm->jit), 2);
+	emit_init(false);
+	translate(VIEW_USER, 2);
+	assert_int_equal(rorx_in(vm->jit), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sites), cmocka_unit_test(interpreted),
+		cmocka_unit_test(sites), cmocka_unit_test(interpreted), cmocka_unit_test(rotations),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
