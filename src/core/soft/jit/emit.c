@@ -11,7 +11,7 @@ static bool has_rorx;
 
 void emit_init(bool bmi2)
 {
-	has_rorx = bmi2;
+	__atomic_store_n(&has_rorx, bmi2, __ATOMIC_RELAXED); /* VMs of one process: the same again */
 }
 
 /* Where the next instruction goes, or NULL: there is no room. */
@@ -273,7 +273,7 @@ void emit_ror32(struct emit *e, u8 dst, u8 src, u8 count)
 	struct host_op rorx = { .vex = true, .map = 3, .pp = 3, .opcode = 0xf0, .imm_size = 1, .imm = count };
 	struct host_op ror = { .opcode = 0xc1, .imm_size = 1, .imm = count };
 
-	if (likely(has_rorx)) {
+	if (likely(__atomic_load_n(&has_rorx, __ATOMIC_RELAXED))) {
 		op_reg(e, &rorx, dst, src);
 		return;
 	}
