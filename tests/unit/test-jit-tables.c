@@ -10,6 +10,8 @@
 #include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cpu/host.h"
+#include "cpuid.h"
 #include "tx.h"
 
 #define GPA 0x10000u
@@ -116,10 +118,42 @@ static void rotations(void **state)
 	assert_int_equal(rorx_in(vm->jit), 0);
 }
 
+static void see_gates(bool ret_open[GATE_COUNT])
+{
+	for (unsigned g = 0; g < GATE_COUNT; g++)
+		ret_open[g] = host_cpuid_gate(c, g);
+}
+
+/* Whatever CPUID says, instructions that the host lacks raise #UD: copied to it they would end the process. */
+static void gates(void **state)
+{
+	bool at_first[GATE_COUNT], all[GATE_COUNT], offered[GATE_COUNT];
+	struct kvm_cpuid_entry2 table[80];
+	int count = cpuid_supported(table, ARRAY_SIZE(table));
+
+	(void)state;
+	assert_true(count > 0);
+	see_gates(at_first);
+	assert_int_equal(cpuid_set(c->vcpu, table, (u32)count), 0);
+	see_gates(offered);
+	for (int n = 0; n < count; n++)
+		table[n].eax = table[n].ebx = table[n].ecx = table[n].edx = ~0u;
+	assert_int_equal(cpuid_set(c->vcpu, table, (u32)count), 0);
+	see_gates(all);
+	assert_true(offered[GATE_SSE2] && !offered[GATE_XSAVES] && !offered[GATE_MONITOR]);
+	offered[GATE_MONITOR] = true; /* needs nothing of the host */
+	assert_memory_equal(at_first, offered, sizeof(offered));
+	assert_memory_equal(all, offered, sizeof(offered));
+	assert_int_equal(cpuid_set(c->vcpu, table, 0), 0);
+	see_gates(all);
+	for (unsigned g = 1; g < GATE_COUNT; g++)
+		assert_false(all[g]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sites), cmocka_unit_test(interpreted), cmocka_unit_test(rotations),
+		cmocka_unit_test(sites), cmocka_unit_test(interpreted), cmocka_unit_test(rotations), cmocka_unit_test(gates),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
