@@ -261,6 +261,27 @@ static void page_crossing(void **state)
 	assert_int_equal(ram[PAGE + 0xffd], 0xaa); /* nothing was written */
 }
 
+/* Descriptor tables and stacks of a 64-bit kernel, while 32-bit code runs; and its own data, which end at 4 GiB. */
+static void page_crossing_in_32_bit_code(void **state)
+{
+	const uint64_t high = 0xffffffffc0000000 | LA; /* slots 511, 511, 1, 1: nothing is at its lower half */
+	uint64_t value = 0x1122334455667788, back = 0, cr2;
+	uint32_t error;
+
+	long_mode();
+	*entry(ROOT + 8 * 511) = 0x6007;
+	*entry(0x6000 + 8 * 511) = 0x3007;
+	*entry(0x4010) = (PAGE + 0x5000) | 7;
+	c->mode = MODE_COMPAT32;
+	mmu_write(c, high + 0xffd, &value, 8, VIEW_KERNEL);
+	mmu_read(c, high + 0xffd, &back, 8, VIEW_KERNEL);
+	assert_int_equal(back, value);
+	assert_memory_equal(ram + PAGE + 0x5000, "\x55\x44\x33\x22\x11", 5);
+	assert_true(raises(0xfffffffd, 8, false, &error, &cr2));
+	assert_int_equal(cr2, 0xfffffffd);
+	c->mode = MODE_LONG64;
+}
+
 static void tlb_and_flushes(void **state)
 {
 	uint8_t byte = 1;
@@ -603,7 +624,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(permissions), cmocka_unit_test(upper_levels), cmocka_unit_test(large_pages),
 		cmocka_unit_test(mode_32), cmocka_unit_test(mode_pae), cmocka_unit_test(page_crossing),
-		cmocka_unit_test(tlb_and_flushes), cmocka_unit_test(targets_of_user_code),
+		cmocka_unit_test(page_crossing_in_32_bit_code), cmocka_unit_test(tlb_and_flushes),
+		cmocka_unit_test(targets_of_user_code),
 		cmocka_unit_test(many_flushes), cmocka_unit_test(address_spaces),
 		cmocka_unit_test(give_back),
 		cmocka_unit_test(code_page_of_all_spaces), cmocka_unit_test(upper_levels_are_kept),

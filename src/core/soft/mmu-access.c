@@ -38,10 +38,10 @@ static inline void copy_piece(void *dst, const void *src, unsigned n)
 	memcpy(dst, src, n);
 }
 
-/* The second page of an access; linear addresses wrap at 4 GiB outside long mode. */
+/* The second page of an access; those of 32-bit code wrap at 4 GiB, not those to its 64-bit kernel's tables and stack. */
 static inline u64 la_add(const struct cpu *c, u64 la, u64 n)
 {
-	return c->mode == MODE_LONG64 ? la + n : (u32)(la + n);
+	return c->mode == MODE_LONG64 || la > UINT32_MAX ? la + n : (u32)(la + n);
 }
 
 static void mmio_pieces(struct cpu *c, u64 gpa, u8 *data, unsigned n, bool write)
