@@ -20,8 +20,8 @@ struct regs {
 };
 
 /* One instruction (gen.c), or a sequence that is entered at its first and left behind its last (sequence.c). */
-#define SEQ_MAX	   30
-#define CODE_BYTES 384
+#define SEQ_MAX	   62
+#define CODE_BYTES 900
 struct test_case {
 	const struct insn_row *row; /* NULL: a sequence */
 	struct insn insn; /* the only one; in a sequence the one that is being generated, later the one that faulted */
@@ -53,6 +53,7 @@ extern enum cpu_mode test_mode; /* MODE_LONG64, or MODE_COMPAT32 */
 
 #define EXIT_BYTES 24u /* room behind the code for the native engine's way out */
 bool native_open(void);
+void native_leave_out(void); /* instead: no case runs on it, so all that an engine can do may be in them */
 bool native_has_bases(void); /* cases may choose those of FS and GS, else they are none of theirs */
 /* False: the case wrote over the way out behind it, which engines do not have there; *o is void. */
 bool native_run_case(const struct test_case *t, struct outcome *o);

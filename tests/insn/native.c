@@ -125,22 +125,35 @@ static bool map_at(u64 at, size_t size, int prot)
 	return mmap((void *)at, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == (void *)at;
 }
 
+static bool left_out;
+
 bool native_has_bases(void)
 {
-	return native_state.host_fs;
+	return left_out ? test_mode == MODE_LONG64 : native_state.host_fs;
 }
 
-bool native_open(void)
+static void catch_signals(void)
 {
 	static u8 stack[65536];
 	struct sigaction sa = {.sa_sigaction = native_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 	const int caught[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
 
-	if (test_mode == MODE_LONG64 && (getauxval(AUX_HWCAP2) & HWCAP2_FSGSBASE_BIT))
-		__asm__ volatile("rdfsbase %0" : "=r"(native_state.host_fs));
 	sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL);
 	for (unsigned n = 0; n < ARRAY_SIZE(caught); n++)
 		sigaction(caught[n], &sa, NULL);
+}
+
+void native_leave_out(void)
+{
+	catch_signals();
+	left_out = true;
+}
+
+bool native_open(void)
+{
+	if (test_mode == MODE_LONG64 && (getauxval(AUX_HWCAP2) & HWCAP2_FSGSBASE_BIT))
+		__asm__ volatile("rdfsbase %0" : "=r"(native_state.host_fs));
+	catch_signals();
 	if (!map_at(CODE, CODE_PAGES * 4096, PROT_READ | PROT_WRITE | PROT_EXEC) ||
 	    !map_at(DATA_FIRST, DATA_BYTES, PROT_READ | PROT_WRITE))
 		return false;

@@ -11,6 +11,7 @@
 
 #define SLOTS 12 /* generated ones; a loop's come behind them */
 #define AIMED_SLOTS 20
+#define LONG_SLOTS 30 /* more, now and then: a block has up to 64 instructions */
 
 enum pool { POOL_GENERAL, POOL_FLAGS, POOL_STACK, POOL_STRING, POOL_VECTOR, POOLS };
 
@@ -260,7 +261,7 @@ bool seq_add(struct test_case *t, const u8 *bytes, unsigned n, u8 target)
 	if (target) {
 		seq.target[t->count] = target;
 		seq.joins[target] |= seq.undefined;
-		seq.targets |= 1u << target;
+		seq.targets |= 1ull << target;
 		if (target > seq.used)
 			seq.used = target;
 	}
@@ -321,7 +322,7 @@ static bool compare_and_branch(struct test_case *t, unsigned last)
 static bool push_and_return(struct test_case *t, unsigned last)
 {
 	const u8 pushes = seq_is_32() ? 1 : 2; /* instructions before RET, where nobody may come to */
-	const u32 inner = (2u << pushes) - 2;
+	const u64 inner = (2ull << pushes) - 2;
 	u8 to;
 
 	if (t->count + pushes + 2u > last || (seq.targets >> t->count & inner))
@@ -556,14 +557,14 @@ static bool close_loop(struct test_case *t)
 
 bool seq_case(struct test_case *t)
 {
-	unsigned last = 3 + rng() % (SLOTS - 2), slots = SLOTS;
+	unsigned more = one_in(4) ? LONG_SLOTS : 0, slots = SLOTS + more, last = more + 3 + rng() % (SLOTS - 2);
 
 	t->row = NULL;
 	t->count = t->size = 0;
 	gen_restore(t);
 	choose_bases(t);
 	if (seq.plan)
-		slots = last = AIMED_SLOTS - rng() % 8;
+		slots = last = AIMED_SLOTS + more - rng() % 8;
 	t->at = CODE + 4096 + 1024 + (rng() & 63);
 	if (one_in(seq.plan == PLAN_COMPUTED ? 3 : 16))
 		t->at = CODE + 8192 - rng() % (last * 5);

@@ -22,7 +22,7 @@ extern struct sequence {
 	u8 used;	      /* highest of them */
 	u8 segment_in;	      /* one memory operand in so many has FS or GS */
 	bool calls, spoils;   /* code addresses are about; a base is overwritten: never both, that would address the code */
-	u32 targets, inner;   /* instructions that are gone to; that must not be (seq_branch()) */
+	u64 targets, inner;   /* instructions that are gone to; that must not be (seq_branch()) */
 	bool aimed;	      /* at an array or table */
 	u8 array_base;	      /* BASE_NONE: no array */
 	u64 array_at;

@@ -493,9 +493,9 @@ static void two_registers(u8 *a, u8 *b)
 	while (*b == *a || *b == RAX);
 }
 
-static u32 inside(unsigned first, unsigned end)
+static u64 inside(unsigned first, unsigned end)
 {
-	return ((1u << end) - 1) & ~((2u << first) - 1);
+	return ((1ull << end) - 1) & ~((2ull << first) - 1);
 }
 
 bool step_computed(struct test_case *t, unsigned last)

@@ -261,6 +261,27 @@ static void page_crossing(void **state)
 	assert_int_equal(ram[PAGE + 0xffd], 0xaa); /* nothing was written */
 }
 
+/* Descriptor tables and stacks of a 64-bit kernel, while 32-bit code runs; and its own data, which end at 4 GiB. */
+static void page_crossing_in_32_bit_code(void **state)
+{
+	const uint64_t high = 0xffffffffc0000000 | LA; /* slots 511, 511, 1, 1: nothing is at its lower half */
+	uint64_t value = 0x1122334455667788, back = 0, cr2;
+	uint32_t error;
+
+	long_mode();
+	*entry(ROOT + 8 * 511) = 0x6007;
+	*entry(0x6000 + 8 * 511) = 0x3007;
+	*entry(0x4010) = (PAGE + 0x5000) | 7;
+	c->mode = MODE_COMPAT32;
+	mmu_write(c, high + 0xffd, &value, 8, VIEW_KERNEL);
+	mmu_read(c, high + 0xffd, &back, 8, VIEW_KERNEL);
+	assert_int_equal(back, value);
+	assert_memory_equal(ram + PAGE + 0x5000, "\x55\x44\x33\x22\x11", 5);
+	assert_true(raises(0xfffffffd, 8, false, &error, &cr2));
+	assert_int_equal(cr2, 0xfffffffd);
+	c->mode = MODE_LONG64;
+}
+
 static void tlb_and_flushes(void **state)
 {
 	uint8_t byte = 1;
@@ -302,6 +323,41 @@ static void tlb_and_flushes(void **state)
 	mmu_flush_page(c, LA + 0x5000);
 	mmu_read(c, LA, &byte, 1, VIEW_KERNEL);
 	assert_int_equal(byte, 11);
+}
+
+/* Where c would go on at LA in this mode: what cpu_put_jump() noted, or 0. */
+static uint64_t jump_known(enum cpu_mode mode, unsigned cpl)
+{
+	c->mode = (uint8_t)mode;
+	c->cpl = (uint8_t)cpl;
+	c->view = cpl ? VIEW_USER : VIEW_KERNEL;
+	c->rip = LA;
+	return (uintptr_t)cpu_get_jump(c);
+}
+
+/* With supervisor code in global pages MOV CR3 drops user code's targets alone, but those of each code size. */
+static void targets_of_user_code(void **state)
+{
+	static const enum cpu_mode modes[] = { MODE_LONG64, MODE_COMPAT32 };
+	uint64_t gpa;
+	uint8_t *host;
+	uint32_t error;
+	bool mmio;
+
+	for (unsigned m = 0; m < 2; m++)
+		for (unsigned cpl = 0; cpl <= 3; cpl += 3) {
+			long_mode();
+			*entry(0x4008) |= cpl ? 0 : 0x100;
+			jump_known(modes[m], cpl);
+			assert_true(mmu_fetch(c, LA, &gpa, &host, &error, &mmio));
+			cpu_put_jump(c, 1234);
+			assert_int_equal(jump_known(modes[m], cpl), 1234);
+			mmu_set_cr3(c, ROOT, false);
+			assert_int_equal(jump_known(modes[m], cpl), cpl ? 0 : 1234);
+		}
+	c->mode = MODE_LONG64;
+	c->cpl = 0;
+	c->view = VIEW_KERNEL;
 }
 
 static void many_flushes(void **state)
@@ -461,6 +517,35 @@ static void upper_levels_are_kept(void **state)
 	assert_int_equal(r.error, PF_P | PF_W | PF_U);
 }
 
+/* While a split access waits for the world to stop, user space may put other memory where the page tables were. */
+static void memory_changes_before_split(void **state)
+{
+	uint8_t *before = ram, *after = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct mmu_split s;
+
+	long_mode();
+	*entry(0x4010) = (PAGE + 0x1000) | 7;
+	read_byte(LA);
+	read_byte(LA + 0x1000);
+	memcpy(after, ram, 0x10000);
+	ram = after;
+	*entry(0x4008) = (PAGE + 0x3000) | 7;
+	set_region(0, 0, 0, 0);
+	set_region(0, 0, RAM_SIZE, 0);
+	assert_true(mmu_split_begin(c, LA + 0xffd, 8, VIEW_KERNEL, &s));
+	mmu_split_end(c);
+	assert_ptr_equal(s.piece[0].host, after + PAGE + 0x3ffd);
+	assert_ptr_equal(s.piece[1].host, after + PAGE + 0x1000);
+	assert_true(c->req & REQ_TLB_FLUSH); /* what else waits for it has not seen it yet */
+	after[PAGE + 0x3000] = 44;
+	assert_int_equal(read_byte(LA), 44);
+	set_region(0, 0, 0, 0);
+	ram = before;
+	set_region(0, 0, RAM_SIZE, 0);
+	mmu_flush_all(c);
+	munmap(after, RAM_SIZE);
+}
+
 static void dirty_log(void **state)
 {
 	uint64_t bitmap[RAM_SIZE / 4096 / 64];
@@ -539,9 +624,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(permissions), cmocka_unit_test(upper_levels), cmocka_unit_test(large_pages),
 		cmocka_unit_test(mode_32), cmocka_unit_test(mode_pae), cmocka_unit_test(page_crossing),
-		cmocka_unit_test(tlb_and_flushes), cmocka_unit_test(many_flushes), cmocka_unit_test(address_spaces),
+		cmocka_unit_test(page_crossing_in_32_bit_code), cmocka_unit_test(tlb_and_flushes),
+		cmocka_unit_test(targets_of_user_code),
+		cmocka_unit_test(many_flushes), cmocka_unit_test(address_spaces),
 		cmocka_unit_test(give_back),
-		cmocka_unit_test(code_page_of_all_spaces), cmocka_unit_test(upper_levels_are_kept), cmocka_unit_test(dirty_log),
+		cmocka_unit_test(code_page_of_all_spaces), cmocka_unit_test(upper_levels_are_kept),
+		cmocka_unit_test(memory_changes_before_split), cmocka_unit_test(dirty_log),
 		cmocka_unit_test(code_pages_close_writes), cmocka_unit_test(code_goes_after_the_write),
 	};
 

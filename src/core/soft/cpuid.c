@@ -78,6 +78,7 @@ static struct {
 	u32 count;
 	bool amd;
 	struct kvm_cpuid_entry2 entry[LEAVES_MAX];
+	u32 gates[8]; /* bitmap: of these instructions the host has what they need */
 } supported = { .once = PTHREAD_ONCE_INIT };
 
 static u32 *reg_of(struct kvm_cpuid_entry2 *e, u8 reg)
@@ -233,8 +234,30 @@ static void add_extended(const u32 first[4])
 	e->ecx = BIT(1) | BIT(2);	    /* TSA_SQ_NO, TSA_L1_NO: a VERW of ours would clear nothing */
 }
 
+static struct kvm_cpuid_entry2 *find_in(struct kvm_cpuid_entry2 *entry, u32 count, u32 leaf, u32 sub)
+{
+	for (struct kvm_cpuid_entry2 *e = entry; e < entry + count; e++)
+		if (e->function == leaf && (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == sub))
+			return e;
+	return NULL;
+}
+
+/* What the table says that instructions are there for, as far as `allowed` has them. */
+static void gates_of(struct kvm_cpuid_entry2 *entry, u32 count, const u32 *allowed, u32 *ret_gates)
+{
+	memset(ret_gates, 0, sizeof(supported.gates));
+	ret_gates[0] = 1;
+	for (u32 g = 1; g < GATE_COUNT && g < 256; g++) {
+		struct kvm_cpuid_entry2 *e = find_in(entry, count, cpuid_gates[g].leaf, cpuid_gates[g].subleaf);
+
+		if (e && (*reg_of(e, cpuid_gates[g].reg) >> cpuid_gates[g].bit & 1))
+			ret_gates[g / 32] |= BIT(g & 31) & allowed[g / 32];
+	}
+}
+
 static void build(void)
 {
+	static const u32 all[8] = { ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u };
 	u32 r[4];
 
 	host_leaf(0, 0, r);
@@ -243,6 +266,8 @@ static void build(void)
 	add_xsave();
 	add_kvm();
 	add_extended(r);
+	gates_of(supported.entry, supported.count, all, supported.gates);
+	supported.gates[GATE_MONITOR / 32] |= BIT(GATE_MONITOR & 31); /* not offered, but done for who insists */
 }
 
 bool cpuid_is_amd(void)
@@ -264,13 +289,7 @@ int cpuid_supported(struct kvm_cpuid_entry2 *entries, u32 max)
 
 static struct kvm_cpuid_entry2 *find(const struct vcpu *v, u32 leaf, u32 sub)
 {
-	for (u32 i = 0; i < v->cpuid_count; i++) {
-		struct kvm_cpuid_entry2 *e = &v->cpuid[i];
-
-		if (e->function == leaf && (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == sub))
-			return e;
-	}
-	return NULL;
+	return find_in(v->cpuid, v->cpuid_count, leaf, sub);
 }
 
 void cpuid_init(struct vcpu *v)
@@ -278,24 +297,11 @@ void cpuid_init(struct vcpu *v)
 	struct kvm_cpuid_entry2 *e;
 
 	pthread_once(&supported.once, build);
-	memset(v->cpuid_gates, 0xff, sizeof(v->cpuid_gates));
+	memcpy(v->cpuid_gates, supported.gates, sizeof(v->cpuid_gates));
 	v->cpu.phys_mask = (1ull << 40) - 1;
 	for (e = supported.entry; e < supported.entry + supported.count; e++)
 		if (e->function == 0x80000008)
 			v->cpu.phys_mask = (1ull << (e->eax & 0xff)) - 1;
-}
-
-/* What user space left out must fault; what it added without support stays off too. */
-static void set_gates(struct vcpu *v)
-{
-	memset(v->cpuid_gates, 0, sizeof(v->cpuid_gates));
-	v->cpuid_gates[0] = 1;
-	for (u32 g = 1; g < GATE_COUNT && g < 256; g++) {
-		struct kvm_cpuid_entry2 *e = find(v, cpuid_gates[g].leaf, cpuid_gates[g].subleaf);
-
-		if (e && (*reg_of(e, cpuid_gates[g].reg) >> cpuid_gates[g].bit & 1))
-			v->cpuid_gates[g / 32] |= BIT(g & 31);
-	}
 }
 
 int cpuid_set(struct vcpu *v, const struct kvm_cpuid_entry2 *entries, u32 count)
@@ -312,7 +318,8 @@ int cpuid_set(struct vcpu *v, const struct kvm_cpuid_entry2 *entries, u32 count)
 	free(v->cpuid);
 	v->cpuid = copy;
 	v->cpuid_count = count;
-	set_gates(v);
+	/* What user space left out must fault; what it added without support stays off too. */
+	gates_of(v->cpuid, v->cpuid_count, supported.gates, v->cpuid_gates);
 	e = find(v, 0x80000008, 0);
 	phys = e ? e->eax & 0xff : 36;
 	v->cpu.phys_mask = (1ull << (phys >= 32 && phys <= 52 ? phys : 36)) - 1;

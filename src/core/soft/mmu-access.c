@@ -38,10 +38,10 @@ static inline void copy_piece(void *dst, const void *src, unsigned n)
 	memcpy(dst, src, n);
 }
 
-/* The second page of an access; linear addresses wrap at 4 GiB outside long mode. */
+/* The second page of an access; those of 32-bit code wrap at 4 GiB, not those to its 64-bit kernel's tables and stack. */
 static inline u64 la_add(const struct cpu *c, u64 la, u64 n)
 {
-	return c->mode == MODE_LONG64 ? la + n : (u32)(la + n);
+	return c->mode == MODE_LONG64 || la > UINT32_MAX ? la + n : (u32)(la + n);
 }
 
 static void mmio_pieces(struct cpu *c, u64 gpa, u8 *data, unsigned n, bool write)
@@ -248,7 +248,7 @@ void mmu_wrote(struct cpu *c)
 	jit_invalidate(v->vm, c, v->mmu.code_gpa, len);
 }
 
-/* The walks come with the world stopped: while we wait for that, slots and mappings may change. */
+/* The walks come with the world stopped: while we wait for that, slots may change, of which the TLB then knows nothing yet. */
 bool mmu_split_begin(struct cpu *c, u64 la, unsigned len, enum tlb_view view, struct mmu_split *s)
 {
 	s->len = len;
@@ -256,6 +256,8 @@ bool mmu_split_begin(struct cpu *c, u64 la, unsigned len, enum tlb_view view, st
 	if (s->first >= len || c->shadow)
 		return false;
 	vm_stop_world(c->vcpu->vm, c->vcpu);
+	if (__atomic_load_n(&c->req, __ATOMIC_ACQUIRE) & REQ_TLB_FLUSH)
+		mmu_flush_all(c);
 	for (unsigned n = 0; n < 2; n++) {
 		struct mmu_result *r = &s->piece[n];
 

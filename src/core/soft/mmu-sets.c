@@ -100,6 +100,7 @@ static void fetch_drop_local(struct cpu *s)
 	}
 	itlb_drop(s, true); /* all supervisor code is global */
 	jump_drop(s, VIEW_USER);
+	jump_drop(s, VIEW_COUNT + VIEW_USER);
 }
 
 static inline void walks_drop(struct cpu *s)

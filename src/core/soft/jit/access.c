@@ -186,7 +186,7 @@ static void tlb_compare(struct tx *t, const u8 *retry, unsigned size, u16 own, u
 
 	_Static_assert(sizeof(struct tlb_entry) == 32, "the index is scaled by 32");
 	scratch2_lost(t);
-	emit_rorx32(e, HOST_SCRATCH2, HOST_SCRATCH, 12 - 5);
+	emit_ror32(e, HOST_SCRATCH2, HOST_SCRATCH, 12 - 5);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, (TLB_SIZE - 1) << 5);
 	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, tag);
 	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, (s32)(PAGE_SIZE - size));

@@ -34,7 +34,7 @@ static struct host_mem jump_compare(struct tx *t, enum tlb_view view, const u8 *
 	_Static_assert(sizeof(struct jump_entry) == 16, "twice the index is scaled by 8");
 	emit_poll(t);
 	ret_miss[0] = emit_jcc(e, COND_NE, miss);
-	emit_rorx32(e, HOST_SCRATCH2, HOST_SCRATCH, JUMP_FOLD);
+	emit_ror32(e, HOST_SCRATCH2, HOST_SCRATCH, JUMP_FOLD);
 	emit_op_reg(e, &xor32, HOST_SCRATCH2, HOST_SCRATCH);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, (JUMP_SIZE - 1) << 1);
 	emit_alu_load(e, ALU_CMP, HOST_SCRATCH, entry);

@@ -7,6 +7,13 @@
 
 #define LONGEST 32 /* no instruction is longer, with what may be written behind it */
 
+static bool has_rorx;
+
+void emit_init(bool bmi2)
+{
+	__atomic_store_n(&has_rorx, bmi2, __ATOMIC_RELAXED); /* VMs of one process: the same again */
+}
+
 /* Where the next instruction goes, or NULL: there is no room. */
 static inline u8 *room(struct emit *e)
 {
@@ -261,11 +268,17 @@ void emit_shift32(struct emit *e, enum shift_op op, u8 reg, u8 count)
 	op_reg(e, &o, op, reg);
 }
 
-void emit_rorx32(struct emit *e, u8 dst, u8 src, u8 count)
+void emit_ror32(struct emit *e, u8 dst, u8 src, u8 count)
 {
-	struct host_op o = { .vex = true, .map = 3, .pp = 3, .opcode = 0xf0, .imm_size = 1, .imm = count };
+	struct host_op rorx = { .vex = true, .map = 3, .pp = 3, .opcode = 0xf0, .imm_size = 1, .imm = count };
+	struct host_op ror = { .opcode = 0xc1, .imm_size = 1, .imm = count };
 
-	op_reg(e, &o, dst, src);
+	if (likely(__atomic_load_n(&has_rorx, __ATOMIC_RELAXED))) {
+		op_reg(e, &rorx, dst, src);
+		return;
+	}
+	emit_mov32(e, dst, src);
+	op_reg(e, &ror, 1, dst);
 }
 
 void emit_push(struct emit *e, u8 reg)

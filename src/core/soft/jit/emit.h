@@ -44,6 +44,7 @@ static inline struct host_mem mem_pair(u8 base, u8 index)
 	return (struct host_mem){ base, index, 0, false, false, 0 };
 }
 
+void emit_init(bool bmi2); /* does the host have it? Before anything is emitted, any number of times */
 void emit_u8(struct emit *e, u8 v);
 /* Inlined: a copy of constant size is a few moves. */
 static inline void emit_bytes(struct emit *e, const void *bytes, size_t size)
@@ -81,7 +82,7 @@ void emit_alu_load(struct emit *e, enum alu_op op, u8 reg, struct host_mem m); /
 void emit_alu_mem_imm32(struct emit *e, enum alu_op op, struct host_mem m, s32 imm); /* 32 bit operand */
 enum shift_op { SHIFT_SHL = 4, SHIFT_SHR = 5 };
 void emit_shift32(struct emit *e, enum shift_op op, u8 reg, u8 count);
-void emit_rorx32(struct emit *e, u8 dst, u8 src, u8 count); /* leaves flags alone */
+void emit_ror32(struct emit *e, u8 dst, u8 src, u8 count); /* flags may change, on hosts without RORX */
 void emit_push(struct emit *e, u8 reg);
 void emit_pop(struct emit *e, u8 reg);
 void emit_jmp_mem(struct emit *e, struct host_mem m);

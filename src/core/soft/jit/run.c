@@ -8,10 +8,19 @@
 #include <ucontext.h>
 #include "../cpu/host.h"
 #include "../cpu/interp.h"
+#include "../host-cpuid.h"
 #include "../host-gs.h"
 #include "../mmu.h"
 #include "lockstep.h"
 #include "tx.h"
+
+static bool host_has_bmi2(void)
+{
+	u32 r[4];
+
+	host_leaf(7, 0, r);
+	return r[1] >> 8 & 1;
+}
 
 struct jit *jit_create(const struct jit_options *o)
 {
@@ -21,6 +30,7 @@ struct jit *jit_create(const struct jit_options *o)
 	if (!j)
 		return NULL;
 	host_gs_init();
+	emit_init(host_has_bmi2());
 	pthread_mutex_init(&j->lock, NULL);
 	j->options = *o;
 	j->testing = o->tlb || o->events || !o->links || o->lockstep;

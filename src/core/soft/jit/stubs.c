@@ -191,7 +191,7 @@ static void emit_slow_stack(struct emit *e, u32 view)
 	addend.disp += (s32)offsetof(struct stack_window, addend);
 	retry.disp = offsetof(struct slow_info, retry);
 	emit_alu_load(e, ALU_ADD, HOST_SCRATCH, window);
-	emit_rorx32(e, HOST_SCRATCH2, HOST_SCRATCH, 12 - 5);
+	emit_ror32(e, HOST_SCRATCH2, HOST_SCRATCH, 12 - 5);
 	emit_alu_imm(e, ALU_AND, false, HOST_SCRATCH2, (TLB_SIZE - 1) << 5);
 	emit_alu_load(e, ALU_SUB, HOST_SCRATCH, tlb_mem(view, offsetof(struct tlb_entry, wtag)));
 	emit_alu_imm(e, ALU_CMP, true, HOST_SCRATCH, PAGE_SIZE - 1);

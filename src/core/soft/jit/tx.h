@@ -120,10 +120,10 @@ struct tx {
 	struct access operand[BLOCK_INSNS], stack[BLOCK_INSNS];
 	bool group_is_stack[MAX_GROUPS];
 	struct slow_site slow[BLOCK_INSNS * 3];
-	struct interp_site interp[BLOCK_INSNS * 2];
+	struct interp_site interp[BLOCK_INSNS * 2 + 2]; /* two an instruction, SYSRET four */
 	struct edge_site edge[MAX_EDGES];
 	struct side_exit side[MAX_SIDES];
-	struct site site[BLOCK_INSNS];
+	struct site site[BLOCK_INSNS + MAX_GROUPS]; /* one an instruction, and where the stack is looked up */
 };
 
 static inline bool tx_is_32(const struct tx *t)
