@@ -58,6 +58,9 @@ static void on_key(rfbBool down, rfbKeySym sym, rfbClientPtr cl)
 
 static void on_pointer(int buttons, int x, int y, rfbClientPtr cl)
 {
+	/* Where a cursor is painted into the picture of who knows no cursors. */
+	if (cl->screen->cursor && !cl->enableCursorShapeUpdates)
+		rfbDefaultPtrAddEvent(buttons, x, y, cl);
 	post(viewer_of(cl), (struct vnc_message){.kind = VNC_MESSAGE_POINTER, .buttons = buttons, .x = x, .y = y});
 }
 

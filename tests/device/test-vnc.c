@@ -485,6 +485,37 @@ static void hidden_cursors_are_hidden(void **state)
 	world_close(&w);
 }
 
+/* A viewer that knows no cursors has it in its picture, where its pointer is. */
+static void cursors_are_painted(void **state)
+{
+	static const uint8_t move[] = {5, 0, 0, 100, 0, 50}, request[] = {3, 0, 0, 100, 0, 50, 0, 1, 0, 1};
+	uint32_t pixels[4 * 4], painted = 0;
+	struct world w;
+	uint8_t head[12];
+	int fd;
+
+	memset(pixels, 0xff, sizeof(pixels));
+	world_open(&w, NULL);
+	fd = shake_hands(&w, 1);
+	display_set_cursor(w.display, 0, &(struct display_cursor){4, 4, 0, 0, pixels});
+	g_usleep(50000);
+	say(fd, move, sizeof(move));
+	say(fd, request, sizeof(request));
+	take(fd, head, 4);
+	for (unsigned left = get_be16(head + 2); left; left--) {
+		take(fd, head, sizeof(head));
+		assert_in_range(get_be16(head + 4), 1, 4);
+		for (unsigned i = 0; i < (unsigned)get_be16(head + 4) * get_be16(head + 6); i++) {
+			take(fd, pixels, 4);
+			painted += get_be16(head) >= 100 && (pixels[0] & 0xffffff) == 0xffffff;
+		}
+	}
+	assert_int_not_equal(painted, 0);
+	close(fd);
+	run_until(all_gone, &w);
+	world_close(&w);
+}
+
 static const char get[] = "GET /websockify HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\nUpgrade: websocket\r\nConnection: "
 			  "Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: binary\r\n"
 			  "Sec-WebSocket-Version: 13\r\n\r\n";
@@ -602,6 +633,7 @@ int main(void)
 		cmocka_unit_test(an_open_server_opens_no_other),
 		cmocka_unit_test(old_versions_are_spoken),
 		cmocka_unit_test(hidden_cursors_are_hidden),
+		cmocka_unit_test(cursors_are_painted),
 		cmocka_unit_test(who_comes_and_goes_leaves_no_memory),
 		cmocka_unit_test(no_websocket_where_none_is_asked_for),
 		cmocka_unit_test(too_many_are_refused),
