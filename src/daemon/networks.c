@@ -278,6 +278,11 @@ static bool undefine(struct call *call, GVariant *args, GVariant **ret, GError *
 		return false;
 	}
 	e->autostart = false;
+	/* What is active is all that there is now. */
+	if (e->live) {
+		xmlFreeDoc(e->doc);
+		e->doc = g_steal_pointer(&e->live);
+	}
 	registry_event(e, 0, OBJECT_UNDEFINED);
 	if (!e->active)
 		registry_remove(e);
@@ -286,86 +291,26 @@ static bool undefine(struct call *call, GVariant *args, GVariant **ret, GError *
 
 /* ---- parts that change while it works ---- */
 
-/* Where a section's elements are, and by what two of them are the same. VIR_NETWORK_SECTION_… */
+/* VIR_NETWORK_SECTION_…: where its elements are, and what libvirt calls it. */
 static const struct section {
-	const char *path;
+	const char *path, *name;
 	const char *keys[3];
+	const char *fixed; /* elements that cannot be modified, in words */
+	bool whole;	   /* two are the same by all of the keys, not by one of them */
 } sections[] = {
-	[4] = { "ip/dhcp/host", { "@mac", "@name", "@ip" } },
-	[5] = { "ip/dhcp/range", { "@start" } },
-	[7] = { "forward/interface", { "@dev" } },
-	[9] = { "portgroup", { "@name" } },
-	[10] = { "dns/host", { "@ip" } },
-	[11] = { "dns/txt", { "@name" } },
-	[12] = { "dns/srv", { "@service" } },
+	[1] = { NULL, "'bridge'" },
+	[2] = { NULL, "'domain'" },
+	[3] = { NULL, "'ip'" },
+	[4] = { "ip/dhcp/host", "dhcp host", { "@mac", "@name", "@ip" } },
+	[5] = { "ip/dhcp/range", "dhcp range", { "@start", "@end" }, "dhcp ranges", true },
+	[6] = { NULL, "'forward'" },
+	[7] = { "forward/interface", "interface", { "@dev" }, "forward interface entries" },
+	[8] = { NULL, "'forward pf'" },
+	[9] = { "portgroup", "portgroup", { "@name" } },
+	[10] = { "dns/host", "DNS HOST", { "@ip" }, "DNS HOST records" },
+	[11] = { "dns/txt", "DNS TXT", { "@name" }, "DNS TXT records" },
+	[12] = { "dns/srv", "DNS SRV", { "@service" }, "DNS SRV records" },
 };
-
-static xmlNode *same(xmlNode *parent, const struct section *s, const xmlNode *like)
-{
-	const char *name = (const char *)like->name;
-	xmlNode *n;
-
-	for (unsigned i = 0; parent && (n = xml_nth(parent, name, i)); i++)
-		for (unsigned k = 0; k < G_N_ELEMENTS(s->keys) && s->keys[k]; k++)
-			if (xml_text(like, s->keys[k]) && xml_is(n, s->keys[k], xml_text(like, s->keys[k])))
-				return n;
-	return NULL;
-}
-
-static xmlNode *parent_of(xmlNode *root, const char *path, gint32 index)
-{
-	g_auto(GStrv) parts = g_strsplit(path, "/", -1);
-	xmlNode *at = root;
-
-	for (char **p = parts; p[1] && at; p++) {
-		xmlNode *next = xml_nth(at, *p, p == parts && index > 0 ? index : 0);
-
-		at = next || (p == parts && index > 0) ? next : xml_add(at, *p);
-	}
-	return at;
-}
-
-static bool update_doc(xmlDoc *doc, guint32 command, guint32 section, gint32 index, const char *xml, GError **error)
-{
-	const struct section *s = section < G_N_ELEMENTS(sections) && sections[section].path ? &sections[section] : NULL;
-	xmlNode *parent, *node, *old;
-
-	if (!s)
-		return rpc_fail(error, VIR_ERR_NO_SUPPORT, "can't update this section of a network");
-	parent = parent_of(xmlDocGetRootElement(doc), s->path, index);
-	if (!parent)
-		return rpc_fail(error, VIR_ERR_OPERATION_INVALID,
-				"couldn't update network: there is no <ip> element at index %d", index);
-	node = object_parse_part(OBJECT_NETWORK, doc, s->path, xml, error);
-	if (!node)
-		return false;
-	old = same(parent, s, node);
-	if (command == UPDATE_ADD_LAST || command == UPDATE_ADD_FIRST) {
-		if (old) {
-			xmlFreeNode(node);
-			return rpc_fail(error, VIR_ERR_OPERATION_INVALID,
-					"there is an existing entry in the network that matches "
-					"\"%s\"",
-					xml);
-		}
-		if (command == UPDATE_ADD_FIRST && (old = xml_nth(parent, (const char *)node->name, 0)))
-			xmlAddPrevSibling(old, node);
-		else
-			xmlAddChild(parent, node);
-		return true;
-	}
-	if (!old) {
-		xmlFreeNode(node);
-		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "couldn't locate a matching entry in the network");
-	}
-	if (command == UPDATE_MODIFY)
-		xmlAddPrevSibling(old, node);
-	else
-		xmlFreeNode(node);
-	xmlUnlinkNode(old);
-	xmlFreeNode(old);
-	return true;
-}
 
 struct change {
 	guint32 command, section;
@@ -373,13 +318,163 @@ struct change {
 	const char *xml;
 };
 
+static bool is_same(const xmlNode *n, const struct section *s, const xmlNode *like, bool all)
+{
+	bool same = all;
+
+	for (unsigned k = 0; k < G_N_ELEMENTS(s->keys) && s->keys[k]; k++) {
+		const char *wanted = xml_text(like, s->keys[k]), *text = xml_text(n, s->keys[k]);
+		bool is_mac = !strcmp(s->keys[k], "@mac");
+		bool fits = wanted && text && !(is_mac ? g_ascii_strcasecmp(wanted, text) : strcmp(wanted, text));
+
+		same = all ? same && (fits || !wanted) : same || fits;
+	}
+	return same;
+}
+
+/* What is to be deleted is all that is said of it. */
+static xmlNode *find_same(xmlNode *parent, const struct section *s, const xmlNode *like, bool all)
+{
+	xmlNode *n;
+
+	for (unsigned i = 0; (n = xml_nth(parent, (const char *)like->name, i)); i++)
+		if (is_same(n, s, like, all || s->whole))
+			return n;
+	return NULL;
+}
+
+/* The <ip> of this index; below 0: the one with DHCP, or else the first, of IPv4 if there is one. */
+static xmlNode *find_ip(xmlNode *root, gint32 index, GError **error)
+{
+	xmlNode *first = NULL, *ip = index < 0 ? NULL : xml_nth(root, "ip", (unsigned)index);
+	const char *name = xml_text(root, "name");
+
+	if (!ip && index >= 0)
+		rpc_fail(error, VIR_ERR_OPERATION_INVALID,
+			 "couldn't update dhcp host entry - no <ip> element found at index %d in network '%s'", index, name);
+	if (index >= 0)
+		return ip;
+	for (ip = xml_child(root, "ip"); ip; ip = xml_next(ip)) {
+		if (xml_child(ip, "dhcp/range") || xml_child(ip, "dhcp/host"))
+			return ip;
+		if (!first || (xml_is(first, "@family", "ipv6") && !xml_is(ip, "@family", "ipv6")))
+			first = ip;
+	}
+	if (!first)
+		rpc_fail(error, VIR_ERR_OPERATION_INVALID,
+			 "couldn't update dhcp host entry - no <ip> element found in network '%s'", name);
+	return first;
+}
+
+static xmlNode *parent_of(xmlNode *root, const char *path, gint32 index, GError **error)
+{
+	g_auto(GStrv) parts = g_strsplit(path, "/", -1);
+	xmlNode *at = root;
+
+	for (char **p = parts; p[1] && at; p++) {
+		xmlNode *next = strcmp(*p, "ip") ? xml_child(at, *p) : find_ip(root, index, error);
+
+		at = next || !strcmp(*p, "ip") ? next : xml_add(at, *p);
+	}
+	return at;
+}
+
+static bool fail_same(xmlNode *root, const struct section *s, const xmlNode *node, guint32 command, GError **error)
+{
+	const char *network = xml_text(root, "name"), *mac = xml_text(node, "@mac") ?: "unknown";
+	const char *name = xml_text(node, "@name") ?: "(null)", *ip = xml_text(node, "@ip") ?: "unknown";
+	g_autofree char *text = g_strchomp(model_xml_format((xmlNode *)node));
+	bool is_host = !strcmp(s->name, "dhcp host");
+
+	if (command == UPDATE_DELETE || (command == UPDATE_MODIFY && !is_host))
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID,
+				g_str_has_prefix(s->name, "DNS") ? "couldn't locate a matching %s record in network %s"
+								 : "couldn't locate a matching %s entry in network '%s'",
+				s->name, network);
+	if (command == UPDATE_MODIFY)
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID,
+				"couldn't locate an existing dhcp host entry with "
+				"\"mac='%s'\" \"name='%s'\" \"ip='%s'\" in network '%s'",
+				mac, name, ip, network);
+	if (is_host)
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID,
+				"there is an existing dhcp host entry in network '%s' that matches "
+				"\"<host mac='%s' name='%s' ip='%s'/>\"",
+				network, mac, name, ip);
+	return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "there is an existing %s entry in network '%s' that matches \"%s\"",
+			s->name, network, text);
+}
+
+/* Ranges are before hosts. */
+static void add_node(xmlNode *parent, xmlNode *node, bool first)
+{
+	xmlNode *like = xml_nth(parent, (const char *)node->name, 0), *next;
+
+	while (like && !first && (next = xml_next(like)))
+		like = next;
+	if (like && !first)
+		xmlAddNextSibling(like, node);
+	else if (like)
+		xmlAddPrevSibling(like, node);
+	else if (parent->children && !strcmp((const char *)node->name, "range"))
+		xmlAddPrevSibling(parent->children, node);
+	else
+		xmlAddChild(parent, node);
+}
+
+/* node: taken over. */
+static bool put_node(xmlNode *root, xmlNode *parent, const struct section *s, guint32 command, xmlNode *node, GError **error)
+{
+	xmlNode *old = find_same(parent, s, node, command == UPDATE_DELETE);
+	bool adds = command == UPDATE_ADD_LAST || command == UPDATE_ADD_FIRST;
+
+	if (adds ? !!old : !old) {
+		fail_same(root, s, node, command, error);
+		xmlFreeNode(node);
+		return false;
+	}
+	if (command == UPDATE_DELETE)
+		xmlFreeNode(node);
+	else if (adds)
+		add_node(parent, node, command == UPDATE_ADD_FIRST);
+	else
+		xmlAddPrevSibling(old, node);
+	if (!adds) {
+		xmlUnlinkNode(old);
+		xmlFreeNode(old);
+	}
+	return true;
+}
+
+static bool update_doc(xmlDoc *doc, const struct change *c, GError **error)
+{
+	const struct section *s = c->section < G_N_ELEMENTS(sections) ? &sections[c->section] : &sections[0];
+	xmlNode *root = xmlDocGetRootElement(doc), *parent, *node;
+
+	if (!s->path)
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "can't update %s section of network '%s'",
+				s->name ? s->name : "unrecognized", xml_text(root, "name"));
+	node = object_parse_part(OBJECT_NETWORK, doc, s->path, c->xml, error);
+	if (!node)
+		return false;
+	if (c->command == UPDATE_MODIFY && s->fixed) {
+		xmlFreeNode(node);
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "%s cannot be modified, only added or deleted", s->fixed);
+	}
+	parent = parent_of(root, s->path, c->index, error);
+	if (parent)
+		return put_node(root, parent, s, c->command, node, error);
+	xmlFreeNode(node);
+	return false;
+}
+
 /* A changed and checked copy. */
 static xmlDoc *changed(const struct entry *e, const xmlDoc *doc, const struct change *c, GError **error)
 {
 	g_autoptr(xmlDoc) copy = xmlCopyDoc((xmlDoc *)doc, 1);
 	struct hv *hv = e->of->hv;
 
-	if (!update_doc(copy, c->command, c->section, c->index, c->xml, error) ||
+	if (!update_doc(copy, c, error) ||
 	    (hv->driver->network_check && !hv->driver->network_check(hv, copy, error)))
 		return NULL;
 	return g_steal_pointer(&copy);

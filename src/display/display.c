@@ -128,9 +128,14 @@ static void walk_end(struct display *d)
 		walk_end(d);                                                               \
 	} while (0)
 
+static bool are_same(const struct display_surface *a, const struct display_surface *b)
+{
+	return a->width == b->width && a->height == b->height && a->stride == b->stride && a->pixels == b->pixels;
+}
+
 void display_set_surface(struct display *d, unsigned head, const struct display_surface *s)
 {
-	if (!memcmp(&d->head[head].surface, s, sizeof(*s)))
+	if (are_same(&d->head[head].surface, s))
 		return;
 	d->head[head].surface = *s;
 	TELL(d, surface, head, s);
@@ -178,7 +183,7 @@ void display_add_viewer(struct display *d, const struct display_viewer *viewer, 
 	for (unsigned i = 0; i < DISPLAY_HEADS; i++) {
 		if (viewer->surface)
 			viewer->surface(opaque, i, &d->head[i].surface);
-		if (viewer->cursor && d->head[i].cursor.pixels)
+		if (viewer->cursor)
 			viewer->cursor(opaque, i, &d->head[i].cursor);
 	}
 }

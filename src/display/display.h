@@ -66,7 +66,8 @@ void display_stir(struct display *d, unsigned head); /* see rest() */
 void display_move_cursor(struct display *d, unsigned head, int32_t x, int32_t y);
 
 /* ---- for viewers ---- */
-void display_add_viewer(struct display *d, const struct display_viewer *viewer, void *opaque); /* told the surfaces at once */
+/* Told surfaces and cursors at once. */
+void display_add_viewer(struct display *d, const struct display_viewer *viewer, void *opaque);
 void display_remove_viewer(struct display *d, void *opaque);
 void display_refresh(struct display *d, unsigned head);
 /* Nothing changes any more: stir() comes when it does again. Refresh once more, for what changed meanwhile. False: ask on. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <png.h>
@@ -46,8 +47,9 @@ bool screenshot_write(struct display *d, unsigned head, const char *path, bool p
 {
 	g_autofree uint8_t *rgb = NULL;
 	struct display_surface s;
+	bool ok, is_file;
+	struct stat st;
 	FILE *f;
-	bool ok;
 
 	display_refresh(d, head);
 	if (!display_get_surface(d, head, &s))
@@ -56,12 +58,14 @@ bool screenshot_write(struct display *d, unsigned head, const char *path, bool p
 	f = fopen(path, "we");
 	if (!f)
 		return kv_fail_errno(error, errno, "cannot write '%s'", path);
+	is_file = !fstat(fileno(f), &st) && S_ISREG(st.st_mode);
 	errno = EIO;
 	ok = png ? write_png(f, &s, rgb) : write_ppm(f, &s, rgb);
 	if (fclose(f) || !ok) {
 		int err = errno;
 
-		unlink(path);
+		if (is_file)
+			unlink(path);
 		return kv_fail_errno(error, err, "cannot write '%s'", path);
 	}
 	return true;

@@ -10,12 +10,6 @@
 enum { POINTER_CHANGE = -257, EXTENDED_KEYS = -258, LED_STATE = -261, QEMU_MESSAGE = 255, QEMU_KEYS = 0 };
 enum { LED_SCROLL = 1, LED_NUM = 2, LED_CAPS = 4 };
 
-static rfbBool new_client(rfbClientPtr cl, void **data)
-{
-	*data = cl->screen->screenData;
-	return TRUE;
-}
-
 /* 0: the list begins anew. */
 static rfbBool enable(rfbClientPtr cl, void **data, int encoding)
 {
@@ -104,7 +98,7 @@ void vnc_extension_register(void)
 {
 	static int encodings[] = {POINTER_CHANGE, EXTENDED_KEYS, LED_STATE, 0};
 	static rfbProtocolExtension extension = {
-		.newClient = new_client, .pseudoEncodings = encodings, .enablePseudoEncoding = enable, .handleMessage = message};
+		.pseudoEncodings = encodings, .enablePseudoEncoding = enable, .handleMessage = message};
 
 	rfbUnregisterProtocolExtension(&extension);
 	rfbRegisterProtocolExtension(&extension);

@@ -56,12 +56,25 @@ static void drop(struct vnc_viewer *v)
 	vnc_viewer_wake(v);
 }
 
-/* A viewer that asked to be the only one may, when it was let in. */
-static void drop_others(struct vnc *s, const struct vnc_viewer *but)
+/* A viewer that asked to be the only one may, when it was let in: those before it go; who would share with it is not let in. */
+static void let_in(struct vnc *s, struct vnc_viewer *v, bool alone)
 {
-	for (unsigned i = 0; i < VNC_VIEWERS; i++)
-		if (s->viewer[i] && s->viewer[i] != but)
-			drop(s->viewer[i]);
+	alone = alone && s->config.share == VNC_SHARE_ALLOW_EXCLUSIVE;
+	for (unsigned i = 0; i < VNC_VIEWERS; i++) {
+		struct vnc_viewer *other = s->viewer[i];
+
+		if (!other || !other->initialized)
+			continue;
+		if (alone) {
+			drop(other);
+		} else if (other->alone) {
+			drop(v);
+			return;
+		}
+	}
+	v->initialized = true;
+	v->alone = alone;
+	tell(v, VNC_INITIALIZED);
 }
 
 static void free_viewer(struct vnc_viewer *v)
@@ -93,9 +106,7 @@ static void handle(struct vnc *s, const struct vnc_message *m)
 {
 	switch (m->kind) {
 	case VNC_MESSAGE_READY:
-		tell(m->viewer, VNC_INITIALIZED);
-		if (m->x && s->config.share == VNC_SHARE_ALLOW_EXCLUSIVE)
-			drop_others(s, m->viewer);
+		let_in(s, m->viewer, m->x);
 		break;
 	case VNC_MESSAGE_WISH:
 		display_wish(s->config.display, s->config.head, (uint32_t)m->x, (uint32_t)m->y);
@@ -340,37 +351,16 @@ static void drop_line(const char *format, ...)
 {
 }
 
-/*
- * libvncserver adds a security type to a list without a lock when the first viewer comes, and makes a lock anew with each
- * screen. So all screens are made here, and a first viewer is ours.
- */
+/* libvncserver makes a lock anew with each screen: so all are made here, before viewers come. Its ciphers have a first time. */
 static void prime(struct vnc *s)
 {
-	static const char version[] = "RFB 003.008\n";
-	rfbScreenInfoPtr screen;
-	uint8_t bytes[CHALLENGESIZE];
 	char password[VNC_PASSWORD_MAX + 1] = "prime";
-	rfbClientPtr cl;
-	int fds[2];
+	uint8_t bytes[CHALLENGESIZE] = {0};
 
 	rfbLog = rfbErr = drop_line;
 	for (unsigned i = 0; i < VNC_VIEWERS; i++)
 		s->screen[i] = rfbGetScreen(NULL, NULL, 640, 480, 8, 3, 4);
-	screen = s->screen[0];
-	screen->authPasswdData = s->has_password ? s : NULL;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-		return;
-	if (write(fds[1], version, strlen(version)) == (ssize_t)strlen(version) && fds[0] < FD_SETSIZE) {
-		cl = rfbNewClient(screen, fds[0]);
-		if (cl) {
-			rfbProcessClientMessage(cl);
-			rfbCloseClient(cl);
-			rfbClientConnectionGone(cl);
-		}
-	}
-	close(fds[1]);
 	vnc_extension_register();
-	rfbRandomBytes(bytes);
 	rfbEncryptBytes(bytes, password);
 }
 

@@ -60,11 +60,12 @@ struct vnc_viewer {
 	/* main thread: what it holds down */
 	GHashTable *keys; /* Linux codes */
 	int buttons, last_x, last_y;
-	bool has_last;
+	bool has_last, initialized, alone;
 
 	/* its own thread */
 	rfbClientPtr client;
-	uint32_t *frame, *cursor;
+	uint32_t *frame;
+	bool had_cursor; /* one of the guest's */
 	unsigned unmoved, skip; /* changes in which nothing had moved; so many are not searched for moves */
 	struct vnc_features {
 		bool keys, leds, pointer;
@@ -107,6 +108,9 @@ struct vnc {
 gpointer vnc_viewer_run(gpointer viewer);
 void vnc_viewer_wake(struct vnc_viewer *v);
 void vnc_viewer_over(struct vnc_viewer *v); /* a thread of it says last; the last one of them tells the server */
+
+/* vnc-security.c, its thread: takes what the viewer says while it has no security type yet; false: it has. */
+bool vnc_security_message(struct vnc_viewer *v);
 
 /* vnc-tls.c, main thread: starts the thread that speaks TLS; waits for its end, when the connection is shut down. */
 bool vnc_tls_start(struct vnc_viewer *v);

@@ -58,6 +58,9 @@ static void on_key(rfbBool down, rfbKeySym sym, rfbClientPtr cl)
 
 static void on_pointer(int buttons, int x, int y, rfbClientPtr cl)
 {
+	/* Where a cursor is painted into the picture of who knows no cursors. */
+	if (cl->screen->cursor && !cl->enableCursorShapeUpdates)
+		rfbDefaultPtrAddEvent(buttons, x, y, cl);
 	post(viewer_of(cl), (struct vnc_message){.kind = VNC_MESSAGE_POINTER, .buttons = buttons, .x = x, .y = y});
 }
 
@@ -316,6 +319,7 @@ static bool take_changes(struct vnc_viewer *v, rfbScreenInfoPtr screen)
 		tell_change(v, screen, &past);
 	if (new_cursor)
 		rfbSetCursor(screen, cursor);
+	v->had_cursor |= cursor != NULL;
 	return !quit;
 }
 
@@ -332,9 +336,10 @@ static bool wants_alone(struct vnc_viewer *v)
 static void process_message(struct vnc_viewer *v)
 {
 	rfbClientPtr cl = v->client;
-	bool init = cl->state == RFB_INITIALISATION, alone = init && wants_alone(v);
+	bool init = cl->state != RFB_NORMAL, alone = cl->state == RFB_INITIALISATION && wants_alone(v);
 
-	rfbProcessClientMessage(cl);
+	if (!vnc_security_message(v))
+		rfbProcessClientMessage(cl);
 	if (cl->sock == RFB_INVALID_SOCKET)
 		return;
 	if (init && cl->state == RFB_NORMAL) {
@@ -344,8 +349,8 @@ static void process_message(struct vnc_viewer *v)
 	/* UltraVNC's scaling has pictures that do not follow a change of size. */
 	if (cl->scaledScreen != cl->screen)
 		rfbCloseClient(cl);
-	/* Without a cursor of the guest a viewer keeps its own. */
-	if (!cl->screen->cursor)
+	/* Without a cursor of the guest a viewer keeps its own; but one that was shown is taken away. */
+	if (!cl->screen->cursor && !v->had_cursor)
 		cl->cursorWasChanged = FALSE;
 }
 
@@ -416,6 +421,33 @@ static void serve(struct vnc_viewer *v, rfbScreenInfoPtr screen)
 	}
 }
 
+/*
+ * libvncserver 0.9.14 forgets what it had for a viewer's WebSocket, scaled pictures and extensions: so anybody who may connect
+ * could fill the memory. Newer ones forget less.
+ */
+static void end(struct vnc_viewer *v, rfbScreenInfoPtr screen)
+{
+	rfbClientPtr cl = v->client;
+
+	if (cl->sock != RFB_INVALID_SOCKET)
+		rfbCloseClient(cl);
+	g_clear_pointer(&cl->wsctx, free);
+	while (cl->extensions) {
+		rfbExtensionData *e = cl->extensions;
+
+		cl->extensions = e->next;
+		free(e);
+	}
+	rfbClientConnectionGone(cl);
+	while (screen->scaledScreenNext) {
+		rfbScreenInfoPtr scaled = screen->scaledScreenNext;
+
+		screen->scaledScreenNext = scaled->scaledScreenNext;
+		free(scaled->frameBuffer);
+		free(scaled);
+	}
+}
+
 static char no_file[] = "";
 
 static void set_up(struct vnc_viewer *v, rfbScreenInfoPtr screen)
@@ -479,7 +511,7 @@ gpointer vnc_viewer_run(gpointer opaque)
 		rfbCloseClient(v->client);
 	if (v->client) {
 		serve(v, screen);
-		rfbClientConnectionGone(v->client);
+		end(v, screen);
 	}
 	rfbSetCursor(screen, NULL);
 	screen->frameBuffer = NULL;

@@ -10,6 +10,7 @@
 #include "core.h"
 #include "error.h"
 #include "mem-backing.h"
+#include "mem-lost.h"
 
 enum { PAGE_BITS = 12, HUGE_PAGE = 2 << 20 };
 #define HIGH (1ull << 32)
@@ -152,6 +153,7 @@ bool mem_map_file(struct guest_mem *mem, const struct mem_area *a, int fd, uint6
 	if (mmap(b->host, b->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, fd, (off_t)offset) ==
 	    MAP_FAILED)
 		return kv_fail_errno(error, errno, "guest memory cannot be mapped from the file");
+	mem_lost_watch(b->host, b->size);
 	b->mapped = true;
 	return true;
 }

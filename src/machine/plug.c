@@ -59,8 +59,14 @@ const struct device_class *plug_find_class(const char *name)
 
 bool machine_can_plug(const char *cls, GError **error)
 {
-	return cpus_is_type(cls) || plug_find_class(cls) ||
-	       kv_fail(error, KV_ERROR_USAGE, "'%s' is not a valid device model name", cls);
+	if (cpus_is_type(cls) || plug_find_class(cls))
+		return true;
+	if (device_class_find(cls))
+		return kv_fail(error, KV_ERROR_USAGE,
+			       "'%s' is a part of the machine, which --disk (bus=), --vga and the like give it, "
+			       "and no pluggable device",
+			       cls);
+	return kv_fail(error, KV_ERROR_USAGE, "'%s' is not a valid device model name", cls);
 }
 
 bool machine_takes(const char *cls, const char *key)

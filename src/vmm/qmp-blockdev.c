@@ -26,10 +26,16 @@ enum key_kind {
 };
 
 struct key {
-	const char *name; /* QEMU's, with a dot where an object is nested */
+	const char *name; /* QEMU's */
 	enum key_kind kind;
 	const char *option; /* image_open()'s; NULL: it is looked at elsewhere */
 	bool only;
+	const struct key *members; /* of an object */
+};
+
+static const struct key cache_keys[] = { { "direct", KEY_FLAG }, { "no-flush", KEY_FLAG }, {} };
+static const struct key server_keys[] = {
+	{ "type", KEY_STRING }, { "path", KEY_STRING }, { "host", KEY_STRING }, { "port", KEY_STRING }, {},
 };
 
 /* In the order in which QEMU looks at them. */
@@ -37,7 +43,7 @@ static const struct key common_keys[] = {
 	{ "driver", KEY_STRING },
 	{ "node-name", KEY_STRING },
 	{ "discard", KEY_STRING },
-	{ "cache", KEY_OBJECT },
+	{ "cache", KEY_OBJECT, .members = cache_keys },
 	{ "read-only", KEY_FLAG, "readonly" },
 	{ "auto-read-only", KEY_FLAG, "auto-readonly" },
 	{ "force-share", KEY_FLAG, "force-share" },
@@ -54,7 +60,7 @@ static const struct key file_keys[] = {
 	{},
 };
 
-static const struct key nbd_keys[] = { { "server", KEY_OBJECT }, { "export", KEY_STRING }, {} };
+static const struct key nbd_keys[] = { { "server", KEY_OBJECT, .members = server_keys }, { "export", KEY_STRING }, {} };
 static const struct key format_keys[] = { { "file", KEY_SPECIAL }, {} };
 
 static const struct key qcow2_keys[] = {
@@ -119,6 +125,27 @@ static bool wrong_type(const char *name, const char *expected, GError **error)
 	return false;
 }
 
+/* Of an object: they are looked at elsewhere. */
+static bool check_members(const struct key *object, JsonNode *v, GError **error)
+{
+	JsonObjectIter iter;
+	const char *name;
+
+	if (!JSON_NODE_HOLDS_OBJECT(v))
+		return wrong_type(object->name, "object", error);
+	json_object_iter_init_ordered(&iter, json_node_get_object(v));
+	while (json_object_iter_next_ordered(&iter, &name, &v)) {
+		const struct key *key = find_key(object->members, name);
+		g_autofree char *full = g_strdup_printf("%s.%s", object->name, name);
+
+		if (!key)
+			return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter '%s' is unexpected", full);
+		if (!is_type(v, key->kind == KEY_FLAG ? G_TYPE_BOOLEAN : G_TYPE_STRING))
+			return wrong_type(full, key->kind == KEY_FLAG ? "boolean" : "string", error);
+	}
+	return true;
+}
+
 static bool take_key(const struct key *key, JsonNode *v, GVariantDict *dict, GError **error)
 {
 	switch (key->kind) {
@@ -139,7 +166,7 @@ static bool take_key(const struct key *key, JsonNode *v, GVariantDict *dict, GEr
 		g_variant_dict_insert(dict, key->option, "t", (guint64)json_node_get_int(v));
 		return true;
 	case KEY_OBJECT:
-		return JSON_NODE_HOLDS_OBJECT(v) || wrong_type(key->name, "object", error);
+		return check_members(key, v, error);
 	case KEY_ONLY:
 		if (!is_type(v, G_TYPE_BOOLEAN))
 			return wrong_type(key->name, "boolean", error);

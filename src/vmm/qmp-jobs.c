@@ -174,7 +174,7 @@ static bool find_below(void *opaque, struct image *top, const char *node, const 
 	if (!node && !file)
 		return true;
 	for (struct image *i = top; i; i = i->backing)
-		if (node ? i == img : strcmp(i->path, file) == 0 || g_strcmp0(i->backing_name, file) == 0) {
+		if (node ? i == img : strcmp(i->path, file) == 0 || (i->backing && g_strcmp0(i->backing_name, file) == 0)) {
 			*ret = node || strcmp(i->path, file) == 0 ? i : i->backing;
 			return true;
 		}

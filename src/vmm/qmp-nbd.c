@@ -251,13 +251,16 @@ static bool add_export(struct vmm *vmm, const char *id, const char *device, cons
 		       struct nbd_export_options *options, GError **error)
 {
 	struct nbd_bitmap rows[NBD_BITMAPS_MAX];
-	struct image *img = graph_lookup(vmm->graph, device, node, error);
 	struct vmm_export *e;
+	struct image *img;
 
-	if (!img)
-		return false;
+	if (!qmp_check_id(id, NULL))
+		return kv_fail(error, KV_ERROR_USAGE, "Invalid block export id");
 	if (find_export(vmm, id))
 		return kv_fail(error, KV_ERROR_USAGE, "Block export id '%s' is already in use", id);
+	img = graph_lookup(vmm->graph, device, node, error);
+	if (!img)
+		return false;
 	if (options->writable && img->readonly)
 		return kv_fail(error, KV_ERROR_USAGE, "Block node is read-only");
 	if (options->writable && graph_in_use(vmm->graph, img))

@@ -5,6 +5,7 @@
  * nothing holds nobody up.
  */
 #include <limits.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -355,26 +356,217 @@ static void one_may_be_alone(void **state)
 	second = shake_hands(&w, 0);
 	run_until(has_ended, &first);
 	close(first);
+	first = shake_hands(&w, 1); /* would share */
+	run_until(has_ended, &first);
+	close(first);
+	assert_false(has_ended(&second));
+	first = shake_hands(&w, 0);
+	run_until(has_ended, &second);
+	close(first);
 	close(second);
 	run_until(all_gone, &w);
+	world_close(&w);
+}
+
+/* Two servers of a process; a viewer of the open one comes between the other's offer and the answer. */
+static void an_open_server_opens_no_other(void **state)
+{
+	struct world open, locked;
+	uint8_t b[12];
+	int fd, other;
+
+	world_open(&locked, "secret");
+	world_open(&open, NULL);
+	fd = dial(&locked);
+	take(fd, b, 12);
+	say(fd, b, 12);
+	take(fd, b, 2);
+	assert_memory_equal(b, "\1\2", 2);
+	other = shake_hands(&open, 1);
+	say(fd, "\1\1", 2);
+	run_until(has_ended, &fd);
+	assert_int_equal(locked.told[VNC_INITIALIZED], 0);
+	close(fd);
+	close(other);
+	run_until(all_gone, &open);
+	run_until(all_gone, &locked);
+	world_close(&open);
+	world_close(&locked);
+}
+
+/* 3.889 is macOS's, which says nothing after the type. */
+static void old_versions_are_spoken(void **state)
+{
+	static const struct {
+		const char *version, *offer, *answer;
+		uint8_t offered;
+	} peers[] = {
+		{"RFB 003.003\n", "\0\0\0\1", "\1", 4},
+		{"RFB 003.007\n", "\1\1", "\1\1", 2},
+		{"RFB 003.889\n", "\1\1", "\1", 2},
+	};
+	struct world w;
+	uint8_t b[28];
+
+	world_open(&w, NULL);
+	for (unsigned i = 0; i < G_N_ELEMENTS(peers); i++) {
+		int fd = dial(&w);
+
+		take(fd, b, 12);
+		say(fd, peers[i].version, 12);
+		take(fd, b, peers[i].offered);
+		assert_memory_equal(b, peers[i].offer, peers[i].offered);
+		say(fd, peers[i].answer, strlen(peers[i].answer));
+		take(fd, b, sizeof(b));
+		assert_memory_equal(b + 24, "test", 4);
+		close(fd);
+		run_until(all_gone, &w);
+		assert_int_equal(w.told[VNC_INITIALIZED], i + 1);
+	}
+	world_close(&w);
+}
+
+/* Asks for an update, and reads it: of what width the cursor in it is; -1: there is none. */
+static int see_cursor(int fd, bool incremental)
+{
+	uint8_t b[12], request[] = {3, incremental, 0, 0, 0, 0, WIDTH >> 8, WIDTH & 255, 0, HEIGHT};
+	g_autofree uint8_t *pixels = g_malloc(WIDTH * HEIGHT * 4);
+	int cursor = -1;
+
+	say(fd, request, sizeof(request));
+	take(fd, b, 4);
+	for (unsigned left = get_be16(b + 2); left; left--) {
+		unsigned width, height;
+
+		take(fd, b, 12);
+		width = get_be16(b + 4);
+		height = get_be16(b + 6);
+		take(fd, pixels, (size_t)width * height * 4);
+		if (get_be32(b + 8)) {
+			cursor = (int)width;
+			take(fd, pixels, (size_t)(width + 7) / 8 * height);
+		}
+	}
+	return cursor;
+}
+
+static void hidden_cursors_are_hidden(void **state)
+{
+	static const int32_t wanted[] = {0, -239};
+	static const uint32_t pixels[16 * 8];
+	static const uint8_t still[] = {5, 0, 0, 0, 0, 0};
+	const struct display_cursor none = {0}, shown = {16, 8, 1, 1, pixels};
+	struct world w;
+	int fd;
+
+	world_open(&w, NULL);
+	display_set_cursor(w.display, 0, &shown);
+	fd = shake_hands(&w, 1);
+	set_encodings(fd, wanted, 2);
+	assert_int_equal(see_cursor(fd, false), 16);
+	/* While the viewer waits for nothing, and then says something else first. */
+	display_set_cursor(w.display, 0, &none);
+	g_usleep(50000);
+	say(fd, still, sizeof(still));
+	g_usleep(50000);
+	assert_int_equal(see_cursor(fd, false), 0);
+	display_set_cursor(w.display, 0, &shown);
+	g_usleep(50000);
+	assert_int_equal(see_cursor(fd, false), 16);
+	close(fd);
+	run_until(all_gone, &w);
+	/* While nobody looks. */
+	display_set_cursor(w.display, 0, &none);
+	fd = shake_hands(&w, 1);
+	set_encodings(fd, wanted, 2);
+	assert_int_equal(see_cursor(fd, false), -1);
+	close(fd);
+	run_until(all_gone, &w);
+	world_close(&w);
+}
+
+/* A viewer that knows no cursors has it in its picture, where its pointer is. */
+static void cursors_are_painted(void **state)
+{
+	static const uint8_t move[] = {5, 0, 0, 100, 0, 50}, request[] = {3, 0, 0, 100, 0, 50, 0, 1, 0, 1};
+	uint32_t pixels[4 * 4], painted = 0;
+	struct world w;
+	uint8_t head[12];
+	int fd;
+
+	memset(pixels, 0xff, sizeof(pixels));
+	world_open(&w, NULL);
+	fd = shake_hands(&w, 1);
+	display_set_cursor(w.display, 0, &(struct display_cursor){4, 4, 0, 0, pixels});
+	g_usleep(50000);
+	say(fd, move, sizeof(move));
+	say(fd, request, sizeof(request));
+	take(fd, head, 4);
+	for (unsigned left = get_be16(head + 2); left; left--) {
+		take(fd, head, sizeof(head));
+		assert_in_range(get_be16(head + 4), 1, 4);
+		for (unsigned i = 0; i < (unsigned)get_be16(head + 4) * get_be16(head + 6); i++) {
+			take(fd, pixels, 4);
+			painted += get_be16(head) >= 100 && (pixels[0] & 0xffffff) == 0xffffff;
+		}
+	}
+	assert_int_not_equal(painted, 0);
+	close(fd);
+	run_until(all_gone, &w);
+	world_close(&w);
+}
+
+static const char get[] = "GET /websockify HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\nUpgrade: websocket\r\nConnection: "
+			  "Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: binary\r\n"
+			  "Sec-WebSocket-Version: 13\r\n\r\n";
+
+static void try_websocket(struct world *w)
+{
+	int fd = dial(w);
+
+	say(fd, get, sizeof(get) - 1);
+	run_until(has_ended, &fd);
+	close(fd);
+	run_until(all_gone, w);
+}
+
+static void ask_for_scale(struct world *w, uint8_t scale)
+{
+	const uint8_t set[] = {8, scale, 0, 0};
+	int fd = shake_hands(w, 1);
+
+	say(fd, set, sizeof(set));
+	run_until(has_ended, &fd);
+	close(fd);
+	run_until(all_gone, w);
+}
+
+static void who_comes_and_goes_leaves_no_memory(void **state)
+{
+	enum { TIMES = 20 };
+	struct world w;
+	size_t before;
+
+	world_open(&w, NULL);
+	try_websocket(&w);
+	ask_for_scale(&w, 5);
+	before = mallinfo2().uordblks;
+	for (uint8_t i = 0; i < TIMES; i++)
+		try_websocket(&w);
+	assert_in_range(mallinfo2().uordblks, 0, before + TIMES * 2048);
+	for (uint8_t i = 2; i < 5; i++)
+		ask_for_scale(&w, i);
+	assert_in_range(mallinfo2().uordblks, 0, before + WIDTH * HEIGHT);
 	world_close(&w);
 }
 
 /* A page of a web site cannot reach the port for viewers. */
 static void no_websocket_where_none_is_asked_for(void **state)
 {
-	static const char get[] = "GET /websockify HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\nUpgrade: websocket\r\nConnection: "
-				  "Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: binary\r\n"
-				  "Sec-WebSocket-Version: 13\r\n\r\n";
 	struct world w;
-	int fd;
 
 	world_open(&w, NULL);
-	fd = dial(&w);
-	say(fd, get, sizeof(get) - 1);
-	run_until(has_ended, &fd);
-	close(fd);
-	run_until(all_gone, &w);
+	try_websocket(&w);
 	assert_int_equal(w.told[VNC_INITIALIZED], 0);
 	world_close(&w);
 }
@@ -438,6 +630,11 @@ int main(void)
 		cmocka_unit_test(sizes_are_wished_for),
 		cmocka_unit_test(slow_viewers_hold_nobody_up),
 		cmocka_unit_test(one_may_be_alone),
+		cmocka_unit_test(an_open_server_opens_no_other),
+		cmocka_unit_test(old_versions_are_spoken),
+		cmocka_unit_test(hidden_cursors_are_hidden),
+		cmocka_unit_test(cursors_are_painted),
+		cmocka_unit_test(who_comes_and_goes_leaves_no_memory),
 		cmocka_unit_test(no_websocket_where_none_is_asked_for),
 		cmocka_unit_test(too_many_are_refused),
 		cmocka_unit_test(gone_behind_many_keys),

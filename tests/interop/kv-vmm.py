@@ -450,6 +450,7 @@ def case_rejected(bed):
         (['--kernel', bed.kernel, '--smp', '4,cores=3'], 'sockets 1, cores 3, threads 1 do not make 4 processors'),
         (['--kernel', bed.kernel, '--smp', '4', '--cpus', '2'], '--smp: cpus=4, and --cpus 2'),
         (['--kernel', bed.kernel, '--device', 'teapot'], "--device teapot: 'teapot' is not a valid device model name"),
+        (['--kernel', bed.kernel, '--device', 'nvme'], "--device nvme: 'nvme' is a part of the machine, which --disk (bus=)"),
         (['--kernel', bed.kernel, '--firmware', 'bios'], '--firmware: machine \'micro\' has no firmware; give --machine pc'),
         (['--kernel', bed.kernel, '--net', 'user,bootindex=1'], "--net: bootindex is for --machine pc: 'micro' boots a kernel"),
         (pc + ['--nvram', 'x'], '--nvram: a BIOS has no variables; give --firmware uefi'),

@@ -102,6 +102,50 @@ def case_objects(bed):
     check(bed.virsh('net-list').split() == ['n', 'active', 'yes', 'yes'], 'it does not start after a boot')
 
 
+HOST = "<host mac='52:54:00:00:00:{:02x}'{} ip='192.168.122.{}'/>"
+UPDATES = [
+    ('add', 'ip-dhcp-host', HOST.format(10, " name='a'", 5)), ('add', 'ip-dhcp-host', HOST.format(10, '', 6)),
+    ('add', 'ip-dhcp-host', HOST.format(2, '', 5)), ('add', 'ip-dhcp-host', HOST.format(2, " name='a'", 7)),
+    ('add-first', 'ip-dhcp-host', HOST.format(2, " name='b'", 7)), ('delete', 'ip-dhcp-host', HOST.format(10, '', 7)),
+    ('delete', 'ip-dhcp-host', HOST.format(10, " name='b'", 5)), ('modify', 'ip-dhcp-host', HOST.format(3, '', 9)),
+    ('modify', 'ip-dhcp-host', HOST.format(2, " name='c'", 8)), ('add', 'ip-dhcp-host', HOST.format(4, '', 11)),
+    ('delete', 'ip-dhcp-host', HOST.format(10, '', 5).replace('0a', '0A')), ('delete', 'ip-dhcp-host', "<host ip='192.168.122.99'/>"),
+    ('delete', 'ip-dhcp-host', "<host ip='192.168.122.11'/>"), ('delete', 'ip-dhcp-host', HOST.format(2, '', 8) + ' --parent-index 1'),
+    ('modify', 'ip-dhcp-range', "<range start='192.168.122.2' end='192.168.122.254'/>"),
+    ('add', 'ip-dhcp-range', "<range start='192.168.122.2' end='192.168.122.254'/>"),
+    ('delete', 'ip-dhcp-range', "<range start='192.168.122.2' end='192.168.122.25'/>"),
+    ('delete', 'ip-dhcp-range', "<range start='192.168.122.2' end='192.168.122.254'/>"),
+    ('add', 'ip-dhcp-range', "<range start='192.168.122.100' end='192.168.122.110'/>"),
+    ('add', 'bridge', "<bridge name='x'/>"), ('add', 'domain', "<domain name='x'/>"), ('modify', 'forward-pf', "<pf dev='x'/>"),
+    ('delete', 'dns-host', "<host ip='192.168.122.9'/>"), ('modify', 'dns-host', "<host ip='192.168.122.9'/>"),
+]
+
+
+def case_updates(bed):
+    """net-update: libvirt's own words and network after each step; and of a network that is not stored any more."""
+    script = '; '.join(['net-update default ' + f'{command} {section} "{xml.split(" --")[0]}"' + xml[len(xml.split(' --')[0]):]
+                        for command, section, xml in UPDATES] + ['net-dumpxml default'])
+    said = []
+    for uri in 'test:///default', f'qemu+unix:///session?socket={bed.socket}':
+        text = subprocess.run(['virsh', '-c', uri, script], env=bed.environment, capture_output=True, check=False, timeout=60)
+        xml = ET.fromstring(text.stdout[text.stdout.index(b'<network>'):])
+        errors = [line for line in text.stderr.decode().splitlines() if not line.startswith('error: Failed')]
+        said.append((errors, [(node.tag, node.attrib) for node in xml.find('ip/dhcp')]))
+    check(said[0] == said[1], 'it is not as with libvirt', *said)
+    # The one with DHCP is meant, and the first of IPv4 if none has.
+    six = "<ip family='ipv6' address='fd00::1' prefix='64'/>"
+    bed.virsh('net-define', write(bed, 'n.xml', NET.format('n', '', '').replace('<ip', six + '<ip')))
+    bed.virsh('net-start', 'n')
+    bed.virsh('net-update', 'n', 'add', 'ip-dhcp-host', "<host mac='52:54:00:00:00:01' ip='10.7.0.9'/>")
+    bed.virsh('net-undefine', 'n')
+    bed.virsh('net-update', 'n', 'add', 'ip-dhcp-host', "<host mac='52:54:00:00:00:02' ip='10.7.0.8'/>")
+    for _ in range(2):
+        live = bed.virsh('net-dumpxml', 'n')
+        check('10.7.0.9' in live and '10.7.0.8' in live, 'an update is lost', live)
+        bed.stop(signal.SIGKILL)
+        bed.start()
+
+
 def case_refused(bed):
     """What takes a bridge, and what user mode does not do, by its name; libvirt's own default.xml is taken."""
     theirs = NET.format('own', "<bridge name='virbr0' stp='on' delay='0'/><mac address='52:54:00:6c:3c:01'/>", RANGE.format(''))

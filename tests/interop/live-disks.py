@@ -215,8 +215,9 @@ def case_resize(bed):
 def case_nodes(bed):
     """blockdev-add, -snapshot and -del: nodes by name, with QEMU's words where they are refused."""
     base, top = bed.image(), bed.path('top.qcow2')
-    tool('qemu-img', 'create', '-f', 'qcow2', top, str(SIZE))
+    tool('qemu-img', 'create', '-f', 'qcow2', '-b', base, '-F', 'qcow2', top, str(SIZE))
     with bed.guest(base) as guest:
+        guest.qmp.run('nbd-server-start', addr={'type': 'unix', 'data': {'path': bed.path('nbd')}})
         guest.qmp.run('blockdev-add', driver='file', filename=top, **{'node-name': 'storage'})
         guest.qmp.run('blockdev-add', driver='qcow2', file='storage', backing=None, **{'node-name': 'overlay'})
         names = {row['node-name'] for row in guest.qmp.run('query-named-block-nodes', flat=True)}
@@ -234,7 +235,16 @@ def case_nodes(bed):
                  "'node-name' must be specified for the root node"),
                 ({'execute': 'blockdev-add', 'arguments': {'driver': 'file', 'node-name': 'y'}}, "Parameter 'filename' is missing"),
                 ({'execute': 'blockdev-add', 'arguments': {'driver': 'file', 'node-name': '5', 'filename': top, 'x': 1}},
-                 "Parameter 'x' is unexpected")]:
+                 "Parameter 'x' is unexpected"),
+                ({'execute': 'blockdev-add', 'arguments': {'driver': 'file', 'node-name': 'y', 'filename': top, 'cache': {'direct': 'on'}}},
+                 "Invalid parameter type for 'cache.direct', expected: boolean"),
+                ({'execute': 'blockdev-add', 'arguments': {'driver': 'nbd', 'node-name': 'y', 'server': {'type': 'unix', 'path': '/', 'x': 1}}},
+                 "Parameter 'server.x' is unexpected"),
+                # What its file says is under it is not: it was added without.
+                ({'execute': 'block-stream', 'arguments': {'device': 'overlay', 'job-id': 'j', 'base': base}},
+                 f"Can't find '{base}' in the backing chain"),
+                ({'execute': 'block-export-add', 'arguments': {'type': 'nbd', 'id': '1', 'node-name': 'overlay'}},
+                 'Invalid block export id')]:
             answer = guest.qmp.ask(command)
             check(words in answer.get('error', {}).get('desc', ''), f'not "{words}"', answer)
         node = guest.block()['inserted']['node-name']

@@ -3,6 +3,7 @@
 """Machines that are saved and restored: to files, sockets and pipes, while the guest writes memory and checks what it wrote. The
 guest is a few bytes long, but for the case `linux`.   usage: migrate.py KV-VMM SOURCE-TREE CASE...
 Exit status 77: something is needed and not installed."""
+import contextlib
 import http.server
 import importlib
 import os
@@ -140,6 +141,23 @@ def case_paused(bed):
         check(client.run('query-status')['status'] == 'paused', 'it is not paused')
         client.run('cont')
         is_good(vmm)
+
+
+def case_cut(bed):
+    """The file that a machine has its memory from is cut short under it: that is the end, in words."""
+    path = bed.path('saved')
+    with bed.start() as vmm:
+        client = vmm.client()
+        is_good(vmm)
+        client.run('stop')
+        save(client, f'file:{path}')
+    with bed.start('--incoming', f'file:{path}') as vmm:
+        client = vmm.client()
+        os.truncate(path, 4096)
+        with contextlib.suppress(OSError, cases.Failed):
+            client.run('pmemsave', val=0, size=16 * MIB, filename=bed.path('memory'))
+        words = vmm.process.communicate(timeout=LIMIT)[1].decode()
+        check('was cut short: the guest is lost' in words, 'no words', words)
 
 
 def case_hops(bed):

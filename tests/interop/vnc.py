@@ -216,8 +216,10 @@ def case_unix(kv_vmm):
         assert 'return' in session.run('screendump', filename=png, format='png')
         with open(png, 'rb') as f:
             assert f.read(8) == b'\x89PNG\r\n\x1a\n'
-        for args in ({'head': 1}, {'head': 9}, {'device': 'other'}, {'filename': '/nonexistent/file'}):
+        os.symlink('/dev/full', m.file('full'))
+        for args in ({'head': 1}, {'head': 9}, {'device': 'other'}, {'filename': '/nonexistent/file'}, {'filename': m.file('full')}):
             assert 'error' in session.run('screendump', **dict({'filename': png}, **args)), args
+        assert os.path.islink(m.file('full')), 'what is no file is removed'
         session.run('quit')
         assert m.process.wait(LIMIT) == 0
         assert not os.path.exists(m.file('v'))
