@@ -254,10 +254,16 @@ static bool has_protocol(const char *name)
 	return name[strcspn(name, ":/")] == ':';
 }
 
+char *image_beside(const char *path, const char *name)
+{
+	g_autofree char *folder = g_path_get_dirname(path);
+	bool as_it_is = g_path_is_absolute(name) || strcmp(folder, ".") == 0;
+
+	return as_it_is ? g_strdup(name) : g_build_filename(folder, name, NULL);
+}
+
 char *image_backing_path(const char *path, const char *name, GError **error)
 {
-	g_autofree char *folder = NULL;
-
 	if (g_str_has_prefix(name, "file:"))
 		return g_strdup(name + strlen("file:"));
 	if (image_file_is_nbd(name))
@@ -269,17 +275,14 @@ char *image_backing_path(const char *path, const char *name, GError **error)
 			path, name);
 		return NULL;
 	}
-	if (g_path_is_absolute(name))
-		return g_strdup(name);
-	if (image_file_is_nbd(path)) {
+	if (!g_path_is_absolute(name) && image_file_is_nbd(path)) {
 		kv_fail(error, KV_ERROR_UNSUPPORTED,
 			"disk '%s': its backing file '%s' would be in its folder, which an NBD export has not; give one with "
 			"backing=",
 			path, name);
 		return NULL;
 	}
-	folder = g_path_get_dirname(path);
-	return strcmp(folder, ".") == 0 ? g_strdup(name) : g_build_filename(folder, name, NULL);
+	return image_beside(path, name);
 }
 
 bool image_open_backing(struct image *img, const char *name, const char *format, GVariant *options, GError **error)
