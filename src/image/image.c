@@ -357,13 +357,19 @@ static bool read_options(GVariant *options, struct layer *l, GError **error)
 	return true;
 }
 
+/* A name that is no UTF-8 cannot be a string (s): it is bytes (ay) then. */
+static bool find_path(GVariant *options, const char **ret)
+{
+	return g_variant_lookup(options, "file", "&s", ret) || g_variant_lookup(options, "file", "^&ay", ret);
+}
+
 struct image *image_open(GVariant *options, GError **error)
 {
 	gboolean automatic = FALSE;
 	struct layer l = {};
 	struct image *img;
 
-	if (!g_variant_lookup(options, "file", "&s", &l.path)) {
+	if (!find_path(options, &l.path)) {
 		kv_fail(error, KV_ERROR_USAGE, "a disk needs file=PATH");
 		return NULL;
 	}
@@ -407,7 +413,7 @@ struct image *image_open_on(struct image *storage, struct image *backing, GVaria
 	struct layer l = { .path = storage ? storage->path : NULL, .file = storage ? storage->file : NULL };
 	struct image *img;
 
-	if (!storage && !g_variant_lookup(options, "file", "&s", &l.path)) {
+	if (!storage && !find_path(options, &l.path)) {
 		kv_fail(error, KV_ERROR_USAGE, "a disk needs a file");
 		return NULL;
 	}
@@ -445,7 +451,7 @@ void image_close(struct image *img)
 
 static bool check_create_options(const struct image_format *format, GVariant *options, GError **error)
 {
-	static const char *const common[] = { "file", "format", "size", "unsafe", NULL };
+	static const char *const common[] = { "file", "format", "size", "unsafe", "nocow", "extent_size_hint", NULL };
 	static const char *const backing[] = { "backing-format", "backing-unchecked", NULL };
 	g_autofree char *known = NULL;
 	GVariantIter iter;
@@ -573,7 +579,7 @@ bool image_create(GVariant *options, GError **error)
 	uint64_t size;
 	bool ok, existed;
 
-	if (!g_variant_lookup(options, "file", "&s", &path))
+	if (!find_path(options, &path))
 		return kv_fail(error, KV_ERROR_USAGE, "an image needs file=PATH");
 	format = check_create(path, options, &size, error);
 	if (!format)
@@ -582,6 +588,7 @@ bool image_create(GVariant *options, GError **error)
 	file = open_name(path, false, IMAGE_FILE_CREATE, error);
 	if (!file)
 		return false;
+	image_file_set_attributes(file, options);
 	ok = create_in(file, format, size, options, error);
 	if (!ok && !existed)
 		unlink(path);

@@ -163,6 +163,10 @@ static char *read_value(const struct img_create_option *o, const char *value, co
 {
 	uint64_t number;
 
+	if (!g_utf8_validate(value, -1, NULL)) {
+		fail_at(prefix, "Parameter '%s' is no UTF-8: '%s'", o->name, value);
+		return NULL;
+	}
 	if (o->type == SIZE && img_parse_size(value, &number) < 0) {
 		fail_at(prefix,
 			"Parameter '%s' expects a non-negative number below 2^64, optionally with a suffix k, M, G, T, P or E, "
@@ -267,7 +271,7 @@ static GVariant *all_options(const struct img_new *n, const char *file)
 	GVariantDict options;
 
 	g_variant_dict_init(&options, NULL);
-	g_variant_dict_insert(&options, "file", "s", img_file_name(file));
+	img_insert_path(&options, img_file_name(file));
 	g_variant_dict_insert(&options, "format", "s", n->format->name);
 	for (unsigned i = 0; n->table[i].name; i++) {
 		const char *name = n->table[i].name;
@@ -292,8 +296,12 @@ static GVariant *all_options(const struct img_new *n, const char *file)
 
 bool img_new_create(const struct img_new *n, const char *file, GError **error)
 {
-	g_autoptr(GVariant) all = all_options(n, file);
+	g_autoptr(GVariant) all = NULL;
 
+	for (unsigned i = 0; n->table[i].name; i++)
+		if (n->value[i] && !g_utf8_validate(n->value[i], -1, NULL))
+			return kv_fail(error, KV_ERROR_UNSUPPORTED, "%s is no UTF-8: '%s'", n->table[i].name, n->value[i]);
+	all = all_options(n, file);
 	return image_create(all, error);
 }
 

@@ -155,6 +155,8 @@ struct image *img_open_snapshot(const char *name, const char *format, unsigned f
  * preallocation=metadata makes them, are IMAGE_ZERO, with their place. Files that have nearly all their blocks are not looked at.
  */
 int img_look(struct image *img, uint64_t offset, uint64_t len, bool alone, struct image_extent *ret, bool *ret_in_hole);
+/* As "file" in the options of image_open() and image_create(). */
+void img_insert_path(GVariantDict *options, const char *path);
 /* Without "file:", which QEMU's names of files may begin with. */
 const char *img_file_name(const char *name);
 /* A backing file's name as it stands in base, seen from here. */

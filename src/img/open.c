@@ -15,6 +15,11 @@ const char *img_file_name(const char *name)
 	return g_str_has_prefix(name, "file:") ? name + strlen("file:") : name;
 }
 
+void img_insert_path(GVariantDict *options, const char *path)
+{
+	g_variant_dict_insert(options, "file", g_utf8_validate(path, -1, NULL) ? "s" : "^ay", path);
+}
+
 unsigned img_open_flags(const struct img_args *args)
 {
 	return (img_has(args, 'U') ? IMG_SHARED : 0) | (img_has(args, IMG_IMAGE_OPTS) ? IMG_SPEC : 0);
@@ -111,7 +116,7 @@ static struct image *open_image(const char *name, const char *format, unsigned f
 		return NULL;
 	}
 	g_variant_dict_init(&options, NULL);
-	g_variant_dict_insert(&options, "file", "s", name);
+	img_insert_path(&options, name);
 	g_variant_dict_insert(&options, "format", "s", format ? format : "auto");
 	g_variant_dict_insert(&options, "readonly", "b", !(flags & IMG_RW));
 	if (flags & IMG_SHARED)
