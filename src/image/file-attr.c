@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a file system may be asked about a new file that is empty still. Wishes: where they cannot be had the image is made anyway.
+ * What a file system may be asked about a new file that is empty still. Wishes: where they cannot be had it is made anyway.
  * nocow is for btrfs, where it is the only way to quick writes; elsewhere there is nothing to turn off. Called by image.c.
  */
 #include <errno.h>
