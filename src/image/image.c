@@ -546,7 +546,9 @@ static const struct image_format *check_create(const char *path, GVariant *optio
 		kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s': %s images cannot be made", path, name);
 		return NULL;
 	}
-	return check_create_options(format, options, error) && find_size(path, options, ret_size, error) ? format : NULL;
+	if (!check_create_options(format, options, error) || !find_size(path, options, ret_size, error))
+		return NULL;
+	return !format->check_create || format->check_create(options, error) ? format : NULL;
 }
 
 static int no_flush(struct image_file *file)
