@@ -92,7 +92,7 @@ struct image_format {
 	bool (*resize)(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error);
 	/* The file is there, empty and locked; size: a multiple of 512 below 2^63. Options as for image_create(). */
 	bool (*create)(struct image_file *file, uint64_t size, GVariant *options, GError **error);
-	/* Are those options possible together? Asked before a file is emptied; create() looks as well. NULL: all known ones are. */
+	/* Are those options possible together? Asked before a file is emptied; create() looks as well. NULL: all known are. */
 	bool (*check_create)(GVariant *options, GError **error);
 	const char *const *create_options; /* names, NULL-terminated; "backing": it can stand on another image */
 	/* "format-specific" of qemu-img info: adds a{sv} members under their JSON names. "dirty-flag" (b) is the image's own. */
