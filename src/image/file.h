@@ -75,6 +75,8 @@ enum {
 };
 /* Opens and locks (lock.h). CREATE: makes it, or empties what is there (a device stays as it is). */
 struct image_file *image_file_open(const char *path, bool readonly, unsigned flags, GError **error);
+/* The options "nocow" ("on") and "extent_size_hint" (bytes) of image_create(), for a file that is empty. */
+void image_file_set_attributes(struct image_file *f, GVariant *options);
 struct image_file *image_file_ref(struct image_file *f);
 void image_file_close(struct image_file *f); /* drops a reference; NULL is fine */
 /* Makes the file longer or keeps its size: bytes that become part of it are allocated (FALLOC) or written (FULL). */

@@ -92,6 +92,8 @@ struct image_format {
 	bool (*resize)(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error);
 	/* The file is there, empty and locked; size: a multiple of 512 below 2^63. Options as for image_create(). */
 	bool (*create)(struct image_file *file, uint64_t size, GVariant *options, GError **error);
+	/* Are those options possible together? Asked before a file is emptied; create() looks as well. NULL: all known are. */
+	bool (*check_create)(GVariant *options, GError **error);
 	const char *const *create_options; /* names, NULL-terminated; "backing": it can stand on another image */
 	/* "format-specific" of qemu-img info: adds a{sv} members under their JSON names. "dirty-flag" (b) is the image's own. */
 	void (*info)(struct image *img, GVariantBuilder *members);
@@ -129,6 +131,8 @@ struct image_format {
  * "backing" in them the names are noted and nothing is opened. Sets img->backing, backing_name and backing_format.
  */
 bool image_open_backing(struct image *img, const char *name, const char *format, GVariant *options, GError **error);
+/* A file's name as an image at path has it, seen from here: beside the image where it is relative. */
+char *image_beside(const char *path, const char *name);
 /* Where a backing file of that name is for an image at `path`: a file's path, or a URI; g_free. */
 char *image_backing_path(const char *path, const char *name, GError **error);
 /* What is behind a HOLE: the backing image's bytes, zeroes beyond its end and without one. */

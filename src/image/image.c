@@ -254,10 +254,16 @@ static bool has_protocol(const char *name)
 	return name[strcspn(name, ":/")] == ':';
 }
 
+char *image_beside(const char *path, const char *name)
+{
+	g_autofree char *folder = g_path_get_dirname(path);
+	bool as_it_is = g_path_is_absolute(name) || strcmp(folder, ".") == 0;
+
+	return as_it_is ? g_strdup(name) : g_build_filename(folder, name, NULL);
+}
+
 char *image_backing_path(const char *path, const char *name, GError **error)
 {
-	g_autofree char *folder = NULL;
-
 	if (g_str_has_prefix(name, "file:"))
 		return g_strdup(name + strlen("file:"));
 	if (image_file_is_nbd(name))
@@ -269,17 +275,14 @@ char *image_backing_path(const char *path, const char *name, GError **error)
 			path, name);
 		return NULL;
 	}
-	if (g_path_is_absolute(name))
-		return g_strdup(name);
-	if (image_file_is_nbd(path)) {
+	if (!g_path_is_absolute(name) && image_file_is_nbd(path)) {
 		kv_fail(error, KV_ERROR_UNSUPPORTED,
 			"disk '%s': its backing file '%s' would be in its folder, which an NBD export has not; give one with "
 			"backing=",
 			path, name);
 		return NULL;
 	}
-	folder = g_path_get_dirname(path);
-	return strcmp(folder, ".") == 0 ? g_strdup(name) : g_build_filename(folder, name, NULL);
+	return image_beside(path, name);
 }
 
 bool image_open_backing(struct image *img, const char *name, const char *format, GVariant *options, GError **error)
@@ -354,13 +357,19 @@ static bool read_options(GVariant *options, struct layer *l, GError **error)
 	return true;
 }
 
+/* A name that is no UTF-8 cannot be a string (s): it is bytes (ay) then. */
+static bool find_path(GVariant *options, const char **ret)
+{
+	return g_variant_lookup(options, "file", "&s", ret) || g_variant_lookup(options, "file", "^&ay", ret);
+}
+
 struct image *image_open(GVariant *options, GError **error)
 {
 	gboolean automatic = FALSE;
 	struct layer l = {};
 	struct image *img;
 
-	if (!g_variant_lookup(options, "file", "&s", &l.path)) {
+	if (!find_path(options, &l.path)) {
 		kv_fail(error, KV_ERROR_USAGE, "a disk needs file=PATH");
 		return NULL;
 	}
@@ -404,7 +413,7 @@ struct image *image_open_on(struct image *storage, struct image *backing, GVaria
 	struct layer l = { .path = storage ? storage->path : NULL, .file = storage ? storage->file : NULL };
 	struct image *img;
 
-	if (!storage && !g_variant_lookup(options, "file", "&s", &l.path)) {
+	if (!storage && !find_path(options, &l.path)) {
 		kv_fail(error, KV_ERROR_USAGE, "a disk needs a file");
 		return NULL;
 	}
@@ -442,7 +451,7 @@ void image_close(struct image *img)
 
 static bool check_create_options(const struct image_format *format, GVariant *options, GError **error)
 {
-	static const char *const common[] = { "file", "format", "size", "unsafe", NULL };
+	static const char *const common[] = { "file", "format", "size", "unsafe", "nocow", "extent_size_hint", NULL };
 	static const char *const backing[] = { "backing-format", "backing-unchecked", NULL };
 	g_autofree char *known = NULL;
 	GVariantIter iter;
@@ -537,7 +546,9 @@ static const struct image_format *check_create(const char *path, GVariant *optio
 		kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s': %s images cannot be made", path, name);
 		return NULL;
 	}
-	return check_create_options(format, options, error) && find_size(path, options, ret_size, error) ? format : NULL;
+	if (!check_create_options(format, options, error) || !find_size(path, options, ret_size, error))
+		return NULL;
+	return !format->check_create || format->check_create(options, error) ? format : NULL;
 }
 
 static int no_flush(struct image_file *file)
@@ -570,7 +581,7 @@ bool image_create(GVariant *options, GError **error)
 	uint64_t size;
 	bool ok, existed;
 
-	if (!g_variant_lookup(options, "file", "&s", &path))
+	if (!find_path(options, &path))
 		return kv_fail(error, KV_ERROR_USAGE, "an image needs file=PATH");
 	format = check_create(path, options, &size, error);
 	if (!format)
@@ -579,6 +590,7 @@ bool image_create(GVariant *options, GError **error)
 	file = open_name(path, false, IMAGE_FILE_CREATE, error);
 	if (!file)
 		return false;
+	image_file_set_attributes(file, options);
 	ok = create_in(file, format, size, options, error);
 	if (!ok && !existed)
 		unlink(path);

@@ -84,7 +84,7 @@ extern const struct image_format *const image_formats[]; /* NULL-terminated */
 /*
  * Takes a lock on the file that other kv and QEMU processes respect: writers exclude everybody, readers each other not
  * (KV_ERROR_BUSY names the file). Options, a{sv}:
- *   file (s)              required; a regular file or a block device
+ *   file (s)              required; a regular file or a block device. As bytes (ay) when the name is no UTF-8
  *   format (s)            a format's name. "auto": guess from the first bytes, which a guest may have written, so not for
  *                         its disks. Not given: raw, but a file that looks like another format's is refused
  *   member (s)            the file is an OVA, and this is the name of a disk in it; with readonly alone. Not given: where a
@@ -244,10 +244,10 @@ void image_lock_out(struct image *img);
 void image_let_in(struct image *img);
 
 /*
- * Makes an image file. Options, a{sv}: file (s), format (s; raw), size (t; not given: the backing image's), backing (s),
+ * Makes an image file. Options, a{sv}: file (s, ay), format (s; raw), size (t; not given: the backing image's), backing (s),
  * backing-format (s), backing-unchecked (b: it need not exist), unsafe (b: it need not be safe on disk when this
- * returns), and the format's own, named and spelled as qemu-img's -o (strings: "cluster_size" "64k"). An option that the format
- * does not have is an error that names it.
+ * returns), nocow and extent_size_hint (s; wishes to the file system), and the format's own, named and spelled as qemu-img's -o
+ * (strings: "cluster_size" "64k"). An option that the format does not have is an error that names it.
  */
 bool image_create(GVariant *options, GError **error);
 /*

@@ -163,8 +163,7 @@ static bool write_first(struct image_file *file, const struct wish *w, GError **
 
 static bool make_data_file(const char *path, const char *name, struct image_file **ret, GError **error)
 {
-	g_autofree char *folder = g_path_get_dirname(path);
-	g_autofree char *full = g_path_is_absolute(name) ? g_strdup(name) : g_build_filename(folder, name, NULL);
+	g_autofree char *full = image_beside(path, name);
 
 	*ret = image_file_open(full, false, IMAGE_FILE_CREATE, error);
 	image_file_close(*ret);
@@ -202,6 +201,13 @@ static bool create(struct image_file *file, uint64_t size, const struct wish *w,
 static int no_flush(struct image_file *file)
 {
 	return 0;
+}
+
+bool qcow2_check_create(GVariant *options, GError **error)
+{
+	struct wish w;
+
+	return take_options(options, &w, error) && check_wish(&w, error);
 }
 
 /* Half an image is none, so what is written in which order does not matter here: it is all flushed once, at the end. */

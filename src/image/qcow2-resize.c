@@ -95,13 +95,17 @@ static int place_run(struct qcow2 *s, uint64_t offset, uint64_t end, enum image_
 {
 	uint64_t at = offset, len;
 	int res = qcow2_l2_prepare(s, offset);
+	bool placed = res == 0 && !qcow2_has_data_file(s);
 
-	if (res == 0 && !qcow2_has_data_file(s))
+	if (placed)
 		res = qcow2_alloc(s, *n, false, &at, n);
+	placed = placed && res == 0;
 	len = *n << s->cluster_bits;
 	*top = MAX(*top, at + len);
 	if (res == 0)
 		res = clear_room(s, at, qcow2_has_data_file(s) ? MIN(len, end - at) : len, prealloc);
+	if (res < 0 && placed)
+		qcow2_gone(s, at, len, false);
 	for (uint64_t i = 0; i < *n && res == 0; i++) {
 		struct qcow2_entry e = {.word = (at + (i << s->cluster_bits)) | QCOW2_COPIED};
 
@@ -142,6 +146,54 @@ static int preallocate(struct qcow2 *s, uint64_t from, uint64_t end, enum image_
 	return res < 0 ? res : image_file_grow(f, top, prealloc == IMAGE_PREALLOC_METADATA ? IMAGE_PREALLOC_OFF : prealloc);
 }
 
+/* ---- what is behind an end ---- */
+
+static int cut_file(struct qcow2 *s)
+{
+	uint64_t end = qcow2_clusters(s, image_file_size(s->file)), count = 0;
+	int res = qcow2_write_refcounts(s);
+
+	if (res == 0)
+		res = qcow2_sync(s);
+	while (res == 0 && end && !count) {
+		res = qcow2_refcount_get(s, end - 1, &count);
+		end -= !count;
+	}
+	if (res < 0 || s->file->device || end << s->cluster_bits >= image_file_size(s->file))
+		return res;
+	return s->file->type->truncate(s->file, end << s->cluster_bits);
+}
+
+static void drop_tables(struct qcow2 *s, uint64_t size)
+{
+	uint64_t span = 1ULL << qcow2_l2_span_bits(s);
+
+	for (uint32_t i = size / span + !!(size % span); i < s->l1_size; i++) {
+		uint64_t table = s->l1[i] & QCOW2_OFFSET;
+
+		if (!table || qcow2_l1_check(s, s->l1[i]) < 0)
+			continue;
+		/* A snapshot's is one still. */
+		if (s->l1[i] & QCOW2_COPIED)
+			qcow2_guard_remove(s, table);
+		qcow2_l1_set(s, i, 0);
+		qcow2_gone(s, table, s->cluster_size, false);
+	}
+}
+
+/* Nothing is mapped from `size` up to `end` any more, and the file is as short as that lets it be. */
+static int cut(struct qcow2 *s, uint64_t size, uint64_t end)
+{
+	uint64_t from = align_up(size, s->cluster_size);
+	int res = qcow2_drop(s, from, align_up(end, s->cluster_size) - from);
+
+	if (res == 0)
+		drop_tables(s, size);
+	if (res == 0)
+		res = qcow2_flush_locked(s);
+	return res < 0 ? res : cut_file(s);
+}
+
 /* ---- larger ---- */
 
 static int zero_range(struct image *img, uint64_t offset, uint64_t len)
@@ -176,6 +228,7 @@ static int grow(struct image *img, uint64_t size, enum image_prealloc prealloc)
 {
 	struct qcow2 *s = qcow2_state(img);
 	uint64_t old = img->size;
+	bool begun;
 	int res;
 
 	g_mutex_lock(&s->lock);
@@ -183,6 +236,7 @@ static int grow(struct image *img, uint64_t size, enum image_prealloc prealloc)
 	if (res == 0)
 		res = qcow2_grow_l1(s, size);
 	g_mutex_unlock(&s->lock);
+	begun = res == 0;
 	__atomic_store_n(&img->size, size, __ATOMIC_RELAXED);
 	if (res == 0)
 		res = clear_new(img, old, size);
@@ -193,6 +247,8 @@ static int grow(struct image *img, uint64_t size, enum image_prealloc prealloc)
 		res = preallocate(s, old, size, IMAGE_PREALLOC_METADATA);
 	if (res == 0)
 		res = write_size(s, size);
+	else if (begun)
+		cut(s, old, size);
 	g_mutex_unlock(&s->lock);
 	if (res < 0)
 		__atomic_store_n(&img->size, old, __ATOMIC_RELAXED);
@@ -201,41 +257,9 @@ static int grow(struct image *img, uint64_t size, enum image_prealloc prealloc)
 
 /* ---- smaller ---- */
 
-static int cut_file(struct qcow2 *s)
-{
-	uint64_t end = qcow2_clusters(s, image_file_size(s->file)), count = 0;
-	int res = qcow2_write_refcounts(s);
-
-	if (res == 0)
-		res = qcow2_sync(s);
-	while (res == 0 && end && !count) {
-		res = qcow2_refcount_get(s, end - 1, &count);
-		end -= !count;
-	}
-	if (res < 0 || s->file->device || end << s->cluster_bits >= image_file_size(s->file))
-		return res;
-	return s->file->type->truncate(s->file, end << s->cluster_bits);
-}
-
-static void drop_tables(struct qcow2 *s, uint64_t size)
-{
-	uint64_t span = 1ULL << qcow2_l2_span_bits(s);
-
-	for (uint32_t i = size / span + !!(size % span); i < s->l1_size; i++) {
-		uint64_t table = s->l1[i] & QCOW2_OFFSET;
-
-		if (!table || qcow2_l1_check(s, s->l1[i]) < 0)
-			continue;
-		qcow2_l1_set(s, i, 0);
-		qcow2_guard_remove(s, table);
-		qcow2_gone(s, table, s->cluster_size, false);
-	}
-}
-
 static int shrink(struct image *img, uint64_t size)
 {
 	struct qcow2 *s = qcow2_state(img);
-	uint64_t from = align_up(size, s->cluster_size), end = align_up(img->size, s->cluster_size);
 	int res;
 
 	g_mutex_lock(&s->lock);
@@ -243,13 +267,7 @@ static int shrink(struct image *img, uint64_t size)
 	if (res == 0)
 		res = write_size(s, size);
 	if (res == 0)
-		res = qcow2_drop(s, from, end - from);
-	if (res == 0)
-		drop_tables(s, size);
-	if (res == 0)
-		res = qcow2_flush_locked(s);
-	if (res == 0)
-		res = cut_file(s);
+		res = cut(s, size, img->size);
 	g_mutex_unlock(&s->lock);
 	if (res == 0 && img->data != s->file && !img->data->device)
 		res = img->data->type->truncate(img->data, size);
@@ -261,8 +279,9 @@ bool qcow2_resize(struct image *img, uint64_t size, enum image_prealloc prealloc
 	struct qcow2 *s = qcow2_state(img);
 	int res;
 
-	if (s->snapshots->len && (size < img->size || s->version < 3))
-		return kv_fail(error, KV_ERROR_UNSUPPORTED, "disk '%s' has snapshots that need its size; delete them first",
+	if (s->snapshots->len && s->version < 3)
+		return kv_fail(error, KV_ERROR_UNSUPPORTED,
+			       "disk '%s' has snapshots, which do not know their size with compat=0.10; delete them first",
 			       img->path);
 	if (prealloc != IMAGE_PREALLOC_OFF && img->backing && !s->extended)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED,

@@ -15,6 +15,7 @@ enum {
 	ENTRY = 40,
 	MAX_EXTRA = 1024,
 	EXTRA = 24, /* what we write: vm state, size, icount */
+	NAME_MAX_BYTES = 255,
 };
 
 static void snapshot_clear(struct qcow2_snapshot *sn)
@@ -409,9 +410,12 @@ bool qcow2_snapshot_create(struct image *img, const char *name, GError **error)
 
 	if (!allowed(s, error))
 		return false;
-	if (strlen(name) > UINT16_MAX || s->snapshots->len >= QCOW2_MAX_SNAPSHOTS)
-		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': the name is too long or there are too many snapshots",
-			       img->path);
+	/* QEMU makes longer ones shorter, and does not find what has one. */
+	if (strlen(name) > NAME_MAX_BYTES)
+		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': a snapshot's name has at most %d bytes", img->path,
+			       NAME_MAX_BYTES);
+	if (s->snapshots->len >= QCOW2_MAX_SNAPSHOTS)
+		return kv_fail(error, KV_ERROR_USAGE, "disk '%s': there are too many snapshots", img->path);
 	g_mutex_lock(&s->lock);
 	res = settled(s, create(s, name));
 	g_mutex_unlock(&s->lock);

@@ -73,7 +73,7 @@ static uint64_t cache_option(GVariant *options, const char *name, guint64 bytes)
 static bool open_data_file(struct qcow2 *s, GVariant *options, GError **error)
 {
 	struct image *img = s->img;
-	g_autofree char *path = NULL, *folder = g_path_get_dirname(img->path);
+	g_autofree char *path = NULL;
 	const char *given;
 
 	if (!qcow2_has_data_file(s))
@@ -83,10 +83,8 @@ static bool open_data_file(struct qcow2 *s, GVariant *options, GError **error)
 	else if (!s->data_name || !*s->data_name)
 		return kv_fail(error, KV_ERROR_USAGE,
 			       "disk '%s' has its data in another file and does not say which; give data-file=", img->path);
-	else if (g_path_is_absolute(s->data_name))
-		path = g_strdup(s->data_name);
 	else
-		path = g_build_filename(folder, s->data_name, NULL);
+		path = image_beside(img->path, s->data_name);
 	img->data = image_file_open(path, img->readonly, image_file_flags(img), error);
 	if (!img->data) {
 		img->data = img->file;
@@ -374,6 +372,7 @@ const struct image_format image_qcow2 = {
 	.flush = qcow2_flush,
 	.resize = qcow2_resize,
 	.create = qcow2_create,
+	.check_create = qcow2_check_create,
 	.create_options = qcow2_create_options,
 	.info = qcow2_info,
 	.cluster_size = qcow2_cluster_size,

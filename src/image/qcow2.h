@@ -338,6 +338,7 @@ int qcow2_inflate(const struct qcow2 *s, const void *src, size_t src_len, void *
 
 /* ---- the rest ---- */
 extern const char *const qcow2_create_options[];
+bool qcow2_check_create(GVariant *options, GError **error);
 bool qcow2_create(struct image_file *file, uint64_t size, GVariant *options, GError **error);
 bool qcow2_resize(struct image *img, uint64_t size, enum image_prealloc prealloc, GError **error);
 /* A table of its own, in whole clusters. */

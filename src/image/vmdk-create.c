@@ -127,9 +127,11 @@ static bool create_extent(struct image_file *f, const struct wanted *w, const ch
 			  GString *lines, GError **error)
 {
 	bool sparse = w->subformat == TWO_GB_SPARSE;
-	g_autofree char *name = w->subformat == MONOLITHIC_FLAT ? g_strdup_printf("%s-flat.vmdk", base)
-								: g_strdup_printf("%s-%c%03u.vmdk", base, sparse ? 's' : 'f', i);
-	g_autofree char *folder = g_path_get_dirname(f->name), *path = g_build_filename(folder, name, NULL);
+	int stem = strrchr(base, '.') ? (int)(strrchr(base, '.') - base) : (int)strlen(base);
+	g_autofree char *name = w->subformat == MONOLITHIC_FLAT
+					? g_strdup_printf("%.*s-flat%s", stem, base, base + stem)
+					: g_strdup_printf("%.*s-%c%03u%s", stem, base, sparse ? 's' : 'f', i, base + stem);
+	g_autofree char *path = image_beside(f->name, name);
 	struct image_file *extent = image_file_open(path, false, IMAGE_FILE_CREATE, error);
 	bool ok;
 
@@ -145,19 +147,17 @@ static bool create_extent(struct image_file *f, const struct wanted *w, const ch
 
 static bool create_extents(struct image_file *f, const struct wanted *w, uint64_t size, const char *name, GError **error)
 {
-	g_autofree char *base = g_strdup(name), *text = NULL;
+	g_autofree char *text = NULL;
 	g_autoptr(GString) lines = g_string_new(NULL);
 	uint64_t at = 0;
 
-	if (g_str_has_suffix(base, ".vmdk"))
-		base[strlen(base) - strlen(".vmdk")] = '\0';
 	if (w->subformat != MONOLITHIC_FLAT && size > EXTENTS_MAX * TWO_GB)
 		return kv_fail(error, KV_ERROR_UNSUPPORTED, "subformat=%s holds at most %d times 2 GiB", subformats[w->subformat],
 			       EXTENTS_MAX);
 	for (unsigned i = 1; at < size || i == 1; i++) {
 		uint64_t part = w->subformat == MONOLITHIC_FLAT ? size : MIN(size - at, TWO_GB);
 
-		if (!create_extent(f, w, base, i, part, lines, error))
+		if (!create_extent(f, w, name, i, part, lines, error))
 			return false;
 		at += part;
 	}

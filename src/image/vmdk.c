@@ -127,7 +127,7 @@ static bool open_only_extent(struct image *img, GError **error)
 /* A file beside the descriptor. */
 static struct image_file *open_beside(struct image *img, const char *name, GError **error)
 {
-	g_autofree char *folder = NULL, *path = NULL;
+	g_autofree char *path = NULL;
 
 	if (!*name || strchr(name, '/') || strcmp(name, "..") == 0 || strcmp(name, ".") == 0) {
 		kv_fail(error, KV_ERROR_UNSUPPORTED,
@@ -136,8 +136,7 @@ static struct image_file *open_beside(struct image *img, const char *name, GErro
 			img->path, name);
 		return NULL;
 	}
-	folder = g_path_get_dirname(img->path);
-	path = g_build_filename(folder, name, NULL);
+	path = image_beside(img->path, name);
 	return image_file_open(path, img->readonly, image_file_flags(img), error);
 }
 

@@ -56,7 +56,7 @@ static int amend_image(struct img_args *args, struct image *img)
 	g_variant_dict_init(&values, NULL);
 	for (unsigned i = 0; i < IMG_MAX_OPTIONS; i++)
 		if (n.value[i] && strcmp(img_new_name(&n, i), "size") != 0) {
-			g_variant_dict_insert(&values, img_new_name(&n, i), "s", n.value[i]);
+			g_variant_dict_insert(&values, img_new_name(&n, i), "s", img_new_value(&n, i));
 			any = true;
 		}
 	all = g_variant_ref_sink(g_variant_dict_end(&values));

@@ -67,21 +67,27 @@ static int suffix_power(char c)
 
 int img_parse_size(const char *text, uint64_t *ret)
 {
-	bool hex = g_str_has_prefix(text, "0x") || g_str_has_prefix(text, "0X");
 	char *end, *fraction_end;
 	double fraction = 0, sum;
 	uint64_t whole;
 	int power;
+	bool hex;
 
+	while (g_ascii_isspace(*text))
+		text++;
+	text += *text == '+';
+	hex = g_str_has_prefix(text, "0x") || g_str_has_prefix(text, "0X");
 	if (!g_ascii_isdigit(text[0]))
 		return -EINVAL;
 	errno = 0;
 	whole = g_ascii_strtoull(text, &end, hex ? 16 : 10);
 	if (errno == ERANGE)
 		return -ERANGE;
-	if (!hex && *end == '.') {
+	if (!hex && *end == '.' && !g_ascii_isdigit(end[1])) {
+		end++;
+	} else if (!hex && *end == '.') {
 		fraction = g_ascii_strtod(end, &fraction_end);
-		if (fraction_end == end || strcspn(end, "eE") < (size_t)(fraction_end - end) || fraction >= 1)
+		if (strcspn(end, "eE") < (size_t)(fraction_end - end) || fraction >= 1)
 			return -EINVAL;
 		end = fraction_end;
 	}

@@ -129,13 +129,16 @@ static bool compare_piece(struct comparison *c, const struct piece *p, uint8_t *
 /* What an image has at a place; behind its end it has zeroes. */
 static bool map_at(struct comparison *c, struct image *img, uint64_t offset, uint64_t len, struct image_extent *ret)
 {
+	bool in_hole;
 	int res;
 
 	if (offset >= img->size) {
 		*ret = (struct image_extent){.kind = IMAGE_ZERO, .len = len};
 		return true;
 	}
-	res = image_status(img, offset, MIN(len, img->size - offset), ret);
+	len = MIN(len, img->size - offset);
+	/* A strict comparison is one of clusters, wherever they are. */
+	res = img_has(c->args, 's') ? image_status(img, offset, len, ret) : img_look(img, offset, len, false, ret, &in_hole);
 	if (res < 0)
 		note(c, offset, CANNOT_MAP, "Sector allocation test failed for %s: %s", img->path, g_strerror(-res));
 	return res == 0;
@@ -231,7 +234,7 @@ static int compare(struct img_args *args)
 	if (args->n != 2)
 		return img_usage(args, "Expecting two image file names");
 	if (!img_cache(args->value['T'], &flush))
-		return 1;
+		return CANNOT_OPEN;
 	img_progress_start(img_has(args, 'p') && !img_has(args, 'q'), 2.0);
 	c.img[0] = img_open(args->word[0], args->value['f'], flags);
 	c.img[1] = c.img[0] ? img_open(args->word[1], args->value['F'], flags) : NULL;

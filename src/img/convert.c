@@ -82,10 +82,9 @@ static bool check_options(struct conversion *c)
 		{img_has(args, 'C') && img_has(args, 'c'), "Cannot enable copy offloading when -c is used"},
 		{img_has(args, 'n') && args->o, "-o has no effect when skipping image creation; leave it out"},
 		{img_has(args, 'n') && img_has(args, 'B'), "-B has no effect when skipping image creation; leave it out"},
+		{img_has(args, 'n') && img_has(args, 'F'), "-F has no effect when skipping image creation; leave it out"},
 		{img_has(args, IMG_TARGET_IS_ZERO) && !img_has(args, 'n'), "--target-is-zero requires use of -n flag"},
 		{img_has(args, IMG_TARGET_IMAGE_OPTS) && !img_has(args, 'n'), "--target-image-opts requires use of -n flag"},
-		{img_has(args, 'F') && !img_has(args, 'B'), "-F can only be used with -B"},
-		{img_has(args, 'B') && !img_has(args, 'F'), "Use of backing file requires explicit backing format"},
 		{img_has(args, 'B') && args->n > 2,
 		 "Having a backing file for the target makes no sense when concatenating multiple input images"},
 		{img_has(args, 'l') && args->n > 2, "No support for concatenating multiple snapshot"},
@@ -128,9 +127,11 @@ static bool set_backing(struct conversion *c)
 {
 	const char *backing = c->args->value['B'], *format = c->args->value['F'];
 
-	if (backing && (!img_new_set(&c->n, "backing_file", backing) || !img_new_set(&c->n, "backing_fmt", format)))
+	if ((backing && !img_new_set(&c->n, "backing_file", backing)) || (format && !img_new_set(&c->n, "backing_fmt", format)))
 		return img_fail("Backing file not supported for file format '%s'", c->format), false;
 	backing = img_new_get(&c->n, "backing_file");
+	if (format && !backing)
+		return img_fail("-F can only be used with -B"), false;
 	if (!backing || !*backing)
 		return true;
 	format = img_new_get(&c->n, "backing_fmt");
@@ -195,6 +196,17 @@ static bool only_compressed(struct image *target)
 	return target->format->compressed_only && target->format->compressed_only(target);
 }
 
+/* A VMDK image of another kind is written as it is, as QEMU does. */
+static bool wants_compression(struct conversion *c)
+{
+	const struct image_format *format = c->copy.target->format;
+
+	if (!img_has(c->args, 'c') || !format->compressed_only || only_compressed(c->copy.target))
+		return img_has(c->args, 'c') || only_compressed(c->copy.target);
+	img_fail("warning: '%s' is no %s image that has its data compressed; it is written without -c", c->target, format->name);
+	return false;
+}
+
 static bool convert_all(struct conversion *c)
 {
 	struct img_args *args = c->args;
@@ -207,7 +219,7 @@ static bool convert_all(struct conversion *c)
 		return false;
 	if (bitmaps && !image_bitmaps_supported(c->copy.target))
 		return img_fail("Format driver '%s' does not support bitmaps", c->copy.target->format->name), false;
-	c->copy.compress = img_has(args, 'c') || only_compressed(c->copy.target);
+	c->copy.compress = wants_compression(c);
 	c->copy.any_order = img_has(args, 'W');
 	c->copy.salvage = img_has(args, IMG_SALVAGE);
 	c->copy.quiet = img_has(args, 'q');

@@ -104,11 +104,12 @@ static int status(const struct job *j, uint64_t at, struct image_extent *ret)
 	unsigned i = source_at(j, at);
 	const struct img_source *s = &j->c->source[i];
 	uint64_t in = at - j->start[i], left = s->len - in;
+	bool in_hole;
 	int res;
 
 	if (j->c->on_backing && at < j->c->zero_from)
 		left = MIN(left, j->c->zero_from - at);
-	res = j->c->on_backing ? image_map(s->img, s->from + in, left, ret) : image_status(s->img, s->from + in, left, ret);
+	res = img_look(s->img, s->from + in, left, j->c->on_backing, ret, &in_hole);
 	if (res < 0 && j->c->salvage) {
 		*ret = (struct image_extent){.kind = IMAGE_DATA, .len = MIN(left, CHUNK)};
 		return 0;

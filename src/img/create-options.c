@@ -138,11 +138,35 @@ static int fail_at(const char *prefix, const char *format, const char *a, const 
 	return img_fail("%s%s%s", prefix ? prefix : "", prefix ? ": " : "", text);
 }
 
+/* "on", "off"; NULL: it is none of the words for them. */
+static const char *read_switch(const char *value)
+{
+	static const char *const on[] = {"on", "yes", "true", "y", NULL}, *const off[] = {"off", "no", "false", "n", NULL};
+
+	return g_strv_contains(on, value) ? "on" : g_strv_contains(off, value) ? "off" : NULL;
+}
+
+const char *img_new_value(const struct img_new *n, unsigned row)
+{
+	return n->value[row] && n->table[row].type == BOOL ? read_switch(n->value[row]) : n->value[row];
+}
+
+const char *img_new_get(const struct img_new *n, const char *name)
+{
+	int row = find_row(n->table, name);
+
+	return row < 0 ? NULL : img_new_value(n, row);
+}
+
 /* A value as it is printed and handed on: sizes and numbers in digits alone. */
 static char *read_value(const struct img_create_option *o, const char *value, const char *prefix)
 {
 	uint64_t number;
 
+	if (!g_utf8_validate(value, -1, NULL)) {
+		fail_at(prefix, "Parameter '%s' is no UTF-8: '%s'", o->name, value);
+		return NULL;
+	}
 	if (o->type == SIZE && img_parse_size(value, &number) < 0) {
 		fail_at(prefix,
 			"Parameter '%s' expects a non-negative number below 2^64, optionally with a suffix k, M, G, T, P or E, "
@@ -154,13 +178,9 @@ static char *read_value(const struct img_create_option *o, const char *value, co
 		fail_at(prefix, "Parameter '%s' expects a number, not '%s'", o->name, value);
 		return NULL;
 	}
-	if (o->type == BOOL) {
-		static const char *const words[] = {"on", "off", "yes", "no", "true", "false", "y", "n", NULL};
-
-		if (!g_strv_contains(words, value)) {
-			fail_at(prefix, "Parameter '%s' expects 'on' or 'off', not '%s'", o->name, value);
-			return NULL;
-		}
+	if (o->type == BOOL && !read_switch(value)) {
+		fail_at(prefix, "Parameter '%s' expects 'on' or 'off', not '%s'", o->name, value);
+		return NULL;
 	}
 	return o->type == SIZE || o->type == NUMBER ? g_strdup_printf("%" G_GUINT64_FORMAT, number) : g_strdup(value);
 }
@@ -207,13 +227,6 @@ bool img_new_parse(struct img_new *n, const char *prefix, const char *format, co
 	return true;
 }
 
-const char *img_new_get(const struct img_new *n, const char *name)
-{
-	int row = find_row(n->table, name);
-
-	return row < 0 ? NULL : n->value[row];
-}
-
 bool img_new_has(const struct img_new *n, const char *name)
 {
 	return find_row(n->table, name) >= 0;
@@ -252,13 +265,13 @@ void img_new_print(const struct img_new *n, const char *file)
 	fflush(stdout);
 }
 
-bool img_new_create(const struct img_new *n, const char *file, GError **error)
+/* Options as image_create() takes them. */
+static GVariant *all_options(const struct img_new *n, const char *file)
 {
-	g_autoptr(GVariant) all = NULL;
 	GVariantDict options;
 
 	g_variant_dict_init(&options, NULL);
-	g_variant_dict_insert(&options, "file", "s", file);
+	img_insert_path(&options, img_file_name(file));
 	g_variant_dict_insert(&options, "format", "s", n->format->name);
 	for (unsigned i = 0; n->table[i].name; i++) {
 		const char *name = n->table[i].name;
@@ -272,14 +285,32 @@ bool img_new_create(const struct img_new *n, const char *file, GError **error)
 		else if (strcmp(name, "backing_fmt") == 0)
 			g_variant_dict_insert(&options, "backing-format", "s", n->value[i]);
 		else
-			g_variant_dict_insert(&options, name, "s", n->value[i]);
+			g_variant_dict_insert(&options, name, "s", img_new_value(n, i));
 	}
 	/* Whether it is there, and how large, its caller has looked at. */
 	if (img_new_get(n, "backing_file"))
 		g_variant_dict_insert(&options, "backing-unchecked", "b", TRUE);
 	g_variant_dict_insert(&options, "unsafe", "b", n->unsafe);
-	all = g_variant_ref_sink(g_variant_dict_end(&options));
+	return g_variant_ref_sink(g_variant_dict_end(&options));
+}
+
+bool img_new_create(const struct img_new *n, const char *file, GError **error)
+{
+	g_autoptr(GVariant) all = NULL;
+
+	for (unsigned i = 0; n->table[i].name; i++)
+		if (n->value[i] && !g_utf8_validate(n->value[i], -1, NULL))
+			return kv_fail(error, KV_ERROR_UNSUPPORTED, "%s is no UTF-8: '%s'", n->table[i].name, n->value[i]);
+	all = all_options(n, file);
 	return image_create(all, error);
+}
+
+bool img_new_check(const struct img_new *n)
+{
+	g_autoptr(GVariant) all = all_options(n, "");
+	GError *error = NULL;
+
+	return !n->format->check_create || n->format->check_create(all, &error) || !img_fail_error(NULL, error);
 }
 
 static int compare_names(const void *a, const void *b)

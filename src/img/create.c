@@ -15,13 +15,13 @@ static const struct img_option options[] = {
 	{},
 };
 
-/* Opens what the image is to stand on: is it there, and how large is it? */
+/* Opens what the image is to stand on, which a guest may be writing: is it there, and how large is it? */
 static bool look_at_backing(struct img_new *n, const char *file, const char *backing, const char *format)
 {
 	g_autofree char *path = img_resolve(file, backing);
 	g_autofree char *size = NULL;
 	GError *error = NULL;
-	struct image *img = img_try_open(path, format, 0, &error);
+	struct image *img = img_try_open(path, format, IMG_SHARED, &error);
 
 	if (!img) {
 		img_fail_error(file, error);

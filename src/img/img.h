@@ -150,6 +150,15 @@ struct image *img_open(const char *name, const char *format, unsigned flags);
 struct image *img_try_open(const char *name, const char *format, unsigned flags, GError **error);
 /* As it was at a snapshot: "ID_OR_NAME", "snapshot.id=ID", "snapshot.name=NAME". */
 struct image *img_open_snapshot(const char *name, const char *format, unsigned flags, const char *which);
+/*
+ * image_map() (alone) or image_status() for who copies or counts data: clusters that lie in a hole of their file, as
+ * preallocation=metadata makes them, are IMAGE_ZERO, with their place. Files that have nearly all their blocks are not looked at.
+ */
+int img_look(struct image *img, uint64_t offset, uint64_t len, bool alone, struct image_extent *ret, bool *ret_in_hole);
+/* As "file" in the options of image_open() and image_create(). */
+void img_insert_path(GVariantDict *options, const char *path);
+/* Without "file:", which QEMU's names of files may begin with. */
+const char *img_file_name(const char *name);
 /* A backing file's name as it stands in base, seen from here. */
 char *img_resolve(const char *base, const char *name);
 /* The list "a=b,c=d" as names and values by turns, NULL-terminated; a comma in a value is doubled. A word alone is "on",
@@ -185,12 +194,16 @@ bool img_new_has(const struct img_new *n, const char *name);
 /* "Formatting 'x', fmt=..." */
 void img_new_print(const struct img_new *n, const char *file);
 bool img_new_create(const struct img_new *n, const char *file, GError **error);
+/* Are the options possible together? False after a message. */
+bool img_new_check(const struct img_new *n);
 void img_new_clear(struct img_new *n);
 /* Is there help or ? among the options? Then print that. */
 bool img_options_help(const char *format, const char *options, bool with_file, int *ret_status);
 bool img_asks_for_help(const char *options);
 int img_amend_help(const char *format); /* the exit status */
 const char *img_new_name(const struct img_new *n, unsigned row);
+/* As a format takes it: switches are "on" or "off". NULL: not given. */
+const char *img_new_value(const struct img_new *n, unsigned row);
 /* Are there backing images in the format? Where not, a hole is the layer's own zeroes. */
 bool img_can_stand(const char *format);
 bool img_can_amend(const char *format, const char *name, bool *ret_known);

@@ -29,10 +29,11 @@ static int find_entry(struct image *img, uint64_t offset, uint64_t len, struct e
 {
 	struct image_extent e;
 	unsigned depth = 0;
+	bool in_hole;
 	int res;
 
 	for (;; img = img->backing, depth++) {
-		res = image_map(img, offset, len, &e);
+		res = img_look(img, offset, len, true, &e, &in_hole);
 		if (res < 0)
 			return res;
 		len = e.len;
@@ -48,7 +49,7 @@ static int find_entry(struct image *img, uint64_t offset, uint64_t len, struct e
 		.file = img->data->name,
 		.present = e.kind != IMAGE_HOLE || !img_can_stand(img->format->name),
 		.zero = e.kind == IMAGE_HOLE || e.kind == IMAGE_ZERO,
-		.data = e.kind == IMAGE_DATA || e.kind == IMAGE_COMPRESSED,
+		.data = e.kind == IMAGE_DATA || e.kind == IMAGE_COMPRESSED || in_hole,
 		.has_at = e.has_at,
 	};
 	if (img->format->plain) {
@@ -67,7 +68,7 @@ static bool continues(const struct entry *a, const struct entry *b)
 
 static bool print_human(const struct entry *e)
 {
-	if (!e->data)
+	if (!e->data || e->zero)
 		return true;
 	if (!e->has_at)
 		return img_fail("File contains external, encrypted or compressed clusters."), false;

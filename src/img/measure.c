@@ -37,9 +37,7 @@ static uint64_t number_of(const struct img_new *n, const char *name, uint64_t st
 
 static bool is_on(const struct img_new *n, const char *name)
 {
-	const char *value = img_new_get(n, name);
-
-	return value && (strcmp(value, "on") == 0 || strcmp(value, "true") == 0 || value[0] == 'y');
+	return g_strcmp0(img_new_get(n, name), "on") == 0;
 }
 
 static uint64_t divide_up(uint64_t a, uint64_t b)
@@ -65,9 +63,10 @@ static bool data_bytes(struct image *img, uint64_t cluster, uint64_t *ret)
 {
 	struct image_extent e;
 	uint64_t sum = 0, len;
+	bool in_hole;
 
 	for (uint64_t at = 0; at < img->size; at += len) {
-		int res = image_status(img, at, img->size - at, &e);
+		int res = img_look(img, at, img->size - at, false, &e, &in_hole);
 
 		if (res < 0)
 			return img_fail("'%s': cannot read its metadata: %s", img->path, g_strerror(-res)), false;
@@ -88,16 +87,15 @@ static bool measure_qcow2(const struct img_new *n, struct image *source, uint64_
 	uint64_t entry = is_on(n, "extended_l2") ? 16 : 8, aligned, l2, l1, clusters;
 	const char *prealloc = img_new_get(n, "preallocation");
 
-	if (cluster < 512 || cluster > 2 << 20 || (cluster & (cluster - 1)))
-		return img_fail("Cluster size must be a power of two between 512 and 2048k"), false;
-	if (!bits || bits > 64 || (bits & (bits - 1)))
-		return img_fail("Refcount width must be a power of two and may not exceed 64 bits"), false;
 	aligned = align_up(size, cluster);
 	l2 = divide_up(aligned / cluster, cluster / entry);
 	l1 = divide_up(l2, cluster / 8);
 	if (l1 > MAX_L1_BYTES / cluster && l2 * 8 > MAX_L1_BYTES)
 		return img_fail("The image size is too large (try using a larger cluster size)"), false;
-	if (source && !data_bytes(source, cluster, &data))
+	/* How much of it the source has in common with what the new image will stand on is not known. */
+	if (img_new_get(n, "backing_file"))
+		data = aligned;
+	else if (source && !data_bytes(source, cluster, &data))
 		return false;
 	clusters = 1 + l1 + l2 + aligned / cluster;
 	clusters += refcount_clusters(clusters, cluster, bits);
@@ -146,6 +144,8 @@ static int measure_as(struct img_args *args, struct img_new *n, bool json)
 
 	if (!qcow2 && !n->format->plain)
 		return img_fail("Block driver '%s' does not support size measurement", n->format->name);
+	if (!img_new_check(n))
+		return 1;
 	if (args->n) {
 		source = args->value['l']
 				 ? img_open_snapshot(args->word[0], args->value['f'], img_open_flags(args), args->value['l'])

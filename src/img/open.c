@@ -5,9 +5,20 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "error.h"
 #include "img.h"
+
+const char *img_file_name(const char *name)
+{
+	return g_str_has_prefix(name, "file:") ? name + strlen("file:") : name;
+}
+
+void img_insert_path(GVariantDict *options, const char *path)
+{
+	g_variant_dict_insert(options, "file", g_utf8_validate(path, -1, NULL) ? "s" : "^ay", path);
+}
 
 unsigned img_open_flags(const struct img_args *args)
 {
@@ -97,15 +108,15 @@ static struct image *open_image(const char *name, const char *format, unsigned f
 			return NULL;
 		name = spec_path;
 		format = format ? format : spec_format;
-	} else if (g_str_has_prefix(name, "file:")) {
-		name += strlen("file:");
+	} else {
+		name = img_file_name(name);
 	}
 	if (format && !image_format_find(format)) {
 		kv_fail(error, KV_ERROR_UNSUPPORTED, "Could not open '%s': Unknown driver '%s'", name, format);
 		return NULL;
 	}
 	g_variant_dict_init(&options, NULL);
-	g_variant_dict_insert(&options, "file", "s", name);
+	img_insert_path(&options, name);
 	g_variant_dict_insert(&options, "format", "s", format ? format : "auto");
 	g_variant_dict_insert(&options, "readonly", "b", !(flags & IMG_RW));
 	if (flags & IMG_SHARED)
@@ -184,11 +195,43 @@ struct image *img_open(const char *name, const char *format, unsigned flags)
 	return img;
 }
 
+/* More than clusters that were not written as a whole: QEMU's measure. */
+static bool is_sparse(struct image *img)
+{
+	uint64_t cluster = img->format->cluster_size ? img->format->cluster_size(img) : 0, blocks;
+	struct stat st;
+
+	if (img->data->fd < 0 || fstat(img->data->fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	blocks = st.st_blocks * 512ULL;
+	return image_file_size(img->data) > blocks + MAX(blocks / 10, 2 * cluster);
+}
+
+int img_look(struct image *img, uint64_t offset, uint64_t len, bool alone, struct image_extent *ret, bool *ret_in_hole)
+{
+	int res = alone ? image_map(img, offset, len, ret) : image_status(img, offset, len, ret);
+
+	*ret_in_hole = false;
+	if (res < 0 || ret->kind != IMAGE_DATA || !ret->has_at)
+		return res;
+	for (unsigned i = 0; i < ret->depth; i++)
+		img = img->backing;
+	if (img->format->plain || !is_sparse(img))
+		return res;
+	*ret_in_hole = !img->data->type->has_data(img->data, ret->at, ret->len, &len);
+	ret->len = MIN(ret->len, len);
+	if (*ret_in_hole)
+		ret->kind = IMAGE_ZERO;
+	return 0;
+}
+
 char *img_resolve(const char *base, const char *name)
 {
 	const char *slash = strrchr(base, '/');
 
-	if (name[0] == '/' || !slash)
+	/* A colon before the first slash: "file:x", an NBD export. */
+	if (name[0] == '/' || !slash || name[strcspn(name, ":/")] == ':')
 		return g_strdup(name);
+	base = img_file_name(base);
 	return g_strdup_printf("%.*s%s", (int)(slash - base + 1), base, name);
 }

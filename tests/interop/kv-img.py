@@ -183,6 +183,9 @@ def case_shared_blocks(bed):
         raise Skipped('cannot mount an xfs')
     try:
         fill(f'{folder}/a.raw', 20)
+        for name, kind in ('hint.raw', 'raw'), ('hint.qcow2', 'qcow2'):
+            done = bed.run('kv', f'cd xfs && img create -q -f {kind} -o extent_size_hint=2M {name} 8M && xfs_io -c extsize {name}')
+            check(done.stdout.startswith(b'[2097152]'), f'{name} has no extent size hint', show('kv', done))
         os.sync()
         for source, name, kind, options in (
                 ('a.raw', 'a.qcow2', 'qcow2', ''), ('a.qcow2', 'b.raw', 'raw', ''), ('a.raw', 'c.raw', 'raw', ''),
