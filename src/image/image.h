@@ -57,6 +57,7 @@ struct image {
 	bool guessed;		 /* raw, because the first bytes looked like nothing else; such writes are refused (-EPERM) */
 	bool auto_readonly;	 /* readonly as long as nothing on it wants to write (image_open_on()) */
 	bool discard;		 /* DISCARD deallocates */
+	uint8_t sparse;		 /* for src/img: its file has fewer blocks than bytes (open.c); atomic */
 	struct image_file *file; /* where the format's structures are */
 	struct image_file *data; /* where guest data is: the same one but for a qcow2 data file */
 	struct image *backing;	 /* a reference; what this layer does not have is read from there; NULL: zeroes */

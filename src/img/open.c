@@ -195,16 +195,25 @@ struct image *img_open(const char *name, const char *format, unsigned flags)
 	return img;
 }
 
-/* More than clusters that were not written as a whole: QEMU's measure. */
+enum img_sparse { SPARSE_UNKNOWN, SPARSE_NO, SPARSE_YES };
+
+/* More than clusters that were not written as a whole: QEMU's measure. Asked of each extent, so it is noted. */
 static bool is_sparse(struct image *img)
 {
 	uint64_t cluster = img->format->cluster_size ? img->format->cluster_size(img) : 0, blocks;
+	uint8_t known = __atomic_load_n(&img->sparse, __ATOMIC_RELAXED);
 	struct stat st;
 
-	if (img->data->fd < 0 || fstat(img->data->fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return false;
-	blocks = st.st_blocks * 512ULL;
-	return image_file_size(img->data) > blocks + MAX(blocks / 10, 2 * cluster);
+	if (known)
+		return known == SPARSE_YES;
+	known = SPARSE_NO;
+	if (img->data->fd >= 0 && fstat(img->data->fd, &st) == 0 && S_ISREG(st.st_mode)) {
+		blocks = st.st_blocks * 512ULL;
+		if (image_file_size(img->data) > blocks + MAX(blocks / 10, 2 * cluster))
+			known = SPARSE_YES;
+	}
+	__atomic_store_n(&img->sparse, known, __ATOMIC_RELAXED);
+	return known == SPARSE_YES;
 }
 
 int img_look(struct image *img, uint64_t offset, uint64_t len, bool alone, struct image_extent *ret, bool *ret_in_hole)
