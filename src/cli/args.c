@@ -335,13 +335,12 @@ static int malformed(struct shell *sh, const char *kind, const char *text, const
 	return -1;
 }
 
-/* Decimal, octal or hexadecimal, as strtoull() has it. */
 static bool parse_u64(const char *text, guint64 max, guint64 *ret)
 {
 	char *end;
 
 	errno = 0;
-	*ret = strtoull(text, &end, 0);
+	*ret = strtoull(text, &end, 10);
 	return !errno && end != text && !*end && !strchr(text, '-') && *ret <= max;
 }
 
@@ -354,7 +353,7 @@ int arg_int(struct shell *sh, const struct args *a, const char *name, int *ret)
 	if (!text)
 		return 0;
 	errno = 0;
-	v = strtol(text, &end, 0);
+	v = strtol(text, &end, 10);
 	if (errno || end == text || *end || v < G_MININT || v > G_MAXINT)
 		return malformed(sh, "Numeric", text, name);
 	*ret = v;

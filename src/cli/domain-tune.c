@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Commands about a domain's limits and shares: lists of typed parameters that are shown, or some of which are set. */
+#include <errno.h>
 #include <string.h>
 
 #include "args.h"
@@ -409,29 +410,38 @@ bool cmd_numatune(struct shell *sh, const struct args *a)
 
 /* ---- a network interface ---- */
 
-enum { AVERAGE, PEAK, BURST, FLOOR, N_RATES };
+const char *const rate_names[N_RATES] = { "average", "peak", "burst", "floor" };
 
-/* "average,peak,burst,floor"; false: said. */
-static bool take_rates(struct shell *sh, const char *text, guint64 rates[N_RATES])
+bool take_rates(struct shell *sh, const char *text, guint64 rates[N_RATES])
 {
 	g_auto(GStrv) parts = g_strsplit(text, ",", -1);
 
 	if (g_strv_length(parts) > N_RATES)
 		return shell_error(sh, "Rate string '%s' has too many fields", text);
-	for (unsigned i = 0; parts[i]; i++)
-		if (*parts[i] && !g_ascii_string_to_unsigned(parts[i], 10, 0, G_MAXUINT64, &rates[i], NULL)) {
-			static const char *const names[] = { "average", "peak", "burst", "floor" };
+	for (unsigned i = 0; parts[i]; i++) {
+		char *end;
 
-			return shell_error(sh, "field '%s' is malformed", names[i]);
-		}
+		errno = 0;
+		rates[i] = g_ascii_strtoull(parts[i], &end, 10);
+		if (*parts[i] && (errno || end == parts[i] || *end || strchr(parts[i], '-')))
+			return shell_error(sh, "field '%s' is malformed", rate_names[i]);
+	}
 	return true;
+}
+
+bool check_rates(struct shell *sh, const char *direction, const guint64 rates[N_RATES], bool needs_average)
+{
+	bool inbound = strcmp(direction, "inbound") == 0;
+
+	if (!rates[RATE_AVERAGE] && (needs_average || rates[RATE_BURST] || rates[RATE_PEAK]) && !(inbound && rates[RATE_FLOOR]))
+		return shell_error(sh,
+				   inbound ? "either inbound average or floor is mandatory" : "outbound average is mandatory");
+	return inbound || !rates[RATE_FLOOR] || shell_error(sh, "outbound floor is unsupported yet");
 }
 
 /* What of a direction is to be set; false: said. */
 static bool add_rates(struct shell *sh, const struct args *a, const char *direction, GVariantBuilder *out)
 {
-	static const char *const names[] = { "average", "peak", "burst", "floor" };
-	bool inbound = strcmp(direction, "inbound") == 0;
 	guint64 rates[N_RATES] = {};
 
 	if (!arg_on(a, direction))
@@ -441,15 +451,12 @@ static bool add_rates(struct shell *sh, const struct args *a, const char *direct
 	for (unsigned i = 0; i < N_RATES; i++)
 		if (rates[i] > G_MAXUINT)
 			return shell_error(sh, "%s rate larger than maximum %u", direction, G_MAXUINT);
-	if (!rates[AVERAGE] && (rates[BURST] || rates[PEAK]) && !(inbound && rates[FLOOR]))
-		return shell_error(sh,
-				   inbound ? "either inbound average or floor is mandatory" : "outbound average is mandatory");
-	if (!inbound && rates[FLOOR])
-		return shell_error(sh, "outbound floor is unsupported yet");
+	if (!check_rates(sh, direction, rates, false))
+		return false;
 	for (unsigned i = 0; i < N_RATES; i++) {
-		g_autofree char *name = g_strdup_printf("%s.%s", direction, names[i]);
+		g_autofree char *name = g_strdup_printf("%s.%s", direction, rate_names[i]);
 
-		if (i == AVERAGE || rates[i])
+		if (i == RATE_AVERAGE || rates[i])
 			g_variant_builder_add(out, "(sv)", name, g_variant_new_uint32(rates[i]));
 	}
 	return true;

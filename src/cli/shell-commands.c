@@ -123,8 +123,10 @@ static bool cmd_pwd(struct shell *sh, const struct args *a)
 static bool cmd_echo(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GString) out = g_string_new(NULL);
-	char *const *words = arg_list(a, "string");
+	char *const *words = arg_list(a, "string"), *const *first = words;
 
+	if (args_exclude(sh, a, "shell", "xml"))
+		return false;
 	for (; words && *words; words++) {
 		g_autofree char *text = g_strdup(*words);
 
@@ -142,7 +144,7 @@ static bool cmd_echo(struct shell *sh, const struct args *a)
 
 			text = g_markup_escape_text(plain, -1);
 		}
-		g_string_append_printf(out, "%s%s%s", out->len ? " " : "", text, arg_on(a, "split") ? "\n" : "");
+		g_string_append_printf(out, "%s%s%s", words > first ? " " : "", text, *text && arg_on(a, "split") ? "\n" : "");
 	}
 	if (arg_on(a, "err"))
 		return shell_error(sh, "%s", out->str), true;
