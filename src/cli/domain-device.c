@@ -31,15 +31,16 @@ static int device_flags(struct shell *sh, const struct args *a, GVariant *dom)
 	return flags;
 }
 
-static bool attach(struct shell *sh, GVariant *dom, const char *xml, unsigned flags)
+/* --current is the newer call, as with virsh, although it is no flag. */
+static bool attach(struct shell *sh, const struct args *a, GVariant *dom, const char *xml, unsigned flags)
 {
-	return flags ? tell(sh, "domain_attach_device_flags", "(@" DOMAIN "su)", dom, xml, flags)
+	return flags || arg_on(a, "current") ? tell(sh, "domain_attach_device_flags", "(@" DOMAIN "su)", dom, xml, flags)
 		     : tell(sh, "domain_attach_device", "(@" DOMAIN "s)", dom, xml);
 }
 
-static bool detach(struct shell *sh, GVariant *dom, const char *xml, unsigned flags)
+static bool detach(struct shell *sh, const struct args *a, GVariant *dom, const char *xml, unsigned flags)
 {
-	return flags ? tell(sh, "domain_detach_device_flags", "(@" DOMAIN "su)", dom, xml, flags)
+	return flags || arg_on(a, "current") ? tell(sh, "domain_detach_device_flags", "(@" DOMAIN "su)", dom, xml, flags)
 		     : tell(sh, "domain_detach_device", "(@" DOMAIN "s)", dom, xml);
 }
 
@@ -49,8 +50,8 @@ bool cmd_attach_device(struct shell *sh, const struct args *a)
 	int flags = dom ? device_flags(sh, a, dom) : -1;
 	g_autofree char *xml = flags >= 0 ? read_file(sh, arg_text(a, "file")) : NULL;
 
-	return xml && finish(sh, attach(sh, dom, xml, flags), "Device attached successfully", "Failed to attach device from %s",
-			     arg_text(a, "file"));
+	return xml && finish(sh, attach(sh, a, dom, xml, flags), "Device attached successfully",
+			     "Failed to attach device from %s", arg_text(a, "file"));
 }
 
 bool cmd_detach_device(struct shell *sh, const struct args *a)
@@ -59,8 +60,8 @@ bool cmd_detach_device(struct shell *sh, const struct args *a)
 	int flags = dom ? device_flags(sh, a, dom) : -1;
 	g_autofree char *xml = flags >= 0 ? read_file(sh, arg_text(a, "file")) : NULL;
 
-	return xml && finish(sh, detach(sh, dom, xml, flags), "Device detached successfully", "Failed to detach device from %s",
-			     arg_text(a, "file"));
+	return xml && finish(sh, detach(sh, a, dom, xml, flags), "Device detached successfully",
+			     "Failed to detach device from %s", arg_text(a, "file"));
 }
 
 bool cmd_update_device(struct shell *sh, const struct args *a)
@@ -234,7 +235,8 @@ bool cmd_attach_disk(struct shell *sh, const struct args *a)
 	}
 	dom = find_domain(sh, a, "domain");
 	flags = dom ? device_flags(sh, a, dom) : -1;
-	return flags >= 0 && finish(sh, attach(sh, dom, xml, flags), "Disk attached successfully", "Failed to attach disk", "");
+	return flags >= 0 &&
+	       finish(sh, attach(sh, a, dom, xml, flags), "Disk attached successfully", "Failed to attach disk", "");
 }
 
 /* ---- attach-interface ---- */
@@ -332,7 +334,7 @@ bool cmd_attach_interface(struct shell *sh, const struct args *a)
 	dom = find_domain(sh, a, "domain");
 	flags = dom ? device_flags(sh, a, dom) : -1;
 	return flags >= 0 &&
-	       finish(sh, attach(sh, dom, xml, flags), "Interface attached successfully", "Failed to attach interface", "");
+	       finish(sh, attach(sh, a, dom, xml, flags), "Interface attached successfully", "Failed to attach interface", "");
 }
 
 /* ---- detach ---- */
@@ -384,7 +386,7 @@ bool cmd_detach_disk(struct shell *sh, const struct args *a)
 		say(sh, "%s", text);
 		return true;
 	}
-	return finish(sh, detach(sh, dom, text, flags), "Disk detached successfully", "Failed to detach disk", "");
+	return finish(sh, detach(sh, a, dom, text, flags), "Disk detached successfully", "Failed to detach disk", "");
 }
 
 /* The one interface of a type, or the one of a MAC address. NULL: said. */
@@ -437,7 +439,7 @@ bool cmd_detach_interface(struct shell *sh, const struct args *a)
 		say(sh, "%s", text);
 		return true;
 	}
-	return finish(sh, detach(sh, dom, text, flags), "Interface detached successfully", "Failed to detach interface", "");
+	return finish(sh, detach(sh, a, dom, text, flags), "Interface detached successfully", "Failed to detach interface", "");
 }
 
 /* ---- changes ---- */

@@ -8,7 +8,7 @@
 #include "objects.h"
 #include "rpc/message.h"
 
-enum param_kind { PARAM_UINT, PARAM_U64, PARAM_TEXT };
+enum param_kind { PARAM_WEIGHT, PARAM_U64, PARAM_BYTES, PARAM_TEXT };
 
 /* An option that sets a parameter. */
 struct tunable {
@@ -41,27 +41,43 @@ static void say_limits(struct shell *sh, GVariant *params, bool limits)
 	}
 }
 
+/* The value of an option; NULL: it was said what is wrong. */
+static GVariant *take_value(struct shell *sh, const struct args *a, const struct tunable *t)
+{
+	const char *text = arg_text(a, t->option);
+	guint64 wide = 0;
+
+	switch (t->kind) {
+	case PARAM_TEXT:
+		return g_variant_new_string(text);
+	case PARAM_WEIGHT:
+		if (g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT, &wide, NULL))
+			return g_variant_new_uint32(wide);
+		/* What is a number at all is said to be a bad one. */
+		if (arg_int(sh, a, t->option, &(int){ 0 }) > 0)
+			shell_error(sh, "Invalid value of %s for I/O weight", text);
+		return NULL;
+	default:
+		if ((t->kind == PARAM_BYTES ? arg_size(sh, a, t->option, 1, &wide) : arg_u64(sh, a, t->option, &wide)) > 0)
+			return g_variant_new_uint64(wide);
+		shell_error(sh, "Unable to parse integer parameter");
+		return NULL;
+	}
+}
+
 /* The options that were given, as a(sv). *n: how many; false: one is malformed, which was said. */
 static bool take(struct shell *sh, const struct args *a, const struct tunable *t, unsigned n_tunables, GVariantBuilder *out,
 		 unsigned *n)
 {
 	*n = 0;
 	for (unsigned i = 0; i < n_tunables; i++) {
-		GVariant *value;
-		guint64 wide;
-		unsigned v;
+		GVariant *value = arg_on(a, t[i].option) ? take_value(sh, a, &t[i]) : NULL;
 
-		if (!arg_on(a, t[i].option))
-			continue;
-		if (t[i].kind == PARAM_UINT && arg_uint(sh, a, t[i].option, &v) < 0)
+		if (value)
+			g_variant_builder_add(out, "(sv)", t[i].param, value);
+		else if (arg_on(a, t[i].option))
 			return false;
-		if (t[i].kind == PARAM_U64 && arg_u64(sh, a, t[i].option, &wide) < 0)
-			return false;
-		value = t[i].kind == PARAM_UINT	 ? g_variant_new_uint32(v)
-			: t[i].kind == PARAM_U64 ? g_variant_new_uint64(wide)
-						 : g_variant_new_string(arg_text(a, t[i].option));
-		g_variant_builder_add(out, "(sv)", t[i].param, value);
-		++*n;
+		*n += value != NULL;
 	}
 	return true;
 }
@@ -169,7 +185,7 @@ static bool get_or_set(struct shell *sh, const struct args *a, const struct shap
 bool cmd_blkiotune(struct shell *sh, const struct args *a)
 {
 	static const struct tunable tunables[] = {
-		{ "weight", "weight", PARAM_UINT },
+		{ "weight", "weight", PARAM_WEIGHT },
 		{ "device-weights", "device_weight", PARAM_TEXT },
 		{ "device-read-iops-sec", "device_read_iops_sec", PARAM_TEXT },
 		{ "device-write-iops-sec", "device_write_iops_sec", PARAM_TEXT },
@@ -194,12 +210,12 @@ bool cmd_blkiotune(struct shell *sh, const struct args *a)
 bool cmd_blkdeviotune(struct shell *sh, const struct args *a)
 {
 	static const struct tunable tunables[] = {
-		{ "total-bytes-sec", "total_bytes_sec", PARAM_U64 },
-		{ "read-bytes-sec", "read_bytes_sec", PARAM_U64 },
-		{ "write-bytes-sec", "write_bytes_sec", PARAM_U64 },
-		{ "total-bytes-sec-max", "total_bytes_sec_max", PARAM_U64 },
-		{ "read-bytes-sec-max", "read_bytes_sec_max", PARAM_U64 },
-		{ "write-bytes-sec-max", "write_bytes_sec_max", PARAM_U64 },
+		{ "total-bytes-sec", "total_bytes_sec", PARAM_BYTES },
+		{ "read-bytes-sec", "read_bytes_sec", PARAM_BYTES },
+		{ "write-bytes-sec", "write_bytes_sec", PARAM_BYTES },
+		{ "total-bytes-sec-max", "total_bytes_sec_max", PARAM_BYTES },
+		{ "read-bytes-sec-max", "read_bytes_sec_max", PARAM_BYTES },
+		{ "write-bytes-sec-max", "write_bytes_sec_max", PARAM_BYTES },
 		{ "total-iops-sec", "total_iops_sec", PARAM_U64 },
 		{ "read-iops-sec", "read_iops_sec", PARAM_U64 },
 		{ "write-iops-sec", "write_iops_sec", PARAM_U64 },
@@ -229,7 +245,13 @@ bool cmd_blkdeviotune(struct shell *sh, const struct args *a)
 
 /* ---- schedinfo ---- */
 
-static bool get_scheduler(struct shell *sh, GVariant *dom, unsigned flags, GVariant **ret)
+/* The newer calls are for who says which configuration is meant, even if it is the current one. */
+static bool is_new(const struct args *a, int flags)
+{
+	return flags || arg_on(a, "current");
+}
+
+static bool get_scheduler(struct shell *sh, const struct args *a, GVariant *dom, unsigned flags, GVariant **ret)
 {
 	g_autoptr(GVariant) answer = ask(sh, "domain_get_scheduler_type", "(@" DOMAIN ")", dom), params = NULL;
 	const char *type;
@@ -239,8 +261,8 @@ static bool get_scheduler(struct shell *sh, GVariant *dom, unsigned flags, GVari
 		return false;
 	g_variant_get(answer, "(&si)", &type, &n);
 	say_field(sh, 17, "Scheduler      ", "%s", type);
-	params = flags ? ask(sh, "domain_get_scheduler_parameters_flags", "(@" DOMAIN "iu)", dom, n, flags)
-		       : ask(sh, "domain_get_scheduler_parameters", "(@" DOMAIN "i)", dom, n);
+	params = is_new(a, flags) ? ask(sh, "domain_get_scheduler_parameters_flags", "(@" DOMAIN "iu)", dom, n, flags)
+				  : ask(sh, "domain_get_scheduler_parameters", "(@" DOMAIN "i)", dom, n);
 	*ret = first_of(params);
 	return *ret;
 }
@@ -324,7 +346,7 @@ bool cmd_schedinfo(struct shell *sh, const struct args *a)
 	unsigned n = 0;
 	bool ok;
 
-	if (flags < 0 || !(dom = find_domain(sh, a, "domain")) || !get_scheduler(sh, dom, flags, &params))
+	if (flags < 0 || !(dom = find_domain(sh, a, "domain")) || !get_scheduler(sh, a, dom, flags, &params))
 		return false;
 	g_variant_builder_init(&out, G_VARIANT_TYPE("a(sv)"));
 	ok = take_scheduler(sh, a, params, &out, &n);
@@ -334,14 +356,15 @@ bool cmd_schedinfo(struct shell *sh, const struct args *a)
 	if (n) {
 		g_autoptr(GVariant) answer = NULL;
 
-		ok = flags ? tell(sh, "domain_set_scheduler_parameters_flags", "(@" DOMAIN "@a(sv)u)", dom, list, flags)
-			   : tell(sh, "domain_set_scheduler_parameters", "(@" DOMAIN "@a(sv))", dom, list);
+		ok = is_new(a, flags) ? tell(sh, "domain_set_scheduler_parameters_flags", "(@" DOMAIN "@a(sv)u)", dom, list,
+					     flags)
+				      : tell(sh, "domain_set_scheduler_parameters", "(@" DOMAIN "@a(sv))", dom, list);
 		if (!ok)
 			return false;
-		answer = flags ? ask(sh, "domain_get_scheduler_parameters_flags", "(@" DOMAIN "iu)", dom,
-				     (int)g_variant_n_children(params), flags)
-			       : ask(sh, "domain_get_scheduler_parameters", "(@" DOMAIN "i)", dom,
-				     (int)g_variant_n_children(params));
+		answer = is_new(a, flags) ? ask(sh, "domain_get_scheduler_parameters_flags", "(@" DOMAIN "iu)", dom,
+						(int)g_variant_n_children(params), flags)
+					  : ask(sh, "domain_get_scheduler_parameters", "(@" DOMAIN "i)", dom,
+						(int)g_variant_n_children(params));
 		after = first_of(answer);
 		if (!after)
 			return false;

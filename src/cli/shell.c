@@ -137,7 +137,13 @@ char *read_bytes(struct shell *sh, const char *path, gsize *ret_len)
 
 char *read_file(struct shell *sh, const char *path)
 {
-	return read_bytes(sh, path, NULL);
+	gsize len;
+	g_autofree char *text = read_bytes(sh, path, &len);
+
+	if (!text || g_utf8_validate(text, (gssize)len, NULL))
+		return g_steal_pointer(&text);
+	rpc_fail(&sh->error, VIR_ERR_INVALID_ARG, "File '%s' is no UTF-8 text", path);
+	return NULL;
 }
 
 /* ---- running ---- */
