@@ -173,13 +173,25 @@ static bool cmd_quit(struct shell *sh, const struct args *a)
 	return true;
 }
 
+/* Without a name it is the same server again; one that cannot be reached is forgotten. */
 static bool cmd_connect(struct shell *sh, const struct args *a)
 {
+	const char *name = arg_text(a, "name");
+	g_autofree char *before = g_strdup(sh->uri);
+	bool looked = sh->read_only;
+
 	g_clear_object(&sh->conn);
+	if (name) {
+		g_free(sh->uri);
+		sh->uri = g_strdup(name);
+	}
+	sh->read_only = arg_on(a, "readonly") || (!name && looked);
+	if (shell_connect(sh))
+		return true;
+	sh->read_only = looked;
 	g_free(sh->uri);
-	sh->uri = g_strdup(arg_text(a, "name"));
-	sh->read_only = arg_on(a, "readonly");
-	return shell_connect(sh);
+	sh->uri = g_steal_pointer(&before);
+	return false;
 }
 
 const struct command shell_commands[] = {
