@@ -220,6 +220,7 @@ static const struct {
 	{ "blkiotune", "device-write-bytes-sec" },
 	{ "blkiotune", "device-write-iops-sec" },
 	{ "blockresize", "size" },
+	{ "cd", "dir", true },
 	{ "domblkinfo", "device", true },
 	{ "domblkstat", "device" },
 	{ "domblkthreshold", "threshold" },

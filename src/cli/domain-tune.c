@@ -95,7 +95,7 @@ static unsigned texts_flag(struct shell *sh)
 
 /* ---- memory ---- */
 
-/* A size in KiB, or -1 for none. */
+/* A size in KiB, or a negative number for none. */
 static bool take_limit(struct shell *sh, const struct args *a, const char *option, GVariantBuilder *out, unsigned *n)
 {
 	g_autofree char *param = g_strdup(option);
@@ -105,9 +105,9 @@ static bool take_limit(struct shell *sh, const struct args *a, const char *optio
 	if (!text)
 		return true;
 	g_strdelimit(param, "-", '_');
-	if (strcmp(text, "-1") == 0)
+	if (*text == '-' && g_ascii_isdigit(text[1]))
 		v = unlimited;
-	else if (!size_parse(text, 1024, &v, NULL))
+	else if (!size_parse(text, 1024, &v, &sh->error))
 		return shell_error(sh, "Unable to parse integer parameter %s", option);
 	else
 		v = (v + 1023) / 1024;
@@ -272,9 +272,11 @@ static GVariant *value_like(struct shell *sh, GVariant *old, const char *name, c
 {
 	guint64 v = 0;
 	gint64 w = 0;
-	bool is_signed = g_variant_is_of_type(old, G_VARIANT_TYPE_INT32) || g_variant_is_of_type(old, G_VARIANT_TYPE_INT64);
-	bool ok = is_signed ? g_ascii_string_to_signed(text, 10, G_MININT64, G_MAXINT64, &w, NULL)
-			    : g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT64, &v, NULL);
+	bool is_i32 = g_variant_is_of_type(old, G_VARIANT_TYPE_INT32), is_u32 = g_variant_is_of_type(old, G_VARIANT_TYPE_UINT32);
+	bool is_signed = is_i32 || g_variant_is_of_type(old, G_VARIANT_TYPE_INT64);
+	gint64 least = is_i32 ? G_MININT : G_MININT64, most = is_i32 ? G_MAXINT : G_MAXINT64;
+	bool ok = is_signed ? g_ascii_string_to_signed(text, 10, least, most, &w, NULL)
+			    : g_ascii_string_to_unsigned(text, 10, 0, is_u32 ? G_MAXUINT : G_MAXUINT64, &v, NULL);
 
 	if (!ok) {
 		rpc_fail(&sh->error, VIR_ERR_INVALID_ARG, "Invalid value for field '%s': expected %s", name,
@@ -296,46 +298,59 @@ static GVariant *value_like(struct shell *sh, GVariant *old, const char *name, c
 	}
 }
 
+/* The parameters that are to be set, "name=value" each. NULL: said. */
+static GPtrArray *wanted_of(struct shell *sh, const struct args *a)
+{
+	static const char *const options[] = { "weight", "cap" };
+	g_autoptr(GPtrArray) wanted = g_ptr_array_new_with_free_func(g_free);
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(options); i++)
+		if (arg_on(a, options[i]))
+			g_ptr_array_add(wanted, g_strdup_printf("%s=%s", options[i], arg_text(a, options[i])));
+	for (char *const *s = arg_list(a, "set"); s && *s; s++) {
+		if (!strchr(*s, '=')) {
+			shell_error(sh, "Invalid syntax for --set, expecting name=value");
+			return NULL;
+		}
+		g_ptr_array_add(wanted, g_strdup(*s));
+	}
+	return g_steal_pointer(&wanted);
+}
+
 /* What is to be set of what there is: a(sv) with *n in it. false: said. */
 static bool take_scheduler(struct shell *sh, const struct args *a, GVariant *params, GVariantBuilder *out, unsigned *n)
 {
-	char *const *sets = arg_list(a, "set");
+	g_autoptr(GPtrArray) wanted = wanted_of(sh, a);
+	g_autoptr(GHashTable) known = g_hash_table_new(g_str_hash, g_str_equal);
 
-	for (gsize i = 0; i < g_variant_n_children(params); i++) {
+	for (gsize i = 0; wanted && i < g_variant_n_children(params); i++) {
 		g_autoptr(GVariant) old = NULL;
-		const char *name, *text = NULL;
-		GVariant *value;
+		const char *name;
 
 		g_variant_get_child(params, i, "(&sv)", &name, &old);
-		if (strcmp(name, "weight") == 0 || strcmp(name, "cap") == 0)
-			text = arg_text(a, name);
-		for (char *const *s = sets; s && *s; s++)
-			if (g_str_has_prefix(*s, name) && (*s)[strlen(name)] == '=')
-				text = *s + strlen(name) + 1;
-		if (!text)
-			continue;
-		value = value_like(sh, old, name, text);
-		if (!value)
-			return false;
-		g_variant_builder_add(out, "(sv)", name, value);
-		++*n;
-	}
-	for (char *const *s = sets; s && *s; s++) {
-		g_autofree char *name = g_strndup(*s, strcspn(*s, "="));
-		bool known = false;
+		for (unsigned k = 0; k < wanted->len; k++) {
+			const char *each = g_ptr_array_index(wanted, k);
+			GVariant *value;
 
-		if (!strchr(*s, '='))
-			return shell_error(sh, "Invalid syntax for --set, expecting name=value");
-		for (gsize i = 0; i < g_variant_n_children(params); i++) {
-			const char *each;
-
-			g_variant_get_child(params, i, "(&sv)", &each, NULL);
-			known |= strcmp(each, name) == 0;
+			if (!g_str_has_prefix(each, name) || each[strlen(name)] != '=')
+				continue;
+			if (!g_hash_table_add(known, (char *)name))
+				return rpc_fail(&sh->error, VIR_ERR_INVALID_ARG, "parameter '%s' occurs multiple times", name);
+			value = value_like(sh, old, name, each + strlen(name) + 1);
+			if (!value)
+				return false;
+			g_variant_builder_add(out, "(sv)", name, value);
+			++*n;
 		}
-		if (!known)
+	}
+	for (unsigned k = 0; wanted && k < wanted->len; k++) {
+		const char *each = g_ptr_array_index(wanted, k);
+		g_autofree char *name = g_strndup(each, strcspn(each, "="));
+
+		if (!g_hash_table_contains(known, name))
 			return shell_error(sh, "invalid scheduler option: %s", name);
 	}
-	return true;
+	return wanted;
 }
 
 bool cmd_schedinfo(struct shell *sh, const struct args *a)
@@ -403,15 +418,17 @@ bool cmd_numatune(struct shell *sh, const struct args *a)
 	const char *mode = arg_text(a, "mode"), *nodes = arg_text(a, "nodeset");
 	g_autoptr(GVariant) dom = NULL, params = NULL, list = NULL;
 	int flags = affect_of(sh, a), which = -1;
+	gint64 number;
 	GVariantBuilder out;
 
 	if (flags < 0 || !(dom = find_domain(sh, a, "domain")))
 		return false;
 	if (mode) {
 		which = word_of(mode, numa_modes);
-		if (which < 0 && strlen(mode) == 1 && *mode >= '0' && *mode < '4')
-			which = *mode - '0';
-		if (which < 0)
+		/* A number is for the server to judge. */
+		if (which < 0 && g_ascii_string_to_signed(mode, 10, G_MININT, G_MAXINT, &number, NULL))
+			which = number;
+		else if (which < 0)
 			return shell_error(sh, "Invalid mode: %s", mode);
 	}
 	g_variant_builder_init(&out, G_VARIANT_TYPE("a(sv)"));

@@ -206,10 +206,12 @@ def terminal(kvsh):
 
 
 # Options of the program itself, and connections that come and go. URI is a server that is there, NOBODY one that is not.
-PROGRAM = [['-c', 'NOBODY', 'echo a'], ['-c', 'NOBODY', 'list'], ['-c', 'NOBODY', 'nope'], ['-e', '^', 'echo a'], ['-e', '^1', 'echo a'],
+PROGRAM = [['-c', 'URI'], ['-c', 'NOBODY', 'echo a'], ['-c', 'NOBODY', 'list'], ['-c', 'NOBODY', 'nope'], ['-e', '^', 'echo a'], ['-e', '^1', 'echo a'],
            ['-e', '^^', 'echo a'], ['-e', 'ab', 'echo a'], ['-k', '-1', 'echo a'], ['-K', '-1', 'echo a'], ['-k', '0', '-c', 'URI', 'uri'],
            ['-c', 'URI', 'connect; domid test'], ['-c', 'URI', "connect 'NOBODY'; domid test; uri"],
            ['-c', 'URI', "connect 'URI' --readonly; destroy test"], ['-r', '-c', 'URI', 'connect; domid test; destroy test; connect']]
+
+LINES = "cd /\npwd\ncd ''\npwd\ncd /nope\necho a; echo 'b c' # d\nnope\nquit\necho no\n"
 
 
 def program(kvsh):
@@ -220,9 +222,9 @@ def program(kvsh):
             words = [word.replace('URI', uri).replace('NOBODY', nobody) for word in line]
             said = []
             for name in kvsh, 'virsh':
-                p = subprocess.run([name, *words], capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL, check=False,
-                                   env={**os.environ, 'LC_ALL': 'C'})
-                said.append((p.returncode, p.stdout, p.stderr))
+                p = subprocess.run([name, *words], capture_output=True, text=True, timeout=180, input=LINES, check=False,
+                                   env={**os.environ, 'LC_ALL': 'C', 'TERM': 'dumb', 'HOME': here})
+                said.append((p.returncode, p.stdout.replace('virsh', 'kvsh'), p.stderr))
             if said[0] != said[1]:
                 print(f'{line}: {said[0]}\nvirsh: {said[1]}')
                 bad += 1
