@@ -152,8 +152,8 @@ static bool take_option(struct shell *sh, struct args *a, int n, char *const *wo
 /* Says all that is missing. virsh calls numbers by their option, texts by what they are. */
 static bool has_required(struct shell *sh, const struct args *a)
 {
-	static const char *const numbers[] = { "bandwidth", "count",	"downtime", "duration",	 "id",
-					       "iothread",  "size",	"threshold", NULL };
+	static const char *const numbers[] = { "bandwidth", "count",	 "downtime", "duration", "id",
+					       "iothread",  "pagecount", "pagesize", "size",	 "threshold", NULL };
 	bool ok = true;
 
 	for (unsigned k = 0; k < a->n; k++) {
@@ -220,6 +220,7 @@ static const struct {
 	{ "blkiotune", "device-write-bytes-sec" },
 	{ "blkiotune", "device-write-iops-sec" },
 	{ "blockresize", "size" },
+	{ "cd", "dir", true },
 	{ "domblkinfo", "device", true },
 	{ "domblkstat", "device" },
 	{ "domblkthreshold", "threshold" },
@@ -260,11 +261,22 @@ static bool is_filled(struct shell *sh, const struct args *a, struct arg *arg)
 	return shell_error(sh, "Failed to get option '%s': Option argument is empty", arg->name);
 }
 
+/* What is sent to a server is UTF-8. */
+static bool is_text(struct shell *sh, const struct arg *arg)
+{
+	for (unsigned i = 0; arg->values && i + 1 < arg->values->len; i++)
+		if (!g_utf8_validate(g_ptr_array_index(arg->values, i), -1, NULL))
+			return shell_error(sh, "option --%s is no UTF-8 text", arg->name);
+	return true;
+}
+
 bool args_are_filled(struct shell *sh, struct args *a)
 {
 	for (unsigned i = 0; i < a->n; i++) {
 		struct arg *arg = &a->list[i];
 
+		if (!is_text(sh, arg))
+			return false;
 		if (arg->kind == ARG_STRING && arg->values && !*(const char *)g_ptr_array_index(arg->values, 0) &&
 		    !is_filled(sh, a, arg))
 			return false;
@@ -335,13 +347,12 @@ static int malformed(struct shell *sh, const char *kind, const char *text, const
 	return -1;
 }
 
-/* Decimal, octal or hexadecimal, as strtoull() has it. */
 static bool parse_u64(const char *text, guint64 max, guint64 *ret)
 {
 	char *end;
 
 	errno = 0;
-	*ret = strtoull(text, &end, 0);
+	*ret = strtoull(text, &end, 10);
 	return !errno && end != text && !*end && !strchr(text, '-') && *ret <= max;
 }
 
@@ -354,7 +365,7 @@ int arg_int(struct shell *sh, const struct args *a, const char *name, int *ret)
 	if (!text)
 		return 0;
 	errno = 0;
-	v = strtol(text, &end, 0);
+	v = strtol(text, &end, 10);
 	if (errno || end == text || *end || v < G_MININT || v > G_MAXINT)
 		return malformed(sh, "Numeric", text, name);
 	*ret = v;
@@ -425,6 +436,18 @@ bool size_parse(const char *text, guint64 scale, guint64 *ret, GError **error)
 		return rpc_fail(error, VIR_ERR_INVALID_ARG, "unknown suffix '%s'", end);
 	*ret = v * by;
 	return v <= G_MAXINT64 / by;
+}
+
+int arg_i64(struct shell *sh, const struct args *a, const char *name, gint64 *ret)
+{
+	const char *text = arg_text(a, name);
+	char *end;
+
+	if (!text)
+		return 0;
+	errno = 0;
+	*ret = g_ascii_strtoll(text, &end, 10);
+	return errno || end == text || *end ? malformed(sh, "Numeric", text, name) : 1;
 }
 
 int arg_size(struct shell *sh, const struct args *a, const char *name, guint64 scale, guint64 *ret)

@@ -50,6 +50,7 @@ char *const *arg_list(const struct args *a, const char *name);
 int arg_int(struct shell *sh, const struct args *a, const char *name, int *ret);
 int arg_uint(struct shell *sh, const struct args *a, const char *name, unsigned *ret);
 int arg_u64(struct shell *sh, const struct args *a, const char *name, guint64 *ret);
+int arg_i64(struct shell *sh, const struct args *a, const char *name, gint64 *ret);
 /* With a unit: "2G"; scale: what none means. The result is in bytes. */
 int arg_size(struct shell *sh, const struct args *a, const char *name, guint64 scale, guint64 *ret);
 /* The same of any text. false: it is none, or too large; an error is set when that says more. */

@@ -141,8 +141,10 @@ static void add_answer(GPtrArray *found, GVariant *answer)
 /* Nothing is said, whatever happens: a shell asks while somebody types. */
 static bool connect_silently(struct shell *sh)
 {
-	if (!sh->conn)
-		sh->conn = kv_connection_open_sync(sh->uri, KV_CONNECTION_READ_ONLY, NULL, NULL);
+	if (sh->conn)
+		return true;
+	sh->only_looks = true;
+	sh->conn = kv_connection_open_sync(sh->uri, KV_CONNECTION_READ_ONLY, NULL, NULL);
 	if (!sh->conn)
 		sh->conn = kv_connection_open_sync(sh->uri, KV_CONNECTION_NONE, NULL, NULL);
 	return sh->conn;

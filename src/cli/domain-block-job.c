@@ -220,12 +220,11 @@ bool cmd_blockcopy(struct shell *sh, const struct args *a)
 	g_autofree char *xml = NULL;
 	unsigned timeout;
 
-	if (excludes(sh, a, pairs) || !check_waiting(sh, a, waits, "finish"))
+	if (excludes(sh, a, pairs) || !take_timeout(sh, a, &timeout) || !(params = copy_params(sh, a)))
 		return false;
 	if (!arg_on(a, "dest") && !arg_on(a, "xml"))
 		return shell_error(sh, "need either --dest or --xml");
-	if (!take_timeout(sh, a, &timeout) || !(dom = find_domain(sh, a, "domain")) || !(params = copy_params(sh, a)) ||
-	    !(xml = copy_xml(sh, a)))
+	if (!check_waiting(sh, a, waits, "finish") || !(dom = find_domain(sh, a, "domain")) || !(xml = copy_xml(sh, a)))
 		return false;
 	if (arg_on(a, "print-xml")) {
 		say(sh, "%s", xml);
@@ -254,7 +253,7 @@ bool cmd_blockcopy(struct shell *sh, const struct args *a)
 
 bool cmd_blockpull(struct shell *sh, const struct args *a)
 {
-	static const struct flag flags_table[] = { { "keep-relative", 16 }, { "bytes", 64 }, {} };
+	static const struct flag flags_table[] = { { "keep-relative", 16 }, { "bytes", 64 }, {} }; /* of both calls */
 	static const struct words words = { "Pull aborted", "Pull failed" };
 	unsigned flags = flags_of(a, flags_table), timeout;
 	const char *path = arg_text(a, "path"), *base = arg_text(a, "base");
@@ -269,8 +268,9 @@ bool cmd_blockpull(struct shell *sh, const struct args *a)
 	if (waits)
 		watch = block_watch_new(sh, dom, path, "Block Pull", arg_on(a, "verbose"), timeout,
 					arg_on(a, "async") ? ABORT_ASYNC : 0);
-	ok = base || flags ? tell(sh, "domain_block_rebase", "(@" DOMAIN "smstu)", dom, path, base, bandwidth, flags)
-			   : tell(sh, "domain_block_pull", "(@" DOMAIN "stu)", dom, path, bandwidth, 0);
+	ok = base || arg_on(a, "keep-relative")
+		     ? tell(sh, "domain_block_rebase", "(@" DOMAIN "smstu)", dom, path, base, bandwidth, flags)
+		     : tell(sh, "domain_block_pull", "(@" DOMAIN "stu)", dom, path, bandwidth, flags);
 	if (!ok)
 		return false;
 	if (!waits) {

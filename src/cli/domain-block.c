@@ -139,13 +139,12 @@ static const struct {
 	{ "flush_total_times", "flush_total_times", "total duration of flushes (ns): " },
 };
 
-/* human: NULL, or what is between a name and its value. */
-static void say_stat(struct shell *sh, const char *device, const char *human, unsigned which, const char *value)
+static void say_stat(struct shell *sh, const char *device, bool human, unsigned which, const char *value)
 {
 	if (sh->json)
 		say_field(sh, 0, block_stats[which].shown, "%s", value);
 	else if (human)
-		say(sh, " %s%s%s\n", block_stats[which].human, human, value);
+		say(sh, " %s%s\n", block_stats[which].human, value);
 	else
 		say(sh, "%s %s %s\n", device, block_stats[which].shown, value);
 }
@@ -157,6 +156,8 @@ static bool old_stats(struct shell *sh, GVariant *dom, const char *device, bool 
 
 	if (!answer)
 		return shell_error(sh, "Failed to get block stats %s %s", domain_name(dom), device);
+	if (human)
+		say(sh, "Device: %s\n", device);
 	for (unsigned i = 0; i < sizeof(order); i++) {
 		g_autofree char *text = NULL;
 		gint64 v;
@@ -164,7 +165,7 @@ static bool old_stats(struct shell *sh, GVariant *dom, const char *device, bool 
 		g_variant_get_child(answer, i, "x", &v);
 		text = g_strdup_printf("%" G_GINT64_FORMAT, v);
 		if (v >= 0)
-			say_stat(sh, device, human ? " " : NULL, order[i], text);
+			say_stat(sh, device, human, order[i], text);
 	}
 	return true;
 }
@@ -177,13 +178,13 @@ bool cmd_domblkstat(struct shell *sh, const struct args *a)
 
 	if (!dom)
 		return false;
-	if (human)
-		say_extra(sh, "Device: %s\n", device);
 	params = ask_params(sh, "domain_block_stats_flags", "(@" DOMAIN "siu)", dom, device, 0, 0);
 	if (!params && error_code(sh) == VIR_ERR_NO_SUPPORT)
 		return old_stats(sh, dom, device, human);
 	if (!params)
 		return false;
+	if (human)
+		say(sh, "Device: %s\n", device);
 	for (unsigned i = 0; i < G_N_ELEMENTS(block_stats); i++)
 		for (gsize k = 0; k < g_variant_n_children(params); k++) {
 			g_autoptr(GVariant) value = NULL;
@@ -193,7 +194,7 @@ bool cmd_domblkstat(struct shell *sh, const struct args *a)
 			if (strcmp(name, block_stats[i].param) == 0) {
 				g_autofree char *text = param_text(value);
 
-				say_stat(sh, device, human ? "" : NULL, i, text);
+				say_stat(sh, device, human, i, text);
 			}
 		}
 	return true;

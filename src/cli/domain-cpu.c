@@ -78,19 +78,27 @@ bool cmd_vcpucount(struct shell *sh, const struct args *a)
 
 int host_cpus(struct shell *sh)
 {
+	enum { MANY = 1 << 20 }; /* of a server's word; maps have a bit for each */
 	g_autoptr(GVariant) map = ask(sh, "node_get_cpu_map", "(iiu)", 0, 0, 0), info = NULL;
-	gint32 n, v[5];
+	gint64 n = 1;
+	gint32 v;
 
 	if (map) {
-		g_variant_get_child(map, 2, "i", &n);
-		return n;
+		g_variant_get_child(map, 2, "i", &v);
+		n = v;
+	} else {
+		info = ask(sh, "node_get_info", NULL);
+		if (!info)
+			return -1;
+		for (unsigned i = 0; i < 4 && n > 0 && n <= MANY; i++) {
+			g_variant_get_child(info, 4 + i, "i", &v);
+			n *= v;
+		}
 	}
-	info = ask(sh, "node_get_info", NULL);
-	if (!info)
-		return -1;
-	for (unsigned i = 0; i < 4; i++)
-		g_variant_get_child(info, 4 + i, "i", &v[i]);
-	return v[0] * v[1] * v[2] * v[3];
+	if (n > 0 && n <= MANY)
+		return n;
+	shell_error(sh, "the server says that its host has %" G_GINT64_FORMAT " processors", n);
+	return -1;
 }
 
 static void say_affinity(struct shell *sh, const guint8 *map, gsize len, int cpus, bool pretty)
@@ -205,7 +213,8 @@ GVariant *cpu_map(struct shell *sh, const char *text, int cpus)
 	return g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, map, len, 1);
 }
 
-static bool say_pins(struct shell *sh, GVariant *dom, int only, int cpus, int flags)
+/* only: NULL: of all. */
+static bool say_pins(struct shell *sh, GVariant *dom, const unsigned *only, int cpus, int flags)
 {
 	g_autoptr(GVariant) info = ask(sh, "domain_get_info", "(@" DOMAIN ")", dom), answer = NULL, maps = NULL;
 	int maplen = (cpus + 7) / 8;
@@ -217,9 +226,9 @@ static bool say_pins(struct shell *sh, GVariant *dom, int only, int cpus, int fl
 	if (!info)
 		return false;
 	g_variant_get_child(info, 3, "u", &n);
-	if (only >= (int)n)
-		return flags & AFFECT_CONFIG ? shell_error(sh, "vcpu %d is out of range of persistent cpu count %d", only, (int)n)
-					     : shell_error(sh, "vcpu %d is out of range of live cpu count %d", only, (int)n);
+	if (only && *only >= n)
+		return flags & AFFECT_CONFIG ? shell_error(sh, "vcpu %u is out of range of persistent cpu count %u", *only, n)
+					     : shell_error(sh, "vcpu %u is out of range of live cpu count %u", *only, n);
 	answer = ask(sh, "domain_get_vcpu_pin_info", "(@" DOMAIN "iiu)", dom, (int)n, maplen, flags);
 	maps = first_of(answer);
 	if (!maps)
@@ -229,7 +238,7 @@ static bool say_pins(struct shell *sh, GVariant *dom, int only, int cpus, int fl
 	for (guint32 i = 0; i < n && (gsize)(i + 1) * maplen <= len; i++) {
 		g_autofree char *list = cpu_list(bytes + i * maplen, maplen, cpus), *vcpu = g_strdup_printf("%u", i);
 
-		if (only < 0 || (guint32)only == i)
+		if (!only || *only == i)
 			table_add(t, vcpu, list, NULL);
 	}
 	table_say(sh, t);
@@ -238,19 +247,21 @@ static bool say_pins(struct shell *sh, GVariant *dom, int only, int cpus, int fl
 
 bool cmd_vcpupin(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	g_autoptr(GVariant) dom = NULL;
 	const char *list = arg_text(a, "cpulist");
-	int flags = affect_of(sh, a), cpus, vcpu = -1, given = arg_int(sh, a, "vcpu", &vcpu);
+	int flags = affect_of(sh, a), cpus, given;
+	unsigned vcpu = 0;
 	GVariant *map;
 
-	if (!dom || flags < 0 || given < 0 || (cpus = host_cpus(sh)) < 0)
+	if (flags < 0 || (given = arg_uint(sh, a, "vcpu", &vcpu)) < 0 || !(dom = find_domain(sh, a, "domain")) ||
+	    (cpus = host_cpus(sh)) < 0)
 		return false;
 	if (list && !given)
 		return shell_error(sh, "vcpupin: Missing vCPU number in pin mode.");
 	if (!list && (flags & AFFECT_LIVE) && (flags & AFFECT_CONFIG))
 		return shell_error(sh, "cannot query both live and config at once");
 	if (!list)
-		return say_pins(sh, dom, given ? vcpu : -1, cpus, flags);
+		return say_pins(sh, dom, given ? &vcpu : NULL, cpus, flags);
 	map = cpu_map(sh, list, cpus);
 	if (!map)
 		return false;

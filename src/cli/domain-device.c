@@ -11,17 +11,17 @@
 
 enum { XML_INACTIVE = 2, FORCE = 4 };
 
-/* --persistent is --config, and --live as well if the domain runs. -1: said. */
 static bool flags_agree(struct shell *sh, const struct args *a)
 {
 	return affect_of(sh, a) >= 0 && !args_exclude(sh, a, "persistent", "current");
 }
 
+/* --persistent is --config, and --live as well if the domain runs. -1: said. */
 static int device_flags(struct shell *sh, const struct args *a, GVariant *dom)
 {
 	int flags = affect_of(sh, a);
 
-	if (flags < 0 || args_exclude(sh, a, "persistent", "current"))
+	if (flags < 0)
 		return -1;
 	if (arg_on(a, "persistent")) {
 		flags |= AFFECT_CONFIG;
@@ -31,41 +31,42 @@ static int device_flags(struct shell *sh, const struct args *a, GVariant *dom)
 	return flags;
 }
 
-static bool attach(struct shell *sh, GVariant *dom, const char *xml, unsigned flags)
+/* --current is the newer call, as with virsh, although it is no flag. */
+static bool attach(struct shell *sh, const struct args *a, GVariant *dom, const char *xml, unsigned flags)
 {
-	return flags ? tell(sh, "domain_attach_device_flags", "(@" DOMAIN "su)", dom, xml, flags)
+	return flags || arg_on(a, "current") ? tell(sh, "domain_attach_device_flags", "(@" DOMAIN "su)", dom, xml, flags)
 		     : tell(sh, "domain_attach_device", "(@" DOMAIN "s)", dom, xml);
 }
 
-static bool detach(struct shell *sh, GVariant *dom, const char *xml, unsigned flags)
+static bool detach(struct shell *sh, const struct args *a, GVariant *dom, const char *xml, unsigned flags)
 {
-	return flags ? tell(sh, "domain_detach_device_flags", "(@" DOMAIN "su)", dom, xml, flags)
+	return flags || arg_on(a, "current") ? tell(sh, "domain_detach_device_flags", "(@" DOMAIN "su)", dom, xml, flags)
 		     : tell(sh, "domain_detach_device", "(@" DOMAIN "s)", dom, xml);
 }
 
 bool cmd_attach_device(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	g_autoptr(GVariant) dom = flags_agree(sh, a) ? find_domain(sh, a, "domain") : NULL;
 	int flags = dom ? device_flags(sh, a, dom) : -1;
 	g_autofree char *xml = flags >= 0 ? read_file(sh, arg_text(a, "file")) : NULL;
 
-	return xml && finish(sh, attach(sh, dom, xml, flags), "Device attached successfully", "Failed to attach device from %s",
-			     arg_text(a, "file"));
+	return xml && finish(sh, attach(sh, a, dom, xml, flags), "Device attached successfully",
+			     "Failed to attach device from %s", arg_text(a, "file"));
 }
 
 bool cmd_detach_device(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	g_autoptr(GVariant) dom = flags_agree(sh, a) ? find_domain(sh, a, "domain") : NULL;
 	int flags = dom ? device_flags(sh, a, dom) : -1;
 	g_autofree char *xml = flags >= 0 ? read_file(sh, arg_text(a, "file")) : NULL;
 
-	return xml && finish(sh, detach(sh, dom, xml, flags), "Device detached successfully", "Failed to detach device from %s",
-			     arg_text(a, "file"));
+	return xml && finish(sh, detach(sh, a, dom, xml, flags), "Device detached successfully",
+			     "Failed to detach device from %s", arg_text(a, "file"));
 }
 
 bool cmd_update_device(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	g_autoptr(GVariant) dom = flags_agree(sh, a) ? find_domain(sh, a, "domain") : NULL;
 	int flags = dom ? device_flags(sh, a, dom) : -1;
 	g_autofree char *xml = flags >= 0 ? read_file(sh, arg_text(a, "file")) : NULL;
 
@@ -77,42 +78,61 @@ bool cmd_update_device(struct shell *sh, const struct args *a)
 
 bool cmd_detach_device_alias(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
 	int flags = affect_of(sh, a);
+	g_autoptr(GVariant) dom = flags >= 0 ? find_domain(sh, a, "domain") : NULL;
 	const char *alias = arg_text(a, "alias");
 
-	return dom && flags >= 0 &&
+	return dom &&
 	       finish(sh, tell(sh, "domain_detach_device_alias", "(@" DOMAIN "su)", dom, alias, flags),
 		      "Device detach request sent successfully", "Failed to detach device with alias %s", alias);
 }
 
 /* ---- attach-disk ---- */
 
-static bool add_address(struct shell *sh, GString *out, const char *text, const char *target, bool multifunction)
+/* As an element; NULL: it is none. */
+static char *address_xml(const char *text, bool multifunction)
 {
+	const char *more = multifunction ? " multifunction='on'" : "";
 	unsigned v[4];
 	char rest;
 
-	if (sscanf(text, "pci:%x.%x.%x.%x%c", &v[0], &v[1], &v[2], &v[3], &rest) == 4) {
-		g_string_append_printf(out,
-				       "  <address type='pci' domain='0x%04x' bus='0x%02x' slot='0x%02x' function='0x%01x'%s/>\n",
-				       v[0], v[1], v[2], v[3], multifunction ? " multifunction='on'" : "");
-	} else if (sscanf(text, "usb:%u.%u%c", &v[0], &v[1], &rest) == 2) {
-		g_string_append_printf(out, "  <address type='usb' bus='%u' port='%u'/>\n", v[0], v[1]);
-	} else if (sscanf(text, "scsi:%u.%u.%u%c", &v[0], &v[1], &v[2], &rest) == 3 ||
-		   sscanf(text, "ide:%u.%u.%u%c", &v[0], &v[1], &v[2], &rest) == 3 ||
-		   sscanf(text, "sata:%u.%u.%u%c", &v[0], &v[1], &v[2], &rest) == 3) {
-		g_string_append_printf(out, "  <address type='drive' controller='%u' bus='%u' unit='%u'/>\n", v[0], v[1], v[2]);
-	} else {
+	if (sscanf(text, "pci:%x.%x.%x.%x%c", &v[0], &v[1], &v[2], &v[3], &rest) == 4)
+		return g_strdup_printf("  <address type='pci' domain='0x%04x' bus='0x%02x' slot='0x%02x' function='0x%01x'%s/>\n",
+				       v[0], v[1], v[2], v[3], more);
+	if (sscanf(text, "ccw:%x.%x.%x%c", &v[0], &v[1], &v[2], &rest) == 3)
+		return g_strdup_printf("  <address type='ccw' cssid='0x%02x' ssid='0x%01x' devno='0x%04x'/>\n", v[0], v[1], v[2]);
+	if (sscanf(text, "usb:%u.%u%c", &v[0], &v[1], &rest) == 2)
+		return g_strdup_printf("  <address type='usb' bus='%u' port='%u'/>\n", v[0], v[1]);
+	if (sscanf(text, "scsi:%u.%u.%u%c", &v[0], &v[1], &v[2], &rest) == 3 ||
+	    sscanf(text, "ide:%u.%u.%u%c", &v[0], &v[1], &v[2], &rest) == 3 ||
+	    sscanf(text, "sata:%u.%u.%u%c", &v[0], &v[1], &v[2], &rest) == 3)
+		return g_strdup_printf("  <address type='drive' controller='%u' bus='%u' unit='%u'/>\n", v[0], v[1], v[2]);
+	return NULL;
+}
+
+static bool is_of(const char *address, const char *const *kinds)
+{
+	g_autofree char *kind = g_strndup(address, strcspn(address, ":"));
+
+	return word_of(kind, kinds) >= 0;
+}
+
+static bool add_address(struct shell *sh, GString *out, const char *text, const char *target, bool multifunction)
+{
+	static const char *const of_vd[] = { "pci", "ccw", NULL }, *const of_sd[] = { "scsi", "usb", "sata", NULL },
+			  *const of_hd[] = { "ide", NULL };
+	g_autofree char *xml = address_xml(text, multifunction);
+
+	if (!xml)
 		return shell_error(sh, "Invalid address.");
-	}
 	/* What the target's name says of its bus. */
-	if (g_str_has_prefix(target, "vd") && !g_str_has_prefix(text, "pci:"))
+	if (g_str_has_prefix(target, "vd") && !is_of(text, of_vd))
 		return shell_error(sh, "expecting a pci:0000.00.00.00 or ccw:00.0.0000 address.");
-	if (g_str_has_prefix(target, "sd") && g_str_has_prefix(text, "pci:"))
+	if (g_str_has_prefix(target, "sd") && !is_of(text, of_sd))
 		return shell_error(sh, "expecting a scsi:00.00.00 or usb:00.00 or sata:00.00.00 address.");
-	if (g_str_has_prefix(target, "hd") && !g_str_has_prefix(text, "ide:"))
+	if (g_str_has_prefix(target, "hd") && !is_of(text, of_hd))
 		return shell_error(sh, "expecting an ide:00.00.00 address.");
+	g_string_append(out, xml);
 	return true;
 }
 
@@ -159,7 +179,7 @@ static char *disk_xml(struct shell *sh, const struct args *a)
 		g_string_append(out, "/>\n");
 	if (is_network)
 		add_network_source(out, a);
-	else if (*arg_text(a, "source"))
+	else
 		xml_add(out, is_block ? "  <source dev='%s'/>\n" : "  <source file='%s'/>\n", arg_text(a, "source"));
 	xml_add(out, "  <target dev='%s'", target);
 	xml_add(out, " bus='%s'", arg_text(a, "targetbus"));
@@ -175,61 +195,80 @@ static char *disk_xml(struct shell *sh, const struct args *a)
 	return g_string_free(g_steal_pointer(&out), FALSE);
 }
 
-bool cmd_attach_disk(struct shell *sh, const struct args *a)
+/* 16 hexadecimal digits. */
+static bool is_wwn(const char *text)
 {
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
-	int flags = dom ? device_flags(sh, a, dom) : -1;
-	const char *mode = arg_text(a, "mode");
-	const char *source_type = arg_text(a, "sourcetype");
-	g_autofree char *xml = NULL;
+	return strlen(text) == 16 && strspn(text, "0123456789abcdefABCDEF") == 16;
+}
 
-	if (flags < 0)
+static bool check_disk(struct shell *sh, const struct args *a)
+{
+	static const char *const types[] = { "file", "block", "network", NULL };
+	const char *type = arg_text(a, "sourcetype"), *mode = arg_text(a, "mode"), *wwn = arg_text(a, "wwn");
+
+	if (!flags_agree(sh, a) || !args_require(sh, a, "source-host-name", "source-protocol") ||
+	    !args_require(sh, a, "source-host-transport", "source-protocol") ||
+	    !args_require(sh, a, "source-host-socket", "source-protocol"))
 		return false;
+	if (type && word_of(type, types) < 0)
+		return shell_error(sh, "Unknown source type: '%s'", type);
+	if (type && arg_on(a, "source-protocol") != (strcmp(type, "network") == 0))
+		return shell_error(sh, "--source-protocol option requires --sourcetype network");
 	if (mode && strcmp(mode, "readonly") != 0 && strcmp(mode, "shareable") != 0)
 		return shell_error(sh, "No support for %s in command 'attach-disk'", mode);
-	if (source_type && strcmp(source_type, "file") != 0 && strcmp(source_type, "block") != 0 &&
-	    strcmp(source_type, "network") != 0)
-		return shell_error(sh, "Unknown source type: '%s'", source_type);
-	if (arg_on(a, "source-protocol") && source_type && strcmp(source_type, "network") != 0)
-		return shell_error(sh, "--source-protocol option requires --sourcetype network");
-	xml = disk_xml(sh, a);
+	if (wwn && !is_wwn(wwn))
+		return rpc_fail(&sh->error, VIR_ERR_INTERNAL_ERROR, "Malformed wwn: %s", wwn);
+	return true;
+}
+
+bool cmd_attach_disk(struct shell *sh, const struct args *a)
+{
+	g_autofree char *xml = check_disk(sh, a) ? disk_xml(sh, a) : NULL;
+	g_autoptr(GVariant) dom = NULL;
+	int flags;
+
 	if (!xml)
 		return false;
 	if (arg_on(a, "print-xml")) {
 		say(sh, "%s", xml);
 		return true;
 	}
-	return finish(sh, attach(sh, dom, xml, flags), "Disk attached successfully", "Failed to attach disk", "");
+	dom = find_domain(sh, a, "domain");
+	flags = dom ? device_flags(sh, a, dom) : -1;
+	return flags >= 0 &&
+	       finish(sh, attach(sh, a, dom, xml, flags), "Disk attached successfully", "Failed to attach disk", "");
 }
 
 /* ---- attach-interface ---- */
 
-/* average[,peak[,burst[,floor]]] */
-static bool add_rate(struct shell *sh, GString *out, const char *name, const char *text, bool has_floor)
+static bool add_rate(struct shell *sh, GString *out, const char *direction, const char *text)
 {
-	static const char *const names[] = { "average", "peak", "burst", "floor" };
-	g_auto(GStrv) parts = g_strsplit(text ? text : "", ",", -1);
-	static const char *const shown[] = { "average", "peak", "burst", "floor" };
+	guint64 rates[N_RATES] = {};
 
 	if (!text)
 		return true;
-	if (g_strv_length(parts) == 4 && !has_floor)
-		return shell_error(sh, "outbound floor is unsupported yet");
-	if (g_strv_length(parts) > 4)
-		return shell_error(sh, "Rate string '%s' has too many fields", text);
-	g_string_append_printf(out, "    <%s", name);
-	for (unsigned i = 0; parts[i]; i++) {
-		guint64 v;
-
-		if (!*parts[i] && i)
-			continue;
-		if (!g_ascii_string_to_unsigned(parts[i], 10, 0, G_MAXUINT64, &v, NULL))
-			return shell_error(sh, "field '%s' is malformed", shown[i]);
-		if (v || !i)
-			g_string_append_printf(out, " %s='%" G_GUINT64_FORMAT "'", names[i], v);
-	}
+	if (!take_rates(sh, text, rates) || !check_rates(sh, direction, rates, true))
+		return false;
+	g_string_append_printf(out, "    <%s", direction);
+	for (unsigned i = 0; i < N_RATES; i++)
+		if (rates[i])
+			g_string_append_printf(out, " %s='%" G_GUINT64_FORMAT "'", rate_names[i], rates[i]);
 	g_string_append(out, "/>\n");
 	return true;
+}
+
+/* Said before anything else of it, so that whoever tries options finds out one after the other. */
+static bool check_interface(struct shell *sh, const struct args *a)
+{
+	static const char *const types[] = { "network", "bridge", "direct", "hostdev", "vhostuser", NULL };
+	const char *type = arg_text(a, "type"), *mode = arg_text(a, "source-mode");
+
+	if (!flags_agree(sh, a))
+		return false;
+	if (word_of(type, types) < 0)
+		return shell_error(sh, "No support for %s in command 'attach-interface'", type);
+	return !mode || strcmp(mode, "client") == 0 || strcmp(mode, "server") == 0 ||
+	       shell_error(sh, "Invalid source mode: %s", mode);
 }
 
 static bool add_interface_source(struct shell *sh, GString *out, const struct args *a)
@@ -250,24 +289,21 @@ static bool add_interface_source(struct shell *sh, GString *out, const struct ar
 				       "  <source>\n    <address type='pci' domain='0x%04x' bus='0x%02x' slot='0x%02x' "
 				       "function='0x%01x'/>\n  </source>\n",
 				       v[0], v[1], v[2], v[3]);
-	} else if (strcmp(type, "vhostuser") == 0) {
+	} else {
+		if (!mode)
+			return shell_error(sh, "source-mode is mandatory");
 		xml_add(out, "  <source type='unix' path='%s'", source);
 		xml_add(out, " mode='%s'/>\n", mode);
-	} else {
-		return shell_error(sh, "No support for %s in command 'attach-interface'", type);
 	}
 	return true;
 }
 
 static char *interface_xml(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GString) out = g_string_new(NULL);
-	const char *in = arg_text(a, "inbound"), *outbound = arg_text(a, "outbound"), *mode = arg_text(a, "source-mode");
+	g_autoptr(GString) out = g_string_new(NULL), rates = g_string_new(NULL);
 
-	if (mode && strcmp(mode, "client") != 0 && strcmp(mode, "server") != 0) {
-		shell_error(sh, "Invalid source mode: %s", mode);
+	if (!add_rate(sh, rates, "inbound", arg_text(a, "inbound")) || !add_rate(sh, rates, "outbound", arg_text(a, "outbound")))
 		return NULL;
-	}
 	xml_add(out, "<interface type='%s'", arg_text(a, "type"));
 	g_string_append(out, arg_on(a, "managed") ? " managed='yes'>\n" : ">\n");
 	if (!add_interface_source(sh, out, a))
@@ -277,29 +313,28 @@ static char *interface_xml(struct shell *sh, const struct args *a)
 	xml_add(out, "  <script path='%s'/>\n", arg_text(a, "script"));
 	xml_add(out, "  <model type='%s'/>\n", arg_text(a, "model"));
 	xml_add(out, "  <alias name='%s'/>\n", arg_text(a, "alias"));
-	if (in || outbound)
-		g_string_append(out, "  <bandwidth>\n");
-	if (!add_rate(sh, out, "inbound", in, true) || !add_rate(sh, out, "outbound", outbound, false))
-		return NULL;
-	if (in || outbound)
-		g_string_append(out, "  </bandwidth>\n");
+	if (rates->len)
+		g_string_append_printf(out, "  <bandwidth>\n%s  </bandwidth>\n", rates->str);
 	g_string_append(out, "</interface>\n");
 	return g_string_free(g_steal_pointer(&out), FALSE);
 }
 
 bool cmd_attach_interface(struct shell *sh, const struct args *a)
 {
-	g_autofree char *xml = flags_agree(sh, a) ? interface_xml(sh, a) : NULL;
-	g_autoptr(GVariant) dom = xml ? find_domain(sh, a, "domain") : NULL;
-	int flags = dom ? device_flags(sh, a, dom) : -1;
+	g_autofree char *xml = check_interface(sh, a) ? interface_xml(sh, a) : NULL;
+	g_autoptr(GVariant) dom = NULL;
+	int flags;
 
-	if (flags < 0)
+	if (!xml)
 		return false;
 	if (arg_on(a, "print-xml")) {
 		say(sh, "%s", xml);
 		return true;
 	}
-	return finish(sh, attach(sh, dom, xml, flags), "Interface attached successfully", "Failed to attach interface", "");
+	dom = find_domain(sh, a, "domain");
+	flags = dom ? device_flags(sh, a, dom) : -1;
+	return flags >= 0 &&
+	       finish(sh, attach(sh, a, dom, xml, flags), "Interface attached successfully", "Failed to attach interface", "");
 }
 
 /* ---- detach ---- */
@@ -339,7 +374,7 @@ static struct node *xml_for(struct shell *sh, GVariant *dom, int flags)
 
 bool cmd_detach_disk(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	g_autoptr(GVariant) dom = flags_agree(sh, a) ? find_domain(sh, a, "domain") : NULL;
 	int flags = dom ? device_flags(sh, a, dom) : -1;
 	g_autoptr(node) xml = flags >= 0 ? xml_for(sh, dom, flags) : NULL;
 	struct node *disk = xml ? find_disk(sh, xml, arg_text(a, "target"), false) : NULL;
@@ -351,7 +386,7 @@ bool cmd_detach_disk(struct shell *sh, const struct args *a)
 		say(sh, "%s", text);
 		return true;
 	}
-	return finish(sh, detach(sh, dom, text, flags), "Disk detached successfully", "Failed to detach disk", "");
+	return finish(sh, detach(sh, a, dom, text, flags), "Disk detached successfully", "Failed to detach disk", "");
 }
 
 /* The one interface of a type, or the one of a MAC address. NULL: said. */
@@ -392,7 +427,7 @@ static struct node *find_interface(struct shell *sh, const struct node *xml, con
 
 bool cmd_detach_interface(struct shell *sh, const struct args *a)
 {
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	g_autoptr(GVariant) dom = flags_agree(sh, a) ? find_domain(sh, a, "domain") : NULL;
 	int flags = dom ? device_flags(sh, a, dom) : -1;
 	g_autoptr(node) xml = flags >= 0 ? xml_for(sh, dom, flags) : NULL;
 	struct node *n = xml ? find_interface(sh, xml, arg_text(a, "type"), arg_text(a, "mac")) : NULL;
@@ -404,7 +439,7 @@ bool cmd_detach_interface(struct shell *sh, const struct args *a)
 		say(sh, "%s", text);
 		return true;
 	}
-	return finish(sh, detach(sh, dom, text, flags), "Interface detached successfully", "Failed to detach interface", "");
+	return finish(sh, detach(sh, a, dom, text, flags), "Interface detached successfully", "Failed to detach interface", "");
 }
 
 /* ---- changes ---- */
@@ -483,10 +518,10 @@ bool cmd_change_media(struct shell *sh, const struct args *a)
 	g_autoptr(node) xml = NULL;
 	g_autofree char *text = NULL;
 	struct node *disk;
-	int flags = affect_of(sh, a);
+	int flags;
 
-	if (flags < 0 || args_exclude(sh, a, "eject", "insert") || args_exclude(sh, a, "eject", "update") ||
-	    args_exclude(sh, a, "insert", "update") || args_exclude(sh, a, "eject", "block"))
+	if (args_exclude(sh, a, "eject", "insert") || args_exclude(sh, a, "eject", "update") ||
+	    args_exclude(sh, a, "insert", "update") || args_exclude(sh, a, "eject", "block") || (flags = affect_of(sh, a)) < 0)
 		return false;
 	if (!(dom = find_domain(sh, a, "domain")) || !(xml = xml_for(sh, dom, flags)))
 		return false;

@@ -16,13 +16,13 @@ bool cmd_send_key(struct shell *sh, const struct args *a)
 {
 	static const char *const codesets[] = { "linux", "xt",	   "atset1", "atset2", "atset3",
 						"os_x",	 "xt_kbd", "usb",    "win32",  "qnum" };
+	enum { KEYS_MAX = 16 }; /* VIR_DOMAIN_SEND_KEY_MAX_KEYS */
 	const char *codeset = arg_on(a, "codeset") ? arg_text(a, "codeset") : "linux";
 	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
 	GVariantBuilder codes;
-	unsigned set = 0;
-	int hold = 0;
+	unsigned set = 0, hold = 0, n = 0;
 
-	if (!dom || arg_int(sh, a, "holdtime", &hold) < 0)
+	if (!dom || arg_uint(sh, a, "holdtime", &hold) < 0)
 		return false;
 	/* rfb is the older name of qnum. */
 	if (strcmp(codeset, "rfb") == 0)
@@ -37,10 +37,12 @@ bool cmd_send_key(struct shell *sh, const struct args *a)
 		unsigned long code = strtoul(*word, &end, 0);
 		int named = set == 0 ? key_named(*word) : -1;
 
-		if (named < 0 && (end == *word || *end || !code || code > 0xffff)) {
+		if (n == KEYS_MAX || (named < 0 && (end == *word || *end || code > 0xffff))) {
 			g_variant_builder_clear(&codes);
-			return shell_error(sh, "invalid keycode: '%s'", *word);
+			return n == KEYS_MAX ? shell_error(sh, "too many keycodes")
+					     : shell_error(sh, "invalid keycode: '%s'", *word);
 		}
+		n++;
 		g_variant_builder_add(&codes, "u", named < 0 ? (unsigned)code : (unsigned)named);
 	}
 	return tell(sh, "domain_send_key", "(@" DOMAIN "uuauu)", dom, set, hold, &codes, 0);

@@ -199,6 +199,9 @@ static void say_words(struct shell *sh, const struct args *a, GPtrArray *all)
 			words[n++] = domain_id(dom) == -1 ? "-" : id;
 		if (arg_on(a, "name"))
 			words[n++] = domain_name(dom);
+		/* IDs alone are those of domains that run. */
+		if (n == 1 && arg_on(a, "id") && domain_id(dom) == -1)
+			continue;
 		line = g_strjoinv(" ", (char **)words);
 		say(sh, "%s\n", line);
 	}
@@ -207,13 +210,16 @@ static void say_words(struct shell *sh, const struct args *a, GPtrArray *all)
 bool cmd_list(struct shell *sh, const struct args *a)
 {
 	unsigned flags = flags_of(a, list_flags);
+	bool off = arg_on(a, "state-shutoff"); /* no domain that runs is so */
 	bool words = arg_on(a, "uuid") || arg_on(a, "name") || arg_on(a, "id");
 	g_autoptr(GPtrArray) all = NULL;
 	g_autoptr(GVariant) answer = NULL;
 
-	if (args_exclude(sh, a, "table", "name") || args_exclude(sh, a, "table", "uuid"))
+	if (args_exclude(sh, a, "table", "name") || args_exclude(sh, a, "table", "uuid") || args_exclude(sh, a, "table", "id"))
 		return false;
-	flags |= arg_on(a, "all") ? LIST_ACTIVE | LIST_INACTIVE : arg_on(a, "inactive") ? LIST_INACTIVE : LIST_ACTIVE;
+	flags |= arg_on(a, "all")		      ? LIST_ACTIVE | LIST_INACTIVE
+		 : arg_on(a, "inactive") || off ? LIST_INACTIVE
+						      : LIST_ACTIVE;
 	answer = ask(sh, "connect_list_all_domains", "(iu)", 1, flags);
 	if (!answer)
 		return shell_error(sh, "Failed to list domains");

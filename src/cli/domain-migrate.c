@@ -400,13 +400,12 @@ static bool check(struct shell *sh, const struct args *a, unsigned flags)
 {
 	if (args_exclude(sh, a, "live", "offline") || args_exclude(sh, a, "timeout-suspend", "timeout-postcopy") ||
 	    !args_require(sh, a, "postcopy-after-precopy", "postcopy") || !args_require(sh, a, "timeout-postcopy", "postcopy") ||
+	    !args_require(sh, a, "postcopy-resume", "postcopy") ||
 	    !args_require(sh, a, "persistent-xml", "persistent") || !args_require(sh, a, "tls-destination", "tls"))
 		return false;
 	if (arg_on(a, "copy-storage-synchronous-writes") && !arg_on(a, "copy-storage-all") && !arg_on(a, "copy-storage-inc"))
 		return shell_error(
 			sh, "'--copy-storage-synchronous-writes' requires one of '--copy-storage-all', 'copy-storage-inc'");
-	if (arg_on(a, "timeout") && (flags & MIGRATE_OFFLINE))
-		return shell_error(sh, "migrate: Unexpected timeout for offline migration");
 	if (!arg_on(a, "timeout") && (arg_on(a, "timeout-suspend") || arg_on(a, "timeout-postcopy")))
 		return shell_error(sh, "migrate: Unexpected --timeout-* option without --timeout");
 	return true;
@@ -428,6 +427,8 @@ bool cmd_migrate(struct shell *sh, const struct args *a)
 	if (given && seconds > G_MAXUINT / 1000)
 		return shell_error(sh, "Numeric value '%s' for <timeout> option is malformed or out of range",
 				   arg_text(a, "timeout"));
+	if (seconds && !(flags & MIGRATE_LIVE))
+		return shell_error(sh, "migrate: Unexpected timeout for offline migration");
 	if (!(dom = find_domain(sh, a, "domain")) || !(params = take_params(sh, a)))
 		return false;
 	watch.dom = dom;

@@ -298,12 +298,13 @@ bool cmd_undefine(struct shell *sh, const struct args *a)
 						   { "tpm", 32 },
 						   { "keep-tpm", 64 },
 						   {} };
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
+	g_autoptr(GVariant) dom = NULL;
 	bool storage = arg_on(a, "storage") || arg_on(a, "remove-all-storage");
 	g_autoptr(GPtrArray) volumes = NULL;
 	int active;
 
-	if (!dom)
+	if (!args_require(sh, a, "delete-storage-volume-snapshots", "remove-all-storage") ||
+	    !(dom = find_domain(sh, a, "domain")))
 		return false;
 	if (args_exclude(sh, a, "nvram", "keep-nvram") || args_exclude(sh, a, "tpm", "keep-tpm"))
 		return false;

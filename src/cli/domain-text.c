@@ -66,7 +66,9 @@ bool cmd_domxml_to_native(struct shell *sh, const struct args *a)
 	if (arg_on(a, "domain")) {
 		g_autoptr(GVariant) dom = find_domain(sh, a, "domain");
 
-		xml = dom ? ask_text(sh, "domain_get_xml_desc", "(@" DOMAIN "u)", dom, XML_SECURE) : NULL;
+		if (!dom)
+			return false;
+		xml = ask_text(sh, "domain_get_xml_desc", "(@" DOMAIN "u)", dom, XML_SECURE);
 		if (!xml)
 			return shell_error(sh, "failed to retrieve XML");
 	} else if (arg_on(a, "xml")) {
@@ -130,12 +132,16 @@ bool cmd_desc(struct shell *sh, const struct args *a)
 	if (arg_on(a, "edit")) {
 		char *edited = edit_text(sh, new ? new : old, &same);
 
-		if (!edited && same)
+		if (!edited && !same)
+			return false;
+		if (edited || !new) {
+			g_free(new);
+			new = edited ? g_strchomp(edited) : g_strdup(old);
+		}
+		if (strcmp(new, old) == 0) {
 			say_extra(sh, "Domain %s not changed\n", what);
-		if (!edited)
-			return same;
-		g_free(new);
-		new = g_strchomp(edited);
+			return true;
+		}
 	}
 	if (!tell(sh, "domain_set_metadata", "(@" DOMAIN "imsmsmsu)", dom, type, new, NULL, NULL, flags))
 		return shell_error(sh, "Failed to set new domain %s", what);

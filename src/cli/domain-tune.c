@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Commands about a domain's limits and shares: lists of typed parameters that are shown, or some of which are set. */
+#include <errno.h>
 #include <string.h>
 
 #include "args.h"
@@ -7,7 +8,7 @@
 #include "objects.h"
 #include "rpc/message.h"
 
-enum param_kind { PARAM_UINT, PARAM_U64, PARAM_TEXT };
+enum param_kind { PARAM_WEIGHT, PARAM_U64, PARAM_BYTES, PARAM_TEXT };
 
 /* An option that sets a parameter. */
 struct tunable {
@@ -40,27 +41,43 @@ static void say_limits(struct shell *sh, GVariant *params, bool limits)
 	}
 }
 
+/* The value of an option; NULL: it was said what is wrong. */
+static GVariant *take_value(struct shell *sh, const struct args *a, const struct tunable *t)
+{
+	const char *text = arg_text(a, t->option);
+	guint64 wide = 0;
+
+	switch (t->kind) {
+	case PARAM_TEXT:
+		return g_variant_new_string(text);
+	case PARAM_WEIGHT:
+		if (g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT, &wide, NULL))
+			return g_variant_new_uint32(wide);
+		/* What is a number at all is said to be a bad one. */
+		if (arg_int(sh, a, t->option, &(int){ 0 }) > 0)
+			shell_error(sh, "Invalid value of %s for I/O weight", text);
+		return NULL;
+	default:
+		if ((t->kind == PARAM_BYTES ? arg_size(sh, a, t->option, 1, &wide) : arg_u64(sh, a, t->option, &wide)) > 0)
+			return g_variant_new_uint64(wide);
+		shell_error(sh, "Unable to parse integer parameter");
+		return NULL;
+	}
+}
+
 /* The options that were given, as a(sv). *n: how many; false: one is malformed, which was said. */
 static bool take(struct shell *sh, const struct args *a, const struct tunable *t, unsigned n_tunables, GVariantBuilder *out,
 		 unsigned *n)
 {
 	*n = 0;
 	for (unsigned i = 0; i < n_tunables; i++) {
-		GVariant *value;
-		guint64 wide;
-		unsigned v;
+		GVariant *value = arg_on(a, t[i].option) ? take_value(sh, a, &t[i]) : NULL;
 
-		if (!arg_on(a, t[i].option))
-			continue;
-		if (t[i].kind == PARAM_UINT && arg_uint(sh, a, t[i].option, &v) < 0)
+		if (value)
+			g_variant_builder_add(out, "(sv)", t[i].param, value);
+		else if (arg_on(a, t[i].option))
 			return false;
-		if (t[i].kind == PARAM_U64 && arg_u64(sh, a, t[i].option, &wide) < 0)
-			return false;
-		value = t[i].kind == PARAM_UINT	 ? g_variant_new_uint32(v)
-			: t[i].kind == PARAM_U64 ? g_variant_new_uint64(wide)
-						 : g_variant_new_string(arg_text(a, t[i].option));
-		g_variant_builder_add(out, "(sv)", t[i].param, value);
-		++*n;
+		*n += value != NULL;
 	}
 	return true;
 }
@@ -78,7 +95,7 @@ static unsigned texts_flag(struct shell *sh)
 
 /* ---- memory ---- */
 
-/* A size in KiB, or -1 for none. */
+/* A size in KiB, or a negative number for none. */
 static bool take_limit(struct shell *sh, const struct args *a, const char *option, GVariantBuilder *out, unsigned *n)
 {
 	g_autofree char *param = g_strdup(option);
@@ -88,9 +105,9 @@ static bool take_limit(struct shell *sh, const struct args *a, const char *optio
 	if (!text)
 		return true;
 	g_strdelimit(param, "-", '_');
-	if (strcmp(text, "-1") == 0)
+	if (*text == '-' && g_ascii_isdigit(text[1]))
 		v = unlimited;
-	else if (!size_parse(text, 1024, &v, NULL))
+	else if (!size_parse(text, 1024, &v, &sh->error))
 		return shell_error(sh, "Unable to parse integer parameter %s", option);
 	else
 		v = (v + 1023) / 1024;
@@ -168,7 +185,7 @@ static bool get_or_set(struct shell *sh, const struct args *a, const struct shap
 bool cmd_blkiotune(struct shell *sh, const struct args *a)
 {
 	static const struct tunable tunables[] = {
-		{ "weight", "weight", PARAM_UINT },
+		{ "weight", "weight", PARAM_WEIGHT },
 		{ "device-weights", "device_weight", PARAM_TEXT },
 		{ "device-read-iops-sec", "device_read_iops_sec", PARAM_TEXT },
 		{ "device-write-iops-sec", "device_write_iops_sec", PARAM_TEXT },
@@ -193,12 +210,12 @@ bool cmd_blkiotune(struct shell *sh, const struct args *a)
 bool cmd_blkdeviotune(struct shell *sh, const struct args *a)
 {
 	static const struct tunable tunables[] = {
-		{ "total-bytes-sec", "total_bytes_sec", PARAM_U64 },
-		{ "read-bytes-sec", "read_bytes_sec", PARAM_U64 },
-		{ "write-bytes-sec", "write_bytes_sec", PARAM_U64 },
-		{ "total-bytes-sec-max", "total_bytes_sec_max", PARAM_U64 },
-		{ "read-bytes-sec-max", "read_bytes_sec_max", PARAM_U64 },
-		{ "write-bytes-sec-max", "write_bytes_sec_max", PARAM_U64 },
+		{ "total-bytes-sec", "total_bytes_sec", PARAM_BYTES },
+		{ "read-bytes-sec", "read_bytes_sec", PARAM_BYTES },
+		{ "write-bytes-sec", "write_bytes_sec", PARAM_BYTES },
+		{ "total-bytes-sec-max", "total_bytes_sec_max", PARAM_BYTES },
+		{ "read-bytes-sec-max", "read_bytes_sec_max", PARAM_BYTES },
+		{ "write-bytes-sec-max", "write_bytes_sec_max", PARAM_BYTES },
 		{ "total-iops-sec", "total_iops_sec", PARAM_U64 },
 		{ "read-iops-sec", "read_iops_sec", PARAM_U64 },
 		{ "write-iops-sec", "write_iops_sec", PARAM_U64 },
@@ -228,7 +245,13 @@ bool cmd_blkdeviotune(struct shell *sh, const struct args *a)
 
 /* ---- schedinfo ---- */
 
-static bool get_scheduler(struct shell *sh, GVariant *dom, unsigned flags, GVariant **ret)
+/* The newer calls are for who says which configuration is meant, even if it is the current one. */
+static bool is_new(const struct args *a, int flags)
+{
+	return flags || arg_on(a, "current");
+}
+
+static bool get_scheduler(struct shell *sh, const struct args *a, GVariant *dom, unsigned flags, GVariant **ret)
 {
 	g_autoptr(GVariant) answer = ask(sh, "domain_get_scheduler_type", "(@" DOMAIN ")", dom), params = NULL;
 	const char *type;
@@ -238,8 +261,8 @@ static bool get_scheduler(struct shell *sh, GVariant *dom, unsigned flags, GVari
 		return false;
 	g_variant_get(answer, "(&si)", &type, &n);
 	say_field(sh, 17, "Scheduler      ", "%s", type);
-	params = flags ? ask(sh, "domain_get_scheduler_parameters_flags", "(@" DOMAIN "iu)", dom, n, flags)
-		       : ask(sh, "domain_get_scheduler_parameters", "(@" DOMAIN "i)", dom, n);
+	params = is_new(a, flags) ? ask(sh, "domain_get_scheduler_parameters_flags", "(@" DOMAIN "iu)", dom, n, flags)
+				  : ask(sh, "domain_get_scheduler_parameters", "(@" DOMAIN "i)", dom, n);
 	*ret = first_of(params);
 	return *ret;
 }
@@ -249,9 +272,11 @@ static GVariant *value_like(struct shell *sh, GVariant *old, const char *name, c
 {
 	guint64 v = 0;
 	gint64 w = 0;
-	bool is_signed = g_variant_is_of_type(old, G_VARIANT_TYPE_INT32) || g_variant_is_of_type(old, G_VARIANT_TYPE_INT64);
-	bool ok = is_signed ? g_ascii_string_to_signed(text, 10, G_MININT64, G_MAXINT64, &w, NULL)
-			    : g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT64, &v, NULL);
+	bool is_i32 = g_variant_is_of_type(old, G_VARIANT_TYPE_INT32), is_u32 = g_variant_is_of_type(old, G_VARIANT_TYPE_UINT32);
+	bool is_signed = is_i32 || g_variant_is_of_type(old, G_VARIANT_TYPE_INT64);
+	gint64 least = is_i32 ? G_MININT : G_MININT64, most = is_i32 ? G_MAXINT : G_MAXINT64;
+	bool ok = is_signed ? g_ascii_string_to_signed(text, 10, least, most, &w, NULL)
+			    : g_ascii_string_to_unsigned(text, 10, 0, is_u32 ? G_MAXUINT : G_MAXUINT64, &v, NULL);
 
 	if (!ok) {
 		rpc_fail(&sh->error, VIR_ERR_INVALID_ARG, "Invalid value for field '%s': expected %s", name,
@@ -273,46 +298,59 @@ static GVariant *value_like(struct shell *sh, GVariant *old, const char *name, c
 	}
 }
 
+/* The parameters that are to be set, "name=value" each. NULL: said. */
+static GPtrArray *wanted_of(struct shell *sh, const struct args *a)
+{
+	static const char *const options[] = { "weight", "cap" };
+	g_autoptr(GPtrArray) wanted = g_ptr_array_new_with_free_func(g_free);
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(options); i++)
+		if (arg_on(a, options[i]))
+			g_ptr_array_add(wanted, g_strdup_printf("%s=%s", options[i], arg_text(a, options[i])));
+	for (char *const *s = arg_list(a, "set"); s && *s; s++) {
+		if (!strchr(*s, '=')) {
+			shell_error(sh, "Invalid syntax for --set, expecting name=value");
+			return NULL;
+		}
+		g_ptr_array_add(wanted, g_strdup(*s));
+	}
+	return g_steal_pointer(&wanted);
+}
+
 /* What is to be set of what there is: a(sv) with *n in it. false: said. */
 static bool take_scheduler(struct shell *sh, const struct args *a, GVariant *params, GVariantBuilder *out, unsigned *n)
 {
-	char *const *sets = arg_list(a, "set");
+	g_autoptr(GPtrArray) wanted = wanted_of(sh, a);
+	g_autoptr(GHashTable) known = g_hash_table_new(g_str_hash, g_str_equal);
 
-	for (gsize i = 0; i < g_variant_n_children(params); i++) {
+	for (gsize i = 0; wanted && i < g_variant_n_children(params); i++) {
 		g_autoptr(GVariant) old = NULL;
-		const char *name, *text = NULL;
-		GVariant *value;
+		const char *name;
 
 		g_variant_get_child(params, i, "(&sv)", &name, &old);
-		if (strcmp(name, "weight") == 0 || strcmp(name, "cap") == 0)
-			text = arg_text(a, name);
-		for (char *const *s = sets; s && *s; s++)
-			if (g_str_has_prefix(*s, name) && (*s)[strlen(name)] == '=')
-				text = *s + strlen(name) + 1;
-		if (!text)
-			continue;
-		value = value_like(sh, old, name, text);
-		if (!value)
-			return false;
-		g_variant_builder_add(out, "(sv)", name, value);
-		++*n;
-	}
-	for (char *const *s = sets; s && *s; s++) {
-		g_autofree char *name = g_strndup(*s, strcspn(*s, "="));
-		bool known = false;
+		for (unsigned k = 0; k < wanted->len; k++) {
+			const char *each = g_ptr_array_index(wanted, k);
+			GVariant *value;
 
-		if (!strchr(*s, '='))
-			return shell_error(sh, "Invalid syntax for --set, expecting name=value");
-		for (gsize i = 0; i < g_variant_n_children(params); i++) {
-			const char *each;
-
-			g_variant_get_child(params, i, "(&sv)", &each, NULL);
-			known |= strcmp(each, name) == 0;
+			if (!g_str_has_prefix(each, name) || each[strlen(name)] != '=')
+				continue;
+			if (!g_hash_table_add(known, (char *)name))
+				return rpc_fail(&sh->error, VIR_ERR_INVALID_ARG, "parameter '%s' occurs multiple times", name);
+			value = value_like(sh, old, name, each + strlen(name) + 1);
+			if (!value)
+				return false;
+			g_variant_builder_add(out, "(sv)", name, value);
+			++*n;
 		}
-		if (!known)
+	}
+	for (unsigned k = 0; wanted && k < wanted->len; k++) {
+		const char *each = g_ptr_array_index(wanted, k);
+		g_autofree char *name = g_strndup(each, strcspn(each, "="));
+
+		if (!g_hash_table_contains(known, name))
 			return shell_error(sh, "invalid scheduler option: %s", name);
 	}
-	return true;
+	return wanted;
 }
 
 bool cmd_schedinfo(struct shell *sh, const struct args *a)
@@ -323,7 +361,7 @@ bool cmd_schedinfo(struct shell *sh, const struct args *a)
 	unsigned n = 0;
 	bool ok;
 
-	if (flags < 0 || !(dom = find_domain(sh, a, "domain")) || !get_scheduler(sh, dom, flags, &params))
+	if (flags < 0 || !(dom = find_domain(sh, a, "domain")) || !get_scheduler(sh, a, dom, flags, &params))
 		return false;
 	g_variant_builder_init(&out, G_VARIANT_TYPE("a(sv)"));
 	ok = take_scheduler(sh, a, params, &out, &n);
@@ -333,14 +371,15 @@ bool cmd_schedinfo(struct shell *sh, const struct args *a)
 	if (n) {
 		g_autoptr(GVariant) answer = NULL;
 
-		ok = flags ? tell(sh, "domain_set_scheduler_parameters_flags", "(@" DOMAIN "@a(sv)u)", dom, list, flags)
-			   : tell(sh, "domain_set_scheduler_parameters", "(@" DOMAIN "@a(sv))", dom, list);
+		ok = is_new(a, flags) ? tell(sh, "domain_set_scheduler_parameters_flags", "(@" DOMAIN "@a(sv)u)", dom, list,
+					     flags)
+				      : tell(sh, "domain_set_scheduler_parameters", "(@" DOMAIN "@a(sv))", dom, list);
 		if (!ok)
 			return false;
-		answer = flags ? ask(sh, "domain_get_scheduler_parameters_flags", "(@" DOMAIN "iu)", dom,
-				     (int)g_variant_n_children(params), flags)
-			       : ask(sh, "domain_get_scheduler_parameters", "(@" DOMAIN "i)", dom,
-				     (int)g_variant_n_children(params));
+		answer = is_new(a, flags) ? ask(sh, "domain_get_scheduler_parameters_flags", "(@" DOMAIN "iu)", dom,
+						(int)g_variant_n_children(params), flags)
+					  : ask(sh, "domain_get_scheduler_parameters", "(@" DOMAIN "i)", dom,
+						(int)g_variant_n_children(params));
 		after = first_of(answer);
 		if (!after)
 			return false;
@@ -379,15 +418,17 @@ bool cmd_numatune(struct shell *sh, const struct args *a)
 	const char *mode = arg_text(a, "mode"), *nodes = arg_text(a, "nodeset");
 	g_autoptr(GVariant) dom = NULL, params = NULL, list = NULL;
 	int flags = affect_of(sh, a), which = -1;
+	gint64 number;
 	GVariantBuilder out;
 
 	if (flags < 0 || !(dom = find_domain(sh, a, "domain")))
 		return false;
 	if (mode) {
 		which = word_of(mode, numa_modes);
-		if (which < 0 && strlen(mode) == 1 && *mode >= '0' && *mode < '4')
-			which = *mode - '0';
-		if (which < 0)
+		/* A number is for the server to judge. */
+		if (which < 0 && g_ascii_string_to_signed(mode, 10, G_MININT, G_MAXINT, &number, NULL))
+			which = number;
+		else if (which < 0)
 			return shell_error(sh, "Invalid mode: %s", mode);
 	}
 	g_variant_builder_init(&out, G_VARIANT_TYPE("a(sv)"));
@@ -409,29 +450,38 @@ bool cmd_numatune(struct shell *sh, const struct args *a)
 
 /* ---- a network interface ---- */
 
-enum { AVERAGE, PEAK, BURST, FLOOR, N_RATES };
+const char *const rate_names[N_RATES] = { "average", "peak", "burst", "floor" };
 
-/* "average,peak,burst,floor"; false: said. */
-static bool take_rates(struct shell *sh, const char *text, guint64 rates[N_RATES])
+bool take_rates(struct shell *sh, const char *text, guint64 rates[N_RATES])
 {
 	g_auto(GStrv) parts = g_strsplit(text, ",", -1);
 
 	if (g_strv_length(parts) > N_RATES)
 		return shell_error(sh, "Rate string '%s' has too many fields", text);
-	for (unsigned i = 0; parts[i]; i++)
-		if (*parts[i] && !g_ascii_string_to_unsigned(parts[i], 10, 0, G_MAXUINT64, &rates[i], NULL)) {
-			static const char *const names[] = { "average", "peak", "burst", "floor" };
+	for (unsigned i = 0; parts[i]; i++) {
+		char *end;
 
-			return shell_error(sh, "field '%s' is malformed", names[i]);
-		}
+		errno = 0;
+		rates[i] = g_ascii_strtoull(parts[i], &end, 10);
+		if (*parts[i] && (errno || end == parts[i] || *end || strchr(parts[i], '-')))
+			return shell_error(sh, "field '%s' is malformed", rate_names[i]);
+	}
 	return true;
+}
+
+bool check_rates(struct shell *sh, const char *direction, const guint64 rates[N_RATES], bool needs_average)
+{
+	bool inbound = strcmp(direction, "inbound") == 0;
+
+	if (!rates[RATE_AVERAGE] && (needs_average || rates[RATE_BURST] || rates[RATE_PEAK]) && !(inbound && rates[RATE_FLOOR]))
+		return shell_error(sh,
+				   inbound ? "either inbound average or floor is mandatory" : "outbound average is mandatory");
+	return inbound || !rates[RATE_FLOOR] || shell_error(sh, "outbound floor is unsupported yet");
 }
 
 /* What of a direction is to be set; false: said. */
 static bool add_rates(struct shell *sh, const struct args *a, const char *direction, GVariantBuilder *out)
 {
-	static const char *const names[] = { "average", "peak", "burst", "floor" };
-	bool inbound = strcmp(direction, "inbound") == 0;
 	guint64 rates[N_RATES] = {};
 
 	if (!arg_on(a, direction))
@@ -441,15 +491,12 @@ static bool add_rates(struct shell *sh, const struct args *a, const char *direct
 	for (unsigned i = 0; i < N_RATES; i++)
 		if (rates[i] > G_MAXUINT)
 			return shell_error(sh, "%s rate larger than maximum %u", direction, G_MAXUINT);
-	if (!rates[AVERAGE] && (rates[BURST] || rates[PEAK]) && !(inbound && rates[FLOOR]))
-		return shell_error(sh,
-				   inbound ? "either inbound average or floor is mandatory" : "outbound average is mandatory");
-	if (!inbound && rates[FLOOR])
-		return shell_error(sh, "outbound floor is unsupported yet");
+	if (!check_rates(sh, direction, rates, false))
+		return false;
 	for (unsigned i = 0; i < N_RATES; i++) {
-		g_autofree char *name = g_strdup_printf("%s.%s", direction, names[i]);
+		g_autofree char *name = g_strdup_printf("%s.%s", direction, rate_names[i]);
 
-		if (i == AVERAGE || rates[i])
+		if (i == RATE_AVERAGE || rates[i])
 			g_variant_builder_add(out, "(sv)", name, g_variant_new_uint32(rates[i]));
 	}
 	return true;

@@ -142,6 +142,12 @@ bool cmd_memtune(struct shell *sh, const struct args *a);
 bool cmd_blkiotune(struct shell *sh, const struct args *a);
 bool cmd_blkdeviotune(struct shell *sh, const struct args *a);
 bool cmd_schedinfo(struct shell *sh, const struct args *a);
+/* "average,peak,burst,floor" of a network interface, each of which may be missing: 0. false with the error said. */
+enum { RATE_AVERAGE, RATE_PEAK, RATE_BURST, RATE_FLOOR, N_RATES };
+extern const char *const rate_names[N_RATES];
+bool take_rates(struct shell *sh, const char *text, guint64 rates[N_RATES]);
+/* Whether "inbound" or "outbound" may be so; needs_average: without peak and burst as well. */
+bool check_rates(struct shell *sh, const char *direction, const guint64 rates[N_RATES], bool needs_average);
 
 /* keys.c: -1: none is called so */
 int key_named(const char *name);

@@ -44,14 +44,19 @@ char *edit_text(struct shell *sh, const char *text, bool *ret_same)
 	g_autoptr(GError) error = NULL;
 	int fd = g_file_open_tmp("kvsh-XXXXXX.xml", &path, &error);
 	bool written = fd >= 0 && write_all(fd, text);
+	gsize len = 0;
 
 	*ret_same = false;
 	if (fd >= 0 && close(fd) != 0)
 		written = false;
 	if (!written)
 		shell_error(sh, "a temporary file: %s", error ? error->message : g_strerror(errno));
-	else if (run_editor(sh, path) && !g_file_get_contents(path, &edited, NULL, &error))
+	else if (run_editor(sh, path) && !g_file_get_contents(path, &edited, &len, &error))
 		shell_error(sh, "%s", error->message);
+	if (edited && !g_utf8_validate(edited, (gssize)len, NULL)) {
+		shell_error(sh, "what was edited is no UTF-8 text");
+		g_clear_pointer(&edited, g_free);
+	}
 	if (path)
 		g_unlink(path);
 	*ret_same = edited && strcmp(edited, text) == 0;

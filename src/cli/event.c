@@ -270,11 +270,15 @@ static GVariant *watched(struct shell *sh, const struct args *a, enum event_sour
 	} else if (source == EVENTS_OF_DEVICES) {
 		answer = ask(sh, "node_device_lookup_by_name", "(s)", name);
 		object = first_of(answer);
+		if (!object)
+			shell_error(sh, "Could not find matching device '%s'", name);
 	} else {
 		GVariant *uuid = uuid_value(name);
 
 		answer = uuid ? ask(sh, "secret_lookup_by_uuid", "(@ay)", uuid) : NULL;
 		object = first_of(answer);
+		if (!object)
+			shell_error(sh, "failed to get secret '%s'", name);
 	}
 	return object ? g_variant_ref_sink(g_variant_new_maybe(NULL, object)) : NULL;
 }

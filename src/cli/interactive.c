@@ -56,6 +56,5 @@ void shell_loop(struct shell *sh)
 		shell_run_text(sh, line);
 		free(line);
 	}
-	if (!sh->stop)
-		putchar('\n');
+	putchar('\n');
 }

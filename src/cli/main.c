@@ -47,6 +47,8 @@ static bool print_version(bool is_long)
 	return true;
 }
 
+enum { NOT_GIVEN = G_MININT };
+
 struct options {
 	char *uri, *escape, *output, *log;
 	int debug, interval, count;
@@ -99,11 +101,28 @@ static bool parse(struct options *o, int *argc, char ***argv, GError **error)
 	return ok;
 }
 
+static bool is_negative(int given)
+{
+	return given < 0 && given != NOT_GIVEN;
+}
+
+/* ^ and what Ctrl makes a character of, or a character. 0: it is neither. */
+static char escape_of(const char *text)
+{
+	size_t len = strlen(text);
+	char c = len == 2 ? g_ascii_toupper(text[1]) : 0;
+
+	if (len == 1 && *text != '^')
+		return *text;
+	return len == 2 && *text == '^' && c >= '@' && c <= '_' ? c & 0x1f : 0;
+}
+
 static bool set_up(struct shell *sh, const struct options *o)
 {
 	const char *from = g_getenv("VIRSH_DEFAULT_CONNECT_URI"), *also = g_getenv("LIBVIRT_DEFAULT_URI");
 
 	sh->uri = g_strdup(o->uri && *o->uri ? o->uri : from && *from ? from : also);
+	sh->is_named = o->uri;
 	sh->quiet = o->quiet;
 	sh->read_only = o->read_only;
 	sh->timing = o->timing;
@@ -111,12 +130,10 @@ static bool set_up(struct shell *sh, const struct options *o)
 	sh->keepalive_count = o->count;
 	sh->escape = 0x1d;
 	sh->text = g_string_new(NULL);
-	if (o->escape && strlen(o->escape) == 2 && o->escape[0] == '^')
-		sh->escape = g_ascii_toupper(o->escape[1]) & 0x1f;
-	else if (o->escape && strlen(o->escape) == 1)
-		sh->escape = *o->escape;
-	else if (o->escape)
+	if (o->escape && !(sh->escape = escape_of(o->escape)))
 		return shell_error(sh, "Invalid string '%s' for escape sequence", o->escape);
+	if (is_negative(o->interval) || is_negative(o->count))
+		return shell_error(sh, "option %s requires a positive integer argument", is_negative(o->interval) ? "-k" : "-K");
 	if (o->output && strcmp(o->output, "json") == 0)
 		sh->json = true;
 	else if (o->output && strcmp(o->output, "text") != 0)
@@ -139,13 +156,15 @@ static bool run(struct shell *sh, const struct options *o, int argc, char **argv
 	if (argc > 2)
 		return shell_run_words(sh, argc - 1, argv + 1);
 	sh->interactive = true;
+	if (!shell_open(sh))
+		return false;
 	shell_loop(sh);
 	return true;
 }
 
 int main(int argc, char **argv)
 {
-	struct options o = { .interval = -1, .count = -1 };
+	struct options o = { .interval = NOT_GIVEN, .count = NOT_GIVEN };
 	g_autoptr(GError) error = NULL;
 	struct shell sh = {};
 	bool ok;

@@ -383,20 +383,20 @@ static bool cmd_domtime(struct shell *sh, const struct args *a)
 	enum { SYNC = 1 };
 	g_autoptr(GVariant) dom = NULL;
 	bool now = arg_on(a, "now"), sync = arg_on(a, "sync");
-	guint64 seconds = 0;
+	gint64 seconds = 0;
 	int given;
 
 	if (args_exclude(sh, a, "time", "now") || args_exclude(sh, a, "time", "sync") || args_exclude(sh, a, "now", "sync"))
 		return false;
 	dom = find_domain(sh, a, "domain");
-	given = dom ? arg_u64(sh, a, "time", &seconds) : -1;
+	given = dom ? arg_i64(sh, a, "time", &seconds) : -1;
 	if (given < 0)
 		return false;
 	if (!given && !now && !sync)
 		return say_time(sh, dom, arg_on(a, "pretty"));
 	if (now)
 		seconds = g_get_real_time() / G_USEC_PER_SEC;
-	return tell(sh, "domain_set_time", "(@" DOMAIN "xuu)", dom, (gint64)seconds, 0, sync ? SYNC : 0);
+	return tell(sh, "domain_set_time", "(@" DOMAIN "xuu)", dom, seconds, 0, sync ? SYNC : 0);
 }
 
 const struct command monitor_commands[] = {

@@ -215,7 +215,7 @@ static bool cmd_pool_create(struct shell *sh, const struct args *a)
 static void add_adapter(GString *out, const struct args *a)
 {
 	xml_add(out, "    <adapter type='scsi_host' name='%s'/>\n", arg_text(a, "adapter-name"));
-	if (!arg_on(a, "adapter-wwnn"))
+	if (!arg_on(a, "adapter-wwnn") || !arg_on(a, "adapter-wwpn"))
 		return;
 	g_string_append(out, "    <adapter type='fc_host'");
 	xml_add(out, " parent='%s'", arg_text(a, "adapter-parent"));

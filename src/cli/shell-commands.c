@@ -123,8 +123,10 @@ static bool cmd_pwd(struct shell *sh, const struct args *a)
 static bool cmd_echo(struct shell *sh, const struct args *a)
 {
 	g_autoptr(GString) out = g_string_new(NULL);
-	char *const *words = arg_list(a, "string");
+	char *const *words = arg_list(a, "string"), *const *first = words;
 
+	if (args_exclude(sh, a, "shell", "xml"))
+		return false;
 	for (; words && *words; words++) {
 		g_autofree char *text = g_strdup(*words);
 
@@ -142,7 +144,7 @@ static bool cmd_echo(struct shell *sh, const struct args *a)
 
 			text = g_markup_escape_text(plain, -1);
 		}
-		g_string_append_printf(out, "%s%s%s", out->len ? " " : "", text, arg_on(a, "split") ? "\n" : "");
+		g_string_append_printf(out, "%s%s%s", words > first ? " " : "", text, *text && arg_on(a, "split") ? "\n" : "");
 	}
 	if (arg_on(a, "err"))
 		return shell_error(sh, "%s", out->str), true;
@@ -171,13 +173,25 @@ static bool cmd_quit(struct shell *sh, const struct args *a)
 	return true;
 }
 
+/* Without a name it is the same server again; one that cannot be reached is forgotten. */
 static bool cmd_connect(struct shell *sh, const struct args *a)
 {
+	const char *name = arg_text(a, "name");
+	g_autofree char *before = g_strdup(sh->uri);
+	bool looked = sh->read_only;
+
 	g_clear_object(&sh->conn);
+	if (name) {
+		g_free(sh->uri);
+		sh->uri = g_strdup(name);
+	}
+	sh->read_only = arg_on(a, "readonly") || (!name && looked);
+	if (shell_connect(sh))
+		return true;
+	sh->read_only = looked;
 	g_free(sh->uri);
-	sh->uri = g_strdup(arg_text(a, "name"));
-	sh->read_only = arg_on(a, "readonly");
-	return shell_connect(sh);
+	sh->uri = g_steal_pointer(&before);
+	return false;
 }
 
 const struct command shell_commands[] = {

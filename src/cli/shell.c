@@ -107,9 +107,10 @@ bool shell_connect(struct shell *sh)
 	int interval = sh->keepalive_interval < 0 ? 5 : sh->keepalive_interval;
 	int count = sh->keepalive_count < 0 ? 6 : sh->keepalive_count;
 
-	if (sh->conn && kv_connection_is_alive(sh->conn))
+	if (sh->conn && !sh->only_looks && kv_connection_is_alive(sh->conn))
 		return true;
 	g_clear_object(&sh->conn);
+	sh->only_looks = false;
 	forget_error(sh);
 	sh->conn =
 		kv_connection_open_sync(sh->uri, sh->read_only ? KV_CONNECTION_READ_ONLY : KV_CONNECTION_NONE, NULL, &sh->error);
@@ -137,7 +138,13 @@ char *read_bytes(struct shell *sh, const char *path, gsize *ret_len)
 
 char *read_file(struct shell *sh, const char *path)
 {
-	return read_bytes(sh, path, NULL);
+	gsize len;
+	g_autofree char *text = read_bytes(sh, path, &len);
+
+	if (!text || g_utf8_validate(text, (gssize)len, NULL))
+		return g_steal_pointer(&text);
+	rpc_fail(&sh->error, VIR_ERR_INVALID_ARG, "File '%s' is no UTF-8 text", path);
+	return NULL;
 }
 
 /* ---- running ---- */
@@ -285,14 +292,24 @@ static bool prepare(struct shell *sh, GArray *jobs, int n, char *const *words)
 	return job.args;
 }
 
+bool shell_open(struct shell *sh)
+{
+	if (!sh->is_named || sh->conn || shell_connect(sh))
+		return true;
+	report(sh);
+	hint_server(sh);
+	hint_say(sh);
+	return false;
+}
+
 static bool run_jobs(struct shell *sh, GArray *jobs)
 {
-	bool ok = true;
+	bool is_open = !jobs->len || g_array_index(jobs, struct job, 0).command->is_hidden || shell_open(sh), ok = is_open;
 
 	for (unsigned i = 0; i < jobs->len; i++) {
 		struct job *job = &g_array_index(jobs, struct job, i);
 
-		if (!sh->stop)
+		if (is_open && !sh->stop)
 			ok = run_command(sh, job->command, job->args);
 		args_free(job->args);
 	}

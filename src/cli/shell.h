@@ -15,7 +15,9 @@ struct args;
 
 struct shell {
 	KvConnection *conn;
+	bool only_looks; /* it was made to complete a word, and changes nothing: commands have another one */
 	char *uri; /* NULL: none was given */
+	bool is_named; /* by --connect: it is connected to before any command, and nothing is done without it */
 	bool read_only, quiet, timing, interactive, json, stop;
 	int keepalive_interval, keepalive_count;
 	char escape;	   /* of the console */
@@ -79,6 +81,8 @@ int error_code(const struct shell *sh); /* of sh->error in the protocol's number
 void forget_error(struct shell *sh);
 
 bool shell_connect(struct shell *sh);
+/* To the server of --connect, if there is one and it was not yet; false with the error said and explained. */
+bool shell_open(struct shell *sh);
 /* Runs a line of several commands. false: the last that ran failed. */
 bool shell_run_text(struct shell *sh, const char *text);
 bool shell_run_words(struct shell *sh, int n, char *const *words);

@@ -100,9 +100,9 @@ static bool add_memory(struct shell *sh, GString *out, const char *spec)
 	const char *snapshot = NULL, *file = NULL;
 
 	for (char **p = parts; *p; p++) {
-		if (g_str_has_prefix(*p, "snapshot="))
+		if (!snapshot && g_str_has_prefix(*p, "snapshot="))
 			snapshot = *p + 9;
-		else if (g_str_has_prefix(*p, "file="))
+		else if (!file && g_str_has_prefix(*p, "file="))
 			file = *p + 5;
 		else if (!file && **p == '/')
 			file = *p;
@@ -123,13 +123,13 @@ static bool add_disk(struct shell *sh, GString *out, const char *spec)
 	bool is_block;
 
 	for (char **p = parts + 1; *p; p++) {
-		if (g_str_has_prefix(*p, "snapshot="))
+		if (!snapshot && g_str_has_prefix(*p, "snapshot="))
 			snapshot = *p + 9;
-		else if (g_str_has_prefix(*p, "driver="))
+		else if (!driver && g_str_has_prefix(*p, "driver="))
 			driver = *p + 7;
-		else if (g_str_has_prefix(*p, "stype="))
+		else if (!type && g_str_has_prefix(*p, "stype="))
 			type = *p + 6;
-		else if (g_str_has_prefix(*p, "file="))
+		else if (!file && g_str_has_prefix(*p, "file="))
 			file = *p + 5;
 		else
 			return shell_error(sh, "unable to parse diskspec: %s", spec);
@@ -310,11 +310,11 @@ static bool cmd_snapshot_list(struct shell *sh, const struct args *a)
 						   { "topological", 1024 },
 						   {} };
 	enum { ROOTS = 1, DESCENDANTS = 1 };
-	g_autoptr(GVariant) dom = find_domain(sh, a, "domain"), from = NULL, answer = NULL;
+	g_autoptr(GVariant) dom = list_conflicts(sh, a) ? NULL : find_domain(sh, a, "domain"), from = NULL, answer = NULL;
 	unsigned flags = flags_of(a, flags_table);
 	g_autoptr(GPtrArray) rows = NULL;
 
-	if (!dom || list_conflicts(sh, a))
+	if (!dom)
 		return false;
 	if (arg_on(a, "from") && !(from = lookup(sh, dom, arg_text(a, "from"))))
 		return false;

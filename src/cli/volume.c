@@ -377,24 +377,25 @@ static bool cmd_vol_wipe(struct shell *sh, const struct args *a)
 
 static bool cmd_vol_resize(struct shell *sh, const struct args *a)
 {
-	/* VIR_STORAGE_VOL_RESIZE_… */
-	static const struct flag flags_table[] = { { "allocate", 1 }, { "delta", 2 }, { "shrink", 4 }, {} };
+	enum { RESIZE_DELTA = 2 }; /* VIR_STORAGE_VOL_RESIZE_… */
+	static const struct flag flags_table[] = { { "allocate", 1 }, { "delta", RESIZE_DELTA }, { "shrink", 4 }, {} };
 	g_autoptr(GVariant) vol = find_volume(sh, a, "vol", "pool");
-	const char *text = arg_text(a, "capacity"), *number = text;
+	const char *text = arg_text(a, "capacity");
 	unsigned flags = flags_of(a, flags_table);
 	bool by = arg_on(a, "delta"), ok;
 	guint64 capacity;
 
 	if (!vol)
 		return false;
-	if (*number == '-') {
+	/* By how much it is to be smaller. */
+	if (*text == '-') {
 		if (!arg_on(a, "shrink"))
 			return shell_error(sh, "negative size requires --shrink");
-		if (!by)
-			return shell_error(sh, "negative size requires --delta");
-		number++;
+		by = true;
+		flags |= RESIZE_DELTA;
+		text++;
 	}
-	if (!take_size(sh, number, &capacity))
+	if (!take_size(sh, text, &capacity))
 		return false;
 	ok = tell(sh, "storage_vol_resize", "(@" VOLUME "tu)", vol, capacity, flags);
 	if (!ok)

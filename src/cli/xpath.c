@@ -56,6 +56,8 @@ char *kvsh_xpath(const char *text, const char *path, bool in_nodes, GError **err
 		object = xmlXPathEval((const xmlChar *)path, context);
 	if (object && object->type == XPATH_NODESET)
 		found = write_nodes(doc, object->nodesetval, in_nodes);
+	else if (object)
+		kv_fail(error, KV_ERROR_USAGE, "internal error: Incorrect xpath '%s'", path);
 	else
 		kv_fail(error, KV_ERROR_USAGE, "'%s' is no XPath that finds nodes", path);
 	xmlXPathFreeObject(object);

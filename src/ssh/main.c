@@ -154,26 +154,33 @@ static bool move(struct way *w, bool readable, bool writable)
 	return !w->ended || w->len;
 }
 
+/* Nobody is asked about what is not wanted of him: one who has hung up says so at once, each time. */
+static struct pollfd wait_for(int fd, short events)
+{
+	return (struct pollfd){ events ? fd : -1, events };
+}
+
 /* Until either side has hung up. */
 static void pass(int sock)
 {
 	static struct way up = { .from = STDIN_FILENO }, down = { .to = STDOUT_FILENO };
+	enum { GONE = POLLERR | POLLHUP, CAN_WRITE = POLLOUT | GONE };
 
 	up.to = down.from = sock;
 	for (int fds[] = { STDIN_FILENO, STDOUT_FILENO, sock }, i = 0; i < 3; i++)
 		g_unix_set_fd_nonblocking(fds[i], TRUE, NULL);
 	for (bool good = true; good;) {
 		struct pollfd p[] = {
-			{ STDIN_FILENO, up.len ? 0 : POLLIN },
-			{ sock, (up.len ? POLLOUT : 0) | (down.len ? 0 : POLLIN) },
+			wait_for(STDIN_FILENO, up.len ? 0 : POLLIN),
+			wait_for(sock, (up.len ? POLLOUT : 0) | (down.len ? 0 : POLLIN)),
 			{ STDOUT_FILENO, down.len ? POLLOUT : 0 },
 		};
 
 		if (poll(p, G_N_ELEMENTS(p), -1) < 0 && errno != EINTR)
 			return;
-		if (p[2].revents & POLLERR) /* nobody reads what comes */
+		if (p[2].revents & GONE) /* nobody reads what comes */
 			return;
-		good = move(&up, p[0].revents & ~POLLOUT, p[1].revents & POLLOUT) &&
+		good = move(&up, p[0].revents & ~POLLOUT, p[1].revents & CAN_WRITE) &&
 		       move(&down, p[1].revents & ~POLLOUT, p[2].revents & POLLOUT);
 	}
 }

@@ -190,6 +190,62 @@ def case_helper(bed):
                 check(process.wait(LIMIT) == 0, f'its end by {end}')
 
 
+def seconds_used(pid):
+    with open(f'/proc/{pid}/stat', encoding='ascii') as stat:
+        fields = stat.read().rpartition(') ')[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def fill(file):
+    """All that it takes until it would wait."""
+    os.set_blocking(file.fileno(), False)
+    sent = 0
+    end = time.monotonic() + LIMIT
+    quiet = 0
+    while quiet < 5 and time.monotonic() < end:
+        try:
+            sent, quiet = sent + os.write(file.fileno(), b'x' * 65536), 0
+        except BlockingIOError:
+            quiet += 1
+            time.sleep(.05)
+    return sent
+
+
+def drain(read):
+    got = 0
+    while True:
+        data = read(65536)
+        if not data:
+            return got
+        got += len(data)
+
+
+def case_stuck(bed):
+    """One side hangs up while the other takes nothing: the helper sleeps until that one goes on, and nothing is lost."""
+    for who in 'client', 'daemon':
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(f'{bed.folder}/{who}')
+            listener.listen()
+            listener.settimeout(LIMIT)
+            with subprocess.Popen([bed.helper, f'test:///default?socket={bed.folder}/{who}'], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, bufsize=0) as process:
+                daemon = listener.accept()[0]
+                daemon.settimeout(LIMIT)
+                with daemon:
+                    sent = fill(process.stdin if who == 'client' else daemon)
+                    before = seconds_used(process.pid)
+                    if who == 'client':
+                        process.stdin.close()
+                    else:
+                        daemon.close()
+                    time.sleep(.5)
+                    used = seconds_used(process.pid) - before
+                    got = drain(daemon.recv if who == 'client' else process.stdout.read)
+                check(used < .2, f'{who} has hung up: {used} s of a CPU in half a second')
+                check(got == sent, f'{who} has hung up: {got} bytes of {sent}')
+                check(process.wait(LIMIT) == 0, f'its end by the {who}')
+
+
 def main():
     kvd, kvsh, helper, *names = sys.argv[1:]
     return cases.run(globals(), names, lambda folder: Bed(*map(os.path.abspath, (kvd, kvsh, helper)), folder))

@@ -199,6 +199,56 @@ def terminal(kvsh):
                 bad += 1
         _, err, _ = run(kvsh, uri, ['domid tset'], folder)
         bad += 'hint' in err
+        # A word that is completed before anything else leaves no connection that may only look.
+        out = at_terminal([kvsh, '-c', uri], b'domid t\t\nautostart test\nautostart test --disable\nquit\n')
+        if "'test' marked as" not in out or "'test' unmarked as" not in out:
+            print(f'after a completion: {out!r}')
+            bad += 1
+    return bad
+
+
+# Options of the program itself, and connections that come and go. URI is a server that is there, NOBODY one that is not.
+PROGRAM = [['-c', 'URI'], ['-c', 'NOBODY', 'echo a'], ['-c', 'NOBODY', 'list'], ['-c', 'NOBODY', 'nope'], ['-e', '^', 'echo a'], ['-e', '^1', 'echo a'],
+           ['-e', '^^', 'echo a'], ['-e', 'ab', 'echo a'], ['-k', '-1', 'echo a'], ['-K', '-1', 'echo a'], ['-k', '0', '-c', 'URI', 'uri'],
+           ['-c', 'URI', 'connect; domid test'], ['-c', 'URI', "connect 'NOBODY'; domid test; uri"],
+           ['-c', 'URI', "connect 'URI' --readonly; destroy test"], ['-r', '-c', 'URI', 'connect; domid test; destroy test; connect']]
+
+LINES = "cd /\npwd\ncd ''\npwd\ncd /nope\necho a; echo 'b c' # d\nnope\nquit\necho no\n"
+
+
+def program(kvsh):
+    bad = 0
+    with libvirtd.Libvirtd() as uri:
+        nobody = uri.replace('libvirt-sock', 'nobody')
+        for line in PROGRAM:
+            words = [word.replace('URI', uri).replace('NOBODY', nobody) for word in line]
+            said = []
+            for name in kvsh, 'virsh':
+                p = subprocess.run([name, *words], capture_output=True, text=True, timeout=180, input=LINES, check=False,
+                                   env={**os.environ, 'LC_ALL': 'C', 'TERM': 'dumb', 'HOME': here})
+                said.append((p.returncode, p.stdout.replace('virsh', 'kvsh'), p.stderr))
+            if said[0] != said[1]:
+                print(f'{line}: {said[0]}\nvirsh: {said[1]}')
+                bad += 1
+    return bad
+
+
+def odd_bytes(kvsh):
+    """What is no UTF-8 is refused by its name, wherever it comes from."""
+    bad = 0
+    with libvirtd.Libvirtd() as uri, tempfile.TemporaryDirectory() as folder:
+        with open(f'{folder}/odd', 'wb') as file:
+            file.write(b'<domain>\xff</domain>\n')
+        for line, wanted in [([b'dominfo', b'\xff'], 'option --domain'), ([b'desc', b'test', b'a', b'\xfe'], 'option --new-desc'),
+                             (['define', f'{folder}/odd'], 'odd'), (['set-user-sshkeys', 'test', 'root', f'{folder}/odd'], 'odd'),
+                             (['edit', 'test'], 'edited')]:
+            with open(f'{folder}/editor', 'w', encoding='utf-8') as file:
+                file.write(f'#!/bin/sh\nexec cp {folder}/odd "$1"\n')
+            os.chmod(f'{folder}/editor', 0o755)
+            _, err, status = run(kvsh, uri, line, folder)
+            if status != 1 or wanted not in err or 'no UTF-8 text' not in err or 'CRITICAL' in err:
+                print(f'{line}: {status} {err}')
+                bad += 1
     return bad
 
 
@@ -219,7 +269,8 @@ def main():
     libvirtd.need('virsh', 'libvirtd')
     if name in ('facts', 'libkv'):
         sys.exit(run_program(name, kvsh))
-    checks = {'synopses': synopses, 'completion': completion, 'json': json_output, 'terminal': terminal}
+    checks = {'synopses': synopses, 'completion': completion, 'json': json_output, 'terminal': terminal,
+              'odd-bytes': odd_bytes, 'program': program}
     if name in checks:
         sys.exit(1 if checks[name](kvsh) else 0)
     bad = count = 0
