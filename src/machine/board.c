@@ -98,23 +98,23 @@ bool board_add_users(struct machine *m, const struct machine_config *config, GEr
 	return ok;
 }
 
-bool board_add_clock(struct machine *m, const struct machine_config *config, GVariant *board, GError **error)
+bool board_add_clock(struct machine *m, const struct machine_config *config, GVariantDict *board, GError **error)
 {
 	g_autoptr(GVariant) options = NULL;
-	GVariantDict dict;
 
-	g_variant_dict_init(&dict, board);
-	g_variant_dict_insert(&dict, "offset", "x", config->clock_offset);
-	g_variant_dict_insert(&dict, "vm", "b", config->clock_vm);
-	options = g_variant_ref_sink(g_variant_dict_end(&dict));
+	g_variant_dict_insert(board, "offset", "x", config->clock_offset);
+	g_variant_dict_insert(board, "vm", "b", config->clock_vm);
+	options = g_variant_ref_sink(g_variant_dict_end(board));
 	m->clock = board_add(m, "mc146818", "rtc", options, NULL, error);
 	return m->clock;
 }
 
 bool board_add_serial(struct machine *m, const struct machine_config *config, GError **error)
 {
-	g_autoptr(GVariant) second = g_variant_ref_sink(g_variant_new_parsed("{'second': <true>}"));
+	g_autoptr(GVariant) second = NULL;
 
+	if (config->console2)
+		second = g_variant_ref_sink(g_variant_new_parsed("{'second': <true>}"));
 	m->second_serial = config->console2;
 	return board_add(m, "ns16550", "com1", NULL, &(struct device_backend){.chardev = config->console}, error) &&
 	       (!config->console2 ||

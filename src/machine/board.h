@@ -15,8 +15,8 @@ bool place_reserve(struct machine *m, const struct machine_config *config, GErro
 bool place_check(struct machine *m, const struct machine_config *config, GError **error); /* all of them are taken */
 /* plug.c: the port of this name, and the place behind it; given: it says which slot. NULL, "" and pcie.0: none. */
 bool plug_find_bus(struct machine *m, const char *bus, bool given, struct pci_place *place, struct device **ret, GError **error);
-/* The clock chip; board: what is in its memory at first, or NULL. */
-bool board_add_clock(struct machine *m, const struct machine_config *config, GVariant *board, GError **error);
+/* The clock chip; board, which it ends: what is in its memory at first. */
+bool board_add_clock(struct machine *m, const struct machine_config *config, GVariantDict *board, GError **error);
 /* The serial ports: com1 and, if it goes anywhere, com2. */
 bool board_add_serial(struct machine *m, const struct machine_config *config, GError **error);
 /* hvc0 and the channels, if there is one of them. */

@@ -11,13 +11,25 @@ static struct device *add(struct machine *m, const char *cls, const char *id, co
 	return board_add(m, cls, id, NULL, backend, error);
 }
 
+static bool add_clock(struct machine *m, const struct machine_config *config, GError **error)
+{
+	GVariantDict nothing_more;
+
+	g_variant_dict_init(&nothing_more, NULL);
+	return board_add_clock(m, config, &nothing_more, error);
+}
+
 static bool add_legacy(struct machine *m, const struct machine_config *config, GError **error)
 {
-	g_autoptr(GVariant) no_ports = g_variant_ref_sink(g_variant_new_parsed("{'ports': <false>}"));
+	g_autoptr(GVariant) keyboard = NULL;
+	GVariantDict no_ports;
 
+	g_variant_dict_init(&no_ports, NULL);
+	g_variant_dict_insert(&no_ports, "ports", "b", FALSE);
+	keyboard = g_variant_ref_sink(g_variant_dict_end(&no_ports));
 	m->pm = add(m, "acpi-pm", "pm", NULL, error);
-	return m->pm && board_add_serial(m, config, error) && board_add_clock(m, config, NULL, error) &&
-	       board_add(m, "i8042", "kbd", no_ports, NULL, error);
+	return m->pm && board_add_serial(m, config, error) && add_clock(m, config, error) &&
+	       board_add(m, "i8042", "kbd", keyboard, NULL, error);
 }
 
 bool micro_build(struct machine *m, const struct machine_config *config, GError **error)

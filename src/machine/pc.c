@@ -63,10 +63,13 @@ static bool route_interrupts(struct machine *m, GError **error)
 static bool add_clock(struct machine *m, const struct machine_config *config, GError **error)
 {
 	uint64_t low = pc_low_ram(m->memory);
-	g_autoptr(GVariant) options = g_variant_ref_sink(
-		g_variant_new_parsed("{'low': <%t>, 'high': <%t>, 'cpus': <%u>}", low, m->memory - low, cpus_present(m)));
+	GVariantDict options;
 
-	return board_add_clock(m, config, options, error);
+	g_variant_dict_init(&options, NULL);
+	g_variant_dict_insert(&options, "low", "t", low);
+	g_variant_dict_insert(&options, "high", "t", m->memory - low);
+	g_variant_dict_insert(&options, "cpus", "u", cpus_present(m));
+	return board_add_clock(m, config, &options, error);
 }
 
 static bool add_legacy(struct machine *m, const struct machine_config *config, GError **error)
