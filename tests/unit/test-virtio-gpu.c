@@ -632,6 +632,41 @@ static void test_vga(void **state)
 	assert_int_equal(rig_read(&rig, RIG_BAR + 0x502, 2), 320);
 }
 
+/* Registers of a stream that fit no memory are not shown, whether the rest of it is refused or not. */
+static void test_wild_vga(void **state)
+{
+	for (unsigned wrong = 0; wrong < 2; wrong++) {
+		g_autoptr(GByteArray) stream = g_byte_array_new();
+		g_autoptr(GBytes) bytes = NULL;
+		g_autoptr(GError) error = NULL;
+		struct display_surface s;
+		size_t at = 0;
+		uint8_t *vbe;
+
+		rig_write(&rig, RIG_BAR + 0x400, 1, 0x20); /* the attribute controller is on */
+		for (unsigned i = 1; i < 5; i++)
+			rig_write(&rig, RIG_BAR + 0x500 + 2 * i, 2, (const uint16_t[]){0, 320, 200, 32, 0x41}[i]);
+		rig.dev->cls->pause(rig.dev);
+		state_save(stream, rig.dev->cls->state, rig.dev->id, rig.dev);
+		vbe = value_of(stream, "vbe", 0);
+		assert_int_equal(get_le16(vbe + 2), 320);
+		for (unsigned i = 1; i < 10; i++)
+			if (i != 3 && i != 4)
+				put_le16(vbe + 2 * i, 0xfff8);
+		if (wrong)
+			put_le32(value_of(stream, "want_width", 0), 5000);
+		put_le32(stream->data + 8, sum_of(stream->data + 12, stream->len - 12));
+		bytes = g_bytes_new(stream->data, stream->len);
+		assert_int_equal(state_load(bytes, &at, rig.dev->cls->state, rig.dev->id, rig.dev, &error), !wrong);
+		assert_true(display_get_surface(rig.core.display, 0, &s));
+		assert_in_range(s.width, 8, 16000);
+		assert_in_range((uint64_t)s.stride * s.height, 32, 16 << 20);
+		rig.dev->cls->reset(rig.dev);
+		rig.dev->cls->resume(rig.dev);
+		rig_map(&rig);
+	}
+}
+
 int main(void)
 {
 #define GPU(f) cmocka_unit_test_setup_teardown(f, open_gpu, close_gpu)
@@ -640,6 +675,7 @@ int main(void)
 		GPU(test_wrong),  GPU(test_memory), GPU(test_failed_transfer), GPU(test_fence), GPU(test_cursor), GPU(test_reset),
 		GPU(test_move),	GPU(test_wrong_state), cmocka_unit_test_setup_teardown(test_vga, open_vga, close_gpu),
 		cmocka_unit_test_setup_teardown(test_turn, open_large, close_gpu),
+		cmocka_unit_test_setup_teardown(test_wild_vga, open_vga, close_gpu),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
