@@ -123,6 +123,33 @@ def case_reopen(bed):
         check('error' in bitmap('c'), 'a bitmap in a read-only image')
 
 
+def case_transaction(bed):
+    """Parts of a transaction that have the same bitmap: what one removes no other has, and a failure leaves all as it was."""
+    if not shutil.which('qemu-img'):
+        raise Skipped('no qemu-img')
+    with bed.start() as vmm, bed.twin() as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        for client in ours, theirs:
+            path = bed.path('disk')
+            subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', path, '1M'], check=True)
+            client.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': path}, **{'node-name': 'n'})
+            for name in 'a', 'b':
+                client.run('block-dirty-bitmap-add', node='n', name=name)
+
+        def bitmaps(answer):
+            rows = next(row for row in answer['return'] if row.get('node-name') == 'n').get('dirty-bitmaps', [])
+            return sorted((row['name'], row['recording'], row['busy']) for row in rows)
+
+        def parts(*words):
+            return 'transaction', {'actions': [
+                {'type': f'block-dirty-bitmap-{verb}', 'data': {'node': 'n', 'name': name}} for verb, name in (w.split() for w in words)]}
+
+        left = 'query-named-block-nodes', {'flat': True}, bitmaps
+        same(ours, theirs, [
+            parts('remove a', 'remove a'), left, parts('remove a', 'clear a'), left, parts('remove a', 'disable a'), left,
+            parts('remove a', 'add a'), left, parts('disable a', 'remove a', 'remove x'), left, parts('disable b', 'remove a'), left])
+
+
 def nbd_tool(*words):
     """What it prints, and whether it was content."""
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=qmp.LIMIT, check=False)
