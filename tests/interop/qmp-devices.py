@@ -123,6 +123,27 @@ def case_reopen(bed):
         check('error' in bitmap('c'), 'a bitmap in a read-only image')
 
 
+def case_bitmap_node(bed):
+    """An export has a bitmap of another node: that stays until the export goes (QEMU aborts)."""
+    if not shutil.which('qemu-img') or not shutil.which('nbdinfo'):
+        raise Skipped('no qemu-img or nbdinfo')
+    with bed.start() as vmm:
+        ours, path = vmm.client(), bed.path('nbd')
+        ours.run('nbd-server-start', addr={'type': 'unix', 'data': {'path': path}})
+        for name in 'one', 'two':
+            file = bed.path(name)
+            subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', file, '1M'], check=True)
+            ours.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': file}, **{'node-name': name})
+        ours.run('block-dirty-bitmap-add', node='two', name='b', disabled=True)
+        ours.run('block-export-add', type='nbd', id='e', bitmaps=[{'node': 'two', 'name': 'b'}], **{'node-name': 'one'})
+        answer = ours.ask({'execute': 'blockdev-del', 'arguments': {'node-name': 'two'}})
+        check(answer.get('error', {}).get('desc') == 'Node two is in use', 'a node goes whose bitmap is exported', answer)
+        good, text = nbd_tool('nbdinfo', '--map=qemu:dirty-bitmap:b', f'nbd+unix:///one?socket={path}')
+        check(good and 'dirty' not in text, 'another bitmap', text)
+        ours.run('block-export-del', id='e')
+        ours.run('blockdev-del', **{'node-name': 'two'})
+
+
 def case_transaction(bed):
     """Parts of a transaction that have the same bitmap: what one removes no other has, and a failure leaves all as it was."""
     if not shutil.which('qemu-img'):
