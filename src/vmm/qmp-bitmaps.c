@@ -34,8 +34,7 @@ static struct image *image_of(void *opaque, const char *node, GError **error)
 struct image_bitmap *qmp_find_bitmap_of(struct vmm *vmm, struct image *img, JsonNode *which, GError **error)
 {
 	JsonObject *o = JSON_NODE_HOLDS_OBJECT(which) ? json_node_get_object(which) : NULL;
-	const char *name = o ? qmp_text(o, "name") : NULL;
-	const char *node = o ? qmp_text(o, "node") : NULL;
+	const char *name = NULL;
 	struct image_bitmap *b = NULL;
 
 	if (JSON_NODE_HOLDS_VALUE(which) && json_node_get_value_type(which) == G_TYPE_STRING) {
@@ -45,9 +44,9 @@ struct image_bitmap *qmp_find_bitmap_of(struct vmm *vmm, struct image *img, Json
 			b = image_bitmap_find(i, name, NULL);
 		if (!b)
 			image_bitmap_find(img, name, error);
-	} else if (name && node) {
-		img = image_of(vmm, node, error);
-		b = img ? image_bitmap_find(img, name, error) : NULL;
+	} else if (o) {
+		img = qmp_check_members(qmp_bitmap_args, o, error) ? image_of(vmm, qmp_text(o, "node"), error) : NULL;
+		b = img ? image_bitmap_find(img, qmp_text(o, "name"), error) : NULL;
 	} else {
 		qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter type for 'bitmaps', expected: string or object");
 	}

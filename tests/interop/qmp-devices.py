@@ -123,6 +123,35 @@ def case_reopen(bed):
         check('error' in bitmap('c'), 'a bitmap in a read-only image')
 
 
+def case_words(bed):
+    """What commands about bitmaps, passwords and the human monitor refuse."""
+    if not shutil.which('qemu-img'):
+        raise Skipped('no qemu-img')
+    with bed.start() as vmm, bed.twin() as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        for client in ours, theirs:
+            path = bed.path('disk')
+            subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', path, '1M'], check=True)
+            client.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': path}, **{'node-name': 'n'})
+
+        def add(name):
+            return 'block-dirty-bitmap-add', {'node': 'n', 'name': name}
+
+        def merge(**source):
+            return 'block-dirty-bitmap-merge', {'node': 'n', 'target': 'a', 'bitmaps': [source]}, failed
+
+        same(ours, theirs, [
+            add(1024 * 'x'), add(1023 * 'x'), add('a'), add('b'), merge(node='n', name='b'), merge(node='n', name='b', x=1),
+            merge(node='n'), merge(node='n', name=5),
+            ('set_password', {'protocol': 'spice', 'password': 'x'}), ('set_password', {'protocol': 'vnc', 'password': 'x'}),
+            ('set_password', {'protocol': 'vnc', 'password': 'x', 'connected': 'fail'}),
+            ('set_password', {'protocol': 'spice', 'password': 'x', 'connected': 'fail'}),
+            ('expire_password', {'protocol': 'spice', 'time': 'now'}), ('expire_password', {'protocol': 'vnc', 'time': 'now'}),
+            ('human-monitor-command', {'command-line': 'nope', 'cpu-index': 0}),
+            ('human-monitor-command', {'command-line': 'nope', 'cpu-index': 9}),
+            ('human-monitor-command', {'command-line': 'nope', 'cpu-index': -1})])
+
+
 def case_bitmap_node(bed):
     """An export has a bitmap of another node: that stays until the export goes (QEMU aborts)."""
     if not shutil.which('qemu-img') or not shutil.which('nbdinfo'):
