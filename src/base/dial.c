@@ -95,10 +95,15 @@ int kv_dial_result(struct kv_dial *d, int fd)
 static int wait_for(struct kv_dial *d, int fd, bool (*give_up)(void *opaque), void *opaque)
 {
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	int n;
 
-	while (poll(&p, 1, LOOK_MS) == 0)
+	/* A signal has said nothing about the connection. */
+	while ((n = poll(&p, 1, LOOK_MS)) <= 0) {
+		if (n < 0 && errno != EINTR)
+			return errno;
 		if (give_up(opaque))
 			return ECANCELED;
+	}
 	return kv_dial_result(d, fd);
 }
 

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "bitmap.h"
 #include "error.h"
 #include "filter.h"
 #include "format.h"
@@ -143,13 +144,23 @@ bool graph_is_free(struct block_graph *g, const struct image *img, GError **erro
 			       graph_name(g, img), job_type_name(job->type));
 }
 
+/* An export may have a bitmap of an image that it does not have otherwise. */
+static bool has_busy_bitmap(const struct image *img)
+{
+	const struct image_bitmap *b = img->bitmaps;
+
+	while (b && !b->busy)
+		b = b->next;
+	return b;
+}
+
 bool graph_del(struct block_graph *g, struct block_node *node, GError **error)
 {
 	if (!node->added)
 		return kv_fail(error, KV_ERROR_USAGE, "Node %s is not owned by the monitor", node->name);
 	if (!graph_is_free(g, node->img, error))
 		return false;
-	if (graph_in_use(g, node->img))
+	if (graph_in_use(g, node->img) || has_busy_bitmap(node->img))
 		return kv_fail(error, KV_ERROR_BUSY, "Node %s is in use", node->name);
 	unlink_node(g, node);
 	graph_sweep(g);

@@ -9,7 +9,7 @@
 #include "error.h"
 #include "format.h"
 
-enum { GRANULARITY_MIN = 512 };
+enum { GRANULARITY_MIN = 512, NAME_MAX_BYTES = 1023 };
 
 bool image_bitmaps_supported(const struct image *img)
 {
@@ -91,6 +91,9 @@ static bool check_new(struct image *img, const char *name, uint32_t granularity,
 		return kv_fail(error, KV_ERROR_USAGE, "Bitmap name cannot be empty");
 	if (granularity && (granularity < GRANULARITY_MIN || granularity & (granularity - 1)))
 		return kv_fail(error, KV_ERROR_USAGE, "Granularity must be power of 2 and at least %d", GRANULARITY_MIN);
+	/* Of those that are stored the format says so. */
+	if (!persistent && strlen(name) > NAME_MAX_BYTES)
+		return kv_fail(error, KV_ERROR_USAGE, "Bitmap name too long: %s", name);
 	if (!image_bitmaps_load(img, error) || (persistent && !can_persist(img, name, error)))
 		return false;
 	return !lookup(img, name) || kv_fail(error, KV_ERROR_USAGE, "Bitmap already exists: %s", name);

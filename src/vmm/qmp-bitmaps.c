@@ -34,8 +34,7 @@ static struct image *image_of(void *opaque, const char *node, GError **error)
 struct image_bitmap *qmp_find_bitmap_of(struct vmm *vmm, struct image *img, JsonNode *which, GError **error)
 {
 	JsonObject *o = JSON_NODE_HOLDS_OBJECT(which) ? json_node_get_object(which) : NULL;
-	const char *name = o ? qmp_text(o, "name") : NULL;
-	const char *node = o ? qmp_text(o, "node") : NULL;
+	const char *name = NULL;
 	struct image_bitmap *b = NULL;
 
 	if (JSON_NODE_HOLDS_VALUE(which) && json_node_get_value_type(which) == G_TYPE_STRING) {
@@ -45,9 +44,9 @@ struct image_bitmap *qmp_find_bitmap_of(struct vmm *vmm, struct image *img, Json
 			b = image_bitmap_find(i, name, NULL);
 		if (!b)
 			image_bitmap_find(img, name, error);
-	} else if (name && node) {
-		img = image_of(vmm, node, error);
-		b = img ? image_bitmap_find(img, name, error) : NULL;
+	} else if (o) {
+		img = qmp_check_members(qmp_bitmap_args, o, error) ? image_of(vmm, qmp_text(o, "node"), error) : NULL;
+		b = img ? image_bitmap_find(img, qmp_text(o, "name"), error) : NULL;
 	} else {
 		qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter type for 'bitmaps', expected: string or object");
 	}
@@ -114,10 +113,22 @@ static bool prepare_add(void *opaque, JsonObject *data, void **state, GError **e
 	return true;
 }
 
+/* Another part's commit may have removed it. */
+static bool is_there(const struct change *c)
+{
+	const struct image_bitmap *b = c->img->bitmaps;
+
+	while (b && b != c->bitmap)
+		b = b->next;
+	return b;
+}
+
 static void undo(void *opaque, void *state)
 {
 	struct change *c = state;
 
+	if (!is_there(c))
+		return;
 	image_drain_begin(c->img);
 	if (c->added) {
 		image_bitmap_remove(c->img, c->bitmap, NULL);
@@ -203,7 +214,7 @@ static bool prepare_merge(void *opaque, JsonObject *data, void **state, GError *
 	return ok;
 }
 
-/* It is gone with the commit: until then it can stay. */
+/* It is gone with the commit: until then it stays, and no later part has it. */
 static bool prepare_remove(void *opaque, JsonObject *data, void **state, GError **error)
 {
 	struct image *img = image_of(opaque, json_object_get_string_member(data, "node"), error);
@@ -215,6 +226,7 @@ static bool prepare_remove(void *opaque, JsonObject *data, void **state, GError 
 		return kv_fail(error, KV_ERROR_BUSY, "Bitmap '%s' is currently in use by another operation and cannot be used",
 			       b->name);
 	*state = change_new(img, b);
+	b->busy = true;
 	return true;
 }
 
@@ -224,9 +236,18 @@ static bool commit_remove(void *opaque, void *state, GError **error)
 	bool ok;
 
 	image_drain_begin(c->img);
+	c->bitmap->busy = false;
 	ok = image_bitmap_remove(c->img, c->bitmap, error);
 	image_drain_end(c->img);
 	return ok;
+}
+
+static void undo_remove(void *opaque, void *state)
+{
+	struct change *c = state;
+
+	if (is_there(c))
+		c->bitmap->busy = false;
 }
 
 const struct qmp_action qmp_action_bitmap_add = { "block-dirty-bitmap-add", qmp_bitmap_add_args, prepare_add, NULL, undo, clean };
@@ -243,7 +264,7 @@ const struct qmp_action qmp_action_bitmap_merge = {
 	"block-dirty-bitmap-merge", qmp_bitmap_merge_args, prepare_merge, NULL, undo, clean
 };
 const struct qmp_action qmp_action_bitmap_remove = {
-	"block-dirty-bitmap-remove", qmp_bitmap_args, prepare_remove, commit_remove, NULL, clean
+	"block-dirty-bitmap-remove", qmp_bitmap_args, prepare_remove, commit_remove, undo_remove, clean
 };
 
 JsonNode *qmp_bitmap_add(void *opaque, JsonObject *args, GError **error)

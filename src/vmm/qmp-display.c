@@ -213,13 +213,13 @@ const struct qmp_member qmp_expire_password_args[] = {
 	{},
 };
 
-/* The server that `display` names, or the first one. */
-static const struct vmm_vnc *find_server(const struct vmm *vmm, JsonObject *args, GError **error)
+/* The server that `display` names, or the first one; failure says what cannot be done without. */
+static const struct vmm_vnc *find_server(const struct vmm *vmm, JsonObject *args, const char *failure, GError **error)
 {
 	const char *id = json_object_get_string_member_with_default(args, "display", NULL);
 
 	if (strcmp(json_object_get_string_member(args, "protocol"), "vnc")) {
-		kv_fail(error, KV_ERROR_UNSUPPORTED, "SPICE is not in use");
+		qmp_fail(error, QMP_ERROR_DEVICE_NOT_ACTIVE, "SPICE is not in use");
 		return NULL;
 	}
 	for (unsigned i = 0; vmm->vnc && i < vmm->vnc->len; i++) {
@@ -228,7 +228,7 @@ static const struct vmm_vnc *find_server(const struct vmm *vmm, JsonObject *args
 		if (!id || !strcmp(id, v->id))
 			return v;
 	}
-	kv_fail(error, KV_ERROR_UNSUPPORTED, "Could not set password");
+	kv_fail(error, KV_ERROR_UNSUPPORTED, "%s", failure);
 	return NULL;
 }
 
@@ -242,15 +242,13 @@ static JsonNode *set_password(const struct vmm_vnc *v, const char *password, GEr
 
 JsonNode *qmp_set_password(void *opaque, JsonObject *args, GError **error)
 {
-	const struct vmm_vnc *v = find_server(opaque, args, error);
+	bool is_vnc = !strcmp(json_object_get_string_member(args, "protocol"), "vnc");
+	const struct vmm_vnc *v;
 
-	if (!v)
-		return NULL;
-	if (strcmp(json_object_get_string_member_with_default(args, "connected", "keep"), "keep")) {
-		kv_fail(error, KV_ERROR_USAGE, "parameter 'connected' must be 'keep' when 'protocol' is vnc");
-		return NULL;
-	}
-	return set_password(v, json_object_get_string_member(args, "password"), error);
+	if (is_vnc && strcmp(json_object_get_string_member_with_default(args, "connected", "keep"), "keep"))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Invalid parameter 'connected'");
+	v = find_server(opaque, args, "Could not set password", error);
+	return v ? set_password(v, json_object_get_string_member(args, "password"), error) : NULL;
 }
 
 const struct qmp_member qmp_change_vnc_password_args[] = {
@@ -313,7 +311,7 @@ static bool parse_time(const char *text, int64_t *ret)
 
 JsonNode *qmp_expire_password(void *opaque, JsonObject *args, GError **error)
 {
-	const struct vmm_vnc *v = find_server(opaque, args, error);
+	const struct vmm_vnc *v = find_server(opaque, args, "Could not set password expire time", error);
 	const char *text = json_object_get_string_member(args, "time");
 	int64_t when;
 

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "machine.h"
 #include "net.h"
 #include "qmp.h"
 #include "vmm.h"
@@ -78,14 +79,18 @@ JsonNode *qmp_human_monitor_command(void *opaque, JsonObject *args, GError **err
 {
 	g_auto(GStrv) all = g_strsplit_set(json_object_get_string_member(args, "command-line"), " \t", -1);
 	g_autofree char *answer = NULL;
+	gint64 cpu = json_object_get_int_member_with_default(args, "cpu-index", 0);
+	struct vmm *vmm = opaque;
 	unsigned n = 0;
 
+	if (cpu < 0 || cpu >= machine_vcpus(vmm->machine) || !machine_vcpu_present(vmm->machine, (unsigned)cpu))
+		return qmp_fail(error, QMP_ERROR_GENERIC, "Parameter 'cpu-index' expects a CPU number");
 	for (char **word = all; *word; word++)
 		if (**word)
 			all[n++] = *word;
 		else
 			g_free(*word);
 	all[n] = NULL;
-	answer = n ? run(opaque, all, n) : g_strdup("");
+	answer = n ? run(vmm, all, n) : g_strdup("");
 	return json_node_init_string(json_node_alloc(), answer);
 }

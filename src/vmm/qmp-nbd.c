@@ -141,8 +141,12 @@ static void free_export(struct vmm_export *e)
 
 	if (e->export)
 		nbd_export_remove(e->export);
-	for (unsigned i = 0; i < e->n_bitmaps; i++)
+	for (unsigned i = 0; i < e->n_bitmaps; i++) {
+		struct image *img = e->bitmaps[i]->img;
+
 		e->bitmaps[i]->busy = false;
+		image_close(img);
+	}
 	graph_remove_user(vmm->graph, &e->user);
 	image_close(e->img);
 	graph_sweep(vmm->graph);
@@ -242,6 +246,7 @@ static bool take_bitmaps(struct vmm_export *e, struct image **img, JsonArray *na
 			return kv_fail(error, KV_ERROR_USAGE, "Enabled bitmap '%s' incompatible with readonly export", b->name);
 		rows[i] = nbd_bitmap_of(b);
 		b->busy = true;
+		image_ref(b->img); /* which may be another one than what is exported */
 		e->bitmaps[e->n_bitmaps++] = b;
 	}
 	return true;

@@ -123,6 +123,83 @@ def case_reopen(bed):
         check('error' in bitmap('c'), 'a bitmap in a read-only image')
 
 
+def case_words(bed):
+    """What commands about bitmaps, passwords and the human monitor refuse."""
+    if not shutil.which('qemu-img'):
+        raise Skipped('no qemu-img')
+    with bed.start() as vmm, bed.twin() as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        for client in ours, theirs:
+            path = bed.path('disk')
+            subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', path, '1M'], check=True)
+            client.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': path}, **{'node-name': 'n'})
+
+        def add(name):
+            return 'block-dirty-bitmap-add', {'node': 'n', 'name': name}
+
+        def merge(**source):
+            return 'block-dirty-bitmap-merge', {'node': 'n', 'target': 'a', 'bitmaps': [source]}, failed
+
+        same(ours, theirs, [
+            add(1024 * 'x'), add(1023 * 'x'), add('a'), add('b'), merge(node='n', name='b'), merge(node='n', name='b', x=1),
+            merge(node='n'), merge(node='n', name=5),
+            ('set_password', {'protocol': 'spice', 'password': 'x'}), ('set_password', {'protocol': 'vnc', 'password': 'x'}),
+            ('set_password', {'protocol': 'vnc', 'password': 'x', 'connected': 'fail'}),
+            ('set_password', {'protocol': 'spice', 'password': 'x', 'connected': 'fail'}),
+            ('expire_password', {'protocol': 'spice', 'time': 'now'}), ('expire_password', {'protocol': 'vnc', 'time': 'now'}),
+            ('human-monitor-command', {'command-line': 'nope', 'cpu-index': 0}),
+            ('human-monitor-command', {'command-line': 'nope', 'cpu-index': 9}),
+            ('human-monitor-command', {'command-line': 'nope', 'cpu-index': -1})])
+
+
+def case_bitmap_node(bed):
+    """An export has a bitmap of another node: that stays until the export goes (QEMU aborts)."""
+    if not shutil.which('qemu-img') or not shutil.which('nbdinfo'):
+        raise Skipped('no qemu-img or nbdinfo')
+    with bed.start() as vmm:
+        ours, path = vmm.client(), bed.path('nbd')
+        ours.run('nbd-server-start', addr={'type': 'unix', 'data': {'path': path}})
+        for name in 'one', 'two':
+            file = bed.path(name)
+            subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', file, '1M'], check=True)
+            ours.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': file}, **{'node-name': name})
+        ours.run('block-dirty-bitmap-add', node='two', name='b', disabled=True)
+        ours.run('block-export-add', type='nbd', id='e', bitmaps=[{'node': 'two', 'name': 'b'}], **{'node-name': 'one'})
+        answer = ours.ask({'execute': 'blockdev-del', 'arguments': {'node-name': 'two'}})
+        check(answer.get('error', {}).get('desc') == 'Node two is in use', 'a node goes whose bitmap is exported', answer)
+        good, text = nbd_tool('nbdinfo', '--map=qemu:dirty-bitmap:b', f'nbd+unix:///one?socket={path}')
+        check(good and 'dirty' not in text, 'another bitmap', text)
+        ours.run('block-export-del', id='e')
+        ours.run('blockdev-del', **{'node-name': 'two'})
+
+
+def case_transaction(bed):
+    """Parts of a transaction that have the same bitmap: what one removes no other has, and a failure leaves all as it was."""
+    if not shutil.which('qemu-img'):
+        raise Skipped('no qemu-img')
+    with bed.start() as vmm, bed.twin() as qemu:
+        ours, theirs = vmm.client(), qemu.client()
+        for client in ours, theirs:
+            path = bed.path('disk')
+            subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', path, '1M'], check=True)
+            client.run('blockdev-add', driver='qcow2', file={'driver': 'file', 'filename': path}, **{'node-name': 'n'})
+            for name in 'a', 'b':
+                client.run('block-dirty-bitmap-add', node='n', name=name)
+
+        def bitmaps(answer):
+            rows = next(row for row in answer['return'] if row.get('node-name') == 'n').get('dirty-bitmaps', [])
+            return sorted((row['name'], row['recording'], row['busy']) for row in rows)
+
+        def parts(*words):
+            return 'transaction', {'actions': [
+                {'type': f'block-dirty-bitmap-{verb}', 'data': {'node': 'n', 'name': name}} for verb, name in (w.split() for w in words)]}
+
+        left = 'query-named-block-nodes', {'flat': True}, bitmaps
+        same(ours, theirs, [
+            parts('remove a', 'remove a'), left, parts('remove a', 'clear a'), left, parts('remove a', 'disable a'), left,
+            parts('remove a', 'add a'), left, parts('disable a', 'remove a', 'remove x'), left, parts('disable b', 'remove a'), left])
+
+
 def nbd_tool(*words):
     """What it prints, and whether it was content."""
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=qmp.LIMIT, check=False)

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <arpa/inet.h>
@@ -137,13 +139,54 @@ static void test_give_up(void **state)
 	close(server);
 }
 
+static volatile sig_atomic_t signals;
+
+static void on_signal(int number)
+{
+	signals++;
+}
+
+static bool after_signals(void *opaque)
+{
+	return signals >= 3;
+}
+
+/* A signal is no answer: nobody has taken the connection. */
+static void test_signal(void **state)
+{
+	const struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, off = {};
+	struct sigaction action = { .sa_handler = on_signal };
+	g_autofree char *port = NULL;
+	int server = open_port(AF_INET, false, &port), fds[8], n = 0;
+	struct kv_dial *d = dial_port(port);
+
+	assert_int_equal(listen(server, 0), 0);
+	while (n < 8 && (fds[n] = kv_dial_wait(d, at_once, NULL)) >= 0) {
+		n++;
+		kv_dial_free(d);
+		d = dial_port(port);
+	}
+	assert_in_range(n, 1, 7);
+	kv_dial_free(d);
+	d = dial_port(port);
+	assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	assert_int_equal(kv_dial_wait(d, after_signals, NULL), -1);
+	assert_int_equal(errno, ECANCELED);
+	setitimer(ITIMER_REAL, &off, NULL);
+	kv_dial_free(d);
+	while (n)
+		close(fds[--n]);
+	close(server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wait),
 		cmocka_unit_test(test_steps),
 		cmocka_unit_test(test_nobody),
-		cmocka_unit_test(test_give_up),
+		cmocka_unit_test(test_give_up), cmocka_unit_test(test_signal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

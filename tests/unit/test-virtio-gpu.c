@@ -9,6 +9,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_gpu.h>
 #include <linux/virtio_ids.h>
+#include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 
 #include "bytes.h"
@@ -31,6 +32,12 @@ static struct {
 static struct display_cursor cursor;
 static uint32_t cursor_pixels[64 * 64];
 static int32_t cursor_x, cursor_y;
+static unsigned surfaces;
+
+static void on_surface(void *opaque, unsigned head, const struct display_surface *s)
+{
+	surfaces += s->width != 0;
+}
 
 static void on_damage(void *opaque, unsigned head, uint32_t x, uint32_t y, uint32_t width, uint32_t height)
 {
@@ -55,7 +62,8 @@ static void on_cursor_moved(void *opaque, unsigned head, int32_t x, int32_t y)
 	cursor_y = y;
 }
 
-static const struct display_viewer viewer = {.damage = on_damage, .cursor = on_cursor, .cursor_moved = on_cursor_moved};
+static const struct display_viewer viewer = {
+	.surface = on_surface, .damage = on_damage, .cursor = on_cursor, .cursor_moved = on_cursor_moved};
 
 /* ---- the driver ---- */
 
@@ -88,6 +96,14 @@ static void open_class(const char *cls)
 static int open_gpu(void **state)
 {
 	open_class("virtio-gpu");
+	return 0;
+}
+
+static int open_large(void **state)
+{
+	rig_open(&rig, "virtio-gpu", g_variant_new_parsed("{'max_hostmem': <uint64 67108864>}"), NULL);
+	display_add_viewer(rig.core.display, &viewer, &rig);
+	start(0);
 	return 0;
 }
 
@@ -391,6 +407,34 @@ static void test_failed_transfer(void **state)
 	assert_int_equal(g->copied, SIDE * SIDE * 4);
 }
 
+/* A large screen is copied by who looks: others have their turn before the next one. */
+static void test_turn(void **state)
+{
+	enum { TIMES = 4, WIDTH = 4096, HEIGHT = 2048 };
+	uint64_t off;
+
+	assert_int_equal(COMMAND(RESOURCE_CREATE_2D, 1, BGRA, WIDTH + TIMES, HEIGHT), OK);
+	for (unsigned i = 0; i < TIMES; i++) {
+		uint32_t at = REQUEST + 64 * i, words[6] = {i, 0, WIDTH, HEIGHT, 0, 1};
+		struct ring_buf b[2] = {{at, 24 + sizeof(words), false}, {ANSWER, 24, true}};
+
+		memset(rig.ram + at, 0, 24);
+		put_le32(rig.ram + at, VIRTIO_GPU_CMD_SET_SCANOUT);
+		memcpy(rig.ram + at + 24, words, sizeof(words));
+		assert_true(ring_add(&rig.ring[CONTROL], b, 2, 0, &rig));
+	}
+	assert_true(ring_kick(&rig.ring[CONTROL]));
+	rig_write(&rig, rig.common + VIRTIO_PCI_COMMON_Q_SELECT, 2, CONTROL);
+	off = rig_read(&rig, rig.common + VIRTIO_PCI_COMMON_Q_NOFF, 2);
+	rig_write(&rig, rig.notify + off * rig.notify_multiplier, 2, CONTROL);
+	surfaces = 0;
+	for (unsigned i = 0; i < TIMES; i++) {
+		assert_int_equal(surfaces, i);
+		assert_true(g_main_context_iteration(NULL, FALSE));
+	}
+	assert_int_equal(surfaces, TIMES);
+}
+
 static void test_fence(void **state)
 {
 	struct ring_buf b[2] = {{REQUEST, 24, false}, {ANSWER, 0x1000, true}};
@@ -588,6 +632,41 @@ static void test_vga(void **state)
 	assert_int_equal(rig_read(&rig, RIG_BAR + 0x502, 2), 320);
 }
 
+/* Registers of a stream that fit no memory are not shown, whether the rest of it is refused or not. */
+static void test_wild_vga(void **state)
+{
+	for (unsigned wrong = 0; wrong < 2; wrong++) {
+		g_autoptr(GByteArray) stream = g_byte_array_new();
+		g_autoptr(GBytes) bytes = NULL;
+		g_autoptr(GError) error = NULL;
+		struct display_surface s;
+		size_t at = 0;
+		uint8_t *vbe;
+
+		rig_write(&rig, RIG_BAR + 0x400, 1, 0x20); /* the attribute controller is on */
+		for (unsigned i = 1; i < 5; i++)
+			rig_write(&rig, RIG_BAR + 0x500 + 2 * i, 2, (const uint16_t[]){0, 320, 200, 32, 0x41}[i]);
+		rig.dev->cls->pause(rig.dev);
+		state_save(stream, rig.dev->cls->state, rig.dev->id, rig.dev);
+		vbe = value_of(stream, "vbe", 0);
+		assert_int_equal(get_le16(vbe + 2), 320);
+		for (unsigned i = 1; i < 10; i++)
+			if (i != 3 && i != 4)
+				put_le16(vbe + 2 * i, 0xfff8);
+		if (wrong)
+			put_le32(value_of(stream, "want_width", 0), 5000);
+		put_le32(stream->data + 8, sum_of(stream->data + 12, stream->len - 12));
+		bytes = g_bytes_new(stream->data, stream->len);
+		assert_int_equal(state_load(bytes, &at, rig.dev->cls->state, rig.dev->id, rig.dev, &error), !wrong);
+		assert_true(display_get_surface(rig.core.display, 0, &s));
+		assert_in_range(s.width, 8, 16000);
+		assert_in_range((uint64_t)s.stride * s.height, 32, 16 << 20);
+		rig.dev->cls->reset(rig.dev);
+		rig.dev->cls->resume(rig.dev);
+		rig_map(&rig);
+	}
+}
+
 int main(void)
 {
 #define GPU(f) cmocka_unit_test_setup_teardown(f, open_gpu, close_gpu)
@@ -595,6 +674,8 @@ int main(void)
 		GPU(test_heads),  GPU(test_wishes),	GPU(test_formats), GPU(test_picture),	 GPU(test_two_heads),
 		GPU(test_wrong),  GPU(test_memory), GPU(test_failed_transfer), GPU(test_fence), GPU(test_cursor), GPU(test_reset),
 		GPU(test_move),	GPU(test_wrong_state), cmocka_unit_test_setup_teardown(test_vga, open_vga, close_gpu),
+		cmocka_unit_test_setup_teardown(test_turn, open_large, close_gpu),
+		cmocka_unit_test_setup_teardown(test_wild_vga, open_vga, close_gpu),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

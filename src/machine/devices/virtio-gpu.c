@@ -32,6 +32,7 @@ void gpu_show(struct virtio_gpu *g, unsigned head, const struct gpu_resource *r)
 	if (r) {
 		s = (struct display_surface){h->width, h->height, r->width * 4, r->pixels + (size_t)h->y * r->width + h->x};
 		gpu_damage(h, 0, 0, h->width, h->height);
+		g->copied += (uint64_t)h->width * h->height * 4; /* by who looks */
 	} else {
 		h->resource = h->x = h->y = h->width = h->height = 0;
 		h->left = h->top = h->right = h->bottom = 0;

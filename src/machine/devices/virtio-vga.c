@@ -110,9 +110,11 @@ static bool loaded(void *opaque, GError **error)
 {
 	struct virtio_vga *x = opaque;
 
+	/* Before its picture is made, which a GPU does that shows nothing, or is refused. */
+	vga_loaded(&x->vga);
 	if (!gpu_loaded(&x->gpu, error))
 		return false;
-	vga_loaded(&x->vga);
+	vga_bars_written(&x->vga, 0);
 	return true;
 }
 
