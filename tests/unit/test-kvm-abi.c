@@ -848,6 +848,62 @@ static void split_irqchip(void **state)
 	drop(&g);
 }
 
+#define GDT 0x3000
+#define IDT 0x4000
+
+/* Flat 32-bit code at 0x1000. */
+static void start_flat(struct guest *g, const void *code, size_t size)
+{
+	static const uint64_t gdt[] = { 0, 0x00cf9b000000ffff, 0x00cf93000000ffff };
+	struct kvm_regs r = { .rip = 0x1000, .rflags = 2, .rsp = 0x8000 };
+	struct kvm_segment flat = { .limit = ~0u, .selector = 16, .type = 3, .present = 1, .db = 1, .s = 1, .g = 1 };
+	struct kvm_sregs s;
+
+	memcpy(g->ram + 0x1000, code, size);
+	memcpy(g->ram + GDT, gdt, sizeof(gdt));
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_GET_SREGS, &s), 0);
+	s.ds = s.es = s.fs = s.gs = s.ss = s.cs = flat;
+	s.cs.selector = 8;
+	s.cs.type = 11;
+	s.gdt = (struct kvm_dtable){ .base = GDT, .limit = sizeof(gdt) - 1 };
+	s.idt = (struct kvm_dtable){ .base = IDT, .limit = 0x7ff };
+	s.cr0 |= 1;
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_SET_SREGS, &s), 0);
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_SET_REGS, &r), 0);
+}
+
+/* The handler is at 0x2000 + 16 * vector. */
+static void handle(struct guest *g, unsigned vector, const void *code, size_t size)
+{
+	uint64_t gate = 0x8e0000080000 + 0x2000 + 16 * vector; /* an interrupt gate */
+
+	memcpy(g->ram + IDT + 8 * vector, &gate, 8);
+	memcpy(g->ram + 0x2000 + 16 * vector, code, size);
+}
+
+/* An interrupt that waits for IF while an NMI is taken is not forgotten: nothing else comes to this guest. */
+static void interrupt_behind_nmi(void **state)
+{
+	static const uint8_t code[] = { 0x90, 0xfb, 0x90, 0xeb, 0xfe }; /* nop; sti; nop; jmp $ */
+	static const uint8_t iret[] = { 0xcf }, input[] = { 0xe4, 0x99 };
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 0x43 };
+	struct guest g;
+
+	make(&g, true);
+	start_flat(&g, code, sizeof(code));
+	handle(&g, 2, iret, sizeof(iret));
+	handle(&g, 0x43, input, sizeof(input));
+	enable_lapic(&g);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_SIGNAL_MSI, &msi), 1);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_NMI, 0), 0);
+	alarm(20);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	alarm(0);
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(g.run->io.port, 0x99);
+	drop(&g);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -860,7 +916,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(interrupt_window), cmocka_unit_test(triple_fault),
 		cmocka_unit_test(triple_fault_event), cmocka_unit_test(machine_check), cmocka_unit_test(single_step),
 		cmocka_unit_test(vector_exits), cmocka_unit_test(events_and_xcrs), cmocka_unit_test(messages),
-		cmocka_unit_test(split_irqchip),
+		cmocka_unit_test(split_irqchip), cmocka_unit_test(interrupt_behind_nmi),
 	};
 	struct kvcore_choice choice;
 

@@ -315,6 +315,8 @@ static int run_loop(struct vcpu *v)
 			continue;
 		}
 		switch (deliver_event(v)) {
+		case EVENT_DONE: /* another may wait behind it, and has to be known to whoever sets IF */
+			continue;
 		case EVENT_STEP:
 			reason = step(v);
 			break;
