@@ -904,6 +904,38 @@ static void interrupt_behind_nmi(void **state)
 	drop(&g);
 }
 
+/* INIT and SIPI that came while the processor was not in KVM_RUN are in the state that user space saves. */
+static void started_processor(void **state)
+{
+	struct kvm_msi msi = { .address_lo = 0xfee00000 | 1 << 12, .data = 5 << 8 };
+	struct kvm_mp_state mp;
+	struct kvm_sregs s;
+	struct kvm_regs r;
+	struct guest g;
+	int other;
+
+	make(&g, true);
+	other = kvcore_ioctl(g.vm, KVM_CREATE_VCPU, 1ul);
+	assert_true(other >= 0);
+	set_cpuid(other);
+	assert_int_equal(kvcore_ioctl(other, KVM_GET_MP_STATE, &mp), 0);
+	assert_int_equal(mp.mp_state, KVM_MP_STATE_UNINITIALIZED);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_SIGNAL_MSI, &msi), 1);
+	assert_int_equal(kvcore_ioctl(other, KVM_GET_MP_STATE, &mp), 0);
+	assert_int_equal(mp.mp_state, KVM_MP_STATE_INIT_RECEIVED);
+	msi.data = 6 << 8 | 0x9a;
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_SIGNAL_MSI, &msi), 1);
+	assert_int_equal(kvcore_ioctl(other, KVM_GET_MP_STATE, &mp), 0);
+	assert_int_equal(mp.mp_state, KVM_MP_STATE_RUNNABLE);
+	assert_int_equal(kvcore_ioctl(other, KVM_GET_SREGS, &s), 0);
+	assert_int_equal(s.cs.selector, 0x9a00);
+	assert_int_equal(s.cs.base, 0x9a000);
+	assert_int_equal(kvcore_ioctl(other, KVM_GET_REGS, &r), 0);
+	assert_int_equal(r.rip, 0);
+	assert_int_equal(kvcore_close(other), 0);
+	drop(&g);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -917,6 +949,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(triple_fault_event), cmocka_unit_test(machine_check), cmocka_unit_test(single_step),
 		cmocka_unit_test(vector_exits), cmocka_unit_test(events_and_xcrs), cmocka_unit_test(messages),
 		cmocka_unit_test(split_irqchip), cmocka_unit_test(interrupt_behind_nmi),
+		cmocka_unit_test(started_processor),
 	};
 	struct kvcore_choice choice;
 

@@ -86,7 +86,7 @@ int run_requests(struct vcpu *v)
 	return __atomic_load_n(&v->run->immediate_exit, __ATOMIC_RELAXED) ? -EINTR : 0;
 }
 
-static void take_init_sipi(struct vcpu *v)
+void take_init_sipi(struct vcpu *v)
 {
 	if (__atomic_exchange_n(&v->init_pending, false, __ATOMIC_SEQ_CST)) {
 		vcpu_reset(v, true);
