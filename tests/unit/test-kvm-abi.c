@@ -613,11 +613,19 @@ static void machine_check(void **state)
 	static const uint8_t code[] = { 0xeb, 0xfe };
 	struct kvm_x86_mce error = { .status = 1ull << 63 | 1ull << 61 | 1ull << 60, .mcg_status = 4 | 1, .bank = 1 };
 	uint64_t cap = 1ull << 24 | 1ull << 8 | 10; /* SER_P, CTL_P */
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry e;
+	} m = { .head.nmsrs = 1, .e = { .index = 0x179, .data = 0xff } };
 	struct guest g;
 
 	make(&g, false);
 	start_real(&g, code, sizeof(code));
 	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_X86_SETUP_MCE, &cap), 0);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_MSRS, &m), 0); /* more banks than there are */
+	error.bank = 254;
+	expect_errno(kvcore_ioctl(g.vcpu, KVM_X86_SET_MCE, &error), EINVAL);
+	error.bank = 1;
 	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_X86_SET_MCE, &error), 0);
 	alarm(20);
 	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
