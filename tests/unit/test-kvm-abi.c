@@ -944,6 +944,32 @@ static void started_processor(void **state)
 	drop(&g);
 }
 
+/* User space resets a processor that was in x2APIC mode by this MSR; a guest could not go that way. */
+static void apic_base_by_user_space(void **state)
+{
+	struct kvm_lapic_state l;
+	struct kvm_sregs s;
+	struct guest g;
+	uint32_t id;
+
+	make(&g, true);
+	kvcore_close(g.vcpu);
+	g.vcpu = kvcore_ioctl(g.vm, KVM_CREATE_VCPU, 1ul);
+	assert_true(g.vcpu >= 0);
+	set_cpuid(g.vcpu);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_SREGS, &s), 0);
+	set_msr(&g, 0x1b, s.apic_base | 0xc00);
+	set_msr(&g, 0x1b, s.apic_base);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_LAPIC, &l), 0);
+	memcpy(&id, l.regs + 0x20, 4);
+	assert_int_equal(id, 1u << 24);
+	set_msr(&g, 0x1b, s.apic_base & ~0x800ull);
+	set_msr(&g, 0x1b, s.apic_base | 0xc00);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_SREGS, &s), 0);
+	assert_int_equal(s.apic_base & 0xc00, 0xc00);
+	drop(&g);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -957,7 +983,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(triple_fault_event), cmocka_unit_test(machine_check), cmocka_unit_test(single_step),
 		cmocka_unit_test(vector_exits), cmocka_unit_test(events_and_xcrs), cmocka_unit_test(messages),
 		cmocka_unit_test(split_irqchip), cmocka_unit_test(interrupt_behind_nmi),
-		cmocka_unit_test(started_processor),
+		cmocka_unit_test(started_processor), cmocka_unit_test(apic_base_by_user_space),
 	};
 	struct kvcore_choice choice;
 

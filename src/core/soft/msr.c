@@ -286,6 +286,8 @@ static bool is_lapic_msr(u32 index)
 
 static bool msr_access(struct vcpu *v, u32 index, u64 *value, bool write, bool host)
 {
+	if (v->lapic && index == MSR_APIC_BASE && write && host)
+		return lapic_set_base(v, *value);
 	if (v->lapic && is_lapic_msr(index))
 		return write ? lapic_msr_write(v, index, *value) : lapic_msr_read(v, index, value);
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)

@@ -340,14 +340,15 @@ void lapic_reset(struct lapic *l, bool init_only)
 bool lapic_set_base(struct vcpu *v, u64 value)
 {
 	struct lapic *l = v->lapic;
+	const u64 both = BASE_X2APIC | BASE_ENABLE;
 	u64 old = l->base, known = BASE_BSP | BASE_X2APIC | BASE_ENABLE | (v->cpu.phys_mask & PAGE_MASK);
 
-	if ((value & ~known) || (value & (BASE_X2APIC | BASE_ENABLE)) == BASE_X2APIC)
+	if ((value & ~known) || (value & both) == BASE_X2APIC)
 		return false;
 	l->base = value;
-	if (!(old & BASE_ENABLE) && (value & BASE_ENABLE))
+	if ((value & both) == BASE_ENABLE && (old & both) != BASE_ENABLE)
 		lapic_put(l, REG_ID, v->id << 24);
-	if (lapic_x2(l) && (old & (BASE_X2APIC | BASE_ENABLE)) != (BASE_X2APIC | BASE_ENABLE))
+	else if (lapic_x2(l) && (old & both) != both)
 		set_x2_id(l);
 	vcpu_kick(v);
 	return true;
