@@ -856,6 +856,23 @@ static void split_irqchip(void **state)
 	drop(&g);
 }
 
+/* A clock goes back as it was read; user space may also say that it means the time of day. */
+static void clock_round_trip(void **state)
+{
+	struct kvm_clock_data d, d2;
+	struct guest g;
+
+	make(&g, true);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_GET_CLOCK, &d), 0);
+	d.clock += 1000000000000;
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_SET_CLOCK, &d), 0);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_GET_CLOCK, &d2), 0);
+	assert_true(d2.clock >= d.clock);
+	d.flags = 1u << 31;
+	expect_errno(kvcore_ioctl(g.vm, KVM_SET_CLOCK, &d), EINVAL);
+	drop(&g);
+}
+
 #define GDT 0x3000
 #define IDT 0x4000
 
@@ -982,8 +999,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(interrupt_window), cmocka_unit_test(triple_fault),
 		cmocka_unit_test(triple_fault_event), cmocka_unit_test(machine_check), cmocka_unit_test(single_step),
 		cmocka_unit_test(vector_exits), cmocka_unit_test(events_and_xcrs), cmocka_unit_test(messages),
-		cmocka_unit_test(split_irqchip), cmocka_unit_test(interrupt_behind_nmi),
-		cmocka_unit_test(started_processor), cmocka_unit_test(apic_base_by_user_space),
+		cmocka_unit_test(split_irqchip), cmocka_unit_test(clock_round_trip),
+		cmocka_unit_test(interrupt_behind_nmi), cmocka_unit_test(started_processor),
+		cmocka_unit_test(apic_base_by_user_space),
 	};
 	struct kvcore_choice choice;
 
