@@ -314,6 +314,25 @@ static void timer_counts(void **state)
 	rig_destroy(vm);
 }
 
+/* A guest that asks for a thousand nanoseconds by a detour does not get them, again and again. */
+static void shortest_period(void **state)
+{
+	struct vm *vm = rig_create(1, true, false);
+	struct vcpu *v = vm->vcpu[0];
+
+	rig_now = 1000000000;
+	rig_apic_enable(v);
+	rig_apic_write(v, 0x3e0, 0xb);
+	rig_apic_write(v, 0x320, 0x30);
+	rig_apic_write(v, 0x380, 1000);
+	rig_apic_write(v, 0x320, 1u << 17 | 0x30); /* periodic, while it counts */
+	rig_now += 1000;
+	lapic_timer_tick(v);
+	assert_int_equal(lapic_accept(v), 0x30);
+	assert_true(lapic_deadline(v) >= rig_now + 200000);
+	rig_destroy(vm);
+}
+
 static u64 tsc(void)
 {
 	u32 low, high;
@@ -443,7 +462,8 @@ int main(void)
 		cmocka_unit_test(reset_state),	    cmocka_unit_test(writable_bits), cmocka_unit_test(priorities),
 		cmocka_unit_test(pv_eoi),
 		cmocka_unit_test(deliveries),	    cmocka_unit_test(clusters_and_lowest), cmocka_unit_test(x2apic),
-		cmocka_unit_test(pv_ipi),	    cmocka_unit_test(timer_counts),  cmocka_unit_test(tsc_deadline),
+		cmocka_unit_test(pv_ipi),	    cmocka_unit_test(timer_counts),  cmocka_unit_test(shortest_period),
+		cmocka_unit_test(tsc_deadline),
 		cmocka_unit_test(state_round_trip), cmocka_unit_test(base_changes),  cmocka_unit_test(split_eoi),
 	};
 

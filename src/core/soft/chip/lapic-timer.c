@@ -92,14 +92,19 @@ void lapic_timer_tick(struct vcpu *v)
 	pthread_mutex_unlock(&l->lock);
 }
 
+static void limit_period(struct lapic *l)
+{
+	if (timer_mode(l) == TIMER_PERIODIC && l->period && l->period < PERIOD_MIN)
+		l->period = PERIOD_MIN;
+}
+
 /* Count register to a deadline; lock held. Zero stops. */
 static void start_count(struct lapic *l, u64 count)
 {
 	u64 ns = count * l->divide;
 
 	l->period = (u64)lapic_get(l, REG_TMICT) * l->divide;
-	if (timer_mode(l) == TIMER_PERIODIC && l->period && l->period < PERIOD_MIN)
-		l->period = PERIOD_MIN;
+	limit_period(l);
 	if (ns > l->period || count == lapic_get(l, REG_TMICT))
 		ns = l->period;
 	arm(l, ns ? host_now_ns() + ns : UINT64_MAX);
@@ -167,6 +172,7 @@ void lapic_timer_write(struct lapic *l, u32 reg, u32 value)
 			l->tsc_deadline = l->period = 0;
 			arm(l, UINT64_MAX);
 		}
+		limit_period(l); /* the count that runs may have been started as one that does not come again */
 		break;
 	case REG_TMICT:
 		if (old_mode == TIMER_TSC_DEADLINE)
