@@ -83,6 +83,10 @@ static void priorities(void **state)
 	assert_int_equal(lapic_get_tpr(v), 3);
 	assert_int_equal(lapic_accept(v), 0x41);
 	assert_int_equal(lapic_pending(v), -1);
+	rig_apic_write(v, 0x80, 0x52); /* by the register, and nothing is requested */
+	assert_int_equal(rig_apic_read(v, 0xa0), 0x52);
+	rig_apic_write(v, 0x80, 0);
+	assert_int_equal(rig_apic_read(v, 0xa0), 0x40);
 	rig_destroy(vm);
 }
 

@@ -67,7 +67,7 @@ static int irr_highest(struct lapic *l)
 	return top;
 }
 
-static u32 update_ppr(struct lapic *l)
+u32 lapic_update_ppr(struct lapic *l)
 {
 	u32 tpr = lapic_get(l, REG_TPR) & 0xff, isr = l->isr_top >= 0 ? (u32)l->isr_top & 0xf0 : 0;
 	u32 ppr = (tpr & 0xf0) >= isr ? tpr : isr;
@@ -85,7 +85,7 @@ static int deliverable(struct lapic *l)
 	vector = irr_highest(l);
 	if (vector >= 0)
 		pv_eoi_settle(l);
-	return vector >= 0 && (u32)(vector & 0xf0) > (update_ppr(l) & 0xf0) ? vector : -1;
+	return vector >= 0 && (u32)(vector & 0xf0) > (lapic_update_ppr(l) & 0xf0) ? vector : -1;
 }
 
 /* ---- what run.c asks ---- */
@@ -137,7 +137,7 @@ int lapic_accept(struct vcpu *v)
 	vector_clear(l, REG_IRR, (u8)vector);
 	*vector_word(l, REG_ISR, (u8)vector) |= 1u << (vector & 31);
 	l->isr_top = vector;
-	update_ppr(l);
+	lapic_update_ppr(l);
 	if (irr_highest(l) < 0)
 		pv_eoi_offer(l, (u8)vector);
 	return vector;
@@ -165,7 +165,7 @@ void lapic_eoi(struct lapic *l)
 		return;
 	*vector_word(l, REG_ISR, (u8)vector) &= ~(1u << (vector & 31));
 	l->isr_top = vector_highest(l, REG_ISR);
-	update_ppr(l);
+	lapic_update_ppr(l);
 	if (!lapic_eoi_heard(l, (u8)vector))
 		return;
 	if (c->split) {
@@ -183,7 +183,7 @@ void lapic_init_vectors(struct lapic *l)
 {
 	l->isr_top = vector_highest(l, REG_ISR);
 	__atomic_store_n(&l->irr_pending, true, __ATOMIC_SEQ_CST);
-	update_ppr(l);
+	lapic_update_ppr(l);
 }
 
 u64 lapic_get_tpr(struct vcpu *v)
@@ -194,7 +194,7 @@ u64 lapic_get_tpr(struct vcpu *v)
 void lapic_set_tpr(struct vcpu *v, u64 cr8)
 {
 	lapic_put(v->lapic, REG_TPR, (u32)(cr8 & 15) << 4);
-	update_ppr(v->lapic);
+	lapic_update_ppr(v->lapic);
 }
 
 /* ---- local interrupts and messages ---- */

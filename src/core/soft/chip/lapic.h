@@ -73,6 +73,7 @@ bool lapic_local(struct lapic *l, u32 lvt);
 int lapic_take(struct lapic *l, const struct apic_message *m);
 void lapic_init_vectors(struct lapic *l); /* irr_pending, isr_top and PPR after the registers were replaced */
 
+u32 lapic_update_ppr(struct lapic *l); /* after TPR or ISR has changed; own thread */
 void lapic_eoi(struct lapic *l);
 bool lapic_eoi_heard(struct lapic *l, u8 vector); /* somebody waits for its end: the IOAPIC, user space */
 
