@@ -364,6 +364,8 @@ int vcpu_run(struct vcpu *v)
 	vm_device_event(v->vm);
 	__atomic_store_n(&v->in_run, 1, __ATOMIC_SEQ_CST);
 	vcpu_safe_point(v);
+	if (v->lapic)
+		lapic_timer_enter(v);
 	fpu_enter(&v->fpu);
 	if (!v->lapic)
 		v->cpu.cr8 = v->run->cr8;

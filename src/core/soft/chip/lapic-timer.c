@@ -21,29 +21,6 @@ static void arm(struct lapic *l, u64 deadline)
 	timer_set(l->vcpu->vm, &l->timer, deadline);
 }
 
-static void on_timer(struct kv_timer *t)
-{
-	struct lapic *l = t->opaque;
-
-	/* Asleep, it wakes itself at this moment. Should it go another way instead, this comes again. */
-	if (!(lapic_get(l, REG_LVTT) & LVT_MASKED) && __atomic_load_n(&l->vcpu->sleeping, __ATOMIC_SEQ_CST)) {
-		pthread_mutex_lock(&l->lock);
-		if (l->deadline != UINT64_MAX)
-			timer_set(l->vcpu->vm, t, host_now_ns() + BACKUP_NS);
-		pthread_mutex_unlock(&l->lock);
-		return;
-	}
-	lapic_timer_tick(l->vcpu);
-}
-
-int lapic_timer_create(struct lapic *l)
-{
-	pthread_mutex_init(&l->lock, NULL);
-	l->deadline = UINT64_MAX;
-	l->divide = 2;
-	l->timer = (struct kv_timer){ .deadline = UINT64_MAX, .fire = on_timer, .opaque = l };
-	return timer_add(l->vcpu->vm, &l->timer);
-}
 
 void lapic_timer_destroy(struct lapic *l)
 {
@@ -68,16 +45,14 @@ u64 lapic_deadline(struct vcpu *v)
 	return __atomic_load_n(&v->lapic->deadline, __ATOMIC_SEQ_CST);
 }
 
-void lapic_timer_tick(struct vcpu *v)
+/* Lock held. */
+static void tick(struct lapic *l)
 {
-	struct lapic *l = v->lapic;
 	u64 now = host_now_ns(), next = UINT64_MAX;
 
-	pthread_mutex_lock(&l->lock);
 	if (now < l->deadline) {
 		if (l->deadline != UINT64_MAX)
-			timer_set(v->vm, &l->timer, l->deadline);
-		pthread_mutex_unlock(&l->lock);
+			timer_set(l->vcpu->vm, &l->timer, l->deadline);
 		return;
 	}
 	if (timer_mode(l) == TIMER_PERIODIC && l->period) {
@@ -89,7 +64,50 @@ void lapic_timer_tick(struct vcpu *v)
 	}
 	arm(l, next);
 	lapic_local(l, REG_LVTT);
+}
+
+void lapic_timer_tick(struct vcpu *v)
+{
+	pthread_mutex_lock(&v->lapic->lock);
+	tick(v->lapic);
+	pthread_mutex_unlock(&v->lapic->lock);
+}
+
+/*
+ * Outside of KVM_RUN nothing happens to a vCPU, or user space that reads its state piece by piece would miss it in between:
+ * lapic_timer_enter() makes up for it.
+ */
+static void on_timer(struct kv_timer *t)
+{
+	struct lapic *l = t->opaque;
+	struct vcpu *v = l->vcpu;
+
+	pthread_mutex_lock(&l->lock);
+	__atomic_store_n(&l->rang, true, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&v->in_run, __ATOMIC_SEQ_CST)) {
+		__atomic_store_n(&l->rang, false, __ATOMIC_SEQ_CST);
+		/* Asleep, it wakes itself at this moment. Should it go another way instead, this comes again. */
+		if ((lapic_get(l, REG_LVTT) & LVT_MASKED) || !__atomic_load_n(&v->sleeping, __ATOMIC_SEQ_CST))
+			tick(l);
+		else if (l->deadline != UINT64_MAX)
+			timer_set(v->vm, t, host_now_ns() + BACKUP_NS);
+	}
 	pthread_mutex_unlock(&l->lock);
+}
+
+void lapic_timer_enter(struct vcpu *v)
+{
+	if (unlikely(__atomic_exchange_n(&v->lapic->rang, false, __ATOMIC_SEQ_CST)))
+		lapic_timer_tick(v);
+}
+
+int lapic_timer_create(struct lapic *l)
+{
+	pthread_mutex_init(&l->lock, NULL);
+	l->deadline = UINT64_MAX;
+	l->divide = 2;
+	l->timer = (struct kv_timer){ .deadline = UINT64_MAX, .fire = on_timer, .opaque = l };
+	return timer_add(l->vcpu->vm, &l->timer);
 }
 
 static void limit_period(struct lapic *l)
@@ -153,6 +171,20 @@ u32 lapic_timer_current(struct lapic *l)
 
 	pthread_mutex_lock(&l->lock);
 	left = remaining(l);
+	pthread_mutex_unlock(&l->lock);
+	return left > UINT32_MAX ? UINT32_MAX : (u32)left;
+}
+
+u32 lapic_timer_save(struct lapic *l)
+{
+	u64 left;
+
+	pthread_mutex_lock(&l->lock);
+	if (timer_mode(l) != TIMER_TSC_DEADLINE)
+		tick(l);
+	left = remaining(l);
+	if (!left && timer_mode(l) != TIMER_TSC_DEADLINE && l->deadline != UINT64_MAX)
+		left = 1;
 	pthread_mutex_unlock(&l->lock);
 	return left > UINT32_MAX ? UINT32_MAX : (u32)left;
 }

@@ -364,11 +364,11 @@ static bool wide_ids(const struct vcpu *v)
 int lapic_get_state(struct vcpu *v, struct kvm_lapic_state *s)
 {
 	struct lapic *l = v->lapic;
-	u32 *regs = (u32 *)s->regs;
+	u32 *regs = (u32 *)s->regs, left = lapic_timer_save(l);
 
 	pv_eoi_settle(l);
 	memcpy(s, l->reg, sizeof(l->reg));
-	regs[REG_TMCCT / 4] = lapic_timer_current(l);
+	regs[REG_TMCCT / 4] = left;
 	if (lapic_x2(l) && !wide_ids(v))
 		regs[REG_ID / 4] <<= 24;
 	return 0;

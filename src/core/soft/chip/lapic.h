@@ -36,6 +36,7 @@ struct lapic {
 	struct kv_timer timer;
 	u64 deadline; /* atomic: host_now_ns() of the next expiry, UINT64_MAX off */
 	u64 period;   /* ns, of TMICT */
+	bool rang;    /* atomic: its moment has come outside of KVM_RUN */
 	u64 tsc_deadline;
 	u32 divide;
 };
@@ -95,6 +96,8 @@ void lapic_timer_destroy(struct lapic *l);
 void lapic_timer_reset(struct lapic *l);
 void lapic_timer_write(struct lapic *l, u32 reg, u32 value); /* REG_LVTT (mask applied), REG_TMICT, REG_TDCR */
 u32 lapic_timer_current(struct lapic *l);
+/* For KVM_GET_LAPIC: TMCCT; what is over is in IRR then. A TSC deadline is left to its MSR, though it be in the past. */
+u32 lapic_timer_save(struct lapic *l);
 void lapic_timer_restore(struct lapic *l); /* after KVM_SET_LAPIC: goes on from TMCCT */
 u64 lapic_timer_tsc_deadline(struct lapic *l);
 void lapic_timer_set_tsc_deadline(struct lapic *l, u64 tsc);
