@@ -223,8 +223,9 @@ void lapic_timer_write(struct lapic *l, u32 reg, u32 value)
 	pthread_mutex_unlock(&l->lock);
 }
 
-void lapic_timer_restore(struct lapic *l)
+void lapic_timer_restore(struct lapic *l, u32 old_lvtt)
 {
+	bool tsc = timer_mode(l) == TIMER_TSC_DEADLINE;
 	u32 count;
 
 	pthread_mutex_lock(&l->lock);
@@ -232,10 +233,11 @@ void lapic_timer_restore(struct lapic *l)
 	if (!count && timer_mode(l) == TIMER_PERIODIC)
 		count = lapic_get(l, REG_TMICT);
 	l->divide = divider(lapic_get(l, REG_TDCR));
-	l->tsc_deadline = 0;
-	if (timer_mode(l) == TIMER_TSC_DEADLINE)
+	if (!tsc || (old_lvtt & LVT_TIMER_MODE) != TIMER_TSC_DEADLINE) {
+		l->tsc_deadline = 0;
 		arm(l, UINT64_MAX);
-	else
+	}
+	if (!tsc)
 		start_count(l, count);
 	pthread_mutex_unlock(&l->lock);
 }

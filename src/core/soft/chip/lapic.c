@@ -378,17 +378,17 @@ int lapic_set_state(struct vcpu *v, const struct kvm_lapic_state *s)
 {
 	struct lapic *l = v->lapic;
 	const u32 *regs = (const u32 *)s->regs;
+	u32 old_lvtt = lapic_get(l, REG_LVTT);
 
 	if (lapic_x2(l) && (wide_ids(v) ? regs[REG_ID / 4] : regs[REG_ID / 4] >> 24) != v->id)
 		return -EINVAL;
-	lapic_timer_reset(l);
 	pv_eoi_settle(l);
 	memcpy(l->reg, s, sizeof(l->reg));
 	if (lapic_x2(l))
 		set_x2_id(l);
 	lapic_put(l, REG_VERSION, 0x14 | 5u << 16);
 	lapic_init_vectors(l);
-	lapic_timer_restore(l);
+	lapic_timer_restore(l, old_lvtt);
 	vcpu_kick(v);
 	return 0;
 }

@@ -98,6 +98,7 @@ void lapic_timer_write(struct lapic *l, u32 reg, u32 value); /* REG_LVTT (mask a
 u32 lapic_timer_current(struct lapic *l);
 /* For KVM_GET_LAPIC: TMCCT; what is over is in IRR then. A TSC deadline is left to its MSR, though it be in the past. */
 u32 lapic_timer_save(struct lapic *l);
-void lapic_timer_restore(struct lapic *l); /* after KVM_SET_LAPIC: goes on from TMCCT */
+/* After KVM_SET_LAPIC: goes on from TMCCT; a TSC deadline stands if that was the mode before. */
+void lapic_timer_restore(struct lapic *l, u32 old_lvtt);
 u64 lapic_timer_tsc_deadline(struct lapic *l);
 void lapic_timer_set_tsc_deadline(struct lapic *l, u64 tsc);
