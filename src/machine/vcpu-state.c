@@ -135,14 +135,17 @@ static bool has(const struct vcpu *v, const struct part *p)
 	       kvcore_ioctl(v->m->kvm_fd, KVM_CHECK_EXTENSION, (unsigned long)p->capability) > 0;
 }
 
+/* The MP state first: KVM takes an INIT or SIPI that waits, which changes registers. */
 bool vcpu_state_get(struct vcpu *v, struct vcpu_state *s, GError **error)
 {
+	if (!call(v, KVM_GET_MP_STATE, &s->mp_state, "MP state", error))
+		return false;
 	for (unsigned i = 0; i < G_N_ELEMENTS(parts); i++)
 		if (has(v, &parts[i]) &&
 		    !call(v, parts[i].get, (char *)s + parts[i].offset, parts[i].name, error))
 			return false;
 	get_msrs(v, s);
-	return call(v, KVM_GET_MP_STATE, &s->mp_state, "MP state", error);
+	return true;
 }
 
 bool vcpu_state_set(struct vcpu *v, const struct vcpu_state *s, bool with_time, GError **error)

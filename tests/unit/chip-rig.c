@@ -70,6 +70,7 @@ struct vm *rig_create(u32 vcpus, bool chips, bool split)
 		memset(v, 0, sizeof(*v));
 		v->vm = vm;
 		v->id = v->index = i;
+		v->in_run = 1;
 		v->cpu.phys_mask = (1ull << 46) - 1;
 		if (chips) {
 			v->lapic = lapic_create(v);

@@ -613,11 +613,19 @@ static void machine_check(void **state)
 	static const uint8_t code[] = { 0xeb, 0xfe };
 	struct kvm_x86_mce error = { .status = 1ull << 63 | 1ull << 61 | 1ull << 60, .mcg_status = 4 | 1, .bank = 1 };
 	uint64_t cap = 1ull << 24 | 1ull << 8 | 10; /* SER_P, CTL_P */
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry e;
+	} m = { .head.nmsrs = 1, .e = { .index = 0x179, .data = 0xff } };
 	struct guest g;
 
 	make(&g, false);
 	start_real(&g, code, sizeof(code));
 	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_X86_SETUP_MCE, &cap), 0);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_SET_MSRS, &m), 0); /* more banks than there are */
+	error.bank = 254;
+	expect_errno(kvcore_ioctl(g.vcpu, KVM_X86_SET_MCE, &error), EINVAL);
+	error.bank = 1;
 	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_X86_SET_MCE, &error), 0);
 	alarm(20);
 	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
@@ -848,6 +856,137 @@ static void split_irqchip(void **state)
 	drop(&g);
 }
 
+/* A clock goes back as it was read; user space may also say that it means the time of day. */
+static void clock_round_trip(void **state)
+{
+	struct kvm_clock_data d, d2;
+	struct guest g;
+
+	make(&g, true);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_GET_CLOCK, &d), 0);
+	d.clock += 1000000000000;
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_SET_CLOCK, &d), 0);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_GET_CLOCK, &d2), 0);
+	assert_true(d2.clock >= d.clock);
+	d.flags = 1u << 31;
+	expect_errno(kvcore_ioctl(g.vm, KVM_SET_CLOCK, &d), EINVAL);
+	drop(&g);
+}
+
+#define GDT 0x3000
+#define IDT 0x4000
+
+/* Flat 32-bit code at 0x1000. */
+static void start_flat(struct guest *g, const void *code, size_t size)
+{
+	static const uint64_t gdt[] = { 0, 0x00cf9b000000ffff, 0x00cf93000000ffff };
+	struct kvm_regs r = { .rip = 0x1000, .rflags = 2, .rsp = 0x8000 };
+	struct kvm_segment flat = { .limit = ~0u, .selector = 16, .type = 3, .present = 1, .db = 1, .s = 1, .g = 1 };
+	struct kvm_sregs s;
+
+	memcpy(g->ram + 0x1000, code, size);
+	memcpy(g->ram + GDT, gdt, sizeof(gdt));
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_GET_SREGS, &s), 0);
+	s.ds = s.es = s.fs = s.gs = s.ss = s.cs = flat;
+	s.cs.selector = 8;
+	s.cs.type = 11;
+	s.gdt = (struct kvm_dtable){ .base = GDT, .limit = sizeof(gdt) - 1 };
+	s.idt = (struct kvm_dtable){ .base = IDT, .limit = 0x7ff };
+	s.cr0 |= 1;
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_SET_SREGS, &s), 0);
+	assert_int_equal(kvcore_ioctl(g->vcpu, KVM_SET_REGS, &r), 0);
+}
+
+/* The handler is at 0x2000 + 16 * vector. */
+static void handle(struct guest *g, unsigned vector, const void *code, size_t size)
+{
+	uint64_t gate = 0x8e0000080000 + 0x2000 + 16 * vector; /* an interrupt gate */
+
+	memcpy(g->ram + IDT + 8 * vector, &gate, 8);
+	memcpy(g->ram + 0x2000 + 16 * vector, code, size);
+}
+
+/* An interrupt that waits for IF while an NMI is taken is not forgotten: nothing else comes to this guest. */
+static void interrupt_behind_nmi(void **state)
+{
+	static const uint8_t code[] = { 0x90, 0xfb, 0x90, 0xeb, 0xfe }; /* nop; sti; nop; jmp $ */
+	static const uint8_t iret[] = { 0xcf }, input[] = { 0xe4, 0x99 };
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 0x43 };
+	struct guest g;
+
+	make(&g, true);
+	start_flat(&g, code, sizeof(code));
+	handle(&g, 2, iret, sizeof(iret));
+	handle(&g, 0x43, input, sizeof(input));
+	enable_lapic(&g);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_SIGNAL_MSI, &msi), 1);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_NMI, 0), 0);
+	alarm(20);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_RUN, 0), 0);
+	alarm(0);
+	assert_int_equal(g.run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(g.run->io.port, 0x99);
+	drop(&g);
+}
+
+/* INIT and SIPI that came while the processor was not in KVM_RUN are in the state that user space saves. */
+static void started_processor(void **state)
+{
+	struct kvm_msi msi = { .address_lo = 0xfee00000 | 1 << 12, .data = 5 << 8 };
+	struct kvm_mp_state mp;
+	struct kvm_sregs s;
+	struct kvm_regs r;
+	struct guest g;
+	int other;
+
+	make(&g, true);
+	other = kvcore_ioctl(g.vm, KVM_CREATE_VCPU, 1ul);
+	assert_true(other >= 0);
+	set_cpuid(other);
+	assert_int_equal(kvcore_ioctl(other, KVM_GET_MP_STATE, &mp), 0);
+	assert_int_equal(mp.mp_state, KVM_MP_STATE_UNINITIALIZED);
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_SIGNAL_MSI, &msi), 1);
+	assert_int_equal(kvcore_ioctl(other, KVM_GET_MP_STATE, &mp), 0);
+	assert_int_equal(mp.mp_state, KVM_MP_STATE_INIT_RECEIVED);
+	msi.data = 6 << 8 | 0x9a;
+	assert_int_equal(kvcore_ioctl(g.vm, KVM_SIGNAL_MSI, &msi), 1);
+	assert_int_equal(kvcore_ioctl(other, KVM_GET_MP_STATE, &mp), 0);
+	assert_int_equal(mp.mp_state, KVM_MP_STATE_RUNNABLE);
+	assert_int_equal(kvcore_ioctl(other, KVM_GET_SREGS, &s), 0);
+	assert_int_equal(s.cs.selector, 0x9a00);
+	assert_int_equal(s.cs.base, 0x9a000);
+	assert_int_equal(kvcore_ioctl(other, KVM_GET_REGS, &r), 0);
+	assert_int_equal(r.rip, 0);
+	assert_int_equal(kvcore_close(other), 0);
+	drop(&g);
+}
+
+/* User space resets a processor that was in x2APIC mode by this MSR; a guest could not go that way. */
+static void apic_base_by_user_space(void **state)
+{
+	struct kvm_lapic_state l;
+	struct kvm_sregs s;
+	struct guest g;
+	uint32_t id;
+
+	make(&g, true);
+	kvcore_close(g.vcpu);
+	g.vcpu = kvcore_ioctl(g.vm, KVM_CREATE_VCPU, 1ul);
+	assert_true(g.vcpu >= 0);
+	set_cpuid(g.vcpu);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_SREGS, &s), 0);
+	set_msr(&g, 0x1b, s.apic_base | 0xc00);
+	set_msr(&g, 0x1b, s.apic_base);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_LAPIC, &l), 0);
+	memcpy(&id, l.regs + 0x20, 4);
+	assert_int_equal(id, 1u << 24);
+	set_msr(&g, 0x1b, s.apic_base & ~0x800ull);
+	set_msr(&g, 0x1b, s.apic_base | 0xc00);
+	assert_int_equal(kvcore_ioctl(g.vcpu, KVM_GET_SREGS, &s), 0);
+	assert_int_equal(s.apic_base & 0xc00, 0xc00);
+	drop(&g);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -860,7 +999,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(interrupt_window), cmocka_unit_test(triple_fault),
 		cmocka_unit_test(triple_fault_event), cmocka_unit_test(machine_check), cmocka_unit_test(single_step),
 		cmocka_unit_test(vector_exits), cmocka_unit_test(events_and_xcrs), cmocka_unit_test(messages),
-		cmocka_unit_test(split_irqchip),
+		cmocka_unit_test(split_irqchip), cmocka_unit_test(clock_round_trip),
+		cmocka_unit_test(interrupt_behind_nmi), cmocka_unit_test(started_processor),
+		cmocka_unit_test(apic_base_by_user_space),
 	};
 	struct kvcore_choice choice;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The LAPIC of the software KVM: priorities, registers in both modes, messages, timer, state. */
+#include <time.h>
 #include "chip-rig.h"
 
 #define ICR_ASSERT (1u << 14)
@@ -83,6 +84,10 @@ static void priorities(void **state)
 	assert_int_equal(lapic_get_tpr(v), 3);
 	assert_int_equal(lapic_accept(v), 0x41);
 	assert_int_equal(lapic_pending(v), -1);
+	rig_apic_write(v, 0x80, 0x52); /* by the register, and nothing is requested */
+	assert_int_equal(rig_apic_read(v, 0xa0), 0x52);
+	rig_apic_write(v, 0x80, 0);
+	assert_int_equal(rig_apic_read(v, 0xa0), 0x40);
 	rig_destroy(vm);
 }
 
@@ -314,6 +319,25 @@ static void timer_counts(void **state)
 	rig_destroy(vm);
 }
 
+/* A guest that asks for a thousand nanoseconds by a detour does not get them, again and again. */
+static void shortest_period(void **state)
+{
+	struct vm *vm = rig_create(1, true, false);
+	struct vcpu *v = vm->vcpu[0];
+
+	rig_now = 1000000000;
+	rig_apic_enable(v);
+	rig_apic_write(v, 0x3e0, 0xb);
+	rig_apic_write(v, 0x320, 0x30);
+	rig_apic_write(v, 0x380, 1000);
+	rig_apic_write(v, 0x320, 1u << 17 | 0x30); /* periodic, while it counts */
+	rig_now += 1000;
+	lapic_timer_tick(v);
+	assert_int_equal(lapic_accept(v), 0x30);
+	assert_true(lapic_deadline(v) >= rig_now + 200000);
+	rig_destroy(vm);
+}
+
 static u64 tsc(void)
 {
 	u32 low, high;
@@ -389,6 +413,51 @@ static void state_round_trip(void **state)
 	rig_destroy(other);
 }
 
+/* A timer that is over while user space reads the state is in what it reads, whichever part it read first. */
+static void timer_in_state(void **state)
+{
+	struct vm *vm = rig_create(1, true, false);
+	struct vcpu *v = vm->vcpu[0];
+	const struct timespec rest = { .tv_nsec = 20000000 };
+	struct kvm_lapic_state s;
+	u64 deadline, value;
+
+	rig_now = 1000000000;
+	v->in_run = 0;
+	rig_apic_enable(v);
+	rig_apic_write(v, 0x3e0, 0xb);
+	rig_apic_write(v, 0x320, 0x30);
+	rig_apic_write(v, 0x380, 1000000000); /* nobody has looked when it is over */
+	rig_now += 1000000000;
+	assert_int_equal(lapic_get_state(v, &s), 0);
+	assert_int_equal(*(u32 *)&s.regs[0x390], 0);
+	assert_int_equal(*(u32 *)&s.regs[0x210], 1u << 16);
+	assert_int_equal(lapic_accept(v), 0x30);
+	rig_destroy(vm);
+
+	vm = rig_create(1, true, false); /* with the host's clock */
+	v = vm->vcpu[0];
+	v->in_run = 0;
+	rig_apic_enable(v);
+	rig_apic_write(v, 0x320, 2u << 17 | 0x31);
+	deadline = tsc() + 1000000;
+	assert_true(lapic_msr_write(v, 0x6e0, deadline));
+	nanosleep(&rest, NULL);
+	assert_int_equal(lapic_get_state(v, &s), 0);
+	assert_true(lapic_msr_read(v, 0x6e0, &value));
+	assert_true(value == deadline);
+	assert_int_equal(lapic_pending(v), -1);
+	assert_int_equal(lapic_set_state(v, &s), 0); /* as it was: the deadline is no part of it */
+	assert_true(lapic_msr_read(v, 0x6e0, &value));
+	assert_true(value == deadline);
+	v->in_run = 1;
+	lapic_timer_enter(v);
+	assert_int_equal(lapic_accept(v), 0x31);
+	assert_true(lapic_msr_read(v, 0x6e0, &value));
+	assert_int_equal(value, 0);
+	rig_destroy(vm);
+}
+
 static void base_changes(void **state)
 {
 	struct vm *vm = rig_create(1, true, false);
@@ -443,8 +512,10 @@ int main(void)
 		cmocka_unit_test(reset_state),	    cmocka_unit_test(writable_bits), cmocka_unit_test(priorities),
 		cmocka_unit_test(pv_eoi),
 		cmocka_unit_test(deliveries),	    cmocka_unit_test(clusters_and_lowest), cmocka_unit_test(x2apic),
-		cmocka_unit_test(pv_ipi),	    cmocka_unit_test(timer_counts),  cmocka_unit_test(tsc_deadline),
+		cmocka_unit_test(pv_ipi),	    cmocka_unit_test(timer_counts),  cmocka_unit_test(shortest_period),
+		cmocka_unit_test(tsc_deadline),
 		cmocka_unit_test(state_round_trip), cmocka_unit_test(base_changes),  cmocka_unit_test(split_eoi),
+		cmocka_unit_test(timer_in_state),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include "fpu.h"
 #include "ioctl.h"
 #include "mmu.h"
+#include "run.h"
 
 /* ---- general and segment registers ---- */
 
@@ -384,8 +385,12 @@ static long do_set_events(struct vcpu *v, unsigned long arg)
 	return 0;
 }
 
+/* What came since the last KVM_RUN has no place in the state, so it is taken first, as in Linux: registers may change. */
 static long do_get_mp_state(struct vcpu *v, unsigned long arg)
 {
+	take_init_sipi(v);
+	if (v->mp_state == KVM_MP_STATE_HALTED && __atomic_exchange_n(&v->kicked, false, __ATOMIC_SEQ_CST))
+		v->mp_state = KVM_MP_STATE_RUNNABLE;
 	((struct kvm_mp_state *)arg)->mp_state = v->mp_state;
 	return 0;
 }

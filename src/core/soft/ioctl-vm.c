@@ -222,7 +222,7 @@ static long do_set_clock(struct vm *vm, unsigned long arg)
 	const struct kvm_clock_data *d = (const void *)arg;
 	u64 ns = d->clock, now;
 
-	if (d->flags & ~(u32)KVM_CLOCK_REALTIME)
+	if (d->flags & ~(u32)(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC))
 		return -EINVAL;
 	now = realtime_ns();
 	if ((d->flags & KVM_CLOCK_REALTIME) && now > d->realtime)

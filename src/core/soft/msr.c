@@ -37,7 +37,7 @@
 #define CPU(field) offsetof(struct vcpu, cpu.field)
 #define OWN(field) offsetof(struct vcpu, msr.field)
 
-enum msr_check { ANY, CANONICAL, NOTHING /* writes are ignored */, HOST_ONLY };
+enum msr_check { ANY, CANONICAL, NOTHING /* writes are ignored */, HOST_ONLY, READ_ONLY };
 
 static const struct msr_place {
 	u32 index;
@@ -72,7 +72,7 @@ static const struct msr_place {
 	{ 0x26f, OWN(mtrr_fixed[10]), ~0ull, ANY },
 	{ 0x17a, OWN(mcg_status), 0x7, ANY },
 	{ 0x17b, OWN(mcg_ctl), ~0ull, ANY },
-	{ 0x179, OWN(mcg_cap), ~0ull, HOST_ONLY },
+	{ 0x179, OWN(mcg_cap), ~0ull, READ_ONLY }, /* KVM_X86_SETUP_MCE says what it is */
 	{ 0x3a, OWN(feature_control), 0x20005, ANY },
 	{ 0x1d9, OWN(debugctl), 0x3, ANY },
 	{ MSR_UCODE_REV, OWN(ucode_rev), ~0ull, NOTHING },
@@ -240,7 +240,7 @@ static bool place_access(struct vcpu *v, const struct msr_place *p, u64 *value, 
 		*value = *at;
 		return true;
 	}
-	if (p->check == HOST_ONLY && !host)
+	if (p->check == READ_ONLY || (p->check == HOST_ONLY && !host))
 		return false;
 	if (p->check == NOTHING && !host)
 		return true;
@@ -286,6 +286,8 @@ static bool is_lapic_msr(u32 index)
 
 static bool msr_access(struct vcpu *v, u32 index, u64 *value, bool write, bool host)
 {
+	if (v->lapic && index == MSR_APIC_BASE && write && host)
+		return lapic_set_base(v, *value);
 	if (v->lapic && is_lapic_msr(index))
 		return write ? lapic_msr_write(v, index, *value) : lapic_msr_read(v, index, value);
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)

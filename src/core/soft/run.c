@@ -86,7 +86,7 @@ int run_requests(struct vcpu *v)
 	return __atomic_load_n(&v->run->immediate_exit, __ATOMIC_RELAXED) ? -EINTR : 0;
 }
 
-static void take_init_sipi(struct vcpu *v)
+void take_init_sipi(struct vcpu *v)
 {
 	if (__atomic_exchange_n(&v->init_pending, false, __ATOMIC_SEQ_CST)) {
 		vcpu_reset(v, true);
@@ -315,6 +315,8 @@ static int run_loop(struct vcpu *v)
 			continue;
 		}
 		switch (deliver_event(v)) {
+		case EVENT_DONE: /* another may wait behind it, and has to be known to whoever sets IF */
+			continue;
 		case EVENT_STEP:
 			reason = step(v);
 			break;
@@ -362,6 +364,8 @@ int vcpu_run(struct vcpu *v)
 	vm_device_event(v->vm);
 	__atomic_store_n(&v->in_run, 1, __ATOMIC_SEQ_CST);
 	vcpu_safe_point(v);
+	if (v->lapic)
+		lapic_timer_enter(v);
 	fpu_enter(&v->fpu);
 	if (!v->lapic)
 		v->cpu.cr8 = v->run->cr8;

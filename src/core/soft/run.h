@@ -17,6 +17,9 @@ bool vcpu_runnable(struct vcpu *v);
 /* Requests (cpu.req) and signals, at a safe point. 0, or -EINTR. */
 int run_requests(struct vcpu *v);
 
+/* INIT and SIPI that came. On the vCPU's thread, or with its lock held. */
+void take_init_sipi(struct vcpu *v);
+
 static inline u32 vcpu_poll_word(const struct vcpu *v)
 {
 	u32 word;

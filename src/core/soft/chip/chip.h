@@ -48,6 +48,7 @@ bool lapic_set_base(struct vcpu *v, u64 value);
 /* When the LAPIC timer fires next, host_now_ns() time, or UINT64_MAX. */
 u64 lapic_deadline(struct vcpu *v);
 void lapic_timer_tick(struct vcpu *v); /* timer thread or the halted vCPU: deadline reached? set IRR */
+void lapic_timer_enter(struct vcpu *v); /* KVM_RUN begins: what the timer did not do meanwhile */
 /* PV IPIs and hypercalls (KVM_HC_SEND_IPI, KVM_HC_KICK_CPU). */
 u64 lapic_pv_ipi(struct vm *vm, u64 low, u64 high, u32 min, u64 icr, bool long_mode);
 

@@ -72,6 +72,7 @@ static void reg_write(struct lapic *l, u32 reg, u32 value)
 		break;
 	case REG_TPR:
 		lapic_put(l, reg, value & 0xff);
+		lapic_update_ppr(l);
 		break;
 	case REG_EOI:
 		lapic_eoi(l);

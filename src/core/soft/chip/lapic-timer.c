@@ -21,29 +21,6 @@ static void arm(struct lapic *l, u64 deadline)
 	timer_set(l->vcpu->vm, &l->timer, deadline);
 }
 
-static void on_timer(struct kv_timer *t)
-{
-	struct lapic *l = t->opaque;
-
-	/* Asleep, it wakes itself at this moment. Should it go another way instead, this comes again. */
-	if (!(lapic_get(l, REG_LVTT) & LVT_MASKED) && __atomic_load_n(&l->vcpu->sleeping, __ATOMIC_SEQ_CST)) {
-		pthread_mutex_lock(&l->lock);
-		if (l->deadline != UINT64_MAX)
-			timer_set(l->vcpu->vm, t, host_now_ns() + BACKUP_NS);
-		pthread_mutex_unlock(&l->lock);
-		return;
-	}
-	lapic_timer_tick(l->vcpu);
-}
-
-int lapic_timer_create(struct lapic *l)
-{
-	pthread_mutex_init(&l->lock, NULL);
-	l->deadline = UINT64_MAX;
-	l->divide = 2;
-	l->timer = (struct kv_timer){ .deadline = UINT64_MAX, .fire = on_timer, .opaque = l };
-	return timer_add(l->vcpu->vm, &l->timer);
-}
 
 void lapic_timer_destroy(struct lapic *l)
 {
@@ -68,16 +45,14 @@ u64 lapic_deadline(struct vcpu *v)
 	return __atomic_load_n(&v->lapic->deadline, __ATOMIC_SEQ_CST);
 }
 
-void lapic_timer_tick(struct vcpu *v)
+/* Lock held. */
+static void tick(struct lapic *l)
 {
-	struct lapic *l = v->lapic;
 	u64 now = host_now_ns(), next = UINT64_MAX;
 
-	pthread_mutex_lock(&l->lock);
 	if (now < l->deadline) {
 		if (l->deadline != UINT64_MAX)
-			timer_set(v->vm, &l->timer, l->deadline);
-		pthread_mutex_unlock(&l->lock);
+			timer_set(l->vcpu->vm, &l->timer, l->deadline);
 		return;
 	}
 	if (timer_mode(l) == TIMER_PERIODIC && l->period) {
@@ -89,7 +64,56 @@ void lapic_timer_tick(struct vcpu *v)
 	}
 	arm(l, next);
 	lapic_local(l, REG_LVTT);
+}
+
+void lapic_timer_tick(struct vcpu *v)
+{
+	pthread_mutex_lock(&v->lapic->lock);
+	tick(v->lapic);
+	pthread_mutex_unlock(&v->lapic->lock);
+}
+
+/*
+ * Outside of KVM_RUN nothing happens to a vCPU, or user space that reads its state piece by piece would miss it in between:
+ * lapic_timer_enter() makes up for it.
+ */
+static void on_timer(struct kv_timer *t)
+{
+	struct lapic *l = t->opaque;
+	struct vcpu *v = l->vcpu;
+
+	pthread_mutex_lock(&l->lock);
+	__atomic_store_n(&l->rang, true, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&v->in_run, __ATOMIC_SEQ_CST)) {
+		__atomic_store_n(&l->rang, false, __ATOMIC_SEQ_CST);
+		/* Asleep, it wakes itself at this moment. Should it go another way instead, this comes again. */
+		if ((lapic_get(l, REG_LVTT) & LVT_MASKED) || !__atomic_load_n(&v->sleeping, __ATOMIC_SEQ_CST))
+			tick(l);
+		else if (l->deadline != UINT64_MAX)
+			timer_set(v->vm, t, host_now_ns() + BACKUP_NS);
+	}
 	pthread_mutex_unlock(&l->lock);
+}
+
+void lapic_timer_enter(struct vcpu *v)
+{
+	if (unlikely(__atomic_exchange_n(&v->lapic->rang, false, __ATOMIC_SEQ_CST)))
+		lapic_timer_tick(v);
+}
+
+int lapic_timer_create(struct lapic *l)
+{
+	pthread_mutex_init(&l->lock, NULL);
+	l->deadline = UINT64_MAX;
+	l->divide = 2;
+	l->timer = (struct kv_timer){ .deadline = UINT64_MAX, .fire = on_timer, .opaque = l };
+	return timer_add(l->vcpu->vm, &l->timer);
+}
+
+static void limit_period(struct lapic *l)
+{
+	if (timer_mode(l) == TIMER_PERIODIC && l->period && l->period < PERIOD_MIN)
+		l->period = PERIOD_MIN;
 }
 
 /* Count register to a deadline; lock held. Zero stops. */
@@ -98,8 +122,7 @@ static void start_count(struct lapic *l, u64 count)
 	u64 ns = count * l->divide;
 
 	l->period = (u64)lapic_get(l, REG_TMICT) * l->divide;
-	if (timer_mode(l) == TIMER_PERIODIC && l->period && l->period < PERIOD_MIN)
-		l->period = PERIOD_MIN;
+	limit_period(l);
 	if (ns > l->period || count == lapic_get(l, REG_TMICT))
 		ns = l->period;
 	arm(l, ns ? host_now_ns() + ns : UINT64_MAX);
@@ -152,6 +175,20 @@ u32 lapic_timer_current(struct lapic *l)
 	return left > UINT32_MAX ? UINT32_MAX : (u32)left;
 }
 
+u32 lapic_timer_save(struct lapic *l)
+{
+	u64 left;
+
+	pthread_mutex_lock(&l->lock);
+	if (timer_mode(l) != TIMER_TSC_DEADLINE)
+		tick(l);
+	left = remaining(l);
+	if (!left && timer_mode(l) != TIMER_TSC_DEADLINE && l->deadline != UINT64_MAX)
+		left = 1;
+	pthread_mutex_unlock(&l->lock);
+	return left > UINT32_MAX ? UINT32_MAX : (u32)left;
+}
+
 void lapic_timer_write(struct lapic *l, u32 reg, u32 value)
 {
 	u32 old_mode;
@@ -167,6 +204,7 @@ void lapic_timer_write(struct lapic *l, u32 reg, u32 value)
 			l->tsc_deadline = l->period = 0;
 			arm(l, UINT64_MAX);
 		}
+		limit_period(l); /* the count that runs may have been started as one that does not come again */
 		break;
 	case REG_TMICT:
 		if (old_mode == TIMER_TSC_DEADLINE)
@@ -185,8 +223,9 @@ void lapic_timer_write(struct lapic *l, u32 reg, u32 value)
 	pthread_mutex_unlock(&l->lock);
 }
 
-void lapic_timer_restore(struct lapic *l)
+void lapic_timer_restore(struct lapic *l, u32 old_lvtt)
 {
+	bool tsc = timer_mode(l) == TIMER_TSC_DEADLINE;
 	u32 count;
 
 	pthread_mutex_lock(&l->lock);
@@ -194,10 +233,11 @@ void lapic_timer_restore(struct lapic *l)
 	if (!count && timer_mode(l) == TIMER_PERIODIC)
 		count = lapic_get(l, REG_TMICT);
 	l->divide = divider(lapic_get(l, REG_TDCR));
-	l->tsc_deadline = 0;
-	if (timer_mode(l) == TIMER_TSC_DEADLINE)
+	if (!tsc || (old_lvtt & LVT_TIMER_MODE) != TIMER_TSC_DEADLINE) {
+		l->tsc_deadline = 0;
 		arm(l, UINT64_MAX);
-	else
+	}
+	if (!tsc)
 		start_count(l, count);
 	pthread_mutex_unlock(&l->lock);
 }

@@ -67,7 +67,7 @@ static int irr_highest(struct lapic *l)
 	return top;
 }
 
-static u32 update_ppr(struct lapic *l)
+u32 lapic_update_ppr(struct lapic *l)
 {
 	u32 tpr = lapic_get(l, REG_TPR) & 0xff, isr = l->isr_top >= 0 ? (u32)l->isr_top & 0xf0 : 0;
 	u32 ppr = (tpr & 0xf0) >= isr ? tpr : isr;
@@ -85,7 +85,7 @@ static int deliverable(struct lapic *l)
 	vector = irr_highest(l);
 	if (vector >= 0)
 		pv_eoi_settle(l);
-	return vector >= 0 && (u32)(vector & 0xf0) > (update_ppr(l) & 0xf0) ? vector : -1;
+	return vector >= 0 && (u32)(vector & 0xf0) > (lapic_update_ppr(l) & 0xf0) ? vector : -1;
 }
 
 /* ---- what run.c asks ---- */
@@ -137,7 +137,7 @@ int lapic_accept(struct vcpu *v)
 	vector_clear(l, REG_IRR, (u8)vector);
 	*vector_word(l, REG_ISR, (u8)vector) |= 1u << (vector & 31);
 	l->isr_top = vector;
-	update_ppr(l);
+	lapic_update_ppr(l);
 	if (irr_highest(l) < 0)
 		pv_eoi_offer(l, (u8)vector);
 	return vector;
@@ -165,7 +165,7 @@ void lapic_eoi(struct lapic *l)
 		return;
 	*vector_word(l, REG_ISR, (u8)vector) &= ~(1u << (vector & 31));
 	l->isr_top = vector_highest(l, REG_ISR);
-	update_ppr(l);
+	lapic_update_ppr(l);
 	if (!lapic_eoi_heard(l, (u8)vector))
 		return;
 	if (c->split) {
@@ -183,7 +183,7 @@ void lapic_init_vectors(struct lapic *l)
 {
 	l->isr_top = vector_highest(l, REG_ISR);
 	__atomic_store_n(&l->irr_pending, true, __ATOMIC_SEQ_CST);
-	update_ppr(l);
+	lapic_update_ppr(l);
 }
 
 u64 lapic_get_tpr(struct vcpu *v)
@@ -194,7 +194,7 @@ u64 lapic_get_tpr(struct vcpu *v)
 void lapic_set_tpr(struct vcpu *v, u64 cr8)
 {
 	lapic_put(v->lapic, REG_TPR, (u32)(cr8 & 15) << 4);
-	update_ppr(v->lapic);
+	lapic_update_ppr(v->lapic);
 }
 
 /* ---- local interrupts and messages ---- */
@@ -340,14 +340,15 @@ void lapic_reset(struct lapic *l, bool init_only)
 bool lapic_set_base(struct vcpu *v, u64 value)
 {
 	struct lapic *l = v->lapic;
+	const u64 both = BASE_X2APIC | BASE_ENABLE;
 	u64 old = l->base, known = BASE_BSP | BASE_X2APIC | BASE_ENABLE | (v->cpu.phys_mask & PAGE_MASK);
 
-	if ((value & ~known) || (value & (BASE_X2APIC | BASE_ENABLE)) == BASE_X2APIC)
+	if ((value & ~known) || (value & both) == BASE_X2APIC)
 		return false;
 	l->base = value;
-	if (!(old & BASE_ENABLE) && (value & BASE_ENABLE))
+	if ((value & both) == BASE_ENABLE && (old & both) != BASE_ENABLE)
 		lapic_put(l, REG_ID, v->id << 24);
-	if (lapic_x2(l) && (old & (BASE_X2APIC | BASE_ENABLE)) != (BASE_X2APIC | BASE_ENABLE))
+	else if (lapic_x2(l) && (old & both) != both)
 		set_x2_id(l);
 	vcpu_kick(v);
 	return true;
@@ -363,11 +364,11 @@ static bool wide_ids(const struct vcpu *v)
 int lapic_get_state(struct vcpu *v, struct kvm_lapic_state *s)
 {
 	struct lapic *l = v->lapic;
-	u32 *regs = (u32 *)s->regs;
+	u32 *regs = (u32 *)s->regs, left = lapic_timer_save(l);
 
 	pv_eoi_settle(l);
 	memcpy(s, l->reg, sizeof(l->reg));
-	regs[REG_TMCCT / 4] = lapic_timer_current(l);
+	regs[REG_TMCCT / 4] = left;
 	if (lapic_x2(l) && !wide_ids(v))
 		regs[REG_ID / 4] <<= 24;
 	return 0;
@@ -377,17 +378,17 @@ int lapic_set_state(struct vcpu *v, const struct kvm_lapic_state *s)
 {
 	struct lapic *l = v->lapic;
 	const u32 *regs = (const u32 *)s->regs;
+	u32 old_lvtt = lapic_get(l, REG_LVTT);
 
 	if (lapic_x2(l) && (wide_ids(v) ? regs[REG_ID / 4] : regs[REG_ID / 4] >> 24) != v->id)
 		return -EINVAL;
-	lapic_timer_reset(l);
 	pv_eoi_settle(l);
 	memcpy(l->reg, s, sizeof(l->reg));
 	if (lapic_x2(l))
 		set_x2_id(l);
 	lapic_put(l, REG_VERSION, 0x14 | 5u << 16);
 	lapic_init_vectors(l);
-	lapic_timer_restore(l);
+	lapic_timer_restore(l, old_lvtt);
 	vcpu_kick(v);
 	return 0;
 }

@@ -36,6 +36,7 @@ struct lapic {
 	struct kv_timer timer;
 	u64 deadline; /* atomic: host_now_ns() of the next expiry, UINT64_MAX off */
 	u64 period;   /* ns, of TMICT */
+	bool rang;    /* atomic: its moment has come outside of KVM_RUN */
 	u64 tsc_deadline;
 	u32 divide;
 };
@@ -73,6 +74,7 @@ bool lapic_local(struct lapic *l, u32 lvt);
 int lapic_take(struct lapic *l, const struct apic_message *m);
 void lapic_init_vectors(struct lapic *l); /* irr_pending, isr_top and PPR after the registers were replaced */
 
+u32 lapic_update_ppr(struct lapic *l); /* after TPR or ISR has changed; own thread */
 void lapic_eoi(struct lapic *l);
 bool lapic_eoi_heard(struct lapic *l, u8 vector); /* somebody waits for its end: the IOAPIC, user space */
 
@@ -94,6 +96,9 @@ void lapic_timer_destroy(struct lapic *l);
 void lapic_timer_reset(struct lapic *l);
 void lapic_timer_write(struct lapic *l, u32 reg, u32 value); /* REG_LVTT (mask applied), REG_TMICT, REG_TDCR */
 u32 lapic_timer_current(struct lapic *l);
-void lapic_timer_restore(struct lapic *l); /* after KVM_SET_LAPIC: goes on from TMCCT */
+/* For KVM_GET_LAPIC: TMCCT; what is over is in IRR then. A TSC deadline is left to its MSR, though it be in the past. */
+u32 lapic_timer_save(struct lapic *l);
+/* After KVM_SET_LAPIC: goes on from TMCCT; a TSC deadline stands if that was the mode before. */
+void lapic_timer_restore(struct lapic *l, u32 old_lvtt);
 u64 lapic_timer_tsc_deadline(struct lapic *l);
 void lapic_timer_set_tsc_deadline(struct lapic *l, u64 tsc);
