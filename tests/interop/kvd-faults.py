@@ -374,10 +374,53 @@ def case_unwritten(bed):
         check(fake.ask('dumpxml') == before, f'{words[0]} has changed it', fake.ask('dumpxml'))
     os.rename(folder + '-away', folder)
     fake.ask('setmaxmem', '256M', '--config')
+    # Nobody has asked for it since the daemon came, so that nothing of it is in memory.
+    before = fake.ask('dumpxml')
+    bed.stop()
+    bed.start()
+    with open(bed.path('new.xml'), 'w', encoding='utf-8') as file:
+        file.write(before.replace('262144', '524288'))
+    os.rename(folder, folder + '-away')
+    bed.virsh('define', bed.path('new.xml'), fails=True)
+    os.rename(folder + '-away', folder)
+    check(fake.ask('dumpxml') == before, 'the definition that was not kept is there', fake.ask('dumpxml'))
     bed.stop()
     bed.start()
     check('262144 KiB' in fake.ask('dominfo'), 'another definition', fake.ask('dominfo'))
     bed.virsh('undefine', 'inner')
+
+
+def case_many_rows(bed):
+    """More vCPUs than there may be do not get a row each before they are refused."""
+    bed.bare('rows', "<vcpus><vcpu id='0' enabled='yes' hotpluggable='no'/></vcpus>")
+    check("Invalid value for element 'vcpu'" in bed.virsh('setvcpus', 'rows', '4000000000', '--maximum', '--config', fails=True), 'so many')
+    bed.virsh('setvcpus', 'rows', '255', '--maximum', '--config')
+    check(bed.virsh('dumpxml', 'rows').count('<vcpu id=') == 255, 'another number of rows')
+    bed.virsh('undefine', 'rows')
+
+
+def case_renamed(bed):
+    """A name that no definition may have is no new name either; the variables of its firmware go with it, over nobody else's."""
+    with open(bed.path('uefi.xml'), 'w', encoding='utf-8') as file:
+        file.write("<domain type='qemu'><name>old</name><memory>65536</memory><os firmware='efi'><type machine='q35'>hvm</type></os>"
+                   "<features><acpi/></features></domain>")
+    bed.virsh('define', bed.path('uefi.xml'))
+    for name, words in ('n' * 230, 'longer than 200 bytes'), (' ', 'must not be blank'):
+        check(words in bed.virsh('domrename', 'old', name, fails=True), f'it is called "{name}"')
+    folder = bed.path('data/kvasir/nvram')
+    os.makedirs(folder, exist_ok=True)
+    for name in 'old', 'other':
+        with open(f'{folder}/{name}_VARS.fd', 'w', encoding='utf-8') as file:
+            file.write(name)
+    check('other_VARS.fd' in bed.virsh('domrename', 'old', 'other', fails=True), "another's variables are written over")
+    bed.virsh('domrename', 'old', 'new')
+    check(sorted(os.listdir(folder)) == ['new_VARS.fd', 'other_VARS.fd'], 'other files', os.listdir(folder))
+    with open(f'{folder}/other_VARS.fd', encoding='utf-8') as file:
+        check(file.read() == 'other', "another's variables are lost")
+    bed.stop()
+    bed.start()
+    bed.virsh('undefine', 'new', '--nvram')
+    check(os.listdir(folder) == ['other_VARS.fd'], 'other files', os.listdir(folder))
 
 
 def case_redefined(bed):
