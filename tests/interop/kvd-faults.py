@@ -423,6 +423,42 @@ def case_renamed(bed):
     check(os.listdir(folder) == ['other_VARS.fd'], 'other files', os.listdir(folder))
 
 
+def case_devices(bed):
+    """What becomes of a device's other values when one of them changes; which one is meant; the same card here and there."""
+    def write(xml):
+        with open(bed.path('device.xml'), 'w', encoding='utf-8') as file:
+            file.write(xml)
+        return bed.path('device.xml')
+
+    drive = ("<disk type='file' device='cdrom'><driver name='qemu' type='raw'/>{}<target dev='sda' bus='scsi'/><readonly/>{}"
+             "<address type='drive' controller='0' bus='0' target='0' unit='0'/></disk>")
+    screen = "<graphics type='vnc' port='{}' autoport='{}' passwd='{}'/>"
+    fake = Fake(bed, devices=agent.CHANNEL + drive.format('', '<serial>S1</serial>') + screen.format(-1, 'yes', 'one'))
+    port = fake.ask('vncdisplay')
+    # As people have it from the stored definition: without the port that was chosen.
+    fake.ask('update-device', write(screen.format(-1, 'yes', 'two')), '--live')
+    check(fake.ask('vncdisplay') == port, 'another port', fake.ask('vncdisplay'))
+    check("passwd='two'" in fake.ask('dumpxml', '--security-info'), 'another password')
+    said = fake.ask('update-device', write(screen.format(5999, 'no', 'two')), '--live', fails=True)
+    check('cannot change port settings on vnc graphics' in said, 'another port', said)
+    # A disc comes; what else a drive is stays, and is not said to be something else.
+    fake.ask('update-device', write(drive.format("<source file='/dev/null'/>", '')), '--live')
+    xml = fake.ask('dumpxml')
+    check("<source file='/dev/null'/>" in xml and '<serial>S1</serial>' in xml, 'another drive', xml)
+    said = fake.ask('update-device', write(drive.format('', '<serial>S2</serial>')), '--live', fails=True)
+    check("cannot modify field 'serial'" in said, 'another serial', said)
+    said = fake.ask('update-device', write(drive.format('', '').replace("type='raw'", "type='raw' cache='none'")), '--live', fails=True)
+    check("cannot modify field 'cache'" in said, 'another cache', said)
+    # One address for a card that is made up, in both definitions.
+    fake.ask('attach-device', write("<interface type='user'/>"), '--live', '--config')
+    macs = [re.search("mac address='(.*)'", fake.ask('dumpxml', *words))[1] for words in ([], ['--inactive'])]
+    check(macs[0] == macs[1], 'two addresses', macs)
+    fake.ask('attach-device', write("<interface type='user'/>"), '--config')
+    said = fake.ask('detach-device', write("<interface type='user'/>"), '--config', fails=True)
+    check('multiple devices' in said, 'one of two cards goes', said)
+    fake.end()
+
+
 def case_redefined(bed):
     """Networks and pools whose new definition cannot be written are as they were."""
     bed.stop()
