@@ -169,6 +169,31 @@ bool subject_describe(struct call *call, const char *object, GVariant *ref, GVar
 	return true;
 }
 
+/* As the definition has it when it is read: a name or UUID of another namespace is not its own, an empty one is none. */
+static char *text_of(const xmlNode *n, const char *name)
+{
+	xmlChar *text = n->type == XML_ELEMENT_NODE && n->ns == n->parent->ns && xmlStrEqual(n->name, BAD_CAST name)
+				? xmlNodeGetContent(n)
+				: NULL;
+	char *copy = text && *text ? g_strdup((const char *)text) : NULL;
+
+	xmlFree(text);
+	return copy;
+}
+
+/* The first counts, so that nobody is asked about another. */
+static void add_first(const xmlNode *root, const char *name, const char *key, GVariantBuilder *details)
+{
+	for (const xmlNode *n = root ? root->children : NULL; n; n = n->next) {
+		g_autofree char *text = text_of(n, name);
+
+		if (!text)
+			continue;
+		add(details, key, text);
+		return;
+	}
+}
+
 void subject_describe_xml(const char *object, const char *xml, GVariantBuilder *details)
 {
 	unsigned kind = kind_of(object);
@@ -176,15 +201,7 @@ void subject_describe_xml(const char *object, const char *xml, GVariantBuilder *
 		xmlReadMemory(xml, strlen(xml), "definition", NULL, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
 	xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
 
-	for (xmlNode *n = root ? root->children : NULL; n; n = n->next) {
-		bool name = xmlStrEqual(n->name, BAD_CAST "name");
-		xmlChar *text = n->type == XML_ELEMENT_NODE && (name || xmlStrEqual(n->name, BAD_CAST "uuid"))
-					? xmlNodeGetContent(n)
-					: NULL;
-
-		if (text)
-			add(details, name ? kinds[kind].name : kinds[kind].uuid, (const char *)text);
-		xmlFree(text);
-	}
+	add_first(root, "name", kinds[kind].name, details);
+	add_first(root, "uuid", kinds[kind].uuid, details);
 	xmlFreeDoc(doc);
 }

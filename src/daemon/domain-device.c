@@ -121,10 +121,27 @@ static bool detach_alias(struct domain *d, struct domain_def *def, const char *a
 	return rpc_fail(error, VIR_ERR_DEVICE_MISSING, "no device found with alias %s", alias);
 }
 
+/* What is made up for a card is made up once: NULL, or its XML with the address that config's has got. */
+static char *with_address(const struct domain_def *config, const char *xml)
+{
+	g_autoptr(xmlDoc) doc = model_xml_parse(xml, -1, NULL, NULL);
+	xmlNode *device = doc ? xmlDocGetRootElement(doc) : NULL, *card, *last = NULL;
+
+	if (!device || strcmp((const char *)device->name, "interface") || xml_child(device, "mac"))
+		return NULL;
+	for (unsigned i = 0; (card = domain_def_device(config, "interface", i)); i++)
+		last = card;
+	if (!last)
+		return NULL;
+	xml_set(device, "mac/@address", xml_text(last, "mac/@address"));
+	return model_xml_format(device);
+}
+
 /* The stored one is changed in a copy first, so that both are changed or none. */
 static bool change(struct call *call, struct domain *d, const char *xml, guint32 flags, change_func *func, GError **error)
 {
 	g_autoptr(DomainDef) copy = NULL;
+	g_autofree char *same = NULL;
 	struct domain_def *stored;
 
 	if (!call_check_flags(call, flags, MODIFY_LIVE | MODIFY_CONFIG | DEVICE_FORCE, error) ||
@@ -139,8 +156,10 @@ static bool change(struct call *call, struct domain *d, const char *xml, guint32
 		    (d->hv->driver->check && !d->hv->driver->check(d->hv, copy, error)))
 			return false;
 	}
+	if (copy && func == attach_to)
+		same = with_address(copy, xml);
 	if (flags & MODIFY_LIVE) {
-		if (!func(d, d->live, xml, true, error))
+		if (!func(d, d->live, same ? same : xml, true, error))
 			return false;
 		if (d->hv->driver->store_status)
 			d->hv->driver->store_status(d);

@@ -46,12 +46,11 @@ static struct domain_def *parse(struct hv *hv, const char *xml, bool validate, G
 	return g_steal_pointer(&def);
 }
 
+/* old NULL: it was not parsed, and is read again when it is asked for. */
 static void take_back(struct domain *d, struct domain_def *old, bool was_persistent)
 {
-	if (old) {
-		domain_def_free(d->def);
-		d->def = old;
-	}
+	domain_def_free(d->def);
+	d->def = old;
 	d->persistent = was_persistent;
 }
 
@@ -384,6 +383,8 @@ static bool may_rename(const struct domain *d, const char *name, GError **error)
 	for (const char *c = name; *c; c++)
 		if (g_ascii_iscntrl(*c))
 			return rpc_fail(error, VIR_ERR_XML_DETAIL, "invalid char in name: %c", *c);
+	if (!domain_def_check_name(name, error))
+		return false;
 	if (domain_is_active(d))
 		return rpc_fail(error, VIR_ERR_OPERATION_INVALID, "cannot rename active domain");
 	if (!d->persistent)
@@ -408,6 +409,11 @@ static void set_name(struct domain *d, const char *name)
 	g_hash_table_insert(d->hv->names, d->name, d);
 }
 
+static bool move_files(struct domain *d, const char *from, const char *to, GError **error)
+{
+	return !d->hv->driver->move || d->hv->driver->move(d, from, to, error);
+}
+
 static bool rename_func(struct call *call, struct domain *d, GVariant *args, GVariant **ret, GError **error)
 {
 	g_autofree char *name = NULL, *old = NULL;
@@ -417,14 +423,19 @@ static bool rename_func(struct call *call, struct domain *d, GVariant *args, GVa
 	g_variant_get_child(args, 2, "u", &flags);
 	if (!call_check_flags(call, flags, 0, error) || !may_rename(d, name, error) || !domain_stored_def(d, error))
 		return false;
-	if (d->hv->driver->unstore && !d->hv->driver->unstore(d, error))
-		return false;
 	old = g_strdup(d->name);
+	if (!move_files(d, old, name, error))
+		return false;
+	if (d->hv->driver->unstore && !d->hv->driver->unstore(d, error)) {
+		move_files(d, name, old, NULL);
+		return false;
+	}
 	domain_event_lifecycle(d, LIFE_UNDEFINED, UNDEFINED_RENAMED);
 	set_name(d, name);
 	if (!domain_store(d, error)) {
 		set_name(d, old);
 		domain_store(d, NULL);
+		move_files(d, name, old, NULL);
 		return false;
 	}
 	domain_event_lifecycle(d, LIFE_DEFINED, DEFINED_RENAMED);

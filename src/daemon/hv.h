@@ -83,6 +83,8 @@ struct hv_driver {
 	void (*store_status)(struct domain *d);
 	/* What else goes with a definition: firmware variables, as VIR_DOMAIN_UNDEFINE_… flags say. */
 	bool (*undefine)(struct domain *d, unsigned flags, GError **error); /* (waits) */
+	/* It gets another name: what is found by it, of one that is off. Never over what is there. NULL: nothing is. */
+	bool (*move)(struct domain *d, const char *from, const char *to, GError **error);
 
 	/*
 	 * Life. On success the callback has set id, state, live def (domain_set_state(), domain_stopped()), which also tells

@@ -320,6 +320,12 @@ def access(bed, authority, kvd):
                  ['pool-info', 'default-pool'], ['pool-destroy', 'default-pool'], ['define', path], ['create', path]):
         status, text = mine(*line)
         check(status != 0 and ('denied access' in text or 'failed to get' in text), f'{line}', text)
+    # Only one of two names is what it would be called: who asks polkit must not be told of the other.
+    for first, second in (XML.format('other', OTHER), "<name>test</name>"), (XML.format('other', OTHER), "<name xmlns='urn:x'>test</name>"):
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write(first.replace('</name>', '</name>' + second, 1))
+        status, text = mine('define', path)
+        check(status != 0, f'defined with {second}', text)
     with open(path, 'w', encoding='utf-8') as file:
         file.write("<network><name>mine</name><bridge name='b9'/><ip address='10.9.0.1' netmask='255.255.255.0'/></network>")
     status, text = mine('net-define', path)

@@ -374,10 +374,89 @@ def case_unwritten(bed):
         check(fake.ask('dumpxml') == before, f'{words[0]} has changed it', fake.ask('dumpxml'))
     os.rename(folder + '-away', folder)
     fake.ask('setmaxmem', '256M', '--config')
+    # Nobody has asked for it since the daemon came, so that nothing of it is in memory.
+    before = fake.ask('dumpxml')
+    bed.stop()
+    bed.start()
+    with open(bed.path('new.xml'), 'w', encoding='utf-8') as file:
+        file.write(before.replace('262144', '524288'))
+    os.rename(folder, folder + '-away')
+    bed.virsh('define', bed.path('new.xml'), fails=True)
+    os.rename(folder + '-away', folder)
+    check(fake.ask('dumpxml') == before, 'the definition that was not kept is there', fake.ask('dumpxml'))
     bed.stop()
     bed.start()
     check('262144 KiB' in fake.ask('dominfo'), 'another definition', fake.ask('dominfo'))
     bed.virsh('undefine', 'inner')
+
+
+def case_many_rows(bed):
+    """More vCPUs than there may be do not get a row each before they are refused."""
+    bed.bare('rows', "<vcpus><vcpu id='0' enabled='yes' hotpluggable='no'/></vcpus>")
+    check("Invalid value for element 'vcpu'" in bed.virsh('setvcpus', 'rows', '4000000000', '--maximum', '--config', fails=True), 'so many')
+    bed.virsh('setvcpus', 'rows', '255', '--maximum', '--config')
+    check(bed.virsh('dumpxml', 'rows').count('<vcpu id=') == 255, 'another number of rows')
+    bed.virsh('undefine', 'rows')
+
+
+def case_renamed(bed):
+    """A name that no definition may have is no new name either; the variables of its firmware go with it, over nobody else's."""
+    with open(bed.path('uefi.xml'), 'w', encoding='utf-8') as file:
+        file.write("<domain type='qemu'><name>old</name><memory>65536</memory><os firmware='efi'><type machine='q35'>hvm</type></os>"
+                   "<features><acpi/></features></domain>")
+    bed.virsh('define', bed.path('uefi.xml'))
+    for name, words in ('n' * 230, 'longer than 200 bytes'), (' ', 'must not be blank'):
+        check(words in bed.virsh('domrename', 'old', name, fails=True), f'it is called "{name}"')
+    folder = bed.path('data/kvasir/nvram')
+    os.makedirs(folder, exist_ok=True)
+    for name in 'old', 'other':
+        with open(f'{folder}/{name}_VARS.fd', 'w', encoding='utf-8') as file:
+            file.write(name)
+    check('other_VARS.fd' in bed.virsh('domrename', 'old', 'other', fails=True), "another's variables are written over")
+    bed.virsh('domrename', 'old', 'new')
+    check(sorted(os.listdir(folder)) == ['new_VARS.fd', 'other_VARS.fd'], 'other files', os.listdir(folder))
+    with open(f'{folder}/other_VARS.fd', encoding='utf-8') as file:
+        check(file.read() == 'other', "another's variables are lost")
+    bed.stop()
+    bed.start()
+    bed.virsh('undefine', 'new', '--nvram')
+    check(os.listdir(folder) == ['other_VARS.fd'], 'other files', os.listdir(folder))
+
+
+def case_devices(bed):
+    """What becomes of a device's other values when one of them changes; which one is meant; the same card here and there."""
+    def write(xml):
+        with open(bed.path('device.xml'), 'w', encoding='utf-8') as file:
+            file.write(xml)
+        return bed.path('device.xml')
+
+    drive = ("<disk type='file' device='cdrom'><driver name='qemu' type='raw'/>{}<target dev='sda' bus='scsi'/><readonly/>{}"
+             "<address type='drive' controller='0' bus='0' target='0' unit='0'/></disk>")
+    screen = "<graphics type='vnc' port='{}' autoport='{}' passwd='{}'/>"
+    fake = Fake(bed, devices=agent.CHANNEL + drive.format('', '<serial>S1</serial>') + screen.format(-1, 'yes', 'one'))
+    port = fake.ask('vncdisplay')
+    # As people have it from the stored definition: without the port that was chosen.
+    fake.ask('update-device', write(screen.format(-1, 'yes', 'two')), '--live')
+    check(fake.ask('vncdisplay') == port, 'another port', fake.ask('vncdisplay'))
+    check("passwd='two'" in fake.ask('dumpxml', '--security-info'), 'another password')
+    said = fake.ask('update-device', write(screen.format(5999, 'no', 'two')), '--live', fails=True)
+    check('cannot change port settings on vnc graphics' in said, 'another port', said)
+    # A disc comes; what else a drive is stays, and is not said to be something else.
+    fake.ask('update-device', write(drive.format("<source file='/dev/null'/>", '')), '--live')
+    xml = fake.ask('dumpxml')
+    check("<source file='/dev/null'/>" in xml and '<serial>S1</serial>' in xml, 'another drive', xml)
+    said = fake.ask('update-device', write(drive.format('', '<serial>S2</serial>')), '--live', fails=True)
+    check("cannot modify field 'serial'" in said, 'another serial', said)
+    said = fake.ask('update-device', write(drive.format('', '').replace("type='raw'", "type='raw' cache='none'")), '--live', fails=True)
+    check("cannot modify field 'cache'" in said, 'another cache', said)
+    # One address for a card that is made up, in both definitions.
+    fake.ask('attach-device', write("<interface type='user'/>"), '--live', '--config')
+    macs = [re.search("mac address='(.*)'", fake.ask('dumpxml', *words))[1] for words in ([], ['--inactive'])]
+    check(macs[0] == macs[1], 'two addresses', macs)
+    fake.ask('attach-device', write("<interface type='user'/>"), '--config')
+    said = fake.ask('detach-device', write("<interface type='user'/>"), '--config', fails=True)
+    check('multiple devices' in said, 'one of two cards goes', said)
+    fake.end()
 
 
 def case_redefined(bed):

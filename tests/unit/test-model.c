@@ -100,6 +100,14 @@ static void test_documents_refused(void **state)
 
 /* ---- what is refused ---- */
 
+#define RNG(alias) "<rng model='virtio'><backend model='random'/><alias name='" alias "'/></rng>"
+#define PORT(name)                                                                                                             \
+	"<channel type='unix'><target type='virtio' name='" name "'/>"                                                         \
+	"<address type='virtio-serial' controller='0' bus='0' port='3'/></channel>"
+#define DRIVE(target, unit)                                                                                                    \
+	"<disk type='file'><source file='/a'/><target dev='" target "' bus='sata'/>"                                           \
+	"<address type='drive' controller='0' bus='0' target='0' unit='" unit "'/></disk>"
+
 static void test_refused(void **state)
 {
 	static const struct {
@@ -137,6 +145,14 @@ static void test_refused(void **state)
 		{ PC("<rng model='virtio'><backend model='random'/><address type='pci' bus='0' slot='31' function='0'/></rng>"
 		     "<rng model='virtio'><backend model='random'/><address type='pci' bus='0' slot='31' function='0'/></rng>"),
 		  VIR_ERR_XML_ERROR, "double use of PCI Address 0000:00:1f.0" },
+		{ HEAD "<name xmlns='urn:u'>b</name><os><type>hvm</type></os></domain>", VIR_ERR_CONFIG_UNSUPPORTED,
+		  "element <name> in <domain> is not known" },
+		{ "<domain type='kvm' xmlns='urn:u'><name xmlns=''>b</name><name>a</name><memory>1</memory><os><type>hvm</type></os>"
+		  "</domain>",
+		  VIR_ERR_CONFIG_UNSUPPORTED, "element <name> in <domain> is not known" },
+		{ PC(RNG("ua-a") RNG("ua-a")), VIR_ERR_CONFIG_UNSUPPORTED, "non unique alias detected: ua-a" },
+		{ PC(PORT("a") PORT("b")), VIR_ERR_XML_ERROR, "virtio serial port 3 on controller 0 is already occupied" },
+		{ PC(DRIVE("sda", "0") DRIVE("sdb", "00")), VIR_ERR_XML_ERROR, "Found duplicate drive address for disk" },
 		{ HEAD "<os><type machine='pc'>hvm</type></os></domain>", VIR_ERR_CONFIG_UNSUPPORTED, "machine type 'pc'" },
 		{ HEAD "<os><type machine='micro'>hvm</type></os></domain>", VIR_ERR_CONFIG_UNSUPPORTED, "needs <kernel>" },
 		{ HEAD "<os><type arch='aarch64'>hvm</type></os></domain>", VIR_ERR_CONFIG_UNSUPPORTED, "arch 'aarch64'" },
@@ -306,6 +322,21 @@ static void test_find(void **state)
 	find(def, "<input type='tablet' bus='usb'/>", "alias/@name", "input0");
 	find(def, "<input type='keyboard' bus='usb'/>", "", NULL);
 	find(def, "<controller type='usb' index='0'/>", "@model", "qemu-xhci");
+	find(def, "<controller type='usb' index='00'/>", "@model", "qemu-xhci");
+}
+
+/* Of what does not say which is meant there may be one alone; an alias that nobody may choose is none. */
+static void test_find_one(void **state)
+{
+	g_autoptr(DomainDef) def = parse(PC(NIC "<interface type='user'/>" RNG("ua-a,b")), 0);
+	xmlNode *like = device(def, "<interface type='user'/>", DEF_LOOSE);
+	g_autoptr(GError) error = NULL;
+
+	assert_null(domain_def_find_device(def, like, &error));
+	assert_true(g_error_matches(error, RPC_ERRORS, VIR_ERR_OPERATION_FAILED));
+	assert_non_null(strstr(error->message, "multiple devices"));
+	assert_null(xml_text(domain_def_device(def, "rng", 0), "alias/@name"));
+	xmlFreeNode(like);
 }
 
 static void test_update(void **state)
@@ -463,6 +494,7 @@ int main(void)
 		cmocka_unit_test(test_attach),
 		cmocka_unit_test(test_attach_live),
 		cmocka_unit_test(test_find),
+		cmocka_unit_test(test_find_one),
 		cmocka_unit_test(test_update),
 		cmocka_unit_test(test_remove),
 		cmocka_unit_test(test_live),

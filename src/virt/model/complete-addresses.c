@@ -48,19 +48,25 @@ static bool complete_drives(struct completion *c, GError **error)
 }
 
 /* Ports in use of each controller, as bits: 0 is a console's, 31 there is not. */
-static guint32 *serial_ports(struct completion *c)
+static guint32 *serial_ports(struct completion *c, GError **error)
 {
-	guint32 *used = g_new(guint32, CONTROLLERS_MAX);
+	g_autofree guint32 *used = g_new(guint32, CONTROLLERS_MAX);
 
 	for (unsigned i = 0; i < CONTROLLERS_MAX; i++)
 		used[i] = 1 | 1u << SERIAL_PORTS;
 	for (xmlNode *d = first_device(c, "channel"); d; d = xml_next(d)) {
 		guint64 port = number_or(d, "address/@port", SERIAL_PORTS), controller = number_or(d, "address/@controller", 0);
 
-		if (xml_is(d, "address/@type", "virtio-serial") && controller < CONTROLLERS_MAX && port < SERIAL_PORTS)
-			used[controller] |= 1u << port;
+		if (!xml_is(d, "address/@type", "virtio-serial") || controller >= CONTROLLERS_MAX || port >= SERIAL_PORTS)
+			continue;
+		if (port && used[controller] >> port & 1) {
+			rpc_fail(error, VIR_ERR_XML_ERROR, "virtio serial port %u on controller %u is already occupied",
+				 (unsigned)port, (unsigned)controller);
+			return NULL;
+		}
+		used[controller] |= 1u << port;
 	}
-	return used;
+	return g_steal_pointer(&used);
 }
 
 /* The first controller that has room, or a new one if none has; CONTROLLERS_MAX: no more. */
@@ -75,9 +81,9 @@ static unsigned roomy_controller(struct completion *c, const guint32 *used)
 
 static bool complete_serial_ports(struct completion *c, GError **error)
 {
-	g_autofree guint32 *used = serial_ports(c);
+	g_autofree guint32 *used = serial_ports(c, error);
 
-	for (xmlNode *d = first_device(c, "channel"); d; d = xml_next(d)) {
+	for (xmlNode *d = used ? first_device(c, "channel") : NULL; d; d = xml_next(d)) {
 		unsigned controller;
 
 		if (!xml_is(d, "target/@type", "virtio") || xml_child(d, "address"))
@@ -93,7 +99,7 @@ static bool complete_serial_ports(struct completion *c, GError **error)
 		set_number(d, "address/@port", (guint64)g_bit_nth_lsf(~used[controller], -1));
 		used[controller] |= 1u << g_bit_nth_lsf(~used[controller], -1);
 	}
-	return true;
+	return used;
 }
 
 static bool is_usb(const xmlNode *d)

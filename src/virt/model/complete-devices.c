@@ -239,11 +239,18 @@ static const struct {
 	{ "rng", complete_rng },	   { "panic", complete_panic },	   { "vsock", complete_vsock },
 };
 
+/* As libvirt has it: of what else it may be, nothing is kept. */
+static bool is_users_alias(const char *alias)
+{
+	return g_str_has_prefix(alias, "ua-") &&
+	       !alias[strspn(alias, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")];
+}
+
 bool complete_device(struct completion *c, xmlNode *device, GError **error)
 {
 	const char *alias = xml_text(device, "alias/@name");
 
-	if (alias && strncmp(alias, "ua-", 3) && !(c->flags & DEF_LIVE))
+	if (alias && !is_users_alias(alias) && !(c->flags & DEF_LIVE))
 		xml_set(device, "alias", NULL);
 	for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++)
 		if (xmlStrEqual(device->name, BAD_CAST kinds[i].kind))
@@ -263,6 +270,21 @@ static bool check_boot_order(struct completion *c, GError **error)
 		if (order && !g_hash_table_add(seen, (char *)order))
 			return rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED, "boot order '%s' used for more than one device",
 					order);
+	}
+	return true;
+}
+
+static bool check_aliases(struct completion *c, GError **error)
+{
+	g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+	const xmlNode *console = first_device(c, "console");
+	bool has_twin = xml_is(console, "target/@type", "serial");
+
+	for (xmlNode *d = c->devices->children; d; d = d->next) {
+		const char *alias = xml_text(d, "alias/@name");
+
+		if (alias && is_users_alias(alias) && !(has_twin && d == console) && !g_hash_table_add(seen, (char *)alias))
+			return rpc_fail(error, VIR_ERR_CONFIG_UNSUPPORTED, "non unique alias detected: %s", alias);
 	}
 	return true;
 }
@@ -367,7 +389,7 @@ bool complete_devices(struct completion *c, GError **error)
 		if (!complete_device(c, d, error))
 			return false;
 	}
-	if (!check_disk_targets(c, error) || !check_boot_order(c, error))
+	if (!check_disk_targets(c, error) || !check_boot_order(c, error) || !check_aliases(c, error))
 		return false;
 	sort_disks(c);
 	if (!complete_twins(c, error))

@@ -9,10 +9,8 @@
 
 enum { UUID_TEXT = 37 };
 
-static bool check_name(struct completion *c, GError **error)
+bool domain_def_check_name(const char *name, GError **error)
 {
-	const char *name = xml_text(c->root, "name");
-
 	if (strchr(name, '/'))
 		return rpc_fail(error, VIR_ERR_XML_ERROR, "name %s cannot contain '/'", name);
 	if (strchr(name, '\n') || strspn(name, " \t") == strlen(name))
@@ -247,7 +245,7 @@ static void complete_clock(struct completion *c)
 
 bool complete_domain(struct completion *c, GError **error)
 {
-	if (!check_name(c, error))
+	if (!domain_def_check_name(xml_text(c->root, "name"), error))
 		return false;
 	complete_uuid(c);
 	if (!complete_memory(c, error) || !complete_vcpus(c, error) || !complete_os(c, error))

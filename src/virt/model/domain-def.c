@@ -391,20 +391,16 @@ static bool same_address(const xmlNode *d, const xmlNode *like)
 
 static bool is_like(const xmlNode *d, const xmlNode *like)
 {
-	bool known = false;
-
 	if (!same(d, like, "alias/@name") || !same_address(d, like))
 		return false;
 	for (unsigned i = 0; i < G_N_ELEMENTS(identities); i++) {
 		if (strcmp(identities[i].kind, (const char *)like->name))
 			continue;
-		for (unsigned j = 0; j < G_N_ELEMENTS(identities[i].paths) && identities[i].paths[j]; j++) {
-			known = known || xml_text(like, identities[i].paths[j]);
+		for (unsigned j = 0; j < G_N_ELEMENTS(identities[i].paths) && identities[i].paths[j]; j++)
 			if (!same(d, like, identities[i].paths[j]))
 				return false;
-		}
 	}
-	return known || xml_child(like, "address") || xml_child(like, "alias") || !xml_next(d);
+	return true;
 }
 
 /* libvirt's words where scripts may look for them. */

@@ -65,6 +65,8 @@ void domain_def_set_vcpu(struct domain_def *def, unsigned index, bool enabled);
 void domain_def_set_vcpus(struct domain_def *def, unsigned n, bool hotpluggable);
 void domain_def_set_vcpus_max(struct domain_def *def, unsigned n);
 void domain_def_set_text(struct domain_def *def, const char *path, const char *text); /* NULL: removed */
+/* What a definition may not have as its name, and so neither as a new one. */
+bool domain_def_check_name(const char *name, GError **error);
 
 /* What is kept and has no effect on our machine, "features/hyperv/relaxed": g_strfreev(). For a user who asks. */
 char **domain_def_hints(const struct domain_def *def);

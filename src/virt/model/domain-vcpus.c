@@ -12,6 +12,8 @@
 #include "message.h"
 #include "model-xml.h"
 
+enum { VCPUS_MAX = 255 }; /* as the fields have it */
+
 static unsigned count_of(const xmlNode *root, unsigned *ret_max)
 {
 	*ret_max = (unsigned)number_or(root, "vcpu", 1);
@@ -211,7 +213,7 @@ void domain_def_set_vcpus_max(struct domain_def *def, unsigned n)
 	g_autofree struct domain_vcpu *vcpus = NULL;
 
 	domain_def_set_text(def, "vcpu", most);
-	if (!xml_child(root, "vcpus")) {
+	if (!xml_child(root, "vcpus") || n > VCPUS_MAX) { /* so many nobody reads: there need be no rows */
 		domain_def_set_text(def, "vcpu/@current", number);
 		return;
 	}

@@ -68,6 +68,7 @@ static bool check_word(struct value *v, GError **error)
 static bool check_count(struct value *v, GError **error)
 {
 	guint64 from = 0, to = G_MAXUINT64, n;
+	g_autofree char *text = NULL;
 
 	if (v->row->values && *v->row->values) {
 		char *end;
@@ -77,6 +78,8 @@ static bool check_count(struct value *v, GError **error)
 	}
 	if (!g_ascii_string_to_unsigned(v->text, 10, from, to, &n, NULL))
 		return invalid(v, " Expected non-negative integer value", error);
+	text = g_strdup_printf("%" G_GUINT64_FORMAT, n); /* what is compared as a text is one number under one name */
+	replace(v, text);
 	return true;
 }
 

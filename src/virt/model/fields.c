@@ -178,6 +178,8 @@ static bool check_child(xmlNode *node, const struct part *part, xmlNode *c, unsi
 	unsigned row_flags = hit.row ? hit.row->flags : 0;
 	struct part inside;
 
+	if ((!c->ns || !c->ns->prefix) && c->ns != node->ns) /* of somebody else's, whatever it is called */
+		return refuse(node, name, false, false, error);
 	if (!hit.at)
 		return flags & DEF_TEST || refuse(node, name, false, false, error);
 	if (row_flags & FIELD_LIVE && !(flags & DEF_LIVE)) {

@@ -90,7 +90,7 @@ static bool check_rest(const xmlNode *before, const xmlNode *after, GError **err
 	return true;
 }
 
-bool kv_update_card(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error)
+bool kv_update_card(struct kv_machine *m, const xmlNode *before, xmlNode *after, GError **error)
 {
 	bool was = !xml_is(before, "link/@state", "down"), is = !xml_is(after, "link/@state", "down");
 	g_autofree char *alias = g_strdup(xml_text(before, "alias/@name") ?: "net0");

@@ -278,6 +278,26 @@ static bool undefine(struct domain *d, unsigned flags, GError **error)
 	return unlink(nvram) == 0 || kv_fail_errno(error, errno, "failed to remove nvram: %s", nvram);
 }
 
+/* Firmware's variables, if their place is made of the name. */
+static bool move(struct domain *d, const char *from, const char *to, GError **error)
+{
+	g_autoptr(DomainDef) def = domain_def_copy(d->def);
+	g_autofree char *old = NULL, *new = NULL;
+	struct command_paths paths;
+
+	kv_paths(d->hv->own, d->hv, NULL, &paths);
+	domain_def_set_text(def, "name", from);
+	old = command_nvram_path(domain_def_root(def), &paths);
+	domain_def_set_text(def, "name", to);
+	new = command_nvram_path(domain_def_root(def), &paths);
+	if (!old || !strcmp(old, new) || access(old, F_OK) < 0)
+		return true;
+	if (access(new, F_OK) == 0)
+		return rpc_fail(error, VIR_ERR_OPERATION_INVALID,
+				"cannot rename domain: its nvram would go to '%s', which is there already", new);
+	return rename(old, new) == 0 || kv_fail_errno(error, errno, "cannot rename nvram '%s' to '%s'", old, new);
+}
+
 static bool store_object(struct hv *hv, enum object_kind kind, const char *name, const char *uuid, const char *xml,
 			 bool autostart, GError **error)
 {
@@ -307,6 +327,7 @@ const struct hv_driver kv_driver = {
 	.unstore = unstore,
 	.store_status = kv_store_status,
 	.undefine = undefine,
+	.move = move,
 	.storage = &pools_files,
 	.store_object = store_object,
 	.network_check = kv_network_check,

@@ -475,7 +475,41 @@ bool kv_detach(struct domain *d, xmlNode *node, bool *ret_later, GError **error)
 
 /* ---- changes ---- */
 
-static bool change_medium(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error)
+/* What after says of a drive beside its disc is what the drive is. */
+static bool check_drive(const xmlNode *before, const xmlNode *after, GError **error)
+{
+	static const char *const texts[] = {"serial", "wwn", "vendor", "product"};
+	const xmlNode *driver = xml_child(after, "driver");
+
+	for (const xmlAttr *a = driver ? driver->properties : NULL; a; a = a->next) {
+		g_autofree char *path = g_strconcat("driver/@", (const char *)a->name, NULL);
+
+		if (strcmp(path, "driver/@type") && g_strcmp0(xml_text(before, path), xml_text(after, path)))
+			return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED,
+					"cannot modify field '%s' (or it's parts) of the disk", (const char *)a->name);
+	}
+	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
+		if (xml_text(after, texts[i]) && g_strcmp0(xml_text(before, texts[i]), xml_text(after, texts[i])))
+			return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED,
+					"cannot modify field '%s' (or it's parts) of the disk", texts[i]);
+	return true;
+}
+
+/* Elements that after has not, but for one, and attributes. */
+static void keep(const xmlNode *before, xmlNode *after, const char *except)
+{
+	for (const xmlAttr *a = before->properties; a; a = a->next) {
+		g_autofree char *path = g_strconcat("@", (const char *)a->name, NULL);
+
+		xml_default(after, path, xml_text(before, path));
+	}
+	for (xmlNode *n = before->children; n; n = n->next)
+		if (n->type == XML_ELEMENT_NODE && strcmp((const char *)n->name, except) &&
+		    !xml_child(after, (const char *)n->name))
+			xmlAddChild(after, xmlDocCopyNode(n, after->doc, 1));
+}
+
+static bool change_medium(struct kv_machine *m, const xmlNode *before, xmlNode *after, GError **error)
 {
 	const char *id = command_id(before);
 	g_autofree char *file = NULL;
@@ -483,6 +517,11 @@ static bool change_medium(struct kv_machine *m, const xmlNode *before, const xml
 
 	if (!xml_is(before, "@device", "cdrom"))
 		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "this disk doesn't support update");
+	if (!check_drive(before, after, error))
+		return false;
+	keep(before, after, "source");
+	if (xml_child(before, "driver"))
+		keep(xml_child(before, "driver"), xml_child(after, "driver"), "");
 	if (!command_disk_file(after, &file, error))
 		return false;
 	args = file ? kv_args("id", id, "filename", file, "format", xml_text(after, "driver/@type") ?: "raw", NULL)
@@ -491,21 +530,52 @@ static bool change_medium(struct kv_machine *m, const xmlNode *before, const xml
 	return kv_do(m, file ? "blockdev-change-medium" : "eject", args, error);
 }
 
-static bool change_password(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error)
+/* A port that was chosen stays what it is when after lets one be chosen. */
+static bool check_screen(const xmlNode *before, const xmlNode *after, GError **error)
 {
-	const char *password = xml_text(after, "@passwd");
+	static const char *const paths[] = {"@port", "@websocket"};
+	const char *listen = xml_text(after, "listen/@address"), *keymap = xml_text(after, "@keymap");
 
-	if (!g_strcmp0(password, xml_text(before, "@passwd")))
-		return true;
-	if (!password)
+	if (!xml_is(after, "listen/@type", xml_text(before, "listen/@type") ?: "") ||
+	    (listen && !xml_is(before, "listen/@address", listen)))
+		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "cannot change listen address setting on vnc graphics");
+	for (unsigned i = 0; i < G_N_ELEMENTS(paths); i++) {
+		const char *port = xml_text(after, paths[i]);
+
+		if (port && strcmp(port, "-1") && strcmp(port, "0") && !xml_is(before, paths[i], port))
+			return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "cannot change port settings on vnc graphics");
+	}
+	return !keymap || xml_is(before, "@keymap", keymap) ||
+	       rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED, "cannot change keymap setting on vnc graphics");
+}
+
+static void keep_screen(const xmlNode *before, xmlNode *after)
+{
+	static const char *const paths[] = {"@port", "@autoport", "@websocket", "@listen", "@socket", "listen"};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(paths); i++)
+		xml_set(after, paths[i], NULL);
+	keep(before, after, "");
+}
+
+static bool change_password(struct kv_machine *m, const xmlNode *before, xmlNode *after, GError **error)
+{
+	g_autofree char *password = g_strdup(xml_text(after, "@passwd"));
+
+	if (!check_screen(before, after, error))
+		return false;
+	if (!password && xml_text(before, "@passwd"))
 		return rpc_fail(error, VIR_ERR_OPERATION_UNSUPPORTED,
 				"a VNC password cannot be taken away while the machine runs");
+	keep_screen(before, after);
+	if (!g_strcmp0(password, xml_text(before, "@passwd")))
+		return true;
 	return kv_do(m, "set_password", kv_args("protocol", "vnc", "password", password, NULL), error);
 }
 
 static const struct {
 	const char *kind;
-	bool (*update)(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error);
+	bool (*update)(struct kv_machine *m, const xmlNode *before, xmlNode *after, GError **error);
 } updates[] = {{"disk", change_medium}, {"interface", kv_update_card}, {"graphics", change_password}};
 
 bool kv_update(struct domain *d, xmlNode *before, xmlNode *after, GError **error)

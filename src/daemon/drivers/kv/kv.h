@@ -210,7 +210,7 @@ bool kv_detach(struct domain *d, xmlNode *node, bool *ret_later, GError **error)
 void kv_remove_backends(struct kv_machine *m, const char *alias); /* later, in a worker */
 bool kv_update(struct domain *d, xmlNode *before, xmlNode *after, GError **error);
 /* card.c: (waits) */
-bool kv_update_card(struct kv_machine *m, const xmlNode *before, const xmlNode *after, GError **error);
+bool kv_update_card(struct kv_machine *m, const xmlNode *before, xmlNode *after, GError **error);
 bool kv_set_memory(struct domain *d, guint64 kib, GError **error);
 bool kv_set_vcpu(struct domain *d, unsigned index, bool on, GError **error); /* hotplug-vcpu.c */
 bool kv_vcpu_left(struct kv_machine *m, JsonObject *data); /* DEVICE_DELETED: it was one */
