@@ -147,8 +147,8 @@ static void test_refused(void **state)
 		  VIR_ERR_XML_ERROR, "double use of PCI Address 0000:00:1f.0" },
 		{ HEAD "<name xmlns='urn:u'>b</name><os><type>hvm</type></os></domain>", VIR_ERR_CONFIG_UNSUPPORTED,
 		  "element <name> in <domain> is not known" },
-		{ "<domain type='kvm' xmlns='urn:u'><name xmlns=''>b</name><name>a</name><memory>1</memory><os><type>hvm</type></os>"
-		  "</domain>",
+		{ "<domain type='kvm' xmlns='urn:u'><name xmlns=''>b</name><name>a</name><memory>1</memory>"
+		  "<os><type>hvm</type></os></domain>",
 		  VIR_ERR_CONFIG_UNSUPPORTED, "element <name> in <domain> is not known" },
 		{ PC(RNG("ua-a") RNG("ua-a")), VIR_ERR_CONFIG_UNSUPPORTED, "non unique alias detected: ua-a" },
 		{ PC(PORT("a") PORT("b")), VIR_ERR_XML_ERROR, "virtio serial port 3 on controller 0 is already occupied" },

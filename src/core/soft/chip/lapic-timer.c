@@ -21,7 +21,6 @@ static void arm(struct lapic *l, u64 deadline)
 	timer_set(l->vcpu->vm, &l->timer, deadline);
 }
 
-
 void lapic_timer_destroy(struct lapic *l)
 {
 	timer_remove(l->vcpu->vm, &l->timer);
