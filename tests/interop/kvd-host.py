@@ -225,7 +225,7 @@ def case_limits(bed):
 
 def case_kernel(bed, program):
     """Limits with Linux's own cgroups: in a guest, by the unit test's program."""
-    kernel = bed.kernel()
+    kernel, program = bed.kernel(), os.path.abspath(program)
     subprocess.run([os.path.join(bed.root, 'tools/make-initrd'), bed.path('cgroups'), program], check=True, stdout=subprocess.DEVNULL)
     with open(bed.path('disk'), 'wb') as file:
         file.truncate(1 << 20)

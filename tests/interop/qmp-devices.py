@@ -1074,7 +1074,7 @@ def case_refused(bed):
         ours.run('nbd-server-start', addr={'type': 'unix', 'data': {'path': bed.path('nbd')}})
         answer = ours.ask({'execute': 'block-export-add', 'arguments': {
             'type': 'nbd', 'id': 'e', 'node-name': 'n', 'bitmaps': [{'node': [], 'name': {}}]}})
-        check('expected: string or object' in answer['error']['desc'], 'a list is a name', answer)
+        check("'node', expected: string" in answer['error']['desc'], 'a list is a name', answer)
         ours.run('quit')
         words = vmm.process.communicate(timeout=qmp.LIMIT)[1].decode()
         check('CRITICAL' not in words, 'a library complains', words)
