@@ -34,7 +34,7 @@ enum state_type {
 
 /* Its name is inside, so that most lists have no pointers, which each start would have to relocate. */
 struct state_field {
-	char name[20]; /* empty: ends the list */
+	char name[20]; /* with its NUL; empty: ends the list */
 	enum state_type type;
 	uint32_t since; /* first version that has it */
 	uint32_t offset, size;
